@@ -1,0 +1,27 @@
+"""The one exception that means "the user can mend this": every layer raises it, only the CLI catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(Exception):
+    """Bad input. Its text is one line: what was given, what is allowed, what to do next.
+
+    The CLI prints the text and exits with code 2; with ``--debug`` it shows the traceback too.
+    """
+
+
+def closest(word: str, allowed: Iterable[str]) -> str:
+    """A clause to end an error with: the closest names where there are some, else all of them."""
+    names = sorted(set(allowed))
+    near = get_close_matches(word, names, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known: {', '.join(names)}" if names else "none is known"
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without its line breaks, or its type where it has no text."""
+    return " ".join(str(error).split()) or type(error).__name__

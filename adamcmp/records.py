@@ -1,0 +1,265 @@
+"""What runs leave on disk: the columns of a record and of a curve; append, read, merge.
+
+A study's folder holds ``records/*.parquet`` (one row a run) and ``curves/*.parquet`` (one row an evaluation). Parts
+are immutable: written to a temporary name, synced to disk, renamed. A run counts once its record is readable, and
+its curve is written first; so a kill at any instant leaves no half run. docs/file-formats.md shows these tables.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adamcmp.errors import InputError, one_line
+
+SCHEMA_VERSION = 1
+"""Enters every run id: records of another version are never taken for ours."""
+
+Status = Literal["completed", "diverged", "failed"]
+STATUSES: tuple[Status, ...] = ("completed", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a stored table."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+
+
+TEXT, REAL, INTEGER, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us", tz="UTC")
+
+METRICS: tuple[tuple[str, str, str], ...] = tuple(
+    (f"{part}_{metric}", unit, f"{text} on the {part} examples")
+    for part in ("train", "validation", "test")
+    for metric, unit, text in (("loss", "nat", "mean cross-entropy"), ("error", "1", "share of wrong predictions"))
+)
+"""(name, unit, meaning) of what every evaluation measures."""
+
+
+def _at(prefix: str, when: str) -> list[Column]:
+    metrics = [Column(f"{prefix}_{name}", REAL, unit, f"{text}, {when}") for name, unit, text in METRICS]
+    gap = Column(f"{prefix}_gap", REAL, "1", f"generalization gap: test error − train error, {when}")
+    return [*metrics, gap]
+
+
+RECORD: tuple[Column, ...] = (
+    Column("run_id", TEXT, "", "hash of all that determines the run's numbers"),
+    Column("study", TEXT, "", "name of the study that trained it first"),
+    Column("task", TEXT, "", "hash of what all compared runs share: data, model, budget, precision"),
+    Column("task_label", TEXT, "", "the same for people"),
+    Column("arm", TEXT, "", "what is compared: the optimizer's label, and settings that vary beside lr and λ"),
+    Column("status", TEXT, "", "completed, diverged or failed"),
+    Column("error", TEXT, "", "why it failed"),
+    Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),
+    Column("seed", INTEGER, "", "seed of initial weights, batch order and dropout"),
+    Column("data", TEXT, "", "data configuration"),
+    Column("data_fingerprint", TEXT, "", "hash of the examples of all parts"),
+    Column("train_examples", INTEGER, "example", "N, size of the training part"),
+    Column("model", TEXT, "", "model configuration"),
+    Column("parameters", INTEGER, "", "P, trained parameters"),
+    Column("optimizer", TEXT, "", "optimizer configuration"),
+    Column("rule", TEXT, "", "adam, adagrad, sgd, or the path of an own class"),
+    Column("schedule", TEXT, "", "schedule configuration"),
+    Column("lr", REAL, "", "peak learning rate α"),
+    Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
+    Column("decay", TEXT, "", "decay convention: l2, l2_m_only, l2_v_only, lr_scaled, schedule_only, normalized"),
+    Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm"),
+    Column("decay_per_step", REAL, "1/step", "share of a weight taken off at η = 1; null under L2"),
+    Column("weight_decay_lr_scaled", REAL, "", "λ as torch.optim.AdamW takes it; null under L2"),
+    Column("weight_decay_schedule_only", REAL, "", "λ as in the paper's Algorithms 1 and 2; null under L2"),
+    Column("weight_decay_normalized", REAL, "", "λ_norm of the paper's Appendix B.1; null under L2"),
+    Column("beta1", REAL, "", "decay rate of the first moment"),
+    Column("beta2", REAL, "", "decay rate of the second moment"),
+    Column("momentum", REAL, "", "momentum of SGD"),
+    Column("eps", REAL, "", "ε"),
+    Column("eps_placement", TEXT, "", "ε after or before the bias correction"),
+    Column("bias_correction", FLAG, "", "moments are bias-corrected"),
+    Column("batch_size", INTEGER, "example", "B"),
+    Column("steps", INTEGER, "step", "T, the budget"),
+    Column("epochs", REAL, "epoch", "T·B/N"),
+    Column("precision", TEXT, "", "fp32 or fp64"),
+    Column("settings", TEXT, "", "all settings as JSON"),
+    *_at("final", "after the last step"),
+    *_at("best", "at the evaluation with the lowest validation error (then loss, then step)"),
+    Column("best_step", INTEGER, "step", "the step of that evaluation"),
+    Column("best_epoch", REAL, "epoch", "the same in epochs"),
+    Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
+    Column("engine", TEXT, "", "what trained it"),
+    Column("device", TEXT, "", "where"),
+    Column("seconds", REAL, "s", "wall time of the training, evaluations included"),
+    Column("finished_at", TIME, "UTC", "when its training ended"),
+    Column("adamcmp_version", TEXT, "", "version that trained it"),
+    Column("torch_version", TEXT, "", "version of torch"),
+    Column("python_version", TEXT, "", "version of Python"),
+    Column("git_commit", TEXT, "", "commit of the folder it was started in, -dirty with changes; null outside git"),
+    Column("command", TEXT, "", "the command line"),
+)
+
+CURVE: tuple[Column, ...] = (
+    Column("run_id", TEXT, "", "the run"),
+    Column("step", INTEGER, "step", "steps trained before this evaluation"),
+    Column("epoch", REAL, "epoch", "the same in epochs"),
+    *(Column(name, REAL, unit, text) for name, unit, text in METRICS),
+    Column("weight_norm", REAL, "", "Euclidean norm of all parameters"),
+)
+
+
+class Results(NamedTuple):
+    """What is stored of one study."""
+
+    records: pd.DataFrame
+    """One row a run, columns ``RECORD``."""
+    curves: pd.DataFrame
+    """One row an evaluation, columns ``CURVE``."""
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Parquet schema of a table; its version travels in the file's metadata."""
+    fields = [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns]
+    return pa.schema(fields, metadata={"adamcmp_schema": str(SCHEMA_VERSION)})
+
+
+def append(study_dir: Path, records: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
+    """Store finished runs as one immutable part of each table; the records last, since they make runs count.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full; what was stored before is whole.
+    """
+    name = f"{pd.Timestamp.now('UTC'):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+    for table, columns, rows in (("curves", CURVE, curves), ("records", RECORD, records)):
+        _write(study_dir / table / name, pa.Table.from_pylist(list(rows), arrow_schema(columns)))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of a write into one clear line.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
+        raise InputError(
+            f"{path}: cannot be written: {reason}; make room or choose another --results-dir; "
+            "all runs stored before are whole, and the same command goes on from there"
+        ) from error
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    temporary = path.with_suffix(".tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                pq.write_table(table, file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def read(study_dir: Path) -> Results:
+    """All stored runs of a study; of a run stored twice (a failed one, trained again) the last counts.
+
+    Raises:
+        InputError: there is no such study, or a part is damaged or not ours.
+    """
+    records = read_records(study_dir)
+    curves = _read_parts(study_dir / "curves", CURVE)
+    curves = curves[curves["run_id"].isin(records["run_id"])]
+    curves = curves.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], kind="stable")
+    return Results(records, curves.reset_index(drop=True))
+
+
+def read_records(study_dir: Path) -> pd.DataFrame:
+    """The records alone; empty where nothing is stored yet.
+
+    Raises:
+        InputError: a part is damaged or not ours.
+    """
+    records = _read_parts(study_dir / "records", RECORD)
+    records = records.sort_values("finished_at", kind="stable").drop_duplicates("run_id", keep="last")
+    return records.reset_index(drop=True)
+
+
+def finished(study_dir: Path) -> set[str]:
+    """Ids of the runs that need no training: completed or diverged, as both are final.
+
+    Raises:
+        InputError: as ``read_records``.
+    """
+    records = read_records(study_dir)
+    return set(records.loc[records["status"] != "failed", "run_id"])
+
+
+def _read_parts(folder: Path, columns: Sequence[Column]) -> pd.DataFrame:
+    schema = arrow_schema(columns)
+    parts = [_read_part(path, schema) for path in _parts(folder)]
+    frame = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({one_line(error)}); move it out of the folder, "
+            "and its runs will be trained again"
+        ) from error
+    version = (table.schema.metadata or {}).get(b"adamcmp_schema", b"").decode()
+    if version != str(SCHEMA_VERSION) or not table.schema.equals(schema):
+        kind = f"written with record schema {version}, this adamcmp reads {SCHEMA_VERSION}" if version else "not ours"
+        raise InputError(f"{path}: a foreign Parquet file ({kind}); move it out of the folder")
+    return table
+
+
+def merge_parts(study_dir: Path, more_than: int = 64) -> None:
+    """Rewrite many small parts as one, so that reading stays quick; only the holder of the study's lock may.
+
+    The merged part is in place before the small ones go, and ``read`` drops what stands twice, so that a kill in
+    between loses nothing.
+    """
+    for table, columns in (("curves", CURVE), ("records", RECORD)):
+        parts = _parts(study_dir / table)
+        if len(parts) > more_than:
+            schema = arrow_schema(columns)
+            merged = pa.concat_tables([_read_part(path, schema) for path in parts]).combine_chunks()
+            _write(parts[0].with_name(f"{parts[-1].stem}-merged.parquet"), merged)
+            for path in parts:
+                path.unlink()
+
+
+def studies(path: Path) -> list[Path]:
+    """The study folders at a path: itself, or those right below it.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; give results/<study>, or the folder that holds studies")
+    found = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "records").is_dir()]
+    if not found:
+        raise InputError(f"{path}: no stored runs here; `adamcmp sweep` and `adamcmp run` make some")
+    return found

@@ -1,0 +1,39 @@
+"""Every YAML under configs/data names a function, and shows all its keywords with their defaults."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adamcmp.data import prepare
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
+COMMON = {name: p.default for name, p in inspect.signature(prepare).parameters.items() if name not in ("raw", "name")}
+
+
+def test_there_are_configs():
+    assert {path.stem for path in CONFIGS} >= {"digits", "fashion_mnist", "mnist", "mnist1d", "modular_addition"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_matches_its_function(path):
+    text = path.read_text(encoding="utf-8")
+    first = text.splitlines()[0]
+    assert first.startswith("# ")
+    assert len(first) > 20
+    settings = yaml.safe_load(text)
+    if "defaults" in settings:
+        return  # a variant of another file
+    module, _, name = settings.pop("_target_").rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    own = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
+    assert not own.keys() & COMMON.keys()
+    assert {key: value for key, value in settings.items() if key not in COMMON} == own
+    common = {key: value for key, value in settings.items() if key in COMMON}
+    assert common.keys() >= {"split_seed", "normalize", "train_examples"}
+    for key in ("split_seed", "normalize", "train_examples"):
+        assert common[key] == COMMON[key]

@@ -1,0 +1,63 @@
+"""The checks that every model makes of its keywords: numbers in, `InputError` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from adamcmp.errors import InputError, closest
+
+
+def sizes(option: str, given: Iterable[int] | str | float | None) -> tuple[int, ...]:
+    """`given` as a tuple of whole numbers ≥ 1; it may be empty."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"model.{option}={given}: must be a list of sizes, such as [{given}]")
+    values = tuple(given)
+    if not all(_is_size(value) for value in values):
+        raise InputError(f"model.{option}={list(values)}: sizes must be ≥ 1 and whole")
+    return values
+
+
+def size(option: str, given: int) -> int:
+    """`given`, if it is a whole number ≥ 1."""
+    if not _is_size(given):
+        raise InputError(f"model.{option}={given}: must be ≥ 1 and whole")
+    return given
+
+
+def choice(option: str, given: str, allowed: Iterable[str]) -> str:
+    """`given`, if it is one of `allowed`."""
+    names = tuple(allowed)
+    if given not in names:
+        raise InputError(f"model.{option}={given}: not known; {closest(str(given), names)}")
+    return given
+
+
+def probability(option: str, given: object) -> float:
+    """`given`, if it is a number ≥ 0 and < 1."""
+    if not isinstance(given, float | int) or not 0 <= given < 1:
+        raise InputError(f"model.{option}={given}: must be ≥ 0 and < 1")
+    return given
+
+
+def data_shape(input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
+    """`input_shape` as a tuple of at least one size; `num_classes` is checked on the way."""
+    size("num_classes", num_classes)
+    shape = sizes("input_shape", input_shape)
+    if not shape:
+        raise InputError("model.input_shape=[]: must hold at least one size; give each example a feature axis")
+    return shape
+
+
+def floating(x: Tensor, model: str) -> Tensor:
+    """`x`, if it is floating: tokens in a model of pictures or features are a mistake in the study."""
+    if not x.is_floating_point():
+        raise InputError(
+            f"model {model} takes floating inputs, the data gives {x.dtype}; take model=modular_mlp for pairs"
+        )
+    return x
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

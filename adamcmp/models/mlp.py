@@ -1,0 +1,50 @@
+"""Multi-layer perceptron: the model for features and for small pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from adamcmp.models import arguments
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+class MLP(nn.Module):
+    """x_BI, flattened → [linear → activation → dropout] for each hidden size → linear → logits_BC.
+
+    An empty `hidden` makes it multinomial logistic regression. Parameters: Σ (n_i + 1) n_{i+1} over the sizes
+    from the inputs to the classes.
+
+    Raises:
+        InputError: for sizes < 1, an unknown activation, dropout outside [0, 1), or inputs that are
+            tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        hidden: Sequence[int] = (32,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        inputs = math.prod(arguments.data_shape(input_shape, num_classes))
+        act = ACTIVATIONS[arguments.choice("activation", activation, ACTIVATIONS)]
+        arguments.probability("dropout", dropout)
+        layers: list[nn.Module] = []
+        for width in arguments.sizes("hidden", hidden):
+            layers += [nn.Linear(inputs, width), act()]
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+            inputs = width
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """logits_BC of x_BI, where I is any shape of `input_shape`'s size."""
+        logits_BC: Tensor = self.layers(arguments.floating(x, "mlp").flatten(1))
+        return logits_BC

@@ -1,0 +1,236 @@
+"""Plain values in, typed settings out; and ``_target_`` strings into the objects that they name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from adamcmp.config.compose import Composed, Source
+from adamcmp.config.schema import (
+    OPTIMIZER,
+    SGD,
+    Adagrad,
+    Adam,
+    Config,
+    Data,
+    Execute,
+    Model,
+    OwnOptimizer,
+    Settings,
+    Study,
+    Train,
+)
+from adamcmp.errors import InputError, closest, one_line
+
+BY_RULE: dict[str, type[Settings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
+SECTIONS: dict[str, type[Settings]] = {"data": Data, "model": Model, "train": Train, "study": Study, "execute": Execute}
+OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
+"""Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
+
+
+def typed(composed: Composed, source: Source) -> Config:
+    """Validate a composed configuration.
+
+    Raises:
+        InputError: one line for the first bad setting: its key and value, what is allowed, where to mend it.
+    """
+    values = dict(composed.values)
+    study = dict(values.get("study") or {})
+    study["name"] = study.get("name") or source.stem
+    shaped = {
+        **values,
+        "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
+        "model": _target(values, "model", composed),
+        "optimizer": optimizer_values(_section(values, "optimizer"), composed.choices["optimizer"]),
+        "schedule": {**_section(values, "schedule"), "name": composed.choices["schedule"]},
+        "study": study,
+    }
+    try:
+        return Config.model_validate(shaped)
+    except ValidationError as error:
+        raise InputError(_explain(error, composed)) from error
+
+
+def typed_optimizer(values: Mapping[str, Any], name: str) -> Adam | Adagrad | SGD | OwnOptimizer:
+    """Validate an optimizer alone: what a sweep does for each of its rows (microseconds, no composing).
+
+    Raises:
+        InputError: as ``typed``.
+    """
+    try:
+        return OPTIMIZER.validate_python(optimizer_values(values, name))
+    except ValidationError as error:
+        raise InputError(
+            _explain(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
+        ) from error
+
+
+def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An optimizer's section of a configuration in the shape that the schema validates."""
+    label = str(values.get("label") or name)
+    if "_target_" not in values:
+        if values.get("rule") not in BY_RULE:
+            raise InputError(
+                f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(BY_RULE)}, or a _target_"
+            )
+        return {**values, "name": name, "label": label}
+    target = str(values["_target_"])
+    known = {key: values[key] for key in ("lr", "weight_decay") if key in values}
+    arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *known}}
+    return {
+        "name": name,
+        "label": label,
+        "target": target,
+        "source": source_hash(target),
+        **known,
+        "arguments": arguments,
+    }
+
+
+def _section(values: Mapping[str, Any], group: str) -> dict[str, Any]:
+    section = values.get(group)
+    if not isinstance(section, Mapping):
+        raise InputError(f"{group}: a mapping is needed (configs/{group}/*.yaml), got {section!r}")
+    return dict(section)
+
+
+def _target(
+    values: Mapping[str, Any], group: str, composed: Composed, own: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    section = _section(values, group)
+    if "_target_" not in section:
+        raise InputError(
+            f"{group}={composed.choices[group]}: _target_ is missing; give the importable path of a {group}"
+        )
+    target = str(section.pop("_target_"))
+    fields = {key: section.pop(key) for key in own & section.keys()}
+    return {
+        **fields,
+        "name": composed.choices[group],
+        "target": target,
+        "source": source_hash(target),
+        "arguments": section,
+    }
+
+
+def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> str:
+    first = error.errors()[0]
+    skip = {"adam", "adagrad", "sgd", "own", "constant", "drop_step", "cosine", "warm_restarts"}
+    parts = [str(part) for part in first["loc"] if part not in skip]
+    key = ".".join(
+        [
+            *([prefix] if prefix else []),
+            *(p for p in parts if not p.startswith(("literal[", "tuple[", "constrained-", "function-"))),
+        ]
+    )
+    group = key.partition(".")[0]
+    where = f"configs/{group}/{composed.choices[group]}.yaml" if group in composed.choices else "the configuration"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
+    if first["type"] == "extra_forbidden":
+        allowed = _fields(composed, group)
+        return f"{key}: no such setting; {closest(parts[-1], allowed)}"
+    if first["type"] == "missing":
+        return f"{key}: is missing; set it in {where} or on the command line"
+    given = first["input"]
+    shown = "" if isinstance(given, Mapping) else f"={given}"
+    return f"{key}{shown}: {message} ({where}, or the command line)"
+
+
+def _fields(composed: Composed, group: str) -> set[str]:
+    section = composed.values.get(group)
+    kind = SECTIONS.get(group)
+    if group == "optimizer" and isinstance(section, Mapping):
+        kind = BY_RULE.get(str(section.get("rule")))
+    if kind is None:  # the schedule's kinds differ in their keys, an own class has any
+        return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
+    return set(kind.model_fields) - {"name"}
+
+
+@cache
+def source_hash(target: str) -> str | None:
+    """Hash of the file that defines a target outside adamcmp, torch and torchvision; None for those.
+
+    Raises:
+        InputError: no module of that name can be found.
+    """
+    if target.partition(".")[0] in OUR_PACKAGES:
+        return None
+    _own_modules_importable()
+    parts = target.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        try:
+            spec = find_spec(".".join(parts[:end]))
+        except (ImportError, ValueError):
+            continue
+        if spec is not None:
+            path = Path(spec.origin or "")
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else None
+    raise InputError(
+        f"_target_: {target}: no module {parts[0]!r} can be imported; run where it lies, or set PYTHONPATH"
+    )
+
+
+def _own_modules_importable() -> None:
+    """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder, as ``python -m`` would."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def find(target: str, what: str) -> Callable[..., Any]:
+    """The object that a dotted path names.
+
+    Raises:
+        InputError: it cannot be imported, or is not callable.
+    """
+    _own_modules_importable()
+    module_name, _, attribute = target.rpartition(".")
+    if not module_name:
+        raise InputError(f"{what}._target_={target}: needs a dotted path, such as my_module.MyClass")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # an own module may fail in any way while it is imported
+        raise InputError(
+            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        names = [name for name in dir(module) if not name.startswith("_")]
+        raise InputError(f"{what}._target_={target}: {module_name} has no {attribute!r}; {closest(attribute, names)}")
+    if not callable(found):
+        raise InputError(f"{what}._target_={target}: is a {type(found).__name__}, not a class or function")
+    return found  # type: ignore[no-any-return]  # callable() does not narrow Any
+
+
+def call(target: str, what: str, arguments: Mapping[str, Any], **offers: Any) -> Any:
+    """Call a target with its arguments, and with those offers that its signature names.
+
+    Raises:
+        InputError: it cannot be imported, or its call raised anything.
+    """
+    function = find(target, what)
+    accepted = _accepted(function)
+    given = dict(arguments) | {k: v for k, v in offers.items() if k in accepted}
+    try:
+        return function(**given)
+    except InputError:
+        raise
+    except Exception as error:  # an own class may fail in any way while it is built
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _accepted(function: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return set()

@@ -1,0 +1,245 @@
+"""The typed, validated form of every setting: Hydra's dictionaries enter here and nothing untyped leaves.
+
+Each class is frozen and forbids unknown keys. A field's docstring says what it means and in which unit.
+No torch is imported: planning a study, ``adamcmp show`` and ``adamcmp list`` stay quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+Decay = Literal["l2", "lr_scaled", "schedule_only", "normalized"]
+"""Where λθ enters: the gradient (l2), or the weights with d_t = η_t α λ, η_t λ, or η_t λ √(B / (N T_epochs))."""
+
+AdamDecay = Literal["l2", "l2_m_only", "l2_v_only", "lr_scaled", "schedule_only", "normalized"]
+"""As ``Decay``; and, for ablations, λθ in the first or in the second moment only."""
+
+Decayed = Literal["all", "no_bias_norm"]
+"""Which parameters are decayed: all, as in the paper, or only those with two or more axes."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Optimizer(Settings):
+    """What every update rule of ours has."""
+
+    name: str
+    """The config's file name, such as ``adamw``."""
+    label: str
+    """How tables and figures spell it."""
+    lr: Positive
+    """Peak learning rate α; the schedule multiplies it by η_t."""
+    weight_decay: NonNegative
+    """λ, in the convention that ``decay`` names."""
+    decayed: Decayed
+
+
+class Adam(Optimizer):
+    """Adam in all its variants, and RMSProp (beta1 = 0, no bias correction): see ``optim/adaptive.py``."""
+
+    rule: Literal["adam"]
+    decay: AdamDecay
+    betas: tuple[Beta, Beta]
+    eps: NonNegative
+    eps_placement: Literal["after", "before"]
+    """ε is added after the bias correction of v (torch, the paper) or before it (Keras)."""
+    bias_correction: bool
+
+
+class Adagrad(Optimizer):
+    """Adagrad: the sum of squared gradients in place of their moving average."""
+
+    rule: Literal["adagrad"]
+    decay: Decay
+    eps: NonNegative
+    initial_accumulator_value: NonNegative
+
+
+class SGD(Optimizer):
+    """SGD with momentum, with L2 or decoupled decay: see ``optim/momentum.py``."""
+
+    rule: Literal["sgd"]
+    decay: Decay
+    momentum: Beta
+    nesterov: bool
+    lr_in_buffer: bool
+    """The learning rate enters the momentum buffer (the paper's Algorithm 1) or leaves it (torch)."""
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs optimizer.momentum > 0")
+        return self
+
+
+class OwnOptimizer(Settings):
+    """Any importable ``torch.optim.Optimizer``: trained by the sequential engine, its lr scheduled."""
+
+    name: str
+    label: str
+    target: str
+    source: str | None
+    """Hash of the file that defines the class, so that editing it makes new runs."""
+    lr: Positive
+    weight_decay: NonNegative = 0.0
+    arguments: Mapping[str, Any]
+    """The other keyword arguments of the class."""
+
+
+def _optimizer_kind(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        return "own" if "target" in value else value.get("rule")
+    return getattr(value, "rule", "own")
+
+
+AnyOptimizer = Annotated[
+    Annotated[Adam, Tag("adam")]
+    | Annotated[Adagrad, Tag("adagrad")]
+    | Annotated[SGD, Tag("sgd")]
+    | Annotated[OwnOptimizer, Tag("own")],
+    Discriminator(_optimizer_kind),
+]
+OPTIMIZER: TypeAdapter[Adam | Adagrad | SGD | OwnOptimizer] = TypeAdapter(AnyOptimizer)
+
+
+class Schedule(Settings):
+    """What every schedule has; η_t multiplies the learning rate at step t of T."""
+
+    name: str
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of linear warmup in front of the schedule, which then spans the rest of the budget."""
+
+
+class Constant(Schedule):
+    """η_t = 1."""
+
+    kind: Literal["constant"]
+
+
+class DropStep(Schedule):
+    """η_t = factor^k, k the number of milestones passed."""
+
+    kind: Literal["drop_step"]
+    milestones: tuple[Fraction, ...]
+    """Fractions of the budget at which the learning rate drops; the paper's are 0.3, 0.6 and 0.8."""
+    factor: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Cosine(Schedule):
+    """η_t = eta_min + (1 − eta_min)(1 + cos(π t/T))/2, per step."""
+
+    kind: Literal["cosine"]
+    eta_min: Annotated[float, Field(ge=0, lt=1)]
+
+
+class WarmRestarts(Schedule):
+    """Cosine periods of T_0, T_0·T_mult, T_0·T_mult², … epochs (SGDR, Loshchilov & Hutter 2017)."""
+
+    kind: Literal["warm_restarts"]
+    T_0: Positive
+    """Length of the first period in epochs."""
+    T_mult: Annotated[float, Field(ge=1)]
+    eta_min: Annotated[float, Field(ge=0, lt=1)]
+
+
+AnySchedule = Annotated[Constant | DropStep | Cosine | WarmRestarts, Field(discriminator="kind")]
+
+
+class Target(Settings):
+    """Something importable and its keyword arguments: a model or a data set."""
+
+    name: str
+    target: str
+    source: str | None
+    """Hash of the file that defines a target outside adamcmp, so that editing it makes new runs."""
+    arguments: Mapping[str, Any]
+
+
+class Model(Target):
+    """An ``nn.Module``; ``input_shape`` and ``num_classes`` are passed where its signature has them."""
+
+
+class Data(Target):
+    """A function that returns the parts of a data set, and how they are cut and normalised."""
+
+    validation_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.2
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    normalize: bool = True
+    train_examples: Count | None = None
+
+
+class Train(Settings):
+    """Budget and measurement of one training."""
+
+    batch_size: Count | Literal["full"]
+    steps: Count | None = None
+    epochs: Positive | None = None
+    evaluations: Count
+    """How often all parts are evaluated, evenly spread, the last time after the last step."""
+    eval_examples: Count
+    """Training loss and error are measured on the first so many training examples."""
+    precision: Literal["fp32", "fp64"]
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Train:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("exactly one of train.steps and train.epochs must be set, the other null")
+        return self
+
+
+class Study(Settings):
+    """A named comparison: what is swept for each optimizer, and over which seeds."""
+
+    name: str
+    title: str = ""
+    seeds: Count | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
+    """A number n (seeds 0 … n−1), a list of seeds, or null for the one seed of the configuration."""
+    grid: Mapping[str, Any] = {}
+    """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``."""
+    spaces: tuple[Mapping[str, Any], ...] = ()
+    """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
+
+
+class Execute(Settings):
+    """Where runs are trained; never part of what identifies them."""
+
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
+
+
+class Config(Settings):
+    """One composed configuration, whole."""
+
+    data: Data
+    model: Model
+    optimizer: AnyOptimizer
+    schedule: AnySchedule
+    train: Train
+    seed: Annotated[int, Field(ge=0)]
+    execute: Execute
+    study: Study
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that every cell of the study is trained with."""
+        match self.study.seeds:
+            case None:
+                return (self.seed,)
+            case int() as count:
+                return tuple(range(count))
+            case seeds:
+                return seeds

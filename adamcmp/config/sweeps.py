@@ -1,0 +1,49 @@
+"""Hydra's override grammar, with one sweep more: ``geomspace``, the short form of a log grid."""
+
+# Hydra reads the annotations of a sweep function as objects, so this module must not postpone their evaluation.
+
+from functools import cache
+
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+
+from adamcmp.errors import InputError, one_line
+
+
+def geomspace(start: int | float, stop: int | float, num: int, zero: bool = False) -> ChoiceSweep:
+    """``num`` values from ``start`` to ``stop`` in equal ratios, like numpy.geomspace; ``zero=true`` puts 0 in front.
+
+    Values are rounded to 12 digits, so that 1e-3 is 0.001 and not 0.0010000000000000002.
+    """
+    if num < 1 or start <= 0 or stop <= 0:
+        raise ValueError("needs start > 0, stop > 0 and num >= 1")
+    ratio = (stop / start) ** (1 / (num - 1)) if num > 1 else 1.0
+    values = [float(f"{start * ratio**i:.12g}") for i in range(num)]
+    return ChoiceSweep(list=[0.0, *values] if zero else list(values))
+
+
+@cache
+def _parser() -> OverridesParser:
+    functions = create_functions()
+    functions.register(name="geomspace", func=geomspace)
+    return OverridesParser(functions)
+
+
+def parse_override(text: str) -> Override:
+    """One override in Hydra's grammar, with ``geomspace`` as one more sweep.
+
+    Raises:
+        InputError: it is not in the grammar, or it sweeps an empty or a continuous range.
+    """
+    try:
+        override = _parser().parse_override(text)
+        if not override.is_sweep_override():
+            return override
+        if not override.is_discrete_sweep():
+            raise InputError(f"{text}: a grid needs single values; write geomspace(low, high, n) or choice(…)")
+        if not list(override.sweep_iterator()):
+            raise InputError(f"{text}: an empty grid; give at least one value")
+    except (HydraException, ValueError) as error:
+        raise InputError(f"{text}: not an override ({one_line(error)}); write key=value or key=v1,v2") from error
+    return override

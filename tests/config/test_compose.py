@@ -1,0 +1,164 @@
+import pytest
+
+from adamcmp.config.build import call, find, source_hash, typed
+from adamcmp.config.compose import compose, leaves, locate, options, origins, shipped_configs
+from adamcmp.config.schema import SGD, Adam, OwnOptimizer
+from adamcmp.errors import InputError
+
+OWN = """
+from torch import nn, optim
+class Net(nn.Module):
+    def __init__(self, hidden=3): super().__init__()
+class Sign(optim.Optimizer): ...
+"""
+
+
+def settings(config="digits", *overrides, config_dir=None):
+    source = locate(config, config_dir)
+    return typed(compose(source, overrides), source)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source_hash.cache_clear()
+    return tmp_path
+
+
+def test_a_name_a_study_and_a_path_are_found(here):
+    (here / "mine.yaml").write_text("defaults: [config, _self_]\nseed: 7\n")
+    assert settings("digits").seed == 0
+    assert settings("figure2").study.name == "figure2"
+    assert settings("mine.yaml").seed == 7
+    assert settings("mine.yaml").study.name == "mine"
+
+
+def test_own_files_stand_beside_ours_and_hide_ours_of_the_same_name(here):
+    (here / "optimizer").mkdir()
+    shipped = (shipped_configs() / "optimizer/adamw.yaml").read_text()
+    (here / "optimizer/mine.yaml").write_text(shipped.replace("label: AdamW", "label: Mine"))
+    (here / "optimizer/sgd.yaml").write_text(shipped.replace("label: AdamW", "label: Not SGD"))
+    assert settings("digits", "optimizer=mine", config_dir=here).optimizer.label == "Mine"
+    assert settings("digits", "optimizer=sgd", config_dir=here).optimizer.label == "Not SGD"
+    assert settings("digits", "optimizer=sgdw", config_dir=here).optimizer.label == "SGDW"
+    assert {"mine", "adamw"} <= options("optimizer", here).keys()
+
+
+def test_an_own_file_and_an_own_folder_go_together(here):
+    folder = here / "elsewhere"
+    (folder / "schedule").mkdir(parents=True)
+    (folder / "schedule/slow.yaml").write_text("kind: constant\nwarmup_steps: 10\n")
+    (here / "mine.yaml").write_text("defaults: [config, override schedule: slow, _self_]\n")
+    assert settings("mine.yaml", config_dir=folder).schedule.warmup_steps == 10
+
+
+def test_settings_are_typed_and_overrides_win():
+    config = settings("digits", "optimizer=sgd", "optimizer.lr=1", "seed=3", "train.batch_size=full")
+    assert isinstance(config.optimizer, SGD)
+    assert (config.optimizer.lr, config.seed, config.train.batch_size) == (1.0, 3, "full")
+    assert isinstance(settings().optimizer, Adam)
+
+
+@pytest.mark.parametrize(
+    ("override", "kept", "dropped"), [("train.epochs=2", "epochs", "steps"), ("train.steps=9", "steps", "epochs")]
+)
+@pytest.mark.parametrize("config", ["digits", "fashion_mnist"])
+def test_a_budget_on_the_command_line_replaces_the_other_kind(config, override, kept, dropped):
+    train = settings(config, override).train
+    assert getattr(train, kept) == float(override.partition("=")[2])
+    assert getattr(train, dropped) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["optimizer.lr=-0.1"], "optimizer.lr=-0.1: must be greater than 0"),
+        (["optimizer.lr=0"], "must be greater than 0"),
+        (["optimizer.lr=nan"], "finite"),
+        (["optimizer.weight_decay=-1"], "greater than or equal to 0"),
+        (["optimizer.betas=[0.9,1]"], "less than 1"),
+        (["optimizer.betas=[-0.1,0.9]"], "greater than or equal to 0"),
+        (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"], "momentum > 0"),
+        (["optimizer=adamv"], "did you mean adam"),
+        (["optimizer.lrr=1"], "did you mean optimizer.lr"),
+        (["+optimizer.epsilon=1"], "did you mean eps"),
+        (["+data.split_sed=1", "train.precision=fp8"], "fp32"),
+        (["schedule.eta_min=1"], "schedule.eta_min=1: must be less than 1"),
+        (["schedule=drop_step", "schedule.milestones=[0.3,1.5]"], "less than 1"),
+        (["train.steps=null"], "exactly one of train.steps and train.epochs"),
+        (["train.steps=5", "train.epochs=5"], "exactly one of train.steps and train.epochs"),
+        (["model._target_=no.such.Model"], "no module 'no'"),
+        (["~model._target_"], "_target_ is missing"),
+        (["~optimizer.lr"], "is missing"),
+        (["study.seeds=[]"], "study.seeds"),
+    ],
+)
+def test_bad_settings_are_one_line_that_names_the_key(overrides, says):
+    with pytest.raises(InputError) as caught:
+        settings("digits", *overrides)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_value_has_an_origin():
+    source = locate("figure2")
+    given = ["optimizer=adam", "optimizer.lr=1", "train.epochs=3"]
+    found = origins(source, given)
+    assert found["optimizer.lr"] == "command line"
+    assert found["optimizer.betas"].endswith("optimizer/adam.yaml")
+    assert found["study.name"].endswith("study/figure2.yaml")
+    assert found["study.grid"].endswith("config.yaml")
+    assert found["train.epochs"] == "command line"
+    keys = {key for key, _ in leaves(compose(source, given).values)}
+    assert {key for key in keys if key not in found} <= {"train.steps"}  # made null by train.epochs
+
+
+def test_own_classes_are_known_by_their_file(here):
+    (here / "own_module.py").write_text(OWN)
+    config = settings("digits", "model._target_=own_module.Net", "~model.activation", "~model.dropout")
+    assert config.model.name == "Net"
+    before = config.model.source
+    assert before is not None
+    (here / "own_module.py").write_text(OWN + "# changed\n")
+    source_hash.cache_clear()
+    assert source_hash("own_module.Net") != before
+    assert source_hash("torch.optim.NAdam") is None
+
+
+def test_an_own_optimizer_keeps_its_arguments(here):
+    (here / "optimizer").mkdir()
+    (here / "optimizer/nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.1\nmomentum_decay: 0.004\n")
+    optimizer = settings("digits", "optimizer=nadam", config_dir=here).optimizer
+    assert isinstance(optimizer, OwnOptimizer)
+    assert optimizer.arguments == {"momentum_decay": 0.004}
+    assert (optimizer.lr, optimizer.weight_decay) == (0.1, 0.0)
+
+
+def test_offers_are_made_only_where_the_signature_has_them(here):
+    (here / "own_calls.py").write_text("def f(a, num_classes): return a, num_classes\ndef g(a): return a\n")
+    assert call("own_calls.f", "data", {"a": 1}, num_classes=3, input_shape=(2,)) == (1, 3)
+    assert call("own_calls.g", "data", {"a": 1}, num_classes=3) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("own_bad.f", "ZeroDivisionError"),
+        ("own_fine.nothing", "has no 'nothing'"),
+        ("own_fine.VALUE", "not a class or function"),
+        ("name", "dotted path"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(here, target, says):
+    (here / "own_bad.py").write_text("1 / 0\n")
+    (here / "own_fine.py").write_text("VALUE = 3\n")
+    with pytest.raises(InputError, match=says) as caught:
+        find(target, "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_interpolations_are_noticed(here):
+    (here / "mine.yaml").write_text("defaults: [config, _self_]\noptimizer:\n  weight_decay: ${optimizer.lr}\n")
+    assert compose(locate("mine.yaml"), []).has_interpolations
+    assert not compose(locate("digits"), []).has_interpolations

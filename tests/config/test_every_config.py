@@ -1,0 +1,85 @@
+"""Every YAML that adamcmp ships composes, is valid, and builds what it names."""
+
+import pytest
+import torch
+
+from adamcmp.config.build import typed
+from adamcmp.config.compose import compose, locate, options
+from adamcmp.engine.inputs import CPU, build_model
+from adamcmp.engine.updates import make_update, rolled_out
+from adamcmp.plan.expand import plan
+from adamcmp.plan.runs import DataFacts, cohorts
+
+FACTS = {
+    "digits": DataFacts("0" * 16, 1079, 10, (1, 8, 8)),
+    "mnist": DataFacts("1" * 16, 54000, 10, (1, 28, 28)),
+    "fashion_mnist": DataFacts("2" * 16, 54000, 10, (1, 28, 28)),
+    "mnist1d": DataFacts("3" * 16, 3600, 10, (1, 40)),
+    "modular_addition": DataFacts("4" * 16, 1740, 59, (2,)),
+}
+
+
+def names(group):
+    return list(options(group))
+
+
+def build(runs):
+    """Take one step with the first run of every cohort, on examples of the right shape."""
+    for cohort in cohorts(runs):
+        run, facts = cohort.runs[0], cohort.task.facts
+        model = build_model(run.task, 0, CPU)
+        tokens = len(facts.input_shape) == 1
+        x = torch.zeros(2, *facts.input_shape, dtype=torch.int64 if tokens else torch.float32)
+        logits = model(x)
+        assert logits.shape == (2, facts.num_classes)
+        logits.square().sum().backward()
+        before = [p.detach().clone() for p in model.parameters()]
+        make_update(run.optimizer, model, rolled_out(run))(0)
+        assert all(torch.isfinite(p).all() for p in model.parameters())
+        assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+
+
+def facts_of(data):
+    return FACTS[data.name]
+
+
+@pytest.mark.parametrize("name", names(""))
+def test_configurations_build(name):
+    build(plan(locate(name), [], facts_of).runs)
+
+
+@pytest.mark.parametrize("name", names("study"))
+def test_studies_plan_and_build(name):
+    planned = plan(locate(name), [], facts_of)
+    assert len(planned.runs) > 1
+    build(planned.runs)
+
+
+@pytest.mark.parametrize("name", names("optimizer"))
+@pytest.mark.parametrize("schedule", names("schedule"))
+def test_optimizers_and_schedules_build(name, schedule):
+    build(plan(locate("digits"), [f"optimizer={name}", f"schedule={schedule}"], facts_of).runs)
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_models_build_on_some_data(name):
+    data = "modular_addition" if name == "modular_mlp" else "digits"
+    build(plan(locate("digits"), [f"model={name}", f"data={data}"], facts_of).runs)
+
+
+@pytest.mark.parametrize("name", names("data"))
+def test_data_sets_compose(name):
+    source = locate("digits")
+    assert typed(compose(source, [f"data={name}"]), source).data.name == name
+    assert name in FACTS
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for group in ("", "model", "data", "optimizer", "schedule", "study") for path in options(group).values()],
+    ids=lambda p: f"{p.parent.name}/{p.stem}",
+)
+def test_every_file_opens_with_a_line_that_says_what_it_is(path):
+    comments = [line for line in path.read_text().splitlines() if line.startswith("# ") and "@package" not in line]
+    assert comments
+    assert len(comments[0]) > 20

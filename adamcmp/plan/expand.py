@@ -1,0 +1,228 @@
+"""A study's search spaces, and the command line, become runs.
+
+Hydra composes once for each combination of static settings (33–50 ms each); lr, weight decay, betas and all other
+optimizer settings, and the seeds, are expanded in plain Python (some 20 µs a run).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override
+
+from adamcmp.config.build import typed, typed_optimizer
+from adamcmp.config.compose import GROUPS, Composed, Source, compose
+from adamcmp.config.schema import AnySchedule, Config, Data
+from adamcmp.config.sweeps import parse_override
+from adamcmp.errors import InputError, closest
+from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
+
+LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
+TASK_KEYS = ("data", "model", "train")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a swept key: as Python sees it, and as an override for Hydra."""
+
+    python: Any
+    override: str
+
+
+Space = dict[str, list[Value]]
+"""A sub-grid: dotted key or group → values."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a study is going to train."""
+
+    config: Config
+    """The study's configuration before its spaces are expanded."""
+    runs: tuple[Run, ...]
+    duplicates: int
+    """Rows of the grid that name the same run as an earlier row, and are trained once."""
+    resolved: str
+    """The study as YAML: its base configuration and its spaces."""
+
+
+def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data], DataFacts]) -> Plan:
+    """Expand a study into runs.
+
+    Args:
+        source: the study's file.
+        overrides: Hydra overrides; a sweep (``key=v1,v2``) replaces that key in every space, ``optimizer=a,b`` keeps
+            the spaces of those optimizers and adds one for each that has none.
+        facts: loads a data set and says what planning needs of it; called once for each data setting.
+
+    Raises:
+        InputError: bad settings, an unknown key, an empty grid.
+    """
+    parsed = [parse_override(text) for text in overrides]
+    fixed = [text for text, o in zip(overrides, parsed, strict=True) if not o.is_sweep_override()]
+    own_sweeps = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
+    base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
+    config = typed(base, source)
+    pinned = {o.key_or_group: [Value(o.value(), _override(o.key_or_group, o))] for o in parsed if _pins(o)}
+    spaces = _spaces(config, own_sweeps | pinned)
+    seen: dict[str, Run] = {}
+    count = 0
+    known_facts: dict[str, DataFacts] = {}
+
+    def facts_of(data: Data) -> DataFacts:
+        key = data.model_dump_json(exclude={"name"})
+        if key not in known_facts:
+            known_facts[key] = facts(data)
+        return known_facts[key]
+
+    for space in spaces:
+        for run in _expand(source, fixed, config, space, facts_of):
+            count += 1
+            seen.setdefault(run.id, run)
+    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _described(spaces)}}
+    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return Plan(config, tuple(seen.values()), count - len(seen), text)
+
+
+def _pins(override: Override) -> bool:
+    """A single value on the command line replaces a sweep of the same key in the study."""
+    swept_by_studies = override.key_or_group.startswith("optimizer") or override.key_or_group in {*GROUPS, "seed"}
+    return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
+
+
+def _override(key: str, override: Override) -> str:
+    return f"{key}={override.get_value_element_as_str()}"
+
+
+def _values(override: Override) -> list[Value]:
+    key = override.key_or_group
+    texts = [f"{key}={text}" for text in override.sweep_string_iterator()]
+    return [Value(value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
+
+
+def _grid(mapping: Mapping[str, Any], where: str) -> Space:
+    space: Space = {}
+    for key, value in mapping.items():
+        text = (
+            value
+            if isinstance(value, str)
+            else f"choice({','.join(map(_literal, value))})"
+            if isinstance(value, list)
+            else _literal(value)
+        )
+        try:
+            override = parse_override(f"{key}={text}")
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        sweep = override.is_sweep_override()
+        space[key] = _values(override) if sweep else [Value(override.value(), _override(key, override))]
+    return space
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"[{','.join(map(_literal, value))}]" if isinstance(value, list) else str(value)
+
+
+def _spaces(config: Config, own: Space) -> list[Space]:
+    """The study's sub-grids with the command line's values in them."""
+    where = f"study {config.study.name}"
+    shared = _grid(config.study.grid, where)
+    spaces = [shared | _grid(space, where) for space in config.study.spaces] or [shared]
+    asked = own.pop("optimizer", None)
+    if asked is not None:
+        spaces = _of_optimizers(spaces, asked, shared)
+    known = {key for space in spaces for key in space}
+    return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*known, "seed"}} for space in spaces]
+
+
+def _of_optimizers(spaces: Sequence[Space], asked: Sequence[Value], shared: Space) -> list[Space]:
+    kept: list[Space] = []
+    for value in asked:
+        having = [s for s in spaces if value.python in {v.python for v in s.get("optimizer", ())}]
+        kept += [{**space, "optimizer": [value]} for space in having] or [{"optimizer": [value], **shared}]
+    return kept
+
+
+def _described(spaces: Sequence[Space]) -> list[dict[str, Any]]:
+    return [{key: [value.python for value in values] for key, values in space.items()} for space in spaces]
+
+
+def _expand(
+    source: Source, fixed: Sequence[str], config: Config, space: Space, facts: Callable[[Data], DataFacts]
+) -> Iterator[Run]:
+    static = {key: values for key, values in space.items() if not _swept(key)}
+    swept = {key: values for key, values in space.items() if _swept(key) and key != "seed"}
+    seeds = [int(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
+    varying = {k for k, values in space.items() if len(values) > 1 and k not in LABELLED_ELSEWHERE}
+    for combination in _product(static):
+        chosen = [value.override for value in combination.values()]
+        kept = [text for text in fixed if parse_override(text).key_or_group not in combination | swept]
+        composed = compose(source, [*kept, *chosen])
+        task, schedule = _task(typed(composed, source), facts)
+        rule = rule_identity(schedule)
+        for row in _product(swept):
+            optimizer = _optimizer(source, kept, chosen, composed, row)
+            labels = [
+                f"{k.rpartition('.')[2]}={_short(v.python)}"
+                for k, v in (combination | row).items()
+                if k in varying and k.partition(".")[0] not in TASK_KEYS
+            ]
+            arm = " · ".join([optimizer.label, *labels])
+            identity = rule_identity(optimizer)
+            for seed in seeds:
+                if seed < 0:
+                    raise InputError(f"seed={seed}: must be 0 or larger")
+                yield Run(run_id(task, identity, rule, seed), arm, task, optimizer, schedule, seed)
+
+
+def _short(value: Any) -> str:
+    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _swept(key: str) -> bool:
+    return key == "seed" or key.startswith("optimizer.")
+
+
+def _product(space: Space) -> Iterator[dict[str, Value]]:
+    for values in itertools.product(*space.values()):
+        yield dict(zip(space, values, strict=True))
+
+
+def _optimizer(
+    source: Source, kept: Sequence[str], chosen: Sequence[str], composed: Composed, row: Mapping[str, Value]
+) -> AnyRule:
+    """The optimizer of one row: its values put in place, or composed again where interpolations may depend on them."""
+    name = composed.choices["optimizer"]
+    if composed.has_interpolations:
+        again = compose(source, [*kept, *chosen, *(value.override for value in row.values())])
+        return typed(again, source).optimizer
+    values = dict(composed.values["optimizer"])
+    for key, value in row.items():
+        path = key.removeprefix("optimizer.")
+        if path not in values:
+            raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
+        values[path] = value.python
+    return typed_optimizer(values, name)
+
+
+def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, AnySchedule]:
+    known = facts(config.data)
+    train, examples = config.train, known.train_examples
+    batch_size = examples if train.batch_size == "full" else train.batch_size
+    if batch_size > examples:
+        raise InputError(
+            f"train.batch_size={batch_size}: {config.data.name} has {examples} training examples; "
+            "give at most so many, or full"
+        )
+    steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * examples / batch_size))
+    if config.schedule.warmup_steps >= steps:
+        raise InputError(
+            f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"
+        )
+    return Task(config.data, config.model, train, known, batch_size, steps), config.schedule

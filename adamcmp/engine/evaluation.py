@@ -1,0 +1,38 @@
+"""Measure a model on all parts of a data set."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from adamcmp import metrics
+from adamcmp.data.dataset import Dataset, Split
+from adamcmp.engine.outcome import Evaluation
+
+CHUNK = 2048
+"""Examples shown to a model at once: bounds memory, changes no result."""
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, dataset: Dataset, step: int, eval_examples: int) -> Evaluation:
+    """Loss and error on all parts, dropout off; training data up to its first ``eval_examples`` examples."""
+    was_training = model.training
+    model.eval()
+    train = Split(dataset.train.x[:eval_examples], dataset.train.y[:eval_examples])
+    measured = [measure(model, part) for part in (train, dataset.validation, dataset.test)]
+    model.train(was_training)
+    norm = math.sqrt(sum(p.double().square().sum().item() for p in model.parameters()))
+    (train_loss, train_error), (validation_loss, validation_error), (test_loss, test_error) = measured
+    return Evaluation(step, train_loss, train_error, validation_loss, validation_error, test_loss, test_error, norm)
+
+
+def measure(model: nn.Module, part: Split) -> tuple[float, float]:
+    """Mean cross-entropy in nats and share of wrong predictions of a model on one part."""
+    loss, wrong = 0.0, 0
+    for x, y in zip(torch.split(part.x, CHUNK), torch.split(part.y, CHUNK), strict=True):
+        logits = model(x)
+        loss += metrics.cross_entropy(logits, y, reduction="sum").item()
+        wrong += int(metrics.errors(logits, y).item())
+    return loss / part.y.numel(), wrong / part.y.numel()

@@ -1,0 +1,119 @@
+"""Settings in; data sets, models and devices out, each checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+
+from adamcmp.config.build import call
+from adamcmp.config.schema import Data
+from adamcmp.data.dataset import Dataset, prepare
+from adamcmp.engine.streams import seed_device, stream_seed
+from adamcmp.engine.updates import make_update, rolled_out
+from adamcmp.errors import InputError, one_line
+from adamcmp.plan.runs import Cohort, DataFacts, Task
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+CPU = torch.device("cpu")
+
+
+def load_data(settings: Data) -> Dataset:
+    """Load, cut and normalise a data set.
+
+    Raises:
+        InputError: the data function cannot be called, or what it returned cannot be used.
+    """
+    raw = call(settings.target, "data", settings.arguments)
+    return prepare(
+        raw,
+        name=settings.name,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        split_seed=settings.split_seed,
+        normalize=settings.normalize,
+        train_examples=settings.train_examples,
+    )
+
+
+def facts(dataset: Dataset) -> DataFacts:
+    """What planning needs to know of a data set."""
+    return DataFacts(dataset.fingerprint, len(dataset.train.y), dataset.num_classes, dataset.input_shape)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes an accelerator where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or CPU
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's ways of saying no
+        raise InputError(
+            f"execute.device={name}: not usable here ({one_line(error)}); give auto, cpu, cuda or mps"
+        ) from error
+    return device
+
+
+def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
+    """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``.
+
+    Raises:
+        InputError: the class cannot be imported or built, or it is no ``nn.Module``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        seed_device(CPU, stream_seed(seed, "init"))
+        model = call(
+            task.model.target,
+            "model",
+            task.model.arguments,
+            input_shape=task.facts.input_shape,
+            num_classes=task.facts.num_classes,
+        )
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
+        )
+    return model.to(device, DTYPES[task.train.precision])
+
+
+def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset]) -> None:
+    """Build every model and optimizer once, and show two examples to each model, before anything is trained.
+
+    Raises:
+        InputError: one line for the first that does not work.
+    """
+    for cohort in cohorts:
+        dataset = datasets[cohort.task.facts.fingerprint]
+        _check_model(cohort.task, dataset)
+        model = build_model(cohort.task, 0, CPU)
+        make_update(cohort.runs[0].optimizer, model, rolled_out(cohort.runs[0]))
+
+
+def _check_model(task: Task, dataset: Dataset) -> None:
+    model = build_model(task, 0, CPU)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(f"model {task.model.name}: has no parameters to train")
+    x, y = dataset.train.x[:2], dataset.train.y[:2]
+    x = x.to(DTYPES[task.train.precision]) if x.is_floating_point() else x
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = model.eval()(x)
+    except InputError:
+        raise
+    except Exception as error:  # an own model may fail in any way on data that does not fit it
+        raise InputError(
+            f"model {task.model.name} does not take the examples of {task.data.name}, shape "
+            f"{list(dataset.input_shape)}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(given, tuple) or given[:-1] != tuple(y.shape) or given[-1] < dataset.num_classes:
+        raise InputError(
+            f"model {task.model.name}: gives {given} for two examples; needs logits of shape "
+            f"{(*y.shape, dataset.num_classes)}, one per class of {task.data.name}"
+        )

@@ -1,0 +1,183 @@
+"""Optimizer settings in; a function that takes one step out: torch.optim where torch has the rule, else our kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adamcmp.config.build import find
+from adamcmp.config.schema import SGD, Adagrad, Adam, Constant, Cosine, DropStep, OwnOptimizer, WarmRestarts
+from adamcmp.errors import InputError, one_line
+from adamcmp.optim import schedules
+from adamcmp.optim.adaptive import AdaptiveCoefficients, AdaptiveHyper, adaptive_coefficients, adaptive_update
+from adamcmp.optim.decay import doors
+from adamcmp.optim.momentum import MomentumCoefficients, MomentumHyper, momentum_coefficients, momentum_update
+from adamcmp.plan.runs import AnyRule, Run
+
+Update = Callable[[int], None]
+"""Takes step t (from 0): reads the gradients, changes the parameters."""
+
+
+def rolled_out(run: Run) -> schedules.Schedule:
+    """η_t and the period of every step of a run."""
+    settings, steps = run.schedule, run.task.steps - run.schedule.warmup_steps
+    match settings:
+        case Constant():
+            schedule = schedules.constant(steps)
+        case DropStep():
+            schedule = schedules.drop_step(steps, milestones=settings.milestones, factor=settings.factor)
+        case Cosine():
+            schedule = schedules.cosine(steps, eta_min=settings.eta_min)
+        case WarmRestarts():
+            first = settings.T_0 * run.task.facts.train_examples / run.task.batch_size
+            schedule = schedules.warm_restarts(
+                steps, first_period=max(first, 1.0), multiplier=settings.T_mult, eta_min=settings.eta_min
+            )
+    return schedules.with_warmup(schedule, settings.warmup_steps)
+
+
+def adaptive_hyper(settings: Adam | Adagrad, decayed: bool = True) -> AdaptiveHyper:
+    """The kernel's form of Adam's and Adagrad's settings, for one run."""
+    match settings:
+        case Adam():
+            betas, before, correction = settings.betas, settings.eps_placement == "before", settings.bias_correction
+        case Adagrad():
+            betas, before, correction = (0.0, 0.0), False, False
+    return AdaptiveHyper(
+        lr=np.array([settings.lr]),
+        beta1=np.array([betas[0]]),
+        beta2=np.array([betas[1]]),
+        eps=np.array([settings.eps]),
+        doors=doors(settings.decay, settings.weight_decay if decayed else 0.0, settings.lr),
+        sums=np.array([isinstance(settings, Adagrad)]),
+        eps_before=np.array([before]),
+        bias_correction=np.array([correction]),
+    )
+
+
+def momentum_hyper(settings: SGD, decayed: bool = True) -> MomentumHyper:
+    """The kernel's form of SGD's settings, for one run."""
+    return MomentumHyper(
+        lr=np.array([settings.lr]),
+        momentum=np.array([settings.momentum]),
+        doors=doors(settings.decay, settings.weight_decay if decayed else 0.0, settings.lr),
+        nesterov=np.array([settings.nesterov]),
+        lr_in_buffer=np.array([settings.lr_in_buffer]),
+    )
+
+
+def is_decayed(settings: AnyRule, parameter: Tensor) -> bool:
+    """Whether weight decay applies: to all parameters, or only to those with two or more axes (no bias, no norm)."""
+    return isinstance(settings, OwnOptimizer) or settings.decayed == "all" or parameter.ndim >= 2
+
+
+def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedule) -> Update:
+    """The function that takes a step of this optimizer on this model.
+
+    Raises:
+        InputError: an own class cannot be imported or built, or is no ``torch.optim.Optimizer``.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = _torch_optimizer(settings, parameters)
+    if optimizer is not None:
+        return _scheduled(optimizer, settings.lr, schedule)
+    match settings:
+        case Adam() | Adagrad():
+            return _adaptive(settings, parameters, schedule)
+        case SGD():
+            return _momentum(settings, parameters, schedule)
+        case OwnOptimizer():
+            return _scheduled(_own_optimizer(settings, parameters), settings.lr, schedule)
+
+
+def _scheduled(optimizer: torch.optim.Optimizer, lr: float, schedule: schedules.Schedule) -> Update:
+    lr_T = (lr * schedule.eta_T).tolist()
+
+    def update(t: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr_T[t]
+        optimizer.step()
+
+    return update
+
+
+def _torch_optimizer(settings: AnyRule, parameters: list[nn.Parameter]) -> torch.optim.Optimizer | None:
+    """Torch's own optimizer, where torch has exactly this rule."""
+    if isinstance(settings, OwnOptimizer):
+        return None
+    decayed = [p for p in parameters if is_decayed(settings, p)]
+    others = [p for p in parameters if not is_decayed(settings, p)]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in {"cpu", "cuda"} for p in parameters)
+    match settings:
+        case Adam(decay="l2" | "lr_scaled", eps_placement="after", bias_correction=True):
+            kind = torch.optim.Adam if settings.decay == "l2" else torch.optim.AdamW
+            return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
+        case Adam(decay="l2", eps_placement="after", bias_correction=False, betas=(0.0, alpha)):
+            return torch.optim.RMSprop(groups, lr=settings.lr, alpha=alpha, eps=settings.eps)
+        case Adagrad(decay="l2"):
+            start = settings.initial_accumulator_value
+            return torch.optim.Adagrad(
+                groups, lr=settings.lr, eps=settings.eps, initial_accumulator_value=start, fused=fused
+            )
+        case SGD(decay="l2", lr_in_buffer=False):
+            momentum, nesterov = settings.momentum, settings.nesterov
+            return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=fused)
+        case _:
+            return None
+
+
+def _own_optimizer(settings: OwnOptimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    kind = find(settings.target, "optimizer")
+    decay = {"weight_decay": settings.weight_decay} if "weight_decay" in settings.model_fields_set else {}
+    try:
+        optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
+    except Exception as error:  # an own class may fail in any way while it is built
+        raise InputError(
+            f"optimizer: {settings.target} cannot be built: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(
+            f"optimizer._target_={settings.target}: gives a {type(optimizer).__name__}; must be a torch.optim.Optimizer"
+        )
+    return optimizer
+
+
+def _adaptive(settings: Adam | Adagrad, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
+    start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
+    moments = [(p, torch.zeros_like(p), torch.full_like(p, start)) for p in parameters]
+    hypers = {decayed: adaptive_hyper(settings, decayed) for decayed in (True, False)}
+
+    @torch.no_grad()
+    def update(t: int) -> None:
+        eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
+        tables = {key: adaptive_coefficients(hyper, t + 1, eta, period) for key, hyper in hypers.items()}
+        coefficients = {key: AdaptiveCoefficients(*table[:, 0].tolist()) for key, table in tables.items()}
+        for p, exp_avg, exp_avg_sq in moments:
+            if p.grad is not None:
+                adaptive_update(p, p.grad, exp_avg, exp_avg_sq, coefficients[is_decayed(settings, p)])
+
+    return update
+
+
+def _momentum(settings: SGD, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
+    buffers = [(p, torch.zeros_like(p)) for p in parameters]
+    hypers = {decayed: momentum_hyper(settings, decayed) for decayed in (True, False)}
+
+    @torch.no_grad()
+    def update(t: int) -> None:
+        eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
+        tables = {key: momentum_coefficients(hyper, eta, period) for key, hyper in hypers.items()}
+        coefficients = {key: MomentumCoefficients(*table[:, 0].tolist()) for key, table in tables.items()}
+        for p, buffer in buffers:
+            if p.grad is not None:
+                momentum_update(p, p.grad, buffer, coefficients[is_decayed(settings, p)])
+
+    return update

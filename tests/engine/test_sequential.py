@@ -1,0 +1,194 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from adamcmp import metrics
+from adamcmp.data.dataset import Split
+from adamcmp.engine import sequential
+from adamcmp.engine.evaluation import CHUNK, measure
+from adamcmp.engine.inputs import CPU, build_model, check, choose_device
+from adamcmp.engine.streams import batch_indices
+from adamcmp.errors import InputError
+from adamcmp.plan.runs import cohorts
+
+LINEAR = ("model._target_=torch.nn.Linear", "~model.hidden", "~model.activation", "~model.dropout")
+SHORT = ("train.steps=30", "train.evaluations=3")
+
+
+def outcomes(runs, datasets, on_steps=lambda *_: None):
+    return [
+        outcome
+        for cohort in cohorts(runs)
+        for outcome in sequential.train(cohort, datasets[cohort.task.facts.fingerprint], CPU, on_steps)
+    ]
+
+
+def test_a_run_is_the_loop_that_a_reader_would_write(planned):
+    """AdamW with a cosine, by hand: the whole training equals the engine's, bit for bit."""
+    ((run,), datasets) = planned(*SHORT, "optimizer.lr=1e-2", "train.precision=fp64")
+    (dataset,) = datasets.values()
+    (outcome,) = outcomes([run], datasets)
+    model = build_model(run.task, run.seed, CPU)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.01, fused=True)
+    batches = batch_indices(run.seed, len(dataset.train.y), 100, CPU)
+    for t, batch in zip(range(30), batches, strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * 0.5 * (1 + math.cos(math.pi * t / 30))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(dataset.train.x[batch].double()), dataset.train.y[batch]).backward()
+        optimizer.step()
+    model.eval()
+    final = outcome.evaluations[-1]
+    with torch.no_grad():
+        for part in ("train", "validation", "test"):
+            x, y = getattr(dataset, part)
+            logits = model(x.double())
+            assert getattr(final, f"{part}_loss") == pytest.approx(
+                nn.functional.cross_entropy(logits, y).item(), rel=1e-12
+            )
+            assert getattr(final, f"{part}_error") == (logits.argmax(1) != y).double().mean().item()
+    assert [e.step for e in outcome.evaluations] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("model", ["model.dropout=0.5", "model.dropout=0"])
+def test_a_seed_gives_the_same_run_whatever_else_is_trained_and_drawn(planned, model):
+    runs, datasets = planned(*SHORT, model, "optimizer=adam,sgd", "seed=0,1")
+    together = {o.run.id: o.evaluations for o in outcomes(runs, datasets)}
+    torch.manual_seed(99)
+    alone = {o.run.id: o.evaluations for run in reversed(runs) for o in outcomes([run], datasets)}
+    assert together == alone
+    assert len(set(together.values())) == len(runs)
+
+
+def test_training_leaves_the_global_random_state_alone(planned):
+    runs, datasets = planned(*SHORT, "model.dropout=0.5")
+    before = torch.get_rng_state()
+    outcomes(runs, datasets)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_same_seed_gives_every_optimizer_the_same_weights(planned):
+    runs, _ = planned(*SHORT, "optimizer=adam,sgd", "seed=3")
+    first, second = (build_model(run.task, run.seed, CPU).state_dict() for run in runs)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    other = build_model(runs[0].task, 4, CPU).state_dict()
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_progress_adds_up_to_all_steps(planned):
+    runs, datasets = planned(*SHORT, "optimizer=sgd", "optimizer.lr=0.1,1e9")
+    steps = []
+    ended = outcomes(runs, datasets, lambda n, _: steps.append(n))
+    assert [o.status for o in ended] == ["completed", "diverged"]
+    assert sum(steps) == 60
+
+
+def test_a_run_that_diverges_says_at_which_step_and_stops(planned):
+    runs, datasets = planned("train.steps=200", "optimizer=sgd", "optimizer.lr=1e12", "train.evaluations=200")
+    (outcome,) = outcomes(runs, datasets)
+    assert outcome.status == "diverged"
+    assert outcome.diverged_step is not None
+    assert 1 < outcome.diverged_step < 200
+    assert len(outcome.evaluations) < outcome.diverged_step
+    assert outcome.error is None
+
+
+def test_an_error_strikes_its_own_run_alone(planned, monkeypatch):
+    runs, datasets = planned(*SHORT, "seed=0,1,2")
+    build = sequential.build_model
+
+    def breaks(task, seed, device):
+        if seed == 1:
+            raise RuntimeError("no\nmemory")
+        return build(task, seed, device)
+
+    monkeypatch.setattr(sequential, "build_model", breaks)
+    ended = outcomes(runs, datasets)
+    assert [o.status for o in ended] == ["completed", "failed", "completed"]
+    assert ended[1].error == "RuntimeError: no memory"
+
+
+def test_full_batches_have_no_order(planned):
+    runs, datasets = planned(*SHORT, "train.batch_size=full")
+    (outcome,) = outcomes(runs, datasets)
+    assert outcome.status == "completed"
+    assert outcome.run.task.epochs == 30
+
+
+def test_evaluation_averages_over_chunks_and_examples():
+    class Constant(nn.Module):
+        def forward(self, x):
+            return x
+
+    n = CHUNK + 7
+    logits = torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(n) % 4
+    loss, error = measure(Constant(), Split(logits, y))
+    assert loss == pytest.approx(nn.functional.cross_entropy(logits, y).item(), rel=1e-12)
+    assert error == (logits.argmax(1) != y).double().mean().item()
+
+
+def test_metrics_take_sequences_too():
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    expected = nn.functional.cross_entropy(logits.reshape(6, 5), y.reshape(6))
+    torch.testing.assert_close(metrics.cross_entropy(logits, y), expected)
+    assert metrics.errors(logits, y) == (logits.argmax(-1) != y).sum()
+
+
+def test_training_error_is_measured_on_the_first_examples(planned):
+    runs, datasets = planned(*SHORT, "train.eval_examples=50")
+    (outcome,) = outcomes(runs, datasets)
+    assert (outcome.evaluations[-1].train_error * 50) == pytest.approx(round(outcome.evaluations[-1].train_error * 50))
+
+
+def test_small_tasks_take_one_thread_and_give_the_others_back(planned):
+    runs, datasets = planned(*SHORT)
+    threads = torch.get_num_threads()
+    during = []
+    outcomes(runs, datasets, lambda *_: during.append(torch.get_num_threads()))
+    assert set(during) == {1}
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ([*LINEAR, "+model.in_features=65", "+model.out_features=10"], "does not take the examples of digits"),
+        (["model=cnn", "data=mnist1d"], "C, H, W"),
+        (["model=modular_mlp"], "modular"),
+        (["model.hidden=[0]"], "model.hidden"),
+        (["model.activation=rellu"], "relu"),
+        (["model._target_=torch.nn.Identity"], "no parameters"),
+        (["model._target_=builtins.dict"], "must be a torch nn.Module"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_found_before_training(planned, overrides, says):
+    runs, datasets = planned(*SHORT, *overrides)
+    with pytest.raises(InputError, match=says) as caught:
+        check(cohorts(runs), datasets)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_with_too_few_outputs_is_found_before_training(planned, monkeypatch):
+    runs, datasets = planned(*SHORT)
+    task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_classes=9))
+    with pytest.raises(InputError, match=r"needs logits of shape \(2, 10\)"):
+        check(cohorts([replace(runs[0], task=task)]), datasets)
+
+
+def test_devices_are_chosen_by_name():
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type in {"cpu", "cuda", "mps", "xpu"}
+    with pytest.raises(InputError, match=r"execute\.device=nonsense"):
+        choose_device("nonsense")
+
+
+def test_an_estimate_is_the_order_of_the_truth(planned):
+    runs, datasets = planned("train.steps=400", "train.evaluations=4")
+    guessed = sequential.estimate(runs[0], next(iter(datasets.values())), CPU)
+    (outcome,) = outcomes(runs, datasets)
+    assert 0 < guessed < 50 * outcome.seconds

@@ -1,0 +1,41 @@
+import itertools
+
+import pytest
+import torch
+
+from adamcmp.engine.streams import batch_indices, stream_seed
+
+CPU = torch.device("cpu")
+
+
+def epochs(seed, examples, batch_size, count):
+    per_epoch = examples // batch_size
+    batches = itertools.islice(batch_indices(seed, examples, batch_size, CPU), count * per_epoch)
+    return [list(itertools.islice(batches, per_epoch)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), [(10, 5), (10, 3), (7, 1)])
+def test_an_epoch_shows_no_example_twice_and_every_batch_is_full(examples, batch_size):
+    for batches in epochs(0, examples, batch_size, 3):
+        seen = torch.cat(batches)
+        assert all(len(batch) == batch_size for batch in batches)
+        assert len(seen.unique()) == len(seen)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first = [torch.cat(e).tolist() for e in epochs(0, 50, 10, 2)]
+    torch.manual_seed(123)
+    assert [torch.cat(e).tolist() for e in epochs(0, 50, 10, 2)] == first
+    assert first[0] != first[1]
+    assert torch.cat(epochs(1, 50, 10, 1)[0]).tolist() != first[0]
+
+
+def test_a_full_batch_is_all_examples_in_order():
+    assert next(batch_indices(0, 10, 10, CPU)) == slice(None)
+
+
+def test_streams_differ_by_seed_name_and_index():
+    seeds = {stream_seed(s, n, i) for s in range(5) for n in ("init", "batches", "dropout") for i in range(5)}
+    assert len(seeds) == 75
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert stream_seed(0, "init") == stream_seed(0, "init", 0)

@@ -1,0 +1,130 @@
+"""Settings become the update that they name: the engine's step equals the kernel's, whichever of the two it takes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from adamcmp.config.schema import SGD, Adagrad, Adam
+from adamcmp.engine import updates
+from adamcmp.engine.updates import adaptive_hyper, make_update, momentum_hyper, rolled_out
+from adamcmp.errors import InputError
+from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_coefficients, adaptive_update
+from adamcmp.optim.momentum import MomentumCoefficients, momentum_coefficients, momentum_update
+
+NAMES = ["adam", "adamw", "adamw_paper", "adamw_normalized", "adam_m_only", "adam_v_only", "rmsprop", "adagrad",
+         "sgd", "sgdw", "sgdw_paper", "sgdw_normalized", "sgd_paper"]  # fmt: skip
+BY_TORCH = {"adam", "adamw", "rmsprop", "adagrad", "sgd"}
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.LayerNorm(4), nn.Linear(4, 3)).double()
+
+
+def gradients(model, x):
+    model.zero_grad()
+    model(x).square().mean().backward()
+
+
+def by_kernel(settings, parameters, schedule, t, state):
+    eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
+    for i, p in enumerate(parameters):
+        decayed = settings.decayed == "all" or p.ndim >= 2
+        if isinstance(settings, SGD):
+            table = momentum_coefficients(momentum_hyper(settings, decayed), eta, period)
+            buffers = state.setdefault(i, (torch.zeros_like(p),))
+            momentum_update(p, p.grad, *buffers, MomentumCoefficients(*table[:, 0].tolist()))
+        else:
+            table = adaptive_coefficients(adaptive_hyper(settings, decayed), t + 1, eta, period)
+            start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
+            buffers = state.setdefault(i, (torch.zeros_like(p), torch.full_like(p, start)))
+            adaptive_update(p, p.grad, *buffers, AdaptiveCoefficients(*table[:, 0].tolist()))
+
+
+@pytest.mark.parametrize("decayed", ["all", "no_bias_norm"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_optimizer_steps_as_its_kernel(planned, name, decayed):
+    overrides = [f"optimizer={name}", f"optimizer.decayed={decayed}", "optimizer.weight_decay=0.05", "train.steps=60"]
+    ((run,), _) = planned(*overrides, "schedule=warm_restarts", "schedule.T_0=1", "schedule.warmup_steps=3")
+    schedule = rolled_out(run)
+    ours, theirs = net(), net()
+    update, state = make_update(run.optimizer, ours, schedule), {}
+    start = [p.detach().clone() for p in theirs.parameters()]
+    for t in range(run.task.steps):
+        x = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
+        gradients(ours, x)
+        update(t)
+        gradients(theirs, x)
+        with torch.no_grad():
+            by_kernel(run.optimizer, list(theirs.parameters()), schedule, t, state)
+    for p, q, s in zip(ours.parameters(), theirs.parameters(), start, strict=True):
+        torch.testing.assert_close(p - s, q - s, rtol=1e-10, atol=1e-12)
+    assert (updates._torch_optimizer(run.optimizer, list(net().parameters())) is not None) == (name in BY_TORCH)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_biases_and_norms_are_spared_where_asked(planned, name):
+    """With zero gradients only decay moves weights; under L2 the adaptive rules move them too."""
+    decay = "optimizer.weight_decay=0.5"
+    ((run,), _) = planned(f"optimizer={name}", "optimizer.decayed=no_bias_norm", decay, "train.steps=5")
+    if name == "adam_v_only":
+        return  # its decay enters the denominator alone
+    model = net()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+            p.grad = torch.zeros_like(p)
+    update = make_update(run.optimizer, model, rolled_out(run))
+    for t in range(5):
+        update(t)
+    assert all((p == 1.0).all() == (p.ndim < 2) for p in model.parameters())
+
+
+def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_path):
+    ((run,), _) = planned("optimizer=adamw", "schedule=drop_step", "train.steps=10")
+    own = updates.OwnOptimizer(name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={})
+    model = net()
+    update = make_update(own, model, rolled_out(run))
+    for t in range(10):
+        before = [p.detach().clone() for p in model.parameters()]
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        update(t)
+        lr = 0.5 * 0.1 ** sum(t / 10 >= m for m in (0.3, 0.6, 0.8))
+        for p, b in zip(model.parameters(), before, strict=True):
+            torch.testing.assert_close(b - p, torch.full_like(p, lr), rtol=1e-9, atol=1e-12)
+
+
+def test_restarts_count_in_epochs(planned):
+    ((run,), _) = planned("schedule=warm_restarts", "schedule.T_0=2", "schedule.T_mult=2", "train.epochs=6")
+    per_epoch = run.task.facts.train_examples / run.task.batch_size
+    schedule = rolled_out(run)
+    restarts = np.flatnonzero(np.diff(schedule.eta_T) > 0) + 1
+    assert restarts.tolist() == [int(np.ceil(2 * per_epoch))]
+    assert schedule.period_T[0] == pytest.approx(2 * per_epoch)
+    assert schedule.period_T[-1] == pytest.approx(4 * per_epoch)
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "says"),
+    [
+        ("torch.optim.SGD", {"momentun": 1}, "momentun"),
+        ("torch.nn.Linear", {"in_features": 1}, "cannot be built"),
+        ("unittest.mock.Mock", {}, "must be a torch.optim.Optimizer"),
+        ("torch.optim.Nothing", {}, "has no 'Nothing'"),
+    ],
+)
+def test_an_own_optimizer_that_does_not_work_is_one_line(planned, target, arguments, says):
+    ((run,), _) = planned()
+    own = updates.OwnOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
+    with pytest.raises(InputError, match=says) as caught:
+        make_update(own, net(), rolled_out(run))
+    assert "\n" not in str(caught.value)
+
+
+def test_adam_settings_reach_the_kernel(planned):
+    ((run,), _) = planned("optimizer=adam", "optimizer.betas=[0.8,0.95]", "optimizer.eps=1e-3", "optimizer.lr=0.25")
+    assert isinstance(run.optimizer, Adam)
+    hyper = adaptive_hyper(run.optimizer)
+    assert [float(a[0]) for a in (hyper.lr, hyper.beta1, hyper.beta2, hyper.eps)] == [0.25, 0.8, 0.95, 1e-3]

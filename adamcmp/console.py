@@ -1,0 +1,183 @@
+"""What the terminal shows while and before runs are trained: progress, plans, settings, a single run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.plan.runs import Run
+
+
+class SweepProgress:
+    """A progress bar over all steps, with time left, runs done and the lowest validation error so far."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._single = len(runs) == 1
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[done]}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True, highlight=False),
+            transient=False,
+        )
+        self._total = len(runs)
+        self._ended = self._diverged = self._failed = 0
+        self._best = float("inf")
+        self._note = ""
+        self._task = self._bar.add_task("", total=sum(run.task.steps for run in runs), done="", note="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """The current run has taken so many more steps."""
+        if self._single and evaluation:
+            self._note = f"train loss {evaluation.train_loss:.4f}, validation error {evaluation.validation_error:.2%}"
+        self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+        self._ended += 1
+        self._diverged += outcome.status == "diverged"
+        self._failed += outcome.status == "failed"
+        if outcome.status == "completed" and outcome.evaluations[-1].validation_error < self._best:
+            self._best = outcome.evaluations[-1].validation_error
+            optimizer = outcome.run.optimizer
+            where = escape(f"{outcome.run.arm}, lr {optimizer.lr:.3g}, λ {optimizer.weight_decay:.3g}")
+            self._note = self._note if self._single else f"best validation error {self._best:.2%}: {where}"
+        self._bar.update(self._task, done=self._done(), note=self._note)
+
+    def _done(self) -> str:
+        counts = f"{self._ended:,}/{self._total:,} runs"
+        diverged = f", {self._diverged:,} diverged" if self._diverged else ""
+        failed = f", [red]{self._failed:,} failed[/red]" if self._failed else ""
+        return counts + diverged + failed
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 02 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
+
+
+def plan_line(name: str, planned: int, todo: int, duplicates: int, seconds: float, device: object) -> str:
+    """How much there is to do, in one line."""
+    stored = f", {planned - todo:,} of them stored" if todo < planned else ""
+    twice = f" ({duplicates:,} rows of the grid name a run twice)" if duplicates else ""
+    runs = "run" if planned == 1 else "runs"
+    return f"{name}: {planned:,} {runs}{twice}{stored}; {todo:,} to train, about {duration(seconds)} on {device}"
+
+
+def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:
+    """One row an arm: its grid, seeds and runs."""
+    tasks = {run.task.label: None for run in runs}
+    table = Table("arm", "lr", "λ", "seeds", "runs", "to train", title="\n".join(["plan", *map(escape, tasks)]))
+    missing = {run.id for run in todo}
+    arms: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        arms.setdefault((run.arm, run.task.label), []).append(run)
+    for (arm, task), members in arms.items():
+        table.add_row(
+            escape(arm if len(tasks) == 1 else f"{arm}\n  {task}"),
+            _axis(run.optimizer.lr for run in members),
+            _axis(run.optimizer.weight_decay for run in members),
+            str(len({run.seed for run in members})),
+            f"{len(members):,}",
+            f"{sum(run.id in missing for run in members):,}",
+        )
+    return table
+
+
+def _axis(values: Iterable[float]) -> str:
+    distinct = sorted(set(values))
+    if len(distinct) == 1:
+        return f"{distinct[0]:.4g}"
+    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
+
+
+def settings_table(name: str, leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]) -> Table:
+    """A resolved configuration, one row a value."""
+    table = Table("setting", "value", "from", title=name)
+    for key, value in leaves:
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        table.add_row(escape(key), escape(shown), escape(_origin(key, origins)))
+    return table
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    parts = key.split(".")
+    found = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in origins), None)
+    if found is None:
+        return "the chosen budget" if key.startswith("train.") else ""
+    path = Path(origins[found])
+    return "/".join(path.parts[-2:]) if path.suffix else origins[found]
+
+
+def options_table(title: str, options: Mapping[str, Path]) -> Table:
+    """What a group holds: the name of each file and the comment it opens with."""
+    table = Table("name", "what it is", title=title, title_justify="left")
+    for name, path in options.items():
+        comments = [
+            line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"
+        ]
+        table.add_row(name, escape(next((line for line in comments if not line.startswith("@")), "")))
+    return table
+
+
+def run_table(record: pd.Series[Any]) -> Table:
+    """One run's record: status, and what it measured after the last step and at its best evaluation."""
+    decay = f"λ {record['weight_decay']:.4g} ({record['decay'] or 'own'})"
+    title = f"{record['arm']}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}: {record['status']}"
+    table = Table("", "after the last step", "at the best validation error", title=escape(title))
+    if record["status"] == "failed":
+        table.add_row("error", escape(record["error"]), "")
+    if record["status"] == "diverged":
+        table.add_row("first loss that is not finite", f"step {record['diverged_step']:.0f}", "")
+    if record["status"] != "completed":
+        return table
+    table.add_row("step", f"{record['steps']:,}", f"{record['best_step']:,.0f}")
+    for part in ("train", "validation", "test"):
+        table.add_row(f"{part} loss", *(f"{record[f'{when}_{part}_loss']:.4f}" for when in ("final", "best")))
+        table.add_row(f"{part} error", *(f"{record[f'{when}_{part}_error']:.2%}" for when in ("final", "best")))
+    table.add_row("generalization gap", *(f"{record[f'{when}_gap']:.2%}" for when in ("final", "best")))
+    table.add_row("time", duration(record["seconds"]), "")
+    return table
+
+
+def failure_lines(failed: pd.DataFrame) -> list[str]:
+    """What went wrong, each error once, with how many runs it struck."""
+    counts = failed.groupby("error", dropna=False)["run_id"].agg(["count", "first"])
+    return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]

@@ -1,0 +1,163 @@
+"""Outcomes and settings become rows of the stored tables."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer, WarmRestarts
+from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.metrics import generalization_gap
+from adamcmp.optim.decay import convert_weight_decay
+from adamcmp.plan.runs import AnyRule, Run, canonical
+from adamcmp.records import METRICS
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where records come from: the same for all that one command trains."""
+
+    study: str
+    command: str
+    git_commit: str | None
+    adamcmp_version: str
+    torch_version: str
+    python_version: str
+
+    @classmethod
+    def here(cls, study: str) -> Provenance:
+        """Of this process."""
+        command = shlex.join(["adamcmp", *sys.argv[1:]])
+        return cls(study, command, _git_commit(), version("adamcmp"), version("torch"), platform.python_version())
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, with ``-dirty`` where it has changes; None outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
+    """The record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
+    run, task = outcome.run, outcome.run.task
+    return {
+        "run_id": run.id,
+        "study": provenance.study,
+        "task": task.key,
+        "task_label": task.label,
+        "arm": run.arm,
+        "status": outcome.status,
+        "error": outcome.error,
+        "diverged_step": outcome.diverged_step,
+        "seed": run.seed,
+        "data": task.data.name,
+        "data_fingerprint": task.facts.fingerprint,
+        "train_examples": task.facts.train_examples,
+        "model": task.model.name,
+        "parameters": outcome.parameters,
+        "optimizer": run.optimizer.name,
+        "schedule": run.schedule.name,
+        "lr": run.optimizer.lr,
+        "weight_decay": run.optimizer.weight_decay,
+        **_rule(run.optimizer),
+        **_decay(run),
+        "batch_size": task.batch_size,
+        "steps": task.steps,
+        "epochs": task.epochs,
+        "precision": task.train.precision,
+        "settings": canonical(run.settings()),
+        **_measured(outcome),
+        "engine": outcome.engine,
+        "device": outcome.device,
+        "seconds": outcome.seconds,
+        "finished_at": outcome.finished_at,
+        "adamcmp_version": provenance.adamcmp_version,
+        "torch_version": provenance.torch_version,
+        "python_version": provenance.python_version,
+        "git_commit": provenance.git_commit,
+        "command": provenance.command,
+    }
+
+
+def curve(outcome: Outcome) -> list[dict[str, Any]]:
+    """The curve of a run: columns ``records.CURVE``."""
+    task = outcome.run.task
+    per_epoch = task.facts.train_examples / task.batch_size
+    return [
+        {"run_id": outcome.run.id, "epoch": evaluation.step / per_epoch, **evaluation._asdict()}
+        for evaluation in outcome.evaluations
+    ]
+
+
+def best(evaluations: tuple[Evaluation, ...]) -> Evaluation:
+    """The evaluation with the lowest validation error, then validation loss, then step; test has no say."""
+    return min(evaluations, key=lambda e: (e.validation_error, e.validation_loss, e.step))
+
+
+def _measured(outcome: Outcome) -> dict[str, Any]:
+    """Final and best metrics; a run that has not completed has none, so that none can enter a mean."""
+    if outcome.status != "completed":
+        return {}
+    final, chosen = outcome.evaluations[-1], best(outcome.evaluations)
+    return {
+        **_at("final", final),
+        **_at("best", chosen),
+        "best_step": chosen.step,
+        "best_epoch": chosen.step * outcome.run.task.batch_size / outcome.run.task.facts.train_examples,
+        "final_weight_norm": final.weight_norm,
+    }
+
+
+def _at(prefix: str, evaluation: Evaluation) -> dict[str, float]:
+    values = evaluation._asdict()
+    gap = generalization_gap(evaluation.train_error, evaluation.test_error)
+    return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap}
+
+
+def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
+    match optimizer:
+        case Adam():
+            return {
+                "rule": optimizer.rule,
+                "decayed": optimizer.decayed,
+                "beta1": optimizer.betas[0],
+                "beta2": optimizer.betas[1],
+                "eps": optimizer.eps,
+                "eps_placement": optimizer.eps_placement,
+                "bias_correction": optimizer.bias_correction,
+            }
+        case Adagrad():
+            return {"rule": optimizer.rule, "decayed": optimizer.decayed, "eps": optimizer.eps}
+        case SGD():
+            return {"rule": optimizer.rule, "decayed": optimizer.decayed, "momentum": optimizer.momentum}
+        case OwnOptimizer():
+            return {"rule": optimizer.target}
+
+
+def _decay(run: Run) -> Mapping[str, Any]:
+    """λ in every decoupled convention; L2 has none."""
+    optimizer, task = run.optimizer, run.task
+    if isinstance(optimizer, OwnOptimizer):
+        return {}
+    steps = float(task.steps - run.schedule.warmup_steps)
+    if isinstance(run.schedule, WarmRestarts):
+        steps = max(run.schedule.T_0 * task.facts.train_examples / task.batch_size, 1.0)
+    source = optimizer.decay
+    if source not in ("lr_scaled", "schedule_only", "normalized"):
+        return {"decay": source}
+    converted = {
+        f"weight_decay_{target}": convert_weight_decay(
+            optimizer.weight_decay, source, target, lr=optimizer.lr, steps=steps
+        )
+        for target in ("lr_scaled", "schedule_only", "normalized")
+    }
+    return {"decay": source, **converted, "decay_per_step": converted["weight_decay_schedule_only"]}

@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Convention = Literal["lr_scaled", "schedule_only", "normalized"]
+Decoupled = Literal["lr_scaled", "schedule_only", "normalized"]
+Decay = Literal["l2", "l2_m_only", "l2_v_only"] | Decoupled
 
 
 class Doors(NamedTuple):
@@ -45,21 +46,23 @@ class Doors(NamedTuple):
         return eta * self.decoupled / np.where(self.normalized, np.sqrt(period), 1.0)
 
 
-def doors(convention: str, weight_decay: float, lr: float) -> Doors:
+def doors(convention: Decay, weight_decay: float, lr: float) -> Doors:
     """The doors of one run (arrays of one value)."""
-    in_m = weight_decay if convention in {"l2", "l2_m_only"} else 0.0
-    in_v = weight_decay if convention in {"l2", "l2_v_only"} else 0.0
-    rate = {"lr_scaled": lr * weight_decay, "schedule_only": weight_decay, "normalized": weight_decay}
-    return Doors(
-        np.array([in_m]),
-        np.array([in_v]),
-        np.array([rate.get(convention, 0.0)]),
-        np.array([convention == "normalized"]),
-    )
+    table: dict[Decay, tuple[float, float, float]] = {
+        "l2": (weight_decay, weight_decay, 0.0),
+        "l2_m_only": (weight_decay, 0.0, 0.0),
+        "l2_v_only": (0.0, weight_decay, 0.0),
+        "lr_scaled": (0.0, 0.0, lr * weight_decay),
+        "schedule_only": (0.0, 0.0, weight_decay),
+        "normalized": (0.0, 0.0, weight_decay),
+    }
+    l2_m, l2_v, decoupled = table[convention]
+    normalized = convention == "normalized"
+    return Doors(np.array([l2_m]), np.array([l2_v]), np.array([decoupled]), np.array([normalized]))
 
 
 def convert_weight_decay(
-    weight_decay: float, source: Convention, target: Convention, *, lr: float, steps: float
+    weight_decay: float, source: Decoupled, target: Decoupled, *, lr: float, steps: float
 ) -> float:
     r"""λ of one decoupled convention, expressed in another: both take the same share off every weight.
 

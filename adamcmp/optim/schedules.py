@@ -49,18 +49,23 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
 
     Args:
         steps: T, the budget.
-        first_period: T_0 in steps, at least 1.
+        first_period: T_0 in steps, > 0.
         multiplier: T_mult, at least 1.
         eta_min: where each period ends.
+
+    Raises:
+        ValueError: a period that does not grow, or has no length.
     """
+    if not (first_period > 0 and multiplier >= 1):
+        raise ValueError(f"first_period={first_period}, multiplier={multiplier}: must be > 0 and >= 1")
+    starts, lengths = [0.0], [first_period]
+    while starts[-1] + lengths[-1] < steps:
+        starts.append(starts[-1] + lengths[-1])
+        lengths.append(lengths[-1] * multiplier)
     now = np.arange(steps, dtype=np.float64)
-    start, length = np.zeros(steps), np.full(steps, first_period)
-    boundary, period = first_period, first_period
-    while boundary < steps:
-        period *= multiplier
-        later = now >= boundary * (1 - 1e-12)  # a sum of periods that rounds past a whole step restarts at that step
-        start[later], length[later] = boundary, period
-        boundary += period
+    # a sum of periods that rounds past a whole step restarts at that step
+    period = np.searchsorted(np.array(starts) * (1 - 1e-12), now, side="right") - 1
+    start, length = np.array(starts)[period], np.array(lengths)[period]
     eta = eta_min + (1.0 - eta_min) * 0.5 * (1.0 + np.cos(np.pi * np.maximum(now - start, 0.0) / length))
     return Schedule(eta, length)
 
@@ -68,7 +73,8 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """Linear warmup in front of a schedule: η_t = (t + 1)/W for t < W; the schedule then runs from its start.
 
-    The warmup belongs to the first period, whose length in ``period_T`` stays that of the schedule.
+    The warmup belongs to the first period, whose length in ``period_T`` stays that of the schedule: normalised decay
+    counts the steps after the warmup.
     """
     ramp = np.arange(1, warmup_steps + 1, dtype=np.float64) / max(warmup_steps, 1)
     head = np.full(warmup_steps, schedule.period_T[0] if schedule.period_T.size else float(warmup_steps))

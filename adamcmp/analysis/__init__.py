@@ -1,0 +1,41 @@
+"""From records to numbers: cells over seeds, selection on validation, intervals. No figures, no files, no torch.
+
+``selection`` takes the records of a task and hands on cells (one row an arm, lr and λ), the best of them and the
+leaderboard; ``curves`` averages the winners' learning curves; ``intervals`` holds the statistics they stand on.
+"""
+
+from adamcmp.analysis.curves import mean_curves
+from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
+from adamcmp.analysis.selection import (
+    CELL,
+    METRICS,
+    SELECTION_METRICS,
+    Task,
+    best_along,
+    best_cells,
+    by_task,
+    cells,
+    edge,
+    leaderboard,
+    top_cells,
+)
+
+__all__ = [
+    "CELL",
+    "METRICS",
+    "SELECTION_METRICS",
+    "Interval",
+    "Paired",
+    "Task",
+    "best_along",
+    "best_cells",
+    "by_task",
+    "cells",
+    "edge",
+    "holm",
+    "leaderboard",
+    "mean_curves",
+    "mean_interval",
+    "paired_difference",
+    "top_cells",
+]

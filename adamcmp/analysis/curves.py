@@ -1,0 +1,32 @@
+"""Learning curves of chosen cells, averaged over seeds: the curves of runs in, one row an arm and step out."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from adamcmp.analysis.intervals import half_width
+from adamcmp.analysis.selection import CELL
+from adamcmp.records import METRICS
+
+
+def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the completed runs of each arm's best cell at every evaluation, with the 95 % half width.
+
+    Args:
+        curves: Evaluations of all runs, columns ``records.CURVE``.
+        records: Records of one task.
+        best: One row an arm, as ``best_cells`` returns it.
+
+    Returns:
+        Columns ``arm``, ``step``, ``epoch``, ``n`` (runs), each metric and ``<metric>_half_width``; sorted by arm and
+        step; empty where no winner has a curve.
+    """
+    completed = records.loc[records["status"] == "completed", ["run_id", *CELL]]
+    winners = completed.merge(best[CELL], on=CELL)[["run_id", "arm"]]
+    joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")
+    groups = joined.sort_values(["arm", "step", "run_id"], kind="stable").groupby(["arm", "step"])
+    metrics = [name for name, _, _ in METRICS]
+    mean, count = groups[metrics].mean(), groups[metrics].count()
+    half = pd.DataFrame(half_width(groups[metrics].std(ddof=1), count), mean.index, metrics)
+    head = pd.DataFrame({"epoch": groups["epoch"].mean(), "n": groups["run_id"].nunique()})
+    return pd.concat([head, mean, half.add_suffix("_half_width")], axis=1).reset_index()

@@ -1,0 +1,121 @@
+r"""Intervals over seeds: plain numbers in, a mean with its uncertainty out.
+
+Seeds are few, so every interval is Student's t, two-sided, 95 %:
+
+.. math::
+    \bar x ± t_{0.975,\,n-1}\, s / \sqrt n, \qquad s² = \tfrac{1}{n-1} \sum_i (x_i − \bar x)²
+
+Source: Student, "The probable error of a mean", Biometrika 6 (1908). The t interval takes the values as independent
+and roughly normal: right for the spread over seeds of one configuration, not for a choice of the best of many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+"""Coverage of all intervals that adamcmp shows."""
+
+Array = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """``mean ± half_width`` over ``n`` values, in the unit of the values."""
+
+    mean: float
+    half_width: float
+    """NaN for n < 2: one seed says nothing about the spread."""
+    n: int
+
+
+class Paired(NamedTuple):
+    """A mean difference over shared seeds, its 95 % interval and the two-sided p-value of "no difference"."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+def half_width(sd: Any, n: Any) -> Array:
+    """t_{0.975, n−1} · sd / √n, elementwise; NaN where n < 2. ``sd`` has n − 1 in its denominator."""
+    spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    t = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(count - 1, 1))
+    return np.where(count >= 2, t * spread / np.sqrt(np.maximum(count, 1)), np.nan)
+
+
+def mean_interval(values: Iterable[float]) -> Interval:
+    """Mean and two-sided 95 % Student t interval over seeds; NaN marks a missing value and does not count.
+
+    >>> mean, half_width, n = mean_interval([1.0, 2.0, 3.0])
+    >>> f"{mean:.2f} ± {half_width:.2f} (n = {n})"
+    '2.00 ± 2.48 (n = 3)'
+    """
+    x = _finite_or_inf(values)
+    if x.size == 0:
+        return Interval(float("nan"), float("nan"), 0)
+    with np.errstate(invalid="ignore"):  # an infinite loss: the mean is infinite, the spread unknown
+        sd = float(x.std(ddof=1)) if x.size > 1 else float("nan")
+    return Interval(float(x.mean()), float(half_width(sd, x.size)), int(x.size))
+
+
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
+    """Mean of a − b over the seeds that both have, with the paired t interval and test.
+
+    Seeds share initial weights and batch order between optimizers, so that the difference per seed is freed from
+    the spread between seeds. With d_i = a_i − b_i: mean d̄, interval d̄ ± t_{0.975, n−1} s_d/√n, and
+    p = P(|T_{n−1}| ≥ |d̄| √n / s_d). Fewer than two shared seeds: everything but the mean is NaN.
+
+    Args:
+        a: Seed → value, such as the test error of one optimizer (a dict, or a pandas Series indexed by seed).
+        b: The same of the other.
+
+    Raises:
+        ValueError: a seed stands twice.
+    """
+    left, right = _per_seed(a), _per_seed(b)
+    shared = sorted(left.keys() & right.keys())
+    d = _finite_or_inf(left[seed] - right[seed] for seed in shared)
+    mean, half, n = mean_interval(d)
+    if n < 2:
+        return Paired(mean, float("nan"), float("nan"), float("nan"), n)
+    sd = float(d.std(ddof=1))
+    # Equal differences leave no spread to compare with: certain if they are not zero, no evidence at all if they are.
+    statistic = abs(mean) * np.sqrt(n) / sd if sd > 0 else (np.inf if mean else 0.0)
+    return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(statistic, n - 1)), n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
+
+    Each may be compared with the level that all m tests together shall keep. Source: Holm, "A simple sequentially
+    rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    m, largest = len(p_values), 0.0
+    adjusted = [0.0] * m
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (m - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _per_seed(values: Mapping[int, float]) -> dict[int, float]:
+    items = list(values.items())
+    found = {int(seed): float(value) for seed, value in items}
+    if len(found) < len(items):
+        raise ValueError("a seed stands twice: pair one run a seed, such as the best cell's")
+    return found
+
+
+def _finite_or_inf(values: Iterable[float]) -> Array:
+    x = np.fromiter(values, dtype=np.float64)
+    return x[~np.isnan(x)]

@@ -1,0 +1,221 @@
+"""Cells and what is chosen among them: records of runs in, one row a configuration out.
+
+A cell is one arm at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted in
+their cell and never enter a mean. Selection reads the validation columns alone (``_ranked``);
+test numbers are carried along and reported, never chosen on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis.intervals import half_width
+from adamcmp.errors import InputError
+from adamcmp.records import METRICS as MEASURED
+
+CELL = ["arm", "lr", "weight_decay"]
+"""What identifies a cell."""
+
+METRICS: tuple[str, ...] = tuple(
+    f"{when}_{name}" for when in ("final", "best") for name in (*(m[0] for m in MEASURED), "gap")
+)
+"""The metric columns of a cell; each has its 95 % half width beside it in ``<metric>_half_width``."""
+
+SELECTION_METRICS = (
+    "final_validation_error",
+    "best_validation_error",
+    "final_validation_loss",
+    "best_validation_loss",
+)
+"""What a cell may be selected on. No test column is among them, and no gap, which holds the test error."""
+
+_CONSTANT = (
+    "decay",
+    "decayed",
+    "optimizer",
+    "rule",
+    "schedule",
+    "steps",
+    "epochs",
+    "decay_per_step",
+    "weight_decay_lr_scaled",
+    "weight_decay_schedule_only",
+    "weight_decay_normalized",
+)
+"""Columns that all runs of a cell share."""
+
+
+class Task(NamedTuple):
+    """What compared runs share (data, model, budget, precision), and its runs."""
+
+    task: str
+    label: str
+    records: pd.DataFrame
+
+
+def by_task(records: pd.DataFrame) -> list[Task]:
+    """The records of each task, the task with the latest run first. Runs of two tasks are never mixed."""
+    if records.empty:
+        return []
+    latest = records.groupby("task")["finished_at"].max()
+    order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True], na_position="last")
+    parts = {str(task): part.reset_index(drop=True) for task, part in records.groupby("task")}
+    return [Task(task, str(parts[task]["task_label"].iloc[-1]), parts[task]) for task in order["task"].astype(str)]
+
+
+def cells(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per (arm, lr, weight_decay) of one task, sorted by them.
+
+    Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
+    completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; and per metric the mean over
+    completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two).
+
+    A cell is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
+    most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
+
+    Raises:
+        ValueError: records of more than one task.
+    """
+    if records["task"].nunique() > 1:
+        raise ValueError("records of more than one task: split them by by_task first")
+    ordered = records.sort_values([*CELL, "seed", "run_id"], kind="stable")  # sums do not depend on the row order
+    status = pd.DataFrame(
+        {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
+    )
+    groups = pd.concat([ordered[[*CELL, *_CONSTANT]], status], axis=1).groupby(CELL, dropna=False, sort=True)
+    table = groups[["completed", "diverged", "failed"]].sum().rename(columns={"completed": "n"})
+    table.insert(0, "runs", groups.size())
+    table = table.join(groups[list(_CONSTANT)].first())
+    table["eligible"] = _eligible(table)
+
+    completed = ordered[ordered["status"] == "completed"].groupby(CELL, dropna=False, sort=True)
+    columns = list(METRICS)
+    mean, count = completed[columns].mean(), completed[columns].count()
+    half = pd.DataFrame(half_width(completed[columns].std(ddof=1), count), mean.index, columns)
+    measured = pd.concat([mean, half.add_suffix("_half_width"), completed[["seconds"]].mean()], axis=1)
+    paired = [name for metric in columns for name in (metric, f"{metric}_half_width")]
+    return table.join(measured[["seconds", *paired]]).reset_index()
+
+
+def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
+    sizes = table.groupby(["arm", "runs"]).size().reset_index(name="cells")
+    usual = sizes.sort_values(["cells", "runs"]).groupby("arm")["runs"].last()  # of two equally common, the larger
+    enough = table["runs"] >= table.index.get_level_values("arm").map(usual.to_dict())
+    return (table["n"] == table["runs"]) & enough
+
+
+def _ranked(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The eligible cells of each arm, best first: all that selection looks at is the five columns below."""
+    if metric not in SELECTION_METRICS:
+        raise InputError(
+            f"selection on {metric}: test data is never selected on; known: {', '.join(SELECTION_METRICS)}"
+        )
+    tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
+    seen = table.loc[table["eligible"] & table[metric].notna(), [*CELL, metric, tie_break]]
+    rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
+    order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"], kind="stable").index
+    return table.loc[order]
+
+
+def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
+    """The k best eligible cells of each arm, by mean validation error, best first.
+
+    Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay.
+
+    Raises:
+        InputError: a metric that is not measured on validation data.
+    """
+    return _ranked(table, metric).groupby("arm", sort=False).head(k)
+
+
+def best_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+    """The best eligible cell of each arm that has one, in the order of ``top_cells``; rows keep their index.
+
+    Raises:
+        InputError: a metric that is not measured on validation data.
+    """
+    return top_cells(table, 1, metric)
+
+
+def best_along(table: pd.DataFrame, axis: str, metric: str = "final_validation_error") -> pd.DataFrame:
+    """For each arm and each value of ``axis`` (lr or weight_decay) the best eligible cell over the other axis.
+
+    Sorted by arm and ``axis``: the profile of an arm along one axis, the other tuned on validation.
+
+    Raises:
+        InputError: a metric that is not measured on validation data.
+    """
+    return _ranked(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis], kind="stable")
+
+
+def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
+    """The sides of the grid that the best cell lies on: of "lr low", "lr high", "λ low", "λ high".
+
+    There the optimum may lie outside the grid. λ = 0 is a natural bound, no edge; nor is an axis of one value.
+    """
+    found = []
+    for name, column in (("lr", "lr"), ("λ", "weight_decay")):
+        low, high = cells_of_arm[column].min(), cells_of_arm[column].max()
+        if low < high and best[column] == low and not (name == "λ" and low == 0):
+            found.append(f"{name} low")
+        if low < high and best[column] == high:
+            found.append(f"{name} high")
+    return found
+
+
+def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+    """One row an arm, the arm with the lowest mean validation error of its best cell first.
+
+    Columns: arm; lr, weight_decay and decay (its convention) of the best cell; ``METRICS`` with their half widths;
+    ``n`` seeds; ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm; ``edge``;
+    ``note``, which says why an arm has no eligible cell (its numbers are NaN then) or no interval.
+
+    Raises:
+        InputError: a metric that is not measured on validation data.
+        ValueError: records of more than one task.
+    """
+    table = cells(records)
+    best = best_cells(table, metric)
+    arms = table.groupby("arm").agg(
+        trials=("arm", "size"),
+        runs=("runs", "sum"),
+        completed=("n", "sum"),
+        diverged=("diverged", "sum"),
+        failed=("failed", "sum"),
+    )
+    groups = dict(iter(table.groupby("arm")))
+    edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
+    measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
+    board = arms.join(best.set_index("arm")[["lr", "weight_decay", "n", *measures]])
+    board["decay"] = table.groupby("arm")["decay"].first()
+    board["edge"] = pd.Series(edges, dtype="str").reindex(board.index).fillna("")
+    board["n"] = board["n"].fillna(0).astype("int64")
+    board["note"] = _notes(board)
+    board = board.reset_index().sort_values([metric, "arm"], kind="stable", na_position="last", ignore_index=True)
+    shown = [
+        "arm",
+        "lr",
+        "weight_decay",
+        "decay",
+        *measures,
+        "n",
+        "trials",
+        "runs",
+        "diverged",
+        "failed",
+        "edge",
+        "note",
+    ]
+    return board[shown]
+
+
+def _notes(board: pd.DataFrame) -> pd.Series[str]:
+    lost = (
+        "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
+    )
+    partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
+    note = pd.Series("", board.index, dtype="str")
+    note = note.mask(board["n"] == 1, "one seed: no interval")
+    return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, lost)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adamcmp import analysis
+from adamcmp.analysis import best_along, best_cells, by_task, cells, edge, leaderboard, mean_curves, top_cells
+from adamcmp.errors import InputError
+
+LRS, LAMBDAS = [1e-4, 1e-3, 1e-2], [0.0, 1e-3, 1e-2]
+
+
+@pytest.fixture(scope="module")
+def records(synthetic):
+    return synthetic.make_records()
+
+
+def small(synthetic, errors, *, seeds=(0, 1), lrs=LRS, lambdas=LAMBDAS):
+    """One arm whose validation errors are given, per (lr, λ): all else equal."""
+    records = synthetic.make_records({"AdamW": "lr_scaled"}, lrs, lambdas, seeds, noise=0.0)
+    for column in ("final_validation_error", "final_validation_loss"):
+        records[column] = 0.5
+    for (lr, decay), value in errors.items():
+        hit = (records["lr"] == lr) & (records["weight_decay"] == decay)
+        records.loc[hit, "final_validation_error"] = value
+    return records
+
+
+def chosen(records):
+    best = best_cells(cells(records)).iloc[0]
+    return best["lr"], best["weight_decay"]
+
+
+def test_cells_hold_the_mean_and_interval_over_seeds(records):
+    table = cells(records)
+    assert len(table) == 4 * 6 * 7
+    row = table.iloc[50]
+    runs = records[(records["arm"] == row["arm"]) & (records["lr"] == row["lr"])]
+    runs = runs[runs["weight_decay"] == row["weight_decay"]]
+    for metric in analysis.METRICS:
+        expected = analysis.mean_interval(runs[metric])
+        assert (row[metric], row[f"{metric}_half_width"], row["n"]) == pytest.approx(expected)
+
+
+def test_the_known_minimum_is_found(synthetic):
+    records = synthetic.make_records(noise=0.0)
+    best = best_cells(cells(records))
+    assert (best["lr"] == sorted(records["lr"].unique())[3]).all()
+    assert (best["weight_decay"] == sorted(records["weight_decay"].unique())[4]).all()
+
+
+def test_permuting_all_test_columns_changes_no_selection(records):
+    shuffled = records.copy()
+    touching_test = [c for c in records if "test" in str(c) or str(c).endswith("gap")]
+    assert len(touching_test) == 6
+    order = np.random.default_rng(3).permutation(len(records))
+    shuffled[touching_test] = records[touching_test].to_numpy()[order]
+    before, after = cells(records), cells(shuffled)
+    assert not before["final_test_error"].equals(after["final_test_error"])
+    for metric in analysis.SELECTION_METRICS:
+        assert list(top_cells(before, 10, metric).index) == list(top_cells(after, 10, metric).index)
+        assert list(best_cells(before, metric).index) == list(best_cells(after, metric).index)
+        assert list(best_along(before, "lr", metric).index) == list(best_along(after, "lr", metric).index)
+    assert leaderboard(records)["arm"].equals(leaderboard(shuffled)["arm"])
+
+
+@pytest.mark.parametrize("metric", ["final_test_error", "best_test_loss", "final_gap", "final_train_error"])
+def test_selection_on_anything_but_validation_is_refused(records, metric):
+    with pytest.raises(InputError, match="test data is never selected on"):
+        best_cells(cells(records), metric)
+
+
+def test_cells_do_not_depend_on_the_order_of_the_runs(records):
+    pd.testing.assert_frame_equal(cells(records), cells(records.sample(frac=1, random_state=4)), check_exact=True)
+
+
+def test_ties_go_to_the_lower_loss_then_the_smaller_lr_then_the_smaller_decay(synthetic):
+    records = small(synthetic, {})
+    assert chosen(records) == (1e-4, 0.0)
+    records.loc[(records["lr"] > 1e-4) & (records["weight_decay"] > 0), "final_validation_loss"] = 0.4
+    assert chosen(records) == (1e-3, 1e-3)
+    records.loc[(records["lr"] == 1e-2) & (records["weight_decay"] == 1e-2), "final_validation_error"] = 0.49
+    assert chosen(records) == (1e-2, 1e-2)
+
+
+def test_means_that_differ_in_the_last_bit_are_a_tie(synthetic):
+    records = small(synthetic, {}, seeds=(0, 1, 2))
+    first = (records["lr"] == 1e-4) & (records["weight_decay"] == 0)
+    last = (records["lr"] == 1e-2) & (records["weight_decay"] == 1e-2)
+    records.loc[first, "final_validation_error"] = [0.1, 0.2, 0.3]  # their mean is one bit above 0.2
+    records.loc[last, "final_validation_error"] = [0.2, 0.2, 0.2]
+    assert np.mean([0.1, 0.2, 0.3]) > 0.2
+    assert chosen(records) == (1e-4, 0.0)
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_diverged_and_failed_runs_enter_no_mean_and_bar_their_cell(synthetic, status):
+    records = small(synthetic, {(1e-3, 1e-3): 0.1, (1e-2, 1e-3): 0.2})
+    hit = (records["lr"] == 1e-3) & (records["weight_decay"] == 1e-3) & (records["seed"] == 1)
+    ended = synthetic.end(records, hit, status, "boom")
+    cell = cells(ended).query("lr == 1e-3 and weight_decay == 1e-3").iloc[0]
+    assert (cell["n"], cell[status], cell["runs"], bool(cell["eligible"])) == (1, 1, 2, False)
+    assert cell["final_validation_error"] == pytest.approx(0.1)
+    assert chosen(ended) == (1e-2, 1e-3)
+
+
+def test_a_cell_without_completed_runs_is_a_row_of_nan(synthetic):
+    records = small(synthetic, {})
+    gone = synthetic.end(records, records["lr"] == 1e-2, "diverged")
+    lost = cells(gone).query("lr == 1e-2")
+    assert len(lost) == 3
+    assert lost["final_test_error"].isna().all()
+    assert (lost["n"] == 0).all()
+    assert not lost["eligible"].any()
+
+
+def test_a_cell_with_fewer_seeds_than_most_is_not_eligible_and_one_with_more_is(synthetic):
+    records = small(synthetic, {(1e-3, 1e-3): 0.1}, seeds=(0, 1, 2))
+    at = (records["lr"] == 1e-3) & (records["weight_decay"] == 1e-3)
+    assert chosen(records[~(at & (records["seed"] == 2))]) != (1e-3, 1e-3)
+    assert chosen(records[at | (records["seed"] < 2)]) == (1e-3, 1e-3)
+
+
+def test_eligibility_is_judged_within_each_arm(synthetic, records):
+    fewer = records[(records["arm"] != "SGDW") | (records["seed"] == 0)]
+    assert set(best_cells(cells(fewer))["arm"]) == set(records["arm"])
+
+
+def test_top_cells_are_the_k_best_in_order_and_begin_with_the_best(records):
+    table = cells(records)
+    top = top_cells(table, 10)
+    assert (top.groupby("arm").size() == 10).all()
+    own = top[top["arm"] == "AdamW"]["final_validation_error"]
+    assert own.is_monotonic_increasing
+    assert own.max() <= table[(table["arm"] == "AdamW") & ~table.index.isin(own.index)]["final_validation_error"].min()
+    assert list(top.groupby("arm").head(1).index) == list(best_cells(table).index)
+
+
+@pytest.mark.parametrize(
+    ("at", "sides"),
+    [
+        ((1e-3, 1e-3), []),
+        ((1e-4, 1e-3), ["lr low"]),
+        ((1e-2, 1e-2), ["lr high", "λ high"]),
+        ((1e-3, 0.0), []),
+    ],
+)
+def test_edges(synthetic, at, sides):
+    table = cells(small(synthetic, {at: 0.1}))
+    assert edge(table, best_cells(table).iloc[0]) == sides
+
+
+def test_the_lowest_decay_is_an_edge_only_above_zero_and_an_axis_of_one_value_has_none(synthetic):
+    table = cells(small(synthetic, {(1e-3, 1e-3): 0.1}, lambdas=[1e-3, 1e-2]))
+    assert edge(table, best_cells(table).iloc[0]) == ["λ low"]
+    table = cells(small(synthetic, {}, lrs=[1e-3], lambdas=[1e-2]))
+    assert edge(table, best_cells(table).iloc[0]) == []
+
+
+def test_best_along_takes_the_best_lr_of_each_decay(synthetic):
+    table = cells(small(synthetic, {(1e-2, 0.0): 0.3, (1e-4, 1e-3): 0.2, (1e-3, 1e-2): 0.4}))
+    profile = best_along(table, "weight_decay")
+    assert list(zip(profile["weight_decay"], profile["lr"], strict=True)) == [(0, 1e-2), (1e-3, 1e-4), (1e-2, 1e-3)]
+
+
+def test_leaderboard_numbers_equal_those_worked_out_by_hand(synthetic):
+    records = small(synthetic, {(1e-3, 1e-3): 0.1})
+    at = (records["lr"] == 1e-3) & (records["weight_decay"] == 1e-3)
+    records.loc[at, "final_test_error"] = [0.10, 0.14]
+    records.loc[at, "best_test_error"] = [0.20, 0.22]
+    records = synthetic.end(records, records["lr"] == 1e-2, "diverged")
+    row = leaderboard(records).iloc[0]
+    t = 12.706204736432095  # Student's t, 0.975 quantile, one degree of freedom
+    assert row["final_test_error"] == pytest.approx(0.12)
+    assert row["final_test_error_half_width"] == pytest.approx(t * 0.02)  # s = 0.02 √2, over √2
+    assert row["best_test_error"] == pytest.approx(0.21)
+    assert (row["lr"], row["weight_decay"], row["decay"]) == (1e-3, 1e-3, "lr_scaled")
+    assert (row["n"], row["trials"], row["runs"], row["diverged"], row["failed"]) == (2, 9, 18, 6, 0)
+    assert (row["edge"], row["note"]) == ("", "")
+
+
+def test_leaderboard_is_sorted_and_arms_without_a_best_cell_stand_last_with_the_reason(synthetic, records):
+    board = leaderboard(synthetic.end(records, records["arm"] == "AdamW", "diverged"))
+    assert board["final_validation_error"].dropna().is_monotonic_increasing
+    last = board.iloc[-1]
+    assert (last["arm"], last["diverged"], last["n"]) == ("AdamW", 126, 0)
+    assert math.isnan(last["lr"])
+    assert last["note"] == "no completed run: 126 diverged, 0 failed"
+    partly = leaderboard(synthetic.end(records, (records["arm"] == "AdamW") & (records["seed"] == 0), "failed", "x"))
+    assert partly.iloc[-1]["note"].startswith("no eligible cell")
+
+
+def test_one_seed_is_said_and_has_no_interval(synthetic):
+    row = leaderboard(synthetic.make_records(seeds=(0,))).iloc[0]
+    assert row["note"] == "one seed: no interval"
+    assert math.isnan(row["final_test_error_half_width"])
+
+
+def test_tasks_are_kept_apart_the_latest_first(synthetic, records):
+    other = synthetic.make_records(seeds=(0,), task="zz", task_label="mnist")
+    other["finished_at"] += pd.Timedelta(days=1)
+    tasks = by_task(pd.concat([records, other], ignore_index=True))
+    assert [(t.task, t.label, len(t.records)) for t in tasks] == [
+        ("zz", "mnist", len(other)),
+        ("7a5c1e", records["task_label"].iat[0], len(records)),
+    ]
+    with pytest.raises(ValueError, match="more than one task"):
+        cells(pd.concat([records, other]))
+    assert by_task(records.iloc[:0]) == []
+
+
+def test_an_infinite_loss_of_a_completed_run_warns_nobody(synthetic):
+    records = small(synthetic, {})
+    records.loc[0, "final_test_loss"] = math.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cells(records)["final_test_loss"].iloc[0] == math.inf
+
+
+def test_mean_curves_average_the_winners_alone(synthetic, records):
+    curves, best = synthetic.make_curves(records, evaluations=4), best_cells(cells(records))
+    means = mean_curves(curves, records, best)
+    assert len(means) == 4 * 4
+    assert (means["n"] == 3).all()
+    last = means.groupby("arm").last()
+    expected = best.set_index("arm")
+    assert ((last["test_error"] - expected["final_test_error"]).abs() < 1e-3).all()
+    assert mean_curves(curves.iloc[:0], records, best).empty

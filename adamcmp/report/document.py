@@ -1,0 +1,149 @@
+"""A study's report: reads its records, writes tables, figures and the page. The only module here that writes files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard
+from adamcmp.errors import InputError
+from adamcmp.records import read, read_records, writing
+from adamcmp.report import tables
+from adamcmp.report.labels import distinct, footer
+from adamcmp.report.page import page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLES, FIGURES = ("md", "csv", "tex"), ("png", "svg", "pdf")
+FORMATS = (*TABLES, *FIGURES)
+
+
+Verdict = Callable[[pd.DataFrame], Sequence[str]]
+"""Makes sentences for the page of one task's records, such as ``studies.figure2.verdict``."""
+
+
+def write_report(
+    study_dir: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    out: Path | None = None,
+    verdict: Verdict | None = None,
+) -> list[Path]:
+    """Write the report of a study and return the files, in the order they were written.
+
+    Per task: ``leaderboard.*`` and ``grid.*`` (md, csv, tex); ``heatmap.*``, ``learning_curves.*``,
+    ``error_vs_decay.*``, ``error_vs_lr.*`` and ``error_vs_train_loss.*`` (png, svg, pdf), each where there is
+    something to draw; ``report.md`` (md), which shows them. The same records give the same bytes.
+    A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
+
+    Args:
+        study_dir: ``results/<study>``.
+        formats: Which of ``FORMATS``.
+        out: Folder to write to, in place of ``<study_dir>/report``.
+        verdict: What makes the sentences above each task's leaderboard.
+
+    Raises:
+        InputError: an unknown format, nothing stored, a damaged part, or a folder that cannot be written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
+    records, curves = read(study_dir) if set(formats) & set(FIGURES) else (read_records(study_dir), None)
+    tasks = by_task(records)
+    if not tasks:
+        raise InputError(f"{study_dir}: no stored runs; `adamcmp sweep` makes some")
+    folder = out or study_dir / "report"
+    if len(tasks) == 1:
+        return _write_task(tasks[0], curves, folder, formats, verdict)
+    written: list[Path] = []
+    folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
+    for task, name in zip(tasks, folders, strict=True):
+        written += _write_task(task, curves, folder / name, formats, verdict)
+    if "md" in formats:
+        written.append(_write(folder / "report.md", _index(records, tasks, folders).encode()))
+    return written
+
+
+def _write_task(
+    task: Task, curves: pd.DataFrame | None, folder: Path, formats: Sequence[str], verdict: Verdict | None
+) -> list[Path]:
+    table, board = cells(task.records), leaderboard(task.records)
+    written: list[Path] = []
+    for name, raw, shown in (
+        ("leaderboard", board, tables.leaderboard_display(board)),
+        ("grid", table, tables.grid_display(table)),
+    ):
+        for kind in (kind for kind in TABLES if kind in formats):
+            text = (
+                tables.csv(raw) if kind == "csv" else tables.latex(shown) if kind == "tex" else tables.markdown(shown)
+            )
+            written.append(_write(folder / f"{name}.{kind}", text.encode()))
+    figures, skipped = _write_figures(task, curves, table, folder, [kind for kind in FIGURES if kind in formats])
+    written += [path for paths in figures.values() for path in paths]
+    if "md" in formats:
+        files = {name: [path.name for path in paths] for name, paths in figures.items()}
+        text = page(task, board, table, files, skipped, verdict(task.records) if verdict else ())
+        written.append(_write(folder / "report.md", text.encode()))
+    return written
+
+
+def _write_figures(
+    task: Task, curves: pd.DataFrame | None, table: pd.DataFrame, folder: Path, kinds: Sequence[str]
+) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """The files of each figure that could be drawn, and why the others could not."""
+    if curves is None or not kinds:
+        return {}, {}
+    # Here, not above: a report of tables alone must not pay for matplotlib.
+    from adamcmp.report.heatmap import heatmap
+    from adamcmp.report.learning_curves import learning_curves
+    from adamcmp.report.scatter import error_vs_train_loss
+    from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
+    from adamcmp.report.style import NotDrawn, render
+
+    made_from = footer(task.records)
+    drawings: dict[str, Callable[[], Figure]] = {
+        "heatmap": lambda: heatmap(table, footer=made_from),
+        "learning_curves": lambda: learning_curves(curves, task.records, best_cells(table), footer=made_from),
+        "error_vs_decay": lambda: error_vs_decay(table, footer=made_from),
+        "error_vs_lr": lambda: error_vs_lr(table, footer=made_from),
+        "error_vs_train_loss": lambda: error_vs_train_loss(table, footer=made_from),
+    }
+    written: dict[str, list[Path]] = {}
+    skipped: dict[str, str] = {}
+    for name, draw in drawings.items():
+        try:
+            fig = draw()
+        except NotDrawn as reason:
+            skipped[name] = str(reason)
+        else:
+            written[name] = [_write(folder / f"{name}.{kind}", render(fig, kind)) for kind in kinds]
+    return written, skipped
+
+
+def _index(records: pd.DataFrame, tasks: Sequence[Task], folders: Iterable[str]) -> str:
+    lines = [f"# {distinct(records['study'])}", ""]
+    lines += ["## Tasks", "", "Runs of different tasks are not comparable; each has a page of its own.", ""]
+    lines += [f"- [{t.label}]({name}/report.md): {len(t.records)} runs" for t, name in zip(tasks, folders, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", label.casefold()).strip("-")[:60].rstrip("-") or "task"
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Replace a file as a whole: a reader sees the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,207 @@
+"""Error over lr × λ, one panel an arm (the paper's Figures 1 and 2): cells in, a figure out.
+
+Colour is the mean over seeds of a reported metric; stars and circles mark the cells that were selected, on
+validation. All panels share one colour scale, which shows the valley: a few terrible cells do not stretch it.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection, QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from adamcmp.analysis import best_cells, edge, top_cells
+from adamcmp.report.labels import decay_name, metric_name, scale, ticks
+from adamcmp.report.style import FLAG, GREY, WIDTH, NotDrawn, figure, legend, looks, styled
+
+Array = NDArray[np.float64]
+COLOURMAP = "viridis"
+DIVERGED, HATCH = "#DDDDDD", "//////"
+
+
+@styled
+def heatmap(
+    table: pd.DataFrame,
+    metric: str = "final_test_error",
+    selection: str = "final_validation_error",
+    footer: str = "",
+) -> Figure:
+    """One panel an arm: x weight decay (categorical, 0 first), y lr (rising), colour the mean of ``metric``.
+
+    Args:
+        table: ``analysis.cells`` of one task.
+        metric: What colour shows; any of ``analysis.METRICS``.
+        selection: What star and circles go by.
+        footer: Provenance, ``labels.footer``.
+
+    Raises:
+        NotDrawn: no arm has two learning rates and two weight decays.
+    """
+    sizes = table.groupby("arm")[["lr", "weight_decay"]].nunique()
+    if not (sizes > 1).all(axis=1).any():
+        raise NotDrawn("no optimizer has two learning rates and two weight decays: there is no grid to show")
+    arms = list(looks(table["arm"]))
+    columns = len(arms) if len(arms) <= 3 else 2 if len(arms) == 4 else 3 if len(arms) <= 9 else 4
+    rows = math.ceil(len(arms) / columns)
+    width = min(WIDTH, 1.3 + 2.7 * columns)
+    fig = figure(width, 0.1 + (2.3 if columns < 3 else 2.0) * rows, footer)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    panels = dict(zip(arms, axes.flat, strict=False))
+    for ax in axes.flat[len(arms) :]:
+        ax.remove()
+
+    factor, unit = scale(metric)
+    low, high, clipped = colour_limits(table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor)
+    norm = Normalize(low, high)
+    best = best_cells(table, selection)
+    k = circled(table)
+    top = top_cells(table, k, selection)
+    mesh = None
+    for arm, ax in panels.items():
+        part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
+        across, down = part["weight_decay"].nunique(), part["lr"].nunique()
+        cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
+        mesh = _panel(ax, part, norm)
+        _marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
+        named = decay_name(part["decay"].iloc[0])
+        ax.set(
+            title=textwrap.fill(arm, int(10 * width / columns)),
+            xlabel=f"weight decay λ ({named})" if columns < 3 else f"λ ({named})",
+        )
+    for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
+        ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
+    assert mesh is not None
+    bar = fig.colorbar(mesh, ax=list(panels.values()), extend="max" if clipped else "neither", aspect=28, pad=0.015)
+    bar.set_label(f"{metric_name(metric)} ({unit})")
+    handles = _legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
+    legend(fig, handles, 5 if width > 5 else 2)
+    return fig
+
+
+def colour_limits(values: Array) -> tuple[float, float, bool]:
+    """Limits of the colour scale, and whether some value lies above them.
+
+    From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
+    of the grid that shows all but the corners (q25 lies at 0.16 of its height). Cells far above, such as those at
+    chance level, have the colour of the end, and a few of them more or less hardly move the limits.
+    """
+    known = np.sort(values[np.isfinite(values)])
+    if known.size == 0:
+        return 0.0, 1.0, False
+    low, top = float(known[0]), float(known[-1])
+    above = known[known > low]
+    quarter = np.quantile(known, 0.25, method="higher")
+    reach = 4 * float((quarter if quarter > low else above[0] if above.size else low) - low)
+    high = float(known[known <= low + reach * (1 + 1e-9)][-1])
+    if high == low:
+        return low, low + max(abs(low) * 0.01, 1e-9), False
+    return low, high, top > high
+
+
+def circled(table: pd.DataFrame) -> int:
+    """How many best cells are circled in each panel: ten as in the paper, fewer where that were over a quarter."""
+    return int(min(10, max(1, table.groupby("arm").size().max() // 4)))
+
+
+def _positions(part: pd.DataFrame, all_of: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    x = np.searchsorted(np.unique(all_of["weight_decay"]), part["weight_decay"])
+    y = np.searchsorted(np.unique(all_of["lr"]), part["lr"])
+    return x, y
+
+
+def _panel(ax: Axes, part: pd.DataFrame, norm: Normalize) -> QuadMesh:
+    decays, lrs = np.unique(part["weight_decay"]), np.unique(part["lr"])
+    x, y = _positions(part, part)
+    values = np.full((len(lrs), len(decays)), np.nan)
+    values[y, x] = part["value"]
+    big = values.size > 1600
+    mesh = ax.pcolormesh(
+        np.ma.masked_invalid(values), norm=norm, cmap=COLOURMAP, edgecolors="face", linewidth=0.2, rasterized=big
+    )
+    for status, face, hatch, edge_colour in (
+        ("diverged", DIVERGED, HATCH, "#8A8A8A"),
+        ("failed", "#F4F4F4", None, GREY),
+    ):
+        for rows, colour in (((part["n"] == 0), face), ((part["n"] > 0), "none")):
+            hit = (rows & (part[status] > 0)).to_numpy()
+            boxes = [Rectangle((i, j), 1, 1) for i, j in zip(x[hit], y[hit], strict=True)]
+            if boxes and (hatch or colour != "none"):
+                patches = PatchCollection(boxes, label=status, facecolor=colour, edgecolor=edge_colour, linewidth=0)
+                patches.set(hatch=hatch, rasterized=big)
+                ax.add_collection(patches, autolim=False)
+    hit = (part["failed"] > 0).to_numpy()
+    ax.scatter(x[hit] + 0.5, y[hit] + 0.5, marker="x", s=16, linewidths=1.0, color=FLAG, label="failed")
+    ax.set(xlim=(0, len(decays)), ylim=(0, len(lrs)))
+    if decays[0] == 0 and len(decays) > 1:
+        ax.axvline(1, color="white", lw=1.2)  # λ = 0 is no neighbour of the lowest λ on a logarithmic scale
+    ax.spines[:].set_visible(True)
+    for which, known in (("x", decays), ("y", lrs)):
+        texts = ticks([float(v) for v in known])
+        every = math.ceil(len(known) / 12)
+        axis = ax.xaxis if which == "x" else ax.yaxis
+        axis.set_ticks(np.arange(len(known))[::every] + 0.5, texts[::every])
+    if len(decays) > 5:
+        ax.tick_params(axis="x", labelrotation=90)
+    return mesh
+
+
+def _marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, cell_points: float) -> None:
+    size = min(max(0.72 * cell_points, 3.5), 12.0)
+    ring = [withStroke(linewidth=1.7, foreground="black")]
+    x, y = _positions(top, part)
+    ax.scatter(
+        x + 0.5,
+        y + 0.5,
+        s=size**2,
+        facecolors="none",
+        edgecolors="white",
+        linewidths=0.9,
+        path_effects=ring,
+        label="top",
+    )
+    x, y = _positions(best, part)
+    colour = [FLAG if edge(part, row) else "white" for _, row in best.iterrows()]
+    ax.scatter(
+        x + 0.5,
+        y + 0.5,
+        s=max(0.8 * size, 6.0) ** 2,
+        marker="*",
+        c=colour,
+        edgecolors="black",
+        linewidths=0.4,
+        label="best",
+    )
+
+
+def _legend(table: pd.DataFrame, best: pd.DataFrame, k: int, parts: dict[str, pd.DataFrame]) -> list[Line2D | Patch]:
+    def mark(marker: str, face: str, text: str, edge_colour: str = "black", size: float = 7) -> Line2D:
+        return Line2D([], [], ls="", marker=marker, mfc=face, mec=edge_colour, mew=0.6, ms=size, label=text)
+
+    flagged = {bool(edge(parts[row["arm"]], row)) for _, row in best.iterrows()}
+    handles: list[Line2D | Patch] = []
+    if False in flagged:
+        handles.append(mark("*", "white", "best on validation"))
+    if True in flagged:
+        handles.append(mark("*", FLAG, "best, on the edge of the grid"))
+    if flagged and k > 1:
+        handles.append(mark("o", "none", f"{k} best on validation", size=6))
+    if (table["diverged"] > 0).any():
+        text = (
+            "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over colour: some seeds)"
+        )
+        handles.append(Patch(facecolor=DIVERGED, edgecolor="#8A8A8A", hatch=HATCH, linewidth=0, label=text))
+    if (table["failed"] > 0).any():
+        handles.append(mark("x", FLAG, "failed", FLAG, 5))
+    if any(len(p) < p["lr"].nunique() * p["weight_decay"].nunique() for p in parts.values()):
+        handles.append(Patch(facecolor="white", edgecolor=GREY, linewidth=0.5, label="not run"))
+    return handles

@@ -1,0 +1,132 @@
+"""How numbers, metrics, conventions and provenance are spelt, alike in every table and figure. No matplotlib here."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+DECAYS: dict[str, str] = {
+    "l2": "L2",
+    "l2_m_only": "L2 in m only",
+    "l2_v_only": "L2 in v only",
+    "lr_scaled": "decoupled, ηαλ per step",
+    "schedule_only": "decoupled, ηλ per step",
+    "normalized": "decoupled, normalized",
+}
+"""Decay conventions; behind "decoupled" stands what one step takes off a weight."""
+
+_METRICS = {"error": "error", "loss": "loss", "gap": "generalization gap"}
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def decay_name(decay: object) -> str:
+    """A convention for people; an own optimizer has none of ours."""
+    return DECAYS.get(str(decay), "own convention")
+
+
+def metric_name(metric: str) -> str:
+    """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
+    when, _, name = metric.partition("_")
+    text = _METRICS.get(name, name.replace("_", " "))
+    return f"final {text}" if when == "final" else f"{text} at the best epoch"
+
+
+def scale(metric: str) -> tuple[float, str]:
+    """Factor and unit in which a metric is shown: shares in percent, losses in nat."""
+    if metric.endswith("gap"):
+        return 100.0, "pp"
+    return (100.0, "%") if metric.endswith("error") else (1.0, "nat")
+
+
+def short(x: float, digits: int = 2) -> str:
+    """A number for a tick: at most ``digits`` significant digits, ``5e-4`` below 0.01 and from 1000 on.
+
+    >>> [short(x) for x in (0, 1e-3, 0.00048828125, 0.0125, 0.5, 16, 2000)]
+    ['0', '1e-3', '4.9e-4', '0.013', '0.5', '16', '2e3']
+    """
+    if not math.isfinite(x) or x == 0:
+        return f"{x:g}"
+    mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
+    power = int(exponent)
+    if -2 <= power < 3:
+        plain = f"{x:.{max(digits - 1 - power, 0)}f}"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{power}"
+
+
+def ticks(values: Sequence[float]) -> list[str]:
+    """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``short`` with the digits it takes."""
+    positive = [x for x in values if x > 0]
+    if len(positive) > 2 and min(positive) < 0.1 and all(math.frexp(x)[0] == 0.5 for x in positive):
+        return ["0" if x == 0 else "2" + str(math.frexp(x)[1] - 1).translate(_SUPERSCRIPT) for x in values]
+    for digits in range(2, 8):
+        labels = [short(x, digits) for x in values]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{x:.17g}" for x in values]
+
+
+def quantity(mean: float, half_width: float, metric: str) -> str:
+    """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
+
+    Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits in nat.
+
+    >>> quantity(0.02314, 0.00198, "final_test_error"), quantity(0.313, 0.0132, "final_test_error")
+    ('2.31 ± 0.20 %', '31.3 ± 1.3 %')
+    """
+    factor, unit = scale(metric)
+    value, half = factor * mean, factor * half_width
+    if math.isnan(value):
+        return "–"
+    if math.isnan(half) or not math.isfinite(value):
+        return f"{value:.2f} {unit}" if factor == 100 else f"{value:.3g} {unit}"
+    if half > 0:
+        decimals = min(max(1 - math.floor(math.log10(half)), 0), 2 if factor == 100 else 6)
+    else:
+        decimals = 2 if factor == 100 else 4
+    return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
+
+
+def seeds(values: Iterable[int]) -> str:
+    """``0–4, 7``: runs of three and more consecutive seeds are joined.
+
+    >>> seeds([3, 0, 1, 2, 7])
+    '0–3, 7'
+    """
+    parts: list[list[int]] = []
+    for seed in sorted(set(values)):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(f"{p[0]}–{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
+
+
+def distinct(values: pd.Series, limit: int = 3) -> str:
+    """The values of a column that occur, sorted and joined; ``…`` behind the first ``limit``."""
+    found = sorted(values.dropna().astype(str).unique())
+    return ", ".join(found[:limit]) + (", …" if len(found) > limit else "") or "unknown"
+
+
+def runs_hash(records: pd.DataFrame) -> str:
+    """Eight digits of the SHA-256 over the sorted run ids: equal exactly when made from the same runs."""
+    ids = "\n".join(sorted(records["run_id"].astype(str)))
+    return hashlib.sha256(ids.encode()).hexdigest()[:8]
+
+
+def footer(records: pd.DataFrame) -> str:
+    """What a figure was made from: study, task, runs, seeds, versions and the hash of the run ids."""
+    status = records["status"]
+    facts = [
+        f"Made from: study {distinct(records['study'])}",
+        distinct(records["task_label"]),
+        f"{len(records)} runs ({(status == 'diverged').sum()} diverged, {(status == 'failed').sum()} failed)",
+        f"seeds {seeds(records['seed'].dropna().astype(int))}",
+        f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}",
+        f"runs {runs_hash(records)}",
+    ]
+    return " · ".join(facts)

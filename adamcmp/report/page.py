@@ -1,0 +1,154 @@
+"""The page ``report.md`` of one task: what was run, how it was chosen, what came out, what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from adamcmp.analysis import Task
+from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
+from adamcmp.report.tables import leaderboard_display, markdown
+
+CAPTIONS = {
+    "heatmap": "Mean final test error over learning rate × weight decay. Colour is test error; star and circles mark "
+    "the best cells by mean validation error. One colour scale; errors above its end have the end's colour.",
+    "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %.",
+    "error_vs_decay": "Test error against λ, at the learning rate that is best for that λ on validation; bars of 95 %.",
+    "error_vs_lr": "Test error against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
+    "error_vs_train_loss": "Test error against training loss, one point a cell; winners outlined.",
+}
+
+
+def page(
+    task: Task,
+    board: pd.DataFrame,
+    table: pd.DataFrame,
+    figures: Mapping[str, Sequence[str]],
+    skipped: Mapping[str, str],
+    verdict: Sequence[str] = (),
+    selection: str = "final_validation_error",
+) -> str:
+    """The Markdown of the page.
+
+    Args:
+        task: The task and its records.
+        board: ``analysis.leaderboard`` of them.
+        table: ``analysis.cells`` of them.
+        figures: Figure name → the files written of it, beside the page.
+        skipped: Figure name → why it was not drawn.
+        verdict: Sentences that a study's own statistics support.
+        selection: What best cells go by.
+    """
+    parts = [f"# {distinct(task.records['study'])}: {task.label}"]
+    if verdict:
+        parts += ["## Verdict", "\n".join(f"- {line}" for line in verdict)]
+    parts += ["## Leaderboard", markdown(leaderboard_display(board)).rstrip(), _legend(selection)]
+    warnings = _warnings(board, table)
+    if warnings:
+        parts += ["## Mind", "\n".join(f"- {line}" for line in warnings)]
+    parts += ["## Figures"] if figures or skipped else []
+    parts += [_figure(name, files) for name, files in figures.items()]
+    parts += ["\n".join(f"- `{name}` was not drawn: {why}." for name, why in skipped.items())] if skipped else []
+    parts += ["## Runs", _runs(task.records), "## Protocol", _protocol(task.records, board, selection)]
+    parts += ["## Made from", _provenance(task)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _legend(selection: str) -> str:
+    return (
+        "Each row is the optimizer's best cell (lr, λ) by mean "
+        f"{metric_name(selection)}; a ± b is the mean over n seeds and the half width of its two-sided 95 % Student t "
+        "interval. gap is test error − train error in percentage points (pp). trials is the number of cells, diverged "
+        "and failed count runs over all of them. The interval of a best cell does not cover the choice of the best of "
+        "many: its validation error is optimistic, its test error is not."
+    )
+
+
+def _figure(name: str, files: Sequence[str]) -> str:
+    shown = next((f for kind in ("png", "svg") for f in files if f.endswith(kind)), None)
+    links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in files)
+    image = f"![{name.replace('_', ' ')}]({shown})\n\n" if shown else ""
+    return f"{image}{CAPTIONS[name]} ({links})"
+
+
+def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    found = [
+        f"**{arm}**: the best cell lies on the edge of the grid ({sides}); the optimum may lie outside."
+        for arm, sides in zip(board["arm"], board["edge"], strict=True)
+        if sides
+    ]
+    notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
+    found += [f"**{arms}**: {note}." for note, arms in notes.items()]
+    if board["trials"].nunique() > 1:
+        counts = ", ".join(f"{arm} {trials}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
+        found.append(
+            f"The optimizers had different numbers of trials ({counts}): the comparison favours those with more."
+        )
+    missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
+    if missing:
+        found.append(f"{missing} cells have fewer seeds than the others of their optimizer and were not selected from.")
+    if (table["failed"] > 0).any():
+        found.append("Failed runs are missing above: run the same sweep again, which trains only what is missing.")
+    return found
+
+
+def _runs(records: pd.DataFrame) -> str:
+    counts = records.groupby(["arm", "status"]).size().unstack(fill_value=0)
+    counts = counts.reindex(columns=["completed", "diverged", "failed"], fill_value=0)
+    shown = counts.reset_index().rename(columns={"arm": "optimizer"}).astype(str)
+    parts = [markdown(shown).rstrip()]
+    failed = records[records["status"] == "failed"]
+    if len(failed):
+        errors = (
+            failed["error"].fillna("no error text").astype(str).str.strip().str.replace(r"(?s).*\n", "", regex=True)
+        )
+        groups = failed.assign(error=errors.str.slice(0, 300)).groupby("error", sort=True)
+        several = groups.agg(runs=("run_id", "size"), first=("run_id", "min"), optimizers=("arm", distinct))
+        several = several.sort_values("runs", ascending=False, kind="stable").reset_index()
+        parts.append(
+            f"Errors of the {len(failed)} failed run{'s' if len(failed) > 1 else ''}"
+            + (", the ten most common:" if len(several) > 10 else ":")
+        )
+        parts.append(markdown(several.head(10).rename(columns={"first": "such as run"}).astype(str)).rstrip())
+    return "\n\n".join(parts)
+
+
+def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> str:
+    conventions = ", ".join(
+        f"{arm} ({decay_name(decay)})" for arm, decay in sorted(zip(board["arm"], board["decay"], strict=True))
+    )
+    return f"""\
+- Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then the smaller λ.
+  Test data is reported and never chosen on.
+- A cell is eligible when no run of it diverged or failed and it has as many seeds as most cells of its optimizer.
+- Seeds: {seeds(records["seed"].dropna().astype(int))}; the same seed gives every optimizer the same initial weights and
+  batch order.
+- Intervals: two-sided 95 % Student t over seeds; none for a single seed.
+- Decay conventions: {conventions}. η is the schedule's factor, α the learning rate; behind "decoupled" stands what one
+  step takes off each weight. λ of different conventions is not comparable as a number.
+- Data: {distinct(records["data"])} (fingerprint {distinct(records["data_fingerprint"])}).
+- Model: {distinct(records["model"])}; schedule: {distinct(records["schedule"], 6)};
+  precision: {distinct(records["precision"])}."""
+
+
+def _provenance(task: Task) -> str:
+    records = task.records
+    commands = (
+        records["command"]
+        .fillna("unknown")
+        .value_counts()
+        .reset_index()
+        .sort_values(["count", "command"], ascending=[False, True])
+    )
+    lines = [
+        f"{command}  # {count} runs" for command, count in zip(commands["command"], commands["count"], strict=True)
+    ]
+    more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
+    facts = f"""\
+- Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`;
+  {records["seconds"].sum():,.0f} s of training.
+- adamcmp {distinct(records["adamcmp_version"])}, torch {distinct(records["torch_version"])},
+  Python {distinct(records["python_version"])}; engine {distinct(records["engine"])};
+  device {distinct(records["device"])}; git commit {distinct(records["git_commit"])}."""
+    return "\n".join(["```sh", *lines[:5], *more, "```", "", facts])

@@ -1,0 +1,78 @@
+"""Test error against training loss, one point a cell (the paper's Figure 3, right): does equal fit generalize alike?"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adamcmp.analysis import best_cells
+from adamcmp.report.labels import metric_name, scale
+from adamcmp.report.style import NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
+
+BEYOND = 10.0
+"""Training loss in nat (guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
+
+
+@styled
+def error_vs_train_loss(
+    table: pd.DataFrame,
+    metric: str = "final_test_error",
+    selection: str = "final_validation_error",
+    footer: str = "",
+) -> Figure:
+    """Mean ``metric`` against mean final training loss of every cell with a completed run; winners outlined.
+
+    Points above ``BEYOND`` are drawn there: an exploded run must not squeeze all others.
+
+    Args:
+        table: ``analysis.cells`` of one task.
+        metric: Any of ``analysis.METRICS``.
+        selection: What winners go by.
+        footer: Provenance, ``labels.footer``.
+
+    Raises:
+        NotDrawn: fewer than two cells have a completed run.
+    """
+    loss = "final_train_loss"
+    drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
+    if len(drawn) < 2:
+        raise NotDrawn("fewer than two cells have a completed run")
+    factor, unit = scale(metric)
+    look = looks(table["arm"])
+    best = best_cells(table, selection).set_index("arm")
+    fig = figure(4.6, 3.0, footer)
+    ax = fig.subplots()
+    beyond = int((drawn[loss] > BEYOND).sum())
+    drawn = drawn.assign(**{loss: drawn[loss].clip(upper=BEYOND)})
+    size, alpha = (14, 0.65) if len(drawn) < 2000 else (4, 0.35)
+    for arm, style in look.items():
+        own = drawn[drawn["arm"] == arm]
+        ax.scatter(
+            own[loss], own[metric] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
+            linewidths=0, label=arm, rasterized=len(drawn) > 5000, zorder=2,
+        )  # fmt: skip
+    for arm, style in look.items():
+        if arm in best.index:
+            row = best.loc[arm]
+            ax.scatter(
+                row[loss], row[metric] * factor, s=70, c=style.colour, marker=style.marker, edgecolors="black",
+                linewidths=1.1, label="winner", zorder=4,
+            )  # fmt: skip
+    log_if_wide(ax, list(drawn[metric] * factor))
+    low, high = float(drawn[loss].min()), float(drawn[loss].max())
+    if low > 0 and high / low > 4:
+        log_ticks(ax, "x", low, high)
+    cut = f"; {beyond} cells above {BEYOND:g} at the edge" if beyond else ""
+    ax.set(xlabel=f"final training loss (nat{cut})", ylabel=f"{metric_name(metric)} ({unit})")
+    ax.grid(visible=True)
+    handles = [
+        Line2D([], [], ls="", marker=style.marker, color=style.colour, ms=5, label=arm)
+        for arm, style in look.items()
+        if (drawn["arm"] == arm).any()
+    ]
+    handles.append(
+        Line2D([], [], ls="", marker="o", mfc="white", mec="black", mew=1.1, ms=7, label="best on validation")
+    )
+    legend(fig, handles, 3)
+    return fig

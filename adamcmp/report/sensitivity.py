@@ -1,0 +1,135 @@
+"""Test error along one axis of the grid, the other tuned on validation: how much λ and lr matter.
+
+Error against λ is the paper's Figure 3 (right, top). λ means another thing in each convention, so that every
+convention has its own panel; λ = 0 has no place on a logarithmic axis and stands left of a break.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adamcmp.analysis import best_along
+from adamcmp.report.labels import decay_name, metric_name, scale, short
+from adamcmp.report.style import GREY, WIDTH, Look, NotDrawn, figure, fixed_ticks, legend, log_if_wide, looks, styled
+
+
+@styled
+def error_vs_decay(table: pd.DataFrame, metric: str = "final_test_error", footer: str = "") -> Figure:
+    """Mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
+
+    Args:
+        table: ``analysis.cells`` of one task.
+        metric: Any of ``analysis.METRICS``.
+        footer: Provenance, ``labels.footer``.
+
+    Raises:
+        NotDrawn: no arm has eligible cells at two weight decays.
+    """
+    return _profiles(table, "weight_decay", metric, footer, "weight decays")
+
+
+@styled
+def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error", footer: str = "") -> Figure:
+    """Mean ``metric`` against lr at the λ that is best for that lr on validation; else as ``error_vs_decay``.
+
+    Raises:
+        NotDrawn: no arm has eligible cells at two learning rates.
+    """
+    return _profiles(table, "lr", metric, footer, "learning rates")
+
+
+def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: str) -> Figure:
+    profile = best_along(table, axis)
+    profile = profile[profile[metric].notna()]
+    profile = profile[profile.groupby("arm")[axis].transform("nunique") > 1]
+    if profile.empty:
+        raise NotDrawn(f"no optimizer has eligible cells at two {plural}")
+    by_convention = axis == "weight_decay"
+    profile = profile.assign(panel=profile["decay"].map(decay_name, na_action=None) if by_convention else "")
+    panels = list(profile.groupby("panel", sort=True))
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    fig = figure({1: 4.2, 2: 5.8}.get(columns, WIDTH), 0.05 + 2.1 * rows, footer)
+    axes = fig.subplots(rows, columns, squeeze=False, sharey=True)
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    look = looks(table["arm"])
+    factor, unit = scale(metric)
+    for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
+        _panel(ax, part, axis, metric, factor, look)
+        ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
+        ax.set_ylabel(f"{metric_name(metric)} ({unit})" if place % columns == 0 else "")
+    means = (profile[metric] * factor).to_list()
+    if log_if_wide(axes[0, 0], means):
+        axes[0, 0].set_ylim(bottom=max(0.5 * min(means), axes[0, 0].get_ylim()[0]))
+    handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
+    ordered = [handles[arm] for arm in look if arm in handles]
+    legend(fig, ordered, {1: 2, 2: 4}.get(columns, 5))
+    return fig
+
+
+def _panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, Look]) -> None:
+    positive = np.unique(part.loc[part[axis] > 0, axis])
+    zero = _place_of_zero(positive)
+    ax.set_xscale("log")
+    arms = [arm for arm in look if (part["arm"] == arm).any()]
+    spread = 0.035 * math.log(max(positive[-1] / zero, 10.0)) / 2 if 1 < len(positive) <= 30 else 0.0
+    for i, arm in enumerate(arms):
+        own = part[part["arm"] == arm]
+        dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
+        x = np.where(own[axis] > 0, own[axis], zero) * dodge
+        y, half = own[metric].to_numpy(float) * factor, own[f"{metric}_half_width"].to_numpy(float) * factor
+        lower = np.minimum(half, 0.9 * np.abs(y))  # an error is positive: so stays its bar on a logarithmic axis
+        style = look[arm]
+        body = own[axis].to_numpy(float) > 0
+        colour, marker = style.colour, style.marker if len(x) <= 30 else ""
+        ax.plot(x[body], y[body], color=colour, lw=1.2, ls=style.dash, marker=marker, ms=3.8, zorder=3, label=arm)
+        if not body.all():
+            ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
+            ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
+        ax.errorbar(x, y, yerr=[lower, half], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
+    _ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
+    ax.grid(visible=True, axis="y")
+
+
+def _place_of_zero(positive: np.ndarray) -> float:
+    """A step and a half left of the lowest positive value, a step being the typical ratio of neighbours; not closer
+    than an eighth of the axis.
+    """
+    if len(positive) < 2:
+        return float(positive[0] / 4) if len(positive) else 1.0
+    step = float(np.exp(np.median(np.diff(np.log(positive)))))
+    return float(positive[0] / max(min(step, 10.0) ** 1.5, (positive[-1] / positive[0]) ** 0.125))
+
+
+def _ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
+    """Powers of ten where two or more fit, else the values themselves; and "0" left of the break."""
+    low, high = float(positive[0]), float(positive[-1])
+    powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+    every = max(1, math.ceil(len(powers) / 6))
+    places = [10.0**k for k in powers][::-1][::every][::-1]
+    texts = [rf"$10^{{{k}}}$" for k in powers][::-1][::every][::-1]
+    if len(places) < 2:
+        places = [float(v) for v in positive[:: math.ceil(len(positive) / 6)]]
+        texts = [short(v) for v in places]
+    if with_zero:
+        places, texts = [zero, *places], ["0", *texts]
+        gap = math.sqrt(zero * low)
+        for shift in (0.985, 1.015):
+            at = gap * (high / zero) ** (shift - 1)
+            ax.plot(
+                [at],
+                [0],
+                marker=[(-0.5, -1), (0.5, 1)],
+                ms=6,
+                color=GREY,
+                mew=0.8,
+                clip_on=False,
+                transform=ax.get_xaxis_transform(),
+            )
+    fixed_ticks(ax, "x", places, texts)

@@ -1,0 +1,194 @@
+"""One look for all figures: print sizes, colours that colour-blind readers tell apart, a footer, deterministic bytes.
+
+Figures are ``matplotlib.figure.Figure`` objects, never pyplot's: nothing global is left behind.
+Colours: Okabe & Ito, "Color Universal Design" (2008).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+WIDTH = 7.0
+"""Inches: the text width of a page with two columns."""
+GREY = "#666666"
+FLAG = "#D55E00"
+"""What asks for attention: a best cell on the edge, a failed cell."""
+
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,  # TrueType: text in a PDF stays text
+    "svg.hashsalt": "adamcmp",
+}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NotDrawn(Exception):  # noqa: N818 - not an error: the report says why a figure is missing
+    """There is nothing to draw; the text says why."""
+
+
+class Look(NamedTuple):
+    """How an arm is drawn in every figure."""
+
+    colour: str
+    marker: str
+    dash: Any
+
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """The look of each arm: fixed by its place in alphabetical order, whatever order the runs came in."""
+    ordered = sorted(set(arms), key=lambda arm: (arm.casefold(), arm))
+    return {
+        arm: Look(_COLOURS[i % 8], _MARKERS[(i + i // 8) % 8], _DASHES[(i // 8) % 4]) for i, arm in enumerate(ordered)
+    }
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Run a function under our settings and leave matplotlib's own as they were."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def figure(width: float, height: float, footer: str) -> Figure:
+    """An empty figure (inches) for axes of ``height``; the footer comes below, and ``legend`` between them."""
+    text = textwrap.fill(footer, int(26 * width))
+    below = 0.03 + 0.085 * (text.count("\n") + 1) if text else 0.0
+    fig = Figure(figsize=(width, height), layout="constrained")
+    if text:
+        look: dict[str, Any] = {"fontsize": 5, "color": GREY, "va": "bottom", "ha": "left", "linespacing": 1.15}
+        fig.text(0.04, 0.02, text, transform=fig.dpi_scale_trans, **look)
+    _grow(fig, below)
+    return fig
+
+
+def legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequence[str] | None = None) -> None:
+    """A legend below the axes and above the footer; the figure grows by its height.
+
+    At most ``columns`` columns, fewer where their texts are long (at 200 dpi they are some 5 % wider than here).
+    """
+    texts = labels or [str(handle.get_label()) for handle in handles]
+    below = _reserved(fig)
+    rows = math.ceil(len(handles) / columns)
+    renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]
+    for ncols in range(math.ceil(len(handles) / rows), 0, -1):
+        box = fig.legend(
+            handles,
+            texts,
+            loc="lower center",
+            bbox_to_anchor=(fig.get_figwidth() / 2, below),
+            bbox_transform=fig.dpi_scale_trans,
+            borderaxespad=0.2,
+            ncols=ncols,
+            columnspacing=1.4,
+        )
+        extent = box.get_window_extent(renderer)
+        if extent.width <= 0.9 * fig.get_figwidth() * fig.dpi or ncols == 1:
+            break
+        box.remove()
+    box.set_in_layout(False)
+    _grow(fig, extent.height / fig.dpi + 0.06)
+
+
+def _engine(fig: Figure) -> ConstrainedLayoutEngine:
+    engine = fig.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    return engine
+
+
+def _reserved(fig: Figure) -> float:
+    """Inches at the foot that the axes leave free."""
+    return float(_engine(fig).get()["rect"][1] * fig.get_figheight())
+
+
+def _grow(fig: Figure, inches: float) -> None:
+    below, height = _reserved(fig) + inches, fig.get_figheight() + inches
+    fig.set_size_inches(fig.get_figwidth(), height)
+    _engine(fig).set(rect=(0, below / height, 1, 1 - below / height), w_pad=0.04, h_pad=0.04)
+
+
+@styled
+def render(fig: Figure, kind: str) -> bytes:
+    """The figure as png (200 dpi), svg or pdf: the same bytes for the same figure, as no date goes in."""
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, dpi=200, metadata=metadata.get(kind, {}))
+    return buffer.getvalue()
+
+
+def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0) -> bool:
+    """Make y logarithmic when positive values span more than ``ratio``."""
+    positive = [v for v in values if v > 0]
+    if len(positive) < len(values) or not positive or max(positive) / min(positive) <= ratio:
+        return False
+    log_ticks(ax, "y", min(positive), max(positive))
+    return True
+
+
+def log_ticks(ax: Axes, which: str, low: float, high: float) -> None:
+    """A logarithmic axis with plain numbers, the fewer a decade the more decades there are."""
+    axis = ax.yaxis if which == "y" else ax.xaxis
+    (ax.set_yscale if which == "y" else ax.set_xscale)("log")
+    ratio = high / low
+    subs = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 12 else (1, 2, 5) if ratio < 300 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def fixed_ticks(ax: Axes, which: str, places: Sequence[float], texts: Sequence[str]) -> None:
+    """Major ticks at ``places`` with ``texts``, and no minor ones."""
+    axis = ax.yaxis if which == "y" else ax.xaxis
+    named = dict(zip(places, texts, strict=True))
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: min(named.items(), key=lambda item: abs(item[0] - x))[1]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())

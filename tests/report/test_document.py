@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from adamcmp.errors import InputError
+from adamcmp.report import FORMATS, write_report
+
+NAMES = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
+SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2, 1e-1], "lambdas": [0.0, 1e-3, 1e-2]}
+
+
+@pytest.fixture
+def study(synthetic, tmp_path):
+    records = synthetic.make_records(**SMALL)
+    return synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 6))
+
+
+def test_everything_is_written_and_every_link_leads_somewhere(study):
+    files = write_report(study, verdict=lambda _: ["AdamW and Adam + L2 do not differ."])
+    report = study / "report"
+    expected = {f"{name}.{kind}" for name in ("leaderboard", "grid") for kind in ("md", "csv", "tex")}
+    expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")} | {"report.md"}
+    assert {file.name for file in files} == expected == {path.name for path in report.iterdir()}
+    assert all(file.stat().st_size > 200 for file in files)
+    page = (report / "report.md").read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (report / link).is_file()
+    for text in (
+        "adamcmp sweep study=synthetic",
+        "## Verdict\n\n- AdamW and Adam + L2",
+        "95 % Student t",
+        "torch 2.9.0",
+    ):
+        assert text in page
+    assert page.count("![") == len(NAMES)
+
+
+def test_the_same_records_give_the_same_bytes(study, tmp_path):
+    first = write_report(study, formats=("md", "csv", "tex", "svg", "png"), out=tmp_path / "a")
+    second = write_report(study, formats=("md", "csv", "tex", "svg", "png"), out=tmp_path / "b")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_formats_are_what_is_written(study):
+    assert {file.suffix for file in write_report(study, formats=("csv", "pdf"))} == {".csv", ".pdf"}
+    only = write_report(study, formats=("md",), out=study / "tables")
+    assert {file.name for file in only} == {"leaderboard.md", "grid.md", "report.md"}
+    assert "## Figures" not in only[-1].read_text()
+
+
+def test_an_unknown_format_names_the_allowed_ones_and_an_empty_study_what_to_do(study, tmp_path):
+    with pytest.raises(InputError, match=r"jpg.*md, csv, tex, png, svg, pdf"):
+        write_report(study, formats=("png", "jpg"))
+    with pytest.raises(InputError, match="no stored runs"):
+        write_report(tmp_path / "nothing")
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(study, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(study, formats=("csv",), out=tmp_path / "taken")
+
+
+def test_a_replaced_file_is_never_seen_half_written(study, monkeypatch):
+    write_report(study, formats=("csv",))
+    before = (study / "report" / "grid.csv").read_bytes()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        write_report(study, formats=("csv",))
+    assert (study / "report" / "grid.csv").read_bytes() == before
+    assert not list((study / "report").glob(".*"))
+
+
+def test_each_task_has_its_own_folder_and_the_first_page_links_them(synthetic, tmp_path):
+    one = synthetic.make_records(**SMALL)
+    other = synthetic.make_records(**SMALL, task="bb", task_label="MNIST 1D, mlp")
+    study = synthetic.store(tmp_path / "two", pd.concat([one, other]))
+    files = write_report(study, formats=("md", "csv"))
+    folders = {file.parent.name for file in files}
+    assert folders == {"report", "mnist-1d-mlp-bb", "digits-mlp-1000-steps-batch-100-fp32-7a5c1e"}
+    index = (study / "report" / "report.md").read_text()
+    assert "(mnist-1d-mlp-bb/report.md): 54 runs" in index
+    board = pd.read_csv(study / "report" / "mnist-1d-mlp-bb" / "leaderboard.csv")
+    assert (board["runs"] == 27).all()
+
+
+def test_a_verdict_can_be_made_of_each_tasks_records(synthetic, tmp_path):
+    one = synthetic.make_records(**SMALL)
+    other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")
+    study = synthetic.store(tmp_path, pd.concat([one, other]))
+    write_report(study, formats=("md",), verdict=lambda records: [f"{len(records)} runs tell."])
+    pages = {path.parent.name: path.read_text() for path in study.glob("report/*/report.md")}
+    assert "- 18 runs tell." in pages["other-bb"]
+    assert sum("- 54 runs tell." in page for page in pages.values()) == 1
+    assert "tell" not in (study / "report" / "report.md").read_text()
+
+
+def test_failed_runs_are_listed_with_their_errors_and_edges_are_warned_of(synthetic, tmp_path):
+    records = synthetic.make_records(**SMALL, best_lr=5.0)
+    gone = (records["lr"] == 1e-3) & (records["seed"] == 1)
+    records = synthetic.end(records, gone, "failed", "Traceback (most recent call last):\n  x\nValueError: a | b")
+    records = synthetic.end(records, (records["lr"] == 1e-2) & (records["weight_decay"] == 0), "diverged")
+    study = synthetic.store(tmp_path / "bad", records)
+    page = write_report(study, formats=("md", "png"))[-1].read_text()
+    assert "ValueError: a \\| b" in page
+    assert "Errors of the 6 failed runs" in page
+    assert "edge of the grid (lr high" in page
+    assert "`learning_curves` was not drawn: the winners' runs have no stored curves." in page
+    assert re.search(r"\| AdamW +\| +21 \| +3 \| +3 \|", page)
+
+
+DEGENERATE = {
+    "one run": {"arms": {"AdamW": "lr_scaled"}, "lrs": [1e-3], "lambdas": [0.01], "seeds": (0,)},
+    "one cell": {"arms": {"AdamW": "lr_scaled"}, "lrs": [1e-3], "lambdas": [0.0]},
+    "one seed": {**SMALL, "seeds": (0,)},
+    "one decay": {**SMALL, "lambdas": [0.0]},
+    "one lr": {**SMALL, "lrs": [1e-3]},
+    "own optimizer": {**SMALL, "arms": {"Mine": "l2"}, "decay": None},
+    "two cells": {"arms": {"A": "l2"}, "lrs": [1e-3, 1e-2], "lambdas": [1e-3, 1e-2], "seeds": (0,)},
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("fate", ["completed", "diverged", "failed"])
+def test_degenerate_studies_have_a_report_too(synthetic, tmp_path, case, fate):
+    records = synthetic.make_records(**DEGENERATE[case])
+    curves = synthetic.make_curves(records, 2) if fate == "completed" else None
+    if fate != "completed":
+        records = synthetic.end(records, records["seed"] >= 0, fate, "boom")
+    files = write_report(synthetic.store(tmp_path, records, curves), formats=("md", "csv", "tex", "svg"))
+    assert files[-1].name == "report.md"
+    board = pd.read_csv(tmp_path / "report" / "leaderboard.csv")
+    assert len(board) == len(DEGENERATE[case]["arms"])
+    assert board["final_test_error"].notna().all() == (fate == "completed")
+
+
+def test_perfect_and_equal_results_are_drawn(synthetic, tmp_path):
+    records = synthetic.make_records(**SMALL)
+    numbers = [c for c in records if str(c).startswith(("final_", "best_")) and records[c].dtype == float]
+    records[numbers] = 0.0
+    study = synthetic.store(tmp_path, records, synthetic.make_curves(records, 3))
+    assert len(write_report(study, formats=("svg",))) == len(NAMES)
+
+
+def test_tables_alone_do_not_import_matplotlib_and_nothing_imports_torch(study):
+    code = (
+        "import sys, pathlib; from adamcmp.report import write_report, terminal\n"
+        "write_report(pathlib.Path(sys.argv[1]), formats=('md', 'csv', 'tex'))\n"
+        "assert not {'matplotlib', 'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
+        "write_report(pathlib.Path(sys.argv[1]), formats=('svg',))\n"
+        "assert not {'matplotlib.pyplot', 'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_formats_are_known():
+    assert FORMATS == ("md", "csv", "tex", "png", "svg", "pdf")

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.collections import PatchCollection, PathCollection, QuadMesh
+from matplotlib.figure import Figure
+
+from adamcmp.analysis import best_cells, cells
+from adamcmp.report.heatmap import colour_limits, heatmap
+from adamcmp.report.learning_curves import learning_curves
+from adamcmp.report.scatter import error_vs_train_loss
+from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
+from adamcmp.report.style import FLAG, NotDrawn, looks, render
+
+
+@pytest.fixture(scope="module")
+def records(synthetic):
+    return synthetic.make_records()
+
+
+@pytest.fixture(scope="module")
+def table(records):
+    return cells(records)
+
+
+def panels(fig: Figure):
+    return [ax for ax in fig.axes if any(isinstance(c, QuadMesh) for c in ax.collections) and ax.get_title("left")]
+
+
+def meshes(fig: Figure):
+    return [next(c for c in ax.collections if isinstance(c, QuadMesh)) for ax in panels(fig)]
+
+
+def marks(ax, label):
+    return next(c for c in ax.collections if isinstance(c, PathCollection) and c.get_label() == label)
+
+
+def legend_texts(fig: Figure):
+    return [text.get_text() for text in fig.legends[0].get_texts()]
+
+
+def test_one_panel_an_arm_on_one_colour_scale(table):
+    found = meshes(heatmap(table))
+    assert len(found) == 4
+    assert all(mesh.norm is found[0].norm for mesh in found)
+
+
+def test_colour_is_the_mean_test_error_with_zero_decay_first_and_lr_rising(table):
+    fig = heatmap(table)
+    part = table[table["arm"] == "AdamW"]
+    ax = next(ax for ax in panels(fig) if ax.get_title("left") == "AdamW")
+    shown = next(c for c in ax.collections if isinstance(c, QuadMesh)).get_array()
+    pivot = part.pivot(index="lr", columns="weight_decay", values="final_test_error")
+    np.testing.assert_allclose(shown, 100 * pivot.to_numpy())
+    assert ax.get_xticklabels()[0].get_text() == "0"
+
+
+def test_ten_cells_are_circled_and_one_starred_where_selection_says(table):
+    fig = heatmap(table)
+    best = best_cells(table).set_index("arm")
+    for ax in panels(fig):
+        assert len(marks(ax, "top").get_offsets()) == 10
+        ((x, y),) = marks(ax, "best").get_offsets()
+        row = best.loc[ax.get_title("left")]
+        assert sorted(table["weight_decay"].unique())[int(x)] == row["weight_decay"]
+        assert sorted(table["lr"].unique())[int(y)] == row["lr"]
+
+
+def test_marks_ignore_the_test_columns(table):
+    shuffled = table.copy()
+    shuffled["final_test_error"] = shuffled["final_test_error"].to_numpy()[::-1]
+    for one, other in zip(panels(heatmap(table)), panels(heatmap(shuffled)), strict=True):
+        for label in ("best", "top"):
+            assert np.array_equal(marks(one, label).get_offsets(), marks(other, label).get_offsets())
+
+
+def test_few_cells_are_not_all_circled(synthetic):
+    fig = heatmap(cells(synthetic.make_records(lrs=[1e-3, 1e-2, 1e-1], lambdas=[0, 1e-3, 1e-2])))
+    assert len(marks(panels(fig)[0], "top").get_offsets()) == 2
+    assert "2 best on validation" in legend_texts(fig)
+
+
+def test_diverged_cells_and_one_terrible_cell_leave_the_colour_limits(synthetic, records):
+    limits = meshes(heatmap(cells(records)))[0].get_clim()
+    worst = records["lr"] == records["lr"].max()
+    diverged = synthetic.end(records, worst & (records["weight_decay"] > 0.03), "diverged")
+    assert meshes(heatmap(cells(diverged)))[0].get_clim() == pytest.approx(limits, rel=0.02)
+    terrible = records.copy()
+    first = worst & (records["weight_decay"] == records["weight_decay"].max()) & (records["arm"] == "AdamW")
+    terrible.loc[first, "final_test_error"] = 0.9
+    fig = heatmap(cells(terrible))
+    assert meshes(fig)[0].get_clim() == pytest.approx(limits, rel=0.02)
+    assert meshes(fig)[-1].colorbar.extend == "max"
+
+
+def test_colour_limits_show_a_bowl_but_its_corners_and_cut_a_plateau_at_chance():
+    u, v = np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))
+    bowl = (5 + 10 * (u**2 + v**2)).ravel()
+    low, high, clipped = colour_limits(bowl)
+    assert (low, clipped) == (5, True)
+    assert high == pytest.approx(5 + 10 * 4 / np.pi, abs=0.3)  # area π r²/4 = 1/4 at r² = 1/π
+    low, high, clipped = colour_limits(np.concatenate([bowl, np.full(bowl.size, 90.0)]))
+    assert (low, clipped) == (5, True)
+    assert high <= 25
+    smooth = np.linspace(2, 4, 50)
+    assert colour_limits(smooth) == (2, 4, False)
+    assert colour_limits(np.array([])) == (0, 1, False)
+    low, high, _ = colour_limits(np.array([3.0, 3.0, np.nan]))
+    assert low == 3 < high
+
+
+def test_diverged_cells_are_hatched_failed_ones_crossed_and_missing_ones_blank(synthetic, records):
+    worst = (records["lr"] == records["lr"].max()) & (records["arm"] == "AdamW")
+    zero, high = records["weight_decay"] == 0, records["weight_decay"] == records["weight_decay"].max()
+    changed = synthetic.end(records, worst & high, "diverged")
+    changed = synthetic.end(changed, worst & zero, "failed", "boom")
+    changed = changed[~((changed["arm"] == "SGDW") & zero & (changed["lr"] < 1e-3))]
+    fig = heatmap(cells(changed))
+    ax = next(ax for ax in panels(fig) if ax.get_title("left") == "AdamW")
+    hatched = [c for c in ax.collections if isinstance(c, PatchCollection) and c.get_hatch()]
+    assert sum(len(c.get_paths()) for c in hatched) == 1
+    assert len(marks(ax, "failed").get_offsets()) == 1
+    assert legend_texts(fig)[-3:] == ["diverged", "failed", "not run"]
+
+
+def test_a_best_cell_on_the_edge_is_flagged(synthetic):
+    inside = heatmap(cells(synthetic.make_records()))
+    assert not any("edge" in text for text in legend_texts(inside))
+    edge = heatmap(cells(synthetic.make_records(best_lr=10.0)))
+    assert "best, on the edge of the grid" in legend_texts(edge)
+    assert mpl.colors.to_hex(marks(panels(edge)[0], "best").get_facecolor()[0]).upper() == FLAG
+
+
+@pytest.mark.parametrize("arms", [1, 2, 3, 4, 5, 6, 10])
+def test_any_number_of_arms_fits(synthetic, arms):
+    names = {f"optimizer {i} with a rather long name": "l2" for i in range(arms)}
+    fig = heatmap(cells(synthetic.make_records(names, seeds=(0,))), footer="made from " * 30)
+    assert len(panels(fig)) == arms
+    assert len(render(fig, "png")) > 10_000
+
+
+def test_nothing_overlaps_and_nothing_is_cut_off(synthetic, records):
+    fig = heatmap(cells(records), footer="Made from: " + "x" * 200)
+    render(fig, "png")
+    inner = fig.bbox
+    legend, footer = fig.legends[0].get_window_extent(), fig.texts[0].get_window_extent()
+    boxes = [ax.get_tightbbox() for ax in fig.axes]
+    assert footer.y1 <= legend.y0 + 1
+    for i, box in enumerate(boxes):
+        assert box.y0 >= legend.y1 - 1
+        assert box.x0 >= inner.x0 - 1
+        assert box.x1 <= inner.x1 + 1
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_the_looks_of_arms_do_not_depend_on_the_order_of_the_runs():
+    names = ["SGDW", "Adam", "AdamW"]
+    assert looks(names) == looks(sorted(names))
+    many = looks(str(i) for i in range(20))
+    assert len(set(map(str, many.values()))) == 20
+
+
+def test_learning_curves_show_every_winner_with_its_band(synthetic, records, table):
+    fig = learning_curves(synthetic.make_curves(records), records, best_cells(table))
+    assert [ax.get_ylabel() for ax in fig.axes] == ["validation error (%)", "test error (%)", "training loss (nat)"]
+    for ax in fig.axes:
+        assert len(ax.get_lines()) == 4
+        assert len(ax.collections) == 4
+        assert all(band.get_zorder() < line.get_zorder() for band in ax.collections for line in ax.get_lines())
+    assert fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
+    one = learning_curves(synthetic.make_curves(records), records[records["seed"] == 0], best_cells(table))
+    assert not one.axes[0].collections
+
+
+def test_zero_decay_stands_left_of_a_break(table):
+    fig = error_vs_decay(table)
+    assert [ax.get_title("left") for ax in fig.axes] == ["L2", "decoupled, ηαλ per step"]
+    for ax in fig.axes:
+        labels = [text.get_text() for text in ax.get_xticklabels()]
+        assert labels[0] == "0"
+        assert ax.get_xticks()[0] < table.loc[table["weight_decay"] > 0, "weight_decay"].min()
+
+
+def test_profiles_show_test_error_at_the_cell_that_validation_chose(table):
+    line = error_vs_lr(table[table["arm"] == "AdamW"]).axes[0].get_lines()[0]
+    part = table[table["arm"] == "AdamW"]
+    chosen = part.loc[part.groupby("lr")["final_validation_error"].idxmin()].sort_values("lr")
+    np.testing.assert_allclose(line.get_ydata(), 100 * chosen["final_test_error"])
+
+
+def test_each_completed_cell_is_one_point(synthetic, records):
+    diverged = synthetic.end(records, records["lr"] == records["lr"].max(), "diverged")
+    ax = error_vs_train_loss(cells(diverged)).axes[0]
+    points = [c for c in ax.collections if c.get_label() != "winner"]
+    assert sum(len(c.get_offsets()) for c in points) == 4 * 5 * 7
+    assert sum(c.get_label() == "winner" for c in ax.collections) == 4
+
+
+def test_what_cannot_be_drawn_says_why(synthetic, records):
+    line = cells(synthetic.make_records(lambdas=[0.0]))
+    for draw in (heatmap, error_vs_decay):
+        with pytest.raises(NotDrawn, match="two"):
+            draw(line)
+    assert error_vs_lr(line).axes
+    with pytest.raises(NotDrawn, match="curves"):
+        learning_curves(synthetic.make_curves(records).iloc[:0], records, best_cells(cells(records)))
+    gone = cells(synthetic.end(records, records["lr"] > 0, "diverged"))
+    assert len(panels(heatmap(gone))) == 4
+    for draw in (error_vs_decay, error_vs_lr, error_vs_train_loss):
+        with pytest.raises(NotDrawn):
+            draw(gone)
+
+
+def test_the_same_cells_give_the_same_pdf(table):
+    assert render(heatmap(table), "pdf") == render(heatmap(table), "pdf")  # png and svg: test_document.py
+
+
+def test_matplotlibs_own_settings_stay_as_they_were(table):
+    before = dict(mpl.rcParams)
+    render(heatmap(table), "svg")
+    assert dict(mpl.rcParams) == before

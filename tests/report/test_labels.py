@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+
+from adamcmp.analysis import intervals
+from adamcmp.report import labels
+
+
+@pytest.mark.parametrize("module", [labels, intervals])
+def test_docstring_examples_hold(module):
+    tried = doctest.testmod(module)
+    assert tried.attempted > 0
+    assert tried.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "metric", "text"),
+    [
+        (0.02314, 0.00198, "final_test_error", "2.31 ± 0.20 %"),
+        (0.313, 0.0132, "final_test_error", "31.3 ± 1.3 %"),
+        (0.5, 0.24, "final_test_error", "50 ± 24 %"),
+        (0.02, 0.0, "final_test_error", "2.00 ± 0.00 %"),
+        (0.0213, math.nan, "final_test_error", "2.13 %"),
+        (math.nan, math.nan, "final_test_error", "–"),
+        (0.1234, 0.0056, "final_train_loss", "0.1234 ± 0.0056 nat"),
+        (0.0123, math.nan, "final_train_loss", "0.0123 nat"),
+        (math.inf, math.nan, "final_train_loss", "inf nat"),
+        (-0.01, 0.002, "final_gap", "-1.00 ± 0.20 pp"),
+    ],
+)
+def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metric, text):
+    assert labels.quantity(mean, half, metric) == text
+
+
+def test_tick_labels_are_powers_of_two_or_short_and_always_different():
+    assert labels.ticks([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
+    assert labels.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "0.1"]
+    for values in (np.geomspace(1e-5, 1, 200), np.linspace(0, 1, 50), [1e-3, 1e-3 * (1 + 1e-12)]):
+        found = labels.ticks(list(values))
+        assert len(set(found)) == len(values)
+
+
+def test_short_numbers_say_the_value_to_their_digits():
+    for x in 10.0 ** np.random.default_rng(0).uniform(-7, 5, 500):
+        assert float(labels.short(x)) == pytest.approx(x, rel=0.051)
+        assert len(labels.short(x)) <= 6
+
+
+def test_the_footer_names_what_it_was_made_from(synthetic):
+    records = synthetic.make_records(seeds=(0, 1, 2, 7))
+    records = synthetic.end(records, records["seed"] == 7, "diverged")
+    text = labels.footer(records)
+    assert "study synthetic" in text
+    assert "672 runs (168 diverged, 0 failed)" in text
+    assert "seeds 0–2, 7" in text
+    assert "adamcmp 0.1.0, torch 2.9.0" in text
+    assert labels.runs_hash(records) in text
+    assert labels.runs_hash(records.iloc[::-1]) == labels.runs_hash(records) != labels.runs_hash(records.iloc[1:])

@@ -1,0 +1,56 @@
+"""The documentation says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adamcmp.records import CURVE, RECORD
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize(("section", "columns"), [("records", RECORD), ("curves", CURVE)])
+def test_every_column_is_documented_as_it_is(section, columns):
+    text = (ROOT / "docs/file-formats.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in columns]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_named_files_exist(page):
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for name in re.findall(r"`((?:adamcmp|configs|docs|scripts|tests)/[\w/.-]+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def test_what_docs_extending_shows_works(tmp_path, monkeypatch, capsys):
+    from adamcmp.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = [block for block in blocks("docs/extending.md", "python") if "adamcmp.load" not in block]
+    (tmp_path / "own.py").write_text(
+        "import sklearn.datasets\nimport torch\nfrom torch import nn\n\n" + "\n".join(code)
+    )
+    for block in blocks("docs/extending.md", "yaml"):
+        match = re.search(r"mine/(\w+/\w+\.yaml)", block)
+        path = tmp_path / "mine" / (match[1] if match else "study/small.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block)
+    (command,) = [block for block in blocks("docs/extending.md", "sh") if block.startswith("adamcmp sweep digits")]
+    words = command.replace("\\\n", " ").replace("'", "").split()[1:]
+    app([*words, "train.steps=20"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "SignSGD" in out
+    assert "AdamW" in out
+    app(["sweep", "small", "--config-dir", "mine", "--dry-run", "train.epochs=1"], standalone_mode=False)
+    assert "Adam + L2" in capsys.readouterr().out

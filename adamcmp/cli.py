@@ -14,6 +14,8 @@ import typer
 from adamcmp.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from adamcmp.execute.session import Session
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -160,15 +162,19 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
+    from adamcmp.analysis import by_task, leaderboard
     from adamcmp.execute.session import open_session
+    from adamcmp.report import tables
 
     opened = open_session(study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
     if dry_run:
-        _show_plan(opened)
+        _show_plan(opened, limit)
         return
-    failed = _sweep(opened, limit)
-    typer.echo(f"\nTables and figures: adamcmp report {opened.study_dir}")
-    raise typer.Exit(SOME_FAILED if failed else DONE)
+    records = _sweep(opened, limit)
+    for task in by_task(records):
+        _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
+    typer.echo(f"\ntables and figures: adamcmp report {opened.study_dir}")
+    raise typer.Exit(_exit_code(records))
 
 
 @app.command()
@@ -205,11 +211,11 @@ def reproduce(
     chosen = reproduction(figure)
     opened = open_session(chosen.study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
     if dry_run:
-        _show_plan(opened)
+        _show_plan(opened, limit)
         return
-    failed = _sweep(opened, limit)
-    _report(opened.study_dir, formats, None, leaderboard=False)
-    raise typer.Exit(SOME_FAILED if failed else DONE)
+    records = _sweep(opened, limit)
+    _report(opened.study_dir, formats, None)
+    raise typer.Exit(_exit_code(records))
 
 
 @app.command("list")
@@ -254,38 +260,33 @@ def _print(renderable: Any) -> None:
     Console(highlight=False).print(renderable)
 
 
-def _show_plan(opened: Session) -> None:
+def _show_plan(opened: Session, limit: int | None) -> None:
     from adamcmp import console
     from adamcmp.execute.local import estimates, missing
     from adamcmp.plan.runs import cohorts
 
-    todo = missing(opened.plan.runs, opened.study_dir)
+    lacking = missing(opened.plan.runs, opened.study_dir)
+    todo = lacking[:limit]
     seconds = sum(estimates(cohorts(todo), opened.datasets, opened.device))
     _print(console.plan_table(opened.plan.runs, todo))
-    typer.echo(
-        console.plan_line(
-            opened.study_dir.name, len(opened.plan.runs), len(todo), opened.plan.duplicates, seconds, opened.device
-        )
-    )
+    typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device))
 
 
-def _sweep(opened: Session, limit: int | None) -> bool:
-    """Train, then print the leaderboard; whether some run of the plan has failed."""
+def _sweep(opened: Session, limit: int | None) -> pd.DataFrame:
+    """Train what is missing; the records of all planned runs."""
     from adamcmp import console
-    from adamcmp.analysis.selection import by_task, leaderboard
     from adamcmp.records import read_records
-    from adamcmp.report import tables
 
     _train(opened, limit)
     records = read_records(opened.study_dir)
     planned = records[records["run_id"].isin({run.id for run in opened.plan.runs})]
-    for task in by_task(planned):
-        typer.echo(f"\n{task.label}")
-        _print(tables.terminal(leaderboard(task.records)))
-    failed = planned[planned["status"] == "failed"]
-    for line in console.failure_lines(failed):
+    for line in console.failure_lines(planned[planned["status"] == "failed"]):
         typer.secho(line, err=True, fg=typer.colors.RED)
-    return len(failed) > 0
+    return planned
+
+
+def _exit_code(records: pd.DataFrame) -> int:
+    return SOME_FAILED if (records["status"] == "failed").any() else DONE
 
 
 def _train(opened: Session, limit: int | None) -> None:
@@ -297,33 +298,32 @@ def _train(opened: Session, limit: int | None) -> None:
 
     runs, study_dir = opened.plan.runs, opened.study_dir
     with local.driving(study_dir):
-        todo = local.missing(runs, study_dir)[:limit]
+        lacking = local.missing(runs, study_dir)
+        todo = lacking[:limit]
         local.describe(study_dir, opened.plan.resolved)
         if not todo:
             typer.echo(f"{study_dir}: all {len(runs):,} runs are stored; nothing to train", err=True)
             return
         seconds = sum(local.estimates(cohorts(todo), opened.datasets, opened.device))
-        line = console.plan_line(
-            opened.study_dir.name, len(runs), len(todo), opened.plan.duplicates, seconds, opened.device
-        )
-        typer.echo(line, err=True)
+        typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device), err=True)
         provenance = Provenance.here(opened.plan.config.study.name)
         with console.SweepProgress(todo) as progress:
             local.train(todo, opened.datasets, study_dir, provenance, opened.device, progress)
 
 
-def _report(study_dir: Path, formats: list[Format] | None, out: Path | None, leaderboard: bool = True) -> None:
-    from adamcmp.analysis import selection
+def _report(study_dir: Path, formats: list[Format] | None, out: Path | None) -> None:
+    from adamcmp.analysis import by_task, leaderboard
     from adamcmp.records import read_records
     from adamcmp.report import tables
     from adamcmp.report.document import write_report
     from adamcmp.studies import verdict_of
 
-    records = read_records(study_dir)
-    if leaderboard:
-        for task in selection.by_task(records):
-            typer.echo(f"\n{study_dir.name}: {task.label}")
-            _print(tables.terminal(selection.leaderboard(task.records)))
-    chosen = [each.value for each in formats or Format]
-    for path in write_report(study_dir, formats=chosen, out=out, verdict=verdict_of(study_dir.name)):
-        typer.echo(path)
+    verdict = verdict_of(study_dir.name)
+    for task in by_task(read_records(study_dir)):
+        _print(tables.terminal(leaderboard(task.records), f"{study_dir.name}: {task.label}"))
+        for line in verdict(task.records) if verdict else ():
+            typer.echo(f"- {line}")
+    files = write_report(study_dir, formats=[each.value for each in formats or Format], out=out, verdict=verdict)
+    pages = [path for path in files if path.name == "report.md"]
+    others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
+    typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

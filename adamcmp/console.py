@@ -13,16 +13,15 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
-    SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
 
 
@@ -32,16 +31,13 @@ class SweepProgress:
     def __init__(self, runs: Sequence[Run]) -> None:
         self._single = len(runs) == 1
         self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.fields[done]}"),
-            BarColumn(bar_width=None),
+            TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=16),
             TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            expand=True,
             console=Console(stderr=True, highlight=False),
-            transient=False,
         )
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0
@@ -73,7 +69,7 @@ class SweepProgress:
             self._best = outcome.evaluations[-1].validation_error
             optimizer = outcome.run.optimizer
             where = escape(f"{outcome.run.arm}, lr {optimizer.lr:.3g}, λ {optimizer.weight_decay:.3g}")
-            self._note = self._note if self._single else f"best validation error {self._best:.2%}: {where}"
+            self._note = self._note if self._single else f"best on validation {self._best:.2%}: {where}"
         self._bar.update(self._task, done=self._done(), note=self._note)
 
     def _done(self) -> str:
@@ -93,12 +89,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
-def plan_line(name: str, planned: int, todo: int, duplicates: int, seconds: float, device: object) -> str:
-    """How much there is to do, in one line."""
-    stored = f", {planned - todo:,} of them stored" if todo < planned else ""
+def plan_line(plan: Plan, missing: int, todo: int, seconds: float, device: object) -> str:
+    """How much there is to do, in one line: runs planned, missing on disk, and to be trained now."""
+    planned, duplicates = len(plan.runs), plan.duplicates
+    stored = planned - missing
+    kept = f", {stored:,} of them stored" if stored else ""
     twice = f" ({duplicates:,} rows of the grid name a run twice)" if duplicates else ""
     runs = "run" if planned == 1 else "runs"
-    return f"{name}: {planned:,} {runs}{twice}{stored}; {todo:,} to train, about {duration(seconds)} on {device}"
+    all_of_it = f"{plan.config.study.name}: {planned:,} {runs}{twice}{kept}"
+    return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
 
 
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:

@@ -119,22 +119,27 @@ def latex_text(text: object) -> str:
 
 
 def terminal(board: pd.DataFrame, title: str = "") -> Table:
-    """The leaderboard for a terminal of 100 columns: what decides; edges and notes stand below the table."""
+    """The leaderboard for a terminal of 80 columns: what decides; all else that matters stands below the table."""
     shown = leaderboard_display(board)
-    heads = {"validation error": ("validation\nerror (%)", " %"), "test error": ("test\nerror (%)", " %")}
-    heads["gap"] = ("gap (pp)", " pp")
-    remarks = [
-        f"{arm}: best cell on the edge, {sides}"
-        for arm, sides in zip(board["arm"], board["edge"], strict=True)
-        if sides
-    ]
-    remarks += [f"{arm}: {note}" for arm, note in zip(board["arm"], board["note"], strict=True) if note]
     table = Table(title=escape(title) or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0)
-    table.caption, table.caption_justify = escape("\n".join(remarks)) or None, "left"
-    table.add_column("optimizer", style="bold", overflow="fold")
-    columns = ["lr", "λ", *heads, "n", "trials", "diverged", "failed"]
-    for name in columns:
-        table.add_column(heads[name][0] if name in heads else name, justify="right", no_wrap=True)
-    for row in shown[["optimizer", *columns]].to_dict("records"):  # a few arms
-        table.add_row(*(escape(str(row[k]).removesuffix(heads[k][1] if k in heads else "")) for k in row))
+    table.caption, table.caption_justify = escape("\n".join(_remarks(board))) or None, "left"
+    heads = {"validation error": "validation\nerror (%)", "test error": "test\nerror (%)", "gap": "gap (pp)"}
+    table.add_column("optimizer", style="bold", overflow="fold", min_width=16)
+    for name in ("lr", "λ", *heads, "n", "cells"):
+        table.add_column(heads.get(name, name), justify="right", no_wrap=True)
+    for position, row in enumerate(shown.to_dict("records")):  # a few arms
+        lr, weight_decay = (board[name].iloc[position] for name in ("lr", "weight_decay"))
+        cell = [short(x, 3) if pd.notna(x) else NOTHING for x in (lr, weight_decay)]
+        measured = [str(row[name]).rpartition(" ")[0] or NOTHING for name in heads]
+        table.add_row(*map(escape, (str(row["optimizer"]), *cell, *measured, row["n"], row["trials"])))
     return table
+
+
+def _remarks(board: pd.DataFrame) -> list[str]:
+    found = ["mean ± half width of the 95 % interval over n seeds, at the best of so many cells by validation"]
+    for row in board.to_dict("records"):  # a few arms
+        ended = [f"{row[name]} of {row['runs']} runs {name}" for name in ("diverged", "failed") if row[name]]
+        edge = [f"best cell on the edge of the grid, {row['edge']}"] if row["edge"] else []
+        said = [*ended, *edge, *([row["note"]] if row["note"] else [])]
+        found += [f"{row['arm']}: {'; '.join(said)}"] if said else []
+    return found

@@ -82,11 +82,18 @@ def test_the_grid_has_one_row_a_cell_and_dashes_for_what_is_not_known(synthetic,
 
 def test_the_terminal_table_has_a_row_an_arm_and_reads_no_markup(synthetic):
     records = synthetic.make_records({"[bold]Adam": "l2", "AdamW": "lr_scaled"}, best_lr=10.0)
-    console = Console(width=100, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal(leaderboard(records), "digits [mlp]"))
     text = console.export_text()
     assert "[bold]Adam" in text
     assert "digits [mlp]" in text
-    assert "[bold]Adam: best cell on the edge, lr high" in text
-    assert text.count("±") == 6
+    assert "[bold]Adam: best cell on the edge of the grid, lr high" in " ".join(text.split())
+    assert text.count("±") == 6 + 1
     assert "…" not in text
+
+
+def test_the_terminal_table_says_what_diverged_and_failed(synthetic, records):
+    records = synthetic.end(records, (records["lr"] > 0.05) & (records["seed"] == 0), "diverged")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal(leaderboard(records)))
+    assert "runs diverged" in " ".join(console.export_text().split())

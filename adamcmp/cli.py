@@ -7,18 +7,22 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from adamcmp.errors import InputError
+from adamcmp.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.execute.session import Session
 
+STOPPED = "interrupted; what had finished is stored, and the same command goes on from there"
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""Click's UsageError, of whichever click Typer has: newer versions bring their own."""
 
 app = typer.Typer(
     name="adamcmp",
@@ -59,19 +63,22 @@ def main() -> None:
     """Entry point: exit codes, and one clear line in place of a traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # finished runs are stored before we go
     try:
-        app()
+        code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), BAD_INPUT, error)
-    except KeyboardInterrupt as error:
-        _fail("interrupted; what had finished is stored, and the same command goes on from there", INTERRUPTED, error)
+    except USAGE_ERROR as error:
+        _fail(f"{getattr(error, 'format_message', error.__str__)()} See adamcmp --help.", BAD_INPUT, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
-        _fail(f"{type(error).__name__}: {error} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+        _fail(f"{type(error).__name__}: {one_line(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+    if code == INTERRUPTED:  # what click makes of a KeyboardInterrupt
+        typer.secho(f"adamcmp: {STOPPED}", err=True, fg=typer.colors.RED)
+    sys.exit(code or DONE)
 
 
-def _fail(text: str, code: int, error: BaseException) -> None:
+def _fail(text: str, code: int, error: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
-    typer.secho(f"adamcmp: {text}", err=True, fg=typer.colors.RED)
+    typer.secho(f"adamcmp: {one_line(InputError(text))}", err=True, fg=typer.colors.RED)
     sys.exit(code)
 
 
@@ -133,13 +140,12 @@ def run(
 ) -> None:
     """Train one run and store its record."""
     from adamcmp import console
-    from adamcmp.execute import session
+    from adamcmp.config.sweeps import single
+    from adamcmp.execute.session import open_session
     from adamcmp.records import read
 
-    session.single(config, overrides or [])
-    opened = session.open_session(
-        config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device
-    )
+    single(config, overrides or [])
+    opened = open_session(config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use `adamcmp sweep {config}`")
     _train(opened, limit=None)
@@ -246,7 +252,9 @@ def show(
     from adamcmp import console
     from adamcmp.config import compose
     from adamcmp.config.build import typed
+    from adamcmp.config.sweeps import single
 
+    single(config, overrides or [])
     source = compose.locate(config, config_dir)
     composed = compose.compose(source, overrides or [])
     typed(composed, source)
@@ -304,8 +312,9 @@ def _train(opened: Session, limit: int | None) -> None:
         if not todo:
             typer.echo(f"{study_dir}: all {len(runs):,} runs are stored; nothing to train", err=True)
             return
-        seconds = sum(local.estimates(cohorts(todo), opened.datasets, opened.device))
-        typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device), err=True)
+        if len(runs) > 1:
+            seconds = sum(local.estimates(cohorts(todo), opened.datasets, opened.device))
+            typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device), err=True)
         provenance = Provenance.here(opened.plan.config.study.name)
         with console.SweepProgress(todo) as progress:
             local.train(todo, opened.datasets, study_dir, provenance, opened.device, progress)

@@ -124,12 +124,12 @@ def _axis(values: Iterable[float]) -> str:
     distinct = sorted(set(values))
     if len(distinct) == 1:
         return f"{distinct[0]:.4g}"
-    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
+    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} × {len(distinct)}"
 
 
 def settings_table(name: str, leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]) -> Table:
     """A resolved configuration, one row a value."""
-    table = Table("setting", "value", "from", title=name)
+    table = Table(Column("setting", overflow="fold"), Column("value", overflow="fold"), "from", title=name)
     for key, value in leaves:
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         table.add_row(escape(key), escape(shown), escape(_origin(key, origins)))
@@ -158,7 +158,7 @@ def options_table(title: str, options: Mapping[str, Path]) -> Table:
 
 def run_table(record: pd.Series[Any]) -> Table:
     """One run's record: status, and what it measured after the last step and at its best evaluation."""
-    decay = f"λ {record['weight_decay']:.4g} ({record['decay'] or 'own'})"
+    decay = f"λ {record['weight_decay']:.4g} ({record['decay'] if pd.notna(record['decay']) else 'own'})"
     title = f"{record['arm']}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}: {record['status']}"
     table = Table("", "after the last step", "at the best validation error", title=escape(title))
     if record["status"] == "failed":

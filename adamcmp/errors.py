@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1200
+"""Characters of an error's text that are shown; user input may be of any length."""
+
 
 class InputError(Exception):
     """Bad input. Its text is one line: what was given, what is allowed, what to do next.
@@ -19,9 +22,10 @@ def closest(word: str, allowed: Iterable[str]) -> str:
     near = get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"known: {', '.join(names)}" if names else "none is known"
+    return f"known: {', '.join(names)}." if names else "none is known."
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text without its line breaks, or its type where it has no text."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error's text without its line breaks, of bearable length; its type where it has no text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"

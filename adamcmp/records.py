@@ -60,7 +60,8 @@ RECORD: tuple[Column, ...] = (
     Column("study", TEXT, "", "name of the study that trained it first"),
     Column("task", TEXT, "", "hash of what all compared runs share: data, model, budget, precision"),
     Column("task_label", TEXT, "", "the same for people"),
-    Column("arm", TEXT, "", "what is compared: the optimizer's label, and settings that vary beside lr and λ"),
+    Column("arm", TEXT, "", "what is compared: the optimizer's label; reports add what tells variants apart"),
+    Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ"),
     Column("status", TEXT, "", "completed, diverged or failed"),
     Column("error", TEXT, "", "why it failed"),
     Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),
@@ -138,9 +139,13 @@ def append(study_dir: Path, records: Sequence[Mapping[str, Any]], curves: Sequen
     Raises:
         InputError: the folder cannot be written, or the disk is full; what was stored before is whole.
     """
-    name = f"{pd.Timestamp.now('UTC'):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+    name = _new_name()
     for table, columns, rows in (("curves", CURVE, curves), ("records", RECORD, records)):
         _write(study_dir / table / name, pa.Table.from_pylist(list(rows), arrow_schema(columns)))
+
+
+def _new_name() -> str:
+    return f"{pd.Timestamp.now('UTC'):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
 
 
 @contextmanager
@@ -155,8 +160,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
         raise InputError(
-            f"{path}: cannot be written: {reason}; make room or choose another --results-dir; "
-            "all runs stored before are whole, and the same command goes on from there"
+            f"{path}: cannot be written: {reason}; make room or choose another folder; what was stored before is "
+            "whole, and the same command goes on from there"
         ) from error
 
 
@@ -166,7 +171,7 @@ def _write(path: Path, table: pa.Table) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                pq.write_table(table, file, compression="zstd")
+                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
@@ -210,8 +215,17 @@ def finished(study_dir: Path) -> set[str]:
 
 def _read_parts(folder: Path, columns: Sequence[Column]) -> pd.DataFrame:
     schema = arrow_schema(columns)
-    parts = [_read_part(path, schema) for path in _parts(folder)]
-    frame = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+    parts: dict[Path, pa.Table] = {}
+    while paths := [path for path in _parts(folder) if path not in parts]:
+        for path in paths:
+            try:
+                parts[path] = _read_part(path, schema)
+            except InputError:
+                if path.exists():
+                    raise
+                parts.clear()  # a sweep has just merged it into a part that was not there yet
+                break
+    frame = pa.concat_tables([schema.empty_table(), *parts.values()]).to_pandas()
     assert isinstance(frame, pd.DataFrame)
     return frame
 
@@ -222,8 +236,8 @@ def _parts(folder: Path) -> list[Path]:
 
 def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a readable Parquet file ({one_line(error)}); move it out of the folder, "
             "and its runs will be trained again"
@@ -233,6 +247,13 @@ def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
         kind = f"written with record schema {version}, this adamcmp reads {SCHEMA_VERSION}" if version else "not ours"
         raise InputError(f"{path}: a foreign Parquet file ({kind}); move it out of the folder")
     return table
+
+
+def remove_leftovers(study_dir: Path) -> None:
+    """Remove what a killed writer left half written; only the holder of the study's lock may."""
+    for table in ("curves", "records"):
+        for path in (study_dir / table).glob("*.tmp"):
+            path.unlink()
 
 
 def merge_parts(study_dir: Path, more_than: int = 64) -> None:
@@ -246,7 +267,7 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
         if len(parts) > more_than:
             schema = arrow_schema(columns)
             merged = pa.concat_tables([_read_part(path, schema) for path in parts]).combine_chunks()
-            _write(parts[0].with_name(f"{parts[-1].stem}-merged.parquet"), merged)
+            _write(study_dir / table / _new_name(), merged)
             for path in parts:
                 path.unlink()
 

@@ -17,6 +17,7 @@ from adamcmp.analysis.selection import (
     cells,
     edge,
     leaderboard,
+    name_arms,
     top_cells,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "leaderboard",
     "mean_curves",
     "mean_interval",
+    "name_arms",
     "paired_difference",
     "top_cells",
 ]

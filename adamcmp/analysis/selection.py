@@ -7,6 +7,7 @@ test numbers are carried along and reported, never chosen on.
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import pandas as pd
@@ -56,13 +57,43 @@ class Task(NamedTuple):
 
 
 def by_task(records: pd.DataFrame) -> list[Task]:
-    """The records of each task, the task with the latest run first. Runs of two tasks are never mixed."""
+    """The records of each task, the task with the latest run first. Runs of two tasks are never mixed.
+
+    Within a task each variant (all settings of optimizer and schedule but lr and λ) is an arm of its own: where
+    several share a label, what they differ in is added to it.
+    """
     if records.empty:
         return []
     latest = records.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True], na_position="last")
-    parts = {str(task): part.reset_index(drop=True) for task, part in records.groupby("task")}
+    parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in records.groupby("task")}
     return [Task(task, str(parts[task]["task_label"].iloc[-1]), parts[task]) for task in order["task"].astype(str)]
+
+
+def name_arms(records: pd.DataFrame) -> pd.DataFrame:
+    """The records with one ``arm`` for each variant: ``AdamW · schedule.kind=constant``."""
+    variants = records.drop_duplicates("variant").set_index("variant")[["arm", "settings"]]
+    names: dict[str, str] = {}
+    for label, members in variants.groupby("arm"):
+        told = (
+            {str(variant): _told_apart(text) for variant, text in members["settings"].items()}
+            if len(members) > 1
+            else {}
+        )
+        keys = {key for settings in told.values() for key in settings}
+        differ = sorted(k for k in keys if len({str(settings.get(k)) for settings in told.values()}) > 1)
+        for variant in members.index:
+            parts = [f"{key.removeprefix('optimizer.')}={told[variant][key]}" for key in differ if key in told[variant]]
+            names[variant] = " · ".join([str(label), *parts])
+    return records.assign(arm=records["variant"].map(names))
+
+
+def _told_apart(settings: str) -> dict[str, object]:
+    """The settings that make a variant, flat."""
+    loaded = json.loads(settings)
+    flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
+    spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
+    return {key: value for key, value in flat.items() if key not in spared}
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:
@@ -76,10 +107,12 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
 
     Raises:
-        ValueError: records of more than one task.
+        ValueError: records of more than one task, or of variants that share an arm.
     """
     if records["task"].nunique() > 1:
         raise ValueError("records of more than one task: split them by by_task first")
+    if records.duplicated([*CELL, "seed"]).any():
+        raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
     ordered = records.sort_values([*CELL, "seed", "run_id"], kind="stable")  # sums do not depend on the row order
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}

@@ -136,7 +136,7 @@ def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> st
     where = f"configs/{group}/{composed.choices[group]}.yaml" if group in composed.choices else "the configuration"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
     if first["type"] == "extra_forbidden":
-        allowed = _fields(composed, group)
+        allowed = set(Config.model_fields) if len(parts) == 1 and not prefix else _fields(composed, group)
         return f"{key}: no such setting; {closest(parts[-1], allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing; set it in {where} or on the command line"
@@ -157,7 +157,9 @@ def _fields(composed: Composed, group: str) -> set[str]:
 
 @cache
 def source_hash(target: str) -> str | None:
-    """Hash of the file that defines a target outside adamcmp, torch and torchvision; None for those.
+    """Hash of the module, or of all modules of the package, that defines a target outside ``OUR_PACKAGES``.
+
+    Modules that these import from elsewhere are not covered. None where there is no source file.
 
     Raises:
         InputError: no module of that name can be found.
@@ -165,18 +167,20 @@ def source_hash(target: str) -> str | None:
     if target.partition(".")[0] in OUR_PACKAGES:
         return None
     _own_modules_importable()
-    parts = target.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        try:
-            spec = find_spec(".".join(parts[:end]))
-        except (ImportError, ValueError):
-            continue
-        if spec is not None:
-            path = Path(spec.origin or "")
-            return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else None
-    raise InputError(
-        f"_target_: {target}: no module {parts[0]!r} can be imported; run where it lies, or set PYTHONPATH"
-    )
+    top = target.partition(".")[0]
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise InputError(f"_target_={target}: no module {top!r} can be imported; run where it lies, or set PYTHONPATH")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    files = files or [path for path in [Path(spec.origin or "")] if path.is_file()]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12] if files else None
 
 
 def _own_modules_importable() -> None:
@@ -198,7 +202,7 @@ def find(target: str, what: str) -> Callable[..., Any]:
         raise InputError(f"{what}._target_={target}: needs a dotted path, such as my_module.MyClass")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # an own module may fail in any way while it is imported
+    except (Exception, SystemExit) as error:  # an own module may fail in any way while it is imported
         raise InputError(
             f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
         ) from error
@@ -224,7 +228,7 @@ def call(target: str, what: str, arguments: Mapping[str, Any], **offers: Any) ->
         return function(**given)
     except InputError:
         raise
-    except Exception as error:  # an own class may fail in any way while it is built
+    except (Exception, SystemExit) as error:  # an own class may fail in any way while it is built
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
 

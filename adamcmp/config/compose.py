@@ -25,10 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from adamcmp.config.sweeps import parse_override
+from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
 
-GROUPS = ("model", "data", "optimizer", "schedule")
+SECTIONS = (*GROUPS, "train", "study", "execute")
 HYDRA_VERSION_BASE = "1.3"
 
 
@@ -82,10 +82,11 @@ def locate(config: str, config_dir: Path | None = None) -> Source:
     Raises:
         InputError: there is no such file, name or folder.
     """
-    if config_dir is not None and not config_dir.is_dir():
-        raise InputError(f"--config-dir {config_dir}: no such folder")
+    check_folder(config_dir)
     path = Path(config)
-    if path.suffix in {".yaml", ".yml"}:
+    if path.suffix == ".yml":
+        raise InputError(f"{config}: Hydra reads files that end in .yaml; rename it")
+    if path.suffix == ".yaml":
         if not path.is_file():
             raise InputError(f"{config}: no such file; give a YAML file or one of: {_names(config_dir)}")
         path = path.resolve()
@@ -98,6 +99,16 @@ def locate(config: str, config_dir: Path | None = None) -> Source:
     raise InputError(f"{config}: no such configuration; {closest(config, _available(config_dir))}")
 
 
+def check_folder(config_dir: Path | None) -> None:
+    """Refuse a ``--config-dir`` that is not there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise InputError(f"--config-dir {config_dir}: no such folder")
+
+
 def _available(config_dir: Path | None) -> list[str]:
     return [*options("", config_dir), *options("study", config_dir)]
 
@@ -108,6 +119,8 @@ def _names(config_dir: Path | None) -> str:
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones."""
+    if config_dir is not None and not config_dir.is_dir():
+        raise InputError(f"--config-dir {config_dir}: no such folder")
     found: dict[str, Path] = {}
     for folder in (config_dir, shipped_configs()):
         if folder is not None:
@@ -126,6 +139,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
             every = [*one_budget(overrides), *_search(source)]
             merged = hydra_compose(source.name, every, return_hydra_config=True)
+        _check_sections(source, merged)
         choices = {group: _name(source, group, merged) for group in GROUPS}
         OmegaConf.set_readonly(merged, False)
         OmegaConf.set_struct(merged, False)
@@ -136,11 +150,25 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         raise InputError(_missing(error, source)) from error
     except ConfigCompositionException as error:
         raise InputError(_not_overridable(error, source)) from error
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise InputError(f"{source.name}: cannot be composed: {one_line(error)}") from error
+    except RecursionError as error:
+        raise InputError(f"{source.name}: its defaults lead back to itself; a file may not include itself") from error
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{source.name}: cannot be composed: {one_line(error)}; a configuration is a mapping of keys to values, "
+            "written in UTF-8"
+        ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
     return Composed({str(key): value for key, value in values.items()}, choices, interpolated)
+
+
+def _check_sections(source: Source, merged: DictConfig) -> None:
+    lacking = [section for section in SECTIONS if section not in merged]
+    if lacking:
+        raise InputError(
+            f"{source.name}: lacks {', '.join(lacking)}; an own file is a mapping that starts with "
+            "`defaults: [config, _self_]`, or with another configuration in the place of config"
+        )
 
 
 def _name(source: Source, group: str, merged: DictConfig) -> str:
@@ -179,11 +207,11 @@ def _missing(error: MissingConfigException, source: Source) -> str:
 def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
     match = re.search(r"Could not override '([^']+)'", str(error))
     if match is None:
-        return f"{source.name}: {one_line(error)}"
+        return f"{source.name}: {one_line(error)}; a configuration is a mapping of keys to values"
     key = match[1].partition("@")[0]
     known = [path for path, _ in leaves(compose(source, []).values)]
-    if key in known:
-        return f"{key}: cannot take this value; give new keys of a mapping one by one, as +{key}.name=…"
+    if any(path == key or path.startswith(f"{key}.") for path in known):
+        return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
     return f"{key}: no such setting; {closest(key, known)} A new key of an own class is given as +{key}=…"
 
 
@@ -201,8 +229,8 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
     """For every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
-        every = [*overrides, *_search(source)]
-        defaults = loader.compute_defaults_list(source.name, every, RunMode.RUN).defaults
+        given = one_budget(overrides)
+        defaults = loader.compute_defaults_list(source.name, [*given, *_search(source)], RunMode.RUN).defaults
         found: dict[str, str] = {}
         for default in defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
@@ -214,7 +242,7 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
             content = OmegaConf.to_container(OmegaConf.load(path))
             if isinstance(content, dict):
                 found |= {key: str(path) for key, _ in leaves({str(k): v for k, v in content.items()}, package)}
-    for text in overrides:
+    for text in given:
         key = parse_override(text).key_or_group
         if key not in GROUPS:
             found = {k: v for k, v in found.items() if not k.startswith(f"{key}.")} | {key: "command line"}

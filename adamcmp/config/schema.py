@@ -6,16 +6,19 @@ No torch is imported: planning a study, ``adamcmp show`` and ``adamcmp list`` st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+MOST_STEPS = 10**9
 
 Decay = Literal["l2", "lr_scaled", "schedule_only", "normalized"]
 """Where λθ enters: the gradient (l2), or the weights with d_t = η_t α λ, η_t λ, or η_t λ √(B / (N T_epochs))."""
@@ -186,13 +189,20 @@ class Train(Settings):
     """Budget and measurement of one training."""
 
     batch_size: Count | Literal["full"]
-    steps: Count | None = None
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     epochs: Positive | None = None
     evaluations: Count
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
     eval_examples: Count
     """Training loss and error are measured on the first so many training examples."""
     precision: Literal["fp32", "fp64"]
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _is_a_size(cls, size: Any) -> Any:
+        if size == "full" or (type(size) is int and size >= 1):
+            return size
+        raise ValueError("must be a whole number >= 1, or full")
 
     @model_validator(mode="after")
     def _one_budget(self) -> Train:
@@ -206,12 +216,27 @@ class Study(Settings):
 
     name: str
     title: str = ""
-    seeds: Count | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
+    seeds: int | tuple[int, ...] | None
     """A number n (seeds 0 … n−1), a list of seeds, or null for the one seed of the configuration."""
     grid: Mapping[str, Any] = {}
     """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``."""
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name):
+            raise ValueError("must be a folder's name: letters, digits, _ . + = - and at most 100 of them")
+        return name
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _are_seeds(cls, seeds: Any) -> Any:
+        many = isinstance(seeds, list | tuple) and all(type(s) is int and s >= 0 for s in seeds) and len(seeds) > 0
+        if seeds is None or many or (type(seeds) is int and seeds >= 1):
+            return seeds
+        raise ValueError("must be a number at least 1, a list of seeds greater than or equal to 0, or null")
 
 
 class Execute(Settings):
@@ -219,6 +244,13 @@ class Execute(Settings):
 
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", device):
+            raise ValueError("is no device; give auto, cpu, cuda, cuda:1, mps or xpu")
+        return device
 
 
 class Config(Settings):
@@ -229,7 +261,7 @@ class Config(Settings):
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: Train
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     execute: Execute
     study: Study
 

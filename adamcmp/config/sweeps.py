@@ -2,6 +2,7 @@
 
 # Hydra reads the annotations of a sweep function as objects, so this module must not postpone their evaluation.
 
+from collections.abc import Sequence
 from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
@@ -23,6 +24,9 @@ def geomspace(start: int | float, stop: int | float, num: int, zero: bool = Fals
     return ChoiceSweep(list=[0.0, *values] if zero else list(values))
 
 
+GROUPS = ("model", "data", "optimizer", "schedule")
+
+
 @cache
 def _parser() -> OverridesParser:
     functions = create_functions()
@@ -38,6 +42,7 @@ def parse_override(text: str) -> Override:
     """
     try:
         override = _parser().parse_override(text)
+        _check_key(override, text)
         if not override.is_sweep_override():
             return override
         if not override.is_discrete_sweep():
@@ -47,3 +52,28 @@ def parse_override(text: str) -> Override:
     except (HydraException, ValueError) as error:
         raise InputError(f"{text}: not an override ({one_line(error)}); write key=value or key=v1,v2") from error
     return override
+
+
+def _check_key(override: Override, text: str) -> None:
+    key = override.key_or_group
+    if not key:
+        raise InputError(f"{text}: names no setting; write key=value")
+    if key.partition(".")[0] == "hydra":
+        raise InputError(f"{text}: adamcmp uses Hydra to compose only; its own settings have no effect here")
+    if key in (*GROUPS, "study") and not override.is_delete():
+        sweep = override.is_discrete_sweep()
+        for value in override.sweep_iterator() if sweep else [override.value()]:
+            if not isinstance(value, str):
+                given = f"{key}={value}" if sweep else text
+                raise InputError(f"{given}: takes the name of a file, such as those of `adamcmp list`")
+
+
+def single(config: str, overrides: Sequence[str]) -> None:
+    """Refuse what names more than one run.
+
+    Raises:
+        InputError: an override is a sweep.
+    """
+    for text in overrides:
+        if parse_override(text).is_sweep_override():
+            raise InputError(f"{text}: several values are a sweep; use `adamcmp sweep {config} {text}`")

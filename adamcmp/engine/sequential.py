@@ -21,13 +21,15 @@ from adamcmp.engine.evaluation import evaluate
 from adamcmp.engine.inputs import DTYPES, build_model
 from adamcmp.engine.outcome import Evaluation, OnSteps, Outcome
 from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
-from adamcmp.engine.threads import suitable_threads
+from adamcmp.engine.threads import denormals_flushed, suitable_threads
 from adamcmp.engine.updates import make_update, rolled_out
 from adamcmp.errors import one_line
 from adamcmp.plan.runs import Cohort, Run
 from adamcmp.records import Status
 
 NAME = "sequential"
+QUICK = 0.25
+"""Seconds of five steps above which an estimate measures no more."""
 
 
 def train(cohort: Cohort, dataset: Dataset, device: torch.device, on_steps: OnSteps) -> Iterator[Outcome]:
@@ -39,9 +41,8 @@ def train(cohort: Cohort, dataset: Dataset, device: torch.device, on_steps: OnSt
         device: where to train.
         on_steps: told of progress at every evaluation.
     """
-    torch.set_flush_denormal(True)  # second moments of dead inputs decay into denormals, which are 5 times slower
     placed = _as_precision(dataset, DTYPES[cohort.task.train.precision]).to(device)
-    with suitable_threads(build_model(cohort.task, 0, device), placed, cohort.task.batch_size):
+    with denormals_flushed(), suitable_threads(build_model(cohort.task, 0, device), placed, cohort.task.batch_size):
         for run in cohort.runs:
             yield _train_run(run, placed, device, on_steps)
 
@@ -49,15 +50,22 @@ def train(cohort: Cohort, dataset: Dataset, device: torch.device, on_steps: OnSt
 def estimate(run: Run, dataset: Dataset, device: torch.device) -> float:
     """Seconds that a run will take, from short trainings of it: the cost of a step, and of an evaluation.
 
-    The quickest of three counts, since whatever else the machine does only ever adds time.
+    The quickest of three counts, since whatever else the machine does only ever adds time. Where already a few steps
+    are long, they alone are scaled up, so that guessing never takes long itself.
     """
-    short, long = (_shortened(run, min(run.task.steps, steps)) for steps in (20, 80))
-    probes = Cohort(short.task, "", (short, long) * 3)
-    seconds = [outcome.seconds for outcome in train(probes, dataset, device, lambda *_: None)]
-    first, second = min(seconds[::2]), min(seconds[1::2])
-    extra = long.task.steps - short.task.steps
+
+    def seconds(steps: int) -> float:
+        probe = _shortened(run, min(run.task.steps, steps))
+        (outcome,) = train(Cohort(probe.task, "", (probe,)), dataset, device, lambda *_: None)
+        return outcome.seconds
+
+    warming = seconds(5)
+    if warming > QUICK:
+        return warming * run.task.steps / min(run.task.steps, 5)
+    first, second = (min(seconds(steps) for _ in range(3)) for steps in (20, 80))
+    extra = min(run.task.steps, 80) - min(run.task.steps, 20)
     per_step = max(second - first, 0.0) / extra if extra else 0.0
-    per_evaluation = max(first - per_step * short.task.steps, 0.0)
+    per_evaluation = max(first - per_step * min(run.task.steps, 20), 0.0)
     return per_step * run.task.steps + per_evaluation * len(run.task.eval_steps)
 
 

@@ -1,4 +1,4 @@
-"""How many CPU threads a task is worth.
+"""The state of the CPU that trainings want: how many threads a task is worth, and no denormal numbers.
 
 Threads wait for each other at every operation: for a small model that costs more than it brings, most of all where
 another process wants the cores too. Measured with torch 2.14 on two cores, batch 100, AdamW, microseconds a step with
@@ -34,3 +34,13 @@ def suitable_threads(model: nn.Module, dataset: Dataset, batch_size: int) -> Ite
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Take denormal numbers for zero: second moments of dead inputs decay into them, which is 5 times slower."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # torch's default; there is no asking what it was

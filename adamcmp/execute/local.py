@@ -18,12 +18,11 @@ from filelock import FileLock, Timeout
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import check
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.errors import InputError
 from adamcmp.execute.rows import Provenance, curve, record
 from adamcmp.plan.runs import Cohort, Run, cohorts
-from adamcmp.records import append, finished, merge_parts, writing
+from adamcmp.records import append, finished, merge_parts, remove_leftovers, writing
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -73,14 +72,14 @@ def driving(study_dir: Path) -> Iterator[None]:
     with writing(study_dir):
         study_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(study_dir / ".lock")
-    try:
-        with writing(study_dir / ".lock"):
+        try:
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            f"{study_dir}: another adamcmp is training this study; wait for it, or choose another --results-dir"
-        ) from error
+        except Timeout as error:  # an OSError, which writing() would take for a full disk
+            raise InputError(
+                f"{study_dir}: another adamcmp is training this study; wait for it, or choose another --results-dir"
+            ) from error
     try:
+        remove_leftovers(study_dir)
         yield
     finally:
         lock.release()
@@ -103,7 +102,6 @@ def missing(runs: Sequence[Run], study_dir: Path) -> list[Run]:
 
 def estimates(groups: Sequence[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> list[float]:
     """Seconds that each cohort will take, measured on a few steps of its first run."""
-    check(groups, datasets)
     return [
         len(group.runs) * sequential.estimate(group.runs[0], datasets[group.task.facts.fingerprint], device)
         for group in groups
@@ -121,10 +119,9 @@ def train(
     """Train runs and store them; on any error or interrupt, what has finished is stored first.
 
     Raises:
-        InputError: a model or optimizer does not work at all, or nothing more can be written.
+        InputError: nothing more can be written.
     """
     groups = cohorts(runs)
-    check(groups, datasets)
     pending = Pending(study_dir, provenance)
     try:
         for group in groups:

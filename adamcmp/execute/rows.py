@@ -15,7 +15,7 @@ from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer, WarmRestarts
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.metrics import generalization_gap
 from adamcmp.optim.decay import convert_weight_decay
-from adamcmp.plan.runs import AnyRule, Run, canonical
+from adamcmp.plan.runs import AnyRule, Run, canonical, variant
 from adamcmp.records import METRICS
 
 
@@ -54,7 +54,8 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "study": provenance.study,
         "task": task.key,
         "task_label": task.label,
-        "arm": run.arm,
+        "arm": run.optimizer.label,
+        "variant": variant(run.optimizer, run.schedule),
         "status": outcome.status,
         "error": outcome.error,
         "diverged_step": outcome.diverged_step,

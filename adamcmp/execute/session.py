@@ -10,12 +10,10 @@ import torch
 
 from adamcmp.config.compose import locate
 from adamcmp.config.schema import Data
-from adamcmp.config.sweeps import parse_override
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.inputs import choose_device, facts, load_data
-from adamcmp.errors import InputError
+from adamcmp.engine.inputs import check, choose_device, facts, load_data
 from adamcmp.plan.expand import Plan, plan
-from adamcmp.plan.runs import DataFacts
+from adamcmp.plan.runs import DataFacts, cohorts
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,10 @@ class Session:
 def open_session(
     config: str, overrides: Sequence[str], *, results_dir: Path, config_dir: Path | None, device: str | None
 ) -> Session:
-    """Plan a study and load its data.
+    """Plan a study, load its data, and build every model and optimizer once; nothing is written.
 
     Raises:
-        InputError: anything in the configuration, the overrides or the data is wrong.
+        InputError: anything in the configuration, the overrides, the data or an own class is wrong.
     """
     datasets: dict[str, Dataset] = {}
 
@@ -44,18 +42,8 @@ def open_session(
         datasets[dataset.fingerprint] = dataset
         return facts(dataset)
 
-    given = [*overrides, *([f"execute.device={device}"] if device else [])]
+    given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
     planned = plan(locate(config, config_dir), given, load)
     chosen = choose_device(planned.config.execute.device)
+    check(cohorts(planned.runs), datasets)
     return Session(planned, datasets, chosen, results_dir / planned.config.study.name)
-
-
-def single(config: str, overrides: Sequence[str]) -> None:
-    """Refuse what names more than one run.
-
-    Raises:
-        InputError: an override is a sweep.
-    """
-    for text in overrides:
-        if parse_override(text).is_sweep_override():
-            raise InputError(f"{text}: several values are a sweep; use `adamcmp sweep {config} {text}`")

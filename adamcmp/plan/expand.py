@@ -7,6 +7,7 @@ optimizer settings, and the seeds, are expanded in plain Python (some 20 µs a r
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,9 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
-from adamcmp.config.compose import GROUPS, Composed, Source, compose
-from adamcmp.config.schema import AnySchedule, Config, Data
-from adamcmp.config.sweeps import parse_override
+from adamcmp.config.compose import Composed, Source, compose
+from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data
+from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest
 from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
 
@@ -100,8 +101,15 @@ def _override(key: str, override: Override) -> str:
 
 def _values(override: Override) -> list[Value]:
     key = override.key_or_group
-    texts = [f"{key}={text}" for text in override.sweep_string_iterator()]
-    return [Value(value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
+    texts = override.sweep_string_iterator()
+    return [_value(key, value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
+
+
+def _value(key: str, value: Any, text: str) -> Value:
+    if isinstance(value, float) and math.isfinite(value):  # range(0.1,0.4,0.1) shall hold 0.3
+        value = float(f"{value:.12g}")
+        text = repr(value)
+    return Value(value, f"{key}={text}")
 
 
 def _grid(mapping: Mapping[str, Any], where: str) -> Space:
@@ -158,7 +166,7 @@ def _expand(
 ) -> Iterator[Run]:
     static = {key: values for key, values in space.items() if not _swept(key)}
     swept = {key: values for key, values in space.items() if _swept(key) and key != "seed"}
-    seeds = [int(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
+    seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
     varying = {k for k, values in space.items() if len(values) > 1 and k not in LABELLED_ELSEWHERE}
     for combination in _product(static):
         chosen = [value.override for value in combination.values()]
@@ -176,9 +184,13 @@ def _expand(
             arm = " · ".join([optimizer.label, *labels])
             identity = rule_identity(optimizer)
             for seed in seeds:
-                if seed < 0:
-                    raise InputError(f"seed={seed}: must be 0 or larger")
                 yield Run(run_id(task, identity, rule, seed), arm, task, optimizer, schedule, seed)
+
+
+def _seed(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise InputError(f"seed={value}: must be a whole number, 0 or larger")
+    return value
 
 
 def _short(value: Any) -> str:
@@ -221,6 +233,8 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
             "give at most so many, or full"
         )
     steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * examples / batch_size))
+    if steps > MOST_STEPS:
+        raise InputError(f"train.epochs={train.epochs:g}: are {steps:.3g} steps; at most {MOST_STEPS:,} make sense")
     if config.schedule.warmup_steps >= steps:
         raise InputError(
             f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"

@@ -125,6 +125,12 @@ def rule_identity(settings: BaseModel) -> str:
     return canonical(settings.model_dump(mode="json", exclude=NAMES))
 
 
+def variant(optimizer: AnyRule, schedule: AnySchedule) -> str:
+    """Hash of what runs share that differ in lr, λ and seed alone."""
+    dump = optimizer.model_dump(mode="json", exclude={*NAMES, "lr", "weight_decay"})
+    return _hash(f"{canonical(dump)}|{rule_identity(schedule)}")
+
+
 def run_id(task: Task, optimizer: str, schedule: str, seed: int) -> str:
     """The id of a run; ``optimizer`` and ``schedule`` are ``rule_identity`` texts."""
     return _hash(f"{task.key}|{optimizer}|{schedule}|{seed}")

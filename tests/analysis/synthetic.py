@@ -49,6 +49,7 @@ def make_records(
     frame["data"], frame["model"], frame["task"], frame["study"] = "digits", "mlp", "7a5c1e", "synthetic"
     frame["task_label"] = "digits, mlp, 1000 steps, batch 100, fp32"
     frame["optimizer"] = frame["arm"]
+    frame["variant"] = frame["arm"]
     frame["steps"], frame["epochs"], frame["batch_size"], frame["train_examples"] = 1000, 100.0, 100, 1000
     for when, shift in (("final", 0.0), ("best", -0.002)):
         frame[f"{when}_validation_error"] = error + shift

@@ -58,8 +58,8 @@ def test_a_grid_on_the_command_line_replaces_the_studys():
 
 def test_optimizers_on_the_command_line_keep_their_spaces_and_new_ones_get_one():
     full = {r.id for r in runs("figure2")}
-    kept = runs("figure2", "optimizer=adam,adamw")
-    assert {r.optimizer.name for r in kept} == {"adam", "adamw"}
+    kept = runs("figure2", "optimizer=adam,adamw_paper")
+    assert {r.optimizer.name for r in kept} == {"adam", "adamw_paper"}
     assert {r.id for r in kept} < full
     assert {r.optimizer.name for r in runs("figure2", "optimizer=rmsprop")} == {"rmsprop"}
     assert {r.optimizer.momentum for r in runs("figure2", "optimizer=sgd,sgdw", "optimizer.momentum=0.5")} == {0.5}

@@ -1,0 +1,158 @@
+"""The command line, called in this process where that is enough, and as a real process to be killed and waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from adamcmp.cli import main
+from adamcmp.config.build import source_hash
+
+QUICK = ("train.steps=5", "train.evaluations=1")
+STORE_EVERY_RUN = "from adamcmp.execute import local; local.STORE_EVERY = 0.0; "
+"""Kills are worth little where parts come every two seconds and the whole sweep takes one."""
+
+MY_OPTIMIZERS = '''
+from pathlib import Path
+
+import torch
+
+
+class Slow(torch.optim.SGD):
+    """Counts the trainings that have begun, and takes its time."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+        with Path("begun").open("a") as file:
+            file.write("x")
+
+    def step(self, closure=None):
+        import time
+
+        time.sleep(0.01)
+        super().step(closure)
+
+
+class Fragile(torch.optim.SGD):
+    """Raises after some steps, for one learning rate, as long as a file is there."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        if Path("broken").exists() and self.steps > 2 and self.param_groups[0]["initial"] == 0.5:
+            raise ArithmeticError("no step\\nfrom here")
+        super().step(closure)
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+        self.param_groups[0]["initial"] = lr
+'''
+
+
+@dataclass
+class Driver:
+    """Starts ``adamcmp`` in one folder."""
+
+    folder: Path
+
+    def start(self, *args: str, before: str = "") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", f"{before}from adamcmp.cli import main; main()", *args],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "120"},
+            # a shell starts background jobs, and so perhaps these tests, with SIGINT ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def run(self, *args: str, before: str = "") -> subprocess.CompletedProcess[str]:
+        process = self.start(*args, before=before)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+class Ended(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class CommandLine:
+    """Calls ``adamcmp`` in this process, in a folder of its own: most tests need no other, and it starts at once."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *args: str) -> Ended:
+        modules, terminated = set(sys.modules), signal.getsignal(signal.SIGTERM)
+        with self.monkeypatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["adamcmp", *args])
+            patch.setattr(sys, "path", list(sys.path))
+            patch.setenv("COLUMNS", "120")
+            patch.delenv("ADAMCMP_RESULTS_DIR", raising=False)
+            self.capsys.readouterr()
+            try:
+                main()
+                code = 0
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, terminated)
+                source_hash.cache_clear()
+                for name in set(sys.modules) - modules:  # own modules of the next test may have the same name
+                    if str(self.folder) in str(getattr(sys.modules[name], "__file__", "")):
+                        del sys.modules[name]
+        return Ended(code, *self.capsys.readouterr())
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Driver:
+    return Driver(tmp_path)
+
+
+@pytest.fixture
+def my_optimizers(tmp_path: Path) -> None:
+    """``optimizer=slow`` and ``optimizer=fragile`` beside a study in the working folder."""
+    (tmp_path / "my_optimizers.py").write_text(MY_OPTIMIZERS)
+    (tmp_path / "own.yaml").write_text("defaults: [digits, _self_]\n")
+    (tmp_path / "optimizer").mkdir()
+    for name in ("Slow", "Fragile"):
+        (tmp_path / "optimizer" / f"{name.lower()}.yaml").write_text(f"_target_: my_optimizers.{name}\nlr: 0.1\n")
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 30) -> None:
+    """Wait for a condition; a process that has ended will not bring it about any more."""
+    end = time.monotonic() + seconds
+    while not happened():
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"waited in vain; exit code {process.returncode}\n{out}\n{err}")
+        time.sleep(0.002)
+
+
+def error_lines(stderr: str) -> Sequence[str]:
+    """What adamcmp itself says on stderr, beside plan and progress."""
+    return [line for line in stderr.splitlines() if line.startswith("adamcmp: ")]

@@ -1,0 +1,106 @@
+"""A driver killed at any moment loses no finished run, and the same command goes on from there."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from adamcmp.records import Results, read, read_records
+
+from .conftest import STORE_EVERY_RUN, error_lines, wait_until
+
+CIRCUMSTANCES = ["seconds", "finished_at", "command", "git_commit"]
+"""What may differ between two trainings of one run."""
+
+GRID = ("optimizer=adamw,sgd,adagrad", "optimizer.lr=geomspace(1e-3,1e-1,8)", "study.seeds=3")
+SWEEP = ("sweep", "digits", *GRID, "train.steps=10", "train.evaluations=2", "study.name=killed")
+RUNS = 3 * 8 * 3
+
+
+def numbers(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    records = results.records.drop(columns=CIRCUMSTANCES).sort_values("run_id").reset_index(drop=True)
+    return records, results.curves
+
+
+def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, tmp_path):
+    study_dir = tmp_path / "results" / "killed"
+    rng = random.Random(0)
+    stored = before = read_records(study_dir)
+    for _ in range(3):
+        goal = len(before) + rng.randrange(1, 20)
+        process = driver.start(*SWEEP, before=STORE_EVERY_RUN)
+        wait_until(lambda goal=goal: len(list((study_dir / "records").glob("*.parquet"))) >= goal, process)
+        time.sleep(rng.uniform(0, 0.01))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        stored = read_records(study_dir)
+        assert len(stored) > len(before)
+        still_there = stored[stored["run_id"].isin(before["run_id"])]
+        pd.testing.assert_series_equal(still_there["finished_at"], before["finished_at"], check_index=False)
+        before = stored
+    assert len(stored) < RUNS, "the kills came too late to show anything"
+
+    resumed_at = datetime.now(UTC)
+    ended = driver.run(*SWEEP, before=STORE_EVERY_RUN)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in ended.stderr
+    results = read(study_dir)
+    assert len(results.records) == RUNS
+    trained_now = results.records[results.records["finished_at"] > resumed_at]
+    assert set(trained_now["run_id"]) == set(results.records["run_id"]) - set(stored["run_id"])
+
+    whole = driver.run(*SWEEP, "--results-dir", "elsewhere")
+    assert whole.returncode == 0, whole.stderr
+    uninterrupted = read(tmp_path / "elsewhere" / "killed")
+    for resumed, expected in zip(numbers(results), numbers(uninterrupted), strict=True):
+        assert_frame_equal(resumed, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_optimizers, name):
+    overrides = ("optimizer=slow", "optimizer.lr=geomspace(1e-3,1,40)", "train.steps=5", "train.evaluations=1")
+    forever = "from adamcmp.execute import local; local.STORE_EVERY = 1e9; "  # so that only the signal makes it store
+    process = driver.start("sweep", "own.yaml", *overrides, before=forever)
+    begun = tmp_path / "begun"
+
+    def trainings() -> int:
+        """Runs that have begun; the check and the estimate build optimizers too, before the lock is taken."""
+        return len(begun.read_text()) if begun.exists() else 0
+
+    wait_until(lambda: trainings() >= 20, process)
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert error_lines(err) == [
+        "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
+    ]
+    assert "Traceback" not in out + err
+    stored = read_records(tmp_path / "results" / "own")
+    assert trainings() - 12 <= len(stored) < trainings()
+    assert (stored["status"] == "completed").all()
+
+
+def test_a_second_driver_is_sent_away_and_disturbs_nothing(driver, tmp_path):
+    study_dir = tmp_path / "results" / "killed"
+    first = driver.start(*SWEEP, before=STORE_EVERY_RUN)
+    wait_until(lambda: any((study_dir / "records").glob("*.parquet")), first)
+    first.send_signal(signal.SIGSTOP)  # it holds the lock and cannot end
+    parts = sorted(study_dir.rglob("*.parquet"))
+    second = driver.run(*SWEEP)
+    assert sorted(study_dir.rglob("*.parquet")) == parts
+    first.send_signal(signal.SIGCONT)
+    first.communicate(timeout=60)
+    assert second.returncode == 2
+    lines = error_lines(second.stderr)
+    assert len(lines) == 1
+    assert "another adamcmp is training this study" in lines[0]
+    assert "Traceback" not in second.stderr
+    assert first.returncode == 0
+    assert len(read_records(study_dir)) == RUNS

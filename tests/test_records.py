@@ -1,0 +1,427 @@
+"""The stored tables: what is written is read again, and no damage passes for a result or takes others with it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+from adamcmp import load
+from adamcmp.errors import InputError
+from adamcmp.records import (
+    CURVE,
+    INTEGER,
+    REAL,
+    RECORD,
+    SCHEMA_VERSION,
+    TEXT,
+    TIME,
+    append,
+    arrow_schema,
+    finished,
+    merge_parts,
+    read,
+    read_records,
+    studies,
+)
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+TABLES = ("records", "curves")
+
+
+def a_record(number: int, status: str = "completed", minute: int | None = None) -> dict[str, object]:
+    """A record with a value in every column, as numbers that floating point cannot round to others unseen."""
+    values = {TEXT: f"text {number} λ", REAL: 0.1 + number / 3, INTEGER: 2**40 + number, TIME: START}
+    row = {column.name: values.get(column.type, number % 2 == 0) for column in RECORD}
+    finished_at = START + timedelta(minutes=number if minute is None else minute)
+    return {**row, "run_id": f"run{number:04}", "status": status, "finished_at": finished_at}
+
+
+def a_curve(number: int, steps: tuple[int, ...] = (5, 10)) -> list[dict[str, object]]:
+    numbers = {column.name: (number + 1) / 3 for column in CURVE if column.type == REAL}
+    return [{**numbers, "run_id": f"run{number:04}", "step": step} for step in steps]
+
+
+def store(study_dir: Path, *numbers: int, **how) -> None:
+    append(study_dir, [a_record(n, **how) for n in numbers], [row for n in numbers for row in a_curve(n)])
+
+
+def parts(study_dir: Path, table: str = "records") -> list[Path]:
+    return sorted((study_dir / table).iterdir())
+
+
+def stored_bytes(study_dir: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(study_dir.rglob("*")) if path.is_file()}
+
+
+def expected_frame(rows, columns=RECORD) -> pd.DataFrame:
+    return pa.Table.from_pylist(rows, arrow_schema(columns)).to_pandas()
+
+
+# what is written is read
+
+
+def test_appended_rows_are_read_again_bit_for_bit(tmp_path):
+    store(tmp_path, 0, 1)
+    store(tmp_path, 2)
+    records, curves = read(tmp_path)
+    assert_frame_equal(records, expected_frame([a_record(n) for n in (0, 1, 2)]), check_exact=True)
+    rows = [row for n in (0, 1, 2) for row in a_curve(n)]
+    assert_frame_equal(curves, expected_frame(rows, CURVE), check_exact=True)
+    assert records["lr"].tolist() == [0.1, 0.1 + 1 / 3, 0.1 + 2 / 3]
+
+
+def test_what_does_not_apply_is_null_and_stays_null(tmp_path):
+    known = {"run_id": "a", "status": "diverged", "diverged_step": 3, "finished_at": START}
+    append(tmp_path, [known], [])
+    row = read_records(tmp_path).iloc[0]
+    assert row.drop(list(known)).isna().all()
+    assert row["diverged_step"] == 3
+
+
+@pytest.mark.parametrize("extreme", [float("inf"), float("nan"), 5e-324, -0.0, 1.7976931348623157e308])
+def test_extreme_numbers_survive(tmp_path, extreme):
+    append(tmp_path, [{**a_record(0), "final_train_loss": extreme}], [])
+    assert repr(read_records(tmp_path)["final_train_loss"][0].item()) == repr(extreme)
+
+
+def test_every_column_carries_its_unit_and_meaning_and_the_file_its_version(tmp_path):
+    store(tmp_path, 0)
+    for table, columns in (("records", RECORD), ("curves", CURVE)):
+        schema = pq.read_schema(parts(tmp_path, table)[0])
+        assert schema.metadata[b"adamcmp_schema"] == str(SCHEMA_VERSION).encode()
+        for column in columns:
+            field = schema.field(column.name)
+            assert field.type == column.type
+            assert field.metadata[b"unit"].decode() == column.unit
+            assert field.metadata[b"meaning"].decode() == column.meaning
+
+
+def test_column_names_are_unique_and_all_have_a_meaning():
+    for columns in (RECORD, CURVE):
+        assert len({column.name for column in columns}) == len(columns)
+        assert all(column.meaning for column in columns)
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["no folder", "empty folders"])
+def test_nothing_stored_gives_empty_tables_with_all_columns(tmp_path, prepared):
+    if prepared:
+        for table in TABLES:
+            (tmp_path / table).mkdir()
+    records, curves = read(tmp_path)
+    assert list(records.columns) == [column.name for column in RECORD]
+    assert list(curves.columns) == [column.name for column in CURVE]
+    assert records.empty
+    assert curves.empty
+    assert finished(tmp_path) == set()
+
+
+def test_half_written_and_unrelated_files_are_not_read(tmp_path):
+    store(tmp_path, 0)
+    (tmp_path / "records" / "part.tmp").write_bytes(b"half")
+    (tmp_path / "records" / "notes.txt").write_text("mine")
+    assert len(read_records(tmp_path)) == 1
+
+
+# a run counts once
+
+
+def test_of_a_failed_run_trained_again_the_later_record_counts(tmp_path):
+    store(tmp_path, 0, status="failed", minute=0)
+    store(tmp_path, 1)
+    assert finished(tmp_path) == {"run0001"}
+    store(tmp_path, 0, minute=9)
+    records = read_records(tmp_path)
+    assert dict(zip(records["run_id"], records["status"], strict=True)) == {
+        "run0000": "completed",
+        "run0001": "completed",
+    }
+    assert finished(tmp_path) == {"run0000", "run0001"}
+    assert not read(tmp_path).curves.duplicated(["run_id", "step"]).any()
+
+
+def test_a_diverged_run_is_finished(tmp_path):
+    store(tmp_path, 0, status="diverged")
+    assert finished(tmp_path) == {"run0000"}
+
+
+def test_a_curve_without_its_record_does_not_count(tmp_path):
+    """What a kill between the two writes of ``append`` leaves."""
+    store(tmp_path, 0, 1)
+    store(tmp_path, 2)
+    parts(tmp_path, "records")[-1].unlink()
+    records, curves = read(tmp_path)
+    assert set(curves["run_id"]) == set(records["run_id"]) == {"run0000", "run0001"}
+    store(tmp_path, 2)
+    assert read(tmp_path).curves.groupby("run_id").size().to_dict() == {"run0000": 2, "run0001": 2, "run0002": 2}
+
+
+# damage
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def without_its_end(content: bytes) -> bytes:
+    return content[:-1]
+
+
+def noise(content: bytes) -> bytes:
+    return random.Random(0).randbytes(len(content))
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def text(content: bytes) -> bytes:
+    return b"run_id,lr\n1,2\n"
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("damage", [truncated, without_its_end, noise, empty, text])
+def test_a_damaged_part_is_named_and_the_others_are_left_alone(tmp_path, damage, table):
+    store(tmp_path, 0)
+    store(tmp_path, 1)
+    bad = parts(tmp_path, table)[1]
+    whole = bad.read_bytes()
+    bad.write_bytes(damage(whole))
+    before = stored_bytes(tmp_path)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    assert str(bad) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert stored_bytes(tmp_path) == before
+    bad.rename(tmp_path / "set aside")  # what the message advises
+    kept = 1 if table == "records" else 2
+    assert len(read(tmp_path).records) == kept
+
+
+def test_flipped_bytes_never_pass_for_other_numbers(tmp_path):
+    """Disks and copies do flip bytes: a part then reads as an error or as what was written, never as anything else."""
+    store(tmp_path, *range(8))
+    part = parts(tmp_path)[0]
+    whole, good = part.read_bytes(), read_records(tmp_path)
+    rng = random.Random(0)
+    unseen = 0
+    for _ in range(150):
+        flipped = bytearray(whole)
+        for _ in range(rng.choice([1, 8])):
+            flipped[rng.randrange(len(flipped))] ^= rng.randrange(1, 256)
+        part.write_bytes(flipped)
+        with contextlib.suppress(InputError):
+            unseen += not read_records(tmp_path).equals(good)
+    assert unseen == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_parquet_file_of_somebody_else_is_refused(tmp_path, table):
+    store(tmp_path, 0)
+    foreign = tmp_path / table / "iris.parquet"
+    pq.write_table(pa.table({"petal": [1.0]}), foreign)
+    with pytest.raises(InputError, match=r"iris\.parquet.*not ours"):
+        read(tmp_path)
+
+
+def test_records_of_another_schema_version_are_refused(tmp_path):
+    store(tmp_path, 0)
+    part = parts(tmp_path)[0]
+    table = pq.read_table(part)
+    pq.write_table(table.replace_schema_metadata({"adamcmp_schema": "999"}), part)
+    with pytest.raises(InputError, match="schema 999"):
+        read(tmp_path)
+
+
+def test_our_version_with_other_columns_is_refused(tmp_path):
+    store(tmp_path, 0)
+    part = parts(tmp_path)[0]
+    pq.write_table(pq.read_table(part).drop_columns(["lr"]), part)
+    with pytest.raises(InputError, match=part.name):
+        read(tmp_path)
+
+
+# merging
+
+
+def many(study_dir: Path, count: int) -> None:
+    for number in range(count):
+        store(study_dir, number)
+    store(study_dir, 0, status="failed", minute=-9)  # stored later, trained earlier
+    store(study_dir, 1, minute=99)
+
+
+def test_merging_changes_the_files_and_not_the_tables(tmp_path):
+    many(tmp_path, 6)
+    before = read(tmp_path)
+    merge_parts(tmp_path, more_than=3)
+    assert [len(parts(tmp_path, table)) for table in TABLES] == [1, 1]
+    for was, now in zip(before, read(tmp_path), strict=True):
+        assert_frame_equal(was, now, check_exact=True)
+    store(tmp_path, 7)
+    assert len(read_records(tmp_path)) == 7
+
+
+def test_few_parts_are_left_as_they_are(tmp_path):
+    many(tmp_path, 2)
+    before = stored_bytes(tmp_path)
+    merge_parts(tmp_path, more_than=4)
+    assert stored_bytes(tmp_path) == before
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("survivors", range(0, 12, 2))
+def test_a_kill_while_merging_loses_and_doubles_nothing(tmp_path, monkeypatch, survivors):
+    many(tmp_path, 3)
+    before = read(tmp_path)
+    removed = []
+    unlink = Path.unlink
+
+    def unlink_or_die(path, missing_ok=False):
+        if path.suffix == ".parquet":
+            if len(removed) == survivors:
+                raise KilledError
+            removed.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_or_die)
+    with contextlib.suppress(KilledError):
+        merge_parts(tmp_path, more_than=3)
+    monkeypatch.undo()
+    for _ in range(2):  # as the kill left it, and after the next sweep has merged again
+        for was, now in zip(before, read(tmp_path), strict=True):
+            assert_frame_equal(was, now, check_exact=True)
+        merge_parts(tmp_path, more_than=1)
+
+
+def test_reading_while_a_sweep_merges_sees_all_or_waits(tmp_path, monkeypatch):
+    """``adamcmp report`` may run at any time; parts may go between listing and opening them."""
+    many(tmp_path, 4)
+    before = read(tmp_path)
+    read_table = pq.read_table
+
+    def merged_meanwhile(*args, **options):
+        monkeypatch.setattr(pq, "read_table", read_table)
+        merge_parts(tmp_path, more_than=1)
+        return read_table(*args, **options)
+
+    monkeypatch.setattr(pq, "read_table", merged_meanwhile)
+    for was, now in zip(before, read(tmp_path), strict=True):
+        assert_frame_equal(was, now, check_exact=True)
+
+
+def test_merging_refuses_to_swallow_a_damaged_part(tmp_path):
+    many(tmp_path, 4)
+    bad = parts(tmp_path)[2]
+    bad.write_bytes(b"broken")
+    others = {path: content for path, content in stored_bytes(tmp_path / "records").items() if path != bad}
+    with pytest.raises(InputError, match=bad.name):
+        merge_parts(tmp_path, more_than=3)
+    assert others.items() <= stored_bytes(tmp_path / "records").items()
+
+
+# a full or unwritable disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real disk of 256 kB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() or not (mount and umount) or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    yield folder
+    subprocess.run([umount, str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_stored(small_disk):
+    def fill():
+        for number in range(100):
+            store(small_disk / "study", number)
+
+    with pytest.raises(InputError, match=r"cannot be written: the disk is full; make room"):
+        fill()
+    kept = read(small_disk / "study")
+    assert len(kept.records) >= 1
+    expected = expected_frame([a_record(n) for n in range(len(kept.records))])
+    assert_frame_equal(kept.records, expected, check_exact=True)
+    assert not list(small_disk.rglob("*.tmp"))
+    with pytest.raises(InputError, match="the disk is full"):
+        fill()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_space_in_the_middle_of_a_write_leaves_no_trace(tmp_path, monkeypatch, table):
+    store(tmp_path, 0)
+    good = read(tmp_path)
+    write_table = pq.write_table
+
+    def until_full(content, file, **options):
+        write_table(content, file, **options)
+        if f"{os.sep}{table}{os.sep}" in file.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", until_full)
+    with pytest.raises(InputError, match="the disk is full"):
+        store(tmp_path, 1)
+    for was, now in zip(good, read(tmp_path), strict=True):
+        assert_frame_equal(was, now, check_exact=True)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, table):
+    (tmp_path / table).write_text("not a folder")
+    with pytest.raises(InputError, match=rf"{table}.*cannot be written"):
+        store(tmp_path, 0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        store(tmp_path / "study", 0)
+    tmp_path.chmod(0o700)
+
+
+# finding studies
+
+
+def test_studies_are_found_at_a_path_and_right_below_it(tmp_path):
+    for name in ("b", "a"):
+        store(tmp_path / name, 0)
+    (tmp_path / "unrelated").mkdir()
+    assert studies(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert studies(tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_the_public_load_joins_the_studies_of_a_folder(tmp_path):
+    store(tmp_path / "a", 0, 1)
+    store(tmp_path / "b", 2)
+    records, curves = load(tmp_path)
+    assert records["run_id"].tolist() == ["run0000", "run0001", "run0002"]
+    assert len(curves) == 6
+    assert len(load(str(tmp_path / "b")).records) == 1
+
+
+def test_no_studies_are_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no stored runs"):
+        load(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        load(tmp_path / "nowhere")

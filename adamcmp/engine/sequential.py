@@ -86,9 +86,8 @@ def _train_run(run: Run, dataset: Dataset, device: torch.device, on_steps: OnSte
     started = time.perf_counter()
     evaluations: list[Evaluation] = []
     status, error, diverged_step, parameters = "completed", None, None, None
-    accelerators = [] if device.type == "cpu" else [device]
     try:
-        with torch.random.fork_rng(devices=accelerators, device_type=device.type if accelerators else "cuda"):
+        with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step = _loop(run, model, dataset, device, evaluations, on_steps)

@@ -103,7 +103,8 @@ def plan_line(plan: Plan, missing: int, todo: int, seconds: float, device: objec
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:
     """One row an arm: its grid, seeds and runs."""
     tasks = {run.task.label: None for run in runs}
-    table = Table("arm", "lr", "λ", "seeds", "runs", "to train", title="\n".join(["plan", *map(escape, tasks)]))
+    lr, weight_decay = Column("lr", no_wrap=True), Column("λ", no_wrap=True)
+    table = Table("arm", lr, weight_decay, "seeds", "runs", "to train", title="\n".join(["plan", *map(escape, tasks)]))
     missing = {run.id for run in todo}
     arms: dict[tuple[str, str], list[Run]] = {}
     for run in runs:

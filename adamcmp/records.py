@@ -26,7 +26,6 @@ SCHEMA_VERSION = 1
 """Enters every run id: records of another version are never taken for ours."""
 
 Status = Literal["completed", "diverged", "failed"]
-STATUSES: tuple[Status, ...] = ("completed", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,14 @@ RECORD: tuple[Column, ...] = (
     Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
     Column("decay", TEXT, "", "decay convention: l2, l2_m_only, l2_v_only, lr_scaled, schedule_only, normalized"),
     Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm"),
-    Column("decay_per_step", REAL, "1/step", "share of a weight taken off at η = 1; null under L2"),
+    Column(
+        "decay_per_step", REAL, "1/step", "share of a weight taken off at η = 1 (in the first period); null under L2"
+    ),
     Column("weight_decay_lr_scaled", REAL, "", "λ as torch.optim.AdamW takes it; null under L2"),
     Column("weight_decay_schedule_only", REAL, "", "λ as in the paper's Algorithms 1 and 2; null under L2"),
-    Column("weight_decay_normalized", REAL, "", "λ_norm of the paper's Appendix B.1; null under L2"),
+    Column(
+        "weight_decay_normalized", REAL, "", "λ_norm of the paper's Appendix B.1 (for the first period); null under L2"
+    ),
     Column("beta1", REAL, "", "decay rate of the first moment"),
     Column("beta2", REAL, "", "decay rate of the second moment"),
     Column("momentum", REAL, "", "momentum of SGD"),
@@ -90,7 +93,7 @@ RECORD: tuple[Column, ...] = (
     Column("bias_correction", FLAG, "", "moments are bias-corrected"),
     Column("batch_size", INTEGER, "example", "B"),
     Column("steps", INTEGER, "step", "T, the budget"),
-    Column("epochs", REAL, "epoch", "T·B/N"),
+    Column("epochs", REAL, "epoch", "the budget in passes of ⌊N/B⌋ steps"),
     Column("precision", TEXT, "", "fp32 or fp64"),
     Column("settings", TEXT, "", "all settings as JSON"),
     *_at("final", "after the last step"),

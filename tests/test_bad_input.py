@@ -97,6 +97,8 @@ SETTINGS = [
     ("seed=-1", "seed=-1"),
     ("seed=1.5", "seed=1.5"),
     ("seed=one", "seed=one"),
+    ("seed=99999999999999999999", "seed=99999999999999999999"),
+    ("study.seeds=[0,99999999999999999999]", "study.seeds"),
     ("study.seeds=0", "study.seeds=0"),
     ("study.seeds=[]", "at least 1"),
     ("study.seeds=[0,-1]", "greater than or equal to 0"),

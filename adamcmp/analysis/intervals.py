@@ -70,7 +70,9 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
 
     Seeds share initial weights and batch order between optimizers, so that the difference per seed is freed from
     the spread between seeds. With d_i = a_i − b_i: mean d̄, interval d̄ ± t_{0.975, n−1} s_d/√n, and
-    p = P(|T_{n−1}| ≥ |d̄| √n / s_d). Fewer than two shared seeds: everything but the mean is NaN.
+    p = P(|T_{n−1}| ≥ |d̄| √n / s_d). Everything but the mean is NaN for fewer than two shared seeds, and where all
+    differ by the same amount: errors are multiples of 1/N_test, so that few seeds may tie by chance, and no spread is
+    no certainty.
 
     Args:
         a: Seed → value, such as the test error of one optimizer (a dict, or a pandas Series indexed by seed).
@@ -86,8 +88,9 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
     if n < 2:
         return Paired(mean, float("nan"), float("nan"), float("nan"), n)
     sd = float(d.std(ddof=1))
-    # Equal differences leave no spread to compare with: certain if they are not zero, no evidence at all if they are.
-    statistic = abs(mean) * np.sqrt(n) / sd if sd > 0 else (np.inf if mean else 0.0)
+    if sd <= 1e-9 * float(np.abs(d).max()):
+        return Paired(mean, float("nan"), float("nan"), float("nan"), n)
+    statistic = abs(mean) * np.sqrt(n) / sd
     return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(statistic, n - 1)), n)
 
 

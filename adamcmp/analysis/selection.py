@@ -71,7 +71,7 @@ def by_task(records: pd.DataFrame) -> list[Task]:
 
 
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with one ``arm`` for each variant: ``AdamW · schedule.kind=constant``."""
+    """The records with one ``arm`` for each variant: ``AdamW · schedule=constant``."""
     variants = records.drop_duplicates("variant").set_index("variant")[["arm", "settings"]]
     names: dict[str, str] = {}
     for label, members in variants.groupby("arm"):
@@ -82,6 +82,8 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
         )
         keys = {key for settings in told.values() for key in settings}
         differ = sorted(k for k in keys if len({str(settings.get(k)) for settings in told.values()}) > 1)
+        if "schedule" in differ:  # its name says it all
+            differ = [key for key in differ if not key.startswith("schedule.")]
         for variant in members.index:
             parts = [f"{key.removeprefix('optimizer.')}={told[variant][key]}" for key in differ if key in told[variant]]
             names[variant] = " · ".join([str(label), *parts])
@@ -93,7 +95,7 @@ def _told_apart(settings: str) -> dict[str, object]:
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
-    return {key: value for key, value in flat.items() if key not in spared}
+    return {**{key: value for key, value in flat.items() if key not in spared}, "schedule": loaded["schedule"]["name"]}
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 MOST_STEPS = 10**9
 
 Decay = Literal["l2", "lr_scaled", "schedule_only", "normalized"]
@@ -28,6 +28,11 @@ AdamDecay = Literal["l2", "l2_m_only", "l2_v_only", "lr_scaled", "schedule_only"
 
 Decayed = Literal["all", "no_bias_norm"]
 """Which parameters are decayed: all, as in the paper, or only those with two or more axes."""
+
+
+def is_seed(value: Any) -> bool:
+    """Whether a value may seed a run: a whole number that a record can hold."""
+    return type(value) is int and 0 <= value < 2**63
 
 
 class Settings(BaseModel):
@@ -180,7 +185,7 @@ class Data(Target):
 
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.2
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Seed = 0
     normalize: bool = True
     train_examples: Count | None = None
 
@@ -194,7 +199,7 @@ class Train(Settings):
     evaluations: Count
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
     eval_examples: Count
-    """Training loss and error are measured on the first so many training examples."""
+    """Training loss and error are measured on at most so many training examples, evenly spread."""
     precision: Literal["fp32", "fp64"]
 
     @field_validator("batch_size", mode="before")
@@ -233,7 +238,7 @@ class Study(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _are_seeds(cls, seeds: Any) -> Any:
-        many = isinstance(seeds, list | tuple) and all(type(s) is int and s >= 0 for s in seeds) and len(seeds) > 0
+        many = isinstance(seeds, list | tuple) and all(map(is_seed, seeds)) and len(seeds) > 0
         if seeds is None or many or (type(seeds) is int and seeds >= 1):
             return seeds
         raise ValueError("must be a number at least 1, a list of seeds greater than or equal to 0, or null")

@@ -17,10 +17,11 @@ CHUNK = 2048
 
 @torch.no_grad()
 def evaluate(model: nn.Module, dataset: Dataset, step: int, eval_examples: int) -> Evaluation:
-    """Loss and error on all parts, dropout off; training data up to its first ``eval_examples`` examples."""
+    """Loss and error on all parts, dropout off; of the training part at most ``eval_examples``, evenly spread."""
     was_training = model.training
     model.eval()
-    train = Split(dataset.train.x[:eval_examples], dataset.train.y[:eval_examples])
+    every = -(-len(dataset.train.y) // eval_examples)
+    train = Split(dataset.train.x[::every], dataset.train.y[::every])
     measured = [measure(model, part) for part in (train, dataset.validation, dataset.test)]
     model.train(was_training)
     norm = math.sqrt(sum(p.double().square().sum().item() for p in model.parameters()))

@@ -82,7 +82,7 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
     return model.to(device, DTYPES[task.train.precision])
 
 
-def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset]) -> None:
+def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> None:
     """Build every model and optimizer once, and show two examples to each model, before anything is trained.
 
     Raises:
@@ -90,16 +90,16 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset]) -> None:
     """
     for cohort in cohorts:
         dataset = datasets[cohort.task.facts.fingerprint]
-        _check_model(cohort.task, dataset)
-        model = build_model(cohort.task, 0, CPU)
+        _check_model(cohort.task, dataset, device)
+        model = build_model(cohort.task, 0, device)
         make_update(cohort.runs[0].optimizer, model, rolled_out(cohort.runs[0]))
 
 
-def _check_model(task: Task, dataset: Dataset) -> None:
-    model = build_model(task, 0, CPU)
+def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
+    model = build_model(task, 0, device)
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"model {task.model.name}: has no parameters to train")
-    x, y = dataset.train.x[:2], dataset.train.y[:2]
+    x, y = dataset.train.x[:2].to(device), dataset.train.y[:2]
     x = x.to(DTYPES[task.train.precision]) if x.is_floating_point() else x
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():

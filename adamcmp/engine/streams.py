@@ -1,7 +1,8 @@
 """Named random streams: what is drawn for one purpose depends on the seed and the purpose alone.
 
 The same seed so gives every optimizer the same initial weights (``init``), batch order (``batches``) and dropout
-masks (``dropout``), whatever else is drawn, and on every device: permutations are drawn on the CPU.
+masks (``dropout``), whatever else is drawn. Weights and batch order are drawn on the CPU and are the same on every
+device; masks are drawn where they are used.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def seed_device(device: torch.device, seed: int) -> None:
     """Seed the global generator of the CPU and of ``device``, from which modules draw weights and dropout masks."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
+        module = torch.get_device_module(device)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)  # manual_seed seeds the current device only
 
 
 def batch_indices(seed: int, examples: int, batch_size: int, device: torch.device) -> Iterator[Tensor | slice]:

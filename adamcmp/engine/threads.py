@@ -8,6 +8,7 @@ depends on the task alone and never on a clock, so that a resumed sweep computes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,16 +25,24 @@ ONE_THREAD_BELOW = 10e6
 @contextmanager
 def suitable_threads(model: nn.Module, dataset: Dataset, batch_size: int) -> Iterator[None]:
     """Use one thread inside the block where a batch is little work; torch's own number (OMP_NUM_THREADS) elsewhere."""
-    x = dataset.train.x[:2]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(x)
     before = torch.get_num_threads()
-    if counter.get_total_flops() * batch_size / len(x) < ONE_THREAD_BELOW:
+    if _flops_per_example(model, dataset) * batch_size < ONE_THREAD_BELOW:
         torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _flops_per_example(model: nn.Module, dataset: Dataset) -> float:
+    """FLOPs of a forward pass; infinite for a model that fails here, since its runs are the place to say so."""
+    x = dataset.train.x[:2]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+            model.eval()(x)
+    except Exception:  # an own model may fail in any way
+        return math.inf
+    return float(counter.get_total_flops()) / len(x)
 
 
 @contextmanager

@@ -33,11 +33,17 @@ def rolled_out(run: Run) -> schedules.Schedule:
         case Cosine():
             schedule = schedules.cosine(steps, eta_min=settings.eta_min)
         case WarmRestarts():
-            first = settings.T_0 * run.task.facts.train_examples / run.task.batch_size
             schedule = schedules.warm_restarts(
-                steps, first_period=max(first, 1.0), multiplier=settings.T_mult, eta_min=settings.eta_min
+                steps, first_period=first_period(run), multiplier=settings.T_mult, eta_min=settings.eta_min
             )
     return schedules.with_warmup(schedule, settings.warmup_steps)
+
+
+def first_period(run: Run) -> float:
+    """Steps of a run's schedule, the warmup left out, or of its first period where it restarts."""
+    if isinstance(run.schedule, WarmRestarts):
+        return max(run.schedule.T_0 * run.task.steps_per_epoch, 1.0)
+    return float(run.task.steps - run.schedule.warmup_steps)
 
 
 def adaptive_hyper(settings: Adam | Adagrad, decayed: bool = True) -> AdaptiveHyper:
@@ -84,22 +90,24 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = _torch_optimizer(settings, parameters)
     if optimizer is not None:
-        return _scheduled(optimizer, settings.lr, schedule)
+        return _scheduled(optimizer, schedule)
     match settings:
         case Adam() | Adagrad():
             return _adaptive(settings, parameters, schedule)
         case SGD():
             return _momentum(settings, parameters, schedule)
         case OwnOptimizer():
-            return _scheduled(_own_optimizer(settings, parameters), settings.lr, schedule)
+            return _scheduled(_own_optimizer(settings, parameters), schedule)
 
 
-def _scheduled(optimizer: torch.optim.Optimizer, lr: float, schedule: schedules.Schedule) -> Update:
-    lr_T = (lr * schedule.eta_T).tolist()
+def _scheduled(optimizer: torch.optim.Optimizer, schedule: schedules.Schedule) -> Update:
+    """Each group's learning rate, as the optimizer was built with, times η_t."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    eta_T = schedule.eta_T.tolist()
 
     def update(t: int) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = lr_T[t]
+        for group, lr in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = lr * eta_T[t]
         optimizer.step()
 
     return update

@@ -7,6 +7,7 @@ where runs take longer; so a kill at any instant loses at most the runs of the l
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,11 +102,14 @@ def missing(runs: Sequence[Run], study_dir: Path) -> list[Run]:
 
 
 def estimates(groups: Sequence[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> list[float]:
-    """Seconds that each cohort will take, measured on a few steps of its first run."""
-    return [
-        len(group.runs) * sequential.estimate(group.runs[0], datasets[group.task.facts.fingerprint], device)
-        for group in groups
-    ]
+    """Seconds that each cohort will take, measured on a few steps of a run of each of its optimizers."""
+    found = []
+    for group in groups:
+        counts = Counter(run.optimizer.name for run in group.runs)
+        samples = {run.optimizer.name: run for run in group.runs}
+        dataset = datasets[group.task.facts.fingerprint]
+        found.append(sum(n * sequential.estimate(samples[name], dataset, device) for name, n in counts.items()))
+    return found
 
 
 def train(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer, WarmRestarts
+from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer
 from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.updates import first_period
 from adamcmp.metrics import generalization_gap
 from adamcmp.optim.decay import convert_weight_decay
 from adamcmp.plan.runs import AnyRule, Run, canonical, variant
@@ -92,9 +93,8 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
 def curve(outcome: Outcome) -> list[dict[str, Any]]:
     """The curve of a run: columns ``records.CURVE``."""
     task = outcome.run.task
-    per_epoch = task.facts.train_examples / task.batch_size
     return [
-        {"run_id": outcome.run.id, "epoch": evaluation.step / per_epoch, **evaluation._asdict()}
+        {"run_id": outcome.run.id, "epoch": evaluation.step / task.steps_per_epoch, **evaluation._asdict()}
         for evaluation in outcome.evaluations
     ]
 
@@ -113,7 +113,7 @@ def _measured(outcome: Outcome) -> dict[str, Any]:
         **_at("final", final),
         **_at("best", chosen),
         "best_step": chosen.step,
-        "best_epoch": chosen.step * outcome.run.task.batch_size / outcome.run.task.facts.train_examples,
+        "best_epoch": chosen.step / outcome.run.task.steps_per_epoch,
         "final_weight_norm": final.weight_norm,
     }
 
@@ -146,18 +146,15 @@ def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
 
 def _decay(run: Run) -> Mapping[str, Any]:
     """λ in every decoupled convention; L2 has none."""
-    optimizer, task = run.optimizer, run.task
+    optimizer = run.optimizer
     if isinstance(optimizer, OwnOptimizer):
         return {}
-    steps = float(task.steps - run.schedule.warmup_steps)
-    if isinstance(run.schedule, WarmRestarts):
-        steps = max(run.schedule.T_0 * task.facts.train_examples / task.batch_size, 1.0)
     source = optimizer.decay
     if source not in ("lr_scaled", "schedule_only", "normalized"):
         return {"decay": source}
     converted = {
         f"weight_decay_{target}": convert_weight_decay(
-            optimizer.weight_decay, source, target, lr=optimizer.lr, steps=steps
+            optimizer.weight_decay, source, target, lr=optimizer.lr, steps=first_period(run)
         )
         for target in ("lr_scaled", "schedule_only", "normalized")
     }

@@ -45,5 +45,5 @@ def open_session(
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
     planned = plan(locate(config, config_dir), given, load)
     chosen = choose_device(planned.config.execute.device)
-    check(cohorts(planned.runs), datasets)
+    check(cohorts(planned.runs), datasets, chosen)
     return Session(planned, datasets, chosen, results_dir / planned.config.study.name)

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import Composed, Source, compose
-from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data
+from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data, is_seed
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest
 from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
@@ -178,7 +178,7 @@ def _expand(
             optimizer = _optimizer(source, kept, chosen, composed, row)
             labels = [
                 f"{k.rpartition('.')[2]}={_short(v.python)}"
-                for k, v in (combination | row).items()
+                for k, v in (row | combination).items()
                 if k in varying and k.partition(".")[0] not in TASK_KEYS
             ]
             arm = " · ".join([optimizer.label, *labels])
@@ -188,9 +188,9 @@ def _expand(
 
 
 def _seed(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise InputError(f"seed={value}: must be a whole number, 0 or larger")
-    return value
+    if not is_seed(value):
+        raise InputError(f"seed={value}: must be a whole number, 0 or larger and less than 2**63")
+    return int(value)
 
 
 def _short(value: Any) -> str:
@@ -232,7 +232,7 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
             f"train.batch_size={batch_size}: {config.data.name} has {examples} training examples; "
             "give at most so many, or full"
         )
-    steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * examples / batch_size))
+    steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * (examples // batch_size)))
     if steps > MOST_STEPS:
         raise InputError(f"train.epochs={train.epochs:g}: are {steps:.3g} steps; at most {MOST_STEPS:,} make sense")
     if config.schedule.warmup_steps >= steps:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -44,9 +44,14 @@ class Task:
     steps: int
 
     @property
+    def steps_per_epoch(self) -> int:
+        """⌊N/B⌋: an epoch is one pass in whole batches."""
+        return self.facts.train_examples // self.batch_size
+
+    @property
     def epochs(self) -> float:
-        """The budget in epochs, T·B/N."""
-        return self.steps * self.batch_size / self.facts.train_examples
+        """The budget in epochs."""
+        return self.steps / self.steps_per_epoch
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
@@ -112,8 +117,19 @@ class Cohort:
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no white space: equal values have equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """JSON with sorted keys and no white space: equal values, such as 0 and 0.0, have equal text."""
+    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case Mapping():
+            return {key: _whole(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_whole(each) for each in value]
+    return value
 
 
 def _hash(text: str) -> str:

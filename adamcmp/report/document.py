@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TABLES, FIGURES = ("md", "csv", "tex"), ("png", "svg", "pdf")
 FORMATS = (*TABLES, *FIGURES)
+DRAWN = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
 
 
 Verdict = Callable[[pd.DataFrame], Sequence[str]]
@@ -60,6 +61,10 @@ def write_report(
     folder = out or study_dir / "report"
     if len(tasks) == 1:
         return _write_task(tasks[0], curves, folder, formats, verdict)
+    for name in ("leaderboard", "grid", *DRAWN):  # of the time when there was one task
+        for kind in FORMATS:
+            with writing(folder):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
     written: list[Path] = []
     folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
     for task, name in zip(tasks, folders, strict=True):

@@ -60,8 +60,9 @@ def _legend(selection: str) -> str:
         "Each row is the optimizer's best cell (lr, λ) by mean "
         f"{metric_name(selection)}; a ± b is the mean over n seeds and the half width of its two-sided 95 % Student t "
         "interval. gap is test error − train error in percentage points (pp). trials is the number of cells, diverged "
-        "and failed count runs over all of them. The interval of a best cell does not cover the choice of the best of "
-        "many: its validation error is optimistic, its test error is not."
+        "and failed count runs over all of them. The interval covers the spread over seeds; neither the finite test "
+        "part nor the choice of the best of many cells: its validation error is optimistic, and its test error a "
+        "little too, since the same runs chose the cell; fresh seeds would remove that."
     )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from adamcmp import metrics
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential
-from adamcmp.engine.evaluation import CHUNK, measure
+from adamcmp.engine.evaluation import CHUNK, evaluate, measure
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
 from adamcmp.engine.streams import batch_indices
 from adamcmp.errors import InputError
@@ -139,10 +139,39 @@ def test_metrics_take_sequences_too():
     assert metrics.errors(logits, y) == (logits.argmax(-1) != y).sum()
 
 
-def test_training_error_is_measured_on_the_first_examples(planned):
+def test_training_error_is_measured_on_examples_evenly_spread(planned):
     runs, datasets = planned(*SHORT, "train.eval_examples=50")
+    (dataset,) = datasets.values()
+    model = build_model(runs[0].task, 0, CPU)
+    every = -(-len(dataset.train.y) // 50)
+    x, y = dataset.train.x[::every], dataset.train.y[::every]
+    assert 25 < len(y) <= 50
+    assert evaluate(model, dataset, 0, 50)[1:3] == measure(model, Split(x, y))
+
+
+def test_an_infinite_test_loss_is_no_divergence(planned, monkeypatch):
+    runs, datasets = planned(*SHORT)
+    measured = sequential.evaluate
+
+    def infinite(*args):
+        return measured(*args)._replace(test_loss=math.inf)
+
+    monkeypatch.setattr(sequential, "evaluate", infinite)
     (outcome,) = outcomes(runs, datasets)
-    assert (outcome.evaluations[-1].train_error * 50) == pytest.approx(round(outcome.evaluations[-1].train_error * 50))
+    assert outcome.status == "completed"
+
+
+def test_a_model_that_fails_later_fails_its_runs_alone(planned, monkeypatch):
+    runs, datasets = planned(*SHORT, "seed=0,1")
+    build = sequential.build_model
+
+    def breaks(task, seed, device):
+        model = build(task, seed, device)
+        model.register_forward_pre_hook(lambda *_: 1 / 0)
+        return model
+
+    monkeypatch.setattr(sequential, "build_model", breaks)
+    assert [o.status for o in outcomes(runs, datasets)] == ["failed", "failed"]
 
 
 def test_small_tasks_take_one_thread_and_give_the_others_back(planned):
@@ -169,7 +198,7 @@ def test_small_tasks_take_one_thread_and_give_the_others_back(planned):
 def test_what_cannot_be_trained_is_found_before_training(planned, overrides, says):
     runs, datasets = planned(*SHORT, *overrides)
     with pytest.raises(InputError, match=says) as caught:
-        check(cohorts(runs), datasets)
+        check(cohorts(runs), datasets, CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -177,7 +206,7 @@ def test_a_model_with_too_few_outputs_is_found_before_training(planned, monkeypa
     runs, datasets = planned(*SHORT)
     task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_classes=9))
     with pytest.raises(InputError, match=r"needs logits of shape \(2, 10\)"):
-        check(cohorts([replace(runs[0], task=task)]), datasets)
+        check(cohorts([replace(runs[0], task=task)]), datasets, CPU)
 
 
 def test_devices_are_chosen_by_name():

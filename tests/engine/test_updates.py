@@ -7,7 +7,7 @@ from torch import nn
 
 from adamcmp.config.schema import SGD, Adagrad, Adam
 from adamcmp.engine import updates
-from adamcmp.engine.updates import adaptive_hyper, make_update, momentum_hyper, rolled_out
+from adamcmp.engine.updates import adaptive_hyper, first_period, make_update, momentum_hyper, rolled_out
 from adamcmp.errors import InputError
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_coefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_coefficients, momentum_update
@@ -98,12 +98,13 @@ def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_
 
 def test_restarts_count_in_epochs(planned):
     ((run,), _) = planned("schedule=warm_restarts", "schedule.T_0=2", "schedule.T_mult=2", "train.epochs=6")
-    per_epoch = run.task.facts.train_examples / run.task.batch_size
+    per_epoch = run.task.facts.train_examples // run.task.batch_size
+    assert run.task.steps == 6 * per_epoch
     schedule = rolled_out(run)
     restarts = np.flatnonzero(np.diff(schedule.eta_T) > 0) + 1
-    assert restarts.tolist() == [int(np.ceil(2 * per_epoch))]
-    assert schedule.period_T[0] == pytest.approx(2 * per_epoch)
-    assert schedule.period_T[-1] == pytest.approx(4 * per_epoch)
+    assert restarts.tolist() == [2 * per_epoch]
+    assert schedule.period_T[[0, -1]].tolist() == [2 * per_epoch, 4 * per_epoch]
+    assert first_period(run) == 2 * per_epoch
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,17 @@ def test_each_task_has_its_own_folder_and_the_first_page_links_them(synthetic, t
     assert (board["runs"] == 27).all()
 
 
+def test_what_was_written_when_there_was_one_task_goes_when_there_are_two(synthetic, tmp_path):
+    one = synthetic.make_records(**SMALL)
+    study = synthetic.store(tmp_path / "two", one)
+    write_report(study, formats=("md", "csv", "png"))
+    (study / "report" / "own.md").write_text("of the user")
+    other = synthetic.make_records(**SMALL, task="bb", task_label="MNIST 1D, mlp")
+    synthetic.store(study, pd.concat([one, other]))
+    write_report(study, formats=("md",))
+    assert {path.name for path in (study / "report").iterdir() if path.is_file()} == {"report.md", "own.md"}
+
+
 def test_a_verdict_can_be_made_of_each_tasks_records(synthetic, tmp_path):
     one = synthetic.make_records(**SMALL)
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")

@@ -125,7 +125,7 @@ def _axis(values: Iterable[float]) -> str:
     distinct = sorted(set(values))
     if len(distinct) == 1:
         return f"{distinct[0]:.4g}"
-    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} × {len(distinct)}"
+    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)})"
 
 
 def settings_table(name: str, leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]) -> Table:

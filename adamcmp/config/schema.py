@@ -220,7 +220,6 @@ class Study(Settings):
     """A named comparison: what is swept for each optimizer, and over which seeds."""
 
     name: str
-    title: str = ""
     seeds: int | tuple[int, ...] | None
     """A number n (seeds 0 … n−1), a list of seeds, or null for the one seed of the configuration."""
     grid: Mapping[str, Any] = {}

@@ -149,6 +149,14 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     assert evaluate(model, dataset, 0, 50)[1:3] == measure(model, Split(x, y))
 
 
+def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):
+    runs, datasets = planned(*SHORT, "model.dropout=0.5")
+    (dataset,) = datasets.values()
+    model = build_model(runs[0].task, 0, CPU).train()
+    assert evaluate(model, dataset, 0, 10_000) == evaluate(model, dataset, 0, 10_000)
+    assert model.training
+
+
 def test_an_infinite_test_loss_is_no_divergence(planned, monkeypatch):
     runs, datasets = planned(*SHORT)
     measured = sequential.evaluate

@@ -116,7 +116,7 @@ StudyName = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3."),
+    typer.Argument(metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3."),
 ]
 ResultsDir = Annotated[Path, typer.Option(help="Where studies are stored.", envvar="ADAMCMP_RESULTS_DIR")]
 ConfigDir = Annotated[Path | None, typer.Option(help="A folder of own YAML files (model/, data/, optimizer/, …).")]

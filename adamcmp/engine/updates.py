@@ -161,7 +161,7 @@ def _own_optimizer(settings: OwnOptimizer, parameters: list[nn.Parameter]) -> to
 def _adaptive(settings: Adam | Adagrad, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
     start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
     moments = [(p, torch.zeros_like(p), torch.full_like(p, start)) for p in parameters]
-    hypers = {decayed: adaptive_hyper(settings, decayed) for decayed in (True, False)}
+    hypers = {decayed: adaptive_hyper(settings, decayed) for decayed in {is_decayed(settings, p) for p in parameters}}
 
     @torch.no_grad()
     def update(t: int) -> None:
@@ -177,7 +177,7 @@ def _adaptive(settings: Adam | Adagrad, parameters: list[nn.Parameter], schedule
 
 def _momentum(settings: SGD, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
     buffers = [(p, torch.zeros_like(p)) for p in parameters]
-    hypers = {decayed: momentum_hyper(settings, decayed) for decayed in (True, False)}
+    hypers = {decayed: momentum_hyper(settings, decayed) for decayed in {is_decayed(settings, p) for p in parameters}}
 
     @torch.no_grad()
     def update(t: int) -> None:

@@ -142,14 +142,14 @@ def run(
     from adamcmp import console
     from adamcmp.config.sweeps import single
     from adamcmp.execute.session import open_session
-    from adamcmp.records import read
+    from adamcmp.records import read_records
 
     single(config, overrides or [])
     opened = open_session(config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use `adamcmp sweep {config}`")
     _train(opened, limit=None)
-    records = read(opened.study_dir).records
+    records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
     _print(console.run_table(record))
     typer.echo(f"run {record['run_id']} is stored in {opened.study_dir}")

@@ -168,6 +168,23 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def write_file(path: Path, content: bytes) -> Path:
+    """Replace a file as a whole: a reader sees the old one or the new one, never a part.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
 def _write(path: Path, table: pa.Table) -> None:
     temporary = path.with_suffix(".tmp")
     with writing(path):

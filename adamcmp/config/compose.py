@@ -118,9 +118,12 @@ def _names(config_dir: Path | None) -> str:
 
 
 def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
-    """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones."""
-    if config_dir is not None and not config_dir.is_dir():
-        raise InputError(f"--config-dir {config_dir}: no such folder")
+    """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
+
+    Raises:
+        InputError: ``config_dir`` is not there.
+    """
+    check_folder(config_dir)
     found: dict[str, Path] = {}
     for folder in (config_dir, shipped_configs()):
         if folder is not None:

@@ -25,7 +25,6 @@ from adamcmp.engine.threads import denormals_flushed, suitable_threads
 from adamcmp.engine.updates import make_update, rolled_out
 from adamcmp.errors import one_line
 from adamcmp.plan.runs import Cohort, Run
-from adamcmp.records import Status
 
 NAME = "sequential"
 QUICK = 0.25
@@ -85,19 +84,19 @@ def _as_precision(dataset: Dataset, dtype: torch.dtype) -> Dataset:
 def _train_run(run: Run, dataset: Dataset, device: torch.device, on_steps: OnSteps) -> Outcome:
     started = time.perf_counter()
     evaluations: list[Evaluation] = []
-    status, error, diverged_step, parameters = "completed", None, None, None
+    error, diverged_step, parameters = None, None, None
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step = _loop(run, model, dataset, device, evaluations, on_steps)
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
-        status, error = "failed", f"{type(caught).__name__}: {one_line(caught)}"
+        error = f"{type(caught).__name__}: {one_line(caught)}"
     done = evaluations[-1].step if evaluations else 0
     on_steps(run.task.steps - done, None)
     return Outcome(
         run=run,
-        status=_status(status, diverged_step),
+        status="failed" if error else "diverged" if diverged_step else "completed",
         evaluations=tuple(evaluations),
         error=error,
         diverged_step=diverged_step,
@@ -107,12 +106,6 @@ def _train_run(run: Run, dataset: Dataset, device: torch.device, on_steps: OnSte
         seconds=time.perf_counter() - started,
         finished_at=datetime.now(UTC),
     )
-
-
-def _status(status: str, diverged_step: int | None) -> Status:
-    if status == "failed":
-        return "failed"
-    return "completed" if diverged_step is None else "diverged"
 
 
 def _loop(

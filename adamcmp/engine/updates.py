@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from adamcmp.config.schema import SGD, Adagrad, Adam, Constant, Cosine, DropStep
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim import schedules
 from adamcmp.optim.adaptive import AdaptiveCoefficients, AdaptiveHyper, adaptive_coefficients, adaptive_update
-from adamcmp.optim.decay import doors
+from adamcmp.optim.decay import Array, doors
 from adamcmp.optim.momentum import MomentumCoefficients, MomentumHyper, momentum_coefficients, momentum_update
 from adamcmp.plan.runs import AnyRule, Run
 
@@ -160,32 +160,43 @@ def _own_optimizer(settings: OwnOptimizer, parameters: list[nn.Parameter]) -> to
 
 def _adaptive(settings: Adam | Adagrad, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
     start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
-    moments = [(p, torch.zeros_like(p), torch.full_like(p, start)) for p in parameters]
-    hypers = {decayed: adaptive_hyper(settings, decayed) for decayed in {is_decayed(settings, p) for p in parameters}}
+    moments = [(torch.zeros_like(p), torch.full_like(p, start)) for p in parameters]
+    hypers = {decayed: adaptive_hyper(settings, decayed) for decayed in (True, False)}
 
-    @torch.no_grad()
-    def update(t: int) -> None:
-        eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
-        tables = {key: adaptive_coefficients(hyper, t + 1, eta, period) for key, hyper in hypers.items()}
-        coefficients = {key: AdaptiveCoefficients(*table[:, 0].tolist()) for key, table in tables.items()}
-        for p, exp_avg, exp_avg_sq in moments:
-            if p.grad is not None:
-                adaptive_update(p, p.grad, exp_avg, exp_avg_sq, coefficients[is_decayed(settings, p)])
+    def coefficients(decayed: bool, t: int, eta: Array, period: Array) -> AdaptiveCoefficients:
+        return AdaptiveCoefficients(*adaptive_coefficients(hypers[decayed], t + 1, eta, period)[:, 0].tolist())
 
-    return update
+    return _by_kernel(settings, parameters, moments, schedule, coefficients, adaptive_update)
 
 
 def _momentum(settings: SGD, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
-    buffers = [(p, torch.zeros_like(p)) for p in parameters]
-    hypers = {decayed: momentum_hyper(settings, decayed) for decayed in {is_decayed(settings, p) for p in parameters}}
+    buffers = [(torch.zeros_like(p),) for p in parameters]
+    hypers = {decayed: momentum_hyper(settings, decayed) for decayed in (True, False)}
+
+    def coefficients(decayed: bool, _: int, eta: Array, period: Array) -> MomentumCoefficients:
+        return MomentumCoefficients(*momentum_coefficients(hypers[decayed], eta, period)[:, 0].tolist())
+
+    return _by_kernel(settings, parameters, buffers, schedule, coefficients, momentum_update)
+
+
+def _by_kernel(
+    settings: AnyRule,
+    parameters: list[nn.Parameter],
+    buffers: Sequence[tuple[Tensor, ...]],
+    schedule: schedules.Schedule,
+    coefficients: Callable[[bool, int, Array, Array], Any],
+    kernel: Callable[..., None],
+) -> Update:
+    """Steps of one of our kernels, with the coefficients that decayed and spared parameters need."""
+    states = [(p, is_decayed(settings, p), own) for p, own in zip(parameters, buffers, strict=True)]
+    needed = {decayed for _, decayed, _ in states}
 
     @torch.no_grad()
     def update(t: int) -> None:
         eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
-        tables = {key: momentum_coefficients(hyper, eta, period) for key, hyper in hypers.items()}
-        coefficients = {key: MomentumCoefficients(*table[:, 0].tolist()) for key, table in tables.items()}
-        for p, buffer in buffers:
+        now = {decayed: coefficients(decayed, t, eta, period) for decayed in needed}
+        for p, decayed, own in states:
             if p.grad is not None:
-                momentum_update(p, p.grad, buffer, coefficients[is_decayed(settings, p)])
+                kernel(p, p.grad, *own, now[decayed])
 
     return update

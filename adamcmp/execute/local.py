@@ -23,7 +23,7 @@ from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.errors import InputError
 from adamcmp.execute.rows import Provenance, curve, record
 from adamcmp.plan.runs import Cohort, Run, cohorts
-from adamcmp.records import append, finished, merge_parts, remove_leftovers, writing
+from adamcmp.records import append, finished, merge_parts, remove_leftovers, write_file, writing
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -88,11 +88,7 @@ def driving(study_dir: Path) -> Iterator[None]:
 
 def describe(study_dir: Path, resolved: str) -> None:
     """Write the study's resolved configuration to ``study.yaml``, whole or not at all."""
-    path = study_dir / "study.yaml"
-    temporary = path.with_suffix(".tmp")
-    with writing(path):
-        temporary.write_text(resolved, encoding="utf-8")
-        temporary.replace(path)
+    write_file(study_dir / "study.yaml", resolved.encode())
 
 
 def missing(runs: Sequence[Run], study_dir: Path) -> list[Run]:

@@ -68,7 +68,7 @@ def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data], DataF
     own_sweeps = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
     base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
     config = typed(base, source)
-    pinned = {o.key_or_group: [Value(o.value(), _override(o.key_or_group, o))] for o in parsed if _pins(o)}
+    pinned = {o.key_or_group: _values(o) for o in parsed if _pins(o)}
     spaces = _spaces(config, own_sweeps | pinned)
     seen: dict[str, Run] = {}
     count = 0
@@ -95,12 +95,11 @@ def _pins(override: Override) -> bool:
     return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
 
 
-def _override(key: str, override: Override) -> str:
-    return f"{key}={override.get_value_element_as_str()}"
-
-
 def _values(override: Override) -> list[Value]:
+    """The values of a sweep; of anything else its only one, as it was given."""
     key = override.key_or_group
+    if not override.is_sweep_override():
+        return [Value(override.value(), f"{key}={override.get_value_element_as_str()}")]
     texts = override.sweep_string_iterator()
     return [_value(key, value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
 
@@ -115,19 +114,11 @@ def _value(key: str, value: Any, text: str) -> Value:
 def _grid(mapping: Mapping[str, Any], where: str) -> Space:
     space: Space = {}
     for key, value in mapping.items():
-        text = (
-            value
-            if isinstance(value, str)
-            else f"choice({','.join(map(_literal, value))})"
-            if isinstance(value, list)
-            else _literal(value)
-        )
+        text = f"choice({','.join(map(_literal, value))})" if isinstance(value, list) else _literal(value)
         try:
-            override = parse_override(f"{key}={text}")
+            space[key] = _values(parse_override(f"{key}={text}"))
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        sweep = override.is_sweep_override()
-        space[key] = _values(override) if sweep else [Value(override.value(), _override(key, override))]
     return space
 
 
@@ -168,9 +159,10 @@ def _expand(
     swept = {key: values for key, values in space.items() if _swept(key) and key != "seed"}
     seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
     varying = {k for k, values in space.items() if len(values) > 1 and k not in LABELLED_ELSEWHERE}
+    keys = {text: parse_override(text).key_or_group for text in fixed}
     for combination in _product(static):
         chosen = [value.override for value in combination.values()]
-        kept = [text for text in fixed if parse_override(text).key_or_group not in combination | swept]
+        kept = [text for text, key in keys.items() if key not in combination | swept]
         composed = compose(source, [*kept, *chosen])
         task, schedule = _task(typed(composed, source), facts)
         rule = rule_identity(schedule)

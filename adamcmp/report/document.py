@@ -11,7 +11,7 @@ import pandas as pd
 
 from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard
 from adamcmp.errors import InputError
-from adamcmp.records import read, read_records, writing
+from adamcmp.records import read, read_records, write_file, writing
 from adamcmp.report import tables
 from adamcmp.report.labels import distinct, footer
 from adamcmp.report.page import page
@@ -70,7 +70,7 @@ def write_report(
     for task, name in zip(tasks, folders, strict=True):
         written += _write_task(task, curves, folder / name, formats, verdict)
     if "md" in formats:
-        written.append(_write(folder / "report.md", _index(records, tasks, folders).encode()))
+        written.append(write_file(folder / "report.md", _index(records, tasks, folders).encode()))
     return written
 
 
@@ -87,13 +87,13 @@ def _write_task(
             text = (
                 tables.csv(raw) if kind == "csv" else tables.latex(shown) if kind == "tex" else tables.markdown(shown)
             )
-            written.append(_write(folder / f"{name}.{kind}", text.encode()))
+            written.append(write_file(folder / f"{name}.{kind}", text.encode()))
     figures, skipped = _write_figures(task, curves, table, folder, [kind for kind in FIGURES if kind in formats])
     written += [path for paths in figures.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in figures.items()}
         text = page(task, board, table, files, skipped, verdict(task.records) if verdict else ())
-        written.append(_write(folder / "report.md", text.encode()))
+        written.append(write_file(folder / "report.md", text.encode()))
     return written
 
 
@@ -126,7 +126,7 @@ def _write_figures(
         except NotDrawn as reason:
             skipped[name] = str(reason)
         else:
-            written[name] = [_write(folder / f"{name}.{kind}", render(fig, kind)) for kind in kinds]
+            written[name] = [write_file(folder / f"{name}.{kind}", render(fig, kind)) for kind in kinds]
     return written, skipped
 
 
@@ -139,16 +139,3 @@ def _index(records: pd.DataFrame, tasks: Sequence[Task], folders: Iterable[str])
 
 def _slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.casefold()).strip("-")[:60].rstrip("-") or "task"
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Replace a file as a whole: a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return path

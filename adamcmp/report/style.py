@@ -117,7 +117,7 @@ def legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequenc
     texts = labels or [str(handle.get_label()) for handle in handles]
     below = _reserved(fig)
     rows = math.ceil(len(handles) / columns)
-    renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]
+    renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
     for ncols in range(math.ceil(len(handles) / rows), 0, -1):
         box = fig.legend(
             handles,

@@ -75,7 +75,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def through_arrow(frame: pd.DataFrame, columns: Sequence[object]) -> pd.DataFrame:
-    schema = arrow_schema(columns)  # type: ignore[arg-type]
+    schema = arrow_schema(columns)  # type: ignore[arg-type]  # either table's columns
     full = frame.reindex(columns=schema.names)
     return pa.Table.from_pandas(full, schema=schema, preserve_index=False).to_pandas()
 

@@ -165,6 +165,7 @@ def sweep(
     device: Device = None,
     dry_run: DryRun = False,
     limit: Limit = None,
+    report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
@@ -177,6 +178,9 @@ def sweep(
         _show_plan(opened, limit)
         return
     records = _sweep(opened, limit)
+    if report:
+        _report(opened.study_dir, None, None)
+        raise typer.Exit(_exit_code(records))
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
     typer.echo(f"\ntables and figures: adamcmp report {opened.study_dir}")
@@ -270,14 +274,16 @@ def _print(renderable: Any) -> None:
 
 def _show_plan(opened: Session, limit: int | None) -> None:
     from adamcmp import console
-    from adamcmp.execute.local import estimates, missing
-    from adamcmp.plan.runs import cohorts
+    from adamcmp.execute.crew import crew
+    from adamcmp.execute.local import missing
 
     lacking = missing(opened.plan.runs, opened.study_dir)
     todo = lacking[:limit]
-    seconds = sum(estimates(cohorts(todo), opened.datasets, opened.device))
-    _print(console.plan_table(opened.plan.runs, todo))
-    typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device))
+    with crew(todo, opened.datasets, opened.device, opened.plan.config.execute) as how:
+        _print(console.plan_table(opened.plan.runs, todo))
+        typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device))
+        for line in console.choice_lines(how):
+            typer.echo(line)
 
 
 def _sweep(opened: Session, limit: int | None) -> pd.DataFrame:
@@ -301,8 +307,8 @@ def _train(opened: Session, limit: int | None) -> None:
     """Train what is missing, under the study's lock, with a progress bar."""
     from adamcmp import console
     from adamcmp.execute import local
+    from adamcmp.execute.crew import crew, train_all
     from adamcmp.execute.rows import Provenance
-    from adamcmp.plan.runs import cohorts
 
     runs, study_dir = opened.plan.runs, opened.study_dir
     with local.driving(study_dir):
@@ -312,12 +318,13 @@ def _train(opened: Session, limit: int | None) -> None:
         if not todo:
             typer.echo(f"{study_dir}: all {len(runs):,} runs are stored; nothing to train", err=True)
             return
-        if len(runs) > 1:
-            seconds = sum(local.estimates(cohorts(todo), opened.datasets, opened.device))
-            typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), seconds, opened.device), err=True)
         provenance = Provenance.here(opened.plan.config.study.name)
-        with console.SweepProgress(todo) as progress:
-            local.train(todo, opened.datasets, study_dir, provenance, opened.device, progress)
+        with crew(todo, opened.datasets, opened.device, opened.plan.config.execute) as how:
+            if len(runs) > 1:
+                line = console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device)
+                typer.echo("\n".join([line, *console.choice_lines(how)]), err=True)
+            with console.SweepProgress(todo) as progress:
+                train_all(how, todo, study_dir, provenance, progress)
 
 
 def _report(study_dir: Path, formats: list[Format] | None, out: Path | None) -> None:

@@ -21,6 +21,7 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.execute.crew import Crew
     from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
 
@@ -55,7 +56,7 @@ class SweepProgress:
         self._bar.stop()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The current run has taken so many more steps."""
+        """The runs in training have taken so many more steps, all together."""
         if self._single and evaluation:
             self._note = f"train loss {evaluation.train_loss:.4f}, validation error {evaluation.validation_error:.2%}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
@@ -98,6 +99,19 @@ def plan_line(plan: Plan, missing: int, todo: int, seconds: float, device: objec
     runs = "run" if planned == 1 else "runs"
     all_of_it = f"{plan.config.study.name}: {planned:,} {runs}{twice}{kept}"
     return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
+
+
+def choice_lines(crew: Crew) -> list[str]:
+    """How each cohort will be trained, one line a cohort, and what to know about it."""
+    lines = []
+    for cohort, choice in zip(crew.cohorts, crew.choices, strict=True):
+        s = choice.strategy
+        how = f"{s.rows:,} runs a program, {'compiled' if s.compiled else 'eager'}" if s.engine == "vectorised" else ""
+        where = f"{s.processes} processes" if s.processes > 1 else "1 process"
+        parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} each", f"{s.matmul} matmul"]
+        why = f"; not vectorised: {s.reason}" if s.reason else ""
+        lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {s.engine}, {', '.join(filter(None, parts))}{why}")
+    return [*lines, *crew.notes]
 
 
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:

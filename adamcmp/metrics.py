@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 def cross_entropy(logits_BC: Tensor, y_B: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy −log softmax(logits)_y in nats, averaged (or summed) over all predictions."""
+    """Cross-entropy −log softmax(logits)_y in nats, averaged (or summed) over all predictions; at least in fp32."""
+    logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
     return functional.cross_entropy(logits_BC.flatten(0, -2), y_B.flatten(), reduction=reduction)
 
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from adamcmp.errors import InputError, one_line
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
 
 Status = Literal["completed", "diverged", "failed"]
@@ -94,16 +94,18 @@ RECORD: tuple[Column, ...] = (
     Column("batch_size", INTEGER, "example", "B"),
     Column("steps", INTEGER, "step", "T, the budget"),
     Column("epochs", REAL, "epoch", "the budget in passes of ⌊N/B⌋ steps"),
-    Column("precision", TEXT, "", "fp32 or fp64"),
+    Column("precision", TEXT, "", "fp32, bf16 or fp64"),
     Column("settings", TEXT, "", "all settings as JSON"),
     *_at("final", "after the last step"),
     *_at("best", "at the evaluation with the lowest validation error (then loss, then step)"),
     Column("best_step", INTEGER, "step", "the step of that evaluation"),
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
-    Column("engine", TEXT, "", "what trained it"),
+    Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program"),
+    Column("engine_settings", TEXT, "", "how: rows of the program, compiled, matrix library, processes, threads; JSON"),
+    Column("engine_reason", TEXT, "", "why it was not vectorised, where it could not be"),
     Column("device", TEXT, "", "where"),
-    Column("seconds", REAL, "s", "wall time of the training, evaluations included"),
+    Column("seconds", REAL, "s", "wall time of the training with evaluations; of runs trained together an equal share"),
     Column("finished_at", TIME, "UTC", "when its training ended"),
     Column("adamcmp_version", TEXT, "", "version that trained it"),
     Column("torch_version", TEXT, "", "version of torch"),

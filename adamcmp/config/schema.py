@@ -200,7 +200,8 @@ class Train(Settings):
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
     eval_examples: Count
     """Training loss and error are measured on at most so many training examples, evenly spread."""
-    precision: Literal["fp32", "fp64"]
+    precision: Literal["fp32", "bf16", "fp64"]
+    """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -248,6 +249,28 @@ class Execute(Settings):
 
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
+
+    engine: Literal["auto", "sequential", "vectorised"] = "auto"
+    """One run after the other, or a cohort as one program; ``auto`` measures which is quicker."""
+    rows: Count | Literal["auto"] = "auto"
+    """R, the most runs that one program trains."""
+    compile: bool | Literal["auto"] = "auto"
+    """Whether programs go through torch.compile; ``auto`` where a sweep earns the time back."""
+    matmul: Literal["auto", "default", "onednn"] = "auto"
+    """Library of fp32 matrix products on the CPU; ``auto`` takes oneDNN where it is quicker at the same error."""
+    processes: Count | Literal["auto"] = "auto"
+    """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
+    memory_gb: Positive | Literal["auto"] = "auto"
+    """What programs may take, all processes together; ``auto`` is half of what is free."""
+    checkpoint_seconds: Positive = 60.0
+    """Seconds between two checkpoints of a program."""
+
+    @field_validator("compile", "rows", "processes", mode="before")
+    @classmethod
+    def _is_of_its_kind(cls, given: Any) -> Any:
+        if isinstance(given, str) and given != "auto":
+            raise ValueError("is not allowed; see docs/performance.md for the settings of engines")
+        return given
 
     @field_validator("device")
     @classmethod

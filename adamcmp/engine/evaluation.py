@@ -20,13 +20,18 @@ def evaluate(model: nn.Module, dataset: Dataset, step: int, eval_examples: int) 
     """Loss and error on all parts, dropout off; of the training part at most ``eval_examples``, evenly spread."""
     was_training = model.training
     model.eval()
-    every = -(-len(dataset.train.y) // eval_examples)
-    train = Split(dataset.train.x[::every], dataset.train.y[::every])
-    measured = [measure(model, part) for part in (train, dataset.validation, dataset.test)]
+    parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
+    measured = [measure(model, part) for part in parts]
     model.train(was_training)
     norm = math.sqrt(sum(p.double().square().sum().item() for p in model.parameters()))
     (train_loss, train_error), (validation_loss, validation_error), (test_loss, test_error) = measured
     return Evaluation(step, train_loss, train_error, validation_loss, validation_error, test_loss, test_error, norm)
+
+
+def shown_train(dataset: Dataset, eval_examples: int) -> Split:
+    """The training examples that an evaluation shows: at most so many, evenly spread."""
+    every = -(-len(dataset.train.y) // eval_examples)
+    return Split(dataset.train.x[::every], dataset.train.y[::every])
 
 
 def measure(model: nn.Module, part: Split) -> tuple[float, float]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from adamcmp.config.build import call
-from adamcmp.config.schema import Data
-from adamcmp.data.dataset import Dataset, prepare
+from adamcmp.config.schema import Data, OwnOptimizer
+from adamcmp.data.dataset import Dataset, Split, prepare
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, rolled_out
 from adamcmp.errors import InputError, one_line
 from adamcmp.plan.runs import Cohort, DataFacts, Task
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+"""What weights and optimizer state are made of."""
 CPU = torch.device("cpu")
 
 
@@ -60,6 +62,20 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def as_precision(dataset: Dataset, task: Task) -> Dataset:
+    """The data set with its inputs as numbers of the task's precision; tokens stay what they are."""
+
+    def cast(part: Split) -> Split:
+        return Split(part.x.to(DTYPES[task.train.precision]) if part.x.is_floating_point() else part.x, part.y)
+
+    return replace(dataset, train=cast(dataset.train), validation=cast(dataset.validation), test=cast(dataset.test))
+
+
+def autocast(task: Task, device: torch.device) -> torch.autocast:
+    """Inside it, a model's matrix products are those of the task's precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=task.train.precision == "bf16")
+
+
 def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
     """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``.
 
@@ -83,7 +99,7 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
 
 
 def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> None:
-    """Build every model and optimizer once, and show two examples to each model, before anything is trained.
+    """Build every model and own optimizer once, and show two examples to each model, before anything is trained.
 
     Raises:
         InputError: one line for the first that does not work.
@@ -91,8 +107,8 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
     for cohort in cohorts:
         dataset = datasets[cohort.task.facts.fingerprint]
         _check_model(cohort.task, dataset, device)
-        model = build_model(cohort.task, 0, device)
-        make_update(cohort.runs[0].optimizer, model, rolled_out(cohort.runs[0]))
+        if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
+            make_update(cohort.runs[0].optimizer, build_model(cohort.task, 0, device), rolled_out(cohort.runs[0]))
 
 
 def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from adamcmp.engine.strategy import Strategy
 from adamcmp.plan.runs import Run
 from adamcmp.records import Status
 
@@ -23,6 +25,20 @@ class Evaluation(NamedTuple):
     test_error: float
     weight_norm: float
 
+    def is_finite(self) -> bool:
+        """Whether the run goes on; test has no say in which runs count."""
+        return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
+
+
+def hold(evaluations: Iterable[Evaluation]) -> list[list[float]]:
+    """Evaluations as plain numbers, for a checkpoint."""
+    return [list(evaluation) for evaluation in evaluations]
+
+
+def held(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
+    """What ``hold`` held."""
+    return [Evaluation(*values) for values in stored]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -34,9 +50,10 @@ class Outcome:
     error: str | None = None
     diverged_step: int | None = None
     parameters: int | None
-    engine: str
+    strategy: Strategy
     device: str
     seconds: float
+    """Wall time; where several runs train at once, an equal share of it."""
     finished_at: datetime
 
 

@@ -10,90 +10,63 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
 from adamcmp import metrics
-from adamcmp.data.dataset import Dataset, Split
+from adamcmp.data.dataset import Dataset
 from adamcmp.engine.evaluation import evaluate
-from adamcmp.engine.inputs import DTYPES, build_model
-from adamcmp.engine.outcome import Evaluation, OnSteps, Outcome
+from adamcmp.engine.inputs import as_precision, autocast, build_model
+from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
+from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
-from adamcmp.engine.threads import denormals_flushed, suitable_threads
 from adamcmp.engine.updates import make_update, rolled_out
+from adamcmp.engine.watch import Stopped, Unwritable, Watch
 from adamcmp.errors import one_line
-from adamcmp.plan.runs import Cohort, Run
-
-NAME = "sequential"
-QUICK = 0.25
-"""Seconds of five steps above which an estimate measures no more."""
+from adamcmp.plan.runs import Run
 
 
-def train(cohort: Cohort, dataset: Dataset, device: torch.device, on_steps: OnSteps) -> Iterator[Outcome]:
-    """Train the runs of a cohort, each yielded as it ends.
+def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
+    """Train the runs of a piece, each yielded as it ends.
 
     Args:
-        cohort: runs of one task.
+        piece: runs of one task, and the threads and matrix library to use.
         dataset: the task's data, anywhere.
         device: where to train.
-        on_steps: told of progress at every evaluation.
+        watch: told of progress at every evaluation; saves and stops between two steps.
+
+    Raises:
+        Stopped: the watch was asked to stop.
+        Unwritable: a checkpoint cannot be written.
     """
-    placed = _as_precision(dataset, DTYPES[cohort.task.train.precision]).to(device)
-    with denormals_flushed(), suitable_threads(build_model(cohort.task, 0, device), placed, cohort.task.batch_size):
-        for run in cohort.runs:
-            yield _train_run(run, placed, device, on_steps)
+    placed = as_precision(dataset, piece.task).to(device)
+    resumed = watch.resumed()
+    for run in piece.runs:
+        state = resumed if resumed and resumed.get("runs") == [run.id] else None
+        with in_force(piece.strategy, device):
+            outcome = _train_run(run, piece, placed, device, watch, state)
+        yield outcome
 
 
-def estimate(run: Run, dataset: Dataset, device: torch.device) -> float:
-    """Seconds that a run will take, from short trainings of it: the cost of a step, and of an evaluation.
-
-    The quickest of three counts, since whatever else the machine does only ever adds time. Where already a few steps
-    are long, they alone are scaled up, so that guessing never takes long itself.
-    """
-
-    def seconds(steps: int) -> float:
-        probe = _shortened(run, min(run.task.steps, steps))
-        (outcome,) = train(Cohort(probe.task, "", (probe,)), dataset, device, lambda *_: None)
-        return outcome.seconds
-
-    warming = seconds(5)
-    if warming > QUICK:
-        return warming * run.task.steps / min(run.task.steps, 5)
-    first, second = (min(seconds(steps) for _ in range(3)) for steps in (20, 80))
-    extra = min(run.task.steps, 80) - min(run.task.steps, 20)
-    per_step = max(second - first, 0.0) / extra if extra else 0.0
-    per_evaluation = max(first - per_step * min(run.task.steps, 20), 0.0)
-    return per_step * run.task.steps + per_evaluation * len(run.task.eval_steps)
-
-
-def _shortened(run: Run, steps: int) -> Run:
-    once = run.task.train.model_copy(update={"evaluations": 1})
-    schedule = run.schedule.model_copy(update={"warmup_steps": 0})
-    return replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
-
-
-def _as_precision(dataset: Dataset, dtype: torch.dtype) -> Dataset:
-    def cast(part: Split) -> Split:
-        return Split(part.x.to(dtype) if part.x.is_floating_point() else part.x, part.y)
-
-    return replace(dataset, train=cast(dataset.train), validation=cast(dataset.validation), test=cast(dataset.test))
-
-
-def _train_run(run: Run, dataset: Dataset, device: torch.device, on_steps: OnSteps) -> Outcome:
-    started = time.perf_counter()
-    evaluations: list[Evaluation] = []
+def _train_run(
+    run: Run, piece: Piece, dataset: Dataset, device: torch.device, watch: Watch, resumed: dict[str, Any] | None
+) -> Outcome:
+    started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
+    evaluations = held(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters = None, None, None
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step = _loop(run, model, dataset, device, evaluations, on_steps)
+            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed)
+    except (Stopped, Unwritable):
+        raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
         error = f"{type(caught).__name__}: {one_line(caught)}"
     done = evaluations[-1].step if evaluations else 0
-    on_steps(run.task.steps - done, None)
+    watch.on_steps(run.task.steps - done, None)
     return Outcome(
         run=run,
         status="failed" if error else "diverged" if diverged_step else "completed",
@@ -101,7 +74,7 @@ def _train_run(run: Run, dataset: Dataset, device: torch.device, on_steps: OnSte
         error=error,
         diverged_step=diverged_step,
         parameters=parameters,
-        engine=NAME,
+        strategy=piece.strategy,
         device=str(device),
         seconds=time.perf_counter() - started,
         finished_at=datetime.now(UTC),
@@ -114,28 +87,47 @@ def _loop(
     dataset: Dataset,
     device: torch.device,
     evaluations: list[Evaluation],
-    on_steps: OnSteps,
+    watch: Watch,
+    started: float,
+    resumed: dict[str, Any] | None,
 ) -> int | None:
     """Train; fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
     task, train = run.task, dataset.train
     update = make_update(run.optimizer, model, rolled_out(run))
-    batches = batch_indices(run.seed, len(train.y), task.batch_size, device)
+    start = 0
+    if resumed:
+        start = resumed["step"]
+        model.load_state_dict(resumed["model"])
+        update.load(resumed["update"])
+        watch.on_steps(evaluations[-1].step if evaluations else 0, None)
+    batches = batch_indices(run.seed, len(train.y), task.batch_size, device, start)
     eval_steps = set(task.eval_steps)
     model.train()
-    for t, batch in zip(range(task.steps), batches, strict=False):
+    for t, batch in zip(range(start, task.steps), batches, strict=False):
+        watch.between_steps(
+            lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
+                "runs": [run.id],
+                "step": t,
+                "model": model.state_dict(),
+                "update": update.state(),
+                "evaluations": hold(evaluations),
+                "seconds": time.perf_counter() - started,
+            }
+        )
         seed_device(device, stream_seed(run.seed, "dropout", t))
         model.zero_grad(set_to_none=True)
-        loss = metrics.cross_entropy(model(train.x[batch]), train.y[batch])
+        with autocast(task, device):
+            loss = metrics.cross_entropy(model(train.x[batch]), train.y[batch])
         if not math.isfinite(loss.item()):
             return t + 1
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        update(t)
+        update.step(t)
         if t + 1 in eval_steps:
-            evaluation = evaluate(model, dataset, t + 1, task.train.eval_examples)
-            seen = (evaluation.train_loss, evaluation.validation_loss, evaluation.weight_norm)
-            if not all(map(math.isfinite, seen)):  # test has no say in which runs count
+            with autocast(task, device):
+                evaluation = evaluate(model, dataset, t + 1, task.train.eval_examples)
+            if not evaluation.is_finite():
                 return t + 1
             done = evaluations[-1].step if evaluations else 0
             evaluations.append(evaluation)
-            on_steps(t + 1 - done, evaluation)
+            watch.on_steps(t + 1 - done, evaluation)
     return None

@@ -28,17 +28,19 @@ def seed_device(device: torch.device, seed: int) -> None:
         getattr(module, "manual_seed_all", module.manual_seed)(seed)  # manual_seed seeds the current device only
 
 
-def batch_indices(seed: int, examples: int, batch_size: int, device: torch.device) -> Iterator[Tensor | slice]:
-    """Endless batches: a fresh permutation each epoch, without the remainder that does not fill a batch.
+def batch_indices(
+    seed: int, examples: int, batch_size: int, device: torch.device, start: int = 0
+) -> Iterator[Tensor | slice]:
+    """Endless batches from step ``start`` on: a fresh permutation each epoch, without the remainder.
 
     A full batch is a slice, in the data's own order.
     """
     if batch_size == examples:
         while True:
             yield slice(None)
-    epoch = 0
+    epoch, skipped = divmod(start, examples // batch_size)
     while True:
         generator = torch.Generator().manual_seed(stream_seed(seed, "batches", epoch))
         order = torch.randperm(examples, generator=generator, device="cpu").to(device)
-        yield from torch.split(order, batch_size)[: examples // batch_size]
-        epoch += 1
+        yield from torch.split(order, batch_size)[skipped : examples // batch_size]
+        epoch, skipped = epoch + 1, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,18 @@ from adamcmp.optim.decay import Array, doors
 from adamcmp.optim.momentum import MomentumCoefficients, MomentumHyper, momentum_coefficients, momentum_update
 from adamcmp.plan.runs import AnyRule, Run
 
-Update = Callable[[int], None]
-"""Takes step t (from 0): reads the gradients, changes the parameters."""
+
+class Update(Protocol):
+    """An optimizer at work on one model."""
+
+    def step(self, t: int) -> None:
+        """Take step t (from 0): read the gradients, change the parameters."""
+
+    def state(self) -> Any:
+        """What a checkpoint has to hold of it."""
+
+    def load(self, state: Any) -> None:
+        """Go on from a checkpoint."""
 
 
 def rolled_out(run: Run) -> schedules.Schedule:
@@ -76,6 +86,33 @@ def momentum_hyper(settings: SGD, decayed: bool = True) -> MomentumHyper:
     )
 
 
+def coefficient_table(rules: Sequence[AnyRule], matrices: bool, start: int, eta_TR: Array, period_TR: Array) -> Array:
+    """The kernel's coefficients of T steps from ``start`` (from 0) on for R rules of one kernel: (C, T, R).
+
+    ``matrices`` says of which parameters: those with two or more axes, or the others, which ``no_bias_norm`` spares.
+    """
+    spared = [not matrices and not isinstance(rule, OwnOptimizer) and rule.decayed != "all" for rule in rules]
+    steps = np.arange(start + 1, start + 1 + len(eta_TR), dtype=np.float64)[:, None]
+    if isinstance(rules[0], SGD):
+        momentum = _joined([momentum_hyper(r, not s) for r, s in zip(rules, spared, strict=True)])  # type: ignore[arg-type]
+        return momentum_coefficients(momentum, eta_TR, period_TR)
+    adaptive = _joined([adaptive_hyper(r, not s) for r, s in zip(rules, spared, strict=True)])  # type: ignore[arg-type]
+    return adaptive_coefficients(adaptive, steps, eta_TR, period_TR)
+
+
+def initial_state(rule: AnyRule) -> tuple[float, float]:
+    """Where first and second moments (or the momentum buffer, the last of them) start."""
+    return 0.0, rule.initial_accumulator_value if isinstance(rule, Adagrad) else 0.0
+
+
+def _joined(hypers: Sequence[Any]) -> Any:
+    """One hyper of R runs from R hypers of one run."""
+    first = hypers[0]
+    if isinstance(first, tuple):
+        return type(first)(*(_joined(each) for each in zip(*hypers, strict=True)))
+    return np.concatenate(hypers)
+
+
 def is_decayed(settings: AnyRule, parameter: Tensor) -> bool:
     """Whether weight decay applies: to all parameters, or only to those with two or more axes (no bias, no norm)."""
     return isinstance(settings, OwnOptimizer) or settings.decayed == "all" or parameter.ndim >= 2
@@ -90,27 +127,34 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = _torch_optimizer(settings, parameters)
     if optimizer is not None:
-        return _scheduled(optimizer, schedule)
+        return _TorchUpdate(optimizer, schedule)
     match settings:
         case Adam() | Adagrad():
             return _adaptive(settings, parameters, schedule)
         case SGD():
             return _momentum(settings, parameters, schedule)
         case OwnOptimizer():
-            return _scheduled(_own_optimizer(settings, parameters), schedule)
+            return _TorchUpdate(_own_optimizer(settings, parameters), schedule)
 
 
-def _scheduled(optimizer: torch.optim.Optimizer, schedule: schedules.Schedule) -> Update:
+class _TorchUpdate:
     """Each group's learning rate, as the optimizer was built with, times η_t."""
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    eta_T = schedule.eta_T.tolist()
 
-    def update(t: int) -> None:
-        for group, lr in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = lr * eta_T[t]
-        optimizer.step()
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: schedules.Schedule) -> None:
+        self._optimizer = optimizer
+        self._peaks = [group["lr"] for group in optimizer.param_groups]
+        self._eta_T = schedule.eta_T.tolist()
 
-    return update
+    def step(self, t: int) -> None:
+        for group, lr in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = lr * self._eta_T[t]
+        self._optimizer.step()
+
+    def state(self) -> Any:
+        return self._optimizer.state_dict()
+
+    def load(self, state: Any) -> None:
+        self._optimizer.load_state_dict(state)
 
 
 def _torch_optimizer(settings: AnyRule, parameters: list[nn.Parameter]) -> torch.optim.Optimizer | None:
@@ -166,7 +210,7 @@ def _adaptive(settings: Adam | Adagrad, parameters: list[nn.Parameter], schedule
     def coefficients(decayed: bool, t: int, eta: Array, period: Array) -> AdaptiveCoefficients:
         return AdaptiveCoefficients(*adaptive_coefficients(hypers[decayed], t + 1, eta, period)[:, 0].tolist())
 
-    return _by_kernel(settings, parameters, moments, schedule, coefficients, adaptive_update)
+    return _KernelUpdate(settings, parameters, moments, schedule, coefficients, adaptive_update)
 
 
 def _momentum(settings: SGD, parameters: list[nn.Parameter], schedule: schedules.Schedule) -> Update:
@@ -176,27 +220,37 @@ def _momentum(settings: SGD, parameters: list[nn.Parameter], schedule: schedules
     def coefficients(decayed: bool, _: int, eta: Array, period: Array) -> MomentumCoefficients:
         return MomentumCoefficients(*momentum_coefficients(hypers[decayed], eta, period)[:, 0].tolist())
 
-    return _by_kernel(settings, parameters, buffers, schedule, coefficients, momentum_update)
+    return _KernelUpdate(settings, parameters, buffers, schedule, coefficients, momentum_update)
 
 
-def _by_kernel(
-    settings: AnyRule,
-    parameters: list[nn.Parameter],
-    buffers: Sequence[tuple[Tensor, ...]],
-    schedule: schedules.Schedule,
-    coefficients: Callable[[bool, int, Array, Array], Any],
-    kernel: Callable[..., None],
-) -> Update:
+class _KernelUpdate:
     """Steps of one of our kernels, with the coefficients that decayed and spared parameters need."""
-    states = [(p, is_decayed(settings, p), own) for p, own in zip(parameters, buffers, strict=True)]
-    needed = {decayed for _, decayed, _ in states}
+
+    def __init__(
+        self,
+        settings: AnyRule,
+        parameters: list[nn.Parameter],
+        buffers: Sequence[tuple[Tensor, ...]],
+        schedule: schedules.Schedule,
+        coefficients: Callable[[bool, int, Array, Array], Any],
+        kernel: Callable[..., None],
+    ) -> None:
+        self._states = [(p, is_decayed(settings, p), own) for p, own in zip(parameters, buffers, strict=True)]
+        self._needed = {decayed for _, decayed, _ in self._states}
+        self._schedule, self._coefficients, self._kernel = schedule, coefficients, kernel
 
     @torch.no_grad()
-    def update(t: int) -> None:
-        eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
-        now = {decayed: coefficients(decayed, t, eta, period) for decayed in needed}
-        for p, decayed, own in states:
+    def step(self, t: int) -> None:
+        eta, period = self._schedule.eta_T[t : t + 1], self._schedule.period_T[t : t + 1]
+        now = {decayed: self._coefficients(decayed, t, eta, period) for decayed in self._needed}
+        for p, decayed, own in self._states:
             if p.grad is not None:
-                kernel(p, p.grad, *own, now[decayed])
+                self._kernel(p, p.grad, *own, now[decayed])
 
-    return update
+    def state(self) -> Any:
+        return [list(own) for _, _, own in self._states]
+
+    def load(self, state: Any) -> None:
+        for (_, _, own), stored in zip(self._states, state, strict=True):
+            for tensor, value in zip(own, stored, strict=True):
+                tensor.copy_(value)

@@ -1,42 +1,30 @@
-"""Train what a plan still misses, in this process, and store each finished run.
+"""What a study's folder needs while it is trained: the lock, finished runs on their way to disk, checkpoints.
 
 One driver at a time holds a study's lock. Finished runs are stored at least every two seconds, or after every run
-where runs take longer; so a kill at any instant loses at most the runs of the last two seconds.
+where runs take longer; a checkpoint goes once the runs it holds are stored. So a kill at any instant loses at most the
+runs of the last two seconds, and what the unfinished ones did since their last checkpoint.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-import torch
 from filelock import FileLock, Timeout
 
-from adamcmp.data.dataset import Dataset
-from adamcmp.engine import sequential
-from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.outcome import Outcome
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.watch import load_checkpoint
 from adamcmp.errors import InputError
 from adamcmp.execute.rows import Provenance, curve, record
-from adamcmp.plan.runs import Cohort, Run, cohorts
-from adamcmp.records import append, finished, merge_parts, remove_leftovers, write_file, writing
+from adamcmp.plan.runs import Run, cohorts
+from adamcmp.records import append, finished, remove_leftovers, write_file, writing
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
-
-
-class Listener(Protocol):
-    """Told how a sweep goes on."""
-
-    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The current run has taken so many more steps."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """A run has ended."""
 
 
 @dataclass
@@ -47,6 +35,8 @@ class Pending:
     provenance: Provenance
     outcomes: list[Outcome] = field(default_factory=list)
     stored_at: float = field(default_factory=time.monotonic)
+    done: list[Path] = field(default_factory=list)
+    """Checkpoints whose runs are among ``outcomes``."""
 
     def add(self, outcome: Outcome) -> None:
         """Take one more; store all when it is time to."""
@@ -60,6 +50,8 @@ class Pending:
             rows = [record(outcome, self.provenance) for outcome in self.outcomes]
             append(self.study_dir, rows, [row for outcome in self.outcomes for row in curve(outcome)])
             self.outcomes.clear()
+        while self.done:
+            self.done.pop().unlink(missing_ok=True)
         self.stored_at = time.monotonic()
 
 
@@ -97,38 +89,26 @@ def missing(runs: Sequence[Run], study_dir: Path) -> list[Run]:
     return [run for run in runs if run.id not in done]
 
 
-def estimates(groups: Sequence[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> list[float]:
-    """Seconds that each cohort will take, measured on a few steps of a run of each of its optimizers."""
-    found = []
-    for group in groups:
-        counts = Counter(run.optimizer.name for run in group.runs)
-        samples = {run.optimizer.name: run for run in group.runs}
-        dataset = datasets[group.task.facts.fingerprint]
-        found.append(sum(n * sequential.estimate(samples[name], dataset, device) for name, n in counts.items()))
+@dataclass(frozen=True)
+class Unfinished:
+    """A piece that an earlier command began, and its checkpoint."""
+
+    piece: Piece
+    checkpoint: Path
+
+
+def unfinished(study_dir: Path, todo: Sequence[Run]) -> list[Unfinished]:
+    """Checkpoints of which all runs are still to be trained; those of runs that are stored by now are removed."""
+    runs = {run.id: run for run in todo}
+    kernels = {run.id: group.kernel for group in cohorts(todo) for run in group.runs}
+    found: list[Unfinished] = []
+    for path in sorted((study_dir / "checkpoints").glob("*.pt")):
+        state = load_checkpoint(path) or {}
+        ids, strategy = state.get("runs", []), state.get("strategy", {})
+        if not any(each in runs for each in ids):
+            path.unlink()
+        elif all(each in runs for each in ids):
+            members = tuple(runs.pop(each) for each in ids)
+            piece = Piece(members[0].task, kernels[members[0].id], members, Strategy(**strategy))
+            found.append(Unfinished(piece, path))
     return found
-
-
-def train(
-    runs: Sequence[Run],
-    datasets: Mapping[str, Dataset],
-    study_dir: Path,
-    provenance: Provenance,
-    device: torch.device,
-    listener: Listener,
-) -> None:
-    """Train runs and store them; on any error or interrupt, what has finished is stored first.
-
-    Raises:
-        InputError: nothing more can be written.
-    """
-    groups = cohorts(runs)
-    pending = Pending(study_dir, provenance)
-    try:
-        for group in groups:
-            dataset = datasets[group.task.facts.fingerprint]
-            for outcome in sequential.train(group, dataset, device, listener.stepped):
-                pending.add(outcome)
-                listener.ended(outcome)
-    finally:
-        pending.store()
-        merge_parts(study_dir)

@@ -12,8 +12,13 @@ from adamcmp.config.compose import locate
 from adamcmp.config.schema import Data
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.inputs import check, choose_device, facts, load_data
+from adamcmp.execute.local import missing
+from adamcmp.execute.pool import prepare
 from adamcmp.plan.expand import Plan, plan
 from adamcmp.plan.runs import DataFacts, cohorts
+
+MANY = 100
+"""Runs from which training processes are likely to be wanted: their server starts while the plan is checked."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,9 @@ class Session:
 def open_session(
     config: str, overrides: Sequence[str], *, results_dir: Path, config_dir: Path | None, device: str | None
 ) -> Session:
-    """Plan a study, load its data, and build every model and optimizer once; nothing is written.
+    """Plan a study, load its data, and build what is still to train once: every model and kind of update.
+
+    Nothing is written.
 
     Raises:
         InputError: anything in the configuration, the overrides, the data or an own class is wrong.
@@ -44,6 +51,10 @@ def open_session(
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
     planned = plan(locate(config, config_dir), given, load)
+    study_dir = results_dir / planned.config.study.name
+    todo = missing(planned.runs, study_dir)
+    if len(todo) >= MANY:
+        prepare()
     chosen = choose_device(planned.config.execute.device)
-    check(cohorts(planned.runs), datasets, chosen)
-    return Session(planned, datasets, chosen, results_dir / planned.config.study.name)
+    check(cohorts(todo), datasets, chosen)
+    return Session(planned, datasets, chosen, study_dir)

@@ -16,6 +16,7 @@ broadcast over parameters with a leading run axis, shape (R, …).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,20 +57,20 @@ class AdaptiveCoefficients(NamedTuple):
     decay: Coefficient
 
 
-def adaptive_coefficients(hyper: AdaptiveHyper, step: int, eta: Array, period: Array) -> Array:
-    """The ``AdaptiveCoefficients`` of a step, stacked: shape (10, R).
+def adaptive_coefficients(hyper: AdaptiveHyper, step: int | Array, eta: Array, period: Array) -> Array:
+    """The ``AdaptiveCoefficients`` of a step, stacked: shape (10, R); of T steps at once: (10, T, R).
 
     Args:
         hyper: settings of R runs.
-        step: t, counted from 1.
-        eta: the schedule's multiplier η_t of each run, shape (R,).
-        period: steps in the schedule's current period of each run, shape (R,).
+        step: t, counted from 1; or T of them, shape (T, 1).
+        eta: the schedule's multiplier η_t of each run, shape (R,) or (T, R).
+        period: steps in the schedule's current period of each run, shape (R,) or (T, R).
     """
     correction1 = np.where(hyper.bias_correction, 1.0 - hyper.beta1**step, 1.0)
     correction2 = np.where(hyper.bias_correction & ~hyper.sums, 1.0 - hyper.beta2**step, 1.0)
     root = np.sqrt(correction2)
     step_size = eta * hyper.lr / correction1
-    return np.stack(
+    return stacked(
         [
             hyper.doors.l2_m,
             hyper.doors.l2_v,
@@ -83,6 +84,11 @@ def adaptive_coefficients(hyper: AdaptiveHyper, step: int, eta: Array, period: A
             hyper.doors.decay(eta, period),
         ]
     )
+
+
+def stacked(coefficients: Sequence[Array]) -> Array:
+    """Coefficients of one shape, (R,) or (T, R), on a new first axis; those that do not change in time are repeated."""
+    return np.stack(np.broadcast_arrays(*coefficients))
 
 
 def adaptive_update(param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, c: AdaptiveCoefficients) -> None:

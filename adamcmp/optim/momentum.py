@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adamcmp.optim.adaptive import Coefficient
+from adamcmp.optim.adaptive import Coefficient, stacked
 from adamcmp.optim.decay import Array, Doors
 
 
@@ -44,10 +44,10 @@ class MomentumCoefficients(NamedTuple):
 
 
 def momentum_coefficients(hyper: MomentumHyper, eta: Array, period: Array) -> Array:
-    """The ``MomentumCoefficients`` of a step, stacked: shape (7, R); arguments as in ``adaptive_coefficients``."""
+    """The ``MomentumCoefficients`` of a step, stacked: shape (7, R) or (7, T, R); see ``adaptive_coefficients``."""
     lr = eta * hyper.lr
     scale_in = np.where(hyper.lr_in_buffer, lr, 1.0)
-    return np.stack(
+    return stacked(
         [
             hyper.doors.l2_m,
             hyper.momentum,

@@ -1,0 +1,321 @@
+"""Which strategy trains a cohort: by measurement where a sweep is long enough to earn the measuring back.
+
+A sweep that a rough count of its arithmetic puts under ``SHORT`` seconds is trained sequentially, with no clock read.
+For a longer one a few ways to train are timed, in rounds: one run alone and eager rows first; then, if compiling can
+pay, compiled rows; then, if much is still to do, other numbers of rows. Timings are kept on disk by model, data shape,
+batch, precision, machine and versions, so that each is made once. The decision is a pure function of timings and work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from adamcmp.config.schema import Execute
+from adamcmp.engine.profile import Profile
+from adamcmp.engine.strategy import Strategy, divide
+from adamcmp.engine.timing import Timing
+from adamcmp.plan.runs import Cohort, canonical
+from adamcmp.records import write_file
+
+SHORT = 6.0
+"""Seconds of sequential training, roughly counted, below which nothing is timed."""
+STEP_OVERHEAD, SLOW_FLOPS = 120e-6, 40e9
+"""Rough seconds of a step whatever the model, and FLOP/s, of one thread: for that count alone."""
+ONE_THREAD_BELOW = 30e6
+"""FLOPs of a step below which threads cost more than they bring. Measured with torch 2.14 on two cores, batch 100,
+AdamW, microseconds a step with one and with two threads: MLP 64-32-10 164 and 200, 784-64-10 399 and 378,
+784-256-256-10 1505 and 1180."""
+WORKING_SET = 12e6
+"""Bytes of rows that are worth having in one process: about what its share of the last-level cache holds."""
+MOST_ROWS = 256
+COMPILE_PAYS = 8.0
+"""Seconds of eager training, over all processes, from which compiling is tried: it takes about five."""
+COMPILED_ONCE = 2.0
+"""Seconds in which another process loads a program from the compiler's cache: where it was timed, it lies there."""
+LOOK_FURTHER = 90.0
+"""Seconds of training from which other numbers of rows are tried too."""
+SAME_ERROR = 2.0
+"""oneDNN is taken where its error is at most so many times the default's."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cohort, and what is known of it before anything is timed."""
+
+    cohort: Cohort
+    profile: Profile
+
+    @property
+    def member_steps(self) -> int:
+        """Runs times steps."""
+        return len(self.cohort.runs) * self.cohort.task.steps
+
+    @property
+    def member_evaluations(self) -> int:
+        """Runs times evaluations."""
+        return len(self.cohort.runs) * len(self.cohort.task.eval_steps)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a cohort, and the seconds that it should take with all processes at work."""
+
+    strategy: Strategy
+    seconds: float
+    note: str | None = None
+    """What the user should know: no compiler, for one."""
+
+
+Ask = tuple[Cohort, Strategy]
+Measure = Callable[[Sequence[Ask]], Sequence[Timing]]
+Errors = Callable[[Cohort, int], dict[str, float]]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def rough_seconds(work: Work) -> float:
+    """A count of arithmetic in place of a timing."""
+    flops = work.profile.flops if work.profile.flops < float("inf") else 0.0
+    return work.member_steps * (STEP_OVERHEAD + flops / SLOW_FLOPS)
+
+
+def unmeasured(work: Work, settings: Execute, device: torch.device) -> Strategy:
+    """Sequential in this process, by rule: threads depend on the task alone."""
+    small = device.type == "cpu" and work.profile.flops < ONE_THREAD_BELOW
+    reason = work.profile.refusal if settings.engine != "sequential" else None
+    matmul = "onednn" if settings.matmul == "onednn" else "default"
+    return Strategy(threads=1 if small else cores(), reason=reason, matmul=matmul)  # type: ignore[arg-type]
+
+
+def is_short(works: Sequence[Work], settings: Execute) -> bool:
+    """Whether the work is too little to measure anything for: all of it sequential, in this process."""
+    return settings.engine == "auto" and sum(map(rough_seconds, works)) < SHORT
+
+
+def choose(
+    works: Sequence[Work], settings: Execute, device: torch.device, processes: int, measure: Measure, errors: Errors
+) -> list[Choice]:
+    """A strategy for each cohort.
+
+    Args:
+        works: the cohorts.
+        settings: what the user has fixed; ``auto`` leaves it open.
+        device: where they are trained.
+        processes: how many there are to train in.
+        measure: times strategies; those of one call run at the same time, one a process.
+        errors: relative error of each library of matrix products, see ``timing.matmul_errors``.
+    """
+    known = [_Known(work, settings, device, processes, errors) for work in works]
+    _time(known, [each.first_round() for each in known], measure)
+    for trial in (_Known.compiled_round, _Known.further_round):
+        total = sum(each.best().seconds for each in known)
+        _time(known, [trial(each, total) for each in known], measure)
+    for each in known:
+        each.keep()
+    return [each.best() for each in known]
+
+
+def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure) -> None:
+    """Time what is not known yet; one after the other what takes all threads."""
+    asks = [(each, s) for each, strategies in zip(known, asked, strict=True) for s in strategies if not each.has(s)]
+    together = [(each, s) for each, s in asks if s.processes > 1 or s.threads == 1]
+    for batch in (together, *([ask] for ask in asks if ask not in together)):
+        timings = measure([(each.work.cohort, s) for each, s in batch])
+        for (each, strategy), timing in zip(batch, timings, strict=True):
+            each.learn(strategy, timing)
+
+
+class _Known:
+    """Timings of one cohort's strategies, old and new."""
+
+    def __init__(self, work: Work, settings: Execute, device: torch.device, processes: int, errors: Errors) -> None:
+        self.work, self._settings, self._device, self._processes = work, settings, device, processes
+        self._errors = errors
+        self._path = _cache_folder() / f"{_key(work.cohort, device, processes)}.json"
+        self._timings, self._ratio = _read(self._path)
+        self._strategies: dict[str, Strategy] = {}
+
+    def has(self, strategy: Strategy) -> bool:
+        self._strategies[_name(strategy)] = strategy
+        return _name(strategy) in self._timings
+
+    def learn(self, strategy: Strategy, timing: Timing) -> None:
+        self._timings[_name(strategy)] = timing
+
+    def keep(self) -> None:
+        """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
+        timings = {name: asdict(timing) for name, timing in self._timings.items() if timing.error is None}
+        text = json.dumps({"timings": timings, "onednn_error_ratio": self._ratio}, indent=1)
+        write_file(self._path, text.encode())
+
+    def first_round(self) -> list[Strategy]:
+        """One run alone, on one thread and on all; and eager rows."""
+        small = self.work.profile.flops < ONE_THREAD_BELOW
+        threads = [cores()] if self._device.type != "cpu" else [1] if small else [1, cores()]
+        matmuls = self._matmuls(1)[: 1 if small else None]  # what is small does not wait for products
+        found = [
+            Strategy(
+                threads=t,
+                processes=1 if t > 1 else self._processes,
+                matmul=matmul,  # type: ignore[arg-type]
+                reason=self.work.profile.refusal,
+            )
+            for t in threads
+            for matmul in matmuls
+        ]
+        vectorised = [] if self._settings.compile is True else self._vectorised(self._rows(), compiled=False)
+        if self._settings.engine == "sequential":
+            return found
+        if self._settings.engine == "vectorised" and self.work.profile.refusal is None:
+            return vectorised
+        return found + vectorised
+
+    def compiled_round(self, total: float) -> list[Strategy]:
+        """Compiled rows, where eager training would take long enough."""
+        wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > COMPILE_PAYS)
+        if not wanted or not _can_compile(self._device):
+            return []
+        eager = {s.matmul: self._timings[_name(s)].step for s in self._eager()}
+        quickest = min(eager, key=eager.__getitem__, default=None)
+        return [s for s in self._vectorised(self._rows(), compiled=True) if quickest in (None, s.matmul)]
+
+    def _eager(self) -> list[Strategy]:
+        found = self._vectorised(self._rows(), compiled=False)
+        return [s for s in found if self.has(s) and self._timings[_name(s)].error is None]
+
+    def further_round(self, total: float) -> list[Strategy]:
+        """Other numbers of rows, where much is to do."""
+        best = self.best().strategy
+        if total < LOOK_FURTHER or best.engine == "sequential" or self._settings.rows != "auto":
+            return []
+        rows = [r for r in (best.rows // 4, best.rows * 4) if 1 <= r <= self._most_rows()]
+        return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
+
+    def best(self) -> Choice:
+        """The strategy that ends first, by what is known."""
+        open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
+        good = [(s, t) for s, t in open_to if t.error is None]
+        if not good:
+            return Choice(unmeasured(self.work, self._settings, self._device), rough_seconds(self.work), self._note())
+        strategy, timing = min(good, key=lambda pair: self._seconds(*pair))
+        return Choice(replace(strategy, step_seconds=timing.step), self._seconds(strategy, timing), self._note())
+
+    def _seconds(self, strategy: Strategy, timing: Timing) -> float:
+        """Work by the speed of all processes, and one compilation; few pieces keep few processes busy."""
+        busy = min(strategy.processes, -(-len(self.work.cohort.runs) // strategy.rows))
+        work = self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
+        return work / busy + (min(timing.first, COMPILED_ONCE) if strategy.compiled else 0.0)
+
+    def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
+        """Rows as the cohort's pieces really have them, so that what is timed is what will be trained."""
+        if self.work.profile.refusal is not None:
+            return []
+        common = Strategy(
+            engine="vectorised",
+            rows=rows,
+            compiled=compiled,
+            processes=self._processes,
+            mixes_seeds=not self.work.profile.draws,
+        )
+        rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))
+        return [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls(rows)]  # type: ignore[arg-type]
+
+    def _rows(self) -> int:
+        """R: as many as fit the cache's share, spread evenly over processes and seeds."""
+        if self._settings.rows != "auto":
+            return min(self._settings.rows, self._most_rows())
+        return max(1, min(round(WORKING_SET / self.work.profile.row_bytes), MOST_ROWS, self._most_rows()))
+
+    def _most_rows(self) -> int:
+        """What memory holds, and no more than keep all processes busy."""
+        held = int(memory_budget(self._settings, self._device) / self._processes / self.work.profile.row_bytes)
+        return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
+
+    def _matmuls(self, rows: int) -> list[str]:
+        """Libraries to try: oneDNN only for fp32 on the CPU, and only where it is as exact as the default."""
+        if self._settings.matmul != "auto":
+            return [self._settings.matmul]
+        if self._device.type != "cpu" or self.work.cohort.task.train.precision != "fp32":
+            return ["default"]
+        if self._ratio is None:
+            try:
+                found = self._errors(self.work.cohort, min(rows, 8))
+                self._ratio = found["onednn"] / max(found["default"], 1e-12)
+            except Exception:  # a model that refuses is trained as it is
+                return ["default"]
+        return ["default", "onednn"] if self._ratio <= SAME_ERROR else ["default"]
+
+    def _note(self) -> str | None:
+        if self._settings.compile is not False and not _can_compile(self._device):
+            return "no C++ compiler found (CXX, g++ or clang++): programs run without torch.compile, at half the speed"
+        failed = [t.error for name, t in self._timings.items() if "compiled" in name and t.error]
+        return f"torch.compile failed, programs run without it: {failed[0]}" if failed else None
+
+
+def memory_budget(settings: Execute, device: torch.device) -> float:
+    """Bytes that programs may take, all processes together: what was set, or half of what is free."""
+    if settings.memory_gb != "auto":
+        return settings.memory_gb * 1e9
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    except (ValueError, OSError, AttributeError):  # not every system tells
+        return 2e9
+
+
+@cache
+def _can_compile(device: torch.device) -> bool:
+    """Whether torch.compile finds what it needs: on the CPU a C++ compiler."""
+    return device.type != "cpu" or any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++"))
+
+
+def _cache_folder() -> Path:
+    return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
+
+
+def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
+    """What timings depend on: the task but for its length, the form of update, the machine and torch."""
+    task = cohort.task
+    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps"}}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    where = [str(device), name, _cpu_model(), cores(), processes, torch.__version__, platform.node()]
+    shape = [list(task.facts.input_shape), task.facts.num_classes, task.facts.train_examples]
+    text = canonical({"task": identity, "kernel": cohort.kernel, "shape": shape, "where": where})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _name(s: Strategy) -> str:
+    compiled = "compiled" if s.compiled else "eager"
+    return f"{s.engine} rows={s.rows} {compiled} {s.matmul} threads={s.threads} processes={s.processes}"
+
+
+def _read(path: Path) -> tuple[dict[str, Timing], float | None]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Timing(**timing) for name, timing in stored["timings"].items()}, stored["onednn_error_ratio"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, None

@@ -1,0 +1,26 @@
+"""Train a piece of work, by whichever engine its strategy names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.outcome import Outcome
+from adamcmp.engine.strategy import Piece
+from adamcmp.engine.watch import Watch
+
+
+def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
+    """Outcomes of a piece's runs, each as it ends; see ``sequential.train`` and ``vectorised.train``."""
+    if piece.strategy.engine == "sequential":
+        return sequential.train(piece, dataset, device, watch)
+    return vectorised.train(piece, dataset, device, watch)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ended: torch says so in several ways."""
+    told = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(each in str(error) for each in told)

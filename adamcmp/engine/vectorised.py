@@ -1,0 +1,293 @@
+"""The vectorised engine: the runs of a piece as one program. Row r does what the sequential engine does with run r.
+
+A row whose loss is not finite goes on computing, in a row of its own that touches no other, and nothing of it is
+kept; when at least half of the rows have ended so, and enough steps are left, the others go on in a smaller program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine.evaluation import shown_train
+from adamcmp.engine.inputs import as_precision, build_model
+from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
+from adamcmp.engine.program import KERNELS, Layout, Names, Program, Stack, Tensors, names_of, program
+from adamcmp.engine.strategy import Piece, in_force
+from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
+from adamcmp.engine.updates import coefficient_table, initial_state, rolled_out
+from adamcmp.engine.watch import Watch
+from adamcmp.plan.runs import Run
+
+EXAMPLES = 256
+"""Examples in one call of an evaluation: its logits stay in the cache, and memory is bounded."""
+TABLE_STEPS = 256
+"""Steps whose coefficients are computed at once."""
+WORTH_SHRINKING = 20.0
+"""Seconds that a smaller compiled program must save, since it has to be compiled."""
+
+
+def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
+    """Train the runs of a piece together; outcomes come when they end, the diverged with the others.
+
+    Args:
+        piece: runs of one task and kernel, of one seed where the model draws random numbers.
+        dataset: the task's data, anywhere.
+        device: where to train.
+        watch: told of progress at every evaluation; saves and stops between two steps.
+
+    Raises:
+        Stopped: the watch was asked to stop.
+        Unwritable: a checkpoint cannot be written.
+        Exception: anything that the model raises, and what torch raises when memory ends.
+    """
+    with in_force(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
+        training = Training(piece, as_precision(dataset, piece.task).to(device), device, watch)
+        training.go_on()
+    yield from training.outcomes()
+
+
+class Training:
+    """A piece in the middle of its training."""
+
+    def __init__(self, piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> None:
+        self.piece, self.dataset, self.device, self.watch = piece, dataset, device, watch
+        self.task = piece.task
+        self.started = time.perf_counter()
+        self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
+        self.diverged: list[int | None] = [None] * len(piece.runs)
+        probe = build_model(self.task, piece.runs[0].seed, device)
+        self.names = names_of(probe, self.task, dataset.train.x[:2])
+        self._parameters = [name for name, _ in probe.named_parameters()]
+        self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
+        self._examples = _Examples(dataset, self.task.train.eval_examples)
+        self._schedules = [rolled_out(run) for run in piece.runs]
+        resumed = watch.resumed()
+        if resumed is None:
+            self.step, self.reported = 0, 0
+            self._lay_out(list(range(len(piece.runs))))
+            self.stack = initial_stack([piece.runs[i] for i in self.rows], piece.kernel, self.names, device)
+            self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
+        else:
+            self._load(resumed)
+
+    def _lay_out(self, alive: Sequence[int]) -> None:
+        """Place runs seed by seed; where a seed has fewer than another, its first run stands in for what is missing."""
+        by_seed: dict[int, list[int]] = {}
+        for i in alive:
+            by_seed.setdefault(self.piece.runs[i].seed, []).append(i)
+        width = max(map(len, by_seed.values()))
+        self.seeds = tuple(by_seed)
+        self.rows = [i for own in by_seed.values() for i in (*own, *(own[0],) * (width - len(own)))]
+        self.layout = Layout(len(by_seed), width)
+
+    def _load(self, resumed: dict[str, Any]) -> None:
+        self.step = self.reported = resumed["step"]
+        self.evaluations = [held(each) for each in resumed["evaluations"]]
+        self.diverged = resumed["diverged"]
+        self.started -= resumed["seconds"]
+        self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
+        place = {"device": self.device}
+        params, rest, state = resumed["stack"]
+        self.stack = Stack(_to(params, **place), _to(rest, **place), tuple(_to(own, **place) for own in state))
+        self.ended = resumed["ended"].to(self.device)
+        self.watch.on_steps(self.step * len(self.piece.runs), None)
+
+    def saved(self) -> dict[str, Any]:
+        """What ``_load`` goes on from."""
+        return {
+            "step": self.step,
+            "evaluations": [hold(each) for each in self.evaluations],
+            "diverged": self.diverged,
+            "seconds": time.perf_counter() - self.started,
+            "rows": self.rows,
+            "seeds": list(self.seeds),
+            "layout": [self.layout.seeds, self.layout.rows],
+            "stack": (self.stack.params, self.stack.rest, list(self.stack.state)),
+            "ended": self.ended,
+        }
+
+    def go_on(self) -> None:
+        """Train until the last step, or until no run is left."""
+        eval_steps = set(self.task.eval_steps)
+        while self.step < self.task.steps and self._alive():
+            runs = self._program()
+            for x, y, matrices, others in self._batches():
+                self.watch.between_steps(self.saved)
+                losses = runs.step(self.stack, x, y, matrices, others)
+                self.step += 1
+                lost = ~losses.isfinite() & (self.ended == 0)
+                self.ended = torch.where(lost, self.step, self.ended)
+                if self.step in eval_steps:
+                    self._evaluate(runs)
+                    if self._shrink():
+                        break
+        self._report(None)
+
+    def rehearse(self, steps: int, *, evaluate: bool) -> None:
+        """Take steps from the first on, and evaluate, keeping nothing but what that does to the weights."""
+        runs = self._program()
+        for x, y, matrices, others in islice(self._batches(), steps):
+            runs.step(self.stack, x, y, matrices, others)
+        if evaluate:
+            self._examples.measure(runs, self.stack)
+
+    def _alive(self) -> list[int]:
+        return [i for i, step in enumerate(self.diverged) if step is None]
+
+    def _program(self) -> Program:
+        strategy = self.piece.strategy
+        return program(
+            self.task,
+            self.piece.kernel,
+            self.layout,
+            self.names,
+            self.device,
+            compiled=strategy.compiled,
+            matmul=strategy.matmul,
+        )
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Batches of all seeds, and the coefficients of all rows, from the current step on."""
+        train, task = self.dataset.train, self.task
+        streams = [batch_indices(seed, len(train.y), task.batch_size, self.device, self.step) for seed in self.seeds]
+        dtype = torch.float64 if task.train.precision == "fp64" else torch.float32
+        for start in range(self.step, task.steps, TABLE_STEPS):
+            window = slice(start, min(start + TABLE_STEPS, task.steps))
+            tables = [self._table(window, matrices, dtype) for matrices in (True, False)]
+            for t, matrices, others in zip(range(window.start, window.stop), *tables, strict=True):
+                batch = [next(stream) for stream in streams]
+                x, y = (
+                    part[batch[0]].unsqueeze(0) if len(batch) == 1 else torch.stack([part[each] for each in batch])
+                    for part in (train.x, train.y)
+                )
+                seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
+                yield x, y, matrices, others
+
+    def _table(self, window: slice, matrices: bool, dtype: torch.dtype) -> Tensor:
+        """Coefficients of a window of steps for parameters with two or more axes, or for the others: (T, C, R)."""
+        rules = [self.piece.runs[i].optimizer for i in self.rows]
+        eta = np.stack([self._schedules[i].eta_T[window] for i in self.rows], axis=1)
+        period = np.stack([self._schedules[i].period_T[window] for i in self.rows], axis=1)
+        table = coefficient_table(rules, matrices, window.start, eta, period)
+        return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1))).to(self.device, dtype)
+
+    def _evaluate(self, runs: Program) -> None:
+        """Measure all rows; those that are not finite have diverged at this step."""
+        for row, step in enumerate(self.ended.tolist()):
+            if step and self.diverged[self.rows[row]] is None:
+                self.diverged[self.rows[row]] = step
+        measured = self._examples.measure(runs, self.stack)
+        everything = {**self.stack.params, **self.stack.rest}
+        squares = [everything[name].double().square().flatten(1).sum(1) for name in self._parameters]
+        norms = torch.stack(squares).sum(0).sqrt().tolist()
+        seen: set[int] = set()
+        newest = None
+        for row, i in enumerate(self.rows):
+            if i in seen or self.diverged[i] is not None:
+                continue
+            seen.add(i)
+            (evaluation,) = held([[self.step, *measured[row], norms[row]]])
+            if evaluation.is_finite():
+                self.evaluations[i].append(evaluation)
+                newest = evaluation
+            else:
+                self.diverged[i] = self.step
+        self._report(newest)
+
+    def _report(self, newest: Evaluation | None) -> None:
+        """Count the steps of all runs, those of ended rows too."""
+        now = self.task.steps if not self._alive() else self.step
+        self.watch.on_steps((now - self.reported) * len(self.piece.runs), newest)
+        self.reported = now
+
+    def _shrink(self) -> bool:
+        """Take the ended rows out where that pays; whether it was done."""
+        alive = [i for i in self._alive() if i in set(self.rows)]
+        if not alive or 2 * len(alive) > len(self.rows):
+            return False
+        left = (self.task.steps - self.step) * (len(self.rows) - len(alive)) * self.piece.strategy.step_seconds
+        if self.piece.strategy.compiled and left < WORTH_SHRINKING:
+            return False
+        where = {i: row for row, i in reversed(list(enumerate(self.rows)))}
+        self._lay_out(alive)
+        keep = torch.tensor([where[i] for i in self.rows], device=self.device)
+        params, rest, state = self.stack
+        self.stack = Stack(_take(params, keep), _take(rest, keep), tuple(_take(own, keep) for own in state))
+        self.ended = self.ended[keep]
+        return True
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """How each run ended."""
+        seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
+        for run, evaluations, step in zip(self.piece.runs, self.evaluations, self.diverged, strict=True):
+            yield Outcome(
+                run=run,
+                status="completed" if step is None else "diverged",
+                evaluations=tuple(evaluations),
+                diverged_step=step,
+                parameters=self.parameters,
+                strategy=self.piece.strategy,
+                device=str(self.device),
+                seconds=seconds,
+                finished_at=datetime.now(UTC),
+            )
+
+
+class _Examples:
+    """All examples that an evaluation shows, in chunks of one size, so that one compiled program takes them all."""
+
+    def __init__(self, dataset: Dataset, eval_examples: int) -> None:
+        parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
+        self._lengths = [len(part.y) for part in parts]
+        self._answers = [part.y.numel() for part in parts]
+        x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
+        count = -(-len(y) // EXAMPLES)
+        size = -(-len(y) // count)
+        padded = torch.arange(count * size, device=y.device).clamp(max=len(y) - 1)
+        self._chunks = list(zip(torch.split(x[padded], size), torch.split(y[padded], size), strict=True))
+
+    def measure(self, runs: Program, stack: Stack) -> list[list[float]]:
+        """Loss and error on each part, of each row: train, validation, test."""
+        chunks = [runs.evaluate(stack.params, stack.rest, x, y) for x, y in self._chunks]
+        losses, wrong = (torch.cat(each, dim=1)[:, : sum(self._lengths)] for each in zip(*chunks, strict=True))
+        columns = []
+        for loss, errors, answers in zip(
+            torch.split(losses, self._lengths, 1), torch.split(wrong, self._lengths, 1), self._answers, strict=True
+        ):
+            columns += [loss.double().sum(1) / answers, errors.sum(1).double() / answers]
+        rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
+        return rows
+
+
+def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.device) -> Stack:
+    """Each row with the weights of its run's seed, and its optimizer's state before the first step."""
+    models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
+    index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
+    states = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models.values()]
+    stacked = {name: torch.stack([state[name].detach() for state in states])[index] for name in states[0]}
+    params = {name: stacked[name] for name in names.trained}
+    rest = {name: tensor for name, tensor in stacked.items() if name not in params}
+    _, _, tensors = KERNELS[kernel]
+    starts = torch.tensor([initial_state(run.optimizer) for run in rows], device=device)[:, -tensors:]
+    state = tuple(
+        {name: (torch.zeros_like(p) + starts[:, k].to(p).view(-1, *(1,) * (p.ndim - 1))) for name, p in params.items()}
+        for k in range(tensors)
+    )
+    return Stack(params, rest, state)
+
+
+def _take(tensors: Tensors, keep: Tensor) -> Tensors:
+    return {name: tensor[keep] for name, tensor in tensors.items()}
+
+
+def _to(tensors: Tensors, **place: Any) -> Tensors:
+    return {name: tensor.to(**place) for name, tensor in tensors.items()}

@@ -1,0 +1,321 @@
+"""Train runs: choose how, share them out over processes, take what comes back, and go on where one of them fails.
+
+Little work is done here, in this process. More of it goes to a pool, in pieces: a worker that has compiled a program
+gets the pieces that share it. A piece whose process dies, or whose memory ends, is cut in two and tried again; one
+that raises anything else is trained run by run, so that each error is told of its run alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import torch
+
+from adamcmp.config.schema import Execute
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine.choice import Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
+from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.profile import profile
+from adamcmp.engine.strategy import Piece, divide
+from adamcmp.engine.timing import Timing, matmul_errors
+from adamcmp.engine.train import train
+from adamcmp.engine.watch import Stopped, Watch
+from adamcmp.errors import InputError
+from adamcmp.execute.local import Pending, unfinished
+from adamcmp.execute.pool import Died, Pool, Worker, pool
+from adamcmp.execute.rows import Provenance
+from adamcmp.execute.worker import Answer, Ended, Progress, TimeAsk, TrainAsk
+from adamcmp.plan.runs import Cohort, Run, cohorts
+from adamcmp.records import merge_parts
+
+LOOK_EVERY = 0.2
+"""Seconds after which the driver looks whether it was interrupted."""
+STOPPING_TAKES = 60.0
+"""Seconds that workers have to write their checkpoints."""
+
+
+class Listener(Protocol):
+    """Told how a sweep goes on."""
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """The runs in training have taken so many more steps, all together."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+
+
+@dataclass
+class Crew:
+    """Cohorts, how each will be trained, and the processes to do it."""
+
+    device: torch.device
+    datasets: Mapping[str, Dataset]
+    settings: Execute
+    cohorts: Sequence[Cohort]
+    choices: Sequence[Choice]
+    pool: Pool | None
+    """None: all is done in this process."""
+
+    @property
+    def seconds(self) -> float:
+        """What all of it should take."""
+        return sum(choice.seconds for choice in self.choices)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the choices, each once."""
+        return list(dict.fromkeys(choice.note for choice in self.choices if choice.note))
+
+
+@contextmanager
+def crew(
+    todo: Sequence[Run], datasets: Mapping[str, Dataset], device: torch.device, settings: Execute
+) -> Iterator[Crew]:
+    """Choose how to train runs, with the processes that it takes."""
+    groups = cohorts(todo)
+    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
+    processes = settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else 1
+    processes = min(processes, max(len(todo), 1))
+    with ExitStack() as stack:
+        if not todo or (processes == 1 and len(todo) == 1) or is_short(works, settings):
+            choices = [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
+            yield Crew(device, datasets, settings, groups, choices, None)
+            return
+        made = stack.enter_context(pool(processes, str(device), datasets))
+
+        def errors(cohort: Cohort, rows: int) -> dict[str, float]:
+            return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
+
+        with interruptible() as asked:
+            choices = choose(works, settings, device, processes, lambda asks: _timings(made, asks, asked), errors)
+        yield Crew(device, datasets, settings, groups, choices, made)
+
+
+def _timings(made: Pool, asks: Sequence[Ask], asked: threading.Event) -> list[Timing]:
+    """Time strategies, as many at a time as there are processes."""
+    waiting = list(enumerate(asks))
+    found: dict[int, Timing] = {}
+    busy: dict[Worker, int] = {}
+    while len(found) < len(asks):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        for worker in made.workers:
+            if worker.busy is None and waiting:
+                busy[worker], ask = waiting[0][0], TimeAsk(*waiting.pop(0)[1])
+                made.ask(worker, ask)
+        for worker, answer in made.answers(LOOK_EVERY):
+            if worker.busy is None:  # one that waited has died, and was replaced
+                continue
+            worker.busy = None
+            if isinstance(answer, Timing):
+                found[busy[worker]] = answer
+            elif isinstance(answer, Died):
+                found[busy[worker]] = Timing(error=_death(answer))
+    return [found[i] for i in range(len(asks))]
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C (or SIGTERM) only set the event, so that checkpoints are written; a second one ends it."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(_: int, __: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@dataclass
+class _Job:
+    """A piece, its checkpoint, and the cohort whose program it shares."""
+
+    piece: Piece
+    checkpoint: Path
+    family: object
+    seen: set[str] = field(default_factory=set)
+    """Ids of the runs whose outcomes have come."""
+
+
+def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
+    """Train runs and store them; on any error or interrupt, what has finished is stored first.
+
+    Raises:
+        KeyboardInterrupt: someone asked to stop; checkpoints are written.
+        InputError: nothing more can be written.
+    """
+    pending = Pending(study_dir, provenance)
+    jobs = _jobs(crew, todo, study_dir)
+    try:
+        with interruptible() as asked:
+            (_here if crew.pool is None else _in_pool)(crew, jobs, pending, listener, asked)
+    finally:
+        pending.store()
+        merge_parts(study_dir)
+        folder = study_dir / "checkpoints"
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path) -> list[_Job]:
+    """What earlier commands began first, then the rest in pieces as chosen."""
+    begun = unfinished(study_dir, todo)
+    jobs = [_Job(each.piece, each.checkpoint, each.piece.key) for each in begun]
+    taken = {run.id for each in begun for run in each.piece.runs}
+    for cohort, choice in zip(crew.cohorts, crew.choices, strict=True):
+        left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
+        if left.runs:
+            family = (cohort.task.key, cohort.kernel)
+            jobs += [
+                _Job(piece, study_dir / "checkpoints" / f"{piece.key}.pt", family)
+                for piece in divide(left, choice.strategy)
+            ]
+    return jobs
+
+
+def _here(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener, asked: threading.Event) -> None:
+    for job in jobs:
+        watch = Watch(
+            listener.stepped,
+            piece=job.piece,
+            checkpoint=job.checkpoint,
+            every=crew.settings.checkpoint_seconds,
+            stopping=asked.is_set,
+        )
+        try:
+            for outcome in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
+                pending.add(outcome)
+                listener.ended(outcome)
+            pending.done.append(job.checkpoint)
+        except Stopped as stopped:
+            raise KeyboardInterrupt from stopped
+
+
+def _in_pool(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener, asked: threading.Event) -> None:
+    made = crew.pool
+    assert made is not None
+    while jobs or any(worker.busy for worker in made.workers):
+        if asked.is_set():
+            _stop(made, pending, listener)
+            raise KeyboardInterrupt
+        for worker in made.workers:
+            if worker.busy is None and jobs:
+                job = _next(jobs, worker, made)
+                worker.last = job.family
+                made.ask(worker, TrainAsk(job.piece, job.checkpoint, crew.settings.checkpoint_seconds))
+                worker.busy = job
+        for worker, answer in made.answers(LOOK_EVERY):
+            jobs[:0] = _take(worker, answer, crew.device, pending, listener)
+
+
+def _next(jobs: list[_Job], worker: Worker, made: Pool) -> _Job:
+    """A piece of the family that the worker knows; else of one that no other is at work on; else the first."""
+    others = {other.last for other in made.workers if other is not worker and other.busy}
+    ranks = [(job.family != worker.last, job.family in others) for job in jobs]
+    return jobs.pop(ranks.index(min(ranks)))
+
+
+def _take(
+    worker: Worker, answer: Answer | Died, device: torch.device, pending: Pending, listener: Listener
+) -> list[_Job]:
+    """Handle an answer; the pieces to do again."""
+    job: _Job | None = worker.busy
+    if job is None:  # one that waited has died, and was replaced
+        return []
+    match answer:
+        case Progress():
+            listener.stepped(answer.steps, answer.evaluation)
+        case Outcome():
+            job.seen.add(answer.run.id)
+            pending.add(answer)
+            if len(job.seen) == len(job.piece.runs):
+                pending.done.append(job.checkpoint)
+            listener.ended(answer)
+        case Ended(how="unwritable"):
+            raise InputError(answer.error)
+        case Ended(how="memory" | "error"):
+            worker.busy = None
+            return _again(job, answer.error, answer.how == "error", device, pending, listener)
+        case Died():
+            worker.busy = None
+            return _again(job, _death(answer), False, device, pending, listener)
+        case Ended():
+            worker.busy = None
+        case Timing():
+            raise AssertionError("a training is never answered by a timing")
+    return []
+
+
+def _death(died: Died) -> str:
+    code = died.exit_code
+    how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    return f"its process ended {how}; where memory ran out, a lower execute.memory_gb or execute.rows helps"
+
+
+def _again(
+    job: _Job, error: str, alone: bool, device: torch.device, pending: Pending, listener: Listener
+) -> list[_Job]:
+    """Halves of a piece, or its runs one by one; a single run that fails again has failed."""
+    job.checkpoint.unlink(missing_ok=True)
+    runs = tuple(run for run in job.piece.runs if run.id not in job.seen)
+    strategy = job.piece.strategy
+    if alone and strategy.engine == "vectorised":
+        strategy = replace(strategy, engine="sequential", rows=1, compiled=False, reason=error)
+        parts: list[tuple[Run, ...]] = [(run,) for run in runs]
+    elif len(runs) > 1:
+        half = len(runs) // 2
+        strategy = replace(strategy, rows=len(runs) - half)
+        parts = [runs[:half], runs[half:]]
+    else:
+        for run in runs:
+            outcome = Outcome(
+                run=run,
+                status="failed",
+                evaluations=(),
+                error=error,
+                parameters=None,
+                strategy=strategy,
+                device=str(device),
+                seconds=0.0,
+                finished_at=datetime.now(UTC),
+            )
+            pending.add(outcome)
+            listener.ended(outcome)
+        return []
+    pieces = [Piece(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
+    return [_Job(each, job.checkpoint.with_name(f"{each.key}.pt"), job.family) for each in pieces]
+
+
+def _stop(made: Pool, pending: Pending, listener: Listener) -> None:
+    """Ask all workers to write their checkpoints, and wait until they have."""
+    for worker in made.workers:
+        if worker.busy is not None:
+            try:
+                worker.pipe.send("stop")
+            except OSError:  # it has just died, and can write nothing
+                worker.busy = None
+    waited = 0.0
+    while any(worker.busy is not None for worker in made.workers) and waited < STOPPING_TAKES:
+        for worker, answer in made.answers(LOOK_EVERY):
+            if isinstance(answer, Ended | Died):
+                worker.busy = None
+            else:
+                _take(worker, answer, torch.device("cpu"), pending, listener)
+        waited += LOOK_EVERY

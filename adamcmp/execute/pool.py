@@ -1,0 +1,120 @@
+"""Training processes of this machine, and what each is busy with.
+
+Processes come from a fork server that has imported torch once, so that each starts in milliseconds and none inherits
+threads or locks of the driver. ``concurrent.futures`` ends a whole pool when one process dies; here the death of a
+process is an answer like any other, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from adamcmp.data.dataset import Dataset
+from adamcmp.execute.worker import Answer, serve, share
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+MOST_STILLBORN = 20
+"""Processes that may die in a row without a single answer, as those do whose piece does not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Died:
+    """A process has ended without being asked to."""
+
+    exit_code: int | None
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, and what it does."""
+
+    process: BaseProcess
+    pipe: Connection
+    busy: Any = None
+    """What it was asked; None while it waits."""
+    last: Any = None
+    """What it was asked before."""
+    answered: bool = False
+    """It has worked at least once."""
+
+
+class Pool:
+    """Processes that train."""
+
+    def __init__(self, size: int, device: str, folder: Path) -> None:
+        self._context: Any = multiprocessing.get_context(METHOD)
+        self._device, self._folder = device, folder
+        self._stillborn = 0
+        self.workers = [self._start() for _ in range(size)]
+
+    def _start(self) -> Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(theirs, self._device, self._folder), daemon=False)
+        process.start()
+        theirs.close()
+        return Worker(process, ours)
+
+    def ask(self, worker: Worker, what: object) -> None:
+        """Give a waiting worker something to do; a death is told by ``answers``."""
+        worker.busy = what
+        with suppress(OSError):
+            worker.pipe.send(what)
+
+    def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Answer | Died]]:
+        """What has arrived within ``timeout`` seconds; a dead worker has been replaced by then."""
+        ready = set(wait([each.pipe for each in self.workers], timeout))
+        for i, worker in enumerate(self.workers):
+            if worker.pipe not in ready:
+                continue
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.process.join()
+                self._stillborn = 0 if worker.answered else self._stillborn + 1
+                if self._stillborn > MOST_STILLBORN:
+                    raise RuntimeError(
+                        f"training processes end before they answer, exit code {worker.process.exitcode}"
+                    ) from None
+                self.workers[i] = self._start()
+                answer = Died(worker.process.exitcode)
+            else:
+                worker.answered = True
+            yield worker, answer
+
+    def close(self) -> None:
+        """End all processes: those that wait at once, the others by force."""
+        for worker in self.workers:
+            if worker.busy is not None:
+                worker.process.kill()
+            worker.pipe.close()
+        for worker in self.workers:
+            worker.process.join()
+
+
+@contextmanager
+def pool(size: int, device: str, datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
+    """A pool with its data sets, for as long as the block."""
+    with tempfile.TemporaryDirectory(prefix="adamcmp-") as folder:
+        share(datasets, Path(folder))
+        prepare()
+        made = Pool(size, device, Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def prepare() -> None:
+    """Start the fork server, which imports torch while the driver does other things."""
+    if METHOD == "forkserver":
+        forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
+        forkserver.ensure_running()

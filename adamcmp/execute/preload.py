@@ -1,0 +1,19 @@
+"""What the fork server imports once, so that each training process has it from its first moment.
+
+The compiler compiles with one thread, in the process that asks: processes are as many as cores already, and a pool of
+its own would start threads, which a fork does not survive.
+"""
+
+import logging
+import os
+
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+import torch._inductor.compile_fx  # brings torch._dynamo
+
+import adamcmp.execute.worker
+
+__all__ = ["adamcmp", "torch"]
+
+# says on every first compilation that there is no CUDA, in the middle of the progress bar
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -1,0 +1,138 @@
+"""One training process: it takes asks from a pipe and answers through it until the pipe closes.
+
+A worker owns its pipe alone, so killing it can leave no lock held. It ignores Ctrl-C, which a terminal sends to all
+processes at once: the driver decides, and asks it to stop.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from adamcmp.data.dataset import Dataset, Split
+from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.timing import Timing, time_strategy
+from adamcmp.engine.train import is_out_of_memory, train
+from adamcmp.engine.watch import Stopped, Unwritable, Watch
+from adamcmp.errors import one_line
+from adamcmp.plan.runs import Cohort
+
+TELL_EVERY = 0.1
+"""Seconds between two reports of progress."""
+
+
+@dataclass(frozen=True)
+class TrainAsk:
+    """Train a piece."""
+
+    piece: Piece
+    checkpoint: Path | None
+    every: float
+
+
+@dataclass(frozen=True)
+class TimeAsk:
+    """Time a strategy."""
+
+    cohort: Cohort
+    strategy: Strategy
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So many more steps; the newest evaluation."""
+
+    steps: int
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
+
+    how: Literal["done", "stopped", "memory", "unwritable", "error"]
+    error: str = ""
+
+
+Answer = Progress | Outcome | Ended | Timing
+
+
+def serve(pipe: Connection, device: str, folder: Path) -> None:
+    """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    datasets: dict[str, Dataset] = {}
+    try:
+        while True:
+            ask = pipe.recv()
+            if not isinstance(ask, TrainAsk | TimeAsk):
+                return
+            task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
+            fingerprint = task.facts.fingerprint
+            if fingerprint not in datasets:
+                datasets[fingerprint] = received(folder, fingerprint)
+            if isinstance(ask, TimeAsk):
+                pipe.send(time_strategy(ask.cohort, ask.strategy, datasets[fingerprint], torch.device(device)))
+            else:
+                pipe.send(_train(ask, datasets[fingerprint], torch.device(device), pipe))
+    except (EOFError, OSError, KeyboardInterrupt):  # the driver is gone
+        return
+
+
+def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connection) -> Ended:
+    told = _Telling(pipe)
+    watch = Watch(told.stepped, piece=ask.piece, checkpoint=ask.checkpoint, every=ask.every, stopping=pipe.poll)
+    try:
+        for outcome in train(ask.piece, dataset, device, watch):
+            pipe.send(outcome)
+        told.flush()
+    except Stopped:
+        return Ended("stopped")
+    except Unwritable as error:
+        return Ended("unwritable", str(error))
+    except (BrokenPipeError, ConnectionError):
+        raise
+    except Exception as error:  # the driver tries a smaller piece, and at last one run alone, which tells its error
+        return Ended("memory" if is_out_of_memory(error) else "error", f"{type(error).__name__}: {one_line(error)}")
+    return Ended("done")
+
+
+class _Telling:
+    """Reports progress, not more often than people can see."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._steps, self._at = pipe, 0, 0.0
+        self._newest: Evaluation | None = None
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        self._steps += steps
+        self._newest = evaluation or self._newest
+        if time.monotonic() >= self._at:
+            self.flush()
+
+    def flush(self) -> None:
+        self._pipe.send(Progress(self._steps, self._newest))
+        self._steps, self._at = 0, time.monotonic() + TELL_EVERY
+
+
+def share(datasets: Mapping[str, Dataset], folder: Path) -> None:
+    """Leave data sets where workers map them into memory: one copy for all processes."""
+    for fingerprint, dataset in datasets.items():
+        stored = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+        parts = {name: tuple(value) if isinstance(value, Split) else value for name, value in stored.items()}
+        torch.save(parts, folder / f"{fingerprint}.pt")
+
+
+def received(folder: Path, fingerprint: str) -> Dataset:
+    """What ``share`` left."""
+    stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
+    parts: dict[str, Any] = {k: Split(*value) if isinstance(value, tuple) else value for k, value in stored.items()}
+    return Dataset(**parts)

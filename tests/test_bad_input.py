@@ -88,7 +88,7 @@ SETTINGS = [
     ("train.batch_size=1080", "has 1079 training examples"),
     ("train.batch_size=half", "full"),
     ("train.evaluations=0", "train.evaluations=0"),
-    ("train.precision=fp8", "'fp32' or 'fp64'"),
+    ("train.precision=fp8", "'fp32', 'bf16' or 'fp64'"),
     ("schedule.warmup_steps=500", "less than the budget of 500 steps"),
     ("schedule.warmup_steps=-1", "schedule.warmup_steps=-1"),
     ("execute.device=gpu", "give auto, cpu"),

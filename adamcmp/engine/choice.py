@@ -210,7 +210,11 @@ class _Known:
         open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
         good = [(s, t) for s, t in open_to if t.error is None]
         if not good:
-            return Choice(unmeasured(self.work, self._settings, self._device), rough_seconds(self.work), self._note())
+            rough = rough_seconds(self.work)
+            asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
+            if asked:  # what the user wants is tried all the same: a failure there is met run by run
+                return Choice(asked[0], rough, self._note())
+            return Choice(unmeasured(self.work, self._settings, self._device), rough, self._note())
         strategy, timing = min(good, key=lambda pair: self._seconds(*pair))
         return Choice(replace(strategy, step_seconds=timing.step), self._seconds(strategy, timing), self._note())
 
@@ -222,7 +226,7 @@ class _Known:
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
         """Rows as the cohort's pieces really have them, so that what is timed is what will be trained."""
-        if self.work.profile.refusal is not None:
+        if self.work.profile.refusal is not None or self._settings.engine == "sequential":
             return []
         common = Strategy(
             engine="vectorised",

@@ -42,13 +42,14 @@ def planned(count: int):
 def store_many(count: int, folder: str) -> None:
     """Store ``count`` made-up outcomes of ten evaluations each, and print the milliseconds a run."""
     from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.engine.strategy import Strategy
     from adamcmp.execute.local import Pending
     from adamcmp.execute.rows import Provenance
 
     curve = tuple(Evaluation(50 * i, *(1.0 / i,) * 7) for i in range(1, 11))
     now = datetime.now(UTC)
     outcomes = [
-        Outcome(run=run, status="completed", evaluations=curve, parameters=2410, engine="none", device="cpu",
+        Outcome(run=run, status="completed", evaluations=curve, parameters=2410, strategy=Strategy(), device="cpu",
                 seconds=0.1, finished_at=now)
         for run in planned(count).runs
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def build(runs):
         assert logits.shape == (2, facts.num_classes)
         logits.square().sum().backward()
         before = [p.detach().clone() for p in model.parameters()]
-        make_update(run.optimizer, model, rolled_out(run))(0)
+        make_update(run.optimizer, model, rolled_out(run)).step(0)
         assert all(torch.isfinite(p).all() for p in model.parameters())
         assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 

@@ -10,7 +10,9 @@ from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential
 from adamcmp.engine.evaluation import CHUNK, evaluate, measure
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
+from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
+from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import cohorts
 
@@ -22,7 +24,9 @@ def outcomes(runs, datasets, on_steps=lambda *_: None):
     return [
         outcome
         for cohort in cohorts(runs)
-        for outcome in sequential.train(cohort, datasets[cohort.task.facts.fingerprint], CPU, on_steps)
+        for outcome in sequential.train(
+            Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint], CPU, Watch(on_steps)
+        )
     ]
 
 
@@ -182,7 +186,7 @@ def test_a_model_that_fails_later_fails_its_runs_alone(planned, monkeypatch):
     assert [o.status for o in outcomes(runs, datasets)] == ["failed", "failed"]
 
 
-def test_small_tasks_take_one_thread_and_give_the_others_back(planned):
+def test_a_strategy_sets_the_threads_and_gives_them_back(planned):
     runs, datasets = planned(*SHORT)
     threads = torch.get_num_threads()
     during = []
@@ -222,10 +226,3 @@ def test_devices_are_chosen_by_name():
     assert choose_device("auto").type in {"cpu", "cuda", "mps", "xpu"}
     with pytest.raises(InputError, match=r"execute\.device=nonsense"):
         choose_device("nonsense")
-
-
-def test_an_estimate_is_the_order_of_the_truth(planned):
-    runs, datasets = planned("train.steps=400", "train.evaluations=4")
-    guessed = sequential.estimate(runs[0], next(iter(datasets.values())), CPU)
-    (outcome,) = outcomes(runs, datasets)
-    assert 0 < guessed < 50 * outcome.seconds

@@ -54,7 +54,7 @@ def test_every_shipped_optimizer_steps_as_its_kernel(planned, name, decayed):
     for t in range(run.task.steps):
         x = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
         gradients(ours, x)
-        update(t)
+        update.step(t)
         gradients(theirs, x)
         with torch.no_grad():
             by_kernel(run.optimizer, list(theirs.parameters()), schedule, t, state)
@@ -77,7 +77,7 @@ def test_biases_and_norms_are_spared_where_asked(planned, name):
             p.grad = torch.zeros_like(p)
     update = make_update(run.optimizer, model, rolled_out(run))
     for t in range(5):
-        update(t)
+        update.step(t)
     assert all((p == 1.0).all() == (p.ndim < 2) for p in model.parameters())
 
 
@@ -90,7 +90,7 @@ def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_
         before = [p.detach().clone() for p in model.parameters()]
         for p in model.parameters():
             p.grad = torch.ones_like(p)
-        update(t)
+        update.step(t)
         lr = 0.5 * 0.1 ** sum(t / 10 >= m for m in (0.3, 0.6, 0.8))
         for p, b in zip(model.parameters(), before, strict=True):
             torch.testing.assert_close(b - p, torch.full_like(p, lr), rtol=1e-9, atol=1e-12)

@@ -71,7 +71,7 @@ def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_opti
     begun = tmp_path / "begun"
 
     def trainings() -> int:
-        """Runs that have begun; the check and the estimate build optimizers too, before the lock is taken."""
+        """Runs that have begun; the check builds optimizers too, before the lock is taken."""
         return len(begun.read_text()) if begun.exists() else 0
 
     wait_until(lambda: trainings() >= 20, process)

@@ -7,6 +7,7 @@ import pytest
 
 from adamcmp.config.compose import locate
 from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.strategy import Strategy
 from adamcmp.execute.rows import Provenance, best, curve, record
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts
@@ -26,7 +27,7 @@ def outcome(*overrides, **changes):
     facts = DataFacts("f" * 16, 1079, 10, (1, 8, 8))
     (run,) = plan(locate("digits"), list(overrides), lambda _: facts).runs
     ended = Outcome(
-        run=run, status="completed", evaluations=CURVES, parameters=1, engine="e", device="cpu", seconds=1.0,
+        run=run, status="completed", evaluations=CURVES, parameters=1, strategy=Strategy(), device="cpu", seconds=1.0,
         finished_at=datetime.now(UTC),
     )  # fmt: skip
     return replace(ended, **changes)

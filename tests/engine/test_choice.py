@@ -1,0 +1,118 @@
+"""The choice is a pure function of timings and work; here the timings are a table."""
+
+from dataclasses import replace
+
+import pytest
+
+from adamcmp.config.schema import Execute
+from adamcmp.engine import choice
+from adamcmp.engine.choice import Work, choose, is_short
+from adamcmp.engine.inputs import CPU
+from adamcmp.engine.profile import profile
+from adamcmp.engine.timing import Timing
+from adamcmp.plan.runs import cohorts
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "_cache_folder", lambda: tmp_path / "timings")
+    monkeypatch.setattr(choice, "_can_compile", lambda _: True)
+
+
+@pytest.fixture
+def work(planned):
+    def make(steps=500, *overrides):
+        runs, datasets = planned(f"train.steps={steps}", "optimizer.lr=geomspace(1e-4,1,100)", *overrides)
+        (cohort,) = cohorts(runs)
+        return Work(cohort, profile(cohort, datasets[cohort.task.facts.fingerprint], CPU))
+
+    return make
+
+
+class Clock:
+    """Seconds of a step by kind of strategy; remembers what was asked."""
+
+    def __init__(self, sequential=1e-3, eager=1e-4, compiled=1e-5, onednn=0.5, fails=()):
+        self.table = {"sequential": sequential, "eager": eager, "compiled": compiled}
+        self.onednn, self.fails, self.asked = onednn, fails, []
+
+    def __call__(self, asks):
+        timings = []
+        for _, s in asks:
+            kind = "sequential" if s.engine == "sequential" else "compiled" if s.compiled else "eager"
+            self.asked.append((kind, s.matmul))
+            step = self.table[kind] * (self.onednn if s.matmul == "onednn" else 1.0)
+            timings.append(Timing(error="boom") if kind in self.fails else Timing(step, step, 4.0))
+        return timings
+
+
+def equal(*_):
+    return {"default": 1e-7, "onednn": 1e-7}
+
+
+def chosen(work, clock, errors=equal, **settings):
+    (found,) = choose([work], Execute(**settings), CPU, 2, clock, errors)
+    return found
+
+
+def test_the_quickest_is_taken(work):
+    found = chosen(work(5000), Clock())
+    assert (found.strategy.engine, found.strategy.compiled, found.strategy.matmul) == ("vectorised", True, "onednn")
+    assert found.strategy.rows == 50
+    assert found.seconds == pytest.approx((100 * 5000 + 100 * 10) * 0.5e-5 / 2 + 2.0)
+    assert chosen(work(5000, "train.batch_size=50"), Clock(1e-9)).strategy.engine == "sequential"
+
+
+def test_little_work_is_not_compiled_and_less_is_not_timed(work):
+    clock = Clock()
+    assert not chosen(work(100), clock).strategy.compiled
+    assert "compiled" not in {kind for kind, _ in clock.asked}
+    assert is_short([work(10)], Execute())
+    assert not is_short([work(10)], Execute(engine="vectorised"))
+    assert not is_short([work(5000)], Execute())
+
+
+def test_what_is_set_is_kept(work):
+    assert chosen(work(5000), Clock(), engine="sequential").strategy.engine == "sequential"
+    assert chosen(work(5000, "train.batch_size=50"), Clock(1e-9), engine="vectorised").strategy.engine == "vectorised"
+    assert chosen(work(5000), Clock(), rows=7).strategy.rows == 7
+    assert not chosen(work(5000), Clock(), compile=False).strategy.compiled
+    assert chosen(
+        work(50, "train.batch_size=20"), Clock(eager=1e-9), compile=True, engine="vectorised"
+    ).strategy.compiled
+    assert chosen(work(5000), Clock(), matmul="default").strategy.matmul == "default"
+
+
+def test_onednn_is_taken_only_at_the_same_error(work):
+    found = chosen(work(5000, "train.batch_size=20"), Clock(), lambda *_: {"default": 1e-7, "onednn": 1e-3})
+    assert found.strategy.matmul == "default"
+    for precision in ("fp64", "bf16"):
+        assert chosen(work(5000, f"train.precision={precision}"), Clock()).strategy.matmul == "default"
+
+
+def test_timings_are_kept_but_no_failures(work):
+    first, second = Clock(fails=("compiled",)), Clock()
+    assert not chosen(work(5000), first).strategy.compiled
+    assert "boom" in chosen(work(5000), first).note
+    assert chosen(work(5000), second).strategy.compiled
+    assert {kind for kind, _ in second.asked} == {"compiled"}
+
+
+def test_a_model_that_refuses_is_trained_alone_and_says_why(work):
+    refused = work(5000)
+    refused = replace(refused, profile=replace(refused.profile, refusal="because"))
+    found = chosen(refused, Clock())
+    assert (found.strategy.engine, found.strategy.reason) == ("sequential", "because")
+
+
+def test_memory_bounds_the_rows(work):
+    asked = work(5000)
+    found = chosen(asked, Clock(), memory_gb=asked.profile.row_bytes * 20 / 1e9)
+    assert 5 < found.strategy.rows <= 10
+
+
+def test_no_compiler_is_said_once(work, monkeypatch):
+    monkeypatch.setattr(choice, "_can_compile", lambda _: False)
+    found = chosen(work(5000), Clock())
+    assert not found.strategy.compiled
+    assert "compiler" in found.note

@@ -1,0 +1,179 @@
+"""Row r of a program is the sequential run r."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.inputs import CPU
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.watch import Watch
+from adamcmp.plan.runs import cohorts
+
+ADAPTIVE = "optimizer=adam,adamw,adamw_paper,adamw_normalized,adam_m_only,adam_v_only,rmsprop,adagrad"
+MOMENTUM = "optimizer=sgd,sgd_paper,sgdw,sgdw_paper,sgdw_normalized"
+FP64 = "train.precision=fp64"
+SHORT = ("train.steps=40", "train.evaluations=4", FP64)
+
+
+def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectorised")):  # noqa: B008  # frozen
+    """Outcomes of all runs, trained one by one and together."""
+    runs, datasets = planned(*overrides, config=config)
+    alone, together = [], []
+    for cohort in cohorts(runs):
+        data = datasets[cohort.task.facts.fingerprint]
+        alone += sequential.train(Piece.of(cohort, Strategy()), data, CPU, Watch())
+        together += vectorised.train(Piece.of(cohort, strategy), data, CPU, Watch())
+    return alone, together
+
+
+def assert_same(alone, together, tolerance=1e-10):
+    assert len(alone) == len(together) > 0
+    for one, row in zip(alone, together, strict=True):
+        assert (one.run, one.status, one.diverged_step, one.parameters, one.error) == (
+            row.run,
+            row.status,
+            row.diverged_step,
+            row.parameters,
+            None,
+        )
+        assert [e.step for e in one.evaluations] == [e.step for e in row.evaluations]
+        for expected, found in zip(one.evaluations, row.evaluations, strict=True):
+            assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "drop_step", "warm_restarts"])
+@pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
+def test_every_optimizer_under_every_schedule(planned, optimizers, schedule):
+    overrides = [*SHORT, optimizers, f"schedule={schedule}", "schedule.warmup_steps=3", "optimizer.weight_decay=0,0.02"]
+    assert_same(*both(planned, *overrides, "optimizer.lr=3e-3,3e-2"))
+
+
+@pytest.mark.parametrize("dropout", ["0", "0.4"])
+@pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
+def test_dropout_masks_are_those_of_the_run_alone(planned, optimizers, dropout):
+    assert_same(*both(planned, *SHORT, optimizers, f"model.dropout={dropout}", "optimizer.lr=3e-3"))
+
+
+def test_parameters_spared_from_decay(planned):
+    assert_same(*both(planned, *SHORT, ADAPTIVE, "optimizer.decayed=no_bias_norm,all", "optimizer.weight_decay=0.1"))
+
+
+@pytest.mark.parametrize("schedules", ["schedule=constant,cosine,warm_restarts"])
+def test_schedules_share_a_program(planned, schedules):
+    assert_same(*both(planned, *SHORT, schedules, "optimizer=adam,adamw_normalized"))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+@pytest.mark.parametrize("optimizers", ["optimizer=adam,adamw", "optimizer=sgd,sgdw"])
+def test_convolutions_and_norms(planned, optimizers, norm):
+    overrides = ["model=cnn", "model.width=4", f"model.norm={norm}", "train.batch_size=16", "train.steps=6"]
+    assert_same(*both(planned, *overrides, optimizers, "train.evaluations=3", FP64, "optimizer.lr=1e-3", "seed=0,1"))
+
+
+def test_tokens_and_a_full_batch(planned):
+    overrides = ["train.steps=12", "train.evaluations=3", FP64, "optimizer=adam,adamw"]
+    assert_same(*both(planned, *overrides, config="modular_addition"))
+
+
+def test_seeds_share_a_program_even_with_unequal_numbers_of_runs(planned):
+    runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1,5")
+    (cohort,) = cohorts(runs)
+    some = replace(cohort, runs=tuple(run for run in runs if run.seed != 1 or run.optimizer.lr == 1e-2)[1:])
+    data = datasets[cohort.task.facts.fingerprint]
+    alone = list(sequential.train(Piece.of(some, Strategy()), data, CPU, Watch()))
+    together = list(vectorised.train(Piece.of(some, Strategy(engine="vectorised")), data, CPU, Watch()))
+    assert_same(alone, together)
+
+
+def test_a_row_that_diverges_touches_no_other(planned):
+    alone, together = both(planned, *SHORT, "optimizer=adam,adamw,adagrad", "optimizer.lr=1e-2,1e200")
+    assert_same(alone, together)
+    assert {o.status for o in together} == {"completed", "diverged"}
+
+
+def test_rows_that_have_ended_leave_the_program(planned, monkeypatch):
+    sizes = []
+    step = vectorised.Training._lay_out
+    monkeypatch.setattr(vectorised.Training, "_lay_out", lambda s, alive: (sizes.append(len(alive)), step(s, alive)))
+    alone, together = both(planned, *SHORT, "optimizer=adamw", "optimizer.lr=1e-2,1e200,1e201,1e202", "seed=0,1")
+    assert_same(alone, together)
+    assert sizes == [8, 2]
+
+
+def train(cohort, runs, datasets):
+    piece = Piece.of(replace(cohort, runs=tuple(runs)), Strategy(engine="vectorised"))
+    data = datasets[cohort.task.facts.fingerprint]
+    return {o.run.id: o.evaluations for o in vectorised.train(piece, data, CPU, Watch())}
+
+
+def test_order_and_company_change_no_row(planned):
+    runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1")
+    (cohort,) = cohorts(runs)
+    whole, fewer = train(cohort, runs, datasets), train(cohort, runs[:5], datasets)
+    backwards = train(cohort, reversed(runs), datasets)
+    for run in runs:
+        for mine, other in zip(whole[run.id], backwards[run.id], strict=True):
+            assert mine == pytest.approx(other, rel=1e-12, abs=1e-12)
+    for key, evaluations in fewer.items():
+        for mine, other in zip(whole[key], evaluations, strict=True):
+            assert mine == pytest.approx(other, rel=1e-12, abs=1e-12)
+    assert len({values[-1].train_loss for values in whole.values()}) == len(runs)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 5e-2)])
+def test_ten_steps_in_low_precision(planned, precision, tolerance):
+    overrides = ["train.steps=10", "train.evaluations=1", f"train.precision={precision}", "optimizer=adam,adamw"]
+    alone, together = both(planned, *overrides, "optimizer.lr=1e-3")
+    for one, row in zip(alone, together, strict=True):
+        assert row.evaluations[-1].train_loss == pytest.approx(one.evaluations[-1].train_loss, rel=tolerance)
+        assert row.evaluations[-1].weight_norm == pytest.approx(one.evaluations[-1].weight_norm, rel=tolerance)
+
+
+def test_bf16_rounds_products_and_not_weights(planned):
+    (full,), _ = both(planned, "train.steps=10", "train.evaluations=1")
+    (rounded,), _ = both(planned, "train.steps=10", "train.evaluations=1", "train.precision=bf16")
+    difference = abs(full.evaluations[-1].train_loss - rounded.evaluations[-1].train_loss)
+    assert 0 < difference < 0.05
+    runs, datasets = planned("train.precision=bf16", "train.steps=2")
+    (cohort,) = cohorts(runs)
+    piece = Piece.of(cohort, Strategy(engine="vectorised"))
+    training = vectorised.Training(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch())
+    tensors = [*training.stack.params.values(), *(t for own in training.stack.state for t in own.values())]
+    assert {t.dtype for t in tensors} == {torch.float32}
+
+
+def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
+    class Idle(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    ((run,), _) = planned("train.precision=fp32")
+    found = vectorised.names_of(Idle(), run.task, torch.ones(2, 3))
+    assert found.trained == ("used.weight", "used.bias")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", ["0", "0.4"])
+@pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
+def test_compiled_programs_are_the_same(planned, optimizers, dropout):
+    overrides = [*SHORT, optimizers, f"model.dropout={dropout}", "model.hidden=[20,12]", "optimizer.lr=3e-3"]
+    assert_same(*both(planned, *overrides, strategy=Strategy(engine="vectorised", compiled=True)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_compiled_convolutions_are_the_same(planned, norm):
+    overrides = ["model=cnn", "model.width=4", f"model.norm={norm}", "train.batch_size=16", "train.steps=6"]
+    strategy = Strategy(engine="vectorised", compiled=True)
+    assert_same(*both(planned, *overrides, FP64, "train.evaluations=2", "optimizer.lr=1e-3,1e-4", strategy=strategy))
+
+
+def test_a_compiled_program_of_several_seeds_is_the_same(planned):
+    overrides = ["train.steps=8", "train.evaluations=2", FP64, "optimizer=adam,adamw", "seed=0,1"]
+    assert_same(*both(planned, *overrides, strategy=Strategy(engine="vectorised", compiled=True)))

@@ -1,0 +1,180 @@
+"""Sweeps in real processes, which are killed, run out of memory and are interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from adamcmp.records import read, read_records
+
+from .conftest import wait_until
+
+GRID = ("optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,4)", "study.seeds=2")
+ROWS = ("execute.engine=vectorised", "execute.compile=false", "execute.rows=4", "execute.matmul=default")
+TWO = (*ROWS, "execute.processes=2")
+RUNS = 16
+CIRCUMSTANCES = ["seconds", "finished_at", "command", "git_commit", "engine_settings"]
+
+MODELS = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.layer = kind, nn.Linear(64, 10)
+
+    def forward(self, x):
+        training = os.environ.get("TRAINING") and self.training and x.shape[0] > 2
+        if training and self.kind == "killed" and len(list(Path().glob("killed*"))) < 2:  # when timed, and later
+            Path(f"killed{os.getpid()}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if training and self.kind == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        several = (torch._C._functorch.maybe_current_level() or 0) > 1
+        if training and self.kind == "hungry" and several:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+        if training and self.kind == "odd" and several:
+            raise ArithmeticError("not with others")
+        return self.layer(x.flatten(1))
+"""
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_models.py").write_text(MODELS)
+    (tmp_path / "own.yaml").write_text("defaults: [digits, _self_]\n")
+    (tmp_path / "model").mkdir()
+    for kind in ("killed", "deadly", "hungry", "odd"):
+        (tmp_path / "model" / f"{kind}.yaml").write_text(f"_target_: my_models.Net\nkind: {kind}\n")
+    monkeypatch.setenv("TRAINING", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def sweep(driver, config, *overrides, steps=20):
+    return driver.run("sweep", config, *GRID, *overrides, f"train.steps={steps}", "train.evaluations=2")
+
+
+def how(records: pd.DataFrame) -> list[int]:
+    return sorted({json.loads(text)["rows"] for text in records["engine_settings"]})
+
+
+def test_processes_train_what_one_would(driver, tmp_path):
+    ended = sweep(driver, "digits", *TWO)
+    assert ended.returncode == 0, ended.stderr
+    records = read_records(tmp_path / "results" / "digits")
+    assert len(records) == RUNS
+    assert set(records["engine"]) == {"vectorised"}
+    assert how(records) == [4]
+    alone = sweep(driver, "digits", "execute.engine=sequential", "study.name=alone")
+    assert alone.returncode == 0, alone.stderr
+    expected = read_records(tmp_path / "results" / "alone")
+    merged = records.merge(expected, on="run_id", suffixes=("", "_alone"))
+    assert len(merged) == RUNS
+    pd.testing.assert_series_equal(
+        merged["final_train_loss"], merged["final_train_loss_alone"], check_names=False, rtol=1e-3
+    )
+
+
+def test_a_killed_process_costs_a_retry_with_fewer_rows(driver, tmp_path, models):
+    ended = sweep(driver, "own.yaml", *TWO, "model=killed")
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.glob("killed*"))) == 2
+    records = read_records(tmp_path / "results" / "own")
+    assert len(records) == RUNS
+    assert (records["status"] == "completed").all()
+    assert how(records) == [2, 4]
+
+
+def test_memory_that_ends_costs_retries_down_to_one_row(driver, tmp_path, models):
+    ended = sweep(driver, "own.yaml", *TWO, "model=hungry")
+    assert ended.returncode == 0, ended.stderr
+    records = read_records(tmp_path / "results" / "own")
+    assert len(records) == RUNS
+    assert (records["status"] == "completed").all()
+    assert how(records) == [1]
+
+
+def test_another_error_is_met_run_by_run(driver, tmp_path, models):
+    ended = sweep(driver, "own.yaml", *TWO, "model=odd")
+    assert ended.returncode == 0, ended.stderr
+    records = read_records(tmp_path / "results" / "own")
+    assert (records["status"] == "completed").all()
+    assert set(records["engine"]) == {"sequential"}
+    assert set(records["engine_reason"]) == {"ArithmeticError: not with others"}
+
+
+def test_a_run_that_always_kills_its_process_has_failed(driver, tmp_path, models):
+    ended = driver.run("sweep", "own.yaml", *TWO, "model=deadly", "optimizer.lr=1e-3,1e-2,1e-1", "train.steps=5")
+    assert ended.returncode == 1, ended.stderr
+    records = read_records(tmp_path / "results" / "own")
+    assert (records["status"] == "failed").all()
+    assert len(records) == 3
+    assert records["error"].str.contains("signal 9").all()
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [("SIGINT", TWO), ("SIGTERM", ("execute.engine=sequential", "execute.processes=2"))]
+)
+def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, tmp_path, name, engine):
+    command = ("sweep", "digits", *GRID, *engine, "train.steps=1500", "train.evaluations=3", "model.dropout=0.2")
+    process = driver.start(*command, "execute.checkpoint_seconds=0.2")
+    checkpoints = tmp_path / "results" / "digits" / "checkpoints"
+    wait_until(lambda: checkpoints.is_dir() and len(list(checkpoints.glob("*.pt"))) >= 2, process)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert list(checkpoints.glob("*.pt"))
+    assert len(read_records(tmp_path / "results" / "digits")) < RUNS
+    again = driver.run(*command)
+    assert again.returncode == 0, again.stderr
+    assert not checkpoints.exists()
+    whole = driver.run(*command, "--results-dir", "elsewhere")
+    assert whole.returncode == 0, whole.stderr
+    found, expected = (read(tmp_path / each / "digits") for each in ("results", "elsewhere"))
+    assert_frame_equal(found.curves, expected.curves, check_exact=True)
+    keep = found.records.columns.difference(CIRCUMSTANCES)
+    ordered = [each.records.sort_values("run_id").reset_index(drop=True)[keep] for each in (found, expected)]
+    assert_frame_equal(*ordered, check_exact=True)
+
+
+def test_a_killed_driver_leaves_no_process_and_no_lock(driver, tmp_path):
+    command = ("sweep", "digits", *GRID, *TWO, "train.evaluations=2")
+    process = driver.start(*command, "train.steps=100000", "execute.checkpoint_seconds=0.2")
+    checkpoints = tmp_path / "results" / "digits" / "checkpoints"
+    wait_until(lambda: checkpoints.is_dir() and any(checkpoints.glob("*.pt")), process)
+    process.kill()
+    process.communicate(timeout=30)  # workers hold its pipes until they end
+    end = time.monotonic() + 20
+    while mine := _processes_in(tmp_path):
+        assert time.monotonic() < end, mine
+        time.sleep(0.1)
+    assert driver.run(*command, "train.steps=5").returncode == 0
+
+
+def _processes_in(folder: Path) -> list[str]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(each / "cwd") == str(folder):  # noqa: PTH115  # a process may be gone at any time
+                found.append((each / "cmdline").read_text())
+        except OSError:
+            continue
+    return found

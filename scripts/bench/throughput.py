@@ -250,11 +250,8 @@ def adam_against_adamw(effort: Effort) -> str:
 def whole_study(effort: Effort) -> str:
     """A study from its plan to its report, in Markdown."""
     measured = list(end_to_end.stages(effort.quick))
-    lines = [
-        [s.name, f"{s.sweep_seconds:.1f}", f"{s.report_seconds:.1f}", f"{s.seconds:.1f}", f"{s.peak_bytes / 1e9:.2f}"]
-        for s in measured
-    ]
-    headers = ["caches", "sweep (s)", "report (s)", "both (s)", "peak memory (GB)"]
+    lines = [[s.name, f"{s.seconds:.1f}", f"{s.peak_bytes / 1e9:.2f}"] for s in measured]
+    headers = ["caches", "wall (s)", "peak memory (GB)"]
     runs = "16 short runs" if effort.quick else f"{end_to_end.RUNS:,} runs of 500 steps"
     return "\n".join(
         [

@@ -37,7 +37,7 @@ class Net(nn.Module):
         self.kind, self.layer = kind, nn.Linear(64, 10)
 
     def forward(self, x):
-        training = os.environ.get("TRAINING") and self.training and x.shape[0] > 2
+        training = os.environ.get("TRAINING") and self.training and x.shape[0] > 4
         if training and self.kind == "killed" and len(list(Path().glob("killed*"))) < 2:  # when timed, and later
             Path(f"killed{os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)

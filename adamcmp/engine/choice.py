@@ -23,7 +23,7 @@ import torch
 
 from adamcmp.config.schema import Execute
 from adamcmp.engine.profile import Profile
-from adamcmp.engine.strategy import Strategy, divide
+from adamcmp.engine.strategy import Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
 from adamcmp.plan.runs import Cohort, canonical
 from adamcmp.records import write_file
@@ -97,8 +97,8 @@ def unmeasured(work: Work, settings: Execute, device: torch.device) -> Strategy:
     """Sequential in this process, by rule: threads depend on the task alone."""
     small = device.type == "cpu" and work.profile.flops < ONE_THREAD_BELOW
     reason = work.profile.refusal if settings.engine != "sequential" else None
-    matmul = "onednn" if settings.matmul == "onednn" else "default"
-    return Strategy(threads=1 if small else cores(), reason=reason, matmul=matmul)  # type: ignore[arg-type]
+    matmul: Matmul = "onednn" if settings.matmul == "onednn" else "default"
+    return Strategy(threads=1 if small else cores(), reason=reason, matmul=matmul)
 
 
 def is_short(works: Sequence[Work], settings: Execute) -> bool:
@@ -171,7 +171,7 @@ class _Known:
             Strategy(
                 threads=t,
                 processes=1 if t > 1 else self._processes,
-                matmul=matmul,  # type: ignore[arg-type]
+                matmul=matmul,
                 reason=self.work.profile.refusal,
             )
             for t in threads
@@ -236,7 +236,7 @@ class _Known:
             mixes_seeds=not self.work.profile.draws,
         )
         rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))
-        return [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls(rows)]  # type: ignore[arg-type]
+        return [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls(rows)]
 
     def _rows(self) -> int:
         """R: as many as fit the cache's share, spread evenly over processes and seeds."""
@@ -249,7 +249,7 @@ class _Known:
         held = int(memory_budget(self._settings, self._device) / self._processes / self.work.profile.row_bytes)
         return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
 
-    def _matmuls(self, rows: int) -> list[str]:
+    def _matmuls(self, rows: int) -> list[Matmul]:
         """Libraries to try: oneDNN only for fp32 on the CPU, and only where it is as exact as the default."""
         if self._settings.matmul != "auto":
             return [self._settings.matmul]

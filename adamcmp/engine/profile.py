@@ -48,7 +48,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     """Adds up what operations make, and notes those that draw."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.made, self.draws = 0, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -190,7 +190,7 @@ def _step(
             update(p, grads[name], *(own[name] for own in state), c)
         for name in names.written:
             rest[name].copy_(changed[name])
-        return losses.detach()  # type: ignore[no-any-return]
+        return losses.detach()  # type: ignore[no-any-return]  # torch.func returns Any
 
     return step
 

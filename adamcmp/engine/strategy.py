@@ -18,6 +18,7 @@ import torch
 from adamcmp.plan.runs import Cohort, Run, Task
 
 T = TypeVar("T")
+Matmul = Literal["default", "onednn"]
 
 
 SILENT = {"engine", "reason", "step_seconds", "mixes_seeds"}
@@ -33,7 +34,7 @@ class Strategy:
     """R, the most runs in one program."""
     compiled: bool = False
     """Programs go through torch.compile."""
-    matmul: Literal["default", "onednn"] = "default"
+    matmul: Matmul = "default"
     """Library of fp32 matrix products on the CPU."""
     processes: int = 1
     threads: int = 1

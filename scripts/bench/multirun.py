@@ -96,7 +96,7 @@ def main() -> None:
         )
     for stage in list(end_to_end.stages(quick))[:2]:
         runs = "16 short runs" if quick else f"all {end_to_end.RUNS:,} runs"
-        lines.append([f"adamcmp, {stage.name} caches, with its report", f"{runs}", f"{stage.seconds:,.0f} s"])
+        lines.append([f"adamcmp, {stage.name} caches, with its report", runs, f"{stage.seconds:,.0f} s"])
     print(tabulate(lines, ["way", "measured", f"{end_to_end.RUNS:,} runs"], tablefmt="pipe"))
 
 

@@ -8,7 +8,6 @@ One single-threaded process trains the rows twice: once timed, once under torch'
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import torch
 from tabulate import tabulate
@@ -60,7 +59,7 @@ def main() -> None:
     print(f"## {options.config}, {options.rows} rows, {options.precision}, one thread, torch {torch.__version__}\n")
     print(tabulate(lines, ["part", "seconds", "of the steps"], tablefmt="pipe", floatfmt=".3f"), "\n")
 
-    piece = Piece(cohort.task, cohort.kernel, cohort.runs, replace(strategy, step_seconds=timing.step))
+    piece = Piece.of(cohort, strategy)
     with in_force(strategy, CPU), torch.no_grad():
         rehearsed = Training(piece, as_precision(dataset, cohort.task), CPU, Watch())
         rehearsed.rehearse(1, evaluate=False)

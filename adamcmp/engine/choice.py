@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
@@ -36,7 +37,7 @@ ONE_THREAD_BELOW = 30e6
 """FLOPs of a step below which threads cost more than they bring. Measured with torch 2.14 on two cores, batch 100,
 AdamW, microseconds a step with one and with two threads: MLP 64-32-10 164 and 200, 784-64-10 399 and 378,
 784-256-256-10 1505 and 1180."""
-WORKING_SET = 12e6
+WORKING_SET = 24e6
 """Bytes of rows that are worth having in one process: about what its share of the last-level cache holds."""
 MOST_ROWS = 256
 COMPILE_PAYS = 8.0
@@ -293,11 +294,12 @@ def _cache_folder() -> Path:
 
 
 def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
-    """What timings depend on: the task but for its length, the form of update, the machine and torch."""
+    """What timings depend on: the task but for its length, the form of update, the machine and versions."""
     task = cohort.task
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps"}}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    where = [str(device), name, _cpu_model(), cores(), processes, torch.__version__, platform.node()]
+    versions = [version("adamcmp"), torch.__version__]
+    where = [str(device), name, _cpu_model(), cores(), processes, versions, platform.node()]
     shape = [list(task.facts.input_shape), task.facts.num_classes, task.facts.train_examples]
     text = canonical({"task": identity, "kernel": cohort.kernel, "shape": shape, "where": where})
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -92,7 +92,10 @@ def program(
 
             # each program is its own, though they share a line of code
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
-            options: dict[str, Any] = {"post_grad_custom_pre_pass": FoldSharedProducts()}
+            options: dict[str, Any] = {
+                "post_grad_custom_pre_pass": FoldSharedProducts(),
+                "fallback_random": True,  # masks of the eager generators, so that compiling changes no run
+            }
             step = torch.compile(step, dynamic=False, options=options)
             evaluate = torch.compile(evaluate, dynamic=False, options=options)
         _kept[key] = Program(step, evaluate)

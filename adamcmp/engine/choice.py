@@ -37,7 +37,7 @@ ONE_THREAD_BELOW = 30e6
 """FLOPs of a step below which threads cost more than they bring. Measured with torch 2.14 on two cores, batch 100,
 AdamW, microseconds a step with one and with two threads: MLP 64-32-10 164 and 200, 784-64-10 399 and 378,
 784-256-256-10 1505 and 1180."""
-WORKING_SET = 24e6
+WORKING_SET = 12e6
 """Bytes of rows that are worth having in one process: about what its share of the last-level cache holds."""
 MOST_ROWS = 256
 COMPILE_PAYS = 8.0
@@ -203,7 +203,7 @@ class _Known:
         best = self.best().strategy
         if total < LOOK_FURTHER or best.engine == "sequential" or self._settings.rows != "auto":
             return []
-        rows = [r for r in (best.rows // 4, best.rows * 4) if 1 <= r <= self._most_rows()]
+        rows = [r for r in (best.rows // 2, best.rows * 2) if 1 <= r <= self._most_rows()]
         return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
 
     def best(self) -> Choice:

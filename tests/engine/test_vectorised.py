@@ -158,7 +158,6 @@ def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
     assert found.trained == ("used.weight", "used.bias")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dropout", ["0", "0.4"])
 @pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
 def test_compiled_programs_are_the_same(planned, optimizers, dropout):

@@ -11,17 +11,14 @@ import argparse
 
 import torch
 from tabulate import tabulate
-from tasks.works import CONFIGS
+from tasks.cohort import prepared
 from torch.profiler import ProfilerActivity, profile
 
-from adamcmp.config.compose import locate
-from adamcmp.engine.inputs import CPU, as_precision, facts, load_data
+from adamcmp.engine.inputs import CPU, as_precision
 from adamcmp.engine.strategy import Piece, Strategy, in_force
 from adamcmp.engine.timing import time_strategy
 from adamcmp.engine.vectorised import Training
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import cohorts
 
 STEPS, MOST_LINES = 50, 15
 
@@ -35,16 +32,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--onednn", action="store_true", help="fp32 products by oneDNN")
     options = parser.parse_args()
-    datasets = {}
-
-    def load(settings):
-        dataset = load_data(settings)
-        datasets[dataset.fingerprint] = dataset
-        return facts(dataset)
-
-    grid = [f"optimizer.lr=geomspace(1e-4,1e-2,{options.rows})", f"train.precision={options.precision}"]
-    (cohort,) = cohorts(plan(locate(options.config, CONFIGS), grid, load).runs)
-    dataset = datasets[cohort.task.facts.fingerprint]
+    cohort, dataset = prepared(options.config, options.rows, f"train.precision={options.precision}")
     matmul = "onednn" if options.onednn else "default"
     strategy = Strategy(engine="vectorised", rows=options.rows, compiled=not options.eager, matmul=matmul)
     timing = time_strategy(cohort, strategy, dataset, CPU)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 """Coverage of all intervals that adamcmp shows."""
@@ -46,7 +46,7 @@ class Paired(NamedTuple):
 def half_width(sd: Any, n: Any) -> Array:
     """t_{0.975, n−1} · sd / √n, elementwise; NaN where n < 2. ``sd`` has n − 1 in its denominator."""
     spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    t = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(count - 1, 1))
+    t = special.stdtrit(np.maximum(count - 1, 1), 0.5 + CONFIDENCE / 2)
     return np.where(count >= 2, t * spread / np.sqrt(np.maximum(count, 1)), np.nan)
 
 
@@ -91,7 +91,7 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
     if sd <= 1e-9 * float(np.abs(d).max()):
         return Paired(mean, float("nan"), float("nan"), float("nan"), n)
     statistic = abs(mean) * np.sqrt(n) / sd
-    return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(statistic, n - 1)), n)
+    return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(n - 1, -statistic)), n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -187,7 +187,7 @@ class Training:
                 self.diverged[self.rows[row]] = step
         measured = self._examples.measure(runs, self.stack)
         everything = {**self.stack.params, **self.stack.rest}
-        squares = [everything[name].double().square().flatten(1).sum(1) for name in self._parameters]
+        squares = [everything[name].double().square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
         newest = None

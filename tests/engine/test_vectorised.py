@@ -144,6 +144,29 @@ def test_bf16_rounds_products_and_not_weights(planned):
     assert {t.dtype for t in tensors} == {torch.float32}
 
 
+SCALED = """
+import torch
+
+class Scaled(torch.nn.Module):
+    def __init__(self, **_):
+        super().__init__()
+        self.scale, self.linear = torch.nn.Parameter(torch.tensor(0.5)), torch.nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.scale * self.linear(x.flatten(1))
+"""
+
+
+def test_parameters_may_be_single_numbers(planned, tmp_path, monkeypatch):
+    (tmp_path / "scaled_here.py").write_text(SCALED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = ["model._target_=scaled_here.Scaled", "optimizer=adam,adamw,sgd", "optimizer.lr=1e-2,1e-3"]
+    alone, together = both(planned, *SHORT, *overrides)
+    assert_same(alone, together)
+    assert {outcome.parameters for outcome in together} == {64 * 10 + 10 + 1}
+
+
 def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
     class Idle(torch.nn.Module):
         def __init__(self):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import platformdirs
 import torch
+from torch.torch_version import TorchVersion
 
 from adamcmp.config.schema import Execute
 from adamcmp.engine.profile import Profile
@@ -44,6 +45,8 @@ COMPILE_PAYS = 8.0
 """Seconds of eager training, over all processes, from which compiling is tried: it takes about five."""
 COMPILED_ONCE = 2.0
 """Seconds in which another process loads a program from the compiler's cache: where it was timed, it lies there."""
+KEEPS_ORDER = "2.12"
+"""The first torch whose compiled CPU programs update weights after their last use."""
 LOOK_FURTHER = 90.0
 """Seconds of training from which other numbers of rows are tried too."""
 SAME_ERROR = 2.0
@@ -188,7 +191,7 @@ class _Known:
     def compiled_round(self, total: float) -> list[Strategy]:
         """Compiled rows, where eager training would take long enough."""
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > COMPILE_PAYS)
-        if not wanted or not _can_compile(self._device):
+        if not wanted or why_not_compile(self._device):
             return []
         eager = {s.matmul: self._timings[_name(s)].step for s in self._eager()}
         quickest = min(eager, key=eager.__getitem__, default=None)
@@ -265,8 +268,9 @@ class _Known:
         return ["default", "onednn"] if self._ratio <= SAME_ERROR else ["default"]
 
     def _note(self) -> str | None:
-        if self._settings.compile is not False and not _can_compile(self._device):
-            return "no C++ compiler found (CXX, g++ or clang++): programs run without torch.compile, at half the speed"
+        lacking = why_not_compile(self._device)
+        if self._settings.compile is not False and lacking:
+            return f"{lacking}: programs run without torch.compile, at half the speed"
         failed = [t.error for name, t in self._timings.items() if "compiled" in name and t.error]
         return f"torch.compile failed, programs run without it: {failed[0]}" if failed else None
 
@@ -284,9 +288,19 @@ def memory_budget(settings: Execute, device: torch.device) -> float:
 
 
 @cache
-def _can_compile(device: torch.device) -> bool:
-    """Whether torch.compile finds what it needs: on the CPU a C++ compiler."""
-    return device.type != "cpu" or any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++"))
+def why_not_compile(device: torch.device) -> str | None:
+    """What torch.compile lacks on the CPU: a C++ compiler, or an order that it keeps.
+
+    Before version 2.12 it may update a layer's weights before the gradients of the layers in front of it have read
+    them (pytorch issue 177631): measured with 2.9.1, gradients of an MLP's first layer were off by 1e-4.
+    """
+    if device.type != "cpu":
+        return None
+    if TorchVersion(torch.__version__) < KEEPS_ORDER:
+        return f"torch {torch.__version__} may compile updates in the wrong order, torch {KEEPS_ORDER} does not"
+    if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
+        return "no C++ compiler found (CXX, g++ or clang++)"
+    return None
 
 
 def _cache_folder() -> Path:

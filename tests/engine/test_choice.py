@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from adamcmp.config.schema import Execute
 from adamcmp.engine import choice
@@ -16,7 +17,7 @@ from adamcmp.plan.runs import cohorts
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "_cache_folder", lambda: tmp_path / "timings")
-    monkeypatch.setattr(choice, "_can_compile", lambda _: True)
+    monkeypatch.setattr(choice, "why_not_compile", lambda _: None)
 
 
 @pytest.fixture
@@ -112,7 +113,21 @@ def test_memory_bounds_the_rows(work):
 
 
 def test_no_compiler_is_said_once(work, monkeypatch):
-    monkeypatch.setattr(choice, "_can_compile", lambda _: False)
+    monkeypatch.setattr(choice, "why_not_compile", lambda _: "no C++ compiler found")
     found = chosen(work(5000), Clock())
     assert not found.strategy.compiled
-    assert "compiler" in found.note
+    assert found.note == "no C++ compiler found: programs run without torch.compile, at half the speed"
+
+
+@pytest.mark.parametrize(
+    ("version", "lacks"), [("2.9.1+cu128", True), ("2.11.0", True), ("2.12.0", False), ("2.15.0", False)]
+)
+def test_a_torch_that_misplaces_updates_does_not_compile_on_the_cpu(monkeypatch, version, lacks):
+    monkeypatch.undo()  # of the fixture
+    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setattr(choice.shutil, "which", lambda _: "/usr/bin/g++")
+    choice.why_not_compile.cache_clear()
+    found = choice.why_not_compile(CPU)
+    assert bool(found) == lacks
+    assert choice.why_not_compile(torch.device("cuda")) is None
+    choice.why_not_compile.cache_clear()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.choice import why_not_compile
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
@@ -181,6 +182,10 @@ def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
     assert found.trained == ("used.weight", "used.bias")
 
 
+compiles = pytest.mark.skipif(why_not_compile(CPU) is not None, reason=str(why_not_compile(CPU)))
+
+
+@compiles
 @pytest.mark.parametrize("dropout", ["0", "0.4"])
 @pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
 def test_compiled_programs_are_the_same(planned, optimizers, dropout):
@@ -188,6 +193,7 @@ def test_compiled_programs_are_the_same(planned, optimizers, dropout):
     assert_same(*both(planned, *overrides, strategy=Strategy(engine="vectorised", compiled=True)))
 
 
+@compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_compiled_convolutions_are_the_same(planned, norm):
@@ -196,6 +202,7 @@ def test_compiled_convolutions_are_the_same(planned, norm):
     assert_same(*both(planned, *overrides, FP64, "train.evaluations=2", "optimizer.lr=1e-3,1e-4", strategy=strategy))
 
 
+@compiles
 def test_a_compiled_program_of_several_seeds_is_the_same(planned):
     overrides = ["train.steps=8", "train.evaluations=2", FP64, "optimizer=adam,adamw", "seed=0,1"]
     assert_same(*both(planned, *overrides, strategy=Strategy(engine="vectorised", compiled=True)))

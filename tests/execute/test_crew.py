@@ -25,6 +25,7 @@ CIRCUMSTANCES = ["seconds", "finished_at", "command", "git_commit", "engine_sett
 MODELS = """
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -38,9 +39,11 @@ class Net(nn.Module):
 
     def forward(self, x):
         training = os.environ.get("TRAINING") and self.training and x.shape[0] > 4
-        if training and self.kind == "killed" and len(list(Path().glob("killed*"))) < 2:  # when timed, and later
-            Path(f"killed{os.getpid()}").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if training and self.kind == "killed":  # twice: when timed, and later
+            for i in range(2):
+                with suppress(FileExistsError):
+                    Path(f"killed{i}").touch(exist_ok=False)
+                    os.kill(os.getpid(), signal.SIGKILL)
         if training and self.kind == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         several = (torch._C._functorch.maybe_current_level() or 0) > 1

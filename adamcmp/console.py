@@ -186,6 +186,9 @@ def run_table(record: pd.Series[Any]) -> Table:
     for part in ("train", "validation", "test"):
         table.add_row(f"{part} loss", *(f"{record[f'{when}_{part}_loss']:.4f}" for when in ("final", "best")))
         table.add_row(f"{part} error", *(f"{record[f'{when}_{part}_error']:.2%}" for when in ("final", "best")))
+    if pd.notna(record["final_test_bits_per_byte"]):
+        bits = [f"{record[f'{when}_test_bits_per_byte']:.3f}" for when in ("final", "best")]
+        table.add_row("test bits per byte", *bits)
     table.add_row("generalization gap", *(f"{record[f'{when}_gap']:.2%}" for when in ("final", "best")))
     table.add_row("time", duration(record["seconds"]), "")
     return table

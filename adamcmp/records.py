@@ -36,13 +36,17 @@ class Column:
     type: pa.DataType
     unit: str
     meaning: str
+    younger: bool = False
+    """Added within this schema version: a part from before lacks it, and is read with nulls."""
 
 
 TEXT, REAL, INTEGER, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us", tz="UTC")
 
+PARTS = ("train", "validation", "test")
+
 METRICS: tuple[tuple[str, str, str], ...] = tuple(
     (f"{part}_{metric}", unit, f"{text} on the {part} examples")
-    for part in ("train", "validation", "test")
+    for part in PARTS
     for metric, unit, text in (("loss", "nat", "mean cross-entropy"), ("error", "1", "share of wrong predictions"))
 )
 """(name, unit, meaning) of what every evaluation measures."""
@@ -51,7 +55,9 @@ METRICS: tuple[tuple[str, str, str], ...] = tuple(
 def _at(prefix: str, when: str) -> list[Column]:
     metrics = [Column(f"{prefix}_{name}", REAL, unit, f"{text}, {when}") for name, unit, text in METRICS]
     gap = Column(f"{prefix}_gap", REAL, "1", f"generalization gap: test error − train error, {when}")
-    return [*metrics, gap]
+    text = "cross-entropy in bits for each byte of text"
+    bits = [Column(f"{prefix}_{part}_bits_per_byte", REAL, "bit", f"{text}, {part}, {when}", True) for part in PARTS]
+    return [*metrics, gap, *bits]
 
 
 RECORD: tuple[Column, ...] = (
@@ -100,6 +106,7 @@ RECORD: tuple[Column, ...] = (
     *_at("best", "at the evaluation with the lowest validation error (then loss, then step)"),
     Column("best_step", INTEGER, "step", "the step of that evaluation"),
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
+    Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
     Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program"),
     Column("engine_settings", TEXT, "", "how: rows of the program, compiled, matrix library, processes, threads; JSON"),
@@ -241,7 +248,7 @@ def _read_parts(folder: Path, columns: Sequence[Column]) -> pd.DataFrame:
     while paths := [path for path in _parts(folder) if path not in parts]:
         for path in paths:
             try:
-                parts[path] = _read_part(path, schema)
+                parts[path] = _read_part(path, columns)
             except InputError:
                 if path.exists():
                     raise
@@ -256,7 +263,7 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -265,10 +272,15 @@ def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
             "and its runs will be trained again"
         ) from error
     version = (table.schema.metadata or {}).get(b"adamcmp_schema", b"").decode()
-    if version != str(SCHEMA_VERSION) or not table.schema.equals(schema):
+    for column in columns:
+        if column.younger and column.name not in table.schema.names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.type))
+    schema = arrow_schema(columns)
+    names = set(schema.names) == set(table.schema.names)
+    if version != str(SCHEMA_VERSION) or not names or not table.select(schema.names).schema.equals(schema):
         kind = f"written with record schema {version}, this adamcmp reads {SCHEMA_VERSION}" if version else "not ours"
         raise InputError(f"{path}: a foreign Parquet file ({kind}); move it out of the folder")
-    return table
+    return table.select(schema.names).replace_schema_metadata(schema.metadata)
 
 
 def remove_leftovers(study_dir: Path) -> None:
@@ -287,8 +299,7 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     for table, columns in (("curves", CURVE), ("records", RECORD)):
         parts = _parts(study_dir / table)
         if len(parts) > more_than:
-            schema = arrow_schema(columns)
-            merged = pa.concat_tables([_read_part(path, schema) for path in parts]).combine_chunks()
+            merged = pa.concat_tables([_read_part(path, columns) for path in parts]).combine_chunks()
             _write(study_dir / table / _new_name(), merged)
             for path in parts:
                 path.unlink()

@@ -252,6 +252,17 @@ def test_our_version_with_other_columns_is_refused(tmp_path):
         read(tmp_path)
 
 
+def test_a_part_from_before_a_column_was_added_is_read_with_nulls(tmp_path):
+    store(tmp_path, 0)
+    store(tmp_path, 1)
+    part = parts(tmp_path)[0]
+    pq.write_table(pq.read_table(part).drop_columns(["metrics", "final_test_bits_per_byte"]), part)
+    records = read(tmp_path).records
+    assert len(records) == 2
+    assert records["metrics"].isna().any()
+    assert list(records.columns) == [column.name for column in RECORD]
+
+
 # merging
 
 

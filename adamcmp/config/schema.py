@@ -177,7 +177,7 @@ class Target(Settings):
 
 
 class Model(Target):
-    """An ``nn.Module``; ``input_shape`` and ``num_classes`` are passed where its signature has them."""
+    """An ``nn.Module``; ``input_shape``, ``num_classes`` and ``num_tokens`` are passed where its signature has them."""
 
 
 class Data(Target):
@@ -188,6 +188,8 @@ class Data(Target):
     split_seed: Seed = 0
     normalize: bool = True
     train_examples: Count | None = None
+    augment: Literal["flip_crop"] | None = None
+    """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
 
 
 class Train(Settings):
@@ -202,6 +204,8 @@ class Train(Settings):
     """Training loss and error are measured on at most so many training examples, evenly spread."""
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
+    metrics: tuple[str, ...] = ()
+    """What else is measured after the last step: names of ``adamcmp.metrics``, or paths of own functions."""
 
     @field_validator("batch_size", mode="before")
     @classmethod

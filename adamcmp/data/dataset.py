@@ -7,16 +7,30 @@ the fingerprint, normalises, and hands on a `Dataset`. Shapes: N examples, C cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from adamcmp.data.raw import PARTS, RawData, Split, all_finite, dtype_name, read
+from adamcmp.data.raw import PARTS, RawData, Split, all_finite, dtype_name, read, token_bytes
 from adamcmp.errors import InputError
 
 __all__ = ["Dataset", "RawData", "Split", "prepare"]
+
+
+LARGE = 256e6
+"""Bytes of pictures as float32 above which they stay uint8, and are normalised batch by batch."""
+CHUNK = 4096
+"""Pictures of which sums are taken at once."""
+
+
+class Scale(NamedTuple):
+    """(x − mean) / std of pixels that stay uint8, per channel (C, 1, …) or per feature."""
+
+    mean: Tensor
+    std: Tensor
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value, so == stays identity
@@ -29,18 +43,29 @@ class Dataset:
     test: Split
     num_classes: int
     fingerprint: str
+    num_tokens: int = 0
+    """One more than the largest token of any part; 0 for inputs that are not tokens."""
+    bytes_per_label: Mapping[str, float] = field(default_factory=dict)
+    """Of text, by part: how many bytes a label stands for on average."""
+    scale: Scale | None = None
+    """What `inputs` applies, where pictures stay uint8."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example: (1, 8, 8) for the digits."""
         return tuple(self.train.x.shape[1:])
 
+    def inputs(self, x: Tensor) -> Tensor:
+        """Examples of any part as a model takes them."""
+        return x if self.scale is None else (x - self.scale.mean) / self.scale.std
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set with every tensor on `device`."""
         train, validation, test = (
             Split(x.to(device), y.to(device)) for x, y in (self.train, self.validation, self.test)
         )
-        return replace(self, train=train, validation=validation, test=test)
+        scale = None if self.scale is None else Scale(*(each.to(device) for each in self.scale))
+        return replace(self, train=train, validation=validation, test=test, scale=scale)
 
 
 def prepare(
@@ -58,10 +83,11 @@ def prepare(
     Both fractions are of the examples given as ``train``, so 0.2 and 0.2 leave 60 % to train on. One
     permutation, drawn from `split_seed` alone, serves both cuts and `train_examples`, which keeps the first n
     of what is left to train on: a smaller n is a subset of a larger one, with the same validation and test.
+    Contiguous examples are not permuted: the last ones are the test part, those in front of it the validation part.
 
     Normalisation is (x − mean) / std over the training part, per channel for (N, C, ...) and per feature for
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
-    are left alone.
+    are left alone. Pictures that float32 would blow up to more than `LARGE` stay uint8: `Dataset.inputs` scales them.
 
     The fingerprint is the start of a SHA-256 over the parts as cut and before normalisation, so that another
     machine's rounding leaves it unchanged, and over `num_classes` and `normalize`.
@@ -78,13 +104,13 @@ def prepare(
     }
     if any(cut.values()) or train_examples is not None:
         whole = parts["train"]
-        generator = torch.Generator().manual_seed(split_seed)
-        order_N = torch.randperm(len(whole.y), generator=generator, device="cpu")
+        contiguous = bool(raw.get("contiguous", False))
+        order_N = _order(len(whole.y), split_seed, contiguous)
         for part, fraction in cut.items():
             if fraction:
                 count = max(1, round(fraction * len(whole.y)))
                 taken_n, order_N = order_N[:count], order_N[count:]
-                parts[part] = Split(whole.x[taken_n], whole.y[taken_n])
+                parts[part] = _taken(whole, taken_n, contiguous)
         if not len(order_N):
             raise InputError(
                 f"data set {name}: {len(whole.y)} examples leave none to train on after the cuts "
@@ -95,18 +121,35 @@ def prepare(
                 f"data.train_examples={train_examples}: data set {name} has {len(order_N)} to train on; "
                 "give at most that many, or null for all"
             )
-        order_N = order_N[:train_examples]
-        parts["train"] = Split(whole.x[order_N], whole.y[order_N])
+        parts["train"] = _taken(whole, order_N[:train_examples], contiguous)
 
     fingerprint = _fingerprint([parts[part] for part in PARTS], num_classes, normalize)
     xs = [parts[part].x for part in PARTS]
-    xs = _normalised(xs) if normalize else [_scaled(x) for x in xs]
+    scale = _scale(xs[0], normalize) if xs[0].dtype == torch.uint8 and 4 * sum(x.numel() for x in xs) > LARGE else None
+    if scale is None:
+        xs = _normalised(xs) if normalize else [_scaled(x) for x in xs]
     for part, x in zip(PARTS, xs, strict=True):
         if not all_finite(x):
             after = "normalised, " if normalize else ""
             raise InputError(f"data set {name}: {part} x, {after}leaves the range of float32; scale it before")
     train, validation, test = (Split(x, parts[part].y) for part, x in zip(PARTS, xs, strict=True))
-    return Dataset(name, train, validation, test, num_classes, fingerprint)
+    num_tokens = 1 + max(int(x.max()) for x in xs) if train.x.dtype == torch.int64 else 0
+    lengths = token_bytes(raw, num_classes, name)
+    per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
+    return Dataset(name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale)
+
+
+def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
+    """Examples in the order in which test, validation and training parts are cut off."""
+    if contiguous:
+        return torch.arange(count).flip(0)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(split_seed), device="cpu")
+
+
+def _taken(whole: Split, index_n: Tensor, contiguous: bool) -> Split:
+    if contiguous:
+        index_n = index_n.flip(0)
+    return Split(whole.x[index_n], whole.y[index_n])
 
 
 def _check_options(
@@ -135,6 +178,22 @@ def _fingerprint(splits: Iterable[Split], num_classes: int, normalize: bool) -> 
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())
             digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def _scale(x: Tensor, normalize: bool) -> Scale:
+    """By exact sums over the training part, chunk by chunk."""
+    if not normalize:
+        return Scale(torch.tensor(0.0), torch.tensor(255.0))
+    axes = [0, *range(2, x.ndim)]
+    counted = x.numel() / x.shape[1]
+    mean_C = (
+        torch.stack([each.sum(axes, dtype=torch.int64) for each in torch.split(x, CHUNK)]).sum(0).double() / counted
+    )
+    squares_C = torch.stack([each.long().square().sum(axes) for each in torch.split(x, CHUNK)]).sum(0)
+    std_C = (squares_C.double() / counted - mean_C.square()).clamp(min=0).sqrt()
+    std_C = torch.where(std_C > 0, std_C, 1.0)
+    mean, std = (each.float().view(-1, *(1,) * (x.ndim - 2)) for each in (mean_C, std_C))
+    return Scale(mean, std)
 
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:

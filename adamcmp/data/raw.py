@@ -26,13 +26,17 @@ class RawData(TypedDict, total=False):
     """What a data function returns: a plain dict of pairs ``(x, y)`` with one label for each example.
 
     ``x`` is uint8 (pixels), int64 (tokens) or floating, of shape (N, D) or (N, C, ...); ``y`` holds integers.
-    Parts that are missing are cut from ``train`` by `prepare`.
+    For language models y is (N, T), a label for each position. Parts that are missing are cut from ``train`` by
+    `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
+    ``token_bytes`` holds, for text, the bytes that each label stands for.
     """
 
     train: Required[tuple[Array, Array]]
     validation: tuple[Array, Array]
     test: tuple[Array, Array]
     num_classes: int
+    contiguous: bool
+    token_bytes: Array
 
 
 class Split(NamedTuple):
@@ -53,7 +57,7 @@ def read(raw: RawData, name: str) -> tuple[dict[str, Split], int]:
             f"data set {name}: the data function returned {type(raw).__name__}; "
             "return a dict with train=(x, y) and, where there are such parts, validation and test"
         )
-    allowed = (*PARTS, "num_classes")
+    allowed = (*PARTS, "num_classes", "contiguous", "token_bytes")
     for key in raw:
         if key not in allowed:
             raise InputError(f"data set {name}: unknown key {key!r}; {closest(str(key), allowed)}")
@@ -128,6 +132,23 @@ def _num_classes(given: object, parts: Mapping[str, Split], name: str) -> int:
     if num_classes < 2:
         raise InputError(f"data set {name}: num_classes={num_classes}; a classifier needs at least 2")
     return num_classes
+
+
+def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
+    """How many bytes each label stands for, where `raw` says so.
+
+    Raises:
+        InputError: there is not one number for each class.
+    """
+    if "token_bytes" not in raw:
+        return None
+    found = _tensor(raw["token_bytes"], f"data set {name}: token_bytes")
+    if tuple(found.shape) != (num_classes,):
+        raise InputError(
+            f"data set {name}: token_bytes has shape {tuple(found.shape)}; give one number for each of the "
+            f"{num_classes} classes"
+        )
+    return found
 
 
 def all_finite(x: Tensor) -> bool:

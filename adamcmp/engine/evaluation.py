@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamcmp import metrics
 from adamcmp.data.dataset import Dataset, Split
@@ -21,7 +22,7 @@ def evaluate(model: nn.Module, dataset: Dataset, step: int, eval_examples: int) 
     was_training = model.training
     model.eval()
     parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
-    measured = [measure(model, part) for part in parts]
+    measured = [measure(model, part, dataset.inputs) for part in parts]
     model.train(was_training)
     norm = math.sqrt(sum(p.double().square().sum().item() for p in model.parameters()))
     (train_loss, train_error), (validation_loss, validation_error), (test_loss, test_error) = measured
@@ -34,11 +35,11 @@ def shown_train(dataset: Dataset, eval_examples: int) -> Split:
     return Split(dataset.train.x[::every], dataset.train.y[::every])
 
 
-def measure(model: nn.Module, part: Split) -> tuple[float, float]:
-    """Mean cross-entropy in nats and share of wrong predictions of a model on one part."""
+def measure(model: nn.Module, part: Split, inputs: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+    """Mean cross-entropy in nats and share of wrong predictions of a model on one part; ``inputs`` scales pixels."""
     loss, wrong = 0.0, 0
     for x, y in zip(torch.split(part.x, CHUNK), torch.split(part.y, CHUNK), strict=True):
-        logits = model(x)
+        logits = model(inputs(x))
         loss += metrics.cross_entropy(logits, y, reduction="sum").item()
         wrong += int(metrics.errors(logits, y).item())
     return loss / part.y.numel(), wrong / part.y.numel()

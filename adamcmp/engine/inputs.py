@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamcmp.config.build import call
 from adamcmp.config.schema import Data, OwnOptimizer
-from adamcmp.data.dataset import Dataset, Split, prepare
+from adamcmp.data.augment import flip_crop
+from adamcmp.data.dataset import Dataset, Scale, Split, prepare
+from adamcmp.engine.measures import check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, rolled_out
 from adamcmp.errors import InputError, one_line
@@ -41,7 +43,14 @@ def load_data(settings: Data) -> Dataset:
 
 def facts(dataset: Dataset) -> DataFacts:
     """What planning needs to know of a data set."""
-    return DataFacts(dataset.fingerprint, len(dataset.train.y), dataset.num_classes, dataset.input_shape)
+    return DataFacts(
+        dataset.fingerprint,
+        len(dataset.train.y),
+        dataset.num_classes,
+        dataset.input_shape,
+        dataset.num_tokens,
+        dataset.bytes_per_label,
+    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -68,7 +77,17 @@ def as_precision(dataset: Dataset, task: Task) -> Dataset:
     def cast(part: Split) -> Split:
         return Split(part.x.to(DTYPES[task.train.precision]) if part.x.is_floating_point() else part.x, part.y)
 
-    return replace(dataset, train=cast(dataset.train), validation=cast(dataset.validation), test=cast(dataset.test))
+    scale = dataset.scale and Scale(*(each.to(DTYPES[task.train.precision]) for each in dataset.scale))
+    train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
+    return replace(dataset, train=train, validation=validation, test=test, scale=scale)
+
+
+def training_batch(dataset: Dataset, task: Task, seed: int, t: int, batch: Tensor | slice) -> Split:
+    """The examples of step ``t`` as the model sees them, augmented from the seed's stream ``augment``."""
+    x = dataset.inputs(dataset.train.x[batch])
+    if task.data.augment == "flip_crop":
+        x = flip_crop(x, stream_seed(seed, "augment", t))
+    return Split(x, dataset.train.y[batch])
 
 
 def autocast(task: Task, device: torch.device) -> torch.autocast:
@@ -90,6 +109,7 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
             task.model.arguments,
             input_shape=task.facts.input_shape,
             num_classes=task.facts.num_classes,
+            num_tokens=task.facts.num_tokens,
         )
     if not isinstance(model, nn.Module):
         raise InputError(
@@ -115,7 +135,12 @@ def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
     model = build_model(task, 0, device)
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"model {task.model.name}: has no parameters to train")
-    x, y = dataset.train.x[:2].to(device), dataset.train.y[:2]
+    if task.data.augment is not None and len(dataset.input_shape) != 3:
+        raise InputError(
+            f"data.augment={task.data.augment}: is for pictures (C, H, W), {task.data.name} gives "
+            f"{dataset.input_shape}; set it to null"
+        )
+    x, y = dataset.inputs(dataset.train.x[:2]).to(device), dataset.train.y[:2]
     x = x.to(DTYPES[task.train.precision]) if x.is_floating_point() else x
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -133,3 +158,4 @@ def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
             f"model {task.model.name}: gives {given} for two examples; needs logits of shape "
             f"{(*y.shape, dataset.num_classes)}, one per class of {task.data.name}"
         )
+    check_metrics(model, as_precision(dataset, task), task)

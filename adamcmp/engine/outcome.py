@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class Outcome:
     error: str | None = None
     diverged_step: int | None = None
     parameters: int | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What ``train.metrics`` asked for, of a run that has completed."""
     strategy: Strategy
     device: str
     seconds: float

@@ -64,9 +64,9 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights."""
     task = cohort.task
-    data = as_precision(dataset, task).train
-    x, y = data.x[:2].to(device), data.y[:2].to(device)
-    more = data.x[torch.arange(4) % len(data.y)].to(device)
+    data = as_precision(dataset, task)
+    x, y = data.inputs(data.train.x[:2]).to(device), data.train.y[:2].to(device)
+    more = data.inputs(data.train.x[torch.arange(4) % len(data.train.y)]).to(device)
     model = build_model(task, cohort.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     counter, watching, larger = FlopCounterMode(display=False), _Watching(), _Watching()

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamcmp import metrics
 from adamcmp.engine.inputs import autocast, build_model
@@ -120,6 +122,13 @@ def names_of(model: nn.Module, task: Task, x: Tensor) -> Names:
     return Names(tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None), written)
 
 
+def _attention(layout: Layout, device: torch.device) -> AbstractContextManager[object]:
+    """On the CPU, attention in torch's plain formulation: its fused kernel there has no rule for vmap."""
+    if layout.total > 1 and device.type == "cpu":
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
+
+
 def _loss(model: nn.Module, written: tuple[str, ...]) -> Callable[..., tuple[Tensor, Tensors]]:
     """(params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
 
@@ -184,7 +193,7 @@ def _step(
 
     def step(stack: Stack, x: Tensor, y: Tensor, matrices: Tensor, others: Tensor) -> Tensor:
         params, rest, state = stack
-        with autocast(task, device):
+        with autocast(task, device), _attention(layout, device):
             grads, (losses, changed) = over_rows(params, rest, x, y)
         for name in names.trained:
             p = params[name]
@@ -209,7 +218,7 @@ def _evaluation(
     rows = _over_rows(measure, layout, shared_data=True)
 
     def evaluate(params: Tensors, rest: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(task, device):
+        with autocast(task, device), _attention(layout, device):
             measured: tuple[Tensor, Tensor] = rows(params, rest, x, y)
         return measured
 

@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from adamcmp import metrics
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.evaluation import evaluate
-from adamcmp.engine.inputs import as_precision, autocast, build_model
+from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
+from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
@@ -56,11 +58,16 @@ def _train_run(
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
     evaluations = held(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters = None, None, None
+    measured: dict[str, float] = {}
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed)
+            previous: dict[str, Tensor] = {}
+            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed, previous)
+            if diverged_step is None and run.task.train.metrics:
+                with autocast(run.task, device):
+                    measured = measure_all(model, previous, dataset, run.task)
     except (Stopped, Unwritable):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
@@ -74,6 +81,7 @@ def _train_run(
         error=error,
         diverged_step=diverged_step,
         parameters=parameters,
+        metrics=measured,
         strategy=piece.strategy,
         device=str(device),
         seconds=time.perf_counter() - started,
@@ -90,9 +98,13 @@ def _loop(
     watch: Watch,
     started: float,
     resumed: dict[str, Any] | None,
+    previous: dict[str, Tensor],
 ) -> int | None:
-    """Train; fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
-    task, train = run.task, dataset.train
+    """Train; return the step of the first loss that is not finite, counted from 1.
+
+    Fills ``evaluations``, and where metrics are asked for ``previous`` with the weights before the last step.
+    """
+    task = run.task
     update = make_update(run.optimizer, model, rolled_out(run))
     start = 0
     if resumed:
@@ -100,7 +112,7 @@ def _loop(
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
-    batches = batch_indices(run.seed, len(train.y), task.batch_size, device, start)
+    batches = batch_indices(run.seed, len(dataset.train.y), task.batch_size, device, start)
     eval_steps = set(task.eval_steps)
     model.train()
     for t, batch in zip(range(start, task.steps), batches, strict=False):
@@ -114,13 +126,16 @@ def _loop(
                 "seconds": time.perf_counter() - started,
             }
         )
+        x, y = training_batch(dataset, task, run.seed, t, batch)
         seed_device(device, stream_seed(run.seed, "dropout", t))
         model.zero_grad(set_to_none=True)
         with autocast(task, device):
-            loss = metrics.cross_entropy(model(train.x[batch]), train.y[batch])
+            loss = metrics.cross_entropy(model(x), y)
         if not math.isfinite(loss.item()):
             return t + 1
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if t + 1 == task.steps and task.train.metrics:
+            previous.update({name: p.detach().clone() for name, p in model.named_parameters()})
         update.step(t)
         if t + 1 in eval_steps:
             with autocast(task, device):

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.evaluation import shown_train
-from adamcmp.engine.inputs import as_precision, build_model
+from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
+from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
 from adamcmp.engine.program import KERNELS, Layout, Names, Program, Stack, Tensors, names_of, program
 from adamcmp.engine.strategy import Piece, in_force
@@ -64,8 +65,9 @@ class Training:
         self.started = time.perf_counter()
         self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
         self.diverged: list[int | None] = [None] * len(piece.runs)
+        self._previous: Tensors = {}
         probe = build_model(self.task, piece.runs[0].seed, device)
-        self.names = names_of(probe, self.task, dataset.train.x[:2])
+        self.names = names_of(probe, self.task, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         self._examples = _Examples(dataset, self.task.train.eval_examples)
@@ -122,6 +124,9 @@ class Training:
             runs = self._program()
             for x, y, matrices, others in self._batches():
                 self.watch.between_steps(self.saved)
+                if self.step + 1 == self.task.steps and self.task.train.metrics:
+                    everything = {**self.stack.params, **self.stack.rest}
+                    self._previous = {name: everything[name].clone() for name in self._parameters}
                 losses = runs.step(self.stack, x, y, matrices, others)
                 self.step += 1
                 lost = ~losses.isfinite() & (self.ended == 0)
@@ -157,17 +162,22 @@ class Training:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Batches of all seeds, and the coefficients of all rows, from the current step on."""
-        train, task = self.dataset.train, self.task
-        streams = [batch_indices(seed, len(train.y), task.batch_size, self.device, self.step) for seed in self.seeds]
+        task = self.task
+        streams = [
+            batch_indices(seed, len(self.dataset.train.y), task.batch_size, self.device, self.step)
+            for seed in self.seeds
+        ]
         dtype = torch.float64 if task.train.precision == "fp64" else torch.float32
         for start in range(self.step, task.steps, TABLE_STEPS):
             window = slice(start, min(start + TABLE_STEPS, task.steps))
             tables = [self._table(window, matrices, dtype) for matrices in (True, False)]
             for t, matrices, others in zip(range(window.start, window.stop), *tables, strict=True):
-                batch = [next(stream) for stream in streams]
+                batches = [
+                    training_batch(self.dataset, task, seed, t, next(stream))
+                    for seed, stream in zip(self.seeds, streams, strict=True)
+                ]
                 x, y = (
-                    part[batch[0]].unsqueeze(0) if len(batch) == 1 else torch.stack([part[each] for each in batch])
-                    for part in (train.x, train.y)
+                    each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each) for each in zip(*batches, strict=True)
                 )
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, y, matrices, others
@@ -227,19 +237,37 @@ class Training:
 
     def outcomes(self) -> Iterator[Outcome]:
         """How each run ended."""
+        measured = self._measured()
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
-        for run, evaluations, step in zip(self.piece.runs, self.evaluations, self.diverged, strict=True):
+        ends = zip(self.piece.runs, self.evaluations, self.diverged, measured, strict=True)
+        for run, evaluations, step, own in ends:
             yield Outcome(
                 run=run,
                 status="completed" if step is None else "diverged",
                 evaluations=tuple(evaluations),
                 diverged_step=step,
                 parameters=self.parameters,
+                metrics=own,
                 strategy=self.piece.strategy,
                 device=str(self.device),
                 seconds=seconds,
                 finished_at=datetime.now(UTC),
             )
+
+    def _measured(self) -> list[dict[str, float]]:
+        """What ``train.metrics`` asks for, of each run that has completed, one model at a time."""
+        found: list[dict[str, float]] = [{} for _ in self.piece.runs]
+        if not self.task.train.metrics:
+            return found
+        model = build_model(self.task, 0, self.device)
+        for row, i in enumerate(self.rows):
+            if self.diverged[i] is None and not found[i]:
+                state = {name: each[row] for name, each in {**self.stack.params, **self.stack.rest}.items()}
+                model.load_state_dict(state, strict=False)
+                previous = {name: each[row] for name, each in self._previous.items()}
+                with autocast(self.task, self.device):
+                    found[i] = measure_all(model, previous, self.dataset, self.task)
+        return found
 
 
 class _Examples:
@@ -253,11 +281,12 @@ class _Examples:
         count = -(-len(y) // EXAMPLES)
         size = -(-len(y) // count)
         padded = torch.arange(count * size, device=y.device).clamp(max=len(y) - 1)
+        self._inputs = dataset.inputs
         self._chunks = list(zip(torch.split(x[padded], size), torch.split(y[padded], size), strict=True))
 
     def measure(self, runs: Program, stack: Stack) -> list[list[float]]:
         """Loss and error on each part, of each row: train, validation, test."""
-        chunks = [runs.evaluate(stack.params, stack.rest, x, y) for x, y in self._chunks]
+        chunks = [runs.evaluate(stack.params, stack.rest, self._inputs(x), y) for x, y in self._chunks]
         losses, wrong = (torch.cat(each, dim=1)[:, : sum(self._lengths)] for each in zip(*chunks, strict=True))
         columns = []
         for loss, errors, answers in zip(

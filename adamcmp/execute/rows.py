@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.updates import first_period
-from adamcmp.metrics import generalization_gap
+from adamcmp.metrics import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import convert_weight_decay
 from adamcmp.plan.runs import AnyRule, Run, canonical, variant
 from adamcmp.records import METRICS
@@ -112,18 +113,23 @@ def _measured(outcome: Outcome) -> dict[str, Any]:
         return {}
     final, chosen = outcome.evaluations[-1], best(outcome.evaluations)
     return {
-        **_at("final", final),
-        **_at("best", chosen),
+        **_at("final", final, outcome.run.task.facts.bytes_per_label),
+        **_at("best", chosen, outcome.run.task.facts.bytes_per_label),
         "best_step": chosen.step,
         "best_epoch": chosen.step / outcome.run.task.steps_per_epoch,
         "final_weight_norm": final.weight_norm,
+        "metrics": json.dumps(outcome.metrics) if outcome.metrics else None,
     }
 
 
-def _at(prefix: str, evaluation: Evaluation) -> dict[str, float]:
+def _at(prefix: str, evaluation: Evaluation, bytes_per_label: Mapping[str, float]) -> dict[str, float]:
     values = evaluation._asdict()
+    bits = {
+        f"{prefix}_{part}_bits_per_byte": bits_per_byte(values[f"{part}_loss"], length)
+        for part, length in bytes_per_label.items()
+    }
     gap = generalization_gap(evaluation.train_error, evaluation.test_error)
-    return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap}
+    return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap, **bits}
 
 
 def _rule(optimizer: AnyRule) -> Mapping[str, Any]:

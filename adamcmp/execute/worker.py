@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from adamcmp.data.dataset import Dataset, Split
+from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.timing import Timing, time_strategy
@@ -127,12 +127,13 @@ def share(datasets: Mapping[str, Dataset], folder: Path) -> None:
     """Leave data sets where workers map them into memory: one copy for all processes."""
     for fingerprint, dataset in datasets.items():
         stored = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
-        parts = {name: tuple(value) if isinstance(value, Split) else value for name, value in stored.items()}
+        parts = {name: tuple(value) if isinstance(value, Split | Scale) else value for name, value in stored.items()}
         torch.save(parts, folder / f"{fingerprint}.pt")
 
 
 def received(folder: Path, fingerprint: str) -> Dataset:
     """What ``share`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
-    parts: dict[str, Any] = {k: Split(*value) if isinstance(value, tuple) else value for k, value in stored.items()}
-    return Dataset(**parts)
+    kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale}
+    tuples = {name: kinds[name](*value) for name, value in stored.items() if isinstance(value, tuple)}
+    return Dataset(**stored | tuples)

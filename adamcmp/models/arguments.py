@@ -50,11 +50,23 @@ def data_shape(input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
     return shape
 
 
+def picture_shape(model: str, input_shape: Sequence[int], num_classes: int) -> tuple[int, int, int]:
+    """`input_shape` as (C, H, W), for a model of pictures."""
+    shape = data_shape(input_shape, num_classes)
+    if len(shape) != 3:
+        raise InputError(
+            f"model {model} takes pictures of shape (C, H, W), the data gives {shape}; "
+            f"take model={'modular_mlp or model=mlp' if shape == (2,) else 'mlp'}"
+        )
+    return shape[0], shape[1], shape[2]
+
+
 def floating(x: Tensor, model: str) -> Tensor:
     """`x`, if it is floating: tokens in a model of pictures or features are a mistake in the study."""
     if not x.is_floating_point():
         raise InputError(
-            f"model {model} takes floating inputs, the data gives {x.dtype}; take model=modular_mlp for pairs"
+            f"model {model} takes floating inputs, the data gives {x.dtype}; take model=modular_mlp for pairs, gpt for "
+            "text, bag_of_words for words"
         )
     return x
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from adamcmp.errors import InputError
 from adamcmp.models import arguments
 
 NORMS = ("group", "batch", "none")
@@ -35,16 +34,11 @@ class SmallCNN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        shape = arguments.data_shape(input_shape, num_classes)
-        if len(shape) != 3:
-            raise InputError(
-                f"model cnn takes pictures of shape (C, H, W), the data gives {shape}; "
-                f"take model={'modular_mlp or model=mlp' if shape == (2,) else 'mlp'}"
-            )
+        inputs, *_ = arguments.picture_shape("cnn", input_shape, num_classes)
         arguments.size("width", width)
         arguments.choice("norm", norm, NORMS)
         arguments.probability("dropout", dropout)
-        channels = [shape[0], width, 2 * width, 4 * width]
+        channels = [inputs, width, 2 * width, 4 * width]
         self.blocks = nn.Sequential(
             *(_block(channels[i], channels[i + 1], stride=stride, norm=norm) for i, stride in enumerate((1, 2, 2)))
         )

@@ -30,6 +30,10 @@ class DataFacts:
     train_examples: int
     num_classes: int
     input_shape: tuple[int, ...]
+    num_tokens: int = 0
+    """One more than the largest token; 0 for inputs that are not tokens."""
+    bytes_per_label: Mapping[str, float] = field(default_factory=dict)
+    """Of text, by part: how many bytes a label stands for on average."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Task:
             "eval_steps": self.eval_steps,
             "eval_examples": self.train.eval_examples,
             "precision": self.train.precision,
+            **({"augment": self.data.augment} if self.data.augment else {}),  # older ids know of neither
+            **({"metrics": self.train.metrics} if self.train.metrics else {}),
         }
 
     @cached_property

@@ -130,7 +130,7 @@ def test_evaluation_averages_over_chunks_and_examples():
     n = CHUNK + 7
     logits = torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.arange(n) % 4
-    loss, error = measure(Constant(), Split(logits, y))
+    loss, error = measure(Constant(), Split(logits, y), torch.clone)
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, y).item(), rel=1e-12)
     assert error == (logits.argmax(1) != y).double().mean().item()
 
@@ -150,7 +150,7 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     every = -(-len(dataset.train.y) // 50)
     x, y = dataset.train.x[::every], dataset.train.y[::every]
     assert 25 < len(y) <= 50
-    assert evaluate(model, dataset, 0, 50)[1:3] == measure(model, Split(x, y))
+    assert evaluate(model, dataset, 0, 50)[1:3] == measure(model, Split(x, y), torch.clone)
 
 
 def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -11,13 +12,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from adamcmp import metrics
 from adamcmp.errors import InputError
+from adamcmp.models.bag_of_words import BagOfWords
 from adamcmp.models.cnn import SmallCNN
+from adamcmp.models.gpt import GPT
 from adamcmp.models.mlp import MLP
 from adamcmp.models.modular_mlp import ModularMLP
+from adamcmp.models.modular_transformer import ModularTransformer
+from adamcmp.models.resnet import ResNet
+from adamcmp.models.shake_shake import ShakeShake, shake
+from adamcmp.models.vit import ViT
 
 B, R = 5, 3
+
+
+def open_scales(**arguments: object) -> nn.Module:
+    """A ResNet without norms whose branches take part, as they do after the first step."""
+    model = ResNet(depth=8, width=4, norm="none", **arguments)
+    for name, parameter in model.named_parameters():
+        if name.endswith("scale"):
+            nn.init.constant_(parameter, 0.5)
+    return model
+
+
 Build = Callable[[], nn.Module]
 CASES: dict[str, tuple[Build, tuple[int, ...], int]] = {
     "mlp": (partial(MLP, input_shape=(1, 8, 8), num_classes=10), (1, 8, 8), 10),
@@ -28,16 +48,24 @@ CASES: dict[str, tuple[Build, tuple[int, ...], int]] = {
     "cnn 28": (partial(SmallCNN, input_shape=(1, 28, 28), num_classes=10, width=4), (1, 28, 28), 10),
     "cnn none": (partial(SmallCNN, input_shape=(2, 5, 7), num_classes=4, width=3, norm="none"), (2, 5, 7), 4),
     "cnn odd": (partial(SmallCNN, input_shape=(5, 1, 1), num_classes=4, width=3), (5, 1, 1), 4),
+    "resnet": (partial(ResNet, input_shape=(3, 8, 8), num_classes=4, depth=8, width=4, norm="group"), (3, 8, 8), 4),
+    "resnet none": (partial(open_scales, input_shape=(1, 9, 6), num_classes=4), (1, 9, 6), 4),
+    "vit": (partial(ViT, input_shape=(3, 8, 4), num_classes=5, width=8, depth=2, heads=2), (3, 8, 4), 5),
     "modular": (partial(ModularMLP, input_shape=(2,), num_classes=11, embedding=6, hidden=9), (2,), 11),
+    "modular transformer": (partial(ModularTransformer, input_shape=(2,), num_classes=11, width=8), (2,), 11),
+    "gpt": (partial(GPT, input_shape=(6,), num_classes=11, width=8, depth=2, heads=2), (6,), 11),
+    "gpt untied": (partial(GPT, input_shape=(6,), num_classes=11, width=8, tied=False), (6,), 11),
+    "words": (partial(BagOfWords, input_shape=(6,), num_classes=3, num_tokens=11, width=5), (6,), 3),
 }
+TOKENS = 11
 
 
 def batch(name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
     _, shape, classes = CASES[name]
     generator = torch.Generator().manual_seed(seed)
-    y_B = torch.randint(classes, (B,), generator=generator)
-    if name == "modular":
-        return torch.randint(classes, (B, *shape), generator=generator), y_B
+    y_B = torch.randint(classes, (B, *shape) if "gpt" in name else (B,), generator=generator)
+    if len(shape) == 1 and not name.startswith(("mlp", "logistic")):
+        return torch.randint(TOKENS, (B, *shape), generator=generator), y_B
     return torch.randn(B, *shape, generator=generator, dtype=torch.float64), y_B
 
 
@@ -49,8 +77,9 @@ def copies(name: str) -> list[nn.Module]:
 @pytest.mark.parametrize("name", CASES)
 def test_logits_have_one_column_a_class_and_depend_on_the_input(name):
     model = copies(name)[0]
-    logits_BC = model(batch(name)[0])
-    assert logits_BC.shape == (B, CASES[name][2])
+    x, y = batch(name)
+    logits_BC = model(x)
+    assert logits_BC.shape == (*y.shape, CASES[name][2])
     assert not torch.equal(logits_BC, model(batch(name, seed=1)[0]))
 
 
@@ -64,13 +93,14 @@ def test_vmap_over_stacked_copies_equals_the_loop(name, training):
     x, y_B = batch(name)
 
     def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(functional_call(base, weights, (x,)), y_B)
+        return metrics.cross_entropy(functional_call(base, weights, (x,)), y_B)
 
-    logits_RBC = vmap(lambda weights: functional_call(base, weights, (x,)))(parameters)
-    gradients = vmap(grad(loss), in_dims=(0, None))(parameters, x)
+    with sdpa_kernel(SDPBackend.MATH):  # as the engine does: the CPU's other kernels have no rule for vmap
+        logits_RBC = vmap(lambda weights: functional_call(base, weights, (x,)))(parameters)
+        gradients = vmap(grad(loss), in_dims=(0, None))(parameters, x)
     for r, model in enumerate(models):
         torch.testing.assert_close(logits_RBC[r], model(x), rtol=1e-12, atol=1e-12)
-        nn.functional.cross_entropy(model(x), y_B).backward()
+        metrics.cross_entropy(model(x), y_B).backward()
         for key, parameter in model.named_parameters():
             torch.testing.assert_close(gradients[key][r], parameter.grad, rtol=1e-12, atol=1e-12)
 
@@ -149,6 +179,97 @@ def test_parameters_of_the_modular_mlp():
     assert count(ModularMLP(input_shape=(2,), num_classes=59)) == expected
 
 
+@pytest.mark.parametrize(
+    ("build", "parameters"),
+    [
+        (
+            partial(GPT, input_shape=(1024,), num_classes=256, width=768, depth=12, heads=12, vocabulary=50257),
+            124439808,
+        ),
+        (partial(ViT, input_shape=(3, 224, 224), num_classes=1000, patch=16, width=192, depth=12, heads=3), 5717416),
+        (partial(ModularTransformer, input_shape=(2,), num_classes=113), 226688),
+        (partial(BagOfWords, input_shape=(9,), num_classes=20, num_tokens=10001), 10001 * 32 + 33 * 20),
+    ],
+    ids=["GPT-2", "DeiT-Ti", "grokking", "words"],
+)
+def test_parameters_are_those_of_the_literature(build, parameters):
+    with torch.device("meta"):
+        assert count(build()) == parameters
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_resnets_have_the_sizes_of_their_paper(depth, millions):
+    """Table 6 of He et al., arXiv 1512.03385."""
+    found = count(ResNet(input_shape=(3, 32, 32), num_classes=10, depth=depth)) / 1e6
+    assert found == pytest.approx(millions, abs=0.05 if millions > 1 else 0.005)
+
+
+@pytest.mark.parametrize(("width", "millions"), [(64, 11.6), (96, 26.0)])
+def test_shake_shake_has_the_sizes_of_the_literature(width, millions):
+    with torch.device("meta"):
+        found = count(ShakeShake(input_shape=(3, 32, 32), num_classes=10, width=width)) / 1e6
+    assert found == pytest.approx(millions, abs=0.2)
+
+
+def test_shake_mixes_forward_by_one_draw_and_backward_by_another():
+    first, second = (torch.randn(B, 2, 3, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    torch.manual_seed(5)
+    mixed = shake(first, second)
+    torch.manual_seed(5)
+    alpha, beta = torch.rand(2, B, 1, 1, 1, dtype=torch.float64)
+    incoming = torch.randn_like(mixed)
+    mixed.backward(incoming)
+    torch.testing.assert_close(mixed, alpha * first + (1 - alpha) * second)
+    torch.testing.assert_close(first.grad, beta * incoming)
+    torch.testing.assert_close(second.grad, (1 - beta) * incoming)
+
+
+def test_shake_shake_draws_in_training_and_takes_one_half_in_evaluation():
+    torch.manual_seed(0)
+    model = ShakeShake(input_shape=(3, 8, 8), num_classes=4, width=4).double()
+    x = torch.randn(B, 3, 8, 8, dtype=torch.float64)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+    block = model.blocks[1]
+    maps = torch.relu(model.stem(x))
+    maps = model.blocks[0](maps)
+    torch.testing.assert_close(block(maps), maps + (block.first(maps) + block.second(maps)) / 2)
+
+
+def test_a_position_of_gpt_sees_those_before_it_alone():
+    model, (x, _) = copies("gpt")[0], batch("gpt")
+    changed = x.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % TOKENS
+    before, after = model(x), model(changed)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert (before[:, 3:] != after[:, 3:]).any(-1).all()
+
+
+def test_gpt_starts_near_the_uniform_prediction():
+    torch.manual_seed(0)
+    model = GPT(input_shape=(32,), num_classes=256, width=64, depth=4)
+    x = torch.randint(256, (8, 32))
+    assert metrics.cross_entropy(model(x), x.roll(1)).item() == pytest.approx(math.log(256), abs=0.05)
+
+
+def test_words_that_are_none_and_their_order_do_not_count():
+    model = copies("words")[0]
+    words = torch.tensor([[3, 7, 3, 0, 0, 0]])
+    torch.testing.assert_close(model(words), model(torch.tensor([[0, 7, 0, 3, 3, 0]])))
+    assert not torch.allclose(model(words), model(torch.tensor([[3, 7, 0, 0, 0, 0]])))
+    assert torch.isfinite(model(torch.zeros_like(words))).all()
+
+
+def test_a_resnet_without_norms_starts_as_its_shortcuts():
+    model = ResNet(input_shape=(3, 8, 8), num_classes=4, depth=8, norm="none")
+    x = torch.randn(B, 3, 8, 8)
+    maps = torch.relu(model.stem(x))[:, :, ::4, ::4]
+    expected = torch.zeros(B, 64, 2, 2)
+    expected[:, 24:40] = maps  # 16 channels, 8 zeros on each side, then 16
+    torch.testing.assert_close(model.blocks(torch.relu(model.stem(x))), expected)
+
+
 def test_the_modular_mlp_embeds_both_numbers_by_one_table_and_minds_their_order():
     model = ModularMLP(input_shape=(2,), num_classes=11).double()
     pairs, swapped = torch.tensor([[3, 7]]), torch.tensor([[7, 3]])
@@ -158,7 +279,7 @@ def test_the_modular_mlp_embeds_both_numbers_by_one_table_and_minds_their_order(
     assert torch.equal(model(pairs), model(swapped))
 
 
-@pytest.mark.parametrize("kind", [MLP, SmallCNN])
+@pytest.mark.parametrize("kind", [MLP, SmallCNN, ViT])
 def test_dropout_acts_in_training_only(kind):
     torch.manual_seed(0)
     model, x = kind(input_shape=(1, 8, 8), num_classes=10, dropout=0.5), torch.randn(B, 1, 8, 8)
@@ -187,6 +308,15 @@ REFUSED = {
     "pairs on pictures": (partial(ModularMLP, input_shape=(1, 8, 8)), r"\(2,\), .*; take model=cnn or model=mlp"),
     "pairs on features": (partial(ModularMLP, input_shape=(3,)), r"the data gives \(3,\); take model=mlp"),
     "embedding": (partial(ModularMLP, input_shape=(2,), embedding=0), r"^model\.embedding=0: must be ≥ 1"),
+    "resnet depth": (partial(ResNet, depth=21), r"^model\.depth=21: must be 6n \+ 2, such as 20, 32 or 56"),
+    "resnet on features": (partial(ResNet, input_shape=(7,)), r"model resnet takes pictures .*; take model=mlp"),
+    "heads": (partial(ViT, heads=3), r"^model\.heads=3: must divide model\.width=64"),
+    "patch": (partial(ViT, patch=3), r"^model\.patch=3: must divide the pictures' height and width, 8×8"),
+    "gpt on pictures": (partial(GPT), r"model gpt takes sequences of shape \(T,\), .*; take data=text"),
+    "gpt vocabulary": (partial(GPT, input_shape=(9,), vocabulary=5), r"^model\.vocabulary=5: the data has 10 tokens"),
+    "words on pictures": (partial(BagOfWords, num_tokens=9), r"takes words of shape \(L,\), .*; take model=mlp"),
+    "words on features": (partial(BagOfWords, input_shape=(9,)), r"the data gives floating inputs of shape \(9,\)"),
+    "transformer on features": (partial(ModularTransformer, input_shape=(9,)), r"takes pairs of shape \(2,\)"),
     "hidden list": (partial(ModularMLP, input_shape=(2,), hidden=[9]), r"^model\.hidden=\[9\]: must be ≥ 1"),
 }
 
@@ -206,8 +336,10 @@ def test_bad_arguments_are_refused_in_one_line(case):
         (MLP(input_shape=(2,), num_classes=3), torch.zeros(4, 2, dtype=torch.int64), "mlp takes floating"),
         (SmallCNN(input_shape=(1, 8, 8), num_classes=3), torch.zeros(4, 1, 8, 8, dtype=torch.int64), "cnn takes flo"),
         (ModularMLP(input_shape=(2,), num_classes=3), torch.zeros(4, 2), "modular_mlp takes int64 pairs"),
+        (ModularTransformer(input_shape=(2,), num_classes=3), torch.zeros(4, 2), "modular_transformer takes int64"),
+        (GPT(input_shape=(2,), num_classes=3), torch.zeros(4, 2), "gpt takes int64 tokens"),
     ],
-    ids=["mlp", "cnn", "modular_mlp"],
+    ids=["mlp", "cnn", "modular_mlp", "modular_transformer", "gpt"],
 )
 def test_inputs_of_the_wrong_kind_are_refused(model, x, message):
     with pytest.raises(InputError, match=message):

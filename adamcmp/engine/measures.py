@@ -1,0 +1,98 @@
+"""Metrics that ``train.metrics`` asks for: measured once, after the last step, ours and a user's alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamcmp.config.build import find
+from adamcmp.data.dataset import Dataset, Split
+from adamcmp.engine.evaluation import CHUNK, shown_train
+from adamcmp.errors import InputError, closest, one_line
+from adamcmp.plan.runs import Task
+
+OURS = ("top5_error", "calibration_error", "weight_norms", "updates", "hessian_eigenvalue")
+"""Names that need no path: functions of ``adamcmp.metrics``."""
+OFFERED = {"logits", "y", "x", "model", "previous"}
+
+
+def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Dataset, task: Task) -> dict[str, float]:
+    """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
+
+    Args:
+        model: after its last step; put into evaluation mode.
+        previous: its parameters before that step.
+        dataset: on the model's device.
+        task: names the metrics, and how many training examples are shown.
+
+    Raises:
+        InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
+    """
+    model.eval()
+    found: dict[str, float] = {}
+    logits: dict[str, Tensor] = {}
+    for name in task.train.metrics:
+        _known(name)
+        function = find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
+        short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
+        if "logits" not in asked:
+            train = shown_train(dataset, task.train.eval_examples)
+            x = dataset.inputs(train.x) if "x" in asked else train.x
+            offered = {"model": model, "previous": previous, "x": x, "y": train.y}
+            found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
+            continue
+        for part in ("validation", "test"):
+            split = getattr(dataset, part)
+            if part not in logits:
+                with torch.no_grad():
+                    logits[part] = torch.cat([model(dataset.inputs(x)) for x in split.x.split(CHUNK)])
+            offered = {"logits": logits[part], "y": split.y, "model": model, "previous": previous}
+            given = {k: v for k, v in offered.items() if k in asked}
+            found |= _numbers(name, f"{part}_{short}", function, given)
+    return found
+
+
+def check_metrics(model: nn.Module, dataset: Dataset, task: Task) -> None:
+    """Measure everything on two examples of each part, before anything is trained.
+
+    Raises:
+        InputError: as ``measure_all``.
+    """
+    if task.train.metrics:
+        parts = (dataset.train, dataset.validation, dataset.test)
+        train, validation, test = (Split(part.x[:2], part.y[:2]) for part in parts)
+        few = replace(dataset, train=train, validation=validation, test=test)
+        small = few.to(next(model.parameters()).device)
+        with torch.random.fork_rng(devices=[]):
+            measure_all(model, {name: p.detach().clone() for name, p in model.named_parameters()}, small, task)
+
+
+def _known(name: str) -> None:
+    """Refuse a short name that is none of ours.
+
+    Raises:
+        InputError: it is not.
+    """
+    if "." not in name and name not in OURS:
+        raise InputError(f"train.metrics: no metric {name!r}; {closest(name, OURS)} A path names an own function.")
+
+
+def _numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        value = function(**given)
+    except Exception as error:  # an own function may fail in any way
+        raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
+    values = {f"{prefix}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {prefix: value}
+    plain = {
+        key: each.item() if isinstance(each, Tensor) and each.numel() == 1 else each for key, each in values.items()
+    }
+    for key, each in plain.items():
+        if not isinstance(each, Real):
+            raise InputError(f"train.metrics: {name} gives a {type(each).__name__} for {key}; must give numbers")
+    return {key: float(each) for key, each in plain.items()}

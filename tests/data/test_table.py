@@ -1,0 +1,132 @@
+"""Tables as a user would have them, written here: what becomes a feature, what a label, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adamcmp.data import prepare
+from adamcmp.data.table import table
+from adamcmp.errors import InputError
+
+FRAME = pd.DataFrame(
+    {
+        "size": [1, 2, 3, 4, 5, 6],
+        "weight": [0.5, 1.5, 2.5, 3.5, 4.5, 5.5],
+        "colour": ["red", "blue", "red", "green", "blue", "red"],
+        "wild": [True, False, True, False, True, False],
+        "kind": ["cat", "dog", "cat", "dog", "cat", "dog"],
+    }
+)
+
+
+def write(path, frame=FRAME):
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_columns_become_features_and_labels(tmp_path, name):
+    raw = table(write(tmp_path / name))
+    x_ND, y_N = raw["train"]
+    assert raw["num_classes"] == 2
+    assert y_N.tolist() == [0, 1, 0, 1, 0, 1]
+    expected = [
+        [1, 0.5, 1, 0, 0, 1],
+        [2, 1.5, 0, 1, 0, 0],
+        [3, 2.5, 1, 0, 0, 1],
+    ]  # size, weight, wild, blue, green, red
+    assert x_ND.dtype == np.float32
+    assert x_ND[:3].tolist() == expected
+    assert prepare(raw, name="t", validation_fraction=0.2).input_shape == (6,)
+
+
+def test_a_label_may_be_any_column_of_classes(tmp_path):
+    raw = table(write(tmp_path / "t.csv"), label="colour")
+    assert raw["train"][1].tolist() == [2, 0, 2, 1, 0, 2]
+    assert raw["train"][0].shape == (6, 5)
+
+
+def test_a_test_file_is_the_test_part_and_shares_its_categories(tmp_path):
+    write(tmp_path / "train.csv")
+    write(tmp_path / "test.csv", FRAME[FRAME["colour"] == "green"])
+    raw = table(tmp_path / "train.csv", test_path=tmp_path / "test.csv")
+    assert raw["train"][0].shape == (6, 6)
+    assert raw["test"][0].tolist() == [[4, 3.5, 0, 0, 1, 0]]
+    assert raw["test"][1].tolist() == [1]
+
+
+def test_arrays_are_taken_as_they_are(tmp_path):
+    x, y = np.arange(24, dtype=np.float64).reshape(6, 4), np.array([0, 1, 2, 0, 1, 2])
+    np.savez(tmp_path / "a.npz", x=x, y=y, x_test=x[:2], y_test=y[:2])
+    raw = table(tmp_path / "a.npz")
+    assert np.array_equal(raw["train"][0], x)
+    assert np.array_equal(raw["test"][1], y[:2])
+
+
+REFUSED = {
+    "no path": ({"path": None}, r"^data\.path is not set; give a table: data\.path=my\.csv"),
+    "no file": ({"path": "nowhere.csv"}, r"^data\.path=nowhere\.csv: no such file"),
+    "no array": ({"path": "nowhere.npz"}, r"^data\.path=nowhere\.npz: no such file"),
+    "kind": ({"path": "t.xlsx"}, r"^data\.path=t\.xlsx: must end in \.csv"),
+    "label": ({"label": "kid"}, r"^data\.label=kid: .*t\.csv has no such column; did you mean kind\?"),
+    "quantity": ({"label": "weight"}, r"^data\.label=weight: .* holds quantities there, such as 0\.5"),
+    "names": ({"label": "size"}, r"^data\.label=size: 6 different labels in 6 rows"),
+    "test file": ({"test_path": "nowhere.csv"}, r"^data\.test_path=nowhere\.csv: no such file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_settings_are_refused_in_one_line(tmp_path, case):
+    arguments, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
+        table(**{"path": write(tmp_path / "t.csv")} | arguments)
+
+
+BROKEN = {
+    "empty": ("", "cannot be read as .csv"),
+    "header only": ("a,b\n", "0 rows and 2 columns"),
+    "one column": ("a\n1\n2\n", "2 rows and 1 columns"),
+    "ragged": ("a,b\n1,2\n3,4,5,6\n", "cannot be read as .csv"),
+    "missing": ("a,b\n1,x\n,y\n3,x\n4,y\n", r"column 'a' lacks 1 of 4 values; fill or drop them"),
+    "one class": ("a,b\n1,x\n2,x\n", "all rows of .* have the label 'x'"),
+    "names": ("a,b\n" + "".join(f"name{i},{i % 2}\n" for i in range(300)), "300 different values, more than 100"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_tables_are_refused_in_one_line(tmp_path, case):
+    written, message = BROKEN[case]
+    (tmp_path / "t.csv").write_text(written)
+    with pytest.raises(InputError, match=message) as caught:
+        table(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet", "t.npz"])
+def test_truncated_files_are_refused_in_one_line(tmp_path, name):
+    np.savez(tmp_path / "t.npz", x=np.zeros((100, 9)), y=np.arange(100) % 2)
+    write(tmp_path / "t.parquet")
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(FRAME.to_csv().encode()))
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be read as"):
+        table(tmp_path / name)
+
+
+def test_other_columns_in_the_test_file_and_arrays_of_other_names_are_refused(tmp_path):
+    write(tmp_path / "train.csv")
+    write(tmp_path / "test.csv", FRAME.drop(columns="size"))
+    with pytest.raises(InputError, match=r"test.csv: other columns than .*train.csv"):
+        table(tmp_path / "train.csv", test_path=tmp_path / "test.csv")
+    np.savez(tmp_path / "a.npz", features=np.zeros((4, 2)))
+    with pytest.raises(InputError, match="has no array 'x' but features; save it as"):
+        table(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="leave them out"):
+        table(tmp_path / "a.npz", label="y")

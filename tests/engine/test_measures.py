@@ -1,0 +1,78 @@
+"""Metrics on request: the same from both engines, stored with the run, and refused before anything is trained."""
+
+import json
+
+import pytest
+import torch
+
+from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.inputs import CPU, check
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.watch import Watch
+from adamcmp.errors import InputError
+from adamcmp.execute.rows import Provenance, record
+from adamcmp.plan.runs import cohorts
+
+BUDGET = ("train.steps=20", "train.evaluations=2", "train.precision=fp64")
+OURS = "train.metrics=[top5_error,calibration_error,weight_norms,updates,hessian_eigenvalue]"
+
+
+def train(engine, planned, *overrides):
+    runs, datasets = planned(*BUDGET, *overrides)
+    (cohort,) = cohorts(runs)
+    piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
+    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()))
+
+
+def test_both_engines_measure_the_same(planned):
+    alone, together = (
+        train(engine, planned, OURS, "optimizer=adam,adamw", "optimizer.lr=1e-2,1e200")
+        for engine in (sequential, vectorised)
+    )
+    for one, row in zip(alone, together, strict=True):
+        assert one.run == row.run
+        assert row.metrics == pytest.approx(one.metrics, rel=1e-8, abs=1e-10)
+        assert bool(one.metrics) == (one.status == "completed")
+    assert set(alone[0].metrics) >= {
+        "validation_top5_error", "test_calibration_error", "weight_norms_layers.0.weight_share",
+        "updates_layers.2.weight_angle", "hessian_eigenvalue",
+    }  # fmt: skip
+
+
+def test_they_are_stored_and_enter_the_id_but_change_no_training(planned):
+    (plain,), (measured,) = train(sequential, planned), train(sequential, planned, OURS)
+    assert plain.run.id != measured.run.id
+    assert plain.evaluations == measured.evaluations
+    row = record(measured, Provenance.here("s"))
+    assert json.loads(row["metrics"]) == measured.metrics
+    assert record(plain, Provenance.here("s"))["metrics"] is None
+
+
+def test_own_metrics_are_paths(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_metrics_here.py").write_text(
+        "def confidence(logits):\n    return logits.softmax(-1).amax(-1).mean()\n"
+        "def broken(logits):\n    raise KeyError('x')\n"
+        "def text(model):\n    return 'much'\n"
+    )
+    (outcome,) = train(sequential, planned, "train.metrics=[own_metrics_here.confidence]")
+    assert 0.1 < outcome.metrics["test_confidence"] < 1
+    for metric, message in (
+        ("own_metrics_here.broken", r"train\.metrics: own_metrics_here\.broken failed: KeyError: 'x'"),
+        ("own_metrics_here.text", r"own_metrics_here\.text gives a str for text; must give numbers"),
+        ("own_metrics_here.lost", r"own_metrics_here has no 'lost'"),
+        ("calibraton_error", r"train\.metrics: no metric 'calibraton_error'; did you mean calibration_error"),
+    ):
+        runs, datasets = planned(*BUDGET, f"train.metrics=[{metric}]")
+        with pytest.raises(InputError, match=message):
+            check(cohorts(runs), datasets, CPU)
+
+
+def test_the_check_leaves_random_numbers_alone(planned):
+    runs, datasets = planned(*BUDGET, OURS)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    check(cohorts(runs), datasets, CPU)
+    assert torch.rand(1) == expected

@@ -1,0 +1,97 @@
+"""Metrics against other people's code: scikit-learn, torchmetrics, and torch's own Hessian."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import top_k_accuracy_score
+from torch import nn
+from torch.func import functional_call
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from adamcmp import metrics
+
+
+@pytest.fixture
+def predictions():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(500, 12, generator=generator, dtype=torch.float64)
+    return logits, (logits + torch.randn(500, 12, generator=generator)).argmax(-1)
+
+
+def test_top5_error(predictions):
+    logits, y = predictions
+    expected = 1 - top_k_accuracy_score(y, logits, k=5, labels=np.arange(12))
+    assert metrics.top5_error(logits, y) == pytest.approx(expected)
+    assert metrics.top5_error(logits.view(50, 10, 12), y.view(50, 10)) == pytest.approx(expected)
+    assert metrics.top5_error(logits[:, :3], y.clamp(max=2)) == 0
+
+
+@pytest.mark.parametrize("bins", [1, 7, 15])
+def test_calibration_error(predictions, bins):
+    logits, y = predictions
+    expected = multiclass_calibration_error(logits.softmax(-1), y, num_classes=12, n_bins=bins, norm="l1").item()
+    assert metrics.calibration_error(logits, y, bins) == pytest.approx(expected, abs=1e-6)
+
+
+def test_calibration_error_of_what_is_sure_and_wrong_or_right():
+    sure = torch.tensor([[100.0, 0.0], [100.0, 0.0]])
+    assert metrics.calibration_error(sure, torch.tensor([0, 0])) == pytest.approx(0, abs=1e-12)
+    assert metrics.calibration_error(sure, torch.tensor([1, 1])) == pytest.approx(1)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+
+def test_weight_norms(net):
+    found = metrics.weight_norms(net)
+    for name, p in net.named_parameters():
+        assert found[name] == pytest.approx(np.linalg.norm(p.detach().numpy()))
+    assert sum(found[f"{name}_share"] for name, _ in net.named_parameters()) == pytest.approx(1)
+
+
+def test_updates(net):
+    previous = {name: p.detach() + torch.randn_like(p) for name, p in net.named_parameters()}
+    found = metrics.updates(net, previous)
+    assert set(found) == {"0.weight_ratio", "0.weight_angle", "2.weight_ratio", "2.weight_angle"}
+    for name in ("0.weight", "2.weight"):
+        now, before = net.get_parameter(name).detach().numpy().ravel(), previous[name].numpy().ravel()
+        assert found[f"{name}_ratio"] == pytest.approx(np.linalg.norm(now - before) / np.linalg.norm(before))
+        cosine = now @ before / np.linalg.norm(now) / np.linalg.norm(before)
+        assert found[f"{name}_angle"] == pytest.approx(math.acos(cosine))
+
+
+def test_small_angles_are_not_rounded_away(net):
+    turned = {name: p.detach().clone() for name, p in net.named_parameters()}
+    weight = turned["0.weight"]
+    sideways = torch.randn_like(weight)
+    sideways -= weight * (sideways * weight).sum() / weight.square().sum()
+    turned["0.weight"] = weight + 1e-9 * weight.norm() / sideways.norm() * sideways
+    assert metrics.updates(net, turned)["0.weight_angle"] == pytest.approx(1e-9, rel=1e-5)
+
+
+def test_the_largest_hessian_eigenvalue(net):
+    x, y = torch.randn(20, 3, dtype=torch.float64), torch.randint(2, (20,))
+    shapes = {name: p.shape for name, p in net.named_parameters()}
+
+    def loss(flat):
+        pieces = flat.split([shape.numel() for shape in shapes.values()])
+        weights = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        return metrics.cross_entropy(functional_call(net, weights, (x,)), y)
+
+    flat = torch.cat([p.detach().flatten() for p in net.parameters()])
+    eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))
+    largest = eigenvalues[eigenvalues.abs().argmax()].item()
+    assert metrics.hessian_eigenvalue(net, x, y, iterations=300) == pytest.approx(largest, rel=1e-6)
+    assert metrics.hessian_eigenvalue(net, x, y) == pytest.approx(largest, rel=0.05)
+
+
+def test_bits_per_byte_of_the_uniform_prediction():
+    assert metrics.bits_per_byte(math.log(256), 1.0) == pytest.approx(8)
+    assert metrics.bits_per_byte(math.log(256), 2.0) == pytest.approx(4)

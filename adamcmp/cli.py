@@ -173,7 +173,9 @@ def sweep(
     from adamcmp.execute.session import open_session
     from adamcmp.report import tables
 
-    opened = open_session(study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
+    opened = open_session(
+        study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, dry_run=dry_run
+    )
     if dry_run:
         _show_plan(opened, limit)
         return
@@ -219,7 +221,9 @@ def reproduce(
     from adamcmp.studies import reproduction
 
     chosen = reproduction(figure)
-    opened = open_session(chosen.study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
+    opened = open_session(
+        chosen.study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, dry_run=dry_run
+    )
     if dry_run:
         _show_plan(opened, limit)
         return
@@ -274,15 +278,17 @@ def _print(renderable: Any) -> None:
 
 def _show_plan(opened: Session, limit: int | None) -> None:
     from adamcmp import console
+    from adamcmp.engine.timing import product_rate
     from adamcmp.execute.crew import crew
     from adamcmp.execute.local import missing
 
     lacking = missing(opened.plan.runs, opened.study_dir)
     todo = lacking[:limit]
-    with crew(todo, opened.datasets, opened.device, opened.plan.config.execute) as how:
+    with crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True) as how:
         _print(console.plan_table(opened.plan.runs, todo))
         typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device))
-        for line in console.choice_lines(how):
+        bill = console.bill_lines(how, product_rate(opened.device)) if todo else []
+        for line in [*console.choice_lines(how), *bill, *opened.notes]:
             typer.echo(line)
 
 

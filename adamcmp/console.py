@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -81,11 +82,14 @@ class SweepProgress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 02 min``."""
+    """Seconds for people: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 02 min``, ``12 days``, ``190 years``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
+    days = seconds / 86400
+    if days >= 3:
+        return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
@@ -112,6 +116,23 @@ def choice_lines(crew: Crew) -> list[str]:
         why = f"; not vectorised: {s.reason}" if s.reason else ""
         lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {s.engine}, {', '.join(filter(None, parts))}{why}")
     return [*lines, *crew.notes]
+
+
+def bill_lines(crew: Crew, gflops: float) -> list[str]:
+    """What the training costs in arithmetic and memory: here, and where there is a PFLOP/s.
+
+    Args:
+        crew: what is to be trained.
+        gflops: rate of this machine's matrix product, which no training exceeds by much.
+    """
+    memory = f"{crew.run_bytes / 1e6:,.0f} MB" if crew.run_bytes < 1e9 else f"{crew.run_bytes / 1e9:,.1f} GB"
+    if not math.isfinite(crew.flops):
+        return [f"  its arithmetic cannot be counted; {memory} a run while it is trained"]
+    here, there = duration(crew.flops / (1e9 * gflops)), duration(crew.flops / 1e15)
+    return [
+        f"  {crew.flops:.2g} FLOPs in training steps, {memory} a run while it is trained",
+        f"  at least {here} at the {gflops:,.0f} GFLOP/s of a matrix product here, {there} at 1 PFLOP/s",
+    ]
 
 
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:

@@ -167,6 +167,24 @@ def test_dry_run_shows_the_plan_and_leaves_no_trace(cli, command):
     assert list(cli.folder.iterdir()) == []
 
 
+def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_path):
+    """FLOPs by hand: 26 2x64d costs 1.7 GMAC an image forward, so 3 · 2 · 1.7 G a step and image."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    ended = cli("sweep", "figure2", "scale=paper", "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "figure2_paper: 256 runs; 256 to train" in ended.out
+    flops = float(re.search(r"([\d.e+]+) FLOPs in training steps", ended.out)[1])
+    assert flops == pytest.approx(256 * 35_100 * 128 * 6 * 1.7e9, rel=0.1)
+    assert re.search(r"GB a run while it is trained", ended.out)
+    assert re.search(
+        r"at least .+ at the [\d,]+ GFLOP/s of a matrix product here, 3 h \d\d min at 1 PFLOP/s", ended.out
+    )
+    assert "cifar10 is not here, and is planned by its official size" in ended.out
+    refused = cli("sweep", "figure2", "scale=paper")
+    assert refused.code == 2
+    assert "data.download=true" in refused.err
+
+
 def test_dry_run_counts_what_is_stored(cli):
     assert cli("sweep", "digits", "optimizer.lr=1e-3", *QUICK).code == 0
     stored = files(cli.folder)

@@ -140,7 +140,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     """
     try:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
-            every = [*one_budget(overrides), *_search(source)]
+            every = [*one_budget(scaled(source, overrides)), *_search(source)]
             merged = hydra_compose(source.name, every, return_hydra_config=True)
         _check_sections(source, merged)
         choices = {group: _name(source, group, merged) for group in GROUPS}
@@ -190,6 +190,26 @@ def _file(source: Source, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def scaled(source: Source, overrides: Sequence[str]) -> list[str]:
+    """``scale=NAME`` becomes the study's own file of that name, ``scale/<study>/NAME.yaml``.
+
+    Raises:
+        InputError: the study has no such file, or several are asked for.
+    """
+    return [_scale(source, text) if text.partition("=")[0] == "scale" else text for text in overrides]
+
+
+def _scale(source: Source, text: str) -> str:
+    name = text.partition("=")[2]
+    folders = (source.folder, source.extra, shipped_configs())
+    known = sorted({path.stem for each in folders if each for path in (each / "scale" / source.stem).glob("*.yaml")})
+    if not known:
+        raise InputError(f"{text}: {source.stem} has one scale only; studies such as figure2 have several")
+    if name not in known:
+        raise InputError(f"{text}: no such scale of {source.stem}; give one of {', '.join(known)}")
+    return f"scale/{source.stem}@_global_={name}"
+
+
 def one_budget(overrides: Sequence[str]) -> list[str]:
     """A budget given in epochs takes the place of one in steps, and the other way round."""
     given = {text.partition("=")[0].lstrip("+") for text in overrides}
@@ -232,7 +252,7 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
     """For every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
-        given = one_budget(overrides)
+        given = one_budget(scaled(source, overrides))
         defaults = loader.compute_defaults_list(source.name, [*given, *_search(source)], RunMode.RUN).defaults
         found: dict[str, str] = {}
         for default in defaults:
@@ -247,6 +267,6 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
                 found |= {key: str(path) for key, _ in leaves({str(k): v for k, v in content.items()}, package)}
     for text in given:
         key = parse_override(text).key_or_group
-        if key not in GROUPS:
+        if key not in GROUPS and "/" not in key:
             found = {k: v for k, v in found.items() if not k.startswith(f"{key}.")} | {key: "command line"}
     return found

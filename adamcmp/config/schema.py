@@ -180,6 +180,16 @@ class Model(Target):
     """An ``nn.Module``; ``input_shape``, ``num_classes`` and ``num_tokens`` are passed where its signature has them."""
 
 
+class Official(Settings):
+    """The size of a published data set, with which it is planned where its files are not here."""
+
+    examples: Count
+    """Of the official training part."""
+    classes: Count
+    shape: tuple[Count, ...]
+    """Of one example."""
+
+
 class Data(Target):
     """A function that returns the parts of a data set, and how they are cut and normalised."""
 
@@ -190,6 +200,7 @@ class Data(Target):
     train_examples: Count | None = None
     augment: Literal["flip_crop"] | None = None
     """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
+    official: Official | None = None
 
 
 class Train(Settings):

@@ -36,6 +36,17 @@ class Timing:
     error: str | None = None
 
 
+def product_rate(device: torch.device, side: int = 1024) -> float:
+    """GFLOP/s of an fp32 matrix product of ``side``² on all threads: the quickest of five."""
+    a = torch.ones(side, side, device=device)
+    seconds = []
+    for _ in range(6):  # the first one loads the library
+        started = time.perf_counter()
+        (a @ a)[0, 0].item()
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
 def time_strategy(cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> Timing:
     """Time a strategy on runs of a cohort; whatever it raises is told, not raised."""
     try:

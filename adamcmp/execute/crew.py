@@ -52,6 +52,10 @@ class Listener(Protocol):
         """A run has ended."""
 
 
+LONG_STEP = 0.5
+"""Seconds of a step, by a count of its arithmetic, beyond which a dry run times nothing."""
+
+
 @dataclass
 class Crew:
     """Cohorts, how each will be trained, and the processes to do it."""
@@ -63,6 +67,18 @@ class Crew:
     choices: Sequence[Choice]
     pool: Pool | None
     """None: all is done in this process."""
+    works: Sequence[Work] = ()
+    """The cohorts with what one look at their models told."""
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of all training steps; inf where they cannot be counted."""
+        return sum(work.member_steps * work.profile.flops for work in self.works)
+
+    @property
+    def run_bytes(self) -> int:
+        """What one run takes while it is trained, of the largest task."""
+        return max((work.profile.row_bytes for work in self.works), default=0)
 
     @property
     def seconds(self) -> float:
@@ -77,17 +93,26 @@ class Crew:
 
 @contextmanager
 def crew(
-    todo: Sequence[Run], datasets: Mapping[str, Dataset], device: torch.device, settings: Execute
+    todo: Sequence[Run],
+    datasets: Mapping[str, Dataset],
+    device: torch.device,
+    settings: Execute,
+    *,
+    dry_run: bool = False,
 ) -> Iterator[Crew]:
-    """Choose how to train runs, with the processes that it takes."""
+    """Choose how to train runs, with the processes that it takes.
+
+    A dry run of what takes long to time, by a count of its arithmetic, is told by that count.
+    """
     groups = cohorts(todo)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
     processes = settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else 1
     processes = min(processes, max(len(todo), 1))
     with ExitStack() as stack:
-        if not todo or (processes == 1 and len(todo) == 1) or is_short(works, settings):
+        uncounted = dry_run and any(rough_seconds(work) / work.member_steps > LONG_STEP for work in works)
+        if not todo or (processes == 1 and len(todo) == 1) or is_short(works, settings) or uncounted:
             choices = [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
-            yield Crew(device, datasets, settings, groups, choices, None)
+            yield Crew(device, datasets, settings, groups, choices, None, works)
             return
         made = stack.enter_context(pool(processes, str(device), datasets))
 
@@ -96,7 +121,7 @@ def crew(
 
         with interruptible() as asked:
             choices = choose(works, settings, device, processes, lambda asks: _timings(made, asks, asked), errors)
-        yield Crew(device, datasets, settings, groups, choices, made)
+        yield Crew(device, datasets, settings, groups, choices, made, works)
 
 
 def _timings(made: Pool, asks: Sequence[Ask], asked: threading.Event) -> list[Timing]:

@@ -11,7 +11,8 @@ import torch
 from adamcmp.config.compose import locate
 from adamcmp.config.schema import Data
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.inputs import check, choose_device, facts, load_data
+from adamcmp.engine.inputs import check, choose_device, facts, load_data, stand_in
+from adamcmp.errors import InputError
 from adamcmp.execute.local import missing
 from adamcmp.execute.pool import prepare
 from adamcmp.plan.expand import Plan, plan
@@ -30,22 +31,37 @@ class Session:
     """By fingerprint."""
     device: torch.device
     study_dir: Path
+    notes: tuple[str, ...] = ()
+    """What a dry run plans with in place of data that is not here."""
 
 
 def open_session(
-    config: str, overrides: Sequence[str], *, results_dir: Path, config_dir: Path | None, device: str | None
+    config: str,
+    overrides: Sequence[str],
+    *,
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    dry_run: bool = False,
 ) -> Session:
     """Plan a study, load its data, and build what is still to train once: every model and kind of update.
 
-    Nothing is written.
+    Nothing is written. A dry run takes a published data set that is not here by its official size.
 
     Raises:
         InputError: anything in the configuration, the overrides, the data or an own class is wrong.
     """
     datasets: dict[str, Dataset] = {}
+    notes: list[str] = []
 
     def load(settings: Data) -> DataFacts:
-        dataset = load_data(settings)
+        try:
+            dataset = load_data(settings)
+        except InputError as error:
+            if not dry_run or settings.official is None:
+                raise
+            notes.append(f"{settings.name} is not here, and is planned by its official size ({error})")
+            dataset = stand_in(settings, settings.official)
         datasets[dataset.fingerprint] = dataset
         return facts(dataset)
 
@@ -57,4 +73,4 @@ def open_session(
         prepare()
     chosen = choose_device(planned.config.execute.device)
     check(cohorts(todo), datasets, chosen)
-    return Session(planned, datasets, chosen, study_dir)
+    return Session(planned, datasets, chosen, study_dir, tuple(notes))

@@ -21,7 +21,7 @@ CASES = {
     "resnet none": ("digits", "model=resnet", "model.norm=none", "train.steps=60"),
     "shake_shake": ("digits", "model=shake_shake", "model.width=8", "train.steps=30"),
     "vit": ("digits", "model=vit", "model.patch=2", "model.depth=2", "train.steps=100"),
-    "gpt": ("text", *CORPUS, "train.steps=300", "schedule.warmup_steps=10"),
+    "gpt": ("text", *CORPUS, "train.steps=700", "optimizer.lr=5e-3", "schedule.warmup_steps=20"),
     "modular_mlp": ("modular_addition", "data.p=11", "data.train_fraction=0.8", "train.steps=300"),
     "modular_transformer": (
         "modular_addition",
@@ -30,7 +30,7 @@ CASES = {
         "model=modular_transformer",
         "train.steps=200",
     ),
-    "bag_of_words": ("sparse_words", "train.epochs=10", "optimizer.lr=1e-2"),
+    "bag_of_words": ("sparse_words", "train.epochs=3", "optimizer.lr=1e-2"),
 }
 
 

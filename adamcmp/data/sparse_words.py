@@ -9,12 +9,12 @@ from adamcmp.errors import InputError
 
 
 def sparse_words(
-    documents: int = 6000,
+    documents: int = 20_000,
     vocabulary: int = 5000,
     length: int = 30,
     classes: int = 4,
     exponent: float = 1.0,
-    signal: float = 3.0,
+    signal: float = 5.0,
     seed: int = 0,
 ) -> RawData:
     """Words x int64 (N, L) from 1 to `vocabulary` (0 is no word), y 0 to C−1.

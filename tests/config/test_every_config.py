@@ -18,7 +18,7 @@ FACTS = {
     "modular_addition": DataFacts("4" * 16, 1740, 59, (2,), 59),
     "text": DataFacts("5" * 16, 28000, 256, (128,), 256, {"train": 1.0, "validation": 1.0, "test": 1.0}),
     "table": DataFacts("6" * 16, 90, 3, (4,)),
-    "sparse_words": DataFacts("7" * 16, 3600, 4, (30,), 5001),
+    "sparse_words": DataFacts("7" * 16, 12000, 4, (30,), 5001),
     "newsgroups": DataFacts("8" * 16, 10183, 20, (200,), 10001),
     "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32)),
     "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32)),

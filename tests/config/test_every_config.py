@@ -22,6 +22,7 @@ FACTS = {
     "newsgroups": DataFacts("8" * 16, 10183, 20, (200,), 10001),
     "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32)),
     "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32)),
+    "imagenet32": DataFacts("c" * 16, 1229920, 1000, (3, 32, 32)),
     "cifar100": DataFacts("a" * 16, 45000, 100, (3, 32, 32)),
 }
 NATURAL = {

@@ -194,6 +194,9 @@ def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results/STUDY, or the folder above it.")],
     formats: Formats = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.")] = None,
+    target_error: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Tell how soon a validation error is reached, as 0.1.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write tables and figures of stored runs."""
@@ -201,6 +204,8 @@ def report(
 
     found = studies(results)
     for study_dir in found:
+        if target_error is not None:
+            _show_time_to_error(study_dir, target_error)
         _report(study_dir, formats, out / study_dir.name if out and len(found) > 1 else out)
 
 
@@ -331,6 +336,17 @@ def _train(opened: Session, limit: int | None) -> None:
                 typer.echo("\n".join([line, *console.choice_lines(how)]), err=True)
             with console.SweepProgress(todo) as progress:
                 train_all(how, todo, study_dir, provenance, progress)
+
+
+def _show_time_to_error(study_dir: Path, target: float) -> None:
+    from adamcmp import console
+    from adamcmp.analysis import best_cells, by_task, cells, time_to_error
+    from adamcmp.records import read
+
+    records, curves = read(study_dir)
+    for task in by_task(records):
+        found = time_to_error(curves, task.records, best_cells(cells(task.records)), target)
+        _print(console.time_table(found, f"{study_dir.name}: {task.label}", target))
 
 
 def _report(study_dir: Path, formats: list[Format] | None, out: Path | None) -> None:

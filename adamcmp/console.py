@@ -215,6 +215,17 @@ def run_table(record: pd.Series[Any]) -> Table:
     return table
 
 
+def time_table(found: pd.DataFrame, title: str, target: float) -> Table:
+    """How soon each arm's best cell reaches a validation error, as ``analysis.time_to_error`` gives it."""
+    headers = ("optimizer", f"runs at {target:.3g}", "median steps", "median time")
+    table = Table(*headers, title=escape(title), caption="to the first evaluation with that validation error")
+    for row in found.to_dict("records"):
+        steps, seconds = row["steps"], row["seconds"]
+        times = (f"{steps:,.0f}", duration(seconds)) if math.isfinite(steps) else ("never", "never")
+        table.add_row(escape(row["arm"]), f"{row['reached']} of {row['n']}", *times)
+    return table
+
+
 def failure_lines(failed: pd.DataFrame) -> list[str]:
     """What went wrong, each error once, with how many runs it struck."""
     counts = failed.groupby("error", dropna=False)["run_id"].agg(["count", "first"])

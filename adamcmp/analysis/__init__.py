@@ -4,7 +4,7 @@
 leaderboard; ``curves`` averages the winners' learning curves; ``intervals`` holds the statistics they stand on.
 """
 
-from adamcmp.analysis.curves import mean_curves
+from adamcmp.analysis.curves import mean_curves, time_to_error
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
 from adamcmp.analysis.selection import (
     CELL,
@@ -39,5 +39,6 @@ __all__ = [
     "mean_interval",
     "name_arms",
     "paired_difference",
+    "time_to_error",
     "top_cells",
 ]

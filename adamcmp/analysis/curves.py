@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
@@ -30,3 +33,28 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
     half = pd.DataFrame(half_width(groups[metrics].std(ddof=1), count), mean.index, metrics)
     head = pd.DataFrame({"epoch": groups["epoch"].mean(), "n": groups["run_id"].nunique()})
     return pd.concat([head, mean, half.add_suffix("_half_width")], axis=1).reset_index()
+
+
+def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float) -> pd.DataFrame:
+    """How soon the runs of each arm's best cell reach a validation error: at the first evaluation that shows it.
+
+    Args:
+        curves: Evaluations of all runs, columns ``records.CURVE``.
+        records: Records of one task.
+        best: One row an arm, as ``best_cells`` returns it.
+        target: The validation error, as a share.
+
+    Returns:
+        One row an arm, in the order of ``best``: ``arm``, ``n`` completed runs, ``reached`` of them, and the medians
+        ``steps`` and ``seconds`` over all n, infinite where half of them or more never get there. Seconds are the run's
+        share of wall time, in proportion to steps.
+    """
+    completed = records.loc[records["status"] == "completed", ["run_id", *CELL, "steps", "seconds"]]
+    winners = completed.merge(best[CELL], on=CELL).rename(columns={"steps": "budget"})
+    first = curves[curves["validation_error"] <= target].groupby("run_id")["step"].min()
+    winners["steps"] = winners["run_id"].map(first).fillna(math.inf)
+    winners["seconds"] = winners["seconds"] * winners["steps"] / winners["budget"]
+    winners["reached"] = np.isfinite(winners["steps"])
+    groups = winners.groupby("arm")
+    found = groups[["steps", "seconds"]].median().assign(n=groups.size(), reached=groups["reached"].sum())
+    return found.reindex(best["arm"]).reset_index()[["arm", "n", "reached", "steps", "seconds"]]

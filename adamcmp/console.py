@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -123,15 +124,15 @@ def bill_lines(crew: Crew, gflops: float) -> list[str]:
 
     Args:
         crew: what is to be trained.
-        gflops: rate of this machine's matrix product, which no training exceeds by much.
+        gflops: rate of this machine's fp32 matrix product by torch's default library.
     """
-    memory = f"{crew.run_bytes / 1e6:,.0f} MB" if crew.run_bytes < 1e9 else f"{crew.run_bytes / 1e9:,.1f} GB"
+    memory = filesize.decimal(crew.run_bytes)
     if not math.isfinite(crew.flops):
         return [f"  its arithmetic cannot be counted; {memory} a run while it is trained"]
     here, there = duration(crew.flops / (1e9 * gflops)), duration(crew.flops / 1e15)
     return [
         f"  {crew.flops:.2g} FLOPs in training steps, {memory} a run while it is trained",
-        f"  at least {here} at the {gflops:,.0f} GFLOP/s of a matrix product here, {there} at 1 PFLOP/s",
+        f"  {here} at the {gflops:,.0f} GFLOP/s of an fp32 matrix product here, {there} at 1 PFLOP/s",
     ]
 
 

@@ -222,7 +222,7 @@ class Training:
     def _shrink(self) -> bool:
         """Take the ended rows out where that pays; whether it was done."""
         alive = [i for i in self._alive() if i in set(self.rows)]
-        if not alive or 2 * len(alive) > len(self.rows):
+        if not alive or 2 * len(alive) > len(self.rows) or self.step == self.task.steps:
             return False
         left = (self.task.steps - self.step) * (len(self.rows) - len(alive)) * self.piece.strategy.step_seconds
         if self.piece.strategy.compiled and left < WORTH_SHRINKING:

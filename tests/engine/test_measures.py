@@ -39,6 +39,14 @@ def test_both_engines_measure_the_same(planned):
     }  # fmt: skip
 
 
+def test_rows_that_end_late_do_not_shift_the_others(planned):
+    grid = ("train.metrics=[updates]", "train.evaluations=1", "optimizer=adamw", "optimizer.lr=1e200,1e201,1e-2")
+    alone, together = (train(engine, planned, *grid) for engine in (sequential, vectorised))
+    assert [bool(one.metrics) for one in alone] == [False, False, True]
+    for one, row in zip(alone, together, strict=True):
+        assert row.metrics == pytest.approx(one.metrics, rel=1e-8)
+
+
 def test_they_are_stored_and_enter_the_id_but_change_no_training(planned):
     (plain,), (measured,) = train(sequential, planned), train(sequential, planned, OURS)
     assert plain.run.id != measured.run.id

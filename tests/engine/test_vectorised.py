@@ -118,8 +118,9 @@ def test_augmentation_is_drawn_by_seed_and_step(planned):
     assert plain[0].evaluations[0].train_loss != alone[0].evaluations[0].train_loss
 
 
-def test_pictures_that_stay_uint8_train_alike(planned, monkeypatch):
-    overrides = ["train.steps=6", "train.evaluations=2", FP64, "optimizer=adam,adamw"]
+@pytest.mark.parametrize("normalize", ["true", "false"])
+def test_pictures_that_stay_uint8_train_alike(planned, monkeypatch, normalize):
+    overrides = [f"data.normalize={normalize}", "train.steps=6", "train.evaluations=2", FP64, "optimizer=adam,adamw"]
     floats, _ = both(planned, *overrides)
     monkeypatch.setattr("adamcmp.data.dataset.LARGE", 0)
     alone, together = both(planned, *overrides)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import tarfile
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -52,8 +53,7 @@ def _load(name: str, folder: str | Path | None, download: bool) -> RawData:
     parts: dict[str, tuple[Array, Array]] = {}
     try:
         if not unpacked.is_dir() and archive.is_file():
-            with tarfile.open(archive) as packed:
-                packed.extractall(root, filter="data")
+            _unpack(archive, unpacked)
         for part, is_train in (("train", True), ("test", False)):
             # an archive or a folder that is there is not fetched again: torchvision checks its MD5 sums
             read = reader(str(root), train=is_train, download=download and not there)
@@ -65,3 +65,17 @@ def _load(name: str, folder: str | Path | None, download: bool) -> RawData:
             f"{name} in {root} {what} ({one_line(error)}); delete it and set data.download=true, or set data.folder"
         ) from error
     return {**parts, "num_classes": len(read.classes)}  # type: ignore[typeddict-item]  # the keys are train and test
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Write the archive's files of that folder, and nothing anywhere else; all of them or none."""
+    with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        unpacked = Path(temporary) / folder.name
+        unpacked.mkdir()
+        for member in packed:
+            path = PurePosixPath(member.name)
+            if member.isfile() and path.parent.as_posix() == folder.name:
+                content = packed.extractfile(member)
+                assert content is not None  # a regular file has some
+                (unpacked / path.name).write_bytes(content.read())
+        unpacked.rename(folder)

@@ -126,14 +126,19 @@ def bill_lines(crew: Crew, gflops: float) -> list[str]:
         crew: what is to be trained.
         gflops: rate of this machine's fp32 matrix product by torch's default library.
     """
-    memory = filesize.decimal(crew.run_bytes)
-    if not math.isfinite(crew.flops):
-        return [f"  its arithmetic cannot be counted; {memory} a run while it is trained"]
-    here, there = duration(crew.flops / (1e9 * gflops)), duration(crew.flops / 1e15)
-    return [
-        f"  {crew.flops:.2g} FLOPs in training steps, {memory} a run while it is trained",
-        f"  {here} at the {gflops:,.0f} GFLOP/s of an fp32 matrix product here, {there} at 1 PFLOP/s",
+    held = sum(each.memory_bytes for each in crew.datasets.values())
+    disk = sum(each.disk_bytes for each in crew.datasets.values())
+    parts = [
+        f"data {filesize.decimal(held)}" + (f", {filesize.decimal(disk)} more stay on disk" if disk else ""),
+        f"training up to {filesize.decimal(crew.peak_bytes)} of {filesize.decimal(int(crew.memory))} allowed",
+        f"{filesize.decimal(crew.run_bytes)} a run",
     ]
+    memory = f"  memory: {'; '.join(parts)}"
+    if not math.isfinite(crew.flops):
+        return ["  its arithmetic cannot be counted", memory]
+    here, there = duration(crew.flops / (1e9 * gflops)), duration(crew.flops / 1e15)
+    rate = f"  {here} at the {gflops:,.0f} GFLOP/s of an fp32 matrix product here, {there} at 1 PFLOP/s"
+    return [f"  {crew.flops:.2g} FLOPs in training steps", rate, memory]
 
 
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:

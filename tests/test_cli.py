@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -175,12 +176,34 @@ def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_pat
     assert "figure2_paper: 256 runs; 256 to train" in ended.out
     flops = float(re.search(r"([\d.e+]+) FLOPs in training steps", ended.out)[1])
     assert flops == pytest.approx(256 * 35_100 * 128 * 6 * 1.7e9, rel=0.1)
-    assert re.search(r"GB a run while it is trained", ended.out)
+    assert re.search(
+        r"memory: data [\d.]+ MB; training up to [\d.]+ GB of [\d.]+ \wB allowed; [\d.]+ GB a run", ended.out
+    )
     assert re.search(r"\w+ at the [\d,]+ GFLOP/s of an fp32 matrix product here, 3 h \d\d min at 1 PFLOP/s", ended.out)
     assert "cifar10 is not here, and is planned by its official size" in ended.out
     refused = cli("sweep", "figure2", "scale=paper")
     assert refused.code == 2
     assert "data.download=true" in refused.err
+
+
+def test_memory_is_bounded_and_stated(cli):
+    """70 MB of pictures under a bound of 0.2 GB, of which data may have a quarter."""
+    np.lib.format.open_memmap(cli.folder / "x.npy", mode="w+", dtype=np.uint8, shape=(25_000, 2_800)).flush()  # sparse
+    (cli.folder / "zeros.py").write_text(
+        "import numpy as np\n"
+        "def zeros():\n"
+        f"    return {{'train': (np.load({str(cli.folder / 'x.npy')!r}, mmap_mode='r'), np.arange(25_000) % 10)}}\n"
+    )
+    (cli.folder / "own" / "data").mkdir(parents=True)
+    (cli.folder / "own" / "data" / "zeros.yaml").write_text("_target_: zeros.zeros\n")
+    words = ("digits", "data=zeros", "optimizer.lr=1e-3,1e-2", *QUICK, "--config-dir", "own")
+    planned = cli("sweep", *words, "execute.memory_gb=0.2", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "memory: data 200.0 kB, 70.0 MB more stay on disk; training up to" in planned.out
+    assert "of 199.6 MB allowed" in planned.out
+    assert "memory: data 70.2 MB; training up to" in cli("sweep", *words, "execute.memory_gb=1", "--dry-run").out
+    assert cli("sweep", *words, "execute.memory_gb=0.2").code == 0
+    assert "nothing to train" in cli("sweep", *words, "execute.memory_gb=1").err  # the same runs
 
 
 def test_dry_run_counts_what_is_stored(cli):

@@ -276,7 +276,10 @@ class Execute(Settings):
     processes: Count | Literal["auto"] = "auto"
     """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
     memory_gb: Positive | Literal["auto"] = "auto"
-    """What programs may take, all processes together; ``auto`` is half of what is free."""
+    """What data and training may take, all processes together, in 10⁹ bytes; ``auto`` is half of what is available.
+
+    Memory-mapped data that take more than a quarter of it stay on disk.
+    """
     checkpoint_seconds: Positive = 60.0
     """Seconds between two checkpoints of a program."""
 

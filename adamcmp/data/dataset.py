@@ -14,20 +14,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adamcmp.data.raw import PARTS, RawData, Split, all_finite, dtype_name, read, token_bytes
+from adamcmp.data.raw import LARGE, PARTS, RawData, Split, all_finite, chunks, dtype_name, numbers, read, token_bytes
+from adamcmp.data.rows import Rows, in_memory
 from adamcmp.errors import InputError
 
 __all__ = ["Dataset", "RawData", "Split", "prepare"]
 
 
-LARGE = 256e6
-"""Bytes of pictures as float32 above which they stay uint8, and are normalised batch by batch."""
-CHUNK = 4096
-"""Pictures of which sums are taken at once."""
-
-
 class Scale(NamedTuple):
-    """(x − mean) / std of pixels that stay uint8, per channel (C, 1, …) or per feature."""
+    """(x − mean) / std of examples that stay as they are, per channel (C, 1, …) or per feature."""
 
     mean: Tensor
     std: Tensor
@@ -48,19 +43,32 @@ class Dataset:
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
     scale: Scale | None = None
-    """What `inputs` applies, where pictures stay uint8."""
+    """What `inputs` applies, where examples are too large to be normalised beforehand."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example: (1, 8, 8) for the digits."""
         return tuple(self.train.x.shape[1:])
 
-    def inputs(self, x: Tensor) -> Tensor:
-        """Examples of any part as a model takes them."""
-        return x if self.scale is None else (x - self.scale.mean) / self.scale.std
+    def inputs(self, x: Tensor | Rows) -> Tensor:
+        """Examples of any part as a model takes them, in memory."""
+        x = in_memory(x)
+        return x if self.scale is None else ((x - self.scale.mean) / self.scale.std).to(self.scale.mean.dtype)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its examples and labels take in memory."""
+        parts = (self.train, self.validation, self.test)
+        return sum(t.numel() * t.element_size() for part in parts for t in part if isinstance(t, Tensor))
+
+    @property
+    def disk_bytes(self) -> int:
+        """What its examples take that stay on disk."""
+        xs = (self.train.x, self.validation.x, self.test.x)
+        return sum(numbers(x) * x.dtype.itemsize for x in xs if isinstance(x, Rows))
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with every tensor on `device`."""
+        """The same data set with every tensor on `device`; what stays on disk is read to there."""
         train, validation, test = (
             Split(x.to(device), y.to(device)) for x, y in (self.train, self.validation, self.test)
         )
@@ -77,6 +85,7 @@ def prepare(
     split_seed: int = 0,
     normalize: bool = True,
     train_examples: int | None = None,
+    memory: float = float("inf"),
 ) -> Dataset:
     """Check `raw`, cut the parts that it lacks, and normalise with the statistics of the training part.
 
@@ -87,7 +96,9 @@ def prepare(
 
     Normalisation is (x − mean) / std over the training part, per channel for (N, C, ...) and per feature for
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
-    are left alone. Pictures that float32 would blow up to more than `LARGE` stay uint8: `Dataset.inputs` scales them.
+    are left alone. Examples of more than `LARGE` bytes as float32 stay as they are, pictures uint8: `Dataset.inputs`
+    scales them. Where they are memory-mapped and take more than `memory` bytes, they stay on disk, and are read batch
+    by batch; that changes no number.
 
     The fingerprint is the start of a SHA-256 over the parts as cut and before normalisation, so that another
     machine's rounding leaves it unchanged, and over `num_classes` and `normalize`.
@@ -96,7 +107,7 @@ def prepare(
         InputError: for data, fractions, a seed or a number of examples that cannot be used.
     """
     _check_options(validation_fraction, test_fraction, split_seed, normalize, train_examples)
-    parts, num_classes = read(raw, name)
+    parts, num_classes = read(raw, name, memory)
 
     cut = {
         "test": 0 if "test" in parts else test_fraction,
@@ -125,18 +136,21 @@ def prepare(
 
     fingerprint = _fingerprint([parts[part] for part in PARTS], num_classes, normalize)
     xs = [parts[part].x for part in PARTS]
-    scale = _scale(xs[0], normalize) if xs[0].dtype == torch.uint8 and 4 * sum(x.numel() for x in xs) > LARGE else None
-    if scale is None:
-        xs = _normalised(xs) if normalize else [_scaled(x) for x in xs]
-    for part, x in zip(PARTS, xs, strict=True):
-        if not all_finite(x):
-            after = "normalised, " if normalize else ""
-            raise InputError(f"data set {name}: {part} x, {after}leaves the range of float32; scale it before")
+    tokens = xs[0].dtype == torch.int64
+    scale = None if tokens or 4 * sum(map(numbers, xs)) <= LARGE else _scale(xs[0], normalize)
+    if not tokens and scale is None:
+        read_in = [in_memory(x) for x in xs]
+        xs = [*(_normalised(read_in) if normalize else map(_scaled, read_in))]
     train, validation, test = (Split(x, parts[part].y) for part, x in zip(PARTS, xs, strict=True))
-    num_tokens = 1 + max(int(x.max()) for x in xs) if train.x.dtype == torch.int64 else 0
+    num_tokens = 1 + max(int(each.max()) for x in xs for each in chunks(x)) if tokens else 0
     lengths = token_bytes(raw, num_classes, name)
     per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
-    return Dataset(name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale)
+    dataset = Dataset(name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale)
+    for part, x in zip(PARTS, xs, strict=True):
+        if x.dtype.is_floating_point and not all(all_finite(dataset.inputs(each)) for each in chunks(x)):
+            after = "normalised, " if normalize else ""
+            raise InputError(f"data set {name}: {part} x, {after}leaves the range of float32; scale it before")
+    return dataset
 
 
 def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
@@ -147,9 +161,9 @@ def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
 
 
 def _taken(whole: Split, index_n: Tensor, contiguous: bool) -> Split:
-    if contiguous:
-        index_n = index_n.flip(0)
-    return Split(whole.x[index_n], whole.y[index_n])
+    if contiguous and len(index_n):
+        return whole.take(slice(int(index_n[-1]), int(index_n[0]) + 1))  # a view
+    return whole.take(index_n)
 
 
 def _check_options(
@@ -176,24 +190,28 @@ def _fingerprint(splits: Iterable[Split], num_classes: int, normalize: bool) -> 
     for split in splits:
         for tensor in split:
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())
-            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+            for each in chunks(tensor):
+                digest.update(each.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
-def _scale(x: Tensor, normalize: bool) -> Scale:
-    """By exact sums over the training part, chunk by chunk."""
+def _scale(x: Tensor | Rows, normalize: bool) -> Scale:
+    """One pass over the training part: float64 sums of distances to its first chunk's mean, and of their squares."""
     if not normalize:
-        return Scale(torch.tensor(0.0), torch.tensor(255.0))
+        return Scale(torch.tensor(0.0), torch.tensor(255.0 if x.dtype == torch.uint8 else 1.0))
     axes = [0, *range(2, x.ndim)]
-    counted = x.numel() / x.shape[1]
-    mean_C = (
-        torch.stack([each.sum(axes, dtype=torch.int64) for each in torch.split(x, CHUNK)]).sum(0).double() / counted
-    )
-    squares_C = torch.stack([each.long().square().sum(axes) for each in torch.split(x, CHUNK)]).sum(0)
-    std_C = (squares_C.double() / counted - mean_C.square()).clamp(min=0).sqrt()
-    std_C = torch.where(std_C > 0, std_C, 1.0)
-    mean, std = (each.float().view(-1, *(1,) * (x.ndim - 2)) for each in (mean_C, std_C))
-    return Scale(mean, std)
+    near_C: Tensor | None = None
+    sum_C = squares_C = torch.zeros((), dtype=torch.float64)
+    for each in chunks(x):
+        near_C = each.double().mean(axes, keepdim=True)[0] if near_C is None else near_C
+        distance = each - near_C
+        sum_C = sum_C + distance.sum(axes, keepdim=True)[0]
+        squares_C = squares_C + distance.square_().sum(axes, keepdim=True)[0]
+    assert near_C is not None  # no part is empty
+    counted = numbers(x) / x.shape[1]
+    std_C = (squares_C / counted - (sum_C / counted).square()).clamp(min=0).sqrt()
+    std_C = torch.where(std_C > 0, std_C, 1.0).masked_fill(std_C.isinf(), torch.nan)
+    return Scale((near_C + sum_C / counted).float(), std_C.float())
 
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:

@@ -6,7 +6,9 @@ named is named here, in one line. Shapes: N examples, C channels, D features, T 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Required, TypeAlias, TypedDict
 
 import numpy as np
@@ -14,9 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adamcmp.data.rows import Rows, Stored, in_memory
 from adamcmp.errors import InputError, closest
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
+
+LARGE = 256e6
+"""Bytes as float32 above which examples are normalised batch by batch, so that pictures stay uint8."""
+AT_ONCE = 1 << 24
+"""Numbers of a large array that are looked at together."""
 
 PARTS = ("train", "validation", "test")
 X_DTYPES = (torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -28,7 +36,8 @@ class RawData(TypedDict, total=False):
     ``x`` is uint8 (pixels), int64 (tokens) or floating, of shape (N, D) or (N, C, ...); ``y`` holds integers.
     For language models y is (N, T), a label for each position. Parts that are missing are cut from ``train`` by
     `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
-    ``token_bytes`` holds, for text, the bytes that each label stands for.
+    ``token_bytes`` holds, for text, the bytes that each label stands for. Memory-mapped ``x``, such as
+    ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them.
     """
 
     train: Required[tuple[Array, Array]]
@@ -40,14 +49,35 @@ class RawData(TypedDict, total=False):
 
 
 class Split(NamedTuple):
-    """One part: ``x`` of shape (N, ...), float32 or int64 tokens, and ``y`` int64 of shape (N,) or (N, T)."""
+    """One part: ``x`` of shape (N, ...), numbers or int64 tokens, and ``y`` int64 of shape (N,) or (N, T)."""
 
-    x: Tensor
+    x: Tensor | Rows
     y: Tensor
 
+    def take(self, which: Tensor | slice) -> Split:
+        """Some examples, on disk where the part lies there."""
+        return Split(self.x[which], self.y[which])
 
-def read(raw: RawData, name: str) -> tuple[dict[str, Split], int]:
+    def chunks(self, size: int) -> Iterator[Split]:
+        """All examples, so many at a time."""
+        return (self.take(slice(start, start + size)) for start in range(0, len(self.y), size))
+
+
+def chunks(x: Tensor | Rows) -> Iterator[Tensor]:
+    """All rows, as many at a time as make ``AT_ONCE`` numbers."""
+    size = max(1, AT_ONCE // max(1, numbers(x) // len(x)))
+    return (in_memory(x[start : start + size]) for start in range(0, len(x), size))
+
+
+def numbers(x: Tensor | Rows) -> int:
+    """How many there are."""
+    return math.prod(x.shape)
+
+
+def read(raw: RawData, name: str, memory: float) -> tuple[dict[str, Split], int]:
     """The parts that `raw` holds, as checked tensors on the CPU, and the number of classes.
+
+    Memory-mapped examples that take more than `memory` bytes, and are `LARGE`, stay on disk.
 
     Raises:
         InputError: for keys, shapes, dtypes, labels or values that `RawData` does not allow.
@@ -65,7 +95,10 @@ def read(raw: RawData, name: str) -> tuple[dict[str, Split], int]:
         raise InputError(f"data set {name}: no train part; return train=(x, y)")
 
     given: Mapping[str, Any] = raw
-    parts = {part: _split(given[part], part, name) for part in PARTS if part in given}
+    mapped = [stored for part in PARTS if (stored := _mapped(given.get(part)))]
+    count = sum(math.prod(each.shape) for each in mapped)
+    on_disk = 4 * count > LARGE and sum(each.bytes for each in mapped) > memory
+    parts = {part: _split(given[part], part, name, on_disk) for part in PARTS if part in given}
     train = parts["train"]
     for part, split in parts.items():
         for letter, tensor, like in zip("xy", split, train, strict=True):
@@ -77,12 +110,18 @@ def read(raw: RawData, name: str) -> tuple[dict[str, Split], int]:
     return parts, _num_classes(raw.get("num_classes"), parts, name)
 
 
-def _split(pair: object, part: str, name: str) -> Split:
+def _mapped(pair: object) -> Stored | None:
+    return Stored.of(pair[0]) if isinstance(pair, tuple | list) and len(pair) == 2 else None
+
+
+def _split(pair: object, part: str, name: str, on_disk: bool) -> Split:
     where = f"data set {name}: {part}"
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"{where} is {type(pair).__name__}; give a pair (x, y) of tensors or numpy arrays")
-    x, y = _tensor(pair[0], f"{where} x"), _tensor(pair[1], f"{where} y")
-    if x.ndim < 2 or not x.numel():
+    stored = _mapped(pair) if on_disk else None
+    x: Tensor | Rows = Rows.whole(stored) if stored else _tensor(pair[0], f"{where} x")
+    y = _tensor(pair[1], f"{where} y")
+    if x.ndim < 2 or not numbers(x):
         raise InputError(f"{where} x has shape {tuple(x.shape)}; give (N, D) or (N, C, ...) with at least one example")
     if y.ndim < 1 or len(y) != len(x):
         raise InputError(
@@ -107,10 +146,11 @@ def _tensor(array: object, what: str) -> Tensor:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise InputError(f"{what} is {kind}; give a torch tensor or a numpy array of numbers")
-    # torch takes native byte order and writable memory only.
-    native = np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "W"])
+    # torch takes native byte order only, and warns of memory that cannot be written, which nobody does here
+    native = np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C"])
     try:
-        return torch.from_numpy(native)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return torch.from_numpy(native)
     except TypeError:
         raise InputError(f"{what} has numpy dtype {array.dtype}, which torch lacks; convert it first") from None
 
@@ -151,15 +191,15 @@ def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
     return found
 
 
-def all_finite(x: Tensor) -> bool:
+def all_finite(x: Tensor | Rows) -> bool:
     """Whether no value is NaN or infinite; integers never are."""
-    return not x.is_floating_point() or bool(torch.isfinite(x).all())
+    return not x.dtype.is_floating_point or all(bool(torch.isfinite(each).all()) for each in chunks(x))
 
 
-def dtype_name(tensor: Tensor) -> str:
+def dtype_name(tensor: Tensor | Rows) -> str:
     """The dtype as users write it: ``uint8`` for ``torch.uint8``."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _kind(tensor: Tensor) -> str:
+def _kind(tensor: Tensor | Rows) -> str:
     return f"{dtype_name(tensor)} of shape {tuple(tensor.shape[1:])}"

@@ -111,7 +111,13 @@ def is_short(works: Sequence[Work], settings: Execute) -> bool:
 
 
 def choose(
-    works: Sequence[Work], settings: Execute, device: torch.device, processes: int, measure: Measure, errors: Errors
+    works: Sequence[Work],
+    settings: Execute,
+    device: torch.device,
+    processes: int,
+    memory: float,
+    measure: Measure,
+    errors: Errors,
 ) -> list[Choice]:
     """A strategy for each cohort.
 
@@ -120,10 +126,11 @@ def choose(
         settings: what the user has fixed; ``auto`` leaves it open.
         device: where they are trained.
         processes: how many there are to train in.
+        memory: bytes that all of them may take.
         measure: times strategies; those of one call run at the same time, one a process.
         errors: relative error of each library of matrix products, see ``timing.matmul_errors``.
     """
-    known = [_Known(work, settings, device, processes, errors) for work in works]
+    known = [_Known(work, settings, device, processes, memory, errors) for work in works]
     _time(known, [each.first_round() for each in known], measure)
     for trial in (_Known.compiled_round, _Known.further_round):
         total = sum(each.best().seconds for each in known)
@@ -146,9 +153,11 @@ def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure:
 class _Known:
     """Timings of one cohort's strategies, old and new."""
 
-    def __init__(self, work: Work, settings: Execute, device: torch.device, processes: int, errors: Errors) -> None:
+    def __init__(
+        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, errors: Errors
+    ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
-        self._errors = errors
+        self._memory, self._errors = memory, errors
         self._path = _cache_folder() / f"{_key(work.cohort, device, processes)}.json"
         self._timings, self._ratio = _read(self._path)
         self._strategies: dict[str, Strategy] = {}
@@ -250,7 +259,7 @@ class _Known:
 
     def _most_rows(self) -> int:
         """What memory holds, and no more than keep all processes busy."""
-        held = int(memory_budget(self._settings, self._device) / self._processes / self.work.profile.row_bytes)
+        held = int(self._memory / self._processes / self.work.profile.row_bytes)
         return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
 
     def _matmuls(self, rows: int) -> list[Matmul]:
@@ -273,18 +282,6 @@ class _Known:
             return f"{lacking}: programs run without torch.compile, at half the speed"
         failed = [t.error for name, t in self._timings.items() if "compiled" in name and t.error]
         return f"torch.compile failed, programs run without it: {failed[0]}" if failed else None
-
-
-def memory_budget(settings: Execute, device: torch.device) -> float:
-    """Bytes that programs may take, all processes together: what was set, or half of what is free."""
-    if settings.memory_gb != "auto":
-        return settings.memory_gb * 1e9
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 2
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return 2e9
 
 
 @cache

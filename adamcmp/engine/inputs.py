@@ -12,6 +12,7 @@ from adamcmp.config.build import call
 from adamcmp.config.schema import Data, Official, OwnOptimizer
 from adamcmp.data.augment import flip_crop
 from adamcmp.data.dataset import Dataset, Scale, Split, prepare
+from adamcmp.data.rows import Rows
 from adamcmp.engine.measures import check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, rolled_out
@@ -23,8 +24,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 CPU = torch.device("cpu")
 
 
-def load_data(settings: Data) -> Dataset:
-    """Load, cut and normalise a data set.
+def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
+    """Load, cut and normalise a data set; what is memory-mapped and takes more than `memory` bytes stays on disk.
 
     Raises:
         InputError: the data function cannot be called, or what it returned cannot be used.
@@ -38,6 +39,7 @@ def load_data(settings: Data) -> Dataset:
         split_seed=settings.split_seed,
         normalize=settings.normalize,
         train_examples=settings.train_examples,
+        memory=memory,
     )
 
 
@@ -45,12 +47,14 @@ def stand_in(settings: Data, official: Official) -> Dataset:
     """Zeros of a published data set's size, which take no memory: to plan with, not to train on."""
 
     def zeros(count: int) -> Split:
-        return Split(torch.zeros(()).expand(count, *official.shape), torch.zeros((), dtype=torch.int64).expand(count))
+        x, y = torch.zeros((), dtype=torch.uint8), torch.zeros((), dtype=torch.int64)
+        return Split(x.expand(count, *official.shape), y.expand(count))
 
     held_out = max(1, round(settings.validation_fraction * official.examples))
     examples = settings.train_examples or official.examples - held_out
     train, validation, test = zeros(examples), zeros(held_out), zeros(held_out)
-    return Dataset(settings.name, train, validation, test, official.classes, "not loaded")
+    scale = Scale(torch.tensor(0.0), torch.tensor(1.0))
+    return Dataset(settings.name, train, validation, test, official.classes, "not loaded", scale=scale)
 
 
 def facts(dataset: Dataset) -> DataFacts:
@@ -85,11 +89,13 @@ def choose_device(name: str) -> torch.device:
 
 def as_precision(dataset: Dataset, task: Task) -> Dataset:
     """The data set with its inputs as numbers of the task's precision; tokens stay what they are."""
+    scale = dataset.scale and Scale(*(each.to(DTYPES[task.train.precision]) for each in dataset.scale))
 
     def cast(part: Split) -> Split:
-        return Split(part.x.to(DTYPES[task.train.precision]) if part.x.is_floating_point() else part.x, part.y)
+        if isinstance(part.x, Rows) or not part.x.is_floating_point() or scale is not None:
+            return part  # tokens; or `Dataset.inputs` makes such numbers
+        return Split(part.x.to(DTYPES[task.train.precision]), part.y)
 
-    scale = dataset.scale and Scale(*(each.to(DTYPES[task.train.precision]) for each in dataset.scale))
     train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
     return replace(dataset, train=train, validation=validation, test=test, scale=scale)
 

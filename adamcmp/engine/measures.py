@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from adamcmp.config.build import find
-from adamcmp.data.dataset import Dataset, Split
-from adamcmp.engine.evaluation import CHUNK, shown_train
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine.evaluation import CHUNK, at_once, shown_train
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Task
 
@@ -35,6 +35,7 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
     """
     model.eval()
+    size = at_once(dataset, CHUNK)
     found: dict[str, float] = {}
     logits: dict[str, Tensor] = {}
     for name in task.train.metrics:
@@ -43,15 +44,16 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
         if "logits" not in asked:
             train = shown_train(dataset, task.train.eval_examples)
-            x = dataset.inputs(train.x) if "x" in asked else train.x
-            offered = {"model": model, "previous": previous, "x": x, "y": train.y}
+            offered = {"model": model, "previous": previous, "y": train.y}
+            if "x" in asked:
+                offered["x"] = dataset.inputs(train.x)
             found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
         for part in ("validation", "test"):
             split = getattr(dataset, part)
             if part not in logits:
                 with torch.no_grad():
-                    logits[part] = torch.cat([model(dataset.inputs(x)) for x in split.x.split(CHUNK)])
+                    logits[part] = torch.cat([model(dataset.inputs(x)) for x, _ in split.chunks(size)])
             offered = {"logits": logits[part], "y": split.y, "model": model, "previous": previous}
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _numbers(name, f"{part}_{short}", function, given)
@@ -66,7 +68,7 @@ def check_metrics(model: nn.Module, dataset: Dataset, task: Task) -> None:
     """
     if task.train.metrics:
         parts = (dataset.train, dataset.validation, dataset.test)
-        train, validation, test = (Split(part.x[:2], part.y[:2]) for part in parts)
+        train, validation, test = (part.take(slice(2)) for part in parts)
         few = replace(dataset, train=train, validation=validation, test=test)
         small = few.to(next(model.parameters()).device)
         with torch.random.fork_rng(devices=[]):

@@ -120,8 +120,9 @@ def _gradients(
     """All gradients of the first batch: weights drawn in fp32 are the same numbers in fp64."""
     task = replace(cohort.task, train=cohort.task.train.model_copy(update={"precision": precision}))
     runs = (cohort.runs[0],) * strategy.rows
-    data = as_precision(dataset, task).train
-    x, y = (part[: task.batch_size].to(device).unsqueeze(0) for part in data)
+    data = as_precision(dataset, task)
+    batch = slice(task.batch_size)
+    x, y = (part.to(device).unsqueeze(0) for part in (data.inputs(data.train.x[batch]), data.train.y[batch]))
     with in_force(strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
         names = names_of(build_model(task, runs[0].seed, device), task, x[0])
         stack = initial_stack([replace(run, task=task) for run in runs], cohort.kernel, names, device)

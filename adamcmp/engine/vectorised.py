@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamcmp.data.dataset import Dataset
-from adamcmp.engine.evaluation import shown_train
+from adamcmp.data.dataset import Dataset, Split
+from adamcmp.data.rows import joined
+from adamcmp.engine.evaluation import at_once, shown_train
 from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
 from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
@@ -277,12 +278,12 @@ class _Examples:
         parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
         self._lengths = [len(part.y) for part in parts]
         self._answers = [part.y.numel() for part in parts]
-        x, y = torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
-        count = -(-len(y) // EXAMPLES)
-        size = -(-len(y) // count)
-        padded = torch.arange(count * size, device=y.device).clamp(max=len(y) - 1)
+        whole = Split(joined([part.x for part in parts]), torch.cat([part.y for part in parts]))
+        count = -(-len(whole.y) // at_once(dataset, EXAMPLES))
+        size = -(-len(whole.y) // count)
+        padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
         self._inputs = dataset.inputs
-        self._chunks = list(zip(torch.split(x[padded], size), torch.split(y[padded], size), strict=True))
+        self._chunks = [whole.take(each) for each in torch.split(padded, size)]
 
     def measure(self, runs: Program, stack: Stack) -> list[list[float]]:
         """Loss and error on each part, of each row: train, validation, test."""

@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Protocol
 
 import torch
+from rich import filesize
 
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
+from adamcmp.engine.memory import training_memory
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.profile import profile
 from adamcmp.engine.strategy import Piece, divide
@@ -67,6 +69,8 @@ class Crew:
     choices: Sequence[Choice]
     pool: Pool | None
     """None: all is done in this process."""
+    memory: float
+    """Bytes that what is trained may take, all processes together."""
     works: Sequence[Work] = ()
     """The cohorts with what one look at their models told."""
 
@@ -81,6 +85,12 @@ class Crew:
         return max((work.profile.row_bytes for work in self.works), default=0)
 
     @property
+    def peak_bytes(self) -> int:
+        """What is trained takes at most, all processes together, by that look."""
+        pairs = zip(self.works, (choice.strategy for choice in self.choices), strict=True)
+        return max((s.processes * s.rows * work.profile.row_bytes for work, s in pairs), default=0)
+
+    @property
     def seconds(self) -> float:
         """What all of it should take."""
         return sum(choice.seconds for choice in self.choices)
@@ -88,7 +98,11 @@ class Crew:
     @property
     def notes(self) -> list[str]:
         """What the user should know of the choices, each once."""
-        return list(dict.fromkeys(choice.note for choice in self.choices if choice.note))
+        found = dict.fromkeys(choice.note for choice in self.choices if choice.note)
+        if self.run_bytes > self.memory:
+            needs, has = filesize.decimal(self.run_bytes), filesize.decimal(int(self.memory))
+            found[f"one run may take {needs}, execute.memory_gb leaves {has}; it is trained all the same"] = None
+        return list(found)
 
 
 @contextmanager
@@ -107,12 +121,14 @@ def crew(
     groups = cohorts(todo)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
     processes = settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else 1
-    processes = min(processes, max(len(todo), 1))
+    memory = training_memory(settings, device, datasets.values())
+    largest = max((work.profile.row_bytes for work in works), default=1)
+    processes = max(1, min(processes, len(todo), int(memory // largest)))
     with ExitStack() as stack:
         uncounted = dry_run and any(rough_seconds(work) / work.member_steps > LONG_STEP for work in works)
         if not todo or (processes == 1 and len(todo) == 1) or is_short(works, settings) or uncounted:
             choices = [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
-            yield Crew(device, datasets, settings, groups, choices, None, works)
+            yield Crew(device, datasets, settings, groups, choices, None, memory, works)
             return
         made = stack.enter_context(pool(processes, str(device), datasets))
 
@@ -120,8 +136,12 @@ def crew(
             return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
 
         with interruptible() as asked:
-            choices = choose(works, settings, device, processes, lambda asks: _timings(made, asks, asked), errors)
-        yield Crew(device, datasets, settings, groups, choices, made, works)
+
+            def measure(asks: Sequence[Ask]) -> list[Timing]:
+                return _timings(made, asks, asked)
+
+            choices = choose(works, settings, device, processes, memory, measure, errors)
+        yield Crew(device, datasets, settings, groups, choices, made, memory, works)
 
 
 def _timings(made: Pool, asks: Sequence[Ask], asked: threading.Event) -> list[Timing]:

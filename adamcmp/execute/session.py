@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from adamcmp.config.compose import locate
-from adamcmp.config.schema import Data
+from adamcmp.config.schema import Data, Execute
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.inputs import check, choose_device, facts, load_data, stand_in
+from adamcmp.engine.memory import data_memory
 from adamcmp.errors import InputError
 from adamcmp.execute.local import missing
 from adamcmp.execute.pool import prepare
@@ -54,9 +55,9 @@ def open_session(
     datasets: dict[str, Dataset] = {}
     notes: list[str] = []
 
-    def load(settings: Data) -> DataFacts:
+    def load(settings: Data, execute: Execute) -> DataFacts:
         try:
-            dataset = load_data(settings)
+            dataset = load_data(settings, data_memory(execute))
         except InputError as error:
             if not dry_run or settings.official is None:
                 raise

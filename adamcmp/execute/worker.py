@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from adamcmp.data.dataset import Dataset, Scale, Split
+from adamcmp.data.rows import Rows, Stored
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.timing import Timing, time_strategy
@@ -127,13 +128,25 @@ def share(datasets: Mapping[str, Dataset], folder: Path) -> None:
     """Leave data sets where workers map them into memory: one copy for all processes."""
     for fingerprint, dataset in datasets.items():
         stored = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
-        parts = {name: tuple(value) if isinstance(value, Split | Scale) else value for name, value in stored.items()}
-        torch.save(parts, folder / f"{fingerprint}.pt")
+        torch.save({name: _plain(value) for name, value in stored.items()}, folder / f"{fingerprint}.pt")
+
+
+def _plain(value: Any) -> Any:
+    """What torch reads back without running code: of examples on disk, where they lie."""
+    if isinstance(value, Rows):
+        return {"stores": [tuple(stored) for stored in value.stores], "index": value.index}
+    return tuple(map(_plain, value)) if isinstance(value, Split | Scale) else value
+
+
+def _rows(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return Rows(tuple(Stored(*stored) for stored in value["stores"]), value["index"], torch.device("cpu"))
 
 
 def received(folder: Path, fingerprint: str) -> Dataset:
     """What ``share`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
     kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale}
-    tuples = {name: kinds[name](*value) for name, value in stored.items() if isinstance(value, tuple)}
+    tuples = {name: kinds[name](*map(_rows, value)) for name, value in stored.items() if isinstance(value, tuple)}
     return Dataset(**stored | tuples)

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import Composed, Source, compose
-from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data, is_seed
+from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data, Execute, is_seed
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest
 from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
@@ -51,14 +51,15 @@ class Plan:
     """The study as YAML: its base configuration and its spaces."""
 
 
-def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data], DataFacts]) -> Plan:
+def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data, Execute], DataFacts]) -> Plan:
     """Expand a study into runs.
 
     Args:
         source: the study's file.
         overrides: Hydra overrides; a sweep (``key=v1,v2``) replaces that key in every space, ``optimizer=a,b`` keeps
             the spaces of those optimizers and adds one for each that has none.
-        facts: loads a data set and says what planning needs of it; called once for each data setting.
+        facts: loads a data set and says what planning needs of it; called once for each data setting, and told of
+            the memory that it may take.
 
     Raises:
         InputError: bad settings, an unknown key, an empty grid.
@@ -77,7 +78,7 @@ def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data], DataF
     def facts_of(data: Data) -> DataFacts:
         key = data.model_dump_json(exclude={"name"})
         if key not in known_facts:
-            known_facts[key] = facts(data)
+            known_facts[key] = facts(data, config.execute)
         return known_facts[key]
 
     for space in spaces:

@@ -12,7 +12,7 @@ def planned():
     def make(*overrides, config="digits"):
         datasets = {}
 
-        def load(settings):
+        def load(settings, _):
             dataset = load_data(settings)
             datasets[dataset.fingerprint] = dataset
             return facts(dataset)

@@ -51,8 +51,8 @@ def equal(*_):
     return {"default": 1e-7, "onednn": 1e-7}
 
 
-def chosen(work, clock, errors=equal, **settings):
-    (found,) = choose([work], Execute(**settings), CPU, 2, clock, errors)
+def chosen(work, clock, errors=equal, memory=4e9, **settings):
+    (found,) = choose([work], Execute(**settings), CPU, 2, memory, clock, errors)
     return found
 
 
@@ -108,7 +108,7 @@ def test_a_model_that_refuses_is_trained_alone_and_says_why(work):
 
 def test_memory_bounds_the_rows(work):
     asked = work(5000)
-    found = chosen(asked, Clock(), memory_gb=asked.profile.row_bytes * 20 / 1e9)
+    found = chosen(asked, Clock(), memory=asked.profile.row_bytes * 20)
     assert 5 < found.strategy.rows <= 10
 
 

@@ -15,7 +15,7 @@ FACTS = DataFacts("f" * 16, 1000, 10, (1, 8, 8))
 
 
 def runs(config, *overrides, facts=FACTS):
-    return plan(locate(str(config)), list(overrides), lambda _: facts).runs
+    return plan(locate(str(config)), list(overrides), lambda *_: facts).runs
 
 
 def ids(config, *overrides, facts=FACTS):
@@ -82,7 +82,7 @@ def test_arms_tell_apart_what_varies_beside_lr_decay_and_seed():
 
 def test_equal_rows_are_one_run(study):
     path = study(spaces=[{"optimizer.lr": "1e-3,1e-2"}, {"optimizer.lr": "1e-2,1e-1"}])
-    planned = plan(locate(str(path)), [], lambda _: FACTS)
+    planned = plan(locate(str(path)), [], lambda *_: FACTS)
     assert (len(planned.runs), planned.duplicates) == (3, 1)
 
 

@@ -14,7 +14,7 @@ def prepared(config: str, runs: int, *overrides: str) -> tuple[Cohort, Dataset]:
     """So many runs of different learning rates as one cohort, and what they train on."""
     datasets = {}
 
-    def load(settings):
+    def load(settings, _):
         dataset = load_data(settings)
         datasets[dataset.fingerprint] = dataset
         return facts(dataset)

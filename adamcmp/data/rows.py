@@ -1,0 +1,114 @@
+"""Examples that stay on disk: memory-mapped arrays of which memory holds no more than what was asked for."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class Stored(NamedTuple):
+    """An array inside a file, row after row."""
+
+    path: str
+    dtype: str
+    offset: int
+    """Bytes in front of it."""
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @classmethod
+    def of(cls, array: object) -> Stored | None:
+        """What a memory-mapped array maps; None for a view of one, and for anything else."""
+        if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
+            return None
+        if not (array.filename and array.flags.c_contiguous and array.dtype.isnative):
+            return None
+        return cls(str(array.filename), array.dtype.str, array.offset, array.shape)
+
+    def rows(self, index_n: npt.NDArray[np.int64]) -> Tensor:
+        """A copy of some rows; the map is closed again, since its pages count as this process's memory until then."""
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return torch.from_numpy(np.asarray(mapped[index_n]))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of arrays on disk, in an order of their own: it is indexed as a tensor is, and ``read`` makes one."""
+
+    stores: tuple[Stored, ...]
+    """All of one shape but for the number of rows, and of one dtype."""
+    index: Tensor
+    """Which rows, counted through all arrays; on the CPU."""
+    device: torch.device
+
+    @classmethod
+    def whole(cls, stored: Stored) -> Rows:
+        """All rows of an array."""
+        return cls((stored,), torch.arange(stored.shape[0]), torch.device("cpu"))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of a tensor."""
+        return (len(self.index), *self.stores[0].shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """As of a tensor."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As of a tensor."""
+        return torch.from_numpy(np.empty(0, self.stores[0].dtype)).dtype
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, which: Tensor | slice) -> Rows:
+        """Fewer rows, or others; nothing is read."""
+        return replace(self, index=self.index[which if isinstance(which, slice) else which.cpu()])
+
+    def to(self, device: torch.device | str) -> Rows:
+        """The same rows, which ``read`` will put on ``device``."""
+        return replace(self, device=torch.device(device))
+
+    def read(self) -> Tensor:
+        """The rows in memory."""
+        index_N = self.index.numpy()
+        if len(self.stores) == 1:
+            return self.stores[0].rows(index_N).to(self.device)
+        found = torch.empty(self.shape, dtype=self.dtype)
+        starts = np.cumsum([0, *(stored.shape[0] for stored in self.stores)])
+        for stored, start, end in zip(self.stores, starts, starts[1:], strict=False):
+            (here,) = np.nonzero((index_N >= start) & (index_N < end))
+            if len(here):
+                found[torch.from_numpy(here)] = stored.rows(index_N[here] - start)
+        return found.to(self.device)
+
+
+def in_memory(x: Tensor | Rows) -> Tensor:
+    """The tensor, or the rows read."""
+    return x.read() if isinstance(x, Rows) else x
+
+
+def joined(xs: Sequence[Tensor | Rows]) -> Tensor | Rows:
+    """One behind the other: a tensor of tensors; where one of them stays on disk, all do."""
+    rows = [x for x in xs if isinstance(x, Rows)]
+    if len(rows) < len(xs):
+        return torch.cat([in_memory(x) for x in xs])
+    counts = [sum(stored.shape[0] for stored in each.stores) for each in rows]
+    starts = np.cumsum([0, *counts]).tolist()
+    index = torch.cat([each.index + start for each, start in zip(rows, starts, strict=False)])
+    return replace(rows[0], stores=tuple(stored for each in rows for stored in each.stores), index=index)

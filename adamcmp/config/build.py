@@ -45,7 +45,7 @@ def typed(composed: Composed, source: Source) -> Config:
     """
     values = dict(composed.values)
     study = dict(values.get("study") or {})
-    study["name"] = study.get("name") or source.stem
+    study["name"] = f"{study.get('name') or source.stem}{'_' if composed.scale else ''}{composed.scale or ''}"
     shaped = {
         **values,
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),

@@ -7,11 +7,12 @@ folder of that file, then ``--config-dir``, then the configurations that adamcmp
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -28,6 +29,7 @@ from yaml import YAMLError
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
 
+AS_IT_IS = "laptop"
 SECTIONS = (*GROUPS, "train", "study", "execute")
 HYDRA_VERSION_BASE = "1.3"
 
@@ -74,6 +76,8 @@ class Composed:
     """The file chosen in each group: ``{"optimizer": "adamw", …}``."""
     has_interpolations: bool
     """Some value was computed from another one, so that values cannot be replaced one by one."""
+    scale: str | None = None
+    """What ``scale=`` chose, where it is not the configuration as it is: a part of the study's name."""
 
 
 def locate(config: str, config_dir: Path | None = None) -> Source:
@@ -140,9 +144,14 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     """
     try:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
-            every = [*one_budget(scaled(source, overrides)), *_search(source)]
-            merged = hydra_compose(source.name, every, return_hydra_config=True)
-        _check_sections(source, merged)
+            scale, chosen, given = scaled(source, overrides)
+            every = [*one_budget(given), *_search(source)]
+            merged = hydra_compose(chosen.name, every, return_hydra_config=True)
+            _, smaller = _model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
+            if smaller:
+                before = [f"{key}={json.dumps(value)}" for key, value in smaller.items()]
+                merged = hydra_compose(chosen.name, [*before, *every], return_hydra_config=True)
+        _check_sections(chosen, merged)
         choices = {group: _name(source, group, merged) for group in GROUPS}
         OmegaConf.set_readonly(merged, False)
         OmegaConf.set_struct(merged, False)
@@ -162,7 +171,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
-    return Composed({str(key): value for key, value in values.items()}, choices, interpolated)
+    return Composed({str(key): value for key, value in values.items()}, choices, interpolated, scale)
 
 
 def _check_sections(source: Source, merged: DictConfig) -> None:
@@ -190,24 +199,46 @@ def _file(source: Source, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def scaled(source: Source, overrides: Sequence[str]) -> list[str]:
-    """``scale=NAME`` becomes the study's own file of that name, ``scale/<study>/NAME.yaml``.
+class Scaled(NamedTuple):
+    """What a configuration and its overrides become by ``scale=NAME``."""
+
+    scale: str | None
+    """None for ``laptop``, which is the configuration as it is."""
+    source: Source
+    overrides: list[str]
+
+
+def scaled(source: Source, overrides: Sequence[str]) -> Scaled:
+    """``scale/<configuration>/NAME.yaml`` takes the configuration's place; ``scale/NAME.yaml`` is laid over any other.
 
     Raises:
-        InputError: the study has no such file, or several are asked for.
+        InputError: there is no such file.
     """
-    return [_scale(source, text) if text.partition("=")[0] == "scale" else text for text in overrides]
+    asked = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == "scale"]
+    rest = [text for text in overrides if text.partition("=")[0] != "scale"]
+    if not asked or asked[-1] == AS_IT_IS:
+        return Scaled(None, source, rest)
+    own = f"scale/{source.stem}"
+    groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
+    found = {path.stem: group for group in groups for path in _files(source, group)}
+    if asked[-1] not in found:
+        known = ", ".join(sorted({AS_IT_IS, *found}))
+        raise InputError(f"scale={asked[-1]}: no such scale of {source.stem}; give one of {known}")
+    if found[asked[-1]] == own:
+        return Scaled(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
+    return Scaled(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
 
 
-def _scale(source: Source, text: str) -> str:
-    name = text.partition("=")[2]
+def _files(source: Source, group: str) -> list[Path]:
     folders = (source.folder, source.extra, shipped_configs())
-    known = sorted({path.stem for each in folders if each for path in (each / "scale" / source.stem).glob("*.yaml")})
-    if not known:
-        raise InputError(f"{text}: {source.stem} has one scale only; studies such as figure2 have several")
-    if name not in known:
-        raise InputError(f"{text}: no such scale of {source.stem}; give one of {', '.join(known)}")
-    return f"scale/{source.stem}@_global_={name}"
+    return [path for folder in folders if folder is not None for path in (folder / group).glob("*.yaml")]
+
+
+def _model_at(scale: str | None, source: Source, model: str) -> tuple[Path | None, dict[str, Any]]:
+    """What ``scale/model/<scale>/<model>.yaml`` sets, and that file."""
+    path = next((each for each in _files(source, f"scale/model/{scale}") if each.stem == model), None)
+    content = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
+    return path, {f"model.{key!s}": value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def one_budget(overrides: Sequence[str]) -> list[str]:
@@ -252,10 +283,11 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
     """For every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
-        given = one_budget(scaled(source, overrides))
-        defaults = loader.compute_defaults_list(source.name, [*given, *_search(source)], RunMode.RUN).defaults
+        scale, chosen, given = scaled(source, overrides)
+        given = one_budget(given)
+        defaults = loader.compute_defaults_list(chosen.name, [*given, *_search(source)], RunMode.RUN)
         found: dict[str, str] = {}
-        for default in defaults:
+        for default in defaults.defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
                 continue
             path = _file(source, default.config_path)
@@ -265,6 +297,8 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
             content = OmegaConf.to_container(OmegaConf.load(path))
             if isinstance(content, dict):
                 found |= {key: str(path) for key, _ in leaves({str(k): v for k, v in content.items()}, package)}
+    path, smaller = _model_at(scale, source, str(defaults.overrides.known_choices.get("model")))
+    found |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group
         if key not in GROUPS and "/" not in key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adamcmp.config.build import typed
-from adamcmp.config.compose import compose, locate, origins, shipped_configs
+from adamcmp.config.compose import compose, locate, options, origins, shipped_configs
 from adamcmp.errors import InputError
 
 STUDIES = sorted(path.stem for path in (shipped_configs() / "study").glob("*.yaml"))
@@ -18,13 +18,41 @@ def config(*overrides, study="figure2"):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_every_scale(study):
-    folder = shipped_configs() / "scale" / study
-    assert {path.stem for path in folder.glob("*.yaml")} == {"smoke", "laptop", "paper"}
     assert config("scale=laptop", study=study) == config(study=study)
-    assert {config(f"scale={name}", study=study).study.name for name in ("smoke", "paper")} == {
-        f"{study}_smoke",
-        f"{study}_paper",
-    }
+    names = {config(f"scale={name}", study=study).study.name for name in ("smoke", "paper")}
+    assert names == {f"{study}_smoke", f"{study}_paper"}
+
+
+@pytest.mark.parametrize("name", [name for name in options("") if name != "config"])
+def test_every_configuration_has_a_smoke_scale(name):
+    laptop, smoke = config(study=name), config("scale=smoke", study=name)
+    assert smoke.study.name == f"{name}_smoke"
+    assert smoke.train.steps <= 400
+    assert config("scale=laptop", study=name) == laptop
+    assert smoke.model.name == laptop.model.name
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value"),
+    [("shake_shake", "width", 8), ("gpt_124m", "depth", 2), ("resnet_56", "depth", 20), ("cnn", "width", 16)],
+)
+def test_models_are_small_at_smoke(model, key, value):
+    assert config("scale=smoke", f"model={model}", study="cifar10").model.arguments[key] == value
+    assert config("scale=smoke", f"model={model}", f"model.{key}=3", study="cifar10").model.arguments[key] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "steps", "epochs"),
+    [
+        ("cifar10", "shake_shake", None, 1800),
+        ("text", "gpt_124m", 600_000, None),
+        ("modular_addition", "modular_transformer", 40_000, None),
+    ],
+)
+def test_published_experiments_have_a_paper_scale(name, model, steps, epochs):
+    paper = config("scale=paper", study=name)
+    assert (paper.model.name, paper.train.steps, paper.train.epochs) == (model, steps, epochs)
+    assert paper.study.name == f"{name}_paper"
 
 
 def test_the_paper_s_scale_is_the_paper_s():
@@ -41,21 +69,25 @@ def test_the_command_line_has_the_last_word():
     assert origins(locate("figure2"), ["scale=paper"])["train.epochs"].endswith("paper.yaml")
 
 
-def test_an_own_study_has_scales_beside_it(tmp_path):
+def test_an_own_configuration_has_scales_beside_it(tmp_path):
     (tmp_path / "scale" / "mine").mkdir(parents=True)
-    (tmp_path / "scale" / "mine" / "tiny.yaml").write_text("# @package _global_\ntrain: {steps: 3}\n")
-    (tmp_path / "scale" / "mine" / "large.yaml").write_text("# @package _global_\ntrain: {steps: 900}\n")
-    (tmp_path / "mine.yaml").write_text("defaults: [digits, _self_, /scale/mine@_global_: tiny]\n")
+    (tmp_path / "scale" / "mine" / "large.yaml").write_text(
+        "# @package _global_\ndefaults: [/mine, _self_]\ntrain: {steps: 900}\n"
+    )
+    (tmp_path / "mine.yaml").write_text("defaults: [digits, _self_]\nstudy: {name: own}\n")
     mine = str(tmp_path / "mine.yaml")
-    assert config(study=mine).train.steps == 3
-    assert config("scale=large", study=mine).train.steps == 900
+    large = config("scale=large", study=mine)
+    assert (large.train.steps, large.study.name) == (900, "own_large")
+    assert config("scale=large", "study.name=other", study=mine).study.name == "other_large"
+    assert config("scale=smoke", study=mine).train.steps == 200
+    assert config(study=mine).train.steps == 500
 
 
 @pytest.mark.parametrize(
     ("study", "scale", "message"),
     [
         ("figure2", "papr", r"^scale=papr: no such scale of figure2; give one of laptop, paper, smoke"),
-        ("digits", "smoke", r"^scale=smoke: digits has one scale only"),
+        ("digits", "paper", r"^scale=paper: no such scale of digits; give one of laptop, smoke"),
     ],
 )
 def test_unknown_scales_are_refused(study, scale, message):

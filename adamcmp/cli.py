@@ -206,7 +206,7 @@ def report(
     for study_dir in found:
         if target_error is not None:
             _show_time_to_error(study_dir, target_error)
-        _report(study_dir, formats, out / study_dir.name if out and len(found) > 1 else out)
+        _report(study_dir, formats, out / study_dir.name if out and len(found) > 1 else out, target_error)
 
 
 @app.command()
@@ -349,7 +349,7 @@ def _show_time_to_error(study_dir: Path, target: float) -> None:
         _print(console.time_table(found, f"{study_dir.name}: {task.label}", target))
 
 
-def _report(study_dir: Path, formats: list[Format] | None, out: Path | None) -> None:
+def _report(study_dir: Path, formats: list[Format] | None, out: Path | None, target_error: float | None = None) -> None:
     from adamcmp.analysis import by_task, leaderboard
     from adamcmp.records import read_records
     from adamcmp.report import tables
@@ -361,7 +361,8 @@ def _report(study_dir: Path, formats: list[Format] | None, out: Path | None) -> 
         _print(tables.terminal(leaderboard(task.records), f"{study_dir.name}: {task.label}"))
         for line in verdict(task.records) if verdict else ():
             typer.echo(f"- {line}")
-    files = write_report(study_dir, formats=[each.value for each in formats or Format], out=out, verdict=verdict)
+    chosen = [each.value for each in formats or Format]
+    files = write_report(study_dir, formats=chosen, out=out, verdict=verdict, target_error=target_error)
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -217,6 +218,9 @@ def run_table(record: pd.Series[Any]) -> Table:
         bits = [f"{record[f'{when}_test_bits_per_byte']:.3f}" for when in ("final", "best")]
         table.add_row("test bits per byte", *bits)
     table.add_row("generalization gap", *(f"{record[f'{when}_gap']:.2%}" for when in ("final", "best")))
+    if pd.notna(record["metrics"]):
+        for name, value in json.loads(record["metrics"]).items():
+            table.add_row(escape(name), f"{value:.4g}", "")
     table.add_row("time", duration(record["seconds"]), "")
     return table
 

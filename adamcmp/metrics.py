@@ -1,8 +1,8 @@
 """Metrics as pure functions. Shapes: B examples, C classes; more axes in front are allowed.
 
 Those that ``train.metrics`` may name take any of ``logits`` and ``y`` (they are then measured on the validation and on
-the test part), ``model``, ``previous`` (its parameters before the last step, by name), and ``x`` and ``y`` of training
-examples, and give a number or a dictionary of numbers.
+the test part), ``model``, ``previous`` (its parameters before its last step, by name), and ``x`` and ``y`` of
+training examples, and give a number or a dictionary of numbers.
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ CURVE: tuple[Column, ...] = (
     Column("epoch", REAL, "epoch", "the same in epochs"),
     *(Column(name, REAL, unit, text) for name, unit, text in METRICS),
     Column("weight_norm", REAL, "", "Euclidean norm of all parameters"),
+    Column("metrics", TEXT, "", "what train.metrics asked for; JSON", True),
 )
 
 

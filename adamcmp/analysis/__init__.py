@@ -6,6 +6,7 @@ leaderboard; ``curves`` averages the winners' learning curves; ``intervals`` hol
 
 from adamcmp.analysis.curves import mean_curves, time_to_error
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
+from adamcmp.analysis.requested import requested, requested_curves
 from adamcmp.analysis.selection import (
     CELL,
     METRICS,
@@ -39,6 +40,8 @@ __all__ = [
     "mean_interval",
     "name_arms",
     "paired_difference",
+    "requested",
+    "requested_curves",
     "time_to_error",
     "top_cells",
 ]

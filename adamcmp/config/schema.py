@@ -216,7 +216,7 @@ class Train(Settings):
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
-    """What else is measured after the last step: names of ``adamcmp.metrics``, or paths of own functions."""
+    """What else is measured at every evaluation: names of ``adamcmp.metrics``, or paths of own functions."""
 
     @field_validator("batch_size", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Metrics that ``train.metrics`` asks for: measured once, after the last step, ours and a user's alike."""
+"""Metrics that ``train.metrics`` asks for: measured at every evaluation, ours and a user's alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
     """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
 
     Args:
-        model: after its last step; put into evaluation mode.
+        model: after a step; measured in evaluation mode.
         previous: its parameters before that step.
         dataset: on the model's device.
         task: names the metrics, and how many training examples are shown.
@@ -34,6 +34,7 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
     Raises:
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
     """
+    was_training = model.training
     model.eval()
     size = at_once(dataset, CHUNK)
     found: dict[str, float] = {}
@@ -57,6 +58,7 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
             offered = {"logits": logits[part], "y": split.y, "model": model, "previous": previous}
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _numbers(name, f"{part}_{short}", function, given)
+    model.train(was_training)
     return found
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from adamcmp.engine.strategy import Strategy
@@ -24,15 +25,17 @@ class Evaluation(NamedTuple):
     test_loss: float
     test_error: float
     weight_norm: float
+    metrics: Mapping[str, float] = MappingProxyType({})
+    """What ``train.metrics`` asked for."""
 
     def is_finite(self) -> bool:
         """Whether the run goes on; test has no say in which runs count."""
         return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
 
 
-def hold(evaluations: Iterable[Evaluation]) -> list[list[float]]:
+def hold(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
     """Evaluations as plain numbers, for a checkpoint."""
-    return [list(evaluation) for evaluation in evaluations]
+    return [[*evaluation[:-1], dict(evaluation.metrics)] for evaluation in evaluations]
 
 
 def held(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
@@ -50,13 +53,16 @@ class Outcome:
     error: str | None = None
     diverged_step: int | None = None
     parameters: int | None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """What ``train.metrics`` asked for, of a run that has completed."""
     strategy: Strategy
     device: str
     seconds: float
     """Wall time; where several runs train at once, an equal share of it."""
     finished_at: datetime
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What ``train.metrics`` asked for, after the last step of a run that has completed."""
+        return self.evaluations[-1].metrics if self.status == "completed" else {}
 
 
 OnSteps = Callable[[int, Evaluation | None], None]

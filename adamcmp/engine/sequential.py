@@ -58,16 +58,11 @@ def _train_run(
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
     evaluations = held(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters = None, None, None
-    measured: dict[str, float] = {}
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            previous: dict[str, Tensor] = {}
-            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed, previous)
-            if diverged_step is None and run.task.train.metrics:
-                with autocast(run.task, device):
-                    measured = measure_all(model, previous, dataset, run.task)
+            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed)
     except (Stopped, Unwritable):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
@@ -81,7 +76,6 @@ def _train_run(
         error=error,
         diverged_step=diverged_step,
         parameters=parameters,
-        metrics=measured,
         strategy=piece.strategy,
         device=str(device),
         seconds=time.perf_counter() - started,
@@ -98,12 +92,8 @@ def _loop(
     watch: Watch,
     started: float,
     resumed: dict[str, Any] | None,
-    previous: dict[str, Tensor],
 ) -> int | None:
-    """Train; return the step of the first loss that is not finite, counted from 1.
-
-    Fills ``evaluations``, and where metrics are asked for ``previous`` with the weights before the last step.
-    """
+    """Train and fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
     task = run.task
     update = make_update(run.optimizer, model, rolled_out(run))
     start = 0
@@ -134,14 +124,18 @@ def _loop(
         if not math.isfinite(loss.item()):
             return t + 1
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if t + 1 == task.steps and task.train.metrics:
-            previous.update({name: p.detach().clone() for name, p in model.named_parameters()})
+        previous: dict[str, Tensor] = {}
+        if t + 1 in eval_steps and task.train.metrics:
+            previous = {name: p.detach().clone() for name, p in model.named_parameters()}
         update.step(t)
         if t + 1 in eval_steps:
             with autocast(task, device):
                 evaluation = evaluate(model, dataset, t + 1, task.train.eval_examples)
             if not evaluation.is_finite():
                 return t + 1
+            if previous:
+                with autocast(task, device):
+                    evaluation = evaluation._replace(metrics=measure_all(model, previous, dataset, task))
             done = evaluations[-1].step if evaluations else 0
             evaluations.append(evaluation)
             watch.on_steps(t + 1 - done, evaluation)

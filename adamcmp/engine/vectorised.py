@@ -67,7 +67,7 @@ class Training:
         self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
         self.diverged: list[int | None] = [None] * len(piece.runs)
         self._previous: Tensors = {}
-        probe = build_model(self.task, piece.runs[0].seed, device)
+        self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
         self.names = names_of(probe, self.task, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
@@ -125,7 +125,7 @@ class Training:
             runs = self._program()
             for x, y, matrices, others in self._batches():
                 self.watch.between_steps(self.saved)
-                if self.step + 1 == self.task.steps and self.task.train.metrics:
+                if self.step + 1 in eval_steps and self.task.train.metrics:
                     everything = {**self.stack.params, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
                 losses = runs.step(self.stack, x, y, matrices, others)
@@ -208,6 +208,7 @@ class Training:
             seen.add(i)
             (evaluation,) = held([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
+                evaluation = evaluation._replace(metrics=self._on_request(row))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
             else:
@@ -238,37 +239,29 @@ class Training:
 
     def outcomes(self) -> Iterator[Outcome]:
         """How each run ended."""
-        measured = self._measured()
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
-        ends = zip(self.piece.runs, self.evaluations, self.diverged, measured, strict=True)
-        for run, evaluations, step, own in ends:
+        for run, evaluations, step in zip(self.piece.runs, self.evaluations, self.diverged, strict=True):
             yield Outcome(
                 run=run,
                 status="completed" if step is None else "diverged",
                 evaluations=tuple(evaluations),
                 diverged_step=step,
                 parameters=self.parameters,
-                metrics=own,
                 strategy=self.piece.strategy,
                 device=str(self.device),
                 seconds=seconds,
                 finished_at=datetime.now(UTC),
             )
 
-    def _measured(self) -> list[dict[str, float]]:
-        """What ``train.metrics`` asks for, of each run that has completed, one model at a time."""
-        found: list[dict[str, float]] = [{} for _ in self.piece.runs]
+    def _on_request(self, row: int) -> dict[str, float]:
+        """What ``train.metrics`` asks for, of one row alone."""
         if not self.task.train.metrics:
-            return found
-        model = build_model(self.task, 0, self.device)
-        for row, i in enumerate(self.rows):
-            if self.diverged[i] is None and not found[i]:
-                state = {name: each[row] for name, each in {**self.stack.params, **self.stack.rest}.items()}
-                model.load_state_dict(state, strict=False)
-                previous = {name: each[row] for name, each in self._previous.items()}
-                with autocast(self.task, self.device):
-                    found[i] = measure_all(model, previous, self.dataset, self.task)
-        return found
+            return {}
+        state = {name: each[row] for name, each in {**self.stack.params, **self.stack.rest}.items()}
+        self._probe.load_state_dict(state, strict=False)
+        previous = {name: each[row] for name, each in self._previous.items()}
+        with autocast(self.task, self.device):
+            return measure_all(self._probe, previous, self.dataset, self.task)
 
 
 class _Examples:

@@ -97,7 +97,12 @@ def curve(outcome: Outcome) -> list[dict[str, Any]]:
     """The curve of a run: columns ``records.CURVE``."""
     task = outcome.run.task
     return [
-        {"run_id": outcome.run.id, "epoch": evaluation.step / task.steps_per_epoch, **evaluation._asdict()}
+        {
+            **evaluation._asdict(),
+            "run_id": outcome.run.id,
+            "epoch": evaluation.step / task.steps_per_epoch,
+            "metrics": json.dumps(dict(evaluation.metrics)) if evaluation.metrics else None,
+        }
         for evaluation in outcome.evaluations
     ]
 
@@ -118,7 +123,7 @@ def _measured(outcome: Outcome) -> dict[str, Any]:
         "best_step": chosen.step,
         "best_epoch": chosen.step / outcome.run.task.steps_per_epoch,
         "final_weight_norm": final.weight_norm,
-        "metrics": json.dumps(outcome.metrics) if outcome.metrics else None,
+        "metrics": json.dumps(dict(outcome.metrics)) if outcome.metrics else None,
     }
 
 

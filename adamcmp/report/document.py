@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard
+from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard, requested, requested_curves, time_to_error
 from adamcmp.errors import InputError
 from adamcmp.records import read, read_records, write_file, writing
 from adamcmp.report import tables
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 TABLES, FIGURES = ("md", "csv", "tex"), ("png", "svg", "pdf")
 FORMATS = (*TABLES, *FIGURES)
-DRAWN = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
+DRAWN = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss", "metrics", "layers")
+TABULATED = ("leaderboard", "grid", "metrics", "time_to_error")
 
 
 Verdict = Callable[[pd.DataFrame], Sequence[str]]
@@ -34,12 +35,16 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     out: Path | None = None,
     verdict: Verdict | None = None,
+    target_error: float | None = None,
 ) -> list[Path]:
     """Write the report of a study and return the files, in the order they were written.
 
-    Per task: ``leaderboard.*`` and ``grid.*`` (md, csv, tex); ``heatmap.*``, ``learning_curves.*``,
-    ``error_vs_decay.*``, ``error_vs_lr.*`` and ``error_vs_train_loss.*`` (png, svg, pdf), each where there is
-    something to draw; ``report.md`` (md), which shows them. The same records give the same bytes.
+    Per task: ``leaderboard.*`` and ``grid.*`` (md, csv, tex), ``metrics.*`` where runs measured what
+    ``train.metrics`` asks for, and ``time_to_error.*`` where a target is given; ``heatmap.*``, ``learning_curves.*``,
+    ``error_vs_decay.*``, ``error_vs_lr.*``, ``error_vs_train_loss.*``, ``metrics.*`` and ``layers.*`` (png, svg,
+    pdf), each where there is something to draw; ``report.md`` (md), which shows them. The same records give the same
+    bytes.
+
     A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
 
     Args:
@@ -47,6 +52,7 @@ def write_report(
         formats: Which of ``FORMATS``.
         out: Folder to write to, in place of ``<study_dir>/report``.
         verdict: What makes the sentences above each task's leaderboard.
+        target_error: A validation error; the report then tells how soon each optimizer gets there.
 
     Raises:
         InputError: an unknown format, nothing stored, a damaged part, or a folder that cannot be written.
@@ -54,51 +60,71 @@ def write_report(
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    records, curves = read(study_dir) if set(formats) & set(FIGURES) else (read_records(study_dir), None)
+    with_curves = target_error is not None or set(formats) & set(FIGURES)
+    records, curves = read(study_dir) if with_curves else (read_records(study_dir), None)
     tasks = by_task(records)
     if not tasks:
         raise InputError(f"{study_dir}: no stored runs; `adamcmp sweep` makes some")
     folder = out or study_dir / "report"
     if len(tasks) == 1:
-        return _write_task(tasks[0], curves, folder, formats, verdict)
-    for name in ("leaderboard", "grid", *DRAWN):  # of the time when there was one task
+        return _write_task(tasks[0], curves, folder, formats, verdict, target_error)
+    for name in (*TABULATED, *DRAWN):  # of the time when there was one task
         for kind in FORMATS:
             with writing(folder):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
     written: list[Path] = []
     folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
     for task, name in zip(tasks, folders, strict=True):
-        written += _write_task(task, curves, folder / name, formats, verdict)
+        written += _write_task(task, curves, folder / name, formats, verdict, target_error)
     if "md" in formats:
         written.append(write_file(folder / "report.md", _index(records, tasks, folders).encode()))
     return written
 
 
 def _write_task(
-    task: Task, curves: pd.DataFrame | None, folder: Path, formats: Sequence[str], verdict: Verdict | None
+    task: Task,
+    curves: pd.DataFrame | None,
+    folder: Path,
+    formats: Sequence[str],
+    verdict: Verdict | None,
+    target_error: float | None,
 ) -> list[Path]:
     table, board = cells(task.records), leaderboard(task.records)
-    written: list[Path] = []
-    for name, raw, shown in (
+    best = best_cells(table)
+    found = requested(task.records, best)
+    pairs = [
         ("leaderboard", board, tables.leaderboard_display(board)),
         ("grid", table, tables.grid_display(table)),
-    ):
+    ]
+    if len(found):
+        pairs.append(("metrics", found, tables.requested_display(found)))
+    if target_error is not None and curves is not None:
+        soon = time_to_error(curves, task.records, best, target_error).assign(target=target_error)
+        pairs.append(("time_to_error", soon, tables.time_display(soon)))
+    written: list[Path] = []
+    for name, raw, shown in pairs:
         for kind in (kind for kind in TABLES if kind in formats):
             text = (
                 tables.csv(raw) if kind == "csv" else tables.latex(shown) if kind == "tex" else tables.markdown(shown)
             )
             written.append(write_file(folder / f"{name}.{kind}", text.encode()))
-    figures, skipped = _write_figures(task, curves, table, folder, [kind for kind in FIGURES if kind in formats])
+    figures, skipped = _write_figures(task, curves, table, found, folder, [kind for kind in FIGURES if kind in formats])
     written += [path for paths in figures.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in figures.items()}
-        text = page(task, board, table, files, skipped, verdict(task.records) if verdict else ())
+        extra = {name: tables.markdown(shown) for name, _, shown in pairs[2:]}
+        text = page(task, board, table, files, skipped, verdict(task.records) if verdict else (), extra, target_error)
         written.append(write_file(folder / "report.md", text.encode()))
     return written
 
 
 def _write_figures(
-    task: Task, curves: pd.DataFrame | None, table: pd.DataFrame, folder: Path, kinds: Sequence[str]
+    task: Task,
+    curves: pd.DataFrame | None,
+    table: pd.DataFrame,
+    found: pd.DataFrame,
+    folder: Path,
+    kinds: Sequence[str],
 ) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """The files of each figure that could be drawn, and why the others could not."""
     if curves is None or not kinds:
@@ -106,6 +132,7 @@ def _write_figures(
     # Here, not above: a report of tables alone must not pay for matplotlib.
     from adamcmp.report.heatmap import heatmap
     from adamcmp.report.learning_curves import learning_curves
+    from adamcmp.report.requested import layers, metrics
     from adamcmp.report.scatter import error_vs_train_loss
     from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
     from adamcmp.report.style import NotDrawn, render
@@ -118,6 +145,10 @@ def _write_figures(
         "error_vs_lr": lambda: error_vs_lr(table, footer=made_from),
         "error_vs_train_loss": lambda: error_vs_train_loss(table, footer=made_from),
     }
+    if len(found):
+        along = requested_curves(curves, task.records, best_cells(table))
+        drawings["metrics"] = lambda: metrics(along, footer=made_from)
+        drawings["layers"] = lambda: layers(along, footer=made_from)
     written: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     for name, draw in drawings.items():

@@ -91,6 +91,20 @@ def quantity(mean: float, half_width: float, metric: str) -> str:
     return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
 
 
+def plain_quantity(mean: float, half_width: float) -> str:
+    """``0.0231 ± 0.0020``: two significant digits of the half width; alone, three of the mean.
+
+    >>> plain_quantity(0.02314, 0.00198), plain_quantity(12.345, float("nan")), plain_quantity(1.5e-7, 2e-8)
+    ('0.0231 ± 0.0020', '12.3', '1.50e-7 ± 2.0e-8')
+    """
+    if not (math.isfinite(half_width) and half_width > 0 and math.isfinite(mean)):
+        return f"{mean:.3g}".replace("e-0", "e-")
+    if abs(mean) >= 1e-4 or mean == 0:
+        decimals = max(1 - math.floor(math.log10(half_width)), 0)
+        return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}"
+    return f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-")
+
+
 def seeds(values: Iterable[int]) -> str:
     """``0–4, 7``: runs of three and more consecutive seeds are joined.
 

@@ -17,6 +17,8 @@ CAPTIONS = {
     "error_vs_decay": "Test error against λ, at the learning rate that is best for that λ on validation; bars of 95 %.",
     "error_vs_lr": "Test error against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
     "error_vs_train_loss": "Test error against training loss, one point a cell; winners outlined.",
+    "metrics": "What was asked for, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
+    "layers": "Layer by layer, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
 }
 
 
@@ -27,6 +29,8 @@ def page(
     figures: Mapping[str, Sequence[str]],
     skipped: Mapping[str, str],
     verdict: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+    target_error: float | None = None,
     selection: str = "final_validation_error",
 ) -> str:
     """The Markdown of the page.
@@ -38,12 +42,20 @@ def page(
         figures: Figure name → the files written of it, beside the page.
         skipped: Figure name → why it was not drawn.
         verdict: Sentences that a study's own statistics support.
+        extra: The tables ``metrics`` and ``time_to_error`` in Markdown, where there are any.
+        target_error: What the latter is about.
         selection: What best cells go by.
     """
     parts = [f"# {distinct(task.records['study'])}: {task.label}"]
     if verdict:
         parts += ["## Verdict", "\n".join(f"- {line}" for line in verdict)]
     parts += ["## Leaderboard", markdown(leaderboard_display(board)).rstrip(), _legend(selection)]
+    tables = extra or {}
+    if "time_to_error" in tables:
+        parts += [f"## Steps and time to a validation error of {target_error:.3g}", tables["time_to_error"].rstrip()]
+        parts += ["Medians over the runs of each optimizer's best cell, to the first evaluation with that error."]
+    if "metrics" in tables:
+        parts += ["## Metrics on request", _shortened(tables["metrics"])]
     warnings = _warnings(board, table)
     if warnings:
         parts += ["## Mind", "\n".join(f"- {line}" for line in warnings)]
@@ -53,6 +65,17 @@ def page(
     parts += ["## Runs", _runs(task.records), "## Protocol", _protocol(task.records, board, selection)]
     parts += ["## Made from", _provenance(task)]
     return "\n\n".join(parts) + "\n"
+
+
+def _shortened(table: str, most: int = 30) -> str:
+    """The table's first rows, and where all of them are; what ± means."""
+    head, *rows = table.rstrip().split("\n")
+    shown = "\n".join([head, *rows[: most + 1]])
+    more = f" {len(rows) - 1 - most} more stand in [metrics.md](metrics.md)." if len(rows) - 1 > most else ""
+    return (
+        f"{shown}\n\nAfter the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
+        f"width of its 95 % interval.{more}"
+    )
 
 
 def _legend(selection: str) -> str:

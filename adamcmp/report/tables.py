@@ -5,6 +5,7 @@ CSV holds the raw numbers with every digit; the others show ``2.31 ± 0.20 %``. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -12,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from adamcmp.report.labels import decay_name, quantity, short
+from adamcmp.report.labels import decay_name, plain_quantity, quantity, short
 
 NOTHING = "–"
 
@@ -23,7 +24,7 @@ _SHOWN = {
     "final_train_loss": "train loss",
     "final_gap": "gap",
 }
-_WORDS = {"optimizer", "optimizers", "decay", "on the edge", "note", "error", "such as run"}
+_WORDS = {"metric", "optimizer", "optimizers", "decay", "on the edge", "note", "error", "such as run"}
 """Columns of text: aligned left, where numbers are aligned right."""
 
 _LATEX = str.maketrans(
@@ -71,6 +72,26 @@ def grid_display(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("n", "diverged", "failed"):
         shown[name] = table[name].astype(str)
     return shown
+
+
+def requested_display(found: pd.DataFrame) -> pd.DataFrame:
+    """``analysis.requested`` as text: a row a metric, a column an arm, mean ± half width of the 95 % interval."""
+    pairs = zip(found["mean"], found["half_width"], strict=True)
+    shown = found.assign(text=[plain_quantity(mean, half) for mean, half in pairs])
+    wide = shown.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)
+    return wide.fillna(NOTHING).reset_index().rename_axis(columns=None)
+
+
+def time_display(found: pd.DataFrame) -> pd.DataFrame:
+    """``analysis.time_to_error`` as text."""
+    return pd.DataFrame(
+        {
+            "optimizer": found["arm"],
+            "runs": [f"{row.reached} of {row.n}" for row in found.itertuples()],
+            "median steps": [f"{steps:,.0f}" if math.isfinite(steps) else "never" for steps in found["steps"]],
+            "median seconds": [f"{each:.3g}" if math.isfinite(each) else "never" for each in found["seconds"]],
+        }
+    )
 
 
 def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:

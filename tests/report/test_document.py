@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -38,6 +39,29 @@ def test_everything_is_written_and_every_link_leads_somewhere(study):
     ):
         assert text in page
     assert page.count("![") == len(NAMES)
+
+
+def test_metrics_on_request_and_time_to_an_error_are_reported(synthetic, tmp_path):
+    records = synthetic.make_records(**SMALL)
+    asked = {"test_top5_error": 0.1, "weight_norms_a.weight": 2.0, "updates_a.weight_ratio": 1e-3}
+    records["metrics"] = json.dumps(asked)
+    curves = synthetic.make_curves(records, 6)
+    curves["metrics"] = json.dumps(asked)
+    study = synthetic.store(tmp_path / "digits", records, curves)
+    names = {file.name for file in write_report(study, formats=("md", "csv", "svg"), target_error=0.3)}
+    assert names >= {"metrics.md", "metrics.csv", "metrics.svg", "layers.svg", "time_to_error.md", "time_to_error.csv"}
+    page = (study / "report" / "report.md").read_text()
+    for text in (
+        "## Steps and time to a validation error of 0.3\n\n| optimizer",
+        "## Metrics on request",
+        "| test_top5_error",
+        "![layers](layers.svg)",
+    ):
+        assert text in page
+    times = pd.read_csv(study / "report" / "time_to_error.csv")
+    assert (times["target"] == 0.3).all()
+    assert (times["reached"] == times["n"]).all()
+    assert "weight_norms_a.weight" in (study / "report" / "metrics.md").read_text()
 
 
 def test_the_same_records_give_the_same_bytes(study, tmp_path):

@@ -1,0 +1,71 @@
+"""What ``train.metrics`` asked for, at each arm's best cell: after the last step, and along the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+
+from adamcmp.analysis.intervals import half_width
+from adamcmp.analysis.selection import CELL
+
+
+def requested(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds of the metrics that runs were asked for, after the last step.
+
+    Args:
+        records: Records of one task; their column ``metrics`` holds JSON.
+        best: One row an arm, as ``best_cells`` returns it.
+
+    Returns:
+        One row a metric and arm, metrics in the order in which they were measured and arms in that of ``best``:
+        ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that have it.
+    """
+    completed = records.loc[records["status"] == "completed", ["run_id", *CELL, "metrics"]]
+    return _means(completed.merge(best[CELL], on=CELL), best, [])
+
+
+def requested_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """The same at every evaluation, with the columns ``step`` and ``epoch``; curves have ``records.CURVE``."""
+    completed = records.loc[records["status"] == "completed", ["run_id", *CELL]]
+    winners = completed.merge(best[CELL], on=CELL)[["run_id", "arm"]]
+    return _means(curves[["run_id", "step", "epoch", "metrics"]].merge(winners, on="run_id"), best, ["step", "epoch"])
+
+
+def _means(winners: pd.DataFrame, best: pd.DataFrame, along: list[str]) -> pd.DataFrame:
+    keys = ["arm", *along]
+    measured = winners[winners["metrics"].notna()]
+    rows = [
+        (*values, metric, value)
+        for *values, text in measured[[*keys, "metrics"]].itertuples(index=False)
+        for metric, value in json.loads(text).items()
+    ]
+    flat = pd.DataFrame(rows, columns=[*keys, "metric", "value"])
+    found = flat.groupby(["metric", *keys])["value"].agg(["mean", "std", "count"]).reset_index()
+    found["half_width"] = half_width(found["std"], found["count"])
+    places = {name: i for i, name in enumerate([*flat["metric"].unique(), *best["arm"]])}
+    order = found.assign(metric=found["metric"].map(places), arm=found["arm"].map(places))
+    found = found.loc[order.sort_values(["metric", "arm", *along]).index].reset_index(drop=True)
+    return found.rename(columns={"count": "n"})[["metric", *keys, "mean", "half_width", "n"]]
+
+
+BY_LAYER: Mapping[str, tuple[str, str]] = {
+    "weight norm": ("weight_norms_", ""),
+    "update / weight": ("updates_", "_ratio"),
+    "angle of a step (rad)": ("updates_", "_angle"),
+    "share of the squared weight norm": ("weight_norms_", "_share"),
+}
+"""Metrics with one value a layer: what a metric's name begins and ends with."""
+
+
+def by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
+    kinds: dict[str, pd.DataFrame] = {}
+    left = found
+    for kind, (prefix, suffix) in sorted(BY_LAYER.items(), key=lambda each: -len(each[1][1])):
+        mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
+        layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
+        kinds[kind] = left[mine].assign(layer=layer)
+        left = left[~mine]
+    return {kind: kinds[kind] for kind in BY_LAYER if len(kinds[kind])} | {"": left}

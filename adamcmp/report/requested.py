@@ -1,0 +1,105 @@
+"""What ``train.metrics`` asked for, along the training: a panel a metric; or a row a quantity, a column a layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adamcmp.analysis.requested import by_layer
+from adamcmp.report.style import WIDTH, Look, NotDrawn, figure, legend, log_if_wide, looks, styled
+
+MOST_LAYERS = 5
+COLUMNS = 3
+"""Panels side by side."""
+
+
+@styled
+def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
+    """Metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
+
+    Args:
+        found: ``analysis.requested_curves`` of one task.
+        footer: Provenance, ``labels.footer``.
+
+    Raises:
+        NotDrawn: there is none.
+    """
+    single = by_layer(found)[""]
+    if single.empty:
+        raise NotDrawn("no run measured a metric with one value a model (train.metrics)")
+    panels = list(single.groupby("metric", sort=False))
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    fig = figure({1: 3.4, 2: 5.2}.get(columns, WIDTH), 1.9 * rows, footer)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    look = looks(found["arm"])
+    for ax, (name, part) in zip(axes.flat, panels, strict=False):
+        _lines(ax, part, look)
+        ax.set(xlabel="epoch", ylabel=str(name).replace("_", " "))
+    return _with_legend(fig, look)
+
+
+@styled
+def layers(found: pd.DataFrame, footer: str = "") -> Figure:
+    """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
+
+    Raises:
+        NotDrawn: no metric has one value a layer.
+    """
+    kinds = by_layer(found)
+    del kinds[""]
+    if not kinds:
+        raise NotDrawn("no run measured weight norms or updates (train.metrics)")
+    shares = kinds.pop("share of the squared weight norm", None)
+    names = list(next(reversed(kinds.values()))["layer"].unique())  # of updates, where they were measured
+    if len(names) > MOST_LAYERS and shares is not None:
+        largest = shares[shares["layer"].isin(names)].groupby("layer")["mean"].mean().nlargest(MOST_LAYERS)
+        names = [name for name in names if name in largest.index]
+    names = names[:MOST_LAYERS]
+    fig = figure(WIDTH, 1.45 * len(kinds) + 0.2, footer)
+    axes = fig.subplots(len(kinds), len(names), squeeze=False, sharex=True)
+    look = looks(found["arm"])
+    for row, (kind, part) in enumerate(kinds.items()):
+        for column, name in enumerate(names):
+            ax = axes[row, column]
+            _lines(ax, part[part["layer"] == name], look)
+            ax.set_ylabel(kind if column == 0 else "")
+            ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
+            if row == 0:
+                ax.set_title(_short(name, 120 // len(names)), fontsize=7)
+    return _with_legend(fig, look)
+
+
+def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:
+    for arm, style in look.items():
+        own = part[part["arm"] == arm]
+        if own.empty:
+            continue
+        x, y = own["epoch"].to_numpy(float), own["mean"].to_numpy(float)
+        half = np.nan_to_num(own["half_width"].to_numpy(float))
+        ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker if len(x) < 3 else "", label=arm, zorder=3)
+        low = np.where(y > 0, np.maximum(y - half, 0.01 * y), y - half)  # what is positive has a band above zero
+        ax.fill_between(x, low, y + half, color=style.colour, alpha=0.15, lw=0, zorder=2)
+    values = part["mean"].to_numpy(float)
+    if log_if_wide(ax, values.tolist(), ratio=20):
+        ax.set_ylim(values.min() / 1.5, values.max() * 1.5)
+    else:
+        ax.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+    ax.grid(visible=True)
+    ax.margins(x=0.02)
+
+
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _with_legend(fig: Figure, look: dict[str, Look]) -> Figure:
+    handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
+    legend(fig, [handles[arm] for arm in look if arm in handles], 4)
+    return fig

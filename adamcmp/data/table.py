@@ -22,9 +22,9 @@ def table(path: str | Path | None = None, label: str | None = None, test_path: s
     """Features x float32 (N, D), y 0 … C−1 in the sorted order of the label's values.
 
     Args:
-        path: a ``.csv`` (also ``.csv.gz``), ``.parquet`` or ``.npz`` file. In the first two, numbers and booleans are
-            features as they are, text becomes one feature a value (one-hot). An ``.npz`` holds arrays x and y, and
-            may hold x_test and y_test.
+        path: a ``.csv`` (also ``.csv.gz``; commas, semicolons or tabs), ``.parquet`` or ``.npz`` file. In the first
+            two, numbers and booleans are features as they are, text becomes one feature a value (one-hot). An ``.npz``
+            holds arrays x and y, and may hold x_test and y_test.
         label: the column that is predicted; the last one without it.
         test_path: a file of the same columns as test part; without it one is cut by ``test_fraction``.
 
@@ -57,7 +57,7 @@ def table(path: str | Path | None = None, label: str | None = None, test_path: s
 
 def _read(path: str | Path, option: str) -> pd.DataFrame:
     file = Path(path).expanduser()
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _csv, ".parquet": pd.read_parquet}
     kind = next((suffix for suffix in readers if suffix in file.suffixes[-2:]), None)
     if kind is None:
         raise InputError(f"{option}={path}: must end in .csv, .csv.gz, .parquet or .npz")
@@ -73,6 +73,13 @@ def _read(path: str | Path, option: str) -> pd.DataFrame:
         )
     frame.columns = frame.columns.map(str)
     return frame
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    """Columns between commas; or, where that gives one column, between the semicolons or tabs in its name."""
+    frame = pd.read_csv(file)
+    separators = [each for each in ";\t" if len(frame.columns) == 1 and each in str(frame.columns[0])]
+    return pd.read_csv(file, sep=separators[0]) if separators else frame
 
 
 def _check(frame: pd.DataFrame, path: str, label: str) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from adamcmp.engine.strategy import Strategy
@@ -25,7 +24,7 @@ class Evaluation(NamedTuple):
     test_loss: float
     test_error: float
     weight_norm: float
-    metrics: Mapping[str, float] = MappingProxyType({})
+    metrics: Mapping[str, float] = {}  # never written
     """What ``train.metrics`` asked for."""
 
     def is_finite(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from adamcmp.engine.vectorised import initial_stack
 from adamcmp.errors import one_line
 from adamcmp.plan.runs import Cohort, Task
 
+LONGEST_REASON = 160
+"""Characters of what torch.func says of a model that it refuses: its advice goes on for a paragraph."""
 SAME_LOSS = 1e-2
 """Relative: far above bf16's rounding, far below what a model gives that mixes rows."""
 
@@ -96,7 +99,7 @@ def _refusal(cohort: Cohort, x: torch.Tensor, y: torch.Tensor) -> str | None:
             seed_device(x.device, 0)
             alone = metrics.cross_entropy(model(x), y)
     except Exception as error:  # torch.func and own models may fail in any way
-        return f"{type(error).__name__}: {one_line(error)}"
+        return shorten(f"{type(error).__name__}: {one_line(error)}", LONGEST_REASON, placeholder=" …")
     if not torch.allclose(losses, alone.expand(2), rtol=SAME_LOSS, atol=1e-6):
         return f"as one of several rows the model gives loss {losses[0]:.6g}, alone {alone:.6g}"
     return None

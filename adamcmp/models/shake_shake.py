@@ -18,8 +18,9 @@ class ShakeShake(nn.Module):
     its branches by α ~ U(0, 1) for each image, and passes gradients back by another draw β; evaluation takes one half
     of each ("Shake-Shake-Image").
 
-    Source: X. Gastaldi, Shake-Shake regularization, arXiv 1705.07485. The AdamW paper gives 11.6 M parameters for
-    `width` 64 and 25.6 M for 96.
+    Source: X. Gastaldi, Shake-Shake regularization, arXiv 1705.07485. For 10 classes it has 11,653,978 parameters at
+    `width` 64, where the AdamW paper says 11.6 M, and 26,192,922 at 96, where it says 25.6 M: that cannot be the same
+    network, since the count grows with the square of the width, by 2.25 from 64 to 96, and 11.6 M · 2.25 is 26.1 M.
 
     Raises:
         InputError: if `input_shape` is not (C, H, W), for a width < 1, or inputs that are tokens.

@@ -47,6 +47,15 @@ def test_columns_become_features_and_labels(tmp_path, name):
     assert prepare(raw, name="t", validation_fraction=0.2).input_shape == (6,)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_separate_too(tmp_path, separator):
+    rows = ["a,b,kind", *(f"{i},{i * i},{'yes' if i % 2 else 'no'}" for i in range(6))]
+    (tmp_path / "t.csv").write_text("\ufeff" + "\n".join(rows).replace(",", separator), encoding="utf-8")
+    x, y = table(tmp_path / "t.csv")["train"]
+    assert x.tolist() == [[i, i * i] for i in range(6)]
+    assert y.tolist() == [0, 1, 0, 1, 0, 1]
+
+
 def test_a_label_may_be_any_column_of_classes(tmp_path):
     raw = table(write(tmp_path / "t.csv"), label="colour")
     assert raw["train"][1].tolist() == [2, 0, 2, 1, 0, 2]

@@ -204,11 +204,16 @@ def test_resnets_have_the_sizes_of_their_paper(depth, millions):
     assert found == pytest.approx(millions, abs=0.05 if millions > 1 else 0.005)
 
 
-@pytest.mark.parametrize(("width", "millions"), [(64, 11.6), (96, 26.0)])
-def test_shake_shake_has_the_sizes_of_the_literature(width, millions):
-    with torch.device("meta"):
-        found = count(ShakeShake(input_shape=(3, 32, 32), num_classes=10, width=width)) / 1e6
-    assert found == pytest.approx(millions, abs=0.2)
+def test_shake_shake_has_the_sizes_of_the_literature():
+    """11.6 M and 25.6 M in the AdamW paper; but whatever else the count holds, it grows by 1.5² from width 64 to 96."""
+
+    def found(width):
+        with torch.device("meta"):
+            return count(ShakeShake(input_shape=(3, 32, 32), num_classes=10, width=width))
+
+    assert found(64) == 11_653_978
+    assert found(96) == 26_192_922
+    assert found(96) / found(64) == pytest.approx(1.5**2, rel=2e-3)
 
 
 def test_shake_mixes_forward_by_one_draw_and_backward_by_another():

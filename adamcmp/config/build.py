@@ -45,7 +45,9 @@ def typed(composed: Composed, source: Source) -> Config:
     """
     values = dict(composed.values)
     study = dict(values.get("study") or {})
-    study["name"] = f"{study.get('name') or source.stem}{'_' if composed.scale else ''}{composed.scale or ''}"
+    study["name"] = study.get("name") or source.stem
+    if composed.scale and isinstance(study["name"], str):
+        study["name"] += f"_{composed.scale}"
     shaped = {
         **values,
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),

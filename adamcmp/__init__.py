@@ -38,9 +38,6 @@ def load(results: str | Path) -> Results:
     Raises:
         adamcmp.errors.InputError: nothing is stored there, or a file is damaged or not ours.
     """
-    import pandas as pd  # imported here, so that `adamcmp --help` answers at once
+    from adamcmp.records import read_all, studies  # imported here, so that `adamcmp --help` answers at once
 
-    from adamcmp.records import Results, read, studies
-
-    found = [read(study) for study in studies(Path(results))]
-    return Results(*(pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True)))
+    return read_all(studies(Path(results)))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from adamcmp.errors import InputError, one_line
+from adamcmp import interrupts
+from adamcmp.errors import InputError, closest, command, one_line, told
+from adamcmp.status import status
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.execute.session import Session
 
-STOPPED = "interrupted; what had finished is stored, and the same command goes on from there"
-DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Click's UsageError, of whichever click Typer has: newer versions bring their own."""
@@ -45,6 +46,14 @@ class Format(StrEnum):
     pdf = "pdf"
 
 
+class Status(StrEnum):
+    """How a run ended."""
+
+    completed = "completed"
+    diverged = "diverged"
+    failed = "failed"
+
+
 class Group(StrEnum):
     """What ``adamcmp list`` lists."""
 
@@ -61,25 +70,33 @@ FOLDERS = {"configs": "", "optimizers": "optimizer", "models": "model", "schedul
 
 def main() -> None:
     """Entry point: exit codes, and one clear line in place of a traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # finished runs are stored before we go
+    code = OUR_FAULT
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False) or DONE
     except InputError as error:
         _fail(str(error), BAD_INPUT, error)
     except USAGE_ERROR as error:
         _fail(f"{getattr(error, 'format_message', error.__str__)()} See adamcmp --help.", BAD_INPUT, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
-        _fail(f"{type(error).__name__}: {one_line(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
-    if code == INTERRUPTED:  # what click makes of a KeyboardInterrupt
-        typer.secho(f"adamcmp: {STOPPED}", err=True, fg=typer.colors.RED)
-    sys.exit(code or DONE)
+        if not interrupts.asked():
+            _fail(f"{told(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+    if interrupts.asked():
+        interrupts.leave()
+    sys.exit(code)
 
 
 def _fail(text: str, code: int, error: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
-    typer.secho(f"adamcmp: {one_line(InputError(text))}", err=True, fg=typer.colors.RED)
+    _tell(f"adamcmp: {one_line(InputError(text))}", "red")
     sys.exit(code)
+
+
+def _tell(text: str, style: str = "") -> None:
+    """Say something beside the result: on stderr, in colour where the terminal shows it and NO_COLOR is not set."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(text, style=style, markup=False, soft_wrap=True)
 
 
 def _complete(*groups: str) -> Callable[[str], list[str]]:
@@ -139,15 +156,18 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Train one run and store its record."""
-    from adamcmp import console
-    from adamcmp.config.sweeps import single
-    from adamcmp.execute.session import open_session
-    from adamcmp.records import read_records
+    with status("starting") as say:
+        from adamcmp import console
+        from adamcmp.config.sweeps import single
+        from adamcmp.execute.session import open_session
+        from adamcmp.records import read_records
 
-    single(config, overrides or [])
-    opened = open_session(config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device)
-    if len(opened.plan.runs) > 1:
-        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use `adamcmp sweep {config}`")
+        single(config, overrides or [])
+        opened = open_session(
+            config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, say=say
+        )
+        if len(opened.plan.runs) > 1:
+            raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
     _train(opened, limit=None)
     records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
@@ -165,33 +185,45 @@ def sweep(
     device: Device = None,
     dry_run: DryRun = False,
     limit: Limit = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Train only what has failed before.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
-    from adamcmp.analysis import by_task, leaderboard
-    from adamcmp.execute.session import open_session
-    from adamcmp.report import tables
+    with status("starting") as say:
+        from adamcmp.analysis import by_task, leaderboard
+        from adamcmp.execute.session import open_session
+        from adamcmp.report import tables
 
-    opened = open_session(
-        study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, dry_run=dry_run
-    )
+        opened = open_session(
+            study,
+            overrides or [],
+            results_dir=results_dir,
+            config_dir=config_dir,
+            device=device,
+            dry_run=dry_run,
+            say=say,
+        )
     if dry_run:
-        _show_plan(opened, limit)
+        _show_plan(opened, limit, only_failed)
         return
-    records = _sweep(opened, limit)
+    records = _sweep(opened, limit, only_failed)
     if report:
-        _report(opened.study_dir, None, None)
+        _report([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
-    typer.echo(f"\ntables and figures: adamcmp report {opened.study_dir}")
+    _hints(records, opened.plan.config.study.name)
+    typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
 
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results/STUDY, or the folder above it.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it; several make one report."),
+    ],
     formats: Formats = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.")] = None,
     target_error: Annotated[
@@ -200,13 +232,56 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write tables and figures of stored runs."""
-    from adamcmp.records import studies
+    with status("reading"):
+        from adamcmp.records import studies
 
-    found = studies(results)
+        found = [study_dir for path in results for study_dir in studies(path)]
+    if len(results) > 1:
+        if out is None:
+            raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
+        _report(found, formats, out, target_error)
+        return
     for study_dir in found:
-        if target_error is not None:
-            _show_time_to_error(study_dir, target_error)
-        _report(study_dir, formats, out / study_dir.name if out and len(found) > 1 else out, target_error)
+        _report([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error)
+
+
+@app.command()
+def remove(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.")],
+    status_: Annotated[
+        Status | None, typer.Option("--status", help="Runs that ended so: completed, diverged or failed.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Runs of this optimizer, by its label or its configuration.")] = None,
+    study: Annotated[str | None, typer.Option(help="Runs that this study trained first.")] = None,
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="A run's id, or its beginning; may be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Remove stored runs; the next sweep trains them again."""
+    from adamcmp.execute.stored import chosen, remove_runs
+    from adamcmp.records import read_records, studies
+
+    if not any((status_, arm, study, id_)):
+        raise InputError("remove: names no runs; give --status, --arm, --study or --id")
+    found = {
+        folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
+        for path in results
+        for folder in studies(path)
+    }
+    found = {folder: ids for folder, ids in found.items() if ids}
+    for folder, ids in found.items():
+        typer.echo(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
+    if not found:
+        typer.echo("no stored run is like that; nothing is removed")
+        return
+    if not yes and not typer.confirm("remove them?"):
+        typer.echo("nothing is removed")
+        return
+    for folder, ids in found.items():
+        remove_runs(folder, ids)
+    typer.echo("removed")
 
 
 @app.command()
@@ -222,24 +297,34 @@ def reproduce(
     debug: Debug = False,
 ) -> None:
     """Train a study of the paper's kind and report on it."""
-    from adamcmp.execute.session import open_session
-    from adamcmp.studies import reproduction
+    with status("starting") as say:
+        from adamcmp.execute.session import open_session
+        from adamcmp.studies import reproduction
 
-    chosen = reproduction(figure)
-    opened = open_session(
-        chosen.study, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, dry_run=dry_run
-    )
+        chosen = reproduction(figure)
+        opened = open_session(
+            chosen.study,
+            overrides or [],
+            results_dir=results_dir,
+            config_dir=config_dir,
+            device=device,
+            dry_run=dry_run,
+            say=say,
+        )
     if dry_run:
         _show_plan(opened, limit)
         return
     records = _sweep(opened, limit)
-    _report(opened.study_dir, formats, None)
+    _report([opened.study_dir], formats, None)
     raise typer.Exit(_exit_code(records))
 
 
 @app.command("list")
 def list_(
-    group: Annotated[Group | None, typer.Argument(help="What to list; all without it.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Argument(help=f"{', '.join(Group)}; all without it.", autocompletion=lambda: list(Group)),
+    ] = None,
     config_dir: ConfigDir = None,
     debug: Debug = False,
 ) -> None:
@@ -247,8 +332,10 @@ def list_(
     from adamcmp import console
     from adamcmp.config.compose import options
 
+    if group is not None and group not in set(Group):
+        raise InputError(f"list {group}: there is no such list; {closest(group, Group)}")
     for each in [group] if group else list(Group):
-        _print(console.options_table(each.value, options(FOLDERS.get(each.value, each.value), config_dir)))
+        _print(console.options_table(each, options(FOLDERS.get(each, each), config_dir)))
 
 
 @app.command()
@@ -278,35 +365,45 @@ def show(
 def _print(renderable: Any) -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(renderable)
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _show_plan(opened: Session, limit: int | None) -> None:
+def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     from adamcmp import console
     from adamcmp.engine.timing import product_rate
     from adamcmp.execute.crew import crew
     from adamcmp.execute.local import missing
 
-    lacking = missing(opened.plan.runs, opened.study_dir)
+    lacking = missing(opened.plan.runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
-    with crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True) as how:
-        _print(console.plan_table(opened.plan.runs, todo))
-        typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device))
-        bill = console.bill_lines(how, product_rate(opened.device)) if todo else []
-        for line in [*console.choice_lines(how), *bill, *opened.notes]:
-            typer.echo(line)
+    with (
+        status("planning") as say,
+        crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True, say=say) as how,
+    ):
+        rate = product_rate(opened.device) if todo else 0.0
+    _print(console.plan_table(opened.plan.runs, todo))
+    typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device))
+    bill = console.bill_lines(how, rate) if todo else []
+    for line in [*console.choice_lines(how), *bill, *opened.notes]:
+        typer.echo(line)
 
 
-def _sweep(opened: Session, limit: int | None) -> pd.DataFrame:
+def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
     """Train what is missing; the records of all planned runs."""
     from adamcmp import console
     from adamcmp.records import read_records
 
-    _train(opened, limit)
+    _train(opened, limit, only_failed)
     records = read_records(opened.study_dir)
     planned = records[records["run_id"].isin({run.id for run in opened.plan.runs})]
     for line in console.failure_lines(planned[planned["status"] == "failed"]):
-        typer.secho(line, err=True, fg=typer.colors.RED)
+        _tell(line, "red")
     return planned
 
 
@@ -314,7 +411,7 @@ def _exit_code(records: pd.DataFrame) -> int:
     return SOME_FAILED if (records["status"] == "failed").any() else DONE
 
 
-def _train(opened: Session, limit: int | None) -> None:
+def _train(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     """Train what is missing, under the study's lock, with a progress bar."""
     from adamcmp import console
     from adamcmp.execute import local
@@ -323,46 +420,64 @@ def _train(opened: Session, limit: int | None) -> None:
 
     runs, study_dir = opened.plan.runs, opened.study_dir
     with local.driving(study_dir):
-        lacking = local.missing(runs, study_dir)
+        lacking = local.missing(runs, study_dir, only_failed=only_failed)
         todo = lacking[:limit]
         local.describe(study_dir, opened.plan.resolved)
         if not todo:
-            typer.echo(f"{study_dir}: all {len(runs):,} runs are stored; nothing to train", err=True)
+            stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
+            _tell(f"{study_dir}: {stored}; nothing to train")
             return
+        for note in opened.notes:
+            _tell(note, "yellow")
         provenance = Provenance.here(opened.plan.config.study.name)
-        with crew(todo, opened.datasets, opened.device, opened.plan.config.execute) as how:
+        with ExitStack() as stack:
+            with status("planning") as say:
+                how = stack.enter_context(
+                    crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
+                )
             if len(runs) > 1:
                 line = console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device)
                 typer.echo("\n".join([line, *console.choice_lines(how)]), err=True)
-            with console.SweepProgress(todo) as progress:
+            with console.SweepProgress(todo, compiles=how.compiles) as progress:
                 train_all(how, todo, study_dir, provenance, progress)
 
 
-def _show_time_to_error(study_dir: Path, target: float) -> None:
-    from adamcmp import console
-    from adamcmp.analysis import best_cells, by_task, cells, time_to_error
-    from adamcmp.records import read
+def _hints(records: pd.DataFrame, study: str) -> None:
+    """The commands that would mend what the leaderboard says of edges and intervals."""
+    from adamcmp.report.hints import hints
 
-    records, curves = read(study_dir)
+    for line in hints(records, study):
+        typer.echo(line)
+
+
+def _report(
+    study_dirs: Sequence[Path], formats: list[Format] | None, out: Path | None, target_error: float | None = None
+) -> None:
+    """Write the report of what is stored in some folders, and show the heart of it."""
+    with status("reading"):
+        from adamcmp import console
+        from adamcmp.analysis import best_cells, by_task, cells, leaderboard, time_to_error
+        from adamcmp.records import read_all
+        from adamcmp.report import tables
+        from adamcmp.report.document import write_report
+        from adamcmp.studies import verdict_of
+
+        records, curves = read_all(study_dirs)
+    verdict = verdict_of(study_dirs[0].name) if len(study_dirs) == 1 else None
+    title = " + ".join(folder.name for folder in study_dirs)
     for task in by_task(records):
-        found = time_to_error(curves, task.records, best_cells(cells(task.records)), target)
-        _print(console.time_table(found, f"{study_dir.name}: {task.label}", target))
-
-
-def _report(study_dir: Path, formats: list[Format] | None, out: Path | None, target_error: float | None = None) -> None:
-    from adamcmp.analysis import by_task, leaderboard
-    from adamcmp.records import read_records
-    from adamcmp.report import tables
-    from adamcmp.report.document import write_report
-    from adamcmp.studies import verdict_of
-
-    verdict = verdict_of(study_dir.name)
-    for task in by_task(read_records(study_dir)):
-        _print(tables.terminal(leaderboard(task.records), f"{study_dir.name}: {task.label}"))
+        _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
+        if target_error is not None:
+            found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
+            _print(console.time_table(found, f"{title}: {task.label}", target_error))
         for line in verdict(task.records) if verdict else ():
             typer.echo(f"- {line}")
+    _hints(records, study_dirs[0].name)
     chosen = [each.value for each in formats or Format]
-    files = write_report(study_dir, formats=chosen, out=out, verdict=verdict, target_error=target_error)
+    with status("drawing"):
+        files = write_report(
+            records, curves, out or study_dirs[0] / "report", formats=chosen, verdict=verdict, target_error=target_error
+        )
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

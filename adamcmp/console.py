@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class SweepProgress:
     """A progress bar over all steps, with time left, runs done and the lowest validation error so far."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], *, compiles: bool = False) -> None:
         self._single = len(runs) == 1
         self._bar = Progress(
             TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
@@ -47,7 +47,8 @@ class SweepProgress:
         self._ended = self._diverged = self._failed = 0
         self._best = float("inf")
         self._note = ""
-        self._task = self._bar.add_task("", total=sum(run.task.steps for run in runs), done="", note="")
+        total = sum(run.task.steps for run in runs)
+        self._task = self._bar.add_task("", total=total, done=self._done(), note="compiling" if compiles else "")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -63,6 +64,10 @@ class SweepProgress:
         if self._single and evaluation:
             self._note = f"train loss {evaluation.train_loss:.4f}, validation error {evaluation.validation_error:.2%}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+        self._bar.console.print(text, markup=False, soft_wrap=True)
 
     def ended(self, outcome: Outcome) -> None:
         """A run has ended."""
@@ -193,7 +198,9 @@ def options_table(title: str, options: Mapping[str, Path]) -> Table:
     table = Table("name", "what it is", title=title, title_justify="left")
     for name, path in options.items():
         comments = [
-            line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"
+            line.lstrip("# ").strip()
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line[:1] == "#"
         ]
         table.add_row(name, escape(next((line for line in comments if not line.startswith("@")), "")))
     return table
@@ -214,10 +221,13 @@ def run_table(record: pd.Series[Any]) -> Table:
     for part in ("train", "validation", "test"):
         table.add_row(f"{part} loss", *(f"{record[f'{when}_{part}_loss']:.4f}" for when in ("final", "best")))
         table.add_row(f"{part} error", *(f"{record[f'{when}_{part}_error']:.2%}" for when in ("final", "best")))
+    for part in ("validation", "test"):
+        if pd.notna(record[f"majority_{part}_error"]):
+            table.add_row(f"{part} error of the majority class", f"{record[f'majority_{part}_error']:.2%}", "")
     if pd.notna(record["final_test_bits_per_byte"]):
         bits = [f"{record[f'{when}_test_bits_per_byte']:.3f}" for when in ("final", "best")]
         table.add_row("test bits per byte", *bits)
-    table.add_row("generalization gap", *(f"{record[f'{when}_gap']:.2%}" for when in ("final", "best")))
+    table.add_row("generalization gap", *(f"{100 * record[f'{when}_gap']:.2f} pp" for when in ("final", "best")))
     if pd.notna(record["metrics"]):
         for name, value in json.loads(record["metrics"]).items():
             table.add_row(escape(name), f"{value:.4g}", "")

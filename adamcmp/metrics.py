@@ -34,6 +34,14 @@ def top5_error(logits: Tensor, y: Tensor) -> float:
     return 1 - found.any(-1).double().mean().item()
 
 
+def balanced_error(logits: Tensor, y: Tensor) -> float:
+    """Mean over the classes that occur of the share of their examples that are predicted wrongly."""
+    wrong_N, class_N = (logits.argmax(-1) != y).flatten().double(), y.flatten()
+    count_C = class_N.bincount(minlength=logits.shape[-1])
+    wrong_C = torch.zeros(len(count_C), dtype=torch.float64, device=logits.device).index_add(0, class_N, wrong_N)
+    return (wrong_C / count_C)[count_C > 0].mean().item()
+
+
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
     r"""Expected calibration error: what confidence and accuracy differ by, in bins of confidence of equal width.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -104,6 +104,8 @@ RECORD: tuple[Column, ...] = (
     Column("settings", TEXT, "", "all settings as JSON"),
     *_at("final", "after the last step"),
     *_at("best", "at the evaluation with the lowest validation error (then loss, then step)"),
+    Column("majority_validation_error", REAL, "1", "error of always naming training's most common class", True),
+    Column("majority_test_error", REAL, "1", "the same on the test examples", True),
     Column("best_step", INTEGER, "step", "the step of that evaluation"),
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
@@ -184,29 +186,35 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)
     return path
 
 
-def _write(path: Path, table: pa.Table) -> None:
-    temporary = path.with_suffix(".tmp")
+@contextmanager
+def replacing(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write, under a name that no other process has, that takes the place of ``path`` when the block ends.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
+                yield file
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with replacing(path, sync=True) as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def read(study_dir: Path) -> Results:
@@ -286,9 +294,9 @@ def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
 
 def remove_leftovers(study_dir: Path) -> None:
     """Remove what a killed writer left half written; only the holder of the study's lock may."""
-    for table in ("curves", "records"):
-        for path in (study_dir / table).glob("*.tmp"):
-            path.unlink()
+    for folder in (study_dir, *(study_dir / name for name in ("curves", "records", "checkpoints"))):
+        for path in folder.glob("*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def merge_parts(study_dir: Path, more_than: int = 64) -> None:
@@ -302,6 +310,36 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
         if len(parts) > more_than:
             merged = pa.concat_tables([_read_part(path, columns) for path in parts]).combine_chunks()
             _write(study_dir / table / _new_name(), merged)
+            for path in parts:
+                path.unlink()
+
+
+def read_all(study_dirs: Sequence[Path]) -> Results:
+    """What several folders hold together; of a run that stands in more than one the last counts.
+
+    Raises:
+        InputError: as ``read``.
+    """
+    found = [read(folder) for folder in study_dirs]
+    records, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
+    return Results(
+        records.drop_duplicates("run_id", keep="last").reset_index(drop=True),
+        curves.drop_duplicates(["run_id", "step"], keep="last").reset_index(drop=True),
+    )
+
+
+def keep(study_dir: Path, wanted: Callable[[pd.Series[Any]], pd.Series[bool]]) -> None:
+    """Rewrite the tables with those runs alone whose ids are wanted; only the holder of the study's lock may.
+
+    The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
+    """
+    for table, columns in (("records", RECORD), ("curves", CURVE)):
+        parts = _parts(study_dir / table)
+        whole = pa.concat_tables([arrow_schema(columns).empty_table(), *(_read_part(path, columns) for path in parts)])
+        mask = wanted(whole.column("run_id").to_pandas())
+        if not mask.all():
+            new = study_dir / table / _new_name()
+            _write(new, whole.filter(pa.array(mask.to_numpy(dtype=bool))).combine_chunks())
             for path in parts:
                 path.unlink()
 

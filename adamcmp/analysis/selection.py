@@ -24,6 +24,9 @@ METRICS: tuple[str, ...] = tuple(
 )
 """The metric columns of a cell; each has its 95 % half width beside it in ``<metric>_half_width``."""
 
+MAJORITY = ("majority_validation_error", "majority_test_error")
+"""Errors of always naming the most common class of training."""
+
 SELECTION_METRICS = (
     "final_validation_error",
     "best_validation_error",
@@ -94,6 +97,8 @@ def _told_apart(settings: str) -> dict[str, object]:
     """The settings that make a variant, flat."""
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
+    own = flat.pop("optimizer.arguments", {})
+    flat |= {f"optimizer.{key}": value for key, value in own.items()}
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
     return {**{key: value for key, value in flat.items() if key not in spared}, "schedule": loaded["schedule"]["name"]}
 
@@ -225,6 +230,8 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
     board = arms.join(best.set_index("arm")[["lr", "weight_decay", "n", *measures]])
     board["decay"] = table.groupby("arm")["decay"].first()
+    for column in MAJORITY:
+        board[column] = records[column].max()  # one number a task; older runs lack it
     board["edge"] = pd.Series(edges, dtype="str").reindex(board.index).fillna("")
     board["n"] = board["n"].fillna(0).astype("int64")
     board["note"] = _notes(board)
@@ -242,6 +249,7 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
         "failed",
         "edge",
         "note",
+        *MAJORITY,
     ]
     return board[shown]
 

@@ -30,6 +30,15 @@ from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
 
 AS_IT_IS = "laptop"
+KEPT: dict[str, frozenset[str]] = {
+    "model": frozenset(),
+    "optimizer": frozenset({"lr"}),
+    "data": frozenset({"validation_fraction", "test_fraction", "split_seed", "normalize", "train_examples"}),
+}
+"""What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
+take."""
+FROM_INSIDE = (AttributeError, KeyError, AssertionError)
+"""What Hydra raises where a file replaces its own section."""
 SECTIONS = (*GROUPS, "train", "study", "execute")
 HYDRA_VERSION_BASE = "1.3"
 
@@ -145,7 +154,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     try:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
             scale, chosen, given = scaled(source, overrides)
-            every = [*one_budget(given), *_search(source)]
+            every = [*one_budget(_free(given)), *_search(source)]
             merged = hydra_compose(chosen.name, every, return_hydra_config=True)
             _, smaller = _model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
             if smaller:
@@ -164,14 +173,36 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         raise InputError(_not_overridable(error, source)) from error
     except RecursionError as error:
         raise InputError(f"{source.name}: its defaults lead back to itself; a file may not include itself") from error
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError, *FROM_INSIDE) as error:
         raise InputError(
             f"{source.name}: cannot be composed: {one_line(error)}; a configuration is a mapping of keys to values, "
             "written in UTF-8"
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
-    return Composed({str(key): value for key, value in values.items()}, choices, interpolated, scale)
+    sections = {str(key): value for key, value in values.items()} | _own_sections(given, values)
+    return Composed(sections, choices, interpolated, scale)
+
+
+def _given(overrides: Sequence[str]) -> dict[str, set[str]]:
+    """The keys that the command line gives in each section that it makes an own class's by ``_target_``."""
+    keys = [(text, *parse_override(text).key_or_group.partition(".")[::2]) for text in overrides]
+    own = {group for text, group, key in keys if key == "_target_" and group in KEPT and not text.startswith("~")}
+    return {group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in own}
+
+
+def _free(overrides: Sequence[str]) -> list[str]:
+    """Keys of an own class need no ``+`` in front: its section starts from nothing."""
+    own = _given(overrides)
+    return [f"++{text}" if text.partition(".")[0] in own and text[0] not in "+~" else text for text in overrides]
+
+
+def _own_sections(overrides: Sequence[str], values: Mapping[Any, Any]) -> dict[str, Any]:
+    """What is left of a file's section where the command line names a class in its place."""
+    return {
+        group: {key: value for key, value in values[group].items() if key in keys or key in KEPT[group]}
+        for group, keys in _given(overrides).items()
+    }
 
 
 def _check_sections(source: Source, merged: DictConfig) -> None:

@@ -8,17 +8,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+
+def _no_flag(given: Any) -> Any:
+    """``true`` is no number, though Python takes it for 1."""
+    if isinstance(given, bool):
+        raise ValueError("must be a number")
+    return given
+
+
+Number = Annotated[float, BeforeValidator(_no_flag)]
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[Number, Field(ge=0, lt=1)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 MOST_STEPS = 10**9
+MOST_RUNS = 1_000_000
+"""Of one study, before anything is expanded."""
 
 Decay = Literal["l2", "lr_scaled", "schedule_only", "normalized"]
 """Where λθ enters: the gradient (l2), or the weights with d_t = η_t α λ, η_t λ, or η_t λ √(B / (N T_epochs))."""
@@ -127,7 +150,7 @@ class Schedule(Settings):
     """What every schedule has; η_t multiplies the learning rate at step t of T."""
 
     name: str
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[Whole, Field(ge=0)] = 0
     """Steps of linear warmup in front of the schedule, which then spans the rest of the budget."""
 
 
@@ -143,14 +166,21 @@ class DropStep(Schedule):
     kind: Literal["drop_step"]
     milestones: tuple[Fraction, ...]
     """Fractions of the budget at which the learning rate drops; the paper's are 0.3, 0.6 and 0.8."""
-    factor: Annotated[float, Field(gt=0, lt=1)]
+    factor: Annotated[Number, Field(gt=0, lt=1)]
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(milestones)):
+            raise ValueError("must rise, each fraction larger than the one before")
+        return milestones
 
 
 class Cosine(Schedule):
     """η_t = eta_min + (1 − eta_min)(1 + cos(π t/T))/2, per step."""
 
     kind: Literal["cosine"]
-    eta_min: Annotated[float, Field(ge=0, lt=1)]
+    eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class WarmRestarts(Schedule):
@@ -159,8 +189,8 @@ class WarmRestarts(Schedule):
     kind: Literal["warm_restarts"]
     T_0: Positive
     """Length of the first period in epochs."""
-    T_mult: Annotated[float, Field(ge=1)]
-    eta_min: Annotated[float, Field(ge=0, lt=1)]
+    T_mult: Annotated[Number, Field(ge=1)]
+    eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
 AnySchedule = Annotated[Constant | DropStep | Cosine | WarmRestarts, Field(discriminator="kind")]
@@ -198,6 +228,8 @@ class Data(Target):
     split_seed: Seed = 0
     normalize: bool = True
     train_examples: Count | None = None
+    duplicates: Literal["warn", "group", "drop"] = "warn"
+    """Equal examples in several parts: told of, kept in one part, or left out but for one."""
     augment: Literal["flip_crop"] | None = None
     """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
     official: Official | None = None
@@ -207,16 +239,26 @@ class Train(Settings):
     """Budget and measurement of one training."""
 
     batch_size: Count | Literal["full"]
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
+    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
     epochs: Positive | None = None
-    evaluations: Count
+    evaluations: Count | Literal["auto"] = "auto"
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
-    eval_examples: Count
-    """Training loss and error are measured on at most so many training examples, evenly spread."""
+    eval_examples: Count | Literal["auto"] = "auto"
+    """At most so many examples of each part are shown, evenly spread; the last evaluation shows all of validation and
+    test."""
+    evaluation_share: Fraction = 0.08
+    """What ``auto`` lets evaluations take of the training's arithmetic: see ``plan/evaluations.py``."""
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
     """What else is measured at every evaluation: names of ``adamcmp.metrics``, or paths of own functions."""
+
+    @field_validator("evaluations", "eval_examples", mode="before")
+    @classmethod
+    def _is_a_count(cls, given: Any) -> Any:
+        if given == "auto" or (type(given) is int and given >= 1):
+            return given
+        raise ValueError("must be a whole number >= 1, or auto")
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -254,9 +296,12 @@ class Study(Settings):
     @classmethod
     def _are_seeds(cls, seeds: Any) -> Any:
         many = isinstance(seeds, list | tuple) and all(map(is_seed, seeds)) and len(seeds) > 0
-        if seeds is None or many or (type(seeds) is int and seeds >= 1):
+        if seeds is None or many or (type(seeds) is int and 1 <= seeds <= MOST_RUNS):
             return seeds
-        raise ValueError("must be a number at least 1, a list of seeds greater than or equal to 0, or null")
+        raise ValueError(
+            f"must be a number at least 1 and at most {MOST_RUNS:,}, a list of seeds greater than or equal to 0, "
+            "or null"
+        )
 
 
 class Execute(Settings):

@@ -2,14 +2,15 @@
 
 # Hydra reads the annotations of a sweep function as objects, so this module must not postpone their evaluation.
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from adamcmp.errors import InputError, one_line
+from adamcmp.errors import InputError, command, one_line
 
 
 def geomspace(start: int | float, stop: int | float, num: int, zero: bool = False) -> ChoiceSweep:
@@ -19,11 +20,15 @@ def geomspace(start: int | float, stop: int | float, num: int, zero: bool = Fals
     """
     if num < 1 or start <= 0 or stop <= 0:
         raise ValueError("needs start > 0, stop > 0 and num >= 1")
+    if num > MOST_VALUES:
+        raise ValueError(f"of {num:,} values; at most {MOST_VALUES:,} make sense")
     ratio = (stop / start) ** (1 / (num - 1)) if num > 1 else 1.0
     values = [float(f"{start * ratio**i:.12g}") for i in range(num)]
     return ChoiceSweep(list=[0.0, *values] if zero else list(values))
 
 
+MOST_VALUES = 100_000
+"""Of one key of a grid."""
 GROUPS = ("model", "data", "optimizer", "schedule")
 
 
@@ -47,11 +52,21 @@ def parse_override(text: str) -> Override:
             return override
         if not override.is_discrete_sweep():
             raise InputError(f"{text}: a grid needs single values; write geomspace(low, high, n) or choice(…)")
+        _check_length(override.value(), text)
         if not list(override.sweep_iterator()):
             raise InputError(f"{text}: an empty grid; give at least one value")
     except (HydraException, ValueError) as error:
         raise InputError(f"{text}: not an override ({one_line(error)}); write key=value or key=v1,v2") from error
     return override
+
+
+def _check_length(sweep: object, text: str) -> None:
+    """Refuse a range that would take for ever, or all memory, before it is written out."""
+    if isinstance(sweep, RangeSweep):
+        start, stop, step = (float(each or 0) for each in (sweep.start, sweep.stop, sweep.step))
+        count = abs(stop - start) / abs(step) if step else math.inf
+        if not count <= MOST_VALUES:
+            raise InputError(f"{text}: a range of {count:,.0f} values; at most {MOST_VALUES:,} make sense")
 
 
 def _check_key(override: Override, text: str) -> None:
@@ -76,4 +91,4 @@ def single(config: str, overrides: Sequence[str]) -> None:
     """
     for text in overrides:
         if parse_override(text).is_sweep_override():
-            raise InputError(f"{text}: several values are a sweep; use `adamcmp sweep {config} {text}`")
+            raise InputError(f"{text}: several values are a sweep; use {command('sweep', config, text)}")

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from adamcmp.data.missing import filled
 from adamcmp.data.raw import LARGE, PARTS, RawData, Split, all_finite, chunks, dtype_name, numbers, read, token_bytes
+from adamcmp.data.repeats import boundary, identities, together, warning, without_repeats
 from adamcmp.data.rows import Rows, in_memory
 from adamcmp.errors import InputError
 
@@ -44,6 +46,10 @@ class Dataset:
     """Of text, by part: how many bytes a label stands for on average."""
     scale: Scale | None = None
     """What `inputs` applies, where examples are too large to be normalised beforehand."""
+    majority_errors: Mapping[str, float] = field(default_factory=dict)
+    """By part: the error of always naming the most common class of training."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of it."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,6 +92,7 @@ def prepare(
     normalize: bool = True,
     train_examples: int | None = None,
     memory: float = float("inf"),
+    duplicates: str = "warn",
 ) -> Dataset:
     """Check `raw`, cut the parts that it lacks, and normalise with the statistics of the training part.
 
@@ -100,6 +107,9 @@ def prepare(
     scales them. Where they are memory-mapped and take more than `memory` bytes, they stay on disk, and are read batch
     by batch; that changes no number.
 
+    Equal examples that stand in several parts make a note (`duplicates` is ``warn``), are kept in one part by the cut
+    or left out of the later ones of test, validation and train (``group``), or stand once in all (``drop``).
+
     The fingerprint is the start of a SHA-256 over the parts as cut and before normalisation, so that another
     machine's rounding leaves it unchanged, and over `num_classes` and `normalize`.
 
@@ -108,6 +118,8 @@ def prepare(
     """
     _check_options(validation_fraction, test_fraction, split_seed, normalize, train_examples)
     parts, num_classes = read(raw, name, memory)
+    if duplicates == "drop":
+        parts = without_repeats(parts, within=True)
 
     cut = {
         "test": 0 if "test" in parts else test_fraction,
@@ -117,9 +129,12 @@ def prepare(
         whole = parts["train"]
         contiguous = bool(raw.get("contiguous", False))
         order_N = _order(len(whole.y), split_seed, contiguous)
+        keeps = duplicates == "group" and not contiguous
+        own_N = identities({"train": whole})["train"] if keeps else torch.arange(len(whole.y))
+        order_N = together(order_N, own_N) if keeps else order_N
         for part, fraction in cut.items():
             if fraction:
-                count = max(1, round(fraction * len(whole.y)))
+                count = boundary(max(1, round(fraction * len(whole.y))), order_N, own_N)
                 taken_n, order_N = order_N[:count], order_N[count:]
                 parts[part] = _taken(whole, taken_n, contiguous)
         if not len(order_N):
@@ -134,7 +149,18 @@ def prepare(
             )
         parts["train"] = _taken(whole, order_N[:train_examples], contiguous)
 
-    fingerprint = _fingerprint([parts[part] for part in PARTS], num_classes, normalize)
+    notes: tuple[str, ...] = ()
+    if duplicates == "group":
+        parts = without_repeats(parts, within=False)
+        if not len(parts["train"].y):
+            raise InputError(f"data set {name}: all training examples are copies of others; set data.duplicates=warn")
+    elif duplicates == "warn":
+        told = warning(name, parts)
+        notes = (told,) if told else ()
+    fingerprint = _fingerprint([parts[part] for part in PARTS], num_classes, normalize, raw.get("missing", ""))
+    if "missing" in raw:
+        parts = filled(parts, raw["missing"])
+    majority = {part: _error_of_majority(parts["train"].y, parts[part].y) for part in PARTS}
     xs = [parts[part].x for part in PARTS]
     tokens = xs[0].dtype == torch.int64
     scale = None if tokens or 4 * sum(map(numbers, xs)) <= LARGE else _scale(xs[0], normalize)
@@ -145,7 +171,9 @@ def prepare(
     num_tokens = 1 + max(int(each.max()) for x in xs for each in chunks(x)) if tokens else 0
     lengths = token_bytes(raw, num_classes, name)
     per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
-    dataset = Dataset(name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale)
+    dataset = Dataset(
+        name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale, majority, notes
+    )
     for part, x in zip(PARTS, xs, strict=True):
         if x.dtype.is_floating_point and not all(all_finite(dataset.inputs(each)) for each in chunks(x)):
             after = "normalised, " if normalize else ""
@@ -185,8 +213,14 @@ def _check_options(
         raise InputError(f"data.train_examples={train_examples}: must be ≥ 1 and whole, or null for all")
 
 
-def _fingerprint(splits: Iterable[Split], num_classes: int, normalize: bool) -> str:
-    digest = hashlib.sha256(f"num_classes={num_classes} normalize={normalize}".encode())
+def _error_of_majority(train_y: Tensor, y: Tensor) -> float:
+    """Share of wrong predictions of whoever always names the most common class of training."""
+    return (y != train_y.flatten().bincount().argmax()).double().mean().item()
+
+
+def _fingerprint(splits: Iterable[Split], num_classes: int, normalize: bool, missing: str) -> str:
+    lacking = f" missing={missing}" if missing else ""
+    digest = hashlib.sha256(f"num_classes={num_classes} normalize={normalize}{lacking}".encode())
     for split in splits:
         for tensor in split:
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())

@@ -37,7 +37,8 @@ class RawData(TypedDict, total=False):
     For language models y is (N, T), a label for each position. Parts that are missing are cut from ``train`` by
     `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
     ``token_bytes`` holds, for text, the bytes that each label stands for. Memory-mapped ``x``, such as
-    ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them.
+    ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them. Where ``missing`` is ``median`` or
+    ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``missing.filled``.
     """
 
     train: Required[tuple[Array, Array]]
@@ -46,6 +47,7 @@ class RawData(TypedDict, total=False):
     num_classes: int
     contiguous: bool
     token_bytes: Array
+    missing: str
 
 
 class Split(NamedTuple):
@@ -87,7 +89,7 @@ def read(raw: RawData, name: str, memory: float) -> tuple[dict[str, Split], int]
             f"data set {name}: the data function returned {type(raw).__name__}; "
             "return a dict with train=(x, y) and, where there are such parts, validation and test"
         )
-    allowed = (*PARTS, "num_classes", "contiguous", "token_bytes")
+    allowed = (*PARTS, "num_classes", "contiguous", "token_bytes", "missing")
     for key in raw:
         if key not in allowed:
             raise InputError(f"data set {name}: unknown key {key!r}; {closest(str(key), allowed)}")
@@ -98,7 +100,9 @@ def read(raw: RawData, name: str, memory: float) -> tuple[dict[str, Split], int]
     mapped = [stored for part in PARTS if (stored := _mapped(given.get(part)))]
     count = sum(math.prod(each.shape) for each in mapped)
     on_disk = 4 * count > LARGE and sum(each.bytes for each in mapped) > memory
-    parts = {part: _split(given[part], part, name, on_disk) for part in PARTS if part in given}
+    parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in PARTS if part in given}
+    if "missing" in raw and (raw["missing"] not in ("median", "indicator") or parts["train"].x.ndim != 2):
+        raise InputError(f"data set {name}: missing={raw['missing']}; give median or indicator, and x of shape (N, D)")
     train = parts["train"]
     for part, split in parts.items():
         for letter, tensor, like in zip("xy", split, train, strict=True):
@@ -114,7 +118,7 @@ def _mapped(pair: object) -> Stored | None:
     return Stored.of(pair[0]) if isinstance(pair, tuple | list) and len(pair) == 2 else None
 
 
-def _split(pair: object, part: str, name: str, on_disk: bool) -> Split:
+def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Split:
     where = f"data set {name}: {part}"
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"{where} is {type(pair).__name__}; give a pair (x, y) of tensors or numpy arrays")
@@ -135,7 +139,7 @@ def _split(pair: object, part: str, name: str, on_disk: bool) -> Split:
         )
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise InputError(f"{where} y is {dtype_name(y)}; give integer labels counted from 0")
-    if not all_finite(x):
+    if not all_finite(torch.nan_to_num(x, nan=0.0) if lacks and isinstance(x, Tensor) else x):
         raise InputError(f"{where} x holds values that are not finite; remove or fill NaN and inf first")
     return Split(x, y.long())
 
@@ -159,6 +163,14 @@ def _num_classes(given: object, parts: Mapping[str, Split], name: str) -> int:
     ranges = {part: (int(split.y.min()), int(split.y.max())) for part, split in parts.items()}
     if given is None:
         num_classes = 1 + max(high for _, high in ranges.values())
+        occurring = sorted(set(torch.cat([split.y.flatten() for split in parts.values()]).tolist()))
+        if ranges["train"][0] >= 0 and len(occurring) < num_classes:
+            lacking = sorted(set(range(num_classes)) - set(occurring))
+            shown = ", ".join(map(str, lacking[:5])) + (", …" if len(lacking) > 5 else "")
+            raise InputError(
+                f"data set {name}: labels run from {occurring[0]} to {num_classes - 1}, and {shown} never "
+                "occurs: count the classes from 0 without a gap, or return num_classes if that is meant"
+            )
     elif isinstance(given, int | np.integer) and not isinstance(given, bool):
         num_classes = int(given)
     else:

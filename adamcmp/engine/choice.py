@@ -14,10 +14,12 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 import torch
@@ -27,11 +29,13 @@ from adamcmp.config.schema import Execute
 from adamcmp.engine.profile import Profile
 from adamcmp.engine.strategy import Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
+from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, canonical
 from adamcmp.records import write_file
 
 SHORT = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
+LITTLE = f"the work is little: below {SHORT:g} s by a count of its arithmetic"
 STEP_OVERHEAD, SLOW_FLOPS = 120e-6, 40e9
 """Rough seconds of a step whatever the model, and FLOP/s, of one thread: for that count alone."""
 ONE_THREAD_BELOW = 30e6
@@ -59,6 +63,8 @@ class Work:
 
     cohort: Cohort
     profile: Profile
+    refusal: str | None = None
+    """Why it cannot be vectorised, see ``trial.refusal``."""
 
     @property
     def member_steps(self) -> int:
@@ -66,9 +72,9 @@ class Work:
         return len(self.cohort.runs) * self.cohort.task.steps
 
     @property
-    def member_evaluations(self) -> int:
-        """Runs times evaluations."""
-        return len(self.cohort.runs) * len(self.cohort.task.eval_steps)
+    def member_evaluations(self) -> float:
+        """Runs times evaluations, each counted by what it shows: one for the last."""
+        return len(self.cohort.runs) * self.cohort.task.evaluations.full
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,14 @@ class Choice:
     """What the user should know: no compiler, for one."""
 
 
-Ask = tuple[Cohort, Strategy]
-Measure = Callable[[Sequence[Ask]], Sequence[Timing]]
+class Ask(NamedTuple):
+    """Ways to train a cohort, to be timed in turns."""
+
+    cohort: Cohort
+    strategies: tuple[Strategy, ...]
+
+
+Measure = Callable[[Sequence[Ask]], Sequence[Sequence[Timing]]]
 Errors = Callable[[Cohort, int], dict[str, float]]
 
 
@@ -98,16 +110,28 @@ def rough_seconds(work: Work) -> float:
 
 
 def unmeasured(work: Work, settings: Execute, device: torch.device) -> Strategy:
-    """Sequential in this process, by rule: threads depend on the task alone."""
+    """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone."""
     small = device.type == "cpu" and work.profile.flops < ONE_THREAD_BELOW
-    reason = work.profile.refusal if settings.engine != "sequential" else None
     matmul: Matmul = "onednn" if settings.matmul == "onednn" else "default"
-    return Strategy(threads=1 if small else cores(), reason=reason, matmul=matmul)
+    common = Strategy(threads=1 if small else cores(), matmul=matmul)
+    if settings.engine == "sequential":
+        return common
+    if settings.engine == "auto" or work.refusal is not None:
+        return replace(common, reason=work.refusal or LITTLE)
+    rows = settings.rows if settings.rows != "auto" else _cached_rows(work)
+    rows = min(rows, len(work.cohort.runs))
+    return replace(common, engine="vectorised", rows=rows, mixes_seeds=not work.profile.draws)
 
 
 def is_short(works: Sequence[Work], settings: Execute) -> bool:
-    """Whether the work is too little to measure anything for: all of it sequential, in this process."""
-    return settings.engine == "auto" and sum(map(rough_seconds, works)) < SHORT
+    """Whether the work is too little to measure anything for: all of it is done in this process."""
+    fixed = settings.compile is True or settings.processes != "auto"
+    return not fixed and sum(map(rough_seconds, works)) < SHORT
+
+
+def _cached_rows(work: Work) -> int:
+    """R: as many as fit the cache's share of a process."""
+    return max(1, min(round(WORKING_SET / work.profile.row_bytes), MOST_ROWS))
 
 
 def choose(
@@ -127,7 +151,8 @@ def choose(
         device: where they are trained.
         processes: how many there are to train in.
         memory: bytes that all of them may take.
-        measure: times strategies; those of one call run at the same time, one a process.
+        measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
+            threads.
         errors: relative error of each library of matrix products, see ``timing.matmul_errors``.
     """
     known = [_Known(work, settings, device, processes, memory, errors) for work in works]
@@ -141,13 +166,21 @@ def choose(
 
 
 def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure) -> None:
-    """Time what is not known yet; one after the other what takes all threads."""
-    asks = [(each, s) for each, strategies in zip(known, asked, strict=True) for s in strategies if not each.has(s)]
-    together = [(each, s) for each, s in asks if s.processes > 1 or s.threads == 1]
-    for batch in (together, *([ask] for ask in asks if ask not in together)):
-        timings = measure([(each.work.cohort, s) for each, s in batch])
-        for (each, strategy), timing in zip(batch, timings, strict=True):
-            each.learn(strategy, timing)
+    """Time what is not known yet; one cohort after the other what takes all threads."""
+    lacking = [
+        (each, [s for s in strategies if not each.has(s)]) for each, strategies in zip(known, asked, strict=True)
+    ]
+    shared = [(each, [s for s in strategies if not _takes_all(s)]) for each, strategies in lacking]
+    greedy = [(each, [s for s in strategies if _takes_all(s)]) for each, strategies in lacking]
+    for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
+        found = measure([Ask(each.work.cohort, tuple(strategies)) for each, strategies in batch]) if batch else ()
+        for (each, strategies), timings in zip(batch, found, strict=True):
+            for strategy, timing in zip(strategies, timings, strict=True):
+                each.learn(strategy, timing)
+
+
+def _takes_all(strategy: Strategy) -> bool:
+    return strategy.processes == 1 and strategy.threads > 1
 
 
 class _Known:
@@ -161,19 +194,23 @@ class _Known:
         self._path = _cache_folder() / f"{_key(work.cohort, device, processes)}.json"
         self._timings, self._ratio = _read(self._path)
         self._strategies: dict[str, Strategy] = {}
+        self._learnt = False
 
     def has(self, strategy: Strategy) -> bool:
         self._strategies[_name(strategy)] = strategy
         return _name(strategy) in self._timings
 
     def learn(self, strategy: Strategy, timing: Timing) -> None:
-        self._timings[_name(strategy)] = timing
+        self._timings[_name(strategy)], self._learnt = timing, True
 
     def keep(self) -> None:
         """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
+        if not self._learnt:
+            return
         timings = {name: asdict(timing) for name, timing in self._timings.items() if timing.error is None}
         text = json.dumps({"timings": timings, "onednn_error_ratio": self._ratio}, indent=1)
-        write_file(self._path, text.encode())
+        with suppress(InputError):  # a cache that cannot be written is no reason to train nothing
+            write_file(self._path, text.encode())
 
     def first_round(self) -> list[Strategy]:
         """One run alone, on one thread and on all; and eager rows."""
@@ -181,19 +218,14 @@ class _Known:
         threads = [cores()] if self._device.type != "cpu" else [1] if small else [1, cores()]
         matmuls = self._matmuls(1)[: 1 if small else None]  # what is small does not wait for products
         found = [
-            Strategy(
-                threads=t,
-                processes=1 if t > 1 else self._processes,
-                matmul=matmul,
-                reason=self.work.profile.refusal,
-            )
+            Strategy(threads=t, processes=1 if t > 1 else self._processes, matmul=matmul, reason=self.work.refusal)
             for t in threads
             for matmul in matmuls
         ]
         vectorised = [] if self._settings.compile is True else self._vectorised(self._rows(), compiled=False)
         if self._settings.engine == "sequential":
-            return found
-        if self._settings.engine == "vectorised" and self.work.profile.refusal is None:
+            return [replace(each, reason=None) for each in found]
+        if self._settings.engine == "vectorised" and self.work.refusal is None:
             return vectorised
         return found + vectorised
 
@@ -219,7 +251,7 @@ class _Known:
         return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
 
     def best(self) -> Choice:
-        """The strategy that ends first, by what is known."""
+        """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
         open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
         good = [(s, t) for s, t in open_to if t.error is None]
         if not good:
@@ -229,7 +261,23 @@ class _Known:
                 return Choice(asked[0], rough, self._note())
             return Choice(unmeasured(self.work, self._settings, self._device), rough, self._note())
         strategy, timing = min(good, key=lambda pair: self._seconds(*pair))
-        return Choice(replace(strategy, step_seconds=timing.step), self._seconds(strategy, timing), self._note())
+        reason = strategy.reason or self._reason(strategy, timing, open_to)
+        chosen = replace(strategy, step_seconds=timing.step, reason=reason)
+        return Choice(chosen, self._seconds(strategy, timing), self._note())
+
+    def _reason(self, chosen: Strategy, timing: Timing, open_to: Sequence[tuple[Strategy, Timing]]) -> str | None:
+        """Why it is sequential where it might be vectorised, or eager where the user wants it compiled."""
+        if chosen.engine == "vectorised":
+            unwanted = self._settings.compile is True and not chosen.compiled
+            return self._lacking_compiler() if unwanted else None
+        together = [(s, t) for s, t in open_to if s.engine == "vectorised"]
+        failed = [t.error for _, t in together if t.error]
+        if self._settings.engine == "sequential" or not together:
+            return None
+        if len(failed) == len(together):
+            return f"as one program: {failed[0]}"
+        rows, best = min(((s.rows, t.step) for s, t in together if t.error is None), key=lambda pair: pair[1])
+        return f"quicker so: {1e3 * timing.step:.3g} ms a step of a run, {1e3 * best:.3g} ms in a program of {rows}"
 
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
         """Work by the speed of all processes, and one compilation; few pieces keep few processes busy."""
@@ -239,23 +287,22 @@ class _Known:
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
         """Rows as the cohort's pieces really have them, so that what is timed is what will be trained."""
-        if self.work.profile.refusal is not None or self._settings.engine == "sequential":
+        if self.work.refusal is not None or self._settings.engine == "sequential":
             return []
         common = Strategy(
             engine="vectorised",
             rows=rows,
             compiled=compiled,
             processes=self._processes,
+            threads=max(1, cores() // self._processes) if self._device.type == "cpu" else 1,
             mixes_seeds=not self.work.profile.draws,
         )
         rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))
         return [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls(rows)]
 
     def _rows(self) -> int:
-        """R: as many as fit the cache's share, spread evenly over processes and seeds."""
-        if self._settings.rows != "auto":
-            return min(self._settings.rows, self._most_rows())
-        return max(1, min(round(WORKING_SET / self.work.profile.row_bytes), MOST_ROWS, self._most_rows()))
+        """R: as many as fit the cache's share, spread evenly over processes and seeds; or what the user wants."""
+        return self._settings.rows if self._settings.rows != "auto" else min(_cached_rows(self.work), self._most_rows())
 
     def _most_rows(self) -> int:
         """What memory holds, and no more than keep all processes busy."""
@@ -276,12 +323,13 @@ class _Known:
                 return ["default"]
         return ["default", "onednn"] if self._ratio <= SAME_ERROR else ["default"]
 
+    def _lacking_compiler(self) -> str | None:
+        failed = [t.error for name, t in self._timings.items() if " compiled " in name and t.error]
+        return why_not_compile(self._device) or (f"torch.compile failed: {failed[0]}" if failed else None)
+
     def _note(self) -> str | None:
-        lacking = why_not_compile(self._device)
-        if self._settings.compile is not False and lacking:
-            return f"{lacking}: programs run without torch.compile, at half the speed"
-        failed = [t.error for name, t in self._timings.items() if "compiled" in name and t.error]
-        return f"torch.compile failed, programs run without it: {failed[0]}" if failed else None
+        lacking = self._lacking_compiler() if self._settings.compile is not False else None
+        return f"{lacking}; programs run without torch.compile, at about half the speed" if lacking else None
 
 
 @cache
@@ -307,7 +355,7 @@ def _cache_folder() -> Path:
 def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
     """What timings depend on: the task but for its length, the form of update, the machine and versions."""
     task = cohort.task
-    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps"}}
+    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     versions = [version("adamcmp"), torch.__version__]
     where = [str(device), name, _cpu_model(), cores(), processes, versions, platform.node()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,42 +13,56 @@ from adamcmp import metrics
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.rows import Rows
 from adamcmp.engine.outcome import Evaluation
+from adamcmp.plan.evaluations import Shown
 
 CHUNK = 2048
 """Examples shown to a model at once: bounds memory, changes no result."""
-FEW_LOGITS = 1 << 15
-"""Of one example, beyond which so many fewer examples are shown at once."""
+AT_ONCE = 1 << 20
+"""Inputs and logits of the examples shown at once: what they make then stays in a cache."""
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, dataset: Dataset, step: int, eval_examples: int) -> Evaluation:
-    """Loss and error on all parts, dropout off; of the training part at most ``eval_examples``, evenly spread."""
+def evaluate(model: nn.Module, shown: Dataset, step: int) -> Evaluation:
+    """Loss and error on all parts, dropout off.
+
+    Args:
+        model: after ``step`` steps; it keeps its mode.
+        shown: what the evaluation shows, see ``reduced``.
+        step: for the result.
+    """
     was_training = model.training
     model.eval()
-    parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
-    size = at_once(dataset, CHUNK)
-    measured = [measure(model, part, dataset.inputs, size) for part in parts]
+    size = at_once(shown, CHUNK)
+    parts = (shown.train, shown.validation, shown.test)
+    squares = torch.stack([p.double().square().sum() for p in model.parameters()]).sum()
+    measured = torch.stack([squares, *(each for part in parts for each in measure(model, part, shown.inputs, size))])
     model.train(was_training)
-    norm = math.sqrt(sum(p.double().square().sum().item() for p in model.parameters()))
-    (train_loss, train_error), (validation_loss, validation_error), (test_loss, test_error) = measured
-    return Evaluation(step, train_loss, train_error, validation_loss, validation_error, test_loss, test_error, norm)
+    squared, *found = measured.tolist()
+    return Evaluation._make((step, *found, math.sqrt(squared), {}))
 
 
-def shown_train(dataset: Dataset, eval_examples: int) -> Split:
-    """The training examples that an evaluation shows: at most so many, evenly spread."""
-    return dataset.train.take(slice(None, None, -(-len(dataset.train.y) // eval_examples)))
+def reduced(dataset: Dataset, shown: Shown) -> Dataset:
+    """A data set with at most so many examples in each part, evenly spread."""
+    parts = (dataset.train, dataset.validation, dataset.test)
+    train, validation, test = (_spread(part, count) for part, count in zip(parts, shown, strict=True))
+    return replace(dataset, train=train, validation=validation, test=test)
+
+
+def _spread(part: Split, count: int) -> Split:
+    held = len(part.y)
+    return part if count >= held else part.take(torch.arange(count, device=part.y.device) * held // count)
 
 
 def at_once(dataset: Dataset, most: int) -> int:
-    """How many examples to show at once: ``most``, fewer where each has many logits, as a long text has."""
+    """How many examples to show at once: ``most``, fewer where each is large or has many logits, as a long text has."""
     logits = dataset.num_classes * math.prod(dataset.train.y.shape[1:])
-    return max(1, most * FEW_LOGITS // max(logits, FEW_LOGITS))
+    return max(1, min(most, AT_ONCE // (logits + math.prod(dataset.input_shape))))
 
 
 def measure(
     model: nn.Module, part: Split, inputs: Callable[[Tensor | Rows], Tensor], size: int = CHUNK
-) -> tuple[float, float]:
-    """Mean cross-entropy in nats and share of wrong predictions of a model on one part.
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy in nats and share of wrong predictions of a model on one part, as float64.
 
     Args:
         model: in evaluation mode.
@@ -55,9 +70,9 @@ def measure(
         inputs: makes of examples what the model takes.
         size: how many examples are shown at once.
     """
-    loss, wrong = 0.0, 0
+    loss = wrong = torch.zeros((), dtype=torch.float64, device=part.y.device)
     for x, y in part.chunks(size):
         logits = model(inputs(x))
-        loss += metrics.cross_entropy(logits, y, reduction="sum").item()
-        wrong += int(metrics.errors(logits, y).item())
+        loss = loss + metrics.cross_entropy(logits, y, reduction="sum")
+        wrong = wrong + metrics.errors(logits, y)
     return loss / part.y.numel(), wrong / part.y.numel()

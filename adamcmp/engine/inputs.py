@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from adamcmp import metrics
 from adamcmp.config.build import call
 from adamcmp.config.schema import Data, Official, OwnOptimizer
 from adamcmp.data.augment import flip_crop
@@ -15,9 +16,9 @@ from adamcmp.data.dataset import Dataset, Scale, Split, prepare
 from adamcmp.data.rows import Rows
 from adamcmp.engine.measures import check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import make_update, rolled_out
-from adamcmp.errors import InputError, one_line
-from adamcmp.plan.runs import Cohort, DataFacts, Task
+from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.errors import InputError, one_line, told
+from adamcmp.plan.runs import Cohort, DataFacts, Run, Task
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 """What weights and optimizer state are made of."""
@@ -40,6 +41,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
         normalize=settings.normalize,
         train_examples=settings.train_examples,
         memory=memory,
+        duplicates=settings.duplicates,
     )
 
 
@@ -64,8 +66,11 @@ def facts(dataset: Dataset) -> DataFacts:
         len(dataset.train.y),
         dataset.num_classes,
         dataset.input_shape,
+        len(dataset.validation.y),
+        len(dataset.test.y),
         dataset.num_tokens,
         dataset.bytes_per_label,
+        dataset.majority_errors,
     )
 
 
@@ -146,7 +151,26 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
         dataset = datasets[cohort.task.facts.fingerprint]
         _check_model(cohort.task, dataset, device)
         if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
-            make_update(cohort.runs[0].optimizer, build_model(cohort.task, 0, device), rolled_out(cohort.runs[0]))
+            _check_optimizer(cohort.runs[0], dataset, device)
+
+
+def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
+    """Take one step of an own optimizer."""
+    model = build_model(run.task, 0, device)
+    update = make_update(run.optimizer, model, schedule_of(run))
+    data = as_precision(dataset, run.task)
+    x, y = data.inputs(data.train.x[:2]).to(device), data.train.y[:2].to(device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            with autocast(run.task, device):
+                loss = metrics.cross_entropy(model(x), y)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            update.step(0)
+    except Exception as error:  # an own class may fail in any way
+        raise InputError(
+            f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch ({told(error)}); "
+            "adamcmp trains with optimizers whose step() needs no closure"
+        ) from error
 
 
 def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:

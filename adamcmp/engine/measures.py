@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from adamcmp.config.build import find
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.evaluation import CHUNK, at_once, shown_train
+from adamcmp.engine.evaluation import CHUNK, at_once
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Task
 
-OURS = ("top5_error", "calibration_error", "weight_norms", "updates", "hessian_eigenvalue")
+OURS = ("top5_error", "balanced_error", "calibration_error", "weight_norms", "updates", "hessian_eigenvalue")
 """Names that need no path: functions of ``adamcmp.metrics``."""
 OFFERED = {"logits", "y", "x", "model", "previous"}
 
@@ -28,8 +28,8 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
     Args:
         model: after a step; measured in evaluation mode.
         previous: its parameters before that step.
-        dataset: on the model's device.
-        task: names the metrics, and how many training examples are shown.
+        dataset: what the evaluation shows, on the model's device.
+        task: names the metrics.
 
     Raises:
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
@@ -44,10 +44,9 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
         function = find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
         if "logits" not in asked:
-            train = shown_train(dataset, task.train.eval_examples)
-            offered = {"model": model, "previous": previous, "y": train.y}
+            offered = {"model": model, "previous": previous, "y": dataset.train.y}
             if "x" in asked:
-                offered["x"] = dataset.inputs(train.x)
+                offered["x"] = dataset.inputs(dataset.train.x)
             found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
         for part in ("validation", "test"):

@@ -10,7 +10,7 @@ through ``torch.compile``: one program for gradient and update is what makes sma
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamcmp import metrics
+from adamcmp.engine.effects import effects, undone
 from adamcmp.engine.inputs import autocast, build_model
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_update
@@ -109,16 +110,15 @@ def names_of(model: nn.Module, task: Task, x: Tensor) -> Names:
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
     """
-    saved = {name: tensor.clone() for name, tensor in model.named_buffers()}
-    versions = {name: tensor._version for name, tensor in model.named_buffers()}
     params = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    with torch.random.fork_rng(devices=[]), autocast(task, x.device), torch.enable_grad():
+    grads: list[Tensor | None] = []
+
+    def forward() -> None:
         total = model.train()(x).float().sum()
-        grads: Iterable[Tensor | None] = torch.autograd.grad(total, list(params.values()), allow_unused=True)
-    written = tuple(name for name, tensor in model.named_buffers() if tensor._version != versions[name])
-    with torch.no_grad():
-        for name, tensor in model.named_buffers():
-            tensor.copy_(saved[name])
+        grads.extend(torch.autograd.grad(total, list(params.values()), allow_unused=True))
+
+    with undone(model), torch.random.fork_rng(devices=[]), autocast(task, x.device), torch.enable_grad():
+        written = effects(model, forward).buffers
     return Names(tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None), written)
 
 
@@ -133,9 +133,9 @@ def _loss(model: nn.Module, written: tuple[str, ...]) -> Callable[..., tuple[Ten
     """(params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
 
     def loss(params: Tensors, rest: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensors]:
-        rest = {name: t.clone() if name in written else t for name, t in rest.items()}
-        logits = functional_call(model, {**params, **rest}, (x,))
-        return metrics.cross_entropy(logits, y), {name: rest[name] for name in written}
+        state = {**params, **{name: t.clone() if name in written else t for name, t in rest.items()}}
+        logits = functional_call(model, state, (x,))  # leaves in it what the pass binds anew
+        return metrics.cross_entropy(logits, y), {name: state[name].detach() for name in written}
 
     return loss
 

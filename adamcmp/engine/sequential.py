@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,15 +18,16 @@ from torch import Tensor
 
 from adamcmp import metrics
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.evaluation import evaluate
+from adamcmp.engine.evaluation import evaluate, reduced
 from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
 from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
-from adamcmp.engine.updates import make_update, rolled_out
+from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
-from adamcmp.errors import one_line
+from adamcmp.errors import told
+from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
 
@@ -44,16 +45,24 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         Unwritable: a checkpoint cannot be written.
     """
     placed = as_precision(dataset, piece.task).to(device)
+    plan = piece.task.evaluations
+    shown = {count: reduced(placed, count) for count in (plan.before, plan.last)}
     resumed = watch.resumed()
     for run in piece.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] else None
         with in_force(piece.strategy, device):
-            outcome = _train_run(run, piece, placed, device, watch, state)
+            outcome = _train_run(run, piece, placed, shown, device, watch, state)
         yield outcome
 
 
 def _train_run(
-    run: Run, piece: Piece, dataset: Dataset, device: torch.device, watch: Watch, resumed: dict[str, Any] | None
+    run: Run,
+    piece: Piece,
+    dataset: Dataset,
+    shown: Mapping[Shown, Dataset],
+    device: torch.device,
+    watch: Watch,
+    resumed: dict[str, Any] | None,
 ) -> Outcome:
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
     evaluations = held(resumed["evaluations"]) if resumed else []
@@ -62,11 +71,11 @@ def _train_run(
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step = _loop(run, model, dataset, device, evaluations, watch, started, resumed)
+            diverged_step = _loop(run, model, dataset, shown, device, evaluations, watch, started, resumed)
     except (Stopped, Unwritable):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
-        error = f"{type(caught).__name__}: {one_line(caught)}"
+        error = told(caught)
     done = evaluations[-1].step if evaluations else 0
     watch.on_steps(run.task.steps - done, None)
     return Outcome(
@@ -87,6 +96,7 @@ def _loop(
     run: Run,
     model: torch.nn.Module,
     dataset: Dataset,
+    shown: Mapping[Shown, Dataset],
     device: torch.device,
     evaluations: list[Evaluation],
     watch: Watch,
@@ -95,7 +105,7 @@ def _loop(
 ) -> int | None:
     """Train and fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
     task = run.task
-    update = make_update(run.optimizer, model, rolled_out(run))
+    update = make_update(run.optimizer, model, schedule_of(run))
     start = 0
     if resumed:
         start = resumed["step"]
@@ -103,7 +113,7 @@ def _loop(
         update.load(resumed["update"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
     batches = batch_indices(run.seed, len(dataset.train.y), task.batch_size, device, start)
-    eval_steps = set(task.eval_steps)
+    eval_steps = set(task.evaluations.steps)
     model.train()
     for t, batch in zip(range(start, task.steps), batches, strict=False):
         watch.between_steps(
@@ -129,13 +139,14 @@ def _loop(
             previous = {name: p.detach().clone() for name, p in model.named_parameters()}
         update.step(t)
         if t + 1 in eval_steps:
+            examples = shown[task.evaluations.shown(t + 1)]
             with autocast(task, device):
-                evaluation = evaluate(model, dataset, t + 1, task.train.eval_examples)
+                evaluation = evaluate(model, examples, t + 1)
             if not evaluation.is_finite():
                 return t + 1
             if previous:
                 with autocast(task, device):
-                    evaluation = evaluation._replace(metrics=measure_all(model, previous, dataset, task))
+                    evaluation = evaluation._replace(metrics=measure_all(model, previous, examples, task))
             done = evaluations[-1].step if evaluations else 0
             evaluations.append(evaluation)
             watch.on_steps(t + 1 - done, evaluation)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 
@@ -16,11 +17,13 @@ from adamcmp.engine.program import Layout, gradients, names_of
 from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
 from adamcmp.engine.vectorised import initial_stack
 from adamcmp.engine.watch import Watch
-from adamcmp.errors import one_line
+from adamcmp.errors import told
 from adamcmp.plan.runs import Cohort, Run
 
-ENOUGH = 0.1
-"""Seconds of stepping that a timing takes at least."""
+ENOUGH = 0.3
+"""Seconds of stepping that a timing takes at least, all turns together."""
+TURNS = 9
+"""In which the ways to train are timed."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Timing:
     step: float = 0.0
     """Of one step of one run."""
     evaluation: float = 0.0
-    """Of one evaluation of one run."""
+    """Of one evaluation of one run, of all that the last one shows."""
     first: float = 0.0
     """Of the first two steps and the first evaluation beyond that: compiling."""
     error: str | None = None
@@ -47,62 +50,133 @@ def product_rate(device: torch.device, side: int = 1024) -> float:
     return 2 * side**3 / min(seconds) / 1e9
 
 
-def time_strategy(cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> Timing:
-    """Time a strategy on runs of a cohort; whatever it raises is told, not raised."""
-    try:
-        if strategy.engine == "sequential":
-            return _sequential(cohort, strategy, dataset, device)
-        return _vectorised(cohort, strategy, dataset, device)
-    except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
-        return Timing(error=f"{type(error).__name__}: {one_line(error)}")
+def time_strategies(
+    cohort: Cohort, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
+) -> list[Timing]:
+    """Time strategies on runs of a cohort, in turns, so that what else the machine does strikes all of them alike.
+
+    Of each the quickest turn counts, since whatever disturbs only adds time. What one raises is told, not raised.
+    """
+    probes: list[_Probe | Timing] = []
+    for strategy in strategies:
+        kind = _Sequential if strategy.engine == "sequential" else _Vectorised
+        try:
+            probes.append(kind(cohort, strategy, dataset, device))
+        except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
+            probes.append(Timing(error=told(error)))
+    found = list(probes)
+    for turn in range(TURNS):
+        for i, probe in enumerate(probes):
+            try:
+                if isinstance(probe, _Probe) and isinstance(found[i], _Probe) and (turn == 0 or not probe.enough):
+                    probe.take()
+            except Exception as error:  # likewise
+                found[i] = Timing(error=told(error))
+    return [each.timing() if isinstance(each, _Probe) else each for each in found]
 
 
-def _sequential(cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> Timing:
-    """By trainings of two lengths, the quickest of each, since whatever else the machine does only adds time."""
-    names = {run.optimizer.name: run for run in cohort.runs}
-    costs = [_one(run, cohort, strategy, dataset, device) for run in names.values()]
-    counts = [sum(run.optimizer.name == name for run in cohort.runs) for name in names]
-    total = sum(counts)
-    return Timing(
-        sum(n * cost.step for n, cost in zip(counts, costs, strict=True)) / total,
-        sum(n * cost.evaluation for n, cost in zip(counts, costs, strict=True)) / total,
-    )
+class _Probe(ABC):
+    """One strategy being timed: built and warmed up, then asked for turns."""
+
+    spent = 0.0
+    """Seconds of all turns."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more turns are needed."""
+        return self.spent >= ENOUGH
+
+    @abstractmethod
+    def __init__(self, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> None: ...
+
+    @abstractmethod
+    def take(self) -> None:
+        """Time a few steps."""
+
+    @abstractmethod
+    def timing(self) -> Timing:
+        """What was found."""
 
 
-def _one(run: Run, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> Timing:
-    def seconds(steps: int) -> float:
+class _Sequential(_Probe):
+    """By trainings of two lengths, of each optimizer; an evaluation is what is left of the short one."""
+
+    def __init__(self, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
+        self._cohort, self._strategy, self._dataset, self._device = cohort, strategy, dataset, device
+        self._runs = {run.optimizer.name: run for run in cohort.runs}
+        self._few, self._most = 1, 2
+        first = next(iter(self._runs.values()))
+        self._seconds(first, 1)
+        once = self._seconds(first, self._few)
+        while self._most < 128 and once * self._most / self._few < ENOUGH / 3:
+            self._most *= 2
+        self._found = {name: [float("inf"), float("inf")] for name in self._runs}
+
+    def _seconds(self, run: Run, steps: int) -> float:
         once = run.task.train.model_copy(update={"evaluations": 1})
         schedule = run.schedule.model_copy(update={"warmup_steps": 0})
         probe = replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
-        (outcome,) = sequential.train(Piece(probe.task, cohort.kernel, (probe,), strategy), dataset, device, Watch())
+        piece = Piece(probe.task, self._cohort.kernel, (probe,), self._strategy)
+        (outcome,) = sequential.train(piece, self._dataset, self._device, Watch())
         return outcome.seconds
 
-    seconds(1)
-    few, most = 2, 4
-    first = seconds(few)
-    while most < 128 and first * most / few < ENOUGH:
-        most *= 2
-    second = min(seconds(most) for _ in range(2))
-    first = min(first, seconds(few))
-    step = max(second - first, 1e-9) / (most - few)
-    return Timing(step, max(first - step * few, 0.0))
+    def take(self) -> None:
+        for name, run in self._runs.items():
+            for i, steps in enumerate((self._few, self._most)):
+                seconds = self._seconds(run, steps)
+                self._found[name][i] = min(self._found[name][i], seconds)
+                self.spent += seconds / len(self._runs)
+
+    def timing(self) -> Timing:
+        step = evaluation = 0.0
+        for name, (few, most) in self._found.items():
+            share = sum(run.optimizer.name == name for run in self._cohort.runs) / len(self._cohort.runs)
+            own = max(most - few, 1e-9) / (self._most - self._few)
+            step += share * own
+            evaluation += share * max(few - own * self._few, 0.0)
+        return Timing(step, evaluation)
 
 
-def _vectorised(cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> Timing:
-    piece = max(divide(cohort, strategy), key=lambda each: len(each.runs))
-    with in_force(strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        training = vectorised.Training(piece, as_precision(dataset, cohort.task).to(device), device, Watch())
-        first = _seconds(lambda: training.rehearse(1, evaluate=True), device)
-        first += _seconds(lambda: training.rehearse(1, evaluate=False), device)  # compiled programs settle in two calls
-        steps, spent = 1, 0.0
-        while spent < ENOUGH and 2 * steps <= max(cohort.task.steps, 4) and steps < 1024:
-            steps *= 2
-            spent = _seconds(partial(training.rehearse, steps, evaluate=False), device)
-        spent = min(spent, _seconds(partial(training.rehearse, steps, evaluate=False), device))
-        evaluation = min(_seconds(lambda: training.rehearse(0, evaluate=True), device) for _ in range(2))
-    step = spent / steps
-    rows = len(piece.runs)
-    return Timing(step / rows, evaluation / rows, max(first - 2 * step - evaluation, 0.0))
+class _Vectorised(_Probe):
+    """A piece as large as the cohort's largest."""
+
+    def __init__(self, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
+        self._strategy, self._device = strategy, device
+        piece = max(divide(cohort, strategy), key=lambda each: len(each.runs))
+        self._rows = len(piece.runs)
+        with self._in_force():
+            self._training = vectorised.Training(piece, as_precision(dataset, cohort.task).to(device), device, Watch())
+            first = self._seconds(1, evaluate=True)
+            first += self._seconds(1, evaluate=False)  # compiled programs settle in two calls
+            self._steps, spent = 1, 0.0
+            while spent < ENOUGH / TURNS and 2 * self._steps <= max(cohort.task.steps, 4) and self._steps < 1024:
+                self._steps *= 2
+                spent = self._seconds(self._steps, evaluate=False)
+            self._evaluation = min(self._seconds(0, evaluate=True) for _ in range(2))
+        self._best, self._first = spent, first
+
+    @contextmanager
+    def _in_force(self) -> Iterator[None]:
+        with in_force(self._strategy, self._device), torch.random.fork_rng(devices=[]), torch.no_grad():
+            yield
+
+    def _seconds(self, steps: int, *, evaluate: bool) -> float:
+        started = time.perf_counter()
+        self._training.rehearse(steps, evaluate=evaluate)
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
+        return time.perf_counter() - started
+
+    def take(self) -> None:
+        with self._in_force():
+            seconds = self._seconds(self._steps, evaluate=False)
+        self._best = min(self._best, seconds)
+        self.spent += seconds
+
+    def timing(self) -> Timing:
+        step = self._best / self._steps
+        first = max(self._first - 2 * step - self._evaluation, 0.0)
+        return Timing(step / self._rows, self._evaluation / self._rows, first)
 
 
 def matmul_errors(cohort: Cohort, rows: int, dataset: Dataset, device: torch.device) -> dict[str, float]:
@@ -129,11 +203,3 @@ def _gradients(
         over_rows = gradients(build_model(task, 0, device).train(), Layout(1, strategy.rows), names)
         grads, _ = over_rows(stack.params, stack.rest, x, y)
         return torch.cat([grads[name].double().flatten() for name in names.trained])
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    call()
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter() - started

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adamcmp.config.build import find
 from adamcmp.config.schema import SGD, Adagrad, Adam, Constant, Cosine, DropStep, OwnOptimizer, WarmRestarts
-from adamcmp.errors import InputError, one_line
+from adamcmp.errors import InputError, told
 from adamcmp.optim import schedules
 from adamcmp.optim.adaptive import AdaptiveCoefficients, AdaptiveHyper, adaptive_coefficients, adaptive_update
 from adamcmp.optim.decay import Array, doors
@@ -32,7 +32,7 @@ class Update(Protocol):
         """Go on from a checkpoint."""
 
 
-def rolled_out(run: Run) -> schedules.Schedule:
+def schedule_of(run: Run) -> schedules.Schedule:
     """η_t and the period of every step of a run."""
     settings, steps = run.schedule, run.task.steps - run.schedule.warmup_steps
     match settings:
@@ -143,11 +143,12 @@ class _TorchUpdate:
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: schedules.Schedule) -> None:
         self._optimizer = optimizer
         self._peaks = [group["lr"] for group in optimizer.param_groups]
-        self._eta_T = schedule.eta_T.tolist()
+        self._schedule = schedule
 
     def step(self, t: int) -> None:
+        eta = float(self._schedule.step(t).eta_T[0])
         for group, lr in zip(self._optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = lr * self._eta_T[t]
+            group["lr"] = lr * eta
         self._optimizer.step()
 
     def state(self) -> Any:
@@ -192,9 +193,9 @@ def _own_optimizer(settings: OwnOptimizer, parameters: list[nn.Parameter]) -> to
     try:
         optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
     except Exception as error:  # an own class may fail in any way while it is built
-        raise InputError(
-            f"optimizer: {settings.target} cannot be built: {type(error).__name__}: {one_line(error)}"
-        ) from error
+        matrices = isinstance(error, ValueError) and "2D" in str(error)
+        hint = "; name a class that gives the others to AdamW, as docs/extending.md shows" if matrices else ""
+        raise InputError(f"optimizer: {settings.target} cannot be built: {told(error)}{hint}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise InputError(
             f"optimizer._target_={settings.target}: gives a {type(optimizer).__name__}; must be a torch.optim.Optimizer"
@@ -241,7 +242,7 @@ class _KernelUpdate:
 
     @torch.no_grad()
     def step(self, t: int) -> None:
-        eta, period = self._schedule.eta_T[t : t + 1], self._schedule.period_T[t : t + 1]
+        eta, period = self._schedule.step(t)
         now = {decayed: self._coefficients(decayed, t, eta, period) for decayed in self._needed}
         for p, decayed, own in self._states:
             if p.grad is not None:

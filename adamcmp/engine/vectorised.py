@@ -18,14 +18,14 @@ from torch import Tensor
 
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.rows import joined
-from adamcmp.engine.evaluation import at_once, shown_train
+from adamcmp.engine.evaluation import at_once, reduced
 from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
 from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
 from adamcmp.engine.program import KERNELS, Layout, Names, Program, Stack, Tensors, names_of, program
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
-from adamcmp.engine.updates import coefficient_table, initial_state, rolled_out
+from adamcmp.engine.updates import coefficient_table, initial_state, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.plan.runs import Run
 
@@ -71,26 +71,28 @@ class Training:
         self.names = names_of(probe, self.task, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
-        self._examples = _Examples(dataset, self.task.train.eval_examples)
-        self._schedules = [rolled_out(run) for run in piece.runs]
+        plan = self.task.evaluations
+        self._shown = {count: reduced(dataset, count) for count in (plan.before, plan.last)}
+        size = _even(sum(plan.before), at_once(dataset, EXAMPLES))
+        self._examples = {count: _Examples(shown, size) for count, shown in self._shown.items()}
+        self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         resumed = watch.resumed()
         if resumed is None:
             self.step, self.reported = 0, 0
-            self._lay_out(list(range(len(piece.runs))))
+            self.rows, self.seeds, self.layout = self._laid_out(list(range(len(piece.runs))))
             self.stack = initial_stack([piece.runs[i] for i in self.rows], piece.kernel, self.names, device)
             self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         else:
             self._load(resumed)
 
-    def _lay_out(self, alive: Sequence[int]) -> None:
+    def _laid_out(self, alive: Sequence[int]) -> tuple[list[int], tuple[int, ...], Layout]:
         """Place runs seed by seed; where a seed has fewer than another, its first run stands in for what is missing."""
         by_seed: dict[int, list[int]] = {}
         for i in alive:
             by_seed.setdefault(self.piece.runs[i].seed, []).append(i)
         width = max(map(len, by_seed.values()))
-        self.seeds = tuple(by_seed)
-        self.rows = [i for own in by_seed.values() for i in (*own, *(own[0],) * (width - len(own)))]
-        self.layout = Layout(len(by_seed), width)
+        rows = [i for own in by_seed.values() for i in (*own, *(own[0],) * (width - len(own)))]
+        return rows, tuple(by_seed), Layout(len(by_seed), width)
 
     def _load(self, resumed: dict[str, Any]) -> None:
         self.step = self.reported = resumed["step"]
@@ -120,7 +122,7 @@ class Training:
 
     def go_on(self) -> None:
         """Train until the last step, or until no run is left."""
-        eval_steps = set(self.task.eval_steps)
+        eval_steps = set(self.task.evaluations.steps)
         while self.step < self.task.steps and self._alive():
             runs = self._program()
             for x, y, matrices, others in self._batches():
@@ -144,7 +146,7 @@ class Training:
         for x, y, matrices, others in islice(self._batches(), steps):
             runs.step(self.stack, x, y, matrices, others)
         if evaluate:
-            self._examples.measure(runs, self.stack)
+            self._examples[self.task.evaluations.last].measure(runs, self.stack)
 
     def _alive(self) -> list[int]:
         return [i for i, step in enumerate(self.diverged) if step is None]
@@ -185,9 +187,11 @@ class Training:
 
     def _table(self, window: slice, matrices: bool, dtype: torch.dtype) -> Tensor:
         """Coefficients of a window of steps for parameters with two or more axes, or for the others: (T, C, R)."""
-        rules = [self.piece.runs[i].optimizer for i in self.rows]
-        eta = np.stack([self._schedules[i].eta_T[window] for i in self.rows], axis=1)
-        period = np.stack([self._schedules[i].period_T[window] for i in self.rows], axis=1)
+        runs = [self.piece.runs[i] for i in self.rows]
+        rules = [run.optimizer for run in runs]
+        found = {key: each.window(window.start, window.stop) for key, each in self._schedules.items()}
+        eta = np.stack([found[run.schedule].eta_T for run in runs], axis=1)
+        period = np.stack([found[run.schedule].period_T for run in runs], axis=1)
         table = coefficient_table(rules, matrices, window.start, eta, period)
         return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1))).to(self.device, dtype)
 
@@ -196,7 +200,8 @@ class Training:
         for row, step in enumerate(self.ended.tolist()):
             if step and self.diverged[self.rows[row]] is None:
                 self.diverged[self.rows[row]] = step
-        measured = self._examples.measure(runs, self.stack)
+        shown = self.task.evaluations.shown(self.step)
+        measured = self._examples[shown].measure(runs, self.stack)
         everything = {**self.stack.params, **self.stack.rest}
         squares = [everything[name].double().square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
@@ -208,7 +213,7 @@ class Training:
             seen.add(i)
             (evaluation,) = held([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
-                evaluation = evaluation._replace(metrics=self._on_request(row))
+                evaluation = evaluation._replace(metrics=self._on_request(row, self._shown[shown]))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
             else:
@@ -224,13 +229,15 @@ class Training:
     def _shrink(self) -> bool:
         """Take the ended rows out where that pays; whether it was done."""
         alive = [i for i in self._alive() if i in set(self.rows)]
-        if not alive or 2 * len(alive) > len(self.rows) or self.step == self.task.steps:
+        if not alive or self.step == self.task.steps:
             return False
-        left = (self.task.steps - self.step) * (len(self.rows) - len(alive)) * self.piece.strategy.step_seconds
-        if self.piece.strategy.compiled and left < WORTH_SHRINKING:
+        rows, seeds, layout = self._laid_out(alive)
+        saved = len(self.rows) - len(rows)
+        left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
+        if 2 * len(rows) > len(self.rows) or (self.piece.strategy.compiled and left < WORTH_SHRINKING):
             return False
         where = {i: row for row, i in reversed(list(enumerate(self.rows)))}
-        self._lay_out(alive)
+        self.rows, self.seeds, self.layout = rows, seeds, layout
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         params, rest, state = self.stack
         self.stack = Stack(_take(params, keep), _take(rest, keep), tuple(_take(own, keep) for own in state))
@@ -253,7 +260,7 @@ class Training:
                 finished_at=datetime.now(UTC),
             )
 
-    def _on_request(self, row: int) -> dict[str, float]:
+    def _on_request(self, row: int, shown: Dataset) -> dict[str, float]:
         """What ``train.metrics`` asks for, of one row alone."""
         if not self.task.train.metrics:
             return {}
@@ -261,19 +268,18 @@ class Training:
         self._probe.load_state_dict(state, strict=False)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
-            return measure_all(self._probe, previous, self.dataset, self.task)
+            return measure_all(self._probe, previous, shown, self.task)
 
 
 class _Examples:
     """All examples that an evaluation shows, in chunks of one size, so that one compiled program takes them all."""
 
-    def __init__(self, dataset: Dataset, eval_examples: int) -> None:
-        parts = (shown_train(dataset, eval_examples), dataset.validation, dataset.test)
+    def __init__(self, dataset: Dataset, size: int) -> None:
+        parts = (dataset.train, dataset.validation, dataset.test)
         self._lengths = [len(part.y) for part in parts]
         self._answers = [part.y.numel() for part in parts]
         whole = Split(joined([part.x for part in parts]), torch.cat([part.y for part in parts]))
-        count = -(-len(whole.y) // at_once(dataset, EXAMPLES))
-        size = -(-len(whole.y) // count)
+        count = -(-len(whole.y) // size)
         padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
         self._inputs = dataset.inputs
         self._chunks = [whole.take(each) for each in torch.split(padded, size)]
@@ -289,6 +295,11 @@ class _Examples:
             columns += [loss.double().sum(1) / answers, errors.sum(1).double() / answers]
         rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
         return rows
+
+
+def _even(count: int, most: int) -> int:
+    """Size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
+    return -(-count // -(-count // most))
 
 
 def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.device) -> Stack:

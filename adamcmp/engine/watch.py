@@ -7,7 +7,6 @@ name, synced and renamed; a file that cannot be read, or is another version's, i
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import torch
 from adamcmp.engine.outcome import OnSteps
 from adamcmp.engine.strategy import Piece
 from adamcmp.errors import InputError
-from adamcmp.records import writing
+from adamcmp.records import replacing
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
@@ -82,17 +81,8 @@ class Watch:
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with replacing(path, sync=True) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -7,19 +7,17 @@ that raises anything else is trained run by run, so that each error is told of i
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import torch
 from rich import filesize
 
+from adamcmp import interrupts
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
@@ -29,12 +27,13 @@ from adamcmp.engine.profile import profile
 from adamcmp.engine.strategy import Piece, divide
 from adamcmp.engine.timing import Timing, matmul_errors
 from adamcmp.engine.train import train
+from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Watch
 from adamcmp.errors import InputError
 from adamcmp.execute.local import Pending, unfinished
 from adamcmp.execute.pool import Died, Pool, Worker, pool
 from adamcmp.execute.rows import Provenance
-from adamcmp.execute.worker import Answer, Ended, Progress, TimeAsk, TrainAsk
+from adamcmp.execute.worker import Answer, Ended, Progress, TimeAsk, TrainAsk, Tried, TryAsk
 from adamcmp.plan.runs import Cohort, Run, cohorts
 from adamcmp.records import merge_parts
 
@@ -52,6 +51,9 @@ class Listener(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """A run has ended."""
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
 
 
 LONG_STEP = 0.5
@@ -91,6 +93,11 @@ class Crew:
         return max((s.processes * s.rows * work.profile.row_bytes for work, s in pairs), default=0)
 
     @property
+    def compiles(self) -> bool:
+        """Whether some program is compiled before its first step."""
+        return any(choice.strategy.compiled for choice in self.choices)
+
+    @property
     def seconds(self) -> float:
         """What all of it should take."""
         return sum(choice.seconds for choice in self.choices)
@@ -113,79 +120,92 @@ def crew(
     settings: Execute,
     *,
     dry_run: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
-    A dry run of what takes long to time, by a count of its arithmetic, is told by that count.
+    A dry run of what takes long to time, by a count of its arithmetic, is told by that count. ``say`` is told what is
+    being done.
     """
     groups = cohorts(todo)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
+    uncounted = dry_run and any(rough_seconds(work) / work.member_steps > LONG_STEP for work in works)
+    short = is_short(works, settings)
+    if short and settings.engine == "vectorised":
+        works = [
+            replace(work, refusal=refusal(work.cohort, datasets[work.cohort.task.facts.fingerprint], device))
+            for work in works
+        ]
     processes = settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else 1
     memory = training_memory(settings, device, datasets.values())
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
     with ExitStack() as stack:
-        uncounted = dry_run and any(rough_seconds(work) / work.member_steps > LONG_STEP for work in works)
-        if not todo or (processes == 1 and len(todo) == 1) or is_short(works, settings) or uncounted:
+        if not todo or short or uncounted:
             choices = [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
             yield Crew(device, datasets, settings, groups, choices, None, memory, works)
             return
         made = stack.enter_context(pool(processes, str(device), datasets))
+        if settings.engine != "sequential":
+            say("trying whether models train as one program")
+            works = [replace(work, refusal=each) for work, each in zip(works, _trials(made, groups), strict=True)]
 
         def errors(cohort: Cohort, rows: int) -> dict[str, float]:
             return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
 
-        with interruptible() as asked:
+        def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
+            ways = [strategy for ask in asks for strategy in ask.strategies]
+            compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
+            say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
+            return _timings(made, asks)
 
-            def measure(asks: Sequence[Ask]) -> list[Timing]:
-                return _timings(made, asks, asked)
-
-            choices = choose(works, settings, device, processes, memory, measure, errors)
+        choices = choose(works, settings, device, processes, memory, measure, errors)
         yield Crew(device, datasets, settings, groups, choices, made, memory, works)
 
 
-def _timings(made: Pool, asks: Sequence[Ask], asked: threading.Event) -> list[Timing]:
-    """Time strategies, as many at a time as there are processes."""
-    waiting = list(enumerate(asks))
-    found: dict[int, Timing] = {}
+def _trials(made: Pool, cohorts: Sequence[Cohort]) -> list[str | None]:
+    """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
+    waiting = list(enumerate(cohorts))
+    found: dict[int, str | None] = {}
     busy: dict[Worker, int] = {}
-    while len(found) < len(asks):
-        if asked.is_set():
-            raise KeyboardInterrupt
+    while len(found) < len(cohorts):
         for worker in made.workers:
             if worker.busy is None and waiting:
-                busy[worker], ask = waiting[0][0], TimeAsk(*waiting.pop(0)[1])
-                made.ask(worker, ask)
+                busy[worker], cohort = waiting.pop(0)
+                made.ask(worker, TryAsk(cohort))
+        for worker, answer in made.answers(LOOK_EVERY):
+            if worker.busy is not None:
+                worker.busy = None
+                found[busy[worker]] = answer.refusal if isinstance(answer, Tried) else None
+    return [found[i] for i in range(len(cohorts))]
+
+
+def _timings(made: Pool, asks: Sequence[Ask]) -> list[list[Timing]]:
+    """Time the ways to train of each cohort, as many cohorts at a time as there are processes.
+
+    A process that would have nothing to do times what another one does, since that is how they will train, unless a
+    way takes all threads; it then has the programs too.
+    """
+    waiting = list(enumerate(asks))
+    found: dict[int, list[Timing]] = {}
+    busy: dict[Worker, int] = {}
+    alone = all(strategy.processes == 1 for ask in asks for strategy in ask.strategies)
+    while len(found) < len(asks) or any(worker.busy for worker in made.workers):
+        for worker in made.workers:
+            left = [i for i in range(len(asks)) if i not in found]
+            if worker.busy is None and (waiting or (left and not alone and worker not in busy)):
+                busy[worker] = waiting.pop(0)[0] if waiting else left[0]
+                made.ask(worker, TimeAsk(*asks[busy[worker]]))
         for worker, answer in made.answers(LOOK_EVERY):
             if worker.busy is None:  # one that waited has died, and was replaced
                 continue
             worker.busy = None
-            if isinstance(answer, Timing):
-                found[busy[worker]] = answer
+            if isinstance(answer, list):
+                found.setdefault(busy[worker], answer)
             elif isinstance(answer, Died):
-                found[busy[worker]] = Timing(error=_death(answer))
+                died = Timing(error=_death(answer))
+                found.setdefault(busy[worker], [died] * len(asks[busy[worker]].strategies))
     return [found[i] for i in range(len(asks))]
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C (or SIGTERM) only set the event, so that checkpoints are written; a second one ends it."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(_: int, __: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @dataclass
@@ -197,6 +217,8 @@ class _Job:
     family: object
     seen: set[str] = field(default_factory=set)
     """Ids of the runs whose outcomes have come."""
+    begun: bool = False
+    """Some step has been told of: before that, programs are compiled."""
 
 
 def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
@@ -206,22 +228,23 @@ def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Prov
         KeyboardInterrupt: someone asked to stop; checkpoints are written.
         InputError: nothing more can be written.
     """
+    with interrupts.patient():
+        _train_all(crew, todo, study_dir, provenance, listener)
+
+
+def _train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
     pending = Pending(study_dir, provenance)
-    jobs = _jobs(crew, todo, study_dir)
+    jobs = _jobs(crew, todo, study_dir, listener)
     try:
-        with interruptible() as asked:
-            (_here if crew.pool is None else _in_pool)(crew, jobs, pending, listener, asked)
+        (_here if crew.pool is None else _in_pool)(crew, jobs, pending, listener)
     finally:
         pending.store()
         merge_parts(study_dir)
-        folder = study_dir / "checkpoints"
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
-def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path) -> list[_Job]:
+def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[_Job]:
     """What earlier commands began first, then the rest in pieces as chosen."""
-    begun = unfinished(study_dir, todo)
+    begun = unfinished(study_dir, todo, listener.say)
     jobs = [_Job(each.piece, each.checkpoint, each.piece.key) for each in begun]
     taken = {run.id for each in begun for run in each.piece.runs}
     for cohort, choice in zip(crew.cohorts, crew.choices, strict=True):
@@ -235,14 +258,14 @@ def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path) -> list[_Job]:
     return jobs
 
 
-def _here(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener, asked: threading.Event) -> None:
+def _here(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener) -> None:
     for job in jobs:
         watch = Watch(
             listener.stepped,
             piece=job.piece,
             checkpoint=job.checkpoint,
             every=crew.settings.checkpoint_seconds,
-            stopping=asked.is_set,
+            stopping=interrupts.asked,
         )
         try:
             for outcome in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
@@ -253,11 +276,11 @@ def _here(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener, as
             raise KeyboardInterrupt from stopped
 
 
-def _in_pool(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener, asked: threading.Event) -> None:
+def _in_pool(crew: Crew, jobs: list[_Job], pending: Pending, listener: Listener) -> None:
     made = crew.pool
     assert made is not None
     while jobs or any(worker.busy for worker in made.workers):
-        if asked.is_set():
+        if interrupts.asked():
             _stop(made, pending, listener)
             raise KeyboardInterrupt
         for worker in made.workers:
@@ -286,6 +309,7 @@ def _take(
         return []
     match answer:
         case Progress():
+            job.begun = True
             listener.stepped(answer.steps, answer.evaluation)
         case Outcome():
             job.seen.add(answer.run.id)
@@ -303,8 +327,8 @@ def _take(
             return _again(job, _death(answer), False, device, pending, listener)
         case Ended():
             worker.busy = None
-        case Timing():
-            raise AssertionError("a training is never answered by a timing")
+        case list() | Tried():
+            raise AssertionError("a training is never answered by timings")
     return []
 
 
@@ -349,8 +373,11 @@ def _again(
 
 
 def _stop(made: Pool, pending: Pending, listener: Listener) -> None:
-    """Ask all workers to write their checkpoints, and wait until they have."""
+    """Ask all workers to write their checkpoints, and wait until they have; what has not begun has none to write."""
     for worker in made.workers:
+        if worker.busy is not None and not worker.busy.begun:
+            worker.kill()
+            worker.busy = None
         if worker.busy is not None:
             try:
                 worker.pipe.send("stop")

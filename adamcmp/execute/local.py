@@ -8,7 +8,7 @@ runs of the last two seconds, and what the unfinished ones did since their last 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,11 @@ from filelock import FileLock, Timeout
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import load_checkpoint
-from adamcmp.errors import InputError
+from adamcmp.errors import InputError, one_line
+from adamcmp.execute.folders import remove_abandoned
 from adamcmp.execute.rows import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
-from adamcmp.records import append, finished, remove_leftovers, write_file, writing
+from adamcmp.records import append, finished, read_records, remove_leftovers, write_file, writing
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -74,8 +75,24 @@ def driving(study_dir: Path) -> Iterator[None]:
     try:
         remove_leftovers(study_dir)
         yield
+        tidy(study_dir)
+        remove_abandoned()
     finally:
         lock.release()
+
+
+def tidy(study_dir: Path) -> None:
+    """Remove checkpoints of which all runs are stored, and what killed processes left half written."""
+    remove_leftovers(study_dir)
+    folder = study_dir / "checkpoints"
+    paths = list(folder.glob("*.pt"))
+    done = finished(study_dir) if paths else set()
+    for path in paths:
+        state = load_checkpoint(path)
+        if state is not None and done.issuperset(state.get("runs", ())):
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def describe(study_dir: Path, resolved: str) -> None:
@@ -83,10 +100,12 @@ def describe(study_dir: Path, resolved: str) -> None:
     write_file(study_dir / "study.yaml", resolved.encode())
 
 
-def missing(runs: Sequence[Run], study_dir: Path) -> list[Run]:
-    """The runs that are not stored yet, or have failed."""
-    done = finished(study_dir)
-    return [run for run in runs if run.id not in done]
+def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
+    """The runs that are not stored yet, or have failed; or the latter alone."""
+    records = read_records(study_dir)
+    has_failed = records["status"] == "failed"
+    done, failed = set(records.loc[~has_failed, "run_id"]), set(records.loc[has_failed, "run_id"])
+    return [run for run in runs if (run.id in failed if only_failed else run.id not in done)]
 
 
 @dataclass(frozen=True)
@@ -97,18 +116,26 @@ class Unfinished:
     checkpoint: Path
 
 
-def unfinished(study_dir: Path, todo: Sequence[Run]) -> list[Unfinished]:
-    """Checkpoints of which all runs are still to be trained; those of runs that are stored by now are removed."""
+def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None]) -> list[Unfinished]:
+    """Checkpoints of which all runs are to be trained now.
+
+    Others stay for the commands that will want them; those that cannot be read, or hold what another version of
+    adamcmp wrote, are set aside, with a line.
+    """
     runs = {run.id: run for run in todo}
     kernels = {run.id: group.kernel for group in cohorts(todo) for run in group.runs}
     found: list[Unfinished] = []
     for path in sorted((study_dir / "checkpoints").glob("*.pt")):
-        state = load_checkpoint(path) or {}
-        ids, strategy = state.get("runs", []), state.get("strategy", {})
-        if not any(each in runs for each in ids):
-            path.unlink()
-        elif all(each in runs for each in ids):
+        try:
+            state = load_checkpoint(path)
+            if state is None:
+                raise ValueError("cannot be read")
+            ids, strategy = state["runs"], Strategy(**state["strategy"])
+        except (ValueError, TypeError, KeyError) as error:
+            aside = path.replace(path.with_suffix(".unusable"))
+            say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start anew")
+            continue
+        if all(each in runs for each in ids):
             members = tuple(runs.pop(each) for each in ids)
-            piece = Piece(members[0].task, kernels[members[0].id], members, Strategy(**strategy))
-            found.append(Unfinished(piece, path))
+            found.append(Unfinished(Piece(members[0].task, kernels[members[0].id], members, strategy), path))
     return found

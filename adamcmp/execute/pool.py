@@ -2,12 +2,16 @@
 
 Processes come from a fork server that has imported torch once, so that each starts in milliseconds and none inherits
 threads or locks of the driver. ``concurrent.futures`` ends a whole pool when one process dies; here the death of a
-process is an answer like any other, and another takes its place.
+process is an answer like any other, and another takes its place. The fork server is started with signals blocked, and
+each process has a group of its own: what a terminal sends to all processes reaches the driver alone, and what is killed
+takes its compilers with it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,12 +22,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from adamcmp import interrupts
 from adamcmp.data.dataset import Dataset
+from adamcmp.execute.folders import own_folder
 from adamcmp.execute.worker import Answer, serve, share
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 MOST_STILLBORN = 20
 """Processes that may die in a row without a single answer, as those do whose piece does not fit into memory."""
+LONGEST_FOLDER = 60
+"""Characters of a folder in which the fork server's socket has a place: its path may have 107."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,13 @@ class Worker:
     answered: bool = False
     """It has worked at least once."""
 
+    def kill(self) -> None:
+        """End it now, and what it has started."""
+        if self.process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+
 
 class Pool:
     """Processes that train."""
@@ -59,7 +74,8 @@ class Pool:
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self._device, self._folder), daemon=False)
-        process.start()
+        with _signals_blocked():  # where each process is started anew, it inherits what is blocked
+            process.start()
         theirs.close()
         return Worker(process, ours)
 
@@ -90,11 +106,16 @@ class Pool:
                 worker.answered = True
             yield worker, answer
 
+    def kill(self) -> None:
+        """End all processes by force."""
+        for worker in self.workers:
+            worker.kill()
+
     def close(self) -> None:
         """End all processes: those that wait at once, the others by force."""
         for worker in self.workers:
             if worker.busy is not None:
-                worker.process.kill()
+                worker.kill()
             worker.pipe.close()
         for worker in self.workers:
             worker.process.join()
@@ -103,18 +124,40 @@ class Pool:
 @contextmanager
 def pool(size: int, device: str, datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
     """A pool with its data sets, for as long as the block."""
-    with tempfile.TemporaryDirectory(prefix="adamcmp-") as folder:
+    prepare()
+    with tempfile.TemporaryDirectory(dir=own_folder(), ignore_cleanup_errors=True) as folder:
         share(datasets, Path(folder))
-        prepare()
         made = Pool(size, device, Path(folder))
         try:
-            yield made
+            with interrupts.before_leaving(made.kill):
+                yield made
         finally:
             made.close()
 
 
 def prepare() -> None:
     """Start the fork server, which imports torch while the driver does other things."""
-    if METHOD == "forkserver":
-        forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
-        forkserver.ensure_running()
+    if METHOD != "forkserver":
+        return
+    forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
+    usual = tempfile.tempdir
+    own = str(own_folder())
+    tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
+    try:
+        with _signals_blocked():
+            forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = usual
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started inside never sees the signals that ask the driver to stop."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -78,6 +78,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "epochs": task.epochs,
         "precision": task.train.precision,
         "settings": canonical(run.settings()),
+        **{f"majority_{part}_error": task.facts.majority_errors.get(part) for part in ("validation", "test")},
         **_measured(outcome),
         "engine": outcome.strategy.engine,
         "engine_settings": canonical(outcome.strategy.settings()),

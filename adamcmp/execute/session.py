@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Session:
     device: torch.device
     study_dir: Path
     notes: tuple[str, ...] = ()
-    """What a dry run plans with in place of data that is not here."""
+    """What the user should know of the data: what a dry run plans with in place of what is not here; copies."""
 
 
 def open_session(
@@ -44,10 +44,12 @@ def open_session(
     config_dir: Path | None,
     device: str | None,
     dry_run: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Session:
     """Plan a study, load its data, and build what is still to train once: every model and kind of update.
 
-    Nothing is written. A dry run takes a published data set that is not here by its official size.
+    Nothing is written; ``say`` is told what is being done. A dry run takes a published data set that is not here by
+    its official size.
 
     Raises:
         InputError: anything in the configuration, the overrides, the data or an own class is wrong.
@@ -56,6 +58,7 @@ def open_session(
     notes: list[str] = []
 
     def load(settings: Data, execute: Execute) -> DataFacts:
+        say(f"loading {settings.name}")
         try:
             dataset = load_data(settings, data_memory(execute))
         except InputError as error:
@@ -64,6 +67,7 @@ def open_session(
             notes.append(f"{settings.name} is not here, and is planned by its official size ({error})")
             dataset = stand_in(settings, settings.official)
         datasets[dataset.fingerprint] = dataset
+        notes.extend(dataset.notes)
         return facts(dataset)
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
@@ -73,5 +77,7 @@ def open_session(
     if len(todo) >= MANY:
         prepare()
     chosen = choose_device(planned.config.execute.device)
-    check(cohorts(todo), datasets, chosen)
+    if todo:
+        say("building models")
+        check(cohorts(todo), datasets, chosen)
     return Session(planned, datasets, chosen, study_dir, tuple(notes))

@@ -1,12 +1,15 @@
 """One training process: it takes asks from a pipe and answers through it until the pipe closes.
 
-A worker owns its pipe alone, so killing it can leave no lock held. It ignores Ctrl-C, which a terminal sends to all
-processes at once: the driver decides, and asks it to stop.
+A worker owns its pipe alone, so killing it can leave no lock held. Ctrl-C does not reach it: the driver decides, and
+asks it to stop. Where the driver is gone, it ends at once, whatever it is doing.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,10 +23,11 @@ from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.timing import Timing, time_strategy
+from adamcmp.engine.timing import Timing, time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
+from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
-from adamcmp.errors import one_line
+from adamcmp.errors import told
 from adamcmp.plan.runs import Cohort
 
 TELL_EVERY = 0.1
@@ -41,10 +45,24 @@ class TrainAsk:
 
 @dataclass(frozen=True)
 class TimeAsk:
-    """Time a strategy."""
+    """Time strategies in turns."""
 
     cohort: Cohort
-    strategy: Strategy
+    strategies: tuple[Strategy, ...]
+
+
+@dataclass(frozen=True)
+class TryAsk:
+    """Try whether a cohort can be vectorised."""
+
+    cohort: Cohort
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Why it cannot be, or None."""
+
+    refusal: str | None
 
 
 @dataclass(frozen=True)
@@ -63,38 +81,47 @@ class Ended:
     error: str = ""
 
 
-Answer = Progress | Outcome | Ended | Timing
+Answer = Progress | Outcome | Ended | Tried | list[Timing]
 
 
 def serve(pipe: Connection, device: str, folder: Path) -> None:
     """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:
         while True:
             ask = pipe.recv()
-            if not isinstance(ask, TrainAsk | TimeAsk):
+            if not isinstance(ask, TrainAsk | TimeAsk | TryAsk):
                 return
             task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
             fingerprint = task.facts.fingerprint
             if fingerprint not in datasets:
                 datasets[fingerprint] = received(folder, fingerprint)
-            if isinstance(ask, TimeAsk):
-                pipe.send(time_strategy(ask.cohort, ask.strategy, datasets[fingerprint], torch.device(device)))
+            if isinstance(ask, TryAsk):
+                pipe.send(Tried(refusal(ask.cohort, datasets[fingerprint], torch.device(device))))
+            elif isinstance(ask, TimeAsk):
+                pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
                 pipe.send(_train(ask, datasets[fingerprint], torch.device(device), pipe))
-    except (EOFError, OSError, KeyboardInterrupt):  # the driver is gone
+    except (EOFError, OSError):  # the driver is gone
         return
 
 
+def _end_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os.killpg(0, signal.SIGKILL)  # compilers that were started too
+
+
 def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connection) -> Ended:
-    told = _Telling(pipe)
-    watch = Watch(told.stepped, piece=ask.piece, checkpoint=ask.checkpoint, every=ask.every, stopping=pipe.poll)
+    telling = _Telling(pipe)
+    watch = Watch(telling.stepped, piece=ask.piece, checkpoint=ask.checkpoint, every=ask.every, stopping=pipe.poll)
     try:
         for outcome in train(ask.piece, dataset, device, watch):
             pipe.send(outcome)
-        told.flush()
+        telling.flush()
     except Stopped:
         return Ended("stopped")
     except Unwritable as error:
@@ -102,7 +129,7 @@ def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connecti
     except (BrokenPipeError, ConnectionError):
         raise
     except Exception as error:  # the driver tries a smaller piece, and at last one run alone, which tells its error
-        return Ended("memory" if is_out_of_memory(error) else "error", f"{type(error).__name__}: {one_line(error)}")
+        return Ended("memory" if is_out_of_memory(error) else "error", told(error))
     return Ended("done")
 
 
@@ -148,5 +175,7 @@ def received(folder: Path, fingerprint: str) -> Dataset:
     """What ``share`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
     kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale}
-    tuples = {name: kinds[name](*map(_rows, value)) for name, value in stored.items() if isinstance(value, tuple)}
+    tuples = {
+        name: kinds[name](*map(_rows, value)) for name, value in stored.items() if name in kinds and value is not None
+    }
     return Dataset(**stored | tuples)

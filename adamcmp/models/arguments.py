@@ -36,7 +36,7 @@ def choice(option: str, given: str, allowed: Iterable[str]) -> str:
 
 def probability(option: str, given: object) -> float:
     """`given`, if it is a number ≥ 0 and < 1."""
-    if not isinstance(given, float | int) or not 0 <= given < 1:
+    if isinstance(given, bool) or not isinstance(given, float | int) or not 0 <= given < 1:
         raise InputError(f"model.{option}={given}: must be ≥ 0 and < 1")
     return given
 
@@ -59,6 +59,14 @@ def picture_shape(model: str, input_shape: Sequence[int], num_classes: int) -> t
             f"take model={'modular_mlp or model=mlp' if shape == (2,) else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]
+
+
+def channels_first(model: str, input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
+    """`input_shape` as (C, H, W) or (C, L), for a model of pictures and signals."""
+    shape = data_shape(input_shape, num_classes)
+    if len(shape) == 2:
+        return shape
+    return picture_shape(model, input_shape, num_classes)
 
 
 def floating(x: Tensor, model: str) -> Tensor:

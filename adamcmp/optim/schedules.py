@@ -1,4 +1,4 @@
-r"""Learning-rate schedules: the multiplier η_t of every step of a training, as arrays of shape (T,).
+r"""Learning-rate schedules: the multiplier η_t of every step of a training, computed for the steps that are asked for.
 
 Step t (counted from 0) is trained with learning rate η_t α. A schedule also tells the number of steps in the period
 that each step belongs to, which normalised weight decay needs (Loshchilov & Hutter, Appendix B.1).
@@ -6,33 +6,65 @@ that each step belongs to, which normalised weight decay needs (Loshchilov & Hut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from adamcmp.optim.decay import Array
 
+CHUNK = 256
+"""Steps that ``Schedule.step`` computes at once."""
 
-class Schedule(NamedTuple):
-    """A schedule, rolled out."""
+
+class Window(NamedTuple):
+    """A schedule at T steps."""
 
     eta_T: Array
     """Multiplier of the learning rate at each step."""
     period_T: Array
-    """Steps in the period that each step belongs to: T, unless the schedule restarts."""
+    """Steps in the period that each step belongs to: those of the schedule, unless it restarts."""
+
+
+class Schedule:
+    """η and the period of each of ``steps`` steps."""
+
+    def __init__(self, steps: int, at: Callable[[Array], Window]) -> None:
+        """``at`` gives them for whole numbers of steps, shape (T,), from 0 to ``steps`` − 1."""
+        self.steps, self.at = steps, at
+        self._start, self._chunk = -CHUNK, Window(np.empty(0), np.empty(0))
+
+    def window(self, start: int, stop: int) -> Window:
+        """The steps from ``start`` to before ``stop``."""
+        return self.at(np.arange(start, min(stop, self.steps), dtype=np.float64))
+
+    def whole(self) -> Window:
+        """All steps."""
+        return self.window(0, self.steps)
+
+    def step(self, t: int) -> Window:
+        """One step, as arrays of one value; cheap for steps in order."""
+        if not self._start <= t < self._start + CHUNK:
+            self._start = t - t % CHUNK
+            self._chunk = self.window(self._start, self._start + CHUNK)
+        i = t - self._start
+        return Window(self._chunk.eta_T[i : i + 1], self._chunk.period_T[i : i + 1])
 
 
 def constant(steps: int) -> Schedule:
     """η_t = 1."""
-    return Schedule(np.ones(steps), np.full(steps, float(steps)))
+    return Schedule(steps, lambda t: Window(np.ones(len(t)), np.full(len(t), float(steps))))
 
 
 def drop_step(steps: int, *, milestones: Sequence[float], factor: float) -> Schedule:
     """η_t = factor^k, with k the number of milestones (fractions of the budget) that t has reached."""
-    done = np.arange(steps) / max(steps, 1)
-    passed = np.sum(done[:, None] >= np.asarray(milestones, dtype=np.float64)[None, :], axis=1)
-    return Schedule(factor ** passed.astype(np.float64), np.full(steps, float(steps)))
+    reached = np.asarray(milestones, dtype=np.float64)
+
+    def at(t: Array) -> Window:
+        passed = np.sum((t / max(steps, 1))[:, None] >= reached[None, :], axis=1)
+        return Window(factor ** passed.astype(np.float64), np.full(len(t), float(steps)))
+
+    return Schedule(steps, at)
 
 
 def cosine(steps: int, *, eta_min: float = 0.0) -> Schedule:
@@ -62,12 +94,17 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
     while starts[-1] + lengths[-1] < steps:
         starts.append(starts[-1] + lengths[-1])
         lengths.append(lengths[-1] * multiplier)
-    now = np.arange(steps, dtype=np.float64)
     # a sum of periods that rounds past a whole step restarts at that step
-    period = np.searchsorted(np.array(starts) * (1 - 1e-12), now, side="right") - 1
-    start, length = np.array(starts)[period], np.array(lengths)[period]
-    eta = eta_min + (1.0 - eta_min) * 0.5 * (1.0 + np.cos(np.pi * np.maximum(now - start, 0.0) / length))
-    return Schedule(eta, length)
+    bounds = np.array(starts) * (1 - 1e-12)
+    start_P, length_P = np.array(starts), np.array(lengths)
+
+    def at(t: Array) -> Window:
+        period = np.searchsorted(bounds, t, side="right") - 1
+        start, length = start_P[period], length_P[period]
+        eta = eta_min + (1.0 - eta_min) * 0.5 * (1.0 + np.cos(np.pi * np.maximum(t - start, 0.0) / length))
+        return Window(eta, length)
+
+    return Schedule(steps, at)
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
@@ -76,6 +113,12 @@ def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     The warmup belongs to the first period, whose length in ``period_T`` stays that of the schedule: normalised decay
     counts the steps after the warmup.
     """
-    ramp = np.arange(1, warmup_steps + 1, dtype=np.float64) / max(warmup_steps, 1)
-    head = np.full(warmup_steps, schedule.period_T[0] if schedule.period_T.size else float(warmup_steps))
-    return Schedule(np.concatenate([ramp, schedule.eta_T]), np.concatenate([head, schedule.period_T]))
+    first = schedule.at(np.zeros(1)).period_T[0] if schedule.steps else float(warmup_steps)
+
+    def at(t: Array) -> Window:
+        late = t >= warmup_steps
+        eta, period = (t + 1) / max(warmup_steps, 1), np.full(len(t), first)
+        eta[late], period[late] = schedule.at(t[late] - warmup_steps)
+        return Window(eta, period)
+
+    return Schedule(warmup_steps + schedule.steps, at)

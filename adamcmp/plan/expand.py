@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import Composed, Source, compose
-from adamcmp.config.schema import MOST_STEPS, AnySchedule, Config, Data, Execute, is_seed
+from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnySchedule, Config, Data, Execute, is_seed
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest
 from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
@@ -71,6 +71,7 @@ def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data, Execut
     config = typed(base, source)
     pinned = {o.key_or_group: _values(o) for o in parsed if _pins(o)}
     spaces = _spaces(config, own_sweeps | pinned)
+    _check_size(config, spaces)
     seen: dict[str, Run] = {}
     count = 0
     known_facts: dict[str, DataFacts] = {}
@@ -139,6 +140,19 @@ def _spaces(config: Config, own: Space) -> list[Space]:
         spaces = _of_optimizers(spaces, asked, shared)
     known = {key for space in spaces for key in space}
     return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*known, "seed"}} for space in spaces]
+
+
+def _check_size(config: Config, spaces: Sequence[Space]) -> None:
+    """Refuse what would take for ever to expand."""
+    runs = sum(
+        math.prod(len(values) for values in space.values()) * (1 if "seed" in space else len(config.seeds))
+        for space in spaces
+    )
+    if runs > MOST_RUNS:
+        raise InputError(
+            f"study {config.study.name}: a grid of {runs:,} runs; at most {MOST_RUNS:,} make sense: "
+            "give fewer values or seeds"
+        )
 
 
 def _of_optimizers(spaces: Sequence[Space], asked: Sequence[Value], shared: Space) -> list[Space]:
@@ -210,7 +224,7 @@ def _optimizer(
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
-        if path not in values:
+        if path not in values and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
         values[path] = value.python
     return typed_optimizer(values, name)

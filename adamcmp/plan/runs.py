@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Model, OwnOptimizer, Train
+from adamcmp.plan.evaluations import Evaluations, evaluations
 from adamcmp.records import SCHEMA_VERSION
 
 AnyRule = Adam | Adagrad | SGD | OwnOptimizer
@@ -30,10 +31,14 @@ class DataFacts:
     train_examples: int
     num_classes: int
     input_shape: tuple[int, ...]
+    validation_examples: int
+    test_examples: int
     num_tokens: int = 0
     """One more than the largest token; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
+    majority_errors: Mapping[str, float] = field(default_factory=dict)
+    """By part: the error of always naming the most common class of training."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,10 @@ class Task:
         return self.steps / self.steps_per_epoch
 
     @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """After how many steps all parts are evaluated: evenly spread, the last after the last step."""
-        count = min(self.train.evaluations, self.steps)
-        return tuple(round(self.steps * (i + 1) / count) for i in range(count))
+    def evaluations(self) -> Evaluations:
+        """When all parts are evaluated, and on how many examples."""
+        parts = (self.facts.train_examples, self.facts.validation_examples, self.facts.test_examples)
+        return evaluations(self.train, parts, self.batch_size, self.steps)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -72,8 +77,8 @@ class Task:
             "model": self.model.model_dump(mode="json", exclude=NAMES),
             "batch_size": self.batch_size,
             "steps": self.steps,
-            "eval_steps": self.eval_steps,
-            "eval_examples": self.train.eval_examples,
+            "eval_steps": self.evaluations.steps,
+            "eval_examples": [self.evaluations.before, self.evaluations.last],
             "precision": self.train.precision,
             **({"augment": self.data.augment} if self.data.augment else {}),  # older ids know of neither
             **({"metrics": self.train.metrics} if self.train.metrics else {}),
@@ -105,6 +110,7 @@ class Run:
         """All that identifies it, and the names, as plain values."""
         return {
             **self.task.identity,
+            "evaluation_share": self.task.evaluations.share,
             "data_settings": self.task.data.model_dump(mode="json"),
             "model": self.task.model.model_dump(mode="json"),
             "optimizer": self.optimizer.model_dump(mode="json"),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard, requested, requested_curves, time_to_error
 from adamcmp.errors import InputError
-from adamcmp.records import read, read_records, write_file, writing
+from adamcmp.records import write_file, writing
 from adamcmp.report import tables
 from adamcmp.report.labels import distinct, footer
 from adamcmp.report.page import page
@@ -30,14 +30,15 @@ Verdict = Callable[[pd.DataFrame], Sequence[str]]
 
 
 def write_report(
-    study_dir: Path,
+    records: pd.DataFrame,
+    curves: pd.DataFrame,
+    folder: Path,
     *,
     formats: Sequence[str] = FORMATS,
-    out: Path | None = None,
     verdict: Verdict | None = None,
     target_error: float | None = None,
 ) -> list[Path]:
-    """Write the report of a study and return the files, in the order they were written.
+    """Write the report of stored runs and return the files, in the order they were written.
 
     Per task: ``leaderboard.*`` and ``grid.*`` (md, csv, tex), ``metrics.*`` where runs measured what
     ``train.metrics`` asks for, and ``time_to_error.*`` where a target is given; ``heatmap.*``, ``learning_curves.*``,
@@ -48,24 +49,22 @@ def write_report(
     A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
 
     Args:
-        study_dir: ``results/<study>``.
+        records: Stored runs, columns ``records.RECORD``.
+        curves: Their evaluations, columns ``records.CURVE``.
+        folder: Where to write, such as ``results/<study>/report``.
         formats: Which of ``FORMATS``.
-        out: Folder to write to, in place of ``<study_dir>/report``.
         verdict: What makes the sentences above each task's leaderboard.
         target_error: A validation error; the report then tells how soon each optimizer gets there.
 
     Raises:
-        InputError: an unknown format, nothing stored, a damaged part, or a folder that cannot be written.
+        InputError: an unknown format, no runs, or a folder that cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    with_curves = target_error is not None or set(formats) & set(FIGURES)
-    records, curves = read(study_dir) if with_curves else (read_records(study_dir), None)
     tasks = by_task(records)
     if not tasks:
-        raise InputError(f"{study_dir}: no stored runs; `adamcmp sweep` makes some")
-    folder = out or study_dir / "report"
+        raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     if len(tasks) == 1:
         return _write_task(tasks[0], curves, folder, formats, verdict, target_error)
     for name in (*TABULATED, *DRAWN):  # of the time when there was one task
@@ -83,7 +82,7 @@ def write_report(
 
 def _write_task(
     task: Task,
-    curves: pd.DataFrame | None,
+    curves: pd.DataFrame,
     folder: Path,
     formats: Sequence[str],
     verdict: Verdict | None,
@@ -98,7 +97,7 @@ def _write_task(
     ]
     if len(found):
         pairs.append(("metrics", found, tables.requested_display(found)))
-    if target_error is not None and curves is not None:
+    if target_error is not None:
         soon = time_to_error(curves, task.records, best, target_error).assign(target=target_error)
         pairs.append(("time_to_error", soon, tables.time_display(soon)))
     written: list[Path] = []
@@ -120,14 +119,14 @@ def _write_task(
 
 def _write_figures(
     task: Task,
-    curves: pd.DataFrame | None,
+    curves: pd.DataFrame,
     table: pd.DataFrame,
     found: pd.DataFrame,
     folder: Path,
     kinds: Sequence[str],
 ) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """The files of each figure that could be drawn, and why the others could not."""
-    if curves is None or not kinds:
+    if not kinds:
         return {}, {}
     # Here, not above: a report of tables alone must not pay for matplotlib.
     from adamcmp.report.heatmap import heatmap

@@ -58,6 +58,18 @@ def short(x: float, digits: int = 2) -> str:
     return f"{mantissa}e{power}"
 
 
+def power(x: float, digits: int = 2) -> str:
+    """A number as a power of ten, whatever its size.
+
+    >>> [power(x) for x in (0, 1e-3, 0.0125, 0.5, 16)]
+    ['0', '1e-3', '1.3e-2', '5e-1', '1.6e1']
+    """
+    if not math.isfinite(x) or x == 0:
+        return f"{x:g}"
+    mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
+
+
 def ticks(values: Sequence[float]) -> list[str]:
     """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``short`` with the digits it takes."""
     positive = [x for x in values if x > 0]
@@ -65,6 +77,8 @@ def ticks(values: Sequence[float]) -> list[str]:
         return ["0" if x == 0 else "2" + str(math.frexp(x)[1] - 1).translate(_SUPERSCRIPT) for x in values]
     for digits in range(2, 8):
         labels = [short(x, digits) for x in values]
+        if any("e" in label for label in labels):  # one notation for all
+            labels = [power(x, digits) for x in values]
         if len(set(labels)) == len(labels):
             return labels
     return [f"{x:.17g}" for x in values]

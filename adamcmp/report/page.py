@@ -49,7 +49,7 @@ def page(
     parts = [f"# {distinct(task.records['study'])}: {task.label}"]
     if verdict:
         parts += ["## Verdict", "\n".join(f"- {line}" for line in verdict)]
-    parts += ["## Leaderboard", markdown(leaderboard_display(board)).rstrip(), _legend(selection)]
+    parts += ["## Leaderboard", markdown(leaderboard_display(board)).rstrip(), _majority(board) + _legend(selection)]
     tables = extra or {}
     if "time_to_error" in tables:
         parts += [f"## Steps and time to a validation error of {target_error:.3g}", tables["time_to_error"].rstrip()]
@@ -75,6 +75,16 @@ def _shortened(table: str, most: int = 30) -> str:
     return (
         f"{shown}\n\nAfter the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
         f"width of its 95 % interval.{more}"
+    )
+
+
+def _majority(board: pd.DataFrame) -> str:
+    validation, test = (board[f"majority_{part}_error"].max() for part in ("validation", "test"))
+    if pd.isna(validation) or pd.isna(test):
+        return ""
+    return (
+        f"Always naming the most common class of training has {100 * validation:.3g} % validation and "
+        f"{100 * test:.3g} % test error. "
     )
 
 
@@ -111,7 +121,9 @@ def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         )
     missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
     if missing:
-        found.append(f"{missing} cells have fewer seeds than the others of their optimizer and were not selected from.")
+        cells = "1 cell has" if missing == 1 else f"{missing} cells have"
+        were = "was" if missing == 1 else "were"
+        found.append(f"{cells} fewer seeds than the others of their optimizer and {were} not selected from.")
     if (table["failed"] > 0).any():
         found.append("Failed runs are missing above: run the same sweep again, which trains only what is missing.")
     return found

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from adamcmp.analysis import best_cells
 from adamcmp.report.labels import metric_name, scale
-from adamcmp.report.style import NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
+from adamcmp.report.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
 
 BEYOND = 10.0
 """Training loss in nat (guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
+APART = 9.0
+"""Points between the winners that would cover each other."""
 
 
 @styled
@@ -41,6 +49,7 @@ def error_vs_train_loss(
     factor, unit = scale(metric)
     look = looks(table["arm"])
     best = best_cells(table, selection).set_index("arm")
+    best[loss] = best[loss].clip(upper=BEYOND)
     fig = figure(4.6, 3.0, footer)
     ax = fig.subplots()
     beyond = int((drawn[loss] > BEYOND).sum())
@@ -52,18 +61,12 @@ def error_vs_train_loss(
             own[loss], own[metric] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
             linewidths=0, label=arm, rasterized=len(drawn) > 5000, zorder=2,
         )  # fmt: skip
-    for arm, style in look.items():
-        if arm in best.index:
-            row = best.loc[arm]
-            ax.scatter(
-                row[loss], row[metric] * factor, s=70, c=style.colour, marker=style.marker, edgecolors="black",
-                linewidths=1.1, label="winner", zorder=4,
-            )  # fmt: skip
     log_if_wide(ax, list(drawn[metric] * factor))
     low, high = float(drawn[loss].min()), float(drawn[loss].max())
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)
-    cut = f"; {beyond} cells above {BEYOND:g} at the edge" if beyond else ""
+    _winners(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
+    cut = f"; {beyond} cell{'' if beyond == 1 else 's'} above {BEYOND:g} at the edge" if beyond else ""
     ax.set(xlabel=f"final training loss (nat{cut})", ylabel=f"{metric_name(metric)} ({unit})")
     ax.grid(visible=True)
     handles = [
@@ -76,3 +79,22 @@ def error_vs_train_loss(
     )
     legend(fig, handles, 3)
     return fig
+
+
+def _winners(ax: Axes, points: Sequence[tuple[Look, float, float]]) -> None:
+    """Outlined, side by side where they would cover each other, with a line from where each belongs."""
+    fig = ax.figure
+    taken: list[tuple[float, float]] = []
+    for style, x, y in points:
+        at = ax.transData.transform((x, y)) * 72 / fig.dpi
+        places = ((at[0] + k * APART, at[1]) for k in itertools.count())
+        place = next(each for each in places if all(math.dist(each, other) >= 0.99 * APART for other in taken))
+        aside = (place[0] - at[0]) / APART
+        taken.append(place)
+        if aside:
+            line = {"arrowstyle": "-", "lw": 0.6}
+            ax.annotate("", (x, y), (aside * APART, 0), textcoords="offset points", arrowprops=line)
+        ax.scatter(
+            x, y, s=70, c=style.colour, marker=style.marker, edgecolors="black", linewidths=1.1, label="winner",
+            zorder=4, transform=ax.transData + ScaledTranslation(aside * APART / 72, 0, fig.dpi_scale_trans),
+        )  # fmt: skip

@@ -143,7 +143,7 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
     """The leaderboard for a terminal of 80 columns: what decides; all else that matters stands below the table."""
     shown = leaderboard_display(board)
     table = Table(title=escape(title) or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0)
-    table.caption, table.caption_justify = escape("\n".join(_remarks(board))) or None, "left"
+    table.caption, table.caption_justify = escape("\n".join(remarks(board))) or None, "left"
     heads = {"validation error": "validation\nerror (%)", "test error": "test\nerror (%)", "gap": "gap (pp)"}
     table.add_column("optimizer", style="bold", overflow="fold", min_width=16)
     for name in ("lr", "λ", *heads, "n", "cells"):
@@ -156,8 +156,13 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
     return table
 
 
-def _remarks(board: pd.DataFrame) -> list[str]:
-    found = ["mean ± half width of the 95 % interval over n seeds, at the best of so many cells by validation"]
+def remarks(board: pd.DataFrame) -> list[str]:
+    """What stands below the leaderboard."""
+    spread = "mean ± half width of the 95 % interval over n seeds, at" if (board["n"] > 1).any() else "at"
+    found = [f"{spread} the best of so many cells by validation"]
+    guessing = board[["majority_validation_error", "majority_test_error"]].max() * 100
+    if guessing.notna().all():
+        found.append("always the most common class: {:.3g} % validation, {:.3g} % test error".format(*guessing))
     for row in board.to_dict("records"):  # a few arms
         ended = [f"{row[name]} of {row['runs']} runs {name}" for name in ("diverged", "failed") if row[name]]
         edge = [f"best cell on the edge of the grid, {row['edge']}"] if row["edge"] else []

@@ -35,7 +35,7 @@ def planned(count: int):
 
     side = round((count / 10) ** 0.5)
     grid = [f"optimizer.lr=geomspace(1e-5,1,{side})", f"optimizer.weight_decay=geomspace(1e-5,1,{side})"]
-    facts = DataFacts("0" * 16, 1079, 10, (1, 8, 8))
+    facts = DataFacts("0" * 16, 1079, 10, (1, 8, 8), 100, 100)
     return plan(locate("digits"), [*grid, "study.seeds=10"], lambda _: facts)
 
 

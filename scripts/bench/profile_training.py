@@ -38,11 +38,15 @@ def main() -> None:
     timing = time_strategy(cohort, strategy, dataset, CPU)
     if timing.error:
         raise SystemExit(timing.error)
-    training, evaluating = timing.step * cohort.task.steps, timing.evaluation * len(cohort.task.eval_steps)
+    training, evaluating = timing.step * cohort.task.steps, timing.evaluation * cohort.task.evaluations.full
     lines = [
         ["first step and evaluation: compiling", timing.first, "–"],
         [f"{cohort.task.steps:,} steps", options.rows * training, "100%"],
-        [f"{len(cohort.task.eval_steps)} evaluations", options.rows * evaluating, f"{evaluating / training:.0%}"],
+        [
+            f"{len(cohort.task.evaluations.steps)} evaluations",
+            options.rows * evaluating,
+            f"{evaluating / training:.0%}",
+        ],
     ]
     print(f"## {options.config}, {options.rows} rows, {options.precision}, one thread, torch {torch.__version__}\n")
     print(tabulate(lines, ["part", "seconds", "of the steps"], tablefmt="pipe", floatfmt=".3f"), "\n")

@@ -56,7 +56,7 @@ def test_the_known_minimum_is_found(synthetic):
 def test_permuting_all_test_columns_changes_no_selection(records):
     shuffled = records.copy()
     touching_test = [c for c in records if "test" in str(c) or str(c).endswith("gap")]
-    assert len(touching_test) == 8
+    assert len(touching_test) == 9
     order = np.random.default_rng(3).permutation(len(records))
     shuffled[touching_test] = records[touching_test].to_numpy()[order]
     before, after = cells(records), cells(shuffled)

@@ -6,24 +6,24 @@ import torch
 from adamcmp.config.build import typed
 from adamcmp.config.compose import compose, locate, options
 from adamcmp.engine.inputs import CPU, build_model
-from adamcmp.engine.updates import make_update, rolled_out
+from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts, cohorts
 
 FACTS = {
-    "digits": DataFacts("0" * 16, 1079, 10, (1, 8, 8)),
-    "mnist": DataFacts("1" * 16, 54000, 10, (1, 28, 28)),
-    "fashion_mnist": DataFacts("2" * 16, 54000, 10, (1, 28, 28)),
-    "mnist1d": DataFacts("3" * 16, 3600, 10, (1, 40)),
-    "modular_addition": DataFacts("4" * 16, 1740, 59, (2,), 59),
-    "text": DataFacts("5" * 16, 28000, 256, (128,), 256, {"train": 1.0, "validation": 1.0, "test": 1.0}),
-    "table": DataFacts("6" * 16, 90, 3, (4,)),
-    "sparse_words": DataFacts("7" * 16, 12000, 4, (30,), 5001),
-    "newsgroups": DataFacts("8" * 16, 10183, 20, (200,), 10001),
-    "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32)),
-    "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32)),
-    "imagenet32": DataFacts("c" * 16, 1229920, 1000, (3, 32, 32)),
-    "cifar100": DataFacts("a" * 16, 45000, 100, (3, 32, 32)),
+    "digits": DataFacts("0" * 16, 1079, 10, (1, 8, 8), 359, 359),
+    "mnist": DataFacts("1" * 16, 54000, 10, (1, 28, 28), 100, 100),
+    "fashion_mnist": DataFacts("2" * 16, 54000, 10, (1, 28, 28), 100, 100),
+    "mnist1d": DataFacts("3" * 16, 3600, 10, (1, 40), 100, 100),
+    "modular_addition": DataFacts("4" * 16, 1740, 59, (2,), 100, 100, 59),
+    "text": DataFacts("5" * 16, 28000, 256, (128,), 100, 100, 256, {"train": 1.0, "validation": 1.0, "test": 1.0}),
+    "table": DataFacts("6" * 16, 90, 3, (4,), 100, 100),
+    "sparse_words": DataFacts("7" * 16, 12000, 4, (30,), 100, 100, 5001),
+    "newsgroups": DataFacts("8" * 16, 10183, 20, (200,), 100, 100, 10001),
+    "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32), 100, 100),
+    "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32), 100, 100),
+    "imagenet32": DataFacts("c" * 16, 1229920, 1000, (3, 32, 32), 100, 100),
+    "cifar100": DataFacts("a" * 16, 45000, 100, (3, 32, 32), 100, 100),
 }
 NATURAL = {
     "modular_mlp": "modular_addition",
@@ -49,7 +49,7 @@ def build(runs):
         assert logits.shape[-1] >= facts.num_classes
         logits.square().sum().backward()
         before = [p.detach().clone() for p in model.parameters()]
-        make_update(run.optimizer, model, rolled_out(run)).step(0)
+        make_update(run.optimizer, model, schedule_of(run)).step(0)
         assert all(torch.isfinite(p).all() for p in model.parameters())
         assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 

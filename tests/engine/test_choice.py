@@ -7,7 +7,7 @@ import torch
 
 from adamcmp.config.schema import Execute
 from adamcmp.engine import choice
-from adamcmp.engine.choice import Work, choose, is_short
+from adamcmp.engine.choice import Work, choose, is_short, unmeasured
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.profile import profile
 from adamcmp.engine.timing import Timing
@@ -38,13 +38,13 @@ class Clock:
         self.onednn, self.fails, self.asked = onednn, fails, []
 
     def __call__(self, asks):
-        timings = []
-        for _, s in asks:
-            kind = "sequential" if s.engine == "sequential" else "compiled" if s.compiled else "eager"
-            self.asked.append((kind, s.matmul))
-            step = self.table[kind] * (self.onednn if s.matmul == "onednn" else 1.0)
-            timings.append(Timing(error="boom") if kind in self.fails else Timing(step, step, 4.0))
-        return timings
+        return [[self.timing(s) for s in ask.strategies] for ask in asks]
+
+    def timing(self, s):
+        kind = "sequential" if s.engine == "sequential" else "compiled" if s.compiled else "eager"
+        self.asked.append((kind, s.matmul))
+        step = self.table[kind] * (self.onednn if s.matmul == "onednn" else 1.0)
+        return Timing(error="boom") if kind in self.fails else Timing(step, step, 4.0)
 
 
 def equal(*_):
@@ -60,8 +60,12 @@ def test_the_quickest_is_taken(work):
     found = chosen(work(5000), Clock())
     assert (found.strategy.engine, found.strategy.compiled, found.strategy.matmul) == ("vectorised", True, "onednn")
     assert found.strategy.rows == 50
-    assert found.seconds == pytest.approx((100 * 5000 + 100 * 10) * 0.5e-5 / 2 + 2.0)
-    assert chosen(work(5000, "train.batch_size=50"), Clock(1e-9)).strategy.engine == "sequential"
+    evaluations = 1 + 9 * 3 * 359 / 1797
+    assert found.seconds == pytest.approx((100 * 5000 + 100 * evaluations) * 0.5e-5 / 2 + 2.0)
+    assert found.strategy.reason is None
+    alone = chosen(work(5000, "train.batch_size=50"), Clock(1e-9)).strategy
+    assert alone.engine == "sequential"
+    assert alone.reason == "quicker so: 1e-06 ms a step of a run, 0.05 ms in a program of 50"
 
 
 def test_little_work_is_not_compiled_and_less_is_not_timed(work):
@@ -69,7 +73,9 @@ def test_little_work_is_not_compiled_and_less_is_not_timed(work):
     assert not chosen(work(100), clock).strategy.compiled
     assert "compiled" not in {kind for kind, _ in clock.asked}
     assert is_short([work(10)], Execute())
-    assert not is_short([work(10)], Execute(engine="vectorised"))
+    assert is_short([work(10)], Execute(engine="vectorised"))
+    assert not is_short([work(10)], Execute(engine="vectorised", compile=True))
+    assert not is_short([work(10)], Execute(processes=2))
     assert not is_short([work(5000)], Execute())
 
 
@@ -82,6 +88,35 @@ def test_what_is_set_is_kept(work):
         work(50, "train.batch_size=20"), Clock(eager=1e-9), compile=True, engine="vectorised"
     ).strategy.compiled
     assert chosen(work(5000), Clock(), matmul="default").strategy.matmul == "default"
+    assert chosen(work(5000), Clock(), rows=100).strategy.rows == 100
+
+
+def test_short_work_obeys_what_is_set_and_says_why_it_is_sequential(work):
+    found = unmeasured(work(10), Execute(), CPU)
+    assert (found.engine, found.rows) == ("sequential", 1)
+    assert found.reason.startswith("the work is little")
+    found = unmeasured(work(10), Execute(engine="vectorised"), CPU)
+    assert (found.engine, found.rows, found.reason) == ("vectorised", 100, None)
+    assert unmeasured(work(10), Execute(engine="vectorised", rows=7), CPU).rows == 7
+    refused = replace(work(10), refusal="because")
+    assert unmeasured(refused, Execute(engine="vectorised"), CPU).reason == "because"
+    assert unmeasured(refused, Execute(engine="sequential"), CPU).reason is None
+
+
+def test_where_programs_fail_the_reason_is_their_error(work):
+    found = chosen(work(5000), Clock(fails=("eager", "compiled"))).strategy
+    assert (found.engine, found.reason) == ("sequential", "as one program: boom")
+
+
+def test_a_compiler_that_is_wanted_and_fails_is_on_record(work):
+    found = chosen(work(5000), Clock(fails=("compiled",)), compile=True)
+    assert (found.strategy.compiled, found.strategy.engine) == (False, "sequential")
+    assert "boom" in found.strategy.reason
+
+
+def test_a_cache_that_cannot_be_written_ends_nothing(work, tmp_path):
+    (tmp_path / "timings").write_text("a file where a folder should be")
+    assert chosen(work(5000), Clock()).strategy.compiled
 
 
 def test_onednn_is_taken_only_at_the_same_error(work):
@@ -100,9 +135,7 @@ def test_timings_are_kept_but_no_failures(work):
 
 
 def test_a_model_that_refuses_is_trained_alone_and_says_why(work):
-    refused = work(5000)
-    refused = replace(refused, profile=replace(refused.profile, refusal="because"))
-    found = chosen(refused, Clock())
+    found = chosen(replace(work(5000), refusal="because"), Clock())
     assert (found.strategy.engine, found.strategy.reason) == ("sequential", "because")
 
 
@@ -116,7 +149,7 @@ def test_no_compiler_is_said_once(work, monkeypatch):
     monkeypatch.setattr(choice, "why_not_compile", lambda _: "no C++ compiler found")
     found = chosen(work(5000), Clock())
     assert not found.strategy.compiled
-    assert found.note == "no C++ compiler found: programs run without torch.compile, at half the speed"
+    assert found.note == "no C++ compiler found; programs run without torch.compile, at about half the speed"
 
 
 @pytest.mark.parametrize(

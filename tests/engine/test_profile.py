@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from adamcmp.engine import profile as module
+from adamcmp.engine import inputs, sequential, trial, vectorised
 from adamcmp.engine.inputs import CPU
-from adamcmp.engine.profile import LONGEST_REASON, profile
+from adamcmp.engine.profile import profile
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.trial import LONGEST_REASON, refusal
+from adamcmp.engine.watch import Watch
 from adamcmp.plan.runs import Cohort, cohorts
 
 
@@ -50,20 +55,25 @@ class OwnGradient(nn.Module):
         return Square.apply(self.layer(x.flatten(1)))
 
 
-def look(planned, *overrides, config="digits"):
+def cohort_of(planned, *overrides, config="digits"):
     runs, datasets = planned(*overrides, config=config)
     cohort = cohorts(runs)[0]
-    return profile(cohort, datasets[cohort.task.facts.fingerprint], CPU)
+    return cohort, datasets[cohort.task.facts.fingerprint], CPU
+
+
+def look(planned, *overrides):
+    return profile(*cohort_of(planned, *overrides))
 
 
 @pytest.mark.parametrize("overrides", [[], ["model.dropout=0.5"], ["model=cnn"], ["model=cnn", "model.norm=batch"]])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_shipped_models_can_be_vectorised(planned, overrides, precision):
-    found = look(planned, *overrides, f"train.precision={precision}")
+    asked = cohort_of(planned, *overrides, f"train.precision={precision}", "seed=0,1")
+    found = profile(*asked)
     if precision == "bf16" and "model.norm=batch" in overrides:  # torch.func's batch norm takes no mixed precision
-        assert "BFloat16" in found.refusal
+        assert "BFloat16" in refusal(*asked)
         return
-    assert found.refusal is None
+    assert refusal(*asked) is None
     assert found.draws == ("model.dropout=0.5" in overrides)
     assert found.state_bytes > 0
     assert found.activation_bytes > 0
@@ -75,24 +85,126 @@ def test_costs_are_counted(planned):
     assert found.state_bytes == 4 * 4 * 2410
 
 
+class RunningMean(nn.Module):
+    """Binds a buffer anew, as most people write a running mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.register_buffer("mean", torch.zeros(64))
+
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0).detach()
+        return self.layer(x - 3 * self.mean)
+
+
+class Attribute(RunningMean):
+    """The same in an attribute that is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        del self.mean
+        self.mean = torch.zeros(64)
+
+
+class Steps(Branches):
+    """Counts its own passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = [0]
+
+    def forward(self, x):
+        self.seen[0] += self.training
+        return self.layer(x.flatten(1)) / (1 + self.seen[0])
+
+
+class WritesWhenAsked(RunningMean):
+    """Changes a buffer in evaluations."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        if not self.training:
+            self.mean.add_(x.mean(0))
+        return self.layer(x - self.mean)
+
+
+class Caches(Branches):
+    """What only the first pass makes is no change."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = None
+
+    def forward(self, x):
+        if self.scale is None:
+            self.scale = 2.0
+        return self.scale * self.layer(x.flatten(1))
+
+
+@pytest.fixture
+def instead(monkeypatch):
+    """Put a model in the place of every one that is built."""
+
+    def put(model):
+        def build(task, seed, device):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return model().to(device, inputs.DTYPES[task.train.precision])
+
+        for where in ("profile", "program", "vectorised", "sequential", "trial"):
+            monkeypatch.setattr(f"adamcmp.engine.{where}.build_model", build)
+        monkeypatch.setattr("adamcmp.engine.program._kept", {})
+
+    return put
+
+
 @pytest.mark.parametrize("model", [Branches, Counts, OwnGradient])
-def test_what_torch_func_cannot_do_is_the_reason(planned, monkeypatch, model):
-    build = module.build_model
+def test_what_torch_func_cannot_do_is_the_reason(planned, instead, model):
+    instead(model)
+    assert 10 < len(refusal(*cohort_of(planned, "seed=77,78"))) <= LONGEST_REASON
 
-    def instead(task, seed, device):
-        build(task, seed, device)
-        return model()
 
-    for where in ("adamcmp.engine.profile", "adamcmp.engine.program", "adamcmp.engine.vectorised"):
-        monkeypatch.setattr(f"{where}.build_model", instead)
-    monkeypatch.setattr("adamcmp.engine.program._kept", {})
-    assert 10 < len(look(planned, "seed=77").refusal) <= LONGEST_REASON
+@pytest.mark.parametrize(
+    ("model", "names"), [(Attribute, "mean"), (Steps, "seen"), (WritesWhenAsked, "mean"), (Caches, None)]
+)
+def test_what_a_pass_changes_and_no_program_can_carry_is_the_reason(planned, instead, model, names):
+    instead(model)
+    found = refusal(*cohort_of(planned, "seed=77,78"))
+    assert found is None if names is None else f"changes {names}" in found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_buffer_bound_anew_is_carried_as_the_sequential_engine_does(planned, instead, precision):
+    instead(RunningMean)
+    cohort, data, device = cohort_of(
+        planned, "seed=77,78", "train.steps=20", f"train.precision={precision}", "optimizer.lr=1e-3,1e-2"
+    )
+    assert refusal(cohort, data, device) is None
+    alone = list(sequential.train(Piece.of(cohort, Strategy()), data, device, Watch()))
+    rows = list(vectorised.train(Piece.of(cohort, Strategy(engine="vectorised")), data, device, Watch()))
+    for one, other in zip(alone, rows, strict=True):
+        expected, found = one.evaluations[-1].validation_loss, other.evaluations[-1].validation_loss
+        assert found == pytest.approx(expected, rel=1e-10 if precision == "fp64" else 1e-4)
+
+
+def test_losses_that_differ_are_the_reason(planned, monkeypatch):
+    honest = trial.vectorised.train
+
+    def train(*given):
+        for outcome in honest(*given):
+            (evaluation,) = outcome.evaluations
+            yield replace(outcome, evaluations=(evaluation._replace(test_loss=1.01 * evaluation.test_loss),))
+
+    monkeypatch.setattr(trial.vectorised, "train", train)
+    assert "gives test loss" in refusal(*cohort_of(planned, "seed=77,78"))
 
 
 def test_an_own_optimizer_is_a_reason(planned):
-    runs, datasets = planned()
-    cohort = Cohort(runs[0].task, "my.Optimizer", runs)
-    assert "own optimizer" in profile(cohort, datasets[cohort.task.facts.fingerprint], CPU).refusal
+    cohort, data, device = cohort_of(planned)
+    assert "own optimizer" in refusal(Cohort(cohort.task, "my.Optimizer", cohort.runs), data, device)
 
 
 def test_looking_leaves_the_random_state_alone(planned):

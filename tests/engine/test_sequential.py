@@ -8,7 +8,7 @@ from torch import nn
 from adamcmp import metrics
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential
-from adamcmp.engine.evaluation import CHUNK, evaluate, measure
+from adamcmp.engine.evaluation import CHUNK, evaluate, measure, reduced
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
@@ -17,7 +17,7 @@ from adamcmp.errors import InputError
 from adamcmp.plan.runs import cohorts
 
 LINEAR = ("model._target_=torch.nn.Linear", "~model.hidden", "~model.activation", "~model.dropout")
-SHORT = ("train.steps=30", "train.evaluations=3")
+SHORT = ("train.steps=30", "train.evaluations=3", "train.eval_examples=2000")
 
 
 def outcomes(runs, datasets, on_steps=lambda *_: None):
@@ -147,17 +147,21 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     runs, datasets = planned(*SHORT, "train.eval_examples=50")
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU)
-    every = -(-len(dataset.train.y) // 50)
-    x, y = dataset.train.x[::every], dataset.train.y[::every]
-    assert 25 < len(y) <= 50
-    assert evaluate(model, dataset, 0, 50)[1:3] == measure(model, Split(x, y), torch.clone)
+    few = reduced(dataset, runs[0].task.evaluations.before)
+    assert [len(part.y) for part in (few.train, few.validation, few.test)] == [50, 50, 50]
+    index = torch.arange(50) * len(dataset.train.y) // 50
+    x, y = dataset.train.x[index], dataset.train.y[index]
+    assert evaluate(model, few, 0)[1:3] == measure(model, Split(x, y), torch.clone)
+    last = reduced(dataset, runs[0].task.evaluations.last)
+    assert len(last.train.y) == 50
+    assert torch.equal(last.test.x, dataset.test.x)
 
 
 def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):
     runs, datasets = planned(*SHORT, "model.dropout=0.5")
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU).train()
-    assert evaluate(model, dataset, 0, 10_000) == evaluate(model, dataset, 0, 10_000)
+    assert evaluate(model, dataset, 0) == evaluate(model, dataset, 0)
     assert model.training
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from adamcmp.config.schema import SGD, Adagrad, Adam
 from adamcmp.engine import updates
-from adamcmp.engine.updates import adaptive_hyper, first_period, make_update, momentum_hyper, rolled_out
+from adamcmp.engine.updates import adaptive_hyper, first_period, make_update, momentum_hyper, schedule_of
 from adamcmp.errors import InputError
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_coefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_coefficients, momentum_update
@@ -47,7 +47,7 @@ def by_kernel(settings, parameters, schedule, t, state):
 def test_every_shipped_optimizer_steps_as_its_kernel(planned, name, decayed):
     overrides = [f"optimizer={name}", f"optimizer.decayed={decayed}", "optimizer.weight_decay=0.05", "train.steps=60"]
     ((run,), _) = planned(*overrides, "schedule=warm_restarts", "schedule.T_0=1", "schedule.warmup_steps=3")
-    schedule = rolled_out(run)
+    schedule = schedule_of(run)
     ours, theirs = net(), net()
     update, state = make_update(run.optimizer, ours, schedule), {}
     start = [p.detach().clone() for p in theirs.parameters()]
@@ -75,7 +75,7 @@ def test_biases_and_norms_are_spared_where_asked(planned, name):
         for p in model.parameters():
             p.fill_(1.0)
             p.grad = torch.zeros_like(p)
-    update = make_update(run.optimizer, model, rolled_out(run))
+    update = make_update(run.optimizer, model, schedule_of(run))
     for t in range(5):
         update.step(t)
     assert all((p == 1.0).all() == (p.ndim < 2) for p in model.parameters())
@@ -85,7 +85,7 @@ def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_
     ((run,), _) = planned("optimizer=adamw", "schedule=drop_step", "train.steps=10")
     own = updates.OwnOptimizer(name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={})
     model = net()
-    update = make_update(own, model, rolled_out(run))
+    update = make_update(own, model, schedule_of(run))
     for t in range(10):
         before = [p.detach().clone() for p in model.parameters()]
         for p in model.parameters():
@@ -100,7 +100,7 @@ def test_restarts_count_in_epochs(planned):
     ((run,), _) = planned("schedule=warm_restarts", "schedule.T_0=2", "schedule.T_mult=2", "train.epochs=6")
     per_epoch = run.task.facts.train_examples // run.task.batch_size
     assert run.task.steps == 6 * per_epoch
-    schedule = rolled_out(run)
+    schedule = schedule_of(run)
     restarts = np.flatnonzero(np.diff(schedule.eta_T) > 0) + 1
     assert restarts.tolist() == [2 * per_epoch]
     assert schedule.period_T[[0, -1]].tolist() == [2 * per_epoch, 4 * per_epoch]
@@ -120,7 +120,7 @@ def test_an_own_optimizer_that_does_not_work_is_one_line(planned, target, argume
     ((run,), _) = planned()
     own = updates.OwnOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
     with pytest.raises(InputError, match=says) as caught:
-        make_update(own, net(), rolled_out(run))
+        make_update(own, net(), schedule_of(run))
     assert "\n" not in str(caught.value)
 
 

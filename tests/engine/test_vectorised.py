@@ -151,13 +151,38 @@ def test_a_row_that_diverges_touches_no_other(planned):
     assert {o.status for o in together} == {"completed", "diverged"}
 
 
-def test_rows_that_have_ended_leave_the_program(planned, monkeypatch):
+@pytest.fixture
+def shrunk(monkeypatch):
+    """Numbers of rows after each evaluation at which a program was laid out anew."""
     sizes = []
-    step = vectorised.Training._lay_out
-    monkeypatch.setattr(vectorised.Training, "_lay_out", lambda s, alive: (sizes.append(len(alive)), step(s, alive)))
+    shrink = vectorised.Training._shrink
+
+    def noted(training):
+        done = shrink(training)
+        if done:
+            sizes.append(len(training.rows))
+        return done
+
+    monkeypatch.setattr(vectorised.Training, "_shrink", noted)
+    return sizes
+
+
+def test_rows_that_have_ended_leave_the_program(planned, shrunk):
     alone, together = both(planned, *SHORT, "optimizer=adamw", "optimizer.lr=1e-2,1e200,1e201,1e202", "seed=0,1")
     assert_same(alone, together)
-    assert sizes == [8, 2]
+    assert shrunk == [2]
+
+
+def test_a_program_that_would_be_no_smaller_stays(planned, shrunk):
+    """One seed keeps all of its rows, so that the layout of three seeds by four stays twelve rows."""
+    runs, datasets = planned(*SHORT, "optimizer=adamw", "optimizer.lr=1e-2,2e-2,3e-2,1e200", "seed=0,1,2")
+    (cohort,) = cohorts(runs)
+    some = replace(cohort, runs=tuple(r for r in runs if r.seed == 0 or r.optimizer.lr in (1e-2, 1e200)))
+    some = replace(some, runs=tuple(r for r in some.runs if not (r.seed == 0 and r.optimizer.lr == 1e200)))
+    data = datasets[cohort.task.facts.fingerprint]
+    outcomes = list(vectorised.train(Piece.of(some, Strategy(engine="vectorised")), data, CPU, Watch()))
+    assert {o.status for o in outcomes} == {"completed", "diverged"}
+    assert shrunk == []
 
 
 def train(cohort, runs, datasets):

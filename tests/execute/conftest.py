@@ -67,7 +67,7 @@ class Driver:
 
     def start(self, *args: str, before: str = "") -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", f"{before}from adamcmp.cli import main; main()", *args],
+            [sys.executable, "-c", f"{before}from adamcmp.__main__ import main; main()", *args],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -24,7 +24,7 @@ CURVES = (
 
 
 def outcome(*overrides, **changes):
-    facts = DataFacts("f" * 16, 1079, 10, (1, 8, 8))
+    facts = DataFacts("f" * 16, 1079, 10, (1, 8, 8), 100, 100)
     (run,) = plan(locate("digits"), list(overrides), lambda *_: facts).runs
     ended = Outcome(
         run=run, status="completed", evaluations=CURVES, parameters=1, strategy=Strategy(), device="cpu", seconds=1.0,

@@ -121,7 +121,7 @@ BARE = ("~model.hidden", "~model.activation", "~model.dropout")
         (("data._target_=bad.labels", "+data.hihgest=-1"), "unexpected keyword argument 'hihgest'"),
         (("model._target_=bad.Forward", *BARE), "RuntimeError: cannot go forward"),
         (("model._target_=bad.Build", *BARE), "RuntimeError: cannot be built"),
-        (("model._target_=bad.Build",), "unexpected keyword argument"),
+        (("model._target_=bad.Build", "model.foo=1"), "unexpected keyword argument"),
         (("model._target_=bad.NoParameters", *BARE), "no parameters to train"),
         (("model._target_=bad.TooFewClasses", *BARE), "gives (2, 7) for two examples; needs logits of shape (2, 10)"),
         (("model._target_=bad.no_module", *BARE), "must be a torch nn.Module"),

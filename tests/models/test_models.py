@@ -308,7 +308,6 @@ REFUSED = {
     "classes": (partial(MLP, num_classes=0), r"^model\.num_classes=0: must be ≥ 1"),
     "no shape": (partial(MLP, input_shape=()), r"^model\.input_shape=\[\]: must hold"),
     "cnn on features": (partial(SmallCNN, input_shape=(7,)), r"\(C, H, W\), the data gives \(7,\); take model=mlp"),
-    "cnn on curves": (partial(SmallCNN, input_shape=(1, 40)), r"the data gives \(1, 40\); take model=mlp"),
     "cnn on pairs": (partial(SmallCNN, input_shape=(2,)), "take model=modular_mlp or model=mlp"),
     "pairs on pictures": (partial(ModularMLP, input_shape=(1, 8, 8)), r"\(2,\), .*; take model=cnn or model=mlp"),
     "pairs on features": (partial(ModularMLP, input_shape=(3,)), r"the data gives \(3,\); take model=mlp"),
@@ -349,3 +348,11 @@ def test_bad_arguments_are_refused_in_one_line(case):
 def test_inputs_of_the_wrong_kind_are_refused(model, x, message):
     with pytest.raises(InputError, match=message):
         model(x)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+def test_the_cnn_takes_signals(norm):
+    model = SmallCNN(input_shape=(1, 40), num_classes=10, norm=norm)
+    x = torch.randn(3, 1, 40, generator=torch.Generator().manual_seed(0))
+    assert model(x).shape == (3, 10)
+    assert [type(layer).__name__ for layer in model.modules() if "Conv" in type(layer).__name__] == ["Conv1d"] * 3

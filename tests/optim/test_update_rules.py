@@ -183,7 +183,7 @@ def kernel_path(adaptive_row, momentum_row, walk):
     def path(rule, settings):
         extra = {"adagrad": {"sums": True, "beta1": 0.0}}.get(rule, {})
         hyper = momentum_row(**settings) if rule == "sgd" else adaptive_row(**settings, **extra)
-        return walk(hyper, np.array([START]), gradient, schedule.eta_T, schedule.period_T)[:, 0]
+        return walk(hyper, np.array([START]), gradient, schedule.whole().eta_T, schedule.whole().period_T)[:, 0]
 
     return path
 

@@ -8,11 +8,17 @@ import sys
 import pandas as pd
 import pytest
 
+from adamcmp import report
 from adamcmp.errors import InputError
-from adamcmp.report import FORMATS, write_report
+from adamcmp.records import read
+from adamcmp.report import FORMATS
 
 NAMES = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
 SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2, 1e-1], "lambdas": [0.0, 1e-3, 1e-2]}
+
+
+def write_report(study, *, out=None, **options):
+    return report.write_report(*read(study), out or study / "report", **options)
 
 
 @pytest.fixture
@@ -23,14 +29,14 @@ def study(synthetic, tmp_path):
 
 def test_everything_is_written_and_every_link_leads_somewhere(study):
     files = write_report(study, verdict=lambda _: ["AdamW and Adam + L2 do not differ."])
-    report = study / "report"
+    folder = study / "report"
     expected = {f"{name}.{kind}" for name in ("leaderboard", "grid") for kind in ("md", "csv", "tex")}
     expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")} | {"report.md"}
-    assert {file.name for file in files} == expected == {path.name for path in report.iterdir()}
+    assert {file.name for file in files} == expected == {path.name for path in folder.iterdir()}
     assert all(file.stat().st_size > 200 for file in files)
-    page = (report / "report.md").read_text()
+    page = (folder / "report.md").read_text()
     for link in re.findall(r"\]\(([^)]+)\)", page):
-        assert (report / link).is_file()
+        assert (folder / link).is_file()
     for text in (
         "adamcmp sweep study=synthetic",
         "## Verdict\n\n- AdamW and Adam + L2",
@@ -95,10 +101,10 @@ def test_a_replaced_file_is_never_seen_half_written(study, monkeypatch):
     write_report(study, formats=("csv",))
     before = (study / "report" / "grid.csv").read_bytes()
 
-    def full(path, content):
+    def full(path, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(InputError, match="the disk is full"):
         write_report(study, formats=("csv",))
     assert (study / "report" / "grid.csv").read_bytes() == before
@@ -189,10 +195,11 @@ def test_perfect_and_equal_results_are_drawn(synthetic, tmp_path):
 
 def test_no_report_imports_torch(study):
     code = (
-        "import sys, pathlib; from adamcmp.report import write_report, terminal\n"
-        "write_report(pathlib.Path(sys.argv[1]), formats=('md', 'csv', 'tex'))\n"
+        "import sys, pathlib; from adamcmp.records import read; from adamcmp.report import write_report, terminal\n"
+        "study = pathlib.Path(sys.argv[1]); stored = read(study)\n"
+        "write_report(*stored, study / 'report', formats=('md', 'csv', 'tex'))\n"
         "assert not {'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
-        "write_report(pathlib.Path(sys.argv[1]), formats=('svg',))\n"
+        "write_report(*stored, study / 'report', formats=('svg',))\n"
         "assert not {'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=False)

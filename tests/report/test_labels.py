@@ -38,7 +38,7 @@ def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metr
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():
     assert labels.ticks([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
-    assert labels.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "0.1"]
+    assert labels.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "1e-1"]
     for values in (np.geomspace(1e-5, 1, 200), np.linspace(0, 1, 50), [1e-3, 1e-3 * (1 + 1e-12)]):
         found = labels.ticks(list(values))
         assert len(set(found)) == len(values)

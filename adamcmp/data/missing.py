@@ -1,0 +1,32 @@
+"""Missing numbers of a table: filled with what the training part says, and told of where that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from adamcmp.data.raw import Split
+
+MODES = ("refuse", "median", "indicator")
+
+
+def filled(parts: Mapping[str, Split], mode: str) -> dict[str, Split]:
+    """NaN replaced by the training part's median of its feature, 0 where that has none.
+
+    Args:
+        parts: x of shape (N, D); ``train`` among them.
+        mode: ``median``, or ``indicator``, which adds a feature for each that lacks values in training: 1 where it
+            lacks them.
+    """
+    train = parts["train"].x
+    assert isinstance(train, torch.Tensor)
+    median_D = train.nanmedian(dim=0).values.nan_to_num(0.0)
+    lacking_D = train.isnan().any(dim=0)
+    found: dict[str, Split] = {}
+    for part, (x, y) in parts.items():
+        assert isinstance(x, torch.Tensor)
+        full = torch.where(x.isnan(), median_D, x)
+        told = x.isnan()[:, lacking_D].to(x.dtype)
+        found[part] = Split(torch.cat([full, told], dim=1) if mode == "indicator" else full, y)
+    return found

@@ -1,0 +1,90 @@
+"""Equal examples: where they stand in several parts, a test error tells of memory too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from adamcmp.data.raw import Split, chunks
+
+MODES = ("warn", "group", "drop")
+PARTS = ("test", "validation", "train")
+"""In the order in which one of several equal examples is kept."""
+
+
+def identities(parts: Mapping[str, Split]) -> dict[str, Tensor]:
+    """A number for each example of each part, the same for equal ones: by a hash of its bytes, whatever its label."""
+    numbers: dict[bytes, int] = {}
+    return {
+        part: torch.tensor([numbers.setdefault(digest, len(numbers)) for digest in _digests(split)])
+        for part, split in parts.items()
+    }
+
+
+def _digests(split: Split) -> list[bytes]:
+    return [
+        hashlib.blake2b(row.data, digest_size=12).digest()
+        for each in chunks(split.x)
+        for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy()
+    ]
+
+
+def without_repeats(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:
+    """Parts without the examples that stand in an earlier one of test, validation and train.
+
+    Args:
+        parts: some of these.
+        within: an example stands once in its own part too.
+    """
+    found = identities(parts)
+    seen = torch.empty(0, dtype=torch.int64)
+    kept: dict[str, Split] = {}
+    for part in (part for part in PARTS if part in parts):
+        own = found[part]
+        keep = ~torch.isin(own, seen)
+        if within:
+            keep &= _first(own)
+        kept[part] = parts[part] if bool(keep.all()) else parts[part].take(keep.nonzero().squeeze(1))
+        seen = torch.cat([seen, own])
+    return {part: kept[part] for part in parts}
+
+
+def _first(own_N: Tensor) -> Tensor:
+    """Whether each number stands there for the first time."""
+    order_N = torch.argsort(own_N, stable=True)
+    ordered_N = own_N[order_N]
+    first_N = torch.ones_like(own_N, dtype=torch.bool)
+    first_N[order_N[1:]] = ordered_N[1:] != ordered_N[:-1]
+    return first_N
+
+
+def together(order_N: Tensor, own_N: Tensor) -> Tensor:
+    """An order of examples with equal ones next to each other, where the first of them stood."""
+    place_N = torch.empty_like(order_N)
+    place_N[order_N] = torch.arange(len(order_N))
+    first = torch.full((int(own_N.max()) + 1,), len(order_N)).scatter_reduce(0, own_N, place_N, "amin")
+    return order_N[torch.argsort(first[own_N[order_N]], stable=True)]
+
+
+def boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
+    """Where to cut at ``count`` examples, or behind them, so that equal ones stay in one part."""
+    while 0 < count < len(order_N) and own_N[order_N[count]] == own_N[order_N[count - 1]]:
+        count += 1
+    return count
+
+
+def warning(name: str, parts: Mapping[str, Split]) -> str | None:
+    """What to know of examples that stand in several parts; None where there are none."""
+    found = identities(parts)
+    held_out = {part: torch.unique(found[part]) for part in ("test", "validation")}
+    shared = {part: int(torch.isin(own, found["train"]).sum()) for part, own in held_out.items()}
+    told = [f"{shared[part]:,} of {len(held_out[part]):,} distinct {part}" for part in shared if shared[part]]
+    if not told:
+        return None
+    return (
+        f"{name}: {' and '.join(told)} examples also stand in training; data.duplicates=group keeps equal ones in one "
+        "part, drop leaves copies out"
+    )

@@ -1,0 +1,50 @@
+"""Folders of temporary files: each driver has one, and removes those of drivers that were killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import cache
+from multiprocessing import util
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from adamcmp import interrupts
+
+PREFIX = "adamcmp-"
+AFTER_SOCKETS = -200
+"""multiprocessing removes what it has in the folder at -100."""
+
+
+@cache
+def own_folder() -> Path:
+    """This process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = FileLock(folder / ".lock")
+    lock.acquire()
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    util.Finalize(None, remove, exitpriority=AFTER_SOCKETS)
+    interrupts.before_leaving(remove).__enter__()  # for as long as this process lives
+    return folder
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not (folder / ".lock").is_file():  # not ours, or made this moment
+            continue
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()

@@ -1,0 +1,37 @@
+"""Choose stored runs, and remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from adamcmp.execute.local import driving
+from adamcmp.records import keep
+
+
+def chosen(
+    records: pd.DataFrame, *, status: str | None, arm: str | None, study: str | None, ids: Collection[str]
+) -> set[str]:
+    """Ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
+    found = pd.Series(data=True, index=records.index)
+    if status is not None:
+        found &= records["status"] == status
+    if arm is not None:
+        found &= (records["arm"] == arm) | (records["optimizer"] == arm)
+    if study is not None:
+        found &= records["study"] == study
+    if ids:
+        found &= records["run_id"].str.startswith(tuple(ids))
+    return set(records.loc[found, "run_id"])
+
+
+def remove_runs(study_dir: Path, ids: Collection[str]) -> None:
+    """Remove runs, with their curves, from a study.
+
+    Raises:
+        InputError: another process trains it, or it cannot be written.
+    """
+    with driving(study_dir):
+        keep(study_dir, lambda run_ids: ~run_ids.isin(list(ids)))

@@ -1,0 +1,84 @@
+"""Ctrl-C and its kind: the first one lets a training write what it has, and ends anything else; a second ends that too.
+
+Outside ``patient`` blocks there is nothing to save, since files are replaced as a whole: the process ends at once, with
+one line and exit code 130, wherever the signal met it. An exception in its place would be raised inside imports, weak
+references and other people's ``except`` clauses, where it is swallowed or printed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+EXIT_CODE = 130
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+LINE = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
+
+_asked = False
+_patient = 0
+_wishes: list[Callable[[], object]] = []
+
+
+def handle() -> None:
+    """Take the signals over, but for those that are ignored, as under ``nohup``."""
+    global _asked
+    _asked = False
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _met)
+
+
+def _met(_: int, __: FrameType | None) -> None:
+    global _asked
+    if _asked or not _patient:
+        leave()
+    _asked = True
+
+
+@contextmanager
+def patient() -> Iterator[Callable[[], bool]]:
+    """Inside the block the first signal is only noted, and the yielded function tells of it."""
+    global _patient
+    _patient += 1
+    try:
+        yield asked
+    finally:
+        _patient -= 1
+
+
+def asked() -> bool:
+    """Whether someone has asked to stop."""
+    return _asked
+
+
+@contextmanager
+def before_leaving(wish: Callable[[], object]) -> Iterator[None]:
+    """Do this too where the process ends at once inside the block."""
+    _wishes.append(wish)
+    try:
+        yield
+    finally:
+        _wishes.remove(wish)
+
+
+def leave() -> NoReturn:
+    """End this process now, with one line."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    for wish in reversed(_wishes):
+        with suppress(Exception):
+            wish()
+    clear = (
+        "\r\x1b[K\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
+    )  # a progress bar hides the cursor
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    with suppress(OSError):
+        os.write(2, f"{clear}{LINE}\n".encode())
+    os._exit(EXIT_CODE)

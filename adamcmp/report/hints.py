@@ -1,0 +1,66 @@
+"""What to run next: commands that widen a grid whose best cell lies on its edge, or add seeds where there is one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import pandas as pd
+
+from adamcmp.analysis import best_cells, by_task, cells, edge
+from adamcmp.errors import command
+
+KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
+FEW_SEEDS = 5
+"""What is proposed where there is no interval."""
+BEYOND = 2
+"""Values beyond an edge that are proposed."""
+
+
+def hints(records: pd.DataFrame, study: str) -> list[str]:
+    """One line for each grid to widen, and one where seeds are lacking; each with a command to paste.
+
+    The command is the one that trained the runs, with other values; it goes on in the same folder.
+    """
+    found: list[str] = []
+    for task in by_task(records):
+        table = cells(task.records)
+        words = _words(task.records, study)
+        for _, row in best_cells(table).iterrows():
+            own = table[table["arm"] == row["arm"]]
+            for side in edge(own, row):
+                name, _, end = side.partition(" ")
+                key, column = KEYS[name]
+                values = _beyond(sorted(set(own[column])), end)
+                if values:
+                    swept = f"{key}={','.join(values)}"
+                    told = f"{row['arm']}: its best cell lies on the edge of the grid ({side}); wider:"
+                    optimizer = f"optimizer={row['optimizer']}"
+                    found.append(f"{told} {command(*_without(words, {'optimizer', key}), optimizer, swept)}")
+        if (table["runs"] < 2).all() and len(table) > 1:
+            kept = _without(words, {"study.seeds", "seed"})
+            found.append(f"one seed tells no spread; more: {command(*kept, f'study.seeds={FEW_SEEDS}')}")
+    return found
+
+
+def _words(records: pd.DataFrame, study: str) -> list[str]:
+    """Of the command that trained the latest of these runs, as a sweep."""
+    latest = records.sort_values("finished_at")["command"].dropna()
+    words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
+    if not words or words[0] not in ("run", "sweep", "reproduce"):
+        return ["sweep", study]
+    return ["sweep", *(word for word in words[1:] if word not in ("--report", "--only-failed"))]
+
+
+def _without(words: Sequence[str], keys: set[str]) -> list[str]:
+    return [word for word in words if word.partition("=")[0] not in keys]
+
+
+def _beyond(values: Sequence[float], end: str) -> list[str]:
+    """The next values of a geometric grid, behind its low or its high end."""
+    positive = [value for value in values if value > 0]
+    if len(positive) < 2:
+        return []
+    near, next_to = (positive[0], positive[1]) if end == "low" else (positive[-1], positive[-2])
+    ratio = near / next_to
+    return [f"{near * ratio**i:.6g}" for i in range(1, BEYOND + 1)]

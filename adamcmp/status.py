@@ -1,0 +1,15 @@
+"""What is being done before there is any progress to show: one line, from the first half second of a command on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def status(first: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr, where that is a terminal; the yielded function changes it, the end of the block removes it."""
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status(f"{first} …") as shown:
+        yield lambda text: shown.update(f"{text} …")

@@ -1,0 +1,163 @@
+"""Signals at any moment: one line, exit code 130, no traceback, no process left, and nothing left behind later."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adamcmp.records import read_records
+
+from .conftest import error_lines
+
+POOL = (
+    "sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,8)", "study.seeds=4",
+    "execute.processes=2", "execute.engine=vectorised", "execute.rows=16", "execute.matmul=default",
+)  # fmt: skip
+LONG = (*POOL, "train.steps=20000", "execute.checkpoint_seconds=0.5")
+SHORT = (*POOL, "train.steps=20", "execute.compile=false")
+INTERRUPTED = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start the command as a shell does: in a process group of its own, with its own caches and temporary folder."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "work").mkdir()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+
+    def begin(*args):
+        return subprocess.Popen(
+            [sys.executable, "-m", "adamcmp", *args],
+            cwd=tmp_path / "work",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    return begin
+
+
+def processes_in(folder: Path) -> list[str]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(each / "cwd") == str(folder):  # noqa: PTH115  # a process may be gone at any time
+                command = (each / "cmdline").read_text().replace("\0", " ")
+                if command and "resource_tracker" not in command:
+                    found.append(command)
+        except OSError:
+            continue
+    return found
+
+
+def wait_for_python(process):
+    """Until adamcmp's first line has run: signals before that meet the interpreter alone."""
+    end = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < end:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next((line for line in status.splitlines() if line.startswith("SigCgt")), "SigCgt: 0")
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.001)
+
+
+def interrupt(process, number, whole_group, twice):
+    for _ in range(1 + twice):
+        if process.poll() is None:
+            os.killpg(process.pid, number) if whole_group else process.send_signal(number)
+        time.sleep(0.15)
+
+
+def assert_left_well(process, number, folder):
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in out + err, err
+    assert process.returncode in (130, -number, 0), err
+    if process.returncode == 130:
+        assert error_lines(err) == [INTERRUPTED]
+    end = time.monotonic() + 2
+    while (left := processes_in(folder)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
+
+
+def assert_nothing_is_left_behind(start, folder):
+    ended = start(*SHORT)
+    _, err = ended.communicate(timeout=120)
+    assert ended.returncode == 0, err
+    assert not list((folder / "tmp").glob("adamcmp-*"))
+    assert not list(folder.rglob("*.tmp"))
+
+
+CASES = [
+    (0.0, "SIGINT", True, False),
+    (0.3, "SIGTERM", True, True),
+    (1.2, "SIGHUP", False, False),
+    (3.0, "SIGINT", True, True),
+    (5.0, "SIGINT", True, False),
+    (6.0, "SIGTERM", True, False),
+]
+MANY = [
+    (delay, *rest)
+    for delay in (0.0, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10)
+    for rest in itertools.product(("SIGINT", "SIGTERM", "SIGHUP"), (True, False), (True, False))
+]
+
+
+@pytest.mark.parametrize(
+    ("delay", "name", "whole_group", "twice"),
+    [*CASES, *(pytest.param(*each, marks=pytest.mark.slow) for each in MANY)],
+)
+def test_a_signal_at_any_moment(start, tmp_path, delay, name, whole_group, twice):
+    process = start(*LONG)
+    wait_for_python(process)
+    time.sleep(delay)
+    interrupt(process, getattr(signal, name), whole_group, twice)
+    assert_left_well(process, getattr(signal, name), tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tmp_path, name):
+    process = start(*LONG, "execute.compile=false")
+    checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
+    end = time.monotonic() + 60
+    while not list(checkpoints.glob("*.pt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    interrupt(process, getattr(signal, name), whole_group=True, twice=False)
+    assert_left_well(process, getattr(signal, name), tmp_path / "work")
+    assert process.returncode == 130
+    assert len(list(checkpoints.glob("*.pt"))) >= 1
+    assert_nothing_is_left_behind(start, tmp_path)
+    assert list(checkpoints.glob("*.pt")), "the long runs can still go on"
+
+
+def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(start, tmp_path):
+    command = (*POOL, "train.steps=3000", "execute.checkpoint_seconds=0.2", "execute.compile=false")
+    process = start(*command)
+    checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
+    end = time.monotonic() + 60
+    while not list(checkpoints.glob("*.pt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    (checkpoints / ".half.pt.1234.tmp").write_bytes(b"half")
+    assert list((tmp_path / "tmp").glob("adamcmp-*"))
+    again = start(*command)
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert not checkpoints.exists()
+    assert not list((tmp_path / "tmp").glob("adamcmp-*"))
+    assert len(read_records(tmp_path / "work" / "results" / "digits")) == 64

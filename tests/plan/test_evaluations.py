@@ -1,0 +1,59 @@
+"""When and on how much a training is evaluated: within its share, and never less than the last evaluation."""
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from adamcmp.config.schema import Train
+from adamcmp.plan.evaluations import FEW, LEAST, MOST, evaluations
+
+
+def train(**given_):
+    return Train(batch_size=100, steps=500, precision="fp32", **given_)
+
+
+def test_small_data_are_shown_whole_ten_times():
+    found = evaluations(train(), (1079, 359, 359), 100, 500)
+    assert len(found.steps) == MOST + 1
+    assert found.before == (359, 359, 359)
+    assert found.last == (1079, 359, 359)
+    assert found.share < 0.08
+
+
+def test_large_data_are_shown_in_part_before_the_last_evaluation():
+    found = evaluations(train(), (54_000, 6_000, 10_000), 128, 2105)
+    assert len(found.steps) == FEW + 1
+    assert found.last == (10_000, 6_000, 10_000)
+    assert all(few < all_of for few, all_of in zip(found.before, (6_000, 6_000, 10_000), strict=True))
+    assert found.share <= 0.08
+
+
+def test_a_training_too_short_for_its_data_is_evaluated_once():
+    found = evaluations(train(), (54_000, 6_000, 10_000), 10, 20)
+    assert found.steps == (20,)
+    assert found.last[1:] == (6_000, 10_000)
+
+
+def test_what_is_set_is_kept():
+    found = evaluations(train(evaluations=7, eval_examples=200), (54_000, 6_000, 150), 128, 100)
+    assert len(found.steps) == 7
+    assert found.before == (200, 200, 150)
+    assert found.last == (200, 6_000, 150)
+    assert evaluations(train(evaluations=1), (54_000, 6_000, 10_000), 128, 2105).steps == (2105,)
+    assert evaluations(train(evaluation_share=0.5), (54_000, 6_000, 10_000), 128, 2105).before == (6_000, 6_000, 10_000)
+
+
+counts = st.integers(1, 100_000)
+
+
+@given(counts, counts, counts, st.integers(1, 512), st.integers(1, 100_000), st.floats(0.001, 0.5))
+def test_the_share_is_kept_but_for_the_last_evaluation(trained, validation, test, batch, steps, share):
+    found = evaluations(train(evaluation_share=share), (trained, validation, test), batch, steps)
+    assert found.steps[-1] == steps
+    assert sorted(set(found.steps)) == list(found.steps)
+    assert found.last[1:] == (validation, test)
+    assert all(1 <= few <= all_of for few, all_of in zip(found.before, (trained, validation, test), strict=True))
+    before = (len(found.steps) - 1) * sum(found.before)
+    assume(before)
+    least = 3 * LEAST * (len(found.steps) - 1)
+    assert before <= max(share * 3 * batch * steps - sum(found.last), 0) + least
+    assert found.full <= len(found.steps)

@@ -202,6 +202,7 @@ def sweep(
             config_dir=config_dir,
             device=device,
             dry_run=dry_run,
+            only_failed=only_failed,
             say=say,
         )
     if dry_run:
@@ -378,7 +379,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     from adamcmp import console
     from adamcmp.engine.timing import product_rate
     from adamcmp.execute.crew import crew
-    from adamcmp.execute.local import missing
+    from adamcmp.execute.study import missing
 
     lacking = missing(opened.plan.runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
@@ -413,25 +414,27 @@ def _exit_code(records: pd.DataFrame) -> int:
 
 def _train(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     """Train what is missing, under the study's lock, with a progress bar."""
-    from adamcmp import console
-    from adamcmp.execute import local
-    from adamcmp.execute.crew import crew, train_all
-    from adamcmp.execute.rows import Provenance
+    from adamcmp.execute import study
 
     runs, study_dir = opened.plan.runs, opened.study_dir
-    with local.driving(study_dir):
-        lacking = local.missing(runs, study_dir, only_failed=only_failed)
+    with study.driving(study_dir):
+        lacking = study.missing(runs, study_dir, only_failed=only_failed)
         todo = lacking[:limit]
-        local.describe(study_dir, opened.plan.resolved)
+        study.describe(study_dir, opened.plan.resolved)
         if not todo:
             stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
             _tell(f"{study_dir}: {stored}; nothing to train")
             return
+        from adamcmp import console
+        from adamcmp.execute.crew import crew, train_all
+        from adamcmp.execute.rows import Provenance
+
         for note in opened.notes:
             _tell(note, "yellow")
         provenance = Provenance.here(opened.plan.config.study.name)
         with ExitStack() as stack:
             with status("planning") as say:
+                opened.prepare(todo, say)
                 how = stack.enter_context(
                     crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
                 )

@@ -233,6 +233,8 @@ class Data(Target):
     augment: Literal["flip_crop"] | None = None
     """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
     official: Official | None = None
+    embedded: bool = False
+    """The examples follow from these settings and from installed code alone, so that facts on them can be kept."""
 
 
 class Train(Settings):

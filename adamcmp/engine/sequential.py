@@ -115,6 +115,7 @@ def _loop(
     batches = batch_indices(run.seed, len(dataset.train.y), task.batch_size, device, start)
     eval_steps = set(task.evaluations.steps)
     model.train()
+    parameters = list(model.parameters())
     for t, batch in zip(range(start, task.steps), batches, strict=False):
         watch.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
@@ -128,7 +129,8 @@ def _loop(
         )
         x, y = training_batch(dataset, task, run.seed, t, batch)
         seed_device(device, stream_seed(run.seed, "dropout", t))
-        model.zero_grad(set_to_none=True)
+        for p in parameters:
+            p.grad = None
         with autocast(task, device):
             loss = metrics.cross_entropy(model(x), y)
         if not math.isfinite(loss.item()):

@@ -1,28 +1,24 @@
-"""What a study's folder needs while it is trained: the lock, finished runs on their way to disk, checkpoints.
+"""Finished runs on their way to disk, and what earlier commands have begun.
 
-One driver at a time holds a study's lock. Finished runs are stored at least every two seconds, or after every run
-where runs take longer; a checkpoint goes once the runs it holds are stored. So a kill at any instant loses at most the
-runs of the last two seconds, and what the unfinished ones did since their last checkpoint.
+Finished runs are stored at least every two seconds, or after every run where runs take longer; a checkpoint goes once
+the runs it holds are stored. So a kill at any instant loses at most the runs of the last two seconds, and what the
+unfinished ones did since their last checkpoint.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import load_checkpoint
-from adamcmp.errors import InputError, one_line
-from adamcmp.execute.folders import remove_abandoned
+from adamcmp.errors import one_line
 from adamcmp.execute.rows import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
-from adamcmp.records import append, finished, read_records, remove_leftovers, write_file, writing
+from adamcmp.records import append
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -54,58 +50,6 @@ class Pending:
         while self.done:
             self.done.pop().unlink(missing_ok=True)
         self.stored_at = time.monotonic()
-
-
-@contextmanager
-def driving(study_dir: Path) -> Iterator[None]:
-    """Hold the study's lock.
-
-    Raises:
-        InputError: another process holds it, or the folder cannot be written.
-    """
-    with writing(study_dir):
-        study_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(study_dir / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:  # an OSError, which writing() would take for a full disk
-            raise InputError(
-                f"{study_dir}: another adamcmp is training this study; wait for it, or choose another --results-dir"
-            ) from error
-    try:
-        remove_leftovers(study_dir)
-        yield
-        tidy(study_dir)
-        remove_abandoned()
-    finally:
-        lock.release()
-
-
-def tidy(study_dir: Path) -> None:
-    """Remove checkpoints of which all runs are stored, and what killed processes left half written."""
-    remove_leftovers(study_dir)
-    folder = study_dir / "checkpoints"
-    paths = list(folder.glob("*.pt"))
-    done = finished(study_dir) if paths else set()
-    for path in paths:
-        state = load_checkpoint(path)
-        if state is not None and done.issuperset(state.get("runs", ())):
-            path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def describe(study_dir: Path, resolved: str) -> None:
-    """Write the study's resolved configuration to ``study.yaml``, whole or not at all."""
-    write_file(study_dir / "study.yaml", resolved.encode())
-
-
-def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
-    """The runs that are not stored yet, or have failed; or the latter alone."""
-    records = read_records(study_dir)
-    has_failed = records["status"] == "failed"
-    done, failed = set(records.loc[~has_failed, "run_id"]), set(records.loc[has_failed, "run_id"])
-    return [run for run in runs if (run.id in failed if only_failed else run.id not in done)]
 
 
 @dataclass(frozen=True)

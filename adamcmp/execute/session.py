@@ -1,39 +1,94 @@
-"""From the words of a command to a plan with its data loaded: what ``run``, ``sweep`` and ``reproduce`` start with."""
+"""From the words of a command to a plan, and to what training it takes: how ``run`` and ``sweep`` start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from adamcmp.config.compose import locate
 from adamcmp.config.schema import Data, Execute
-from adamcmp.data.dataset import Dataset
-from adamcmp.engine.inputs import check, choose_device, facts, load_data, stand_in
-from adamcmp.engine.memory import data_memory
 from adamcmp.errors import InputError
-from adamcmp.execute.local import missing
-from adamcmp.execute.pool import prepare
+from adamcmp.execute import known
+from adamcmp.execute.study import missing
 from adamcmp.plan.expand import Plan, plan
-from adamcmp.plan.runs import DataFacts, cohorts
+from adamcmp.plan.runs import DataFacts, Run, cohorts
+
+if TYPE_CHECKING:
+    import torch
+
+    from adamcmp.data.dataset import Dataset
 
 MANY = 100
 """Runs from which training processes are likely to be wanted: their server starts while the plan is checked."""
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """A plan, ready to be trained."""
+    """A plan, and what it takes to train it, loaded when that is known to be needed."""
 
     plan: Plan
-    datasets: dict[str, Dataset]
-    """By fingerprint."""
-    device: torch.device
     study_dir: Path
-    notes: tuple[str, ...] = ()
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    """By fingerprint."""
+    notes: list[str] = field(default_factory=list)
     """What the user should know of the data: what a dry run plans with in place of what is not here; copies."""
+    _checked: set[str] = field(default_factory=set)
+
+    @property
+    def device(self) -> torch.device:
+        """Where to train.
+
+        Raises:
+            InputError: there is no such device here.
+        """
+        from adamcmp.engine.inputs import choose_device
+
+        return choose_device(self.plan.config.execute.device)
+
+    def prepare(self, todo: Sequence[Run], say: Say) -> None:
+        """Load the data of runs, and build every model and kind of update once, before anything is trained.
+
+        Raises:
+            InputError: the device, the data or an own class is wrong.
+        """
+        new = [run for run in todo if run.id not in self._checked]
+        if not new:
+            return
+        from adamcmp.engine.inputs import check
+
+        device = self.device
+        for task in {run.task.facts.fingerprint: run.task for run in new}.values():
+            if task.facts.fingerprint not in self.datasets:
+                say(f"loading {task.data.name}")
+                _load(task.data, self.plan.config.execute, self.datasets, self.notes)
+                if task.facts.fingerprint not in self.datasets:
+                    known.forget(task.data)
+                    raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
+        say("building models")
+        check(cohorts(new), self.datasets, device)
+        self._checked.update(run.id for run in new)
+
+
+def _load(
+    settings: Data, execute: Execute, datasets: dict[str, Dataset], notes: list[str], *, stand_in: bool = False
+) -> DataFacts:
+    """Load a data set; where it is not here, a published one may be taken by its official size."""
+    from adamcmp.engine import inputs
+    from adamcmp.engine.memory import data_memory
+
+    try:
+        dataset = inputs.load_data(settings, data_memory(execute))
+    except InputError as error:
+        if not stand_in or settings.official is None:
+            raise
+        notes.append(f"{settings.name} is not here, and is planned by its official size ({error})")
+        dataset = inputs.stand_in(settings, settings.official)
+    datasets[dataset.fingerprint] = dataset
+    notes.extend(dataset.notes)
+    return inputs.facts(dataset)
 
 
 def open_session(
@@ -44,12 +99,13 @@ def open_session(
     config_dir: Path | None,
     device: str | None,
     dry_run: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    only_failed: bool = False,
+    say: Say = lambda _: None,
 ) -> Session:
-    """Plan a study, load its data, and build what is still to train once: every model and kind of update.
+    """Plan a study, and prepare what of it is to be trained.
 
-    Nothing is written; ``say`` is told what is being done. A dry run takes a published data set that is not here by
-    its official size.
+    Nothing is written but caches; ``say`` is told what is being done. A dry run takes a published data set that is not
+    here by its official size.
 
     Raises:
         InputError: anything in the configuration, the overrides, the data or an own class is wrong.
@@ -58,26 +114,20 @@ def open_session(
     notes: list[str] = []
 
     def load(settings: Data, execute: Execute) -> DataFacts:
-        say(f"loading {settings.name}")
-        try:
-            dataset = load_data(settings, data_memory(execute))
-        except InputError as error:
-            if not dry_run or settings.official is None:
-                raise
-            notes.append(f"{settings.name} is not here, and is planned by its official size ({error})")
-            dataset = stand_in(settings, settings.official)
-        datasets[dataset.fingerprint] = dataset
-        notes.extend(dataset.notes)
-        return facts(dataset)
+        found = known.known(settings)
+        if found is None:
+            say(f"loading {settings.name}")
+            found = _load(settings, execute, datasets, notes, stand_in=dry_run)
+            known.keep(settings, found)
+        return found
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
     planned = plan(locate(config, config_dir), given, load)
-    study_dir = results_dir / planned.config.study.name
-    todo = missing(planned.runs, study_dir)
+    session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
+    todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
     if len(todo) >= MANY:
+        from adamcmp.execute.pool import prepare
+
         prepare()
-    chosen = choose_device(planned.config.execute.device)
-    if todo:
-        say("building models")
-        check(cohorts(todo), datasets, chosen)
-    return Session(planned, datasets, chosen, study_dir, tuple(notes))
+    session.prepare(todo, say)
+    return session

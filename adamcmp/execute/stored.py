@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adamcmp.execute.local import driving
+from adamcmp.execute.study import driving
 from adamcmp.records import keep
 
 

@@ -1,4 +1,4 @@
-"""Random pictures of MNIST's size and number: the arithmetic of MNIST without a download."""
+"""Random pictures of the size and number of published ones: their arithmetic without a download."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 
-def random_pictures(examples: int = 60_000) -> dict[str, Any]:
-    """Pictures x, uint8 (N, 1, 28, 28), and labels y, 0 to 9, both drawn uniformly: nothing to learn."""
+def random_pictures(examples: int = 60_000, channels: int = 1, side: int = 28, classes: int = 10) -> dict[str, Any]:
+    """Pictures x, uint8 (N, C, H, W), and labels y, 0 to classes − 1, both drawn uniformly: nothing to learn."""
     generator = torch.Generator().manual_seed(0)
-    x_N1HW = torch.randint(256, (examples, 1, 28, 28), generator=generator, dtype=torch.uint8)
-    return {"train": (x_N1HW, torch.randint(10, (examples,), generator=generator)), "num_classes": 10}
+    x_NCHW = torch.randint(256, (examples, channels, side, side), generator=generator, dtype=torch.uint8)
+    return {"train": (x_NCHW, torch.randint(classes, (examples,), generator=generator)), "num_classes": classes}

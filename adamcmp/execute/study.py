@@ -1,0 +1,68 @@
+"""A study's folder: the lock of its one driver, what is missing in it, and what must not stay in it. Never torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from adamcmp.errors import InputError
+from adamcmp.execute.folders import remove_abandoned
+from adamcmp.plan.runs import Run
+from adamcmp.records import finished, read_records, remove_leftovers, write_file, writing
+
+
+@contextmanager
+def driving(study_dir: Path) -> Iterator[None]:
+    """Hold the study's lock.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    with writing(study_dir):
+        study_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(study_dir / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:  # an OSError, which writing() would take for a full disk
+            raise InputError(
+                f"{study_dir}: another adamcmp is training this study; wait for it, or choose another --results-dir"
+            ) from error
+    try:
+        remove_leftovers(study_dir)
+        yield
+        tidy(study_dir)
+        remove_abandoned()
+    finally:
+        lock.release()
+
+
+def tidy(study_dir: Path) -> None:
+    """Remove checkpoints of which all runs are stored, and what killed processes left half written."""
+    remove_leftovers(study_dir)
+    folder = study_dir / "checkpoints"
+    paths = list(folder.glob("*.pt"))
+    done = finished(study_dir) if paths else set()
+    for path in paths:
+        from adamcmp.engine.watch import load_checkpoint  # imports torch, which a finished study does without
+
+        state = load_checkpoint(path)
+        if state is not None and done.issuperset(state.get("runs", ())):
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def describe(study_dir: Path, resolved: str) -> None:
+    """Write the study's resolved configuration to ``study.yaml``, whole or not at all."""
+    write_file(study_dir / "study.yaml", resolved.encode())
+
+
+def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
+    """The runs that are not stored yet, or have failed; or the latter alone."""
+    records = read_records(study_dir)
+    has_failed = records["status"] == "failed"
+    done, failed = set(records.loc[~has_failed, "run_id"]), set(records.loc[has_failed, "run_id"])
+    return [run for run in runs if (run.id in failed if only_failed else run.id not in done)]

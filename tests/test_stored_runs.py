@@ -1,0 +1,128 @@
+"""What is done with stored runs: removed, trained again where they failed, reported on together; and the hints."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from adamcmp import load
+from adamcmp.records import read
+
+from .execute.conftest import MY_OPTIMIZERS, QUICK, CommandLine
+
+GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "study.seeds=2")
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def stored(cli):
+    assert cli("sweep", "digits", *GRID, *QUICK).code == 0
+    return cli
+
+
+def test_runs_are_removed_by_arm_and_id_with_their_curves(stored):
+    records, curves = load(stored.folder / "results/digits")
+    ended = stored("remove", "results/digits", "--arm", "adamw", "--yes")
+    assert ended.code == 0
+    assert "results/digits: 4 runs" in ended.out
+    left = read(stored.folder / "results/digits")
+    assert set(left.records["arm"]) == {"Adam + L2"}
+    assert set(left.curves["run_id"]) == set(left.records["run_id"])
+    assert len(left.curves) == len(curves) // 2
+    first = left.records["run_id"].iloc[0]
+    assert stored("remove", "results", "--id", first[:10], "--yes").out.startswith("results/digits: 1 run\n")
+    again = stored("sweep", "digits", *GRID, *QUICK)
+    assert "5 to train" in again.err
+    records_again, _ = load(stored.folder / "results/digits")
+    both = records.merge(records_again, on="run_id", suffixes=("", "_again"))
+    assert len(both) == len(records) == len(records_again)
+    assert (both["final_train_loss"] == both["final_train_loss_again"]).all()
+
+
+def test_nothing_is_removed_without_a_yes_or_without_a_choice(stored, monkeypatch):
+    before = len(load(stored.folder / "results").records)
+    monkeypatch.setattr("typer.confirm", lambda _: False)
+    assert "nothing is removed" in stored("remove", "results", "--status", "completed").out
+    assert stored("remove", "results").code == 2
+    assert "no stored run is like that" in stored("remove", "results", "--status", "failed").out
+    assert "no stored run is like that" in stored("remove", "results", "--study", "other", "--yes").out
+    assert len(load(stored.folder / "results").records) == before
+
+
+def test_only_failed_trains_what_has_failed_and_nothing_else(cli):
+    (cli.folder / "my_optimizers.py").write_text(MY_OPTIMIZERS)
+    (cli.folder / "broken").touch()
+    words = ("sweep", "digits", "optimizer._target_=my_optimizers.Fragile", "optimizer.lr=0.1,0.5", *QUICK)
+    ended = cli(*words)
+    assert ended.code == 1
+    assert "1 failed" in ended.err
+    assert cli(*words[:3], "optimizer.lr=0.1,0.2", *QUICK, "--only-failed").err.count("nothing to train") == 1
+    (cli.folder / "broken").unlink()
+    again = cli(*words[:3], "optimizer.lr=0.1,0.2,0.5", *QUICK, "--only-failed")
+    assert again.code == 0, again.err
+    records, _ = load(cli.folder / "results/digits")
+    assert sorted(records["lr"]) == [0.1, 0.5]
+    assert set(records["status"]) == {"completed"}
+
+
+def test_several_folders_make_one_report(stored):
+    assert stored("sweep", "digits", "optimizer=sgd", "study.seeds=2", *QUICK, "--results-dir", "other").code == 0
+    refused = stored("report", "results/digits", "other/digits")
+    assert refused.code == 2
+    assert "--out" in refused.err
+    ended = stored("report", "results/digits", "other/digits", "--out", "both", "--format", "md")
+    assert ended.code == 0, ended.err
+    page = (stored.folder / "both" / "report.md").read_text()
+    for arm in ("Adam + L2", "AdamW", "SGD + L2"):
+        assert f"| {arm} " in page
+
+
+def test_an_edge_and_a_single_seed_come_with_commands_that_work(cli):
+    words = ("digits", "optimizer=adamw", "optimizer.lr=1e-4,1e-3", "study.name=my study", *QUICK)
+    ended = cli("sweep", *words)
+    hints = [line.partition("`")[2].rpartition("`")[0] for line in ended.out.splitlines() if "`adamcmp sweep" in line]
+    wider, more = map(shlex.split, hints)
+    assert "optimizer.lr=0.01,0.1" in wider
+    assert "study.name=my study" in wider
+    assert "study.seeds=5" in more
+    for command in (wider, more):
+        assert cli(*command[1:]).code == 0
+    records, _ = load(cli.folder / "results/my study")
+    assert sorted(set(records["lr"])) == [1e-4, 1e-3, 1e-2, 1e-1]
+    assert set(records["seed"]) == set(range(5))
+    assert not [
+        line for line in cli("sweep", *words, "study.seeds=2", "optimizer.lr=1e-3").out.splitlines() if "`" in line
+    ]
+
+
+def test_what_goes_to_a_pipe_has_no_colour_and_no_trailing_blanks(stored, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    for words in (("report", "results/digits"), ("list",), ("show", "digits"), ("run", "digits", *QUICK)):
+        ended = stored(*words)
+        assert "\x1b[" not in ended.out + ended.err
+        assert not [line for line in ended.out.splitlines() if line != line.rstrip()]
+
+
+def test_no_interval_is_explained_where_there_is_none(cli):
+    one = cli("sweep", "digits", "optimizer=adam,adamw", *QUICK).out
+    assert "interval over n seeds" not in one
+    several = cli("sweep", "digits", "optimizer=adam,adamw", "study.seeds=2", *QUICK).out
+    assert "interval over n seeds" in several
+    assert "always the most common class: 92.2 % validation" in several
+
+
+def test_two_writers_of_one_file_do_not_fail_each_other(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from adamcmp.records import write_file
+
+    path = tmp_path / "shared.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_file(path, f"{i}".encode() * 1000), range(400)))
+    assert len(set(path.read_text())) <= 3
+    assert [each.name for each in tmp_path.iterdir()] == ["shared.json"]

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -191,9 +193,7 @@ def sweep(
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
     with status("starting") as say:
-        from adamcmp.analysis import by_task, leaderboard
         from adamcmp.execute.session import open_session
-        from adamcmp.report import tables
 
         opened = open_session(
             study,
@@ -212,6 +212,9 @@ def sweep(
     if report:
         _report([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
+    from adamcmp.analysis import by_task, leaderboard
+    from adamcmp.report import tables
+
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
     _hints(records, opened.plan.config.study.name)
@@ -441,6 +444,8 @@ def _train(opened: Session, limit: int | None, only_failed: bool = False) -> Non
             if len(runs) > 1:
                 line = console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device)
                 typer.echo("\n".join([line, *console.choice_lines(how)]), err=True)
+            if how.pool is not None:  # while others train
+                Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
             with console.SweepProgress(todo, compiles=how.compiles) as progress:
                 train_all(how, todo, study_dir, provenance, progress)
 

@@ -13,7 +13,8 @@ from adamcmp.cli import main
 
 KEYS = [
     "optimizer", "model", "data", "schedule", "optimizer.lr", "optimizer.weight_decay", "optimizer.betas",
-    "train.steps", "train.epochs", "train.batch_size", "train.evaluations", "train.eval_examples", "train.evaluation_share",
+    "train.steps", "train.epochs", "train.batch_size", "train.evaluations", "train.eval_examples",
+    "train.evaluation_share",
     "train.precision", "train.metrics", "schedule.warmup_steps", "schedule.milestones", "model.hidden", "model.dropout",
     "data.validation_fraction", "data.duplicates", "data.train_examples", "seed", "study.seeds", "study.name",
     "study.spaces", "study.grid", "execute.rows", "execute.memory_gb", "execute.device", "scale", "optimizer._target_",
@@ -21,7 +22,8 @@ KEYS = [
 ]  # fmt: skip
 VALUES = [
     "1", "0", "-1", "0.5", "1e-3", "1e300", "1e9", "nan", "inf", "true", "false", "null", "[]", "{}", "[1,2]",
-    "[0.6,0.3]", "a", "''", "adam", "mlp", "cosine", "drop_step", "full", "auto", "1,2", "1,a", "range(0,3)", "range(0,1e9,1)",
+    "[0.6,0.3]", "a", "''", "adam", "mlp", "cosine", "drop_step", "full", "auto", "1,2", "1,a", "range(0,3)",
+    "range(0,1e9,1)",
     "range(0,1,0)", "geomspace(1e-3,1,3)", "geomspace(0,1,3)", "geomspace(1,2,1e9)", "choice(1,2)", "choice()",
     "interval(0,1)", "glob(*)", "${seed}", "${oops}", "???", "[true]", "{a:1}", "torch.nn.Linear", "torch.optim.LBFGS",
     "builtins.int", "os.getcwd", "\u2603", "\x00", "x" * 2000, "9" * 400,

@@ -1,7 +1,10 @@
 """How the runs of a cohort are trained, and the state of the process that this asks for.
 
-A strategy changes no more than the last bits of a run's numbers; it never enters a run's id. It travels with each
-piece of work, with its checkpoint and into the record.
+A strategy changes nothing but how the numbers of a step are rounded, and never enters a run's id. In float64 whole
+trainings agree to 1e-10; in fp32 rounding grows with the steps, most where a norm follows a convolution: there the
+gradient along each channel's scale is rounding alone, and Adam makes steps of any size of it (a CNN after 60 steps at
+lr up to 3e-2: 3e-7 in loss without norms, 1e-3 with group norm, 5e-3 with batch norm). It travels with each piece of
+work, with its checkpoint and into the record.
 """
 
 from __future__ import annotations

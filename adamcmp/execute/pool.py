@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,13 +24,11 @@ from typing import Any
 from adamcmp import interrupts
 from adamcmp.data.dataset import Dataset
 from adamcmp.execute.folders import own_folder
+from adamcmp.execute.server import METHOD, signals_blocked, start_processes
 from adamcmp.execute.worker import Answer, serve, share
 
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 MOST_STILLBORN = 20
 """Processes that may die in a row without a single answer, as those do whose piece does not fit into memory."""
-LONGEST_FOLDER = 60
-"""Characters of a folder in which the fork server's socket has a place: its path may have 107."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Pool:
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self._device, self._folder), daemon=False)
-        with _signals_blocked():  # where each process is started anew, it inherits what is blocked
+        with signals_blocked():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
         return Worker(process, ours)
@@ -124,7 +121,7 @@ class Pool:
 @contextmanager
 def pool(size: int, device: str, datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
     """A pool with its data sets, for as long as the block."""
-    prepare()
+    start_processes()
     with tempfile.TemporaryDirectory(dir=own_folder(), ignore_cleanup_errors=True) as folder:
         share(datasets, Path(folder))
         made = Pool(size, device, Path(folder))
@@ -133,31 +130,3 @@ def pool(size: int, device: str, datasets: Mapping[str, Dataset]) -> Iterator[Po
                 yield made
         finally:
             made.close()
-
-
-def prepare() -> None:
-    """Start the fork server, which imports torch while the driver does other things."""
-    if METHOD != "forkserver":
-        return
-    forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
-    usual = tempfile.tempdir
-    own = str(own_folder())
-    tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
-    try:
-        with _signals_blocked():
-            forkserver.ensure_running()
-    finally:
-        tempfile.tempdir = usual
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """What is started inside never sees the signals that ask the driver to stop."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

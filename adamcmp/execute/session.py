@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamcmp.config.compose import locate
-from adamcmp.config.schema import Data, Execute
+from adamcmp.config.schema import Config, Data, Execute
 from adamcmp.errors import InputError
 from adamcmp.execute import known
+from adamcmp.execute.server import start_processes
 from adamcmp.execute.study import missing
 from adamcmp.plan.expand import Plan, plan
 from adamcmp.plan.runs import DataFacts, Run, cohorts
@@ -122,12 +123,15 @@ def open_session(
         return found
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
-    planned = plan(locate(config, config_dir), given, load)
+
+    def sized(settings: Config, runs: int) -> None:
+        if runs >= MANY and not (results_dir / settings.study.name / "records").exists():
+            start_processes()  # surely there is much to train
+
+    planned = plan(locate(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
     if len(todo) >= MANY:
-        from adamcmp.execute.pool import prepare
-
-        prepare()
+        start_processes()
     session.prepare(todo, say)
     return session

@@ -51,7 +51,12 @@ class Plan:
     """The study as YAML: its base configuration and its spaces."""
 
 
-def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data, Execute], DataFacts]) -> Plan:
+def plan(
+    source: Source,
+    overrides: Sequence[str],
+    facts: Callable[[Data, Execute], DataFacts],
+    sized: Callable[[Config, int], None] = lambda *_: None,
+) -> Plan:
     """Expand a study into runs.
 
     Args:
@@ -60,6 +65,7 @@ def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data, Execut
             the spaces of those optimizers and adds one for each that has none.
         facts: loads a data set and says what planning needs of it; called once for each data setting, and told of
             the memory that it may take.
+        sized: told, before any data is loaded, the configuration and how many runs the grid has.
 
     Raises:
         InputError: bad settings, an unknown key, an empty grid.
@@ -71,7 +77,7 @@ def plan(source: Source, overrides: Sequence[str], facts: Callable[[Data, Execut
     config = typed(base, source)
     pinned = {o.key_or_group: _values(o) for o in parsed if _pins(o)}
     spaces = _spaces(config, own_sweeps | pinned)
-    _check_size(config, spaces)
+    sized(config, _size(config, spaces))
     seen: dict[str, Run] = {}
     count = 0
     known_facts: dict[str, DataFacts] = {}
@@ -142,8 +148,8 @@ def _spaces(config: Config, own: Space) -> list[Space]:
     return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*known, "seed"}} for space in spaces]
 
 
-def _check_size(config: Config, spaces: Sequence[Space]) -> None:
-    """Refuse what would take for ever to expand."""
+def _size(config: Config, spaces: Sequence[Space]) -> int:
+    """How many runs there are, each as often as the grid names it; what would take for ever to expand is refused."""
     runs = sum(
         math.prod(len(values) for values in space.values()) * (1 if "seed" in space else len(config.seeds))
         for space in spaces
@@ -153,6 +159,7 @@ def _check_size(config: Config, spaces: Sequence[Space]) -> None:
             f"study {config.study.name}: a grid of {runs:,} runs; at most {MOST_RUNS:,} make sense: "
             "give fewer values or seeds"
         )
+    return runs
 
 
 def _of_optimizers(spaces: Sequence[Space], asked: Sequence[Value], shared: Space) -> list[Space]:

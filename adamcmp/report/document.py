@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,7 @@ def _write_figures(
     # Here, not above: a report of tables alone must not pay for matplotlib.
     from adamcmp.report.heatmap import heatmap
     from adamcmp.report.learning_curves import learning_curves
+    from adamcmp.report.parallel import each
     from adamcmp.report.requested import layers, metrics
     from adamcmp.report.scatter import error_vs_train_loss
     from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
@@ -148,15 +150,21 @@ def _write_figures(
         along = requested_curves(curves, task.records, best_cells(table))
         drawings["metrics"] = lambda: metrics(along, footer=made_from)
         drawings["layers"] = lambda: layers(along, footer=made_from)
+
+    def rendered(draw: Callable[[], Figure]) -> list[bytes]:
+        fig = draw()
+        return [render(fig, kind) for kind in kinds]
+
     written: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
-    for name, draw in drawings.items():
-        try:
-            fig = draw()
-        except NotDrawn as reason:
-            skipped[name] = str(reason)
+    for name, drawn in each({name: partial(rendered, draw) for name, draw in drawings.items()}).items():
+        if isinstance(drawn, NotDrawn):
+            skipped[name] = str(drawn)
+        elif isinstance(drawn, Exception):
+            raise drawn
         else:
-            written[name] = [write_file(folder / f"{name}.{kind}", render(fig, kind)) for kind in kinds]
+            pairs = zip(kinds, drawn, strict=True)
+            written[name] = [write_file(folder / f"{name}.{kind}", content) for kind, content in pairs]
     return written, skipped
 
 

@@ -1,0 +1,46 @@
+"""The fork server of training processes: it imports torch and the compiler while the driver plans. Never torch here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adamcmp import interrupts
+from adamcmp.execute.folders import own_folder
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+LONGEST_FOLDER = 60
+"""Characters of a folder in which the fork server's socket has a place: its path may have 107."""
+
+
+def start_processes() -> None:
+    """Start the fork server, which imports torch while the driver does other things."""
+    if METHOD != "forkserver":
+        return
+    from multiprocessing import forkserver
+
+    forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
+    usual = tempfile.tempdir
+    own = str(own_folder())
+    tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
+    try:
+        with signals_blocked():
+            forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = usual
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """What is started inside never sees the signals that ask the driver to stop."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

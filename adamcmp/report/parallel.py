@@ -1,0 +1,58 @@
+"""Draw figures at the same time: a forked process each, so that what is drawn need not be copied."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from adamcmp import interrupts
+
+T = TypeVar("T")
+
+
+def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
+    """What every task returns or raises, by name; one after the other where processes cannot be forked."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1  # Linux: forks are safe there
+    if cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
+        return {name: _tried(task) for name, task in tasks.items()}
+    context = multiprocessing.get_context("fork")
+    waiting, found = list(tasks), dict[str, Any]()
+    running: dict[Connection, tuple[str, Any]] = {}
+    with interrupts.before_leaving(lambda: [process.kill() for _, process in running.values()]):
+        while waiting or running:
+            while waiting and len(running) < cores:
+                name = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(theirs, tasks[name]), daemon=True)
+                with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                    process.start()  # Python 3.12 warns where there are threads; none of theirs is met in a drawing
+                theirs.close()
+                running[ours] = name, process
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                name, process = running.pop(pipe)
+                try:
+                    found[name] = pipe.recv()
+                except EOFError:
+                    process.join()
+                    raise RuntimeError(f"drawing {name} ended with exit code {process.exitcode}") from None
+                process.join()
+    return {name: found[name] for name in tasks}
+
+
+def _child(pipe: Connection, task: Callable[[], object]) -> None:
+    for number in interrupts.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    pipe.send(_tried(task))
+
+
+def _tried(task: Callable[[], T]) -> T | Exception:
+    try:
+        return task()
+    except Exception as error:
+        return error

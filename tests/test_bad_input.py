@@ -212,7 +212,7 @@ COMMANDS = [
     (("sweep", "digits", "--limit", "-3"), "--limit"),
     (("sweep", "digits", "--limit", "few"), "--limit"),
     (("report", "results", "--format", "jpg"), "'png'"),
-    (("list", "optimisers"), "'optimizers'"),
+    (("list", "optimisers"), "did you mean optimizers?"),
     (("run",), "CONFIG"),
     (("train", "digits"), "train"),
     (("run", "digits", "--devise", "cpu"), "--devise"),

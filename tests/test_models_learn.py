@@ -57,7 +57,12 @@ def test_no_model_is_left_out():
     assert all(any(name.startswith(f"{base}_") for base in names) for name in presets), presets
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = {"resnet", "resnet group", "resnet none", "shake_shake", "vit", "modular_transformer"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in CASES]
+)
 def test_it_learns(tmp_path, case, pictures):
     config, *overrides = CASES[case]
     path = [f"data.path={pictures}"] if config == "image_folder" else []

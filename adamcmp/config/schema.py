@@ -31,10 +31,10 @@ def _no_flag(given: Any) -> Any:
     return given
 
 
-Number = Annotated[float, BeforeValidator(_no_flag)]
+Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(_no_flag)]
-Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
 Beta = Annotated[Number, Field(ge=0, lt=1)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[Whole, Field(ge=1)]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from adamcmp.data.raw import RawData
+from adamcmp.errors import InputError
 
 
 def digits() -> RawData:
@@ -14,9 +19,13 @@ def digits() -> RawData:
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, 1998 (its test part), as in ``sklearn.datasets.load_digits``.
-    """
-    from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    x_N1HW = torch.from_numpy(bunch.images.astype("uint8")).unsqueeze(1)
-    return {"train": (x_N1HW, torch.from_numpy(bunch.target)), "num_classes": 10}
+    Raises:
+        InputError: scikit-learn is not installed.
+    """
+    spec = find_spec("sklearn")  # importing it takes a second, and only its file is wanted
+    if spec is None or spec.origin is None:
+        raise InputError("data=digits: scikit-learn is not installed; pip install scikit-learn")
+    table_ND = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", np.uint8, delimiter=",")
+    x_N1HW = torch.from_numpy(table_ND[:, :-1].reshape(-1, 1, 8, 8).copy())
+    return {"train": (x_N1HW, torch.from_numpy(table_ND[:, -1].astype(np.int64))), "num_classes": 10}

@@ -35,7 +35,9 @@ from adamcmp.records import write_file
 
 SHORT = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
-LITTLE = f"the work is little: below {SHORT:g} s by a count of its arithmetic"
+SHORT_ALONE = 60.0
+"""The same for a single run, of which processes train no more than one, and compiling seldom pays."""
+LITTLE = f"the work is little: below {SHORT:g} s by a count of its arithmetic, {SHORT_ALONE:g} s for a run alone"
 STEP_OVERHEAD, SLOW_FLOPS = 120e-6, 40e9
 """Rough seconds of a step whatever the model, and FLOP/s, of one thread: for that count alone."""
 ONE_THREAD_BELOW = 30e6
@@ -126,7 +128,8 @@ def unmeasured(work: Work, settings: Execute, device: torch.device) -> Strategy:
 def is_short(works: Sequence[Work], settings: Execute) -> bool:
     """Whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"
-    return not fixed and sum(map(rough_seconds, works)) < SHORT
+    runs = sum(len(work.cohort.runs) for work in works)
+    return not fixed and sum(map(rough_seconds, works)) < (SHORT if runs > 1 else SHORT_ALONE)
 
 
 def _cached_rows(work: Work) -> int:
@@ -231,7 +234,8 @@ class _Known:
 
     def compiled_round(self, total: float) -> list[Strategy]:
         """Compiled rows, where eager training would take long enough."""
-        wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > COMPILE_PAYS)
+        pays = COMPILE_PAYS if len(self.work.cohort.runs) > 1 else SHORT_ALONE
+        wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
             return []
         eager = {s.matmul: self._timings[_name(s)].step for s in self._eager()}

@@ -20,12 +20,13 @@ def start_processes() -> None:
     """Start the fork server, which imports torch while the driver does other things."""
     if METHOD != "forkserver":
         return
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
     usual = tempfile.tempdir
     own = str(own_folder())
     tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
+    resource_tracker.ensure_running()  # type: ignore[attr-defined]  # its start would let signals through again
     try:
         with signals_blocked():
             forkserver.ensure_running()

@@ -76,7 +76,9 @@ def test_optimizers_and_schedules_build(name, schedule):
     build(plan(locate("digits"), [f"optimizer={name}", f"schedule={schedule}"], facts_of).runs)
 
 
-@pytest.mark.parametrize("name", names("model"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "gpt_124m" else n for n in names("model")]
+)
 def test_models_build_on_some_data(name):
     data = next((data for model, data in NATURAL.items() if name.startswith(model)), "digits")
     build(plan(locate("digits"), [f"model={name}", f"data={data}"], facts_of).runs)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+from sklearn.datasets import load_digits
 
 from adamcmp.data import prepare
 from adamcmp.data.digits import digits
@@ -13,6 +14,13 @@ def test_all_digits_of_scikit_learn():
     assert x.dtype == torch.uint8
     assert (int(x.min()), int(x.max())) == (0, 16)
     assert torch.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI's own count
+
+
+def test_they_are_scikit_learn_s_own():
+    x, y = digits()["train"]
+    bunch = load_digits()
+    assert (x.squeeze(1).numpy() == bunch.images).all()
+    assert (y.numpy() == bunch.target).all()
 
 
 def test_digits_prepare_to_the_same_bytes_everywhere():

@@ -203,7 +203,7 @@ def test_a_strategy_sets_the_threads_and_gives_them_back(planned):
     ("overrides", "says"),
     [
         ([*LINEAR, "+model.in_features=65", "+model.out_features=10"], "does not take the examples of digits"),
-        (["model=cnn", "data=mnist1d"], "C, H, W"),
+        (["model=resnet", "data=mnist1d"], "C, H, W"),
         (["model=modular_mlp"], "modular"),
         (["model.hidden=[0]"], "model.hidden"),
         (["model.activation=rellu"], "relu"),

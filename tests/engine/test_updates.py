@@ -28,7 +28,7 @@ def gradients(model, x):
 
 
 def by_kernel(settings, parameters, schedule, t, state):
-    eta, period = schedule.eta_T[t : t + 1], schedule.period_T[t : t + 1]
+    eta, period = schedule.whole().eta_T[t : t + 1], schedule.whole().period_T[t : t + 1]
     for i, p in enumerate(parameters):
         decayed = settings.decayed == "all" or p.ndim >= 2
         if isinstance(settings, SGD):
@@ -101,9 +101,9 @@ def test_restarts_count_in_epochs(planned):
     per_epoch = run.task.facts.train_examples // run.task.batch_size
     assert run.task.steps == 6 * per_epoch
     schedule = schedule_of(run)
-    restarts = np.flatnonzero(np.diff(schedule.eta_T) > 0) + 1
+    restarts = np.flatnonzero(np.diff(schedule.whole().eta_T) > 0) + 1
     assert restarts.tolist() == [2 * per_epoch]
-    assert schedule.period_T[[0, -1]].tolist() == [2 * per_epoch, 4 * per_epoch]
+    assert schedule.whole().period_T[[0, -1]].tolist() == [2 * per_epoch, 4 * per_epoch]
     assert first_period(run) == 2 * per_epoch
 
 

@@ -32,7 +32,7 @@ def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, tmp_pat
     study_dir = tmp_path / "results" / "killed"
     rng = random.Random(0)
     stored = before = read_records(study_dir)
-    for _ in range(3):
+    for _ in range(2):
         goal = len(before) + rng.randrange(1, 20)
         process = driver.start(*SWEEP, before=STORE_EVERY_RUN)
         wait_until(lambda goal=goal: len(list((study_dir / "records").glob("*.parquet"))) >= goal, process)

@@ -26,7 +26,7 @@ def start_processes() -> None:
     usual = tempfile.tempdir
     own = str(own_folder())
     tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
-    resource_tracker.ensure_running()  # type: ignore[attr-defined]  # its start would let signals through again
+    resource_tracker.ensure_running()  # its start would let signals through again
     try:
         with signals_blocked():
             forkserver.ensure_running()

@@ -111,15 +111,18 @@ def rough_seconds(work: Work) -> float:
     return work.member_steps * (STEP_OVERHEAD + flops / SLOW_FLOPS)
 
 
-def unmeasured(work: Work, settings: Execute, device: torch.device) -> Strategy:
-    """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone."""
+def unmeasured(work: Work, settings: Execute, device: torch.device, why: str = LITTLE) -> Strategy:
+    """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone.
+
+    ``why`` nothing was measured is the reason on record, where there is no refusal.
+    """
     small = device.type == "cpu" and work.profile.flops < ONE_THREAD_BELOW
     matmul: Matmul = "onednn" if settings.matmul == "onednn" else "default"
     common = Strategy(threads=1 if small else cores(), matmul=matmul)
     if settings.engine == "sequential":
         return common
     if settings.engine == "auto" or work.refusal is not None:
-        return replace(common, reason=work.refusal or LITTLE)
+        return replace(common, reason=work.refusal or why)
     rows = settings.rows if settings.rows != "auto" else _cached_rows(work)
     rows = min(rows, len(work.cohort.runs))
     return replace(common, engine="vectorised", rows=rows, mixes_seeds=not work.profile.draws)
@@ -263,7 +266,12 @@ class _Known:
             asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
             if asked:  # what the user wants is tried all the same: a failure there is met run by run
                 return Choice(asked[0], rough, self._note())
-            return Choice(unmeasured(self.work, self._settings, self._device), rough, self._note())
+            failed = next((t.error for _, t in open_to if t.error), None)
+            return Choice(
+                unmeasured(self.work, self._settings, self._device, f"no way could be timed: {failed}"),
+                rough,
+                self._note(),
+            )
         strategy, timing = min(good, key=lambda pair: self._seconds(*pair))
         reason = strategy.reason or self._reason(strategy, timing, open_to)
         chosen = replace(strategy, step_seconds=timing.step, reason=reason)

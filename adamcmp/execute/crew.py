@@ -20,7 +20,7 @@ from rich import filesize
 from adamcmp import interrupts
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.choice import Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
+from adamcmp.engine.choice import LITTLE, Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
 from adamcmp.engine.memory import training_memory
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.profile import profile
@@ -142,7 +142,8 @@ def crew(
     processes = max(1, min(processes, len(todo), int(memory // largest)))
     with ExitStack() as stack:
         if not todo or short or uncounted:
-            choices = [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
+            why = LITTLE if short else "a dry run does not time steps as long as these"
+            choices = [Choice(unmeasured(work, settings, device, why), rough_seconds(work)) for work in works]
             yield Crew(device, datasets, settings, groups, choices, None, memory, works)
             return
         made = stack.enter_context(pool(processes, str(device), datasets))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
 
 from adamcmp.analysis import best_cells
 from adamcmp.report.labels import metric_name, scale
@@ -18,8 +16,10 @@ from adamcmp.report.style import Look, NotDrawn, figure, legend, log_if_wide, lo
 
 BEYOND = 10.0
 """Training loss in nat (guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
-APART = 9.0
-"""Points between the winners that would cover each other."""
+CLOSE = 9.0
+"""Points between two winners below which they would cover each other."""
+SMALLEST, NESTED = 45.0, 2.0
+"""Area of a winner in square points, and how many times larger each is that others are nested in."""
 
 
 @styled
@@ -82,19 +82,11 @@ def error_vs_train_loss(
 
 
 def _winners(ax: Axes, points: Sequence[tuple[Look, float, float]]) -> None:
-    """Outlined, side by side where they would cover each other, with a line from where each belongs."""
-    fig = ax.figure
-    taken: list[tuple[float, float]] = []
-    for style, x, y in points:
-        at = ax.transData.transform((x, y)) * 72 / fig.dpi
-        places = ((at[0] + k * APART, at[1]) for k in itertools.count())
-        place = next(each for each in places if all(math.dist(each, other) >= 0.99 * APART for other in taken))
-        aside = (place[0] - at[0]) / APART
-        taken.append(place)
-        if aside:
-            line = {"arrowstyle": "-", "lw": 0.6}
-            ax.annotate("", (x, y), (aside * APART, 0), textcoords="offset points", arrowprops=line)
+    """Outlined, each where it belongs; those that would cover each other are nested, the first the largest."""
+    places = [ax.transData.transform((x, y)) * 72 / ax.figure.dpi for _, x, y in points]
+    for i, (style, x, y) in enumerate(points):
+        later = sum(math.dist(places[i], other) < CLOSE for other in places[i + 1 :])
         ax.scatter(
-            x, y, s=70, c=style.colour, marker=style.marker, edgecolors="black", linewidths=1.1, label="winner",
-            zorder=4, transform=ax.transData + ScaledTranslation(aside * APART / 72, 0, fig.dpi_scale_trans),
+            x, y, s=SMALLEST * NESTED**later, c=style.colour, marker=style.marker, edgecolors="black", linewidths=0.9,
+            label="winner", zorder=4 + i / len(points),
         )  # fmt: skip

@@ -158,19 +158,20 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Train one run and store its record."""
-    with status("starting") as say:
-        from adamcmp import console
+
+    def alone() -> str:
         from adamcmp.config.sweeps import single
-        from adamcmp.execute.session import open_session
-        from adamcmp.records import read_records
 
         single(config, overrides or [])
-        opened = open_session(
-            config, overrides or [], results_dir=results_dir, config_dir=config_dir, device=device, say=say
-        )
-        if len(opened.plan.runs) > 1:
-            raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
+        return config
+
+    opened = _open(alone, overrides, results_dir, config_dir, device)
+    if len(opened.plan.runs) > 1:
+        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
     _train(opened, limit=None)
+    from adamcmp import console
+    from adamcmp.records import read_records
+
     records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
     _print(console.run_table(record))
@@ -192,19 +193,7 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
-    with status("starting") as say:
-        from adamcmp.execute.session import open_session
-
-        opened = open_session(
-            study,
-            overrides or [],
-            results_dir=results_dir,
-            config_dir=config_dir,
-            device=device,
-            dry_run=dry_run,
-            only_failed=only_failed,
-            say=say,
-        )
+    opened = _open(lambda: study, overrides, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
@@ -301,20 +290,13 @@ def reproduce(
     debug: Debug = False,
 ) -> None:
     """Train a study of the paper's kind and report on it."""
-    with status("starting") as say:
-        from adamcmp.execute.session import open_session
+
+    def named() -> str:
         from adamcmp.studies import reproduction
 
-        chosen = reproduction(figure)
-        opened = open_session(
-            chosen.study,
-            overrides or [],
-            results_dir=results_dir,
-            config_dir=config_dir,
-            device=device,
-            dry_run=dry_run,
-            say=say,
-        )
+        return reproduction(figure).study
+
+    opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     if dry_run:
         _show_plan(opened, limit)
         return
@@ -364,6 +346,32 @@ def show(
     typed(composed, source)
     origins = compose.origins(source, overrides or [])
     _print(console.settings_table(source.name, list(compose.leaves(composed.values)), origins))
+
+
+def _open(
+    name: Callable[[], str],
+    overrides: list[str] | None,
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    *,
+    dry_run: bool = False,
+    only_failed: bool = False,
+) -> Session:
+    """Plan the configuration that ``name`` gives, looked up and imported for while a line tells what is being done."""
+    with status("starting") as say:
+        from adamcmp.execute.session import open_session
+
+        return open_session(
+            name(),
+            overrides or [],
+            results_dir=results_dir,
+            config_dir=config_dir,
+            device=device,
+            dry_run=dry_run,
+            only_failed=only_failed,
+            say=say,
+        )
 
 
 def _print(renderable: Any) -> None:

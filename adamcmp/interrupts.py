@@ -41,12 +41,12 @@ def _met(_: int, __: FrameType | None) -> None:
 
 
 @contextmanager
-def patient() -> Iterator[Callable[[], bool]]:
-    """Inside the block the first signal is only noted, and the yielded function tells of it."""
+def patient() -> Iterator[None]:
+    """Inside the block, or the function that it decorates, the first signal is only noted: see ``asked``."""
     global _patient
     _patient += 1
     try:
-        yield asked
+        yield
     finally:
         _patient -= 1
 
@@ -73,9 +73,8 @@ def leave() -> NoReturn:
     for wish in reversed(_wishes):
         with suppress(Exception):
             wish()
-    clear = (
-        "\r\x1b[K\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
-    )  # a progress bar hides the cursor
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    clear = "\r\x1b[K\x1b[?25h" if is_terminal else ""  # a progress bar hides the cursor
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adamcmp.errors import InputError, one_line
@@ -308,10 +309,14 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     for table, columns in (("curves", CURVE), ("records", RECORD)):
         parts = _parts(study_dir / table)
         if len(parts) > more_than:
-            merged = pa.concat_tables([_read_part(path, columns) for path in parts]).combine_chunks()
-            _write(study_dir / table / _new_name(), merged)
-            for path in parts:
-                path.unlink()
+            _rewrite(study_dir / table, parts, pa.concat_tables([_read_part(path, columns) for path in parts]))
+
+
+def _rewrite(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:
+    """Put one part in the place of others."""
+    _write(folder / _new_name(), whole.combine_chunks())
+    for path in parts:
+        path.unlink()
 
 
 def read_all(study_dirs: Sequence[Path]) -> Results:
@@ -328,20 +333,17 @@ def read_all(study_dirs: Sequence[Path]) -> Results:
     )
 
 
-def keep(study_dir: Path, wanted: Callable[[pd.Series[Any]], pd.Series[bool]]) -> None:
-    """Rewrite the tables with those runs alone whose ids are wanted; only the holder of the study's lock may.
+def remove(study_dir: Path, run_ids: Collection[str]) -> None:
+    """Remove runs with their curves; only the holder of the study's lock may.
 
     The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
     """
     for table, columns in (("records", RECORD), ("curves", CURVE)):
         parts = _parts(study_dir / table)
-        whole = pa.concat_tables([arrow_schema(columns).empty_table(), *(_read_part(path, columns) for path in parts)])
-        mask = wanted(whole.column("run_id").to_pandas())
-        if not mask.all():
-            new = study_dir / table / _new_name()
-            _write(new, whole.filter(pa.array(mask.to_numpy(dtype=bool))).combine_chunks())
-            for path in parts:
-                path.unlink()
+        if parts:
+            whole = pa.concat_tables([_read_part(path, columns) for path in parts])
+            removed = pc.is_in(whole.column("run_id"), value_set=pa.array(run_ids, TEXT))
+            _rewrite(study_dir / table, parts, whole.filter(pc.invert(removed)))
 
 
 def studies(path: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, pa
 from adamcmp.analysis.requested import requested, requested_curves
 from adamcmp.analysis.selection import (
     CELL,
+    MAJORITY,
     METRICS,
     SELECTION_METRICS,
     Task,
@@ -24,6 +25,7 @@ from adamcmp.analysis.selection import (
 
 __all__ = [
     "CELL",
+    "MAJORITY",
     "METRICS",
     "SELECTION_METRICS",
     "Interval",

@@ -154,7 +154,8 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     try:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
             scale, chosen, given = scaled(source, overrides)
-            every = [*one_budget(_free(given)), *_search(source)]
+            own = _own_keys(given)
+            every = [*one_budget(_free(given, own)), *_search(source)]
             merged = hydra_compose(chosen.name, every, return_hydra_config=True)
             _, smaller = _model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
             if smaller:
@@ -180,28 +181,27 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
-    sections = {str(key): value for key, value in values.items()} | _own_sections(given, values)
+    sections = {str(key): value for key, value in values.items()} | _own_sections(own, values)
     return Composed(sections, choices, interpolated, scale)
 
 
-def _given(overrides: Sequence[str]) -> dict[str, set[str]]:
+def _own_keys(overrides: Sequence[str]) -> dict[str, set[str]]:
     """The keys that the command line gives in each section that it makes an own class's by ``_target_``."""
     keys = [(text, *parse_override(text).key_or_group.partition(".")[::2]) for text in overrides]
     own = {group for text, group, key in keys if key == "_target_" and group in KEPT and not text.startswith("~")}
     return {group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in own}
 
 
-def _free(overrides: Sequence[str]) -> list[str]:
+def _free(overrides: Sequence[str], own: Mapping[str, set[str]]) -> list[str]:
     """Keys of an own class need no ``+`` in front: its section starts from nothing."""
-    own = _given(overrides)
     return [f"++{text}" if text.partition(".")[0] in own and text[0] not in "+~" else text for text in overrides]
 
 
-def _own_sections(overrides: Sequence[str], values: Mapping[Any, Any]) -> dict[str, Any]:
+def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
     """What is left of a file's section where the command line names a class in its place."""
     return {
         group: {key: value for key, value in values[group].items() if key in keys or key in KEPT[group]}
-        for group, keys in _given(overrides).items()
+        for group, keys in own.items()
     }
 
 

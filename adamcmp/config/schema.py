@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     Tag,
     TypeAdapter,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -255,19 +256,13 @@ class Train(Settings):
     metrics: tuple[str, ...] = ()
     """What else is measured at every evaluation: names of ``adamcmp.metrics``, or paths of own functions."""
 
-    @field_validator("evaluations", "eval_examples", mode="before")
+    @field_validator("batch_size", "evaluations", "eval_examples", mode="before")
     @classmethod
-    def _is_a_count(cls, given: Any) -> Any:
-        if given == "auto" or (type(given) is int and given >= 1):
+    def _is_a_count(cls, given: Any, info: ValidationInfo) -> Any:
+        word = "full" if info.field_name == "batch_size" else "auto"
+        if given == word or (type(given) is int and given >= 1):
             return given
-        raise ValueError("must be a whole number >= 1, or auto")
-
-    @field_validator("batch_size", mode="before")
-    @classmethod
-    def _is_a_size(cls, size: Any) -> Any:
-        if size == "full" or (type(size) is int and size >= 1):
-            return size
-        raise ValueError("must be a whole number >= 1, or full")
+        raise ValueError(f"must be a whole number >= 1, or {word}")
 
     @model_validator(mode="after")
     def _one_budget(self) -> Train:

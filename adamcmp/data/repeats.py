@@ -10,7 +10,6 @@ from torch import Tensor
 
 from adamcmp.data.raw import Split, chunks
 
-MODES = ("warn", "group", "drop")
 PARTS = ("test", "validation", "train")
 """In the order in which one of several equal examples is kept."""
 

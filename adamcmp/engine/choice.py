@@ -230,7 +230,7 @@ class _Known:
         ]
         vectorised = [] if self._settings.compile is True else self._vectorised(self._rows(), compiled=False)
         if self._settings.engine == "sequential":
-            return [replace(each, reason=None) for each in found]
+            return found
         if self._settings.engine == "vectorised" and self.work.refusal is None:
             return vectorised
         return found + vectorised

@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.inputs import as_precision, autocast, build_model
-from adamcmp.errors import told
 from adamcmp.plan.runs import Cohort
 
 
@@ -28,8 +27,6 @@ class Profile:
     """All that one forward pass of a batch makes."""
     draws: bool
     """The forward pass draws random numbers, as dropout does."""
-    error: str | None = None
-    """What came instead of a forward pass."""
 
     @property
     def row_bytes(self) -> int:
@@ -69,8 +66,8 @@ def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
                 model(more)
             with autocast(task, device), counter, watching:
                 model(x)
-    except Exception as error:  # an own model may fail in any way; its runs are the place to say so
-        return Profile(math.inf, 4 * parameters, 0, False, told(error))
+    except Exception:  # an own model may fail in any way; its trial and its runs are the places to say so
+        return Profile(math.inf, 4 * parameters, 0, False)
     scale = task.batch_size / len(x)
     flops = 3 * scale * float(counter.get_total_flops())
     return Profile(flops, 4 * parameters, round(scale * (larger.made - watching.made)), watching.draws)

@@ -33,7 +33,7 @@ from adamcmp.errors import InputError
 from adamcmp.execute.local import Pending, unfinished
 from adamcmp.execute.pool import Died, Pool, Worker, pool
 from adamcmp.execute.rows import Provenance
-from adamcmp.execute.worker import Answer, Ended, Progress, TimeAsk, TrainAsk, Tried, TryAsk
+from adamcmp.execute.worker import Answer, Ended, Progress, TrainAsk, Tried, TryAsk
 from adamcmp.plan.runs import Cohort, Run, cohorts
 from adamcmp.records import merge_parts
 
@@ -164,49 +164,45 @@ def crew(
         yield Crew(device, datasets, settings, groups, choices, made, memory, works)
 
 
-def _trials(made: Pool, cohorts: Sequence[Cohort]) -> list[str | None]:
-    """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
-    waiting = list(enumerate(cohorts))
-    found: dict[int, str | None] = {}
-    busy: dict[Worker, int] = {}
-    while len(found) < len(cohorts):
-        for worker in made.workers:
-            if worker.busy is None and waiting:
-                busy[worker], cohort = waiting.pop(0)
-                made.ask(worker, TryAsk(cohort))
-        for worker, answer in made.answers(LOOK_EVERY):
-            if worker.busy is not None:
-                worker.busy = None
-                found[busy[worker]] = answer.refusal if isinstance(answer, Tried) else None
-    return [found[i] for i in range(len(cohorts))]
+def _answered(made: Pool, asks: Sequence[TryAsk | Ask], *, together: bool) -> list[Answer | Died]:
+    """An answer to each ask, from as many processes at a time as there are.
 
-
-def _timings(made: Pool, asks: Sequence[Ask]) -> list[list[Timing]]:
-    """Time the ways to train of each cohort, as many cohorts at a time as there are processes.
-
-    A process that would have nothing to do times what another one does, since that is how they will train, unless a
-    way takes all threads; it then has the programs too.
+    ``together``: a process that would have nothing to do takes an ask that another one is at, and all have ended when
+    this returns.
     """
-    waiting = list(enumerate(asks))
-    found: dict[int, list[Timing]] = {}
+    waiting = list(range(len(asks)))
+    found: dict[int, Answer | Died] = {}
     busy: dict[Worker, int] = {}
-    alone = all(strategy.processes == 1 for ask in asks for strategy in ask.strategies)
     while len(found) < len(asks) or any(worker.busy for worker in made.workers):
         for worker in made.workers:
             left = [i for i in range(len(asks)) if i not in found]
-            if worker.busy is None and (waiting or (left and not alone and worker not in busy)):
-                busy[worker] = waiting.pop(0)[0] if waiting else left[0]
-                made.ask(worker, TimeAsk(*asks[busy[worker]]))
+            if worker.busy is None and (waiting or (left and together and worker not in busy)):
+                busy[worker] = waiting.pop(0) if waiting else left[0]
+                made.ask(worker, asks[busy[worker]])
         for worker, answer in made.answers(LOOK_EVERY):
-            if worker.busy is None:  # one that waited has died, and was replaced
-                continue
-            worker.busy = None
-            if isinstance(answer, list):
+            if worker.busy is not None:  # else one that waited has died, and was replaced
+                worker.busy = None
                 found.setdefault(busy[worker], answer)
-            elif isinstance(answer, Died):
-                died = Timing(error=_death(answer))
-                found.setdefault(busy[worker], [died] * len(asks[busy[worker]].strategies))
     return [found[i] for i in range(len(asks))]
+
+
+def _trials(made: Pool, cohorts: Sequence[Cohort]) -> list[str | None]:
+    """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
+    answers = _answered(made, [TryAsk(cohort) for cohort in cohorts], together=False)
+    return [answer.refusal if isinstance(answer, Tried) else None for answer in answers]
+
+
+def _timings(made: Pool, asks: Sequence[Ask]) -> list[list[Timing]]:
+    """Time the ways to train of each cohort, with all processes at work, unless a way takes all threads.
+
+    That is how they will train, and a process that has timed a compiled program has it too.
+    """
+    together = any(strategy.processes > 1 for ask in asks for strategy in ask.strategies)
+    found: list[list[Timing]] = []
+    for ask, answer in zip(asks, _answered(made, asks, together=together), strict=True):
+        assert isinstance(answer, list | Died)
+        found.append(answer if isinstance(answer, list) else [Timing(error=_death(answer))] * len(ask.strategies))
+    return found
 
 
 @dataclass
@@ -222,6 +218,7 @@ class _Job:
     """Some step has been told of: before that, programs are compiled."""
 
 
+@interrupts.patient()
 def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
     """Train runs and store them; on any error or interrupt, what has finished is stored first.
 
@@ -229,11 +226,6 @@ def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Prov
         KeyboardInterrupt: someone asked to stop; checkpoints are written.
         InputError: nothing more can be written.
     """
-    with interrupts.patient():
-        _train_all(crew, todo, study_dir, provenance, listener)
-
-
-def _train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
     pending = Pending(study_dir, provenance)
     jobs = _jobs(crew, todo, study_dir, listener)
     try:

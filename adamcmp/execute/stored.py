@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from adamcmp.execute.study import driving
-from adamcmp.records import keep
+from adamcmp.records import remove
 
 
 def chosen(
@@ -34,4 +34,4 @@ def remove_runs(study_dir: Path, ids: Collection[str]) -> None:
         InputError: another process trains it, or it cannot be written.
     """
     with driving(study_dir):
-        keep(study_dir, lambda run_ids: ~run_ids.isin(list(ids)))
+        remove(study_dir, ids)

@@ -63,6 +63,6 @@ def describe(study_dir: Path, resolved: str) -> None:
 def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
     """The runs that are not stored yet, or have failed; or the latter alone."""
     records = read_records(study_dir)
-    has_failed = records["status"] == "failed"
-    done, failed = set(records.loc[~has_failed, "run_id"]), set(records.loc[has_failed, "run_id"])
-    return [run for run in runs if (run.id in failed if only_failed else run.id not in done)]
+    status = dict(zip(records["run_id"], records["status"], strict=True))
+    wanted = {"failed"} if only_failed else {"failed", None}
+    return [run for run in runs if status.get(run.id) in wanted]

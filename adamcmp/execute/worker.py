@@ -21,8 +21,9 @@ import torch
 
 from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
+from adamcmp.engine.choice import Ask
 from adamcmp.engine.outcome import Evaluation, Outcome
-from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.strategy import Piece
 from adamcmp.engine.timing import Timing, time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
 from adamcmp.engine.trial import refusal
@@ -41,14 +42,6 @@ class TrainAsk:
     piece: Piece
     checkpoint: Path | None
     every: float
-
-
-@dataclass(frozen=True)
-class TimeAsk:
-    """Time strategies in turns."""
-
-    cohort: Cohort
-    strategies: tuple[Strategy, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
     try:
         while True:
             ask = pipe.recv()
-            if not isinstance(ask, TrainAsk | TimeAsk | TryAsk):
+            if not isinstance(ask, TrainAsk | Ask | TryAsk):
                 return
             task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
             fingerprint = task.facts.fingerprint
@@ -100,7 +93,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
                 datasets[fingerprint] = received(folder, fingerprint)
             if isinstance(ask, TryAsk):
                 pipe.send(Tried(refusal(ask.cohort, datasets[fingerprint], torch.device(device))))
-            elif isinstance(ask, TimeAsk):
+            elif isinstance(ask, Ask):
                 pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
                 pipe.send(_train(ask, datasets[fingerprint], torch.device(device), pipe))

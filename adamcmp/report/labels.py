@@ -49,13 +49,8 @@ def short(x: float, digits: int = 2) -> str:
     """
     if not math.isfinite(x) or x == 0:
         return f"{x:g}"
-    mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
-    power = int(exponent)
-    if -2 <= power < 3:
-        plain = f"{x:.{max(digits - 1 - power, 0)}f}"
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}e{power}"
+    exponent = int(f"{x:.{digits - 1}e}".partition("e")[2])
+    return _trimmed(f"{x:.{max(digits - 1 - exponent, 0)}f}") if -2 <= exponent < 3 else power(x, digits)
 
 
 def power(x: float, digits: int = 2) -> str:
@@ -67,7 +62,11 @@ def power(x: float, digits: int = 2) -> str:
     if not math.isfinite(x) or x == 0:
         return f"{x:g}"
     mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
-    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
+    return f"{_trimmed(mantissa)}e{int(exponent)}"
+
+
+def _trimmed(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def ticks(values: Sequence[float]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from adamcmp.analysis import Task
+from adamcmp.analysis import MAJORITY, Task
 from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
 from adamcmp.report.tables import leaderboard_display, markdown
 
@@ -79,7 +79,7 @@ def _shortened(table: str, most: int = 30) -> str:
 
 
 def _majority(board: pd.DataFrame) -> str:
-    validation, test = (board[f"majority_{part}_error"].max() for part in ("validation", "test"))
+    validation, test = (board[name].max() for name in MAJORITY)
     if pd.isna(validation) or pd.isna(test):
         return ""
     return (

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from adamcmp.analysis import MAJORITY
 from adamcmp.report.labels import decay_name, plain_quantity, quantity, short
 
 NOTHING = "–"
@@ -160,7 +161,7 @@ def remarks(board: pd.DataFrame) -> list[str]:
     """What stands below the leaderboard."""
     spread = "mean ± half width of the 95 % interval over n seeds, at" if (board["n"] > 1).any() else "at"
     found = [f"{spread} the best of so many cells by validation"]
-    guessing = board[["majority_validation_error", "majority_test_error"]].max() * 100
+    guessing = board[list(MAJORITY)].max() * 100
     if guessing.notna().all():
         found.append("always the most common class: {:.3g} % validation, {:.3g} % test error".format(*guessing))
     for row in board.to_dict("records"):  # a few arms

@@ -156,3 +156,17 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], sec
 def error_lines(stderr: str) -> Sequence[str]:
     """What adamcmp itself says on stderr, beside plan and progress."""
     return [line for line in stderr.splitlines() if line.startswith("adamcmp: ")]
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of the processes whose working folder this is, Python's own resource tracker left out."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(each / "cwd") == str(folder):  # noqa: PTH115  # a process may be gone at any time
+                command = (each / "cmdline").read_text().replace("\0", " ")
+                if command and "resource_tracker" not in command:
+                    found.append(command)
+        except OSError:
+            continue
+    return found

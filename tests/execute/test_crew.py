@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from adamcmp.records import read, read_records
 
-from .conftest import wait_until
+from .conftest import processes_in, wait_until
 
 GRID = ("optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,4)", "study.seeds=2")
 ROWS = ("execute.engine=vectorised", "execute.compile=false", "execute.rows=4", "execute.matmul=default")
@@ -166,18 +165,7 @@ def test_a_killed_driver_leaves_no_process_and_no_lock(driver, tmp_path):
     process.kill()
     process.communicate(timeout=30)  # workers hold its pipes until they end
     end = time.monotonic() + 20
-    while mine := _processes_in(tmp_path):
+    while mine := processes_in(tmp_path):
         assert time.monotonic() < end, mine
         time.sleep(0.1)
     assert driver.run(*command, "train.steps=5").returncode == 0
-
-
-def _processes_in(folder: Path) -> list[str]:
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(each / "cwd") == str(folder):  # noqa: PTH115  # a process may be gone at any time
-                found.append((each / "cmdline").read_text())
-        except OSError:
-            continue
-    return found

@@ -14,7 +14,7 @@ import pytest
 
 from adamcmp.records import read_records
 
-from .conftest import error_lines
+from .conftest import error_lines, processes_in, wait_until
 
 POOL = (
     "sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,8)", "study.seeds=4",
@@ -45,19 +45,6 @@ def start(tmp_path, monkeypatch):
         )
 
     return begin
-
-
-def processes_in(folder: Path) -> list[str]:
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(each / "cwd") == str(folder):  # noqa: PTH115  # a process may be gone at any time
-                command = (each / "cmdline").read_text().replace("\0", " ")
-                if command and "resource_tracker" not in command:
-                    found.append(command)
-        except OSError:
-            continue
-    return found
 
 
 def wait_for_python(process):
@@ -124,11 +111,7 @@ def test_a_signal_at_any_moment(start, tmp_path, delay, name, whole_group, twice
 def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tmp_path, name):
     process = start(*LONG, "execute.compile=false")
     checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
-    end = time.monotonic() + 60
-    while not list(checkpoints.glob("*.pt")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: any(checkpoints.glob("*.pt")), process, seconds=60)
     interrupt(process, getattr(signal, name), whole_group=True, twice=False)
     assert_left_well(process, getattr(signal, name), tmp_path / "work")
     assert process.returncode == 130
@@ -141,11 +124,7 @@ def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(s
     command = (*POOL, "train.steps=3000", "execute.checkpoint_seconds=0.2", "execute.compile=false")
     process = start(*command)
     checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
-    end = time.monotonic() + 60
-    while not list(checkpoints.glob("*.pt")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: any(checkpoints.glob("*.pt")), process, seconds=60)
     process.kill()
     process.communicate()
     (checkpoints / ".half.pt.1234.tmp").write_bytes(b"half")

@@ -99,8 +99,8 @@ def program(
                 "post_grad_custom_pre_pass": FoldSharedProducts(),
                 "fallback_random": True,  # masks of the eager generators, so that compiling changes no run
             }
-            step = torch.compile(step, dynamic=False, options=options)
-            evaluate = torch.compile(evaluate, dynamic=False, options=options)
+            step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
+            evaluate = torch.compile(evaluate, dynamic=False, fullgraph=True, options=options)
         _kept[key] = Program(step, evaluate)
     return _kept[key]
 

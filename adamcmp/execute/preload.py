@@ -1,13 +1,16 @@
 """What the fork server imports once, so that each training process has it from its first moment.
 
 The compiler compiles with one thread, in the process that asks: processes are as many as cores already, and a pool of
-its own would start threads, which a fork does not survive.
+its own would start threads, which a fork does not survive. Which vector instructions there are is asked of the
+processor: torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler
+knows them. One that does not is met where ways to train are timed, and compiling is not chosen.
 """
 
 import logging
 import os
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 import torch._inductor.compile_fx  # brings torch._dynamo
 

@@ -5,5 +5,7 @@ import os
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a core; threads of all on each cost a third more
 if os.environ.get("CI"):
     settings.load_profile("ci")

@@ -24,6 +24,7 @@ CASES = {
     "shake_shake": ("image_folder",),
     "vit": ("image_folder",),
     "gpt": ("text",),
+    "gpt short": ("text", "data.context=16", "train.steps=200"),
     "modular_mlp": ("modular_addition",),
     "modular_transformer": ("modular_addition",),
     "bag_of_words": ("sparse_words",),
@@ -57,7 +58,7 @@ def test_no_model_is_left_out():
     assert all(any(name.startswith(f"{base}_") for base in names) for name in presets), presets
 
 
-SLOW = {"resnet", "resnet group", "resnet none", "shake_shake", "vit", "modular_transformer"}
+SLOW = {"gpt", "resnet", "resnet group", "resnet none", "shake_shake", "vit", "modular_transformer"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The wheel holds what the repository holds, and the public API is what the documentation says."""
 
+import ast
+import importlib
 import subprocess
 import sys
 import zipfile
@@ -28,3 +30,13 @@ def test_the_wheel_ships_every_module_and_every_configuration(tmp_path):
 def test_load_says_in_one_line_that_nothing_is_there(tmp_path):
     with pytest.raises(InputError, match="no stored runs"):
         adamcmp.load(tmp_path)
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("scripts/bench/**/*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_what_is_there(script):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("adamcmp"):
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")

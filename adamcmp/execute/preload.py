@@ -4,19 +4,27 @@ The compiler compiles with one thread, in the process that asks: processes are a
 its own would start threads, which a fork does not survive. Which vector instructions there are is asked of the
 processor: torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler
 knows them. One that does not is met where ways to train are timed, and compiling is not chosen.
+
+What is imported stays, so that Python need not look for cycles in it: not now (a second), not in the processes to come,
+whose memory it would copy by that, and not at the end.
 """
 
+import gc
 import logging
 import os
 
+gc.disable()
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
-import torch._inductor.compile_fx  # brings torch._dynamo
+import torch._inductor.compile_fx  # noqa: E402  # brings torch._dynamo
 
-import adamcmp.execute.worker
+import adamcmp.execute.worker  # noqa: E402
 
 __all__ = ["adamcmp", "torch"]
 
 # says on every first compilation that there is no CUDA, in the middle of the progress bar
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+gc.freeze()
+gc.enable()

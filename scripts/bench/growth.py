@@ -20,7 +20,7 @@ from tasks.sweeps import timed
 
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Strategy
-from adamcmp.engine.timing import time_strategy
+from adamcmp.engine.timing import time_strategies
 
 ROWS, WIDTHS, STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (16, 32, 64, 128, 256, 512), (250, 500, 1000, 2000, 4000)
 
@@ -30,7 +30,7 @@ def program(rows: int, *overrides: str) -> tuple[float, float, float]:
     torch.compiler.reset()
     cohort, dataset = prepared("digits", rows, *overrides)
     strategy = Strategy(engine="vectorised", rows=rows, compiled=True, matmul="onednn")
-    timing = time_strategy(cohort, strategy, dataset, CPU)
+    (timing,) = time_strategies(cohort, [strategy], dataset, CPU)
     if timing.error:
         raise SystemExit(timing.error)
     return 1e3 * rows * timing.step, 1e6 * timing.step, timing.first

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from adamcmp.engine.inputs import CPU, as_precision
 from adamcmp.engine.strategy import Piece, Strategy, in_force
-from adamcmp.engine.timing import time_strategy
+from adamcmp.engine.timing import time_strategies
 from adamcmp.engine.vectorised import Training
 from adamcmp.engine.watch import Watch
 
@@ -35,7 +35,7 @@ def main() -> None:
     cohort, dataset = prepared(options.config, options.rows, f"train.precision={options.precision}")
     matmul = "onednn" if options.onednn else "default"
     strategy = Strategy(engine="vectorised", rows=options.rows, compiled=not options.eager, matmul=matmul)
-    timing = time_strategy(cohort, strategy, dataset, CPU)
+    (timing,) = time_strategies(cohort, [strategy], dataset, CPU)
     if timing.error:
         raise SystemExit(timing.error)
     training, evaluating = timing.step * cohort.task.steps, timing.evaluation * cohort.task.evaluations.full

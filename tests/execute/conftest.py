@@ -59,6 +59,12 @@ class Fragile(torch.optim.SGD):
 '''
 
 
+def hear_signals() -> None:
+    """In a child before it starts: a shell's background job ignores SIGINT, nohup SIGHUP, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Driver:
     """Starts ``adamcmp`` in one folder."""
@@ -73,14 +79,8 @@ class Driver:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "COLUMNS": "120"},
-            # a shell starts background jobs, and so perhaps these tests, with SIGINT ignored
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=hear_signals,
         )
-
-    def run(self, *args: str, before: str = "") -> subprocess.CompletedProcess[str]:
-        process = self.start(*args, before=before)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 class Ended(NamedTuple):

@@ -1,4 +1,7 @@
-"""Sweeps in real processes, which are killed, run out of memory and are interrupted."""
+"""Sweeps in real training processes, which are killed, run out of memory and are interrupted.
+
+The driver is this process wherever it is not to die: one fork server then serves all tests.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Net(nn.Module):
         self.kind, self.layer = kind, nn.Linear(64, 10)
 
     def forward(self, x):
-        training = os.environ.get("TRAINING") and self.training and x.shape[0] > 4
+        training = self.training and x.shape[0] > 4
         if training and self.kind == "killed":  # when tried, when timed in both processes, and later
             for i in range(4):
                 with suppress(FileExistsError):
@@ -55,14 +58,12 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def models(tmp_path: Path) -> None:
     (tmp_path / "my_models.py").write_text(MODELS)
     (tmp_path / "own.yaml").write_text("defaults: [digits, _self_]\n")
     (tmp_path / "model").mkdir()
     for kind in ("killed", "deadly", "hungry", "odd"):
         (tmp_path / "model" / f"{kind}.yaml").write_text(f"_target_: my_models.Net\nkind: {kind}\n")
-    monkeypatch.setenv("TRAINING", "1")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(autouse=True)
@@ -70,23 +71,23 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def sweep(driver, config, *overrides, steps=20):
-    return driver.run("sweep", config, *GRID, *overrides, f"train.steps={steps}", "train.evaluations=2")
+def sweep(cli, config, *overrides, steps=20):
+    return cli("sweep", config, *GRID, *overrides, f"train.steps={steps}", "train.evaluations=2")
 
 
 def how(records: pd.DataFrame) -> list[int]:
     return sorted({json.loads(text)["rows"] for text in records["engine_settings"]})
 
 
-def test_processes_train_what_one_would(driver, tmp_path):
-    ended = sweep(driver, "digits", *TWO)
-    assert ended.returncode == 0, ended.stderr
+def test_processes_train_what_one_would(cli, tmp_path):
+    ended = sweep(cli, "digits", *TWO)
+    assert ended.code == 0, ended.err
     records = read_records(tmp_path / "results" / "digits")
     assert len(records) == RUNS
     assert set(records["engine"]) == {"vectorised"}
     assert how(records) == [4]
-    alone = sweep(driver, "digits", "execute.engine=sequential", "study.name=alone")
-    assert alone.returncode == 0, alone.stderr
+    alone = sweep(cli, "digits", "execute.engine=sequential", "study.name=alone")
+    assert alone.code == 0, alone.err
     expected = read_records(tmp_path / "results" / "alone")
     merged = records.merge(expected, on="run_id", suffixes=("", "_alone"))
     assert len(merged) == RUNS
@@ -95,9 +96,9 @@ def test_processes_train_what_one_would(driver, tmp_path):
     )
 
 
-def test_a_killed_process_costs_a_retry_with_fewer_rows(driver, tmp_path, models):
-    ended = sweep(driver, "own.yaml", *TWO, "model=killed")
-    assert ended.returncode == 0, ended.stderr
+def test_a_killed_process_costs_a_retry_with_fewer_rows(cli, tmp_path, models):
+    ended = sweep(cli, "own.yaml", *TWO, "model=killed")
+    assert ended.code == 0, ended.err
     assert len(list(tmp_path.glob("killed*"))) == 4
     records = read_records(tmp_path / "results" / "own")
     assert len(records) == RUNS
@@ -105,27 +106,27 @@ def test_a_killed_process_costs_a_retry_with_fewer_rows(driver, tmp_path, models
     assert how(records) == [2, 4]
 
 
-def test_memory_that_ends_costs_retries_down_to_one_row(driver, tmp_path, models):
-    ended = sweep(driver, "own.yaml", *TWO, "model=hungry")
-    assert ended.returncode == 0, ended.stderr
+def test_memory_that_ends_costs_retries_down_to_one_row(cli, tmp_path, models):
+    ended = sweep(cli, "own.yaml", *TWO, "model=hungry")
+    assert ended.code == 0, ended.err
     records = read_records(tmp_path / "results" / "own")
     assert len(records) == RUNS
     assert (records["status"] == "completed").all()
     assert how(records) == [1]
 
 
-def test_another_error_is_met_run_by_run(driver, tmp_path, models):
-    ended = sweep(driver, "own.yaml", *TWO, "model=odd")
-    assert ended.returncode == 0, ended.stderr
+def test_another_error_is_met_run_by_run(cli, tmp_path, models):
+    ended = sweep(cli, "own.yaml", *TWO, "model=odd")
+    assert ended.code == 0, ended.err
     records = read_records(tmp_path / "results" / "own")
     assert (records["status"] == "completed").all()
     assert set(records["engine"]) == {"sequential"}
     assert set(records["engine_reason"]) == {"ArithmeticError: not with others"}
 
 
-def test_a_run_that_always_kills_its_process_has_failed(driver, tmp_path, models):
-    ended = driver.run("sweep", "own.yaml", *TWO, "model=deadly", "optimizer.lr=1e-3,1e-2,1e-1", "train.steps=5")
-    assert ended.returncode == 1, ended.stderr
+def test_a_run_that_always_kills_its_process_has_failed(cli, tmp_path, models):
+    ended = cli("sweep", "own.yaml", *TWO, "model=deadly", "optimizer.lr=1e-3,1e-2,1e-1", "train.steps=5")
+    assert ended.code == 1, ended.err
     records = read_records(tmp_path / "results" / "own")
     assert (records["status"] == "failed").all()
     assert len(records) == 3
@@ -135,9 +136,9 @@ def test_a_run_that_always_kills_its_process_has_failed(driver, tmp_path, models
 @pytest.mark.parametrize(
     ("name", "engine"), [("SIGINT", TWO), ("SIGTERM", ("execute.engine=sequential", "execute.processes=2"))]
 )
-def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, tmp_path, name, engine):
-    command = ("sweep", "digits", *GRID, *engine, "train.steps=1500", "train.evaluations=3", "model.dropout=0.2")
-    process = driver.start(*command, "execute.checkpoint_seconds=0.2")
+def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, cli, tmp_path, name, engine):
+    command = ("sweep", "digits", *GRID, *engine, "train.steps=1000", "train.evaluations=3", "model.dropout=0.2")
+    process = driver.start(*command, "execute.checkpoint_seconds=0.1")
     checkpoints = tmp_path / "results" / "digits" / "checkpoints"
     wait_until(lambda: checkpoints.is_dir() and len(list(checkpoints.glob("*.pt"))) >= 2, process)
     process.send_signal(getattr(signal, name))
@@ -145,11 +146,11 @@ def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, tmp_path, name, eng
     assert process.returncode == 130, err
     assert list(checkpoints.glob("*.pt"))
     assert len(read_records(tmp_path / "results" / "digits")) < RUNS
-    again = driver.run(*command)
-    assert again.returncode == 0, again.stderr
+    again = cli(*command)
+    assert again.code == 0, again.err
     assert not checkpoints.exists()
-    whole = driver.run(*command, "--results-dir", "elsewhere")
-    assert whole.returncode == 0, whole.stderr
+    whole = cli(*command, "--results-dir", "elsewhere")
+    assert whole.code == 0, whole.err
     found, expected = (read(tmp_path / each / "digits") for each in ("results", "elsewhere"))
     assert_frame_equal(found.curves, expected.curves, check_exact=True)
     keep = found.records.columns.difference(CIRCUMSTANCES)
@@ -157,7 +158,7 @@ def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, tmp_path, name, eng
     assert_frame_equal(*ordered, check_exact=True)
 
 
-def test_a_killed_driver_leaves_no_process_and_no_lock(driver, tmp_path):
+def test_a_killed_driver_leaves_no_process_and_no_lock(driver, cli, tmp_path):
     command = ("sweep", "digits", *GRID, *TWO, "train.evaluations=2")
     process = driver.start(*command, "train.steps=100000", "execute.checkpoint_seconds=0.2")
     checkpoints = tmp_path / "results" / "digits" / "checkpoints"
@@ -168,4 +169,4 @@ def test_a_killed_driver_leaves_no_process_and_no_lock(driver, tmp_path):
     while mine := processes_in(tmp_path):
         assert time.monotonic() < end, mine
         time.sleep(0.1)
-    assert driver.run(*command, "train.steps=5").returncode == 0
+    assert cli(*command, "train.steps=5").code == 0

@@ -23,10 +23,10 @@ def test_every_example_has_its_command():
 
 
 @pytest.mark.parametrize(("words", "name"), COMMANDS, ids=[name for _, name in COMMANDS])
-def test_the_command_trains_it(driver, tmp_path, words, name):
+def test_the_command_trains_it(cli, tmp_path, words, name):
     shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
-    ended = driver.run(*shlex.split(words), "train.steps=60", "execute.engine=vectorised")
-    assert ended.returncode == 0, ended.stderr
+    ended = cli(*shlex.split(words), "train.steps=60", "execute.engine=vectorised")
+    assert ended.code == 0, ended.err
     study = "own_data" if name == "own_data" else "digits"
     records = read_records(tmp_path / "results" / study)
     assert len(records) >= 2

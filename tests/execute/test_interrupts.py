@@ -14,7 +14,7 @@ import pytest
 
 from adamcmp.records import read_records
 
-from .conftest import error_lines, processes_in, wait_until
+from .conftest import error_lines, hear_signals, processes_in, wait_until
 
 POOL = (
     "sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,8)", "study.seeds=4",
@@ -41,7 +41,7 @@ def start(tmp_path, monkeypatch):
             text=True,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=hear_signals,
         )
 
     return begin
@@ -105,6 +105,25 @@ def test_a_signal_at_any_moment(start, tmp_path, delay, name, whole_group, twice
     assert_left_well(process, getattr(signal, name), tmp_path / "work")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize("moment", [i / 12 for i in range(12)])
+def test_a_signal_at_any_moment_of_a_sweep_that_ends_with_its_report(start, tmp_path, moment, whole_group, name):
+    """Storing and drawing come last: the moment is a share of what the whole takes."""
+    command = (*SHORT, "--report")
+    began = time.monotonic()
+    assert start(*command).wait(120) == 0
+    seconds = time.monotonic() - began
+    (tmp_path / "work" / "results").rename(tmp_path / "whole")
+    process = start(*command)
+    wait_for_python(process)
+    time.sleep(moment * seconds)
+    interrupt(process, getattr(signal, name), whole_group, twice=False)
+    assert_left_well(process, getattr(signal, name), tmp_path / "work")
+    assert_nothing_is_left_behind(start, tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["SIGTERM", *(pytest.param(each, marks=pytest.mark.slow) for each in ("SIGINT", "SIGHUP"))]
 )
@@ -121,7 +140,7 @@ def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tm
 
 
 def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(start, tmp_path):
-    command = (*POOL, "train.steps=3000", "execute.checkpoint_seconds=0.2", "execute.compile=false")
+    command = (*POOL, "train.steps=800", "execute.checkpoint_seconds=0.2", "execute.compile=false")
     process = start(*command)
     checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
     wait_until(lambda: any(checkpoints.glob("*.pt")), process, seconds=60)

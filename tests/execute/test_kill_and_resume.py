@@ -28,7 +28,7 @@ def numbers(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     return records, results.curves
 
 
-def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, tmp_path):
+def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tmp_path):
     study_dir = tmp_path / "results" / "killed"
     rng = random.Random(0)
     stored = before = read_records(study_dir)
@@ -48,16 +48,16 @@ def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, tmp_pat
     assert len(stored) < RUNS, "the kills came too late to show anything"
 
     resumed_at = datetime.now(UTC)
-    ended = driver.run(*SWEEP, before=STORE_EVERY_RUN)
-    assert ended.returncode == 0, ended.stderr
-    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in ended.stderr
+    ended = cli(*SWEEP)
+    assert ended.code == 0, ended.err
+    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in ended.err
     results = read(study_dir)
     assert len(results.records) == RUNS
     trained_now = results.records[results.records["finished_at"] > resumed_at]
     assert set(trained_now["run_id"]) == set(results.records["run_id"]) - set(stored["run_id"])
 
-    whole = driver.run(*SWEEP, "--results-dir", "elsewhere")
-    assert whole.returncode == 0, whole.stderr
+    whole = cli(*SWEEP, "--results-dir", "elsewhere")
+    assert whole.code == 0, whole.err
     uninterrupted = read(tmp_path / "elsewhere" / "killed")
     for resumed, expected in zip(numbers(results), numbers(uninterrupted), strict=True):
         assert_frame_equal(resumed, expected, check_exact=True)
@@ -87,20 +87,20 @@ def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_opti
     assert (stored["status"] == "completed").all()
 
 
-def test_a_second_driver_is_sent_away_and_disturbs_nothing(driver, tmp_path):
+def test_a_second_driver_is_sent_away_and_disturbs_nothing(driver, cli, tmp_path):
     study_dir = tmp_path / "results" / "killed"
     first = driver.start(*SWEEP, before=STORE_EVERY_RUN)
     wait_until(lambda: any((study_dir / "records").glob("*.parquet")), first)
     first.send_signal(signal.SIGSTOP)  # it holds the lock and cannot end
     parts = sorted(study_dir.rglob("*.parquet"))
-    second = driver.run(*SWEEP)
+    second = cli(*SWEEP)
     assert sorted(study_dir.rglob("*.parquet")) == parts
     first.send_signal(signal.SIGCONT)
     first.communicate(timeout=60)
-    assert second.returncode == 2
-    lines = error_lines(second.stderr)
+    assert second.code == 2
+    lines = error_lines(second.err)
     assert len(lines) == 1
     assert "another adamcmp is training this study" in lines[0]
-    assert "Traceback" not in second.stderr
+    assert "Traceback" not in second.err
     assert first.returncode == 0
     assert len(read_records(study_dir)) == RUNS

@@ -134,7 +134,7 @@ def decimal(low, high):
     return st.floats(low, high).map(lambda value: float(f"{value:.12g}"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(decimal(1e-6, 1.0), min_size=1, max_size=4, unique=True),
     st.lists(decimal(0.0, 1.0), min_size=1, max_size=3, unique=True),

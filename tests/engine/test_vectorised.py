@@ -15,7 +15,7 @@ from adamcmp.plan.runs import cohorts
 ADAPTIVE = "optimizer=adam,adamw,adamw_paper,adamw_normalized,adam_m_only,adam_v_only,rmsprop,adagrad"
 MOMENTUM = "optimizer=sgd,sgd_paper,sgdw,sgdw_paper,sgdw_normalized"
 FP64 = "train.precision=fp64"
-SHORT = ("train.steps=40", "train.evaluations=4", FP64)
+SHORT = ("train.steps=24", "train.evaluations=4", FP64)
 
 
 def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectorised")):  # noqa: B008  # frozen

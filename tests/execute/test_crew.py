@@ -134,7 +134,11 @@ def test_a_run_that_always_kills_its_process_has_failed(cli, tmp_path, models):
 
 
 @pytest.mark.parametrize(
-    ("name", "engine"), [("SIGINT", TWO), ("SIGTERM", ("execute.engine=sequential", "execute.processes=2"))]
+    ("name", "engine"),
+    [
+        ("SIGINT", TWO),
+        pytest.param("SIGTERM", ("execute.engine=sequential", "execute.processes=2"), marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, cli, tmp_path, name, engine):
     command = ("sweep", "digits", *GRID, *engine, "train.steps=1000", "train.evaluations=3", "model.dropout=0.2")

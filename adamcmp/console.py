@@ -112,11 +112,17 @@ def plan_line(plan: Plan, missing: int, todo: int, seconds: float, device: objec
     return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
 
 
+OPEN = "time is a rough count, mostly too high; ways to train are timed when it starts"
+
+
 def choice_lines(crew: Crew) -> list[str]:
     """How each cohort will be trained, one line a cohort, and what to know about it."""
     lines = []
     for cohort, choice in zip(crew.cohorts, crew.choices, strict=True):
         s = choice.strategy
+        if choice.open:
+            lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {OPEN}")
+            continue
         how = f"{s.rows:,} runs a program, {'compiled' if s.compiled else 'eager'}" if s.engine == "vectorised" else ""
         where = f"{s.processes} processes" if s.processes > 1 else "1 process"
         parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} each", f"{s.matmul} matmul"]

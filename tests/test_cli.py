@@ -168,6 +168,18 @@ def test_dry_run_shows_the_plan_and_leaves_no_trace(cli, command):
     assert list(cli.folder.iterdir()) == []
 
 
+def test_a_dry_run_times_nothing(cli, monkeypatch, tmp_path):
+    def refuse(*_):
+        raise AssertionError("a dry run starts no process")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("adamcmp.execute.crew.pool", refuse)
+    monkeypatch.setattr("adamcmp.execute.session.start_processes", refuse)
+    ended = cli("sweep", "digits", "optimizer.lr=geomspace(1e-4,1,40)", "study.seeds=5", "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "200 adaptive: time is a rough count, mostly too high" in ended.out
+
+
 def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_path):
     """FLOPs by hand: 26 2x64d costs 1.7 GMAC an image forward, so 3 · 2 · 1.7 G a step and image."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))

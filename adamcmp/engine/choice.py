@@ -87,6 +87,8 @@ class Choice:
     seconds: float
     note: str | None = None
     """What the user should know: no compiler, for one."""
+    open: bool = False
+    """It is yet to be timed; until then, seconds are rough, and the strategy is a likely one."""
 
 
 class Ask(NamedTuple):
@@ -146,7 +148,7 @@ def choose(
     device: torch.device,
     processes: int,
     memory: float,
-    measure: Measure,
+    measure: Measure | None,
     errors: Errors,
 ) -> list[Choice]:
     """A strategy for each cohort.
@@ -158,10 +160,10 @@ def choose(
         processes: how many there are to train in.
         memory: bytes that all of them may take.
         measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
-            threads.
+            threads. None: what has not been timed before leaves the choice open.
         errors: relative error of each library of matrix products, see ``timing.matmul_errors``.
     """
-    known = [_Known(work, settings, device, processes, memory, errors) for work in works]
+    known = [_Known(work, settings, device, processes, memory, errors if measure else None) for work in works]
     _time(known, [each.first_round() for each in known], measure)
     for trial in (_Known.compiled_round, _Known.further_round):
         total = sum(each.best().seconds for each in known)
@@ -171,11 +173,15 @@ def choose(
     return [each.best() for each in known]
 
 
-def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure) -> None:
+def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure | None) -> None:
     """Time what is not known yet; one cohort after the other what takes all threads."""
     lacking = [
         (each, [s for s in strategies if not each.has(s)]) for each, strategies in zip(known, asked, strict=True)
     ]
+    if measure is None:
+        for each, strategies in lacking:
+            each.open = each.open or bool(strategies)
+        return
     shared = [(each, [s for s in strategies if not _takes_all(s)]) for each, strategies in lacking]
     greedy = [(each, [s for s in strategies if _takes_all(s)]) for each, strategies in lacking]
     for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
@@ -192,8 +198,11 @@ def _takes_all(strategy: Strategy) -> bool:
 class _Known:
     """Timings of one cohort's strategies, old and new."""
 
+    open = False
+    """Something that should have been timed was not."""
+
     def __init__(
-        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, errors: Errors
+        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, errors: Errors | None
     ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
         self._memory, self._errors = memory, errors
@@ -261,6 +270,10 @@ class _Known:
         """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
         open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
         good = [(s, t) for s, t in open_to if t.error is None]
+        if self.open:
+            likely = [s for s in self._strategies.values() if s.engine == "vectorised"]
+            strategy = likely[0] if likely else unmeasured(self.work, self._settings, self._device)
+            return Choice(strategy, self._roughly(), self._note(), open=True)
         if not good:
             rough = rough_seconds(self.work)
             asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
@@ -276,6 +289,15 @@ class _Known:
         reason = strategy.reason or self._reason(strategy, timing, open_to)
         chosen = replace(strategy, step_seconds=timing.step, reason=reason)
         return Choice(chosen, self._seconds(strategy, timing), self._note())
+
+    def _roughly(self) -> float:
+        """By the quickest way that was ever timed, whatever its rows; else by the count of arithmetic."""
+        timed = [
+            self.work.member_steps * t.step + self.work.member_evaluations * t.evaluation
+            for t in self._timings.values()
+            if t.error is None
+        ]
+        return min(timed, default=rough_seconds(self.work)) / self._processes
 
     def _reason(self, chosen: Strategy, timing: Timing, open_to: Sequence[tuple[Strategy, Timing]]) -> str | None:
         """Why it is sequential where it might be vectorised, or eager where the user wants it compiled."""
@@ -327,13 +349,13 @@ class _Known:
             return [self._settings.matmul]
         if self._device.type != "cpu" or self.work.cohort.task.train.precision != "fp32":
             return ["default"]
-        if self._ratio is None:
+        if self._ratio is None and self._errors is not None:
             try:
                 found = self._errors(self.work.cohort, min(rows, 8))
                 self._ratio = found["onednn"] / max(found["default"], 1e-12)
             except Exception:  # a model that refuses is trained as it is
                 return ["default"]
-        return ["default", "onednn"] if self._ratio <= SAME_ERROR else ["default"]
+        return ["default", "onednn"] if self._ratio is None or self._ratio <= SAME_ERROR else ["default"]
 
     def _lacking_compiler(self) -> str | None:
         failed = [t.error for name, t in self._timings.items() if " compiled " in name and t.error]

@@ -20,7 +20,7 @@ from rich import filesize
 from adamcmp import interrupts
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.choice import LITTLE, Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
+from adamcmp.engine.choice import Ask, Choice, Work, choose, cores, is_short, rough_seconds, unmeasured
 from adamcmp.engine.memory import training_memory
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.profile import profile
@@ -54,10 +54,6 @@ class Listener(Protocol):
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
-
-
-LONG_STEP = 0.5
-"""Seconds of a step, by a count of its arithmetic, beyond which a dry run times nothing."""
 
 
 @dataclass
@@ -124,12 +120,11 @@ def crew(
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
-    A dry run of what takes long to time, by a count of its arithmetic, is told by that count. ``say`` is told what is
-    being done.
+    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what
+    is being done.
     """
     groups = cohorts(todo)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
-    uncounted = dry_run and any(rough_seconds(work) / work.member_steps > LONG_STEP for work in works)
     short = is_short(works, settings)
     if short and settings.engine == "vectorised":
         works = [
@@ -140,19 +135,23 @@ def crew(
     memory = training_memory(settings, device, datasets.values())
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
+
+    def errors(cohort: Cohort, rows: int) -> dict[str, float]:
+        return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
+
     with ExitStack() as stack:
-        if not todo or short or uncounted:
-            why = LITTLE if short else "a dry run does not time steps as long as these"
-            choices = [Choice(unmeasured(work, settings, device, why), rough_seconds(work)) for work in works]
+        if not todo or short or dry_run:
+            choices = (
+                [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
+                if short
+                else choose(works, settings, device, processes, memory, None, errors)
+            )
             yield Crew(device, datasets, settings, groups, choices, None, memory, works)
             return
         made = stack.enter_context(pool(processes, str(device), datasets))
         if settings.engine != "sequential":
             say("trying whether models train as one program")
             works = [replace(work, refusal=each) for work, each in zip(works, _trials(made, groups), strict=True)]
-
-        def errors(cohort: Cohort, rows: int) -> dict[str, float]:
-            return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
 
         def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
             ways = [strategy for ask in asks for strategy in ask.strategies]

@@ -127,13 +127,13 @@ def open_session(
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
 
     def sized(settings: Config, runs: int) -> None:
-        if runs >= MANY and not (results_dir / settings.study.name / "records").exists():
+        if not dry_run and runs >= MANY and not (results_dir / settings.study.name / "records").exists():
             start_processes()  # surely there is much to train
 
     planned = plan(locate(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
-    if len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:
+    if not dry_run and len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:
         start_processes()
     session.prepare(todo, say)
     return session

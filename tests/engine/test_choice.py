@@ -68,6 +68,20 @@ def test_the_quickest_is_taken(work):
     assert alone.reason == "quicker so: 1e-06 ms a step of a run, 0.05 ms in a program of 50"
 
 
+def test_without_a_clock_only_what_was_timed_before_is_chosen(work):
+    new = chosen(work(5000), None)
+    assert new.open
+    assert new.seconds == pytest.approx(choice.rough_seconds(work(5000)) / 2)
+    assert (new.strategy.engine, new.strategy.rows) == ("vectorised", 50)
+    timed = chosen(work(5000), Clock())
+    again = chosen(work(5000), None)
+    assert not again.open
+    assert (again.strategy, again.seconds) == (timed.strategy, timed.seconds)
+    other = chosen(work(5000), None, rows=25)  # priced by what fifty rows took
+    assert other.open
+    assert other.seconds == pytest.approx(timed.seconds - 2.0)
+
+
 def test_little_work_is_not_compiled_and_less_is_not_timed(work):
     clock = Clock()
     assert not chosen(work(100), clock).strategy.compiled

@@ -29,8 +29,9 @@ from adamcmp.engine.updates import coefficient_table, initial_state, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.plan.runs import Run
 
-EXAMPLES = 256
-"""Examples in one call of an evaluation: its logits stay in the cache, and memory is bounded."""
+EXAMPLES = 128
+"""Examples in one call of an evaluation: what it makes stays in the cache, and memory is bounded. Measured for 121 rows
+of MLP 64-32-10 in two processes: 178 µs a row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217."""
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""
 WORTH_SHRINKING = 20.0

@@ -81,9 +81,9 @@ def goals_met(measured: Sequence[Stage]) -> list[str]:
     cold, warm, nothing = measured
     peak = max(stage.peak_bytes for stage in measured) / 1e9
     return [
-        _line("cold caches, tables and figures included", cold.seconds, 30, "s"),
-        _line("warm caches, tables and figures included", warm.seconds, 20, "s"),
-        _line("nothing to train", nothing.seconds, 3, "s"),
+        _line("cold caches, tables and figures included", cold.seconds, 25, "s"),
+        _line("warm caches, tables and figures included", warm.seconds, 15, "s"),
+        _line("nothing to train", nothing.seconds, 2, "s"),
         _line("peak memory, all processes", peak, 4, "GB"),
     ]
 

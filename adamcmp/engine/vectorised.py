@@ -77,6 +77,8 @@ class Training:
         size = _even(sum(plan.before), at_once(dataset, EXAMPLES))
         self._examples = {count: _Examples(shown, size) for count, shown in self._shown.items()}
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
+        self._window: slice | None = None
+        self._tables: list[Tensor] = []
         resumed = watch.resumed()
         if resumed is None:
             self.step, self.reported = 0, 0
@@ -174,8 +176,9 @@ class Training:
         dtype = torch.float64 if task.train.precision == "fp64" else torch.float32
         for start in range(self.step, task.steps, TABLE_STEPS):
             window = slice(start, min(start + TABLE_STEPS, task.steps))
-            tables = [self._table(window, matrices, dtype) for matrices in (True, False)]
-            for t, matrices, others in zip(range(window.start, window.stop), *tables, strict=True):
+            if self._window != window:  # rehearsals begin with the same steps again; what shrinks has gone on since
+                self._window, self._tables = window, [self._table(window, each, dtype) for each in (True, False)]
+            for t, matrices, others in zip(range(window.start, window.stop), *self._tables, strict=True):
                 batches = [
                     training_batch(self.dataset, task, seed, t, next(stream))
                     for seed, stream in zip(self.seeds, streams, strict=True)

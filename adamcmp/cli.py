@@ -90,15 +90,19 @@ def main() -> None:
 def _fail(text: str, code: int, error: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
-    _tell(f"adamcmp: {one_line(InputError(text))}", "red")
+    _tell(f"adamcmp: {one_line(InputError(text))}", "red", whole=True)
     sys.exit(code)
 
 
-def _tell(text: str, style: str = "") -> None:
-    """Say something beside the result: on stderr, in colour where the terminal shows it and NO_COLOR is not set."""
+def _tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -> None:
+    """Say something, in colour where a terminal shows it and NO_COLOR is not set.
+
+    Lines break between words on a terminal, unless they are to stay ``whole``, since commands in them may be pasted.
+    """
     from rich.console import Console
 
-    Console(stderr=True, highlight=False).print(text, style=style, markup=False, soft_wrap=True)
+    console = Console(stderr=err, highlight=False)
+    console.print(text, style=style, markup=False, soft_wrap=whole or not console.is_terminal)
 
 
 def _complete(*groups: str) -> Callable[[str], list[str]]:
@@ -400,10 +404,10 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     ):
         rate = product_rate(opened.device) if todo else 0.0
     _print(console.plan_table(opened.plan.runs, todo))
-    typer.echo(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device))
+    _tell(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device), err=False)
     bill = console.bill_lines(how, rate) if todo else []
     for line in [*console.choice_lines(how), *bill, *opened.notes]:
-        typer.echo(line)
+        _tell(line, err=False)
 
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
@@ -451,7 +455,7 @@ def _train(opened: Session, limit: int | None, only_failed: bool = False) -> Non
                 )
             if len(runs) > 1:
                 line = console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device)
-                typer.echo("\n".join([line, *console.choice_lines(how)]), err=True)
+                _tell("\n".join([line, *console.choice_lines(how)]))
             if how.pool is not None:  # while others train
                 Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
             with console.SweepProgress(todo, compiles=how.compiles) as progress:
@@ -487,7 +491,7 @@ def _report(
             found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
             _print(console.time_table(found, f"{title}: {task.label}", target_error))
         for line in verdict(task.records) if verdict else ():
-            typer.echo(f"- {line}")
+            _tell(f"- {line}", err=False)
     _hints(records, study_dirs[0].name)
     chosen = [each.value for each in formats or Format]
     with status("drawing"):

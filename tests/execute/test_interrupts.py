@@ -113,7 +113,9 @@ def test_a_signal_at_any_moment_of_a_sweep_that_ends_with_its_report(start, tmp_
     """Storing and drawing come last: the moment is a share of what the whole takes."""
     command = (*SHORT, "--report")
     began = time.monotonic()
-    assert start(*command).wait(120) == 0
+    whole = start(*command)
+    _, err = whole.communicate(timeout=120)
+    assert whole.returncode == 0, err
     seconds = time.monotonic() - began
     (tmp_path / "work" / "results").rename(tmp_path / "whole")
     process = start(*command)

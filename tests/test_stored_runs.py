@@ -100,6 +100,23 @@ def test_an_edge_and_a_single_seed_come_with_commands_that_work(cli):
     ]
 
 
+def test_hints_leave_out_what_was_meant_for_one_time_and_replace_keys_with_a_plus(cli):
+    words = ("own.yaml", "++optimizer.lr=1e-4,1e-3", "+study.seeds=1", *QUICK, "--results-dir", "kept")
+    (cli.folder / "own.yaml").write_text("defaults: [digits, _self_]\n")
+    ended = cli("reproduce", "figure2", *QUICK, "scale=smoke", "study.seeds=1", "--limit", "99", "--format=md")
+    assert ended.code == 0, ended.err
+    assert "`adamcmp sweep figure2" in ended.out
+    assert not {"--limit", "99", "--format=md"} & set(ended.out.replace("`", " ").split())
+    ended = cli("sweep", *words, "--report", "--debug")
+    hints = [line.partition("`")[2].rpartition("`")[0] for line in ended.out.splitlines() if "`adamcmp sweep" in line]
+    assert len(hints) == 2
+    for hint in map(shlex.split, hints):
+        assert len([word for word in hint if "optimizer.lr=" in word]) == 1
+        assert len([word for word in hint if "study.seeds=" in word]) == 1
+        assert hint[hint.index("--results-dir") + 1] == "kept"
+        assert cli(*hint[1:]).code == 0
+
+
 def test_what_goes_to_a_pipe_has_no_colour_and_no_trailing_blanks(stored, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     for words in (("report", "results/digits"), ("list",), ("show", "digits"), ("run", "digits", *QUICK)):

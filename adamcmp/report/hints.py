@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Sequence
 
@@ -49,11 +50,21 @@ def _words(records: pd.DataFrame, study: str) -> list[str]:
     words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
     if not words or words[0] not in ("run", "sweep", "reproduce"):
         return ["sweep", study]
-    return ["sweep", *(word for word in words[1:] if word not in ("--report", "--only-failed"))]
+    return ["sweep", *_this_time_only().parse_known_args(words[1:])[1]]
+
+
+def _this_time_only() -> argparse.ArgumentParser:
+    """Takes the options out that tell nothing of what is to be trained."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--report", "--only-failed", "--debug"):
+        parser.add_argument(flag, action="store_true")
+    for option in ("--format", "--limit"):
+        parser.add_argument(option, action="append")
+    return parser
 
 
 def _without(words: Sequence[str], keys: set[str]) -> list[str]:
-    return [word for word in words if word.partition("=")[0] not in keys]
+    return [word for word in words if word.lstrip("+").partition("=")[0] not in keys]
 
 
 def _beyond(values: Sequence[float], end: str) -> list[str]:

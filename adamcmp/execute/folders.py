@@ -14,14 +14,23 @@ from filelock import FileLock, Timeout
 from adamcmp import interrupts
 
 PREFIX = "adamcmp-"
+LONGEST = 60
+"""Characters of a folder in which a fork server's socket has a place: its path may have 107."""
+SHORT = Path("/tmp")  # by mkdtemp
+"""Where the socket goes where the user's temporary folder has a longer path, as on many clusters."""
 AFTER_SOCKETS = -200
 """multiprocessing removes what it has in the folder at -100."""
 
 
+def socket_folder() -> Path:
+    """This process's folder for a socket."""
+    return own_folder() if len(str(own_folder())) <= LONGEST else own_folder(SHORT)
+
+
 @cache
-def own_folder() -> Path:
+def own_folder(inside: Path | None = None) -> Path:
     """This process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside))
     lock = FileLock(folder / ".lock")
     lock.acquire()
     owner = os.getpid()
@@ -38,7 +47,7 @@ def own_folder() -> Path:
 
 def remove_abandoned() -> None:
     """Remove the folders of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in [each for parent in {Path(tempfile.gettempdir()), SHORT} for each in parent.glob(f"{PREFIX}*")]:
         if not (folder / ".lock").is_file():  # not ours, or made this moment
             continue
         lock = FileLock(folder / ".lock")

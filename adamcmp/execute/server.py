@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adamcmp import interrupts
-from adamcmp.execute.folders import own_folder
+from adamcmp.execute.folders import socket_folder
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-LONGEST_FOLDER = 60
-"""Characters of a folder in which the fork server's socket has a place: its path may have 107."""
 
 
 def start_processes() -> None:
@@ -24,8 +22,7 @@ def start_processes() -> None:
 
     forkserver.set_forkserver_preload(["adamcmp.execute.preload"])
     usual = tempfile.tempdir
-    own = str(own_folder())
-    tempfile.tempdir = own if len(own) <= LONGEST_FOLDER else usual  # where its socket goes
+    tempfile.tempdir = str(socket_folder())
     resource_tracker.ensure_running()  # its start would let signals through again
     try:
         with signals_blocked():

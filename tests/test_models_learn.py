@@ -24,7 +24,7 @@ CASES = {
     "shake_shake": ("image_folder",),
     "vit": ("image_folder",),
     "gpt": ("text",),
-    "gpt short": ("text", "data.context=16", "train.steps=150"),
+    "gpt short": ("text", "data.context=16", "train.steps=250"),
     "modular_mlp": ("modular_addition",),
     "modular_transformer": ("modular_addition",),
     "bag_of_words": ("sparse_words",),

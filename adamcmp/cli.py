@@ -399,8 +399,8 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     lacking = missing(opened.plan.runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
     with (
-        status("planning") as say,
-        crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True, say=say) as how,
+        status("planning"),
+        crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True) as how,
     ):
         rate = product_rate(opened.device) if todo else 0.0
     _print(console.plan_table(opened.plan.runs, todo))

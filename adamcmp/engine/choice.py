@@ -148,8 +148,8 @@ def choose(
     device: torch.device,
     processes: int,
     memory: float,
-    measure: Measure | None,
-    errors: Errors,
+    measure: Measure | None = None,
+    errors: Errors | None = None,
 ) -> list[Choice]:
     """A strategy for each cohort.
 
@@ -161,9 +161,10 @@ def choose(
         memory: bytes that all of them may take.
         measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
             threads. None: what has not been timed before leaves the choice open.
-        errors: relative error of each library of matrix products, see ``timing.matmul_errors``.
+        errors: relative error of each library of matrix products, see ``timing.matmul_errors``; wanted where there is
+            a measure.
     """
-    known = [_Known(work, settings, device, processes, memory, errors if measure else None) for work in works]
+    known = [_Known(work, settings, device, processes, memory, errors) for work in works]
     _time(known, [each.first_round() for each in known], measure)
     for trial in (_Known.compiled_round, _Known.further_round):
         total = sum(each.best().seconds for each in known)
@@ -268,12 +269,12 @@ class _Known:
 
     def best(self) -> Choice:
         """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
-        open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
-        good = [(s, t) for s, t in open_to if t.error is None]
         if self.open:
             likely = [s for s in self._strategies.values() if s.engine == "vectorised"]
             strategy = likely[0] if likely else unmeasured(self.work, self._settings, self._device)
             return Choice(strategy, self._roughly(), self._note(), open=True)
+        open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
+        good = [(s, t) for s, t in open_to if t.error is None]
         if not good:
             rough = rough_seconds(self.work)
             asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
@@ -292,11 +293,7 @@ class _Known:
 
     def _roughly(self) -> float:
         """By the quickest way that was ever timed, whatever its rows; else by the count of arithmetic."""
-        timed = [
-            self.work.member_steps * t.step + self.work.member_evaluations * t.evaluation
-            for t in self._timings.values()
-            if t.error is None
-        ]
+        timed = [self._seconds_alone(timing) for timing in self._timings.values() if timing.error is None]
         return min(timed, default=rough_seconds(self.work)) / self._processes
 
     def _reason(self, chosen: Strategy, timing: Timing, open_to: Sequence[tuple[Strategy, Timing]]) -> str | None:
@@ -316,8 +313,12 @@ class _Known:
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
         """Work by the speed of all processes, and one compilation; few pieces keep few processes busy."""
         busy = min(strategy.processes, -(-len(self.work.cohort.runs) // strategy.rows))
-        work = self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
-        return work / busy + (min(timing.first, COMPILED_ONCE) if strategy.compiled else 0.0)
+        compiling = min(timing.first, COMPILED_ONCE) if strategy.compiled else 0.0
+        return self._seconds_alone(timing) / busy + compiling
+
+    def _seconds_alone(self, timing: Timing) -> float:
+        """Steps and evaluations of all runs, by the speed of one process."""
+        return self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
         """Rows as the cohort's pieces really have them, so that what is timed is what will be trained."""

@@ -8,7 +8,7 @@ that raises anything else is trained run by run, so that each error is told of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,8 +120,7 @@ def crew(
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
-    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what
-    is being done.
+    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what is being done.
     """
     groups = cohorts(todo)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in groups]
@@ -135,23 +134,21 @@ def crew(
     memory = training_memory(settings, device, datasets.values())
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
-
-    def errors(cohort: Cohort, rows: int) -> dict[str, float]:
-        return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
-
-    with ExitStack() as stack:
-        if not todo or short or dry_run:
-            choices = (
-                [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
-                if short
-                else choose(works, settings, device, processes, memory, None, errors)
-            )
-            yield Crew(device, datasets, settings, groups, choices, None, memory, works)
-            return
-        made = stack.enter_context(pool(processes, str(device), datasets))
+    if not todo or short or dry_run:
+        choices = (
+            [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works]
+            if short
+            else choose(works, settings, device, processes, memory)
+        )
+        yield Crew(device, datasets, settings, groups, choices, None, memory, works)
+        return
+    with pool(processes, str(device), datasets) as made:
         if settings.engine != "sequential":
             say("trying whether models train as one program")
             works = [replace(work, refusal=each) for work, each in zip(works, _trials(made, groups), strict=True)]
+
+        def errors(cohort: Cohort, rows: int) -> dict[str, float]:
+            return matmul_errors(cohort, rows, datasets[cohort.task.facts.fingerprint], device)
 
         def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
             ways = [strategy for ask in asks for strategy in ask.strategies]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MANY = 100
 """Runs from which training processes are likely to be wanted: their server starts while the plan is made."""
 MUCH = 50_000
-"""Steps of all runs that are never too little to be timed, at 120 µs the quickest."""
+"""Steps of all runs that are never too little to be timed: ``choice.SHORT`` over ``choice.STEP_OVERHEAD``, which bring
+torch."""
 Say = Callable[[str], None]
 
 

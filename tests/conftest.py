@@ -1,6 +1,5 @@
 """Shared by all tests: property tests draw the same examples in every CI run."""
 
-import gc
 import os
 
 from hypothesis import settings
@@ -10,8 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a core; threads of all on each cost a third more
 if os.environ.get("CI"):
     settings.load_profile("ci")
-
-gc.set_threshold(100_000)  # as the command does
 
 
 def pytest_collection_modifyitems(items):

@@ -298,7 +298,7 @@ def reproduce(
     def named() -> str:
         from adamcmp.studies import reproduction
 
-        return reproduction(figure).study
+        return reproduction(figure).study  # whose setting study.figure brings its findings
 
     opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     if dry_run:
@@ -366,7 +366,7 @@ def _open(
     with status("starting") as say:
         from adamcmp.execute.session import open_session
 
-        return open_session(
+        opened = open_session(
             name(),
             overrides or [],
             results_dir=results_dir,
@@ -376,6 +376,11 @@ def _open(
             only_failed=only_failed,
             say=say,
         )
+        if opened.plan.config.study.figure is not None:
+            from adamcmp.studies import reproduction
+
+            reproduction(opened.plan.config.study.figure)  # a name that is none is told before anything is trained
+        return opened
 
 
 def _print(renderable: Any) -> None:
@@ -480,24 +485,30 @@ def _report(
         from adamcmp.records import read_all
         from adamcmp.report import tables
         from adamcmp.report.document import write_report
-        from adamcmp.studies import verdict_of
+        from adamcmp.studies import figure_of, reproduction
 
-        records, curves = read_all(study_dirs)
-    verdict = verdict_of(study_dirs[0].name) if len(study_dirs) == 1 else None
+        stored = read_all(study_dirs)
+        records, curves = stored
+        figures = {figure_of(study_dir) for study_dir in study_dirs}
+        (figure,) = figures if len(figures) == 1 else (None,)
+        findings = reproduction(figure).findings(stored) if figure is not None else []
     title = " + ".join(folder.name for folder in study_dirs)
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
         if target_error is not None:
             found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
             _print(console.time_table(found, f"{title}: {task.label}", target_error))
-        for line in verdict(task.records) if verdict else ():
-            _tell(f"- {line}", err=False)
+        for each in findings:
+            if each.task == task.task:
+                _tell(f"- {each.text}", err=False)
+    for each in findings:
+        if each.task is None:
+            _tell(f"- {each.text}", err=False)
     _hints(records, study_dirs[0].name)
     chosen = [each.value for each in formats or Format]
     with status("drawing"):
-        files = write_report(
-            records, curves, out or study_dirs[0] / "report", formats=chosen, verdict=verdict, target_error=target_error
-        )
+        folder = out or study_dirs[0] / "report"
+        files = write_report(records, curves, folder, formats=chosen, findings=findings, target_error=target_error)
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

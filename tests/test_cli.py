@@ -169,6 +169,23 @@ def test_dry_run_shows_the_plan_and_leaves_no_trace(cli, command):
     assert list(cli.folder.iterdir()) == []
 
 
+def test_a_reproduction_at_another_scale_has_its_verdict_and_so_has_a_later_report(cli):
+    ended = cli("reproduce", "figure2", "scale=smoke", "--format", "md")
+    assert ended.code == 0, ended.err
+    line = next(line for line in ended.out.splitlines() if line.startswith("- AdamW (paper) against Adam + L2"))
+    folder = cli.folder / "results" / "figure2_smoke"
+    assert f"## Verdict\n\n{line}\n" in (folder / "report" / "report.md").read_text()
+    renamed = folder.rename(folder.with_name("mine"))
+    assert line in cli("report", str(renamed), "--format", "md").out.splitlines()
+
+
+def test_a_study_of_no_known_figure_is_refused_before_it_trains(cli):
+    refused = cli("sweep", "figure2", "scale=smoke", "study.figure=figure3")
+    assert refused.code == 2
+    assert "figure3: nothing to reproduce by that name; did you mean figure2" in refused.err
+    assert not (cli.folder / "results").exists()
+
+
 def test_a_dry_run_times_nothing(cli, monkeypatch, tmp_path):
     def refuse(*_):
         raise AssertionError("a dry run starts no process")

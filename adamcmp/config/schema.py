@@ -281,6 +281,8 @@ class Study(Settings):
     """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``."""
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
+    figure: str | None = None
+    """What of ``adamcmp reproduce`` it is, at any scale and under any name: reports then tell that one's findings."""
 
     @field_validator("name")
     @classmethod

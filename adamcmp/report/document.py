@@ -15,7 +15,7 @@ from adamcmp.errors import InputError
 from adamcmp.records import write_file, writing
 from adamcmp.report import tables
 from adamcmp.report.labels import distinct, footer
-from adamcmp.report.page import page
+from adamcmp.report.page import Bullets, Finding, Section, Text, markdown_page, page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,17 +26,13 @@ DRAWN = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_v
 TABULATED = ("leaderboard", "grid", "metrics", "time_to_error")
 
 
-Verdict = Callable[[pd.DataFrame], Sequence[str]]
-"""Makes sentences for the page of one task's records, such as ``studies.figure2.verdict``."""
-
-
 def write_report(
     records: pd.DataFrame,
     curves: pd.DataFrame,
     folder: Path,
     *,
     formats: Sequence[str] = FORMATS,
-    verdict: Verdict | None = None,
+    findings: Sequence[Finding] = (),
     target_error: float | None = None,
 ) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
@@ -54,7 +50,7 @@ def write_report(
         curves: Their evaluations, columns ``records.CURVE``.
         folder: Where to write, such as ``results/<study>/report``.
         formats: Which of ``FORMATS``.
-        verdict: What makes the sentences above each task's leaderboard.
+        findings: What a study's own statistics say, for the page of the task or, of several, of the study.
         target_error: A validation error; the report then tells how soon each optimizer gets there.
 
     Raises:
@@ -67,7 +63,7 @@ def write_report(
     if not tasks:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     if len(tasks) == 1:
-        return _write_task(tasks[0], curves, folder, formats, verdict, target_error)
+        return _write_task(tasks[0], curves, folder, formats, [each.text for each in findings], target_error)
     for name in (*TABULATED, *DRAWN):  # of the time when there was one task
         for kind in FORMATS:
             with writing(folder):
@@ -75,9 +71,12 @@ def write_report(
     written: list[Path] = []
     folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
     for task, name in zip(tasks, folders, strict=True):
-        written += _write_task(task, curves, folder / name, formats, verdict, target_error)
+        said = [each.text for each in findings if each.task == task.task]
+        written += _write_task(task, curves, folder / name, formats, said, target_error)
     if "md" in formats:
-        written.append(write_file(folder / "report.md", _index(records, tasks, folders).encode()))
+        written.append(
+            write_file(folder / "report.md", markdown_page(_index(records, tasks, folders, findings)).encode())
+        )
     return written
 
 
@@ -86,7 +85,7 @@ def _write_task(
     curves: pd.DataFrame,
     folder: Path,
     formats: Sequence[str],
-    verdict: Verdict | None,
+    said: Sequence[str],
     target_error: float | None,
 ) -> list[Path]:
     table, board = cells(task.records), leaderboard(task.records)
@@ -112,9 +111,9 @@ def _write_task(
     written += [path for paths in figures.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in figures.items()}
-        extra = {name: tables.markdown(shown) for name, _, shown in pairs[2:]}
-        text = page(task, board, table, files, skipped, verdict(task.records) if verdict else (), extra, target_error)
-        written.append(write_file(folder / "report.md", text.encode()))
+        extra = {name: shown for name, _, shown in pairs[2:]}
+        sections = page(task, board, table, files, skipped, said, extra, target_error)
+        written.append(write_file(folder / "report.md", markdown_page(sections).encode()))
     return written
 
 
@@ -168,11 +167,17 @@ def _write_figures(
     return written, skipped
 
 
-def _index(records: pd.DataFrame, tasks: Sequence[Task], folders: Iterable[str]) -> str:
-    lines = [f"# {distinct(records['study'])}", ""]
-    lines += ["## Tasks", "", "Runs of different tasks are not comparable; each has a page of its own.", ""]
-    lines += [f"- [{t.label}]({name}/report.md): {len(t.records)} runs" for t, name in zip(tasks, folders, strict=True)]
-    return "\n".join(lines) + "\n"
+def _index(
+    records: pd.DataFrame, tasks: Sequence[Task], folders: Iterable[str], findings: Sequence[Finding]
+) -> list[Section]:
+    said = [each.text for each in findings if each.task is None]
+    links = [f"[{t.label}]({name}/report.md): {len(t.records)} runs" for t, name in zip(tasks, folders, strict=True)]
+    apart = Text("Runs of different tasks are not comparable; each has a page of its own.")
+    return [
+        Section(distinct(records["study"]), ()),
+        *([Section("Verdict", [Bullets(said)])] if said else []),
+        Section("Tasks", [apart, Bullets(links)]),
+    ]
 
 
 def _slug(label: str) -> str:

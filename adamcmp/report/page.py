@@ -1,14 +1,77 @@
-"""The page ``report.md`` of one task: what was run, how it was chosen, what came out, what went wrong."""
+"""The page of one task as data: what was run, how it was chosen, what came out, what went wrong.
+
+``page`` says what stands on it, block by block; ``markdown_page`` renders that as ``report.md``. Text inside blocks may
+hold inline Markdown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from adamcmp.analysis import MAJORITY, Task
 from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
 from adamcmp.report.tables import leaderboard_display, markdown
+
+
+class Finding(NamedTuple):
+    """One statement about measured numbers."""
+
+    text: str
+    task: str | None
+    """Hash of the task that it is about; None: of several."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as people read it."""
+
+    shown: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and the files of it beside the page."""
+
+    name: str
+    files: Sequence[str]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Commands."""
+
+    lines: Sequence[str]
+
+
+Block = Text | Bullets | Table | Picture | Code
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block]
+
 
 CAPTIONS = {
     "heatmap": "Mean final test error over learning rate × weight decay. Colour is test error; star and circles mark "
@@ -28,12 +91,12 @@ def page(
     table: pd.DataFrame,
     figures: Mapping[str, Sequence[str]],
     skipped: Mapping[str, str],
-    verdict: Sequence[str] = (),
-    extra: Mapping[str, str] | None = None,
+    findings: Sequence[str] = (),
+    extra: Mapping[str, pd.DataFrame] | None = None,
     target_error: float | None = None,
     selection: str = "final_validation_error",
-) -> str:
-    """The Markdown of the page.
+) -> list[Section]:
+    """What stands on the page; the first section's title is the page's.
 
     Args:
         task: The task and its records.
@@ -41,41 +104,70 @@ def page(
         table: ``analysis.cells`` of them.
         figures: Figure name → the files written of it, beside the page.
         skipped: Figure name → why it was not drawn.
-        verdict: Sentences that a study's own statistics support.
-        extra: The tables ``metrics`` and ``time_to_error`` in Markdown, where there are any.
+        findings: Sentences that a study's own statistics support.
+        extra: The tables ``metrics`` and ``time_to_error`` as people read them, where there are any.
         target_error: What the latter is about.
         selection: What best cells go by.
     """
-    parts = [f"# {distinct(task.records['study'])}: {task.label}"]
-    if verdict:
-        parts += ["## Verdict", "\n".join(f"- {line}" for line in verdict)]
-    parts += ["## Leaderboard", markdown(leaderboard_display(board)).rstrip(), _majority(board) + _legend(selection)]
+    sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
+    if findings:
+        sections.append(Section("Verdict", [Bullets(findings)]))
+    read = Text(_majority(board) + _legend(selection))
+    sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
     tables = extra or {}
     if "time_to_error" in tables:
-        parts += [f"## Steps and time to a validation error of {target_error:.3g}", tables["time_to_error"].rstrip()]
-        parts += ["Medians over the runs of each optimizer's best cell, to the first evaluation with that error."]
+        medians = Text("Medians over the runs of each optimizer's best cell, to the first evaluation with that error.")
+        title = f"Steps and time to a validation error of {target_error:.3g}"
+        sections.append(Section(title, [Table(tables["time_to_error"]), medians]))
     if "metrics" in tables:
-        parts += ["## Metrics on request", _shortened(tables["metrics"])]
+        sections.append(Section("Metrics on request", _shortened(tables["metrics"])))
     warnings = _warnings(board, table)
     if warnings:
-        parts += ["## Mind", "\n".join(f"- {line}" for line in warnings)]
-    parts += ["## Figures"] if figures or skipped else []
-    parts += [_figure(name, files) for name, files in figures.items()]
-    parts += ["\n".join(f"- `{name}` was not drawn: {why}." for name, why in skipped.items())] if skipped else []
-    parts += ["## Runs", _runs(task.records), "## Protocol", _protocol(task.records, board, selection)]
-    parts += ["## Made from", _provenance(task)]
+        sections.append(Section("Mind", [Bullets(warnings)]))
+    if figures or skipped:
+        pictures = [Picture(name, files, CAPTIONS[name]) for name, files in figures.items()]
+        lacking = [f"`{name}` was not drawn: {why}." for name, why in skipped.items()]
+        sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
+    sections.append(Section("Runs", _runs(task.records)))
+    sections.append(Section("Protocol", [Bullets(_protocol(task.records, board, selection))]))
+    sections.append(Section("Made from", _provenance(task)))
+    return sections
+
+
+def markdown_page(sections: Sequence[Section]) -> str:
+    """The page as Markdown."""
+    first, *others = sections
+    parts = [f"# {first.title}", *map(_markdown, first.blocks)]
+    for section in others:
+        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
-def _shortened(table: str, most: int = 30) -> str:
+def _markdown(block: Block) -> str:
+    match block:
+        case Text():
+            return block.text
+        case Bullets():
+            return "\n".join(f"- {item}" for item in block.items)
+        case Table():
+            return markdown(block.shown).rstrip()
+        case Picture():
+            shown = next((f for kind in ("png", "svg") for f in block.files if f.endswith(kind)), None)
+            links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in block.files)
+            image = f"![{block.name.replace('_', ' ')}]({shown})\n\n" if shown else ""
+            return f"{image}{block.caption} ({links})"
+        case Code():
+            return "\n".join(["```sh", *block.lines, "```"])
+
+
+def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
     """The table's first rows, and where all of them are; what ± means."""
-    head, *rows = table.rstrip().split("\n")
-    shown = "\n".join([head, *rows[: most + 1]])
-    more = f" {len(rows) - 1 - most} more stand in [metrics.md](metrics.md)." if len(rows) - 1 > most else ""
-    return (
-        f"{shown}\n\nAfter the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
+    more = f" {len(shown) - most} more stand in [metrics.md](metrics.md)." if len(shown) > most else ""
+    text = (
+        "After the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
         f"width of its 95 % interval.{more}"
     )
+    return [Table(shown.head(most)), Text(text)]
 
 
 def _majority(board: pd.DataFrame) -> str:
@@ -97,13 +189,6 @@ def _legend(selection: str) -> str:
         "part nor the choice of the best of many cells: its validation error is optimistic, and its test error a "
         "little too, since the same runs chose the cell; fresh seeds would remove that."
     )
-
-
-def _figure(name: str, files: Sequence[str]) -> str:
-    shown = next((f for kind in ("png", "svg") for f in files if f.endswith(kind)), None)
-    links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in files)
-    image = f"![{name.replace('_', ' ')}]({shown})\n\n" if shown else ""
-    return f"{image}{CAPTIONS[name]} ({links})"
 
 
 def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
@@ -129,11 +214,11 @@ def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _runs(records: pd.DataFrame) -> str:
+def _runs(records: pd.DataFrame) -> list[Block]:
     counts = records.groupby(["arm", "status"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=["completed", "diverged", "failed"], fill_value=0)
     shown = counts.reset_index().rename(columns={"arm": "optimizer"}).astype(str)
-    parts = [markdown(shown).rstrip()]
+    blocks: list[Block] = [Table(shown)]
     failed = records[records["status"] == "failed"]
     if len(failed):
         errors = (
@@ -142,33 +227,43 @@ def _runs(records: pd.DataFrame) -> str:
         groups = failed.assign(error=errors.str.slice(0, 300)).groupby("error", sort=True)
         several = groups.agg(runs=("run_id", "size"), first=("run_id", "min"), optimizers=("arm", distinct))
         several = several.sort_values("runs", ascending=False, kind="stable").reset_index()
-        parts.append(
-            f"Errors of the {len(failed)} failed run{'s' if len(failed) > 1 else ''}"
-            + (", the ten most common:" if len(several) > 10 else ":")
-        )
-        parts.append(markdown(several.head(10).rename(columns={"first": "such as run"}).astype(str)).rstrip())
-    return "\n\n".join(parts)
+        listed = ", the ten most common:" if len(several) > 10 else ":"
+        blocks.append(Text(f"Errors of the {len(failed)} failed run{'s' if len(failed) > 1 else ''}{listed}"))
+        blocks.append(Table(several.head(10).rename(columns={"first": "such as run"}).astype(str)))
+    return blocks
 
 
-def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> str:
+def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> list[str]:
     conventions = ", ".join(
         f"{arm} ({decay_name(decay)})" for arm, decay in sorted(zip(board["arm"], board["decay"], strict=True))
     )
-    return f"""\
-- Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then the smaller λ.
-  Test data is reported and never chosen on.
-- A cell is eligible when no run of it diverged or failed and it has as many seeds as most cells of its optimizer.
-- Seeds: {seeds(records["seed"].dropna().astype(int))}; the same seed gives every optimizer the same initial weights and
-  batch order.
-- Intervals: two-sided 95 % Student t over seeds; none for a single seed.
-- Decay conventions: {conventions}. η is the schedule's factor, α the learning rate; behind "decoupled" stands what one
-  step takes off each weight. λ of different conventions is not comparable as a number.
-- Data: {distinct(records["data"])} (fingerprint {distinct(records["data_fingerprint"])}).
-- Model: {distinct(records["model"])}; schedule: {distinct(records["schedule"], 6)};
-  precision: {distinct(records["precision"])}."""
+    return [
+        (
+            f"Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then the "
+            "smaller λ. Test data is reported and never chosen on."
+        ),
+        (
+            "A cell is eligible when no run of it diverged or failed and it has as many seeds as most cells of its "
+            "optimizer."
+        ),
+        (
+            f"Seeds: {seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the same initial "
+            "weights and batch order."
+        ),
+        "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
+        (
+            f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '
+            "stands what one step takes off each weight. λ of different conventions is not comparable as a number."
+        ),
+        f"Data: {distinct(records['data'])} (fingerprint {distinct(records['data_fingerprint'])}).",
+        (
+            f"Model: {distinct(records['model'])}; schedule: {distinct(records['schedule'], 6)}; "
+            f"precision: {distinct(records['precision'])}."
+        ),
+    ]
 
 
-def _provenance(task: Task) -> str:
+def _provenance(task: Task) -> list[Block]:
     records = task.records
     commands = (
         records["command"]
@@ -181,10 +276,15 @@ def _provenance(task: Task) -> str:
         f"{command}  # {count} runs" for command, count in zip(commands["command"], commands["count"], strict=True)
     ]
     more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
-    facts = f"""\
-- Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`;
-  {records["seconds"].sum():,.0f} s of training.
-- adamcmp {distinct(records["adamcmp_version"])}, torch {distinct(records["torch_version"])},
-  Python {distinct(records["python_version"])}; engine {distinct(records["engine"])};
-  device {distinct(records["device"])}; git commit {distinct(records["git_commit"])}."""
-    return "\n".join(["```sh", *lines[:5], *more, "```", "", facts])
+    facts = [
+        (
+            f"Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`; "
+            f"{records['seconds'].sum():,.0f} s of training."
+        ),
+        (
+            f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, "
+            f"Python {distinct(records['python_version'])}; engine {distinct(records['engine'])}; "
+            f"device {distinct(records['device'])}; git commit {distinct(records['git_commit'])}."
+        ),
+    ]
+    return [Code([*lines[:5], *more]), Bullets(facts)]

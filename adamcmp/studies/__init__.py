@@ -1,19 +1,24 @@
-"""What ``adamcmp reproduce`` offers: one module a figure, with the study it trains and the verdict it gives.
+"""What ``adamcmp reproduce`` offers: one module a figure, with the study it trains and what it finds.
 
-A module here has ``STUDY``, the name of its configuration under ``configs/study/``, and ``verdict(records)``, which
-returns statements about the measured numbers, each with its interval. A new module needs no registration.
+A module here has ``STUDY``, the name of its configuration under ``configs/study/``, and ``findings(results)``, which
+returns statements about the measured numbers of one or several tasks, each with its interval. A new module needs no
+registration. The study names the module as ``study.figure``, and every scale of it inherits that; it stands in
+``study.yaml``, so that a report knows what a folder holds whatever it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
-import pandas as pd
+import yaml
 
 from adamcmp.errors import InputError, closest
+from adamcmp.records import Results
+from adamcmp.report.page import Finding
 
 
 class Reproduction(NamedTuple):
@@ -22,14 +27,14 @@ class Reproduction(NamedTuple):
     name: str
     summary: str
     study: str
-    verdict: Callable[[pd.DataFrame], list[str]]
+    findings: Callable[[Results], list[Finding]]
 
 
 def available() -> Iterator[Reproduction]:
     """Every reproduction there is."""
     for info in iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
-        yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.verdict)
+        yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.findings)
 
 
 def reproduction(name: str) -> Reproduction:
@@ -44,6 +49,11 @@ def reproduction(name: str) -> Reproduction:
     return found[name]
 
 
-def verdict_of(study: str) -> Callable[[pd.DataFrame], list[str]] | None:
-    """The verdict that belongs to a study's stored runs, if there is one."""
-    return next((each.verdict for each in available() if each.study == study), None)
+def figure_of(study_dir: Path) -> str | None:
+    """What a stored study reproduces, by its ``study.yaml``; None where it says nothing."""
+    try:
+        described = yaml.safe_load((study_dir / "study.yaml").read_text(encoding="utf-8"))
+        figure = described["study"]["figure"]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return None
+    return figure if isinstance(figure, str) else None

@@ -7,7 +7,9 @@ import math
 import pandas as pd
 from scipy import stats
 
-from adamcmp.analysis import CELL, Paired, best_cells, cells, holm, paired_difference, top_cells
+from adamcmp.analysis import CELL, Paired, best_cells, by_task, cells, holm, paired_difference, top_cells
+from adamcmp.records import Results
+from adamcmp.report.page import Finding
 
 STUDY = "figure2"
 LEVEL = 0.05
@@ -15,8 +17,13 @@ PAIRS = (("adamw_paper", "adam"), ("sgdw_paper", "sgd_paper"))
 """(decoupled, coupled): the paper claims that the first generalises better, over a basin that is less tilted."""
 
 
+def findings(results: Results) -> list[Finding]:
+    """What the figure is there to show, as measured on the runs of each task."""
+    return [Finding(line, task.task) for task in by_task(results.records) for line in verdict(task.records)]
+
+
 def verdict(records: pd.DataFrame) -> list[str]:
-    """What the figure is there to show, as measured on the runs of one task.
+    """The same of one task.
 
     For each pair, the test error of the cells that validation chose, paired over seeds, with Holm's correction over
     the pairs; and the tilt of each basin, Spearman's rank correlation between lr and λ over the ten best cells:

@@ -12,6 +12,7 @@ from adamcmp import report
 from adamcmp.errors import InputError
 from adamcmp.records import read
 from adamcmp.report import FORMATS
+from adamcmp.report.page import Finding
 
 NAMES = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
 SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2, 1e-1], "lambdas": [0.0, 1e-3, 1e-2]}
@@ -28,7 +29,7 @@ def study(synthetic, tmp_path):
 
 
 def test_everything_is_written_and_every_link_leads_somewhere(study):
-    files = write_report(study, verdict=lambda _: ["AdamW and Adam + L2 do not differ."])
+    files = write_report(study, findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
     folder = study / "report"
     expected = {f"{name}.{kind}" for name in ("leaderboard", "grid") for kind in ("md", "csv", "tex")}
     expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")} | {"report.md"}
@@ -135,15 +136,19 @@ def test_what_was_written_when_there_was_one_task_goes_when_there_are_two(synthe
     assert {path.name for path in (study / "report").iterdir() if path.is_file()} == {"report.md", "own.md"}
 
 
-def test_a_verdict_can_be_made_of_each_tasks_records(synthetic, tmp_path):
+def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_studys(synthetic, tmp_path):
     one = synthetic.make_records(**SMALL)
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")
     study = synthetic.store(tmp_path, pd.concat([one, other]))
-    write_report(study, formats=("md",), verdict=lambda records: [f"{len(records)} runs tell."])
+    findings = [Finding("Of one.", "bb"), Finding("Of both.", None)]
+    write_report(study, formats=("md",), findings=findings)
     pages = {path.parent.name: path.read_text() for path in study.glob("report/*/report.md")}
-    assert "- 18 runs tell." in pages["other-bb"]
-    assert sum("- 54 runs tell." in page for page in pages.values()) == 1
-    assert "tell" not in (study / "report" / "report.md").read_text()
+    assert len(pages) == 2
+    assert [name for name, page in pages.items() if "## Verdict\n\n- Of one.\n" in page] == ["other-bb"]
+    assert not any("Of both" in page for page in pages.values())
+    whole = (study / "report" / "report.md").read_text()
+    assert "## Verdict\n\n- Of both.\n" in whole
+    assert "Of one" not in whole
 
 
 def test_failed_runs_are_listed_with_their_errors_and_edges_are_warned_of(synthetic, tmp_path):

@@ -1,8 +1,12 @@
 import pandas as pd
 import pytest
 
-from adamcmp.studies import available, reproduction, verdict_of
-from adamcmp.studies.figure2 import verdict
+from adamcmp.config.build import typed
+from adamcmp.config.compose import compose, locate, options
+from adamcmp.records import Results
+from adamcmp.report.page import Finding
+from adamcmp.studies import available, figure_of, reproduction
+from adamcmp.studies.figure2 import findings, verdict
 
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
 
@@ -64,10 +68,30 @@ def test_pairs_are_found_by_optimizer_not_by_label():
 
 
 @pytest.mark.parametrize("each", list(available()), ids=lambda each: each.name)
-def test_every_reproduction_has_a_study_and_a_verdict(each):
-    from adamcmp.config.compose import options
-
+@pytest.mark.parametrize("scale", ["laptop", "smoke", "paper"])
+def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale):
     assert each.study in options("study")
-    assert verdict_of(each.study) is each.verdict
-    assert reproduction(each.name) == each
+    source = locate(each.study)
+    study = typed(compose(source, [f"scale={scale}"]), source).study
+    assert study.figure == each.name
+    assert reproduction(study.figure) == each
     assert len(each.summary) > 20
+
+
+def test_findings_are_of_each_task():
+    one = records({**dict.fromkeys(ARMS, SAME), "AdamW": LOWER}).assign(task_label="one", finished_at=1)
+    two = records(dict.fromkeys(ARMS, SAME)).assign(task="u", task_label="two", finished_at=2, variant="")
+    frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}")
+    found = findings(Results(frame, pd.DataFrame()))
+    assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
+    assert Finding(verdict(one)[0], "t") in found
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [("study: {name: x, figure: figure2}", "figure2"), ("study: {name: figure2}", None), ("a: [", None), ("3", None)],
+)
+def test_what_a_folder_reproduces_is_read_from_its_description(tmp_path, text, figure):
+    assert figure_of(tmp_path) is None
+    (tmp_path / "study.yaml").write_text(text)
+    assert figure_of(tmp_path) == figure

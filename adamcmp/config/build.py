@@ -186,10 +186,10 @@ def source_hash(target: str) -> str | None:
 
 
 def _own_modules_importable() -> None:
-    """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder, as ``python -m`` would."""
+    """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder: last, so that it shadows nothing."""
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
 
 
 def find(target: str, what: str) -> Callable[..., Any]:

@@ -19,6 +19,9 @@ def newsgroups(
     Headers, footers and quotes are taken off. The `vocabulary` most frequent words of the training messages are
     numbered from 1 by falling frequency; others are left out, and the first `length` of what is left are kept.
 
+    scikit-learn keeps the messages as a pickle and reads it by unpickling, which can run code: give a `folder` that
+    nobody else writes to.
+
     Args:
         folder: scikit-learn's data folder, which holds ``20news-bydate_py3.pkz``; the user's cache without it.
         download: fetch the messages when they are not there.

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from adamcmp.config.build import source_hash
 from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Model, OwnOptimizer, Train
 from adamcmp.plan.evaluations import Evaluations, evaluations
 from adamcmp.records import SCHEMA_VERSION
@@ -81,7 +82,7 @@ class Task:
             "eval_examples": [self.evaluations.before, self.evaluations.last],
             "precision": self.train.precision,
             **({"augment": self.data.augment} if self.data.augment else {}),  # older ids know of neither
-            **({"metrics": self.train.metrics} if self.train.metrics else {}),
+            **({"metrics": [_identified(each) for each in self.train.metrics]} if self.train.metrics else {}),
         }
 
     @cached_property
@@ -126,6 +127,12 @@ class Cohort:
     task: Task
     kernel: str
     runs: tuple[Run, ...]
+
+
+def _identified(metric: str) -> str:
+    """The name of a metric, an own one's with the hash of its source: editing it makes new runs."""
+    source = source_hash(metric) if "." in metric else None
+    return f"{metric}@{source}" if source else metric
 
 
 def canonical(value: Any) -> str:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from adamcmp.config.build import call, find, source_hash, typed
@@ -162,3 +164,14 @@ def test_interpolations_are_noticed(here):
     (here / "mine.yaml").write_text("defaults: [config, _self_]\noptimizer:\n  weight_decay: ${optimizer.lr}\n")
     assert compose(locate("mine.yaml"), []).has_interpolations
     assert not compose(locate("digits"), []).has_interpolations
+
+
+def test_the_working_folder_is_importable_and_shadows_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "sched.py").write_text("scheduler = 1\n")  # a module of Python's own
+    (tmp_path / "own_thing_here.py").write_text("def thing():\n    return 7\n")
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    assert find("own_thing_here.thing", "data")() == 7
+    assert find("sched.scheduler", "data").__module__ == "sched"
+    assert sys.path[-1] == str(tmp_path)

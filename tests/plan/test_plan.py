@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adamcmp.config.build import source_hash
 from adamcmp.config.compose import locate
 from adamcmp.config.schema import Adam
 from adamcmp.errors import InputError
@@ -203,3 +204,15 @@ def test_bad_studies_are_one_line(overrides, says):
         runs("digits", *overrides)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_editing_an_own_metric_makes_new_runs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = "train.metrics=[own_metric_that_changes.confidence,top5_error]"
+    found = []
+    for text in ("def confidence(logits):\n    return 0.0\n", "def confidence(logits):\n    return 1.0\n"):
+        (tmp_path / "own_metric_that_changes.py").write_text(text)
+        source_hash.cache_clear()  # as in the next process
+        found.append(ids("digits", asked))
+    assert found[0] != found[1]
+    assert ids("digits", "train.metrics=[top5_error]") == ids("digits", "train.metrics=[top5_error]")

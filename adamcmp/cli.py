@@ -409,7 +409,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     ):
         rate = product_rate(opened.device) if todo else 0.0
     _print(console.plan_table(opened.plan.runs, todo))
-    _tell(console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device), err=False)
+    _tell(console.plan_line(opened.plan, len(lacking), len(todo), how.estimate.seconds, opened.device), err=False)
     bill = console.bill_lines(how, rate) if todo else []
     for line in [*console.choice_lines(how), *bill, *opened.notes]:
         _tell(line, err=False)
@@ -446,8 +446,9 @@ def _train(opened: Session, limit: int | None, only_failed: bool = False) -> Non
             _tell(f"{study_dir}: {stored}; nothing to train")
             return
         from adamcmp import console
-        from adamcmp.execute.crew import crew, train_all
-        from adamcmp.execute.rows import Provenance
+        from adamcmp.execute.crew import crew
+        from adamcmp.execute.recording import Provenance
+        from adamcmp.execute.training import train_all
 
         for note in opened.notes:
             _tell(note, "yellow")
@@ -459,11 +460,11 @@ def _train(opened: Session, limit: int | None, only_failed: bool = False) -> Non
                     crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
                 )
             if len(runs) > 1:
-                line = console.plan_line(opened.plan, len(lacking), len(todo), how.seconds, opened.device)
+                line = console.plan_line(opened.plan, len(lacking), len(todo), how.estimate.seconds, opened.device)
                 _tell("\n".join([line, *console.choice_lines(how)]))
-            if how.pool is not None:  # while others train
+            if how.executor is not None:  # while others train
                 Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
-            with console.SweepProgress(todo, compiles=how.compiles) as progress:
+            with console.SweepProgress(todo, compiles=how.estimate.compiles) as progress:
                 train_all(how, todo, study_dir, provenance, progress)
 
 

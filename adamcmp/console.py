@@ -118,17 +118,18 @@ OPEN = "time is a rough count, mostly too high; ways to train are timed when it 
 def choice_lines(crew: Crew) -> list[str]:
     """How each cohort will be trained, one line a cohort, and what to know about it."""
     lines = []
-    for cohort, choice in zip(crew.cohorts, crew.choices, strict=True):
+    for cohort, choice in crew.pairs:
         s = choice.strategy
         if choice.open:
             lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {OPEN}")
             continue
         how = f"{s.rows:,} runs a program, {'compiled' if s.compiled else 'eager'}" if s.engine == "vectorised" else ""
+        how += ", CUDA graphs" if s.graphs else ""
         where = f"{s.processes} processes" if s.processes > 1 else "1 process"
         parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} each", f"{s.matmul} matmul"]
         why = f"; not vectorised: {s.reason}" if s.reason else ""
         lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {s.engine}, {', '.join(filter(None, parts))}{why}")
-    return [*lines, *crew.notes]
+    return [*lines, *crew.estimate.notes]
 
 
 def bill_lines(crew: Crew, gflops: float) -> list[str]:
@@ -140,17 +141,18 @@ def bill_lines(crew: Crew, gflops: float) -> list[str]:
     """
     held = sum(each.memory_bytes for each in crew.datasets.values())
     disk = sum(each.disk_bytes for each in crew.datasets.values())
+    costs = crew.estimate
     parts = [
         f"data {filesize.decimal(held)}" + (f", {filesize.decimal(disk)} more stay on disk" if disk else ""),
-        f"training up to {filesize.decimal(crew.peak_bytes)} of {filesize.decimal(int(crew.memory))} allowed",
-        f"{filesize.decimal(crew.run_bytes)} a run",
+        f"training up to {filesize.decimal(costs.peak_bytes)} of {filesize.decimal(int(costs.memory))} allowed",
+        f"{filesize.decimal(costs.run_bytes)} a run",
     ]
     memory = f"  memory: {'; '.join(parts)}"
-    if not math.isfinite(crew.flops):
+    if not math.isfinite(costs.flops):
         return ["  its arithmetic cannot be counted", memory]
-    here, there = duration(crew.flops / (1e9 * gflops)), duration(crew.flops / 1e15)
+    here, there = duration(costs.flops / (1e9 * gflops)), duration(costs.flops / 1e15)
     rate = f"  {here} at the {gflops:,.0f} GFLOP/s of an fp32 matrix product here, {there} at 1 PFLOP/s"
-    return [f"  {crew.flops:.2g} FLOPs in training steps", rate, memory]
+    return [f"  {costs.flops:.2g} FLOPs in training steps", rate, memory]
 
 
 def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -100,7 +101,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 def _decoded(files: Sequence[Path], size: int | None, channels: int) -> npt.NDArray[np.uint8]:
     """The pictures, from the cache where the same files were decoded before."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         digest = hashlib.sha256(f"{FORMAT} {size} {channels}".encode())
         for content in pool.map(_digest, files, chunksize=64):
             digest.update(content)

@@ -88,14 +88,22 @@ class Rows:
         """The rows in memory."""
         index_N = self.index.numpy()
         if len(self.stores) == 1:
-            return self.stores[0].rows(index_N).to(self.device)
+            return self._placed(self.stores[0].rows(index_N))
         found = torch.empty(self.shape, dtype=self.dtype)
         starts = np.cumsum([0, *(stored.shape[0] for stored in self.stores)])
         for stored, start, end in zip(self.stores, starts, starts[1:], strict=False):
             (here,) = np.nonzero((index_N >= start) & (index_N < end))
             if len(here):
                 found[torch.from_numpy(here)] = stored.rows(index_N[here] - start)
-        return found.to(self.device)
+        return self._placed(found)
+
+    def _placed(self, found: Tensor) -> Tensor:
+        """On the device; to CUDA without waiting, which takes pinned memory."""
+        return (
+            found.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else found.to(self.device)
+        )
 
 
 def in_memory(x: Tensor | Rows) -> Tensor:

@@ -2,36 +2,25 @@
 
 A sweep that a rough count of its arithmetic puts under ``SHORT`` seconds is trained sequentially, with no clock read.
 For a longer one a few ways to train are timed, in rounds: one run alone and eager rows first; then, if compiling can
-pay, compiled rows; then, if much is still to do, other numbers of rows. Timings are kept on disk by model, data shape,
-batch, precision, machine and versions, so that each is made once. The decision is a pure function of timings and work.
+pay, compiled rows; then, if much is still to do, other numbers of rows, on an accelerator twice as many for as long as
+that pays. The decision is a pure function of timings (``timings`` keeps them) and work.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import platformdirs
 import torch
-from torch.torch_version import TorchVersion
 
 from adamcmp.config.schema import Execute
+from adamcmp.engine.machine import cores, rounds_products, why_not_compile
 from adamcmp.engine.profile import Profile
-from adamcmp.engine.strategy import Matmul, Strategy, divide
+from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
-from adamcmp.errors import InputError
-from adamcmp.plan.runs import Cohort, canonical
-from adamcmp.records import write_file
+from adamcmp.engine.timings import Timings, name
+from adamcmp.plan.runs import Cohort
 
 SHORT = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
@@ -45,18 +34,18 @@ ONE_THREAD_BELOW = 30e6
 AdamW, microseconds a step with one and with two threads: MLP 64-32-10 164 and 200, 784-64-10 399 and 378,
 784-256-256-10 1505 and 1180."""
 WORKING_SET = 12e6
-"""Bytes of rows that are worth having in one process: about what its share of the last-level cache holds."""
+"""Bytes of rows that are worth having in one process on a CPU: about what its share of the last-level cache holds."""
 MOST_ROWS = 256
+FIRST_ROWS = 32
+"""What an accelerator is asked for first; then twice as many, for as long as ``STILL_PAYS``."""
+STILL_PAYS = 0.9
+"""A step of a run must take at most so much of what it took in a program of half the rows."""
 COMPILE_PAYS = 8.0
 """Seconds of eager training, over all processes, from which compiling is tried: it takes about five."""
 COMPILED_ONCE = 2.0
 """Seconds in which another process loads a program from the compiler's cache: where it was timed, it lies there."""
-KEEPS_ORDER = "2.12"
-"""The first torch whose compiled CPU programs update weights after their last use."""
 LOOK_FURTHER = 90.0
 """Seconds of training from which other numbers of rows are tried too."""
-SAME_ERROR = 2.0
-"""oneDNN is taken where its error is at most so many times the default's."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +88,6 @@ class Ask(NamedTuple):
 
 
 Measure = Callable[[Sequence[Ask]], Sequence[Sequence[Timing]]]
-Errors = Callable[[Cohort, int], dict[str, float]]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rough_seconds(work: Work) -> float:
@@ -125,9 +108,9 @@ def unmeasured(work: Work, settings: Execute, device: torch.device, why: str = L
         return common
     if settings.engine == "auto" or work.refusal is not None:
         return replace(common, reason=work.refusal or why)
-    rows = settings.rows if settings.rows != "auto" else _cached_rows(work)
+    rows = settings.rows if settings.rows != "auto" else _first_rows(work, device)
     rows = min(rows, len(work.cohort.runs))
-    return replace(common, engine="vectorised", rows=rows, mixes_seeds=not work.profile.draws)
+    return replace(common, engine="vectorised", rows=rows, **_of_model(work))
 
 
 def is_short(works: Sequence[Work], settings: Execute) -> bool:
@@ -137,8 +120,18 @@ def is_short(works: Sequence[Work], settings: Execute) -> bool:
     return not fixed and sum(map(rough_seconds, works)) < (SHORT if runs > 1 else SHORT_ALONE)
 
 
-def _cached_rows(work: Work) -> int:
-    """R: as many as fit the cache's share of a process."""
+def _of_model(work: Work) -> dict[str, Any]:
+    """What a strategy of several rows has to know of the model."""
+    return {
+        "mixes_seeds": not work.profile.draws,
+        "example_bytes": round(work.profile.activation_bytes / work.cohort.task.batch_size),
+    }
+
+
+def _first_rows(work: Work, device: torch.device) -> int:
+    """R: on a CPU as many as fit the cache's share of a process."""
+    if device.type != "cpu":
+        return FIRST_ROWS
     return max(1, min(round(WORKING_SET / work.profile.row_bytes), MOST_ROWS))
 
 
@@ -149,7 +142,6 @@ def choose(
     processes: int,
     memory: float,
     measure: Measure | None = None,
-    errors: Errors | None = None,
 ) -> list[Choice]:
     """A strategy for each cohort.
 
@@ -161,14 +153,14 @@ def choose(
         memory: bytes that all of them may take.
         measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
             threads. None: what has not been timed before leaves the choice open.
-        errors: relative error of each library of matrix products, see ``timing.matmul_errors``; wanted where there is
-            a measure.
     """
-    known = [_Known(work, settings, device, processes, memory, errors) for work in works]
+    known = [_Known(work, settings, device, processes, memory) for work in works]
     _time(known, [each.first_round() for each in known], measure)
     for trial in (_Known.compiled_round, _Known.further_round):
         total = sum(each.best().seconds for each in known)
         _time(known, [trial(each, total) for each in known], measure)
+    while any(doubled := [each.doubled_round() for each in known]):
+        _time(known, doubled, measure)
     for each in known:
         each.keep()
     return [each.best() for each in known]
@@ -196,43 +188,49 @@ def _takes_all(strategy: Strategy) -> bool:
     return strategy.processes == 1 and strategy.threads > 1
 
 
+def _alike(one: Strategy, other: Strategy) -> bool:
+    """Whether two ways differ in rows alone."""
+    return replace(one, rows=other.rows, step_seconds=other.step_seconds, reason=other.reason) == other
+
+
 class _Known:
     """Timings of one cohort's strategies, old and new."""
 
     open = False
     """Something that should have been timed was not."""
 
-    def __init__(
-        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, errors: Errors | None
-    ) -> None:
+    def __init__(self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
-        self._memory, self._errors = memory, errors
-        self._path = _cache_folder() / f"{_key(work.cohort, device, processes)}.json"
-        self._timings, self._ratio = _read(self._path)
+        self._memory = memory
+        self._kept = Timings(work.cohort, device, processes)
+        self._timings = self._kept.all
         self._strategies: dict[str, Strategy] = {}
-        self._learnt = False
+        self._layouts: dict[Strategy, Layout] = {}
 
     def has(self, strategy: Strategy) -> bool:
-        self._strategies[_name(strategy)] = strategy
-        return _name(strategy) in self._timings
+        self._strategies[self._name(strategy)] = strategy
+        return self._name(strategy) in self._timings
 
     def learn(self, strategy: Strategy, timing: Timing) -> None:
-        self._timings[_name(strategy)], self._learnt = timing, True
+        self._timings[self._name(strategy)] = timing
+        self._kept.learn(self._name(strategy), timing)
 
     def keep(self) -> None:
-        """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
-        if not self._learnt:
-            return
-        timings = {name: asdict(timing) for name, timing in self._timings.items() if timing.error is None}
-        text = json.dumps({"timings": timings, "onednn_error_ratio": self._ratio}, indent=1)
-        with suppress(InputError):  # a cache that cannot be written is no reason to train nothing
-            write_file(self._path, text.encode())
+        self._kept.keep()
+
+    def _name(self, strategy: Strategy) -> str:
+        if strategy.engine == "sequential":
+            return name(strategy, Layout(1, 1))
+        if strategy not in self._layouts:
+            layouts = (Layout.of(piece.runs) for piece in divide(self.work.cohort, strategy))
+            self._layouts[strategy] = max(layouts, key=lambda each: each.total)
+        return name(strategy, self._layouts[strategy])
 
     def first_round(self) -> list[Strategy]:
         """One run alone, on one thread and on all; and eager rows."""
         small = self.work.profile.flops < ONE_THREAD_BELOW
         threads = [cores()] if self._device.type != "cpu" else [1] if small else [1, cores()]
-        matmuls = self._matmuls(1)[: 1 if small else None]  # what is small does not wait for products
+        matmuls = self._matmuls()[: 1 if small else None]  # what is small does not wait for products
         found = [
             Strategy(threads=t, processes=1 if t > 1 else self._processes, matmul=matmul, reason=self.work.refusal)
             for t in threads
@@ -251,21 +249,40 @@ class _Known:
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
             return []
-        eager = {s.matmul: self._timings[_name(s)].step for s in self._eager()}
+        eager = {s.matmul: self._timings[self._name(s)].step for s in self._eager()}
         quickest = min(eager, key=eager.__getitem__, default=None)
         return [s for s in self._vectorised(self._rows(), compiled=True) if quickest in (None, s.matmul)]
 
     def _eager(self) -> list[Strategy]:
         found = self._vectorised(self._rows(), compiled=False)
-        return [s for s in found if self.has(s) and self._timings[_name(s)].error is None]
+        return [s for s in found if self.has(s) and self._timings[self._name(s)].error is None]
 
     def further_round(self, total: float) -> list[Strategy]:
         """Other numbers of rows, where much is to do."""
         best = self.best().strategy
-        if total < LOOK_FURTHER or best.engine == "sequential" or self._settings.rows != "auto":
+        if (
+            self._device.type != "cpu"
+            or total < LOOK_FURTHER
+            or best.engine == "sequential"
+            or self._settings.rows != "auto"
+        ):
             return []
         rows = [r for r in (best.rows // 2, best.rows * 2) if 1 <= r <= self._most_rows()]
         return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
+
+    def doubled_round(self) -> list[Strategy]:
+        """Twice as many rows on an accelerator, where the last doubling was worth it."""
+        best = self.best()
+        if self._device.type == "cpu" or best.open or best.strategy.engine == "sequential":
+            return []
+        if self._settings.rows != "auto" or 2 * best.strategy.rows > self._most_rows():
+            return []
+        fewer = [s for s in self._strategies.values() if _alike(s, best.strategy) and s.rows < best.strategy.rows]
+        before = max(fewer, key=lambda s: s.rows, default=None)
+        if before is not None and best.strategy.step_seconds > STILL_PAYS * self._timings[self._name(before)].step:
+            return []
+        asked = self._vectorised(2 * best.strategy.rows, compiled=best.strategy.compiled)
+        return [s for s in asked if s.matmul == best.strategy.matmul and not self.has(s)]
 
     def best(self) -> Choice:
         """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
@@ -330,33 +347,31 @@ class _Known:
             compiled=compiled,
             processes=self._processes,
             threads=max(1, cores() // self._processes) if self._device.type == "cpu" else 1,
-            mixes_seeds=not self.work.profile.draws,
+            **_of_model(self.work),
         )
         rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))
-        return [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls(rows)]
+        ways = [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls()]
+        return [*ways, *(replace(way, graphs=True) for way in ways if self._device.type == "cuda")]
 
     def _rows(self) -> int:
-        """R: as many as fit the cache's share, spread evenly over processes and seeds; or what the user wants."""
-        return self._settings.rows if self._settings.rows != "auto" else min(_cached_rows(self.work), self._most_rows())
+        """R: what to try first, spread evenly over processes and seeds; or what the user wants."""
+        return (
+            self._settings.rows
+            if self._settings.rows != "auto"
+            else min(_first_rows(self.work, self._device), self._most_rows())
+        )
 
     def _most_rows(self) -> int:
         """What memory holds, and no more than keep all processes busy."""
         held = int(self._memory / self._processes / self.work.profile.row_bytes)
         return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
 
-    def _matmuls(self, rows: int) -> list[Matmul]:
-        """Libraries to try: oneDNN only for fp32 on the CPU, and only where it is as exact as the default."""
+    def _matmuls(self) -> list[Matmul]:
+        """Libraries to try: oneDNN only for fp32 on the CPU, and only where it computes in fp32."""
         if self._settings.matmul != "auto":
             return [self._settings.matmul]
-        if self._device.type != "cpu" or self.work.cohort.task.train.precision != "fp32":
-            return ["default"]
-        if self._ratio is None and self._errors is not None:
-            try:
-                found = self._errors(self.work.cohort, min(rows, 8))
-                self._ratio = found["onednn"] / max(found["default"], 1e-12)
-            except Exception:  # a model that refuses is trained as it is
-                return ["default"]
-        return ["default", "onednn"] if self._ratio is None or self._ratio <= SAME_ERROR else ["default"]
+        fp32 = self._device.type == "cpu" and self.work.cohort.task.train.precision == "fp32"
+        return ["default", "onednn"] if fp32 and not rounds_products() else ["default"]
 
     def _lacking_compiler(self) -> str | None:
         failed = [t.error for name, t in self._timings.items() if " compiled " in name and t.error]
@@ -365,57 +380,3 @@ class _Known:
     def _note(self) -> str | None:
         lacking = self._lacking_compiler() if self._settings.compile is not False else None
         return f"{lacking}; programs run without torch.compile, at about half the speed" if lacking else None
-
-
-@cache
-def why_not_compile(device: torch.device) -> str | None:
-    """What torch.compile lacks on the CPU: a C++ compiler, or an order that it keeps.
-
-    Before version 2.12 it may update a layer's weights before the gradients of the layers in front of it have read
-    them (pytorch issue 177631): measured with 2.9.1, gradients of an MLP's first layer were off by 1e-4.
-    """
-    if device.type != "cpu":
-        return None
-    if TorchVersion(torch.__version__) < KEEPS_ORDER:
-        return f"torch {torch.__version__} may compile updates in the wrong order, torch {KEEPS_ORDER} does not"
-    if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
-        return "no C++ compiler found (CXX, g++ or clang++)"
-    return None
-
-
-def _cache_folder() -> Path:
-    return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
-
-
-def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
-    """What timings depend on: the task but for its length, the form of update, the machine and versions."""
-    task = cohort.task
-    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    versions = [version("adamcmp"), torch.__version__]
-    where = [str(device), name, _cpu_model(), cores(), processes, versions, platform.node()]
-    shape = [list(task.facts.input_shape), task.facts.num_classes, task.facts.train_examples]
-    text = canonical({"task": identity, "kernel": cohort.kernel, "shape": shape, "where": where})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _name(s: Strategy) -> str:
-    compiled = "compiled" if s.compiled else "eager"
-    return f"{s.engine} rows={s.rows} {compiled} {s.matmul} threads={s.threads} processes={s.processes}"
-
-
-def _read(path: Path) -> tuple[dict[str, Timing], float | None]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Timing(**timing) for name, timing in stored["timings"].items()}, stored["onednn_error_ratio"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, None

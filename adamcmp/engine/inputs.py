@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adamcmp import metrics
 from adamcmp.config.build import call
 from adamcmp.config.schema import Data, Official, OwnOptimizer
-from adamcmp.data.augment import flip_crop
 from adamcmp.data.dataset import Dataset, Scale, Split, prepare
 from adamcmp.data.rows import Rows
 from adamcmp.engine.measures import check_metrics
@@ -93,25 +93,24 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def as_precision(dataset: Dataset, task: Task) -> Dataset:
-    """The data set with its inputs as numbers of the task's precision; tokens stay what they are."""
-    scale = dataset.scale and Scale(*(each.to(DTYPES[task.train.precision]) for each in dataset.scale))
+@lru_cache(maxsize=2)
+def placed(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
+    """The data set as a model of that precision takes it, on a device; the last two are kept for pieces to come."""
+    return as_precision(dataset, precision).to(device)
+
+
+def as_precision(dataset: Dataset, precision: str) -> Dataset:
+    """The data set with its inputs as numbers of a precision; tokens stay what they are."""
+    dtype = DTYPES[precision]
+    scale = dataset.scale and Scale(*(each.to(dtype) for each in dataset.scale))
 
     def cast(part: Split) -> Split:
         if isinstance(part.x, Rows) or not part.x.is_floating_point() or scale is not None:
             return part  # tokens; or `Dataset.inputs` makes such numbers
-        return Split(part.x.to(DTYPES[task.train.precision]), part.y)
+        return Split(part.x.to(dtype), part.y)
 
     train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
     return replace(dataset, train=train, validation=validation, test=test, scale=scale)
-
-
-def training_batch(dataset: Dataset, task: Task, seed: int, t: int, batch: Tensor | slice) -> Split:
-    """The examples of step ``t`` as the model sees them, augmented from the seed's stream ``augment``."""
-    x = dataset.inputs(dataset.train.x[batch])
-    if task.data.augment == "flip_crop":
-        x = flip_crop(x, stream_seed(seed, "augment", t))
-    return Split(x, dataset.train.y[batch])
 
 
 def autocast(task: Task, device: torch.device) -> AbstractContextManager[object]:
@@ -161,7 +160,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
     """Take one step of an own optimizer."""
     model = build_model(run.task, 0, device)
     update = make_update(run.optimizer, model, schedule_of(run))
-    data = as_precision(dataset, run.task)
+    data = as_precision(dataset, run.task.train.precision)
     x, y = data.inputs(data.train.x[:2]).to(device), data.train.y[:2].to(device)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -203,4 +202,4 @@ def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
             f"model {task.model.name}: gives {given} for two examples; needs logits of shape "
             f"{(*y.shape, dataset.num_classes)}, one per class of {task.data.name}"
         )
-    check_metrics(model, as_precision(dataset, task), task)
+    check_metrics(model, as_precision(dataset, task.train.precision), task)

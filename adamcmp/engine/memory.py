@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import psutil
 import torch
 
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
+from adamcmp.engine.machine import available_memory, device_memory
 
 DATA_SHARE = 0.25
 """Of the memory, beyond which a memory-mapped data set stays on disk."""
@@ -20,7 +20,7 @@ LEAST = 0.25
 
 def host_memory(settings: Execute) -> float:
     """Bytes of this machine that may be taken: what was set, or half of what is available."""
-    return settings.memory_gb * 1e9 if settings.memory_gb != "auto" else psutil.virtual_memory().available / 2
+    return settings.memory_gb * 1e9 if settings.memory_gb != "auto" else available_memory() / 2
 
 
 def data_memory(settings: Execute) -> float:
@@ -32,7 +32,7 @@ def training_memory(settings: Execute, device: torch.device, datasets: Iterable[
     """Bytes that are left for what is trained, all processes together."""
     held = sum(dataset.memory_bytes for dataset in datasets)
     if device.type == "cuda" and settings.memory_gb == "auto":
-        whole, copies = torch.cuda.mem_get_info(device)[0] / 2, 1
+        whole, copies = device_memory(device) / 2, 1
     else:
         whole, copies = host_memory(settings), COPIES
     return max(whole - copies * held, LEAST * whole)

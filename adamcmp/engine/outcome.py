@@ -32,13 +32,13 @@ class Evaluation(NamedTuple):
         return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
 
 
-def hold(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
+def packed(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
     """Evaluations as plain numbers, for a checkpoint."""
     return [[*evaluation[:-1], dict(evaluation.metrics)] for evaluation in evaluations]
 
 
-def held(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
-    """What ``hold`` held."""
+def unpacked(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
+    """What ``packed`` packed."""
     return [Evaluation(*values) for values in stored]
 
 

@@ -54,7 +54,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights."""
     task = cohort.task
-    data = as_precision(dataset, task)
+    data = as_precision(dataset, task.train.precision)
     x = data.inputs(data.train.x[:2]).to(device)
     more = data.inputs(data.train.x[torch.arange(4) % len(data.train.y)]).to(device)
     model = build_model(task, cohort.runs[0].seed, device).train()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adamcmp import metrics
 from adamcmp.engine.effects import effects, undone
 from adamcmp.engine.inputs import autocast, build_model
+from adamcmp.engine.strategy import Layout
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_update
 from adamcmp.plan.runs import Task
@@ -34,20 +34,6 @@ KERNELS: dict[str, tuple[Callable[..., None], type[AdaptiveCoefficients | Moment
     "momentum": (momentum_update, MomentumCoefficients, 1),
 }
 """Kernel, its coefficients, and how many tensors of state a parameter has."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the shapes of a program depend on, next to the task."""
-
-    seeds: int
-    rows: int
-    """K, rows of each seed."""
-
-    @property
-    def total(self) -> int:
-        """R = S·K."""
-        return self.seeds * self.rows
 
 
 class Stack(NamedTuple):

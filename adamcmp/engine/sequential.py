@@ -18,12 +18,13 @@ from torch import Tensor
 
 from adamcmp import metrics
 from adamcmp.data.dataset import Dataset
+from adamcmp.engine.batches import batches
 from adamcmp.engine.evaluation import evaluate, reduced
-from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
+from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
+from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
-from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
+from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
 from adamcmp.errors import told
@@ -44,14 +45,14 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         Stopped: the watch was asked to stop.
         Unwritable: a checkpoint cannot be written.
     """
-    placed = as_precision(dataset, piece.task).to(device)
+    data = placed(dataset, piece.task.train.precision, device)
     plan = piece.task.evaluations
-    shown = {count: reduced(placed, count) for count in (plan.before, plan.last)}
+    shown = {count: reduced(data, count) for count in (plan.before, plan.last)}
     resumed = watch.resumed()
     for run in piece.runs:
-        state = resumed if resumed and resumed.get("runs") == [run.id] else None
+        state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
         with in_force(piece.strategy, device):
-            outcome = _train_run(run, piece, placed, shown, device, watch, state)
+            outcome = _train_run(run, piece, data, shown, device, watch, state)
         yield outcome
 
 
@@ -65,7 +66,7 @@ def _train_run(
     resumed: dict[str, Any] | None,
 ) -> Outcome:
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
-    evaluations = held(resumed["evaluations"]) if resumed else []
+    evaluations = unpacked(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters = None, None, None
     try:
         with torch.random.fork_rng(devices=[]):
@@ -112,22 +113,21 @@ def _loop(
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
-    batches = batch_indices(run.seed, len(dataset.train.y), task.batch_size, device, start)
     eval_steps = set(task.evaluations.steps)
     model.train()
     parameters = list(model.parameters())
-    for t, batch in zip(range(start, task.steps), batches, strict=False):
+    for t, (x_SB, y_SB) in enumerate(batches(dataset, task, (run.seed,), start), start):
         watch.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
                 "runs": [run.id],
                 "step": t,
                 "model": model.state_dict(),
                 "update": update.state(),
-                "evaluations": hold(evaluations),
+                "evaluations": packed(evaluations),
                 "seconds": time.perf_counter() - started,
             }
         )
-        x, y = training_batch(dataset, task, run.seed, t, batch)
+        x, y = x_SB[0], y_SB[0]
         seed_device(device, stream_seed(run.seed, "dropout", t))
         for p in parameters:
             p.grad = None

@@ -10,22 +10,52 @@ work, with its checkpoint and into the record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
 import torch
 
+from adamcmp.engine.machine import rounds_products
+from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, Run, Task
 
 T = TypeVar("T")
 Matmul = Literal["default", "onednn"]
 
 
-SILENT = {"engine", "reason", "step_seconds", "mixes_seeds"}
+SILENT = {"engine", "reason", "step_seconds", "mixes_seeds", "example_bytes"}
 """Fields of a strategy that have a column of their own, or tell a reader nothing."""
+ROUNDS = (
+    "execute.matmul=onednn: would round fp32 products to bf16 on this processor; give default, or train.precision=bf16 "
+    "where that is wanted"
+)
+MOST_PADDING = 1.1
+"""Rows of a common layout over a piece's own, beyond which the piece has a layout of its own."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a program lie, and what its shapes depend on next to the task."""
+
+    seeds: int
+    rows: int
+    """K, rows of each seed."""
+
+    @property
+    def total(self) -> int:
+        """R = S·K."""
+        return self.seeds * self.rows
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Self:
+        """The least that holds some runs."""
+        counts = Counter(run.seed for run in runs)
+        return cls(len(counts), max(counts.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +74,10 @@ class Strategy:
     """Threads of each process."""
     mixes_seeds: bool = True
     """Programs may hold runs of several seeds; not where a model draws random numbers, from one seed's generator."""
+    graphs: bool = False
+    """Steps are replayed as CUDA graphs."""
+    example_bytes: int = 0
+    """What a forward pass of one example makes; 0 where it is not known."""
     step_seconds: float = 0.0
     """Seconds that one step of one run takes in one process, as measured; 0 where nothing was."""
     reason: str | None = None
@@ -62,6 +96,8 @@ class Piece:
     kernel: str
     runs: tuple[Run, ...]
     strategy: Strategy
+    layout: Layout | None = None
+    """At the start; None: the least that holds the runs. The pieces of a cohort share one, and so its programs."""
 
     @classmethod
     def of(cls, cohort: Cohort, strategy: Strategy) -> Self:
@@ -82,30 +118,52 @@ class Piece:
 
 @contextmanager
 def in_force(strategy: Strategy, device: torch.device) -> Iterator[None]:
-    """Threads and matrix library as a strategy wants them, and denormal numbers taken for zero.
+    """Threads and matrix library as a strategy wants them, denormal numbers taken for zero, and fp32 kept fp32.
 
-    Second moments of dead inputs decay into denormals, on which a CPU is 5 times slower. "medium" lets torch take
-    oneDNN for fp32 products; on a chip with bf16 matrix units it may also round them, so ``choice`` measures the
-    error first. On an accelerator it would mean something else, and is never set.
+    Second moments of dead inputs decay into denormals, on which a CPU is 5 times slower. On a CPU "medium" lets torch
+    take oneDNN for fp32 products; where that would round them to bf16, it is refused. On CUDA neither products nor
+    convolutions are TF32, and algorithms are deterministic where there are such.
+
+    Raises:
+        InputError: oneDNN is asked for where it rounds.
     """
+    onednn = device.type == "cpu" and strategy.matmul == "onednn"
+    if onednn and rounds_products():
+        raise InputError(ROUNDS)
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(strategy.threads)
-    if device.type == "cpu":
-        torch.set_float32_matmul_precision("medium" if strategy.matmul == "onednn" else "highest")
+    torch.set_float32_matmul_precision("medium" if onednn else "highest")
     torch.set_flush_denormal(True)
     try:
-        yield
+        with _exact_cuda() if device.type == "cuda" else nullcontext():
+            yield
     finally:
         torch.set_flush_denormal(False)  # torch's default; there is no asking what it was
         torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def _exact_cuda() -> Iterator[None]:
+    """fp32 convolutions that are fp32, and the same numbers every time, where an operation has such an algorithm."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with (
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "(?s).*does not have a deterministic implementation")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 def divide(cohort: Cohort, strategy: Strategy) -> list[Piece]:
-    """Cut a cohort into pieces of at most ``rows`` runs, of nearly equal size, so that they share compiled programs.
+    """Cut a cohort into pieces of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
 
     Runs of a seed stay together, since they share their batches. Where a seed has fewer runs than fit, several seeds
-    make one piece, if the strategy lets them.
+    make one piece, if the strategy lets them. Pieces that lack few rows of the common layout are filled up.
     """
     by_seed: dict[int, list[Run]] = {}
     for run in cohort.runs:
@@ -118,7 +176,12 @@ def divide(cohort: Cohort, strategy: Strategy) -> list[Piece]:
     else:
         for seeds in _evenly(list(by_seed.values()), max(1, strategy.rows // most)):
             groups.append(tuple(run for runs in seeds for run in runs))
-    return [Piece(cohort.task, cohort.kernel, runs, strategy) for runs in groups]
+    own = [Layout.of(runs) for runs in groups]
+    common = Layout(max(each.seeds for each in own), max(each.rows for each in own))
+    layouts = [common if common.total <= MOST_PADDING * each.total else each for each in own]
+    return [
+        Piece(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
+    ]
 
 
 def _evenly(items: list[T], most: int) -> Iterator[list[T]]:

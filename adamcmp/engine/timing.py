@@ -13,10 +13,8 @@ import torch
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import as_precision, build_model
-from adamcmp.engine.program import Layout, gradients, names_of
+from adamcmp.engine.inputs import placed
 from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
-from adamcmp.engine.vectorised import initial_stack
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import told
 from adamcmp.plan.runs import Cohort, Run
@@ -39,6 +37,8 @@ class Timing:
     """Of one evaluation of one run, of all that the last one shows."""
     first: float = 0.0
     """Of the first two steps and the first evaluation beyond that: compiling."""
+    share: float = 1.0
+    """Of its time that the thread was running: less where others wanted the core."""
     error: str | None = None
 
 
@@ -79,7 +79,7 @@ def time_strategies(
             probe = probes[i]
             assert isinstance(probe, _Probe)
             try:
-                probe.take()
+                probe.turn()
             except Exception as error:  # likewise
                 probes[i] = Timing(error=told(error))
     return [each.timing() if isinstance(each, _Probe) else each for each in probes]
@@ -95,7 +95,19 @@ class _Probe(ABC):
     """One strategy being timed: built and warmed up, then asked for turns."""
 
     spent = 0.0
-    """Seconds of all turns."""
+    """Seconds of all turns, as they count."""
+    _wall = _running = 0.0
+
+    def turn(self) -> None:
+        """``take``, seeing how much of its time the thread was running."""
+        wall, running = time.perf_counter(), time.thread_time()
+        self.take()
+        self._wall += time.perf_counter() - wall
+        self._running += time.thread_time() - running
+
+    def _share_of(self, device: torch.device) -> float:
+        """Of the time of all turns that the thread was running; on an accelerator it waits, which tells nothing."""
+        return self._running / self._wall if self._wall and device.type == "cpu" else 1.0
 
     @property
     def enough(self) -> bool:
@@ -147,7 +159,7 @@ class _Sequential(_Probe):
             own = max(most - few, 1e-9) / (self._most - self._few)
             step += share * own
             evaluation += share * max(few - own * self._few, 0.0)
-        return Timing(step, evaluation)
+        return Timing(step, evaluation, share=self._share_of(self._device))
 
 
 class _Vectorised(_Probe):
@@ -168,7 +180,7 @@ class _Vectorised(_Probe):
         self._rows = len(piece.runs)
         with self._in_force():
             if self._rows not in stacks:
-                data = as_precision(dataset, cohort.task).to(device)
+                data = placed(dataset, cohort.task.train.precision, device)
                 stacks[self._rows] = vectorised.Training(piece, data, device, Watch())
             self._training = stacks[self._rows]
             first = self._seconds(1, evaluate=True)
@@ -203,30 +215,4 @@ class _Vectorised(_Probe):
     def timing(self) -> Timing:
         step = statistics.median(self._turns) / self._steps
         first = max(self._first - 2 * step - self._evaluation, 0.0)
-        return Timing(step / self._rows, self._evaluation / self._rows, first)
-
-
-def matmul_errors(cohort: Cohort, rows: int, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """Relative error of the fp32 gradients of ``rows`` rows against float64, by each library of matrix products."""
-    default = Strategy(engine="vectorised", rows=rows)
-    truth = _gradients(cohort, "fp64", default, dataset, device)
-    found = [_gradients(cohort, "fp32", each, dataset, device) for each in (default, replace(default, matmul="onednn"))]
-    errors = [float((each - truth).norm() / truth.norm().clamp(min=1e-300)) for each in found]
-    return {"default": errors[0], "onednn": errors[1]}
-
-
-def _gradients(
-    cohort: Cohort, precision: str, strategy: Strategy, dataset: Dataset, device: torch.device
-) -> torch.Tensor:
-    """All gradients of the first batch: weights drawn in fp32 are the same numbers in fp64."""
-    task = replace(cohort.task, train=cohort.task.train.model_copy(update={"precision": precision}))
-    runs = (cohort.runs[0],) * strategy.rows
-    data = as_precision(dataset, task)
-    batch = slice(task.batch_size)
-    x, y = (part.to(device).unsqueeze(0) for part in (data.inputs(data.train.x[batch]), data.train.y[batch]))
-    with in_force(strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        names = names_of(build_model(task, runs[0].seed, device), task, x[0])
-        stack = initial_stack([replace(run, task=task) for run in runs], cohort.kernel, names, device)
-        over_rows = gradients(build_model(task, 0, device).train(), Layout(1, strategy.rows), names)
-        grads, _ = over_rows(stack.params, stack.rest, x, y)
-        return torch.cat([grads[name].double().flatten() for name in names.trained])
+        return Timing(step / self._rows, self._evaluation / self._rows, first, self._share_of(self._device))

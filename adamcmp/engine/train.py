@@ -13,11 +13,16 @@ from adamcmp.engine.strategy import Piece
 from adamcmp.engine.watch import Watch
 
 
-def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
-    """Outcomes of a piece's runs, each as it ends; see ``sequential.train`` and ``vectorised.train``."""
+def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[tuple[Outcome, ...]]:
+    """Outcomes of a piece's runs, those that end together as one; see ``sequential.train`` and ``vectorised.train``.
+
+    What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
+    """
     if piece.strategy.engine == "sequential":
-        return sequential.train(piece, dataset, device, watch)
-    return vectorised.train(piece, dataset, device, watch)
+        for outcome in sequential.train(piece, dataset, device, watch):
+            yield (outcome,)
+    else:
+        yield tuple(vectorised.train(piece, dataset, device, watch))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

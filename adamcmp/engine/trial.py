@@ -65,7 +65,7 @@ def _smaller(task: Task, dataset: Dataset) -> tuple[Task, Dataset]:
 def _left_behind(task: Task, dataset: Dataset, device: torch.device) -> tuple[str, ...]:
     """What a training pass changes beside buffers, and an evaluation at all; what only the first pass makes is none."""
     model = build_model(task, 0, device)
-    data = as_precision(dataset, task).to(device)
+    data = as_precision(dataset, task.train.precision).to(device)
     x = data.inputs(data.train.x)
 
     def change(training: bool) -> Effects:

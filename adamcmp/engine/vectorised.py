@@ -7,8 +7,9 @@ kept; when at least half of the rows have ended so, and enough steps are left, t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -18,20 +19,25 @@ from torch import Tensor
 
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.rows import joined
+from adamcmp.engine.batches import batches
 from adamcmp.engine.evaluation import at_once, reduced
-from adamcmp.engine.inputs import as_precision, autocast, build_model, training_batch
+from adamcmp.engine.inputs import autocast, build_model, placed
+from adamcmp.engine.machine import device_memory
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, held, hold
-from adamcmp.engine.program import KERNELS, Layout, Names, Program, Stack, Tensors, names_of, program
-from adamcmp.engine.strategy import Piece, in_force
-from adamcmp.engine.streams import batch_indices, seed_device, stream_seed
+from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
+from adamcmp.engine.program import KERNELS, Names, Program, Stack, Tensors, names_of, program
+from adamcmp.engine.strategy import Layout, Piece, in_force
+from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import coefficient_table, initial_state, schedule_of
 from adamcmp.engine.watch import Watch
+from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
 EXAMPLES = 128
 """Examples in one call of an evaluation: what it makes stays in the cache, and memory is bounded. Measured for 121 rows
 of MLP 64-32-10 in two processes: 178 µs a row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217."""
+MOST_EXAMPLES, EVALUATION_SHARE = 1 << 14, 0.25
+"""The same on an accelerator: what so much of its free memory holds, for all rows, and at most so many."""
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""
 WORTH_SHRINKING = 20.0
@@ -53,7 +59,7 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         Exception: anything that the model raises, and what torch raises when memory ends.
     """
     with in_force(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        training = Training(piece, as_precision(dataset, piece.task).to(device), device, watch)
+        training = Training(piece, placed(dataset, piece.task.train.precision, device), device, watch)
         training.go_on()
     yield from training.outcomes()
 
@@ -73,47 +79,67 @@ class Training:
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         plan = self.task.evaluations
-        self._shown = {count: reduced(dataset, count) for count in (plan.before, plan.last)}
-        size = _even(sum(plan.before), at_once(dataset, EXAMPLES))
-        self._examples = {count: _Examples(shown, size) for count, shown in self._shown.items()}
+        self._size = _even(sum(plan.before), at_once(dataset, _examples_at_once(piece, device)))
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
         self._tables: list[Tensor] = []
         resumed = watch.resumed()
         if resumed is None:
             self.step, self.reported = 0, 0
-            self.rows, self.seeds, self.layout = self._laid_out(list(range(len(piece.runs))))
+            self.rows, self.seeds, self.layout = self._laid_out(range(len(piece.runs)), piece.layout)
             self.stack = initial_stack([piece.runs[i] for i in self.rows], piece.kernel, self.names, device)
             self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         else:
             self._load(resumed)
 
-    def _laid_out(self, alive: Sequence[int]) -> tuple[list[int], tuple[int, ...], Layout]:
-        """Place runs seed by seed; where a seed has fewer than another, its first run stands in for what is missing."""
+    def _laid_out(
+        self, alive: Sequence[int], layout: Layout | None = None
+    ) -> tuple[list[int], tuple[int, ...], Layout]:
+        """Place runs seed by seed, in a layout or the least that holds them.
+
+        Where a seed lacks rows, its first run stands in for them; where seeds are lacking, the first seed does.
+        """
         by_seed: dict[int, list[int]] = {}
         for i in alive:
             by_seed.setdefault(self.piece.runs[i].seed, []).append(i)
-        width = max(map(len, by_seed.values()))
-        rows = [i for own in by_seed.values() for i in (*own, *(own[0],) * (width - len(own)))]
-        return rows, tuple(by_seed), Layout(len(by_seed), width)
+        layout = layout or Layout.of(self.piece.runs[i] for i in alive)
+        seeds = [*by_seed, *(next(iter(by_seed)),) * (layout.seeds - len(by_seed))]
+        rows = [i for own in map(by_seed.__getitem__, seeds) for i in (*own, *(own[0],) * (layout.rows - len(own)))]
+        return rows, tuple(seeds), layout
 
     def _load(self, resumed: dict[str, Any]) -> None:
+        """Go on from a checkpoint of this piece, with the layout that it had, or of one that held more runs."""
+        ids = [run.id for run in self.piece.runs]
+        stored: list[str] = resumed.get("runs", ids)
+        ours = [stored.index(each) for each in ids]
         self.step = self.reported = resumed["step"]
-        self.evaluations = [held(each) for each in resumed["evaluations"]]
-        self.diverged = resumed["diverged"]
-        self.started -= resumed["seconds"]
-        self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
+        self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
+        self.diverged = [resumed["diverged"][i] for i in ours]
+        self.started -= resumed["seconds"] * len(ours) / len(stored)
         place = {"device": self.device}
         params, rest, state = resumed["stack"]
         self.stack = Stack(_to(params, **place), _to(rest, **place), tuple(_to(own, **place) for own in state))
         self.ended = resumed["ended"].to(self.device)
+        self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
+        if stored != ids:
+            at = {i: row for row, i in reversed(list(enumerate(self.rows)))}
+            kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
+            self._keep(kept)
         self.watch.on_steps(self.step * len(self.piece.runs), None)
+
+    def _keep(self, where: Mapping[int, int]) -> None:
+        """Leave no rows but those of some runs: of run k of the piece the row that it has now, by k."""
+        self.rows, self.seeds, self.layout = self._laid_out(list(where))
+        keep = torch.tensor([where[i] for i in self.rows], device=self.device)
+        params, rest, state = self.stack
+        self.stack = Stack(_take(params, keep), _take(rest, keep), tuple(_take(own, keep) for own in state))
+        self.ended = self.ended[keep]
 
     def saved(self) -> dict[str, Any]:
         """What ``_load`` goes on from."""
         return {
             "step": self.step,
-            "evaluations": [hold(each) for each in self.evaluations],
+            "evaluations": [packed(each) for each in self.evaluations],
             "diverged": self.diverged,
             "seconds": time.perf_counter() - self.started,
             "rows": self.rows,
@@ -149,7 +175,7 @@ class Training:
         for x, y, matrices, others in islice(self._batches(), steps):
             runs.step(self.stack, x, y, matrices, others)
         if evaluate:
-            self._examples[self.task.evaluations.last].measure(runs, self.stack)
+            self._examples(self.task.evaluations.last).measure(runs, self.stack)
 
     def _alive(self) -> list[int]:
         return [i for i, step in enumerate(self.diverged) if step is None]
@@ -169,23 +195,14 @@ class Training:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Batches of all seeds, and the coefficients of all rows, from the current step on."""
         task = self.task
-        streams = [
-            batch_indices(seed, len(self.dataset.train.y), task.batch_size, self.device, self.step)
-            for seed in self.seeds
-        ]
+        shown = batches(self.dataset, task, self.seeds, self.step)
         dtype = torch.float64 if task.train.precision == "fp64" else torch.float32
         for start in range(self.step, task.steps, TABLE_STEPS):
             window = slice(start, min(start + TABLE_STEPS, task.steps))
             if self._window != window:  # rehearsals begin with the same steps again; what shrinks has gone on since
                 self._window, self._tables = window, [self._table(window, each, dtype) for each in (True, False)]
             for t, matrices, others in zip(range(window.start, window.stop), *self._tables, strict=True):
-                batches = [
-                    training_batch(self.dataset, task, seed, t, next(stream))
-                    for seed, stream in zip(self.seeds, streams, strict=True)
-                ]
-                x, y = (
-                    each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each) for each in zip(*batches, strict=True)
-                )
+                x, y = next(shown)
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, y, matrices, others
 
@@ -199,13 +216,16 @@ class Training:
         table = coefficient_table(rules, matrices, window.start, eta, period)
         return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1))).to(self.device, dtype)
 
+    def _examples(self, shown: Shown) -> _Examples:
+        return _examples(self.dataset, shown, self._size)
+
     def _evaluate(self, runs: Program) -> None:
         """Measure all rows; those that are not finite have diverged at this step."""
         for row, step in enumerate(self.ended.tolist()):
             if step and self.diverged[self.rows[row]] is None:
                 self.diverged[self.rows[row]] = step
         shown = self.task.evaluations.shown(self.step)
-        measured = self._examples[shown].measure(runs, self.stack)
+        measured = self._examples(shown).measure(runs, self.stack)
         everything = {**self.stack.params, **self.stack.rest}
         squares = [everything[name].double().square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
@@ -215,9 +235,9 @@ class Training:
             if i in seen or self.diverged[i] is not None:
                 continue
             seen.add(i)
-            (evaluation,) = held([[self.step, *measured[row], norms[row]]])
+            (evaluation,) = unpacked([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
-                evaluation = evaluation._replace(metrics=self._on_request(row, self._shown[shown]))
+                evaluation = evaluation._replace(metrics=self._on_request(row, self._examples(shown).dataset))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
             else:
@@ -235,17 +255,13 @@ class Training:
         alive = [i for i in self._alive() if i in set(self.rows)]
         if not alive or self.step == self.task.steps:
             return False
-        rows, seeds, layout = self._laid_out(alive)
-        saved = len(self.rows) - len(rows)
+        rows = len(self._laid_out(alive)[0])
+        saved = len(self.rows) - rows
         left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
-        if 2 * len(rows) > len(self.rows) or (self.piece.strategy.compiled and left < WORTH_SHRINKING):
+        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < WORTH_SHRINKING):
             return False
         where = {i: row for row, i in reversed(list(enumerate(self.rows)))}
-        self.rows, self.seeds, self.layout = rows, seeds, layout
-        keep = torch.tensor([where[i] for i in self.rows], device=self.device)
-        params, rest, state = self.stack
-        self.stack = Stack(_take(params, keep), _take(rest, keep), tuple(_take(own, keep) for own in state))
-        self.ended = self.ended[keep]
+        self._keep({i: where[i] for i in alive})
         return True
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -275,10 +291,25 @@ class Training:
             return measure_all(self._probe, previous, shown, self.task)
 
 
+def _examples_at_once(piece: Piece, device: torch.device) -> int:
+    """How many examples each row of a piece is shown at once: on an accelerator as many as a share of memory holds."""
+    each = piece.strategy.example_bytes * len(piece.runs)
+    if device.type == "cpu" or not each:
+        return EXAMPLES
+    return max(EXAMPLES, min(MOST_EXAMPLES, int(EVALUATION_SHARE * device_memory(device) / each)))
+
+
+@lru_cache(maxsize=4)
+def _examples(dataset: Dataset, shown: Shown, size: int) -> _Examples:
+    """What an evaluation shows; kept for the pieces that follow."""
+    return _Examples(reduced(dataset, shown), size)
+
+
 class _Examples:
     """All examples that an evaluation shows, in chunks of one size, so that one compiled program takes them all."""
 
     def __init__(self, dataset: Dataset, size: int) -> None:
+        self.dataset = dataset
         parts = (dataset.train, dataset.validation, dataset.test)
         self._lengths = [len(part.y) for part in parts]
         self._answers = [part.y.numel() for part in parts]

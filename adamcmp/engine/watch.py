@@ -2,15 +2,16 @@
 
 A checkpoint holds all that the rest of a training depends on, so that an interrupted one goes on as if nothing had
 been: random numbers need no place in it, since streams are seeded anew at every step. It is written to a temporary
-name, synced and renamed; a file that cannot be read, or is another version's, is as good as none.
+name, synced and renamed; a file that cannot be read, or that other versions wrote, is as good as none.
 """
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ import torch
 from adamcmp.engine.outcome import OnSteps
 from adamcmp.engine.strategy import Piece
 from adamcmp.errors import InputError
-from adamcmp.records import replacing
+from adamcmp.records import SCHEMA_VERSION, replacing
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
+
+
+VERSIONS = {"schema": SCHEMA_VERSION, "adamcmp": version("adamcmp"), "torch": str(torch.__version__)}
+"""What a checkpoint must have been written by, to be read."""
 
 
 class Stopped(Exception):  # noqa: N818  # no error: someone asked for it
@@ -42,11 +47,14 @@ class Watch:
         *,
         piece: Piece | None = None,
         checkpoint: Path | None = None,
+        start: Path | None = None,
         every: float = 60.0,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Watch a piece, whose checkpoint is written; until there is one, it starts from that of a larger piece."""
         self.on_steps = on_steps
-        self._piece, self._checkpoint, self._every, self._stopping = piece, checkpoint, every, stopping
+        self._piece, self._checkpoint, self._start = piece, checkpoint, start
+        self._every, self._stopping = every, stopping
         self._look_at, self._save_at = 0.0, time.monotonic() + every
 
     def between_steps(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -73,11 +81,16 @@ class Watch:
     def _described(self) -> dict[str, Any]:
         """Which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
         piece = self._piece
-        return {} if piece is None else {"runs": [run.id for run in piece.runs], "strategy": asdict(piece.strategy)}
+        of = {} if piece is None else {"runs": [run.id for run in piece.runs], "strategy": asdict(piece.strategy)}
+        return {"versions": VERSIONS, **of}
 
     def resumed(self) -> dict[str, Any] | None:
         """The state to go on from, or None."""
-        return None if self._checkpoint is None else load_checkpoint(self._checkpoint)
+        for path in (self._checkpoint, self._start):
+            state = load_checkpoint(path) if path is not None else None
+            if state is not None and foreign(state) is None:
+                return state
+        return None
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
@@ -92,3 +105,13 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) else None
+
+
+def foreign(state: Mapping[str, Any]) -> str | None:
+    """What other version wrote a checkpoint, ``torch 2.13.0, not 2.14.1``; None where it is ours."""
+    wrote = state.get("versions")
+    if not isinstance(wrote, dict):
+        return "an adamcmp that told no versions"
+    return next(
+        (f"{name} {wrote.get(name)}, not {ours}" for name, ours in VERSIONS.items() if wrote.get(name) != ours), None
+    )

@@ -1,1 +1,1 @@
-"""Where cohorts run, and how what they leave gets to disk: ``local`` in this process, ``rows`` makes the records."""
+"""Where cohorts run, and how what they leave gets to disk: ``executor`` says what they take."""

@@ -23,31 +23,23 @@ from typing import Any
 
 from adamcmp import interrupts
 from adamcmp.data.dataset import Dataset
+from adamcmp.execute.asks import Answer, AnyAsk, Died
 from adamcmp.execute.folders import own_folder
 from adamcmp.execute.server import METHOD, signals_blocked, start_processes
-from adamcmp.execute.worker import Answer, serve, share
+from adamcmp.execute.worker import STOP, serve, share
 
 MOST_STILLBORN = 20
 """Processes that may die in a row without a single answer, as those do whose piece does not fit into memory."""
 
 
-@dataclass(frozen=True)
-class Died:
-    """A process has ended without being asked to."""
-
-    exit_code: int | None
-
-
 @dataclass(eq=False)
 class Worker:
-    """One process, and what it does."""
+    """One process, and what it does: an ``executor.Slot``."""
 
     process: BaseProcess
     pipe: Connection
     busy: Any = None
-    """What it was asked; None while it waits."""
     last: Any = None
-    """What it was asked before."""
     answered: bool = False
     """It has worked at least once."""
 
@@ -60,13 +52,13 @@ class Worker:
 
 
 class Pool:
-    """Processes that train."""
+    """Processes that train: an ``executor.Executor``."""
 
     def __init__(self, size: int, device: str, folder: Path) -> None:
         self._context: Any = multiprocessing.get_context(METHOD)
         self._device, self._folder = device, folder
         self._stillborn = 0
-        self.workers = [self._start() for _ in range(size)]
+        self.slots = [self._start() for _ in range(size)]
 
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
@@ -76,16 +68,28 @@ class Pool:
         theirs.close()
         return Worker(process, ours)
 
-    def ask(self, worker: Worker, what: object) -> None:
-        """Give a waiting worker something to do; a death is told by ``answers``."""
-        worker.busy = what
+    def submit(self, slot: Worker, ask: AnyAsk, job: object) -> None:
+        """Give a waiting process something to do; a death is told by ``answers``."""
+        slot.busy = job
         with suppress(OSError):
-            worker.pipe.send(what)
+            slot.pipe.send(ask)
 
-    def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Answer | Died]]:
+    def stop(self, slot: Worker) -> None:
+        """Ask it to write its checkpoint and end its training."""
+        try:
+            slot.pipe.send(STOP)
+        except OSError:  # it has just died, and can write nothing
+            slot.busy = None
+
+    def cancel(self, slot: Worker) -> None:
+        """End what it does now; its death is no answer to anything."""
+        slot.kill()
+        slot.busy = None
+
+    def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Answer]]:
         """What has arrived within ``timeout`` seconds; a dead worker has been replaced by then."""
-        ready = set(wait([each.pipe for each in self.workers], timeout))
-        for i, worker in enumerate(self.workers):
+        ready = set(wait([each.pipe for each in self.slots], timeout))
+        for i, worker in enumerate(self.slots):
             if worker.pipe not in ready:
                 continue
             try:
@@ -97,7 +101,7 @@ class Pool:
                     raise RuntimeError(
                         f"training processes end before they answer, exit code {worker.process.exitcode}"
                     ) from None
-                self.workers[i] = self._start()
+                self.slots[i] = self._start()
                 answer = Died(worker.process.exitcode)
             else:
                 worker.answered = True
@@ -105,16 +109,16 @@ class Pool:
 
     def kill(self) -> None:
         """End all processes by force."""
-        for worker in self.workers:
+        for worker in self.slots:
             worker.kill()
 
     def close(self) -> None:
         """End all processes: those that wait at once, the others by force."""
-        for worker in self.workers:
+        for worker in self.slots:
             if worker.busy is not None:
                 worker.kill()
             worker.pipe.close()
-        for worker in self.workers:
+        for worker in self.slots:
             worker.process.join()
 
 

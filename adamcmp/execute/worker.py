@@ -12,69 +12,28 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
 from adamcmp.engine.choice import Ask
-from adamcmp.engine.outcome import Evaluation, Outcome
-from adamcmp.engine.strategy import Piece
-from adamcmp.engine.timing import Timing, time_strategies
+from adamcmp.engine.outcome import Evaluation
+from adamcmp.engine.timing import time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
 from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
 from adamcmp.errors import told
-from adamcmp.plan.runs import Cohort
+from adamcmp.execute.asks import Ended, Progress, TrainAsk, Tried, TryAsk
 
 TELL_EVERY = 0.1
 """Seconds between two reports of progress."""
-
-
-@dataclass(frozen=True)
-class TrainAsk:
-    """Train a piece."""
-
-    piece: Piece
-    checkpoint: Path | None
-    every: float
-
-
-@dataclass(frozen=True)
-class TryAsk:
-    """Try whether a cohort can be vectorised."""
-
-    cohort: Cohort
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Why it cannot be, or None."""
-
-    refusal: str | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """So many more steps; the newest evaluation."""
-
-    steps: int
-    evaluation: Evaluation | None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
-
-    how: Literal["done", "stopped", "memory", "unwritable", "error"]
-    error: str = ""
-
-
-Answer = Progress | Outcome | Ended | Tried | list[Timing]
+STOP = "stop"
+"""What the pipe brings a training that is to end."""
 
 
 def serve(pipe: Connection, device: str, folder: Path) -> None:
@@ -110,10 +69,17 @@ def _end_with_driver() -> None:
 
 def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connection) -> Ended:
     telling = _Telling(pipe)
-    watch = Watch(telling.stepped, piece=ask.piece, checkpoint=ask.checkpoint, every=ask.every, stopping=pipe.poll)
+    watch = Watch(
+        telling.stepped,
+        piece=ask.piece,
+        checkpoint=ask.checkpoint,
+        start=ask.start,
+        every=ask.every,
+        stopping=pipe.poll,
+    )
     try:
-        for outcome in train(ask.piece, dataset, device, watch):
-            pipe.send(outcome)
+        for outcomes in train(ask.piece, dataset, device, watch):
+            pipe.send(outcomes)
         telling.flush()
     except Stopped:
         return Ended("stopped")

@@ -239,16 +239,16 @@ def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> lis
     )
     return [
         (
-            f"Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then the "
-            "smaller λ. Test data is reported and never chosen on."
+            f"Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then "
+            "the smaller λ. Test data is reported and never chosen on."
         ),
         (
             "A cell is eligible when no run of it diverged or failed and it has as many seeds as most cells of its "
             "optimizer."
         ),
         (
-            f"Seeds: {seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the same initial "
-            "weights and batch order."
+            f"Seeds: {seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the same "
+            "initial weights and batch order."
         ),
         "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
         (

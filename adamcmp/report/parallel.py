@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+import joblib
 
 from adamcmp import interrupts
 
@@ -17,8 +19,8 @@ T = TypeVar("T")
 
 def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     """What every task returns or raises, by name; one after the other where processes cannot be forked."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1  # Linux: forks are safe there
-    if cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
+    cores = joblib.cpu_count()
+    if sys.platform != "linux" or cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
         return {name: _tried(task) for name, task in tasks.items()}
     context = multiprocessing.get_context("fork")
     waiting, found = list(tasks), dict[str, Any]()

@@ -43,8 +43,8 @@ def store_many(count: int, folder: str) -> None:
     """Store ``count`` made-up outcomes of ten evaluations each, and print the milliseconds a run."""
     from adamcmp.engine.outcome import Evaluation, Outcome
     from adamcmp.engine.strategy import Strategy
-    from adamcmp.execute.local import Pending
-    from adamcmp.execute.rows import Provenance
+    from adamcmp.execute.recording import Provenance
+    from adamcmp.execute.storing import Pending
 
     curve = tuple(Evaluation(50 * i, *(1.0 / i,) * 7) for i in range(1, 11))
     now = datetime.now(UTC)

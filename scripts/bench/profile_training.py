@@ -53,7 +53,7 @@ def main() -> None:
 
     piece = Piece.of(cohort, strategy)
     with in_force(strategy, CPU), torch.no_grad():
-        rehearsed = Training(piece, as_precision(dataset, cohort.task), CPU, Watch())
+        rehearsed = Training(piece, as_precision(dataset, cohort.task.train.precision), CPU, Watch())
         rehearsed.rehearse(1, evaluate=False)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             rehearsed.rehearse(STEPS, evaluate=False)

@@ -1,6 +1,7 @@
 """What was interrupted goes on as if nothing had been."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.train import train
-from adamcmp.engine.watch import Stopped, Watch, load_checkpoint
+from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint
 from adamcmp.plan.runs import cohorts
 
 LENGTH = ("train.steps=60", "train.evaluations=6", "model.dropout=0.3")
@@ -30,7 +31,7 @@ def interrupted(piece, data, path, looks, monkeypatch):
         counter = itertools.count(1)
         watch = Watch(piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks)
         try:
-            for outcome in train(piece, data, CPU, watch):
+            for outcome in itertools.chain.from_iterable(train(piece, data, CPU, watch)):
                 outcomes[outcome.run.id] = outcome
             return outcomes, stops
         except Stopped:
@@ -44,7 +45,7 @@ def interrupted(piece, data, path, looks, monkeypatch):
 def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypatch, engine, rule):
     overrides = ["optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=1e-2,1e-3,1e30"]
     piece, data = pieces(planned, engine, f"optimizer={rule}", *overrides)
-    whole = {o.run.id: o for o in train(piece, data, CPU, Watch())}
+    whole = {o.run.id: o for ended in train(piece, data, CPU, Watch()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3
     assert stopped.keys() == whole.keys()
@@ -58,10 +59,73 @@ def test_progress_counts_resumed_steps_once(planned, tmp_path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
     counter = itertools.count(1)
     with pytest.raises(Stopped):
-        list(train(piece, data, CPU, Watch(checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31)))
+        list(
+            train(
+                piece, data, CPU, Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31)
+            )
+        )
     told = []
     list(train(piece, data, CPU, Watch(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")))
     assert sum(told) == piece.steps
+
+
+def stopped_at(step, piece, data, path, monkeypatch):
+    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    counter = itertools.count()
+    with pytest.raises(Stopped):
+        list(train(piece, data, CPU, Watch(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step)))
+
+
+@pytest.mark.parametrize("which", [slice(0, 2), slice(1, 4), slice(2, 3)])
+@pytest.mark.parametrize("seeds", ["seed=0", "seed=0,1"])
+def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_path, monkeypatch, which, seeds):
+    grid = ("optimizer.lr=1e-2,1e-3,1e30,3e-2", "train.precision=fp64", "model.dropout=0", seeds)
+    piece, data = pieces(planned, "vectorised", *grid)
+    (whole,) = train(piece, data, CPU, Watch())
+    stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
+    part = replace(piece, runs=piece.runs[which])
+    told = []
+    watch = Watch(
+        lambda steps, _: told.append(steps), piece=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
+    )
+    (ended,) = train(part, data, CPU, watch)
+    assert told[0] == 40 * len(part.runs)  # these are not taken again
+    assert sum(told) == part.steps
+    for found, expected in zip(ended, whole[which], strict=True):
+        assert (found.run, found.status, found.diverged_step) == (expected.run, expected.status, expected.diverged_step)
+        assert len(found.evaluations) == len(expected.evaluations)
+        for one, other in zip(found.evaluations, expected.evaluations, strict=True):
+            assert one[:-1] == pytest.approx(other[:-1], rel=1e-10)
+
+
+def test_a_part_of_which_all_runs_have_diverged_needs_no_row(planned, tmp_path, monkeypatch):
+    piece, data = pieces(planned, "vectorised", "optimizer.lr=1e30,2e30,3e30,1e-2")
+    stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
+    part = replace(piece, runs=piece.runs[:2])
+    (ended,) = train(part, data, CPU, Watch(piece=part, start=tmp_path / "whole.pt"))
+    assert [outcome.status for outcome in ended] == ["diverged"] * 2
+
+
+def test_runs_of_a_program_end_as_one(planned):
+    """So they are stored together, and a checkpoint's runs are all stored or all to be trained."""
+    piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3,1e30")
+    assert [len(ended) for ended in train(piece, data, CPU, Watch())] == [3]
+
+
+@pytest.mark.parametrize("name", ["schema", "adamcmp", "torch", None])
+def test_a_checkpoint_of_other_versions_is_not_gone_on_from(planned, tmp_path, monkeypatch, name):
+    piece, data = pieces(planned, "sequential", "optimizer.lr=1e-2")
+    stopped_at(30, piece, data, tmp_path / "c.pt", monkeypatch)
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert foreign(state) is None
+    if name is None:
+        del state["versions"]
+    else:
+        state["versions"] = {**state["versions"], name: "0.0.1"}
+    torch.save(state, tmp_path / "c.pt")
+    told = foreign(state)
+    assert told.startswith(f"{name} 0.0.1, not " if name else "an adamcmp that told no versions")
+    assert Watch(piece=piece, checkpoint=tmp_path / "c.pt").resumed() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
@@ -73,14 +137,14 @@ def test_a_damaged_checkpoint_is_as_good_as_none(planned, tmp_path, content):
     path.write_bytes(content)
     assert load_checkpoint(path) is None
     piece, data = pieces(planned, "sequential")
-    (outcome,) = train(piece, data, CPU, Watch(checkpoint=path))
+    ((outcome,),) = train(piece, data, CPU, Watch(checkpoint=path))
     assert outcome.status == "completed"
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 10, 23])
 @pytest.mark.parametrize("batch", [10, 100])
 def test_batches_can_start_anywhere(start, batch):
-    every = itertools.islice(batch_indices(3, 100, batch, CPU), start, start + 15)
-    later = itertools.islice(batch_indices(3, 100, batch, CPU, start), 15)
+    every = itertools.islice(batch_indices((3,), 100, batch, CPU), start, start + 15)
+    later = itertools.islice(batch_indices((3,), 100, batch, CPU, start), 15)
     for expected, found in zip(every, later, strict=True):
         assert expected == found if isinstance(expected, slice) else torch.equal(expected, found)

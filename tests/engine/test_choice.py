@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adamcmp.config.schema import Execute
-from adamcmp.engine import choice
+from adamcmp.engine import choice, machine, timings
 from adamcmp.engine.choice import Work, choose, is_short, unmeasured
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.profile import profile
@@ -16,8 +16,9 @@ from adamcmp.plan.runs import cohorts
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "_cache_folder", lambda: tmp_path / "timings")
+    monkeypatch.setattr(timings, "cache_folder", lambda: tmp_path / "timings")
     monkeypatch.setattr(choice, "why_not_compile", lambda _: None)
+    monkeypatch.setattr(choice, "rounds_products", lambda: False)
 
 
 @pytest.fixture
@@ -47,12 +48,8 @@ class Clock:
         return Timing(error="boom") if kind in self.fails else Timing(step, step, 4.0)
 
 
-def equal(*_):
-    return {"default": 1e-7, "onednn": 1e-7}
-
-
-def chosen(work, clock, errors=equal, memory=4e9, **settings):
-    (found,) = choose([work], Execute(**settings), CPU, 2, memory, clock, errors)
+def chosen(work, clock, memory=4e9, device=CPU, **settings):
+    (found,) = choose([work], Execute(**settings), device, 2 if device == CPU else 1, memory, clock)
     return found
 
 
@@ -133,11 +130,13 @@ def test_a_cache_that_cannot_be_written_ends_nothing(work, tmp_path):
     assert chosen(work(5000), Clock()).strategy.compiled
 
 
-def test_onednn_is_taken_only_at_the_same_error(work):
-    found = chosen(work(5000, "train.batch_size=20"), Clock(), lambda *_: {"default": 1e-7, "onednn": 1e-3})
-    assert found.strategy.matmul == "default"
+def test_onednn_is_taken_only_where_it_computes_in_fp32(work, monkeypatch):
     for precision in ("fp64", "bf16"):
         assert chosen(work(5000, f"train.precision={precision}"), Clock()).strategy.matmul == "default"
+    monkeypatch.setattr(choice, "rounds_products", lambda: True)
+    clock = Clock()
+    assert chosen(work(5000), clock).strategy.matmul == "default"
+    assert "onednn" not in {matmul for _, matmul in clock.asked}
 
 
 def test_timings_are_kept_but_no_failures(work):
@@ -166,15 +165,79 @@ def test_no_compiler_is_said_once(work, monkeypatch):
     assert found.note == "no C++ compiler found; programs run without torch.compile, at about half the speed"
 
 
+class Accelerator(Clock):
+    """A step of a run takes less in larger programs, down to what the chip can do; graphs save what a launch costs."""
+
+    least = 1e-7
+
+    def timing(self, s):
+        self.asked.append((s.rows, s.compiled, s.graphs))
+        launch = 1e-3 if not s.graphs else 1e-4
+        return Timing(launch / s.rows + self.least, 1e-6, 4.0)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    monkeypatch.setattr(timings, "processor", lambda _: "a chip")
+    return torch.device("cuda")
+
+
+def test_an_accelerator_is_given_twice_as_many_rows_while_that_pays(work, cuda):
+    clock = Accelerator()
+    found = chosen(work(500_000), clock, 80e9, cuda).strategy
+    asked = sorted({rows for rows, _, _ in clock.asked if rows > 1})
+    assert asked == [25, 50, 100]  # 100 runs in 4, 2 and 1 pieces
+    assert (found.rows, found.graphs) == (100, True)
+    clock.least = 1e-4
+    clock.asked.clear()
+    found = chosen(work(500_000, "train.batch_size=50"), clock, 80e9, cuda).strategy
+    assert found.rows < 100  # a program twice as large is no quicker
+
+
+def test_an_accelerators_memory_bounds_the_rows(work, cuda):
+    asked = work(500_000)
+    assert chosen(asked, Accelerator(), asked.profile.row_bytes * 60, cuda).strategy.rows == 50
+
+
+def test_what_a_busy_machine_took_is_not_kept_and_old_timings_expire(work, monkeypatch):
+    class Busy(Clock):
+        def timing(self, s):
+            return replace(super().timing(s), share=0.5)
+
+    assert chosen(work(5000), Busy()).strategy.compiled
+    clock = Clock()
+    chosen(work(5000), clock)
+    assert clock.asked  # nothing was known
+    again = Clock()
+    chosen(work(5000), again)
+    assert not again.asked
+    now = timings.time.time()
+    monkeypatch.setattr(timings.time, "time", lambda: now + 31 * 86400)
+    chosen(work(5000), again)
+    assert again.asked == clock.asked
+
+
+def test_timings_belong_to_a_layout_and_to_the_sizes_of_all_parts(work):
+    first = work(5000)
+    chosen(first, Clock())
+    runs = first.cohort.runs
+    spread = tuple(replace(run, seed=i % 4) for i, run in enumerate(runs))  # pieces of as many rows, of two seeds
+    larger = replace(first.cohort.task, facts=replace(first.cohort.task.facts, validation_examples=1000))
+    for other in (replace(first.cohort, runs=spread), replace(first.cohort, task=larger)):
+        clock = Clock()
+        chosen(replace(first, cohort=other), clock)
+        assert ("eager", "default") in clock.asked
+
+
 @pytest.mark.parametrize(
     ("version", "lacks"), [("2.9.1+cu128", True), ("2.11.0", True), ("2.12.0", False), ("2.15.0", False)]
 )
 def test_a_torch_that_misplaces_updates_does_not_compile_on_the_cpu(monkeypatch, version, lacks):
     monkeypatch.undo()  # of the fixture
     monkeypatch.setattr(torch, "__version__", version)
-    monkeypatch.setattr(choice.shutil, "which", lambda _: "/usr/bin/g++")
-    choice.why_not_compile.cache_clear()
-    found = choice.why_not_compile(CPU)
+    monkeypatch.setattr(machine.shutil, "which", lambda _: "/usr/bin/g++")
+    machine.why_not_compile.cache_clear()
+    found = machine.why_not_compile(CPU)
     assert bool(found) == lacks
-    assert choice.why_not_compile(torch.device("cuda")) is None
-    choice.why_not_compile.cache_clear()
+    assert machine.why_not_compile(torch.device("cuda")) is None
+    machine.why_not_compile.cache_clear()

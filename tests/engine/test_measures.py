@@ -10,7 +10,7 @@ from adamcmp.engine.inputs import CPU, check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
-from adamcmp.execute.rows import Provenance, record
+from adamcmp.execute.recording import Provenance, record
 from adamcmp.plan.runs import cohorts
 
 BUDGET = ("train.steps=20", "train.evaluations=2", "train.precision=fp64")

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adamcmp.engine import strategy
 from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Strategy, divide, in_force
+from adamcmp.engine.strategy import Layout, Strategy, divide, in_force
+from adamcmp.errors import InputError
 from adamcmp.plan.runs import cohorts
 
 
@@ -33,6 +35,39 @@ def test_seeds_stay_together_where_they_fit(cohort):
     assert [len(p.runs) for p in divide(cohort, Strategy(rows=30))] == [12, 24]
     assert [len(p.runs) for p in divide(cohort, Strategy(rows=12))] == [12, 12, 12]
     assert [len(p.runs) for p in divide(cohort, Strategy(rows=7))] == [6] * 6
+
+
+def test_pieces_of_a_cohort_share_one_layout_unless_much_of_it_would_be_idle(planned):
+    runs, _ = planned("optimizer.lr=geomspace(1e-4,1,121)", "study.seeds=5")
+    (cohort,) = cohorts(runs)
+    pieces = divide(cohort, Strategy(rows=64))
+    assert {len(piece.runs) for piece in pieces} == {60, 61}
+    assert {piece.layout for piece in pieces} == {Layout(1, 61)}
+    assert [piece.layout for piece in divide(cohort, Strategy(rows=363))] == [Layout(2, 121), Layout(3, 121)]
+
+
+def test_products_that_round_are_refused(monkeypatch):
+    monkeypatch.setattr(strategy, "rounds_products", lambda: True)
+    with pytest.raises(InputError, match=r"^execute\.matmul=onednn: would round fp32 products to bf16"):
+        in_force(Strategy(matmul="onednn"), CPU).__enter__()
+    with in_force(Strategy(), CPU):
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_fp32_is_fp32_and_repeatable_on_cuda():
+    """Flags can be set without such a device: torch's default is TF32 in convolutions."""
+    assert torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("medium")  # as a user's own code may have left it
+    with in_force(Strategy(matmul="onednn"), torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == "medium"
+    torch.set_float32_matmul_precision("highest")
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_strategy_is_in_force_only_inside(cohort):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.choice import why_not_compile
 from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.machine import why_not_compile
+from adamcmp.engine.strategy import Layout, Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.plan.runs import cohorts
 
@@ -288,3 +288,16 @@ def test_compiled_convolutions_are_the_same(planned, norm):
 def test_a_compiled_program_of_several_seeds_is_the_same(planned):
     overrides = ["train.steps=8", "train.evaluations=2", FP64, "optimizer=adam,adamw", "seed=0,1"]
     assert_same(*both(planned, *overrides, strategy=Strategy(engine="vectorised", compiled=True)))
+
+
+@pytest.mark.parametrize("layout", [Layout(1, 4), Layout(2, 3), Layout(3, 4)], ids=str)
+def test_rows_that_fill_up_a_layout_change_nothing(planned, layout):
+    seeds = "seed=0,1" if layout.seeds > 1 else "seed=3"
+    runs, datasets = planned(*SHORT, "optimizer=adam,adamw", seeds, "optimizer.lr=3e-3")
+    (cohort,) = cohorts(runs)
+    data = datasets[cohort.task.facts.fingerprint]
+    piece = replace(Piece.of(cohort, Strategy(engine="vectorised")), layout=layout)
+    assert_same(
+        list(sequential.train(Piece.of(cohort, Strategy()), data, CPU, Watch())),
+        list(vectorised.train(piece, data, CPU, Watch())),
+    )

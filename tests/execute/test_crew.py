@@ -46,6 +46,15 @@ class Net(nn.Module):
                 with suppress(FileExistsError):
                     Path(f"killed{i}").touch(exist_ok=False)
                     os.kill(os.getpid(), signal.SIGKILL)
+        if training and self.kind == "later" and any(Path("results").glob("*/checkpoints/*.pt")):
+            with suppress(FileExistsError):
+                Path("killed").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        if training and self.kind == "later" and Path("killed").exists():
+            with Path("passes").open("a") as file:
+                file.write("x")
+        if training and self.kind == "once" and any(Path("results").glob("*/checkpoints/*.pt")):
+            os.kill(os.getpid(), signal.SIGKILL)
         if training and self.kind == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         several = (torch._C._functorch.maybe_current_level() or 0) > 1
@@ -62,7 +71,7 @@ def models(tmp_path: Path) -> None:
     (tmp_path / "my_models.py").write_text(MODELS)
     (tmp_path / "own.yaml").write_text("defaults: [digits, _self_]\n")
     (tmp_path / "model").mkdir()
-    for kind in ("killed", "deadly", "hungry", "odd"):
+    for kind in ("killed", "later", "once", "deadly", "hungry", "odd"):
         (tmp_path / "model" / f"{kind}.yaml").write_text(f"_target_: my_models.Net\nkind: {kind}\n")
 
 
@@ -104,6 +113,38 @@ def test_a_killed_process_costs_a_retry_with_fewer_rows(cli, tmp_path, models):
     assert len(records) == RUNS
     assert (records["status"] == "completed").all()
     assert how(records) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("engine", "parts"), [("execute.engine=sequential", 1), ("execute.engine=vectorised", 2)], ids=["alone", "as rows"]
+)
+def test_what_was_killed_goes_on_from_its_checkpoint(cli, tmp_path, models, engine, parts):
+    """A run alone is tried again; a piece in halves, each with its rows of the checkpoint."""
+    grid = ("optimizer.lr=1e-2",) if parts == 1 else ("optimizer.lr=1e-3,1e-2,3e-2,1e-1",)
+    command = ("sweep", "own.yaml", *grid, engine, "train.steps=3000", "train.evaluations=3", "train.precision=fp64")
+    options = ("execute.rows=4", "execute.compile=false", "execute.processes=1", "execute.checkpoint_seconds=0.2")
+    ended = cli(*command, *options, "model=later")
+    assert ended.code == 0, ended.err
+    assert len((tmp_path / "passes").read_text()) < parts * 3000  # from nothing it would be all of them
+    records, curves = read(tmp_path / "results" / "own")
+    assert (records["status"] == "completed").all()
+    assert how(records) == [max(parts, 1)] if parts > 1 else [1]
+    whole = cli(*command, *options, "model=later", "--results-dir", "elsewhere")  # it has been killed, and lives on
+    assert whole.code == 0, whole.err
+    expected = read(tmp_path / "elsewhere" / "own")
+    key = ["run_id", "step"]
+    assert_frame_equal(curves.sort_values(key, ignore_index=True), expected.curves.sort_values(key, ignore_index=True))
+    assert not (tmp_path / "results" / "own" / "checkpoints").exists()
+
+
+def test_a_run_that_comes_no_further_has_failed_and_leaves_its_checkpoint_to_the_next_command(cli, tmp_path, models):
+    command = ("sweep", "own.yaml", "optimizer.lr=1e-2", "execute.engine=sequential", "execute.processes=1")
+    length = ("train.steps=3000", "train.evaluations=1", "execute.checkpoint_seconds=0.2")
+    ended = cli(*command, *length, "model=once")
+    assert ended.code == 1, ended.err
+    (record,) = read_records(tmp_path / "results" / "own").to_dict("records")
+    assert "signal 9" in record["error"]
+    assert len(list((tmp_path / "results" / "own" / "checkpoints").glob("*.pt"))) == 1
 
 
 def test_memory_that_ends_costs_retries_down_to_one_row(cli, tmp_path, models):

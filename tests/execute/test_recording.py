@@ -8,7 +8,7 @@ import pytest
 from adamcmp.config.compose import locate
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Strategy
-from adamcmp.execute.rows import Provenance, best, curve, record
+from adamcmp.execute.recording import Provenance, best, curve, record
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts
 from adamcmp.records import CURVE, METRICS, RECORD

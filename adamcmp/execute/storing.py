@@ -14,9 +14,9 @@ from pathlib import Path
 
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import load_checkpoint
+from adamcmp.engine.watch import foreign, load_checkpoint
 from adamcmp.errors import one_line
-from adamcmp.execute.rows import Provenance, curve, record
+from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
 from adamcmp.records import append
 
@@ -35,9 +35,11 @@ class Pending:
     done: list[Path] = field(default_factory=list)
     """Checkpoints whose runs are among ``outcomes``."""
 
-    def add(self, outcome: Outcome) -> None:
-        """Take one more; store all when it is time to."""
-        self.outcomes.append(outcome)
+    def add(self, outcomes: Sequence[Outcome], checkpoint: Path | None = None) -> None:
+        """Take what ended together; store all when it is time to, and then remove the ``checkpoint`` of those runs."""
+        self.outcomes.extend(outcomes)
+        if checkpoint is not None:
+            self.done.append(checkpoint)
         if time.monotonic() - self.stored_at >= STORE_EVERY:
             self.store()
 
@@ -54,32 +56,46 @@ class Pending:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A piece that an earlier command began, and its checkpoint."""
+    """What earlier commands began: a piece and its checkpoint; or what is left of a larger one, and where to start."""
 
     piece: Piece
     checkpoint: Path
+    start: Path | None = None
+    """The larger one's checkpoint."""
+
+
+def checkpoint_of(study_dir: Path, piece: Piece) -> Path:
+    """Where a piece's checkpoint goes."""
+    return study_dir / "checkpoints" / f"{piece.key}.pt"
 
 
 def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None]) -> list[Unfinished]:
-    """Checkpoints of which all runs are to be trained now.
+    """What checkpoints hold of the runs that are to be trained now: of each run the smallest piece's, as the latest.
 
-    Others stay for the commands that will want them; those that cannot be read, or hold what another version of
-    adamcmp wrote, are set aside, with a line.
+    Checkpoints stay until all of their runs are stored; those that cannot be read, or that other versions wrote, are
+    set aside, with a line.
     """
     runs = {run.id: run for run in todo}
     kernels = {run.id: group.kernel for group in cohorts(todo) for run in group.runs}
-    found: list[Unfinished] = []
+    states: list[tuple[list[str], Strategy, Path]] = []
     for path in sorted((study_dir / "checkpoints").glob("*.pt")):
         try:
             state = load_checkpoint(path)
             if state is None:
                 raise ValueError("cannot be read")
-            ids, strategy = state["runs"], Strategy(**state["strategy"])
+            other = foreign(state)
+            if other is not None:
+                raise ValueError(f"written by {other}")
+            states.append((state["runs"], Strategy(**state["strategy"]), path))
         except (ValueError, TypeError, KeyError) as error:
             aside = path.replace(path.with_suffix(".unusable"))
             say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start anew")
+    found: list[Unfinished] = []
+    for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
+        members = tuple(runs.pop(each) for each in ids if each in runs)
+        if not members:
             continue
-        if all(each in runs for each in ids):
-            members = tuple(runs.pop(each) for each in ids)
-            found.append(Unfinished(Piece(members[0].task, kernels[members[0].id], members, strategy), path))
+        piece = Piece(members[0].task, kernels[members[0].id], members, strategy)
+        whole = len(members) == len(ids)
+        found.append(Unfinished(piece, path) if whole else Unfinished(piece, checkpoint_of(study_dir, piece), path))
     return found

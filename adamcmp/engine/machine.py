@@ -1,0 +1,124 @@
+"""What this machine has and can do: cores, memory, a compiler, exact matrix products."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from functools import cache
+from pathlib import Path
+
+import joblib
+import psutil
+import torch
+from torch.torch_version import TorchVersion
+
+KEEPS_ORDER = "2.12"
+"""The first torch whose compiled CPU programs update weights after their last use."""
+AS_EXACT = 4.0
+"""oneDNN's products count as fp32 where their error is at most so many times the default's; bf16's is 10⁴ times."""
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def cores() -> int:
+    """Cores that this process may use: by affinity, and by the quota of its container."""
+    return int(joblib.cpu_count())
+
+
+def available_memory() -> float:
+    """Bytes that are free for this process: of the machine, and of its container's limit."""
+    return min(float(psutil.virtual_memory().available), _cgroup_memory(CGROUPS, OWN_CGROUPS))
+
+
+def device_memory(device: torch.device) -> float:
+    """Bytes that are free where training takes place."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory()
+
+
+def _cgroup_memory(root: Path, own: Path) -> float:
+    """What the limits of this process's control groups leave, in either version's files; inf where there is none.
+
+    Pages of files that were not used lately count as free, since they go when memory is asked for.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return float("inf")
+    free = float("inf")
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers not in ("", "memory"):
+            continue
+        top = root / controllers
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        folder = top / path.lstrip("/")
+        for each in (folder, *folder.parents):
+            if top not in (each, *each.parents):
+                break
+            limit, used = (_number(each / name) for name in names)
+            if limit is not None and used is not None:
+                free = min(free, max(limit - used + _inactive(each / "memory.stat"), 0.0))
+    return free
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+
+
+def _inactive(path: Path) -> float:
+    try:
+        fields = dict(line.split() for line in path.read_text(encoding="utf-8").splitlines())
+        return float(fields.get("total_inactive_file", fields.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 0.0
+
+
+@cache
+def processor(device: torch.device) -> str:
+    """The chip that trains."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+@cache
+def rounds_products() -> bool:
+    """Whether torch's oneDNN rounds fp32 matrix products to bf16 on this CPU, as it may on one with AMX.
+
+    torch takes oneDNN for them under the precision "medium", which permits that rounding.
+    """
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(4, 128, 128, generator=generator, device="cpu") for _ in range(2))
+    exact = a.double() @ b.double()
+    before, errors = torch.get_float32_matmul_precision(), []
+    try:
+        for precision in ("highest", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            found = torch.stack([torch.bmm(a, b), torch.stack([x @ y for x, y in zip(a, b, strict=True)])])
+            errors.append(float((found - exact).norm()))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return errors[1] > AS_EXACT * errors[0]
+
+
+@cache
+def why_not_compile(device: torch.device) -> str | None:
+    """What torch.compile lacks on the CPU: a C++ compiler, or an order that it keeps.
+
+    Before version 2.12 it may update a layer's weights before the gradients of the layers in front of it have read
+    them (pytorch issue 177631): measured with 2.9.1, gradients of an MLP's first layer were off by 1e-4.
+    """
+    if device.type != "cpu":
+        return None
+    if TorchVersion(torch.__version__) < KEEPS_ORDER:
+        return f"torch {torch.__version__} may compile updates in the wrong order, torch {KEEPS_ORDER} does not"
+    if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
+        return "no C++ compiler found (CXX, g++ or clang++)"
+    return None

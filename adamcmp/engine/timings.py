@@ -1,0 +1,93 @@
+"""Timings of the ways to train a cohort, kept in the user's cache, so that each is made once on a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from adamcmp.engine.machine import cores, processor
+from adamcmp.engine.strategy import Layout, Strategy
+from adamcmp.engine.timing import Timing
+from adamcmp.errors import InputError
+from adamcmp.plan.runs import Cohort, canonical
+from adamcmp.records import write_file
+
+MOST_DAYS = 30
+"""After which a timing is made anew."""
+LEAST_SHARE = 0.9
+"""Of a core that a timing must have had: what a busy machine took is good for this command, and not kept."""
+
+
+class Timings:
+    """What is known of one cohort: read once, learnt from, written where something is new."""
+
+    def __init__(self, cohort: Cohort, device: torch.device, processes: int) -> None:
+        self._path = cache_folder() / f"{_key(cohort, device, processes)}.json"
+        self._kept = _read(self._path)
+        self._new: dict[str, Timing] = {}
+
+    @property
+    def all(self) -> dict[str, Timing]:
+        """By name of the way, see ``name``."""
+        return {**{name: timing for name, (_, timing) in self._kept.items()}, **self._new}
+
+    def learn(self, name: str, timing: Timing) -> None:
+        """Take what was timed just now."""
+        self._new[name] = timing
+
+    def keep(self) -> None:
+        """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
+        now = time.time()
+        good = {
+            name: (now, each) for name, each in self._new.items() if each.error is None and each.share >= LEAST_SHARE
+        }
+        if not good:
+            return
+        self._kept |= good
+        text = json.dumps({name: {"at": at, **asdict(timing)} for name, (at, timing) in self._kept.items()}, indent=1)
+        with suppress(InputError):  # a cache that cannot be written is no reason to train nothing
+            write_file(self._path, text.encode())
+
+
+def name(strategy: Strategy, layout: Layout) -> str:
+    """Names a way to train by what its speed depends on, next to the cohort."""
+    how = "compiled" if strategy.compiled else "eager"
+    graphs = " graphs" if strategy.graphs else ""
+    where = f"threads={strategy.threads} processes={strategy.processes}"
+    return f"{strategy.engine} {layout.seeds}x{layout.rows} {how} {strategy.matmul}{graphs} {where}"
+
+
+def cache_folder() -> Path:
+    """Where they lie."""
+    return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
+
+
+def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
+    """What timings depend on: the task but for its length, the form of update, the machine and versions."""
+    task, facts = cohort.task, cohort.task.facts
+    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
+    versions = [version("adamcmp"), torch.__version__]
+    where = [str(device), processor(device), cores(), processes, versions, platform.node()]
+    sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
+    shape = [list(facts.input_shape), facts.num_classes, sizes]
+    text = canonical({"task": identity, "kernel": cohort.kernel, "shape": shape, "where": where})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, tuple[float, Timing]]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        found = {name: (float(each.pop("at")), Timing(**each)) for name, each in stored.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    oldest = time.time() - 86400 * MOST_DAYS
+    return {name: (at, timing) for name, (at, timing) in found.items() if at >= oldest}

@@ -1,0 +1,67 @@
+"""What a driver asks of an executor's slots, and what they answer: plain values, with data named by fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from adamcmp.engine.choice import Ask
+from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.strategy import Piece
+from adamcmp.engine.timing import Timing
+from adamcmp.plan.runs import Cohort
+
+
+@dataclass(frozen=True)
+class TrainAsk:
+    """Train a piece."""
+
+    piece: Piece
+    checkpoint: Path | None
+    start: Path | None
+    """A checkpoint to begin from, where the piece has none of its own."""
+    every: float
+    """Seconds between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class TryAsk:
+    """Try whether a cohort can be vectorised."""
+
+    cohort: Cohort
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Why it cannot be, or None."""
+
+    refusal: str | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So many more steps; the newest evaluation."""
+
+    steps: int
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
+
+    how: Literal["done", "stopped", "memory", "unwritable", "error"]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Died:
+    """What was at work has ended without being asked to."""
+
+    exit_code: int | None
+
+
+AnyAsk = TrainAsk | TryAsk | Ask
+Answer = Progress | tuple[Outcome, ...] | Ended | Tried | list[Timing] | Died
+"""Outcomes of runs that ended together; timings of the ways that an ``Ask`` names."""

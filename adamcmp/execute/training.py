@@ -1,0 +1,246 @@
+"""Train what a crew was made for: share it out in pieces, take what comes back, and go on where one of them fails.
+
+A slot that has compiled a program gets the pieces that share it. A piece whose process dies, or whose memory ends, is
+cut in two, and both halves go on from its checkpoint; a run alone is tried again from there, and has failed where it
+ends again without having come further. A piece that raises anything else is trained run by run, so that each error is
+told of its run alone. A checkpoint goes when all of its runs are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from adamcmp import interrupts
+from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.strategy import Piece, divide
+from adamcmp.engine.train import train
+from adamcmp.engine.watch import Stopped, Watch, load_checkpoint
+from adamcmp.errors import InputError
+from adamcmp.execute.asks import Answer, Died, Ended, Progress, TrainAsk, Tried
+from adamcmp.execute.crew import LOOK_EVERY, Crew, death
+from adamcmp.execute.executor import Executor, Slot
+from adamcmp.execute.recording import Provenance
+from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
+from adamcmp.plan.runs import Run
+from adamcmp.records import merge_parts
+
+STOPPING_TAKES = 60.0
+"""Seconds that slots have to write their checkpoints."""
+
+
+class Listener(Protocol):
+    """Told how a sweep goes on."""
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """The runs in training have taken so many more steps, all together."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+@dataclass
+class Job:
+    """A piece, where its checkpoint goes, and what it begins from."""
+
+    piece: Piece
+    checkpoint: Path
+    family: object
+    """The cohort whose program it shares."""
+    start: Path | None = None
+    """The checkpoint of a larger piece."""
+    seen: set[str] = field(default_factory=set)
+    """Ids of the runs whose outcomes have come."""
+    begun: bool = False
+    """Some step has been told of: before that, programs are compiled."""
+    died_at: int | None = None
+    """How far its checkpoint was when it died last."""
+
+
+@interrupts.patient()
+def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
+    """Train runs and store them; on any error or interrupt, what has finished is stored first.
+
+    Raises:
+        KeyboardInterrupt: someone asked to stop; checkpoints are written.
+        InputError: nothing more can be written.
+    """
+    pending = Pending(study_dir, provenance)
+    jobs = _jobs(crew, todo, study_dir, listener)
+    try:
+        if crew.executor is None:
+            _train_here(crew, jobs, pending, listener)
+        else:
+            _Driver(crew.executor, crew.settings.checkpoint_seconds, crew.device, pending, listener).run(jobs)
+    finally:
+        pending.store()
+        merge_parts(study_dir)
+
+
+def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[Job]:
+    """What earlier commands began first, then the rest in pieces as chosen."""
+    begun = unfinished(study_dir, todo, listener.say)
+    jobs = [Job(each.piece, each.checkpoint, each.piece.key, each.start) for each in begun]
+    taken = {run.id for each in begun for run in each.piece.runs}
+    for cohort, choice in crew.pairs:
+        left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
+        if left.runs:
+            family = (cohort.task.key, cohort.kernel)
+            pieces = divide(left, choice.strategy)
+            jobs += [Job(piece, checkpoint_of(study_dir, piece), family) for piece in pieces]
+    return jobs
+
+
+def _train_here(crew: Crew, jobs: Sequence[Job], pending: Pending, listener: Listener) -> None:
+    for job in jobs:
+        watch = Watch(
+            listener.stepped,
+            piece=job.piece,
+            checkpoint=job.checkpoint,
+            start=job.start,
+            every=crew.settings.checkpoint_seconds,
+            stopping=interrupts.asked,
+        )
+        try:
+            for outcomes in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
+                _take(outcomes, job, pending, listener)
+        except Stopped as stopped:
+            raise KeyboardInterrupt from stopped
+
+
+def _take(outcomes: Sequence[Outcome], job: Job, pending: Pending, listener: Listener) -> None:
+    job.seen |= {outcome.run.id for outcome in outcomes}
+    pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.piece.runs) else None)
+    for outcome in outcomes:
+        listener.ended(outcome)
+
+
+@dataclass
+class _Driver:
+    """Keeps the slots of an executor busy until all jobs are done."""
+
+    executor: Executor
+    checkpoint_seconds: float
+    device: torch.device
+    pending: Pending
+    listener: Listener
+
+    def run(self, jobs: list[Job]) -> None:
+        """Do all jobs.
+
+        Raises:
+            KeyboardInterrupt: someone asked to stop; checkpoints are written.
+            InputError: nothing more can be written.
+        """
+        while jobs or any(slot.busy is not None for slot in self.executor.slots):
+            if interrupts.asked():
+                self._stop()
+                raise KeyboardInterrupt
+            for slot in self.executor.slots:
+                if slot.busy is None and jobs:
+                    job = self._next(jobs, slot)
+                    slot.last = job.family
+                    ask = TrainAsk(job.piece, job.checkpoint, job.start, self.checkpoint_seconds)
+                    self.executor.submit(slot, ask, job)
+            for slot, answer in self.executor.answers(LOOK_EVERY):
+                jobs[:0] = self._handle(slot, answer)
+
+    def _next(self, jobs: list[Job], slot: Slot) -> Job:
+        """A job of the family that the slot knows; else of one that no other is at work on; else the first."""
+        others = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
+        ranks = [(job.family != slot.last, job.family in others) for job in jobs]
+        return jobs.pop(ranks.index(min(ranks)))
+
+    def _handle(self, slot: Slot, answer: Answer) -> list[Job]:
+        """Take an answer; what is to be done again."""
+        job: Job | None = slot.busy
+        if job is None:  # one that waited has died, and was replaced
+            return []
+        match answer:
+            case Progress():
+                job.begun = True
+                self.listener.stepped(answer.steps, answer.evaluation)
+            case tuple():
+                _take(answer, job, self.pending, self.listener)
+            case Ended(how="unwritable"):
+                raise InputError(answer.error)
+            case Ended(how="memory" | "error"):
+                slot.busy = None
+                return self._retry(job, answer.error, alone=answer.how == "error")
+            case Died():
+                slot.busy = None
+                return self._retry(job, death(answer), alone=False)
+            case Ended():
+                slot.busy = None
+            case list() | Tried():
+                raise AssertionError("a training is never answered by timings")
+        return []
+
+    def _retry(self, job: Job, error: str, *, alone: bool) -> list[Job]:
+        """The runs of a job that has failed, one by one; or its halves; or its only run, unless that is hopeless."""
+        runs = tuple(run for run in job.piece.runs if run.id not in job.seen)
+        strategy = job.piece.strategy
+        if alone and strategy.engine == "vectorised":
+            strategy = replace(strategy, engine="sequential", rows=1, compiled=False, graphs=False, reason=error)
+            parts: list[tuple[Run, ...]] = [(run,) for run in runs]
+        elif len(runs) > 1:
+            half = len(runs) // 2
+            strategy = replace(strategy, rows=len(runs) - half)
+            parts = [runs[:half], runs[half:]]
+        elif runs:
+            step = _steps_kept(job)
+            if job.died_at is None or step > job.died_at:
+                return [replace(job, died_at=step, begun=False)]
+            failed = self._failed(runs[0], error, job.piece)
+            self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
+            self.listener.ended(failed)
+            return []
+        else:
+            return []
+        start = job.checkpoint if job.checkpoint.exists() else job.start
+        pieces = [Piece(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
+        return [Job(piece, job.checkpoint.with_name(f"{piece.key}.pt"), job.family, start) for piece in pieces]
+
+    def _failed(self, run: Run, error: str, piece: Piece) -> Outcome:
+        return Outcome(
+            run=run,
+            status="failed",
+            evaluations=(),
+            error=error,
+            parameters=None,
+            strategy=piece.strategy,
+            device=str(self.device),
+            seconds=0.0,
+            finished_at=datetime.now(UTC),
+        )
+
+    def _stop(self) -> None:
+        """Have all slots write their checkpoints, and wait until they have; what has not begun has none to write."""
+        for slot in self.executor.slots:
+            if slot.busy is not None:
+                (self.executor.stop if slot.busy.begun else self.executor.cancel)(slot)
+        waited = 0.0
+        while any(slot.busy is not None for slot in self.executor.slots) and waited < STOPPING_TAKES:
+            for slot, answer in self.executor.answers(LOOK_EVERY):
+                if isinstance(answer, Ended | Died):
+                    slot.busy = None
+                else:
+                    self._handle(slot, answer)
+            waited += LOOK_EVERY
+
+
+def _steps_kept(job: Job) -> int:
+    """How far the checkpoint of a job's runs is."""
+    for path in (job.checkpoint, job.start):
+        state = load_checkpoint(path) if path is not None else None
+        if state is not None:
+            return int(state["step"])
+    return 0

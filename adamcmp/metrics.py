@@ -15,6 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HESSIAN_EXAMPLES = 1000
+NARROW = frozenset({"mps"})
+"""Devices that have no float64."""
+
+
+def wide(x: Tensor) -> Tensor:
+    """The same numbers as float64, to be summed: where they lie, or on the CPU where their device has no float64."""
+    return (x.cpu() if x.device.type in NARROW else x).double()
 
 
 def cross_entropy(logits_BC: Tensor, y_B: Tensor, reduction: str = "mean") -> Tensor:
@@ -31,14 +38,15 @@ def errors(logits_BC: Tensor, y_B: Tensor) -> Tensor:
 def top5_error(logits: Tensor, y: Tensor) -> float:
     """Share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
     found = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
-    return 1 - found.any(-1).double().mean().item()
+    return 1 - wide(found.any(-1)).mean().item()
 
 
 def balanced_error(logits: Tensor, y: Tensor) -> float:
     """Mean over the classes that occur of the share of their examples that are predicted wrongly."""
-    wrong_N, class_N = (logits.argmax(-1) != y).flatten().double(), y.flatten()
+    wrong_N = wide((logits.argmax(-1) != y).flatten())
+    class_N = y.flatten().to(wrong_N.device)
     count_C = class_N.bincount(minlength=logits.shape[-1])
-    wrong_C = torch.zeros(len(count_C), dtype=torch.float64, device=logits.device).index_add(0, class_N, wrong_N)
+    wrong_C = wrong_N.new_zeros(len(count_C)).index_add(0, class_N, wrong_N)
     return (wrong_C / count_C)[count_C > 0].mean().item()
 
 
@@ -49,17 +57,17 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, eq. 3; 15 bins as there.
     """
-    confidence_N, guess_N = (each.flatten() for each in logits.double().softmax(-1).max(-1))
-    right_N = (guess_N == y.flatten()).double()
+    confidence_N, guess_N = (each.flatten() for each in wide(logits).softmax(-1).max(-1))
+    right_N = wide(guess_N == y.flatten().to(guess_N.device))
     bin_N = (confidence_N * bins).ceil().long().clamp(1, bins) - 1  # (m/M, (m+1)/M]
-    zeros_M = torch.zeros(bins, dtype=torch.float64, device=logits.device)
+    zeros_M = right_N.new_zeros(bins)
     accuracy_M, sure_M = (zeros_M.index_add(0, bin_N, each) for each in (right_N, confidence_N))
     return (accuracy_M - sure_M).abs().sum().item() / len(right_N)
 
 
 def weight_norms(model: nn.Module) -> dict[str, float]:
     """Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and ``<name>_share``."""
-    squares = {name: p.detach().double().square().sum().item() for name, p in model.named_parameters()}
+    squares = {name: wide(p.detach()).square().sum().item() for name, p in model.named_parameters()}
     total = sum(squares.values()) or 1.0
     return {name: math.sqrt(each) for name, each in squares.items()} | {
         f"{name}_share": each / total for name, each in squares.items()
@@ -78,7 +86,7 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue
-        before, now = previous[name].double().flatten(), parameter.detach().double().flatten()
+        before, now = wide(previous[name]).flatten(), wide(parameter.detach()).flatten()
         norm = before.norm()
         found[f"{name}_ratio"] = ((now - before).norm() / norm).item() if norm > 0 else 0.0
         # atan2 of both halves keeps small angles that acos would round to 0
@@ -102,12 +110,12 @@ def hessian_eigenvalue(model: nn.Module, x: Tensor, y: Tensor, iterations: int =
     v = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
     eigenvalue = 0.0
     for _ in range(iterations):
-        norm = math.sqrt(sum(each.double().square().sum().item() for each in v))
+        norm = math.sqrt(sum(wide(each).square().sum().item() for each in v))
         if norm == 0:
             return 0.0
         v = [each / norm for each in v]
         product = torch.autograd.grad(gradients, parameters, v, retain_graph=True, materialize_grads=True)
-        eigenvalue = sum((a.double() * b.double()).sum().item() for a, b in zip(v, product, strict=True))
+        eigenvalue = sum((wide(a) * wide(b)).sum().item() for a, b in zip(v, product, strict=True))
         v = [each.detach() for each in product]
     return eigenvalue
 

@@ -226,7 +226,8 @@ class Data(Target):
 
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.2
-    split_seed: Seed = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    """As many bits as torch's generator takes; a run's seed is hashed before."""
     normalize: bool = True
     train_examples: Count | None = None
     duplicates: Literal["warn", "group", "drop"] = "warn"

@@ -205,8 +205,8 @@ def _check_options(
     for option, fraction in fractions.items():
         if not isinstance(fraction, float | int) or not 0 < fraction < 1:
             raise InputError(f"data.{option}={fraction}: must be > 0 and < 1, as a share of the train part")
-    if type(split_seed) is not int or not 0 <= split_seed < 2**63:
-        raise InputError(f"data.split_seed={split_seed}: must be ≥ 0, < 2**63 and whole")
+    if type(split_seed) is not int or not 0 <= split_seed < 2**32:  # torch's generator takes no more bits
+        raise InputError(f"data.split_seed={split_seed}: must be ≥ 0, < 2**32 and whole")
     if not isinstance(normalize, bool):
         raise InputError(f"data.normalize={normalize}: must be true or false")
     if train_examples is not None and not (type(train_examples) is int and train_examples >= 1):

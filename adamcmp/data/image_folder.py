@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from adamcmp.data.idx import cache_folder
+from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import Array, RawData
 from adamcmp.errors import InputError, closest, one_line
 
@@ -106,11 +106,11 @@ def _decoded(files: Sequence[Path], size: int | None, channels: int) -> npt.NDAr
         for content in pool.map(_digest, files, chunksize=64):
             digest.update(content)
         stored = cache_folder() / "pictures" / f"{digest.hexdigest()[:24]}.npy"
-        if not stored.is_file():
-            _store(files, size, channels, stored, pool)
-    # copy-on-write: torch takes writable memory only, and nothing is ever written
-    mapped: npt.NDArray[np.uint8] = np.load(stored, mmap_mode="c")
-    return mapped
+        return mapped(
+            stored,
+            lambda: (len(files), *_picture(files[0], size, channels).shape),
+            lambda pictures: _fill(pictures, files, size, channels, pool),
+        )
 
 
 def _digest(path: Path) -> bytes:
@@ -121,32 +121,24 @@ def _digest(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
 
 
-def _store(files: Sequence[Path], size: int | None, channels: int, target: Path, pool: ThreadPoolExecutor) -> None:
-    first = _picture(files[0], size, channels)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(files), *first.shape))
+def _fill(
+    pictures: npt.NDArray[np.uint8], files: Sequence[Path], size: int | None, channels: int, pool: ThreadPoolExecutor
+) -> None:
+    height, width = pictures.shape[2:]
 
-        def fill(i: int) -> None:
-            picture = _picture(files[i], size, channels)
-            if picture.shape != first.shape:
-                raise InputError(
-                    f"{files[i]}: {picture.shape[1]}×{picture.shape[2]} pixels, {files[0].name} has "
-                    f"{first.shape[1]}×{first.shape[2]}; set data.size to bring all to one size"
-                )
-            stored[i] = picture
+    def fill(i: int) -> None:
+        picture = _picture(files[i], size, channels)
+        if picture.shape != pictures.shape[1:]:
+            raise InputError(
+                f"{files[i]}: {picture.shape[1]}×{picture.shape[2]} pixels, {files[0].name} has {height}×{width}; "
+                "set data.size to bring all to one size"
+            )
+        pictures[i] = picture
 
-        console = Console(stderr=True)
-        done = pool.map(fill, range(len(files)))
-        for _ in track(done, "decoding pictures", total=len(files), console=console, transient=True):
-            pass
-        stored.flush()
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror}); make room, or set XDG_CACHE_HOME") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    console = Console(stderr=True)
+    done = pool.map(fill, range(len(files)))
+    for _ in track(done, "decoding pictures", total=len(files), console=console, transient=True):
+        pass
 
 
 def _picture(path: Path, size: int | None, channels: int) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adamcmp.data.idx import cache_folder
+from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import RawData
 from adamcmp.errors import InputError, one_line
 
@@ -41,7 +43,7 @@ def imagenet32(folder: str | Path | None = None) -> RawData:
     datasets, arXiv 1707.08819.
 
     Raises:
-        InputError: no folder is given, a file is missing, damaged or of another kind, or the cache cannot be written.
+        InputError: no folder is given, a file is missing, damaged or of another kind.
     """
     if folder is None:
         raise InputError(
@@ -63,33 +65,31 @@ def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
             while chunk := file.read(READ):
                 digest.update(chunk)
     stored = cache_folder() / "imagenet32" / f"{digest.hexdigest()[:24]}.npy"
-    labels = stored.with_suffix(".labels.npy")
-    if not (stored.is_file() and labels.is_file()):
-        _store(files, stored, labels)
-    # copy-on-write: torch takes writable memory only, and nothing is ever written
-    x_NCHW: npt.NDArray[np.uint8] = np.load(stored, mmap_mode="c")
-    return x_NCHW, np.load(labels)
+    y_N = _labels(files, stored.with_suffix(".labels.npy"))
+    return mapped(stored, lambda: (len(y_N), 3, 32, 32), lambda pixels: _fill(pixels, files)), y_N
 
 
-def _store(files: list[Path], stored: Path, labels: Path) -> None:
-    """Write one array for all files, a file at a time in memory."""
+def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:
+    """From the cache; it is written as a whole, and not at all where it cannot be."""
+    with suppress(OSError, ValueError):
+        found: npt.NDArray[np.int64] = np.load(stored)
+        return found
     y_N = np.concatenate([_read(path)[1] for path in files])
-    temporary = stored.with_name(f"{stored.name}.{os.getpid()}.tmp")
-    try:
+    temporary = stored.with_name(f"{stored.stem}.{os.getpid()}.tmp.npy")
+    with suppress(OSError):
         stored.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(y_N), 3, 32, 32))
-        start = 0
-        for path in files:
-            x_nP, _ = _read(path)
-            pixels[start : start + len(x_nP)] = x_nP.reshape(-1, 3, 32, 32)
-            start += len(x_nP)
-        pixels.flush()
-        np.save(labels, y_N)
+        np.save(temporary, y_N)
         temporary.replace(stored)
-    except OSError as error:
-        raise InputError(f"{stored}: cannot be written ({error.strerror}); make room, or set XDG_CACHE_HOME") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return y_N
+
+
+def _fill(pixels: npt.NDArray[np.uint8], files: list[Path]) -> None:
+    """A file at a time in memory."""
+    start = 0
+    for path in files:
+        x_nP, _ = _read(path)
+        pixels[start : start + len(x_nP)] = x_nP.reshape(-1, 3, 32, 32)
+        start += len(x_nP)
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -18,12 +18,12 @@ def modular_addition(p: int = 59, train_fraction: float = 0.5, seed: int = 0) ->
     arXiv 2201.02177.
 
     Raises:
-        InputError: if p < 2, the seed is negative, or one of the parts would be empty.
+        InputError: if p < 2, the seed is negative or takes more than 32 bits, or one of the parts would be empty.
     """
     if p < 2 or p % 1:
         raise InputError(f"data.p={p}: must be ≥ 2 and whole")
-    if seed < 0:
-        raise InputError(f"data.seed={seed}: must be ≥ 0")
+    if not 0 <= seed < 2**32:  # torch's generator takes no more bits
+        raise InputError(f"data.seed={seed}: must be ≥ 0 and < 2**32")
     if not 0 < train_fraction < 1:
         raise InputError(f"data.train_fraction={train_fraction}: must be > 0 and < 1")
     train_count = round(train_fraction * p * p)

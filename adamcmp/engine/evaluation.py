@@ -34,7 +34,7 @@ def evaluate(model: nn.Module, shown: Dataset, step: int) -> Evaluation:
     model.eval()
     size = at_once(shown, CHUNK)
     parts = (shown.train, shown.validation, shown.test)
-    squares = torch.stack([p.double().square().sum() for p in model.parameters()]).sum()
+    squares = torch.stack([metrics.wide(p).square().sum() for p in model.parameters()]).sum()
     measured = torch.stack([squares, *(each for part in parts for each in measure(model, part, shown.inputs, size))])
     model.train(was_training)
     squared, *found = measured.tolist()
@@ -70,9 +70,9 @@ def measure(
         inputs: makes of examples what the model takes.
         size: how many examples are shown at once.
     """
-    loss = wrong = torch.zeros((), dtype=torch.float64, device=part.y.device)
+    loss = wrong = metrics.wide(torch.zeros((), device=part.y.device))
     for x, y in part.chunks(size):
         logits = model(inputs(x))
-        loss = loss + metrics.cross_entropy(logits, y, reduction="sum")
-        wrong = wrong + metrics.errors(logits, y)
+        loss = loss + metrics.wide(metrics.cross_entropy(logits, y, reduction="sum"))
+        wrong = wrong + metrics.wide(metrics.errors(logits, y))
     return loss / part.y.numel(), wrong / part.y.numel()

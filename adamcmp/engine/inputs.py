@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -81,6 +82,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: there is no such device here.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # its products are then the same every time
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or CPU
     try:
@@ -176,6 +178,8 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
 
 
 def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
+    if task.train.precision == "fp64" and device.type in metrics.NARROW:
+        raise InputError(f"train.precision=fp64: {device.type} has no float64; give fp32, or execute.device=cpu")
     model = build_model(task, 0, device)
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"model {task.model.name}: has no parameters to train")

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamcmp import metrics
 from adamcmp.engine.effects import effects, undone
+from adamcmp.engine.graphs import Graphed
 from adamcmp.engine.inputs import autocast, build_model
 from adamcmp.engine.strategy import Layout
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_update
@@ -66,10 +67,18 @@ _kept: dict[object, Program] = {}
 
 
 def program(
-    task: Task, kernel: str, layout: Layout, names: Names, device: torch.device, *, compiled: bool, matmul: str
+    task: Task,
+    kernel: str,
+    layout: Layout,
+    names: Names,
+    device: torch.device,
+    *,
+    compiled: bool,
+    matmul: str,
+    graphs: bool = False,
 ) -> Program:
     """The program of a task, new or kept."""
-    key = (task.key, kernel, layout, names, device, compiled, matmul)
+    key = (task.key, kernel, layout, names, device, compiled, matmul, graphs)
     if key not in _kept:
         while len(_kept) >= KEPT:
             del _kept[next(iter(_kept))]
@@ -87,7 +96,7 @@ def program(
             }
             step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
             evaluate = torch.compile(evaluate, dynamic=False, fullgraph=True, options=options)
-        _kept[key] = Program(step, evaluate)
+        _kept[key] = Program(Graphed(step, device) if graphs else step, evaluate)
     return _kept[key]
 
 

@@ -31,6 +31,9 @@ from adamcmp.errors import told
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
+UNSEEN = 64
+"""Steps whose losses an accelerator may take before they are looked at."""
+
 
 def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
     """Train the runs of a piece, each yielded as it ends.
@@ -68,15 +71,17 @@ def _train_run(
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
     evaluations = unpacked(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters = None, None, None
+    losses = _Losses(device)
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step = _loop(run, model, dataset, shown, device, evaluations, watch, started, resumed)
+            diverged_step = _loop(run, model, dataset, shown, device, evaluations, watch, started, losses, resumed)
     except (Stopped, Unwritable):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
-        error = told(caught)
+        diverged_step = losses.lost()  # what a model raises of weights that are not finite is no error of its own
+        error = None if diverged_step else told(caught)
     done = evaluations[-1].step if evaluations else 0
     watch.on_steps(run.task.steps - done, None)
     return Outcome(
@@ -93,6 +98,34 @@ def _train_run(
     )
 
 
+class _Losses:
+    """Losses that were not looked at yet: a look makes an accelerator wait, so it is taken every ``UNSEEN`` steps."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._most = 1 if device.type == "cpu" else UNSEEN
+        self._unseen: list[tuple[int, Tensor]] = []
+        self.found: int | None = None
+        """The first step, from 1, whose loss was not finite, as far as was looked."""
+
+    def add(self, step: int, loss: Tensor) -> None:
+        """Take the loss of a step."""
+        self._unseen.append((step, loss))
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look."""
+        return len(self._unseen) >= self._most
+
+    def lost(self) -> int | None:
+        """Look at all; ``found``."""
+        if self._unseen and self.found is None:
+            steps, losses = zip(*self._unseen, strict=True)
+            values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
+            self.found = next((step for step, each in zip(steps, values, strict=True) if not math.isfinite(each)), None)
+        self._unseen.clear()
+        return self.found
+
+
 def _loop(
     run: Run,
     model: torch.nn.Module,
@@ -102,6 +135,7 @@ def _loop(
     evaluations: list[Evaluation],
     watch: Watch,
     started: float,
+    losses: _Losses,
     resumed: dict[str, Any] | None,
 ) -> int | None:
     """Train and fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
@@ -113,10 +147,13 @@ def _loop(
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
+        losses.found = resumed["lost"]
     eval_steps = set(task.evaluations.steps)
     model.train()
     parameters = list(model.parameters())
     for t, (x_SB, y_SB) in enumerate(batches(dataset, task, (run.seed,), start), start):
+        if losses.found is not None:
+            return losses.found
         watch.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
                 "runs": [run.id],
@@ -124,6 +161,7 @@ def _loop(
                 "model": model.state_dict(),
                 "update": update.state(),
                 "evaluations": packed(evaluations),
+                "lost": losses.lost(),
                 "seconds": time.perf_counter() - started,
             }
         )
@@ -133,8 +171,9 @@ def _loop(
             p.grad = None
         with autocast(task, device):
             loss = metrics.cross_entropy(model(x), y)
-        if not math.isfinite(loss.item()):
-            return t + 1
+        losses.add(t + 1, loss.detach())
+        if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
+            return losses.found
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         previous: dict[str, Tensor] = {}
         if t + 1 in eval_steps and task.train.metrics:

@@ -30,6 +30,7 @@ from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import coefficient_table, initial_state, schedule_of
 from adamcmp.engine.watch import Watch
+from adamcmp.metrics import wide
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
@@ -190,13 +191,14 @@ class Training:
             self.device,
             compiled=strategy.compiled,
             matmul=strategy.matmul,
+            graphs=strategy.graphs,
         )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Batches of all seeds, and the coefficients of all rows, from the current step on."""
         task = self.task
         shown = batches(self.dataset, task, self.seeds, self.step)
-        dtype = torch.float64 if task.train.precision == "fp64" else torch.float32
+        dtype = np.float64 if task.train.precision == "fp64" else np.float32
         for start in range(self.step, task.steps, TABLE_STEPS):
             window = slice(start, min(start + TABLE_STEPS, task.steps))
             if self._window != window:  # rehearsals begin with the same steps again; what shrinks has gone on since
@@ -206,7 +208,7 @@ class Training:
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, y, matrices, others
 
-    def _table(self, window: slice, matrices: bool, dtype: torch.dtype) -> Tensor:
+    def _table(self, window: slice, matrices: bool, dtype: type[np.floating[Any]]) -> Tensor:
         """Coefficients of a window of steps for parameters with two or more axes, or for the others: (T, C, R)."""
         runs = [self.piece.runs[i] for i in self.rows]
         rules = [run.optimizer for run in runs]
@@ -214,7 +216,7 @@ class Training:
         eta = np.stack([found[run.schedule].eta_T for run in runs], axis=1)
         period = np.stack([found[run.schedule].period_T for run in runs], axis=1)
         table = coefficient_table(rules, matrices, window.start, eta, period)
-        return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1))).to(self.device, dtype)
+        return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1), dtype)).to(self.device)
 
     def _examples(self, shown: Shown) -> _Examples:
         return _examples(self.dataset, shown, self._size)
@@ -227,7 +229,7 @@ class Training:
         shown = self.task.evaluations.shown(self.step)
         measured = self._examples(shown).measure(runs, self.stack)
         everything = {**self.stack.params, **self.stack.rest}
-        squares = [everything[name].double().square().view(len(self.rows), -1).sum(1) for name in self._parameters]
+        squares = [wide(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
         newest = None
@@ -327,7 +329,7 @@ class _Examples:
         for loss, errors, answers in zip(
             torch.split(losses, self._lengths, 1), torch.split(wrong, self._lengths, 1), self._answers, strict=True
         ):
-            columns += [loss.double().sum(1) / answers, errors.sum(1).double() / answers]
+            columns += [wide(loss).sum(1) / answers, wide(errors.sum(1)) / answers]
         rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
         return rows
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from functools import cache
+from importlib.metadata import version
 from multiprocessing import util
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
 
 from adamcmp import interrupts
@@ -18,6 +21,7 @@ LONGEST = 60
 """Characters of a folder in which a fork server's socket has a place: its path may have 107."""
 SHORT = Path("/tmp")  # by mkdtemp
 """Where the socket goes where the user's temporary folder has a longer path, as on many clusters."""
+UNUSED_DAYS = 60
 AFTER_SOCKETS = -200
 """multiprocessing removes what it has in the folder at -100."""
 
@@ -42,6 +46,25 @@ def own_folder(inside: Path | None = None) -> Path:
 
     util.Finalize(None, remove, exitpriority=AFTER_SOCKETS)
     interrupts.before_leaving(remove).__enter__()  # for as long as this process lives
+    return folder
+
+
+def programs_folder() -> Path | None:
+    """Where compiled programs of this torch are kept, in the user's cache; None where nothing can be written there.
+
+    What no torch has used for ``UNUSED_DAYS`` goes.
+    """
+    every = Path(platformdirs.user_cache_dir("adamcmp")) / "programs"
+    folder = every / version("torch")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        os.utime(folder)
+        for other in every.iterdir():
+            if time.time() - other.stat().st_mtime > 86400 * UNUSED_DAYS:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return None
     return folder
 
 

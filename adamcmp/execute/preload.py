@@ -5,6 +5,9 @@ its own would start threads, which a fork does not survive. Which vector instruc
 processor: torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler
 knows them. One that does not is met where ways to train are timed, and compiling is not chosen.
 
+Compiled programs are kept in the user's cache, which a restart does not empty. cuBLAS gets the workspace with which its
+products are the same every time.
+
 What is imported stays, so that Python need not look for cycles in it: not now (a second), not in the processes to come,
 whose memory it would copy by that, and not at the end.
 """
@@ -13,9 +16,14 @@ import gc
 import logging
 import os
 
+from adamcmp.execute.folders import programs_folder
+
 gc.disable()
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+if (programs := programs_folder()) is not None:
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(programs))
 
 import torch._inductor.compile_fx  # noqa: E402  # brings torch._dynamo
 

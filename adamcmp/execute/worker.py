@@ -22,6 +22,7 @@ import torch
 from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
 from adamcmp.engine.choice import Ask
+from adamcmp.engine.machine import cores
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.engine.timing import time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
@@ -39,6 +40,7 @@ STOP = "stop"
 def serve(pipe: Connection, device: str, folder: Path) -> None:
     """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
     os.setpgid(0, 0)
+    compile_with(device)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:
@@ -58,6 +60,14 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
                 pipe.send(_train(ask, datasets[fingerprint], torch.device(device), pipe))
     except (EOFError, OSError):  # the driver is gone
         return
+
+
+def compile_with(device: str) -> None:
+    """Threads of the compiler: on a CPU one, since processes are as many as cores; for an accelerator all cores."""
+    if torch.device(device).type != "cpu":
+        from torch._inductor import config
+
+        config.compile_threads = cores()
 
 
 def _end_with_driver() -> None:

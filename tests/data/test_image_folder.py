@@ -129,3 +129,12 @@ def test_bad_folders_are_refused_in_one_line(folder, tmp_path):
             draw(tmp_path / "parts" / part / name / "a.png")
     with pytest.raises(InputError, match=r"class 'dgo' is not among those to train on; did you mean dog\?"):
         image_folder(tmp_path / "parts")
+
+
+def test_without_a_cache_pictures_are_decoded_into_memory(folder, cache):
+    root, shown = folder
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.write_text("a file where a folder should be")
+    x_NCHW, _ = image_folder(root)["train"]
+    assert not isinstance(x_NCHW, np.memmap)
+    assert np.array_equal(x_NCHW, shown)

@@ -88,3 +88,13 @@ def test_a_file_that_would_run_code_is_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"val_data: is no batch .*names posix\.system"):
         imagenet32.imagenet32(root)
     assert not (tmp_path / "was_here").exists()
+
+
+def test_without_a_cache_batches_are_read_into_memory(folder, cache):
+    root, pixels = folder
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.write_text("a file where a folder should be")
+    raw = imagenet32.imagenet32(root)
+    assert not isinstance(raw["train"][0], np.memmap)
+    assert np.array_equal(raw["train"][0], pixels[:20].reshape(20, 3, 32, 32))
+    assert raw["train"][1].tolist() == [label for i in range(10) for label in (i, 999 - i)]

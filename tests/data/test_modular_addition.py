@@ -30,6 +30,12 @@ def test_every_pair_is_in_one_part_with_its_sum(p, fraction, seed):
     assert raw["num_classes"] == p
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_of_more_bits_than_the_generator_takes_is_refused(seed):
+    with pytest.raises(InputError, match=f"^data.seed={seed}: must be"):
+        modular_addition(seed=seed)
+
+
 def test_the_seed_alone_decides_who_goes_where():
     torch.manual_seed(0)
     first = modular_addition(seed=3)

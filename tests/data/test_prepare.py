@@ -33,7 +33,7 @@ def as_given(raw: RawData, **options: object) -> Dataset:
 @given(
     n=st.integers(3, 80),
     fractions=st.tuples(st.floats(0.01, 0.45), st.floats(0.01, 0.45)),
-    seed=st.integers(0, 2**62),
+    seed=st.integers(0, 2**32 - 1),
     given_test=st.booleans(),
     given_validation=st.booleans(),
 )
@@ -43,7 +43,13 @@ def test_parts_are_disjoint_exhaustive_and_keep_their_labels(n, fractions, seed,
         raw["test"] = numbered(5, start=1000)
     if given_validation:
         raw["validation"] = numbered(4, start=2000)
-    dataset = as_given(raw, validation_fraction=fractions[0], test_fraction=fractions[1], split_seed=seed)
+    options = {"validation_fraction": fractions[0], "test_fraction": fractions[1], "split_seed": seed}
+    cut = zip(fractions, (given_validation, given_test), strict=True)
+    if sum(max(1, round(fraction * n)) for fraction, given in cut if not given) >= n:
+        with pytest.raises(InputError, match="leave none to train on"):
+            as_given(raw, **options)
+        return
+    dataset = as_given(raw, **options)
 
     everything = [numbers(dataset, part) for part in ("train", "validation", "test")]
     expected = [*range(n), *(range(1000, 1005) if given_test else ()), *(range(2000, 2004) if given_validation else ())]
@@ -325,7 +331,7 @@ def test_bad_data_is_refused_in_one_line_that_names_the_data_set(case):
     ("option", "value"),
     [
         *((f"{part}_fraction", v) for part in ("validation", "test") for v in (0, 1, -0.1, 1.5, float("nan"), "0.1")),
-        *(("split_seed", v) for v in (-1, 2**63, 0.5, True)),
+        *(("split_seed", v) for v in (-1, 2**32, 5 + 2**32, 0.5, True)),
         *(("train_examples", v) for v in (0, -3, 2.5, True)),
         ("normalize", "false"),
     ],

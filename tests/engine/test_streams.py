@@ -36,6 +36,14 @@ def test_a_full_batch_is_all_examples_in_order():
     assert next(batch_indices((0,), 10, 10, CPU)) == slice(None)
 
 
+def test_seeds_that_share_their_low_bits_draw_other_numbers():
+    """torch's generator takes 32 bits of what it is given, without a word."""
+    raw = [torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist() for seed in (5, 5 + 2**32)]
+    ours = [torch.rand(3, generator=torch.Generator().manual_seed(stream_seed(s, "init"))) for s in (5, 5 + 2**32)]
+    assert raw[0] == raw[1]
+    assert not torch.equal(*ours)
+
+
 def test_streams_differ_by_seed_name_and_index():
     seeds = {stream_seed(s, n, i) for s in range(5) for n in ("init", "batches", "dropout") for i in range(5)}
     assert len(seeds) == 75

@@ -3,7 +3,12 @@
 import os
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
+
+from adamcmp.execute.folders import programs_folder
+from adamcmp.execute.worker import compile_with
 
 ASK = """
 import gc
@@ -49,3 +54,37 @@ def test_the_server_starts_where_the_temporary_folder_has_a_long_path(tmp_path):
     assert len(asked.stdout.strip()) < 107
     assert not Path(asked.stdout.strip()).parents[1].exists()
     assert not list(long.glob("adamcmp-*"))
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    old, recent = (tmp_path / "adamcmp" / "programs" / name for name in ("2.0", "2.1"))
+    for folder, days in ((old, 61), (recent, 1)):
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - 86400 * days,) * 2)
+    assert programs_folder() == recent.parent / version("torch")
+    assert recent.exists()
+    assert not old.exists()
+    asked = subprocess.run(
+        [sys.executable, "-c", "import os, adamcmp.execute.preload; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
+        capture_output=True, text=True, check=True,
+        env={key: value for key, value in os.environ.items() if key != "TORCHINDUCTOR_CACHE_DIR"},
+    )  # fmt: skip
+    assert asked.stdout.strip() == str(programs_folder())
+
+
+def test_a_cache_that_cannot_be_written_keeps_no_programs(tmp_path, monkeypatch):
+    (tmp_path / "adamcmp").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert programs_folder() is None
+
+
+def test_the_compiler_has_all_cores_where_an_accelerator_trains(monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)
+    compile_with("cpu")
+    assert config.compile_threads == 1
+    monkeypatch.setattr("adamcmp.execute.worker.cores", lambda: 16)
+    compile_with("cuda:0")
+    assert config.compile_threads == 16

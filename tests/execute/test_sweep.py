@@ -216,3 +216,12 @@ def test_records_say_where_they_come_from(cli):
     assert row["weight_decay_lr_scaled"] == pytest.approx(row["weight_decay"] / row["lr"])
     assert row["weight_decay_normalized"] == pytest.approx(row["weight_decay"] * 5**0.5)
     assert row["epochs"] == pytest.approx(5 / (row["train_examples"] // 100))
+
+
+def test_a_cache_that_cannot_be_written_ends_nothing(cli, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("where the cache should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    ended = cli("sweep", "digits", "optimizer.lr=1e-3,1e-2", "train.steps=20", "execute.processes=2")
+    assert ended.code == 0, ended.err
+    again = cli("sweep", "digits", "optimizer.lr=1e-3,1e-2", "train.steps=20")
+    assert "nothing to train" in again.err

@@ -1,0 +1,65 @@
+"""A step recorded once as a CUDA graph and replayed: one launch in place of hundreds.
+
+A replay reads and writes the addresses of its recording. The stack of a training stays where it is, since steps change
+it in place; batches and coefficients are copied into tensors that stay. What the step draws comes from the device's
+generator as it is seeded at the replay, so masks are those of a step that is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+WARM_UP = 3
+"""Steps in front of a recording, in which libraries allocate and choose."""
+Record = Callable[[Callable[[], Tensor], torch.device], tuple[Callable[[], None], Tensor]]
+"""(function, device) → what replays it, and where its result then lies."""
+
+
+class Graphed:
+    """A step function, recorded for each stack that it meets anew."""
+
+    def __init__(self, step: Callable[..., Tensor], device: torch.device, record: Record | None = None) -> None:
+        self._step, self._device, self._record = step, device, record or record_cuda
+        self._stack: Any = None
+        self._given: list[Tensor] = []
+        self._replay: Callable[[], None] = lambda: None
+        self._losses = torch.empty(0)
+
+    def __call__(self, stack: Any, *given: Tensor) -> Tensor:
+        """Take a step of this stack; its losses."""
+        if self._stack is not stack:
+            self._begin(stack, given)
+        for kept, new in zip(self._given, given, strict=True):
+            kept.copy_(new)
+        self._replay()
+        return self._losses.clone()
+
+    def _begin(self, stack: Any, given: tuple[Tensor, ...]) -> None:
+        """Record a step, which leaves the stack and the generators as they were."""
+        self._stack, self._given = stack, [each.clone() for each in given]
+        tensors = pytree.tree_leaves(tuple(stack))
+        before = [each.clone() for each in tensors]
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            self._replay, self._losses = self._record(lambda: self._step(stack, *self._given), self._device)
+        for each, value in zip(tensors, before, strict=True):
+            each.copy_(value)
+
+
+def record_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
+    """Warm up on a stream of its own, as torch.cuda.graph asks for, then record."""
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            function()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        losses = function()
+    return graph.replay, losses

@@ -301,15 +301,29 @@ def remove_leftovers(study_dir: Path) -> None:
 
 
 def merge_parts(study_dir: Path, more_than: int = 64) -> None:
-    """Rewrite many small parts as one, so that reading stays quick; only the holder of the study's lock may.
+    """Rewrite the newest of many parts as one, so that reading stays quick; only the holder of the study's lock may.
 
-    The merged part is in place before the small ones go, and ``read`` drops what stands twice, so that a kill in
-    between loses nothing.
+    It takes in older parts for as long as one is no larger than all newer ones together. So n parts of equal size,
+    merged as they come, leave about log₂(n / 64) besides the newest, and each row is rewritten about as often.
+
+    The merged part takes the newest's name, and with it its place in the order, before the others go; ``read`` drops
+    what stands twice, so that a kill in between loses nothing.
     """
     for table, columns in (("curves", CURVE), ("records", RECORD)):
         parts = _parts(study_dir / table)
-        if len(parts) > more_than:
-            _rewrite(study_dir / table, parts, pa.concat_tables([_read_part(path, columns) for path in parts]))
+        if len(parts) <= more_than:
+            continue
+        total, count = 0, 0
+        for path in reversed(parts):
+            size = path.stat().st_size
+            if count > more_than // 2 and size > total:
+                break
+            total, count = total + size, count + 1
+        newest = parts[-count:]
+        whole = pa.concat_tables([_read_part(path, columns) for path in newest])
+        _write(newest[-1], whole.combine_chunks())
+        for path in newest[:-1]:
+            path.unlink()
 
 
 def _rewrite(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adamcmp import load
+from adamcmp import load, records
 from adamcmp.errors import InputError
 from adamcmp.records import (
     CURVE,
@@ -282,6 +282,43 @@ def test_merging_changes_the_files_and_not_the_tables(tmp_path):
         assert_frame_equal(was, now, check_exact=True)
     store(tmp_path, 7)
     assert len(read_records(tmp_path)) == 7
+
+
+def test_parts_that_are_merged_as_they_come_stay_few_and_are_not_rewritten_for_ever(tmp_path, monkeypatch):
+    """Ten hours leave 18,000 of them; here a merge is due at every eighth."""
+    written: list[tuple[int, int]] = []
+    write = records._write
+
+    def noted(path, table):
+        write(path, table)
+        written.append((len(table), path.stat().st_size))
+
+    monkeypatch.setattr(records, "_write", noted)
+    most = 0
+    for i in range(300):
+        store(tmp_path, i)
+        records.merge_parts(tmp_path, more_than=8)
+        most = max(most, len(parts(tmp_path)))
+    assert most <= 9
+    assert len(read(tmp_path).records) == 300
+    appended = sum(size for rows, size in written if rows <= 2)
+    assert 0 < sum(size for rows, size in written if rows > 2) < 2 * appended  # of bytes, which is what it costs
+
+
+def test_what_was_stored_last_counts_after_a_merge_too(tmp_path):
+    """A failed run, trained again: its later rows stand behind the earlier ones, whatever was merged in between."""
+    store(tmp_path, 1, status="failed", minute=0)
+    for number in (10, 11, 12):
+        store(tmp_path, number)
+    append(tmp_path, [a_record(1, minute=30)], [{**row, "train_loss": 99.0} for row in a_curve(1)])
+    for number in (20, 21):
+        store(tmp_path, number)
+    before = read(tmp_path)
+    merge_parts(tmp_path, more_than=2)
+    for was, now in zip(before, read(tmp_path), strict=True):
+        assert_frame_equal(was, now, check_exact=True)
+    assert set(before.records["status"]) == {"completed"}
+    assert set(before.curves.loc[before.curves["run_id"] == "run0001", "train_loss"]) == {99.0}
 
 
 def test_few_parts_are_left_as_they_are(tmp_path):

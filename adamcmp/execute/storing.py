@@ -18,7 +18,7 @@ from adamcmp.engine.watch import foreign, load_checkpoint
 from adamcmp.errors import one_line
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
-from adamcmp.records import append
+from adamcmp.records import append, merge_parts
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -49,6 +49,7 @@ class Pending:
             rows = [record(outcome, self.provenance) for outcome in self.outcomes]
             append(self.study_dir, rows, [row for outcome in self.outcomes for row in curve(outcome)])
             self.outcomes.clear()
+            merge_parts(self.study_dir)
         while self.done:
             self.done.pop().unlink(missing_ok=True)
         self.stored_at = time.monotonic()

@@ -28,7 +28,6 @@ from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
-from adamcmp.records import merge_parts
 
 STOPPING_TAKES = 60.0
 """Seconds that slots have to write their checkpoints."""
@@ -82,7 +81,6 @@ def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Prov
             _Driver(crew.executor, crew.settings.checkpoint_seconds, crew.device, pending, listener).run(jobs)
     finally:
         pending.store()
-        merge_parts(study_dir)
 
 
 def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[Job]:

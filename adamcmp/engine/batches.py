@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """What S seeds see in one step: examples x_SB… as a model takes them, and labels y_SB…."""
+    """What S seeds see in one step, seed behind seed: S·B examples as a model takes them, and their labels."""
 
     x: Tensor
     y: Tensor
@@ -36,20 +37,20 @@ def batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int = 0) 
 
 def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> Iterator[Batch]:
     x, y = dataset.train
-    indices = batch_indices(seeds, len(y), task.batch_size, y.device, start)
-    for t, index_SB in zip(range(start, task.steps), indices, strict=False):
-        if isinstance(index_SB, slice):
-            shown = Batch(*(each.expand(len(seeds), *each.shape) for each in (dataset.inputs(x), y)))
-        else:
-            flat = index_SB.flatten()
-            shown = Batch(*(each.view(*index_SB.shape, *each.shape[1:]) for each in (dataset.inputs(x[flat]), y[flat])))
-        if task.data.augment == "flip_crop":
-            shown = shown._replace(x=_moved(shown.x, [stream_seed(seed, "augment", t) for seed in seeds]))
-        yield shown
-
-
-def _moved(x_SBCHW: Tensor, drawn: Sequence[int]) -> Tensor:
-    return torch.stack([flip_crop(x_BCHW, seed) for x_BCHW, seed in zip(x_SBCHW, drawn, strict=True)])
+    steps = range(start, task.steps)
+    if task.batch_size == len(y):
+        whole = dataset.inputs(x)
+        every = Batch(torch.cat([whole] * len(seeds)), torch.cat([y] * len(seeds)))
+        shown: Iterable[Batch] = repeat(every, len(steps))
+    else:
+        indices = batch_indices(seeds, len(y), task.batch_size, y.device, start)
+        shown = (Batch(dataset.inputs(x[index]), y[index]) for _, index in zip(steps, indices, strict=False))
+    if task.data.augment is None:
+        yield from shown
+    for t, batch in zip(steps, shown, strict=False):
+        drawn = (stream_seed(seed, "augment", t) for seed in seeds)
+        moved = [flip_crop(x_B, seed) for x_B, seed in zip(torch.split(batch.x, task.batch_size), drawn, strict=True)]
+        yield Batch(torch.cat(moved), batch.y)
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

@@ -151,7 +151,7 @@ def _loop(
     eval_steps = set(task.evaluations.steps)
     model.train()
     parameters = list(model.parameters())
-    for t, (x_SB, y_SB) in enumerate(batches(dataset, task, (run.seed,), start), start):
+    for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
         if losses.found is not None:
             return losses.found
         watch.between_steps(
@@ -165,7 +165,6 @@ def _loop(
                 "seconds": time.perf_counter() - started,
             }
         )
-        x, y = x_SB[0], y_SB[0]
         seed_device(device, stream_seed(run.seed, "dropout", t))
         for p in parameters:
             p.grad = None

@@ -36,19 +36,16 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 def batch_indices(
     seeds: Sequence[int], examples: int, batch_size: int, device: torch.device, start: int = 0
-) -> Iterator[Tensor | slice]:
-    """Endless batches index_SB of S seeds from step ``start`` on: each epoch a permutation, without the remainder.
+) -> Iterator[Tensor]:
+    """Endless batches of S seeds from step ``start`` on, S·B indices each, seed behind seed.
 
-    A full batch is a slice, in the data's own order.
+    Each epoch is a permutation, without the remainder. (A full batch is all examples in the data's own order.)
     """
-    if batch_size == examples:
-        while True:
-            yield slice(None)
     steps = examples // batch_size
     epoch, skipped = divmod(start, steps)
     while True:
         generators = [torch.Generator().manual_seed(stream_seed(seed, "batches", epoch)) for seed in seeds]
         orders = [torch.randperm(examples, generator=each, device="cpu")[: steps * batch_size] for each in generators]
-        epoch_TSB = torch.stack(orders).view(len(seeds), steps, batch_size).transpose(0, 1).contiguous().to(device)
-        yield from epoch_TSB[skipped:]
+        index_STB = torch.stack(orders).view(len(seeds), steps, batch_size)
+        yield from index_STB.transpose(0, 1).flatten(1).to(device)[skipped:]
         epoch, skipped = epoch + 1, 0

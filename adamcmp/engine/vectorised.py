@@ -204,7 +204,7 @@ class Training:
             if self._window != window:  # rehearsals begin with the same steps again; what shrinks has gone on since
                 self._window, self._tables = window, [self._table(window, each, dtype) for each in (True, False)]
             for t, matrices, others in zip(range(window.start, window.stop), *self._tables, strict=True):
-                x, y = next(shown)
+                x, y = (each.view(len(self.seeds), task.batch_size, *each.shape[1:]) for each in next(shown))
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, y, matrices, others
 

@@ -142,9 +142,9 @@ def test_a_damaged_checkpoint_is_as_good_as_none(planned, tmp_path, content):
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 10, 23])
-@pytest.mark.parametrize("batch", [10, 100])
+@pytest.mark.parametrize("batch", [10, 50])
 def test_batches_can_start_anywhere(start, batch):
     every = itertools.islice(batch_indices((3,), 100, batch, CPU), start, start + 15)
     later = itertools.islice(batch_indices((3,), 100, batch, CPU, start), 15)
     for expected, found in zip(every, later, strict=True):
-        assert expected == found if isinstance(expected, slice) else torch.equal(expected, found)
+        assert torch.equal(expected, found)

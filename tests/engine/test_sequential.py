@@ -37,7 +37,7 @@ def test_a_run_is_the_loop_that_a_reader_would_write(planned):
     (outcome,) = outcomes([run], datasets)
     model = build_model(run.task, run.seed, CPU)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.01, fused=True)
-    batches = (each[0] for each in batch_indices((run.seed,), len(dataset.train.y), 100, CPU))
+    batches = batch_indices((run.seed,), len(dataset.train.y), 100, CPU)
     for t, batch in zip(range(30), batches, strict=False):
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 * 0.5 * (1 + math.cos(math.pi * t / 30))

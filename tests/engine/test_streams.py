@@ -10,9 +10,7 @@ CPU = torch.device("cpu")
 
 def epochs(seed, examples, batch_size, count):
     per_epoch = examples // batch_size
-    batches = (
-        each[0] for each in itertools.islice(batch_indices((seed,), examples, batch_size, CPU), count * per_epoch)
-    )
+    batches = itertools.islice(batch_indices((seed,), examples, batch_size, CPU), count * per_epoch)
     return [list(itertools.islice(batches, per_epoch)) for _ in range(count)]
 
 
@@ -32,8 +30,11 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert torch.cat(epochs(1, 50, 10, 1)[0]).tolist() != first[0]
 
 
-def test_a_full_batch_is_all_examples_in_order():
-    assert next(batch_indices((0,), 10, 10, CPU)) == slice(None)
+def test_the_batches_of_several_seeds_lie_behind_each_other():
+    together = itertools.islice(batch_indices((3, 5), 50, 10, CPU, 2), 9)
+    alone = zip(*(itertools.islice(batch_indices((seed,), 50, 10, CPU, 2), 9) for seed in (3, 5)), strict=True)
+    for both, each in zip(together, alone, strict=True):
+        assert torch.equal(both, torch.cat(each))
 
 
 def test_seeds_that_share_their_low_bits_draw_other_numbers():

@@ -27,7 +27,7 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
     completed = records.loc[records["status"] == "completed", ["run_id", *CELL]]
     winners = completed.merge(best[CELL], on=CELL)[["run_id", "arm"]]
     joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")
-    groups = joined.sort_values(["arm", "step", "run_id"], kind="stable").groupby(["arm", "step"])
+    groups = joined.sort_values(["arm", "step", "run_id"]).groupby(["arm", "step"])
     metrics = [name for name, _, _ in METRICS]
     mean, count = groups[metrics].mean(), groups[metrics].count()
     half = pd.DataFrame(half_width(groups[metrics].std(ddof=1), count), mean.index, metrics)

@@ -11,6 +11,7 @@ and roughly normal: right for the spread over seeds of one configuration, not fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,9 +46,10 @@ class Paired(NamedTuple):
 
 def half_width(sd: Any, n: Any) -> Array:
     """t_{0.975, n−1} · sd / √n, elementwise; NaN where n < 2. ``sd`` has n − 1 in its denominator."""
-    spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    t = special.stdtrit(np.maximum(count - 1, 1), 0.5 + CONFIDENCE / 2)
-    return np.where(count >= 2, t * spread / np.sqrt(np.maximum(count, 1)), np.nan)
+    spread, count = np.asarray(sd), np.asarray(n)
+    enough = np.maximum(count, 2)
+    t = special.stdtrit(enough - 1, 0.5 + CONFIDENCE / 2)
+    return np.where(count >= 2, t * spread / np.sqrt(enough), np.nan)
 
 
 def mean_interval(values: Iterable[float]) -> Interval:
@@ -59,9 +61,9 @@ def mean_interval(values: Iterable[float]) -> Interval:
     """
     x = _finite_or_inf(values)
     if x.size == 0:
-        return Interval(float("nan"), float("nan"), 0)
+        return Interval(math.nan, math.nan, 0)
     with np.errstate(invalid="ignore"):  # an infinite loss: the mean is infinite, the spread unknown
-        sd = float(x.std(ddof=1)) if x.size > 1 else float("nan")
+        sd = float(x.std(ddof=1)) if x.size > 1 else math.nan
     return Interval(float(x.mean()), float(half_width(sd, x.size)), int(x.size))
 
 
@@ -86,10 +88,10 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
     d = _finite_or_inf(left[seed] - right[seed] for seed in shared)
     mean, half, n = mean_interval(d)
     if n < 2:
-        return Paired(mean, float("nan"), float("nan"), float("nan"), n)
+        return Paired(mean, math.nan, math.nan, math.nan, n)
     sd = float(d.std(ddof=1))
     if sd <= 1e-9 * float(np.abs(d).max()):
-        return Paired(mean, float("nan"), float("nan"), float("nan"), n)
+        return Paired(mean, math.nan, math.nan, math.nan, n)
     statistic = abs(mean) * np.sqrt(n) / sd
     return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(n - 1, -statistic)), n)
 

@@ -68,7 +68,7 @@ def by_task(records: pd.DataFrame) -> list[Task]:
     if records.empty:
         return []
     latest = records.groupby("task")["finished_at"].max()
-    order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True], na_position="last")
+    order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
     parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in records.groupby("task")}
     return [Task(task, str(parts[task]["task_label"].iloc[-1]), parts[task]) for task in order["task"].astype(str)]
 
@@ -120,17 +120,17 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("records of more than one task: split them by by_task first")
     if records.duplicated([*CELL, "seed"]).any():
         raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
-    ordered = records.sort_values([*CELL, "seed", "run_id"], kind="stable")  # sums do not depend on the row order
+    ordered = records.sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
     )
-    groups = pd.concat([ordered[[*CELL, *_CONSTANT]], status], axis=1).groupby(CELL, dropna=False, sort=True)
+    groups = pd.concat([ordered[[*CELL, *_CONSTANT]], status], axis=1).groupby(CELL, dropna=False)
     table = groups[["completed", "diverged", "failed"]].sum().rename(columns={"completed": "n"})
     table.insert(0, "runs", groups.size())
     table = table.join(groups[list(_CONSTANT)].first())
     table["eligible"] = _eligible(table)
 
-    completed = ordered[ordered["status"] == "completed"].groupby(CELL, dropna=False, sort=True)
+    completed = ordered[ordered["status"] == "completed"].groupby(CELL, dropna=False)
     columns = list(METRICS)
     mean, count = completed[columns].mean(), completed[columns].count()
     half = pd.DataFrame(half_width(completed[columns].std(ddof=1), count), mean.index, columns)
@@ -155,7 +155,7 @@ def _ranked(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
     seen = table.loc[table["eligible"] & table[metric].notna(), [*CELL, metric, tie_break]]
     rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
-    order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"], kind="stable").index
+    order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"]).index
     return table.loc[order]
 
 
@@ -167,7 +167,7 @@ def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return _ranked(table, metric).groupby("arm", sort=False).head(k)
+    return _ranked(table, metric).groupby("arm").head(k)
 
 
 def best_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
@@ -187,7 +187,7 @@ def best_along(table: pd.DataFrame, axis: str, metric: str = "final_validation_e
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return _ranked(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis], kind="stable")
+    return _ranked(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis])
 
 
 def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
@@ -232,10 +232,10 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     board["decay"] = table.groupby("arm")["decay"].first()
     for column in MAJORITY:
         board[column] = records[column].max()  # one number a task; older runs lack it
-    board["edge"] = pd.Series(edges, dtype="str").reindex(board.index).fillna("")
+    board["edge"] = [edges.get(arm, "") for arm in board.index]
     board["n"] = board["n"].fillna(0).astype("int64")
     board["note"] = _notes(board)
-    board = board.reset_index().sort_values([metric, "arm"], kind="stable", na_position="last", ignore_index=True)
+    board = board.reset_index().sort_values([metric, "arm"], ignore_index=True)
     shown = [
         "arm",
         "lr",
@@ -259,6 +259,6 @@ def _notes(board: pd.DataFrame) -> pd.Series[str]:
         "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
     )
     partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
-    note = pd.Series("", board.index, dtype="str")
+    note = pd.Series("", board.index)
     note = note.mask(board["n"] == 1, "one seed: no interval")
     return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, lost)

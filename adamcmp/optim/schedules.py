@@ -32,7 +32,7 @@ class Schedule:
     def __init__(self, steps: int, at: Callable[[Array], Window]) -> None:
         """``at`` gives them for whole numbers of steps, shape (T,), from 0 to ``steps`` − 1."""
         self.steps, self.at = steps, at
-        self._start, self._chunk = -CHUNK, Window(np.empty(0), np.empty(0))
+        self._start, self._chunk = 0, self.window(0, CHUNK)
 
     def window(self, start: int, stop: int) -> Window:
         """The steps from ``start`` to before ``stop``."""
@@ -58,11 +58,11 @@ def constant(steps: int) -> Schedule:
 
 def drop_step(steps: int, *, milestones: Sequence[float], factor: float) -> Schedule:
     """η_t = factor^k, with k the number of milestones (fractions of the budget) that t has reached."""
-    reached = np.asarray(milestones, dtype=np.float64)
+    reached = np.asarray(milestones)
 
     def at(t: Array) -> Window:
-        passed = np.sum((t / max(steps, 1))[:, None] >= reached[None, :], axis=1)
-        return Window(factor ** passed.astype(np.float64), np.full(len(t), float(steps)))
+        passed = np.sum((t / steps)[:, None] >= reached[None, :], axis=1)
+        return Window(float(factor) ** passed, np.full(len(t), float(steps)))
 
     return Schedule(steps, at)
 

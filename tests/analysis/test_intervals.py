@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from adamcmp.analysis import mean_interval, paired_difference
+from adamcmp.analysis import holm, mean_interval, paired_difference
 
 finite = st.floats(-1e3, 1e3, allow_nan=False)
 
@@ -85,3 +85,47 @@ def test_swapping_the_two_sides_mirrors_the_interval(pairs):
     one, other = paired_difference(a, b), paired_difference(b, a)
     assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low), abs=1e-9, nan_ok=True)
     assert one.p_value == pytest.approx(other.p_value, nan_ok=True)
+
+
+def test_two_shared_seeds_have_an_interval_and_fewer_have_nothing_but_a_mean():
+    two = paired_difference({0: 0.5, 1: 0.3}, {0: 0.1, 1: 0.2})
+    low, high = stats.ttest_rel([0.5, 0.3], [0.1, 0.2]).confidence_interval(0.95)
+    assert (two.low, two.high, two.n) == pytest.approx((low, high, 2))
+    one = paired_difference({0: 0.5, 1: 0.3}, {0: 0.1})
+    assert (one.mean, one.n) == (0.4, 1)
+    none = paired_difference({0: 0.5}, {1: 0.1})
+    assert none.n == 0
+    tied = paired_difference({0: 0.5, 1: 0.3}, {0: 0.4, 1: 0.2})
+    assert (tied.mean, tied.n) == (pytest.approx(0.1), 2)
+    for each in (one, none, tied):
+        assert all(map(math.isnan, (each.low, each.high, each.p_value)))
+    assert math.isnan(none.mean)
+
+
+def test_a_seed_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match=r"^a seed stands twice: pair one run a seed, such as the best cell's$"):
+        paired_difference(pd.Series([1.0, 2.0], index=[3, 3]), {3: 1.0})
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holms_adjustment_is_that_of_its_definition(p_values):
+    """max over the smaller p of (how many are at least as large as that one) times that one, and at most 1."""
+    m = len(p_values)
+    ranked = sorted(range(m), key=lambda i: p_values[i])
+    expected = {
+        i: max(min(1.0, (m - k) * p_values[ranked[k]]) for k in range(place + 1)) for place, i in enumerate(ranked)
+    }
+    assert holm(p_values) == [expected[i] for i in range(m)]
+
+
+@pytest.mark.parametrize(
+    ("given_p", "adjusted"),
+    [([], []), ([0.04], [0.04]), ([0.04, 1.0], [0.08, 1.0]), ([0.5, 0.9], [1.0, 1.0]), ([0.03, 0.01], [0.03, 0.02])],
+)
+def test_holm_by_hand(given_p, adjusted):
+    assert holm(given_p) == pytest.approx(adjusted)
+
+
+def test_holm_accepts_where_the_next_p_value_is_smaller():
+    """The second of three is taken times two, and no adjusted value is below one before it."""
+    assert holm([0.02, 0.021, 0.9]) == pytest.approx([0.06, 0.06, 0.9])

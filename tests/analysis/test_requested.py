@@ -59,3 +59,11 @@ def test_runs_that_were_not_asked_have_none(synthetic):
     best = best_cells(cells(records))
     assert requested(records, best).empty
     assert requested_curves(synthetic.make_curves(records), records, best).empty
+
+
+def test_arms_keep_the_order_of_the_winners(measured):
+    records, curves, best = measured
+    turned = best.iloc[::-1]
+    for found in (requested(records, turned), requested_curves(curves, records, turned)):
+        assert list(dict.fromkeys(found["arm"])) == turned["arm"].tolist() != best["arm"].tolist()
+        assert found.index.tolist() == list(range(len(found)))

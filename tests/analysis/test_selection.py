@@ -230,3 +230,57 @@ def test_mean_curves_average_the_winners_alone(synthetic, records):
     expected = best.set_index("arm")
     assert ((last["test_error"] - expected["final_test_error"]).abs() < 1e-3).all()
     assert mean_curves(curves.iloc[:0], records, best).empty
+
+
+def test_the_board_names_every_edge_and_keeps_arms_without_a_cell_last(synthetic):
+    records = synthetic.make_records(
+        {"B": "lr_scaled", "A": "lr_scaled", "C": "l2"}, LRS, LAMBDAS, best_lr=5.0, best_lambda=5.0, noise=0.0,
+        majority_validation_error=0.9, majority_test_error=0.8,
+    )  # fmt: skip
+    records = synthetic.end(records, records["arm"] == "C", "diverged")
+    board = leaderboard(records)
+    assert board.index.tolist() == [0, 1, 2]
+    assert board["arm"].tolist() == ["B", "A", "C"]
+    assert board["edge"].tolist() == ["lr high, λ high", "lr high, λ high", ""]
+    assert board["n"].tolist() == [3, 3, 0]
+    assert board["n"].dtype == "int64"
+    assert board["note"].tolist() == ["", "", "no completed run: 27 diverged, 0 failed"]
+    assert set(board["majority_validation_error"]) == {0.9}
+    assert set(board["majority_test_error"]) == {0.8}
+
+
+def test_the_board_is_chosen_and_sorted_by_the_metric_that_is_asked_for(records):
+    swapped = records.copy()
+    swapped["best_validation_loss"] = -records["final_validation_error"]
+    board = leaderboard(swapped, "best_validation_loss")
+    assert board["best_validation_loss"].is_monotonic_increasing
+    table = cells(swapped)
+    for row in board.to_dict("records"):
+        assert row["best_validation_loss"] == table.loc[table["arm"] == row["arm"], "best_validation_loss"].min()
+
+
+def test_ten_cells_are_the_best_ten_unless_another_number_is_asked_for(records):
+    table = cells(records)
+    assert top_cells(table).groupby("arm").size().unique().tolist() == [10]
+    assert top_cells(table, 3).groupby("arm").size().unique().tolist() == [3]
+    assert top_cells(table)["arm"].tolist() == sorted(top_cells(table)["arm"])
+
+
+def test_a_cell_whose_decay_is_not_known_is_a_cell(synthetic):
+    records = synthetic.make_records({"Own": "lr_scaled"}, LRS, [0.0])
+    records["weight_decay"] = math.nan
+    table = cells(records)
+    assert len(table) == len(LRS)
+    assert table["final_test_error"].notna().all()
+    assert table["lr"].tolist() == LRS
+
+
+def test_what_cannot_be_a_cell_is_refused_and_says_why(records):
+    with pytest.raises(ValueError, match=r"^records of more than one task: split them by by_task first$"):
+        cells(pd.concat([records, records.assign(task="other")]))
+    with pytest.raises(ValueError, match=r"^a cell holds a seed twice: name_arms tells variants of one label apart$"):
+        cells(pd.concat([records, records.head(1)]))
+    columns = list(cells(records))
+    assert columns[:6] == ["arm", "lr", "weight_decay", "runs", "n", "diverged"]
+    with pytest.raises(InputError, match="known: final_validation_error, best_validation_error, final_validation_loss"):
+        best_cells(cells(records), "final_test_error")

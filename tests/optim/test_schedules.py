@@ -259,3 +259,24 @@ def test_every_schedule_stays_between_0_and_1_and_fills_its_budget(drawn):
         assert np.all(np.diff(schedule.whole().eta_T) <= 0.0)
     else:
         assert np.all(np.diff(schedule.whole().period_T) >= 0.0)
+
+
+@pytest.mark.parametrize(("first_period", "multiplier"), [(0.0, 2.0), (-1.0, 2.0), (5.0, 0.9), (0.0, 0.5)])
+def test_periods_that_do_not_grow_or_have_no_length_are_refused(first_period, multiplier):
+    says = rf"^first_period={first_period}, multiplier={multiplier}: must be > 0 and >= 1$"
+    with pytest.raises(ValueError, match=says):
+        warm_restarts(10, first_period=first_period, multiplier=multiplier)
+
+
+def test_steps_need_not_be_asked_for_in_order():
+    schedule = with_warmup(warm_restarts(3000, first_period=100, multiplier=2.0), 10)
+    whole = schedule.whole()
+    for t in (0, 255, 256, 1, 511, 512, 0, 3009, 257, 255, 256):
+        assert (schedule.step(t).eta_T[0], schedule.step(t).period_T[0]) == (whole.eta_T[t], whole.period_T[t])
+
+
+def test_the_last_restart_is_reached():
+    """Periods of 4, 8 and 16 steps: the step at which the next would start is the first behind the budget."""
+    period = warm_restarts(28, first_period=4, multiplier=2.0).whole().period_T
+    assert period.tolist() == [4] * 4 + [8] * 8 + [16] * 16
+    assert warm_restarts(29, first_period=4, multiplier=2.0).whole().period_T[-1] == 32

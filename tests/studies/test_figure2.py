@@ -49,6 +49,27 @@ def test_noise_is_not_told_apart():
     assert verdict(records(noisy))[1].endswith(": not told apart.")
 
 
+def test_two_pairs_share_the_level():
+    """p = 0.0401 alone would be enough; of two tests, Holm asks for 0.025."""
+    noise = [0.010, -0.010, 0.005, -0.005, 0.0]
+    better = [e - 0.0106 + d for e, d in zip(SAME, noise, strict=True)]
+    other = [e + d for e, d in zip(SAME, noise, strict=True)]
+    first, second = verdict(records({**dict.fromkeys(ARMS, SAME), "AdamW": better, "SGDW": other}))[:2]
+    assert "p = 0.08 after Holm: not told apart." in first
+    assert "p = 1 after Holm: not told apart." in second
+    (alone,) = (
+        line
+        for line in verdict(
+            records(
+                {a: SAME if a != "AdamW" else better for a in ("Adam + L2", "AdamW")},
+                {"Adam + L2": "adam", "AdamW": "adamw_paper"},
+            )
+        )
+        if "after Holm" in line
+    )
+    assert "p = 0.04 after Holm: lower." in alone
+
+
 def test_seeds_that_tie_are_no_certainty():
     """Errors are multiples of 1/N_test: equal differences come about by chance."""
     shifted = {**dict.fromkeys(ARMS, SAME), "AdamW": [e - 1 / 359 for e in SAME]}

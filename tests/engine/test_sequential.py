@@ -1,3 +1,4 @@
+import hashlib
 import math
 from dataclasses import replace
 
@@ -11,9 +12,9 @@ from adamcmp.engine import sequential
 from adamcmp.engine.evaluation import CHUNK, evaluate, measure, reduced
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
 from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
+from adamcmp.models.mlp import MLP
 from adamcmp.plan.runs import cohorts
 
 LINEAR = ("model._target_=torch.nn.Linear", "~model.hidden", "~model.activation", "~model.dropout")
@@ -30,19 +31,46 @@ def outcomes(runs, datasets, on_steps=lambda *_: None):
     ]
 
 
-def test_a_run_is_the_loop_that_a_reader_would_write(planned):
+def drawn_from(seed, name, index=0):
+    """The seed of a stream, as docs/protocol.md tells it: nothing of the engine's own."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{index}".encode()).digest()[:8], "little") >> 1 & 0xFFFFFFFF
+
+
+def moved(x_BCHW, seed):
+    """Pictures moved by up to four pixels, zeros moving in, and mirrored: one by one, as windows of a wider picture."""
+    generator = torch.Generator().manual_seed(seed)
+    top_B, left_B = torch.randint(9, (2, len(x_BCHW), 1), generator=generator).flatten(1).tolist()
+    mirrored_B = torch.randint(2, (len(x_BCHW), 1), generator=generator).flatten().tolist()
+    height, width = x_BCHW.shape[2:]
+    wide = nn.functional.pad(x_BCHW, (4, 4, 4, 4))
+    windows = (x[:, y : y + height, z : z + width] for x, y, z in zip(wide, top_B, left_B, strict=True))
+    return torch.stack([w.flip(-1) if flip else w for w, flip in zip(windows, mirrored_B, strict=True)])
+
+
+@pytest.mark.parametrize("augment", ["null", "flip_crop"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_run_is_the_loop_that_a_reader_would_write(planned, seed, dropout, augment):
     """AdamW with a cosine, by hand: the whole training equals the engine's, bit for bit."""
-    ((run,), datasets) = planned(*SHORT, "optimizer.lr=1e-2", "train.precision=fp64")
+    asked = (f"seed={seed}", f"model.dropout={dropout}", f"+data.augment={augment}")
+    ((run,), datasets) = planned(*SHORT, "optimizer.lr=1e-2", "train.precision=fp64", *asked)
     (dataset,) = datasets.values()
     (outcome,) = outcomes([run], datasets)
-    model = build_model(run.task, run.seed, CPU)
+    torch.manual_seed(drawn_from(seed, "init"))
+    model = MLP(input_shape=(1, 8, 8), num_classes=10, dropout=dropout).double()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.01, fused=True)
-    batches = batch_indices((run.seed,), len(dataset.train.y), 100, CPU)
-    for t, batch in zip(range(30), batches, strict=False):
+    steps_per_epoch = len(dataset.train.y) // 100
+    for t in range(30):
+        epoch, place = divmod(t, steps_per_epoch)
+        generator = torch.Generator().manual_seed(drawn_from(seed, "batches", epoch))
+        batch = torch.randperm(len(dataset.train.y), generator=generator)[100 * place : 100 * (place + 1)]
+        x = dataset.train.x[batch].double()
+        x = moved(x, drawn_from(seed, "augment", t)) if augment == "flip_crop" else x
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 * 0.5 * (1 + math.cos(math.pi * t / 30))
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(dataset.train.x[batch].double()), dataset.train.y[batch]).backward()
+        torch.manual_seed(drawn_from(seed, "dropout", t))
+        nn.functional.cross_entropy(model(x), dataset.train.y[batch]).backward()
         optimizer.step()
     model.eval()
     final = outcome.evaluations[-1]

@@ -6,8 +6,10 @@ import torch
 
 from adamcmp.engine.strategy import Strategy
 from adamcmp.engine.watch import VERSIONS
-from adamcmp.execute.storing import checkpoint_of, unfinished
+from adamcmp.execute.recording import Provenance
+from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
+from adamcmp.records import finished
 
 
 def runs(cli, count: int) -> list[Run]:
@@ -60,3 +62,23 @@ def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_pat
     assert f"set aside (written by torch 2.0.0, not {torch.__version__}); its runs start anew" in told[0]
     assert "set aside (cannot be read)" in told[1]
     assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".unusable"}
+
+
+def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path, monkeypatch):
+    from adamcmp.engine.inputs import CPU
+    from adamcmp.engine.strategy import Piece
+    from adamcmp.engine.train import train
+    from adamcmp.engine.watch import Watch
+    from adamcmp.execute.session import open_session
+
+    opened = open_session("digits", ["train.steps=5"], results_dir=tmp_path / "results", config_dir=None, device="cpu")
+    (run,) = opened.plan.runs
+    piece = Piece(run.task, "adaptive", (run,), Strategy())
+    (outcomes,) = train(piece, opened.datasets[run.task.facts.fingerprint], CPU, Watch())
+    path = write(tmp_path, "own", [run.id])
+    pending = Pending(tmp_path, Provenance.here("digits"))
+    pending.add(outcomes, path)
+    assert path.exists()
+    pending.store()
+    assert not path.exists()
+    assert finished(tmp_path) == {run.id}

@@ -1,9 +1,14 @@
-"""What planning needs to know of embedded data sets, kept in the user's cache, so that a finished study loads none."""
+"""What planning needs to know of data sets, kept in the user's cache, so that a finished study loads none, nor torch.
+
+It is kept by settings, by the code that makes the examples, and for data from files that the settings name by the
+names, sizes and times of these files. Where examples are loaded to be trained on, their fingerprint is compared.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,37 +23,60 @@ from adamcmp.errors import InputError
 from adamcmp.plan.runs import DataFacts
 from adamcmp.records import write_file
 
-LIBRARIES = ("adamcmp", "numpy", "torch", "scikit-learn", "mnist1d")
+NAMED = ("path", "test_path", "folder")
+"""Arguments by which data sets that ship are told where their files are."""
+LIBRARIES = ("adamcmp", "numpy", "pandas", "pillow", "pyarrow", "torch", "scikit-learn", "mnist1d")
 
 
 def known(settings: Data) -> DataFacts | None:
-    """The facts of a data set, if it is embedded and was loaded before by the same code."""
-    if not settings.embedded:
-        return None
+    """The facts of a data set, if it was loaded before from the same files by the same code."""
     try:
-        stored = json.loads(_path(settings).read_text(encoding="utf-8"))
+        path = _path(settings)
+        if path is None:
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
         return DataFacts(**stored | {"input_shape": tuple(stored["input_shape"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def keep(settings: Data, facts: DataFacts) -> None:
-    """Keep the facts of an embedded data set."""
-    if settings.embedded:
-        with suppress(InputError):  # a cache that cannot be written ends nothing
-            write_file(_path(settings), json.dumps(asdict(facts)).encode())
+    """Keep the facts of a data set, where it can be told whether it is still the same."""
+    with suppress(InputError, OSError):  # a cache that cannot be written ends nothing
+        path = _path(settings)
+        if path is not None:
+            write_file(path, json.dumps(asdict(facts)).encode())
 
 
 def forget(settings: Data) -> None:
     """Load it again next time."""
     with suppress(OSError):
-        _path(settings).unlink(missing_ok=True)
+        path = _path(settings)
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
-def _path(settings: Data) -> Path:
-    text = settings.model_dump_json(exclude={"name"}) + _code()
+def _path(settings: Data) -> Path | None:
+    source = "embedded" if settings.embedded else _files(settings)
+    if source is None:
+        return None
+    text = settings.model_dump_json(exclude={"name"}) + source + _code()
     folder = Path(platformdirs.user_cache_dir("adamcmp")) / "facts"
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _files(settings: Data) -> str | None:
+    """Names, sizes and times of the files of a data set that ships; None for an own one, which may read any others."""
+    named = [Path(str(settings.arguments[key])).expanduser() for key in NAMED if settings.arguments.get(key)]
+    if not settings.target.startswith("adamcmp.data.") or not named:
+        return None
+    digest = hashlib.sha256()
+    for top in named:
+        below = [Path(folder) / name for folder, _, names in os.walk(top) for name in names]
+        for path in sorted(below) or [top]:
+            status = path.stat()
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 @cache

@@ -79,12 +79,13 @@ class Session:
 def _load(
     settings: Data, execute: Execute, datasets: dict[str, Dataset], notes: list[str], *, stand_in: bool = False
 ) -> DataFacts:
-    """Load a data set; where it is not here, a published one may be taken by its official size."""
+    """Load a data set, and keep its facts; one that is not here may be taken by its official size."""
     from adamcmp.engine import inputs
     from adamcmp.engine.memory import data_memory
 
     try:
         dataset = inputs.load_data(settings, data_memory(execute))
+        known.keep(settings, inputs.facts(dataset))
     except InputError as error:
         if not stand_in or settings.official is None:
             raise
@@ -122,7 +123,6 @@ def open_session(
         if found is None:
             say(f"loading {settings.name}")
             found = _load(settings, execute, datasets, notes, stand_in=dry_run)
-            known.keep(settings, found)
         return found
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pandas as pd
 import pytest
 
@@ -225,3 +227,39 @@ def test_a_cache_that_cannot_be_written_ends_nothing(cli, monkeypatch, tmp_path)
     assert ended.code == 0, ended.err
     again = cli("sweep", "digits", "optimizer.lr=1e-3,1e-2", "train.steps=20")
     assert "nothing to train" in again.err
+
+
+TABLE = ("data=table", "data.path=rows.csv", "train.batch_size=4", "train.steps=4", "train.evaluations=1")
+
+
+def write_rows(path, extra=""):
+    path.write_text("a,b,label\n" + "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40)) + extra)
+
+
+def test_data_from_files_are_read_again_when_they_change_and_not_before(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_rows(tmp_path / "rows.csv")
+    assert cli("sweep", "table", *TABLE).code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("adamcmp.engine.inputs.load_data", None)
+        again = cli("sweep", "table", *TABLE)
+    assert "nothing to train" in again.err, again.err
+    write_rows(tmp_path / "rows.csv", "5,5,1\n")
+    changed = cli("sweep", "table", *TABLE)
+    assert "1 of them stored" not in changed.err
+    assert len(read_records(tmp_path / "results" / "table")) == 2
+
+
+def test_data_that_change_unseen_are_met_when_they_are_trained_on(cli, tmp_path, monkeypatch):
+    """As many bytes, and the time of before: planned as what they were, refused when loaded, and read anew then."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "rows.csv"
+    write_rows(path)
+    assert cli("sweep", "table", *TABLE).code == 0
+    status = path.stat()
+    path.write_text(path.read_text().replace("7,0,1", "8,0,1"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    refused = cli("sweep", "table", *TABLE, "optimizer.lr=0.5")
+    assert refused.code == 2
+    assert "data=table: has changed since it was last loaded; run this again" in refused.err
+    assert cli("sweep", "table", *TABLE, "optimizer.lr=0.5").code == 0

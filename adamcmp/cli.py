@@ -107,7 +107,7 @@ def _tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) 
 
 def _complete(*groups: str) -> Callable[[str], list[str]]:
     def names(incomplete: str) -> list[str]:
-        from adamcmp.config.compose import options
+        from adamcmp.config.sources import options
 
         return [name for group in groups for name in options(group) if name.startswith(incomplete)]
 
@@ -320,7 +320,7 @@ def list_(
 ) -> None:
     """List what there is to choose from."""
     from adamcmp import console
-    from adamcmp.config.compose import options
+    from adamcmp.config.sources import options
 
     if group is not None and group not in set(Group):
         raise InputError(f"list {group}: there is no such list; {closest(group, Group)}")
@@ -342,10 +342,11 @@ def show(
     from adamcmp import console
     from adamcmp.config import compose
     from adamcmp.config.build import typed
+    from adamcmp.config.sources import locate
     from adamcmp.config.sweeps import single
 
     single(config, overrides or [])
-    source = compose.locate(config, config_dir)
+    source = locate(config, config_dir)
     composed = compose.compose(source, overrides or [])
     typed(composed, source)
     origins = compose.origins(source, overrides or [])

@@ -112,7 +112,12 @@ RECORD: tuple[Column, ...] = (
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
     Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program"),
-    Column("engine_settings", TEXT, "", "how: rows of the program, compiled, matrix library, processes, threads; JSON"),
+    Column(
+        "engine_settings",
+        TEXT,
+        "",
+        "how: rows of the program, compiled, matrix library, processes, threads, CUDA graphs; JSON",
+    ),
     Column("engine_reason", TEXT, "", "why it was not vectorised, or not compiled though that was asked for"),
     Column("device", TEXT, "", "where"),
     Column("seconds", REAL, "s", "wall time of the training with evaluations; of runs trained together an equal share"),

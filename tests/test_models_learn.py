@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from adamcmp.cli import app
-from adamcmp.config.compose import options
+from adamcmp.config.sources import options
 from adamcmp.data.text import text
 from adamcmp.records import read_records
 

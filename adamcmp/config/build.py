@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adamcmp.config.compose import Composed, Source
+from adamcmp.config.compose import Composed
 from adamcmp.config.schema import (
     OPTIMIZER,
     SGD,
@@ -29,6 +29,7 @@ from adamcmp.config.schema import (
     Study,
     Train,
 )
+from adamcmp.config.sources import Source
 from adamcmp.errors import InputError, closest, one_line
 
 BY_RULE: dict[str, type[Settings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}

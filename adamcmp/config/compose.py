@@ -10,26 +10,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from adamcmp.config.scales import model_at, scaled
+from adamcmp.config.sources import Source, file
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
 
-AS_IT_IS = "laptop"
 KEPT: dict[str, frozenset[str]] = {
     "model": frozenset(),
     "optimizer": frozenset({"lr"}),
@@ -41,39 +38,6 @@ FROM_INSIDE = (AttributeError, KeyError, AssertionError)
 """What Hydra raises where a file replaces its own section."""
 SECTIONS = (*GROUPS, "train", "study", "execute")
 HYDRA_VERSION_BASE = "1.3"
-
-
-def shipped_configs() -> Path:
-    """The folder of the configurations that adamcmp ships: inside the wheel, or beside the package."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
-class ShippedConfigs(SearchPathPlugin):
-    """Puts adamcmp's own configurations at the end of Hydra's search path."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the folder; called by Hydra."""
-        search_path.append(provider="adamcmp", path=shipped_configs().as_uri())
-
-
-Plugins.instance().register(ShippedConfigs)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a configuration comes from: a file found by name or path, and the folders searched for its parts."""
-
-    name: str
-    """Hydra's name of the primary configuration, such as ``digits`` or ``study/figure2``."""
-    folder: Path
-    extra: Path | None
-
-    @property
-    def stem(self) -> str:
-        """The last part of the name: what a study is called when it does not say."""
-        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -89,62 +53,6 @@ class Composed:
     """What ``scale=`` chose, where it is not the configuration as it is: a part of the study's name."""
 
 
-def locate(config: str, config_dir: Path | None = None) -> Source:
-    """Find a configuration by name or by path.
-
-    Raises:
-        InputError: there is no such file, name or folder.
-    """
-    check_folder(config_dir)
-    path = Path(config)
-    if path.suffix == ".yml":
-        raise InputError(f"{config}: Hydra reads files that end in .yaml; rename it")
-    if path.suffix == ".yaml":
-        if not path.is_file():
-            raise InputError(f"{config}: no such file; give a YAML file or one of: {_names(config_dir)}")
-        path = path.resolve()
-        return Source(path.stem, path.parent, config_dir.resolve() if config_dir else None)
-    for folder in (config_dir, shipped_configs()):
-        for name in (config, f"study/{config}"):
-            if folder is not None and (folder / f"{name}.yaml").is_file():
-                main = (config_dir or folder).resolve()
-                return Source(name, main, None)
-    raise InputError(f"{config}: no such configuration; {closest(config, _available(config_dir))}")
-
-
-def check_folder(config_dir: Path | None) -> None:
-    """Refuse a ``--config-dir`` that is not there.
-
-    Raises:
-        InputError: it is not.
-    """
-    if config_dir is not None and not config_dir.is_dir():
-        raise InputError(f"--config-dir {config_dir}: no such folder")
-
-
-def _available(config_dir: Path | None) -> list[str]:
-    return [*options("", config_dir), *options("study", config_dir)]
-
-
-def _names(config_dir: Path | None) -> str:
-    return ", ".join(_available(config_dir))
-
-
-def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
-    """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
-
-    Raises:
-        InputError: ``config_dir`` is not there.
-    """
-    check_folder(config_dir)
-    found: dict[str, Path] = {}
-    for folder in (config_dir, shipped_configs()):
-        if folder is not None:
-            for path in sorted((folder / group).glob("*.yaml")):
-                found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
-
-
 def compose(source: Source, overrides: Sequence[str]) -> Composed:
     """Merge a configuration's files and single-valued overrides (33–50 ms).
 
@@ -157,7 +65,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
             own = _own_keys(given)
             every = [*one_budget(_free(given, own)), *_search(source)]
             merged = hydra_compose(chosen.name, every, return_hydra_config=True)
-            _, smaller = _model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
+            _, smaller = model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
             if smaller:
                 before = [f"{key}={json.dumps(value)}" for key, value in smaller.items()]
                 merged = hydra_compose(chosen.name, [*before, *every], return_hydra_config=True)
@@ -217,59 +125,11 @@ def _check_sections(source: Source, merged: DictConfig) -> None:
 def _name(source: Source, group: str, merged: DictConfig) -> str:
     """What a group's choice is called: its file, or the last word of a ``_target_`` that replaces the file's own."""
     choice = str(merged.hydra.runtime.choices.get(group))
-    path = _file(source, f"{group}/{choice}")
+    path = file(source, f"{group}/{choice}")
     in_file = OmegaConf.select(OmegaConf.load(path), "_target_") if path else None
     target = OmegaConf.select(merged, f"{group}._target_")
     replaced = target is not None and (in_file is not None or group == "optimizer") and target != in_file
     return str(target).rpartition(".")[2] if replaced else choice
-
-
-def _file(source: Source, name: str) -> Path | None:
-    folders = (source.folder, source.extra, shipped_configs())
-    paths = (folder / f"{name}.yaml" for folder in folders if folder is not None)
-    return next((path for path in paths if path.is_file()), None)
-
-
-class Scaled(NamedTuple):
-    """What a configuration and its overrides become by ``scale=NAME``."""
-
-    scale: str | None
-    """None for ``laptop``, which is the configuration as it is."""
-    source: Source
-    overrides: list[str]
-
-
-def scaled(source: Source, overrides: Sequence[str]) -> Scaled:
-    """``scale/<configuration>/NAME.yaml`` takes the configuration's place; ``scale/NAME.yaml`` is laid over any other.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    asked = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == "scale"]
-    rest = [text for text in overrides if text.partition("=")[0] != "scale"]
-    if not asked or asked[-1] == AS_IT_IS:
-        return Scaled(None, source, rest)
-    own = f"scale/{source.stem}"
-    groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
-    found = {path.stem: group for group in groups for path in _files(source, group)}
-    if asked[-1] not in found:
-        known = ", ".join(sorted({AS_IT_IS, *found}))
-        raise InputError(f"scale={asked[-1]}: no such scale of {source.stem}; give one of {known}")
-    if found[asked[-1]] == own:
-        return Scaled(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
-    return Scaled(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
-
-
-def _files(source: Source, group: str) -> list[Path]:
-    folders = (source.folder, source.extra, shipped_configs())
-    return [path for folder in folders if folder is not None for path in (folder / group).glob("*.yaml")]
-
-
-def _model_at(scale: str | None, source: Source, model: str) -> tuple[Path | None, dict[str, Any]]:
-    """What ``scale/model/<scale>/<model>.yaml`` sets, and that file."""
-    path = next((each for each in _files(source, f"scale/model/{scale}") if each.stem == model), None)
-    content = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
-    return path, {f"model.{key!s}": value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def one_budget(overrides: Sequence[str]) -> list[str]:
@@ -321,14 +181,14 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
         for default in defaults.defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
                 continue
-            path = _file(source, default.config_path)
+            path = file(source, default.config_path)
             if path is None:
                 continue
             package = f"{default.package}." if default.package else ""
             content = OmegaConf.to_container(OmegaConf.load(path))
             if isinstance(content, dict):
                 found |= {key: str(path) for key, _ in leaves({str(k): v for k, v in content.items()}, package)}
-    path, smaller = _model_at(scale, source, str(defaults.overrides.known_choices.get("model")))
+    path, smaller = model_at(scale, source, str(defaults.overrides.known_choices.get("model")))
     found |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group

@@ -67,7 +67,7 @@ def _path(settings: Data) -> Path | None:
 
 def _files(settings: Data) -> str | None:
     """Names, sizes and times of the files of a data set that ships; None for an own one, which may read any others."""
-    named = [Path(str(settings.arguments[key])).expanduser() for key in NAMED if settings.arguments.get(key)]
+    named = [Path(str(settings.arguments[key])).expanduser().absolute() for key in NAMED if settings.arguments.get(key)]
     if not settings.target.startswith("adamcmp.data.") or not named:
         return None
     digest = hashlib.sha256()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamcmp.config.compose import locate
 from adamcmp.config.schema import Config, Data, Execute
+from adamcmp.config.sources import locate
 from adamcmp.errors import InputError
 from adamcmp.execute import known
 from adamcmp.execute.server import start_processes

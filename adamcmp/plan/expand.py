@@ -16,8 +16,9 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
-from adamcmp.config.compose import Composed, Source, compose
+from adamcmp.config.compose import Composed, compose
 from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnySchedule, Config, Data, Execute, is_seed
+from adamcmp.config.sources import Source
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest
 from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id

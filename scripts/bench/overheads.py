@@ -29,7 +29,7 @@ def plan_many(count: int) -> None:
 
 def planned(count: int):
     """A plan of ``count`` runs: a square grid times ten seeds."""
-    from adamcmp.config.compose import locate
+    from adamcmp.config.sources import locate
     from adamcmp.plan.expand import plan
     from adamcmp.plan.runs import DataFacts
 

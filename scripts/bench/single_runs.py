@@ -27,7 +27,7 @@ from tabulate import tabulate
 from tasks import machine
 from tasks.sweeps import command, environment
 
-from adamcmp.config.compose import locate
+from adamcmp.config.sources import locate
 from adamcmp.engine.inputs import CPU, build_model, facts, load_data
 from adamcmp.plan.expand import plan
 

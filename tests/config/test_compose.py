@@ -3,8 +3,9 @@ import sys
 import pytest
 
 from adamcmp.config.build import call, find, source_hash, typed
-from adamcmp.config.compose import compose, leaves, locate, options, origins, shipped_configs
+from adamcmp.config.compose import compose, leaves, origins
 from adamcmp.config.schema import SGD, Adam, OwnOptimizer
+from adamcmp.config.sources import locate, options, shipped_configs
 from adamcmp.errors import InputError
 
 OWN = """

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from adamcmp.config.build import typed
-from adamcmp.config.compose import compose, locate, options
+from adamcmp.config.compose import compose
+from adamcmp.config.sources import locate, options
 from adamcmp.engine.inputs import CPU, build_model
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.plan.expand import plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adamcmp.config.build import typed
-from adamcmp.config.compose import compose, locate, options, origins, shipped_configs
+from adamcmp.config.compose import compose, origins
+from adamcmp.config.sources import locate, options, shipped_configs
 from adamcmp.errors import InputError
 
 STUDIES = sorted(path.stem for path in (shipped_configs() / "study").glob("*.yaml"))

@@ -1,6 +1,6 @@
 import pytest
 
-from adamcmp.config.compose import locate
+from adamcmp.config.sources import locate
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.plan.expand import plan
 

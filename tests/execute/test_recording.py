@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adamcmp.config.compose import locate
+from adamcmp.config.sources import locate
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Strategy
 from adamcmp.execute.recording import Provenance, best, curve, record

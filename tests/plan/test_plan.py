@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.config.build import source_hash
-from adamcmp.config.compose import locate
 from adamcmp.config.schema import Adam
+from adamcmp.config.sources import locate
 from adamcmp.errors import InputError
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts, cohorts, rule_identity, run_id

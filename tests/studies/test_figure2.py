@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from adamcmp.config.build import typed
-from adamcmp.config.compose import compose, locate, options
+from adamcmp.config.compose import compose
+from adamcmp.config.sources import locate, options
 from adamcmp.records import Results
 from adamcmp.report.page import Finding
 from adamcmp.studies import available, figure_of, reproduction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adamcmp.config.compose import locate
+from adamcmp.config.sources import locate
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.plan.expand import plan

@@ -84,7 +84,8 @@ class Task:
 def build(work: Work) -> Task:
     """Model and training data exactly as adamcmp builds them from the same configuration."""
     from adamcmp.config.build import call, typed
-    from adamcmp.config.compose import compose, locate
+    from adamcmp.config.compose import compose
+    from adamcmp.config.sources import locate
     from adamcmp.engine.inputs import load_data
 
     source = locate(work.config, CONFIGS)

@@ -1,0 +1,115 @@
+"""Where configurations come from: files found by name or path, and the folders that are searched for their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from adamcmp.errors import InputError, closest
+
+
+def shipped_configs() -> Path:
+    """The folder of the configurations that adamcmp ships: inside the wheel, or beside the package."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+class ShippedConfigs(SearchPathPlugin):
+    """Puts adamcmp's own configurations at the end of Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folder; called by Hydra."""
+        search_path.append(provider="adamcmp", path=shipped_configs().as_uri())
+
+
+Plugins.instance().register(ShippedConfigs)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a configuration comes from: a file found by name or path, and the folders searched for its parts."""
+
+    name: str
+    """Hydra's name of the primary configuration, such as ``digits`` or ``study/figure2``."""
+    folder: Path
+    extra: Path | None
+
+    @property
+    def stem(self) -> str:
+        """The last part of the name: what a study is called when it does not say."""
+        return self.name.rpartition("/")[2]
+
+
+def locate(config: str, config_dir: Path | None = None) -> Source:
+    """Find a configuration by name or by path.
+
+    Raises:
+        InputError: there is no such file, name or folder.
+    """
+    check_folder(config_dir)
+    path = Path(config)
+    if path.suffix == ".yml":
+        raise InputError(f"{config}: Hydra reads files that end in .yaml; rename it")
+    if path.suffix == ".yaml":
+        if not path.is_file():
+            raise InputError(f"{config}: no such file; give a YAML file or one of: {_names(config_dir)}")
+        path = path.resolve()
+        return Source(path.stem, path.parent, config_dir.resolve() if config_dir else None)
+    for folder in (config_dir, shipped_configs()):
+        for name in (config, f"study/{config}"):
+            if folder is not None and (folder / f"{name}.yaml").is_file():
+                main = (config_dir or folder).resolve()
+                return Source(name, main, None)
+    raise InputError(f"{config}: no such configuration; {closest(config, _available(config_dir))}")
+
+
+def check_folder(config_dir: Path | None) -> None:
+    """Refuse a ``--config-dir`` that is not there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise InputError(f"--config-dir {config_dir}: no such folder")
+
+
+def _available(config_dir: Path | None) -> list[str]:
+    return [*options("", config_dir), *options("study", config_dir)]
+
+
+def _names(config_dir: Path | None) -> str:
+    return ", ".join(_available(config_dir))
+
+
+def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
+    """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
+
+    Raises:
+        InputError: ``config_dir`` is not there.
+    """
+    check_folder(config_dir)
+    found: dict[str, Path] = {}
+    for folder in (config_dir, shipped_configs()):
+        if folder is not None:
+            for path in sorted((folder / group).glob("*.yaml")):
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def files(source: Source, group: str) -> list[Path]:
+    """The YAML files of a group in all folders that are searched, in their order."""
+    return [path for folder in _folders(source) for path in (folder / group).glob("*.yaml")]
+
+
+def file(source: Source, name: str) -> Path | None:
+    """The file that a name stands for: ``optimizer/adam``."""
+    return next((path for path in (folder / f"{name}.yaml" for folder in _folders(source)) if path.is_file()), None)
+
+
+def _folders(source: Source) -> list[Path]:
+    return [folder for folder in (source.folder, source.extra, shipped_configs()) if folder is not None]

@@ -133,7 +133,7 @@ class Training:
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         params, rest, state = self.stack
-        self.stack = Stack(_take(params, keep), _take(rest, keep), tuple(_take(own, keep) for own in state))
+        self.stack = Stack(_rows_of(params, keep), _rows_of(rest, keep), tuple(_rows_of(own, keep) for own in state))
         self.ended = self.ended[keep]
 
     def saved(self) -> dict[str, Any]:
@@ -356,7 +356,7 @@ def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.
     return Stack(params, rest, state)
 
 
-def _take(tensors: Tensors, keep: Tensor) -> Tensors:
+def _rows_of(tensors: Tensors, keep: Tensor) -> Tensors:
     return {name: tensor[keep] for name, tensor in tensors.items()}
 
 

@@ -109,12 +109,12 @@ def _train_here(crew: Crew, jobs: Sequence[Job], pending: Pending, listener: Lis
         )
         try:
             for outcomes in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
-                _take(outcomes, job, pending, listener)
+                _received(outcomes, job, pending, listener)
         except Stopped as stopped:
             raise KeyboardInterrupt from stopped
 
 
-def _take(outcomes: Sequence[Outcome], job: Job, pending: Pending, listener: Listener) -> None:
+def _received(outcomes: Sequence[Outcome], job: Job, pending: Pending, listener: Listener) -> None:
     job.seen |= {outcome.run.id for outcome in outcomes}
     pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.piece.runs) else None)
     for outcome in outcomes:
@@ -167,7 +167,7 @@ class _Driver:
                 job.begun = True
                 self.listener.stepped(answer.steps, answer.evaluation)
             case tuple():
-                _take(answer, job, self.pending, self.listener)
+                _received(answer, job, self.pending, self.listener)
             case Ended(how="unwritable"):
                 raise InputError(answer.error)
             case Ended(how="memory" | "error"):

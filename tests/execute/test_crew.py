@@ -116,16 +116,26 @@ def test_a_killed_process_costs_a_retry_with_fewer_rows(cli, tmp_path, models):
 
 
 @pytest.mark.parametrize(
-    ("engine", "parts"), [("execute.engine=sequential", 1), ("execute.engine=vectorised", 2)], ids=["alone", "as rows"]
+    ("engine", "parts", "steps"),
+    [("execute.engine=sequential", 1, 2000), ("execute.engine=vectorised", 2, 600)],
+    ids=["alone", "as rows"],
 )
-def test_what_was_killed_goes_on_from_its_checkpoint(cli, tmp_path, models, engine, parts):
+def test_what_was_killed_goes_on_from_its_checkpoint(cli, tmp_path, models, engine, parts, steps):
     """A run alone is tried again; a piece in halves, each with its rows of the checkpoint."""
     grid = ("optimizer.lr=1e-2",) if parts == 1 else ("optimizer.lr=1e-3,1e-2,3e-2,1e-1",)
-    command = ("sweep", "own.yaml", *grid, engine, "train.steps=3000", "train.evaluations=3", "train.precision=fp64")
-    options = ("execute.rows=4", "execute.compile=false", "execute.processes=1", "execute.checkpoint_seconds=0.2")
+    command = (
+        "sweep",
+        "own.yaml",
+        *grid,
+        engine,
+        f"train.steps={steps}",
+        "train.evaluations=3",
+        "train.precision=fp64",
+    )
+    options = ("execute.rows=4", "execute.compile=false", "execute.processes=1", "execute.checkpoint_seconds=0.05")
     ended = cli(*command, *options, "model=later")
     assert ended.code == 0, ended.err
-    assert len((tmp_path / "passes").read_text()) < parts * 3000  # from nothing it would be all of them
+    assert len((tmp_path / "passes").read_text()) < parts * steps  # from nothing it would be all of them
     records, curves = read(tmp_path / "results" / "own")
     assert (records["status"] == "completed").all()
     assert how(records) == [max(parts, 1)] if parts > 1 else [1]
@@ -139,7 +149,7 @@ def test_what_was_killed_goes_on_from_its_checkpoint(cli, tmp_path, models, engi
 
 def test_a_run_that_comes_no_further_has_failed_and_leaves_its_checkpoint_to_the_next_command(cli, tmp_path, models):
     command = ("sweep", "own.yaml", "optimizer.lr=1e-2", "execute.engine=sequential", "execute.processes=1")
-    length = ("train.steps=3000", "train.evaluations=1", "execute.checkpoint_seconds=0.2")
+    length = ("train.steps=2000", "train.evaluations=1", "execute.checkpoint_seconds=0.05")
     ended = cli(*command, *length, "model=once")
     assert ended.code == 1, ended.err
     (record,) = read_records(tmp_path / "results" / "own").to_dict("records")

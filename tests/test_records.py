@@ -473,3 +473,40 @@ def test_no_studies_are_an_input_error(tmp_path):
         load(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         load(tmp_path / "nowhere")
+
+
+# several folders
+
+
+def test_folders_are_read_as_one_and_of_a_run_in_both_the_later_folder_counts(tmp_path):
+    store(tmp_path / "a", 1, 2)
+    append(tmp_path / "b", [{**a_record(2), "arm": "later"}], [{**row, "train_loss": 7.0} for row in a_curve(2)])
+    store(tmp_path / "b", 3)
+    found, curves = records.read_all([tmp_path / "a", tmp_path / "b"])
+    assert found["run_id"].tolist() == ["run0001", "run0002", "run0003"]
+    assert found.index.tolist() == [0, 1, 2]
+    assert found.loc[1, "arm"] == "later"
+    assert len(curves) == 6
+    assert curves.index.tolist() == list(range(6))
+    assert set(curves.loc[curves["run_id"] == "run0002", "train_loss"]) == {7.0}
+
+
+def test_what_a_killed_writer_left_goes_from_every_folder_of_a_study(tmp_path):
+    store(tmp_path, 1)
+    left = [tmp_path / name / ".x.tmp" for name in ("", "curves", "records", "checkpoints")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    records.remove_leftovers(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert len(read(tmp_path).records) == 1
+
+
+def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Else a power cut may leave the name and no content."""
+    done = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("sync"), fsync(file)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(to.parent.name), replace(self, to)))
+    store(tmp_path, 1)
+    assert done == ["sync", "curves", "sync", "records"]

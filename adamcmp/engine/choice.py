@@ -19,7 +19,7 @@ from adamcmp.engine.machine import cores, rounds_products, why_not_compile
 from adamcmp.engine.profile import Profile
 from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
-from adamcmp.engine.timings import Timings, name
+from adamcmp.engine.timings import Timings, named
 from adamcmp.plan.runs import Cohort
 
 SHORT = 6.0
@@ -212,7 +212,6 @@ class _Known:
         return self._name(strategy) in self._timings
 
     def learn(self, strategy: Strategy, timing: Timing) -> None:
-        self._timings[self._name(strategy)] = timing
         self._kept.learn(self._name(strategy), timing)
 
     def keep(self) -> None:
@@ -220,11 +219,11 @@ class _Known:
 
     def _name(self, strategy: Strategy) -> str:
         if strategy.engine == "sequential":
-            return name(strategy, Layout(1, 1))
+            return named(strategy, Layout(1, 1))
         if strategy not in self._layouts:
             layouts = (Layout.of(piece.runs) for piece in divide(self.work.cohort, strategy))
             self._layouts[strategy] = max(layouts, key=lambda each: each.total)
-        return name(strategy, self._layouts[strategy])
+        return named(strategy, self._layouts[strategy])
 
     def first_round(self) -> list[Strategy]:
         """One run alone, on one thread and on all; and eager rows."""
@@ -275,13 +274,14 @@ class _Known:
         best = self.best()
         if self._device.type == "cpu" or best.open or best.strategy.engine == "sequential":
             return []
-        if self._settings.rows != "auto" or 2 * best.strategy.rows > self._most_rows():
+        rows = min(2 * best.strategy.rows, self._most_rows())
+        if self._settings.rows != "auto" or rows <= best.strategy.rows:
             return []
         fewer = [s for s in self._strategies.values() if _alike(s, best.strategy) and s.rows < best.strategy.rows]
         before = max(fewer, key=lambda s: s.rows, default=None)
         if before is not None and best.strategy.step_seconds > STILL_PAYS * self._timings[self._name(before)].step:
             return []
-        asked = self._vectorised(2 * best.strategy.rows, compiled=best.strategy.compiled)
+        asked = self._vectorised(rows, compiled=best.strategy.compiled)
         return [s for s in asked if s.matmul == best.strategy.matmul and not self.has(s)]
 
     def best(self) -> Choice:

@@ -34,15 +34,12 @@ class Timings:
         self._path = cache_folder() / f"{_key(cohort, device, processes)}.json"
         self._kept = _read(self._path)
         self._new: dict[str, Timing] = {}
-
-    @property
-    def all(self) -> dict[str, Timing]:
-        """By name of the way, see ``name``."""
-        return {**{name: timing for name, (_, timing) in self._kept.items()}, **self._new}
+        self.all = {name: timing for name, (_, timing) in self._kept.items()}
+        """By name of the way, see ``named``."""
 
     def learn(self, name: str, timing: Timing) -> None:
         """Take what was timed just now."""
-        self._new[name] = timing
+        self._new[name] = self.all[name] = timing
 
     def keep(self) -> None:
         """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
@@ -58,7 +55,7 @@ class Timings:
             write_file(self._path, text.encode())
 
 
-def name(strategy: Strategy, layout: Layout) -> str:
+def named(strategy: Strategy, layout: Layout) -> str:
     """Names a way to train by what its speed depends on, next to the cohort."""
     how = "compiled" if strategy.compiled else "eager"
     graphs = " graphs" if strategy.graphs else ""

@@ -98,12 +98,10 @@ class Rows:
         return self._placed(found)
 
     def _placed(self, found: Tensor) -> Tensor:
-        """On the device; to CUDA without waiting, which takes pinned memory."""
-        return (
-            found.pin_memory().to(self.device, non_blocking=True)
-            if self.device.type == "cuda"
-            else found.to(self.device)
-        )
+        """On the device; to CUDA without waiting, which takes pinned memory; Apple's has no float64."""
+        if self.device.type == "cuda":
+            return found.pin_memory().to(self.device, non_blocking=True)
+        return (found.float() if self.device.type == "mps" and found.dtype == torch.float64 else found).to(self.device)
 
 
 def in_memory(x: Tensor | Rows) -> Tensor:

@@ -56,6 +56,11 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """What was started takes asks now."""
+
+
+@dataclass(frozen=True)
 class Died:
     """What was at work has ended without being asked to."""
 

@@ -23,13 +23,13 @@ from typing import Any
 
 from adamcmp import interrupts
 from adamcmp.data.dataset import Dataset
-from adamcmp.execute.asks import Answer, AnyAsk, Died
+from adamcmp.execute.asks import Answer, AnyAsk, Died, Ready
 from adamcmp.execute.folders import own_folder
 from adamcmp.execute.server import METHOD, signals_blocked, start_processes
 from adamcmp.execute.worker import STOP, serve, share
 
 MOST_STILLBORN = 20
-"""Processes that may die in a row without a single answer, as those do whose piece does not fit into memory."""
+"""Processes that may die in a row before they take any ask."""
 
 
 @dataclass(eq=False)
@@ -40,8 +40,8 @@ class Worker:
     pipe: Connection
     busy: Any = None
     last: Any = None
-    answered: bool = False
-    """It has worked at least once."""
+    ready: bool = False
+    """It takes asks."""
 
     def kill(self) -> None:
         """End it now, and what it has started."""
@@ -96,16 +96,17 @@ class Pool:
                 answer = worker.pipe.recv()
             except (EOFError, OSError):
                 worker.process.join()
-                self._stillborn = 0 if worker.answered else self._stillborn + 1
+                self._stillborn = 0 if worker.ready else self._stillborn + 1
                 if self._stillborn > MOST_STILLBORN:
                     raise RuntimeError(
-                        f"training processes end before they answer, exit code {worker.process.exitcode}"
+                        f"training processes end before they take any work, exit code {worker.process.exitcode}"
                     ) from None
                 self.slots[i] = self._start()
                 answer = Died(worker.process.exitcode)
+            if isinstance(answer, Ready):
+                worker.ready = True
             else:
-                worker.answered = True
-            yield worker, answer
+                yield worker, answer
 
     def kill(self) -> None:
         """End all processes by force."""

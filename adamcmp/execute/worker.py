@@ -29,7 +29,7 @@ from adamcmp.engine.train import is_out_of_memory, train
 from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
 from adamcmp.errors import told
-from adamcmp.execute.asks import Ended, Progress, TrainAsk, Tried, TryAsk
+from adamcmp.execute.asks import Ended, Progress, Ready, TrainAsk, Tried, TryAsk
 
 TELL_EVERY = 0.1
 """Seconds between two reports of progress."""
@@ -44,6 +44,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
     threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:
+        pipe.send(Ready())
         while True:
             ask = pipe.recv()
             if not isinstance(ask, TrainAsk | Ask | TryAsk):

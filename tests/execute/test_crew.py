@@ -184,6 +184,16 @@ def test_a_run_that_always_kills_its_process_has_failed(cli, tmp_path, models):
     assert records["error"].str.contains("signal 9").all()
 
 
+def test_many_runs_that_kill_their_processes_are_many_failures_and_no_defect(cli, tmp_path, models):
+    """Sixteen rows die as one, as halves, … and alone twice each, without a single answer in between."""
+    rows = ("execute.engine=vectorised", "execute.compile=false", "execute.rows=8", "execute.processes=2")
+    ended = sweep(cli, "own.yaml", *rows, "model=deadly", steps=5)
+    assert ended.code == 1, ended.err
+    records = read_records(tmp_path / "results" / "own")
+    assert (records["status"] == "failed").all()
+    assert len(records) == RUNS
+
+
 @pytest.mark.parametrize(
     ("name", "engine"),
     [

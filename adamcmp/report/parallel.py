@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ import joblib
 from adamcmp import interrupts
 
 T = TypeVar("T")
+PRELOAD = "adamcmp.report.preload"
+"""What drawings import; ``adamcmp sweep`` lets a thread do that while processes train."""
 
 
 def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
@@ -22,6 +25,9 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     cores = joblib.cpu_count()
     if sys.platform != "linux" or cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
         return {name: _tried(task) for name, task in tasks.items()}
+    import_module(
+        PRELOAD
+    )  # waits for a thread that is at it: a fork in between would leave its import locks held for ever
     context = multiprocessing.get_context("fork")
     waiting, found = list(tasks), dict[str, Any]()
     running: dict[Connection, tuple[str, Any]] = {}

@@ -1,0 +1,56 @@
+"""Drawing in forked processes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from importlib import import_module
+from threading import Event, Thread
+
+import pytest
+
+from adamcmp.report import parallel
+
+SLOW = "import time\nimport {0}\n{0}.begun.set()\ntime.sleep(0.5)\n"
+
+
+@pytest.fixture
+def in_time():
+    """A deadlock is a failure after ten seconds, and not a test without an end."""
+
+    def give_up(*_):
+        raise TimeoutError("a forked process waits for ever")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_thread_that_imports_what_is_drawn_with_is_waited_for(tmp_path, monkeypatch, in_time):
+    """Else its import lock is held for ever in the processes that draw."""
+    (tmp_path / "told_here.py").write_text("from threading import Event\nbegun = Event()\n")
+    (tmp_path / "slow_to_import.py").write_text(SLOW.format("told_here"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(parallel, "PRELOAD", "slow_to_import")
+    monkeypatch.setattr(parallel.joblib, "cpu_count", lambda: 2)
+    begun: Event = import_module("told_here").begun
+    thread = Thread(target=import_module, args=("slow_to_import",))
+    thread.start()
+    assert begun.wait(5)
+
+    def draw():
+        return import_module("slow_to_import").__name__, time.monotonic()
+
+    found = parallel.each({"a": draw, "b": draw})
+    thread.join()
+    assert [name for name, _ in found.values()] == ["slow_to_import"] * 2
+
+
+def test_what_a_task_raises_is_its_result():
+    found = parallel.each({"a": lambda: 1, "b": lambda: 1 // 0})
+    assert found["a"] == 1
+    assert isinstance(found["b"], ZeroDivisionError)

@@ -6,7 +6,8 @@ import multiprocessing
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -36,11 +37,12 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
             while waiting and len(running) < cores:
                 name = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(theirs, tasks[name]), daemon=True)
-                with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                process = context.Process(target=_child, args=(ours, theirs, tasks[name]), daemon=True)
+                # a signal meets neither a child that answers it as the parent does, nor one that is not known yet
+                with _signals_held(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                     process.start()  # Python 3.12 warns where there are threads; none of theirs is met in a drawing
+                    running[ours] = name, process
                 theirs.close()
-                running[ours] = name, process
             for pipe in wait(list(running)):
                 assert isinstance(pipe, Connection)
                 name, process = running.pop(pipe)
@@ -53,10 +55,24 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     return {name: found[name] for name in tasks}
 
 
-def _child(pipe: Connection, task: Callable[[], object]) -> None:
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that ask to stop wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:
     for number in interrupts.SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    pipe.send(_tried(task))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+    theirs.close()  # held open here, it would let this process wait for ever for a parent that is gone
+    with suppress(OSError):  # it is gone
+        pipe.send(_tried(task))
 
 
 def _tried(task: Callable[[], T]) -> T | Exception:

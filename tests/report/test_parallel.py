@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from importlib import import_module
@@ -17,13 +18,13 @@ SLOW = "import time\nimport {0}\n{0}.begun.set()\ntime.sleep(0.5)\n"
 
 @pytest.fixture
 def in_time():
-    """A deadlock is a failure after ten seconds, and not a test without an end."""
+    """A deadlock is a failure after twenty seconds, and not a test without an end."""
 
     def give_up(*_):
         raise TimeoutError("a forked process waits for ever")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(10)
+    signal.alarm(20)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -48,6 +49,31 @@ def test_a_thread_that_imports_what_is_drawn_with_is_waited_for(tmp_path, monkey
     found = parallel.each({"a": draw, "b": draw})
     thread.join()
     assert [name for name, _ in found.values()] == ["slow_to_import"] * 2
+
+
+LARGE = """
+import time
+from adamcmp.report.parallel import each
+
+def draw():
+    print('begun', flush=True)
+    time.sleep(1)
+    return bytes(10**7)
+
+each({"a": draw, "b": draw})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_process_whose_parent_is_gone_ends(in_time):
+    """Its drawing is larger than a pipe holds, and nobody reads it."""
+    parent = subprocess.Popen([sys.executable, "-c", LARGE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    for _ in range(2):
+        parent.stdout.readline()
+    parent.kill()
+    _, err = parent.communicate()  # returns when the children, who share the pipes, have ended
+    assert "Traceback" not in err
 
 
 def test_what_a_task_raises_is_its_result():

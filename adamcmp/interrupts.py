@@ -66,6 +66,19 @@ def before_leaving(wish: Callable[[], object]) -> Iterator[None]:
         _wishes.remove(wish)
 
 
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Signals wait until the end of the block; what is started inside never sees them, unless it asks to."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave() -> NoReturn:
     """End this process now, with one line."""
     for number in SIGNALS:

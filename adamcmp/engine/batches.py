@@ -47,6 +47,7 @@ def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> 
         shown = (Batch(dataset.inputs(x[index]), y[index]) for _, index in zip(steps, indices, strict=False))
     if task.data.augment is None:
         yield from shown
+        return
     for t, batch in zip(steps, shown, strict=False):
         drawn = (stream_seed(seed, "augment", t) for seed in seeds)
         moved = [flip_crop(x_B, seed) for x_B, seed in zip(torch.split(batch.x, task.batch_size), drawn, strict=True)]

@@ -16,15 +16,13 @@ from torch.utils import _pytree as pytree
 
 WARM_UP = 3
 """Steps in front of a recording, in which libraries allocate and choose."""
-Record = Callable[[Callable[[], Tensor], torch.device], tuple[Callable[[], None], Tensor]]
-"""(function, device) → what replays it, and where its result then lies."""
 
 
 class Graphed:
     """A step function, recorded for each stack that it meets anew."""
 
-    def __init__(self, step: Callable[..., Tensor], device: torch.device, record: Record | None = None) -> None:
-        self._step, self._device, self._record = step, device, record or record_cuda
+    def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
+        self._step, self._device = step, device
         self._stack: Any = None
         self._given: list[Tensor] = []
         self._replay: Callable[[], None] = lambda: None
@@ -46,13 +44,13 @@ class Graphed:
         before = [each.clone() for each in tensors]
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            self._replay, self._losses = self._record(lambda: self._step(stack, *self._given), self._device)
+            self._replay, self._losses = record_cuda(lambda: self._step(stack, *self._given), self._device)
         for each, value in zip(tensors, before, strict=True):
             each.copy_(value)
 
 
 def record_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
-    """Warm up on a stream of its own, as torch.cuda.graph asks for, then record."""
+    """What replays a function, and where its result then lies: recorded after warming up on a stream of its own."""
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):

@@ -123,10 +123,14 @@ class Training:
         self.ended = resumed["ended"].to(self.device)
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
         if stored != ids:
-            at = {i: row for row, i in reversed(list(enumerate(self.rows)))}
+            at = self._places()
             kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
             self._keep(kept)
         self.watch.on_steps(self.step * len(self.piece.runs), None)
+
+    def _places(self) -> dict[int, int]:
+        """The first row of each run."""
+        return {i: row for row, i in reversed(list(enumerate(self.rows)))}
 
     def _keep(self, where: Mapping[int, int]) -> None:
         """Leave no rows but those of some runs: of run k of the piece the row that it has now, by k."""
@@ -262,8 +266,8 @@ class Training:
         left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
         if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < WORTH_SHRINKING):
             return False
-        where = {i: row for row, i in reversed(list(enumerate(self.rows)))}
-        self._keep({i: where[i] for i in alive})
+        at = self._places()
+        self._keep({i: at[i] for i in alive})
         return True
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -35,8 +35,6 @@ class Crew:
     device: torch.device
     datasets: Mapping[str, Dataset]
     settings: Execute
-    works: Sequence[Work]
-    choices: Sequence[Choice]
     estimate: Estimate
     executor: Executor | None
     """None: all is done in this process."""
@@ -44,7 +42,7 @@ class Crew:
     @property
     def pairs(self) -> Iterator[tuple[Cohort, Choice]]:
         """The cohorts, each with how it is trained."""
-        return zip((work.cohort for work in self.works), self.choices, strict=True)
+        return zip((work.cohort for work in self.estimate.works), self.estimate.choices, strict=True)
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def crew(
     processes = max(1, min(processes, len(todo), int(memory // largest)))
 
     def made(works: Sequence[Work], choices: Sequence[Choice], executor: Executor | None) -> Crew:
-        return Crew(device, datasets, settings, works, choices, Estimate(works, choices, memory), executor)
+        return Crew(device, datasets, settings, Estimate(works, choices, memory), executor)
 
     if not todo or short:
         yield made(works, [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works], None)

@@ -25,7 +25,7 @@ from adamcmp import interrupts
 from adamcmp.data.dataset import Dataset
 from adamcmp.execute.asks import Answer, AnyAsk, Died, Ready
 from adamcmp.execute.folders import own_folder
-from adamcmp.execute.server import METHOD, signals_blocked, start_processes
+from adamcmp.execute.server import METHOD, start_processes
 from adamcmp.execute.worker import STOP, serve, share
 
 MOST_STILLBORN = 20
@@ -63,7 +63,7 @@ class Pool:
     def _start(self) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self._device, self._folder), daemon=False)
-        with signals_blocked():  # where each process is started anew, it inherits what is blocked
+        with interrupts.blocked():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
         return Worker(process, ours)

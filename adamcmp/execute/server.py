@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from adamcmp import interrupts
 from adamcmp.execute.folders import socket_folder
@@ -25,20 +22,7 @@ def start_processes() -> None:
     tempfile.tempdir = str(socket_folder())
     resource_tracker.ensure_running()  # its start would let signals through again
     try:
-        with signals_blocked():
+        with interrupts.blocked():
             forkserver.ensure_running()
     finally:
         tempfile.tempdir = usual
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """What is started inside never sees the signals that ask the driver to stop."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -205,7 +205,7 @@ class _Driver:
             return []
         start = job.checkpoint if job.checkpoint.exists() else job.start
         pieces = [Piece(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
-        return [Job(piece, job.checkpoint.with_name(f"{piece.key}.pt"), job.family, start) for piece in pieces]
+        return [Job(piece, checkpoint_of(self.pending.study_dir, piece), job.family, start) for piece in pieces]
 
     def _failed(self, run: Run, error: str, piece: Piece) -> Outcome:
         return Outcome(

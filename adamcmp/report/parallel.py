@@ -6,8 +6,8 @@ import multiprocessing
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -26,9 +26,8 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     cores = joblib.cpu_count()
     if sys.platform != "linux" or cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
         return {name: _tried(task) for name, task in tasks.items()}
-    import_module(
-        PRELOAD
-    )  # waits for a thread that is at it: a fork in between would leave its import locks held for ever
+    # waits for a thread that is at it: a fork in between would leave its import locks held for ever
+    import_module(PRELOAD)
     context = multiprocessing.get_context("fork")
     waiting, found = list(tasks), dict[str, Any]()
     running: dict[Connection, tuple[str, Any]] = {}
@@ -39,7 +38,7 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(ours, theirs, tasks[name]), daemon=True)
                 # a signal meets neither a child that answers it as the parent does, nor one that is not known yet
-                with _signals_held(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                with interrupts.blocked(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                     process.start()  # Python 3.12 warns where there are threads; none of theirs is met in a drawing
                     running[ours] = name, process
                 theirs.close()
@@ -53,16 +52,6 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
                     raise RuntimeError(f"drawing {name} ended with exit code {process.exitcode}") from None
                 process.join()
     return {name: found[name] for name in tasks}
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals that ask to stop wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:

@@ -224,7 +224,8 @@ def report(
     formats: Formats = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.")] = None,
     target_error: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Tell how soon a validation error is reached, as 0.1.")
+        float | None,
+        typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -483,7 +484,7 @@ def _report(
     """Write the report of what is stored in some folders, and show the heart of it."""
     with status("reading"):
         from adamcmp import console
-        from adamcmp.analysis import best_cells, by_task, cells, leaderboard, time_to_error
+        from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
         from adamcmp.records import read_all
         from adamcmp.report import tables
         from adamcmp.report.document import write_report
@@ -499,7 +500,8 @@ def _report(
         _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
         if target_error is not None:
             found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
-            _print(console.time_table(found, f"{title}: {task.label}", target_error))
+            error = criteria_of(task.records).error
+            _print(console.time_table(found, f"{title}: {task.label}", target_error, error))
         for each in findings:
             if each.task == task.task:
                 _tell(f"- {each.text}", err=False)

@@ -22,7 +22,10 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from adamcmp.analysis import criteria_of
+
 if TYPE_CHECKING:
+    from adamcmp.criteria import ErrorMetric
     from adamcmp.engine.outcome import Evaluation, Outcome
     from adamcmp.execute.crew import Crew
     from adamcmp.plan.expand import Plan
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class SweepProgress:
-    """A progress bar over all steps, with time left, runs done and the lowest validation error so far."""
+    """A progress bar over all steps, with time left, runs done and the best validation error so far."""
 
     def __init__(self, runs: Sequence[Run], *, compiles: bool = False) -> None:
         self._single = len(runs) == 1
@@ -46,6 +49,8 @@ class SweepProgress:
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0
         self._best = float("inf")
+        self._error = runs[0].task.criteria.error
+        self._comparable = len({run.task.comparison for run in runs}) == 1
         self._note = ""
         total = sum(run.task.steps for run in runs)
         self._task = self._bar.add_task("", total=total, done=self._done(), note="compiling" if compiles else "")
@@ -62,7 +67,8 @@ class SweepProgress:
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """The runs in training have taken so many more steps, all together."""
         if self._single and evaluation:
-            self._note = f"train loss {evaluation.train_loss:.4f}, validation error {evaluation.validation_error:.2%}"
+            found = self._error.text(evaluation.validation_error)
+            self._note = f"train loss {evaluation.train_loss:.4f}, validation {self._error.label} {found}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
 
     def say(self, text: str) -> None:
@@ -74,11 +80,13 @@ class SweepProgress:
         self._ended += 1
         self._diverged += outcome.status == "diverged"
         self._failed += outcome.status == "failed"
-        if outcome.status == "completed" and outcome.evaluations[-1].validation_error < self._best:
-            self._best = outcome.evaluations[-1].validation_error
+        completed = self._comparable and outcome.status == "completed"
+        if completed and self._error.sign * (found := outcome.evaluations[-1].validation_error) < self._best:
+            self._best = self._error.sign * found
             optimizer = outcome.run.optimizer
             where = escape(f"{outcome.run.arm}, lr {optimizer.lr:.3g}, λ {optimizer.weight_decay:.3g}")
-            self._note = self._note if self._single else f"best on validation {self._best:.2%}: {where}"
+            best = f"best on validation {self._error.text(found)}: {where}"
+            self._note = self._note if self._single else best
         self._bar.update(self._task, done=self._done(), note=self._note)
 
     def _done(self) -> str:
@@ -218,7 +226,8 @@ def run_table(record: pd.Series[Any]) -> Table:
     """One run's record: status, and what it measured after the last step and at its best evaluation."""
     decay = f"λ {record['weight_decay']:.4g} ({record['decay'] if pd.notna(record['decay']) else 'own'})"
     title = f"{record['arm']}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}: {record['status']}"
-    table = Table("", "after the last step", "at the best validation error", title=escape(title))
+    error = criteria_of(record.to_frame().T).error
+    table = Table("", "after the last step", f"at the best validation {error.label}", title=escape(title))
     if record["status"] == "failed":
         table.add_row("error", escape(record["error"]), "")
     if record["status"] == "diverged":
@@ -228,14 +237,18 @@ def run_table(record: pd.Series[Any]) -> Table:
     table.add_row("step", f"{record['steps']:,}", f"{record['best_step']:,.0f}")
     for part in ("train", "validation", "test"):
         table.add_row(f"{part} loss", *(f"{record[f'{when}_{part}_loss']:.4f}" for when in ("final", "best")))
-        table.add_row(f"{part} error", *(f"{record[f'{when}_{part}_error']:.2%}" for when in ("final", "best")))
+        values = (record[f"{when}_{part}_error"] for when in ("final", "best"))
+        table.add_row(f"{part} {error.label}", *map(error.text, values))
     for part in ("validation", "test"):
-        if pd.notna(record[f"majority_{part}_error"]):
-            table.add_row(f"{part} error of the majority class", f"{record[f'majority_{part}_error']:.2%}", "")
+        if pd.notna(record[f"baseline_{part}_error"]):
+            told = error.text(record[f"baseline_{part}_error"])
+            table.add_row(f"{part} {error.label} of {error.baseline}", told, "")
     if pd.notna(record["final_test_bits_per_byte"]):
         bits = [f"{record[f'{when}_test_bits_per_byte']:.3f}" for when in ("final", "best")]
         table.add_row("test bits per byte", *bits)
-    table.add_row("generalization gap", *(f"{100 * record[f'{when}_gap']:.2f} pp" for when in ("final", "best")))
+    gaps = (error.factor * record[f"{when}_gap"] for when in ("final", "best"))
+    gap = ".2f" if error.unit == "%" else ".4g"
+    table.add_row("generalization gap", *(f"{each:{gap}} {error.gap_unit}".rstrip() for each in gaps))
     if pd.notna(record["metrics"]):
         for name, value in json.loads(record["metrics"]).items():
             table.add_row(escape(name), f"{value:.4g}", "")
@@ -243,10 +256,11 @@ def run_table(record: pd.Series[Any]) -> Table:
     return table
 
 
-def time_table(found: pd.DataFrame, title: str, target: float) -> Table:
+def time_table(found: pd.DataFrame, title: str, target: float, error: ErrorMetric) -> Table:
     """How soon each arm's best cell reaches a validation error, as ``analysis.time_to_error`` gives it."""
     headers = ("optimizer", f"runs at {target:.3g}", "median steps", "median time")
-    table = Table(*headers, title=escape(title), caption="to the first evaluation with that validation error")
+    caption = f"to the first evaluation with that validation {error.label} or a better one"
+    table = Table(*headers, title=escape(title), caption=escape(caption))
     for row in found.to_dict("records"):
         steps, seconds = row["steps"], row["seconds"]
         times = (f"{steps:,.0f}", duration(seconds)) if math.isfinite(steps) else ("never", "never")

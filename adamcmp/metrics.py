@@ -1,20 +1,24 @@
-"""Metrics as pure functions. Shapes: B examples, C classes; more axes in front are allowed.
+"""Metrics as pure functions. Shapes: B examples, C classes, D quantities, L labels.
 
-Those that ``train.metrics`` may name take any of ``logits`` and ``y`` (they are then measured on the validation and on
-the test part), ``model``, ``previous`` (its parameters before its last step, by name), and ``x`` and ``y`` of
+Those that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) and ``y``, both in the unit of the data
+(they are then measured on the validation and on the test part), ``model``, ``previous`` (its parameters before its last
+step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
 training examples, and give a number or a dictionary of numbers.
+
+``ERRORS`` holds what a task may be compared by, in two steps: statistics of each example, which programs of many runs
+compute chunk by chunk, and the error over all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HESSIAN_EXAMPLES = 1000
 NARROW = frozenset({"mps"})
 """Devices that have no float64."""
 
@@ -24,15 +28,113 @@ def wide(x: Tensor) -> Tensor:
     return (x.cpu() if x.device.type in NARROW else x).double()
 
 
-def cross_entropy(logits_BC: Tensor, y_B: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy −log softmax(logits)_y in nats, averaged (or summed) over all predictions; at least in fp32."""
-    logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
-    return functional.cross_entropy(logits_BC.flatten(0, -2), y_B.flatten(), reduction=reduction)
+class ErrorFunction(NamedTuple):
+    """An error in two steps, for outputs and targets as ``losses`` has them."""
+
+    statistics: Callable[[Tensor, Tensor], Tensor]
+    """(outputs_B…, y_B…) → (B, K): what the error needs to know of each example."""
+    error: Callable[[Tensor, Tensor], Tensor]
+    """(statistics_…NK of all N examples, y_N…) → …, in float64; axes in front are runs."""
+
+    def __call__(self, outputs: Tensor, y: Tensor) -> float:
+        """Both steps at once."""
+        return self.error(self.statistics(outputs, y), y).item()
 
 
-def errors(logits_BC: Tensor, y_B: Tensor) -> Tensor:
-    """Number of predictions (the class of the largest logit) that differ from the label."""
-    return (logits_BC.argmax(-1) != y_B).sum()
+def _of_each(values: Tensor) -> Tensor:
+    """(B, …) → (B, 1): the sum over an example's predictions."""
+    return values.flatten(1).sum(1, keepdim=True) if values.ndim > 1 else values.long().unsqueeze(1)
+
+
+def _share(wrong: Tensor, y: Tensor) -> Tensor:
+    return wide(wrong.sum((-2, -1))) / y.numel()
+
+
+def _mean(statistics: Tensor, _: Tensor) -> Tensor:
+    """(…, N, D) → (…, D)."""
+    return wide(statistics).mean(-2)
+
+
+def _r2(squares: Tensor, y: Tensor) -> Tensor:
+    """1 − Σ (ŷ − y)² / Σ (y − ȳ)² of each target; of one that does not vary 1 or 0, as in scikit-learn."""
+    residual = wide(squares).sum(-2)
+    total = (wide(y) - wide(y).mean(0)).square().sum(0)
+    constant = (residual > 0).to(residual)
+    return (1 - torch.where(total > 0, residual / torch.where(total > 0, total, 1.0), constant)).mean(-1)
+
+
+def _confusion(logits: Tensor, y: Tensor) -> Tensor:
+    """Of each label whether it is a true positive, a false positive, a false negative: (B, 3 L)."""
+    guess, true = logits > 0, y > 0.5
+    return torch.cat([guess & true, guess & ~true, ~guess & true], dim=-1)
+
+
+def _f1(confusion: Tensor, _: Tensor) -> Tensor:
+    true_positive, false_positive, false_negative = wide(confusion.sum(-2)).chunk(3, dim=-1)
+    twice = 2 * true_positive
+    return (twice / (twice + false_positive + false_negative).clamp(min=1)).mean(-1)
+
+
+def _average_precision(scores: Tensor, y: Tensor) -> Tensor:
+    order = scores.argsort(dim=-2, descending=True)
+    ranked = scores.gather(-2, order)
+    true = wide(y).to(scores.device).expand(scores.shape).gather(-2, order)
+    place = torch.arange(scores.shape[-2], device=scores.device).unsqueeze(-1)
+    ends = torch.ones_like(ranked, dtype=torch.bool)  # the last of equal scores: a threshold takes all of them
+    ends[..., :-1, :] = ranked[..., :-1, :] != ranked[..., 1:, :]
+    end = torch.where(ends, place, scores.shape[-2] - 1).flip(-2).cummin(-2).values.flip(-2)
+    precision = true.cumsum(-2).gather(-2, end) / (end + 1)
+    positive = true.sum(-2)
+    occurs = positive > 0
+    each = (true * precision).sum(-2) / positive.clamp(min=1)
+    return (each * occurs).sum(-1) / occurs.sum(-1).clamp(min=1)
+
+
+ERRORS: Mapping[str, ErrorFunction] = {
+    "error_rate": ErrorFunction(lambda logits, y: _of_each(logits.argmax(-1) != y), _share),
+    "rmse": ErrorFunction(lambda outputs, y: (outputs - y).square(), lambda s, y: _mean(s, y).sqrt().mean(-1)),
+    "mae": ErrorFunction(lambda outputs, y: (outputs - y).abs(), lambda s, y: _mean(s, y).mean(-1)),
+    "r2": ErrorFunction(lambda outputs, y: (outputs - y).square(), _r2),
+    "f1": ErrorFunction(_confusion, _f1),
+    "average_precision": ErrorFunction(lambda logits, _: logits, _average_precision),
+    "hamming_loss": ErrorFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share),
+}
+"""By the names of ``criteria.ERRORS``."""
+
+
+def error_rate(logits: Tensor, y: Tensor) -> float:
+    """Share of predictions (the class of the largest logit) that differ from the label."""
+    return ERRORS["error_rate"](logits, y)
+
+
+def rmse(outputs: Tensor, y: Tensor) -> float:
+    """Root of the mean squared error of each target, averaged over targets, in their unit."""
+    return ERRORS["rmse"](outputs, y)
+
+
+def mae(outputs: Tensor, y: Tensor) -> float:
+    """Mean absolute error, averaged over targets, in their unit."""
+    return ERRORS["mae"](outputs, y)
+
+
+def r2(outputs: Tensor, y: Tensor) -> float:
+    """Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
+    return ERRORS["r2"](outputs, y)
+
+
+def f1(logits: Tensor, y: Tensor) -> float:
+    """F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for one that never occurs nor is named."""
+    return ERRORS["f1"](logits, y)
+
+
+def average_precision(logits: Tensor, y: Tensor) -> float:
+    """Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
+    return ERRORS["average_precision"](logits, y)
+
+
+def hamming_loss(logits: Tensor, y: Tensor) -> float:
+    """Share of labels that are told wrongly, at probability ½."""
+    return ERRORS["hamming_loss"](logits, y)
 
 
 def top5_error(logits: Tensor, y: Tensor) -> float:
@@ -95,7 +197,7 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
     return found
 
 
-def hessian_eigenvalue(model: nn.Module, x: Tensor, y: Tensor, iterations: int = 20) -> float:
+def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterations: int = 20) -> float:
     """The eigenvalue of largest size of the Hessian of the mean training loss over at most 1,000 examples.
 
     Power iteration v ← Hv / ‖Hv‖ from a fixed random v; the Rayleigh quotient vᵀHv of the last one is given.
@@ -104,8 +206,7 @@ def hessian_eigenvalue(model: nn.Module, x: Tensor, y: Tensor, iterations: int =
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     with torch.enable_grad():
-        loss = cross_entropy(model(x[:HESSIAN_EXAMPLES]), y[:HESSIAN_EXAMPLES])
-        gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+        gradients = torch.autograd.grad(objective(), parameters, create_graph=True, materialize_grads=True)
     generator = torch.Generator().manual_seed(0)
     v = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
     eigenvalue = 0.0
@@ -125,6 +226,9 @@ def bits_per_byte(loss: float, bytes_per_label: float) -> float:
     return loss / (math.log(2) * bytes_per_label)
 
 
-def generalization_gap(train_error: float, test_error: float) -> float:
-    """Test error − train error, of the same weights."""
-    return test_error - train_error
+def generalization_gap(train_error: float, test_error: float, sign: float = 1.0) -> float:
+    """By how much the test error is worse than the train error of the same weights.
+
+    ``sign`` is −1 for an error of which more is better: what is positive is worse on test, whatever the error.
+    """
+    return sign * (test_error - train_error)

@@ -39,6 +39,8 @@ class Column:
     meaning: str
     younger: bool = False
     """Added within this schema version: a part from before lacks it, and is read with nulls."""
+    former: str | None = None
+    """What it was called before, within this schema version."""
 
 
 TEXT, REAL, INTEGER, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us", tz="UTC")
@@ -48,14 +50,18 @@ PARTS = ("train", "validation", "test")
 METRICS: tuple[tuple[str, str, str], ...] = tuple(
     (f"{part}_{metric}", unit, f"{text} on the {part} examples")
     for part in PARTS
-    for metric, unit, text in (("loss", "nat", "mean cross-entropy"), ("error", "1", "share of wrong predictions"))
+    for metric, unit, text in (
+        ("loss", "loss", "mean loss (column loss)"),
+        ("error", "error", "the error (columns error_metric, error_unit)"),
+    )
 )
-"""(name, unit, meaning) of what every evaluation measures."""
+"""(name, unit, meaning) of what every evaluation measures; units are those of the task's loss and error."""
 
 
 def _at(prefix: str, when: str) -> list[Column]:
     metrics = [Column(f"{prefix}_{name}", REAL, unit, f"{text}, {when}") for name, unit, text in METRICS]
-    gap = Column(f"{prefix}_gap", REAL, "1", f"generalization gap: test error − train error, {when}")
+    text = "generalization gap: by how much the test error is worse than the train error"
+    gap = Column(f"{prefix}_gap", REAL, "error", f"{text}, {when}")
     text = "cross-entropy in bits for each byte of text"
     bits = [Column(f"{prefix}_{part}_bits_per_byte", REAL, "bit", f"{text}, {part}, {when}", True) for part in PARTS]
     return [*metrics, gap, *bits]
@@ -104,9 +110,21 @@ RECORD: tuple[Column, ...] = (
     Column("precision", TEXT, "", "fp32, bf16 or fp64"),
     Column("settings", TEXT, "", "all settings as JSON"),
     *_at("final", "after the last step"),
-    *_at("best", "at the evaluation with the lowest validation error (then loss, then step)"),
-    Column("majority_validation_error", REAL, "1", "error of always naming training's most common class", True),
-    Column("majority_test_error", REAL, "1", "the same on the test examples", True),
+    *_at("best", "at the evaluation with the best validation error (then loss, then step)"),
+    Column(
+        "baseline_validation_error",
+        REAL,
+        "error",
+        "error of the best constant prediction of training, such as always its most common class",
+        True,
+        "majority_validation_error",
+    ),
+    Column("baseline_test_error", REAL, "error", "the same on the test examples", True, "majority_test_error"),
+    Column("loss", TEXT, "", "what is minimised and measured: cross_entropy, mse, huber, bce or an own path", True),
+    Column("error_metric", TEXT, "", "what runs are compared by: error_rate, rmse, mae, r2, …", True),
+    Column("error_unit", TEXT, "", "its unit: 1 for shares, that of the data for quantities", True),
+    Column("error_better", TEXT, "", "which way is better: lower or higher", True),
+    Column("comparison", TEXT, "", "hash of what compared runs share; tasks that share it stand in one table", True),
     Column("best_step", INTEGER, "step", "the step of that evaluation"),
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
@@ -287,6 +305,8 @@ def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
             "and its runs will be trained again"
         ) from error
     version = (table.schema.metadata or {}).get(b"adamcmp_schema", b"").decode()
+    former = {column.former: column.name for column in columns if column.former}
+    table = table.rename_columns([former.get(name, name) for name in table.schema.names])
     for column in columns:
         if column.younger and column.name not in table.schema.names:
             table = table.append_column(column.name, pa.nulls(len(table), column.type))

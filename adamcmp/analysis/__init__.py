@@ -8,8 +8,8 @@ from adamcmp.analysis.curves import mean_curves, time_to_error
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
 from adamcmp.analysis.requested import requested, requested_curves
 from adamcmp.analysis.selection import (
+    BASELINE,
     CELL,
-    MAJORITY,
     METRICS,
     SELECTION_METRICS,
     Task,
@@ -17,6 +17,7 @@ from adamcmp.analysis.selection import (
     best_cells,
     by_task,
     cells,
+    criteria_of,
     edge,
     leaderboard,
     name_arms,
@@ -24,8 +25,8 @@ from adamcmp.analysis.selection import (
 )
 
 __all__ = [
+    "BASELINE",
     "CELL",
-    "MAJORITY",
     "METRICS",
     "SELECTION_METRICS",
     "Interval",
@@ -35,6 +36,7 @@ __all__ = [
     "best_cells",
     "by_task",
     "cells",
+    "criteria_of",
     "edge",
     "holm",
     "leaderboard",

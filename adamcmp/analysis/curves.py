@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import CELL
+from adamcmp.analysis.selection import CELL, criteria_of
 from adamcmp.records import METRICS
 
 
@@ -42,7 +42,7 @@ def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFram
         curves: Evaluations of all runs, columns ``records.CURVE``.
         records: Records of one task.
         best: One row an arm, as ``best_cells`` returns it.
-        target: The validation error, as a share.
+        target: The validation error, as it is stored: a share, or in the unit of the data.
 
     Returns:
         One row an arm, in the order of ``best``: ``arm``, ``n`` completed runs, ``reached`` of them, and the medians
@@ -51,7 +51,8 @@ def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFram
     """
     completed = records.loc[records["status"] == "completed", ["run_id", *CELL, "steps", "seconds"]]
     winners = completed.merge(best[CELL], on=CELL).rename(columns={"steps": "budget"})
-    first = curves[curves["validation_error"] <= target].groupby("run_id")["step"].min()
+    sign = criteria_of(records).error.sign
+    first = curves[sign * curves["validation_error"] <= sign * target].groupby("run_id")["step"].min()
     winners["steps"] = winners["run_id"].map(first).fillna(math.inf)
     winners["seconds"] = winners["seconds"] * winners["steps"] / winners["budget"]
     winners["reached"] = np.isfinite(winners["steps"])

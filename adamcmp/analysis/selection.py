@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
+from adamcmp.criteria import CLASSIFICATION, Criteria, error_metric
 from adamcmp.errors import InputError
 from adamcmp.records import METRICS as MEASURED
 
@@ -24,8 +25,8 @@ METRICS: tuple[str, ...] = tuple(
 )
 """The metric columns of a cell; each has its 95 % half width beside it in ``<metric>_half_width``."""
 
-MAJORITY = ("majority_validation_error", "majority_test_error")
-"""Errors of always naming the most common class of training."""
+BASELINE = ("baseline_validation_error", "baseline_test_error")
+"""Errors of the best constant prediction of training."""
 
 SELECTION_METRICS = (
     "final_validation_error",
@@ -47,8 +48,21 @@ _CONSTANT = (
     "weight_decay_lr_scaled",
     "weight_decay_schedule_only",
     "weight_decay_normalized",
+    "loss",
+    "error_metric",
+    "error_unit",
+    "error_better",
 )
 """Columns that all runs of a cell share."""
+
+
+def criteria_of(table: pd.DataFrame) -> Criteria:
+    """What runs or cells of one task are judged by; records from before there was a choice tell of classification."""
+    known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
+    if any(each.empty for each in known.values()) or len(known) < 3:
+        return CLASSIFICATION
+    loss, name, unit = (str(each.iloc[0]) for each in known.values())
+    return Criteria(loss, error_metric(name, unit))
 
 
 class Task(NamedTuple):
@@ -62,20 +76,38 @@ class Task(NamedTuple):
 def by_task(records: pd.DataFrame) -> list[Task]:
     """The records of each task, the task with the latest run first. Runs of two tasks are never mixed.
 
-    Within a task each variant (all settings of optimizer and schedule but lr and λ) is an arm of its own: where
-    several share a label, what they differ in is added to it.
+    Tasks that share the column ``comparison`` (they differ in batch size, loss, clipping and the like alone) are one.
+    Within a task each variant (all settings of optimizer, schedule and training but lr and λ) is an arm of its own:
+    where several share a label, what they differ in is added to it.
     """
     if records.empty:
         return []
-    latest = records.groupby("task")["finished_at"].max()
+    ordered = records.sort_values(["finished_at", "run_id"], kind="stable")
+    shared = ordered.groupby("task")["comparison"].last()  # null in old records
+    group = shared.where(shared.notna(), shared.index.to_series())
+    first = group.index.to_series().groupby(group).min()  # what the group is called: one of its tasks
+    named = records.assign(program=records["task"], task=records["task"].map(group.map(first)))
+    latest = named.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
-    parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in records.groupby("task")}
-    return [Task(task, str(parts[task]["task_label"].iloc[-1]), parts[task]) for task in order["task"].astype(str)]
+    parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in named.groupby("task")}
+    return [Task(task, _label(parts[task]), parts[task].drop(columns="program")) for task in order["task"].astype(str)]
+
+
+def _label(records: pd.DataFrame) -> str:
+    """What a task is called: by its budget, in epochs where those are shared, if its programs have several labels."""
+    last = records.iloc[-1]
+    if records["program"].nunique() == 1:
+        return str(last["task_label"])
+    epochs = records["epochs"].nunique() == 1
+    budget = f"{last['epochs']:,g} epochs" if epochs else f"{last['steps']:,} steps"
+    return f"{last['data']} · {last['model']} · {budget}"
 
 
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with one ``arm`` for each variant: ``AdamW · schedule=constant``."""
-    variants = records.drop_duplicates("variant").set_index("variant")[["arm", "settings"]]
+    """The records with one ``arm`` for each variant: ``AdamW · schedule=constant``, ``AdamW · batch_size=32``."""
+    program = records["program"].astype(str) if "program" in records else ""
+    key = records["variant"].astype(str) + "|" + program
+    variants = records.assign(key=key).drop_duplicates("key").set_index("key")[["arm", "settings"]]
     names: dict[str, str] = {}
     for label, members in variants.groupby("arm"):
         told = (
@@ -90,7 +122,11 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
         for variant in members.index:
             parts = [f"{key.removeprefix('optimizer.')}={told[variant][key]}" for key in differ if key in told[variant]]
             names[variant] = " · ".join([str(label), *parts])
-    return records.assign(arm=records["variant"].map(names))
+    return records.assign(arm=key.map(names))
+
+
+RECIPE = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
+"""What arms of one task may differ in, next to optimizer and schedule."""
 
 
 def _told_apart(settings: str) -> dict[str, object]:
@@ -100,7 +136,11 @@ def _told_apart(settings: str) -> dict[str, object]:
     own = flat.pop("optimizer.arguments", {})
     flat |= {f"optimizer.{key}": value for key, value in own.items()}
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
-    return {**{key: value for key, value in flat.items() if key not in spared}, "schedule": loaded["schedule"]["name"]}
+    kept = {key: value for key, value in flat.items() if key not in spared and value != []}
+    recipe = {key: loaded[key] for key in RECIPE if key in loaded}
+    if isinstance(recipe.get("loss"), dict):
+        recipe |= {f"loss.{key}": value for key, value in recipe.pop("loss").items()}
+    return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:
@@ -147,20 +187,24 @@ def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _ranked(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The eligible cells of each arm, best first: all that selection looks at is the five columns below."""
+    """The eligible cells of each arm, best first: all that selection looks at is five columns, and which way the
+    error is better.
+    """
     if metric not in SELECTION_METRICS:
         raise InputError(
             f"selection on {metric}: test data is never selected on; known: {', '.join(SELECTION_METRICS)}"
         )
     tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
     seen = table.loc[table["eligible"] & table[metric].notna(), [*CELL, metric, tie_break]]
+    error = metric if metric.endswith("error") else tie_break
+    seen = seen.assign(**{error: seen[error] * criteria_of(table).error.sign})
     rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
     order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"]).index
     return table.loc[order]
 
 
 def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
-    """The k best eligible cells of each arm, by mean validation error, best first.
+    """The k best eligible cells of each arm, by mean validation error (whichever way that is better), best first.
 
     Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay.
 
@@ -206,7 +250,7 @@ def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
 
 
 def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """One row an arm, the arm with the lowest mean validation error of its best cell first.
+    """One row an arm, the arm with the best mean validation error of its best cell first.
 
     Columns: arm; lr, weight_decay and decay (its convention) of the best cell; ``METRICS`` with their half widths;
     ``n`` seeds; ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm; ``edge``;
@@ -230,12 +274,17 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
     board = arms.join(best.set_index("arm")[["lr", "weight_decay", "n", *measures]])
     board["decay"] = table.groupby("arm")["decay"].first()
-    for column in MAJORITY:
+    for column in BASELINE:
         board[column] = records[column].max()  # one number a task; older runs lack it
     board["edge"] = [edges.get(arm, "") for arm in board.index]
     board["n"] = board["n"].fillna(0).astype("int64")
     board["note"] = _notes(board)
-    board = board.reset_index().sort_values([metric, "arm"], ignore_index=True)
+    judged = ("loss", "error_metric", "error_unit", "error_better")
+    for column in judged:
+        board[column] = table[column].iloc[0]
+    sign = criteria_of(table).error.sign if metric.endswith("error") else 1.0
+    board = board.reset_index().assign(order=lambda found: found[metric] * sign)
+    board = board.sort_values(["order", "arm"], ignore_index=True)
     shown = [
         "arm",
         "lr",
@@ -249,7 +298,8 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
         "failed",
         "edge",
         "note",
-        *MAJORITY,
+        *BASELINE,
+        *judged,
     ]
     return board[shown]
 

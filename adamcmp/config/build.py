@@ -33,6 +33,7 @@ from adamcmp.config.sources import Source
 from adamcmp.errors import InputError, closest, one_line
 
 BY_RULE: dict[str, type[Settings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
+SCHEDULES = ("constant", "drop_step", "cosine", "warm_restarts", "linear", "warmup_stable_decay")
 SECTIONS: dict[str, type[Settings]] = {"data": Data, "model": Model, "train": Train, "study": Study, "execute": Execute}
 OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
 """Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
@@ -54,7 +55,8 @@ def typed(composed: Composed, source: Source) -> Config:
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
         "model": _target(values, "model", composed),
         "optimizer": optimizer_values(_section(values, "optimizer"), composed.choices["optimizer"]),
-        "schedule": {**_section(values, "schedule"), "name": composed.choices["schedule"]},
+        "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
+        "train": _train(_section(values, "train")),
         "study": study,
     }
     try:
@@ -87,7 +89,7 @@ def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
             )
         return {**values, "name": name, "label": label}
     target = str(values["_target_"])
-    known = {key: values[key] for key in ("lr", "weight_decay") if key in values}
+    known = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
     arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *known}}
     return {
         "name": name,
@@ -97,6 +99,30 @@ def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         **known,
         "arguments": arguments,
     }
+
+
+def _schedule(section: dict[str, Any], name: str) -> dict[str, Any]:
+    if "_target_" not in section:
+        return {**section, "name": name}
+    kept = {key: section[key] for key in ("warmup_steps",) if key in section}
+    return {**_own(section, {*kept, "kind"}), **kept, "name": name}
+
+
+def _train(section: dict[str, Any]) -> dict[str, Any]:
+    """A loss may be given by its name alone, and an own one by its ``_target_``."""
+    loss = section.get("loss", {})
+    if isinstance(loss, str):
+        section["loss"] = {"name": loss}
+    elif isinstance(loss, Mapping) and "_target_" in loss:
+        section["loss"] = _own(loss, {"name"})
+    return section
+
+
+def _own(section: Mapping[str, Any], spared: set[str]) -> dict[str, Any]:
+    """A function or class that is called with the section's other keys."""
+    target = str(section["_target_"])
+    arguments = {key: value for key, value in section.items() if key not in {"_target_", *spared}}
+    return {"target": target, "source": source_hash(target), "arguments": arguments}
 
 
 def _section(values: Mapping[str, Any], group: str) -> dict[str, Any]:
@@ -127,7 +153,7 @@ def _target(
 
 def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> str:
     first = error.errors()[0]
-    skip = {"adam", "adagrad", "sgd", "own", "constant", "drop_step", "cosine", "warm_restarts"}
+    skip = {"adam", "adagrad", "sgd", "own", "ours", *SCHEDULES}
     parts = [str(part) for part in first["loc"] if part not in skip]
     key = ".".join(
         [

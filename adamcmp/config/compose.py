@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from adamcmp.config.scales import model_at, scaled
+from adamcmp.config.schema import Data, Train
 from adamcmp.config.sources import Source, file
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
@@ -31,9 +32,13 @@ KEPT: dict[str, frozenset[str]] = {
     "model": frozenset(),
     "optimizer": frozenset({"lr"}),
     "data": frozenset({"validation_fraction", "test_fraction", "split_seed", "normalize", "train_examples"}),
+    "schedule": frozenset({"warmup_steps"}),
 }
 """What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
 take."""
+KNOWN = {"data": set(Data.model_fields) - {"name", "target", "source", "arguments"}, "train": set(Train.model_fields)}
+FREE = {"optimizer.groups", "init"}
+"""Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)
 """What Hydra raises where a file replaces its own section."""
 SECTIONS = (*GROUPS, "train", "study", "execute")
@@ -63,7 +68,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
             scale, chosen, given = scaled(source, overrides)
             own = _own_keys(given)
-            every = [*one_budget(_free(given, own)), *_search(source)]
+            every = [*one_budget(_free(_named_loss(given), own)), *_search(source)]
             merged = hydra_compose(chosen.name, every, return_hydra_config=True)
             _, smaller = model_at(scale, source, str(merged.hydra.runtime.choices.get("model")))
             if smaller:
@@ -101,8 +106,22 @@ def _own_keys(overrides: Sequence[str]) -> dict[str, set[str]]:
 
 
 def _free(overrides: Sequence[str], own: Mapping[str, set[str]]) -> list[str]:
-    """Keys of an own class need no ``+`` in front: its section starts from nothing."""
-    return [f"++{text}" if text.partition(".")[0] in own and text[0] not in "+~" else text for text in overrides]
+    """Settings that adamcmp knows need no ``+`` in front where a file leaves them out; nor do keys of an own class."""
+    return [
+        f"++{text}" if text[0] not in "+~" and _is_free(text.partition("=")[0], own) else text for text in overrides
+    ]
+
+
+def _is_free(key: str, own: Mapping[str, set[str]]) -> bool:
+    section, _, name = key.partition(".")
+    return (
+        section in own or key in FREE or (section in KNOWN and name in KNOWN[section]) or key.startswith("train.loss.")
+    )
+
+
+def _named_loss(overrides: Sequence[str]) -> list[str]:
+    """``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
+    return [re.sub(r"^(\+*)train\.loss=(\w+)$", r"\1train.loss.name=\2", text) for text in overrides]
 
 
 def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:

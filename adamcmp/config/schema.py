@@ -65,6 +65,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Group(Settings):
+    """Parameters with a learning rate and a weight decay of their own."""
+
+    params: str | tuple[str, ...]
+    """Patterns of parameter names, such as ``*.bias`` or ``head.*``; a parameter belongs to the first that fits."""
+    lr_scale: NonNegative = 1.0
+    """What their learning rate is multiplied by; 0 leaves them as they are."""
+    weight_decay: NonNegative | None = None
+    """Their λ in place of the optimizer's, in the same convention; null leaves them that one."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of ``params``."""
+        return (self.params,) if isinstance(self.params, str) else self.params
+
+
 class Optimizer(Settings):
     """What every update rule of ours has."""
 
@@ -77,6 +93,8 @@ class Optimizer(Settings):
     weight_decay: NonNegative
     """λ, in the convention that ``decay`` names."""
     decayed: Decayed
+    groups: tuple[Group, ...] = ()
+    """Parameters that are treated otherwise, by name."""
 
 
 class Adam(Optimizer):
@@ -127,6 +145,7 @@ class OwnOptimizer(Settings):
     """Hash of the file that defines the class, so that editing it makes new runs."""
     lr: Positive
     weight_decay: NonNegative = 0.0
+    groups: tuple[Group, ...] = ()
     arguments: Mapping[str, Any]
     """The other keyword arguments of the class."""
 
@@ -194,7 +213,85 @@ class WarmRestarts(Schedule):
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-AnySchedule = Annotated[Constant | DropStep | Cosine | WarmRestarts, Field(discriminator="kind")]
+class Linear(Schedule):
+    """η_t = 1 − (1 − eta_min) t/T, per step."""
+
+    kind: Literal["linear"]
+    eta_min: Annotated[Number, Field(ge=0, lt=1)]
+
+
+class WarmupStableDecay(Schedule):
+    """η_t = 1 until the last share of the budget, over which it falls to eta_min (Hu et al. 2024)."""
+
+    kind: Literal["warmup_stable_decay"]
+    decay_fraction: Annotated[Number, Field(gt=0, le=1)]
+    """Share of the budget, without the warmup, over which the learning rate falls."""
+    shape: Literal["linear", "sqrt"]
+    """It falls as 1 − p, or as 1 − √p, p the share of the fall that has passed."""
+    eta_min: Annotated[Number, Field(ge=0, lt=1)]
+
+
+class OwnSchedule(Schedule):
+    """Any importable function of the step that gives η_t."""
+
+    target: str
+    source: str | None
+    """Hash of the file that defines the function, so that editing it makes new runs."""
+    arguments: Mapping[str, Any]
+
+    def __hash__(self) -> int:  # arguments may be anything
+        return hash(self.model_dump_json())
+
+
+def _schedule_kind(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        return "own" if "target" in value else value.get("kind")
+    return getattr(value, "kind", "own")
+
+
+AnySchedule = Annotated[
+    Annotated[Constant, Tag("constant")]
+    | Annotated[DropStep, Tag("drop_step")]
+    | Annotated[Cosine, Tag("cosine")]
+    | Annotated[WarmRestarts, Tag("warm_restarts")]
+    | Annotated[Linear, Tag("linear")]
+    | Annotated[WarmupStableDecay, Tag("warmup_stable_decay")]
+    | Annotated[OwnSchedule, Tag("own")],
+    Discriminator(_schedule_kind),
+]
+
+
+class Loss(Settings):
+    """What a training minimises: see ``losses.py``."""
+
+    name: Literal["auto", "cross_entropy", "mse", "huber", "bce"] = "auto"
+    """``auto`` is cross_entropy of classes, mse of quantities, bce of labels."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    """ε of cross_entropy and bce, in training; evaluations measure the loss without it."""
+    class_weights: Literal["balanced"] | tuple[Positive, ...] | None = None
+    """One a class (of bce: a label that holds), in training; ``balanced`` is by how rare each is there."""
+    delta: Positive = 1.0
+    """Where huber turns from squares to distances, in standard deviations of the targets."""
+
+
+class OwnLoss(Settings):
+    """Any importable function of outputs and targets that gives a loss for each example."""
+
+    target: str
+    source: str | None
+    """Hash of the file that defines the function, so that editing it makes new runs."""
+    arguments: Mapping[str, Any]
+
+    def __hash__(self) -> int:  # arguments may be anything
+        return hash(self.model_dump_json())
+
+
+def _loss_kind(value: Any) -> str:
+    given = value.keys() if isinstance(value, Mapping) else type(value).model_fields
+    return "own" if "target" in given else "ours"
+
+
+AnyLoss = Annotated[Annotated[Loss, Tag("ours")] | Annotated[OwnLoss, Tag("own")], Discriminator(_loss_kind)]
 
 
 class Target(Settings):
@@ -230,6 +327,10 @@ class Data(Target):
     """As many bits as torch's generator takes; a run's seed is hashed before."""
     normalize: bool = True
     train_examples: Count | None = None
+    targets: Literal["auto", "classes", "quantities", "labels"] = "auto"
+    """What is predicted; ``auto`` is as the data say: integers are classes, real numbers quantities."""
+    normalize_targets: bool = True
+    """Quantities are trained on as (y − mean) / std of the training part; errors are told in their own unit."""
     duplicates: Literal["warn", "group", "drop"] = "warn"
     """Equal examples in several parts: told of, kept in one part, or left out but for one."""
     augment: Literal["flip_crop"] | None = None
@@ -256,6 +357,18 @@ class Train(Settings):
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
     """What else is measured at every evaluation: names of ``adamcmp.metrics``, or paths of own functions."""
+    loss: AnyLoss = Loss()
+    """What is minimised."""
+    error: str = "auto"
+    """What runs are compared and selected by: ``auto`` is the first of ``criteria.ERRORS`` that fits the targets."""
+    clip_norm: Positive | None = None
+    """The gradient of each step is scaled down to at most this Euclidean norm, over all parameters."""
+    accumulate: Count = 1
+    """Batches of ``batch_size`` whose mean gradient makes one step."""
+    ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """β of an exponential moving average of the weights, without bias to the first; evaluations are of the average."""
+    save: Literal["best", "last"] | None = None
+    """Which weights are kept of each run: at its best evaluation, or after the last step."""
 
     @field_validator("batch_size", "evaluations", "eval_examples", mode="before")
     @classmethod
@@ -351,6 +464,8 @@ class Config(Settings):
     optimizer: AnyOptimizer
     schedule: AnySchedule
     train: Train
+    init: str | None = None
+    """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
     execute: Execute
     study: Study

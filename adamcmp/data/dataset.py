@@ -7,6 +7,7 @@ the fingerprint, normalises, and hands on a `Dataset`. Shapes: N examples, C cha
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -14,13 +15,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from adamcmp.criteria import Targets
 from adamcmp.data.missing import filled
-from adamcmp.data.raw import LARGE, PARTS, RawData, Split, all_finite, chunks, dtype_name, numbers, read, token_bytes
+from adamcmp.data.raw import (
+    LARGE,
+    PARTS,
+    RawData,
+    Split,
+    X,
+    all_finite,
+    chunks,
+    dtype_name,
+    inputs_of,
+    numbers,
+    read,
+    token_bytes,
+)
 from adamcmp.data.repeats import boundary, identities, together, warning, without_repeats
 from adamcmp.data.rows import Rows, in_memory
+from adamcmp.data.several import Plain, Several
 from adamcmp.errors import InputError
 
 __all__ = ["Dataset", "RawData", "Split", "prepare"]
+
+
+Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
+"""Of one example: of its one input, or of each of several, by position or by name."""
 
 
 class Scale(NamedTuple):
@@ -38,26 +58,41 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    num_classes: int
+    num_outputs: int
+    """Classes, quantities or labels: what a model gives one number for."""
     fingerprint: str
+    targets: Targets = "classes"
+    unit: str = ""
+    """Of quantities."""
+    target_scale: Scale | None = None
+    """Mean and standard deviation of quantities, (D,), where ``y`` is (quantity − mean) / std."""
     num_tokens: int = 0
     """One more than the largest token of any part; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
     scale: Scale | None = None
     """What `inputs` applies, where examples are too large to be normalised beforehand."""
-    majority_errors: Mapping[str, float] = field(default_factory=dict)
-    """By part: the error of always naming the most common class of training."""
     notes: tuple[str, ...] = ()
     """What the user should know of it."""
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> Shape:
         """The shape of one example: (1, 8, 8) for the digits."""
-        return tuple(self.train.x.shape[1:])
+        x = self.train.x
+        if not isinstance(x, Several):
+            return tuple(x.shape[1:])
+        shapes = tuple(tuple(part.shape[1:]) for part in x.parts)
+        return shapes if x.names is None else dict(zip(x.names, shapes, strict=True))
 
-    def inputs(self, x: Tensor | Rows) -> Tensor:
+    @property
+    def example_numbers(self) -> int:
+        """How many numbers an example's inputs hold."""
+        return sum(math.prod(part.shape[1:]) for part in inputs_of(self.train.x))
+
+    def inputs(self, x: X) -> Plain:
         """Examples of any part as a model takes them, in memory."""
+        if isinstance(x, Several):
+            return x.plain()
         x = in_memory(x)
         return x if self.scale is None else ((x - self.scale.mean) / self.scale.std).to(self.scale.mean.dtype)
 
@@ -65,7 +100,8 @@ class Dataset:
     def memory_bytes(self) -> int:
         """What its examples and labels take in memory."""
         parts = (self.train, self.validation, self.test)
-        return sum(t.numel() * t.element_size() for part in parts for t in part if isinstance(t, Tensor))
+        held = [each for x, y in parts for each in (*inputs_of(x), y) if isinstance(each, Tensor)]
+        return sum(each.numel() * each.element_size() for each in held)
 
     @property
     def disk_bytes(self) -> int:
@@ -79,6 +115,7 @@ class Dataset:
             Split(x.to(device), y.to(device)) for x, y in (self.train, self.validation, self.test)
         )
         scale = None if self.scale is None else Scale(*(each.to(device) for each in self.scale))
+        # quantities' scale stays here: what is known of a task says it
         return replace(self, train=train, validation=validation, test=test, scale=scale)
 
 
@@ -93,6 +130,8 @@ def prepare(
     train_examples: int | None = None,
     memory: float = float("inf"),
     duplicates: str = "warn",
+    targets: str = "auto",
+    normalize_targets: bool = True,
 ) -> Dataset:
     """Check `raw`, cut the parts that it lacks, and normalise with the statistics of the training part.
 
@@ -105,19 +144,21 @@ def prepare(
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
     are left alone. Examples of more than `LARGE` bytes as float32 stay as they are, pictures uint8: `Dataset.inputs`
     scales them. Where they are memory-mapped and take more than `memory` bytes, they stay on disk, and are read batch
-    by batch; that changes no number.
+    by batch; that changes no number. Quantities are standardised so too, unless `normalize_targets` is off: errors are
+    told in their own unit.
 
     Equal examples that stand in several parts make a note (`duplicates` is ``warn``), are kept in one part by the cut
     or left out of the later ones of test, validation and train (``group``), or stand once in all (``drop``).
 
     The fingerprint is the start of a SHA-256 over the parts as cut and before normalisation, so that another
-    machine's rounding leaves it unchanged, and over `num_classes` and `normalize`.
+    machine's rounding leaves it unchanged, and over the number of outputs, `normalize` and what targets are.
 
     Raises:
         InputError: for data, fractions, a seed or a number of examples that cannot be used.
     """
     _check_options(validation_fraction, test_fraction, split_seed, normalize, train_examples)
-    parts, num_classes = read(raw, name, memory)
+    parts, kind, num_outputs = read(raw, name, memory, targets)
+    several = isinstance(parts["train"].x, Several)
     if duplicates == "drop":
         parts = without_repeats(parts, within=True)
 
@@ -157,28 +198,81 @@ def prepare(
     elif duplicates == "warn":
         told = warning(name, parts)
         notes = (told,) if told else ()
-    fingerprint = _fingerprint([parts[part] for part in PARTS], num_classes, normalize, raw.get("missing", ""))
+    told = f"num_classes={num_outputs} normalize={normalize}"
+    if kind != "classes":
+        told = f"{kind}={num_outputs} normalize={normalize} normalize_targets={normalize_targets}"
+    fingerprint = _fingerprint(told, [parts[part] for part in PARTS], raw.get("missing", ""))
     if "missing" in raw:
         parts = filled(parts, raw["missing"])
-    majority = {part: _error_of_majority(parts["train"].y, parts[part].y) for part in PARTS}
     xs = [parts[part].x for part in PARTS]
-    tokens = xs[0].dtype == torch.int64
-    scale = None if tokens or 4 * sum(map(numbers, xs)) <= LARGE else _scale(xs[0], normalize)
-    if not tokens and scale is None:
-        read_in = [in_memory(x) for x in xs]
-        xs = [*(_normalised(read_in) if normalize else map(_scaled, read_in))]
-    train, validation, test = (Split(x, parts[part].y) for part, x in zip(PARTS, xs, strict=True))
-    num_tokens = 1 + max(int(each.max()) for x in xs for each in chunks(x)) if tokens else 0
-    lengths = token_bytes(raw, num_classes, name)
+    columns = list(zip(*map(inputs_of, xs), strict=True))  # the three parts of each input
+    tokens = [column for column in columns if column[0].dtype == torch.int64]
+    large = not several and 4 * sum(map(numbers, columns[0])) > LARGE
+    scale = _scale(columns[0][0], normalize) if large and not tokens else None
+    if scale is None:
+        columns = [_ready(column, normalize) for column in columns]
+        xs = [_with(x, each) for x, each in zip(xs, zip(*columns, strict=True), strict=True)]
+    ys = [parts[part].y for part in PARTS]
+    target_scale = _target_scale(ys[0], name) if kind == "quantities" and normalize_targets else None
+    if target_scale is not None:
+        ys = [(y - target_scale.mean) / target_scale.std for y in ys]
+    ys = [y if kind == "classes" else y.float() for y in ys]
+    train, validation, test = (Split(x, y) for x, y in zip(xs, ys, strict=True))
+    num_tokens = max((1 + int(each.max()) for column in tokens for x in column for each in chunks(x)), default=0)
+    lengths = token_bytes(raw, num_outputs, name)
     per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
     dataset = Dataset(
-        name, train, validation, test, num_classes, fingerprint, num_tokens, per_label, scale, majority, notes
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_outputs=num_outputs,
+        fingerprint=fingerprint,
+        targets=kind,
+        unit=str(raw.get("unit", "")),
+        target_scale=target_scale,
+        num_tokens=num_tokens,
+        bytes_per_label=per_label,
+        scale=scale,
+        notes=notes,
     )
-    for part, x in zip(PARTS, xs, strict=True):
-        if x.dtype.is_floating_point and not all(all_finite(dataset.inputs(each)) for each in chunks(x)):
-            after = "normalised, " if normalize else ""
-            raise InputError(f"data set {name}: {part} x, {after}leaves the range of float32; scale it before")
+    _check_range(dataset, xs, normalize)
     return dataset
+
+
+def _with(x: X, columns: Sequence[Tensor | Rows]) -> X:
+    """The same examples with other inputs in their place."""
+    if isinstance(x, Several):
+        return replace(x, parts=tuple(in_memory(each) for each in columns))
+    return columns[0]
+
+
+def _ready(column: Sequence[Tensor | Rows], normalize: bool) -> tuple[Tensor | Rows, ...]:
+    """One input of all parts as a model takes it, the training part first; tokens stay what they are."""
+    if column[0].dtype == torch.int64:
+        return tuple(column)
+    held = [in_memory(x) for x in column]
+    return tuple(_normalised(held) if normalize else map(_scaled, held))
+
+
+def _target_scale(y: Tensor, name: str) -> Scale:
+    """Mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
+    std, mean = torch.std_mean(y.double(), dim=0, correction=0)
+    if not bool(torch.isfinite(std).all()):
+        raise InputError(f"data set {name}: train y is too large to be standardised; scale it before")
+    return Scale(mean, torch.where(std > 0, std, 1.0))
+
+
+def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
+    for part, x in zip(PARTS, xs, strict=True):
+        after = "normalised, " if normalize else ""
+        told = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
+        for each in inputs_of(x):
+            scaled = (dataset.inputs(rows) if dataset.scale else rows for rows in chunks(each))
+            if each.dtype.is_floating_point and not all(all_finite(rows) for rows in scaled):  # type: ignore[arg-type]
+                raise told
+        if not bool(torch.isfinite(getattr(dataset, part).y).all()):
+            raise InputError(f"data set {dataset.name}: {part} y leaves the range of float32; scale it before")
 
 
 def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
@@ -213,16 +307,13 @@ def _check_options(
         raise InputError(f"data.train_examples={train_examples}: must be ≥ 1 and whole, or null for all")
 
 
-def _error_of_majority(train_y: Tensor, y: Tensor) -> float:
-    """Share of wrong predictions of whoever always names the most common class of training."""
-    return (y != train_y.flatten().bincount().argmax()).double().mean().item()
-
-
-def _fingerprint(splits: Iterable[Split], num_classes: int, normalize: bool, missing: str) -> str:
+def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
     lacking = f" missing={missing}" if missing else ""
-    digest = hashlib.sha256(f"num_classes={num_classes} normalize={normalize}{lacking}".encode())
-    for split in splits:
-        for tensor in split:
+    digest = hashlib.sha256(f"{told}{lacking}".encode())
+    for x, y in splits:
+        if isinstance(x, Several):
+            digest.update(f"|inputs={x.names or len(x.parts)}".encode())
+        for tensor in (*inputs_of(x), y):
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())
             for each in chunks(tensor):
                 digest.update(each.contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -9,41 +9,53 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Required, TypeAlias, TypedDict
+from typing import Any, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adamcmp.criteria import Targets
 from adamcmp.data.rows import Rows, Stored, in_memory
+from adamcmp.data.several import Several
 from adamcmp.errors import InputError, closest
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
+Inputs: TypeAlias = Array | tuple[Array, ...] | Mapping[str, Array]
+X: TypeAlias = Tensor | Rows | Several
 
 LARGE = 256e6
 """Bytes as float32 above which examples are normalised batch by batch, so that pictures stay uint8."""
 AT_ONCE = 1 << 24
 """Numbers of a large array that are looked at together."""
 
+FEW = 20
+"""Different whole numbers, written as floats, that may be classes."""
+
 PARTS = ("train", "validation", "test")
 X_DTYPES = (torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class RawData(TypedDict, total=False):
-    """What a data function returns: a plain dict of pairs ``(x, y)`` with one label for each example.
+    """What a data function returns: a plain dict of pairs ``(x, y)`` with one target for each example.
 
-    ``x`` is uint8 (pixels), int64 (tokens) or floating, of shape (N, D) or (N, C, ...); ``y`` holds integers.
-    For language models y is (N, T), a label for each position. Parts that are missing are cut from ``train`` by
+    ``x`` is uint8 (pixels), int64 (tokens) or floating, of shape (N, D) or (N, C, ...); or a tuple or dict of several
+    such inputs, which the model gets by position or by name. ``targets`` says what y is: integer ``classes`` of shape
+    (N,), or (N, T) for a language model, a label for each position; real ``quantities`` of shape (N,) or (N, D); or
+    ``labels``, 0 or 1, of shape (N, L). Without it floating y are quantities, boolean y labels and integers classes.
+    ``unit`` is that of the quantities. Parts that are missing are cut from ``train`` by
     `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
     ``token_bytes`` holds, for text, the bytes that each label stands for. Memory-mapped ``x``, such as
     ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them. Where ``missing`` is ``median`` or
     ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``missing.filled``.
     """
 
-    train: Required[tuple[Array, Array]]
-    validation: tuple[Array, Array]
-    test: tuple[Array, Array]
+    train: Required[tuple[Inputs, Array]]
+    validation: tuple[Inputs, Array]
+    test: tuple[Inputs, Array]
+    targets: str
+    unit: str
     num_classes: int
     contiguous: bool
     token_bytes: Array
@@ -51,9 +63,12 @@ class RawData(TypedDict, total=False):
 
 
 class Split(NamedTuple):
-    """One part: ``x`` of shape (N, ...), numbers or int64 tokens, and ``y`` int64 of shape (N,) or (N, T)."""
+    """One part: ``x`` of shape (N, ...), numbers or int64 tokens, and ``y`` as ``RawData`` has it.
 
-    x: Tensor | Rows
+    Classes are int64; quantities and labels are floating, (N, D) and (N, L).
+    """
+
+    x: X
     y: Tensor
 
     def take(self, which: Tensor | slice) -> Split:
@@ -76,20 +91,35 @@ def numbers(x: Tensor | Rows) -> int:
     return math.prod(x.shape)
 
 
-def read(raw: RawData, name: str, memory: float) -> tuple[dict[str, Split], int]:
-    """The parts that `raw` holds, as checked tensors on the CPU, and the number of classes.
+def inputs_of(x: X) -> tuple[Tensor | Rows, ...]:
+    """Each input of some examples: mostly one."""
+    return x.parts if isinstance(x, Several) else (x,)
 
-    Memory-mapped examples that take more than `memory` bytes, and are `LARGE`, stay on disk.
+
+class Read(NamedTuple):
+    """What a data function returned, checked."""
+
+    parts: dict[str, Split]
+    targets: Targets
+    num_outputs: int
+    """Classes, quantities or labels."""
+
+
+def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
+    """The parts that `raw` holds, as checked tensors on the CPU, and what its targets are.
+
+    Memory-mapped examples that take more than `memory` bytes, and are `LARGE`, stay on disk. `targets`, if it is not
+    ``auto``, has the last word.
 
     Raises:
-        InputError: for keys, shapes, dtypes, labels or values that `RawData` does not allow.
+        InputError: for keys, shapes, dtypes, targets or values that `RawData` does not allow.
     """
     if not isinstance(raw, Mapping):
         raise InputError(
             f"data set {name}: the data function returned {type(raw).__name__}; "
             "return a dict with train=(x, y) and, where there are such parts, validation and test"
         )
-    allowed = (*PARTS, "num_classes", "contiguous", "token_bytes", "missing")
+    allowed = (*PARTS, "targets", "unit", "num_classes", "contiguous", "token_bytes", "missing")
     for key in raw:
         if key not in allowed:
             raise InputError(f"data set {name}: unknown key {key!r}; {closest(str(key), allowed)}")
@@ -101,17 +131,85 @@ def read(raw: RawData, name: str, memory: float) -> tuple[dict[str, Split], int]
     count = sum(math.prod(each.shape) for each in mapped)
     on_disk = 4 * count > LARGE and sum(each.bytes for each in mapped) > memory
     parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in PARTS if part in given}
-    if "missing" in raw and (raw["missing"] not in ("median", "indicator") or parts["train"].x.ndim != 2):
+    kind = _targets(given.get("targets", "auto") if targets == "auto" else targets, parts["train"].y, name)
+    parts = {part: Split(x, _as_targets(y, kind, f"data set {name}: {part}")) for part, (x, y) in parts.items()}
+    first = parts["train"].x
+    if "missing" in raw and (raw["missing"] not in ("median", "indicator") or _dimensions(first) != 2):
         raise InputError(f"data set {name}: missing={raw['missing']}; give median or indicator, and x of shape (N, D)")
     train = parts["train"]
     for part, split in parts.items():
-        for letter, tensor, like in zip("xy", split, train, strict=True):
+        for letter, tensor, like in _aligned(split, train, part, name):
             if tensor.shape[1:] != like.shape[1:] or tensor.dtype != like.dtype:
                 raise InputError(
                     f"data set {name}: one example's {letter} is {_kind(tensor)} in {part} but {_kind(like)} "
                     "in train; all parts need the same shape and dtype"
                 )
-    return parts, _num_classes(raw.get("num_classes"), parts, name)
+    if kind == "classes":
+        return Read(parts, kind, _num_classes(raw.get("num_classes"), parts, name))
+    if "num_classes" in raw or "token_bytes" in raw:
+        raise InputError(f"data set {name}: num_classes and token_bytes are of classes, its targets are {kind}")
+    return Read(parts, kind, train.y.shape[1])
+
+
+def _dimensions(x: X) -> int:
+    return 0 if isinstance(x, Several) else x.ndim
+
+
+def _aligned(split: Split, like: Split, part: str, name: str) -> Iterator[tuple[str, Tensor | Rows, Tensor | Rows]]:
+    """What one part and the training part hold, side by side, each with what it is called."""
+    several = [each for each in (split.x, like.x) if isinstance(each, Several)]
+    if several and (len(several) < 2 or several[0].names != several[1].names):
+        raise InputError(f"data set {name}: x holds other inputs in {part} than in train; all parts need the same")
+    if several and len(several[0].parts) != len(several[1].parts):
+        raise InputError(f"data set {name}: x holds more inputs in one of {part} and train than in the other")
+    for i, (own, other) in enumerate(zip(inputs_of(split.x), inputs_of(like.x), strict=True)):
+        yield several[0].called(i) if several else "x", own, other
+    yield "y", split.y, like.y
+
+
+def _targets(given: object, y: Tensor, name: str) -> Targets:
+    """What y is, as it says or as its numbers tell."""
+    allowed = get_args(Targets)
+    if given == "auto":
+        if y.dtype == torch.bool and y.ndim == 2:
+            return "labels"
+        if not y.is_floating_point():
+            return "classes"
+        different = len(torch.unique(y)) if y.ndim == 1 and bool((y == y.round()).all()) else FEW + 1
+        if different <= FEW:
+            raise InputError(
+                f"data set {name}: y holds {different} different whole numbers as {dtype_name(y)}; give integers "
+                "for classes, or say data.targets=quantities"
+            )
+        return "quantities"
+    if given not in allowed:
+        raise InputError(f"data set {name}: targets={given!r}; {closest(str(given), allowed)}")
+    return given  # type: ignore[return-value]  # it is one of them
+
+
+def _as_targets(y: Tensor, kind: Targets, where: str) -> Tensor:
+    """The targets as ``Split`` has them.
+
+    Raises:
+        InputError: they are not of this kind.
+    """
+    if kind == "classes":
+        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise InputError(
+                f"{where} y is {dtype_name(y)}; give integer labels counted from 0 (or set data.targets=quantities)"
+            )
+        if y.ndim > 1 and y[0].numel() < 2:
+            raise InputError(f"{where} y has shape {tuple(y.shape)}; give labels of shape ({len(y)},)")
+        return y.long()
+    if y.is_complex() or (y.ndim != 2 and (kind == "labels" or y.ndim != 1)):
+        shape = "(N, L), one column a label" if kind == "labels" else "(N,) or (N, D)"
+        raise InputError(f"{where} y is {_kind(y, 0)}; {kind} have shape {shape}")
+    wide = y.unsqueeze(1) if y.ndim == 1 else y
+    if not all_finite(wide):
+        raise InputError(f"{where} y holds values that are not finite; remove those examples first")
+    if kind == "labels" and not bool(((wide == 0) | (wide == 1)).all()):
+        raise InputError(f"{where} y holds other values than 0 and 1; labels say for each example which of them hold")
+    return wide.to(torch.float64 if wide.dtype in (torch.float64, torch.int64, torch.int32) else torch.float32)
 
 
 def _mapped(pair: object) -> Stored | None:
@@ -123,25 +221,33 @@ def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Sp
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"{where} is {type(pair).__name__}; give a pair (x, y) of tensors or numpy arrays")
     stored = _mapped(pair) if on_disk else None
-    x: Tensor | Rows = Rows.whole(stored) if stored else _tensor(pair[0], f"{where} x")
     y = _tensor(pair[1], f"{where} y")
+    given = pair[0]
+    if not isinstance(given, tuple | list | Mapping):
+        x: Tensor | Rows = Rows.whole(stored) if stored else _tensor(given, f"{where} x")
+        _check_input(x, y, f"{where} x", lacks)
+        return Split(x, y)
+    arrays = list(given.values() if isinstance(given, Mapping) else given)
+    if not arrays:
+        raise InputError(f"{where} x is empty; give an array, or a tuple or dict of arrays")
+    names = tuple(map(str, given)) if isinstance(given, Mapping) else None
+    several = Several(tuple(_tensor(each, f"{where} x[{i}]") for i, each in enumerate(arrays)), names)
+    for i, each in enumerate(several.parts):
+        _check_input(each, y, f"{where} {several.called(i)}", lacks)
+    return Split(several, y)
+
+
+def _check_input(x: Tensor | Rows, y: Tensor, where: str, lacks: bool) -> None:
     if x.ndim < 2 or not numbers(x):
-        raise InputError(f"{where} x has shape {tuple(x.shape)}; give (N, D) or (N, C, ...) with at least one example")
+        raise InputError(f"{where} has shape {tuple(x.shape)}; give (N, D) or (N, C, ...) with at least one example")
     if y.ndim < 1 or len(y) != len(x):
         raise InputError(
-            f"{where} has x of shape {tuple(x.shape)} and y of shape {tuple(y.shape)}; give one label for each example"
+            f"{where} has shape {tuple(x.shape)} and y has shape {tuple(y.shape)}; give one target for each example"
         )
-    if y.ndim > 1 and y[0].numel() < 2:
-        raise InputError(f"{where} y has shape {tuple(y.shape)}; give labels of shape ({len(y)},)")
     if x.dtype not in X_DTYPES:
-        raise InputError(
-            f"{where} x is {dtype_name(x)}; give uint8 (pixels), int64 (tokens) or floats of 16 to 64 bits"
-        )
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise InputError(f"{where} y is {dtype_name(y)}; give integer labels counted from 0")
+        raise InputError(f"{where} is {dtype_name(x)}; give uint8 (pixels), int64 (tokens) or floats of 16 to 64 bits")
     if not all_finite(torch.nan_to_num(x, nan=0.0) if lacks and isinstance(x, Tensor) else x):
-        raise InputError(f"{where} x holds values that are not finite; remove or fill NaN and inf first")
-    return Split(x, y.long())
+        raise InputError(f"{where} holds values that are not finite; remove or fill NaN and inf first")
 
 
 def _tensor(array: object, what: str) -> Tensor:
@@ -213,5 +319,5 @@ def dtype_name(tensor: Tensor | Rows) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _kind(tensor: Tensor | Rows) -> str:
-    return f"{dtype_name(tensor)} of shape {tuple(tensor.shape[1:])}"
+def _kind(tensor: Tensor | Rows, axis: int = 1) -> str:
+    return f"{dtype_name(tensor)} of shape {tuple(tensor.shape[axis:])}"

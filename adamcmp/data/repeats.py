@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adamcmp.data.raw import Split, chunks
+from adamcmp.data.raw import Split, chunks, inputs_of
+from adamcmp.data.rows import Rows
 
 PARTS = ("test", "validation", "train")
 """In the order in which one of several equal examples is kept."""
@@ -25,10 +28,14 @@ def identities(parts: Mapping[str, Split]) -> dict[str, Tensor]:
 
 def _digests(split: Split) -> list[bytes]:
     return [
-        hashlib.blake2b(row.data, digest_size=12).digest()
-        for each in chunks(split.x)
-        for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy()
+        hashlib.blake2b(b"".join(row.data for row in rows), digest_size=12).digest()
+        for rows in zip(*map(_rows, inputs_of(split.x)), strict=True)
     ]
+
+
+def _rows(x: Tensor | Rows) -> Iterator[npt.NDArray[np.uint8]]:
+    """The bytes of each example."""
+    return (row for each in chunks(x) for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy())
 
 
 def without_repeats(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adamcmp.data.several import Several
+
 
 class Stored(NamedTuple):
     """An array inside a file, row after row."""
@@ -109,11 +111,15 @@ def in_memory(x: Tensor | Rows) -> Tensor:
     return x.read() if isinstance(x, Rows) else x
 
 
-def joined(xs: Sequence[Tensor | Rows]) -> Tensor | Rows:
+def joined(xs: Sequence[Tensor | Rows | Several]) -> Tensor | Rows | Several:
     """One behind the other: a tensor of tensors; where one of them stays on disk, all do."""
+    several = [x for x in xs if isinstance(x, Several)]
+    if several:
+        parts = zip(*(x.parts for x in several), strict=True)
+        return replace(several[0], parts=tuple(torch.cat(each) for each in parts))
     rows = [x for x in xs if isinstance(x, Rows)]
     if len(rows) < len(xs):
-        return torch.cat([in_memory(x) for x in xs])
+        return torch.cat([in_memory(x) for x in xs if not isinstance(x, Several)])
     counts = [sum(stored.shape[0] for stored in each.stores) for each in rows]
     starts = np.cumsum([0, *counts]).tolist()
     index = torch.cat([each.index + start for each, start in zip(rows, starts, strict=False)])

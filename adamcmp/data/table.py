@@ -1,9 +1,10 @@
-"""Tables: a CSV, Parquet or NPZ file with a label for each row, so that anyone's small data works without code."""
+"""Tables: a CSV, Parquet or NPZ file with a target for each row, so that anyone's small data works without code."""
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,31 @@ MOST_CATEGORIES = 100
 
 def table(
     path: str | Path | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     test_path: str | Path | None = None,
     missing: str = "refuse",
+    targets: str = "auto",
+    unit: str = "",
+    separator: str = ";",
 ) -> RawData:
-    """Features x float32 (N, D), y 0 … C−1 in the sorted order of the label's values.
+    """Features x float32 (N, D), and y: classes 0 … C−1 in sorted order, quantities, or several labels.
+
+    A column with fractions holds quantities, any other one classes; of several columns those with 0 and 1 alone, or
+    with truth values, are labels, and others quantities. ``targets`` decides where that is not what is meant.
 
     Args:
         path: a ``.csv`` (also ``.csv.gz``; commas, semicolons or tabs), ``.parquet`` or ``.npz`` file. In the first
             two, numbers and booleans are features as they are, dates (``2024-01-31``, or with a time) are days since
             1970-01-01, text becomes one feature a value (one-hot). An ``.npz`` holds arrays x and y, and may hold
             x_test and y_test.
-        label: the column that is predicted; the last one without it.
+        label: the column that is predicted, or a list of columns; the last one without it.
         test_path: a file of the same columns as test part; without it one is cut by ``test_fraction``.
         missing: what is done about missing values: ``refuse``; ``median`` of the training part; or ``indicator``, which
             adds a feature for each column that lacks values. Missing text is a category of its own.
+        targets: ``classes``, ``quantities``, ``labels`` (one column of text then names them, as ``red;round``), or
+            ``auto``.
+        unit: of quantities.
+        separator: stands between labels in one column.
 
     Raises:
         InputError: no such file or column; else one line with all that is wrong in the columns.
@@ -47,30 +58,57 @@ def table(
     if Path(path).suffix == ".npz":
         if test_path is not None or label is not None:
             raise InputError("data.test_path, data.label: an .npz holds x, y, x_test and y_test itself; leave them out")
-        return _arrays(Path(path), missing)
+        return _arrays(Path(path), missing, unit)
     frames = {"train": _read(path, "data.path")}
     if test_path is not None:
         frames["test"] = _read(test_path, "data.test_path")
-    column = label if label is not None else str(frames["train"].columns[-1])
+    columns = [str(frames["train"].columns[-1])] if label is None else [label] if isinstance(label, str) else [*label]
     for where, frame in zip((path, test_path), frames.values(), strict=False):
-        if column not in frame:
-            raise InputError(f"data.label={column}: {where} has no such column; {closest(column, list(frame.columns))}")
+        for column in columns:
+            if column not in frame:
+                told = closest(column, list(frame.columns))
+                raise InputError(f"data.label={column}: {where} has no such column; {told}")
     lengths = [len(frame) for frame in frames.values()]
     if test_path is not None and list(frames["train"].columns) != list(frames["test"].columns):
         raise InputError(f"{test_path}: other columns than {path}; both need the same, in the same order")
     whole = pd.concat(frames.values(), ignore_index=True)
-    problems = [*_label_problems(whole[column], column)]
-    features = whole.drop(columns=column)
+    predicted = whole[columns]
+    kind = _kind(predicted) if targets == "auto" else targets
+    features = whole.drop(columns=columns)
     features = features.apply(_days)
+    problems = [text for name in columns for text in _target_problems(whole[name], name, kind, len(columns))]
     problems += [text for name in features for text in _feature_problems(features[name], missing)]
     if problems:
         raise InputError(f"{' and '.join(map(str, filter(None, (path, test_path))))}: {'; '.join(problems)}")
-    codes, values = pd.factorize(whole[column], sort=True)
+    y, classes = _targets(predicted, kind, separator)
     bounds = np.cumsum(lengths)[:-1]
-    x_ND, y_N = _features(features), codes.astype(np.int64)
-    parts = dict(zip(frames, zip(np.split(x_ND, bounds), np.split(y_N, bounds), strict=True), strict=True))
+    pairs = zip(np.split(_features(features), bounds), np.split(y, bounds), strict=True)
+    parts: Any = dict(zip(frames, pairs, strict=True))
     lacking: Any = {"missing": missing} if missing != "refuse" else {}
-    return {**parts, "num_classes": len(values), **lacking}  # type: ignore[typeddict-item]  # the keys are train and test
+    counted: Any = {"num_classes": classes} if kind == "classes" else {"targets": kind}
+    named: Any = {"unit": unit} if kind == "quantities" else {}
+    raw: RawData = {**parts, **counted, **named, **lacking}  # type: ignore[typeddict-item]  # train is among the parts
+    return raw
+
+
+def _kind(predicted: pd.DataFrame) -> str:
+    """What some columns hold, as far as their values tell."""
+    if len(predicted.columns) == 1:
+        known = predicted.iloc[:, 0].dropna()
+        return "quantities" if pd.api.types.is_float_dtype(known) and not (known % 1 == 0).all() else "classes"
+    truths = all(predicted[name].dropna().isin([0, 1]).all() for name in predicted)
+    return "labels" if truths else "quantities"
+
+
+def _targets(predicted: pd.DataFrame, kind: str, separator: str) -> tuple[npt.NDArray[Any], int]:
+    """Y as ``RawData`` has it, and the number of classes or columns."""
+    if kind == "classes":
+        codes, values = pd.factorize(predicted.iloc[:, 0], sort=True)
+        return codes.astype(np.int64), len(values)
+    if kind == "labels" and len(predicted.columns) == 1 and _is_text(predicted.iloc[:, 0]):
+        told = predicted.iloc[:, 0].str.replace(rf"\s*{re.escape(separator)}\s*", separator, regex=True)
+        predicted = told.str.strip().str.get_dummies(sep=separator)
+    return predicted.to_numpy(np.float64), len(predicted.columns)
 
 
 def _read(path: str | Path, option: str) -> pd.DataFrame:
@@ -100,20 +138,24 @@ def _csv(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, sep=separators[0]) if separators else frame
 
 
-def _label_problems(column: pd.Series[Any], name: str) -> Iterator[str]:
+def _target_problems(column: pd.Series[Any], name: str, kind: str, columns: int) -> Iterator[str]:
+    """What is wrong with a column that is predicted."""
     known = column.dropna()
-    if len(known) < len(column):
+    text = _is_text(known)
+    if len(known) < len(column) and not (kind == "labels" and text):
         yield f"label column {name!r} lacks {len(column) - len(known):,} of {len(column):,} values: drop those rows"
-    elif pd.api.types.is_float_dtype(known) and not (known % 1 == 0).all():
-        yield (
-            f"data.label={name} holds quantities there, such as {known.iloc[0]:g}; adamcmp compares classifiers: "
-            "give a column of classes, or cut this one into some"
-        )
-    elif known.nunique() < 2:
+    elif kind == "classes" and columns > 1:
+        yield f"data.label={name}: one of {columns} columns; classes stand in one column"
+    elif kind == "quantities" and text:
+        yield f"data.label={name}: holds text, such as {known.iloc[0]!r}; quantities are numbers"
+    elif kind == "labels" and not (text and columns == 1) and not known.isin([0, 1]).all():
+        yield f"data.label={name}: holds other values than 0 and 1; give a column a label, or text that names them"
+    elif kind != "labels" and known.nunique() < 2:
         yield f"data.label={name}: all rows have the label {known.iloc[0]!r}; two are needed"
-    elif 2 * known.nunique() > len(known):
+    elif kind == "classes" and 2 * known.nunique() > len(known):
         count = f"{known.nunique():,} different labels in {len(known):,} rows"
-        yield f"data.label={name}: {count}; give the column of classes"
+        told = "" if text else ", or set data.targets=quantities"
+        yield f"data.label={name}: {count}; give the column of classes{told}"
 
 
 def _days(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -162,7 +204,7 @@ def _features(frame: pd.DataFrame) -> npt.NDArray[np.float32]:
     return features
 
 
-def _arrays(path: Path, missing: str) -> RawData:
+def _arrays(path: Path, missing: str, unit: str) -> RawData:
     try:
         with path.expanduser().open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -179,4 +221,6 @@ def _arrays(path: Path, missing: str) -> RawData:
         raw["test"] = (arrays["x_test"], arrays["y_test"])
     if missing != "refuse":
         raw["missing"] = missing
+    if unit:
+        raw["unit"] = unit
     return raw

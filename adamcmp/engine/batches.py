@@ -9,10 +9,12 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from adamcmp.data.augment import flip_crop
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.rows import Rows
+from adamcmp.data.several import Plain
 from adamcmp.engine.streams import batch_indices, stream_seed
 from adamcmp.plan.runs import Task
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 class Batch(NamedTuple):
     """What S seeds see in one step, seed behind seed: S·B examples as a model takes them, and their labels."""
 
-    x: Tensor
+    x: Plain
     y: Tensor
 
 
@@ -39,8 +41,7 @@ def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> 
     x, y = dataset.train
     steps = range(start, task.steps)
     if task.batch_size == len(y):
-        whole = dataset.inputs(x)
-        every = Batch(torch.cat([whole] * len(seeds)), torch.cat([y] * len(seeds)))
+        every = Batch(*tree_map(lambda each: torch.cat([each] * len(seeds)), (dataset.inputs(x), y)))
         shown: Iterable[Batch] = repeat(every, len(steps))
     else:
         indices = batch_indices(seeds, len(y), task.batch_size, y.device, start)
@@ -49,6 +50,7 @@ def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> 
         yield from shown
         return
     for t, batch in zip(steps, shown, strict=False):
+        assert isinstance(batch.x, Tensor)  # pictures are one input
         drawn = (stream_seed(seed, "augment", t) for seed in seeds)
         moved = [flip_crop(x_B, seed) for x_B, seed in zip(torch.split(batch.x, task.batch_size), drawn, strict=True)]
         yield Batch(torch.cat(moved), batch.y)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from adamcmp import metrics
 from adamcmp.data.dataset import Dataset, Split
-from adamcmp.data.rows import Rows
+from adamcmp.data.raw import X
+from adamcmp.data.several import Plain
+from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.plan.evaluations import Shown
 
@@ -22,12 +24,13 @@ AT_ONCE = 1 << 20
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, shown: Dataset, step: int) -> Evaluation:
+def evaluate(model: nn.Module, shown: Dataset, criterion: Criterion, step: int) -> Evaluation:
     """Loss and error on all parts, dropout off.
 
     Args:
         model: after ``step`` steps; it keeps its mode.
         shown: what the evaluation shows, see ``reduced``.
+        criterion: what is measured.
         step: for the result.
     """
     was_training = model.training
@@ -35,10 +38,11 @@ def evaluate(model: nn.Module, shown: Dataset, step: int) -> Evaluation:
     size = at_once(shown, CHUNK)
     parts = (shown.train, shown.validation, shown.test)
     squares = torch.stack([metrics.wide(p).square().sum() for p in model.parameters()]).sum()
-    measured = torch.stack([squares, *(each for part in parts for each in measure(model, part, shown.inputs, size))])
+    found = [each for part in parts for each in measure(model, part, shown.inputs, criterion, size)]
+    measured = torch.stack([squares, *found])
     model.train(was_training)
-    squared, *found = measured.tolist()
-    return Evaluation._make((step, *found, math.sqrt(squared), {}))
+    squared, *values = measured.tolist()
+    return Evaluation._make((step, *values, math.sqrt(squared), {}))
 
 
 def reduced(dataset: Dataset, shown: Shown) -> Dataset:
@@ -55,24 +59,26 @@ def _spread(part: Split, count: int) -> Split:
 
 def at_once(dataset: Dataset, most: int) -> int:
     """How many examples to show at once: ``most``, fewer where each is large or has many logits, as a long text has."""
-    logits = dataset.num_classes * math.prod(dataset.train.y.shape[1:])
-    return max(1, min(most, AT_ONCE // (logits + math.prod(dataset.input_shape))))
+    positions = math.prod(dataset.train.y.shape[1:]) if dataset.targets == "classes" else 1
+    return max(1, min(most, AT_ONCE // (dataset.num_outputs * positions + dataset.example_numbers)))
 
 
 def measure(
-    model: nn.Module, part: Split, inputs: Callable[[Tensor | Rows], Tensor], size: int = CHUNK
+    model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Criterion, size: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy in nats and share of wrong predictions of a model on one part, as float64.
+    """Mean loss and error of a model on one part, as float64.
 
     Args:
         model: in evaluation mode.
         part: what to show.
         inputs: makes of examples what the model takes.
+        criterion: what is measured.
         size: how many examples are shown at once.
     """
-    loss = wrong = metrics.wide(torch.zeros((), device=part.y.device))
+    losses, statistics = [], []
     for x, y in part.chunks(size):
-        logits = model(inputs(x))
-        loss = loss + metrics.wide(metrics.cross_entropy(logits, y, reduction="sum"))
-        wrong = wrong + metrics.wide(metrics.errors(logits, y))
-    return loss / part.y.numel(), wrong / part.y.numel()
+        given = predict(model, inputs(x))
+        losses.append(metrics.wide(criterion.losses(given, y)).sum())
+        statistics.append(criterion.statistics(given, y))
+    error = criterion.error(torch.cat(statistics), part.y)
+    return torch.stack(losses).sum() / part.y.numel(), error

@@ -24,22 +24,22 @@ class Graphed:
     def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
         self._step, self._device = step, device
         self._stack: Any = None
-        self._given: list[Tensor] = []
+        self._given: Any = ()
         self._replay: Callable[[], None] = lambda: None
         self._losses = torch.empty(0)
 
-    def __call__(self, stack: Any, *given: Tensor) -> Tensor:
+    def __call__(self, stack: Any, *given: Any) -> Tensor:
         """Take a step of this stack; its losses."""
         if self._stack is not stack:
             self._begin(stack, given)
-        for kept, new in zip(self._given, given, strict=True):
+        for kept, new in zip(pytree.tree_leaves(self._given), pytree.tree_leaves(given), strict=True):
             kept.copy_(new)
         self._replay()
         return self._losses.clone()
 
-    def _begin(self, stack: Any, given: tuple[Tensor, ...]) -> None:
+    def _begin(self, stack: Any, given: tuple[Any, ...]) -> None:
         """Record a step, which leaves the stack and the generators as they were."""
-        self._stack, self._given = stack, [each.clone() for each in given]
+        self._stack, self._given = stack, pytree.tree_map(torch.clone, given)
         tensors = pytree.tree_leaves(tuple(stack))
         before = [each.clone() for each in tensors]
         devices = [self._device] if self._device.type == "cuda" else []

@@ -7,23 +7,24 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamcmp import metrics
 from adamcmp.config.build import call
-from adamcmp.config.schema import Data, Official, OwnOptimizer
-from adamcmp.data.dataset import Dataset, Scale, Split, prepare
+from adamcmp.config.schema import Data, Official, OwnLoss, OwnOptimizer
+from adamcmp.data.dataset import Dataset, Scale, Shape, Split, prepare
 from adamcmp.data.rows import Rows
+from adamcmp.data.several import Plain, Several
+from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
 from adamcmp.engine.measures import check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError, one_line, told
-from adamcmp.plan.runs import Cohort, DataFacts, Run, Task
+from adamcmp.plan.runs import MOST_COUNTED, Cohort, DataFacts, Run, Task
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-"""What weights and optimizer state are made of."""
 CPU = torch.device("cpu")
 
 
@@ -33,7 +34,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
     Raises:
         InputError: the data function cannot be called, or what it returned cannot be used.
     """
-    raw = call(settings.target, "data", settings.arguments)
+    raw = call(settings.target, "data", settings.arguments, targets=settings.targets)
     return prepare(
         raw,
         name=settings.name,
@@ -44,6 +45,8 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
         train_examples=settings.train_examples,
         memory=memory,
         duplicates=settings.duplicates,
+        targets=settings.targets,
+        normalize_targets=settings.normalize_targets,
     )
 
 
@@ -63,16 +66,28 @@ def stand_in(settings: Data, official: Official) -> Dataset:
 
 def facts(dataset: Dataset) -> DataFacts:
     """What planning needs to know of a data set."""
+    scale, train_y = dataset.target_scale, dataset.train.y
+    ys = {"validation": dataset.validation.y, "test": dataset.test.y}
+    counts: tuple[int, ...] = ()
+    if dataset.num_outputs <= MOST_COUNTED and dataset.targets != "quantities":
+        labels = dataset.targets == "labels"
+        found = train_y.sum(0) if labels else train_y.flatten().bincount(minlength=dataset.num_outputs)
+        counts = tuple(map(int, found.tolist()))
     return DataFacts(
-        dataset.fingerprint,
-        len(dataset.train.y),
-        dataset.num_classes,
-        dataset.input_shape,
-        len(dataset.validation.y),
-        len(dataset.test.y),
-        dataset.num_tokens,
-        dataset.bytes_per_label,
-        dataset.majority_errors,
+        fingerprint=dataset.fingerprint,
+        train_examples=len(train_y),
+        num_outputs=dataset.num_outputs,
+        input_shape=dataset.input_shape,
+        validation_examples=len(dataset.validation.y),
+        test_examples=len(dataset.test.y),
+        targets=dataset.targets,
+        unit=dataset.unit,
+        target_mean=tuple(scale.mean.tolist()) if scale else (),
+        target_std=tuple(scale.std.tolist()) if scale else (),
+        class_counts=counts,
+        num_tokens=dataset.num_tokens,
+        bytes_per_label=dataset.bytes_per_label,
+        baselines=baselines(train_y, ys, dataset.targets, scale.std if scale else None),
     )
 
 
@@ -106,10 +121,15 @@ def as_precision(dataset: Dataset, precision: str) -> Dataset:
     dtype = DTYPES[precision]
     scale = dataset.scale and Scale(*(each.to(dtype) for each in dataset.scale))
 
+    def number(x: Tensor) -> Tensor:
+        return x.to(dtype) if x.is_floating_point() else x  # tokens stay, classes too
+
     def cast(part: Split) -> Split:
-        if isinstance(part.x, Rows) or not part.x.is_floating_point() or scale is not None:
-            return part  # tokens; or `Dataset.inputs` makes such numbers
-        return Split(part.x.to(dtype), part.y)
+        x = part.x
+        if isinstance(x, Several):
+            return Split(x.each(number), number(part.y))
+        as_is = isinstance(x, Rows) or scale is not None  # `Dataset.inputs` makes such numbers
+        return Split(x if as_is else number(x), number(part.y))  # type: ignore[arg-type]  # as_is says what x is
 
     train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
     return replace(dataset, train=train, validation=validation, test=test, scale=scale)
@@ -135,7 +155,8 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
             "model",
             task.model.arguments,
             input_shape=task.facts.input_shape,
-            num_classes=task.facts.num_classes,
+            num_outputs=task.facts.num_outputs,
+            num_classes=task.facts.num_outputs,  # what it is called where outputs are classes
             num_tokens=task.facts.num_tokens,
         )
     if not isinstance(model, nn.Module):
@@ -156,18 +177,21 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
         _check_model(cohort.task, dataset, device)
         if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
             _check_optimizer(cohort.runs[0], dataset, device)
+        elif cohort.patterns:
+            make_update(cohort.runs[0].optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
+        for run in {run.schedule: run for run in cohort.runs}.values():
+            schedule_of(run).step(run.task.steps - 1)
 
 
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
     """Take one step of an own optimizer."""
     model = build_model(run.task, 0, device)
     update = make_update(run.optimizer, model, schedule_of(run))
-    data = as_precision(dataset, run.task.train.precision)
-    x, y = data.inputs(data.train.x[:2]).to(device), data.train.y[:2].to(device)
+    x, y = _two(run.task, dataset, device)
     try:
         with torch.random.fork_rng(devices=[]):
             with autocast(run.task, device):
-                loss = metrics.cross_entropy(model(x), y)
+                loss = Criterion(run.task, device).loss(predict(model, x), y)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             update.step(0)
     except Exception as error:  # an own class may fail in any way
@@ -177,33 +201,56 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
         ) from error
 
 
+def _two(task: Task, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
+    """Two examples as a model is given them, and their targets."""
+    few = dataset.train.take(slice(2))
+    data = as_precision(replace(dataset, train=few, validation=few, test=few), task.train.precision).to(device)
+    return data.inputs(data.train.x), data.train.y
+
+
 def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
     if task.train.precision == "fp64" and device.type in metrics.NARROW:
         raise InputError(f"train.precision=fp64: {device.type} has no float64; give fp32, or execute.device=cpu")
     model = build_model(task, 0, device)
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"model {task.model.name}: has no parameters to train")
-    if task.data.augment is not None and len(dataset.input_shape) != 3:
+    shape = dataset.input_shape
+    if task.data.augment is not None and (isinstance(dataset.train.x, Several) or len(shape) != 3):
         raise InputError(
-            f"data.augment={task.data.augment}: is for pictures (C, H, W), {task.data.name} gives "
-            f"{dataset.input_shape}; set it to null"
+            f"data.augment={task.data.augment}: is for pictures (C, H, W), {task.data.name} gives {shape}; set it to "
+            "null"
         )
-    x, y = dataset.inputs(dataset.train.x[:2]).to(device), dataset.train.y[:2]
-    x = x.to(DTYPES[task.train.precision]) if x.is_floating_point() else x
+    x, y = _two(task, dataset, device)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            logits = model.eval()(x)
+            given: Any = predict(model.eval(), x)
     except InputError:
         raise
     except Exception as error:  # an own model may fail in any way on data that does not fit it
         raise InputError(
             f"model {task.model.name} does not take the examples of {task.data.name}, shape "
-            f"{list(dataset.input_shape)}: {type(error).__name__}: {one_line(error)}"
+            f"{_listed(shape)}: {type(error).__name__}: {one_line(error)}"
         ) from error
-    given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if not isinstance(given, tuple) or given[:-1] != tuple(y.shape) or given[-1] < dataset.num_classes:
-        raise InputError(
-            f"model {task.model.name}: gives {given} for two examples; needs logits of shape "
-            f"{(*y.shape, dataset.num_classes)}, one per class of {task.data.name}"
-        )
+    criterion = Criterion(task, device)
+    _check_outputs(task, dataset, criterion.aligned(given, y) if isinstance(given, Tensor) else given, y)
+    if isinstance(task.train.loss, OwnLoss):
+        check_loss(criterion, task.train.loss, given, y)
     check_metrics(model, as_precision(dataset, task.train.precision), task)
+
+
+def _check_outputs(task: Task, dataset: Dataset, given: Any, y: Tensor) -> None:
+    """Refuse a model whose outputs are not one for each class, quantity or label."""
+    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if dataset.targets == "classes":
+        if isinstance(shape, tuple) and shape[:-1] == tuple(y.shape) and shape[-1] >= dataset.num_outputs:
+            return
+        needed = f"logits of shape {(*y.shape, dataset.num_outputs)}, one per class"
+    else:
+        if shape == tuple(y.shape):
+            return
+        needed = f"outputs of shape {tuple(y.shape)}, one per {'label' if dataset.targets == 'labels' else 'quantity'}"
+    raise InputError(f"model {task.model.name}: gives {shape} for two examples; needs {needed} of {task.data.name}")
+
+
+def _listed(shape: Shape) -> str:
+    return str(list(shape) if isinstance(shape, tuple) else shape)

@@ -12,14 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from adamcmp.config.build import find
+from adamcmp.criteria import ERRORS, Targets
 from adamcmp.data.dataset import Dataset
+from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Task
 
-OURS = ("top5_error", "balanced_error", "calibration_error", "weight_norms", "updates", "hessian_eigenvalue")
-"""Names that need no path: functions of ``adamcmp.metrics``."""
-OFFERED = {"logits", "y", "x", "model", "previous"}
+CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
+OF_TARGETS: Mapping[Targets, tuple[str, ...]] = {
+    targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
+    for targets, errors in ERRORS.items()
+}
+OF_MODELS = ("weight_norms", "updates", "hessian_eigenvalue")
+"""Names that need no path: functions of ``adamcmp.metrics``, for some targets or for any model."""
+OBJECTIVE_EXAMPLES = 1000
+"""Training examples that ``objective`` is over, at most."""
 
 
 def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Dataset, task: Task) -> dict[str, float]:
@@ -37,24 +45,33 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
     was_training = model.training
     model.eval()
     size = at_once(dataset, CHUNK)
+    criterion = Criterion(task, dataset.train.y.device)
     found: dict[str, float] = {}
-    logits: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def objective() -> Tensor:
+        few = dataset.train.take(slice(OBJECTIVE_EXAMPLES))
+        return criterion.loss(predict(model, dataset.inputs(few.x)), few.y)
+
     for name in task.train.metrics:
-        _known(name)
+        _known(name, task)
         function = find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
-        if "logits" not in asked:
-            offered = {"model": model, "previous": previous, "y": dataset.train.y}
+        if not asked & {"outputs", "logits"}:
+            offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y}
+            offered["objective"] = objective
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
             found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
         for part in ("validation", "test"):
             split = getattr(dataset, part)
-            if part not in logits:
+            if part not in outputs:
                 with torch.no_grad():
-                    logits[part] = torch.cat([model(dataset.inputs(x)) for x, _ in split.chunks(size)])
-            offered = {"logits": logits[part], "y": split.y, "model": model, "previous": previous}
+                    chunks = [predict(model, dataset.inputs(x)) for x, _ in split.chunks(size)]
+                    outputs[part] = criterion.original(criterion.aligned(torch.cat(chunks), split.y))
+            offered = {"y": criterion.original(split.y), "model": model, "previous": previous}
+            offered |= dict.fromkeys(("outputs", "logits"), outputs[part])
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _numbers(name, f"{part}_{short}", function, given)
     model.train(was_training)
@@ -76,14 +93,22 @@ def check_metrics(model: nn.Module, dataset: Dataset, task: Task) -> None:
             measure_all(model, {name: p.detach().clone() for name, p in model.named_parameters()}, small, task)
 
 
-def _known(name: str) -> None:
-    """Refuse a short name that is none of ours.
+def _known(name: str, task: Task) -> None:
+    """Refuse a short name that is none of ours, or is for other targets.
 
     Raises:
-        InputError: it is not.
+        InputError: it is.
     """
-    if "." not in name and name not in OURS:
-        raise InputError(f"train.metrics: no metric {name!r}; {closest(name, OURS)} A path names an own function.")
+    targets = task.facts.targets
+    fitting = (*OF_TARGETS[targets], *OF_MODELS)
+    if "." in name or name in fitting:
+        return
+    if any(name in names for names in OF_TARGETS.values()):
+        raise InputError(
+            f"train.metrics: {name} is not for {targets}, which {task.data.name} has to predict; fitting: "
+            f"{', '.join(fitting)}"
+        )
+    raise InputError(f"train.metrics: no metric {name!r}; {closest(name, fitting)} A path names an own function.")
 
 
 def _numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:

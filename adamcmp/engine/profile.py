@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamcmp.data.dataset import Dataset
+from adamcmp.engine.criterion import predict
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.plan.runs import Cohort
 
@@ -22,9 +24,9 @@ class Profile:
     flops: float
     """Of one step: forward and backward, by the rule that backward is twice forward; inf where it is not known."""
     state_bytes: int
-    """Parameters, gradients and two moments."""
+    """Parameters, gradients, two moments, and an average where one is kept."""
     activation_bytes: int
-    """All that one forward pass of a batch makes."""
+    """All that one forward pass of a batch makes; a step that accumulates has several."""
     draws: bool
     """The forward pass draws random numbers, as dropout does."""
 
@@ -55,19 +57,21 @@ def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights."""
     task = cohort.task
     data = as_precision(dataset, task.train.precision)
-    x = data.inputs(data.train.x[:2]).to(device)
-    more = data.inputs(data.train.x[torch.arange(4) % len(data.train.y)]).to(device)
+    rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))
+    x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[each]) for each in rows])
     model = build_model(task, cohort.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     counter, watching, larger = FlopCounterMode(display=False), _Watching(), _Watching()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             with autocast(task, device), larger:
-                model(more)
+                predict(model, more)
             with autocast(task, device), counter, watching:
-                model(x)
+                predict(model, x)
     except Exception:  # an own model may fail in any way; its trial and its runs are the places to say so
         return Profile(math.inf, 4 * parameters, 0, False)
-    scale = task.batch_size / len(x)
+    scale = task.batch_size / 2
     flops = 3 * scale * float(counter.get_total_flops())
-    return Profile(flops, 4 * parameters, round(scale * (larger.made - watching.made)), watching.draws)
+    made = scale / task.train.accumulate * (larger.made - watching.made)
+    copies = 4 if task.train.ema is None else 5
+    return Profile(flops, copies * parameters, round(made), watching.draws)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamcmp import metrics
+from adamcmp.data.several import Plain
+from adamcmp.engine.criterion import Criterion, arguments, outputs, predict
 from adamcmp.engine.effects import effects, undone
 from adamcmp.engine.graphs import Graphed
 from adamcmp.engine.inputs import autocast, build_model
-from adamcmp.engine.strategy import Layout
+from adamcmp.engine.strategy import Layout, Piece
+from adamcmp.engine.updates import Kind, kind_of
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_update
 from adamcmp.plan.runs import Task
@@ -38,11 +41,18 @@ KERNELS: dict[str, tuple[Callable[..., None], type[AdaptiveCoefficients | Moment
 
 
 class Stack(NamedTuple):
-    """R copies of a model: what is trained, what is not, and the optimizer's state of what is."""
+    """R copies of a model: what is trained, what is not, the optimizer's state of what is, and its average."""
 
     params: Tensors
     rest: Tensors
     state: tuple[Tensors, ...]
+    average: Tensors
+    """Of ``train.ema``; empty without it."""
+
+    @property
+    def shown(self) -> Tensors:
+        """The weights that evaluations are of, by name of what is trained."""
+        return self.average or self.params
 
 
 class Names(NamedTuple):
@@ -50,15 +60,23 @@ class Names(NamedTuple):
 
     trained: tuple[str, ...]
     written: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    """Those that occur among the trained, in the order of their coefficients' tables."""
+    kind_of: tuple[int, ...]
+    """Of each trained parameter."""
 
 
 class Program(NamedTuple):
     """The two functions of a program."""
 
     step: Callable[..., Tensor]
-    """(stack, x_SB…, y_SB…, table of matrices, table of the others) → losses_R; changes the stack in place."""
+    """(stack, x_SB…, y_SB…, tables, share) → losses_R; changes the stack in place.
+
+    ``tables`` hold the coefficients of each kind of parameters, (kinds, C, R); ``share`` is what the new weights take
+    of the average, a number as a tensor.
+    """
     evaluate: Callable[..., tuple[Tensor, Tensor]]
-    """(params, rest, x_E…, y_E…) → loss and number of wrong predictions of each example, (R, E)."""
+    """(params, rest, x_E…, y_E…) → loss of each example, (R, E), and what the error needs to know of it, (R, E, K)."""
 
 
 KEPT = 4
@@ -100,7 +118,7 @@ def program(
     return _kept[key]
 
 
-def names_of(model: nn.Module, task: Task, x: Tensor) -> Names:
+def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
     """Shown by one pass forward and backward.
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
@@ -109,12 +127,17 @@ def names_of(model: nn.Module, task: Task, x: Tensor) -> Names:
     grads: list[Tensor | None] = []
 
     def forward() -> None:
-        total = model.train()(x).float().sum()
+        total = predict(model.train(), x).float().sum()
         grads.extend(torch.autograd.grad(total, list(params.values()), allow_unused=True))
 
-    with undone(model), torch.random.fork_rng(devices=[]), autocast(task, x.device), torch.enable_grad():
+    device = next(iter(params.values())).device
+    with undone(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
         written = effects(model, forward).buffers
-    return Names(tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None), written)
+    trained = tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None)
+    groups = piece.runs[0].optimizer.groups  # patterns are the same in all runs
+    of_each = [kind_of(name, params[name], groups) for name in trained]
+    kinds = tuple(dict.fromkeys(of_each))
+    return Names(trained, written, kinds, tuple(map(kinds.index, of_each)))
 
 
 def _attention(layout: Layout, device: torch.device) -> AbstractContextManager[object]:
@@ -124,13 +147,13 @@ def _attention(layout: Layout, device: torch.device) -> AbstractContextManager[o
     return nullcontext()
 
 
-def _loss(model: nn.Module, written: tuple[str, ...]) -> Callable[..., tuple[Tensor, Tensors]]:
+def _loss(model: nn.Module, written: tuple[str, ...], criterion: Criterion) -> Callable[..., tuple[Tensor, Tensors]]:
     """(params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
 
-    def loss(params: Tensors, rest: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensors]:
+    def loss(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
         state = {**params, **{name: t.clone() if name in written else t for name, t in rest.items()}}
-        logits = functional_call(model, state, (x,))  # leaves in it what the pass binds anew
-        return metrics.cross_entropy(logits, y), {name: state[name].detach() for name in written}
+        given = outputs(functional_call(model, state, *arguments(x)))  # leaves in it what the pass binds anew
+        return criterion.loss(given, y), {name: state[name].detach() for name in written}
 
     return loss
 
@@ -143,7 +166,7 @@ def _over_rows(function: Callable[..., Any], layout: Layout, *, shared_data: boo
     """
     if layout.total == 1:
         return lambda params, rest, x, y: _each(
-            function(_each(params, lambda t: t[0]), _each(rest, lambda t: t[0]), x if shared_data else x[0],
+            function(_each(params, _first), _each(rest, _first), x if shared_data else _each(x, _first),
                      y if shared_data else y[0]),
             lambda t: t.unsqueeze(0),
         )  # fmt: skip
@@ -152,7 +175,7 @@ def _over_rows(function: Callable[..., Any], layout: Layout, *, shared_data: boo
         mapped = vmap(function, in_dims=(0, 0, None, None), randomness="same")
         if shared_data:
             return mapped
-        return lambda params, rest, x, y: mapped(params, rest, x[0], y[0])
+        return lambda params, rest, x, y: mapped(params, rest, _each(x, _first), y[0])
     nested = vmap(vmap(function, in_dims=(0, 0, None, None)), in_dims=(0, 0, 0, 0))
     shape = (layout.seeds, layout.rows)
     return lambda params, rest, x, y: _each(
@@ -170,9 +193,19 @@ def _each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return torch.utils._pytree.tree_map(function, tree)
 
 
-def gradients(model: nn.Module, layout: Layout, names: Names) -> Callable[..., Any]:
+def _first(t: Tensor) -> Tensor:
+    return t[0]
+
+
+def _part(t: Tensor, count: int, which: int) -> Tensor:
+    """One of the batches that a step accumulates, of all seeds."""
+    return t.chunk(count, 1)[which]
+
+
+def gradients(model: nn.Module, task: Task, layout: Layout, names: Names, device: torch.device) -> Callable[..., Any]:
     """(params, rest, x_SB…, y_SB…) → gradients, (losses_R, buffers that the pass wrote)."""
-    return _over_rows(grad_and_value(_loss(model, names.written), has_aux=True), layout, shared_data=False)
+    loss = _loss(model, names.written, Criterion(task, device))
+    return _over_rows(grad_and_value(loss, has_aux=True), layout, shared_data=False)
 
 
 def _step(
@@ -184,35 +217,62 @@ def _step(
     device: torch.device,
 ) -> Callable[..., Tensor]:
     update, coefficients, _ = KERNELS[kernel]
-    over_rows = gradients(model, layout, names)
+    over_rows = gradients(model, task, layout, names, device)
+    parts, most = task.train.accumulate, task.train.clip_norm
 
-    def step(stack: Stack, x: Tensor, y: Tensor, matrices: Tensor, others: Tensor) -> Tensor:
-        params, rest, state = stack
-        with autocast(task, device), _attention(layout, device):
-            grads, (losses, changed) = over_rows(params, rest, x, y)
-        for name in names.trained:
+    def gradient(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
+        """Losses and gradients of a step, summed over the batches that it accumulates."""
+        losses = torch.empty(0)
+        grads: Tensors = {}
+        for i in range(parts):
+            few = (x, y) if parts == 1 else _each((x, y), partial(_part, count=parts, which=i))
+            with autocast(task, device), _attention(layout, device):
+                own, (loss, changed) = over_rows(params, rest, *few)
+            losses = losses + loss.detach() if i else loss.detach()
+            grads = {name: grads[name] + own[name] for name in own} if i else own
+            for name in names.written:
+                rest[name].copy_(changed[name])
+        return losses, grads
+
+    def step(stack: Stack, x: Plain, y: Tensor, tables: Tensor, share: Tensor) -> Tensor:
+        params, rest, state, average = stack
+        losses, grads = gradient(params, rest, x, y)
+        if parts > 1:
+            losses, grads = losses / parts, {name: each / parts for name, each in grads.items()}
+        if most is not None:
+            grads = _clipped(grads, names, most)
+        by_kind = tables.unbind(0)
+        for name, kind in zip(names.trained, names.kind_of, strict=True):
             p = params[name]
-            table = matrices if p.ndim > 2 else others
-            c = coefficients(*(row.view(-1, *(1,) * (p.ndim - 1)) for row in table.unbind(0)))
+            c = coefficients(*(row.view(-1, *(1,) * (p.ndim - 1)) for row in by_kind[kind].unbind(0)))
             update(p, grads[name], *(own[name] for own in state), c)
-        for name in names.written:
-            rest[name].copy_(changed[name])
-        return losses.detach()  # type: ignore[no-any-return]  # torch.func returns Any
+            if average:
+                average[name].lerp_(p, share)
+        return losses
 
     return step
+
+
+def _clipped(grads: Tensors, names: Names, most: float) -> Tensors:
+    """Each row's gradients scaled to a norm of at most ``most`` over all parameters, as ``clip_grad_norm_`` does."""
+    squares = [grads[name].flatten(1).square().sum(1) for name in names.trained]
+    norm_R = torch.stack(squares).sum(0).sqrt()
+    scale_R = (most / (norm_R + 1e-6)).clamp(max=1.0)
+    return {name: each * scale_R.view(-1, *(1,) * (each.ndim - 1)) for name, each in grads.items()}
 
 
 def _evaluation(
     model: nn.Module, task: Task, layout: Layout, device: torch.device
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    def measure(params: Tensors, rest: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional_call(model, {**params, **rest}, (x,))
-        losses = metrics.cross_entropy(logits, y, reduction="none")
-        return losses.view(len(y), -1).sum(1), (logits.argmax(-1) != y).view(len(y), -1).sum(1)
+    criterion = Criterion(task, device)
+
+    def measure(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
+        given = outputs(functional_call(model, {**params, **rest}, *arguments(x)))
+        return criterion.losses(given, y), criterion.statistics(given, y)
 
     rows = _over_rows(measure, layout, shared_data=True)
 
-    def evaluate(params: Tensors, rest: Tensors, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(task, device), _attention(layout, device):
             measured: tuple[Tensor, Tensor] = rows(params, rest, x, y)
         return measured

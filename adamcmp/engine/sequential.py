@@ -7,6 +7,7 @@ its record says at which step. It has *failed* when anything raised an error: th
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,18 +15,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
-from adamcmp import metrics
 from adamcmp.data.dataset import Dataset
+from adamcmp.data.several import Plain
 from adamcmp.engine.batches import batches
+from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import evaluate, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.engine.updates import average_share, make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
 from adamcmp.errors import told
 from adamcmp.plan.evaluations import Shown
@@ -126,9 +129,43 @@ class _Losses:
         return self.found
 
 
+class Average:
+    """The moving average of a model's weights, as a model that takes its buffers as they are."""
+
+    def __init__(self, model: nn.Module, beta: float) -> None:
+        self.model, self._beta = copy.deepcopy(model), beta
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, t: int) -> None:
+        """Take in the weights after step t (from 0)."""
+        share = average_share(self._beta, t)
+        for mean, p in zip(self.model.parameters(), model.parameters(), strict=True):
+            mean.lerp_(p, share)
+        for (name, _), value in zip(list(self.model.named_buffers()), model.buffers(), strict=True):
+            path, _, last = name.rpartition(".")
+            self.model.get_submodule(path)._buffers[last] = value.clone()
+
+    def state(self) -> Any:
+        """What a checkpoint has to hold of it."""
+        return self.model.state_dict()
+
+    def load(self, state: Any) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(state)
+
+
+def _parts(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
+    """The batches that a step accumulates."""
+    if count == 1:
+        yield x, y
+        return
+    for i in range(count):
+        yield tree_map(lambda each, i=i: each.chunk(count)[i], (x, y))
+
+
 def _loop(
     run: Run,
-    model: torch.nn.Module,
+    model: nn.Module,
     dataset: Dataset,
     shown: Mapping[Shown, Dataset],
     device: torch.device,
@@ -141,16 +178,21 @@ def _loop(
     """Train and fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
     task = run.task
     update = make_update(run.optimizer, model, schedule_of(run))
+    criterion = Criterion(task, device)
+    average = Average(model, task.train.ema) if task.train.ema is not None else None
     start = 0
     if resumed:
         start = resumed["step"]
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
+        if average is not None:
+            average.load(resumed["average"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
     eval_steps = set(task.evaluations.steps)
     model.train()
     parameters = list(model.parameters())
+    parts, most = task.train.accumulate, task.train.clip_norm
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
         if losses.found is not None:
             return losses.found
@@ -160,6 +202,7 @@ def _loop(
                 "step": t,
                 "model": model.state_dict(),
                 "update": update.state(),
+                "average": average.state() if average is not None else None,
                 "evaluations": packed(evaluations),
                 "lost": losses.lost(),
                 "seconds": time.perf_counter() - started,
@@ -168,25 +211,32 @@ def _loop(
         seed_device(device, stream_seed(run.seed, "dropout", t))
         for p in parameters:
             p.grad = None
-        with autocast(task, device):
-            loss = metrics.cross_entropy(model(x), y)
-        losses.add(t + 1, loss.detach())
-        if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
-            return losses.found
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        for few_x, few_y in _parts(x, y, parts):
+            with autocast(task, device):
+                loss = criterion.loss(predict(model, few_x), few_y)
+            losses.add(t + 1, loss.detach())
+            if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
+                return losses.found
+            total = loss / parts if parts > 1 else loss
+            total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if most is not None:
+            nn.utils.clip_grad_norm_(parameters, most)
         previous: dict[str, Tensor] = {}
+        judged = model if average is None else average.model
         if t + 1 in eval_steps and task.train.metrics:
-            previous = {name: p.detach().clone() for name, p in model.named_parameters()}
+            previous = {name: p.detach().clone() for name, p in judged.named_parameters()}
         update.step(t)
+        if average is not None:
+            average.update(model, t)
         if t + 1 in eval_steps:
             examples = shown[task.evaluations.shown(t + 1)]
             with autocast(task, device):
-                evaluation = evaluate(model, examples, t + 1)
+                evaluation = evaluate(judged, examples, criterion, t + 1)
             if not evaluation.is_finite():
                 return t + 1
             if previous:
                 with autocast(task, device):
-                    evaluation = evaluation._replace(metrics=measure_all(model, previous, examples, task))
+                    evaluation = evaluation._replace(metrics=measure_all(judged, previous, examples, task))
             done = evaluations[-1].step if evaluations else 0
             evaluations.append(evaluation)
             watch.on_steps(t + 1 - done, evaluation)

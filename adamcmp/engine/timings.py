@@ -75,8 +75,9 @@ def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
     versions = [version("adamcmp"), torch.__version__]
     where = [str(device), processor(device), cores(), processes, versions, platform.node()]
     sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
-    shape = [list(facts.input_shape), facts.num_classes, sizes]
-    text = canonical({"task": identity, "kernel": cohort.kernel, "shape": shape, "where": where})
+    shape = [facts.input_shape, facts.num_outputs, sizes]
+    form = [cohort.kernel, cohort.patterns]
+    text = canonical({"task": identity, "kernel": form, "shape": shape, "where": where})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

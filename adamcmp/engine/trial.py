@@ -10,6 +10,7 @@ import torch
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.criterion import predict
 from adamcmp.engine.effects import Effects, effects
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.engine.outcome import Outcome
@@ -71,8 +72,8 @@ def _left_behind(task: Task, dataset: Dataset, device: torch.device) -> tuple[st
     def change(training: bool) -> Effects:
         model.train(training)
         with autocast(task, device):
-            model(x)
-            return effects(model, lambda: model(x))
+            predict(model, x)
+            return effects(model, lambda: predict(model, x))
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         trained, evaluated = change(True), change(False)

@@ -7,19 +7,22 @@ kept; when at least half of the rows have ended so, and enough steps are left, t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.rows import joined
+from adamcmp.data.several import Plain
 from adamcmp.engine.batches import batches
+from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import at_once, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
@@ -28,7 +31,7 @@ from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
 from adamcmp.engine.program import KERNELS, Names, Program, Stack, Tensors, names_of, program
 from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import coefficient_table, initial_state, schedule_of
+from adamcmp.engine.updates import average_share, coefficient_table, initial_state, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.metrics import wide
 from adamcmp.plan.evaluations import Shown
@@ -76,14 +79,14 @@ class Training:
         self.diverged: list[int | None] = [None] * len(piece.runs)
         self._previous: Tensors = {}
         self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
-        self.names = names_of(probe, self.task, dataset.inputs(dataset.train.x[:2]))
+        self.names = names_of(probe, piece, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         plan = self.task.evaluations
         self._size = _even(sum(plan.before), at_once(dataset, _examples_at_once(piece, device)))
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
-        self._tables: list[Tensor] = []
+        self._tables = torch.empty(0)
         resumed = watch.resumed()
         if resumed is None:
             self.step, self.reported = 0, 0
@@ -117,9 +120,8 @@ class Training:
         self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        place = {"device": self.device}
-        params, rest, state = resumed["stack"]
-        self.stack = Stack(_to(params, **place), _to(rest, **place), tuple(_to(own, **place) for own in state))
+        params, rest, state, average = resumed["stack"]
+        self.stack = _mapped(Stack(params, rest, tuple(state), average), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
         if stored != ids:
@@ -136,8 +138,7 @@ class Training:
         """Leave no rows but those of some runs: of run k of the piece the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
-        params, rest, state = self.stack
-        self.stack = Stack(_rows_of(params, keep), _rows_of(rest, keep), tuple(_rows_of(own, keep) for own in state))
+        self.stack = _mapped(self.stack, lambda each: each[keep])
         self.ended = self.ended[keep]
 
     def saved(self) -> dict[str, Any]:
@@ -150,7 +151,7 @@ class Training:
             "rows": self.rows,
             "seeds": list(self.seeds),
             "layout": [self.layout.seeds, self.layout.rows],
-            "stack": (self.stack.params, self.stack.rest, list(self.stack.state)),
+            "stack": (self.stack.params, self.stack.rest, list(self.stack.state), self.stack.average),
             "ended": self.ended,
         }
 
@@ -159,12 +160,12 @@ class Training:
         eval_steps = set(self.task.evaluations.steps)
         while self.step < self.task.steps and self._alive():
             runs = self._program()
-            for x, y, matrices, others in self._batches():
+            for given in self._batches():
                 self.watch.between_steps(self.saved)
                 if self.step + 1 in eval_steps and self.task.train.metrics:
-                    everything = {**self.stack.params, **self.stack.rest}
+                    everything = {**self.stack.shown, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
-                losses = runs.step(self.stack, x, y, matrices, others)
+                losses = runs.step(self.stack, *given)
                 self.step += 1
                 lost = ~losses.isfinite() & (self.ended == 0)
                 self.ended = torch.where(lost, self.step, self.ended)
@@ -177,10 +178,10 @@ class Training:
     def rehearse(self, steps: int, *, evaluate: bool) -> None:
         """Take steps from the first on, and evaluate, keeping nothing but what that does to the weights."""
         runs = self._program()
-        for x, y, matrices, others in islice(self._batches(), steps):
-            runs.step(self.stack, x, y, matrices, others)
+        for given in islice(self._batches(), steps):
+            runs.step(self.stack, *given)
         if evaluate:
-            self._examples(self.task.evaluations.last).measure(runs, self.stack)
+            self._examples(self.task.evaluations.last).measure(runs, self.stack, self._criterion)
 
     def _alive(self) -> list[int]:
         return [i for i, step in enumerate(self.diverged) if step is None]
@@ -198,32 +199,44 @@ class Training:
             graphs=strategy.graphs,
         )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Batches of all seeds, and the coefficients of all rows, from the current step on."""
+    def _batches(self) -> Iterator[tuple[Plain, Tensor, Tensor, Tensor]]:
+        """Batches of all seeds, the coefficients of all rows, and the average's share, from the current step on."""
         task = self.task
         shown = batches(self.dataset, task, self.seeds, self.step)
         dtype = np.float64 if task.train.precision == "fp64" else np.float32
+        by_seed = (len(self.seeds), task.batch_size)
         for start in range(self.step, task.steps, TABLE_STEPS):
             window = slice(start, min(start + TABLE_STEPS, task.steps))
             if self._window != window:  # rehearsals begin with the same steps again; what shrinks has gone on since
-                self._window, self._tables = window, [self._table(window, each, dtype) for each in (True, False)]
-            for t, matrices, others in zip(range(window.start, window.stop), *self._tables, strict=True):
-                x, y = (each.view(len(self.seeds), task.batch_size, *each.shape[1:]) for each in next(shown))
+                self._window, self._tables = window, self._table(window, dtype)
+                self._shares = self._average_shares(window, dtype)
+            steps = range(window.start, window.stop)
+            for t, tables, share in zip(steps, self._tables.unbind(0), self._shares.unbind(0), strict=True):
+                x, y = tree_map(lambda each: each.view(*by_seed, *each.shape[1:]), tuple(next(shown)))
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
-                yield x, y, matrices, others
+                yield x, y, tables, share
 
-    def _table(self, window: slice, matrices: bool, dtype: type[np.floating[Any]]) -> Tensor:
-        """Coefficients of a window of steps for parameters with two or more axes, or for the others: (T, C, R)."""
+    def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
+        """Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
         runs = [self.piece.runs[i] for i in self.rows]
         rules = [run.optimizer for run in runs]
         found = {key: each.window(window.start, window.stop) for key, each in self._schedules.items()}
         eta = np.stack([found[run.schedule].eta_T for run in runs], axis=1)
         period = np.stack([found[run.schedule].period_T for run in runs], axis=1)
-        table = coefficient_table(rules, matrices, window.start, eta, period)
-        return torch.from_numpy(np.ascontiguousarray(table.swapaxes(0, 1), dtype)).to(self.device)
+        tables = [coefficient_table(rules, kind, window.start, eta, period) for kind in self.names.kinds]
+        return torch.from_numpy(np.stack(tables).transpose(2, 0, 1, 3).astype(dtype)).to(self.device)
+
+    def _average_shares(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
+        beta = self.task.train.ema or 0.0
+        shares = np.array([average_share(beta, t) for t in range(window.start, window.stop)], dtype)
+        return torch.from_numpy(shares).to(self.device)
 
     def _examples(self, shown: Shown) -> _Examples:
         return _examples(self.dataset, shown, self._size)
+
+    @cached_property
+    def _criterion(self) -> Criterion:
+        return Criterion(self.task, self.device)
 
     def _evaluate(self, runs: Program) -> None:
         """Measure all rows; those that are not finite have diverged at this step."""
@@ -231,8 +244,8 @@ class Training:
             if step and self.diverged[self.rows[row]] is None:
                 self.diverged[self.rows[row]] = step
         shown = self.task.evaluations.shown(self.step)
-        measured = self._examples(shown).measure(runs, self.stack)
-        everything = {**self.stack.params, **self.stack.rest}
+        measured = self._examples(shown).measure(runs, self.stack, self._criterion)
+        everything = {**self.stack.shown, **self.stack.rest}
         squares = [wide(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
@@ -290,7 +303,7 @@ class Training:
         """What ``train.metrics`` asks for, of one row alone."""
         if not self.task.train.metrics:
             return {}
-        state = {name: each[row] for name, each in {**self.stack.params, **self.stack.rest}.items()}
+        state = {name: each[row] for name, each in {**self.stack.shown, **self.stack.rest}.items()}
         self._probe.load_state_dict(state, strict=False)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
@@ -317,23 +330,24 @@ class _Examples:
     def __init__(self, dataset: Dataset, size: int) -> None:
         self.dataset = dataset
         parts = (dataset.train, dataset.validation, dataset.test)
-        self._lengths = [len(part.y) for part in parts]
-        self._answers = [part.y.numel() for part in parts]
-        whole = Split(joined([part.x for part in parts]), torch.cat([part.y for part in parts]))
+        self._ys = [part.y for part in parts]
+        self._lengths = [len(y) for y in self._ys]
+        whole = Split(joined([part.x for part in parts]), torch.cat(self._ys))
         count = -(-len(whole.y) // size)
         padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
         self._inputs = dataset.inputs
         self._chunks = [whole.take(each) for each in torch.split(padded, size)]
 
-    def measure(self, runs: Program, stack: Stack) -> list[list[float]]:
+    def measure(self, runs: Program, stack: Stack, criterion: Criterion) -> list[list[float]]:
         """Loss and error on each part, of each row: train, validation, test."""
-        chunks = [runs.evaluate(stack.params, stack.rest, self._inputs(x), y) for x, y in self._chunks]
-        losses, wrong = (torch.cat(each, dim=1)[:, : sum(self._lengths)] for each in zip(*chunks, strict=True))
+        chunks = [runs.evaluate(stack.shown, stack.rest, self._inputs(x), y) for x, y in self._chunks]
+        losses, statistics = (
+            torch.split(torch.cat(each, dim=1)[:, : sum(self._lengths)], self._lengths, dim=1)
+            for each in zip(*chunks, strict=True)
+        )
         columns = []
-        for loss, errors, answers in zip(
-            torch.split(losses, self._lengths, 1), torch.split(wrong, self._lengths, 1), self._answers, strict=True
-        ):
-            columns += [wide(loss).sum(1) / answers, wide(errors.sum(1)) / answers]
+        for loss, known, y in zip(losses, statistics, self._ys, strict=True):
+            columns += [wide(loss).sum(1) / y.numel(), criterion.error(known, y)]
         rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
         return rows
 
@@ -357,12 +371,11 @@ def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.
         {name: (torch.zeros_like(p) + starts[:, k].to(p).view(-1, *(1,) * (p.ndim - 1))) for name, p in params.items()}
         for k in range(tensors)
     )
-    return Stack(params, rest, state)
+    average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
+    return Stack(params, rest, state, average)
 
 
-def _rows_of(tensors: Tensors, keep: Tensor) -> Tensors:
-    return {name: tensor[keep] for name, tensor in tensors.items()}
-
-
-def _to(tensors: Tensors, **place: Any) -> Tensors:
-    return {name: tensor.to(**place) for name, tensor in tensors.items()}
+def _mapped(stack: Stack, function: Callable[[Tensor], Tensor]) -> Stack:
+    """The same function of every tensor of a stack."""
+    mapped: Stack = tree_map(function, stack)
+    return mapped

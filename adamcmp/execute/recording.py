@@ -17,7 +17,7 @@ from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.updates import first_period
 from adamcmp.metrics import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import convert_weight_decay
-from adamcmp.plan.runs import AnyRule, Run, canonical, variant
+from adamcmp.plan.runs import AnyRule, Run, Task, canonical, variant
 from adamcmp.records import METRICS
 
 
@@ -78,7 +78,12 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "epochs": task.epochs,
         "precision": task.train.precision,
         "settings": canonical(run.settings()),
-        **{f"majority_{part}_error": task.facts.majority_errors.get(part) for part in ("validation", "test")},
+        **{f"baseline_{part}_error": task.baselines.get(part) for part in ("validation", "test")},
+        "loss": task.criteria.loss,
+        "error_metric": task.criteria.error.name,
+        "error_unit": "1" if task.criteria.error.unit == "%" else task.criteria.error.unit,
+        "error_better": task.criteria.error.better,
+        "comparison": task.comparison,
         **_measured(outcome),
         "engine": outcome.strategy.engine,
         "engine_settings": canonical(outcome.strategy.settings()),
@@ -108,33 +113,37 @@ def curve(outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def best(evaluations: tuple[Evaluation, ...]) -> Evaluation:
-    """The evaluation with the lowest validation error, then validation loss, then step; test has no say."""
-    return min(evaluations, key=lambda e: (e.validation_error, e.validation_loss, e.step))
+def best(evaluations: tuple[Evaluation, ...], sign: float = 1.0) -> Evaluation:
+    """The evaluation with the best validation error, then lowest validation loss, then step; test has no say.
+
+    ``sign`` is −1 for an error of which more is better.
+    """
+    return min(evaluations, key=lambda e: (sign * e.validation_error, e.validation_loss, e.step))
 
 
 def _measured(outcome: Outcome) -> dict[str, Any]:
     """Final and best metrics; a run that has not completed has none, so that none can enter a mean."""
     if outcome.status != "completed":
         return {}
-    final, chosen = outcome.evaluations[-1], best(outcome.evaluations)
+    task = outcome.run.task
+    final, chosen = outcome.evaluations[-1], best(outcome.evaluations, task.criteria.error.sign)
     return {
-        **_at("final", final, outcome.run.task.facts.bytes_per_label),
-        **_at("best", chosen, outcome.run.task.facts.bytes_per_label),
+        **_at("final", final, task),
+        **_at("best", chosen, task),
         "best_step": chosen.step,
-        "best_epoch": chosen.step / outcome.run.task.steps_per_epoch,
+        "best_epoch": chosen.step / task.steps_per_epoch,
         "final_weight_norm": final.weight_norm,
         "metrics": json.dumps(dict(outcome.metrics)) if outcome.metrics else None,
     }
 
 
-def _at(prefix: str, evaluation: Evaluation, bytes_per_label: Mapping[str, float]) -> dict[str, float]:
+def _at(prefix: str, evaluation: Evaluation, task: Task) -> dict[str, float]:
     values = evaluation._asdict()
     bits = {
         f"{prefix}_{part}_bits_per_byte": bits_per_byte(values[f"{part}_loss"], length)
-        for part, length in bytes_per_label.items()
+        for part, length in task.facts.bytes_per_label.items()
     }
-    gap = generalization_gap(evaluation.train_error, evaluation.test_error)
+    gap = generalization_gap(evaluation.train_error, evaluation.test_error, task.criteria.error.sign)
     return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap, **bits}
 
 

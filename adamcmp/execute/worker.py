@@ -21,6 +21,7 @@ import torch
 
 from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
+from adamcmp.data.several import Several
 from adamcmp.engine.choice import Ask
 from adamcmp.engine.machine import cores
 from adamcmp.engine.outcome import Evaluation
@@ -132,20 +133,25 @@ def _plain(value: Any) -> Any:
     """What torch reads back without running code: of examples on disk, where they lie."""
     if isinstance(value, Rows):
         return {"stores": [tuple(stored) for stored in value.stores], "index": value.index}
+    if isinstance(value, Several):
+        return {"parts": value.parts, "names": value.names}
     return tuple(map(_plain, value)) if isinstance(value, Split | Scale) else value
 
 
-def _rows(value: Any) -> Any:
+def _whole(value: Any) -> Any:
+    """What ``_plain`` made plain."""
     if not isinstance(value, dict):
         return value
+    if "parts" in value:
+        return Several(**value)
     return Rows(tuple(Stored(*stored) for stored in value["stores"]), value["index"], torch.device("cpu"))
 
 
 def received(folder: Path, fingerprint: str) -> Dataset:
     """What ``share`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
-    kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale}
+    kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale, "target_scale": Scale}
     tuples = {
-        name: kinds[name](*map(_rows, value)) for name, value in stored.items() if name in kinds and value is not None
+        name: kinds[name](*map(_whole, value)) for name, value in stored.items() if name in kinds and value is not None
     }
     return Dataset(**stored | tuples)

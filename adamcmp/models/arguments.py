@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -41,9 +41,15 @@ def probability(option: str, given: object) -> float:
     return given
 
 
-def data_shape(input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
+def data_shape(input_shape: Sequence[int] | Mapping[str, Sequence[int]], num_classes: int) -> tuple[int, ...]:
     """`input_shape` as a tuple of at least one size; `num_classes` is checked on the way."""
     size("num_classes", num_classes)
+    if isinstance(input_shape, Mapping) or any(isinstance(each, Sequence) for each in input_shape):
+        several = input_shape if isinstance(input_shape, Mapping) else map(str, range(len(input_shape)))
+        raise InputError(
+            f"model.input_shape: the model takes one input, the data have several: {', '.join(several)}; name a model "
+            "of your own that takes them (model._target_=my_module.MyModel)"
+        )
     shape = sizes("input_shape", input_shape)
     if not shape:
         raise InputError("model.input_shape=[]: must hold at least one size; give each example a feature axis")

@@ -107,6 +107,39 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
     return Schedule(steps, at)
 
 
+def linear(steps: int, *, eta_min: float = 0.0) -> Schedule:
+    """η_t = 1 − (1 − eta_min) t/T: a straight line over the budget, per step."""
+    return warmup_stable_decay(steps, decay_fraction=1.0, shape="linear", eta_min=eta_min)
+
+
+def warmup_stable_decay(
+    steps: int, *, decay_fraction: float = 0.2, shape: str = "linear", eta_min: float = 0.0
+) -> Schedule:
+    """η_t = 1, then a fall over the last share of the budget; its warmup is that of every schedule.
+
+    With p = max(0, t/T − (1 − f)) / f, the share of the fall that has passed: η_t = 1 − (1 − eta_min) p, or with √p in
+    the place of p (``shape="sqrt"``), which falls faster at first.
+
+    Source: S. Hu et al., MiniCPM, arXiv 2404.06395, section 4; 1 − √p: A. Hägele et al., Scaling Laws and
+    Compute-Optimal Training Beyond Fixed Training Durations, arXiv 2405.18392, section 3.
+    """
+    start = steps - decay_fraction * steps
+
+    def at(t: Array) -> Window:
+        passed = np.clip((t - start) / max(steps - start, 1e-12), 0.0, 1.0)
+        fallen = np.sqrt(passed) if shape == "sqrt" else passed
+        return Window(1.0 - (1.0 - eta_min) * fallen, np.full(len(t), float(steps)))
+
+    return Schedule(steps, at)
+
+
+def own(steps: int, eta: Callable[[int], float]) -> Schedule:
+    """η_t from a function of the step (from 0), called for each step that is asked for."""
+    return Schedule(
+        steps, lambda t: Window(np.array([eta(int(step)) for step in t], np.float64), np.full(len(t), float(steps)))
+    )
+
+
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
     """Linear warmup in front of a schedule: η_t = (t + 1)/W for t < W; the schedule then runs from its start.
 

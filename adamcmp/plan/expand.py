@@ -6,10 +6,13 @@ optimizer settings, and the seeds, are expanded in plain Python (some 20 µs a r
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,11 +20,12 @@ from hydra.core.override_parser.types import Override
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import Composed, compose
-from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnySchedule, Config, Data, Execute, is_seed
+from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnySchedule, Config, Data, Execute, OwnLoss, is_seed
 from adamcmp.config.sources import Source
 from adamcmp.config.sweeps import GROUPS, parse_override
+from adamcmp.criteria import ERRORS, LOSSES
 from adamcmp.errors import InputError, closest
-from adamcmp.plan.runs import AnyRule, DataFacts, Run, Task, rule_identity, run_id
+from adamcmp.plan.runs import MOST_COUNTED, AnyRule, DataFacts, Init, Run, Task, rule_identity, run_id
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
 TASK_KEYS = ("data", "model", "train")
@@ -241,10 +245,14 @@ def _optimizer(
 def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, AnySchedule]:
     known = facts(config.data)
     train, examples = config.train, known.train_examples
-    batch_size = examples if train.batch_size == "full" else train.batch_size
+    _check_criteria(config, known)
+    if train.batch_size == "full" and train.accumulate > 1:
+        raise InputError("train.accumulate: a full batch is one step; give train.batch_size a number, or accumulate=1")
+    batch_size = examples if train.batch_size == "full" else train.batch_size * train.accumulate
     if batch_size > examples:
+        times = f" × train.accumulate={train.accumulate}" if train.accumulate > 1 else ""
         raise InputError(
-            f"train.batch_size={batch_size}: {config.data.name} has {examples} training examples; "
+            f"train.batch_size={train.batch_size}{times}: {config.data.name} has {examples} training examples; "
             "give at most so many, or full"
         )
     steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * (examples // batch_size)))
@@ -254,4 +262,47 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
         raise InputError(
             f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"
         )
-    return Task(config.data, config.model, train, known, batch_size, steps), config.schedule
+    init = _init(config.init) if config.init is not None else None
+    return Task(config.data, config.model, train, known, batch_size, steps, init), config.schedule
+
+
+def _check_criteria(config: Config, known: DataFacts) -> None:
+    """Refuse a loss and an error that do not fit what is predicted."""
+    loss, error, targets = config.train.loss, config.train.error, known.targets
+    fitting = [each.name for each in ERRORS[targets]]
+    if error not in ("auto", *fitting):
+        raise InputError(
+            f"train.error={error}: {config.data.name} has {targets} to predict; fitting: {', '.join(fitting)}"
+        )
+    if isinstance(loss, OwnLoss):
+        return
+    if loss.name not in ("auto", *LOSSES[targets]):
+        raise InputError(
+            f"train.loss={loss.name}: {config.data.name} has {targets} to predict; fitting: "
+            f"{', '.join(LOSSES[targets])}, or a function of your own (train.loss._target_=…)"
+        )
+    weighted = loss.class_weights is not None or loss.label_smoothing > 0
+    if targets == "quantities" and weighted:
+        raise InputError("train.loss: label_smoothing and class_weights are for classes and labels, not for quantities")
+    if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != known.num_outputs:
+        raise InputError(
+            f"train.loss.class_weights: {len(loss.class_weights)} weights; {config.data.name} has "
+            f"{known.num_outputs} {targets}"
+        )
+    if loss.class_weights == "balanced" and (not known.class_counts or 0 in known.class_counts):
+        raise InputError(
+            f"train.loss.class_weights=balanced: needs every one of at most {MOST_COUNTED:,} {targets} in the training "
+            "part; give the weights as a list"
+        )
+
+
+@cache
+def _init(path: str) -> Init:
+    file = Path(path).expanduser().absolute()
+    try:
+        return Init(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+    except OSError as error:
+        raise InputError(
+            f"init={path}: cannot be read ({error.strerror}); give a .safetensors file, as train.save leaves in "
+            "results/<study>/weights"
+        ) from error

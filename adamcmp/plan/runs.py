@@ -16,12 +16,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from adamcmp.config.build import source_hash
-from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Model, OwnOptimizer, Train
+from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
+from adamcmp.criteria import ERRORS, LOSSES, Criteria, Targets, error_metric
 from adamcmp.plan.evaluations import Evaluations, evaluations
 from adamcmp.records import SCHEMA_VERSION
 
 AnyRule = Adam | Adagrad | SGD | OwnOptimizer
 NAMES = {"name", "label"}
+Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
+"""Of one example: of its one input, or of each of several."""
+MOST_COUNTED = 1000
+"""Classes whose training examples are counted."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +35,48 @@ class DataFacts:
 
     fingerprint: str
     train_examples: int
-    num_classes: int
-    input_shape: tuple[int, ...]
+    num_outputs: int
+    """Classes, quantities or labels."""
+    input_shape: Shape
     validation_examples: int
     test_examples: int
     num_tokens: int = 0
     """One more than the largest token; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
-    majority_errors: Mapping[str, float] = field(default_factory=dict)
-    """By part: the error of always naming the most common class of training."""
+    targets: Targets = "classes"
+    unit: str = ""
+    """Of quantities."""
+    target_mean: tuple[float, ...] = ()
+    """Of quantities that are standardised, each one's; empty where they are not."""
+    target_std: tuple[float, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    """Training examples of each class, or that have each label; empty where there are very many."""
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By error and part: what the best constant prediction of training has."""
+
+
+@dataclass(frozen=True)
+class Init:
+    """Weights that runs start from."""
+
+    path: str
+    digest: str
+    """Hash of the file, which is what enters an id."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all compared runs share: data, model, budget and precision, with the budget in steps."""
+    """What one program of runs shares: data, model, loss, budget and precision, with the budget in steps."""
 
     data: Data
     model: Model
     train: Train
     facts: DataFacts
     batch_size: int
+    """B, examples of a step: all batches of one that accumulates."""
     steps: int
+    init: Init | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,6 +95,51 @@ class Task:
         return evaluations(self.train, parts, self.batch_size, self.steps)
 
     @cached_property
+    def criteria(self) -> Criteria:
+        """What it minimises and is judged by."""
+        targets, loss, error = self.facts.targets, self.train.loss, self.train.error
+        own = loss.target if isinstance(loss, OwnLoss) else None
+        named = LOSSES[targets][0] if isinstance(loss, OwnLoss) or loss.name == "auto" else loss.name
+        name = ERRORS[targets][0].name if error == "auto" else error
+        return Criteria(own or named, error_metric(name, self.facts.unit))
+
+    @property
+    def baselines(self) -> Mapping[str, float]:
+        """By part: the error of the best constant prediction."""
+        return self.facts.baselines.get(self.criteria.error.name, {})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How it trains, but for optimizer and schedule: what runs may differ in that are compared all the same.
+
+        What was not asked for is left out, since older ids know nothing of it.
+        """
+        train, found = self.train, dict[str, Any]()
+        if isinstance(train.loss, OwnLoss):
+            found["loss"] = train.loss.model_dump(mode="json")
+        elif loss := _asked(train.loss, self.criteria.loss, LOSSES[self.facts.targets][0]):
+            found["loss"] = loss
+        for key in ("clip_norm", "ema"):
+            if getattr(train, key) is not None:
+                found[key] = getattr(train, key)
+        if train.accumulate > 1:
+            found["accumulate"] = train.accumulate
+        return found | ({"augment": self.data.augment} if self.data.augment else {})
+
+    @cached_property
+    def comparison(self) -> str:
+        """Hash of what compared runs share: data, model, budget and evaluations as they were given, precision, error.
+
+        Batch size and ``recipe`` may differ: what they bring is a question that people ask.
+        """
+        names = ("schema", "data", "model", "precision", "init", "metrics")
+        shared = {key: self.identity[key] for key in names if key in self.identity}
+        given = ("steps", "epochs", "evaluations", "eval_examples", "evaluation_share")
+        return _hash(
+            canonical({**shared, **self.train.model_dump(include=set(given)), "error": self.criteria.error.name})
+        )
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What of it determines numbers."""
         return {
@@ -81,9 +151,15 @@ class Task:
             "eval_steps": self.evaluations.steps,
             "eval_examples": [self.evaluations.before, self.evaluations.last],
             "precision": self.train.precision,
-            **({"augment": self.data.augment} if self.data.augment else {}),  # older ids know of neither
+            **self.recipe,
+            **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
+            **({"init": self.init.digest} if self.init else {}),
             **({"metrics": [_identified(each) for each in self.train.metrics]} if self.train.metrics else {}),
         }
+
+    @property
+    def _judged_otherwise(self) -> bool:
+        return self.criteria.error.name != ERRORS[self.facts.targets][0].name
 
     @cached_property
     def key(self) -> str:
@@ -111,6 +187,7 @@ class Run:
         """All that identifies it, and the names, as plain values."""
         return {
             **self.task.identity,
+            "targets": self.task.facts.targets,
             "evaluation_share": self.task.evaluations.share,
             "data_settings": self.task.data.model_dump(mode="json"),
             "model": self.task.model.model_dump(mode="json"),
@@ -127,6 +204,29 @@ class Cohort:
     task: Task
     kernel: str
     runs: tuple[Run, ...]
+
+    @property
+    def patterns(self) -> Patterns:
+        """By which parameters are told apart: the same in all runs."""
+        return patterns(self.runs[0].optimizer)
+
+
+Patterns = tuple[tuple[str, ...], ...]
+
+
+def patterns(optimizer: AnyRule) -> Patterns:
+    """The patterns of each of an optimizer's groups."""
+    return tuple(group.patterns for group in optimizer.groups)
+
+
+def _asked(loss: Loss, name: str, usual: str) -> dict[str, Any]:
+    """What of a loss determines numbers, where it is not the usual one."""
+    other = {
+        **({"label_smoothing": loss.label_smoothing} if loss.label_smoothing else {}),
+        **({"class_weights": loss.class_weights} if loss.class_weights is not None else {}),
+        **({"delta": loss.delta} if name == "huber" else {}),
+    }
+    return {"name": name, **other} if other or name != usual else {}
 
 
 def _identified(metric: str) -> str:
@@ -157,12 +257,18 @@ def _hash(text: str) -> str:
 
 def rule_identity(settings: BaseModel) -> str:
     """What of an optimizer or a schedule determines numbers, as canonical JSON."""
-    return canonical(settings.model_dump(mode="json", exclude=NAMES))
+    return canonical(_dump(settings, NAMES))
+
+
+def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
+    """All settings but some; no groups are none, since older ids know nothing of them."""
+    dump = settings.model_dump(mode="json", exclude=exclude)
+    return dump if dump.get("groups") else {key: value for key, value in dump.items() if key != "groups"}
 
 
 def variant(optimizer: AnyRule, schedule: AnySchedule) -> str:
     """Hash of what runs share that differ in lr, λ and seed alone."""
-    dump = optimizer.model_dump(mode="json", exclude={*NAMES, "lr", "weight_decay"})
+    dump = _dump(optimizer, {*NAMES, "lr", "weight_decay"})
     return _hash(f"{canonical(dump)}|{rule_identity(schedule)}")
 
 
@@ -183,8 +289,8 @@ def kernel(optimizer: AnyRule) -> str:
 
 
 def cohorts(runs: Iterable[Run]) -> tuple[Cohort, ...]:
-    """Group runs by task and kernel; the order of runs is kept within a cohort."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    """Group runs by task, kernel and parameter groups; the order of runs is kept within a cohort."""
+    groups: dict[tuple[str, str, Patterns], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.task.key, kernel(run.optimizer)), []).append(run)
-    return tuple(Cohort(members[0].task, form, tuple(members)) for (_, form), members in groups.items())
+        groups.setdefault((run.task.key, kernel(run.optimizer), patterns(run.optimizer)), []).append(run)
+    return tuple(Cohort(members[0].task, form, tuple(members)) for (_, form, _), members in groups.items())

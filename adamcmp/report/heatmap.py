@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,20 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from adamcmp.analysis import best_cells, edge, top_cells
-from adamcmp.report.labels import decay_name, metric_name, scale, ticks
+from adamcmp.analysis import best_cells, criteria_of, edge, top_cells
+from adamcmp.report.labels import decay_name, metric_name, scale, ticks, with_unit
 from adamcmp.report.style import FLAG, GREY, WIDTH, NotDrawn, figure, legend, looks, styled
 
 Array = NDArray[np.float64]
 COLOURMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
+
+
+class Colours(NamedTuple):
+    """What colour a value has, alike in all panels: the best is dark, whichever way that is."""
+
+    norm: Normalize
+    name: str
 
 
 @styled
@@ -60,9 +68,15 @@ def heatmap(
     for ax in axes.flat[len(arms) :]:
         ax.remove()
 
-    factor, unit = scale(metric)
-    low, high, clipped = colour_limits(table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor)
-    norm = Normalize(low, high)
+    criteria = criteria_of(table)
+    factor, unit = scale(metric, criteria)
+    more_is_better = metric.endswith("error") and criteria.error.higher_is_better
+    sign = -1 if more_is_better else 1
+    values = table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor
+    low, high, clipped = colour_limits(sign * values)
+    if more_is_better:
+        low, high = -high, -low
+    colours = Colours(Normalize(low, high), COLOURMAP + ("_r" if more_is_better else ""))
     best = best_cells(table, selection)
     k = circled(table)
     top = top_cells(table, k, selection)
@@ -71,7 +85,7 @@ def heatmap(
         part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
         across, down = part["weight_decay"].nunique(), part["lr"].nunique()
         cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
-        mesh = _panel(ax, part, norm)
+        mesh = _panel(ax, part, colours)
         _marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         named = decay_name(part["decay"].iloc[0])
         ax.set(
@@ -81,8 +95,9 @@ def heatmap(
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
         ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
     assert mesh is not None
-    bar = fig.colorbar(mesh, ax=list(panels.values()), extend="max" if clipped else "neither", aspect=28, pad=0.015)
-    bar.set_label(f"{metric_name(metric)} ({unit})")
+    worse = "min" if more_is_better else "max"
+    bar = fig.colorbar(mesh, ax=list(panels.values()), extend=worse if clipped else "neither", aspect=28, pad=0.015)
+    bar.set_label(with_unit(metric_name(metric, criteria), unit))
     handles = _legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
     legend(fig, handles, 5 if width > 5 else 2)
     return fig
@@ -119,14 +134,19 @@ def _positions(part: pd.DataFrame, all_of: pd.DataFrame) -> tuple[NDArray[np.int
     return x, y
 
 
-def _panel(ax: Axes, part: pd.DataFrame, norm: Normalize) -> QuadMesh:
+def _panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     decays, lrs = np.unique(part["weight_decay"]), np.unique(part["lr"])
     x, y = _positions(part, part)
     values = np.full((len(lrs), len(decays)), np.nan)
     values[y, x] = part["value"]
     big = values.size > 1600
     mesh = ax.pcolormesh(
-        np.ma.masked_invalid(values), norm=norm, cmap=COLOURMAP, edgecolors="face", linewidth=0.2, rasterized=big
+        np.ma.masked_invalid(values),
+        norm=colours.norm,
+        cmap=colours.name,
+        edgecolors="face",
+        linewidth=0.2,
+        rasterized=big,
     )
     for status, face, hatch, edge_colour in (
         ("diverged", DIVERGED, HATCH, "#8A8A8A"),

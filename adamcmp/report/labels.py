@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from adamcmp.criteria import Criteria
+
 DECAYS: dict[str, str] = {
     "l2": "L2",
     "l2_m_only": "L2 in m only",
@@ -18,7 +20,6 @@ DECAYS: dict[str, str] = {
 }
 """Decay conventions; behind "decoupled" stands what one step takes off a weight."""
 
-_METRICS = {"error": "error", "loss": "loss", "gap": "generalization gap"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -27,18 +28,33 @@ def decay_name(decay: object) -> str:
     return DECAYS.get(str(decay), "own convention")
 
 
-def metric_name(metric: str) -> str:
+def named(column: str, criteria: Criteria) -> str:
+    """A measured column for people: ``test_error`` → ``test error`` or ``test RMSE``."""
+    if column == "gap":
+        return "generalization gap"
+    part, _, what = column.partition("_")
+    return f"{part} {criteria.error.label}" if what == "error" else f"{part.replace('train', 'training')} {what}"
+
+
+def metric_name(metric: str, criteria: Criteria) -> str:
     """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
     when, _, name = metric.partition("_")
-    text = _METRICS.get(name, name.replace("_", " "))
+    text = named(name, criteria).replace("training", "train")
     return f"final {text}" if when == "final" else f"{text} at the best epoch"
 
 
-def scale(metric: str) -> tuple[float, str]:
-    """Factor and unit in which a metric is shown: shares in percent, losses in nat."""
+def scale(metric: str, criteria: Criteria) -> tuple[float, str]:
+    """Factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or none."""
+    error = criteria.error
     if metric.endswith("gap"):
-        return 100.0, "pp"
-    return (100.0, "%") if metric.endswith("error") else (1.0, "nat")
+        return error.factor, error.gap_unit
+    return (error.factor, error.unit) if metric.endswith("error") else (1.0, criteria.loss_unit)
+
+
+def with_unit(name: str, *units: str) -> str:
+    """A name and in brackets its unit, if it has one: ``test error (%)``."""
+    told = "; ".join(filter(None, units))
+    return f"{name} ({told})" if told else name
 
 
 def short(x: float, digits: int = 2) -> str:
@@ -83,25 +99,26 @@ def ticks(values: Sequence[float]) -> list[str]:
     return [f"{x:.17g}" for x in values]
 
 
-def quantity(mean: float, half_width: float, metric: str) -> str:
+def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) -> str:
     """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
 
-    Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits in nat.
+    Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits elsewhere.
 
-    >>> quantity(0.02314, 0.00198, "final_test_error"), quantity(0.313, 0.0132, "final_test_error")
-    ('2.31 ± 0.20 %', '31.3 ± 1.3 %')
+    >>> from adamcmp.criteria import CLASSIFICATION
+    >>> [quantity(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
+    ['2.31 ± 0.20 %', '31.3 ± 1.3 %']
     """
-    factor, unit = scale(metric)
+    factor, unit = scale(metric, criteria)
     value, half = factor * mean, factor * half_width
     if math.isnan(value):
         return "–"
     if math.isnan(half) or not math.isfinite(value):
-        return f"{value:.2f} {unit}" if factor == 100 else f"{value:.3g} {unit}"
+        return (f"{value:.2f} {unit}" if factor == 100 else f"{value:.3g} {unit}").rstrip()
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 2 if factor == 100 else 6)
     else:
         decimals = 2 if factor == 100 else 4
-    return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}"
+    return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}".rstrip()
 
 
 def plain_quantity(mean: float, half_width: float) -> str:

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import mean_curves
-from adamcmp.report.labels import scale, short
+from adamcmp.analysis import criteria_of, mean_curves
+from adamcmp.report.labels import named, scale, short, with_unit
 from adamcmp.report.style import WIDTH, Look, NotDrawn, figure, legend, log_if_wide, looks, styled
 
-PANELS = (("validation_error", "validation error"), ("test_error", "test error"), ("train_loss", "training loss"))
+PANELS = ("validation_error", "test_error", "train_loss")
 
 
 @styled
@@ -32,27 +32,27 @@ def learning_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFr
     means = mean_curves(curves, records, best)
     if means.empty:
         raise NotDrawn("the winners' runs have no stored curves")
-    look = looks(records["arm"])
+    look, criteria = looks(records["arm"]), criteria_of(records)
     fig = figure(WIDTH, 2.15, footer)
     axes = fig.subplots(1, len(PANELS))
-    for ax, (metric, name) in zip(axes, PANELS, strict=True):
-        _draw(ax, means, metric, look)
-        ax.set(xlabel="epoch", ylabel=f"{name} ({scale(metric)[1]})")
+    for ax, metric in zip(axes, PANELS, strict=True):
+        factor, unit = scale(metric, criteria)
+        _draw(ax, means, metric, factor, look)
+        ax.set(xlabel="epoch", ylabel=with_unit(named(metric, criteria), unit))
     errors, losses = ["validation_error", "test_error"], ["train_loss"]
     for ax, metrics in zip(axes, (errors, errors, losses), strict=True):  # both errors on one scale
-        _limits(ax, means, metrics)
+        _limits(ax, means, metrics, scale(metrics[0], criteria)[0])
     handles, _ = axes[0].get_legend_handles_labels()
-    named = {
+    winners = {
         str(row["arm"]): f"{row['arm']}: lr {short(row['lr'])}, λ {short(row['weight_decay'])}"
         for _, row in best.iterrows()
     }
-    texts = [named[str(handle.get_label())] for handle in handles]
+    texts = [winners[str(handle.get_label())] for handle in handles]
     legend(fig, handles, 3 if len(handles) > 4 else 2, texts)
     return fig
 
 
-def _draw(ax: Axes, means: pd.DataFrame, metric: str, look: dict[str, Look]) -> None:
-    factor, _ = scale(metric)
+def _draw(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, Look]) -> None:
     groups = dict(iter(means.groupby("arm")))
     for arm, style in ((arm, style) for arm, style in look.items() if arm in groups):
         part = groups[arm]
@@ -61,15 +61,14 @@ def _draw(ax: Axes, means: pd.DataFrame, metric: str, look: dict[str, Look]) -> 
         marker = style.marker if np.isfinite(y).sum() < 3 else ""
         ax.plot(x, y, color=style.colour, ls=style.dash, marker=marker, label=arm, zorder=3)
         if (half > 0).any():
-            low = np.maximum(y - half, 0.01 * y)  # what is positive has a band above zero, also on a logarithmic axis
+            low = np.where(y > 0, np.maximum(y - half, 0.01 * y), y - half)  # what is positive has a band above zero
             ax.fill_between(x, low, y + half, color=style.colour, alpha=0.15, lw=0, zorder=2)
     ax.grid(visible=True)
     ax.margins(x=0.02)
 
 
-def _limits(ax: Axes, means: pd.DataFrame, metrics: list[str]) -> None:
+def _limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
     """Room for all lines, and for bands as far as they do not squeeze the lines; logarithmic where it helps."""
-    factor, _ = scale(metrics[0])
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor
     known = np.isfinite(mean)
@@ -81,4 +80,5 @@ def _limits(ax: Axes, means: pd.DataFrame, metrics: list[str]) -> None:
         ax.set_ylim(max(band_low, 0.6 * low) / 1.06, min(band_high, 1.5 * high) * 1.06)
     else:
         room = (high - low) or abs(high) or 1.0
-        ax.set_ylim(max(band_low, low - room / 2, 0.0) - 0.04 * room, min(band_high, high + room / 2) + 0.04 * room)
+        floor = 0.0 if low >= 0 else -np.inf
+        ax.set_ylim(max(band_low, low - room / 2, floor) - 0.04 * room, min(band_high, high + room / 2) + 0.04 * room)

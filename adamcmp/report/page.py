@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import MAJORITY, Task
+from adamcmp.analysis import Task, criteria_of
+from adamcmp.criteria import Criteria
 from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
-from adamcmp.report.tables import leaderboard_display, markdown
+from adamcmp.report.tables import baseline, leaderboard_display, markdown
 
 
 class Finding(NamedTuple):
@@ -74,15 +75,16 @@ class Section:
 
 
 CAPTIONS = {
-    "heatmap": "Mean final test error over learning rate × weight decay. Colour is test error; star and circles mark "
-    "the best cells by mean validation error. One colour scale; errors above its end have the end's colour.",
+    "heatmap": "Mean final test {error} over learning rate × weight decay. Colour is test {error}; star and circles "
+    "mark the best cells by mean validation {error}. One colour scale; what is worse than its end has that colour.",
     "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %.",
-    "error_vs_decay": "Test error against λ, at the learning rate that is best for that λ on validation; bars of 95 %.",
-    "error_vs_lr": "Test error against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
-    "error_vs_train_loss": "Test error against training loss, one point a cell; winners outlined.",
+    "error_vs_decay": "Test {error} against λ, at the learning rate that is best for it on validation; bars of 95 %.",
+    "error_vs_lr": "Test {error} against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
+    "error_vs_train_loss": "Test {error} against training loss, one point a cell; winners outlined.",
     "metrics": "What was asked for, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
     "layers": "Layer by layer, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
 }
+"""By figure; ``{error}`` is what the task's error is called."""
 
 
 def page(
@@ -109,15 +111,18 @@ def page(
         target_error: What the latter is about.
         selection: What best cells go by.
     """
+    criteria = criteria_of(task.records)
+    error = criteria.error
     sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
     if findings:
         sections.append(Section("Verdict", [Bullets(findings)]))
-    read = Text(_majority(board) + _legend(selection))
+    read = Text(_baseline(board) + _legend(selection, criteria))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
     tables = extra or {}
     if "time_to_error" in tables:
-        medians = Text("Medians over the runs of each optimizer's best cell, to the first evaluation with that error.")
-        title = f"Steps and time to a validation error of {target_error:.3g}"
+        reached = f"to the first evaluation with that {error.label} or a better one"
+        medians = Text(f"Medians over the runs of each optimizer's best cell, {reached}.")
+        title = f"Steps and time to a validation {error.label} of {target_error:.3g}"
         sections.append(Section(title, [Table(tables["time_to_error"]), medians]))
     if "metrics" in tables:
         sections.append(Section("Metrics on request", _shortened(tables["metrics"])))
@@ -125,11 +130,11 @@ def page(
     if warnings:
         sections.append(Section("Mind", [Bullets(warnings)]))
     if figures or skipped:
-        pictures = [Picture(name, files, CAPTIONS[name]) for name, files in figures.items()]
+        pictures = [Picture(name, files, CAPTIONS[name].format(error=error.label)) for name, files in figures.items()]
         lacking = [f"`{name}` was not drawn: {why}." for name, why in skipped.items()]
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
     sections.append(Section("Runs", _runs(task.records)))
-    sections.append(Section("Protocol", [Bullets(_protocol(task.records, board, selection))]))
+    sections.append(Section("Protocol", [Bullets(_protocol(task.records, board, selection, criteria))]))
     sections.append(Section("Made from", _provenance(task)))
     return sections
 
@@ -170,21 +175,20 @@ def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
     return [Table(shown.head(most)), Text(text)]
 
 
-def _majority(board: pd.DataFrame) -> str:
-    validation, test = (board[name].max() for name in MAJORITY)
-    if pd.isna(validation) or pd.isna(test):
-        return ""
-    return (
-        f"Always naming the most common class of training has {100 * validation:.3g} % validation and "
-        f"{100 * test:.3g} % test error. "
-    )
+def _baseline(board: pd.DataFrame) -> str:
+    told = baseline(board)
+    return f"{told[0].upper()}{told[1:]}. " if told else ""
 
 
-def _legend(selection: str) -> str:
+def _legend(selection: str, criteria: Criteria) -> str:
+    error = criteria.error
+    unit = {"%": " in percentage points (pp)", "": ""}.get(error.unit, f" in {error.unit}")
+    which = "train {0} − test {0}" if error.higher_is_better else "test {0} − train {0}"
     return (
         "Each row is the optimizer's best cell (lr, λ) by mean "
-        f"{metric_name(selection)}; a ± b is the mean over n seeds and the half width of its two-sided 95 % Student t "
-        "interval. gap is test error − train error in percentage points (pp). trials is the number of cells, diverged "
+        f"{metric_name(selection, criteria)}{', of which more is better' if error.higher_is_better else ''}; a ± b is "
+        "the mean over n seeds and the half width of its two-sided 95 % Student t interval. gap is "
+        f"{which.format(error.label)}{unit}. trials is the number of cells, diverged "
         "and failed count runs over all of them. The interval covers the spread over seeds; neither the finite test "
         "part nor the choice of the best of many cells: its validation error is optimistic, and its test error a "
         "little too, since the same runs chose the cell; fresh seeds would remove that."
@@ -233,13 +237,14 @@ def _runs(records: pd.DataFrame) -> list[Block]:
     return blocks
 
 
-def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> list[str]:
+def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str, criteria: Criteria) -> list[str]:
     conventions = ", ".join(
         f"{arm} ({decay_name(decay)})" for arm, decay in sorted(zip(board["arm"], board["decay"], strict=True))
     )
     return [
         (
-            f"Selection: lowest mean {metric_name(selection)}, then mean validation loss, then the smaller lr, then "
+            f"Selection: {'highest' if criteria.error.higher_is_better else 'lowest'} mean "
+            f"{metric_name(selection, criteria)}, then mean validation loss, then the smaller lr, then "
             "the smaller λ. Test data is reported and never chosen on."
         ),
         (
@@ -257,8 +262,8 @@ def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str) -> lis
         ),
         f"Data: {distinct(records['data'])} (fingerprint {distinct(records['data_fingerprint'])}).",
         (
-            f"Model: {distinct(records['model'])}; schedule: {distinct(records['schedule'], 6)}; "
-            f"precision: {distinct(records['precision'])}."
+            f"Loss: {criteria.loss_text}. Model: {distinct(records['model'])}; "
+            f"schedule: {distinct(records['schedule'], 6)}; precision: {distinct(records['precision'])}."
         ),
     ]
 

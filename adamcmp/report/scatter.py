@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.analysis import best_cells
-from adamcmp.report.labels import metric_name, scale
+from adamcmp.analysis import best_cells, criteria_of
+from adamcmp.report.labels import metric_name, scale, with_unit
 from adamcmp.report.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
 
 BEYOND = 10.0
-"""Training loss in nat (guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
+"""Training loss (as of guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
 CLOSE = 9.0
 """Points between two winners below which they would cover each other."""
 SMALLEST, NESTED = 45.0, 2.0
@@ -46,7 +46,8 @@ def error_vs_train_loss(
     drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
     if len(drawn) < 2:
         raise NotDrawn("fewer than two cells have a completed run")
-    factor, unit = scale(metric)
+    criteria = criteria_of(table)
+    factor, unit = scale(metric, criteria)
     look = looks(table["arm"])
     best = best_cells(table, selection).set_index("arm")
     best[loss] = best[loss].clip(upper=BEYOND)
@@ -66,8 +67,11 @@ def error_vs_train_loss(
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)
     _winners(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
-    cut = f"; {beyond} cell{'' if beyond == 1 else 's'} above {BEYOND:g} at the edge" if beyond else ""
-    ax.set(xlabel=f"final training loss (nat{cut})", ylabel=f"{metric_name(metric)} ({unit})")
+    cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {BEYOND:g} at the edge" if beyond else ""
+    ax.set(
+        xlabel=with_unit("final training loss", criteria.loss_unit, cut),
+        ylabel=with_unit(metric_name(metric, criteria), unit),
+    )
     ax.grid(visible=True)
     handles = [
         Line2D([], [], ls="", marker=style.marker, color=style.colour, ms=5, label=arm)

@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import best_along
-from adamcmp.report.labels import decay_name, metric_name, scale, short
+from adamcmp.analysis import best_along, criteria_of
+from adamcmp.report.labels import decay_name, metric_name, scale, short, with_unit
 from adamcmp.report.style import GREY, WIDTH, Look, NotDrawn, figure, fixed_ticks, legend, log_if_wide, looks, styled
 
 
@@ -59,11 +59,12 @@ def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: 
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     look = looks(table["arm"])
-    factor, unit = scale(metric)
+    criteria = criteria_of(table)
+    factor, unit = scale(metric, criteria)
     for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
         _panel(ax, part, axis, metric, factor, look)
         ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
-        ax.set_ylabel(f"{metric_name(metric)} ({unit})" if place % columns == 0 else "")
+        ax.set_ylabel(with_unit(metric_name(metric, criteria), unit) if place % columns == 0 else "")
     means = (profile[metric] * factor).to_list()
     if log_if_wide(axes[0, 0], means):
         axes[0, 0].set_ylim(bottom=max(0.5 * min(means), axes[0, 0].get_ylim()[0]))
@@ -84,7 +85,7 @@ def _panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, 
         dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
         x = np.where(own[axis] > 0, own[axis], zero) * dodge
         y, half = own[metric].to_numpy(float) * factor, own[f"{metric}_half_width"].to_numpy(float) * factor
-        lower = np.minimum(half, 0.9 * np.abs(y))  # an error is positive: so stays its bar on a logarithmic axis
+        lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero
         style = look[arm]
         body = own[axis].to_numpy(float) > 0
         colour, marker = style.colour, style.marker if len(x) <= 30 else ""

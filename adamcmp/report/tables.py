@@ -13,18 +13,16 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from adamcmp.analysis import MAJORITY
-from adamcmp.report.labels import decay_name, plain_quantity, quantity, short
+from adamcmp.analysis import BASELINE, criteria_of
+from adamcmp.criteria import Criteria
+from adamcmp.report.labels import decay_name, named, plain_quantity, quantity, scale, short, with_unit
 
 NOTHING = "–"
+SHORT = 5
+"""Characters of a unit that a column's head has room for."""
 
-_SHOWN = {
-    "final_validation_error": "validation error",
-    "final_test_error": "test error",
-    "best_test_error": "test error, best epoch",
-    "final_train_loss": "train loss",
-    "final_gap": "gap",
-}
+SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
+"""Measured columns of a table."""
 _WORDS = {"metric", "optimizer", "optimizers", "decay", "on the edge", "note", "error", "such as run"}
 """Columns of text: aligned left, where numbers are aligned right."""
 
@@ -95,15 +93,23 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def shown_as(metric: str, criteria: Criteria) -> str:
+    """What a table calls a measured column: ``test error``, ``test RMSE, best epoch``."""
+    when, _, name = metric.partition("_")
+    text = "gap" if name == "gap" else named(name, criteria).replace("training", "train")
+    return f"{text}, best epoch" if when == "best" else text
+
+
 def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
     columns = {
         "lr": [short(x, 4) if pd.notna(x) else NOTHING for x in table["lr"]],
         "λ": [short(x, 4) if pd.notna(x) else NOTHING for x in table["weight_decay"]],
         "decay": table["decay"].map(decay_name, na_action=None).tolist(),
     }
-    for metric, name in _SHOWN.items():
+    criteria = criteria_of(table)
+    for metric in SHOWN:
         pairs = zip(table[metric].to_numpy(float), table[f"{metric}_half_width"].to_numpy(float), strict=True)
-        columns[name] = [quantity(mean, half, metric) for mean, half in pairs]
+        columns[shown_as(metric, criteria)] = [quantity(mean, half, metric, criteria) for mean, half in pairs]
     return columns
 
 
@@ -145,25 +151,40 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
     shown = leaderboard_display(board)
     table = Table(title=escape(title) or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0)
     table.caption, table.caption_justify = escape("\n".join(remarks(board))) or None, "left"
-    heads = {"validation error": "validation\nerror (%)", "test error": "test\nerror (%)", "gap": "gap (pp)"}
+    criteria = criteria_of(board)
+    heads, digits = {}, {}
+    for metric in ("final_validation_error", "final_test_error", "final_gap"):
+        unit = scale(metric, criteria)[1]
+        name = shown_as(metric, criteria)
+        heads[name] = with_unit(name.replace(" ", "\n", 1), unit if len(unit) <= SHORT else "")
+        digits[name] = f" {unit}"
     table.add_column("optimizer", style="bold", overflow="fold", min_width=16)
     for name in ("lr", "λ", *heads, "n", "cells"):
         table.add_column(heads.get(name, name), justify="right", no_wrap=True)
     for position, row in enumerate(shown.to_dict("records")):  # a few arms
         lr, weight_decay = (board[name].iloc[position] for name in ("lr", "weight_decay"))
         cell = [short(x, 3) if pd.notna(x) else NOTHING for x in (lr, weight_decay)]
-        measured = [str(row[name]).rpartition(" ")[0] or NOTHING for name in heads]
+        measured = [str(row[name]).removesuffix(digits[name]) or NOTHING for name in heads]
         table.add_row(*map(escape, (str(row["optimizer"]), *cell, *measured, row["n"], row["trials"])))
     return table
+
+
+def baseline(board: pd.DataFrame) -> str:
+    """What the best constant prediction has: ``always the most common class: 89 % validation, 90 % test error``."""
+    error = criteria_of(board).error
+    values = board[list(BASELINE)].iloc[0]
+    if not len(board) or values.isna().any():
+        return ""
+    validation, test = (f"{error.factor * value:.3g} {error.unit}".rstrip() for value in values)
+    return f"always {error.baseline}: {validation} validation, {test} test {error.label}"
 
 
 def remarks(board: pd.DataFrame) -> list[str]:
     """What stands below the leaderboard."""
     spread = "mean ± half width of the 95 % interval over n seeds, at" if (board["n"] > 1).any() else "at"
     found = [f"{spread} the best of so many cells by validation"]
-    guessing = board[list(MAJORITY)].max() * 100
-    if guessing.notna().all():
-        found.append("always the most common class: {:.3g} % validation, {:.3g} % test error".format(*guessing))
+    told = baseline(board)
+    found += [told] if told else []
     for row in board.to_dict("records"):  # a few arms
         ended = [f"{row[name]} of {row['runs']} runs {name}" for name in ("diverged", "failed") if row[name]]
         edge = [f"best cell on the edge of the grid, {row['edge']}"] if row["edge"] else []

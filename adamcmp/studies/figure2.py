@@ -7,7 +7,8 @@ import math
 import pandas as pd
 from scipy import stats
 
-from adamcmp.analysis import CELL, Paired, best_cells, by_task, cells, holm, paired_difference, top_cells
+from adamcmp.analysis import CELL, Paired, best_cells, by_task, cells, criteria_of, holm, paired_difference, top_cells
+from adamcmp.criteria import ErrorMetric
 from adamcmp.records import Results
 from adamcmp.report.page import Finding
 
@@ -30,27 +31,31 @@ def verdict(records: pd.DataFrame) -> list[str]:
     near −1 where a larger λ wants a smaller lr, near 0 where each can be chosen alone.
     """
     table = cells(records)
-    best = best_cells(table).sort_values(["final_validation_error", "final_validation_loss"], kind="stable")
+    error = criteria_of(records).error
+    best = best_cells(table).assign(judged=lambda found: error.sign * found["final_validation_error"])
+    best = best.sort_values(["judged", "final_validation_loss"], kind="stable")
     by_optimizer = {str(row["optimizer"]): row for _, row in best[::-1].iterrows()}  # the best of several variants
     compared = [pair for pair in PAIRS if set(pair) <= set(by_optimizer)]
     tests = [paired_difference(*(_test_errors(records, by_optimizer[name]) for name in pair)) for pair in compared]
     adjusted = holm([1.0 if math.isnan(test.p_value) else test.p_value for test in tests])
     arms = [(str(by_optimizer[a]["arm"]), str(by_optimizer[b]["arm"])) for a, b in compared]
-    lines = [_difference(*each) for each in zip(arms, tests, adjusted, strict=True)]
+    lines = [_difference(error, *each) for each in zip(arms, tests, adjusted, strict=True)]
     lines += [f"{a} and {b}: not compared, one has no eligible cell." for a, b in PAIRS if (a, b) not in compared]
     return lines + [_tilt(str(arm), ten) for arm, ten in top_cells(table, 10).groupby("arm", sort=False)]
 
 
-def _difference(pair: tuple[str, str], paired: Paired, p_value: float) -> str:
+def _difference(error: ErrorMetric, pair: tuple[str, str], paired: Paired, p_value: float) -> str:
     names = f"{pair[0]} against {pair[1]}, each at its best cell by validation"
+    form, unit = ("+.2f", " points") if error.unit == "%" else ("+.3g", f" {error.unit}".rstrip())
+    mean, low, high = (f"{error.factor * each:{form}}" for each in (paired.mean, paired.low, paired.high))
+    difference = f"test {error.label} {mean}{unit}"
     if math.isnan(paired.p_value):
         why = "one seed" if paired.n < 2 else f"the same in all {paired.n} seeds"
-        return f"{names}: test error {100 * paired.mean:+.2f} points ({why}: no spread, so no interval, no verdict)."
-    carried = "lower" if paired.mean < 0 else "higher"
+        return f"{names}: {difference} ({why}: no spread, so no interval, no verdict)."
+    carried = "better" if error.sign * paired.mean < 0 else "worse"
     return (
-        f"{names}: test error {100 * paired.mean:+.2f} points, 95 % interval {100 * paired.low:+.2f} to "
-        f"{100 * paired.high:+.2f}, paired over {paired.n} seeds, p = {p_value:.2g} after Holm: "
-        f"{carried if p_value < LEVEL else 'not told apart'}."
+        f"{names}: {difference}, 95 % interval {low} to {high}, paired over {paired.n} seeds, p = {p_value:.2g} after "
+        f"Holm: {carried if p_value < LEVEL else 'not told apart'}."
     )
 
 

@@ -235,7 +235,7 @@ def test_mean_curves_average_the_winners_alone(synthetic, records):
 def test_the_board_names_every_edge_and_keeps_arms_without_a_cell_last(synthetic):
     records = synthetic.make_records(
         {"B": "lr_scaled", "A": "lr_scaled", "C": "l2"}, LRS, LAMBDAS, best_lr=5.0, best_lambda=5.0, noise=0.0,
-        majority_validation_error=0.9, majority_test_error=0.8,
+        baseline_validation_error=0.9, baseline_test_error=0.8,
     )  # fmt: skip
     records = synthetic.end(records, records["arm"] == "C", "diverged")
     board = leaderboard(records)
@@ -245,8 +245,8 @@ def test_the_board_names_every_edge_and_keeps_arms_without_a_cell_last(synthetic
     assert board["n"].tolist() == [3, 3, 0]
     assert board["n"].dtype == "int64"
     assert board["note"].tolist() == ["", "", "no completed run: 27 diverged, 0 failed"]
-    assert set(board["majority_validation_error"]) == {0.9}
-    assert set(board["majority_test_error"]) == {0.8}
+    assert set(board["baseline_validation_error"]) == {0.9}
+    assert set(board["baseline_test_error"]) == {0.8}
 
 
 def test_the_board_is_chosen_and_sorted_by_the_metric_that_is_asked_for(records):

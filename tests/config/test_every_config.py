@@ -24,6 +24,8 @@ FACTS = {
     "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32), 100, 100),
     "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32), 100, 100),
     "imagenet32": DataFacts("c" * 16, 1229920, 1000, (3, 32, 32), 100, 100),
+    "diabetes": DataFacts("d" * 16, 266, 1, (10,), 88, 88, targets="quantities"),
+    "digit_pairs": DataFacts("e" * 16, 1200, 10, (1, 8, 16), 400, 400, targets="labels"),
     "cifar100": DataFacts("a" * 16, 45000, 100, (3, 32, 32), 100, 100),
 }
 NATURAL = {
@@ -47,7 +49,7 @@ def build(runs):
         x = torch.zeros(2, *facts.input_shape, dtype=torch.int64 if facts.num_tokens else torch.float32)
         logits = model(x)
         assert logits.shape[0] == 2
-        assert logits.shape[-1] >= facts.num_classes
+        assert logits.shape[-1] >= facts.num_outputs
         logits.square().sum().backward()
         before = [p.detach().clone() for p in model.parameters()]
         make_update(run.optimizer, model, schedule_of(run)).step(0)

@@ -27,5 +27,5 @@ def test_digits_prepare_to_the_same_bytes_everywhere():
     dataset = prepare(digits(), name="digits", validation_fraction=0.2, test_fraction=0.2)
     assert [len(split.y) for split in (dataset.train, dataset.validation, dataset.test)] == [1079, 359, 359]
     assert dataset.input_shape == (1, 8, 8)
-    assert dataset.num_classes == 10
+    assert dataset.num_outputs == 10
     assert dataset.fingerprint == "50f2bbabfbe6a3a4"

@@ -7,6 +7,7 @@ import torch
 
 from adamcmp.data import prepare
 from adamcmp.data.table import table
+from adamcmp.engine.inputs import facts
 from adamcmp.errors import InputError
 
 X = torch.arange(24, dtype=torch.float32).view(12, 2)
@@ -19,7 +20,7 @@ def test_labels_with_a_gap_are_one_clear_line(labels, says):
     with pytest.raises(InputError, match=says):
         prepare({"train": (X, torch.tensor(labels))}, name="mine")
     dataset = prepare({"train": (X, torch.tensor(labels)), "num_classes": 6}, name="mine")
-    assert dataset.num_classes == 6
+    assert dataset.num_outputs == 6
 
 
 def test_the_error_of_the_majority_is_that_of_trainings_most_common_class():
@@ -28,7 +29,7 @@ def test_the_error_of_the_majority_is_that_of_trainings_most_common_class():
         "validation": (X[6:8], torch.tensor([1, 2])),
         "test": (X[8:12], torch.tensor([1, 0, 0, 0])),
     }
-    assert prepare(parts, name="mine").majority_errors == {"train": 0.5, "validation": 0.5, "test": 0.75}
+    assert facts(prepare(parts, name="mine")).baselines == {"error_rate": {"validation": 0.5, "test": 0.75}}
 
 
 def frame(**columns):

@@ -266,8 +266,8 @@ def test_a_std_beyond_its_type_is_refused_and_not_turned_into_zeros():
 
 def test_num_classes_defaults_to_the_largest_label_of_all_parts():
     x, y = torch.zeros(4, 1), torch.tensor([0, 1, 0, 1])
-    assert prepare({"train": (x, y), "test": (x, y + 2)}, name="own").num_classes == 4
-    assert prepare({"train": (x, y), "num_classes": np.int64(7)}, name="own").num_classes == 7  # type: ignore[typeddict-item]  # what NumPy gives
+    assert prepare({"train": (x, y), "test": (x, y + 2)}, name="own").num_outputs == 4
+    assert prepare({"train": (x, y), "num_classes": np.int64(7)}, name="own").num_outputs == 7  # type: ignore[typeddict-item]  # what NumPy gives
 
 
 def test_input_shape_and_moving():
@@ -292,10 +292,10 @@ REFUSED = {
     "typo": ({"train": (X, Y), "tset": (X, Y)}, "unknown key 'tset'; did you mean test?"),
     "no pair": ({"train": X}, r"train is Tensor; give a pair \(x, y\)"),
     "three": ({"train": (X, Y, Y)}, r"train is tuple; give a pair"),
-    "a list": ({"train": ([[1.0]], Y)}, "train x is list; give a torch tensor or a numpy array"),
+    "a list": ({"train": ([[1.0]], Y)}, r"train x\[0\] is list; give a torch tensor or a numpy array"),
     "strings": ({"train": (np.array([["a"]]), Y)}, "train x is an array of <U1"),
-    "lengths": ({"train": (X, Y[:5])}, r"x of shape \(6, 2\) and y of shape \(5,\); give one label"),
-    "scalar y": ({"train": (X, torch.tensor(1))}, r"y of shape \(\); give one label"),
+    "lengths": ({"train": (X, Y[:5])}, r"x has shape \(6, 2\) and y has shape \(5,\); give one target"),
+    "scalar y": ({"train": (X, torch.tensor(1))}, r"y has shape \(\); give one target"),
     "empty": ({"train": (X[:0], Y[:0])}, r"train x has shape \(0, 2\)"),
     "no feature": ({"train": (torch.zeros(6), Y)}, r"train x has shape \(6,\)"),
     "column of labels": ({"train": (X, Y[:, None])}, r"y has shape \(6, 1\); give labels of shape \(6,\)"),
@@ -303,7 +303,29 @@ REFUSED = {
     "x int32": ({"train": (X.int(), Y)}, "train x is int32; give uint8"),
     "x complex": ({"train": (X.to(torch.complex64), Y)}, "train x is complex64"),
     "x long double": ({"train": (X.numpy().astype(np.longdouble), Y)}, "which torch lacks"),
-    "y float": ({"train": (X, Y.float())}, "train y is float32; give integer labels"),
+    "y float": ({"train": (X, Y.float())}, "y holds 3 different whole numbers as float32; give integers for classes"),
+    "y float as classes": ({"train": (X, Y + 0.5), "targets": "classes"}, "train y is float32; give integer labels"),
+    "no kind of targets": (
+        {"train": (X, Y), "targets": "ranks"},
+        "targets='ranks'; known: classes, labels, quantities",
+    ),
+    "labels of 2": ({"train": (X, X + 2), "targets": "labels"}, "train y holds other values than 0 and 1"),
+    "label in one row": ({"train": (X, Y), "targets": "labels"}, r"int64 of shape \(6,\); labels have shape \(N, L\)"),
+    "quantity not finite": ({"train": (X, X[:, 0] / 0)}, "train y holds values that are not finite"),
+    "classes of quantities": (
+        {"train": (X, X + 0.5), "num_classes": 3},
+        "num_classes and token_bytes are of classes",
+    ),
+    "nothing in x": ({"train": ((), Y)}, "train x is empty; give an array, or a tuple or dict of arrays"),
+    "one of several": (
+        {"train": ({"a": X, "b": X[:5]}, Y)},
+        r'train x\["b"\] has shape \(5, 2\) and y has shape \(6,\)',
+    ),
+    "other names": (
+        {"train": ({"a": X, "b": X}, Y), "test": ({"a": X, "c": X}, Y)},
+        "x holds other inputs in test than in train",
+    ),
+    "more inputs": ({"train": ((X, X), Y), "test": ((X,), Y)}, "x holds more inputs in one of test and train"),
     "y bool": ({"train": (X, Y.bool())}, "train y is bool"),
     "nan": ({"train": (X / 0, Y)}, "train x holds values that are not finite"),
     "nan in test": ({"train": (X, Y), "test": (X + torch.inf, Y)}, "test x holds values that are not finite"),

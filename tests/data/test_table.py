@@ -85,7 +85,7 @@ REFUSED = {
     "no array": ({"path": "nowhere.npz"}, r"^data\.path=nowhere\.npz: no such file"),
     "kind": ({"path": "t.xlsx"}, r"^data\.path=t\.xlsx: must end in \.csv"),
     "label": ({"label": "kid"}, r"^data\.label=kid: .*t\.csv has no such column; did you mean kind\?"),
-    "quantity": ({"label": "weight"}, r"data\.label=weight holds quantities there, such as 0\.5"),
+    "text as quantity": ({"label": "kind", "targets": "quantities"}, r"data\.label=kind: holds text, such as"),
     "names": ({"label": "size"}, r"data\.label=size: 6 different labels in 6 rows"),
     "test file": ({"test_path": "nowhere.csv"}, r"^data\.test_path=nowhere\.csv: no such file"),
 }

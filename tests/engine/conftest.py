@@ -1,8 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 
 from adamcmp.config.sources import locate
-from adamcmp.engine.inputs import facts, load_data
+from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.inputs import CPU, facts, load_data
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.watch import Watch
 from adamcmp.plan.expand import plan
+from adamcmp.plan.runs import cohorts
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +26,40 @@ def planned():
         return plan(locate(config), overrides, load).runs, datasets
 
     return make
+
+
+def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectorised")):  # noqa: B008  # frozen
+    """Outcomes of all runs, trained one by one and together."""
+    runs, datasets = planned(*overrides, config=config)
+    alone, together = [], []
+    for cohort in cohorts(runs):
+        data = datasets[cohort.task.facts.fingerprint]
+        alone += sequential.train(Piece.of(cohort, Strategy()), data, CPU, Watch())
+        together += vectorised.train(Piece.of(cohort, strategy), data, CPU, Watch())
+    return alone, together
+
+
+def assert_same(alone, together, tolerance=1e-10):
+    """Row r of the programs did what run r did alone; metrics on request are compared in test_measures.py."""
+    assert len(alone) == len(together) > 0
+    for one, row in zip(alone, together, strict=True):
+        assert (one.run, one.status, one.diverged_step, one.parameters, one.error) == (
+            row.run,
+            row.status,
+            row.diverged_step,
+            row.parameters,
+            None,
+        )
+        assert [e.step for e in one.evaluations] == [e.step for e in row.evaluations]
+        for expected, found in zip(one.evaluations, row.evaluations, strict=True):
+            assert found[:-1] == pytest.approx(expected[:-1], rel=tolerance, abs=tolerance)
+
+
+@pytest.fixture(scope="session")
+def engines(planned):
+    """Both engines side by side."""
+    return SimpleNamespace(
+        both=lambda *overrides, **more: both(planned, *overrides, **more),
+        assert_same=assert_same,
+        same=lambda *overrides, **more: assert_same(*both(planned, *overrides, **more)),
+    )

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from adamcmp import metrics
+from adamcmp import losses, metrics
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential
+from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import CHUNK, evaluate, measure, reduced
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
 from adamcmp.engine.strategy import Piece, Strategy
@@ -150,7 +151,9 @@ def test_full_batches_have_no_order(planned):
     assert outcome.run.task.epochs == 30
 
 
-def test_evaluation_averages_over_chunks_and_examples():
+def test_evaluation_averages_over_chunks_and_examples(planned):
+    ((run,), _) = planned(*SHORT, "train.precision=fp64")
+
     class Constant(nn.Module):
         def forward(self, x):
             return x
@@ -158,7 +161,7 @@ def test_evaluation_averages_over_chunks_and_examples():
     n = CHUNK + 7
     logits = torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.arange(n) % 4
-    loss, error = measure(Constant(), Split(logits, y), torch.clone)
+    loss, error = measure(Constant(), Split(logits, y), torch.clone, Criterion(run.task, CPU))
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, y).item(), rel=1e-12)
     assert error == (logits.argmax(1) != y).double().mean().item()
 
@@ -167,8 +170,9 @@ def test_metrics_take_sequences_too():
     logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([[0, 1, 2], [3, 4, 0]])
     expected = nn.functional.cross_entropy(logits.reshape(6, 5), y.reshape(6))
-    torch.testing.assert_close(metrics.cross_entropy(logits, y), expected)
-    assert metrics.errors(logits, y) == (logits.argmax(-1) != y).sum()
+    torch.testing.assert_close(losses.cross_entropy(logits, y, reduction="mean"), expected)
+    assert losses.cross_entropy(logits, y).shape == (2, 3)
+    assert metrics.error_rate(logits, y) == (logits.argmax(-1) != y).double().mean()
 
 
 def test_training_error_is_measured_on_examples_evenly_spread(planned):
@@ -179,7 +183,8 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     assert [len(part.y) for part in (few.train, few.validation, few.test)] == [50, 50, 50]
     index = torch.arange(50) * len(dataset.train.y) // 50
     x, y = dataset.train.x[index], dataset.train.y[index]
-    assert evaluate(model, few, 0)[1:3] == measure(model, Split(x, y), torch.clone)
+    criterion = Criterion(runs[0].task, CPU)
+    assert evaluate(model, few, criterion, 0)[1:3] == measure(model, Split(x, y), torch.clone, criterion)
     last = reduced(dataset, runs[0].task.evaluations.last)
     assert len(last.train.y) == 50
     assert torch.equal(last.test.x, dataset.test.x)
@@ -189,7 +194,8 @@ def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):
     runs, datasets = planned(*SHORT, "model.dropout=0.5")
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU).train()
-    assert evaluate(model, dataset, 0) == evaluate(model, dataset, 0)
+    criterion = Criterion(runs[0].task, CPU)
+    assert evaluate(model, dataset, criterion, 0) == evaluate(model, dataset, criterion, 0)
     assert model.training
 
 
@@ -248,7 +254,7 @@ def test_what_cannot_be_trained_is_found_before_training(planned, overrides, say
 
 def test_a_model_with_too_few_outputs_is_found_before_training(planned, monkeypatch):
     runs, datasets = planned(*SHORT)
-    task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_classes=9))
+    task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_outputs=9))
     with pytest.raises(InputError, match=r"needs logits of shape \(2, 10\)"):
         check(cohorts([replace(runs[0], task=task)]), datasets, CPU)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from adamcmp.config.schema import SGD, Adagrad, Adam
 from adamcmp.engine import updates
-from adamcmp.engine.updates import adaptive_hyper, first_period, make_update, momentum_hyper, schedule_of
+from adamcmp.engine.updates import Kind, adaptive_hyper, first_period, make_update, momentum_hyper, schedule_of
 from adamcmp.errors import InputError
 from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_coefficients, adaptive_update
 from adamcmp.optim.momentum import MomentumCoefficients, momentum_coefficients, momentum_update
@@ -30,13 +30,13 @@ def gradients(model, x):
 def by_kernel(settings, parameters, schedule, t, state):
     eta, period = schedule.whole().eta_T[t : t + 1], schedule.whole().period_T[t : t + 1]
     for i, p in enumerate(parameters):
-        decayed = settings.decayed == "all" or p.ndim >= 2
+        kind = Kind(None, p.ndim >= 2)
         if isinstance(settings, SGD):
-            table = momentum_coefficients(momentum_hyper(settings, decayed), eta, period)
+            table = momentum_coefficients(momentum_hyper(settings, kind), eta, period)
             buffers = state.setdefault(i, (torch.zeros_like(p),))
             momentum_update(p, p.grad, *buffers, MomentumCoefficients(*table[:, 0].tolist()))
         else:
-            table = adaptive_coefficients(adaptive_hyper(settings, decayed), t + 1, eta, period)
+            table = adaptive_coefficients(adaptive_hyper(settings, kind), t + 1, eta, period)
             start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
             buffers = state.setdefault(i, (torch.zeros_like(p), torch.full_like(p, start)))
             adaptive_update(p, p.grad, *buffers, AdaptiveCoefficients(*table[:, 0].tolist()))
@@ -60,7 +60,7 @@ def test_every_shipped_optimizer_steps_as_its_kernel(planned, name, decayed):
             by_kernel(run.optimizer, list(theirs.parameters()), schedule, t, state)
     for p, q, s in zip(ours.parameters(), theirs.parameters(), start, strict=True):
         torch.testing.assert_close(p - s, q - s, rtol=1e-10, atol=1e-12)
-    assert (updates._torch_optimizer(run.optimizer, list(net().parameters())) is not None) == (name in BY_TORCH)
+    assert isinstance(make_update(run.optimizer, net(), schedule), updates._TorchUpdate) == (name in BY_TORCH)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamcmp import metrics
+from adamcmp import losses
 from adamcmp.errors import InputError
 from adamcmp.models.bag_of_words import BagOfWords
 from adamcmp.models.cnn import SmallCNN
@@ -93,14 +93,14 @@ def test_vmap_over_stacked_copies_equals_the_loop(name, training):
     x, y_B = batch(name)
 
     def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        return metrics.cross_entropy(functional_call(base, weights, (x,)), y_B)
+        return losses.cross_entropy(functional_call(base, weights, (x,)), y_B, reduction="mean")
 
     with sdpa_kernel(SDPBackend.MATH):  # as the engine does: the CPU's other kernels have no rule for vmap
         logits_RBC = vmap(lambda weights: functional_call(base, weights, (x,)))(parameters)
         gradients = vmap(grad(loss), in_dims=(0, None))(parameters, x)
     for r, model in enumerate(models):
         torch.testing.assert_close(logits_RBC[r], model(x), rtol=1e-12, atol=1e-12)
-        metrics.cross_entropy(model(x), y_B).backward()
+        losses.cross_entropy(model(x), y_B, reduction="mean").backward()
         for key, parameter in model.named_parameters():
             torch.testing.assert_close(gradients[key][r], parameter.grad, rtol=1e-12, atol=1e-12)
 
@@ -255,7 +255,7 @@ def test_gpt_starts_near_the_uniform_prediction():
     torch.manual_seed(0)
     model = GPT(input_shape=(32,), num_classes=256, width=64, depth=4)
     x = torch.randint(256, (8, 32))
-    assert metrics.cross_entropy(model(x), x.roll(1)).item() == pytest.approx(math.log(256), abs=0.05)
+    assert losses.cross_entropy(model(x), x.roll(1), reduction="mean").item() == pytest.approx(math.log(256), abs=0.05)
 
 
 def test_words_that_are_none_and_their_order_do_not_count():

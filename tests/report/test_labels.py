@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adamcmp.analysis import intervals
+from adamcmp.criteria import CLASSIFICATION
 from adamcmp.report import labels
 
 
@@ -33,7 +34,7 @@ def test_docstring_examples_hold(module):
     ],
 )
 def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metric, text):
-    assert labels.quantity(mean, half, metric) == text
+    assert labels.quantity(mean, half, metric, CLASSIFICATION) == text
 
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():

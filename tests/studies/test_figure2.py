@@ -41,7 +41,7 @@ def test_a_difference_that_every_seed_shows_is_said():
     lines = verdict(records({**dict.fromkeys(ARMS, SAME), "AdamW": LOWER}))
     assert lines[0].startswith("AdamW against Adam + L2")
     assert "test error -10.00 points" in lines[0]
-    assert lines[0].endswith(": lower.")
+    assert lines[0].endswith(": better.")
     assert "the same in all 5 seeds" in lines[1]
 
 
@@ -68,7 +68,7 @@ def test_two_pairs_share_the_level():
         )
         if "after Holm" in line
     )
-    assert "p = 0.04 after Holm: lower." in alone
+    assert "p = 0.04 after Holm: better." in alone
 
 
 def test_seeds_that_tie_are_no_certainty():
@@ -103,7 +103,7 @@ def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale
 def test_findings_are_of_each_task():
     one = records({**dict.fromkeys(ARMS, SAME), "AdamW": LOWER}).assign(task_label="one", finished_at=1)
     two = records(dict.fromkeys(ARMS, SAME)).assign(task="u", task_label="two", finished_at=2, variant="")
-    frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}")
+    frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None)
     found = findings(Results(frame, pd.DataFrame()))
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
     assert Finding(verdict(one)[0], "t") in found

@@ -1,0 +1,117 @@
+"""What predictions are judged by: the loss that a task minimises and the error that it is compared by, as data.
+
+This is the one description that records, selection, tables, figures and findings follow: what the error is called, its
+unit, and which way is better. The functions behind the names are in ``losses`` and ``metrics``; no torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Targets = Literal["classes", "quantities", "labels"]
+"""What is predicted of an example: one class (of each position), real numbers, or which of several labels hold."""
+
+
+@dataclass(frozen=True)
+class ErrorMetric:
+    """What runs of a task are compared and selected by."""
+
+    name: str
+    """``train.error``, and the record's ``error_metric``."""
+    label: str
+    """How people spell it behind the name of a part: ``test error``, ``test RMSE``."""
+    baseline: str = ""
+    """What the best constant prediction is."""
+    unit: str = ""
+    """As shown: ``%`` of shares, else that of the data."""
+    higher_is_better: bool = False
+
+    @property
+    def factor(self) -> float:
+        """What stored values are multiplied by to be shown in the unit."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def gap_unit(self) -> str:
+        """Unit of a difference of two values."""
+        return "pp" if self.unit == "%" else self.unit
+
+    @property
+    def better(self) -> str:
+        """Which way is better: ``lower`` or ``higher``."""
+        return "higher" if self.higher_is_better else "lower"
+
+    @property
+    def sign(self) -> float:
+        """1 where lower is better, else −1: sign · value is what selection makes small."""
+        return -1.0 if self.higher_is_better else 1.0
+
+    def text(self, value: float) -> str:
+        """A value for people, of one run: ``2.31%``, ``54.3``, ``54.3 mg/dl``."""
+        return f"{value:.2%}" if self.unit == "%" else f"{value:.4g} {self.unit}".rstrip()
+
+
+ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
+    "classes": (ErrorMetric("error_rate", "error", "the most common class", "%"),),
+    "quantities": (
+        ErrorMetric("rmse", "RMSE", "the mean of training"),
+        ErrorMetric("mae", "MAE", "the median of training"),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
+    ),
+    "labels": (
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", higher_is_better=True),
+        ErrorMetric("f1", "F1", "all labels for all", "%", higher_is_better=True),
+        ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
+    ),
+}
+"""What fits which targets; the first is taken where ``train.error`` is ``auto``."""
+UNITLESS = ("r2",)
+"""Errors of quantities that do not have their unit."""
+
+LOSSES: Mapping[Targets, tuple[str, ...]] = {
+    "classes": ("cross_entropy",),
+    "quantities": ("mse", "huber"),
+    "labels": ("bce",),
+}
+"""What fits which targets; the first is taken where ``train.loss`` is ``auto``."""
+LOSS_TEXTS: Mapping[str, tuple[str, str]] = {
+    "cross_entropy": ("cross-entropy", "nat"),
+    "bce": ("binary cross-entropy", "nat"),
+    "mse": ("squared error of standardised targets", ""),
+    "huber": ("Huber loss of standardised targets", ""),
+}
+"""What each is called, and its unit."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What compared runs share: the loss that they are measured by and their error."""
+
+    loss: str
+    error: ErrorMetric
+
+    @property
+    def loss_unit(self) -> str:
+        """``nat``, or nothing."""
+        return LOSS_TEXTS.get(self.loss, ("", ""))[1]
+
+    @property
+    def loss_text(self) -> str:
+        """What the loss is called; an own one is called by its path."""
+        return LOSS_TEXTS.get(self.loss, (self.loss, ""))[0]
+
+
+def error_metric(name: str, unit: str = "") -> ErrorMetric:
+    """The error of that name; of quantities in a unit of the data.
+
+    Raises:
+        KeyError: there is none.
+    """
+    targets, found = {each.name: (kind, each) for kind, every in ERRORS.items() for each in every}[name]
+    return replace(found, unit=unit) if targets == "quantities" and name not in UNITLESS else found
+
+
+CLASSIFICATION = Criteria("cross_entropy", ERRORS["classes"][0])
+"""What records say that were stored before there was any other."""

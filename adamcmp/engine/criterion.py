@@ -1,0 +1,196 @@
+"""A task's loss and error as functions of what its model gives and of targets."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamcmp import losses, metrics
+from adamcmp.config.build import find
+from adamcmp.config.schema import OwnLoss
+from adamcmp.criteria import ERRORS, Targets
+from adamcmp.data.several import Plain
+from adamcmp.errors import InputError, told
+from adamcmp.plan.runs import Task
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+"""What weights and optimizer state are made of."""
+
+
+def arguments(x: Plain) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """The inputs of examples as a model's positional and keyword arguments."""
+    if isinstance(x, Tensor):
+        return (x,), {}
+    return (x, {}) if isinstance(x, tuple) else ((), x)
+
+
+def outputs(result: Any) -> Any:
+    """What is trained of what a model returns: itself, the first of several, or ``logits`` of a dict."""
+    if isinstance(result, Mapping):
+        return result.get("logits", next(iter(result.values()), None))
+    return result[0] if isinstance(result, tuple | list) and result else result
+
+
+def predict(model: nn.Module, x: Plain) -> Tensor:
+    """The outputs of a model on examples."""
+    positional, named = arguments(x)
+    return outputs(model(*positional, **named))  # type: ignore[no-any-return]  # checked before anything is trained
+
+
+class Criterion:
+    """The loss that a task trains with, and the loss and error that it is measured by, of outputs on one device."""
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        """From a task's settings.
+
+        Raises:
+            InputError: an own loss cannot be imported or built.
+        """
+        facts = task.facts
+        place: dict[str, Any] = {"device": device, "dtype": DTYPES[task.train.precision]}
+        scaled = bool(facts.target_std)
+        self._mean = torch.tensor(facts.target_mean, **place) if scaled else None
+        self._std = torch.tensor(facts.target_std, **place) if scaled else None
+        self._wide = facts.targets != "classes"
+        self._statistics, self._error = metrics.ERRORS[task.criteria.error.name]
+        self._trained, self._measured = _functions(task, place)
+
+    def loss(self, given: Tensor, y: Tensor) -> Tensor:
+        """Mean training loss of a batch, with what training adds to it (label smoothing, class weights)."""
+        return self._trained(self.aligned(given, y), y)
+
+    def losses(self, given: Tensor, y: Tensor) -> Tensor:
+        """The loss of each example as evaluations measure it, summed over its predictions: (B,)."""
+        each = self.losses_of_each(given, y).reshape(len(y), -1)
+        return each.sum(1) * (y.numel() / each.numel())
+
+    def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:
+        """The loss of each prediction as evaluations measure it, in the shape that its function gives."""
+        return self._measured(self.aligned(given, y), y)
+
+    def statistics(self, given: Tensor, y: Tensor) -> Tensor:
+        """What the error needs to know of each example: (B, K)."""
+        return self._statistics(self._scaled(self.aligned(given, y)), self._scaled(y))
+
+    def error(self, statistics: Tensor, y: Tensor) -> Tensor:
+        """The error over all examples from statistics (…, N, K): (…), float64."""
+        return self._error(statistics, self._scaled(y))
+
+    def aligned(self, given: Tensor, y: Tensor) -> Tensor:
+        """Outputs in the shape of targets: a single quantity may be given without an axis of its own."""
+        return given.unsqueeze(-1) if self._wide and given.ndim == y.ndim - 1 else given
+
+    def original(self, given: Tensor) -> Tensor:
+        """Outputs or targets in the unit of the data."""
+        return given if self._mean is None or self._std is None else given * self._std + self._mean
+
+    def _scaled(self, given: Tensor) -> Tensor:
+        """The same, but for the mean: errors are made of differences, and a large mean would round them."""
+        return given if self._std is None else given * self._std
+
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def _functions(task: Task, place: Mapping[str, Any]) -> tuple[LossFunction, LossFunction]:
+    """The training loss of a batch, one number; and the loss of each prediction as it is measured."""
+    settings = task.train.loss
+    if isinstance(settings, OwnLoss):
+        function = _own(settings)
+        return lambda given, y: function(given, y).mean(), function
+    weights = _weights(settings.class_weights, task)
+    told: dict[str, Any] = {"label_smoothing": settings.label_smoothing}
+    told["class_weights"] = None if weights is None else torch.tensor(weights, **place)
+    match task.criteria.loss:
+        case "cross_entropy":
+            return partial(losses.cross_entropy, **told, reduction="mean"), losses.cross_entropy
+        case "bce":
+            return lambda given, y: losses.bce(given, y, **told).mean(), losses.bce
+        case "huber":
+            huber = partial(losses.huber, delta=settings.delta)
+            return lambda given, y: huber(given, y).mean(), huber
+        case _:
+            return lambda given, y: losses.mse(given, y).mean(), losses.mse
+
+
+def _own(settings: OwnLoss) -> LossFunction:
+    """A function as it is with its arguments, or a class built with them."""
+    target: Any = find(settings.target, "train.loss")
+    if not inspect.isclass(target):
+        return partial(target, **settings.arguments)
+    try:
+        built: Any = target(**settings.arguments)
+    except Exception as error:  # an own class may fail in any way while it is built
+        raise InputError(f"train.loss: {settings.target} cannot be built: {told(error)}") from error
+    return built  # type: ignore[no-any-return]  # what it gives is looked at before anything is trained
+
+
+def _weights(asked: str | Sequence[float] | None, task: Task) -> Sequence[float] | None:
+    """Weights of classes; balanced are N / (C n_c) of classes, and n_without / n_with of labels, as is usual."""
+    if asked is None or not isinstance(asked, str):
+        return asked
+    examples, counts = task.facts.train_examples, task.facts.class_counts
+    if task.facts.targets == "labels":
+        return [(examples - each) / each for each in counts]
+    return [sum(counts) / (len(counts) * each) for each in counts]
+
+
+def check_loss(criterion: Criterion, settings: OwnLoss, given: Tensor, y: Tensor) -> None:
+    """Try an own loss on two examples.
+
+    Raises:
+        InputError: it fails, or gives anything but a loss for each of them.
+    """
+    what = f"train.loss: {settings.target}"
+    try:
+        found: Any = criterion.losses_of_each(given, y)
+    except Exception as error:  # an own function may fail in any way
+        raise InputError(
+            f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {told(error)}"
+        ) from error
+    if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(y):
+        given_ = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(
+            f"{what} gives {given_ or 'one number'} for {len(y)} examples; give a loss for each of them "
+            "(reduction=none): adamcmp takes the mean"
+        )
+
+
+def baselines(
+    train_y: Tensor, ys: Mapping[str, Tensor], targets: Targets, std: Tensor | None
+) -> dict[str, dict[str, float]]:
+    """By error and part: what the best constant prediction of training has."""
+    found: dict[str, dict[str, float]] = {}
+    scale = 1.0 if std is None else std
+    for each in ERRORS[targets]:
+        function = metrics.ERRORS[each.name]
+        best = _constant(each.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
+        found[each.name] = {}
+        for part, y in ys.items():
+            if targets == "classes":
+                found[each.name][part] = metrics.wide(y != best).mean().item()
+            else:
+                found[each.name][part] = function(best.expand(y.shape) * scale, y * scale)
+    return found
+
+
+def _constant(error: str, y: Tensor) -> Tensor:
+    """The constant prediction of least error on training targets."""
+    match error:
+        case "error_rate":
+            return y.flatten().bincount().argmax()
+        case "mae":
+            return y.median(0).values
+        case "rmse" | "r2":
+            return y.mean(0)
+        case "f1":
+            return torch.ones_like(y[0])
+        case "hamming_loss":
+            return torch.where(y.mean(0) > 0.5, 1.0, -1.0)
+        case _:
+            return torch.zeros_like(y[0])

@@ -56,6 +56,14 @@ class Status(StrEnum):
     failed = "failed"
 
 
+class Framework(StrEnum):
+    """What a recipe is written for."""
+
+    torch = "torch"
+    optax = "optax"
+    keras = "keras"
+
+
 class Group(StrEnum):
     """What ``adamcmp list`` lists."""
 
@@ -333,13 +341,26 @@ def list_(
 def show(
     config: Annotated[
         str,
-        typer.Argument(metavar="CONFIG", help="A name or YAML file.", autocompletion=_complete("", "study")),
+        typer.Argument(
+            metavar="CONFIG",
+            help="A name or YAML file; with --best results/STUDY.",
+            autocompletion=_complete("", "study"),
+        ),
     ],
     overrides: Overrides = None,
+    best: Annotated[
+        str | None, typer.Option("--best", metavar="ARM", help="The code of this optimizer's best cell in RESULTS.")
+    ] = None,
+    framework: Annotated[
+        list[Framework] | None, typer.Option(help="Of --best: only in this one; may be repeated.")
+    ] = None,
     config_dir: ConfigDir = None,
     debug: Debug = False,
 ) -> None:
-    """Show a resolved configuration, and where each value comes from."""
+    """Show a resolved configuration and where each value comes from; or, with --best, how to train as the best did."""
+    if best is not None:
+        _show_recipe(Path(config), best, framework or list(Framework))
+        return
     from adamcmp import console
     from adamcmp.config import compose
     from adamcmp.config.build import typed
@@ -352,6 +373,16 @@ def show(
     typed(composed, source)
     origins = compose.origins(source, overrides or [])
     _print(console.settings_table(source.name, list(compose.leaves(composed.values)), origins))
+
+
+def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> None:
+    """Print how an arm's best cell is trained, as code."""
+    from adamcmp.records import read_records, studies
+    from adamcmp.report.recipe import best_recipes
+
+    for study_dir in studies(results):
+        for text in best_recipes(read_records(study_dir), arm, frameworks):
+            typer.echo(text)
 
 
 def _open(

@@ -172,6 +172,11 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema(fields, metadata={"adamcmp_schema": str(SCHEMA_VERSION)})
 
 
+def weights_of(folder: Path, run_id: str, kept: str) -> Path:
+    """Where a run's ``best`` or ``last`` weights lie."""
+    return folder / f"{run_id}-{kept}.safetensors"
+
+
 def append(study_dir: Path, records: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
     """Store finished runs as one immutable part of each table; the records last, since they make runs count.
 
@@ -320,7 +325,7 @@ def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
 
 def remove_leftovers(study_dir: Path) -> None:
     """Remove what a killed writer left half written; only the holder of the study's lock may."""
-    for folder in (study_dir, *(study_dir / name for name in ("curves", "records", "checkpoints"))):
+    for folder in (study_dir, *(study_dir / name for name in ("curves", "records", "checkpoints", "weights"))):
         for path in folder.glob("*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -373,7 +378,7 @@ def read_all(study_dirs: Sequence[Path]) -> Results:
 
 
 def remove(study_dir: Path, run_ids: Collection[str]) -> None:
-    """Remove runs with their curves; only the holder of the study's lock may.
+    """Remove runs with their curves and weights; only the holder of the study's lock may.
 
     The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
     """
@@ -383,6 +388,9 @@ def remove(study_dir: Path, run_ids: Collection[str]) -> None:
             whole = pa.concat_tables([_read_part(path, columns) for path in parts])
             removed = pc.is_in(whole.column("run_id"), value_set=pa.array(run_ids, TEXT))
             _rewrite(study_dir / table, parts, whole.filter(pc.invert(removed)))
+    for run_id in run_ids:
+        for path in (study_dir / "weights").glob(f"{run_id}-*"):
+            path.unlink()
 
 
 def studies(path: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from adamcmp.config.schema import Data, Official, OwnLoss, OwnOptimizer
 from adamcmp.data.dataset import Dataset, Scale, Shape, Split, prepare
 from adamcmp.data.rows import Rows
 from adamcmp.data.several import Plain, Several
+from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
 from adamcmp.engine.measures import check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
@@ -143,10 +144,10 @@ def autocast(task: Task, device: torch.device) -> AbstractContextManager[object]
 
 
 def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
-    """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``.
+    """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``, or read from ``init``.
 
     Raises:
-        InputError: the class cannot be imported or built, or it is no ``nn.Module``.
+        InputError: the class cannot be imported or built, it is no ``nn.Module``, or ``init`` does not fit it.
     """
     with torch.random.fork_rng(devices=[]):
         seed_device(CPU, stream_seed(seed, "init"))
@@ -163,7 +164,10 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
         raise InputError(
             f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
         )
-    return model.to(device, DTYPES[task.train.precision])
+    model = model.to(device, DTYPES[task.train.precision])
+    if task.init is not None:
+        weights.load(task.init, model)
+    return model
 
 
 def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> None:

@@ -32,6 +32,14 @@ class Evaluation(NamedTuple):
         return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
 
 
+def best(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Evaluation:
+    """The evaluation with the best validation error, then lowest validation loss, then step; test has no say.
+
+    ``sign`` is −1 for an error of which more is better.
+    """
+    return min(evaluations, key=lambda e: (sign * e.validation_error, e.validation_loss, e.step))
+
+
 def packed(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
     """Evaluations as plain numbers, for a checkpoint."""
     return [[*evaluation[:-1], dict(evaluation.metrics)] for evaluation in evaluations]

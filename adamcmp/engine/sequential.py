@@ -20,12 +20,13 @@ from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.several import Plain
+from adamcmp.engine import weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import evaluate, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
+from adamcmp.engine.outcome import Evaluation, Outcome, best, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
@@ -55,6 +56,8 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     plan = piece.task.evaluations
     shown = {count: reduced(data, count) for count in (plan.before, plan.last)}
     resumed = watch.resumed()
+    if piece.task.train.save == "best" and resumed and resumed.get("kept") is None:
+        resumed = None  # the best so far was not kept
     for run in piece.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
         with in_force(piece.strategy, device):
@@ -180,6 +183,7 @@ def _loop(
     update = make_update(run.optimizer, model, schedule_of(run))
     criterion = Criterion(task, device)
     average = Average(model, task.train.ema) if task.train.ema is not None else None
+    kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
     start = 0
     if resumed:
         start = resumed["step"]
@@ -187,6 +191,8 @@ def _loop(
         update.load(resumed["update"])
         if average is not None:
             average.load(resumed["average"])
+        if kept is not None:
+            kept.load_state_dict(resumed["kept"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
     eval_steps = set(task.evaluations.steps)
@@ -203,6 +209,7 @@ def _loop(
                 "model": model.state_dict(),
                 "update": update.state(),
                 "average": average.state() if average is not None else None,
+                "kept": kept.state_dict() if kept is not None else None,
                 "evaluations": packed(evaluations),
                 "lost": losses.lost(),
                 "seconds": time.perf_counter() - started,
@@ -239,5 +246,11 @@ def _loop(
                     evaluation = evaluation._replace(metrics=measure_all(judged, previous, examples, task))
             done = evaluations[-1].step if evaluations else 0
             evaluations.append(evaluation)
+            if kept is not None and best(evaluations, task.criteria.error.sign) is evaluation:
+                kept.load_state_dict(judged.state_dict())
             watch.on_steps(t + 1 - done, evaluation)
+    if task.train.save is not None and watch.weights is not None:
+        judged = model if average is None else average.model
+        chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
+        weights.save(watch.weights, run, judged if kept is None else kept, chosen)
     return None

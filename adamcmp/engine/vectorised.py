@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.rows import joined
 from adamcmp.data.several import Plain
+from adamcmp.engine import weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import at_once, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, packed, unpacked
+from adamcmp.engine.outcome import Evaluation, Outcome, best, packed, unpacked
 from adamcmp.engine.program import KERNELS, Names, Program, Stack, Tensors, names_of, program
 from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
@@ -65,6 +66,7 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     with in_force(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
         training = Training(piece, placed(dataset, piece.task.train.precision, device), device, watch)
         training.go_on()
+        training.save_weights()
     yield from training.outcomes()
 
 
@@ -87,7 +89,11 @@ class Training:
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
+        self._kept: Tensors = {}
+        self._keeps_best = self.task.train.save == "best" and watch.weights is not None
         resumed = watch.resumed()
+        if self._keeps_best and resumed and not resumed.get("kept"):
+            resumed = None  # the best so far was not kept
         if resumed is None:
             self.step, self.reported = 0, 0
             self.rows, self.seeds, self.layout = self._laid_out(range(len(piece.runs)), piece.layout)
@@ -123,6 +129,7 @@ class Training:
         params, rest, state, average = resumed["stack"]
         self.stack = _mapped(Stack(params, rest, tuple(state), average), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
+        self._kept = {name: each.to(self.device) for name, each in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
         if stored != ids:
             at = self._places()
@@ -140,6 +147,7 @@ class Training:
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         self.stack = _mapped(self.stack, lambda each: each[keep])
         self.ended = self.ended[keep]
+        self._kept = {name: each[keep] for name, each in self._kept.items()}
 
     def saved(self) -> dict[str, Any]:
         """What ``_load`` goes on from."""
@@ -153,6 +161,7 @@ class Training:
             "layout": [self.layout.seeds, self.layout.rows],
             "stack": (self.stack.params, self.stack.rest, list(self.stack.state), self.stack.average),
             "ended": self.ended,
+            "kept": self._kept,
         }
 
     def go_on(self) -> None:
@@ -250,6 +259,7 @@ class Training:
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
         newest = None
+        improved = torch.zeros(len(self.rows), dtype=torch.bool)
         for row, i in enumerate(self.rows):
             if i in seen or self.diverged[i] is not None:
                 continue
@@ -259,9 +269,19 @@ class Training:
                 evaluation = evaluation._replace(metrics=self._on_request(row, self._examples(shown).dataset))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
+                improved[row] = best(self.evaluations[i], self.task.criteria.error.sign) is evaluation
             else:
                 self.diverged[i] = self.step
+        if self._keeps_best:
+            self._keep_best(improved.to(self.device))
         self._report(newest)
+
+    def _keep_best(self, improved: Tensor) -> None:
+        """Keep the weights of those rows that are better than before."""
+        now = {**self.stack.shown, **self.stack.rest}
+        for name, each in now.items():
+            which = improved.view(-1, *(1,) * (each.ndim - 1))
+            self._kept[name] = torch.where(which, each, self._kept[name]) if name in self._kept else each.clone()
 
     def _report(self, newest: Evaluation | None) -> None:
         """Count the steps of all runs, those of ended rows too."""
@@ -299,12 +319,29 @@ class Training:
                 finished_at=datetime.now(UTC),
             )
 
+    def save_weights(self) -> None:
+        """Keep the weights that ``train.save`` asks for, of every run that has completed."""
+        if self.task.train.save is None or self.watch.weights is None:
+            return
+        sign = self.task.criteria.error.sign
+        now = self._kept if self._keeps_best else {**self.stack.shown, **self.stack.rest}
+        for i, row in self._places().items():
+            if self.diverged[i] is None:
+                model = self._of_row(now, row)
+                evaluations = self.evaluations[i]
+                chosen = best(evaluations, sign) if self._keeps_best else evaluations[-1]
+                weights.save(self.watch.weights, self.piece.runs[i], model, chosen)
+
+    def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
+        """A model with the weights of one row."""
+        self._probe.load_state_dict({name: each[row] for name, each in tensors.items()}, strict=False)
+        return self._probe
+
     def _on_request(self, row: int, shown: Dataset) -> dict[str, float]:
         """What ``train.metrics`` asks for, of one row alone."""
         if not self.task.train.metrics:
             return {}
-        state = {name: each[row] for name, each in {**self.stack.shown, **self.stack.rest}.items()}
-        self._probe.load_state_dict(state, strict=False)
+        self._of_row({**self.stack.shown, **self.stack.rest}, row)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
             return measure_all(self._probe, previous, shown, self.task)

@@ -49,10 +49,14 @@ class Watch:
         checkpoint: Path | None = None,
         start: Path | None = None,
         every: float = 60.0,
+        weights: Path | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Watch a piece, whose checkpoint is written; until there is one, it starts from that of a larger piece."""
-        self.on_steps = on_steps
+        """Watch a piece, whose checkpoint is written; until there is one, it starts from that of a larger piece.
+
+        ``weights`` is the folder where those that ``train.save`` asks for are kept; without it none are.
+        """
+        self.on_steps, self.weights = on_steps, weights
         self._piece, self._checkpoint, self._start = piece, checkpoint, start
         self._every, self._stopping = every, stopping
         self._look_at, self._save_at = 0.0, time.monotonic() + every

@@ -23,6 +23,8 @@ class TrainAsk:
     """A checkpoint to begin from, where the piece has none of its own."""
     every: float
     """Seconds between two checkpoints."""
+    weights: Path | None = None
+    """The folder of weights that are kept."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer
-from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.updates import first_period
 from adamcmp.metrics import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import convert_weight_decay
@@ -111,14 +111,6 @@ def curve(outcome: Outcome) -> list[dict[str, Any]]:
         }
         for evaluation in outcome.evaluations
     ]
-
-
-def best(evaluations: tuple[Evaluation, ...], sign: float = 1.0) -> Evaluation:
-    """The evaluation with the best validation error, then lowest validation loss, then step; test has no say.
-
-    ``sign`` is −1 for an error of which more is better.
-    """
-    return min(evaluations, key=lambda e: (sign * e.validation_error, e.validation_loss, e.step))
 
 
 def _measured(outcome: Outcome) -> dict[str, Any]:

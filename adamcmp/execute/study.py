@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned
 from adamcmp.plan.runs import Run
-from adamcmp.records import finished, read_records, remove_leftovers, write_file, writing
+from adamcmp.records import finished, read_records, remove_leftovers, weights_of, write_file, writing
 
 
 @contextmanager
@@ -61,8 +61,18 @@ def describe(study_dir: Path, resolved: str) -> None:
 
 
 def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
-    """The runs that are not stored yet, or have failed; or the latter alone."""
+    """The runs that are not stored yet, have failed, or lack the weights that ``train.save`` asks for.
+
+    Or those that have failed alone.
+    """
     records = read_records(study_dir)
     status = dict(zip(records["run_id"], records["status"], strict=True))
-    wanted = {"failed"} if only_failed else {"failed", None}
-    return [run for run in runs if status.get(run.id) in wanted]
+    if only_failed:
+        return [run for run in runs if status.get(run.id) == "failed"]
+    return [run for run in runs if status.get(run.id) in {"failed", None} or _lacks_weights(run, study_dir, status)]
+
+
+def _lacks_weights(run: Run, study_dir: Path, status: Mapping[str, str]) -> bool:
+    kept = run.task.train.save
+    asked = kept is not None and status[run.id] == "completed"
+    return asked and not weights_of(study_dir / "weights", run.id, str(kept)).exists()

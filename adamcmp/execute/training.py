@@ -91,7 +91,7 @@ def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) 
     for cohort, choice in crew.pairs:
         left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
         if left.runs:
-            family = (cohort.task.key, cohort.kernel)
+            family = (cohort.task.key, cohort.kernel, cohort.patterns)
             pieces = divide(left, choice.strategy)
             jobs += [Job(piece, checkpoint_of(study_dir, piece), family) for piece in pieces]
     return jobs
@@ -105,6 +105,7 @@ def _train_here(crew: Crew, jobs: Sequence[Job], pending: Pending, listener: Lis
             checkpoint=job.checkpoint,
             start=job.start,
             every=crew.settings.checkpoint_seconds,
+            weights=pending.study_dir / "weights",
             stopping=interrupts.asked,
         )
         try:
@@ -146,7 +147,8 @@ class _Driver:
                 if slot.busy is None and jobs:
                     job = self._next(jobs, slot)
                     slot.last = job.family
-                    ask = TrainAsk(job.piece, job.checkpoint, job.start, self.checkpoint_seconds)
+                    weights = self.pending.study_dir / "weights"
+                    ask = TrainAsk(job.piece, job.checkpoint, job.start, self.checkpoint_seconds, weights)
                     self.executor.submit(slot, ask, job)
             for slot, answer in self.executor.answers(LOOK_EVERY):
                 jobs[:0] = self._handle(slot, answer)

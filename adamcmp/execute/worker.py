@@ -87,6 +87,7 @@ def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connecti
         checkpoint=ask.checkpoint,
         start=ask.start,
         every=ask.every,
+        weights=ask.weights,
         stopping=pipe.poll,
     )
     try:

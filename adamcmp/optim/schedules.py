@@ -88,12 +88,7 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
     Raises:
         ValueError: a period that does not grow, or has no length.
     """
-    if not (first_period > 0 and multiplier >= 1):
-        raise ValueError(f"first_period={first_period}, multiplier={multiplier}: must be > 0 and >= 1")
-    starts, lengths = [0.0], [first_period]
-    while starts[-1] + lengths[-1] < steps:
-        starts.append(starts[-1] + lengths[-1])
-        lengths.append(lengths[-1] * multiplier)
+    starts, lengths = restarts(steps, first_period, multiplier)
     # a sum of periods that rounds past a whole step restarts at that step
     bounds = np.array(starts) * (1 - 1e-12)
     start_P, length_P = np.array(starts), np.array(lengths)
@@ -138,6 +133,21 @@ def own(steps: int, eta: Callable[[int], float]) -> Schedule:
     return Schedule(
         steps, lambda t: Window(np.array([eta(int(step)) for step in t], np.float64), np.full(len(t), float(steps)))
     )
+
+
+def restarts(steps: int, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
+    """Where each period of ``warm_restarts`` starts, and its length, in steps.
+
+    Raises:
+        ValueError: a period that does not grow, or has no length.
+    """
+    if not (first_period > 0 and multiplier >= 1):
+        raise ValueError(f"first_period={first_period}, multiplier={multiplier}: must be > 0 and >= 1")
+    starts, lengths = [0.0], [first_period]
+    while starts[-1] + lengths[-1] < steps:
+        starts.append(starts[-1] + lengths[-1])
+        lengths.append(lengths[-1] * multiplier)
+    return starts, lengths
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:

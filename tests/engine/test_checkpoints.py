@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
@@ -14,6 +15,7 @@ from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint
 from adamcmp.plan.runs import cohorts
 
 LENGTH = ("train.steps=60", "train.evaluations=6", "model.dropout=0.3")
+FULL = ("train.ema=0.9", "train.save=best", "train.batch_size=25", "train.accumulate=2", "train.clip_norm=1")
 RULES = ["adamw", "adamw_paper", "rmsprop", "sgd", "sgdw_paper", "adagrad"]
 
 
@@ -23,13 +25,13 @@ def pieces(planned, engine, *overrides):
     return Piece.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
 
 
-def interrupted(piece, data, path, looks, monkeypatch):
+def interrupted(piece, data, path, looks, monkeypatch, **more):
     """Train, stopping at every ``looks``-th step, until it ends; all outcomes."""
     monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
     outcomes, stops = {}, 0
     for _ in range(100):
         counter = itertools.count(1)
-        watch = Watch(piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks)
+        watch = Watch(piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more)
         try:
             for outcome in itertools.chain.from_iterable(train(piece, data, CPU, watch)):
                 outcomes[outcome.run.id] = outcome
@@ -52,6 +54,38 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
     for key, outcome in stopped.items():
         assert outcome.evaluations == whole[key].evaluations
         assert (outcome.status, outcome.diverged_step) == (whole[key].status, whole[key].diverged_step)
+
+
+@pytest.mark.parametrize("engine", ["sequential", "vectorised"])
+def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, engine):
+    overrides = [*FULL, "optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=3e-2,1e-3,1e30"]
+    piece, data = pieces(planned, engine, *overrides)
+    whole = {o.run.id: o for ended in train(piece, data, CPU, Watch(weights=tmp_path / "whole")) for o in ended}
+    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch, weights=tmp_path / "stopped")
+    assert stops == 3
+    for key, outcome in stopped.items():
+        assert outcome.evaluations == whole[key].evaluations
+        if outcome.status == "completed":
+            one, other = (load_file(tmp_path / name / f"{key}-best.safetensors") for name in ("whole", "stopped"))
+            assert all(torch.equal(each, other[name]) for name, each in one.items())
+
+
+def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    for engine in ("sequential", "vectorised"):
+        piece, data = pieces(planned, engine, "optimizer.lr=1e-2")
+        path, counter = tmp_path / f"{engine}.pt", itertools.count(1)
+        with pytest.raises(Stopped):
+            list(train(piece, data, CPU, Watch(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30)))
+        again, _ = pieces(planned, engine, "optimizer.lr=1e-2", "train.save=best")
+        assert [run.id for run in again.runs] == [run.id for run in piece.runs]
+        taken = []
+        watch = Watch(
+            lambda steps, _, taken=taken: taken.append(steps), piece=again, checkpoint=path, weights=tmp_path / engine
+        )
+        list(train(again, data, CPU, watch))
+        assert len(list((tmp_path / engine).glob("*.safetensors"))) == 1
+        assert taken[0] == 10  # from the first step to the first evaluation
 
 
 def test_progress_counts_resumed_steps_once(planned, tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from adamcmp.config.sources import locate
-from adamcmp.engine.outcome import Evaluation, Outcome
+from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.strategy import Strategy
-from adamcmp.execute.recording import Provenance, best, curve, record
+from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts
 from adamcmp.records import CURVE, METRICS, RECORD

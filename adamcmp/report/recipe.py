@@ -1,0 +1,342 @@
+"""A run's training as code to paste: optimizer, schedule, groups and step, in PyTorch, optax and Keras.
+
+Each framework has its own decay convention, so λ is converted; where a framework has no such rule, the text says so
+instead of giving something close to it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from adamcmp.analysis import CELL, best_cells, by_task, cells, criteria_of
+from adamcmp.criteria import LOSS_TEXTS
+from adamcmp.errors import InputError, closest
+from adamcmp.optim.schedules import restarts
+from adamcmp.report.labels import named, quantity
+
+FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
+DECOUPLED = ("lr_scaled", "schedule_only", "normalized")
+
+
+def recipe(record: pd.Series[Any], framework: str, title: str) -> str:
+    """Code of one framework that trains as a stored run did.
+
+    Args:
+        record: of the run, columns ``records.RECORD``.
+        framework: one of ``FRAMEWORKS``.
+        title: the first line, which says what the run was chosen for.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("adamcmp.report"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is no page
+    )
+    training = _training(record, title)
+    special = {"torch": _torch, "optax": _optax, "keras": _keras}[framework](training)
+    text = environment.get_template(f"{framework}.jinja").render(r=training, **{framework: special}).strip("\n")
+    return re.sub(r"\n+(?=(def|class|chains|rule = optax.chain\(\n|# )\b)", _spaced, text) + "\n"
+
+
+def _spaced(found: re.Match[str]) -> str:
+    """Two empty lines before what stands at the left edge, none between comments."""
+    return "\n\n\n" if len(found[0]) > 1 and found[1] != "# " else found[0]
+
+
+def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
+    """What all frameworks need to know of a run."""
+    settings = json.loads(record["settings"])
+    optimizer, schedule = settings["optimizer"], settings["schedule"]
+    steps, batch_size = int(settings["steps"]), int(settings["batch_size"])
+    accumulate = int(settings.get("accumulate", 1))
+    span = steps - schedule["warmup_steps"]
+    first = float(span)
+    if schedule.get("kind") == "warm_restarts":
+        first = max(schedule["T_0"] * (int(record["train_examples"]) // batch_size), 1.0)
+    starts, lengths = restarts(span, first, schedule.get("T_mult", 1.0))
+    milestones, factor = schedule.get("milestones", ()), schedule.get("factor", 1.0)
+    kind = "own" if "target" in schedule else schedule["kind"]
+    fraction = 1.0 if kind == "linear" else schedule.get("decay_fraction", 1.0)
+    loss = settings.get("loss", {})
+    told = loss.get("target") or LOSS_TEXTS.get(str(record["loss"]), (str(record["loss"]), ""))[0]
+    options = {key: value for key, value in loss.items() if key not in ("name", "target", "source")}
+    return {
+        "title": _line(title),
+        "version": record["adamcmp_version"],
+        "study": _line(record["study"]),
+        "loss": _line(f"{told} {options}" if options else told),
+        "rule": optimizer.get("rule", "own"),
+        "optimizer": optimizer,
+        "decay": optimizer.get("decay", ""),
+        "lr": float(record["lr"]),
+        "weight_decay": float(record["weight_decay"]),
+        "spares": optimizer.get("decayed") == "no_bias_norm",
+        "groups": [{**group, "patterns": _patterns(group["params"])} for group in optimizer.get("groups", ())],
+        "steps": steps,
+        "batch_size": batch_size,
+        "micro_batch": batch_size // accumulate,
+        "accumulate": accumulate,
+        "clip_norm": settings.get("clip_norm"),
+        "ema": settings.get("ema"),
+        "warmup": schedule["warmup_steps"],
+        "span": span,
+        "kind": kind,
+        "eta_min": schedule.get("eta_min", 0.0),
+        "drops": [(at, factor**k) for k, at in enumerate(milestones, 1)],
+        "periods": list(zip(starts, lengths, strict=True)),
+        "fall_from": span - fraction * span,
+        "shape": schedule.get("shape", "linear"),
+        "own": _own(schedule),
+    }
+
+
+def _line(text: object) -> str:
+    """On one line, since it stands in a comment."""
+    return " ".join(str(text).split())
+
+
+def _patterns(params: str | list[str]) -> list[str]:
+    return [params] if isinstance(params, str) else list(params)
+
+
+def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
+    """How an own schedule is imported and called."""
+    module, _, name = str(schedule.get("target", "")).rpartition(".")
+    arguments = "".join(f", {key}={value!r}" for key, value in schedule.get("arguments", {}).items())
+    return {"module": module, "name": name, "arguments": arguments}
+
+
+def _no_rule(r: Mapping[str, Any], framework: str) -> str:
+    """Why a framework cannot do it, in what concerns all of them; nothing where it can."""
+    if r["rule"] == "own":
+        return f"{r['optimizer']['target']} is a class of its own: use it as it is, with {_settings(r)}."
+    if r["decay"] in ("l2_m_only", "l2_v_only"):
+        return f"{framework} has no rule that puts λθ into one moment alone; {_settings(r)}."
+    return ""
+
+
+def _settings(r: Mapping[str, Any]) -> str:
+    kept = {k: v for k, v in r["optimizer"].items() if k not in ("name", "label", "target", "source", "groups")}
+    return ", ".join(
+        f"{key}={value}" for key, value in {**kept, "lr": r["lr"], "weight_decay": r["weight_decay"]}.items()
+    )
+
+
+def _is_rmsprop(r: Mapping[str, Any]) -> bool:
+    return bool(r["rule"] == "adam" and r["optimizer"]["betas"][0] == 0 and not r["optimizer"]["bias_correction"])
+
+
+def _unlike(r: Mapping[str, Any], framework: str) -> str:
+    """Why a framework whose ε comes after a bias correction cannot do it; nothing where it can."""
+    optimizer = r["optimizer"]
+    if r["rule"] == "adam" and optimizer["eps_placement"] == "before":
+        return f"{framework} adds ε after the bias correction, this rule before it, as Keras does; {_settings(r)}."
+    if r["rule"] == "adam" and not optimizer["bias_correction"] and not _is_rmsprop(r):
+        return f"{framework} has no Adam without bias correction; {_settings(r)}."
+    return ""
+
+
+def _in_buffer(r: Mapping[str, Any]) -> bool:
+    """The learning rate goes into SGD's momentum, and that makes a difference."""
+    return bool(r["rule"] == "sgd" and r["optimizer"]["lr_in_buffer"] and r["optimizer"]["momentum"] > 0)
+
+
+def _constant_share(r: Mapping[str, Any]) -> bool:
+    """Whether λ of this convention is a constant multiple of λ as ``lr_scaled`` has it, alike for all parameters."""
+    return not r["groups"] and (r["decay"] != "normalized" or len(r["periods"]) == 1)
+
+
+def _lr_scaled(r: Mapping[str, Any]) -> float:
+    """λ as torch.optim.AdamW takes it, where that is a constant."""
+    per_step = {"schedule_only": 1.0, "normalized": 1 / math.sqrt(r["periods"][0][1]), "lr_scaled": r["lr"]}
+    return float(f"{r['weight_decay'] * per_step[r['decay']] / r['lr']:.15g}")
+
+
+def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
+    reason = _no_rule(r, "PyTorch") or _unlike(r, "PyTorch")
+    if reason:
+        return {"reason": reason}
+    optimizer, decay = r["optimizer"], r["decay"]
+    decoupled, scales = decay in DECOUPLED, _in_buffer(r)
+    adam = r["rule"] == "adam" and not _is_rmsprop(r)
+    by_hand = decoupled and not (adam and _constant_share(r)) and not (adam and decay == "lr_scaled")
+    weight_decay = _lr_scaled(r) if decoupled and not by_hand and decay != "lr_scaled" else r["weight_decay"]
+    names = {"adam": "AdamW" if decoupled and not by_hand else "Adam", "adagrad": "Adagrad", "sgd": "SGD"}
+    name = "RMSprop" if _is_rmsprop(r) else names[r["rule"]]
+    listed = bool(by_hand or scales or r["groups"] or r["spares"])
+    arguments: dict[str, Any] = {"lr": 1.0 if scales else r["lr"]}
+    if name == "RMSprop":
+        arguments |= {"alpha": optimizer["betas"][1], "eps": optimizer["eps"]}
+    elif r["rule"] == "adam":
+        arguments |= {"betas": tuple(optimizer["betas"]), "eps": optimizer["eps"]}
+    elif r["rule"] == "adagrad":
+        arguments |= {"eps": optimizer["eps"], "initial_accumulator_value": optimizer["initial_accumulator_value"]}
+    else:
+        arguments |= {"momentum": optimizer["momentum"], "nesterov": optimizer["nesterov"]}
+    if not listed:
+        arguments["weight_decay"] = weight_decay
+    elif name == "AdamW":
+        arguments["weight_decay"] = 0.0
+    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    rate = '"scale": scale' if scales else f'"lr": {r["lr"]} * scale'
+    own = f'{rate}, "decay": decay' if by_hand or scales else f'{rate}, "weight_decay": decay'
+    scaled = "share(step)" if decay != "lr_scaled" else f'{r["lr"]} * group["scale"] * share(step)'
+    if by_hand and not scales:
+        own += ', "scale": scale'
+    return {
+        "reason": "",
+        "by_hand": by_hand,
+        "scales_gradients": scales,
+        "listed": listed,
+        "weight_decay": weight_decay,
+        "item": f'{{"params": [p], {own}}}',
+        "optimizer": f"torch.optim.{name}({'groups' if listed else 'model.parameters()'}, {given})",
+        "factor": "1.0" if scales else "float(eta(step))",
+        "taken": f'float({scaled}) * group["decay"]',
+    }
+
+
+def _optax(r: Mapping[str, Any]) -> dict[str, Any]:
+    reason = _no_rule(r, "optax") or _unlike(r, "optax")
+    if r["rule"] == "adagrad":
+        reason = f"optax's Adagrad adds ε under the root, this rule beside it; {_settings(r)}."
+    if reason:
+        return {"reason": reason}
+    by_share = r["decay"] in DECOUPLED and (_in_buffer(r) or (r["decay"] != "lr_scaled" and not _constant_share(r)))
+    kinds: dict[str, tuple[float, float]] = {}
+    labels = []
+    for name, group in [*((f"group {i}", group) for i, group in enumerate(r["groups"])), ("others", {})]:
+        scale, own = group.get("lr_scale", 1.0), group.get("weight_decay")
+        kinds[name] = (scale, r["weight_decay"] if own is None else own)
+        labels.append(f'"{name}"')
+        if r["spares"] and own is None:
+            kinds[f"{name}, spared"] = (scale, 0.0)
+            labels[-1] = f'"{name}" if p.ndim >= 2 else "{name}, spared"'
+    chains = {name: _chain(r, *each, by_share=by_share) for name, each in kinds.items()}
+    return {"reason": "", "by_share": by_share, "chains": chains, "labels": labels}
+
+
+def _chain(r: Mapping[str, Any], scale: float, weight_decay: float, *, by_share: bool) -> list[str]:
+    """The transformations of parameters of one kind, in order."""
+    optimizer, decay, lr = r["optimizer"], r["decay"], f"{r['lr'] * scale!r}"
+    parts = []
+    if decay == "l2" and weight_decay:
+        parts.append(f"optax.add_decayed_weights({weight_decay})")
+    in_buffer = _in_buffer(r)
+    rate = f"optax.scale_by_schedule(lambda step: {lr} * eta(step))"
+    if in_buffer:
+        parts.append(rate)
+    if _is_rmsprop(r):
+        parts.append(f"optax.scale_by_rms(decay={optimizer['betas'][1]}, eps={optimizer['eps']}, eps_in_sqrt=False)")
+    elif r["rule"] == "adam":
+        b1, b2 = optimizer["betas"]
+        parts.append(f"optax.scale_by_adam(b1={b1}, b2={b2}, eps={optimizer['eps']})")
+    elif optimizer["momentum"] > 0:
+        parts.append(f"optax.trace(decay={optimizer['momentum']}, nesterov={optimizer['nesterov']})")
+    decoupled = decay in DECOUPLED and weight_decay
+    if decoupled and not by_share:
+        same = r["weight_decay"] and weight_decay == r["weight_decay"]
+        converted = _lr_scaled(r) if decay != "lr_scaled" and same else weight_decay
+        parts.append(f"optax.add_decayed_weights({converted})")
+    if not in_buffer:
+        parts.append(rate)
+    if decoupled and by_share:
+        times = f"{lr} * " if decay == "lr_scaled" else ""
+        parts.append(f"optax.add_decayed_weights(lambda step: {times}{weight_decay} * share(step))")
+    return [*parts, "optax.scale(-1.0)"]
+
+
+def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
+    optimizer, decay = r["optimizer"], r["decay"]
+    reason = _no_rule(r, "Keras")
+    if not reason and r["groups"]:
+        reason = f"Keras has no parameter groups; {_settings(r)}, groups: {optimizer['groups']}."
+    if not reason and decay in DECOUPLED and not _constant_share(r):
+        reason = f"λ of Keras is one number, this one changes at each restart; {_settings(r)}."
+    if not reason and r["rule"] == "adam" and not optimizer["bias_correction"] and not _is_rmsprop(r):
+        reason = f"Keras has no Adam without bias correction; {_settings(r)}."
+    if reason:
+        return {"reason": reason}
+    notes: list[str] = []
+    arguments: dict[str, Any] = {"learning_rate": "Schedule()"}
+    name = "RMSprop" if _is_rmsprop(r) else {"adam": "Adam", "adagrad": "Adagrad", "sgd": "SGD"}[r["rule"]]
+    if name == "RMSprop":
+        arguments |= {"rho": optimizer["betas"][1], "epsilon": optimizer["eps"]}
+        notes.append("Keras adds ε under the root, the run beside it.")
+    elif name == "Adam":
+        b1, b2 = optimizer["betas"]
+        arguments |= {"beta_1": b1, "beta_2": b2, "epsilon": optimizer["eps"]}
+        if optimizer["eps_placement"] == "after":
+            notes.append(
+                "Keras adds ε before the bias correction, the run after it: in the first steps it counts more."
+            )
+    elif name == "Adagrad":
+        arguments |= {"initial_accumulator_value": optimizer["initial_accumulator_value"], "epsilon": optimizer["eps"]}
+        notes.append("Keras adds ε under the root, the run beside it.")
+    else:
+        arguments |= {"momentum": optimizer["momentum"], "nesterov": optimizer["nesterov"]}
+        if optimizer["momentum"] > 0 and not optimizer["lr_in_buffer"] and r["kind"] != "constant":
+            notes.append(
+                "Keras takes the learning rate into the momentum, the run did not: they differ while it changes."
+            )
+    if decay == "l2" and r["weight_decay"]:
+        half = r["weight_decay"] / 2
+        where = "each kernel" if r["spares"] else "each weight, biases and norms too"
+        notes.append(
+            f"L2 is a penalty here: keras.regularizers.L2({half}) on {where} (λ/2 · ‖θ‖² has the gradient λθ)."
+        )
+    elif decay in DECOUPLED and r["weight_decay"]:
+        arguments["weight_decay"] = r["weight_decay"] if decay == "lr_scaled" else _lr_scaled(r)
+        name = "AdamW" if name == "Adam" else name
+    if r["clip_norm"]:
+        arguments["global_clipnorm"] = r["clip_norm"]
+    if r["accumulate"] > 1:
+        arguments["gradient_accumulation_steps"] = r["accumulate"]
+        notes.append(f"Keras calls each batch of {r['micro_batch']} a step, {r['accumulate']} of which make one here.")
+    if r["ema"]:
+        arguments |= {"use_ema": True, "ema_momentum": r["ema"]}
+        notes.append("Its average leans to the first weights; the run's does not.")
+    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    spares = r["spares"] and "weight_decay" in arguments
+    return {"reason": "", "notes": notes, "optimizer": f"keras.optimizers.{name}({given})", "spares": spares}
+
+
+def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:
+    """The code of an arm's best cell, by validation, in each framework; of every task that has the arm.
+
+    Args:
+        records: stored runs.
+        arm: as reports name it, or its optimizer's configuration.
+        frameworks: some of ``FRAMEWORKS``.
+
+    Raises:
+        InputError: no task has such an arm, or none of its cells may be chosen.
+    """
+    found: list[str] = []
+    names: set[str] = set()
+    for task in by_task(records):
+        best = best_cells(cells(task.records))
+        names |= {*best["arm"], *best["optimizer"]}
+        for row in best[(best["arm"] == arm) | (best["optimizer"] == arm)].to_dict("records"):  # one arm, or variants
+            runs = task.records[(task.records[CELL] == pd.Series({key: row[key] for key in CELL})).all(axis=1)]
+            criteria = criteria_of(task.records)
+            shown = [
+                f"{named(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
+                for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
+            ]
+            where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best cell on {task.label}"
+            title = f"{row['arm']}, {where}: {', '.join(shown)} (n = {row['n']})"
+            first = runs.sort_values("seed").iloc[0]
+            found += [recipe(first, framework, title) for framework in frameworks]
+    if not found:
+        raise InputError(f"--best {arm}: no such arm with a cell to choose; {closest(arm, names)}")
+    return found

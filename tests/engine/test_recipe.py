@@ -1,0 +1,176 @@
+"""The recipes that ``adamcmp show RESULTS --best`` prints, executed: each trains as the run did, in float64."""
+
+from __future__ import annotations
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from adamcmp.engine import sequential
+from adamcmp.engine.inputs import CPU, build_model
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.streams import batch_indices
+from adamcmp.engine.watch import Watch
+from adamcmp.execute.recording import Provenance, record
+from adamcmp.plan.runs import cohorts
+from adamcmp.report.recipe import FRAMEWORKS, recipe
+
+STEPS = 12
+BUDGET = (
+    f"train.steps={STEPS}",
+    "train.batch_size=300",
+    "train.evaluations=1",
+    "train.precision=fp64",
+    "train.save=last",
+)
+RULES = ["adam", "adamw", "adamw_paper", "adamw_normalized", "rmsprop", "adagrad", "sgd", "sgd_paper", "sgdw",
+         "sgdw_paper", "sgdw_normalized", "adam_m_only", "adam_v_only", "adamw_keras"]  # fmt: skip
+NOT_IN = {
+    "torch": {"adam_m_only", "adam_v_only", "adamw_keras"},
+    "optax": {"adam_m_only", "adam_v_only", "adamw_keras", "adagrad"},
+    "keras": {"adam_m_only", "adam_v_only"},
+}
+RESTARTS = ["schedule=warm_restarts", "schedule.T_0=1", "schedule.warmup_steps=2"]
+GROUPS = "optimizer.groups=[{params:'*.0.weight',lr_scale:3,weight_decay:0.4},{params:['*.2.bias'],lr_scale:0.5}]"
+CASES = [
+    *(pytest.param([f"optimizer={rule}"], id=rule) for rule in RULES),
+    *(pytest.param([f"optimizer={rule}", *RESTARTS], id=f"{rule} restarts") for rule in RULES),
+    *(pytest.param([f"optimizer={rule}", GROUPS, "optimizer.decayed=no_bias_norm", *RESTARTS], id=f"{rule} groups")
+      for rule in RULES),
+    *(pytest.param(["optimizer=adamw", f"schedule={name}", "schedule.warmup_steps=3"], id=name)
+      for name in ("constant", "linear", "warmup_stable_decay", "drop_step", "cosine")),
+    pytest.param(["optimizer=sgdw", "schedule=warmup_stable_decay", "schedule.shape=sqrt", "schedule.eta_min=0.1"],
+                 id="square root"),
+    pytest.param(["optimizer=sgd_paper", "optimizer.nesterov=true", "optimizer.decayed=no_bias_norm"], id="nesterov"),
+    pytest.param(["optimizer=adamw_paper", "optimizer.decayed=no_bias_norm", "train.clip_norm=0.2"], id="clipping"),
+    pytest.param(["optimizer=adamw", "train.batch_size=100", "train.accumulate=3", "train.ema=0.7"], id="accumulation"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run_and_end(planned, tmp_path):
+    """A run of some overrides, its record, and the weights that it ends with."""
+
+    def make(overrides):
+        kept = [each for each in BUDGET if each.partition("=")[0] not in {text.partition("=")[0] for text in overrides}]
+        (run,), datasets = planned(*kept, "optimizer.weight_decay=0.05", "optimizer.lr=3e-3", *overrides)
+        (dataset,) = datasets.values()
+        piece = Piece.of(cohorts([run])[0], Strategy())
+        (outcome,) = sequential.train(piece, dataset, CPU, Watch(weights=tmp_path))
+        assert outcome.status == "completed", outcome.error
+        end = copy.deepcopy(build_model(run.task, run.seed, CPU))
+        from safetensors.torch import load_model
+
+        load_model(end, tmp_path / f"{run.id}-last.safetensors")
+        return run, dataset, pd.Series(record(outcome, Provenance.here("mine"))), end
+
+    return make
+
+
+def batches(run, dataset):
+    indices = batch_indices((run.seed,), len(dataset.train.y), run.task.batch_size, CPU, 0)
+    for _ in range(STEPS):
+        index = next(indices)
+        size = run.task.batch_size // run.task.train.accumulate
+        yield list(zip(dataset.train.x[index].double().split(size), dataset.train.y[index].split(size), strict=True))
+
+
+def executed(code):
+    assert code.startswith("# mine\n# From adamcmp")
+    namespace = {}
+    exec(compile(code, "recipe", "exec"), namespace)
+    return namespace
+
+
+def is_lacking(framework, overrides):
+    return overrides[0].removeprefix("optimizer=") in NOT_IN[framework]
+
+
+def assert_same_weights(model, end, tolerance):
+    for p, q in zip(model.parameters(), end.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("overrides", CASES)
+def test_pytorch(run_and_end, overrides):
+    run, dataset, row, end = run_and_end(overrides)
+    code = recipe(row, "torch", "mine")
+    if is_lacking("torch", overrides):
+        assert "PyTorch " in code
+        assert "import" not in code
+        return
+    ours = executed(code)
+    model = build_model(run.task, run.seed, CPU)
+    average = copy.deepcopy(model)
+    optimizer, scheduler = ours["optimizer_and_scheduler"](model)
+    for step, parts in enumerate(batches(run, dataset)):
+        few = iter(parts)
+
+        def loss_of(model, few=few):
+            x, y = next(few)
+            return nn.functional.cross_entropy(model(x), y)
+
+        ours["train_step"](model, optimizer, scheduler, loss_of, step)
+        if "average_step" in ours:
+            ours["average_step"](average, model, step)
+    assert_same_weights(average if "average_step" in ours else model, end, 1e-10)
+
+
+@pytest.mark.parametrize("overrides", CASES)
+def test_optax(run_and_end, overrides):
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    run, dataset, row, end = run_and_end(overrides)
+    code = recipe(row, "optax", "mine")
+    if is_lacking("optax", overrides):
+        assert "optax" in code
+        assert "import" not in code
+        return
+    with jax.enable_x64(True):
+        ours = executed(code)
+        model = build_model(run.task, run.seed, CPU)
+        params = {name: jnp.asarray(p.detach().numpy()) for name, p in model.named_parameters()}
+        average, optimizer = params, ours["optimizer"]
+        state = optimizer.init(params)
+        for step, parts in enumerate(batches(run, dataset)):
+            for x, y in parts:
+                with torch.no_grad():
+                    for name, p in model.named_parameters():
+                        p.copy_(torch.tensor(params[name].tolist(), dtype=torch.float64))
+                model.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                grads = {name: jnp.asarray(p.grad.numpy()) for name, p in model.named_parameters()}
+                updates, state = optimizer.update(grads, state, params)
+                params = optax.apply_updates(params, updates)
+            if "average_step" in ours:
+                average = ours["average_step"](average, params, step)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                found = average if "average_step" in ours else params
+                p.copy_(torch.tensor(found[name].tolist(), dtype=torch.float64))
+    # optax clips without torch's 1e-6, and accumulates in float32
+    rounded = any("clip" in each or "accumulate" in each for each in overrides)
+    assert_same_weights(model, end, 1e-5 if rounded else 1e-10)
+
+
+@pytest.mark.parametrize("overrides", CASES)
+def test_keras_is_python_or_says_why_not(run_and_end, overrides):
+    _, _, row, _ = run_and_end(overrides)
+    code = recipe(row, "keras", "mine")
+    compile(code, "recipe", "exec")
+    lacking = is_lacking("keras", overrides) or "groups" in str(overrides)
+    lacking |= "normalized" in overrides[0] and "schedule=warm_restarts" in overrides
+    assert ("keras.optimizers" not in code) == lacking
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_names_cannot_leave_their_comment(run_and_end, framework):
+    _, _, row, _ = run_and_end(["optimizer=adamw"])
+    code = recipe(row, framework, "mine\nimport os; os.remove('x')\r\nraise SystemExit")
+    compile(code, "recipe", "exec")
+    assert all("os.remove" not in line or line.startswith("# ") for line in code.splitlines())

@@ -1,0 +1,131 @@
+"""Weights that are kept, as a user sees them: files by run id, settings beside them, and runs that start from them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from adamcmp.records import read
+
+SWEEP = (
+    "sweep",
+    "digits",
+    "optimizer=adam,adamw",
+    "optimizer.lr=1e-3,3e-2",
+    "train.steps=60",
+    "train.evaluations=6",
+    "train.eval_examples=2000",
+)
+
+
+def stored(folder):
+    return read(folder / "results" / "digits")
+
+
+@pytest.mark.parametrize("engine", ["sequential", "vectorised"])
+@pytest.mark.parametrize("more", [(), ("train.ema=0.9", "model.dropout=0.2")])
+def test_the_weights_that_are_kept_have_the_errors_that_are_told(cli, tmp_path, engine, more):
+    how = ("execute.processes=1", f"execute.engine={engine}", "execute.compile=false", *more)
+    for kept in ("best", "last"):
+        assert cli(*SWEEP, *how, f"train.save={kept}").code == 0
+        records, _ = stored(tmp_path)
+        for row in records.to_dict("records"):
+            path = tmp_path / "results" / "digits" / "weights" / f"{row['run_id']}-{kept}.safetensors"
+            about = json.loads(path.with_suffix(".json").read_text())
+            when = "final" if kept == "last" else "best"
+            assert about["step"] == (row["steps"] if kept == "last" else row["best_step"])
+            assert about["averaged"] == bool(more)
+            assert about["test_error"] == row[f"{when}_test_error"]
+            assert about["settings"] == json.loads(row["settings"])
+            assert wrong(load_file(path)) == pytest.approx(row[f"{when}_test_error"])
+    assert len(list((tmp_path / "results/digits/weights").iterdir())) == 2 * 2 * 4
+
+
+def wrong(weights):
+    """Share of wrong predictions on the test part."""
+    from adamcmp.data import prepare
+    from adamcmp.data.digits import digits
+    from adamcmp.models.mlp import MLP
+
+    model = MLP(input_shape=(1, 8, 8), num_classes=10)
+    model.load_state_dict({name.replace("layers.3", "layers.2"): each for name, each in weights.items()})
+    test = prepare(digits(), name="digits", validation_fraction=0.2).test
+    return (model(test.x).argmax(1) != test.y).float().mean().item()
+
+
+def test_runs_that_lack_their_weights_are_trained_again_and_end_as_before(cli, tmp_path):
+    assert cli(*SWEEP).code == 0
+    before, _ = stored(tmp_path)
+    assert not (tmp_path / "results/digits/weights").exists()
+    again = cli(*SWEEP, "train.save=last")
+    assert "4 to train" in again.err
+    after, _ = stored(tmp_path)
+    assert set(before["run_id"]) == set(after["run_id"])
+    merged = before.merge(after, on="run_id")
+    assert (merged["final_test_error_x"] == merged["final_test_error_y"]).all()
+    assert "nothing to train" in cli(*SWEEP, "train.save=last").err
+    first = next((tmp_path / "results/digits/weights").glob("*.safetensors"))
+    first.unlink()
+    assert "1 to train" in cli(*SWEEP, "train.save=last").err
+    assert cli("remove", "results/digits", "--id", first.name.partition("-")[0], "--yes").code == 0
+    assert len(list((tmp_path / "results/digits/weights").iterdir())) == 6
+
+
+def test_runs_start_from_weights(cli, tmp_path):
+    short = ("run", "digits", "train.steps=40", "train.evaluations=4")
+    assert cli(*short, "train.save=last").code == 0
+    records, curves = stored(tmp_path)
+    (path,) = (tmp_path / "results/digits/weights").glob("*.safetensors")
+    again = (
+        "sweep",
+        "digits",
+        "optimizer.lr=1e-9",
+        "seed=3,4",
+        "train.steps=40",
+        "train.evaluations=4",
+        f"init={path}",
+    )
+    assert cli(*again, "study.name=again", "schedule=constant").code == 0
+    tuned = read(tmp_path / "results" / "again")
+    assert tuned.records["final_test_error"].tolist() == [records["final_test_error"][0]] * 2
+    assert tuned.curves["weight_norm"].to_numpy() == pytest.approx(curves["weight_norm"].iloc[-1], rel=1e-5)
+    assert json.loads(tuned.records["settings"][0])["init"]
+    assert len({*tuned.records["run_id"], *records["run_id"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"layers.0.weight": torch.zeros(3)}, r"init=.*: does not fit the model"),
+        ("text", r"init=.*: does not fit the model"),
+        (None, r"init=.*: cannot be read \(No such file or directory\)"),
+    ],
+)
+def test_other_weights_are_refused_in_one_line(cli, tmp_path, content, says):
+    path = tmp_path / "other.safetensors"
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        save_file(content, path)
+    ended = cli("run", "digits", f"init={path}")
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert re.search(says, ended.err)
+
+
+def test_a_recipe_is_shown_for_an_arm_of_a_results_folder(cli, tmp_path):
+    assert cli(*SWEEP).code == 0
+    shown = cli("show", "results/digits", "--best", "AdamW", "--framework", "torch")
+    assert shown.code == 0
+    assert shown.out.startswith("# AdamW, lr ")
+    assert "torch.optim.AdamW(model.parameters(), lr=" in shown.out
+    assert "optax" not in shown.out
+    every = cli("show", "results/digits", "--best", "adam").out
+    assert all(word in every for word in ("torch.optim.Adam(", "optax.chain(", "keras.optimizers.Adam("))
+    wrong_arm = cli("show", "results/digits", "--best", "AdamX")
+    assert (wrong_arm.code, "did you mean Adam" in wrong_arm.err) == (2, True)
+    assert cli("show", "nowhere", "--best", "AdamW").code == 2

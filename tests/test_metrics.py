@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 from sklearn.metrics import top_k_accuracy_score
 from torch import nn
 from torch.func import functional_call
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_calibration_error, multilabel_average_precision
 
 from adamcmp import losses, metrics
 
@@ -99,3 +100,65 @@ def test_the_largest_hessian_eigenvalue(net):
 def test_bits_per_byte_of_the_uniform_prediction():
     assert metrics.bits_per_byte(math.log(256), 1.0) == pytest.approx(8)
     assert metrics.bits_per_byte(math.log(256), 2.0) == pytest.approx(4)
+
+
+@pytest.fixture
+def quantities():
+    generator = torch.Generator().manual_seed(1)
+    y = torch.randn(200, 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 10.0, 0.1]) + 5
+    return y + torch.randn(200, 3, generator=generator), y
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle"),
+    [
+        ("rmse", sklearn.metrics.root_mean_squared_error),
+        ("mae", sklearn.metrics.mean_absolute_error),
+        ("r2", sklearn.metrics.r2_score),
+    ],
+)
+def test_errors_of_quantities(quantities, name, oracle):
+    outputs, y = quantities
+    assert getattr(metrics, name)(outputs, y) == pytest.approx(oracle(y.numpy(), outputs.numpy()))
+    constant = torch.cat([y, torch.ones(200, 1)], 1), torch.cat([y, torch.ones(200, 1)], 1)
+    assert metrics.r2(*constant) == 1
+    assert metrics.r2(constant[0] + 1, constant[1]) == pytest.approx(
+        sklearn.metrics.r2_score(constant[1].numpy(), constant[0].numpy() + 1)
+    )
+
+
+@pytest.fixture
+def labels():
+    """Scores with many ties, and one label that never occurs."""
+    generator = torch.Generator().manual_seed(2)
+    y = (torch.rand(300, 6, generator=generator) < torch.tensor([0.5, 0.1, 0.02, 0.9, 0.3, 0.0])).double()
+    return (y + 1.5 * torch.randn(300, 6, generator=generator) - 0.5).mul(4).round() / 4, y
+
+
+def test_errors_of_labels(labels):
+    logits, y = labels
+    known, whole = slice(0, 5), y.long()
+    average_precision = sklearn.metrics.average_precision_score(whole[:, known], logits[:, known], average="macro")
+    assert metrics.average_precision(logits, y) == pytest.approx(average_precision)
+    by_torchmetrics = multilabel_average_precision(logits[:, known], whole[:, known], num_labels=5, average="macro")
+    assert metrics.average_precision(logits, y) == pytest.approx(by_torchmetrics.item(), rel=1e-5)
+    expected = sklearn.metrics.f1_score(whole, logits > 0, average="macro", zero_division=0)
+    assert metrics.f1(logits, y) == pytest.approx(expected)
+    assert metrics.hamming_loss(logits, y) == pytest.approx(sklearn.metrics.hamming_loss(whole, logits > 0))
+
+
+def test_errors_of_many_runs_at_once_are_those_of_each(labels, quantities):
+    for name, (outputs, y) in {
+        "average_precision": labels, "f1": labels, "hamming_loss": labels, "rmse": quantities, "r2": quantities,
+    }.items():  # fmt: skip
+        function = metrics.ERRORS[name]
+        runs = torch.stack([outputs, -outputs, outputs.flip(0)])
+        together = function.error(torch.stack([function.statistics(each, y) for each in runs]), y)
+        assert together.tolist() == pytest.approx([function(each, y) for each in runs])
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0, 2.0])
+def test_huber_is_torchs(quantities, delta):
+    outputs, y = quantities
+    expected = nn.functional.huber_loss(outputs, y, delta=delta, reduction="none")
+    torch.testing.assert_close(losses.huber(outputs, y, delta), expected)

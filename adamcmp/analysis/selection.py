@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.criteria import CLASSIFICATION, Criteria, error_metric
+from adamcmp.criteria import CLASSIFICATION, LOSSES, Criteria, error_metric
 from adamcmp.errors import InputError
 from adamcmp.records import METRICS as MEASURED
 
@@ -138,8 +138,11 @@ def _told_apart(settings: str) -> dict[str, object]:
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
     kept = {key: value for key, value in flat.items() if key not in spared and value != []}
     recipe = {key: loaded[key] for key in RECIPE if key in loaded}
-    if isinstance(recipe.get("loss"), dict):
-        recipe |= {f"loss.{key}": value for key, value in recipe.pop("loss").items()}
+    loss = dict(recipe.pop("loss", {}))
+    called = loss.get("name", loss.get("target"))
+    if loss and called != LOSSES[loaded["targets"]][0]:
+        recipe["loss"] = called
+    recipe |= loss.get("arguments", {key: value for key, value in loss.items() if key != "name"})
     return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -106,8 +105,8 @@ def _targets(predicted: pd.DataFrame, kind: str, separator: str) -> tuple[npt.ND
         codes, values = pd.factorize(predicted.iloc[:, 0], sort=True)
         return codes.astype(np.int64), len(values)
     if kind == "labels" and len(predicted.columns) == 1 and _is_text(predicted.iloc[:, 0]):
-        told = predicted.iloc[:, 0].str.replace(rf"\s*{re.escape(separator)}\s*", separator, regex=True)
-        predicted = told.str.strip().str.get_dummies(sep=separator)
+        named = [{each.strip() for each in text.split(separator)} - {""} for text in predicted.iloc[:, 0].fillna("")]
+        predicted = pd.DataFrame({name: [name in each for each in named] for name in sorted(set().union(*named))})
     return predicted.to_numpy(np.float64), len(predicted.columns)
 
 

@@ -21,6 +21,8 @@ from adamcmp.plan.runs import Cohort, Run
 
 ENOUGH = 0.3
 """Seconds of stepping that a timing takes at least, all turns together."""
+LEAST = 0.01
+"""Of a training's time its steps take at least: less is an evaluation whose time varies."""
 TURNS = 9
 """In which the ways to train are timed."""
 CLOSE, AGAIN = 1.1, 3
@@ -132,9 +134,12 @@ class _Sequential(_Probe):
         self._few, self._most = 1, 2
         first = next(iter(self._runs.values()))
         self._seconds(first, 1)
-        once = self._seconds(first, self._few)
-        while self._most < 128 and once * self._most / self._few < ENOUGH / 3:
-            self._most *= 2
+        once, spent = self._seconds(first, self._few), 0.0
+        while self._most < 128 and spent < ENOUGH:  # as many as take longer than an evaluation's time varies
+            took = self._seconds(first, self._most)
+            if took - once >= ENOUGH / 3:
+                break
+            self._most, spent = 2 * self._most, spent + took
         self._found: dict[str, list[tuple[float, float]]] = {name: [] for name in self._runs}
 
     def _seconds(self, run: Run, steps: int) -> float:
@@ -156,7 +161,7 @@ class _Sequential(_Probe):
         for name, turns in self._found.items():
             few, most = (statistics.median(each) for each in zip(*turns, strict=True))
             share = sum(run.optimizer.name == name for run in self._cohort.runs) / len(self._cohort.runs)
-            own = max(most - few, 1e-9) / (self._most - self._few)
+            own = max(most - few, LEAST * most) / (self._most - self._few)
             step += share * own
             evaluation += share * max(few - own * self._few, 0.0)
         return Timing(step, evaluation, share=self._share_of(self._device))

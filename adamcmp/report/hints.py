@@ -24,6 +24,7 @@ def hints(records: pd.DataFrame, study: str) -> list[str]:
     The command is the one that trained the runs, with other values; it goes on in the same folder.
     """
     found: list[str] = []
+    wider: dict[str, list[str]] = {}
     for task in by_task(records):
         table = cells(task.records)
         words = _words(task.records, study)
@@ -35,13 +36,19 @@ def hints(records: pd.DataFrame, study: str) -> list[str]:
                 values = _beyond(sorted(set(own[column])), end)
                 if values:
                     swept = f"{key}={','.join(values)}"
-                    told = f"{row['arm']}: its best cell lies on the edge of the grid ({side}); wider:"
                     optimizer = f"optimizer={row['optimizer']}"
-                    found.append(f"{told} {command(*_without(words, {'optimizer', key}), optimizer, swept)}")
+                    line = command(*_without(words, {"optimizer", key}), optimizer, swept)
+                    wider.setdefault(f"({side}); wider: {line}", []).append(str(row["arm"]))
         if (table["runs"] < 2).all() and len(table) > 1:
             kept = _without(words, {"study.seeds", "seed"})
             found.append(f"one seed tells no spread; more: {command(*kept, f'study.seeds={FEW_SEEDS}')}")
-    return found
+    return [f"{_names(arms)} best cell lies on the edge of the grid {rest}" for rest, arms in wider.items()] + found
+
+
+def _names(arms: Sequence[str]) -> str:
+    """Whose best cell: one arm, or one of several that one command would widen."""
+    more = f" and {len(arms) - 1} more: their" if len(arms) > 1 else ": its"
+    return f"{arms[0]}{more}"
 
 
 def _words(records: pd.DataFrame, study: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from adamcmp.criteria import Criteria
+from adamcmp.criteria import ERRORS, Criteria
 
 DECAYS: dict[str, str] = {
     "l2": "L2",
@@ -34,6 +34,13 @@ def named(column: str, criteria: Criteria) -> str:
         return "generalization gap"
     part, _, what = column.partition("_")
     return f"{part} {criteria.error.label}" if what == "error" else f"{part.replace('train', 'training')} {what}"
+
+
+def requested_name(metric: str) -> str:
+    """A metric on request for people: ``validation_mae`` → ``validation MAE``."""
+    part, _, name = metric.partition("_")
+    known = {each.name: each.label for every in ERRORS.values() for each in every}
+    return f"{part} {known[name]}" if name in known else metric.replace("_", " ")
 
 
 def metric_name(metric: str, criteria: Criteria) -> str:

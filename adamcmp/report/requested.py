@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adamcmp.analysis.requested import by_layer
+from adamcmp.report.labels import requested_name
 from adamcmp.report.style import WIDTH, Look, NotDrawn, figure, legend, log_if_wide, looks, styled
 
 MOST_LAYERS = 5
@@ -41,7 +42,7 @@ def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
     look = looks(found["arm"])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _lines(ax, part, look)
-        ax.set(xlabel="epoch", ylabel=str(name).replace("_", " "))
+        ax.set(xlabel="epoch", ylabel=requested_name(str(name)))
     return _with_legend(fig, look)
 
 

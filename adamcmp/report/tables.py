@@ -156,7 +156,7 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
     for metric in ("final_validation_error", "final_test_error", "final_gap"):
         unit = scale(metric, criteria)[1]
         name = shown_as(metric, criteria)
-        heads[name] = with_unit(name.replace(" ", "\n", 1), unit if len(unit) <= SHORT else "")
+        heads[name] = with_unit(name.replace(" ", "\n"), unit if len(unit) <= SHORT else "")
         digits[name] = f" {unit}"
     table.add_column("optimizer", style="bold", overflow="fold", min_width=16)
     for name in ("lr", "λ", *heads, "n", "cells"):

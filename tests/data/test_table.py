@@ -7,6 +7,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from adamcmp.data import prepare
 from adamcmp.data.table import table
@@ -139,3 +140,70 @@ def test_other_columns_in_the_test_file_and_arrays_of_other_names_are_refused(tm
         table(tmp_path / "a.npz")
     with pytest.raises(InputError, match="leave them out"):
         table(tmp_path / "a.npz", label="y")
+
+
+HOUSES = pd.DataFrame({
+    "area": [50.5, 80.0, 120.0, 65.0, 33.0, 90.0] * 4,
+    "garden": [0, 1, 1, 0, 0, 1] * 4,
+    "balcony": [1, 1, 0, 0, 1, 0] * 4,
+    "rooms": list(range(1, 25)),
+    "price": [100.5, 200.0, 350.25, 120.0, 80.0, 210.0] * 4,
+})  # fmt: skip
+
+
+@pytest.fixture(params=["csv", "parquet"])
+def houses(request, tmp_path):
+    path = tmp_path / f"houses.{request.param}"
+    HOUSES.to_csv(path, index=False) if request.param == "csv" else HOUSES.to_parquet(path)
+    return path
+
+
+def test_fractions_are_quantities_and_whole_numbers_where_that_is_said(houses):
+    raw = table(houses, unit="k€")
+    dataset = prepare(raw, name="houses")
+    assert (dataset.targets, dataset.num_outputs, dataset.unit) == ("quantities", 1, "k€")
+    mean, std = dataset.target_scale
+    told = torch.cat([dataset.train.y, dataset.validation.y, dataset.test.y]) * std + mean
+    assert sorted(told.flatten().tolist()) == pytest.approx(sorted(HOUSES["price"]))
+    assert abs(dataset.train.y.mean()) < 1e-6
+    plain = prepare(raw, name="houses", normalize_targets=False)
+    assert plain.target_scale is None
+    assert plain.fingerprint != dataset.fingerprint
+    with pytest.raises(InputError, match=r"24 different labels in 24 rows.*or set data\.targets=quantities"):
+        table(houses, label="rooms")
+    assert table(houses, label="rooms", targets="quantities")["train"][1].tolist() == [[each] for each in range(1, 25)]
+
+
+def test_several_columns_are_labels_or_quantities(houses):
+    labels = table(houses, label=["garden", "balcony"])
+    assert labels["targets"] == "labels"
+    assert labels["train"][1][:3].tolist() == [[0, 1], [1, 1], [1, 0]]
+    dataset = prepare(labels, name="houses")
+    assert (dataset.targets, dataset.num_outputs, dataset.target_scale) == ("labels", 2, None)
+    both = table(houses, label=["price", "area"])
+    assert both["targets"] == "quantities"
+    assert prepare(both, name="houses").num_outputs == 2
+    with pytest.raises(InputError, match=r"data\.label=price: holds other values than 0 and 1"):
+        table(houses, label=["garden", "price"], targets="labels")
+    with pytest.raises(InputError, match=r"data\.label=garden: one of 2 columns; classes stand in one column"):
+        table(houses, label=["garden", "balcony"], targets="classes")
+
+
+def test_a_column_of_text_names_labels(tmp_path, houses):
+    tagged = HOUSES.assign(tags=["red; round", "red", "", "round ;blue", "blue", "red"] * 4)
+    path = tmp_path / f"tagged{houses.suffix}"
+    tagged.to_csv(path, index=False) if houses.suffix == ".csv" else tagged.to_parquet(path)
+    raw = table(path, label="tags", targets="labels")
+    assert raw["train"][1][:4].tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]]  # blue, red, round
+
+
+def test_arrays_hold_quantities_and_labels(tmp_path):
+    x = np.arange(80.0).reshape(20, 4)
+    np.savez(tmp_path / "q.npz", x=x, y=x[:, 0] / 7)
+    np.savez(tmp_path / "l.npz", x=x, y=x[:, :3] % 2 > 0)
+    np.savez(tmp_path / "i.npz", x=x, y=(x[:, :3] % 2).astype(int))
+    assert prepare(table(tmp_path / "q.npz", unit="s"), name="q").unit == "s"
+    assert prepare(table(tmp_path / "q.npz"), name="q").targets == "quantities"
+    assert prepare(table(tmp_path / "l.npz"), name="l").targets == "labels"
+    assert prepare(table(tmp_path / "i.npz"), name="i", targets="labels").targets == "labels"
+    assert prepare(table(tmp_path / "i.npz"), name="i").targets == "classes"  # a label for each position

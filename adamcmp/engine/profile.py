@@ -24,7 +24,7 @@ class Profile:
     flops: float
     """Of one step: forward and backward, by the rule that backward is twice forward; inf where it is not known."""
     state_bytes: int
-    """Parameters, gradients, two moments, and an average where one is kept."""
+    """Parameters, gradients, two moments, and an average and the best weights where they are kept."""
     activation_bytes: int
     """All that one forward pass of a batch makes; a step that accumulates has several."""
     draws: bool
@@ -73,5 +73,5 @@ def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     scale = task.batch_size / 2
     flops = 3 * scale * float(counter.get_total_flops())
     made = scale / task.train.accumulate * (larger.made - watching.made)
-    copies = 4 if task.train.ema is None else 5
+    copies = 4 + (task.train.ema is not None) + (task.train.save == "best")
     return Profile(flops, copies * parameters, round(made), watching.draws)

@@ -126,8 +126,9 @@ class Training:
         self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        params, rest, state, average = resumed["stack"]
-        self.stack = _mapped(Stack(params, rest, tuple(state), average), lambda each: each.to(self.device))
+        params, rest, state, *average = resumed["stack"]  # which older checkpoints lack
+        stack = Stack(params, rest, tuple(state), *(average or [{}]))
+        self.stack = _mapped(stack, lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self._kept = {name: each.to(self.device) for name, each in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])

@@ -282,6 +282,11 @@ def focal(outputs, y, gamma=2.0):
     return (1 - (-ce).exp()) ** gamma * ce
 
 
+def branching(outputs, y):
+    losses = nn.functional.cross_entropy(outputs, y, reduction="none")
+    return 2 * losses if losses.sum().item() > 1 else losses
+
+
 def mean(outputs, y):
     return nn.functional.cross_entropy(outputs, y)
 
@@ -417,3 +422,64 @@ def test_a_model_of_one_input_tells_that_the_data_have_several(planned, own):
     runs, datasets = planned("data._target_=own_training.two_inputs")
     with pytest.raises(InputError, match=r"the model takes one input, the data have several: words, numbers"):
         check(cohorts(runs), datasets, CPU)
+
+
+def test_a_loss_that_no_program_can_carry_is_trained_run_by_run_and_says_why(planned, own):
+    runs, datasets = planned(*SHORT, "train.loss._target_=own_training.branching", "optimizer.lr=1e-3,1e-2")
+    (cohort,), (dataset,) = cohorts(runs), datasets.values()
+    check([cohort], datasets, CPU)
+    assert "vmap" in str(refusal(cohort, dataset, CPU))
+
+
+@pytest.mark.parametrize("config", ["regression", "multilabel"])
+def test_bf16_trains_on_any_targets(engines, config):
+    budget = ("train.steps=10", "train.evaluations=1", "train.precision=bf16", "optimizer=adam,adamw")
+    alone, together = engines.both(*budget, config=config)
+    engines.assert_same(alone, together, 0.05)
+
+
+def test_metrics_on_request_are_in_the_unit_of_the_data(planned):
+    from sklearn.metrics import mean_absolute_error
+
+    outcome, run, dataset = trained(planned, "train.metrics=[mae,rmse]", config="regression")
+    model = by_hand(run, dataset, nn.functional.mse_loss)
+    scale = dataset.target_scale
+    with torch.no_grad():
+        given = model.eval()(dataset.test.x.double()) * scale.std + scale.mean
+    expected = mean_absolute_error(dataset.test.y * scale.std + scale.mean, given)
+    assert outcome.metrics["test_mae"] == pytest.approx(expected, rel=1e-6)
+    assert outcome.metrics["test_rmse"] == pytest.approx(outcome.evaluations[-1].test_error, rel=1e-6)
+    runs, datasets = planned(*SHORT, "train.metrics=[top5_error]", config="regression")
+    with pytest.raises(
+        InputError, match=r"top5_error is not for quantities, which diabetes has to predict; fitting: rmse"
+    ):
+        check(cohorts(runs), datasets, CPU)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "config", "says"),
+    [
+        (["train.loss=mse"], "digits", r"train\.loss=mse: digits has classes to predict; fitting: cross_entropy"),
+        (["train.error=r2"], "digits", r"train\.error=r2: digits has classes to predict; fitting: error_rate"),
+        (["train.loss=hubber"], "regression", r"train\.loss\.name=hubber"),
+        (
+            ["train.loss.label_smoothing=0.1"],
+            "regression",
+            "label_smoothing and class_weights are for classes and labels",
+        ),
+        (["train.loss.class_weights=[1,2]"], "digits", "2 weights; digits has 10 classes"),
+        (["train.batch_size=full", "train.accumulate=2"], "digits", "a full batch is one step"),
+        (
+            ["train.batch_size=600", "train.accumulate=2"],
+            "digits",
+            r"batch_size=600 × train\.accumulate=2: digits has 1079",
+        ),
+        (["train.ema=1"], "digits", r"train\.ema=1"),
+        (["train.clip_norm=0"], "digits", r"train\.clip_norm=0"),
+        (["train.loss.smoothing=0.1"], "digits", r"train\.loss\.smoothing: no such setting"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(planned, overrides, config, says):
+    with pytest.raises(InputError, match=says) as caught:
+        planned(*overrides, config=config)
+    assert "\n" not in str(caught.value)

@@ -91,7 +91,7 @@ def build(work: Work) -> Task:
     source = locate(work.config, CONFIGS)
     config = typed(compose(source, []), source)
     dataset = load_data(config.data)
-    shapes = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes}
+    shapes = {"input_shape": dataset.input_shape, "num_classes": dataset.num_outputs}
     model = call(config.model.target, "model", config.model.arguments, **shapes)
     return Task(model, dataset.train.x, dataset.train.y, int(config.train.batch_size))
 

@@ -8,7 +8,8 @@ test numbers are carried along and reported, never chosen on.
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -135,8 +136,10 @@ def _told_apart(settings: str) -> dict[str, object]:
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
     own = flat.pop("optimizer.arguments", {})
     flat |= {f"optimizer.{key}": value for key, value in own.items()}
+    if groups := flat.pop("optimizer.groups", None):
+        flat["optimizer.groups"] = "; ".join(map(_group, groups))
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
-    kept = {key: value for key, value in flat.items() if key not in spared and value != []}
+    kept = {key: value for key, value in flat.items() if key not in spared}
     recipe = {key: loaded[key] for key in RECIPE if key in loaded}
     loss = dict(recipe.pop("loss", {}))
     called = loss.get("name", loss.get("target"))
@@ -144,6 +147,13 @@ def _told_apart(settings: str) -> dict[str, object]:
         recipe["loss"] = called
     recipe |= loss.get("arguments", {key: value for key, value in loss.items() if key != "name"})
     return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    """A parameter group for people: ``*.bias λ 0``."""
+    params, scale, own = group["params"], group["lr_scale"], group["weight_decay"]
+    patterns = params if isinstance(params, str) else "|".join(params)
+    return patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if own is None else f" λ {own:g}")
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:

@@ -153,7 +153,7 @@ def _target(
 
 def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> str:
     first = error.errors()[0]
-    skip = {"adam", "adagrad", "sgd", "own", "ours", *SCHEDULES}
+    skip = {"adam", "adagrad", "sgd", "own", "ours", "str", *SCHEDULES}
     parts = [str(part) for part in first["loc"] if part not in skip]
     key = ".".join(
         [

@@ -67,7 +67,8 @@ class Criterion:
     def losses(self, given: Tensor, y: Tensor) -> Tensor:
         """The loss of each example as evaluations measure it, summed over its predictions: (B,)."""
         each = self.losses_of_each(given, y).reshape(len(y), -1)
-        return each.sum(1) * (y.numel() / each.numel())
+        summed, predictions = each.sum(1), y.numel()
+        return summed if each.numel() == predictions else summed * (predictions / each.numel())
 
     def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:
         """The loss of each prediction as evaluations measure it, in the shape that its function gives."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import Composed, compose
@@ -118,10 +119,23 @@ def _values(override: Override) -> list[Value]:
 
 
 def _value(key: str, value: Any, text: str) -> Value:
+    value = _unquoted(value)
     if isinstance(value, float) and math.isfinite(value):  # range(0.1,0.4,0.1) shall hold 0.3
         value = float(f"{value:.12g}")
         text = repr(value)
     return Value(value, f"{key}={text}")
+
+
+def _unquoted(value: Any) -> Any:
+    """Hydra's values without its marks of quotes, which it leaves inside lists and mappings of a sweep."""
+    match value:
+        case QuotedString():
+            return value.text
+        case list():
+            return [_unquoted(each) for each in value]
+        case dict():
+            return {_unquoted(key): _unquoted(each) for key, each in value.items()}
+    return value
 
 
 def _grid(mapping: Mapping[str, Any], where: str) -> Space:
@@ -138,7 +152,17 @@ def _grid(mapping: Mapping[str, Any], where: str) -> Space:
 def _literal(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    return f"[{','.join(map(_literal, value))}]" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_inside, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_inside(each)}" for key, each in value.items()) + "}"
+    return str(value)
+
+
+def _inside(value: Any) -> str:
+    """A value in a list or mapping, where text that is more than a word needs quotes."""
+    plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value)
+    return _literal(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _spaces(config: Config, own: Space) -> list[Space]:
@@ -236,7 +260,7 @@ def _optimizer(
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
-        if path not in values and "_target_" not in values:
+        if path not in values and path != "groups" and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
         values[path] = value.python
     return typed_optimizer(values, name)

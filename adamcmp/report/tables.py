@@ -158,7 +158,7 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
         name = shown_as(metric, criteria)
         heads[name] = with_unit(name.replace(" ", "\n"), unit if len(unit) <= SHORT else "")
         digits[name] = f" {unit}"
-    table.add_column("optimizer", style="bold", overflow="fold", min_width=16)
+    table.add_column("optimizer", style="bold", overflow="fold", min_width=12)
     for name in ("lr", "λ", *heads, "n", "cells"):
         table.add_column(heads.get(name, name), justify="right", no_wrap=True)
     for position, row in enumerate(shown.to_dict("records")):  # a few arms

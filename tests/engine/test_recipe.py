@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -94,14 +95,8 @@ def assert_same_weights(model, end, tolerance):
         torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("overrides", CASES)
-def test_pytorch(run_and_end, overrides):
-    run, dataset, row, end = run_and_end(overrides)
-    code = recipe(row, "torch", "mine")
-    if is_lacking("torch", overrides):
-        assert "PyTorch " in code
-        assert "import" not in code
-        return
+def train_by_pytorch(code, run, dataset):
+    """What the PyTorch recipe makes of the run's first weights and batches."""
     ours = executed(code)
     model = build_model(run.task, run.seed, CPU)
     average = copy.deepcopy(model)
@@ -116,21 +111,20 @@ def test_pytorch(run_and_end, overrides):
         ours["train_step"](model, optimizer, scheduler, loss_of, step)
         if "average_step" in ours:
             ours["average_step"](average, model, step)
-    assert_same_weights(average if "average_step" in ours else model, end, 1e-10)
+    return average if "average_step" in ours else model
 
 
-@pytest.mark.parametrize("overrides", CASES)
-def test_optax(run_and_end, overrides):
+def train_by_optax(code, run, dataset):
+    """What the optax recipe makes of them, with torch's gradients."""
     import jax
     import jax.numpy as jnp
     import optax
 
-    run, dataset, row, end = run_and_end(overrides)
-    code = recipe(row, "optax", "mine")
-    if is_lacking("optax", overrides):
-        assert "optax" in code
-        assert "import" not in code
-        return
+    def put(model, params):
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(torch.from_numpy(np.array(params[name])))
+
     with jax.enable_x64(True):
         ours = executed(code)
         model = build_model(run.task, run.seed, CPU)
@@ -139,9 +133,7 @@ def test_optax(run_and_end, overrides):
         state = optimizer.init(params)
         for step, parts in enumerate(batches(run, dataset)):
             for x, y in parts:
-                with torch.no_grad():
-                    for name, p in model.named_parameters():
-                        p.copy_(torch.tensor(params[name].tolist(), dtype=torch.float64))
+                put(model, params)
                 model.zero_grad()
                 nn.functional.cross_entropy(model(x), y).backward()
                 grads = {name: jnp.asarray(p.grad.numpy()) for name, p in model.named_parameters()}
@@ -149,23 +141,30 @@ def test_optax(run_and_end, overrides):
                 params = optax.apply_updates(params, updates)
             if "average_step" in ours:
                 average = ours["average_step"](average, params, step)
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                found = average if "average_step" in ours else params
-                p.copy_(torch.tensor(found[name].tolist(), dtype=torch.float64))
-    # optax clips without torch's 1e-6, and accumulates in float32
-    rounded = any("clip" in each or "accumulate" in each for each in overrides)
-    assert_same_weights(model, end, 1e-5 if rounded else 1e-10)
+        put(model, average if "average_step" in ours else params)
+    return model
 
 
 @pytest.mark.parametrize("overrides", CASES)
-def test_keras_is_python_or_says_why_not(run_and_end, overrides):
-    _, _, row, _ = run_and_end(overrides)
-    code = recipe(row, "keras", "mine")
-    compile(code, "recipe", "exec")
+def test_recipes_end_with_the_weights_of_the_run(run_and_end, overrides):
+    run, dataset, row, end = run_and_end(overrides)
+    # optax clips without torch's 1e-6, and accumulates in float32
+    rounded = any("clip" in each or "accumulate" in each for each in overrides)
+    for framework, train, tolerance in (
+        ("torch", train_by_pytorch, 1e-10),
+        ("optax", train_by_optax, 1e-5 if rounded else 1e-10),
+    ):
+        code = recipe(row, framework, "mine")
+        if is_lacking(framework, overrides):
+            assert FRAMEWORKS[framework] in code.splitlines()[-1]
+            assert "import" not in code
+        else:
+            assert_same_weights(train(code, run, dataset), end, tolerance)
+    by_keras = recipe(row, "keras", "mine")
+    compile(by_keras, "recipe", "exec")
     lacking = is_lacking("keras", overrides) or "groups" in str(overrides)
     lacking |= "normalized" in overrides[0] and "schedule=warm_restarts" in overrides
-    assert ("keras.optimizers" not in code) == lacking
+    assert ("keras.optimizers" not in by_keras) == lacking
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

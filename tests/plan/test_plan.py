@@ -216,3 +216,37 @@ def test_editing_an_own_metric_makes_new_runs(tmp_path, monkeypatch):
         found.append(ids("digits", asked))
     assert found[0] != found[1]
     assert ids("digits", "train.metrics=[top5_error]") == ids("digits", "train.metrics=[top5_error]")
+
+
+def test_groups_and_losses_may_be_swept(study):
+    groups = [[{"params": "*.bias", "weight_decay": 0}], [{"params": ["it's", "b, c"], "lr_scale": 0.1}], []]
+    losses = [{"name": "cross_entropy", "label_smoothing": 0.1}, "auto"]
+    path = study(spaces=[{"optimizer.groups": groups, "train.loss": losses}])
+    found = {(r.optimizer.groups[:1], r.task.train.loss.label_smoothing) for r in runs(path)}
+    assert len(found) == 6
+    patterns = {groups[0].patterns for groups, _ in found if groups}
+    assert patterns == {("*.bias",), ("it's", "b, c")}
+    on_the_line = runs("digits", """optimizer.groups=[{params:"*.bias",weight_decay:0}],[]""", "optimizer=adam,adamw")
+    assert [len(run.optimizer.groups) for run in on_the_line] == [1, 0, 1, 0]
+
+
+def test_what_was_not_asked_for_is_not_in_an_id():
+    plain = ids("digits")
+    for same in ("train.loss=cross_entropy", "train.error=error_rate", "train.accumulate=1", "train.save=best",
+                 "optimizer.groups=[]", "train.clip_norm=null", "data.targets=auto"):  # fmt: skip
+        assert ids("digits", same) == plain, same
+    for other in ("train.loss.label_smoothing=0.1", "train.clip_norm=1", "train.ema=0.9", "schedule=linear",
+                  "train.loss={class_weights:balanced}", "optimizer.groups=[{params:x}]"):  # fmt: skip
+        facts = DataFacts("f" * 16, 1000, 10, (1, 8, 8), 100, 100, class_counts=(100,) * 10)
+        assert ids("digits", other, facts=facts) != plain, other
+
+
+def test_batch_sizes_of_one_budget_are_compared_and_other_budgets_are_not():
+    def comparisons(*overrides):
+        return [run.task.comparison for run in runs("digits", *overrides)]
+
+    assert len(set(comparisons("train.batch_size=50,100", "train.epochs=3", "train.clip_norm=null,1"))) == 1
+    assert len(set(comparisons("train.batch_size=50,100", "train.steps=30"))) == 1
+    assert len(set(comparisons("train.epochs=3,4"))) == 2
+    assert len(set(comparisons("train.precision=fp32,fp64"))) == 2
+    assert len({*comparisons(), *comparisons("train.evaluations=3"), *comparisons("model.hidden=[8]")}) == 3

@@ -25,13 +25,15 @@ def learning_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFr
         footer: Provenance, ``labels.footer``.
 
     Raises:
-        NotDrawn: no arm has a best cell, or none of their runs has a curve.
+        NotDrawn: no arm has a best cell, or none of their runs has a curve of two evaluations.
     """
     if best.empty:
         raise NotDrawn("no optimizer has an eligible cell: there is no winner whose curve to show")
     means = mean_curves(curves, records, best)
     if means.empty:
         raise NotDrawn("the winners' runs have no stored curves")
+    if (means.groupby("arm")["step"].nunique() < 2).all():
+        raise NotDrawn("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
     look, criteria = looks(records["arm"]), criteria_of(records)
     fig = figure(WIDTH, 2.15, footer)
     axes = fig.subplots(1, len(PANELS))

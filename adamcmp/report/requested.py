@@ -27,8 +27,9 @@ def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
         footer: Provenance, ``labels.footer``.
 
     Raises:
-        NotDrawn: there is none.
+        NotDrawn: there is none, or it was measured once.
     """
+    _along(found)
     single = by_layer(found)[""]
     if single.empty:
         raise NotDrawn("no run measured a metric with one value a model (train.metrics)")
@@ -51,8 +52,9 @@ def layers(found: pd.DataFrame, footer: str = "") -> Figure:
     """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
-        NotDrawn: no metric has one value a layer.
+        NotDrawn: no metric has one value a layer, or it was measured once.
     """
+    _along(found)
     kinds = by_layer(found)
     del kinds[""]
     if not kinds:
@@ -73,8 +75,18 @@ def layers(found: pd.DataFrame, footer: str = "") -> Figure:
             ax.set_ylabel(kind if column == 0 else "")
             ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
             if row == 0:
-                ax.set_title(_short(name, 120 // len(names)), fontsize=7)
+                ax.set_title(_short(name, 85 // len(names)), fontsize=7)
     return _with_legend(fig, look)
+
+
+def _along(found: pd.DataFrame) -> None:
+    """Refuse what has no course.
+
+    Raises:
+        NotDrawn: all was measured once.
+    """
+    if found["step"].nunique() < 2:
+        raise NotDrawn("it was measured once, after the last step; train.evaluations=5 makes a curve")
 
 
 def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:

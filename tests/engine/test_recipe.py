@@ -131,13 +131,14 @@ def train_by_optax(code, run, dataset):
         params = {name: jnp.asarray(p.detach().numpy()) for name, p in model.named_parameters()}
         average, optimizer = params, ours["optimizer"]
         state = optimizer.init(params)
+        update = jax.jit(optimizer.update) if run.task.train.accumulate > 1 else optimizer.update
         for step, parts in enumerate(batches(run, dataset)):
             for x, y in parts:
                 put(model, params)
                 model.zero_grad()
                 nn.functional.cross_entropy(model(x), y).backward()
                 grads = {name: jnp.asarray(p.grad.numpy()) for name, p in model.named_parameters()}
-                updates, state = optimizer.update(grads, state, params)
+                updates, state = update(grads, state, params)
                 params = optax.apply_updates(params, updates)
             if "average_step" in ours:
                 average = ours["average_step"](average, params, step)

@@ -45,8 +45,8 @@ RECIPES = {
                    "model.dropout=0.3", "seed=0"],
     ),
     "all with batch norm": (
-        "digits", ["model=resnet", "model.norm=batch", "train.batch_size=20", "train.accumulate=2", "train.ema=0.8",
-                   "train.clip_norm=1", "seed=0"],
+        "digits", ["model=cnn", "model.width=4", "model.norm=batch", "train.batch_size=20", "train.accumulate=2",
+                   "train.ema=0.8", "train.clip_norm=1", "train.steps=9", "seed=0"],
     ),
     "groups": (
         "digits",

@@ -220,3 +220,37 @@ def test_matplotlibs_own_settings_stay_as_they_were(table):
     before = dict(mpl.rcParams)
     render(heatmap(table), "svg")
     assert dict(mpl.rcParams) == before
+
+
+def test_where_more_is_better_the_same_cells_are_dark_and_the_scale_is_cut_below(synthetic):
+    plain = synthetic.make_records()
+    columns = [name for name in plain if name.endswith("_error") and plain[name].dtype == float]
+    turned = plain.assign(**{name: 1 - plain[name] for name in columns})
+    turned = turned.assign(loss="bce", error_metric="f1", error_unit="1", error_better="higher")
+    one, other = (heatmap(cells(each)) for each in (plain, turned))
+    for mesh, mirrored in zip(meshes(one), meshes(other), strict=True):
+        np.testing.assert_allclose(
+            mesh.cmap(mesh.norm(mesh.get_array())), mirrored.cmap(mirrored.norm(mirrored.get_array())), atol=0.02
+        )
+    bars = [next(ax for ax in fig.axes if ax.get_label() == "<colorbar>") for fig in (one, other)]
+    assert [bar.get_ylabel() for bar in bars] == ["final test error (%)", "final test F1 (%)"]
+    assert bars[0]._colorbar.extend in {"max", "neither"}
+    assert bars[1]._colorbar.extend in {"min", "neither"}
+
+
+def test_quantities_are_told_in_their_unit_and_losses_of_them_in_none(synthetic):
+    records = synthetic.make_records().assign(loss="mse", error_metric="rmse", error_unit="mg/dl", error_better="lower")
+    table = cells(records)
+    assert error_vs_decay(table).axes[0].get_ylabel() == "final test RMSE (mg/dl)"
+    scatter = error_vs_train_loss(table).axes[0]
+    assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("final training loss", "final test RMSE (mg/dl)")
+    curves = learning_curves(synthetic.make_curves(records), records, best_cells(table))
+    assert [ax.get_ylabel() for ax in curves.axes] == ["validation RMSE (mg/dl)", "test RMSE (mg/dl)", "training loss"]
+    shown = table["final_test_error"].max()
+    assert np.nanmax(np.concatenate([m.get_array().ravel() for m in meshes(heatmap(table))])) == pytest.approx(shown)
+
+
+def test_one_evaluation_is_no_curve(synthetic, records, table):
+    curves = synthetic.make_curves(records, evaluations=1)
+    with pytest.raises(NotDrawn, match=r"evaluated once.*train\.evaluations=5 makes a curve"):
+        learning_curves(curves, records, best_cells(table))

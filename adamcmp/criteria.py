@@ -54,7 +54,7 @@ class ErrorMetric:
 
 
 ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
-    "classes": (ErrorMetric("error_rate", "error", "the most common class", "%"),),
+    "classes": (ErrorMetric("error_rate", "error", "the majority class", "%"),),
     "quantities": (
         ErrorMetric("rmse", "RMSE", "the mean of training"),
         ErrorMetric("mae", "MAE", "the median of training"),

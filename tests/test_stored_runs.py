@@ -130,7 +130,7 @@ def test_no_interval_is_explained_where_there_is_none(cli):
     assert "interval over n seeds" not in one
     several = cli("sweep", "digits", "optimizer=adam,adamw", "study.seeds=2", *QUICK).out
     assert "interval over n seeds" in several
-    assert "always the most common class: 92.2 % validation" in several
+    assert "always the majority class: 92.2 % validation" in several
 
 
 def test_two_writers_of_one_file_do_not_fail_each_other(tmp_path):

@@ -170,7 +170,7 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
 
 
 def baseline(board: pd.DataFrame) -> str:
-    """What the best constant prediction has: ``always the most common class: 89 % validation, 90 % test error``."""
+    """What the best constant prediction has: ``always the majority class: 89 % validation, 90 % test error``."""
     error = criteria_of(board).error
     values = board[list(BASELINE)].iloc[0]
     if not len(board) or values.isna().any():

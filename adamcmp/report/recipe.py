@@ -118,7 +118,7 @@ def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
 def _no_rule(r: Mapping[str, Any], framework: str) -> str:
     """Why a framework cannot do it, in what concerns all of them; nothing where it can."""
     if r["rule"] == "own":
-        return f"{r['optimizer']['target']} is a class of its own: use it as it is, with {_settings(r)}."
+        return f"{framework} knows nothing of {r['optimizer']['target']}, a class for PyTorch; {_settings(r)}."
     if r["decay"] in ("l2_m_only", "l2_v_only"):
         return f"{framework} has no rule that puts λθ into one moment alone; {_settings(r)}."
     return ""
@@ -161,7 +161,30 @@ def _lr_scaled(r: Mapping[str, Any]) -> float:
     return float(f"{r['weight_decay'] * per_step[r['decay']] / r['lr']:.15g}")
 
 
+def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer of the user's own, which is PyTorch's as it is."""
+    optimizer = r["optimizer"]
+    module, _, name = optimizer["target"].rpartition(".")
+    arguments = {"lr": r["lr"], **({"weight_decay": r["weight_decay"]} if r["weight_decay"] else {})}
+    arguments |= optimizer["arguments"]
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return {
+        "reason": "",
+        "import": f"from {module} import {name}",
+        "by_hand": False,
+        "scales_gradients": False,
+        "listed": bool(r["groups"]),
+        "weight_decay": r["weight_decay"],
+        "item": f'{{"params": [p], "lr": {r["lr"]} * scale, "weight_decay": decay}}',
+        "optimizer": f"{name}({'groups' if r['groups'] else 'model.parameters()'}, {given})",
+        "factor": "float(eta(step))",
+        "taken": "",
+    }
+
+
 def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
+    if r["rule"] == "own":
+        return _own_class(r)
     reason = _no_rule(r, "PyTorch") or _unlike(r, "PyTorch")
     if reason:
         return {"reason": reason}
@@ -194,6 +217,7 @@ def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
         own += ', "scale": scale'
     return {
         "reason": "",
+        "import": "",
         "by_hand": by_hand,
         "scales_gradients": scales,
         "listed": listed,

@@ -43,7 +43,7 @@ class ErrorFunction(NamedTuple):
 
 def _of_each(values: Tensor) -> Tensor:
     """(B, …) → (B, 1): the sum over an example's predictions."""
-    return values.flatten(1).sum(1, keepdim=True) if values.ndim > 1 else values.long().unsqueeze(1)
+    return values.flatten(1).sum(1, keepdim=True) if values.ndim > 1 else values.unsqueeze(1)
 
 
 def _share(wrong: Tensor, y: Tensor) -> Tensor:

@@ -66,8 +66,10 @@ class Criterion:
 
     def losses(self, given: Tensor, y: Tensor) -> Tensor:
         """The loss of each example as evaluations measure it, summed over its predictions: (B,)."""
-        each = self.losses_of_each(given, y).reshape(len(y), -1)
-        summed, predictions = each.sum(1), y.numel()
+        each = self.losses_of_each(given, y)
+        if each.ndim == 1:
+            return each
+        summed, predictions = each.flatten(1).sum(1), y.numel()
         return summed if each.numel() == predictions else summed * (predictions / each.numel())
 
     def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:

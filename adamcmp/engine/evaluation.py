@@ -78,7 +78,11 @@ def measure(
     losses, statistics = [], []
     for x, y in part.chunks(size):
         given = predict(model, inputs(x))
-        losses.append(metrics.wide(criterion.losses(given, y)).sum())
+        losses.append(criterion.losses(given, y))
         statistics.append(criterion.statistics(given, y))
-    error = criterion.error(torch.cat(statistics), part.y)
-    return torch.stack(losses).sum() / part.y.numel(), error
+    loss = metrics.wide(_whole(losses)).sum() / part.y.numel()
+    return loss, criterion.error(_whole(statistics), part.y)
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]

@@ -222,9 +222,10 @@ class Training:
                 self._shares = self._average_shares(window, dtype)
             steps = range(window.start, window.stop)
             for t, tables, share in zip(steps, self._tables.unbind(0), self._shares.unbind(0), strict=True):
-                x, y = tree_map(lambda each: each.view(*by_seed, *each.shape[1:]), tuple(next(shown)))
+                x, y = next(shown)
+                x = _by_seed(x, by_seed) if isinstance(x, Tensor) else tree_map(lambda each: _by_seed(each, by_seed), x)
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
-                yield x, y, tables, share
+                yield x, _by_seed(y, by_seed), tables, share
 
     def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
         """Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
@@ -411,6 +412,11 @@ def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.
     )
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
     return Stack(params, rest, state, average)
+
+
+def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:
+    """What all seeds see in a step, seed by seed."""
+    return each.view(*shape, *each.shape[1:])
 
 
 def _mapped(stack: Stack, function: Callable[[Tensor], Tensor]) -> Stack:

@@ -75,7 +75,7 @@ def layers(found: pd.DataFrame, footer: str = "") -> Figure:
             ax.set_ylabel(kind if column == 0 else "")
             ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
             if row == 0:
-                ax.set_title(_short(name, 85 // len(names)), fontsize=7)
+                ax.set_title(_short(name, 75 // len(names)), fontsize=7)
     return _with_legend(fig, look)
 
 

@@ -255,7 +255,7 @@ def _step(
 
 def _clipped(grads: Tensors, names: Names, most: float) -> Tensors:
     """Each row's gradients scaled to a norm of at most ``most`` over all parameters, as ``clip_grad_norm_`` does."""
-    squares = [grads[name].flatten(1).square().sum(1) for name in names.trained]
+    squares = [grads[name].reshape(len(grads[name]), -1).square().sum(1) for name in names.trained]
     norm_R = torch.stack(squares).sum(0).sqrt()
     scale_R = (most / (norm_R + 1e-6)).clamp(max=1.0)
     return {name: each * scale_R.view(-1, *(1,) * (each.ndim - 1)) for name, each in grads.items()}

@@ -332,6 +332,16 @@ class Named(Both):
         return {"hidden": hidden, "logits": logits}
 
 
+class OneNumber(nn.Module):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.linear = nn.Linear(64, num_outputs)
+
+    def forward(self, x):
+        return self.scale * self.linear(x.flatten(1))
+
+
 class Flat(nn.Module):
     """Gives one number an example, without an axis for it."""
 
@@ -406,6 +416,11 @@ def test_models_of_several_inputs_that_return_more_than_logits(planned, own, eng
 def test_a_full_batch_of_several_inputs(own, engines):
     overrides = ["data._target_=own_training.two_inputs", "model._target_=own_training.Both", "train.batch_size=full"]
     engines.same(*SHORT, *GRID, *overrides)
+
+
+def test_parameters_may_be_single_numbers(own, engines):
+    recipe = ["train.clip_norm=0.1", "train.ema=0.9", "optimizer.groups=[{params:scale,lr_scale:3,weight_decay:0.5}]"]
+    engines.same(*SHORT, *GRID, "model._target_=own_training.OneNumber", *recipe)
 
 
 def test_one_quantity_may_come_without_an_axis(planned, own, engines):

@@ -219,7 +219,7 @@ def prepare(
     ys = [y if kind == "classes" else y.float() for y in ys]
     train, validation, test = (Split(x, y) for x, y in zip(xs, ys, strict=True))
     num_tokens = max((1 + int(each.max()) for column in tokens for x in column for each in chunks(x)), default=0)
-    lengths = token_bytes(raw, num_outputs, name)
+    lengths = token_bytes(raw, num_outputs, name) if kind == "classes" else None
     per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
     dataset = Dataset(
         name=name,

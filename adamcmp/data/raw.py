@@ -146,7 +146,7 @@ def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
                 )
     if kind == "classes":
         return Read(parts, kind, _num_classes(raw.get("num_classes"), parts, name))
-    if "num_classes" in raw or "token_bytes" in raw:
+    if targets == "auto" and ("num_classes" in raw or "token_bytes" in raw):
         raise InputError(f"data set {name}: num_classes and token_bytes are of classes, its targets are {kind}")
     return Read(parts, kind, train.y.shape[1])
 

@@ -361,3 +361,29 @@ def test_bad_data_is_refused_in_one_line_that_names_the_data_set(case):
 def test_bad_options_are_refused_with_key_and_value(option, value):
     with pytest.raises(InputError, match=rf"^data\.{option}={value}: must be "):
         prepare({"train": (X, Y)}, name="mine", **{option: value})
+
+
+def test_a_setting_has_the_last_word_on_what_targets_are():
+    x, y = torch.arange(60.0).view(30, 2), torch.arange(30) % 3
+    raw = {"train": (x, y), "num_classes": 3}
+    assert prepare(raw, name="mine").targets == "classes"
+    quantities = prepare(raw, name="mine", targets="quantities", normalize_targets=False)
+    assert (quantities.targets, quantities.num_outputs, quantities.train.y.shape) == ("quantities", 1, (21, 1))
+    assert quantities.fingerprint != prepare(raw, name="mine").fingerprint
+
+
+def test_several_inputs_are_cut_and_normalised_together():
+    a, b = torch.arange(60.0).view(30, 2), torch.arange(90).view(30, 3)
+    dataset = prepare({"train": ({"a": a, "b": b}, torch.arange(30) % 3)}, name="mine")
+    own = dataset.train.x.parts
+    scale = torch.std_mean(own[0], dim=0, correction=0)
+    torch.testing.assert_close(scale[0], torch.ones(2))
+    assert own[1].dtype == torch.int64
+    rows = own[1][:, 0] // 3  # which example each was
+    assert torch.equal(dataset.train.y, rows % 3)
+    parts = [dataset.train, dataset.validation, dataset.test]
+    assert sorted(torch.cat([part.x.parts[1][:, 0] // 3 for part in parts]).tolist()) == list(range(30))
+    swapped = prepare({"train": ({"b": b, "a": a}, torch.arange(30) % 3)}, name="mine")
+    assert swapped.fingerprint != dataset.fingerprint
+    twice = prepare({"train": ((a, a), torch.arange(30) % 3)}, name="mine", duplicates="drop")
+    assert len(twice.train.y) + len(twice.validation.y) + len(twice.test.y) == 30

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.execute.session import Session
+    from adamcmp.plan.runs import Run
+    from adamcmp.records import Stage
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -180,7 +182,7 @@ def run(
     opened = _open(alone, overrides, results_dir, config_dir, device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
-    _train(opened, limit=None)
+    _train(opened, opened.plan.runs, limit=None)
     from adamcmp import console
     from adamcmp.records import read_records
 
@@ -215,9 +217,13 @@ def sweep(
         raise typer.Exit(_exit_code(records))
     from adamcmp.analysis import by_task, leaderboard
     from adamcmp.report import tables
+    from adamcmp.report.judging import Judging, sentences
 
+    judging = Judging.of(opened.plan.config.study.model_dump())
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
+        for each in sentences(task, judging.verdicts(task)):
+            _tell(f"- {each}", err=False)
     _hints(records, opened.plan.config.study.name)
     typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
@@ -431,53 +437,83 @@ def _print(renderable: Any) -> None:
 def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     from adamcmp import console
     from adamcmp.engine.timing import product_rate
+    from adamcmp.execute.confirming import is_chosen, stand_ins
     from adamcmp.execute.crew import crew
     from adamcmp.execute.study import missing
 
-    lacking = missing(opened.plan.runs, opened.study_dir, only_failed=only_failed)
+    runs = opened.plan.runs
+    lacking = missing(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
-    with (
-        status("planning"),
-        crew(todo, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True) as how,
-    ):
+    seeds = opened.plan.config.study.confirm.seeds
+    judging = stand_ins(runs, seeds) if seeds and is_chosen(runs) and not only_failed and limit is None else []
+    with status("planning"), ExitStack() as stack:
+        how, judged = (
+            stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
+            for each in (todo, judging)
+        )
         rate = product_rate(opened.device) if todo else 0.0
-    _print(console.plan_table(opened.plan.runs, todo))
-    _tell(console.plan_line(opened.plan, len(lacking), len(todo), how.estimate.seconds, opened.device), err=False)
+    _print(console.plan_table(runs, todo))
+    seconds = how.estimate.seconds
+    _tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
     bill = console.bill_lines(how, rate) if todo else []
-    for line in [*console.choice_lines(how), *bill, *opened.notes]:
+    for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged)]:
         _tell(line, err=False)
 
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
-    """Train what is missing; the records of all planned runs."""
+    """Tune what is missing, and judge what was chosen on fresh seeds; the records of all planned runs."""
     from adamcmp import console
     from adamcmp.records import read_records
 
-    _train(opened, limit, only_failed)
+    trained = _train(opened, opened.plan.runs, limit, only_failed=only_failed)
+    judging = [] if only_failed else _judge(opened, None if limit is None else limit - trained)
     records = read_records(opened.study_dir)
-    planned = records[records["run_id"].isin({run.id for run in opened.plan.runs})]
+    planned = records[records["run_id"].isin({run.id for run in (*opened.plan.runs, *judging)})]
     for line in console.failure_lines(planned[planned["status"] == "failed"]):
         _tell(line, "red")
     return planned
+
+
+def _judge(opened: Session, limit: int | None) -> list[Run]:
+    """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
+    from adamcmp.execute.confirming import confirming, is_chosen
+    from adamcmp.execute.study import missing
+    from adamcmp.records import read_records
+
+    seeds, runs = opened.plan.config.study.confirm.seeds, opened.plan.runs
+    if not seeds or not is_chosen(runs):
+        return []
+    records = read_records(opened.study_dir)
+    left = len(missing(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
+    if left > 0:
+        _tell(f"{opened.study_dir}: {left:,} runs are still to be tuned; what they choose is confirmed after that")
+        return []
+    judging = confirming(runs, records, seeds)
+    if limit is None or limit > 0:
+        _train(opened, judging, limit, stage="confirm")
+    return judging
 
 
 def _exit_code(records: pd.DataFrame) -> int:
     return SOME_FAILED if (records["status"] == "failed").any() else DONE
 
 
-def _train(opened: Session, limit: int | None, only_failed: bool = False) -> None:
-    """Train what is missing, under the study's lock, with a progress bar."""
+def _train(
+    opened: Session, runs: Sequence[Run], limit: int | None, *, only_failed: bool = False, stage: Stage = "tune"
+) -> int:
+    """Train what is missing of a stage, under the study's lock, with a progress bar; how many runs that were."""
     from adamcmp.execute import study
 
-    runs, study_dir = opened.plan.runs, opened.study_dir
+    study_dir = opened.study_dir
     with study.driving(study_dir):
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
         todo = lacking[:limit]
         study.describe(study_dir, opened.plan.resolved)
         if not todo:
             stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
-            _tell(f"{study_dir}: {stored}; nothing to train")
-            return
+            if stage == "tune":
+                _tell(f"{study_dir}: {stored}; nothing to train")
+            return 0
         from adamcmp import console
         from adamcmp.execute.crew import crew
         from adamcmp.execute.recording import Provenance
@@ -493,12 +529,15 @@ def _train(opened: Session, limit: int | None, only_failed: bool = False) -> Non
                     crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
                 )
             if len(runs) > 1:
-                line = console.plan_line(opened.plan, len(lacking), len(todo), how.estimate.seconds, opened.device)
+                line = console.plan_line(
+                    opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, stage
+                )
                 _tell("\n".join([line, *console.choice_lines(how)]))
             if how.executor is not None:  # while others train
                 Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
             with console.SweepProgress(todo, compiles=how.estimate.compiles) as progress:
                 train_all(how, todo, study_dir, provenance, progress)
+        return len(todo)
 
 
 def _hints(records: pd.DataFrame, study: str) -> None:
@@ -519,16 +558,20 @@ def _report(
         from adamcmp.records import read_all
         from adamcmp.report import tables
         from adamcmp.report.document import write_report
-        from adamcmp.studies import figure_of, reproduction
+        from adamcmp.report.judging import sentences
+        from adamcmp.studies import figure_of, judging_of, reproduction
 
         stored = read_all(study_dirs)
         records, curves = stored
         figures = {figure_of(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
         findings = reproduction(figure).findings(stored) if figure is not None else []
+        judging = judging_of(study_dirs)
     title = " + ".join(folder.name for folder in study_dirs)
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
+        for line in sentences(task, judging.verdicts(task)):
+            _tell(f"- {line}", err=False)
         if target_error is not None:
             found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
             error = criteria_of(task.records).error
@@ -543,7 +586,15 @@ def _report(
     chosen = [each.value for each in formats or Format]
     with status("drawing"):
         folder = out or study_dirs[0] / "report"
-        files = write_report(records, curves, folder, formats=chosen, findings=findings, target_error=target_error)
+        files = write_report(
+            records,
+            curves,
+            folder,
+            formats=chosen,
+            findings=findings,
+            target_error=target_error,
+            judging=judging,
+        )
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from adamcmp.analysis import criteria_of
+from adamcmp.analysis.verdicts import fewest_seeds
 
 if TYPE_CHECKING:
     from adamcmp.criteria import ErrorMetric
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from adamcmp.execute.crew import Crew
     from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
+    from adamcmp.records import Stage
 
 
 class SweepProgress:
@@ -109,15 +111,34 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
-def plan_line(plan: Plan, missing: int, todo: int, seconds: float, device: object) -> str:
-    """How much there is to do, in one line: runs planned, missing on disk, and to be trained now."""
-    planned, duplicates = len(plan.runs), plan.duplicates
+def plan_line(
+    plan: Plan, planned: int, missing: int, todo: int, seconds: float, device: object, stage: Stage = "tune"
+) -> str:
+    """How much there is to do in a stage, in one line: runs planned, missing on disk, and to be trained now."""
+    duplicates = plan.duplicates if stage == "tune" else 0
     stored = planned - missing
     kept = f", {stored:,} of them stored" if stored else ""
     twice = f" ({duplicates:,} rows of the grid name a run twice)" if duplicates else ""
     runs = "run" if planned == 1 else "runs"
-    all_of_it = f"{plan.config.study.name}: {planned:,} {runs}{twice}{kept}"
+    what = "" if stage == "tune" else "the best cells on fresh seeds, "
+    all_of_it = f"{plan.config.study.name}: {what}{planned:,} {runs}{twice}{kept}"
     return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
+
+
+def judging_lines(runs: Sequence[Run], crew: Crew) -> list[str]:
+    """What confirming will take, and whether it can tell all arms apart."""
+    if not runs:
+        return []
+    seeds = len({run.seed for run in runs})
+    arms = len(runs) // seeds
+    pairs = arms * (arms - 1) // 2
+    cost = f"{len(runs):,} runs, about {duration(crew.estimate.seconds)}"
+    found = [f"  then the best cell of each of {arms} arms on {seeds} fresh seeds: {cost}"]
+    if pairs and seeds < (needed := fewest_seeds(pairs)):
+        found.append(
+            f"  {seeds} seeds cannot tell all {pairs} pairs apart, whatever they show; study.confirm.seeds={needed} can"
+        )
+    return found
 
 
 OPEN = "time is a rough count, mostly too high; ways to train are timed when it starts"

@@ -27,6 +27,7 @@ SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
 
 Status = Literal["completed", "diverged", "failed"]
+Stage = Literal["tune", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ RECORD: tuple[Column, ...] = (
     Column("task_label", TEXT, "", "the same for people"),
     Column("arm", TEXT, "", "what is compared: the optimizer's label; reports add what tells variants apart"),
     Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ"),
+    Column("stage", TEXT, "", "tune: it had a say in the choice of a cell; confirm: it judges the choice", True),
     Column("status", TEXT, "", "completed, diverged or failed"),
     Column("error", TEXT, "", "why it failed"),
     Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),

@@ -172,9 +172,10 @@ def test_dry_run_shows_the_plan_and_leaves_no_trace(cli, command):
 def test_a_reproduction_at_another_scale_has_its_verdict_and_so_has_a_later_report(cli):
     ended = cli("reproduce", "figure2", "scale=smoke", "--format", "md")
     assert ended.code == 0, ended.err
-    line = next(line for line in ended.out.splitlines() if line.startswith("- AdamW (paper) against Adam + L2"))
+    line = next(line for line in ended.out.splitlines() if line.startswith("- Adam + L2: rank correlation"))
     folder = cli.folder / "results" / "figure2_smoke"
-    assert f"## Verdict\n\n{line}\n" in (folder / "report" / "report.md").read_text()
+    assert f"\n{line}\n" in (folder / "report" / "report.md").read_text().partition("## Verdict\n")[2]
+    assert "## Leaderboard" in (folder / "report" / "report.md").read_text()
     renamed = folder.rename(folder.with_name("mine"))
     assert line in cli("report", str(renamed), "--format", "md").out.splitlines()
 

@@ -19,10 +19,14 @@ from adamcmp.analysis.selection import (
     cells,
     criteria_of,
     edge,
+    judged,
     leaderboard,
     name_arms,
+    shown_runs,
     top_cells,
+    tuning,
 )
+from adamcmp.analysis.verdicts import Verdict, verdicts
 
 __all__ = [
     "BASELINE",
@@ -32,6 +36,7 @@ __all__ = [
     "Interval",
     "Paired",
     "Task",
+    "Verdict",
     "best_along",
     "best_cells",
     "by_task",
@@ -39,6 +44,7 @@ __all__ = [
     "criteria_of",
     "edge",
     "holm",
+    "judged",
     "leaderboard",
     "mean_curves",
     "mean_interval",
@@ -46,6 +52,9 @@ __all__ = [
     "paired_difference",
     "requested",
     "requested_curves",
+    "shown_runs",
     "time_to_error",
     "top_cells",
+    "tuning",
+    "verdicts",
 ]

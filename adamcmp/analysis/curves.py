@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import CELL, criteria_of
+from adamcmp.analysis.selection import criteria_of, shown_runs
 from adamcmp.records import METRICS
 
 
 def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the completed runs of each arm's best cell at every evaluation, with the 95 % half width.
+    """Mean over the runs that tell of each arm's best cell (``shown_runs``) at every evaluation, with 95 % half widths.
 
     Args:
         curves: Evaluations of all runs, columns ``records.CURVE``.
@@ -24,8 +24,7 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
         Columns ``arm``, ``step``, ``epoch``, ``n`` (runs), each metric and ``<metric>_half_width``; sorted by arm and
         step; empty where no winner has a curve.
     """
-    completed = records.loc[records["status"] == "completed", ["run_id", *CELL]]
-    winners = completed.merge(best[CELL], on=CELL)[["run_id", "arm"]]
+    winners = shown_runs(records, best)[["run_id", "arm"]]
     joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")
     groups = joined.sort_values(["arm", "step", "run_id"]).groupby(["arm", "step"])
     metrics = [name for name, _, _ in METRICS]
@@ -49,8 +48,7 @@ def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFram
         ``steps`` and ``seconds`` over all n, infinite where half of them or more never get there. Seconds are the run's
         share of wall time, in proportion to steps.
     """
-    completed = records.loc[records["status"] == "completed", ["run_id", *CELL, "steps", "seconds"]]
-    winners = completed.merge(best[CELL], on=CELL).rename(columns={"steps": "budget"})
+    winners = shown_runs(records, best)[["run_id", "arm", "steps", "seconds"]].rename(columns={"steps": "budget"})
     sign = criteria_of(records).error.sign
     first = curves[sign * curves["validation_error"] <= sign * target].groupby("run_id")["step"].min()
     winners["steps"] = winners["run_id"].map(first).fillna(math.inf)

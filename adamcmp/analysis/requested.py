@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import CELL
+from adamcmp.analysis.selection import shown_runs
 
 
 def requested(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -22,14 +22,12 @@ def requested(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
         One row a metric and arm, metrics in the order in which they were measured and arms in that of ``best``:
         ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that have it.
     """
-    completed = records.loc[records["status"] == "completed", ["run_id", *CELL, "metrics"]]
-    return _means(completed.merge(best[CELL], on=CELL), best, [])
+    return _means(shown_runs(records, best), best, [])
 
 
 def requested_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """The same at every evaluation, with the columns ``step`` and ``epoch``; curves have ``records.CURVE``."""
-    completed = records.loc[records["status"] == "completed", ["run_id", *CELL]]
-    winners = completed.merge(best[CELL], on=CELL)[["run_id", "arm"]]
+    winners = shown_runs(records, best)[["run_id", "arm"]]
     return _means(curves[["run_id", "step", "epoch", "metrics"]].merge(winners, on="run_id"), best, ["step", "epoch"])
 
 

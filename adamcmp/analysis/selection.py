@@ -156,8 +156,40 @@ def _group(group: Mapping[str, Any]) -> str:
     return patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if own is None else f" λ {own:g}")
 
 
+def tuning(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs that may choose a cell: all but those that judge the choice."""
+    return records[records["stage"] != "confirm"] if "stage" in records else records
+
+
+def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """The completed runs that tell of each arm's best cell: those on seeds that no selection has seen.
+
+    Where no arm has several cells nothing was chosen, and the runs themselves tell. An arm whose best cell was not
+    confirmed has no rows. A seed that was tuned with confirms nothing.
+
+    Args:
+        records: of one task, of both stages.
+        best: one row an arm, as ``best_cells`` returns it.
+    """
+    tuned = tuning(records)
+    completed = records[records["status"] == "completed"]
+    if not tuned.drop_duplicates(CELL)["arm"].duplicated().any():
+        rows = completed[completed["run_id"].isin(tuned["run_id"])]
+    else:
+        rows = completed[~completed["run_id"].isin(tuned["run_id"]) & ~completed["seed"].isin(tuned["seed"])]
+    return rows.merge(best[CELL], on=CELL)
+
+
+def shown_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """``judged``; and of arms whose best cell was not confirmed the runs that chose it."""
+    confirmed = judged(records, best)
+    rest = best[~best["arm"].isin(confirmed["arm"])]
+    tuned = tuning(records)
+    return pd.concat([confirmed, tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)], ignore_index=True)
+
+
 def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per (arm, lr, weight_decay) of one task, sorted by them.
+    """One row per (arm, lr, weight_decay) of one task, sorted by them: of the runs that choose, ``tuning``.
 
     Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
     completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; and per metric the mean over
@@ -173,7 +205,7 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("records of more than one task: split them by by_task first")
     if records.duplicated([*CELL, "seed"]).any():
         raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
-    ordered = records.sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
+    ordered = tuning(records).sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
     )
@@ -183,13 +215,19 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     table = table.join(groups[list(_CONSTANT)].first())
     table["eligible"] = _eligible(table)
 
-    completed = ordered[ordered["status"] == "completed"].groupby(CELL, dropna=False)
+    measured = _means(ordered[ordered["status"] == "completed"], CELL)
+    return table.join(measured).reset_index()
+
+
+def _means(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Mean wall time, and of every metric mean and half width, of the runs of each group."""
+    groups = completed.groupby(keys, dropna=False)
     columns = list(METRICS)
-    mean, count = completed[columns].mean(), completed[columns].count()
-    half = pd.DataFrame(half_width(completed[columns].std(ddof=1), count), mean.index, columns)
-    measured = pd.concat([mean, half.add_suffix("_half_width"), completed[["seconds"]].mean()], axis=1)
+    mean, count = groups[columns].mean(), groups[columns].count()
+    half = pd.DataFrame(half_width(groups[columns].std(ddof=1), count), mean.index, columns)
+    measured = pd.concat([mean, half.add_suffix("_half_width"), groups[["seconds"]].mean()], axis=1)
     paired = [name for metric in columns for name in (metric, f"{metric}_half_width")]
-    return table.join(measured[["seconds", *paired]]).reset_index()
+    return measured[["seconds", *paired]]
 
 
 def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
@@ -263,11 +301,15 @@ def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
 
 
 def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """One row an arm, the arm with the best mean validation error of its best cell first.
+    """One row an arm, the arm with the best mean validation error first.
 
-    Columns: arm; lr, weight_decay and decay (its convention) of the best cell; ``METRICS`` with their half widths;
-    ``n`` seeds; ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm; ``edge``;
-    ``note``, which says why an arm has no eligible cell (its numbers are NaN then) or no interval.
+    Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
+    their half widths over the ``n`` seeds that judge it (``judged``; of an arm that was not confirmed over those that
+    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning; ``edge``;
+    ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to mind. ``stage`` says
+    which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
+    ``tuned_validation_error`` and ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the
+    confirmed validation error.
 
     Raises:
         InputError: a metric that is not measured on validation data.
@@ -285,15 +327,18 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     groups = dict(iter(table.groupby("arm")))
     edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
-    board = arms.join(best.set_index("arm")[["lr", "weight_decay", "n", *measures]])
+    shown_of = shown_runs(records, best)
+    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(_means(shown_of, ["arm"])[measures])
+    board["n"] = shown_of.groupby("arm").size()
+    board = board.join(_tuned(table, best, judged(records, best), shown_of))
     board["decay"] = table.groupby("arm")["decay"].first()
     for column in BASELINE:
         board[column] = records[column].max()  # one number a task; older runs lack it
     board["edge"] = [edges.get(arm, "") for arm in board.index]
     board["n"] = board["n"].fillna(0).astype("int64")
-    board["note"] = _notes(board)
-    judged = ("loss", "error_metric", "error_unit", "error_better")
-    for column in judged:
+    board["note"] = _notes(board, _lost(records, best))
+    criteria = ("loss", "error_metric", "error_unit", "error_better")
+    for column in criteria:
         board[column] = table[column].iloc[0]
     sign = criteria_of(table).error.sign if metric.endswith("error") else 1.0
     board = board.reset_index().assign(order=lambda found: found[metric] * sign)
@@ -311,17 +356,59 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
         "failed",
         "edge",
         "note",
+        *TUNED,
         *BASELINE,
-        *judged,
+        *criteria,
     ]
     return board[shown]
 
 
-def _notes(board: pd.DataFrame) -> pd.Series[str]:
-    lost = (
+TUNED = (
+    "stage",
+    "tuned_n",
+    "tuned_validation_error",
+    "tuned_validation_error_half_width",
+    "tuned_test_error",
+    "tuned_test_error_half_width",
+    "optimism",
+)
+"""Columns of a leaderboard that tell of the choice."""
+
+
+def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """``TUNED`` of each arm with a best cell."""
+    chosen = best.set_index("arm")
+    found = pd.DataFrame(index=chosen.index)
+    chosen_among = table["arm"].duplicated().any()
+    found["stage"] = ["confirm" if chosen_among and arm in set(rows["arm"]) else "tune" for arm in chosen.index]
+    confirmed = found["stage"] == "confirm"
+    found["tuned_n"] = chosen["n"].where(confirmed)
+    for name in ("validation_error", "test_error"):
+        for column in (name, f"{name}_half_width"):
+            found[f"tuned_{column}"] = chosen[f"final_{column}"].where(confirmed)
+    means = shown.groupby("arm")["final_validation_error"].mean()
+    found["optimism"] = found["tuned_validation_error"] - means
+    return found
+
+
+def _lost(records: pd.DataFrame, best: pd.DataFrame) -> dict[str, str]:
+    """Of each arm, how many of the runs that should judge its best cell did not complete."""
+    tuned = tuning(records)
+    rows = records[~records["run_id"].isin(tuned["run_id"])].merge(best[CELL], on=CELL)
+    lost = rows[rows["status"] != "completed"].groupby("arm").size()
+    return {
+        str(arm): f"{count} of {(rows['arm'] == arm).sum()} confirming runs did not complete"
+        for arm, count in lost.items()
+    }
+
+
+def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:
+    none = (
         "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
     )
     partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
-    note = pd.Series("", board.index)
+    note = pd.Series([lost.get(str(arm), "") for arm in board.index], board.index)
+    mixed = bool((board["stage"] == "confirm").any())
+    note = note.mask((board["stage"] == "tune") & mixed, "not confirmed: the runs that chose the cell")
     note = note.mask(board["n"] == 1, "one seed: no interval")
-    return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, lost)
+    return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, none)

@@ -36,7 +36,11 @@ KEPT: dict[str, frozenset[str]] = {
 }
 """What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
 take."""
-KNOWN = {"data": set(Data.model_fields) - {"name", "target", "source", "arguments"}, "train": set(Train.model_fields)}
+KNOWN = {
+    "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
+    "train": set(Train.model_fields),
+    "study": {"name", "seeds", "confirm.seeds", "margin", "reference"},
+}
 FREE = {"optimizer.groups", "init"}
 """Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)

@@ -385,6 +385,13 @@ class Train(Settings):
         return self
 
 
+class Confirm(Settings):
+    """The second stage of a sweep: what tuning has chosen is judged on seeds that it has not seen."""
+
+    seeds: Annotated[Whole, Field(ge=0, le=MOST_RUNS)] = 8
+    """Fresh seeds that each arm's best cell is trained on; 0 leaves the stage out."""
+
+
 class Study(Settings):
     """A named comparison: what is swept for each optimizer, and over which seeds."""
 
@@ -395,6 +402,15 @@ class Study(Settings):
     """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``."""
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
+    confirm: Confirm = Confirm()
+    """How what was chosen is judged."""
+    margin: Positive | None = None
+    """What differences of the error count as none, as it is shown: points of shares, else in the unit of the data.
+
+    Null is half a point of shares, and of other errors none: then nothing is said to be the same.
+    """
+    reference: str | None = None
+    """An arm, by its label or its optimizer's configuration, that each other one is compared with; null: all pairs."""
     figure: str | None = None
     """What of ``adamcmp reproduce`` it is, at any scale and under any name: reports then tell that one's findings."""
 

@@ -58,6 +58,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "task_label": task.label,
         "arm": run.optimizer.label,
         "variant": variant(run.optimizer, run.schedule),
+        "stage": run.stage,
         "status": outcome.status,
         "error": outcome.error,
         "diverged_step": outcome.diverged_step,

@@ -19,7 +19,7 @@ from adamcmp.config.build import source_hash
 from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
 from adamcmp.criteria import ERRORS, LOSSES, Criteria, Targets, error_metric
 from adamcmp.plan.evaluations import Evaluations, evaluations
-from adamcmp.records import SCHEMA_VERSION
+from adamcmp.records import SCHEMA_VERSION, Stage
 
 AnyRule = Adam | Adagrad | SGD | OwnOptimizer
 NAMES = {"name", "label"}
@@ -182,6 +182,8 @@ class Run:
     optimizer: AnyRule
     schedule: AnySchedule
     seed: int
+    stage: Stage = "tune"
+    """What it is trained for: to choose among cells, or to judge what was chosen. It does not enter the id."""
 
     def settings(self) -> dict[str, Any]:
         """All that identifies it, and the names, as plain values."""

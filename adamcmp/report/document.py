@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, leaderboard, requested, requested_curves, time_to_error
+from adamcmp.analysis import (
+    Task,
+    best_cells,
+    by_task,
+    cells,
+    criteria_of,
+    leaderboard,
+    requested,
+    requested_curves,
+    time_to_error,
+)
+from adamcmp.analysis.verdicts import frame
 from adamcmp.errors import InputError
 from adamcmp.records import write_file, writing
 from adamcmp.report import tables
+from adamcmp.report.judging import Judging, sentences
 from adamcmp.report.labels import distinct, footer
 from adamcmp.report.page import Bullets, Finding, Section, Text, markdown_page, page
 
@@ -23,7 +35,7 @@ if TYPE_CHECKING:
 TABLES, FIGURES = ("md", "csv", "tex"), ("png", "svg", "pdf")
 FORMATS = (*TABLES, *FIGURES)
 DRAWN = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss", "metrics", "layers")
-TABULATED = ("leaderboard", "grid", "metrics", "time_to_error")
+TABULATED = ("leaderboard", "verdicts", "grid", "metrics", "time_to_error")
 
 
 def write_report(
@@ -34,10 +46,11 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     findings: Sequence[Finding] = (),
     target_error: float | None = None,
+    judging: Judging = Judging(),  # noqa: B008  # frozen
 ) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
 
-    Per task: ``leaderboard.*`` and ``grid.*`` (md, csv, tex), ``metrics.*`` where runs measured what
+    Per task: ``leaderboard.*``, ``verdicts.*`` and ``grid.*`` (md, csv, tex), ``metrics.*`` where runs measured what
     ``train.metrics`` asks for, and ``time_to_error.*`` where a target is given; ``heatmap.*``, ``learning_curves.*``,
     ``error_vs_decay.*``, ``error_vs_lr.*``, ``error_vs_train_loss.*``, ``metrics.*`` and ``layers.*`` (png, svg,
     pdf), each where there is something to draw; ``report.md`` (md), which shows them. The same records give the same
@@ -52,6 +65,7 @@ def write_report(
         formats: Which of ``FORMATS``.
         findings: What a study's own statistics say, for the page of the task or, of several, of the study.
         target_error: A validation error; the report then tells how soon each optimizer gets there.
+        judging: How arms are judged.
 
     Raises:
         InputError: an unknown format, no runs, or a folder that cannot be written.
@@ -63,7 +77,8 @@ def write_report(
     if not tasks:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     if len(tasks) == 1:
-        return _write_task(tasks[0], curves, folder, formats, [each.text for each in findings], target_error)
+        said = [each.text for each in findings]
+        return _write_task(tasks[0], curves, folder, formats, said, target_error, judging)
     for name in (*TABULATED, *DRAWN):  # of the time when there was one task
         for kind in FORMATS:
             with writing(folder):
@@ -72,7 +87,7 @@ def write_report(
     folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
     for task, name in zip(tasks, folders, strict=True):
         said = [each.text for each in findings if each.task == task.task]
-        written += _write_task(task, curves, folder / name, formats, said, target_error)
+        written += _write_task(task, curves, folder / name, formats, said, target_error, judging)
     if "md" in formats:
         written.append(
             write_file(folder / "report.md", markdown_page(_index(records, tasks, folders, findings)).encode())
@@ -87,14 +102,19 @@ def _write_task(
     formats: Sequence[str],
     said: Sequence[str],
     target_error: float | None,
+    judging: Judging,
 ) -> list[Path]:
     table, board = cells(task.records), leaderboard(task.records)
     best = best_cells(table)
+    pronounced = judging.verdicts(task)
     found = requested(task.records, best)
     pairs = [
         ("leaderboard", board, tables.leaderboard_display(board)),
         ("grid", table, tables.grid_display(table)),
     ]
+    if pronounced:
+        shown = tables.verdicts_display(pronounced, criteria_of(task.records))
+        pairs.append(("verdicts", frame(pronounced), shown))
     if len(found):
         pairs.append(("metrics", found, tables.requested_display(found)))
     if target_error is not None:
@@ -112,7 +132,8 @@ def _write_task(
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in figures.items()}
         extra = {name: shown for name, _, shown in pairs[2:]}
-        sections = page(task, board, table, files, skipped, said, extra, target_error)
+        verdict = [*sentences(task, pronounced), *said]
+        sections = page(task, board, table, files, skipped, verdict, extra, target_error)
         written.append(write_file(folder / "report.md", markdown_page(sections).encode()))
     return written
 

@@ -115,7 +115,8 @@ def page(
     error = criteria.error
     sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
     if findings:
-        sections.append(Section("Verdict", [Bullets(findings)]))
+        table_of_pairs = [Table(extra["verdicts"])] if extra and "verdicts" in extra else []
+        sections.append(Section("Verdict", [Bullets(findings), *table_of_pairs]))
     read = Text(_baseline(board) + _legend(selection, criteria))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
     tables = extra or {}
@@ -191,8 +192,9 @@ def _legend(selection: str, criteria: Criteria) -> str:
         f"{which.format(error.label)}{unit}. trials is the number of cells, diverged "
         "and failed count runs over all of them. The interval covers the spread over seeds; neither the finite test "
         "part nor the choice of the best of many cells: its validation error is optimistic, and its test error a "
-        "little too, since the same runs chose the cell; fresh seeds would remove that."
-    )
+        "little too, where the same runs chose the cell. Where fresh seeds judge it, all numbers of a row but tuned "
+        "validation are of these; optimism is the validation {0} in tuning minus that on fresh seeds."
+    ).replace("{0}", error.label)
 
 
 def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:

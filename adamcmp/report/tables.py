@@ -6,14 +6,14 @@ CSV holds the raw numbers with every digit; the others show ``2.31 ± 0.20 %``. 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from adamcmp.analysis import BASELINE, criteria_of
+from adamcmp.analysis import BASELINE, Verdict, criteria_of
 from adamcmp.criteria import Criteria
 from adamcmp.report.labels import decay_name, named, plain_quantity, quantity, scale, short, with_unit
 
@@ -23,7 +23,19 @@ SHORT = 5
 
 SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
 """Measured columns of a table."""
-_WORDS = {"metric", "optimizer", "optimizers", "decay", "on the edge", "note", "error", "such as run"}
+_WORDS = {
+    "a",
+    "b",
+    "verdict",
+    "metric",
+    "optimizer",
+    "optimizers",
+    "decay",
+    "on the edge",
+    "note",
+    "error",
+    "such as run",
+}
 """Columns of text: aligned left, where numbers are aligned right."""
 
 _LATEX = str.maketrans(
@@ -61,8 +73,45 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"optimizer": board["arm"], **_cell_columns(board)})
     for name in ("n", "trials", "diverged", "failed"):
         shown[name] = board[name].astype(str)
+    criteria = criteria_of(board)
+    tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
+    told = [quantity(mean, half, "final_validation_error", criteria) for mean, half in tuned]
+    shown["tuned validation"] = [text if text != NOTHING else "" for text in told]
+    optimism = [quantity(each, math.nan, "final_gap", criteria) for each in board["optimism"]]
+    shown["optimism"] = [text if text != NOTHING else "" for text in optimism]
     shown["on the edge"], shown["note"] = board["edge"], board["note"]
-    return _without_empty(shown, ("on the edge", "note"))
+    return _without_empty(shown, ("tuned validation", "optimism", "on the edge", "note"))
+
+
+def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFrame:
+    """``analysis.verdicts`` as text: a row a pair."""
+
+    def shown(value: float, half: float = math.nan) -> str:
+        return quantity(value, half, "final_gap", criteria)
+
+    kinds = {"apart": "told apart", "same": "the same", "open": "not told apart", "none": "no verdict"}
+    return pd.DataFrame(
+        {
+            "a": [each.a for each in found],
+            "b": [each.b for each in found],
+            "verdict": [kinds[each.kind] for each in found],
+            f"test {criteria.error.label}, a − b": [shown(each.mean, (each.high - each.low) / 2) for each in found],
+            "seeds": [str(each.n) for each in found],
+            "p, permutation": [_p(each.p_value) for each in found],
+            "margin": [shown(each.margin) for each in found],
+            "p, the same": [_p(each.p_same) for each in found],
+            "seen in 4 of 5": [shown(each.detectable) for each in found],
+            "seeds it takes": [_count(each.seeds_needed) for each in found],
+        }
+    )
+
+
+def _p(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:.2g}"
+
+
+def _count(value: float) -> str:
+    return NOTHING if math.isnan(value) else "> 10,000" if math.isinf(value) else f"{value:,.0f}"
 
 
 def grid_display(table: pd.DataFrame) -> pd.DataFrame:
@@ -181,8 +230,18 @@ def baseline(board: pd.DataFrame) -> str:
 
 def remarks(board: pd.DataFrame) -> list[str]:
     """What stands below the leaderboard."""
-    spread = "mean ± half width of the 95 % interval over n seeds, at" if (board["n"] > 1).any() else "at"
-    found = [f"{spread} the best of so many cells by validation"]
+    spread = "mean ± half width of the 95 % interval over n " if (board["n"] > 1).any() else ""
+    fresh = "fresh seeds, at" if (board["stage"] == "confirm").all() else "seeds, at"
+    found = [f"{spread}{fresh if spread else 'at'} the best of so many cells by validation"]
+    if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
+        found.append("not confirmed: these are the runs that chose the cells, so that their errors are too good")
+    for row in board[board["stage"] == "confirm"].to_dict("records"):  # a few arms
+        criteria = criteria_of(board)
+        tuned = quantity(
+            row["tuned_validation_error"], row["tuned_validation_error_half_width"], "final_validation_error", criteria
+        )
+        optimism = quantity(row["optimism"], math.nan, "final_gap", criteria)
+        found.append(f"{row['arm']}: validation {criteria.error.label} in tuning {tuned}, optimism {optimism}")
     told = baseline(board)
     found += [told] if told else []
     for row in board.to_dict("records"):  # a few arms

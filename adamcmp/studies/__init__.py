@@ -8,16 +8,17 @@ registration. The study names the module as ``study.figure``, and every scale of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 from adamcmp.errors import InputError, closest
 from adamcmp.records import Results
+from adamcmp.report.judging import Judging
 from adamcmp.report.page import Finding
 
 
@@ -51,9 +52,21 @@ def reproduction(name: str) -> Reproduction:
 
 def figure_of(study_dir: Path) -> str | None:
     """What a stored study reproduces, by its ``study.yaml``; None where it says nothing."""
+    figure = _described(study_dir).get("figure")
+    return figure if isinstance(figure, str) else None
+
+
+def judging_of(study_dirs: Sequence[Path]) -> Judging:
+    """How the arms of stored studies are judged, where they agree on it."""
+    found = {Judging.of(_described(study_dir)) for study_dir in study_dirs}
+    return found.pop() if len(found) == 1 else Judging()
+
+
+def _described(study_dir: Path) -> Mapping[str, Any]:
+    """The section ``study`` of a stored study's ``study.yaml``; empty where it cannot be read."""
     try:
         described = yaml.safe_load((study_dir / "study.yaml").read_text(encoding="utf-8"))
-        figure = described["study"]["figure"]
+        study = described["study"]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        return None
-    return figure if isinstance(figure, str) else None
+        return {}
+    return study if isinstance(study, Mapping) else {}

@@ -72,6 +72,9 @@ class Driver:
     folder: Path
 
     def start(self, *args: str, before: str = "") -> subprocess.Popen[str]:
+        """Start it; sweeps end with tuning."""
+        if args and args[0] in ("sweep", "reproduce"):
+            args = (*args, "study.confirm.seeds=0")
         return subprocess.Popen(
             [sys.executable, "-c", f"{before}from adamcmp.__main__ import main; main()", *args],
             cwd=self.folder,
@@ -100,6 +103,13 @@ class CommandLine:
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, *args: str) -> Ended:
+        """Call it; sweeps end with tuning, which is what most tests are about, unless they say otherwise."""
+        if args and args[0] in ("sweep", "reproduce") and not any("study.confirm" in each for each in args):
+            args = (*args, "study.confirm.seeds=0")
+        return self.as_given(*args)
+
+    def as_given(self, *args: str) -> Ended:
+        """Call it with these words and no others."""
         modules, terminated = set(sys.modules), signal.getsignal(signal.SIGTERM)
         with self.monkeypatch.context() as patch:
             patch.chdir(self.folder)

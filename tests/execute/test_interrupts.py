@@ -20,8 +20,8 @@ POOL = (
     "sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,8)", "study.seeds=4",
     "execute.processes=2", "execute.engine=vectorised", "execute.rows=16", "execute.matmul=default",
 )  # fmt: skip
-LONG = (*POOL, "train.steps=20000", "execute.checkpoint_seconds=0.5")
-SHORT = (*POOL, "train.steps=20", "execute.compile=false")
+LONG = (*POOL, "study.confirm.seeds=0", "train.steps=20000", "execute.checkpoint_seconds=0.5")
+SHORT = (*POOL, "study.confirm.seeds=2", "train.steps=20", "execute.compile=false")
 INTERRUPTED = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
 
 
@@ -142,7 +142,13 @@ def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tm
 
 
 def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(start, tmp_path):
-    command = (*POOL, "train.steps=800", "execute.checkpoint_seconds=0.2", "execute.compile=false")
+    command = (
+        *POOL,
+        "study.confirm.seeds=0",
+        "train.steps=800",
+        "execute.checkpoint_seconds=0.2",
+        "execute.compile=false",
+    )
     process = start(*command)
     checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"
     wait_until(lambda: any(checkpoints.glob("*.pt")), process, seconds=60)

@@ -7,7 +7,7 @@ from adamcmp.config.sources import locate, options
 from adamcmp.records import Results
 from adamcmp.report.page import Finding
 from adamcmp.studies import available, figure_of, reproduction
-from adamcmp.studies.figure2 import findings, verdict
+from adamcmp.studies.figure2 import findings, tilts
 
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
 
@@ -37,56 +37,13 @@ SAME = [0.30, 0.31, 0.33, 0.30, 0.32]
 LOWER = [0.20, 0.22, 0.21, 0.20, 0.23]
 
 
-def test_a_difference_that_every_seed_shows_is_said():
-    lines = verdict(records({**dict.fromkeys(ARMS, SAME), "AdamW": LOWER}))
-    assert lines[0].startswith("AdamW against Adam + L2")
-    assert "test error -10.00 points" in lines[0]
-    assert lines[0].endswith(": better.")
-    assert "the same in all 5 seeds" in lines[1]
-
-
-def test_noise_is_not_told_apart():
-    noisy = {**dict.fromkeys(ARMS, SAME), "SGDW": [0.31, 0.30, 0.34, 0.29, 0.32]}
-    assert verdict(records(noisy))[1].endswith(": not told apart.")
-
-
-def test_two_pairs_share_the_level():
-    """p = 0.0401 alone would be enough; of two tests, Holm asks for 0.025."""
-    noise = [0.010, -0.010, 0.005, -0.005, 0.0]
-    better = [e - 0.0106 + d for e, d in zip(SAME, noise, strict=True)]
-    other = [e + d for e, d in zip(SAME, noise, strict=True)]
-    first, second = verdict(records({**dict.fromkeys(ARMS, SAME), "AdamW": better, "SGDW": other}))[:2]
-    assert "p = 0.08 after Holm: not told apart." in first
-    assert "p = 1 after Holm: not told apart." in second
-    (alone,) = (
-        line
-        for line in verdict(
-            records(
-                {a: SAME if a != "AdamW" else better for a in ("Adam + L2", "AdamW")},
-                {"Adam + L2": "adam", "AdamW": "adamw_paper"},
-            )
-        )
-        if "after Holm" in line
-    )
-    assert "p = 0.04 after Holm: better." in alone
-
-
-def test_seeds_that_tie_are_no_certainty():
-    """Errors are multiples of 1/N_test: equal differences come about by chance."""
-    shifted = {**dict.fromkeys(ARMS, SAME), "AdamW": [e - 1 / 359 for e in SAME]}
-    assert "no verdict" in verdict(records(shifted))[0]
-
-
-def test_one_seed_and_a_missing_optimizer_are_said_to_be_no_comparison():
-    one = records({arm: [0.3] for arm in ARMS})
-    assert "one seed" in verdict(one)[0]
-    without = records(dict.fromkeys(ARMS, SAME), {arm: ARMS[arm] for arm in ("SGD + L2", "SGDW", "Adam + L2")})
-    assert "adamw_paper and adam: not compared, one has no eligible cell." in verdict(without)
-
-
-def test_pairs_are_found_by_optimizer_not_by_label():
-    renamed = records(dict.fromkeys(["mine", "yours"], SAME), {"mine": "adamw_paper", "yours": "adam"})
-    assert verdict(renamed)[0].startswith("mine against yours")
+def test_the_tilt_is_the_rank_correlation_of_the_best_cells():
+    """By validation, which makes (0.1, 0.1) the best cell; the others tie, and smaller values come first."""
+    lines = tilts(records(dict.fromkeys(ARMS, SAME)))
+    assert len(lines) == 4
+    assert lines[0] == "Adam + L2: rank correlation between lr and λ over its 4 best cells +0.00."
+    one_lr = records({"AdamW": SAME}, {"AdamW": "adamw_paper"}, lrs=(0.1,))
+    assert "share one lr or one λ" in tilts(one_lr)[0]
 
 
 @pytest.mark.parametrize("each", list(available()), ids=lambda each: each.name)
@@ -106,7 +63,7 @@ def test_findings_are_of_each_task():
     frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None)
     found = findings(Results(frame, pd.DataFrame()))
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
-    assert Finding(verdict(one)[0], "t") in found
+    assert Finding(tilts(one)[0], "t") in found
 
 
 @pytest.mark.parametrize(

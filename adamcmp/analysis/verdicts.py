@@ -1,0 +1,208 @@
+r"""What may be said of two arms: told apart, the same to within a margin, or not told apart, and what that would take.
+
+Arms share seeds, so all is about d_i = a_i − b_i, the difference of their errors on seed i (of n):
+
+- *told apart* by the exact paired permutation test: under "no difference" each d_i may as well have the other sign, so
+  p is the share of the 2ⁿ signs whose |Σ ± d_i| is at least the observed one; it cannot go below 2/2ⁿ. Holm's
+  correction is over the pairs that are compared.
+- *the same* by two one-sided t tests: p = max(P(T ≥ (d̄ + m)/se), P(T ≤ (d̄ − m)/se)) for a margin m, Holm too.
+- else the smallest difference that these seeds would have shown in four of five trials, and how many seeds the
+  observed one would take: by the noncentral t distribution at the level 0.05.
+
+Sources: R. A. Fisher, The Design of Experiments, 1935, section 21 (permutation); D. J. Schuirmann, Journal of
+Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, Statistical Power Analysis, 1988.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from adamcmp.analysis.intervals import Array, half_width, holm
+from adamcmp.analysis.selection import criteria_of, judged
+from adamcmp.criteria import ErrorMetric
+
+LEVEL, POWER = 0.05, 0.8
+EXACT = 20
+"""Seeds up to which all signs are tried."""
+DRAWS = 1 << 18
+"""Signs that are drawn beyond that."""
+MOST_SEEDS = 10_000
+"""More than so many are not counted."""
+POINTS = 0.005
+"""The margin of shares where none is given: half a point."""
+
+
+class Verdict(NamedTuple):
+    """What the shared seeds of two arms say of their errors; differences are a − b, as errors are stored."""
+
+    a: str
+    b: str
+    kind: Literal["apart", "same", "open", "none"]
+    """Told apart; the same to within ``margin``; not told apart; fewer than two shared seeds, or no spread."""
+    n: int
+    """Shared seeds."""
+    mean: float
+    low: float
+    high: float
+    """Student's 95 % interval."""
+    p_value: float
+    """Of the permutation test, after Holm."""
+    margin: float
+    """NaN: none."""
+    p_same: float
+    """Of the two one-sided tests, after Holm."""
+    detectable: float
+    """The smallest difference that n seeds show with a power of 0.8."""
+    seeds_needed: float
+    """For the observed difference; infinite beyond ``MOST_SEEDS``."""
+
+
+def verdicts(
+    records: pd.DataFrame, best: pd.DataFrame, margin: float | None = None, reference: str | None = None
+) -> list[Verdict]:
+    """Every pair of arms, or each arm against a reference, by their final test errors.
+
+    Args:
+        records: of one task, of both stages.
+        best: one row an arm, as ``best_cells`` returns it.
+        margin: as errors are stored; None: half a point of shares, and none of other errors.
+        reference: an arm, or its optimizer's configuration; None: all pairs.
+    """
+    rows = judged(records, best)
+    errors = {str(arm): _by_seed(part) for arm, part in rows.groupby("arm")}
+    error = criteria_of(records).error
+    ordered = [str(arm) for arm in best["arm"] if str(arm) in errors]
+    means = {arm: np.mean(list(errors[arm].values())) for arm in ordered}
+    ordered.sort(key=lambda arm: error.sign * means[arm])  # the better one of a pair stands first
+    named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
+    pairs = [pair for pair in combinations(ordered, 2) if reference is None or named & set(pair)]
+    tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
+    single = [_single(a, b, _differences(errors[a], errors[b]), tolerated) for a, b in pairs]
+    apart = holm([1.0 if math.isnan(each.p_value) else each.p_value for each in single])
+    same = holm([1.0 if math.isnan(each.p_same) else each.p_same for each in single])
+    return [_decided(each, p, q) for each, p, q in zip(single, apart, same, strict=True)]
+
+
+def _by_seed(part: pd.DataFrame) -> dict[int, float]:
+    return dict(zip(part["seed"].astype(int), part["final_test_error"].astype(float), strict=True))
+
+
+def _differences(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
+    return np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def _single(a: str, b: str, d: Array, margin: float) -> Verdict:
+    """A pair alone, before any correction."""
+    n = len(d)
+    mean = float(d.mean()) if n else math.nan
+    sd = float(d.std(ddof=1)) if n > 1 else math.nan
+    if n < 2 or sd <= 1e-9 * float(np.abs(d).max()):  # errors are multiples of 1/N: no spread is no certainty
+        nan = math.nan
+        return Verdict(a, b, "none", n, mean, nan, nan, nan, margin, nan, nan, nan)
+    half = float(half_width(sd, n))
+    return Verdict(
+        a, b, "open", n, mean, mean - half, mean + half, permutation_test(d), margin,
+        equivalence_test(d, margin), detectable(sd, n), seeds_needed(abs(mean), sd),
+    )  # fmt: skip
+
+
+def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
+    if single.kind == "none":
+        return single
+    kind: Literal["apart", "same", "open"] = "apart" if p_value <= LEVEL else "same" if p_same <= LEVEL else "open"
+    return single._replace(kind=kind, p_value=p_value, p_same=p_same)
+
+
+def permutation_test(d: Array) -> float:
+    """Two-sided p of "each difference may have either sign": exact up to ``EXACT`` of them, else of drawn signs.
+
+    >>> permutation_test(np.array([1.0, 2.0, 3.0, 4.0]))
+    0.125
+    """
+    n, observed = len(d), abs(float(d.sum()))
+    if n <= EXACT:
+        sums: NDArray[np.float64] = np.zeros(1)
+        for each in d:
+            sums = np.concatenate([sums + each, sums - each])
+        return float((np.abs(sums) >= observed * (1 - 1e-12)).mean())
+    signs = np.random.default_rng(0).integers(0, 2, (DRAWS, n), np.int8) * 2 - 1
+    as_large = (np.abs(signs @ d) >= observed * (1 - 1e-12)).sum()
+    return float((1 + as_large) / (1 + DRAWS))
+
+
+def equivalence_test(d: Array, margin: float) -> float:
+    """P of two one-sided t tests against "they differ by the margin or more"; NaN without a margin."""
+    se = float(d.std(ddof=1)) / math.sqrt(len(d))
+    above, below = (float(d.mean()) + margin) / se, (float(d.mean()) - margin) / se
+    return float(max(special.stdtr(len(d) - 1, -above), special.stdtr(len(d) - 1, below)))
+
+
+def power(difference: float, sd: float, n: int) -> float:
+    """Of the two-sided paired t test at ``LEVEL``: how often n seeds show a true difference."""
+    limit, shift = special.stdtrit(n - 1, 1 - LEVEL / 2), difference / sd * math.sqrt(n)
+    found = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
+    return float(np.nan_to_num(found, nan=1.0))  # of a shift so large that it is no number any more
+
+
+def detectable(sd: float, n: int) -> float:
+    """The smallest difference that n seeds show with ``POWER``."""
+    return float(optimize.brentq(lambda x: power(x * sd, sd, n) - POWER, 1e-6, 100.0)) * sd
+
+
+def seeds_needed(difference: float, sd: float) -> float:
+    """The fewest seeds that show a difference with ``POWER``; infinite where ``MOST_SEEDS`` do not."""
+    if power(difference, sd, MOST_SEEDS) < POWER:
+        return math.inf
+    low, high = 2, MOST_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(difference, sd, middle) >= POWER else (middle + 1, high)
+    return float(low)
+
+
+def fewest_seeds(pairs: int) -> int:
+    """Seeds from which on the permutation test can tell all of so many pairs apart, after Holm.
+
+    >>> [fewest_seeds(pairs) for pairs in (1, 3, 6)]
+    [6, 7, 8]
+    """
+    return math.ceil(math.log2(2 * max(pairs, 1) / LEVEL))
+
+
+def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
+    """One sentence for people."""
+    form, unit = (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+
+    def shown(value: float, sign: str = "") -> str:
+        return f"{error.factor * value:{sign}{form}}{unit}"
+
+    names = f"{verdict.a} against {verdict.b}"
+    if verdict.kind == "none":
+        why = "fewer than two shared seeds" if verdict.n < 2 else f"the same in all {verdict.n} seeds: no spread"
+        return f"{names}: no verdict ({why})."
+    low, high = (f"{error.factor * each:+{form}}" for each in (verdict.low, verdict.high))
+    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {low} to {high}, {verdict.n} seeds"
+    corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
+    if verdict.kind == "apart":
+        better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
+        return f"{names}: told apart, {better} is better: {numbers}, exact p = {verdict.p_value:.2g}{corrected}."
+    if verdict.kind == "same":
+        return f"{names}: the same to within {shown(verdict.margin)}: {numbers}, p = {verdict.p_same:.2g}{corrected}."
+    more = "more than 10,000" if math.isinf(verdict.seeds_needed) else f"{verdict.seeds_needed:,.0f}"
+    return (
+        f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}; so many seeds show "
+        f"{shown(verdict.detectable)} in four of five trials, and this difference takes {more}."
+    )
+
+
+def frame(found: Sequence[Verdict]) -> pd.DataFrame:
+    """One row a pair, with the fields of ``Verdict`` as columns."""
+    return pd.DataFrame(found, columns=Verdict._fields)

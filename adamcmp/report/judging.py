@@ -1,0 +1,46 @@
+"""The verdicts of a task's arms as reports show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
+from adamcmp.analysis.verdicts import told
+
+MOST_TOLD = 15
+"""Pairs that are told in words; a table has all of them."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a study says of how its arms are judged."""
+
+    margin: float | None = None
+    """In the unit that the error is shown in; None: half a point of shares, and none of other errors."""
+    reference: str | None = None
+
+    @classmethod
+    def of(cls, study: Mapping[str, Any]) -> Self:
+        """From the section ``study`` of a configuration."""
+        margin, reference = study.get("margin"), study.get("reference")
+        return cls(
+            float(margin) if isinstance(margin, int | float) else None,
+            reference if isinstance(reference, str) else None,
+        )
+
+    def verdicts(self, task: Task) -> list[Verdict]:
+        """Of the arms of a task."""
+        factor = criteria_of(task.records).error.factor
+        margin = None if self.margin is None else self.margin / factor
+        return verdicts(task.records, best_cells(cells(task.records)), margin, self.reference)
+
+
+def sentences(task: Task, found: list[Verdict]) -> list[str]:
+    """The verdicts in words, those that tell apart first."""
+    error = criteria_of(task.records).error
+    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
+    ranked = sorted(found, key=lambda each: order[each.kind])
+    lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
+    return lines + ([f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else [])

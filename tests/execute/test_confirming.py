@@ -1,0 +1,109 @@
+"""The second stage of a sweep, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adamcmp.records import read
+
+GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,3e-2", "optimizer.weight_decay=0,0.1")
+SHORT = ("train.steps=60", "train.evaluations=1", "study.seeds=2")
+
+
+def stored(tmp_path, study="digits"):
+    return read(tmp_path / "results" / study).records
+
+
+def test_a_sweep_ends_with_confirmed_numbers_and_a_verdict_for_each_pair(cli, tmp_path):
+    ended = cli.as_given("sweep", "digits", *GRID, *SHORT)
+    assert ended.code == 0
+    records = stored(tmp_path)
+    fresh = records[records["stage"] == "confirm"]
+    assert records["stage"].value_counts().to_dict() == {"tune": 24, "confirm": 16}
+    assert not set(fresh["seed"]) & set(records.loc[records["stage"] == "tune", "seed"])
+    assert fresh.groupby("arm")[["lr", "weight_decay"]].nunique().to_numpy().tolist() == [[1, 1], [1, 1]]
+    assert len({frozenset(seeds) for _, seeds in fresh.groupby("arm")["seed"]}) == 1  # paired
+    assert "over n fresh seeds" in ended.out
+    assert "Adam + L2 against AdamW: " in ended.out or "AdamW against Adam + L2: " in ended.out
+    assert "in tuning" in ended.out
+    again = cli.as_given("sweep", "digits", *GRID, *SHORT)
+    assert "nothing to train" in again.err
+    assert "best cells on fresh seeds" not in again.err
+    assert len(stored(tmp_path)) == 40
+
+
+def test_a_wider_grid_confirms_the_new_winner_and_keeps_what_still_counts(cli, tmp_path):
+    assert cli.as_given("sweep", "digits", *GRID, *SHORT).code == 0
+    before = stored(tmp_path)
+    wider = ("optimizer=adamw", "optimizer.lr=1e-1,3e-1", "optimizer.weight_decay=0")
+    assert cli.as_given("sweep", "digits", *wider, *SHORT).code == 0
+    after = stored(tmp_path)
+    assert set(before["run_id"]) <= set(after["run_id"])
+    added = after[~after["run_id"].isin(before["run_id"])]
+    won = added[added["stage"] == "confirm"]
+    assert len(added[added["stage"] == "tune"]) == 4
+    assert len(won) in (0, 8)  # the winner is new, or is what it was
+    if len(won):
+        assert set(won["lr"]) <= {0.1, 0.3}
+        assert set(won["seed"]) == set(before.loc[before["stage"] == "confirm", "seed"])
+
+
+def test_what_is_not_tuned_yet_is_not_confirmed(cli, tmp_path):
+    ended = cli.as_given("sweep", "digits", *GRID, *SHORT, "--limit", "5")
+    assert ended.code == 0
+    assert "runs are still to be tuned" in ended.err
+    assert set(stored(tmp_path)["stage"]) == {"tune"}
+    none = cli.as_given("sweep", "digits", *GRID, *SHORT, "study.confirm.seeds=0")
+    assert set(stored(tmp_path)["stage"]) == {"tune"}
+    assert "not confirmed: these are the runs that chose the cells" in " ".join(none.out.split())
+    assert "against" not in none.out
+
+
+def test_single_cells_are_judged_as_they_are(cli, tmp_path):
+    ended = cli.as_given("sweep", "digits", "optimizer=adam,sgd", "optimizer.lr=3e-2", *SHORT, "study.seeds=6")
+    assert set(stored(tmp_path)["stage"]) == {"tune"}
+    assert "told apart, " in ended.out
+
+
+def test_a_dry_run_prices_both_stages_and_says_when_seeds_are_too_few(cli):
+    ended = cli.as_given(
+        "sweep", "digits", *GRID, "optimizer=adam,adamw,sgd,sgdw", "study.confirm.seeds=7", "--dry-run"
+    )
+    assert "then the best cell of each of 4 arms on 7 fresh seeds: 28 runs, about" in ended.out
+    assert "7 seeds cannot tell all 6 pairs apart, whatever they show; study.confirm.seeds=8 can" in ended.out
+    assert "fresh seeds" not in cli.as_given("sweep", "digits", *GRID, "study.confirm.seeds=0", "--dry-run").out
+
+
+def test_the_report_has_the_verdicts_and_heeds_margin_and_reference(cli, tmp_path):
+    words = ("optimizer=adam,adamw,sgdw", "optimizer.lr=1e-2,3e-2", "study.margin=30", "study.reference=AdamW")
+    assert cli.as_given("sweep", "digits", *words, *SHORT, "--report").code == 0
+    folder = tmp_path / "results" / "digits" / "report"
+    page = (folder / "report.md").read_text()
+    assert page.index("## Verdict") < page.index("## Leaderboard")
+    assert "the same to within 30.00 points" in page
+    assert "Adam + L2 against SGDW" not in page
+    assert "SGDW against Adam + L2" not in page
+    assert len((folder / "verdicts.csv").read_text().splitlines()) == 3
+    assert {"verdicts.md", "verdicts.tex"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("study.confirm.seeds=-1", r"study.confirm.seeds=-1"), ("study.margin=0", "study.margin=0"),
+     ("study.confirm.seed=3", "study.confirm.seed: no such setting; did you mean study.confirm.seeds")],
+)  # fmt: skip
+def test_bad_settings_are_one_line(cli, word, says):
+    ended = cli.as_given("sweep", "digits", *GRID, word)
+    assert ended.code == 2
+    assert says in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_weights_are_kept_of_confirming_runs_too(cli, tmp_path):
+    assert cli.as_given("sweep", "digits", *GRID, *SHORT, "study.confirm.seeds=3", "train.save=last").code == 0
+    kept = {path.name.partition("-")[0] for path in (tmp_path / "results/digits/weights").glob("*.safetensors")}
+    assert kept == set(stored(tmp_path)["run_id"])
+    settings = stored(tmp_path).set_index("run_id")["settings"].map(json.loads)
+    assert settings.map(lambda each: each["seed"]).max() >= 1_000_000

@@ -216,13 +216,14 @@ def sweep(
         _report([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
     from adamcmp.analysis import by_task, leaderboard
+    from adamcmp.records import read_outcomes
     from adamcmp.report import tables
     from adamcmp.report.judging import Judging, sentences
 
-    judging = Judging.of(opened.plan.config.study.model_dump())
+    judging, outcomes = Judging.of(opened.plan.config.study.model_dump()), read_outcomes([opened.study_dir])
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
-        for each in sentences(task, judging.verdicts(task)):
+        for each in sentences(task, judging.verdicts(task, outcomes)):
             _tell(f"- {each}", err=False)
     _hints(records, opened.plan.config.study.name)
     typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
@@ -555,7 +556,7 @@ def _report(
     with status("reading"):
         from adamcmp import console
         from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
-        from adamcmp.records import read_all
+        from adamcmp.records import read_all, read_outcomes
         from adamcmp.report import tables
         from adamcmp.report.document import write_report
         from adamcmp.report.judging import sentences
@@ -566,11 +567,11 @@ def _report(
         figures = {figure_of(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
         findings = reproduction(figure).findings(stored) if figure is not None else []
-        judging = judging_of(study_dirs)
+        judging, outcomes = judging_of(study_dirs), read_outcomes(study_dirs)
     title = " + ".join(folder.name for folder in study_dirs)
     for task in by_task(records):
         _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
-        for line in sentences(task, judging.verdicts(task)):
+        for line in sentences(task, judging.verdicts(task, outcomes)):
             _tell(f"- {line}", err=False)
         if target_error is not None:
             found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
@@ -594,6 +595,7 @@ def _report(
             findings=findings,
             target_error=target_error,
             judging=judging,
+            outcomes=outcomes,
         )
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""

@@ -27,6 +27,9 @@ class ErrorMetric:
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
+    is_mean: bool = True
+    """It is a mean over examples, or the root of one: what each example says can be told, and drawn again."""
+    is_root: bool = False
 
     @property
     def factor(self) -> float:
@@ -56,13 +59,13 @@ class ErrorMetric:
 ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
     "classes": (ErrorMetric("error_rate", "error", "the majority class", "%"),),
     "quantities": (
-        ErrorMetric("rmse", "RMSE", "the mean of training"),
+        ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
         ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True, is_mean=False),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", higher_is_better=True),
-        ErrorMetric("f1", "F1", "all labels for all", "%", higher_is_better=True),
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True, is_mean=False),
+        ErrorMetric("f1", "F1", "all labels for all", "%", True, is_mean=False),
         ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }

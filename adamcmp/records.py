@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from adamcmp.errors import InputError, one_line
 
@@ -159,6 +161,14 @@ CURVE: tuple[Column, ...] = (
 )
 
 
+OUTCOMES: tuple[Column, ...] = (
+    Column("run_id", TEXT, "", "the run, of stage confirm"),
+    Column("kind", TEXT, "", "bits: one a test example, packed, 1 where it is wrong; floats: 4 bytes each"),
+    Column("length", INTEGER, "example", "how many there are; of floats at most 4,096 blocks, evenly cut"),
+    Column("values", pa.binary(), "error", "wrong or not, share of wrong predictions, absolute or squared error"),
+)
+
+
 class Results(NamedTuple):
     """What is stored of one study."""
 
@@ -179,14 +189,22 @@ def weights_of(folder: Path, run_id: str, kept: str) -> Path:
     return folder / f"{run_id}-{kept}.safetensors"
 
 
-def append(study_dir: Path, records: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
+def append(
+    study_dir: Path,
+    records: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Store finished runs as one immutable part of each table; the records last, since they make runs count.
 
     Raises:
         InputError: the folder cannot be written, or the disk is full; what was stored before is whole.
     """
     name = _new_name()
-    for table, columns, rows in (("curves", CURVE, curves), ("records", RECORD, records)):
+    tables = [("curves", CURVE, curves), ("records", RECORD, records)]
+    if outcomes:
+        tables.insert(0, ("outcomes", OUTCOMES, outcomes))
+    for table, columns, rows in tables:
         _write(study_dir / table / name, pa.Table.from_pylist(list(rows), arrow_schema(columns)))
 
 
@@ -272,6 +290,21 @@ def read_records(study_dir: Path) -> pd.DataFrame:
     return records.reset_index(drop=True)
 
 
+def read_outcomes(study_dirs: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
+    """What each test example, or block of them, says of the confirming runs: by run id, (N,).
+
+    Raises:
+        InputError: a part is damaged or not ours.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for study_dir in study_dirs:
+        for row in _read_parts(study_dir / "outcomes", OUTCOMES).to_dict("records"):
+            raw = np.frombuffer(row["values"], np.uint8 if row["kind"] == "bits" else "<f4")
+            values = np.unpackbits(raw, count=row["length"]) if row["kind"] == "bits" else raw
+            found[row["run_id"]] = values.astype(np.float64)
+    return found
+
+
 def finished(study_dir: Path) -> set[str]:
     """Ids of the runs that need no training: completed or diverged, as both are final.
 
@@ -327,7 +360,10 @@ def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
 
 def remove_leftovers(study_dir: Path) -> None:
     """Remove what a killed writer left half written; only the holder of the study's lock may."""
-    for folder in (study_dir, *(study_dir / name for name in ("curves", "records", "checkpoints", "weights"))):
+    for folder in (
+        study_dir,
+        *(study_dir / name for name in ("outcomes", "curves", "records", "checkpoints", "weights")),
+    ):
         for path in folder.glob("*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -341,7 +377,7 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     The merged part takes the newest's name, and with it its place in the order, before the others go; ``read`` drops
     what stands twice, so that a kill in between loses nothing.
     """
-    for table, columns in (("curves", CURVE), ("records", RECORD)):
+    for table, columns in (("outcomes", OUTCOMES), ("curves", CURVE), ("records", RECORD)):
         parts = _parts(study_dir / table)
         if len(parts) <= more_than:
             continue
@@ -384,7 +420,7 @@ def remove(study_dir: Path, run_ids: Collection[str]) -> None:
 
     The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
     """
-    for table, columns in (("records", RECORD), ("curves", CURVE)):
+    for table, columns in (("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)):
         parts = _parts(study_dir / table)
         if parts:
             whole = pa.concat_tables([_read_part(path, columns) for path in parts])

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.records import CURVE, RECORD
+from adamcmp.records import CURVE, OUTCOMES, RECORD
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize(("section", "columns"), [("records", RECORD), ("curves", CURVE)])
+@pytest.mark.parametrize(("section", "columns"), [("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)])
 def test_every_column_is_documented_as_it_is(section, columns):
     text = (ROOT / "docs/file-formats.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("| `")]

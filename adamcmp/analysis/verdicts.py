@@ -36,6 +36,8 @@ DRAWS = 1 << 18
 """Signs that are drawn beyond that."""
 MOST_SEEDS = 10_000
 """More than so many are not counted."""
+RESAMPLES, AT_ONCE = 4000, 200
+"""Of the crossed bootstrap; and how many are drawn together."""
 POINTS = 0.005
 """The margin of shares where none is given: half a point."""
 
@@ -63,10 +65,17 @@ class Verdict(NamedTuple):
     """The smallest difference that n seeds show with a power of 0.8."""
     seeds_needed: float
     """For the observed difference; infinite beyond ``MOST_SEEDS``."""
+    low_examples: float = math.nan
+    """The 95 % interval over seeds and test examples; NaN where outcomes of examples are not stored."""
+    high_examples: float = math.nan
 
 
 def verdicts(
-    records: pd.DataFrame, best: pd.DataFrame, margin: float | None = None, reference: str | None = None
+    records: pd.DataFrame,
+    best: pd.DataFrame,
+    margin: float | None = None,
+    reference: str | None = None,
+    outcomes: Mapping[str, Array] | None = None,
 ) -> list[Verdict]:
     """Every pair of arms, or each arm against a reference, by their final test errors.
 
@@ -75,8 +84,19 @@ def verdicts(
         best: one row an arm, as ``best_cells`` returns it.
         margin: as errors are stored; None: half a point of shares, and none of other errors.
         reference: an arm, or its optimizer's configuration; None: all pairs.
+        outcomes: what each test example says of a run, by its id, as ``records.read_outcomes`` gives it.
     """
     rows = judged(records, best)
+    examples = (
+        {
+            str(arm): {
+                int(seed): outcomes[i] for seed, i in zip(part["seed"], part["run_id"], strict=True) if i in outcomes
+            }
+            for arm, part in rows.groupby("arm")
+        }
+        if outcomes
+        else {}
+    )
     errors = {str(arm): _by_seed(part) for arm, part in rows.groupby("arm")}
     error = criteria_of(records).error
     ordered = [str(arm) for arm in best["arm"] if str(arm) in errors]
@@ -85,7 +105,15 @@ def verdicts(
     named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
     pairs = [pair for pair in combinations(ordered, 2) if reference is None or named & set(pair)]
     tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
-    single = [_single(a, b, _differences(errors[a], errors[b]), tolerated) for a, b in pairs]
+    single = [alone(a, b, _differences(errors[a], errors[b]), tolerated) for a, b in pairs]
+    if len({len(each) for own in examples.values() for each in own.values()}) == 1:
+        drawn = over_examples(examples, is_root=error.is_root)
+        single = [_with_examples(each, examples, drawn) for each in single]
+    return decided(single)
+
+
+def decided(single: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts on pairs that were looked at one by one (``alone``), with Holm's correction over all of them."""
     apart = holm([1.0 if math.isnan(each.p_value) else each.p_value for each in single])
     same = holm([1.0 if math.isnan(each.p_same) else each.p_same for each in single])
     return [_decided(each, p, q) for each, p, q in zip(single, apart, same, strict=True)]
@@ -99,8 +127,8 @@ def _differences(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
     return np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
 
 
-def _single(a: str, b: str, d: Array, margin: float) -> Verdict:
-    """A pair alone, before any correction."""
+def alone(a: str, b: str, d: Array, margin: float) -> Verdict:
+    """A pair by its differences over seeds, before any correction, and not yet decided."""
     n = len(d)
     mean = float(d.mean()) if n else math.nan
     sd = float(d.std(ddof=1)) if n > 1 else math.nan
@@ -117,8 +145,64 @@ def _single(a: str, b: str, d: Array, margin: float) -> Verdict:
 def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
     if single.kind == "none":
         return single
-    kind: Literal["apart", "same", "open"] = "apart" if p_value <= LEVEL else "same" if p_same <= LEVEL else "open"
+    low, high = single.low_examples, single.high_examples
+    wide_apart = math.isnan(low) or low > 0 or high < 0
+    wide_same = math.isnan(low) or (low > -single.margin and high < single.margin)
+    kind: Literal["apart", "same", "open"] = "open"
+    if p_value <= LEVEL and wide_apart:
+        kind = "apart"
+    elif p_same <= LEVEL and wide_same:
+        kind = "same"
     return single._replace(kind=kind, p_value=p_value, p_same=p_same)
+
+
+def _with_examples(
+    single: Verdict, examples: Mapping[str, Mapping[int, Array]], drawn: Mapping[str, Mapping[int, Array]]
+) -> Verdict:
+    """The same with its interval over seeds and test examples, where all shared seeds have outcomes."""
+    a, b = (examples[arm] for arm in single[:2])
+    seeds = sorted(a.keys() & b.keys())
+    if len(seeds) != single.n or single.n < 2:
+        return single
+    d_SB = np.stack([drawn[single.a][seed] - drawn[single.b][seed] for seed in seeds])
+    low, high = over_seeds(d_SB)
+    return single._replace(low_examples=low, high_examples=high)
+
+
+def over_examples(examples: Mapping[str, Mapping[int, Array]], *, is_root: bool) -> dict[str, dict[int, Array]]:
+    """The error of each run, by arm and seed, on ``RESAMPLES`` draws of the test examples: (B,), the same for all.
+
+    Args:
+        examples: what each of N examples says of a run, such as 1 for a wrong prediction; N the same for all.
+        is_root: the error is the root of the mean over examples.
+    """
+    runs = [(arm, seed) for arm, own in examples.items() for seed in own]
+    stacked_RN = np.stack([examples[arm][seed] for arm, seed in runs])
+    draw, count = np.random.default_rng(0), stacked_RN.shape[1]
+    parts = []
+    for _ in range(0, RESAMPLES, AT_ONCE):
+        weight_BN = draw.multinomial(count, np.full(count, 1 / count), AT_ONCE) / count
+        parts.append(stacked_RN @ weight_BN.T)
+    mean_RB = np.concatenate(parts, axis=1)
+    found: dict[str, dict[int, Array]] = {arm: {} for arm in examples}
+    for (arm, seed), mean_B in zip(runs, np.sqrt(mean_RB) if is_root else mean_RB, strict=True):
+        found[arm][seed] = mean_B
+    return found
+
+
+def over_seeds(d_SB: Array) -> tuple[float, float]:
+    """95 % interval of a mean over seeds and test examples, both drawn anew: percentiles of a crossed bootstrap.
+
+    Args:
+        d_SB: a difference on each of S seeds, for each of B draws of the test examples.
+
+    Source: A. B. Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1(2), 2007: where both vary, it is
+    conservative.
+    """
+    seeds, draws = d_SB.shape
+    weight_BS = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
+    low, high = np.quantile((weight_BS * d_SB.T).sum(1), [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)
 
 
 def permutation_test(d: Array) -> float:
@@ -189,7 +273,10 @@ def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
         why = "fewer than two shared seeds" if verdict.n < 2 else f"the same in all {verdict.n} seeds: no spread"
         return f"{names}: no verdict ({why})."
     low, high = (f"{error.factor * each:+{form}}" for each in (verdict.low, verdict.high))
-    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {low} to {high}, {verdict.n} seeds"
+    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {low} to {high} over {verdict.n} seeds"
+    if not math.isnan(verdict.low_examples):
+        wide = (f"{error.factor * each:+{form}}" for each in (verdict.low_examples, verdict.high_examples))
+        numbers += f", {' to '.join(wide)} over seeds and test examples"
     corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
     if verdict.kind == "apart":
         better = verdict.a if error.sign * verdict.mean < 0 else verdict.b

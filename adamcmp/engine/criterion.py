@@ -59,6 +59,10 @@ class Criterion:
         self._wide = facts.targets != "classes"
         self._statistics, self._error = metrics.ERRORS[task.criteria.error.name]
         self._trained, self._measured = _functions(task, place)
+        self.is_mean = task.criteria.error.is_mean
+        """The error is a mean over examples, or the root of one."""
+        self.counts = facts.targets != "quantities"
+        """Statistics count wrong predictions of an example, which may have several."""
 
     def loss(self, given: Tensor, y: Tensor) -> Tensor:
         """Mean training loss of a batch, with what training adds to it (label smoothing, class weights)."""

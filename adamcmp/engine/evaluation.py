@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +15,11 @@ from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.raw import X
 from adamcmp.data.several import Plain
 from adamcmp.engine.criterion import Criterion, predict
-from adamcmp.engine.outcome import Evaluation
+from adamcmp.engine.outcome import Evaluation, Outcomes
 from adamcmp.plan.evaluations import Shown
 
+MOST_KEPT = 4096
+"""Examples, or blocks of them, whose outcomes are kept of a confirming run."""
 CHUNK = 2048
 """Examples shown to a model at once: bounds memory, changes no result."""
 AT_ONCE = 1 << 20
@@ -82,6 +85,30 @@ def measure(
         statistics.append(criterion.statistics(given, y))
     loss = metrics.wide(_whole(losses)).sum() / part.y.numel()
     return loss, criterion.error(_whole(statistics), part.y)
+
+
+@torch.no_grad()
+def outcomes(
+    model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Criterion, size: int
+) -> Outcomes | None:
+    """What each example says of the error, where that is a mean over examples, or the root of one; else None.
+
+    That is 1 for a wrong prediction (of a text the share of wrong ones), an absolute or a squared error; beyond
+    ``MOST_KEPT`` examples that are no bits, the means of so many blocks of them, evenly cut.
+    """
+    was_training = model.training
+    model.eval()
+    statistics = _whole([criterion.statistics(predict(model, inputs(x)), y) for x, y in part.chunks(size)])
+    model.train(was_training)
+    if not criterion.is_mean or statistics.shape[1] > 1:
+        return None
+    predictions = max(1, part.y.numel() // len(part.y)) if criterion.counts else 1
+    values = metrics.wide(statistics).squeeze(1).cpu().numpy() / predictions
+    if np.isin(values, (0.0, 1.0)).all():
+        return Outcomes("bits", len(values), np.packbits(values.astype(bool)).tobytes())
+    if len(values) > MOST_KEPT:
+        values = np.array([block.mean() for block in np.array_split(values, MOST_KEPT)])
+    return Outcomes("floats", len(values), values.astype("<f4").tobytes())
 
 
 def _whole(parts: list[Tensor]) -> Tensor:

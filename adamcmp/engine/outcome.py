@@ -50,6 +50,15 @@ def unpacked(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
     return [Evaluation(*values) for values in stored]
 
 
+class Outcomes(NamedTuple):
+    """What each example of the test part says of a run's error."""
+
+    kind: str
+    """``bits``, packed (1: wrong), or ``floats``, 4 bytes each, least significant first."""
+    length: int
+    values: bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a run ended, and its curve."""
@@ -65,6 +74,8 @@ class Outcome:
     seconds: float
     """Wall time; where several runs train at once, an equal share of it."""
     finished_at: datetime
+    outcomes: Outcomes | None = None
+    """Of a confirming run's test examples, after the last step."""
 
     @property
     def metrics(self) -> Mapping[str, float]:

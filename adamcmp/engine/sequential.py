@@ -23,10 +23,10 @@ from adamcmp.data.several import Plain
 from adamcmp.engine import weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
-from adamcmp.engine.evaluation import evaluate, reduced
+from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, best, packed, unpacked
+from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
@@ -76,13 +76,15 @@ def _train_run(
 ) -> Outcome:
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
     evaluations = unpacked(resumed["evaluations"]) if resumed else []
-    error, diverged_step, parameters = None, None, None
+    error, diverged_step, parameters, told_of = None, None, None, None
     losses = _Losses(device)
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step = _loop(run, model, dataset, shown, device, evaluations, watch, started, losses, resumed)
+            diverged_step, told_of = _loop(
+                run, model, dataset, shown, device, evaluations, watch, started, losses, resumed
+            )
     except (Stopped, Unwritable):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
@@ -101,6 +103,7 @@ def _train_run(
         device=str(device),
         seconds=time.perf_counter() - started,
         finished_at=datetime.now(UTC),
+        outcomes=told_of,
     )
 
 
@@ -177,8 +180,8 @@ def _loop(
     started: float,
     losses: _Losses,
     resumed: dict[str, Any] | None,
-) -> int | None:
-    """Train and fill ``evaluations``; return the step of the first loss that is not finite, counted from 1."""
+) -> tuple[int | None, Outcomes | None]:
+    """Train and fill ``evaluations``; the step of the first loss that is not finite, from 1; what examples say."""
     task = run.task
     update = make_update(run.optimizer, model, schedule_of(run))
     criterion = Criterion(task, device)
@@ -201,7 +204,7 @@ def _loop(
     parts, most = task.train.accumulate, task.train.clip_norm
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
         if losses.found is not None:
-            return losses.found
+            return losses.found, None
         watch.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
                 "runs": [run.id],
@@ -223,7 +226,7 @@ def _loop(
                 loss = criterion.loss(predict(model, few_x), few_y)
             losses.add(t + 1, loss.detach())
             if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
-                return losses.found
+                return losses.found, None
             total = loss / parts if parts > 1 else loss
             total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if most is not None:
@@ -240,7 +243,7 @@ def _loop(
             with autocast(task, device):
                 evaluation = evaluate(judged, examples, criterion, t + 1)
             if not evaluation.is_finite():
-                return t + 1
+                return t + 1, None
             if previous:
                 with autocast(task, device):
                     evaluation = evaluation._replace(metrics=measure_all(judged, previous, examples, task))
@@ -253,4 +256,9 @@ def _loop(
         judged = model if average is None else average.model
         chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
         weights.save(watch.weights, run, judged if kept is None else kept, chosen)
-    return None
+    if run.stage == "tune":
+        return None, None
+    examples = shown[task.evaluations.last]
+    with autocast(task, device):
+        judged = model if average is None else average.model
+        return None, outcomes(judged, examples.test, examples.inputs, criterion, at_once(examples, CHUNK))

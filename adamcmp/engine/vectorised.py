@@ -24,11 +24,11 @@ from adamcmp.data.several import Plain
 from adamcmp.engine import weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion
-from adamcmp.engine.evaluation import at_once, reduced
+from adamcmp.engine.evaluation import CHUNK, at_once, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
 from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, best, packed, unpacked
+from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.program import KERNELS, Names, Program, Stack, Tensors, names_of, program
 from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
@@ -67,6 +67,7 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         training = Training(piece, placed(dataset, piece.task.train.precision, device), device, watch)
         training.go_on()
         training.save_weights()
+        training.ask_examples()
     yield from training.outcomes()
 
 
@@ -89,6 +90,7 @@ class Training:
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
+        self.told: dict[int, Outcomes] = {}
         self._kept: Tensors = {}
         self._keeps_best = self.task.train.save == "best" and watch.weights is not None
         resumed = watch.resumed()
@@ -308,7 +310,9 @@ class Training:
     def outcomes(self) -> Iterator[Outcome]:
         """How each run ended."""
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
-        for run, evaluations, step in zip(self.piece.runs, self.evaluations, self.diverged, strict=True):
+        for i, (run, evaluations, step) in enumerate(
+            zip(self.piece.runs, self.evaluations, self.diverged, strict=True)
+        ):
             yield Outcome(
                 run=run,
                 status="completed" if step is None else "diverged",
@@ -319,6 +323,7 @@ class Training:
                 device=str(self.device),
                 seconds=seconds,
                 finished_at=datetime.now(UTC),
+                outcomes=self.told.get(i),
             )
 
     def save_weights(self) -> None:
@@ -333,6 +338,20 @@ class Training:
                 evaluations = self.evaluations[i]
                 chosen = best(evaluations, sign) if self._keeps_best else evaluations[-1]
                 weights.save(self.watch.weights, self.piece.runs[i], model, chosen)
+
+    def ask_examples(self) -> None:
+        """Note what each test example says of the confirming runs that have completed."""
+        examples = self._examples(self.task.evaluations.last).dataset
+        now = {**self.stack.shown, **self.stack.rest}
+        for i, row in self._places().items():
+            if self.piece.runs[i].stage == "confirm" and self.diverged[i] is None:
+                with autocast(self.task, self.device):
+                    told = outcomes(
+                        self._of_row(now, row), examples.test, examples.inputs, self._criterion,
+                        at_once(examples, CHUNK),
+                    )  # fmt: skip
+                if told is not None:
+                    self.told[i] = told
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
         """A model with the weights of one row."""

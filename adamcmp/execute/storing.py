@@ -47,7 +47,13 @@ class Pending:
         """Write what is here as one part."""
         if self.outcomes:
             rows = [record(outcome, self.provenance) for outcome in self.outcomes]
-            append(self.study_dir, rows, [row for outcome in self.outcomes for row in curve(outcome)])
+            curves = [row for outcome in self.outcomes for row in curve(outcome)]
+            told = [
+                {"run_id": outcome.run.id, **outcome.outcomes._asdict()}
+                for outcome in self.outcomes
+                if outcome.outcomes is not None
+            ]
+            append(self.study_dir, rows, curves, told)
             self.outcomes.clear()
             merge_parts(self.study_dir)
         while self.done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from adamcmp.analysis import (
     requested_curves,
     time_to_error,
 )
-from adamcmp.analysis.verdicts import frame
+from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.verdicts import Verdict, frame
 from adamcmp.errors import InputError
 from adamcmp.records import write_file, writing
 from adamcmp.report import tables
@@ -47,6 +48,7 @@ def write_report(
     findings: Sequence[Finding] = (),
     target_error: float | None = None,
     judging: Judging = Judging(),  # noqa: B008  # frozen
+    outcomes: Mapping[str, Array] | None = None,
 ) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
 
@@ -66,6 +68,7 @@ def write_report(
         findings: What a study's own statistics say, for the page of the task or, of several, of the study.
         target_error: A validation error; the report then tells how soon each optimizer gets there.
         judging: How arms are judged.
+        outcomes: What test examples say of confirming runs, ``records.read_outcomes``.
 
     Raises:
         InputError: an unknown format, no runs, or a folder that cannot be written.
@@ -78,7 +81,8 @@ def write_report(
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     if len(tasks) == 1:
         said = [each.text for each in findings]
-        return _write_task(tasks[0], curves, folder, formats, said, target_error, judging)
+        pronounced = judging.verdicts(tasks[0], outcomes or {})
+        return _write_task(tasks[0], curves, folder, formats, said, target_error, pronounced)
     for name in (*TABULATED, *DRAWN):  # of the time when there was one task
         for kind in FORMATS:
             with writing(folder):
@@ -87,7 +91,8 @@ def write_report(
     folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
     for task, name in zip(tasks, folders, strict=True):
         said = [each.text for each in findings if each.task == task.task]
-        written += _write_task(task, curves, folder / name, formats, said, target_error, judging)
+        pronounced = judging.verdicts(task, outcomes or {})
+        written += _write_task(task, curves, folder / name, formats, said, target_error, pronounced)
     if "md" in formats:
         written.append(
             write_file(folder / "report.md", markdown_page(_index(records, tasks, folders, findings)).encode())
@@ -102,11 +107,10 @@ def _write_task(
     formats: Sequence[str],
     said: Sequence[str],
     target_error: float | None,
-    judging: Judging,
+    pronounced: list[Verdict],
 ) -> list[Path]:
     table, board = cells(task.records), leaderboard(task.records)
     best = best_cells(table)
-    pronounced = judging.verdicts(task)
     found = requested(task.records, best)
     pairs = [
         ("leaderboard", board, tables.leaderboard_display(board)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
+from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.verdicts import told
 
 MOST_TOLD = 15
@@ -30,11 +31,11 @@ class Judging:
             reference if isinstance(reference, str) else None,
         )
 
-    def verdicts(self, task: Task) -> list[Verdict]:
-        """Of the arms of a task."""
+    def verdicts(self, task: Task, outcomes: Mapping[str, Array]) -> list[Verdict]:
+        """Of the arms of a task, with what test examples say of its runs."""
         factor = criteria_of(task.records).error.factor
         margin = None if self.margin is None else self.margin / factor
-        return verdicts(task.records, best_cells(cells(task.records)), margin, self.reference)
+        return verdicts(task.records, best_cells(cells(task.records)), margin, self.reference, outcomes)
 
 
 def sentences(task: Task, found: list[Verdict]) -> list[str]:

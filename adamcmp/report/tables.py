@@ -96,6 +96,12 @@ def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFra
             "b": [each.b for each in found],
             "verdict": [kinds[each.kind] for each in found],
             f"test {criteria.error.label}, a − b": [shown(each.mean, (each.high - each.low) / 2) for each in found],
+            "with examples": [
+                shown(each.mean, (each.high_examples - each.low_examples) / 2)
+                if each.low_examples == each.low_examples
+                else NOTHING
+                for each in found
+            ],
             "seeds": [str(each.n) for each in found],
             "p, permutation": [_p(each.p_value) for each in found],
             "margin": [shown(each.margin) for each in found],

@@ -16,6 +16,8 @@ from adamcmp.analysis.verdicts import (
     detectable,
     equivalence_test,
     fewest_seeds,
+    over_examples,
+    over_seeds,
     permutation_test,
     power,
     seeds_needed,
@@ -198,3 +200,54 @@ def test_more_pairs_need_more(synthetic):
     two = rows[rows["arm"] != "C"]
     assert verdicts(two, best_cells(cells(two)))[0].kind == "apart"
     assert {v.kind for v in verdicts(rows, best_cells(cells(rows))) if v.a == "A"} != {"apart"}
+
+
+def outcomes_of(records, rng, spread_of_examples=1.0, count=400):
+    """For each confirming run bits whose mean is its test error, as far as may be."""
+    difficulty = rng.random(count) ** spread_of_examples
+    return {
+        row["run_id"]: (difficulty < np.quantile(difficulty, row["final_test_error"])).astype(float)
+        for row in records[records["stage"] == "confirm"].to_dict("records")
+    }
+
+
+def test_the_crossed_bootstrap_has_the_variance_of_both_sources():
+    """Of additive effects of seeds and examples it is var(seeds)/S + var(examples)/N."""
+    rng = np.random.default_rng(5)
+    seeds, examples = rng.normal(0, 0.02, 12), rng.normal(0, 0.4, 900)
+    a_SN = seeds[:, None] + examples[None, :] + 0.1
+    drawn = over_examples({"a": dict(enumerate(a_SN)), "b": dict(enumerate(np.zeros_like(a_SN)))}, is_root=False)
+    low, high = over_seeds(np.stack([drawn["a"][i] - drawn["b"][i] for i in range(12)]))
+    expected = 2 * 1.96 * np.sqrt(seeds.var() / 12 + examples.var() / 900)
+    assert high - low == pytest.approx(expected, rel=0.04)
+    assert (low + high) / 2 == pytest.approx(a_SN.mean(), abs=0.05 * expected)
+
+
+def test_a_root_is_taken_of_each_draw():
+    squares = np.random.default_rng(6).chisquare(1, (3, 500))
+    (roots,) = over_examples({"a": dict(enumerate(squares))}, is_root=True).values()
+    (means,) = over_examples({"a": dict(enumerate(squares))}, is_root=False).values()
+    assert np.allclose(roots[1], np.sqrt(means[1]))
+
+
+def test_a_verdict_needs_the_wider_interval(synthetic):
+    """A gap that all seeds show, on the same few examples: of another test part it might not be there."""
+    records, best = two_stages(synthetic, 0.012, 0.001)
+    assert verdicts(records, best)[0].kind == "apart"
+    rng = np.random.default_rng(0)
+    many = verdicts(records, best, outcomes=outcomes_of(records, rng, count=40_000))[0]
+    assert many.kind == "apart"
+    few = verdicts(records, best, outcomes=outcomes_of(records, rng, count=80))[0]
+    assert few.low_examples <= 0 <= few.high_examples
+    assert few.kind == "open"
+    assert "over seeds and test examples" in told(few, CLASSIFICATION.error, 1)
+    assert (few.low, few.high) == (many.low, many.high)
+
+
+def test_where_outcomes_are_missing_there_is_one_source_alone(synthetic):
+    records, best = two_stages(synthetic, 0.05)
+    known = outcomes_of(records, np.random.default_rng(0))
+    del known[next(iter(known))]
+    (found,) = verdicts(records, best, outcomes=known)
+    assert math.isnan(found.low_examples)
+    assert found.kind == "apart"

@@ -1,0 +1,82 @@
+"""What each test example says of a confirming run: the same from both engines, and its mean is the error on record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adamcmp.engine import evaluation, sequential, vectorised
+from adamcmp.engine.inputs import CPU
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.watch import Watch
+from adamcmp.execute.recording import Provenance
+from adamcmp.execute.storing import Pending
+from adamcmp.plan.runs import cohorts
+from adamcmp.records import merge_parts, read_outcomes, remove
+
+SHORT = ("train.steps=12", "train.evaluations=1", "train.precision=fp64", "optimizer.lr=1e-3,3e-2")
+
+
+def trained(planned, *overrides, config="digits", engines=(sequential, vectorised)):
+    runs, datasets = planned(*SHORT, *overrides, config=config)
+    (cohort,) = cohorts([replace(run, stage="confirm") for run in runs])
+    (dataset,) = datasets.values()
+    return [list(each.train(Piece.of(cohort, Strategy()), dataset, CPU, Watch())) for each in engines]
+
+
+def values(outcomes):
+    kind, length, raw = outcomes
+    if kind == "bits":
+        return np.unpackbits(np.frombuffer(raw, np.uint8), count=length).astype(float)
+    return np.frombuffer(raw, "<f4").astype(float)
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "kind", "root"),
+    [
+        ("digits", ["train.ema=0.9", "model.dropout=0.2", "seed=3"], "bits", False),
+        ("regression", ["train.error=mae"], "floats", False),
+        ("regression", [], "floats", True),
+        ("multilabel", ["train.error=hamming_loss"], "floats", False),
+    ],
+)
+def test_their_mean_is_the_error_and_both_engines_agree(planned, config, overrides, kind, root):
+    alone, together = trained(planned, *overrides, config=config)
+    for one, row in zip(alone, together, strict=True):
+        assert one.outcomes.kind == row.outcomes.kind == kind
+        np.testing.assert_allclose(values(one.outcomes), values(row.outcomes), rtol=1e-6)
+        mean = values(one.outcomes).mean()
+        assert (mean**0.5 if root else mean) == pytest.approx(one.evaluations[-1].test_error, rel=1e-6)
+
+
+def test_errors_that_are_no_means_and_tuning_runs_have_none(planned):
+    assert all(each.outcomes is None for outcomes in trained(planned, config="multilabel") for each in outcomes)
+    runs, datasets = planned(*SHORT)
+    (cohort,), (dataset,) = cohorts(runs), datasets.values()
+    assert all(each.outcomes is None for each in sequential.train(Piece.of(cohort, Strategy()), dataset, CPU, Watch()))
+
+
+def test_many_examples_are_blocks_and_text_has_shares(planned, monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_KEPT", 10)
+    (alone,) = trained(planned, config="regression", engines=[sequential])
+    assert alone[0].outcomes.length == 10
+    assert len(values(alone[0].outcomes)) == 10
+    (bits,) = trained(planned, engines=[sequential])
+    assert bits[0].outcomes.length == 359  # a bit each, however many
+
+
+def test_they_are_stored_merged_and_removed_with_their_runs(planned, tmp_path):
+    (outcomes,) = trained(planned, engines=[sequential])
+    pending = Pending(tmp_path, Provenance.here("s"))
+    for outcome in outcomes:
+        pending.add([outcome])
+        pending.store()
+    merge_parts(tmp_path, more_than=1)
+    assert len(list((tmp_path / "outcomes").glob("*.parquet"))) == 1
+    found = read_outcomes([tmp_path])
+    for outcome in outcomes:
+        assert np.array_equal(found[outcome.run.id], values(outcome.outcomes))
+    remove(tmp_path, [outcomes[0].run.id])
+    assert set(read_outcomes([tmp_path])) == {outcomes[1].run.id}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
-    from adamcmp.records import Stage
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -203,11 +202,15 @@ def sweep(
     dry_run: DryRun = False,
     limit: Limit = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Train only what has failed before.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Widen grids whose best cell lies on the edge, up to five times.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
-    opened = _open(lambda: study, overrides, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
+    given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
+    opened = _open(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
@@ -466,22 +469,39 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
     from adamcmp import console
     from adamcmp.records import read_records
 
-    trained = _train(opened, opened.plan.runs, limit, only_failed=only_failed)
-    judging = [] if only_failed else _judge(opened, None if limit is None else limit - trained)
+    runs = list(opened.plan.runs)
+    trained = _train(opened, runs, limit, only_failed=only_failed)
+    if limit is None and not only_failed:
+        runs += _extend(opened, runs)
+    judging = [] if only_failed else _judge(opened, runs, None if limit is None else limit - trained)
     records = read_records(opened.study_dir)
-    planned = records[records["run_id"].isin({run.id for run in (*opened.plan.runs, *judging)})]
+    planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
     for line in console.failure_lines(planned[planned["status"] == "failed"]):
         _tell(line, "red")
     return planned
 
 
-def _judge(opened: Session, limit: int | None) -> list[Run]:
+def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
+    """Widen grids whose best cell lies on the edge, as often as the study allows; the runs that this took."""
+    from adamcmp.execute.extending import extending
+    from adamcmp.records import read_records
+
+    added: list[Run] = []
+    most = opened.plan.config.study.extend
+    while most and (wider := extending(runs, read_records(opened.study_dir), most)):
+        added += wider
+        if not _train(opened, wider, None, what="wider grids, "):
+            break  # they have failed before, or nothing more can be told of them
+    return added
+
+
+def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
     """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
     from adamcmp.execute.confirming import confirming, is_chosen
     from adamcmp.execute.study import missing
     from adamcmp.records import read_records
 
-    seeds, runs = opened.plan.config.study.confirm.seeds, opened.plan.runs
+    seeds = opened.plan.config.study.confirm.seeds
     if not seeds or not is_chosen(runs):
         return []
     records = read_records(opened.study_dir)
@@ -491,7 +511,7 @@ def _judge(opened: Session, limit: int | None) -> list[Run]:
         return []
     judging = confirming(runs, records, seeds)
     if limit is None or limit > 0:
-        _train(opened, judging, limit, stage="confirm")
+        _train(opened, judging, limit, what="the best cells on fresh seeds, ")
     return judging
 
 
@@ -500,9 +520,12 @@ def _exit_code(records: pd.DataFrame) -> int:
 
 
 def _train(
-    opened: Session, runs: Sequence[Run], limit: int | None, *, only_failed: bool = False, stage: Stage = "tune"
+    opened: Session, runs: Sequence[Run], limit: int | None, *, only_failed: bool = False, what: str = ""
 ) -> int:
-    """Train what is missing of a stage, under the study's lock, with a progress bar; how many runs that were."""
+    """Train what is missing, under the study's lock, with a progress bar; how many runs that were.
+
+    ``what`` says what they are, where they are not those that were asked for.
+    """
     from adamcmp.execute import study
 
     study_dir = opened.study_dir
@@ -512,7 +535,7 @@ def _train(
         study.describe(study_dir, opened.plan.resolved)
         if not todo:
             stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
-            if stage == "tune":
+            if not what:
                 _tell(f"{study_dir}: {stored}; nothing to train")
             return 0
         from adamcmp import console
@@ -531,7 +554,7 @@ def _train(
                 )
             if len(runs) > 1:
                 line = console.plan_line(
-                    opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, stage
+                    opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what
                 )
                 _tell("\n".join([line, *console.choice_lines(how)]))
             if how.executor is not None:  # while others train

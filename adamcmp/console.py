@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from adamcmp.execute.crew import Crew
     from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
-    from adamcmp.records import Stage
 
 
 class SweepProgress:
@@ -111,16 +110,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
-def plan_line(
-    plan: Plan, planned: int, missing: int, todo: int, seconds: float, device: object, stage: Stage = "tune"
-) -> str:
-    """How much there is to do in a stage, in one line: runs planned, missing on disk, and to be trained now."""
-    duplicates = plan.duplicates if stage == "tune" else 0
+def plan_line(plan: Plan, planned: int, missing: int, todo: int, seconds: float, device: object, what: str = "") -> str:
+    """How much there is to do, in one line: runs planned, missing on disk, and to be trained now.
+
+    ``what`` says what they are, where they are not those that were asked for.
+    """
+    duplicates = 0 if what else plan.duplicates
     stored = planned - missing
     kept = f", {stored:,} of them stored" if stored else ""
     twice = f" ({duplicates:,} rows of the grid name a run twice)" if duplicates else ""
     runs = "run" if planned == 1 else "runs"
-    what = "" if stage == "tune" else "the best cells on fresh seeds, "
     all_of_it = f"{plan.config.study.name}: {what}{planned:,} {runs}{twice}{kept}"
     return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
 

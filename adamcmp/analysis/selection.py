@@ -8,7 +8,7 @@ test numbers are carried along and reported, never chosen on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -298,6 +298,19 @@ def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
         if low < high and best[column] == high:
             found.append(f"{name} high")
     return found
+
+
+def beyond(values: Sequence[float], end: str, count: int) -> list[float]:
+    """The next values of a geometric grid, beyond its ``low`` or its ``high`` end; none where it has no ratio.
+
+    >>> beyond([0, 1e-3, 1e-2], "high", 2)
+    [0.1, 1.0]
+    """
+    positive = [value for value in values if value > 0]
+    if len(positive) < 2:
+        return []
+    near, next_to = (positive[0], positive[1]) if end == "low" else (positive[-1], positive[-2])
+    return [float(f"{near * (near / next_to) ** i:.12g}") for i in range(1, count + 1)]
 
 
 def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:

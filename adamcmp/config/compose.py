@@ -39,7 +39,7 @@ take."""
 KNOWN = {
     "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
     "train": set(Train.model_fields),
-    "study": {"name", "seeds", "confirm.seeds", "margin", "reference"},
+    "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
 }
 FREE = {"optimizer.groups", "init"}
 """Settings that files may leave out."""

@@ -409,6 +409,8 @@ class Study(Settings):
 
     Null is half a point of shares, and of other errors none: then nothing is said to be the same.
     """
+    extend: Annotated[Whole, Field(ge=0, le=100)] = 0
+    """How often the grid of an arm may grow by a value where its best cell lies on an edge, before it is confirmed."""
     reference: str | None = None
     """An arm, by its label or its optimizer's configuration, that each other one is compared with; null: all pairs."""
     figure: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from adamcmp.analysis import best_cells, by_task, cells, edge
+from adamcmp.analysis import best_cells, beyond, by_task, cells, edge
 from adamcmp.errors import command
 
 KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
@@ -33,9 +33,9 @@ def hints(records: pd.DataFrame, study: str) -> list[str]:
             for side in edge(own, row):
                 name, _, end = side.partition(" ")
                 key, column = KEYS[name]
-                values = _beyond(sorted(set(own[column])), end)
+                values = beyond(sorted(set(own[column])), end, BEYOND)
                 if values:
-                    swept = f"{key}={','.join(values)}"
+                    swept = f"{key}={','.join(f'{value:.6g}' for value in values)}"
                     optimizer = f"optimizer={row['optimizer']}"
                     line = command(*_without(words, {"optimizer", key}), optimizer, swept)
                     wider.setdefault(f"({side}); wider: {line}", []).append(str(row["arm"]))
@@ -63,7 +63,7 @@ def _words(records: pd.DataFrame, study: str) -> list[str]:
 def _this_time_only() -> argparse.ArgumentParser:
     """Takes the options out that tell nothing of what is to be trained."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--report", "--only-failed", "--debug"):
+    for flag in ("--report", "--only-failed", "--extend", "--debug"):
         parser.add_argument(flag, action="store_true")
     for option in ("--format", "--limit"):
         parser.add_argument(option, action="append")
@@ -72,13 +72,3 @@ def _this_time_only() -> argparse.ArgumentParser:
 
 def _without(words: Sequence[str], keys: set[str]) -> list[str]:
     return [word for word in words if word.lstrip("+").partition("=")[0] not in keys]
-
-
-def _beyond(values: Sequence[float], end: str) -> list[str]:
-    """The next values of a geometric grid, behind its low or its high end."""
-    positive = [value for value in values if value > 0]
-    if len(positive) < 2:
-        return []
-    near, next_to = (positive[0], positive[1]) if end == "low" else (positive[-1], positive[-2])
-    ratio = near / next_to
-    return [f"{near * ratio**i:.6g}" for i in range(1, BEYOND + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -107,3 +108,27 @@ def test_weights_are_kept_of_confirming_runs_too(cli, tmp_path):
     assert kept == set(stored(tmp_path)["run_id"])
     settings = stored(tmp_path).set_index("run_id")["settings"].map(json.loads)
     assert settings.map(lambda each: each["seed"]).max() >= 1_000_000
+
+
+def test_a_grid_whose_best_cell_lies_on_the_edge_grows_until_it_does_not(cli, tmp_path):
+    words = ("optimizer=adamw", "optimizer.lr=1e-3,2e-3", "optimizer.weight_decay=0,0.01", *SHORT)
+    ended = cli.as_given("sweep", "digits", *words, "--extend", "study.confirm.seeds=2")
+    assert ended.code == 0, ended.err
+    assert "wider grids, " in ended.err
+    records = stored(tmp_path)
+    tuned = records[records["stage"] == "tune"]
+    lrs = sorted(tuned["lr"].unique())
+    assert len(lrs) > 2
+    assert [later / earlier for earlier, later in pairwise(lrs)] == pytest.approx([2.0] * (len(lrs) - 1))
+    best = records.loc[records["stage"] == "confirm", "lr"].unique()
+    assert lrs[0] < best[0]
+    assert best[0] < lrs[-1] or len(lrs) == 2 + 5  # inside, or as often as is allowed
+    assert tuned.groupby(["lr", "weight_decay"])["seed"].nunique().eq(2).all()
+    again = cli.as_given("sweep", "digits", *words, "study.extend=5", "study.confirm.seeds=2")
+    assert len(stored(tmp_path)) == len(records), again.err
+
+
+def test_what_is_inside_or_has_no_ratio_does_not_grow(cli, tmp_path):
+    words = ("optimizer=adamw", "optimizer.lr=1e-3,3e-2,9", "optimizer.weight_decay=0", *SHORT)
+    assert cli.as_given("sweep", "digits", *words, "--extend", "study.confirm.seeds=0").code == 0
+    assert len(stored(tmp_path)) == 6

@@ -301,6 +301,25 @@ def remove(
 
 
 @app.command()
+def merge(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.")],
+    out: Annotated[Path, typer.Option(help="The folder above the joined studies.")],
+    debug: Debug = False,
+) -> None:
+    """Join stored studies by their names, as those of two machines; no run is lost or counted twice."""
+    from adamcmp.execute.stored import merge_into
+    from adamcmp.records import read_records, studies
+
+    by_name: dict[str, list[Path]] = {}
+    for path in results:
+        for folder in studies(path):
+            by_name.setdefault(folder.resolve().name, []).append(folder)
+    for name, folders in by_name.items():
+        merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
+        typer.echo(f"{out / name}: {len(read_records(out / name)):,} runs")
+
+
+@app.command()
 def reproduce(
     figure: Annotated[str, typer.Argument(help="What to reproduce, such as figure2.")],
     overrides: Overrides = None,
@@ -531,6 +550,9 @@ def _train(
     study_dir = opened.study_dir
     with study.driving(study_dir):
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
+        if not only_failed and (adopted := study.adopted(lacking, study_dir)):
+            _tell(f"{study_dir}: {adopted:,} runs were found in other studies beside it, and are not trained again")
+            lacking = study.missing(runs, study_dir)
         todo = lacking[:limit]
         study.describe(study_dir, opened.plan.resolved)
         if not todo:

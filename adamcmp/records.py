@@ -377,7 +377,7 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     The merged part takes the newest's name, and with it its place in the order, before the others go; ``read`` drops
     what stands twice, so that a kill in between loses nothing.
     """
-    for table, columns in (("outcomes", OUTCOMES), ("curves", CURVE), ("records", RECORD)):
+    for table, columns in TABLES:
         parts = _parts(study_dir / table)
         if len(parts) <= more_than:
             continue
@@ -399,6 +399,69 @@ def _rewrite(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:
     _write(folder / _new_name(), whole.combine_chunks())
     for path in parts:
         path.unlink()
+
+
+TABLES = (("outcomes", OUTCOMES), ("curves", CURVE), ("records", RECORD))
+"""In the order in which they are written: the records make runs count."""
+
+
+def join(source: Path, target: Path) -> None:
+    """Put a study's parts and weights beside those of another; only the holder of the target's lock may.
+
+    Parts keep their names, so that joining twice adds nothing; a run that both have counts once.
+
+    Raises:
+        InputError: a part is damaged or not ours, or the target cannot be written.
+    """
+    for table, columns in TABLES:
+        for path in _parts(source / table):
+            if not (target / table / path.name).exists():
+                _write(target / table / path.name, _read_part(path, columns))
+    for path in sorted((source / "weights").glob("*")):
+        if path.suffix in (".safetensors", ".json") and not (target / "weights" / path.name).exists():
+            write_file(target / "weights" / path.name, path.read_bytes())
+
+
+def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Stage]) -> int:
+    """Take completed and diverged runs from other studies as one part; how many those are.
+
+    Args:
+        study_dir: where they are lacking; its lock is held.
+        others: studies that may have them.
+        wanted: ids of the runs, and the stage that each is wanted for.
+    """
+    found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
+    taken: set[str] = set()
+    for other in others:
+        records = _read_table(other / "records", RECORD)
+        ids = records.column("run_id").to_pylist()
+        done = [
+            i not in taken and i in wanted and status != "failed"
+            for i, status in zip(ids, records.column("status").to_pylist(), strict=True)
+        ]
+        if not any(done):
+            continue
+        fresh = pa.array({i for i, is_done in zip(ids, done, strict=True) if is_done}, TEXT)
+        rows = records.filter(pa.array(done))
+        stages = pa.array([wanted[i] for i in rows.column("run_id").to_pylist()], TEXT)
+        found["records"].append(
+            rows.set_column(rows.schema.get_field_index("stage"), rows.schema.field("stage"), stages)
+        )
+        for table, columns in TABLES[:-1]:
+            own = _read_table(other / table, columns)
+            found[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
+        taken |= set(fresh.to_pylist())
+    name = _new_name()
+    for table, _ in TABLES:
+        if sum(map(len, found[table])):
+            _write(study_dir / table / name, pa.concat_tables(found[table]))
+    return len(taken)
+
+
+def _read_table(folder: Path, columns: Sequence[Column]) -> pa.Table:
+    return pa.concat_tables(
+        [arrow_schema(columns).empty_table(), *(_read_part(path, columns) for path in _parts(folder))]
+    )
 
 
 def read_all(study_dirs: Sequence[Path]) -> Results:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from adamcmp.execute.study import driving
-from adamcmp.records import remove
+from adamcmp.records import join, merge_parts, remove, write_file
 
 
 def chosen(
@@ -25,6 +25,21 @@ def chosen(
     if ids:
         found &= records["run_id"].str.startswith(tuple(ids))
     return set(records.loc[found, "run_id"])
+
+
+def merge_into(target: Path, sources: Collection[Path]) -> None:
+    """Join studies of one name into a folder, which may have runs of its own.
+
+    Raises:
+        InputError: another process trains it, a part is damaged or not ours, or it cannot be written.
+    """
+    with driving(target):
+        for source in sources:
+            join(source, target)
+            described = source / "study.yaml"
+            if described.is_file() and not (target / "study.yaml").exists():
+                write_file(target / "study.yaml", described.read_bytes())
+        merge_parts(target)
 
 
 def remove_runs(study_dir: Path, ids: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned
 from adamcmp.plan.runs import Run
-from adamcmp.records import finished, read_records, remove_leftovers, weights_of, write_file, writing
+from adamcmp.records import adopt, finished, read_records, remove_leftovers, weights_of, write_file, writing
 
 
 @contextmanager
@@ -70,6 +70,16 @@ def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) 
     if only_failed:
         return [run for run in runs if status.get(run.id) == "failed"]
     return [run for run in runs if status.get(run.id) in {"failed", None} or _lacks_weights(run, study_dir, status)]
+
+
+def adopted(runs: Sequence[Run], study_dir: Path) -> int:
+    """Take those of some runs that other studies beside this one have finished; how many those are.
+
+    A run whose weights are asked for is trained here, since they may not lie there.
+    """
+    wanted = {run.id: run.stage for run in runs if run.task.train.save is None}
+    others = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
+    return adopt(study_dir, others, wanted) if wanted and others else 0
 
 
 def _lacks_weights(run: Run, study_dir: Path, status: Mapping[str, str]) -> bool:

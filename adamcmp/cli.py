@@ -159,6 +159,8 @@ Formats = Annotated[list[Format] | None, typer.Option("--format", help="Write on
 # read from sys.argv by _fail, which may run before anything is parsed
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")]
 DEFAULT_RESULTS = Path("results")
+SEEDS_A_LOOK = 8
+"""Seeds that ``settle`` adds before it looks again."""
 
 
 @app.command()
@@ -298,6 +300,53 @@ def remove(
     for folder, ids in found.items():
         remove_runs(folder, ids)
     typer.echo("removed")
+
+
+@app.command()
+def settle(
+    a: Annotated[str, typer.Argument(metavar="A", help="An arm, by its label or its optimizer's configuration.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    study: StudyName,
+    overrides: Overrides = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
+    ] = None,
+    max_runs: Annotated[int, typer.Option(min=2, help="Runs of both arms, at most.")] = 400,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Add fresh seeds to two tuned arms until one is better, both are the same, or the runs are used up."""
+    from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+    from adamcmp.analysis.anytime import settled
+    from adamcmp.execute.confirming import SETTLING, match, on_fresh_seeds
+    from adamcmp.records import read_records
+    from adamcmp.report.judging import settled_sentence
+
+    opened = _open(lambda: study, overrides, results_dir, config_dir, device)
+    records = read_records(opened.study_dir)
+    found = match(opened.plan.runs, records, (a, b))
+    error = criteria_of(found.task.records).error
+    given = margin if margin is not None else opened.plan.config.study.margin
+    tolerated = None if given is None else given / error.factor
+    while True:
+        (task,) = (each for each in by_task(records) if each.task == found.task.task)
+        try:
+            verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated)
+        except ValueError as reason:
+            raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
+        _tell(settled_sentence(verdict, error), err=False)
+        used = 2 * verdict.n
+        seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
+        if verdict.kind != "open" or not seeds:
+            return
+        added = [run for winner in found.winners for run in on_fresh_seeds(winner, seeds, "settle")]
+        _train(opened, added, None, what="settling, ")
+        records = read_records(opened.study_dir)
+        lost = records[records["run_id"].isin([run.id for run in added]) & (records["status"] != "completed")]
+        if len(lost):
+            raise InputError(f"settle {a} {b}: {len(lost)} of the added runs did not complete; there is no verdict")
 
 
 @app.command()

@@ -29,7 +29,7 @@ SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
 
 Status = Literal["completed", "diverged", "failed"]
-Stage = Literal["tune", "confirm"]
+Stage = Literal["tune", "confirm", "settle"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,13 @@ RECORD: tuple[Column, ...] = (
     Column("task_label", TEXT, "", "the same for people"),
     Column("arm", TEXT, "", "what is compared: the optimizer's label; reports add what tells variants apart"),
     Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ"),
-    Column("stage", TEXT, "", "tune: it had a say in the choice of a cell; confirm: it judges the choice", True),
+    Column(
+        "stage",
+        TEXT,
+        "",
+        "tune: chooses a cell; confirm: judges the choice; settle: of adamcmp settle",
+        True,
+    ),
     Column("status", TEXT, "", "completed, diverged or failed"),
     Column("error", TEXT, "", "why it failed"),
     Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),

@@ -158,7 +158,7 @@ def _group(group: Mapping[str, Any]) -> str:
 
 def tuning(records: pd.DataFrame) -> pd.DataFrame:
     """The runs that may choose a cell: all but those that judge the choice."""
-    return records[records["stage"] != "confirm"] if "stage" in records else records
+    return records[~records["stage"].isin(["confirm", "settle"])] if "stage" in records else records
 
 
 def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +176,7 @@ def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     if not tuned.drop_duplicates(CELL)["arm"].duplicated().any():
         rows = completed[completed["run_id"].isin(tuned["run_id"])]
     else:
-        rows = completed[~completed["run_id"].isin(tuned["run_id"]) & ~completed["seed"].isin(tuned["seed"])]
+        rows = completed[(completed["stage"] == "confirm") & ~completed["seed"].isin(tuned["seed"])]
     return rows.merge(best[CELL], on=CELL)
 
 
@@ -406,8 +406,9 @@ def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: p
 
 def _lost(records: pd.DataFrame, best: pd.DataFrame) -> dict[str, str]:
     """Of each arm, how many of the runs that should judge its best cell did not complete."""
-    tuned = tuning(records)
-    rows = records[~records["run_id"].isin(tuned["run_id"])].merge(best[CELL], on=CELL)
+    if "stage" not in records:
+        return {}
+    rows = records[records["stage"] == "confirm"].merge(best[CELL], on=CELL)
     lost = rows[rows["status"] != "completed"].groupby("arm").size()
     return {
         str(arm): f"{count} of {(rows['arm'] == arm).sum()} confirming runs did not complete"

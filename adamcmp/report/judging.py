@@ -9,6 +9,7 @@ from typing import Any, Self
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.verdicts import told
+from adamcmp.criteria import ErrorMetric
 
 MOST_TOLD = 15
 """Pairs that are told in words; a table has all of them."""
@@ -45,3 +46,19 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     ranked = sorted(found, key=lambda each: order[each.kind])
     lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
     return lines + ([f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else [])
+
+
+def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
+    """What ``settle`` has found so far."""
+    form, unit = (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+    names = f"{verdict.a} against {verdict.b}"
+    if verdict.n == 0:
+        return f"{names}: no seeds of this comparison yet"
+    mean, low, high = (f"{error.factor * each:+{form}}" for each in (verdict.mean, verdict.low, verdict.high))
+    numbers = f"test {error.label} {mean}{unit}, {low} to {high} at any number of seeds, {verdict.n} seeds"
+    if verdict.kind == "apart":
+        better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
+        return f"{names}: told apart, {better} is better: {numbers}."
+    if verdict.kind == "same":
+        return f"{names}: the same to within {error.factor * verdict.margin:{form}}{unit}: {numbers}."
+    return f"{names}: not settled: {numbers}."

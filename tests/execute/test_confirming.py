@@ -132,3 +132,36 @@ def test_what_is_inside_or_has_no_ratio_does_not_grow(cli, tmp_path):
     words = ("optimizer=adamw", "optimizer.lr=1e-3,3e-2,9", "optimizer.weight_decay=0", *SHORT)
     assert cli.as_given("sweep", "digits", *words, "--extend", "study.confirm.seeds=0").code == 0
     assert len(stored(tmp_path)) == 6
+
+
+SETTLE = ("digits", "optimizer=adamw,sgd", "optimizer.lr=1e-3,3e-2", *SHORT)
+
+
+def test_settling_adds_seeds_until_there_is_a_verdict(cli, tmp_path):
+    refused = cli.as_given("settle", "AdamW", "sgd", *SETTLE)
+    assert (refused.code, "no arm 'AdamW' is tuned" in refused.err) == (2, True)
+    assert cli.as_given("sweep", *SETTLE).code == 0
+    before = stored(tmp_path)
+    ended = cli.as_given("settle", "AdamW", "sgd", *SETTLE)
+    assert ended.code == 0, ended.err
+    assert "told apart, AdamW is better" in ended.out.splitlines()[-1]
+    after = stored(tmp_path)
+    added = after[~after["run_id"].isin(before["run_id"])]
+    assert set(added["stage"]) == {"settle"}
+    assert added.groupby("arm")["seed"].agg(sorted).map(tuple).nunique() == 1
+    assert not set(added["seed"]) & set(before["seed"])
+    again = cli.as_given("settle", "AdamW", "sgd", *SETTLE)
+    assert again.out.splitlines()[-1] == ended.out.splitlines()[-1]
+    assert len(stored(tmp_path)) == len(after)
+    told = cli.as_given("sweep", *SETTLE).out
+    assert " 8 seeds" in told  # verdicts of reports are of the confirming seeds, however many were added since
+
+
+def test_settling_ends_when_its_runs_are_used_up_or_both_are_the_same(cli, tmp_path):
+    same = ("digits", "optimizer=adamw,adamw_keras", "optimizer.lr=1e-3,3e-2", *SHORT)
+    assert cli.as_given("sweep", *same).code == 0
+    few = cli.as_given("settle", "adamw", "adamw_keras", *same, "--max-runs", "20", "--margin", "0.01")
+    assert "not settled: " in few.out.splitlines()[-1]
+    assert "10 seeds" in few.out.splitlines()[-1]
+    wide = cli.as_given("settle", "adamw", "adamw_keras", *same, "--margin", "20")
+    assert "the same to within 20.00 points" in wide.out.splitlines()[-1]

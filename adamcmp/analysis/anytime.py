@@ -1,0 +1,108 @@
+r"""A confidence sequence for paired differences: an interval that holds at every number of seeds at once.
+
+Whoever adds seeds until an interval of fixed size excludes 0 will see that happen by chance alone. This one may be
+looked at after every seed. If each d_i is symmetric about μ, then for every λ
+
+.. math:: \exp(λ S_n(μ) − λ² V_n(μ) / 2), \quad S_n(μ) = \sum (d_i − μ), \; V_n(μ) = \sum (d_i − μ)²
+
+is a supermartingale, whatever the distribution and its variance; so is its mixture over λ ~ N(0, ρ²),
+
+.. math:: M_n(μ) = (1 + ρ² V_n)^{−1/2} \exp\left(\frac{ρ² S_n²}{2 (1 + ρ² V_n)}\right),
+
+which by Ville's inequality exceeds 1/α with a probability of at most α at any n. The sequence is {μ: M_n(μ) < 1/α}. Any
+ρ that was fixed before is right; it is narrowest at the number of seeds that ρ is made for.
+
+Sources: V. H. de la Peña, A General Class of Exponential Inequalities for Martingales and Ratios, Annals of Probability
+27(1), 1999 (symmetric increments); V. H. de la Peña, M. J. Klass and T. L. Lai, Self-normalized Processes, Annals of
+Probability 32(3), 2004 (mixtures).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.selection import CELL, criteria_of, judged
+from adamcmp.analysis.verdicts import LEVEL, POINTS, Verdict
+
+BEST_AT = 30
+"""Seeds at which the sequence is narrowest."""
+FIRST = 8
+"""Differences before there is an interval."""
+
+
+def scale(sd: float) -> float:
+    """ρ for differences of about that standard deviation, as known from other seeds."""
+    return math.sqrt(2 * math.log(1 / LEVEL)) / (sd * math.sqrt(BEST_AT))
+
+
+def log_evidence(d: Array, mean: float, rho: float) -> float:
+    """Log M_n: how much the differences speak against their being symmetric about ``mean``."""
+    centred = d - mean
+    total, squares = float(centred.sum()), float((centred**2).sum())
+    shrunk = 1 + rho**2 * squares
+    return rho**2 * total**2 / (2 * shrunk) - 0.5 * math.log(shrunk)
+
+
+def confidence_sequence(d: Array, rho: float, level: float = LEVEL) -> tuple[float, float]:
+    """The interval after n differences; with a probability of 1 − ``level`` it holds their centre at all n at once.
+
+    Far from all differences M_n falls again, since it cannot grow without bound. There another bound holds: that the
+    first ``FIRST`` lie on one side of the centre has a probability of 2 · 2^−FIRST, which is taken off ``level``. So
+    it is the stretch around the mean where M_n < 1/(level − 2^(1−FIRST)), as far as it lies between the least and the
+    largest of the first ``FIRST``; infinite while there are fewer. ``rho`` must not depend on these differences.
+    """
+    if len(d) < FIRST:
+        return -math.inf, math.inf
+    limit, mean = math.log(1 / (level - 2.0 ** (1 - FIRST))), float(d.mean())
+
+    def over(x: float) -> float:
+        return log_evidence(d, x, rho) - limit
+
+    ends: list[float] = []
+    for bound in (float(d[:FIRST].min()), float(d[:FIRST].max())):
+        inside = abs(bound - mean) > 0 and (bound < mean) == (not ends) and over(bound) >= 0
+        ends.append(float(optimize.brentq(over, mean, bound)) if inside and over(mean) < 0 else bound)
+    return min(ends[0], mean), max(ends[1], mean)
+
+
+def settled(records: pd.DataFrame, best: pd.DataFrame, pair: tuple[str, str], margin: float | None = None) -> Verdict:
+    """What the seeds of stage ``settle`` say of two arms' best cells, at whatever number of them.
+
+    ρ is made from the confirming seeds, which are others. The verdict's ``low`` and ``high`` are the sequence's ends,
+    its ``p_value`` min(1, 1/M_n(0)), which may be looked at as often; what belongs to fixed numbers of seeds is NaN.
+
+    Args:
+        records: of one task, of all stages.
+        best: one row an arm, as ``best_cells`` returns it.
+        pair: the arms.
+        margin: as ``verdicts`` has it.
+
+    Raises:
+        ValueError: fewer than three shared confirming seeds, or no spread among them.
+    """
+    nan, error = math.nan, criteria_of(records).error
+    confirming = _differences(judged(records, best), pair)
+    sd = float(confirming.std(ddof=1)) if len(confirming) > 2 else 0.0
+    if sd == 0:
+        raise ValueError("the arms need three confirming seeds that differ")
+    rows = records[(records["stage"] == "settle") & (records["status"] == "completed")].merge(best[CELL], on=CELL)
+    d, rho = _differences(rows, pair), scale(sd)
+    tolerated = margin if margin is not None else POINTS if error.unit == "%" else nan
+    if len(d) == 0:
+        return Verdict(*pair, "open", 0, nan, -math.inf, math.inf, 1.0, tolerated, nan, nan, nan)
+    low, high = confidence_sequence(d, rho)
+    kind = "apart" if low > 0 or high < 0 else "same" if low > -tolerated and high < tolerated else "open"
+    p_value = min(1.0, math.exp(-log_evidence(d, 0.0, rho)))
+    return Verdict(*pair, kind, len(d), float(d.mean()), low, high, p_value, tolerated, nan, nan, nan)  # type: ignore[arg-type]
+
+
+def _differences(rows: pd.DataFrame, pair: tuple[str, str]) -> Array:
+    """Of the final test errors of two arms, over the seeds that both have, in their order."""
+    by_seed = [rows[rows["arm"] == arm].set_index("seed")["final_test_error"] for arm in pair]
+    shared = sorted(set(by_seed[0].index) & set(by_seed[1].index))
+    return np.array([by_seed[0][seed] - by_seed[1][seed] for seed in shared])

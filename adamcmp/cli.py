@@ -319,7 +319,7 @@ def settle(
 ) -> None:
     """Add fresh seeds to two tuned arms until one is better, both are the same, or the runs are used up."""
     from adamcmp.analysis import best_cells, by_task, cells, criteria_of
-    from adamcmp.analysis.anytime import settled
+    from adamcmp.analysis.anytime import is_stuck, settled
     from adamcmp.execute.confirming import SETTLING, match, on_fresh_seeds
     from adamcmp.records import read_records
     from adamcmp.report.judging import settled_sentence
@@ -339,7 +339,7 @@ def settle(
         _tell(settled_sentence(verdict, error), err=False)
         used = 2 * verdict.n
         seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
-        if verdict.kind != "open" or not seeds:
+        if verdict.kind != "open" or is_stuck(verdict) or not seeds:
             return
         added = [run for winner in found.winners for run in on_fresh_seeds(winner, seeds, "settle")]
         _train(opened, added, None, what="settling, ")

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from adamcmp.analysis.choice import choices
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import CELL, criteria_of, judged
-from adamcmp.analysis.verdicts import LEVEL, POINTS, Verdict
+from adamcmp.analysis.verdicts import LEVEL, POINTS, Verdict, with_choice
 
 BEST_AT = 30
 """Seeds at which the sequence is narrowest."""
@@ -75,6 +76,7 @@ def settled(records: pd.DataFrame, best: pd.DataFrame, pair: tuple[str, str], ma
 
     ρ is made from the confirming seeds, which are others. The verdict's ``low`` and ``high`` are the sequence's ends,
     its ``p_value`` min(1, 1/M_n(0)), which may be looked at as often; what belongs to fixed numbers of seeds is NaN.
+    The choice of both cells enters as elsewhere: it does not narrow by fresh seeds.
 
     Args:
         records: of one task, of all stages.
@@ -85,20 +87,40 @@ def settled(records: pd.DataFrame, best: pd.DataFrame, pair: tuple[str, str], ma
     Raises:
         ValueError: fewer than three shared confirming seeds, or no spread among them.
     """
-    nan, error = math.nan, criteria_of(records).error
+    error = criteria_of(records).error
     confirming = _differences(judged(records, best), pair)
     sd = float(confirming.std(ddof=1)) if len(confirming) > 2 else 0.0
     if sd == 0:
         raise ValueError("the arms need three confirming seeds that differ")
     rows = records[(records["stage"] == "settle") & (records["status"] == "completed")].merge(best[CELL], on=CELL)
     d, rho = _differences(rows, pair), scale(sd)
-    tolerated = margin if margin is not None else POINTS if error.unit == "%" else nan
-    if len(d) == 0:
-        return Verdict(*pair, "open", 0, nan, -math.inf, math.inf, 1.0, tolerated, nan, nan, nan)
+    tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
+    how = choices(records)
+    return ruled(with_choice(sequence(*pair, d, rho, tolerated), how[pair[0]], how[pair[1]]))
+
+
+def sequence(a: str, b: str, d: Array, rho: float, margin: float) -> Verdict:
+    """A pair by its differences so far, not yet decided."""
     low, high = confidence_sequence(d, rho)
-    kind = "apart" if low > 0 or high < 0 else "same" if low > -tolerated and high < tolerated else "open"
+    mean = float(d.mean()) if len(d) else 0.0
     p_value = min(1.0, math.exp(-log_evidence(d, 0.0, rho)))
-    return Verdict(*pair, kind, len(d), float(d.mean()), low, high, p_value, tolerated, nan, nan, nan)  # type: ignore[arg-type]
+    return Verdict(a, b, "open", len(d), mean, low, high, p_value, margin, math.nan, math.nan, math.nan)
+
+
+def ruled(found: Verdict) -> Verdict:
+    """The verdict by the sequence, and by what the choice of cells adds to it."""
+    low, high = found.widest
+    if low > 0 or high < 0:
+        return found._replace(kind="apart")
+    return found._replace(kind="same" if low > -found.margin and high < found.margin else "open")
+
+
+def is_stuck(verdict: Verdict) -> bool:
+    """Whether no number of fresh seeds settles it: what the choice of cells leaves open is more than the difference can
+    be, and more than the margin.
+    """
+    largest = max(abs(verdict.low), abs(verdict.high)) if verdict.n else math.inf
+    return verdict.kind == "open" and not verdict.choice < verdict.margin and largest <= verdict.choice
 
 
 def _differences(rows: pd.DataFrame, pair: tuple[str, str]) -> Array:

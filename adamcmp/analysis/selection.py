@@ -1,7 +1,7 @@
 """Cells and what is chosen among them: records of runs in, one row a configuration out.
 
 A cell is one arm at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted in
-their cell and never enter a mean. Selection reads the validation columns alone (``_ranked``);
+their cell and never enter a mean. Selection reads the validation columns alone (``ranked_cells``);
 test numbers are carried along and reported, never chosen on.
 """
 
@@ -237,7 +237,7 @@ def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["n"] == table["runs"]) & enough
 
 
-def _ranked(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def ranked_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
     """The eligible cells of each arm, best first: all that selection looks at is five columns, and which way the
     error is better.
     """
@@ -262,7 +262,7 @@ def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return _ranked(table, metric).groupby("arm").head(k)
+    return ranked_cells(table, metric).groupby("arm").head(k)
 
 
 def best_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
@@ -282,7 +282,7 @@ def best_along(table: pd.DataFrame, axis: str, metric: str = "final_validation_e
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return _ranked(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis])
+    return ranked_cells(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis])
 
 
 def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:

@@ -9,6 +9,9 @@ Arms share seeds, so all is about d_i = a_i − b_i, the difference of their err
 - else the smallest difference that these seeds would have shown in four of five trials, and how many seeds the
   observed one would take: by the noncentral t distribution at the level 0.05.
 
+A test part is a sample too, and so are the seeds that chose the cells (``choice``): "told apart" and "the same" need
+the interval over all of these as well.
+
 Sources: R. A. Fisher, The Design of Experiments, 1935, section 21 (permutation); D. J. Schuirmann, Journal of
 Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, Statistical Power Analysis, 1988.
 """
@@ -25,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from adamcmp.analysis.choice import Choice, choices, half_width_of_choice
 from adamcmp.analysis.intervals import Array, half_width, holm
 from adamcmp.analysis.selection import criteria_of, judged
 from adamcmp.criteria import ErrorMetric
@@ -68,6 +72,19 @@ class Verdict(NamedTuple):
     low_examples: float = math.nan
     """The 95 % interval over seeds and test examples; NaN where outcomes of examples are not stored."""
     high_examples: float = math.nan
+    choice: float = 0.0
+    """The half width for the choice of the cells; 0: nothing was chosen, infinite: by one seed."""
+    tuned: float = math.inf
+    """Seeds that chose; infinite where nothing was chosen."""
+
+    @property
+    def widest(self) -> tuple[float, float]:
+        """The interval over seeds, test examples (where known) and the choice of cells."""
+        alone = math.isnan(self.low_examples)
+        low, high = (self.low, self.high) if alone else (self.low_examples, self.high_examples)
+        return self.mean - math.hypot(self.mean - low, self.choice), self.mean + math.hypot(
+            high - self.mean, self.choice
+        )
 
 
 def verdicts(
@@ -109,7 +126,13 @@ def verdicts(
     if len({len(each) for own in examples.values() for each in own.values()}) == 1:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
-    return decided(single)
+    how = choices(records)
+    return decided([with_choice(each, how[each.a], how[each.b]) for each in single])
+
+
+def with_choice(single: Verdict, a: Choice, b: Choice) -> Verdict:
+    """The same with what the choice of both cells adds."""
+    return single._replace(choice=half_width_of_choice(a, b), tuned=min(a.seeds, b.seeds))
 
 
 def decided(single: Sequence[Verdict]) -> list[Verdict]:
@@ -145,9 +168,10 @@ def alone(a: str, b: str, d: Array, margin: float) -> Verdict:
 def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
     if single.kind == "none":
         return single
-    low, high = single.low_examples, single.high_examples
-    wide_apart = math.isnan(low) or low > 0 or high < 0
-    wide_same = math.isnan(low) or (low > -single.margin and high < single.margin)
+    low, high = single.widest
+    tests_alone = single.choice == 0 and math.isnan(single.low_examples)
+    wide_apart = tests_alone or low > 0 or high < 0
+    wide_same = tests_alone or (low > -single.margin and high < single.margin)
     kind: Literal["apart", "same", "open"] = "open"
     if p_value <= LEVEL and wide_apart:
         kind = "apart"
@@ -277,12 +301,25 @@ def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
     if not math.isnan(verdict.low_examples):
         wide = (f"{error.factor * each:+{form}}" for each in (verdict.low_examples, verdict.high_examples))
         numbers += f", {' to '.join(wide)} over seeds and test examples"
+    if verdict.choice > 0 and not math.isinf(verdict.choice):
+        wide = (f"{error.factor * each:+{form}}" for each in verdict.widest)
+        numbers += f", {' to '.join(wide)} with the choice of cells by {verdict.tuned:.0f} seeds"
     corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
     if verdict.kind == "apart":
         better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
         return f"{names}: told apart, {better} is better: {numbers}, exact p = {verdict.p_value:.2g}{corrected}."
     if verdict.kind == "same":
         return f"{names}: the same to within {shown(verdict.margin)}: {numbers}, p = {verdict.p_same:.2g}{corrected}."
+    if math.isinf(verdict.choice):
+        return (
+            f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected} of these cells; one seed chose "
+            "them, which does not tell whether another would have: tune with more (study.seeds)."
+        )
+    if decided([verdict._replace(choice=0.0)])[0].kind != "open":
+        return (
+            f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected} of these cells; other tuning "
+            "seeds may have chosen others: tune with more (study.seeds)."
+        )
     more = "more than 10,000" if math.isinf(verdict.seeds_needed) else f"{verdict.seeds_needed:,.0f}"
     return (
         f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}; so many seeds show "

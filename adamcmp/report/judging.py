@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
+from adamcmp.analysis.anytime import is_stuck
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.verdicts import told
 from adamcmp.criteria import ErrorMetric
@@ -56,9 +58,17 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
         return f"{names}: no seeds of this comparison yet"
     mean, low, high = (f"{error.factor * each:+{form}}" for each in (verdict.mean, verdict.low, verdict.high))
     numbers = f"test {error.label} {mean}{unit}, {low} to {high} at any number of seeds, {verdict.n} seeds"
+    if 0 < verdict.choice < math.inf:
+        wide = " to ".join(f"{error.factor * each:+{form}}" for each in verdict.widest)
+        numbers += f", {wide} with the choice of cells by {verdict.tuned:.0f} seeds"
     if verdict.kind == "apart":
         better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
         return f"{names}: told apart, {better} is better: {numbers}."
     if verdict.kind == "same":
         return f"{names}: the same to within {error.factor * verdict.margin:{form}}{unit}: {numbers}."
+    if is_stuck(verdict):
+        return (
+            f"{names}: not settled, and no number of fresh seeds would: {numbers}; other tuning seeds may have chosen "
+            "other cells: tune with more (study.seeds)."
+        )
     return f"{names}: not settled: {numbers}."

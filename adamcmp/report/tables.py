@@ -102,6 +102,10 @@ def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFra
                 else NOTHING
                 for each in found
             ],
+            "with the choice of cells": [
+                shown(each.mean, (each.widest[1] - each.widest[0]) / 2) if 0 < each.choice < math.inf else NOTHING
+                for each in found
+            ],
             "seeds": [str(each.n) for each in found],
             "p, permutation": [_p(each.p_value) for each in found],
             "margin": [shown(each.margin) for each in found],

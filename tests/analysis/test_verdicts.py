@@ -113,7 +113,8 @@ def test_the_numbers_of_a_verdict_come_from_fresh_seeds_alone(synthetic):
     (found,) = verdicts(records, best)
     other = records.copy()
     other.loc[other["stage"] == "tune", "final_test_error"] = 0.9
-    assert verdicts(other, best) == [found]
+    (again,) = verdicts(other, best)
+    assert again._replace(choice=0.0) == found._replace(choice=0.0)  # the choice is judged by the runs that chose
     board, again = leaderboard(records), leaderboard(other)
     assert board["final_test_error"].tolist() == again["final_test_error"].tolist()
     assert again["tuned_test_error"].tolist() == pytest.approx([0.9, 0.9])

@@ -7,7 +7,8 @@ Arms share seeds, so all is about d_i = a_i − b_i, the difference of their err
   correction is over the pairs that are compared.
 - *the same* by two one-sided t tests: p = max(P(T ≥ (d̄ + m)/se), P(T ≤ (d̄ − m)/se)) for a margin m, Holm too.
 - else the smallest difference that these seeds would have shown in four of five trials, and how many seeds the
-  observed one would take: by the noncentral t distribution at the level 0.05.
+  observed one would take: by the noncentral t distribution at the level 0.05 over the number of pairs, and no fewer
+  than the permutation test needs.
 
 A test part is a sample too, and so are the seeds that chose the cells (``choice``): "told apart" and "the same" need
 the interval over all of these as well.
@@ -19,6 +20,7 @@ Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
@@ -122,7 +124,7 @@ def verdicts(
     named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
     pairs = [pair for pair in combinations(ordered, 2) if reference is None or named & set(pair)]
     tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
-    single = [alone(a, b, _differences(errors[a], errors[b]), tolerated) for a, b in pairs]
+    single = [alone(a, b, _differences(errors[a], errors[b]), tolerated, len(pairs)) for a, b in pairs]
     if len({len(each) for own in examples.values() for each in own.values()}) == 1:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
@@ -150,18 +152,19 @@ def _differences(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
     return np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
 
 
-def alone(a: str, b: str, d: Array, margin: float) -> Verdict:
-    """A pair by its differences over seeds, before any correction, and not yet decided."""
+def alone(a: str, b: str, d: Array, margin: float, pairs: int = 1) -> Verdict:
+    """A pair, one of so many, by its differences over seeds, before any correction of p, and not yet decided."""
     n = len(d)
     mean = float(d.mean()) if n else math.nan
     sd = float(d.std(ddof=1)) if n > 1 else math.nan
     if n < 2 or sd <= 1e-9 * float(np.abs(d).max()):  # errors are multiples of 1/N: no spread is no certainty
         nan = math.nan
         return Verdict(a, b, "none", n, mean, nan, nan, nan, margin, nan, nan, nan)
-    half = float(half_width(sd, n))
+    half, level = float(half_width(sd, n)), LEVEL / pairs
     return Verdict(
         a, b, "open", n, mean, mean - half, mean + half, permutation_test(d), margin,
-        equivalence_test(d, margin), detectable(sd, n), seeds_needed(abs(mean), sd),
+        equivalence_test(d, margin), detectable(sd, n, level),
+        max(seeds_needed(abs(mean), sd, level), fewest_seeds(pairs)),
     )  # fmt: skip
 
 
@@ -253,26 +256,28 @@ def equivalence_test(d: Array, margin: float) -> float:
     return float(max(special.stdtr(len(d) - 1, -above), special.stdtr(len(d) - 1, below)))
 
 
-def power(difference: float, sd: float, n: int) -> float:
-    """Of the two-sided paired t test at ``LEVEL``: how often n seeds show a true difference."""
-    limit, shift = special.stdtrit(n - 1, 1 - LEVEL / 2), difference / sd * math.sqrt(n)
-    found = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
-    return float(np.nan_to_num(found, nan=1.0))  # of a shift so large that it is no number any more
+def power(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
+    """Of the two-sided paired t test: how often n seeds show a true difference."""
+    limit, shift = special.stdtrit(n - 1, 1 - level / 2), difference / sd * math.sqrt(n)
+    this_way, other_way = stats.nct.sf(limit, n - 1, shift), stats.nct.cdf(-limit, n - 1, shift)
+    return float(np.nan_to_num(this_way, nan=1.0) + np.nan_to_num(other_way, nan=0.0))  # of large shifts scipy has none
 
 
-def detectable(sd: float, n: int) -> float:
+def detectable(sd: float, n: int, level: float = LEVEL) -> float:
     """The smallest difference that n seeds show with ``POWER``."""
-    return float(optimize.brentq(lambda x: power(x * sd, sd, n) - POWER, 1e-6, 100.0)) * sd
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of scipy's series far off, where the power is 1
+        return float(optimize.brentq(lambda x: power(x * sd, sd, n, level) - POWER, 1e-6, 1e6)) * sd
 
 
-def seeds_needed(difference: float, sd: float) -> float:
+def seeds_needed(difference: float, sd: float, level: float = LEVEL) -> float:
     """The fewest seeds that show a difference with ``POWER``; infinite where ``MOST_SEEDS`` do not."""
-    if power(difference, sd, MOST_SEEDS) < POWER:
+    if power(difference, sd, MOST_SEEDS, level) < POWER:
         return math.inf
     low, high = 2, MOST_SEEDS
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(difference, sd, middle) >= POWER else (middle + 1, high)
+        low, high = (low, middle) if power(difference, sd, middle, level) >= POWER else (middle + 1, high)
     return float(low)
 
 

@@ -62,12 +62,23 @@ def test_power_is_that_of_statsmodels():
         for effect in (0.2, 1.0, 2.5):
             expected = np.nan_to_num(oracle.power(effect, n, 0.05, alternative="two-sided"), nan=1.0)
             assert power(2 * effect, 2.0, n) == pytest.approx(expected, abs=1e-8)
-        expected = oracle.solve_power(nobs=n, alpha=0.05, power=0.8, alternative="two-sided")
-        assert detectable(2.0, n) == pytest.approx(2 * expected, rel=1e-6)
+        for pairs in (1, 6) if n > 3 else (1,):  # of three at so small a level statsmodels has no number
+            expected = oracle.solve_power(nobs=n, alpha=0.05 / pairs, power=0.8, alternative="two-sided")
+            assert detectable(2.0, n, 0.05 / pairs) == pytest.approx(2 * expected, rel=1e-6)
     for effect in (0.3, 0.9, 3.0):
         expected = oracle.solve_power(effect_size=effect, alpha=0.05, power=0.8, alternative="two-sided")
         assert seeds_needed(effect, 1.0) == pytest.approx(math.ceil(np.asarray(expected).item()), abs=1)
     assert seeds_needed(1e-4, 1.0) == math.inf
+
+
+def test_power_of_few_seeds_at_a_small_level_is_how_often_they_show_it():
+    level, trials = 0.05 / 6, 200_000
+    for effect in (6.3, detectable(1.0, 3, level)):
+        x = np.random.default_rng(0).normal(effect, 1, (trials, 3))
+        shown = (stats.ttest_1samp(x, 0, axis=1).pvalue < level).mean()
+        assert power(effect, 1.0, 3, level) == pytest.approx(shown, abs=4 * math.sqrt(0.25 / trials))
+    assert power(detectable(1.0, 3, level), 1.0, 3, level) == pytest.approx(0.8)
+    assert detectable(1.0, 2, 0.05 / 1000) > detectable(1.0, 2, level)
 
 
 def two_stages(synthetic, gap=0.0, spread=0.002, seeds=8, **columns):
@@ -200,7 +211,9 @@ def test_more_pairs_need_more(synthetic):
         rows.loc[rows["arm"] == arm, "final_test_error"] = base + shift
     two = rows[rows["arm"] != "C"]
     assert verdicts(two, best_cells(cells(two)))[0].kind == "apart"
-    assert {v.kind for v in verdicts(rows, best_cells(cells(rows))) if v.a == "A"} != {"apart"}
+    three = verdicts(rows, best_cells(cells(rows)))
+    assert {v.kind for v in three if v.a == "A"} != {"apart"}
+    assert min(v.seeds_needed for v in three) == fewest_seeds(3) > 6  # as many as were there do not do
 
 
 def outcomes_of(records, rng, spread_of_examples=1.0, count=400):

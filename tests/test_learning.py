@@ -11,7 +11,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def train(tmp_path):
     def run(name, *words):
-        app(["sweep", name, *words, "--results-dir", str(tmp_path)], standalone_mode=False)
+        command = ["sweep", name, *words, "study.confirm.seeds=0", "--results-dir", str(tmp_path)]
+        app(command, standalone_mode=False)
         return read(tmp_path / name).records
 
     return run

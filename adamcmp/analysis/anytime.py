@@ -21,14 +21,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 from scipy import optimize
 
 from adamcmp.analysis.choice import choices
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import CELL, criteria_of, judged
-from adamcmp.analysis.verdicts import LEVEL, POINTS, Verdict, with_choice
+from adamcmp.analysis.verdicts import LEVEL, Verdict, differences, tolerance, with_choice
 
 BEST_AT = 30
 """Seeds at which the sequence is narrowest."""
@@ -87,16 +86,14 @@ def settled(records: pd.DataFrame, best: pd.DataFrame, pair: tuple[str, str], ma
     Raises:
         ValueError: fewer than three shared confirming seeds, or no spread among them.
     """
-    error = criteria_of(records).error
-    confirming = _differences(judged(records, best), pair)
+    confirming = differences(judged(records, best), *pair)
     sd = float(confirming.std(ddof=1)) if len(confirming) > 2 else 0.0
     if sd == 0:
         raise ValueError("the arms need three confirming seeds that differ")
     rows = records[(records["stage"] == "settle") & (records["status"] == "completed")].merge(best[CELL], on=CELL)
-    d, rho = _differences(rows, pair), scale(sd)
-    tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
+    found = sequence(*pair, differences(rows, *pair), scale(sd), tolerance(margin, criteria_of(records).error))
     how = choices(records)
-    return ruled(with_choice(sequence(*pair, d, rho, tolerated), how[pair[0]], how[pair[1]]))
+    return ruled(with_choice(found, how[pair[0]], how[pair[1]]))
 
 
 def sequence(a: str, b: str, d: Array, rho: float, margin: float) -> Verdict:
@@ -121,10 +118,3 @@ def is_stuck(verdict: Verdict) -> bool:
     """
     largest = max(abs(verdict.low), abs(verdict.high)) if verdict.n else math.inf
     return verdict.kind == "open" and not verdict.choice < verdict.margin and largest <= verdict.choice
-
-
-def _differences(rows: pd.DataFrame, pair: tuple[str, str]) -> Array:
-    """Of the final test errors of two arms, over the seeds that both have, in their order."""
-    by_seed = [rows[rows["arm"] == arm].set_index("seed")["final_test_error"] for arm in pair]
-    shared = sorted(set(by_seed[0].index) & set(by_seed[1].index))
-    return np.array([by_seed[0][seed] - by_seed[1][seed] for seed in shared])

@@ -116,15 +116,13 @@ def verdicts(
         if outcomes
         else {}
     )
-    errors = {str(arm): _by_seed(part) for arm, part in rows.groupby("arm")}
     error = criteria_of(records).error
-    ordered = [str(arm) for arm in best["arm"] if str(arm) in errors]
-    means = {arm: np.mean(list(errors[arm].values())) for arm in ordered}
+    means = rows.groupby("arm")["final_test_error"].mean()
+    ordered = [str(arm) for arm in best["arm"] if arm in means.index]
     ordered.sort(key=lambda arm: error.sign * means[arm])  # the better one of a pair stands first
     named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
     pairs = [pair for pair in combinations(ordered, 2) if reference is None or named & set(pair)]
-    tolerated = margin if margin is not None else POINTS if error.unit == "%" else math.nan
-    single = [alone(a, b, _differences(errors[a], errors[b]), tolerated, len(pairs)) for a, b in pairs]
+    single = [alone(a, b, differences(rows, a, b), tolerance(margin, error), len(pairs)) for a, b in pairs]
     if len({len(each) for own in examples.values() for each in own.values()}) == 1:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
@@ -144,12 +142,18 @@ def decided(single: Sequence[Verdict]) -> list[Verdict]:
     return [_decided(each, p, q) for each, p, q in zip(single, apart, same, strict=True)]
 
 
-def _by_seed(part: pd.DataFrame) -> dict[int, float]:
-    return dict(zip(part["seed"].astype(int), part["final_test_error"].astype(float), strict=True))
+def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
+    """Of the final test errors of two arms, over the seeds that both have, in their order."""
+    of_a, of_b = (rows[rows["arm"] == arm].set_index("seed")["final_test_error"] for arm in (a, b))
+    shared = sorted(set(of_a.index) & set(of_b.index))
+    return np.array([of_a[seed] - of_b[seed] for seed in shared])
 
 
-def _differences(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
-    return np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+def tolerance(margin: float | None, error: ErrorMetric) -> float:
+    """The margin as given; else ``POINTS`` of shares, and NaN of other errors."""
+    if margin is not None:
+        return margin
+    return POINTS if error.unit == "%" else math.nan
 
 
 def alone(a: str, b: str, d: Array, margin: float, pairs: int = 1) -> Verdict:
@@ -290,9 +294,14 @@ def fewest_seeds(pairs: int) -> int:
     return math.ceil(math.log2(2 * max(pairs, 1) / LEVEL))
 
 
+def form_and_unit(error: ErrorMetric) -> tuple[str, str]:
+    """How a sentence writes differences of an error: the format of the number, and what follows it."""
+    return (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+
+
 def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
     """One sentence for people."""
-    form, unit = (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+    form, unit = form_and_unit(error)
 
     def shown(value: float, sign: str = "") -> str:
         return f"{error.factor * value:{sign}{form}}{unit}"

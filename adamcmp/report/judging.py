@@ -10,7 +10,7 @@ from typing import Any, Self
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
 from adamcmp.analysis.anytime import is_stuck
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.verdicts import told
+from adamcmp.analysis.verdicts import form_and_unit, told
 from adamcmp.criteria import ErrorMetric
 
 MOST_TOLD = 15
@@ -52,7 +52,7 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
 
 def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
     """What ``settle`` has found so far."""
-    form, unit = (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+    form, unit = form_and_unit(error)
     names = f"{verdict.a} against {verdict.b}"
     if verdict.n == 0:
         return f"{names}: no seeds of this comparison yet"

@@ -231,8 +231,8 @@ class WarmupStableDecay(Schedule):
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class OwnSchedule(Schedule):
-    """Any importable function of the step that gives η_t."""
+class Own(Settings):
+    """Any importable function, with its arguments."""
 
     target: str
     source: str | None
@@ -241,6 +241,10 @@ class OwnSchedule(Schedule):
 
     def __hash__(self) -> int:  # arguments may be anything
         return hash(self.model_dump_json())
+
+
+class OwnSchedule(Own, Schedule):
+    """A function of the step that gives η_t."""
 
 
 def _schedule_kind(value: Any) -> str | None:
@@ -274,16 +278,8 @@ class Loss(Settings):
     """Where huber turns from squares to distances, in standard deviations of the targets."""
 
 
-class OwnLoss(Settings):
-    """Any importable function of outputs and targets that gives a loss for each example."""
-
-    target: str
-    source: str | None
-    """Hash of the file that defines the function, so that editing it makes new runs."""
-    arguments: Mapping[str, Any]
-
-    def __hash__(self) -> int:  # arguments may be anything
-        return hash(self.model_dump_json())
+class OwnLoss(Own):
+    """A function of outputs and targets that gives a loss for each example."""
 
 
 def _loss_kind(value: Any) -> str:

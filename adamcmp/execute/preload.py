@@ -6,7 +6,8 @@ processor: torch would also compile and load a program for each kind, seconds on
 knows them. One that does not is met where ways to train are timed, and compiling is not chosen.
 
 Compiled programs are kept in the user's cache, which a restart does not empty. cuBLAS gets the workspace with which its
-products are the same every time.
+products are the same every time. Whether there is CUDA is asked of its driver's manager (NVML): the compiler asks when
+it is imported, and who asks CUDA itself can fork no process that uses it.
 
 What is imported stays, so that Python need not look for cycles in it: not now (a second), not in the processes to come,
 whose memory it would copy by that, and not at the end.
@@ -20,6 +21,7 @@ from adamcmp.execute.folders import programs_folder
 
 gc.disable()
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 if (programs := programs_folder()) is not None:

@@ -88,3 +88,19 @@ def test_the_compiler_has_all_cores_where_an_accelerator_trains(monkeypatch):
         assert config.compile_threads == 1
         compile_with("cuda:0")
         assert config.compile_threads == 16
+
+
+def test_the_fork_server_does_not_ask_cuda_for_devices():
+    """Who has asked, as the compiler does when it is imported, forks processes that cannot use CUDA."""
+    script = """
+import torch
+count = []
+torch.cuda._device_count_nvml = lambda: 1
+torch._C._cuda_getDeviceCount = lambda: count.append(1) or 1
+import adamcmp.execute.preload
+assert torch.cuda.is_available()
+print(len(count))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTORCH_NVML_BASED_CUDA_CHECK"}
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert asked.stdout.strip() == "0"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
+    from adamcmp.report.document import Reported
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -220,16 +221,12 @@ def sweep(
     if report:
         _report([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
-    from adamcmp.analysis import by_task, leaderboard
     from adamcmp.records import read_outcomes
-    from adamcmp.report import tables
-    from adamcmp.report.judging import Judging, sentences
+    from adamcmp.report.document import Reported
+    from adamcmp.report.judging import Judging
 
-    judging, outcomes = Judging.of(opened.plan.config.study.model_dump()), read_outcomes([opened.study_dir])
-    for task in by_task(records):
-        _print(tables.terminal(leaderboard(task.records), f"{opened.study_dir.name}: {task.label}"))
-        for each in sentences(task, judging.verdicts(task, outcomes)):
-            _tell(f"- {each}", err=False)
+    judging = Judging.of(opened.plan.config.study.model_dump())
+    _show(Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging), opened.study_dir.name)
     _hints(records, opened.plan.config.study.name)
     typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
@@ -261,6 +258,46 @@ def report(
         return
     for study_dir in found:
         _report([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error)
+
+
+@app.command()
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(metavar="A B…", help="Arms, studies, results folders, or FOLDER:ARM."),
+    ],
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
+    ] = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    out: Annotated[Path | None, typer.Option(help="Write tables and figures of the comparison here.")] = None,
+    formats: Formats = None,
+    debug: Debug = False,
+) -> None:
+    """Compare stored runs across folders: paired where they share seeds, else by Welch's test."""
+    with status("reading"):
+        from adamcmp.analysis import by_task
+        from adamcmp.analysis.comparing import compared, left_out
+        from adamcmp.records import read_all, read_outcomes
+        from adamcmp.report.document import Reported
+        from adamcmp.report.judging import Judging
+        from adamcmp.report.sides import find
+        from adamcmp.studies import judging_of
+
+        asked = find(sides, results_dir)
+        records = compared(asked.sides)
+        judging = judging_of(asked.study_dirs) if margin is None else Judging(margin)
+        curves = read_all(asked.study_dirs).curves
+        found = Reported(records, curves, read_outcomes(asked.study_dirs), judging)
+    _show(found, " against ".join(sides))
+    for line in left_out(asked.sides, records):
+        _tell(line, err=False)
+    if not any(found.verdicts(task) for task in by_task(records)):
+        _tell(
+            "no verdict: none of these pairs was confirmed on fresh seeds; sweep with study.confirm.seeds=8", err=False
+        )
+    if out is not None:
+        _write(found, formats, out)
 
 
 @app.command()
@@ -648,49 +685,52 @@ def _report(
 ) -> None:
     """Write the report of what is stored in some folders, and show the heart of it."""
     with status("reading"):
-        from adamcmp import console
-        from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
         from adamcmp.records import read_all, read_outcomes
-        from adamcmp.report import tables
-        from adamcmp.report.document import write_report
-        from adamcmp.report.judging import sentences
+        from adamcmp.report.document import Reported
         from adamcmp.studies import figure_of, judging_of, reproduction
 
         stored = read_all(study_dirs)
-        records, curves = stored
         figures = {figure_of(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
         findings = reproduction(figure).findings(stored) if figure is not None else []
-        judging, outcomes = judging_of(study_dirs), read_outcomes(study_dirs)
-    title = " + ".join(folder.name for folder in study_dirs)
-    for task in by_task(records):
+        found = Reported(*stored, read_outcomes(study_dirs), judging_of(study_dirs), findings, target_error)
+    _show(found, " + ".join(folder.name for folder in study_dirs))
+    _hints(stored.records, study_dirs[0].name)
+    _write(found, formats, out or study_dirs[0] / "report")
+
+
+def _show(found: Reported, title: str) -> None:
+    """Print leaderboards, verdicts and findings."""
+    from adamcmp import console
+    from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
+    from adamcmp.report import tables
+    from adamcmp.report.judging import cuts_sentences, sentences
+
+    tasks = by_task(found.records)
+    for task in tasks:
         _print(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
-        for line in sentences(task, judging.verdicts(task, outcomes)):
+        for line in sentences(task, found.verdicts(task)):
             _tell(f"- {line}", err=False)
-        if target_error is not None:
-            found = time_to_error(curves, task.records, best_cells(cells(task.records)), target_error)
+        if found.target_error is not None:
+            soon = time_to_error(found.curves, task.records, best_cells(cells(task.records)), found.target_error)
             error = criteria_of(task.records).error
-            _print(console.time_table(found, f"{title}: {task.label}", target_error, error))
-        for each in findings:
+            _print(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
+        for each in found.findings:
             if each.task == task.task:
                 _tell(f"- {each.text}", err=False)
-    for each in findings:
-        if each.task is None:
-            _tell(f"- {each.text}", err=False)
-    _hints(records, study_dirs[0].name)
-    chosen = [each.value for each in formats or Format]
+    for text in (each.text for each in found.findings if each.task is None):
+        _tell(f"- {text}", err=False)
+    for cuts in found.over_cuts(tasks):
+        for line in cuts_sentences(cuts):
+            _tell(f"- {line}", err=False)
+
+
+def _write(found: Reported, formats: list[Format] | None, folder: Path) -> None:
+    """Write the report, and say where."""
     with status("drawing"):
-        folder = out or study_dirs[0] / "report"
-        files = write_report(
-            records,
-            curves,
-            folder,
-            formats=chosen,
-            findings=findings,
-            target_error=target_error,
-            judging=judging,
-            outcomes=outcomes,
-        )
+        from adamcmp.report.document import write_report
+
+        files = write_report(found, folder, formats=[each.value for each in formats or Format])
     pages = [path for path in files if path.name == "report.md"]
     others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

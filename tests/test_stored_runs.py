@@ -82,6 +82,47 @@ def test_several_folders_make_one_report(stored):
         assert f"| {arm} " in page
 
 
+def test_arms_studies_and_folders_are_compared(cli):
+    grid = ("optimizer.lr=1e-3,1e-2", "study.seeds=2", *QUICK)
+    confirmed = "study.confirm.seeds=3"
+    assert cli("sweep", "digits", "optimizer=adam,adamw", *grid, confirmed).code == 0
+    assert cli("sweep", "digits", "optimizer=adamw", *grid, confirmed, "--results-dir", "other").code == 0
+    arms = cli("compare", "adam", "adamw")
+    assert arms.code == 0, arms.err
+    assert "Adam + L2 against AdamW" in arms.out or "AdamW against Adam + L2" in arms.out
+    folders = cli("compare", "digits", "other/digits", "--out", "both", "--format", "md", "--margin", "2")
+    assert folders.code == 0, folders.err
+    assert "digits: AdamW against other/digits: AdamW: no verdict (the same in all 3 seeds" in folders.out
+    assert "Adam + L2 against" not in folders.out
+    assert "2.00 pp" in (cli.folder / "both" / "verdicts.md").read_text()
+    one = cli("compare", "results/digits:adam", "other/digits")
+    assert "results/digits: Adam + L2" in one.out
+    assert cli("sweep", "digits", "model=mlp_100_100", "study.seeds=2", *QUICK, "--results-dir", "third").code == 0
+    mixed = cli("compare", "results/digits", "third/digits")
+    assert (mixed.code, mixed.err.count("\n")) == (2, 1)
+    assert "no two of these share a task" in mixed.err
+
+
+def test_what_is_not_confirmed_has_no_verdict(stored):
+    assert "no verdict: none of these pairs was confirmed" in stored("compare", "adam", "adamw").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["digits"], "give two or more different arms, studies or results folders; what one folder holds shows"),
+        (["digits", "digits"], "give two or more different"),
+        (["adamw", "adamm"], "is called so, and no study in results; did you mean adam"),
+        (["results/digits:sgd", "adam"], "no arm of results/digits is called so"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(stored, words, said):
+    ended = stored("compare", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_an_edge_and_a_single_seed_come_with_commands_that_work(cli):
     words = ("digits", "optimizer=adamw", "optimizer.lr=1e-4,1e-3", "study.name=my study", *QUICK)
     ended = cli("sweep", *words)

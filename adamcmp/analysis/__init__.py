@@ -1,11 +1,13 @@
 """From records to numbers: cells over seeds, selection on validation, intervals. No figures, no files, no torch.
 
-``selection`` takes the records of a task and hands on cells (one row an arm, lr and λ), the best of them and the
-leaderboard; ``curves`` averages the winners' learning curves; ``intervals`` holds the statistics they stand on.
+``selection`` takes the records of a task and hands on cells (one row an arm, lr and λ) and the best of them,
+``leaderboard`` what these are worth, ``verdicts`` what may be said of pairs; ``curves`` averages the winners' learning
+curves; ``intervals`` holds the statistics they stand on.
 """
 
 from adamcmp.analysis.curves import mean_curves, time_to_error
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
+from adamcmp.analysis.leaderboard import leaderboard
 from adamcmp.analysis.requested import requested, requested_curves
 from adamcmp.analysis.selection import (
     BASELINE,
@@ -21,7 +23,6 @@ from adamcmp.analysis.selection import (
     criteria_of,
     edge,
     judged,
-    leaderboard,
     name_arms,
     shown_runs,
     top_cells,

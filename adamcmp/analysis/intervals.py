@@ -11,6 +11,7 @@ and roughly normal: right for the spread over seeds of one configuration, not fo
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,14 @@ class Interval(NamedTuple):
     n: int
 
 
+class Estimate(NamedTuple):
+    """A number and its 95 % interval, which need not be symmetric; NaN where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
 class Paired(NamedTuple):
     """A mean difference over shared seeds, its 95 % interval and the two-sided p-value of "no difference"."""
 
@@ -42,6 +51,11 @@ class Paired(NamedTuple):
     high: float
     p_value: float
     n: int
+
+
+def generator(name: str) -> np.random.Generator:
+    """The random numbers of that name, the same in every report: SHA-256 of the name is the seed."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
 def half_width(sd: Any, n: Any) -> Array:

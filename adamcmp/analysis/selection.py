@@ -91,7 +91,16 @@ def by_task(records: pd.DataFrame) -> list[Task]:
     latest = named.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
     parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in named.groupby("task")}
-    return [Task(task, _label(parts[task]), parts[task].drop(columns="program")) for task in order["task"].astype(str)]
+    found = [Task(task, _label(parts[task]), parts[task].drop(columns="program")) for task in order["task"].astype(str)]
+    labels = [task.label for task in found]
+    return [each if labels.count(each.label) == 1 else each._replace(label=_of_cut(each)) for each in found]
+
+
+def _of_cut(task: Task) -> str:
+    """The label of a task that others share, with the seed of its cut where that is known."""
+    settings = task.records["settings"].iloc[-1]
+    seed = json.loads(settings).get("data_settings", {}).get("split_seed") if isinstance(settings, str) else None
+    return task.label if seed is None else f"{task.label} · split_seed {seed}"
 
 
 def _label(records: pd.DataFrame) -> str:
@@ -107,7 +116,7 @@ def _label(records: pd.DataFrame) -> str:
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
     """The records with one ``arm`` for each variant: ``AdamW · schedule=constant``, ``AdamW · batch_size=32``."""
     program = records["program"].astype(str) if "program" in records else ""
-    key = records["variant"].astype(str) + "|" + program
+    key = records["arm"].astype(str) + "|" + records["variant"].astype(str) + "|" + program
     variants = records.assign(key=key).drop_duplicates("key").set_index("key")[["arm", "settings"]]
     names: dict[str, str] = {}
     for label, members in variants.groupby("arm"):
@@ -215,11 +224,11 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     table = table.join(groups[list(_CONSTANT)].first())
     table["eligible"] = _eligible(table)
 
-    measured = _means(ordered[ordered["status"] == "completed"], CELL)
+    measured = means_of(ordered[ordered["status"] == "completed"], CELL)
     return table.join(measured).reset_index()
 
 
-def _means(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def means_of(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Mean wall time, and of every metric mean and half width, of the runs of each group."""
     groups = completed.groupby(keys, dropna=False)
     columns = list(METRICS)
@@ -311,118 +320,3 @@ def beyond(values: Sequence[float], end: str, count: int) -> list[float]:
         return []
     near, next_to = (positive[0], positive[1]) if end == "low" else (positive[-1], positive[-2])
     return [float(f"{near * (near / next_to) ** i:.12g}") for i in range(1, count + 1)]
-
-
-def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """One row an arm, the arm with the best mean validation error first.
-
-    Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
-    their half widths over the ``n`` seeds that judge it (``judged``; of an arm that was not confirmed over those that
-    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning; ``edge``;
-    ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to mind. ``stage`` says
-    which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
-    ``tuned_validation_error`` and ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the
-    confirmed validation error.
-
-    Raises:
-        InputError: a metric that is not measured on validation data.
-        ValueError: records of more than one task.
-    """
-    table = cells(records)
-    best = best_cells(table, metric)
-    arms = table.groupby("arm").agg(
-        trials=("arm", "size"),
-        runs=("runs", "sum"),
-        completed=("n", "sum"),
-        diverged=("diverged", "sum"),
-        failed=("failed", "sum"),
-    )
-    groups = dict(iter(table.groupby("arm")))
-    edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
-    measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
-    shown_of = shown_runs(records, best)
-    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(_means(shown_of, ["arm"])[measures])
-    board["n"] = shown_of.groupby("arm").size()
-    board = board.join(_tuned(table, best, judged(records, best), shown_of))
-    board["decay"] = table.groupby("arm")["decay"].first()
-    for column in BASELINE:
-        board[column] = records[column].max()  # one number a task; older runs lack it
-    board["edge"] = [edges.get(arm, "") for arm in board.index]
-    board["n"] = board["n"].fillna(0).astype("int64")
-    board["note"] = _notes(board, _lost(records, best))
-    criteria = ("loss", "error_metric", "error_unit", "error_better")
-    for column in criteria:
-        board[column] = table[column].iloc[0]
-    sign = criteria_of(table).error.sign if metric.endswith("error") else 1.0
-    board = board.reset_index().assign(order=lambda found: found[metric] * sign)
-    board = board.sort_values(["order", "arm"], ignore_index=True)
-    shown = [
-        "arm",
-        "lr",
-        "weight_decay",
-        "decay",
-        *measures,
-        "n",
-        "trials",
-        "runs",
-        "diverged",
-        "failed",
-        "edge",
-        "note",
-        *TUNED,
-        *BASELINE,
-        *criteria,
-    ]
-    return board[shown]
-
-
-TUNED = (
-    "stage",
-    "tuned_n",
-    "tuned_validation_error",
-    "tuned_validation_error_half_width",
-    "tuned_test_error",
-    "tuned_test_error_half_width",
-    "optimism",
-)
-"""Columns of a leaderboard that tell of the choice."""
-
-
-def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """``TUNED`` of each arm with a best cell."""
-    chosen = best.set_index("arm")
-    found = pd.DataFrame(index=chosen.index)
-    chosen_among = table["arm"].duplicated().any()
-    found["stage"] = ["confirm" if chosen_among and arm in set(rows["arm"]) else "tune" for arm in chosen.index]
-    confirmed = found["stage"] == "confirm"
-    found["tuned_n"] = chosen["n"].where(confirmed)
-    for name in ("validation_error", "test_error"):
-        for column in (name, f"{name}_half_width"):
-            found[f"tuned_{column}"] = chosen[f"final_{column}"].where(confirmed)
-    means = shown.groupby("arm")["final_validation_error"].mean()
-    found["optimism"] = found["tuned_validation_error"] - means
-    return found
-
-
-def _lost(records: pd.DataFrame, best: pd.DataFrame) -> dict[str, str]:
-    """Of each arm, how many of the runs that should judge its best cell did not complete."""
-    if "stage" not in records:
-        return {}
-    rows = records[records["stage"] == "confirm"].merge(best[CELL], on=CELL)
-    lost = rows[rows["status"] != "completed"].groupby("arm").size()
-    return {
-        str(arm): f"{count} of {(rows['arm'] == arm).sum()} confirming runs did not complete"
-        for arm, count in lost.items()
-    }
-
-
-def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:
-    none = (
-        "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
-    )
-    partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
-    note = pd.Series([lost.get(str(arm), "") for arm in board.index], board.index)
-    mixed = bool((board["stage"] == "confirm").any())
-    note = note.mask((board["stage"] == "tune") & mixed, "not confirmed: the runs that chose the cell")
-    note = note.mask(board["n"] == 1, "one seed: no interval")
-    return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, none)

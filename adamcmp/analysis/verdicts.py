@@ -11,10 +11,14 @@ Arms share seeds, so all is about d_i = a_i − b_i, the difference of their err
   than the permutation test needs.
 
 A test part is a sample too, and so are the seeds that chose the cells (``choice``): "told apart" and "the same" need
-the interval over all of these as well.
+the interval over all of these as well; and of arms that searched unequally the interval at the smaller budget.
+
+Arms that share no seeds, as in two folders, are compared by Welch's test, with intervals and power by its degrees of
+freedom, ν = (u + v)² / (u²/(n−1) + v²/(m−1)) with u = s_a²/n and v = s_b²/m.
 
 Sources: R. A. Fisher, The Design of Experiments, 1935, section 21 (permutation); D. J. Schuirmann, Journal of
-Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, Statistical Power Analysis, 1988.
+Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, Statistical Power Analysis, 1988;
+B. L. Welch, Biometrika 34, 1947.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from adamcmp.analysis.choice import Choice, choices, half_width_of_choice
-from adamcmp.analysis.intervals import Array, half_width, holm
+from adamcmp.analysis.choice import Choice, at_smaller_budget, choices, half_width_of_choice
+from adamcmp.analysis.intervals import Array, generator, half_width, holm
 from adamcmp.analysis.selection import criteria_of, judged
 from adamcmp.criteria import ErrorMetric
 
@@ -78,15 +82,26 @@ class Verdict(NamedTuple):
     """The half width for the choice of the cells; 0: nothing was chosen, infinite: by one seed."""
     tuned: float = math.inf
     """Seeds that chose; infinite where nothing was chosen."""
+    paired: bool = True
+    """By differences over shared seeds; else by Welch's test, over ``n`` seeds each at least."""
+    budget: float = math.nan
+    """Runs of the arm that searched less; NaN where both searched as much."""
+    mean_at_budget: float = math.nan
+    low_at_budget: float = math.nan
+    high_at_budget: float = math.nan
+    """The difference if the other had searched no more; with the widest 95 % interval."""
 
     @property
     def widest(self) -> tuple[float, float]:
         """The interval over seeds, test examples (where known) and the choice of cells."""
+        return self.with_half_width(self.choice)
+
+    def with_half_width(self, choice: float, shift: float = 0.0) -> tuple[float, float]:
+        """The interval over seeds and test examples, and so much for the choice of cells, around a shifted mean."""
         alone = math.isnan(self.low_examples)
         low, high = (self.low, self.high) if alone else (self.low_examples, self.high_examples)
-        return self.mean - math.hypot(self.mean - low, self.choice), self.mean + math.hypot(
-            high - self.mean, self.choice
-        )
+        centre = self.mean + shift
+        return centre - math.hypot(self.mean - low, choice), centre + math.hypot(high - self.mean, choice)
 
 
 def verdicts(
@@ -97,6 +112,8 @@ def verdicts(
     outcomes: Mapping[str, Array] | None = None,
 ) -> list[Verdict]:
     """Every pair of arms, or each arm against a reference, by their final test errors.
+
+    Where records have a column ``side``, as ``comparing.compared`` makes it, pairs are of arms of different sides.
 
     Args:
         records: of one task, of both stages.
@@ -121,8 +138,13 @@ def verdicts(
     ordered = [str(arm) for arm in best["arm"] if arm in means.index]
     ordered.sort(key=lambda arm: error.sign * means[arm])  # the better one of a pair stands first
     named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
-    pairs = [pair for pair in combinations(ordered, 2) if reference is None or named & set(pair)]
-    single = [alone(a, b, differences(rows, a, b), tolerance(margin, error), len(pairs)) for a, b in pairs]
+    across = pairs_across(records)
+    pairs = [
+        pair
+        for pair in combinations(ordered, 2)
+        if (reference is None or named & set(pair)) and (across is None or frozenset(pair) in across)
+    ]
+    single = [_looked_at(rows, a, b, tolerance(margin, error), len(pairs)) for a, b in pairs]
     if len({len(each) for own in examples.values() for each in own.values()}) == 1:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
@@ -131,8 +153,14 @@ def verdicts(
 
 
 def with_choice(single: Verdict, a: Choice, b: Choice) -> Verdict:
-    """The same with what the choice of both cells adds."""
-    return single._replace(choice=half_width_of_choice(a, b), tuned=min(a.seeds, b.seeds))
+    """The same with what the choice of both cells adds, and at the budget of the arm that searched less."""
+    found = single._replace(choice=half_width_of_choice(a, b), tuned=min(a.seeds, b.seeds))
+    if (smaller := at_smaller_budget(a, b)) is None:
+        return found
+    budget, shift, choice = smaller
+    low, high = found.with_half_width(choice, shift)
+    mean = found.mean + shift
+    return found._replace(budget=budget, mean_at_budget=mean, low_at_budget=low, high_at_budget=high)
 
 
 def decided(single: Sequence[Verdict]) -> list[Verdict]:
@@ -149,11 +177,53 @@ def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
     return np.array([of_a[seed] - of_b[seed] for seed in shared])
 
 
+def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:
+    """Of records with a column ``side``: pairs of arms of different sides, and where two sides have arms of the same
+    name, of these alone. None: all pairs.
+    """
+    if "side" not in records:
+        return None
+    arms = records[["side", "own_arm", "arm"]].drop_duplicates()
+    sides = [dict(zip(part["own_arm"], part["arm"], strict=True)) for _, part in arms.groupby("side")]
+    found: set[frozenset[str]] = set()
+    for one, other in combinations(sides, 2):
+        shared = one.keys() & other.keys()
+        found |= {frozenset((one[x], other[y])) for x in one for y in other if (x == y and x in shared) or not shared}
+    return found
+
+
 def tolerance(margin: float | None, error: ErrorMetric) -> float:
     """The margin as given; else ``POINTS`` of shares, and NaN of other errors."""
     if margin is not None:
         return margin
     return POINTS if error.unit == "%" else math.nan
+
+
+def _looked_at(rows: pd.DataFrame, a: str, b: str, margin: float, pairs: int) -> Verdict:
+    """By differences where two seeds or more are shared; else by Welch's test, where each arm has two."""
+    d = differences(rows, a, b)
+    x, y = (rows.loc[rows["arm"] == arm, "final_test_error"].to_numpy() for arm in (a, b))
+    if len(d) < 2 <= min(len(x), len(y)):
+        return unpaired(a, b, x, y, margin, pairs)
+    return alone(a, b, d, margin, pairs)
+
+
+def unpaired(a: str, b: str, x: Array, y: Array, margin: float, pairs: int = 1) -> Verdict:
+    """A pair that shares no seeds, by Welch's test; else as ``alone``."""
+    n, mean = min(len(x), len(y)), float(x.mean() - y.mean())
+    u, v = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
+    if u + v <= 1e-18 * max(float(np.abs(x).max()), float(np.abs(y).max())) ** 2:
+        nan = math.nan
+        return Verdict(a, b, "none", n, mean, nan, nan, nan, margin, nan, nan, nan, paired=False)
+    se, freedom = math.sqrt(u + v), (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))
+    half = float(special.stdtrit(freedom, 0.975)) * se
+    level = LEVEL / pairs
+    same = max(special.stdtr(freedom, -(mean + margin) / se), special.stdtr(freedom, (mean - margin) / se))
+    sd, shrunk = se * math.sqrt(n), freedom / (n - 1)
+    return Verdict(
+        a, b, "open", n, mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / se)), margin,
+        float(same), detectable(sd, n, level, shrunk), seeds_needed(abs(mean), sd, level, shrunk), paired=False,
+    )  # fmt: skip
 
 
 def alone(a: str, b: str, d: Array, margin: float, pairs: int = 1) -> Verdict:
@@ -179,6 +249,10 @@ def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
     tests_alone = single.choice == 0 and math.isnan(single.low_examples)
     wide_apart = tests_alone or low > 0 or high < 0
     wide_same = tests_alone or (low > -single.margin and high < single.margin)
+    if not math.isnan(single.budget):
+        low, high = single.low_at_budget, single.high_at_budget
+        wide_apart = wide_apart and (low > 0 if single.mean > 0 else high < 0)
+        wide_same = wide_same and low > -single.margin and high < single.margin
     kind: Literal["apart", "same", "open"] = "open"
     if p_value <= LEVEL and wide_apart:
         kind = "apart"
@@ -192,6 +266,9 @@ def _with_examples(
 ) -> Verdict:
     """The same with its interval over seeds and test examples, where all shared seeds have outcomes."""
     a, b = (examples[arm] for arm in single[:2])
+    if not single.paired:
+        low, high = over_seeds_apart(*(np.stack(list(drawn[arm].values())) for arm in single[:2]))
+        return single._replace(low_examples=low, high_examples=high)
     seeds = sorted(a.keys() & b.keys())
     if len(seeds) != single.n or single.n < 2:
         return single
@@ -209,7 +286,7 @@ def over_examples(examples: Mapping[str, Mapping[int, Array]], *, is_root: bool)
     """
     runs = [(arm, seed) for arm, own in examples.items() for seed in own]
     stacked_RN = np.stack([examples[arm][seed] for arm, seed in runs])
-    draw, count = np.random.default_rng(0), stacked_RN.shape[1]
+    draw, count = generator("test examples"), stacked_RN.shape[1]
     parts = []
     for _ in range(0, RESAMPLES, AT_ONCE):
         weight_BN = draw.multinomial(count, np.full(count, 1 / count), AT_ONCE) / count
@@ -230,9 +307,24 @@ def over_seeds(d_SB: Array) -> tuple[float, float]:
     Source: A. B. Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1(2), 2007: where both vary, it is
     conservative.
     """
-    seeds, draws = d_SB.shape
-    weight_BS = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
-    low, high = np.quantile((weight_BS * d_SB.T).sum(1), [LEVEL / 2, 1 - LEVEL / 2])
+    return _middle(_redrawn_mean(d_SB, generator("seeds")))
+
+
+def over_seeds_apart(a_SB: Array, b_SB: Array) -> tuple[float, float]:
+    """The same of the difference of two arms that share no seeds, but all test examples."""
+    draw = generator("seeds")
+    return _middle(_redrawn_mean(a_SB, draw) - _redrawn_mean(b_SB, draw))
+
+
+def _redrawn_mean(error_SB: Array, draw: np.random.Generator) -> Array:
+    """The mean over seeds drawn anew, one draw of them for each draw of the examples: (B,)."""
+    seeds, draws = error_SB.shape
+    weight_BS = draw.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
+    return np.asarray((weight_BS * error_SB.T).sum(1))
+
+
+def _middle(draws_B: Array) -> tuple[float, float]:
+    low, high = np.quantile(draws_B, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
@@ -248,7 +340,7 @@ def permutation_test(d: Array) -> float:
         for each in d:
             sums = np.concatenate([sums + each, sums - each])
         return float((np.abs(sums) >= observed * (1 - 1e-12)).mean())
-    signs = np.random.default_rng(0).integers(0, 2, (DRAWS, n), np.int8) * 2 - 1
+    signs = generator("signs").integers(0, 2, (DRAWS, n), np.int8) * 2 - 1
     as_large = (np.abs(signs @ d) >= observed * (1 - 1e-12)).sum()
     return float((1 + as_large) / (1 + DRAWS))
 
@@ -260,28 +352,37 @@ def equivalence_test(d: Array, margin: float) -> float:
     return float(max(special.stdtr(len(d) - 1, -above), special.stdtr(len(d) - 1, below)))
 
 
-def power(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
-    """Of the two-sided paired t test: how often n seeds show a true difference."""
-    limit, shift = special.stdtrit(n - 1, 1 - level / 2), difference / sd * math.sqrt(n)
-    this_way, other_way = stats.nct.sf(limit, n - 1, shift), stats.nct.cdf(-limit, n - 1, shift)
+def power(difference: float, sd: float, n: int, level: float = LEVEL, freedom: float = 1.0) -> float:
+    """Of the two-sided paired t test: how often n seeds show a true difference.
+
+    Args:
+        difference: the true one.
+        sd: of differences over seeds; of arms that share no seeds √n times the standard error of the difference.
+        n: seeds.
+        level: of the test.
+        freedom: degrees of freedom over n − 1: 1 of pairs, up to 2 of arms that share no seeds.
+    """
+    degrees = freedom * (n - 1)
+    limit, shift = special.stdtrit(degrees, 1 - level / 2), difference / sd * math.sqrt(n)
+    this_way, other_way = stats.nct.sf(limit, degrees, shift), stats.nct.cdf(-limit, degrees, shift)
     return float(np.nan_to_num(this_way, nan=1.0) + np.nan_to_num(other_way, nan=0.0))  # of large shifts scipy has none
 
 
-def detectable(sd: float, n: int, level: float = LEVEL) -> float:
+def detectable(sd: float, n: int, level: float = LEVEL, freedom: float = 1.0) -> float:
     """The smallest difference that n seeds show with ``POWER``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of scipy's series far off, where the power is 1
-        return float(optimize.brentq(lambda x: power(x * sd, sd, n, level) - POWER, 1e-6, 1e6)) * sd
+        return float(optimize.brentq(lambda x: power(x * sd, sd, n, level, freedom) - POWER, 1e-6, 1e6)) * sd
 
 
-def seeds_needed(difference: float, sd: float, level: float = LEVEL) -> float:
+def seeds_needed(difference: float, sd: float, level: float = LEVEL, freedom: float = 1.0) -> float:
     """The fewest seeds that show a difference with ``POWER``; infinite where ``MOST_SEEDS`` do not."""
-    if power(difference, sd, MOST_SEEDS, level) < POWER:
+    if power(difference, sd, MOST_SEEDS, level, freedom) < POWER:
         return math.inf
     low, high = 2, MOST_SEEDS
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(difference, sd, middle, level) >= POWER else (middle + 1, high)
+        low, high = (low, middle) if power(difference, sd, middle, level, freedom) >= POWER else (middle + 1, high)
     return float(low)
 
 
@@ -310,35 +411,58 @@ def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
     if verdict.kind == "none":
         why = "fewer than two shared seeds" if verdict.n < 2 else f"the same in all {verdict.n} seeds: no spread"
         return f"{names}: no verdict ({why})."
-    low, high = (f"{error.factor * each:+{form}}" for each in (verdict.low, verdict.high))
-    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {low} to {high} over {verdict.n} seeds"
-    if not math.isnan(verdict.low_examples):
-        wide = (f"{error.factor * each:+{form}}" for each in (verdict.low_examples, verdict.high_examples))
-        numbers += f", {' to '.join(wide)} over seeds and test examples"
-    if verdict.choice > 0 and not math.isinf(verdict.choice):
-        wide = (f"{error.factor * each:+{form}}" for each in verdict.widest)
-        numbers += f", {' to '.join(wide)} with the choice of cells by {verdict.tuned:.0f} seeds"
+    known_choice = 0 < verdict.choice < math.inf
+    sources = [f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired (Welch)'}"]
+    sources += [] if math.isnan(verdict.low_examples) else ["test examples"]
+    sources += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
+    widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
+    over = sources[0] if len(sources) == 1 else f"{', '.join(sources[:-1])} and {sources[-1]}"
+    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {_range(widest, error)} over {over}"
+    if len(sources) > 1:
+        numbers += f" ({_range((verdict.low, verdict.high), error)} over seeds alone)"
     corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
+    effort = ""
+    if not math.isnan(verdict.budget):
+        at_budget = _range((verdict.low_at_budget, verdict.high_at_budget), error)
+        effort = (
+            f" They searched unequally: by the best of what {verdict.budget:,.0f} runs of each would have found it is "
+            f"{shown(verdict.mean_at_budget, '+')}, {at_budget}."
+        )
     if verdict.kind == "apart":
         better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
-        return f"{names}: told apart, {better} is better: {numbers}, exact p = {verdict.p_value:.2g}{corrected}."
+        test = "exact" if verdict.paired else "Welch's"
+        return (
+            f"{names}: told apart, {better} is better: {numbers}, {test} p = {verdict.p_value:.2g}{corrected}.{effort}"
+        )
     if verdict.kind == "same":
-        return f"{names}: the same to within {shown(verdict.margin)}: {numbers}, p = {verdict.p_same:.2g}{corrected}."
+        margin = shown(verdict.margin)
+        return f"{names}: the same to within {margin}: {numbers}, p = {verdict.p_same:.2g}{corrected}.{effort}"
+    start = f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}"
     if math.isinf(verdict.choice):
         return (
-            f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected} of these cells; one seed chose "
-            "them, which does not tell whether another would have: tune with more (study.seeds)."
+            f"{start} of these cells; one seed chose them, which does not tell whether another would have: tune with "
+            f"more (study.seeds).{effort}"
         )
-    if decided([verdict._replace(choice=0.0)])[0].kind != "open":
+    of_cells = decided([verdict._replace(budget=math.nan, choice=0.0, low_examples=math.nan)])[0]
+    if of_cells.kind == "apart" and decided([verdict._replace(budget=math.nan, choice=0.0)])[0].kind == "open":
+        return f"{start} of these test examples; others may not show it: a larger test part would tell.{effort}"
+    unlimited = verdict._replace(budget=math.nan)
+    if decided([unlimited])[0].kind != "open":
+        return f"{start}.{effort} That does not tell them apart: give the other as many."
+    if decided([unlimited._replace(choice=0.0)])[0].kind != "open":
         return (
-            f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected} of these cells; other tuning "
-            "seeds may have chosen others: tune with more (study.seeds)."
+            f"{start} of these cells; other tuning seeds may have chosen others: tune with more (study.seeds).{effort}"
         )
     more = "more than 10,000" if math.isinf(verdict.seeds_needed) else f"{verdict.seeds_needed:,.0f}"
     return (
-        f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}; so many seeds show "
-        f"{shown(verdict.detectable)} in four of five trials, and this difference takes {more}."
+        f"{start}; so many seeds show {shown(verdict.detectable)} in four of five trials, and this difference takes "
+        f"{more}.{effort}"
     )
+
+
+def _range(ends: tuple[float, float], error: ErrorMetric) -> str:
+    form, _ = form_and_unit(error)
+    return " to ".join(f"{error.factor * each:+{form}}" for each in ends)
 
 
 def frame(found: Sequence[Verdict]) -> pd.DataFrame:

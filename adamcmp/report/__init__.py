@@ -5,7 +5,7 @@
 matplotlib is imported by the figure modules alone.
 """
 
-from adamcmp.report.document import FORMATS, write_report
+from adamcmp.report.document import FORMATS, Reported, write_report
 from adamcmp.report.tables import grid_display, leaderboard_display, terminal
 
-__all__ = ["FORMATS", "grid_display", "leaderboard_display", "terminal", "write_report"]
+__all__ = ["FORMATS", "Reported", "grid_display", "leaderboard_display", "terminal", "write_report"]

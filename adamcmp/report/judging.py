@@ -9,8 +9,9 @@ from typing import Any, Self
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
 from adamcmp.analysis.anytime import is_stuck
+from adamcmp.analysis.cuts import OverCuts
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.verdicts import form_and_unit, told
+from adamcmp.analysis.verdicts import fewest_seeds, form_and_unit, told
 from adamcmp.criteria import ErrorMetric
 
 MOST_TOLD = 15
@@ -48,6 +49,29 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     ranked = sorted(found, key=lambda each: order[each.kind])
     lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
     return lines + ([f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else [])
+
+
+def cuts_sentences(found: OverCuts) -> list[str]:
+    """What several cuts of one data set say together."""
+    error = criteria_of(found.tasks[0].records).error
+    form, unit = form_and_unit(error)
+    lines = []
+    for each in found.found[:MOST_TOLD]:
+        names = f"{each.a} against {each.b}, over {each.n} cuts of {found.label}"
+        mean = f"test {error.label} {error.factor * each.mean:+{form}}{unit}"
+        if each.kind == "none":
+            lines.append(f"{names}: {mean}; no spread, no verdict.")
+            continue
+        wide = " to ".join(f"{error.factor * end:+{form}}" for end in (each.low_examples, each.high_examples))
+        better = each.a if error.sign * each.mean < 0 else each.b
+        kind = {"apart": f"told apart, {better} is better", "same": "the same to within the margin"}.get(
+            each.kind, "not told apart"
+        )
+        lines.append(
+            f"{names}: {kind}: {mean}, {wide}, each cut tuned and judged for itself, exact p = {each.p_value:.2g}; "
+            f"{fewest_seeds(len(found.found))} cuts and more can tell."
+        )
+    return lines
 
 
 def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from adamcmp.analysis import Task, criteria_of
 from adamcmp.criteria import Criteria
 from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
-from adamcmp.report.tables import baseline, leaderboard_display, markdown
+from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
 
 
 class Finding(NamedTuple):
@@ -75,12 +75,22 @@ class Section:
 
 
 CAPTIONS = {
+    "verdicts": "Difference of the final test {error} of each pair, a − b: thick the 95 % interval over seeds, thin "
+    "with test examples and the choice of cells too; shaded the margin.",
     "heatmap": "Mean final test {error} over learning rate × weight decay. Colour is test {error}; star and circles "
     "mark the best cells by mean validation {error}. One colour scale; what is worse than its end has that colour.",
     "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %.",
     "error_vs_decay": "Test {error} against λ, at the learning rate that is best for it on validation; bars of 95 %.",
     "error_vs_lr": "Test {error} against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
     "error_vs_train_loss": "Test {error} against training loss, one point a cell; winners outlined.",
+    "basin": "What each optimizer's basin is like, with 95 % intervals over tuning seeds: how the best λ moves with "
+    "the learning rate (−1: their product counts; 0: each can be chosen alone), how lr and λ hang together, how many "
+    "cells are near the best, and what an untuned learning rate costs on average.",
+    "budget": "Expected {error} of the best of k cells by validation, drawn without replacement; band: the middle 80 % "
+    "of such searches. By the runs that tuned.",
+    "ranks": "Mean rank by test {error} at every evaluation, over seeds; and how many pairs stand as at the end.",
+    "profiles": "Performance profiles: on which share of tasks an optimizer reaches the target within so many times "
+    "what the fastest takes, in steps and in seconds.",
     "metrics": "What was asked for, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
     "layers": "Layer by layer, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
 }
@@ -115,8 +125,8 @@ def page(
     error = criteria.error
     sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
     if findings:
-        table_of_pairs = [Table(extra["verdicts"])] if extra and "verdicts" in extra else []
-        sections.append(Section("Verdict", [Bullets(findings), *table_of_pairs]))
+        of_pairs: list[Block] = [Table(extra[name]) for name in ("verdicts", "effects") if extra and name in extra]
+        sections.append(Section("Verdict", [Bullets(findings), *of_pairs]))
     read = Text(_baseline(board) + _legend(selection, criteria))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
     tables = extra or {}
@@ -127,6 +137,7 @@ def page(
         sections.append(Section(title, [Table(tables["time_to_error"]), medians]))
     if "metrics" in tables:
         sections.append(Section("Metrics on request", _shortened(tables["metrics"])))
+    sections += _search(tables)
     warnings = _warnings(board, table)
     if warnings:
         sections.append(Section("Mind", [Bullets(warnings)]))
@@ -164,6 +175,25 @@ def _markdown(block: Block) -> str:
             return f"{image}{block.caption} ({links})"
         case Code():
             return "\n".join(["```sh", *block.lines, "```"])
+
+
+def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
+    """Basin, sensitivity and budget, as far as they can be told."""
+    blocks: list[Block] = []
+    if "basin" in tables:
+        what = Text(
+            "How the best λ moves with the learning rate, by each row's optimum and by a quadratic surface: −1 where "
+            "their product counts, 0 where each can be chosen alone. Separability is the correlation of that surface's "
+            "level ellipse. In brackets 95 % intervals over tuning seeds; – where there is no valley to measure."
+        )
+        blocks += [Table(tables["basin"]), what]
+    if "sensitivity" in tables:
+        what = Text(
+            "What a learning rate of the grid costs on average that was not tuned, at its best λ; and the share of the "
+            "spread of validation errors that each explains alone, that cells explain beyond, and that seeds make."
+        )
+        blocks += [Table(tables["sensitivity"]), what]
+    return [Section("Search", blocks)] if blocks else []
 
 
 def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
@@ -205,10 +235,12 @@ def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     ]
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
     found += [f"**{arms}**: {note}." for note, arms in notes.items()]
+    found += [f"{line}." for line in ties(board)]
     if board["trials"].nunique() > 1:
         counts = ", ".join(f"{arm} {trials}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
         found.append(
-            f"The optimizers had different numbers of trials ({counts}): the comparison favours those with more."
+            f"The optimizers had different numbers of trials ({counts}), which favours those with more; verdicts "
+            "hold at the smaller budget too."
         )
     missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
     if missing:

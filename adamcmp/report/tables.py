@@ -14,6 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from adamcmp.analysis import BASELINE, Verdict, criteria_of
+from adamcmp.analysis.basin import Basin
+from adamcmp.analysis.choice import NEAR
+from adamcmp.analysis.effects import Effect
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
 from adamcmp.report.labels import decay_name, named, plain_quantity, quantity, scale, short, with_unit
 
@@ -34,6 +39,7 @@ _WORDS = {
     "on the edge",
     "note",
     "error",
+    "task",
     "such as run",
 }
 """Columns of text: aligned left, where numbers are aligned right."""
@@ -83,6 +89,10 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     return _without_empty(shown, ("tuned validation", "optimism", "on the edge", "note"))
 
 
+SELDOM = ["with examples", "with the choice of cells", "at the smaller budget"]
+"""Columns of verdicts that are left out where they are empty."""
+
+
 def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFrame:
     """``analysis.verdicts`` as text: a row a pair."""
 
@@ -90,7 +100,7 @@ def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFra
         return quantity(value, half, "final_gap", criteria)
 
     kinds = {"apart": "told apart", "same": "the same", "open": "not told apart", "none": "no verdict"}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "a": [each.a for each in found],
             "b": [each.b for each in found],
@@ -106,14 +116,125 @@ def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFra
                 shown(each.mean, (each.widest[1] - each.widest[0]) / 2) if 0 < each.choice < math.inf else NOTHING
                 for each in found
             ],
-            "seeds": [str(each.n) for each in found],
-            "p, permutation": [_p(each.p_value) for each in found],
+            "at the smaller budget": [
+                shown(each.mean_at_budget, (each.high_at_budget - each.low_at_budget) / 2) for each in found
+            ],
+            "seeds": [str(each.n) if each.paired else f"{each.n} each" for each in found],
+            "p": [_p(each.p_value) for each in found],
             "margin": [shown(each.margin) for each in found],
             "p, the same": [_p(each.p_same) for each in found],
             "seen in 4 of 5": [shown(each.detectable) for each in found],
             "seeds it takes": [_count(each.seeds_needed) for each in found],
         }
     )
+    return table.loc[:, (table != NOTHING).any() | ~table.columns.isin(SELDOM)]
+
+
+def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame:
+    """``analysis.effects`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
+    factor, unit = scale("final_gap", criteria)
+
+    def shown(each: Estimate, times: float, digits: str) -> str:
+        return _estimate(Estimate(*(times * x for x in each)), digits)
+
+    form = "+.2f" if factor == 100 else "+.3g"
+    return pd.DataFrame(
+        {
+            "a": [each.a for each in found],
+            "b": [each.b for each in found],
+            with_unit("mean of a − b, BCa", unit): [shown(each.mean, factor, form) for each in found],
+            with_unit("interquartile mean, BCa", unit): [
+                shown(each.interquartile_mean, factor, form) for each in found
+            ],
+            "P(a better)": [shown(each.improvement, 1, ".2f") for each in found],
+            "standardised": [shown(each.standardised, 1, "+.2f") for each in found],
+            "seeds": [str(each.n) for each in found],
+        }
+    )
+
+
+def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
+    """``analysis.basin`` as text: a row an arm."""
+    within = {quantity(each.within, math.nan, "final_gap", criteria) for each in found}
+    head = f"cells within {within.pop()} of the best" if len(within) == 1 else "cells near the best"
+    return pd.DataFrame(
+        {
+            "optimizer": [each.arm for each in found],
+            "d log λ*/d log lr, rows": [_estimate(each.rows, "+.2f") for each in found],
+            "ridge": [_estimate(each.ridge, "+.2f") for each in found],
+            "d log lr*/d log λ, columns": [_estimate(each.columns, "+.2f") for each in found],
+            "separability": [_estimate(each.separability, "+.2f") for each in found],
+            head: [_estimate(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
+            "optima on an edge": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
+        }
+    )
+
+
+def sensitivity_display(found: Sequence[Sensitivity], criteria: Criteria) -> pd.DataFrame:
+    """``analysis.sensitivity`` as text: a row an arm."""
+    factor, unit = scale("final_gap", criteria)
+    form = ".2f" if factor == 100 else ".3g"
+
+    def share(each: Sensitivity, name: str) -> str:
+        value = each.importance.get(name, math.nan)
+        return NOTHING if math.isnan(value) else f"{abs(value):.0%}"
+
+    shown = pd.DataFrame(
+        {
+            "optimizer": [each.arm for each in found],
+            "learning rates": [f"{each.lrs} over {each.decades:.1f} decades" for each in found],
+            with_unit("lost by an untuned lr", unit): [
+                _estimate(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
+            ],
+            **{
+                f"importance of {name}": [share(each, name) for each in found]
+                for name in ("lr", "λ", "variant", "together", "seeds")
+            },
+        }
+    )
+    several = any(each.importance.get("variant", 0) > 1e-9 for each in found)
+    return shown if several else shown.drop(columns="importance of variant")
+
+
+def budget_display(found: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
+    """``analysis.budget`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
+    rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
+    factor, unit = scale("final_test_error", criteria)
+    form = ".2f" if factor == 100 else ".3g"
+    return pd.DataFrame(
+        {
+            "optimizer": rows["arm"],
+            "k": [f"{k} of {cells}" for k, cells in zip(rows["k"], rows["cells"], strict=True)],
+            **{
+                with_unit(named(f"{part}_error", criteria), unit): [
+                    _estimate(Estimate(*(factor * x for x in values)), form)
+                    for values in zip(rows[part], rows[f"{part}_low"], rows[f"{part}_high"], strict=True)
+                ]
+                for part in ("validation", "test")
+            },
+        }
+    )
+
+
+def targets_display(found: pd.DataFrame) -> pd.DataFrame:
+    """``analysis.ranks.to_targets`` as text: a row a task and arm."""
+    shown = pd.DataFrame(
+        {"task": found["task"], "optimizer": found["arm"], "target": found["target"].map("{:.3g}".format)}
+    )
+    for name in ("steps", "seconds"):
+        values = zip(found[name], found[f"{name}_ratio"], strict=True)
+        shown[f"median {name} (by the fastest)"] = [
+            f"{value:,.3g} ({ratio:.2f})" if math.isfinite(value) else "never" for value, ratio in values
+        ]
+    return shown
+
+
+def _estimate(each: Estimate, form: str, unit: str = "") -> str:
+    """``value (low to high)``."""
+    if math.isnan(each.value):
+        return NOTHING
+    value, low, high = (f"{x:{form}}" for x in each)
+    return f"{value}{unit}" if math.isnan(each.low) else f"{value} ({low} to {high}){unit}"
 
 
 def _p(value: float) -> str:
@@ -228,6 +349,19 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
     return table
 
 
+def ties(board: pd.DataFrame) -> list[str]:
+    """How surely the cells were chosen, of arms where it could have been another."""
+    lines = []
+    for row in board[board["near_ties"] > 0].to_dict("records"):  # a few arms
+        more = int(row["near_ties"]) - 1
+        others = f", {more} other{'s' if more > 1 else ''} on {NEAR:.0%} or more" if more else ""
+        lines.append(
+            f"{row['arm']}: near ties; the cell wins on {row['wins']:.0%} of redrawn tuning seeds, lr "
+            f"{short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)} on {row['next_wins']:.0%}{others}"
+        )
+    return lines
+
+
 def baseline(board: pd.DataFrame) -> str:
     """What the best constant prediction has: ``always the majority class: 89 % validation, 90 % test error``."""
     error = criteria_of(board).error
@@ -254,6 +388,7 @@ def remarks(board: pd.DataFrame) -> list[str]:
         found.append(f"{row['arm']}: validation {criteria.error.label} in tuning {tuned}, optimism {optimism}")
     told = baseline(board)
     found += [told] if told else []
+    found += ties(board)
     for row in board.to_dict("records"):  # a few arms
         ended = [f"{row[name]} of {row['runs']} runs {name}" for name in ("diverged", "failed") if row[name]]
         edge = [f"best cell on the edge of the grid, {row['edge']}"] if row["edge"] else []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from scipy import stats
+import math
 
-from adamcmp.analysis import by_task, cells, top_cells
+import pandas as pd
+
+from adamcmp.analysis import by_task
+from adamcmp.analysis.basin import basins
+from adamcmp.analysis.intervals import Estimate
 from adamcmp.records import Results
 from adamcmp.report.page import Finding
 
@@ -18,15 +21,24 @@ def findings(results: Results) -> list[Finding]:
 
 
 def tilts(records: pd.DataFrame) -> list[str]:
-    """The tilt of each basin: Spearman's rank correlation between lr and λ over the ten best cells.
-
-    Near −1 where a larger λ wants a smaller lr, near 0 where each can be chosen alone.
+    """The tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be chosen
+    alone.
     """
-    return [_tilt(str(arm), ten) for arm, ten in top_cells(cells(records), 10).groupby("arm", sort=False)]
+    return [_tilt(each.arm, each.separability, each.ridge) for each in basins(records)]
 
 
-def _tilt(arm: str, ten: pd.DataFrame) -> str:
-    if ten["lr"].nunique() < 2 or ten["weight_decay"].nunique() < 2:
-        return f"{arm}: its {len(ten)} best cells share one lr or one λ, so that their basin has no tilt to measure."
-    rho = stats.spearmanr(ten["lr"], ten["weight_decay"]).statistic
-    return f"{arm}: rank correlation between lr and λ over its {len(ten)} best cells {rho:+.2f}."
+def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
+    if math.isnan(separability.value):
+        return f"{arm}: its best cells show no valley, so that their basin has no tilt to measure."
+    told = f"{arm}: lr and λ of its basin correlate by {_told(separability)}; d log λ*/d log lr is {_told(ridge)}"
+    if math.isnan(separability.low):
+        return f"{told}, by one seed."
+    if separability.low <= 0 <= separability.high:
+        return f"{told}: whether they are separable is not told."
+    how = "a larger λ wants a smaller lr" if separability.high < 0 else "a larger λ wants a larger lr"
+    return f"{told}: they are not separable, {how}."
+
+
+def _told(each: Estimate) -> str:
+    value, low, high = (f"{x:+.2f}" for x in each)
+    return value if math.isnan(each.low) else f"{value} ({low} to {high})"

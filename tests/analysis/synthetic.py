@@ -69,6 +69,20 @@ def make_records(
     return typed(frame)
 
 
+def confirmed(records: pd.DataFrame, seeds: int = 8, noise: float = 0.003) -> pd.DataFrame:
+    """With fresh seeds at the best cell of each arm, as a sweep leaves them."""
+    from adamcmp.analysis import CELL, best_cells, cells
+
+    draw, winners = np.random.default_rng(1), best_cells(cells(records))
+    fresh = records.merge(winners[CELL]).groupby("arm").head(1)
+    fresh = fresh.loc[fresh.index.repeat(seeds)].reset_index(drop=True)
+    fresh["seed"], fresh["stage"] = 1_000_000 + fresh.groupby("arm").cumcount(), "confirm"
+    for part in ("validation", "test"):
+        fresh[f"final_{part}_error"] += noise * draw.standard_normal(len(fresh))
+    fresh["run_id"] = [f"fresh {arm} {seed}" for arm, seed in zip(fresh["arm"], fresh["seed"], strict=True)]
+    return pd.concat([records.assign(stage="tune"), typed(fresh)], ignore_index=True)
+
+
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with all columns of a record, typed as they come back from disk."""
     return through_arrow(frame, RECORD)

@@ -109,7 +109,7 @@ def test_cells_that_are_apart_are_not_optimizers_that_are(synthetic):
     assert found.low > 0 or found.high < 0
     assert (found.kind, found.tuned) == ("open", 4)
     words = told(found, CLASSIFICATION.error, 1)
-    assert "with the choice of cells by 4 seeds" in words
+    assert "over 8 seeds and the choice of cells by 4 seeds" in words
     assert "other tuning seeds may have chosen others" in words
 
     tuned, fresh = near_tie(synthetic, 1)

@@ -14,24 +14,28 @@ from adamcmp.records import read
 from adamcmp.report import FORMATS
 from adamcmp.report.page import Finding
 
-NAMES = ("heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss")
+NAMES = (
+    "verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss", "basin", "budget",
+    "ranks",
+)  # fmt: skip
+TABLES = ("leaderboard", "grid", "verdicts", "effects", "basin", "sensitivity", "best_of_k")
 SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2, 1e-1], "lambdas": [0.0, 1e-3, 1e-2]}
 
 
-def write_report(study, *, out=None, **options):
-    return report.write_report(*read(study), out or study / "report", **options)
+def write_report(study, *, out=None, formats=report.FORMATS, **said):
+    return report.write_report(report.Reported(*read(study), **said), out or study / "report", formats=formats)
 
 
 @pytest.fixture
 def study(synthetic, tmp_path):
-    records = synthetic.make_records(**SMALL)
+    records = synthetic.confirmed(synthetic.make_records(**SMALL | {"lambdas": [0.0, 1e-4, 1e-3, 1e-2]}))
     return synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 6))
 
 
 def test_everything_is_written_and_every_link_leads_somewhere(study):
     files = write_report(study, findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
     folder = study / "report"
-    expected = {f"{name}.{kind}" for name in ("leaderboard", "grid") for kind in ("md", "csv", "tex")}
+    expected = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv", "tex")}
     expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")} | {"report.md"}
     assert {file.name for file in files} == expected == {path.name for path in folder.iterdir()}
     assert all(file.stat().st_size > 200 for file in files)
@@ -40,7 +44,8 @@ def test_everything_is_written_and_every_link_leads_somewhere(study):
         assert (folder / link).is_file()
     for text in (
         "adamcmp sweep study=synthetic",
-        "## Verdict\n\n- AdamW and Adam + L2",
+        "## Verdict\n\n- ",
+        "- AdamW and Adam + L2 do not differ.",
         "95 % Student t",
         "torch 2.9.0",
     ):
@@ -81,7 +86,7 @@ def test_the_same_records_give_the_same_bytes(study, tmp_path):
 def test_formats_are_what_is_written(study):
     assert {file.suffix for file in write_report(study, formats=("csv", "pdf"))} == {".csv", ".pdf"}
     only = write_report(study, formats=("md",), out=study / "tables")
-    assert {file.name for file in only} == {"leaderboard.md", "grid.md", "report.md"}
+    assert {file.name for file in only} == {*(f"{name}.md" for name in TABLES), "report.md"}
     assert "## Figures" not in only[-1].read_text()
 
 
@@ -195,16 +200,18 @@ def test_perfect_and_equal_results_are_drawn(synthetic, tmp_path):
     numbers = [c for c in records if str(c).startswith(("final_", "best_")) and records[c].dtype == float]
     records[numbers] = 0.0
     study = synthetic.store(tmp_path, records, synthetic.make_curves(records, 3))
-    assert len(write_report(study, formats=("svg",))) == len(NAMES)
+    drawn = {file.stem for file in write_report(study, formats=("svg",))}
+    assert drawn == set(NAMES) - {"verdicts", "basin"}  # no spread, and no three decays above 0
 
 
 def test_no_report_imports_torch(study):
     code = (
-        "import sys, pathlib; from adamcmp.records import read; from adamcmp.report import write_report, terminal\n"
+        "import sys, pathlib; from adamcmp.records import read\n"
+        "from adamcmp.report import Reported, write_report, terminal\n"
         "study = pathlib.Path(sys.argv[1]); stored = read(study)\n"
-        "write_report(*stored, study / 'report', formats=('md', 'csv', 'tex'))\n"
+        "write_report(Reported(*stored), study / 'report', formats=('md', 'csv', 'tex'))\n"
         "assert not {'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
-        "write_report(*stored, study / 'report', formats=('svg',))\n"
+        "write_report(Reported(*stored), study / 'report', formats=('svg',))\n"
         "assert not {'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=False)

@@ -1,3 +1,7 @@
+import itertools
+import math
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,38 +16,37 @@ from adamcmp.studies.figure2 import findings, tilts
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
 
 
-def records(test_errors, arms=ARMS, lrs=(0.01, 0.1), decays=(0.0, 0.1)):
-    """Records of a 2×2 grid whose best cell is (0.1, 0.1); its test errors are given for each arm and seed."""
-    rows = []
-    for arm, optimizer in arms.items():
-        for lr in lrs:
-            for decay in decays:
-                for seed, error in enumerate(test_errors[arm]):
-                    best = (lr, decay) == (0.1, 0.1)
-                    rows.append({
-                        "arm": arm, "optimizer": optimizer, "lr": lr, "weight_decay": decay, "seed": seed,
-                        "status": "completed", "task": "t", "run_id": f"{arm}{lr}{decay}{seed}", "seconds": 1.0,
-                        **{f"{when}_{part}_{metric}": 0.1 if best else 0.5 for when in ("final", "best")
-                           for part in ("train", "validation", "test") for metric in ("loss", "error")},
-                        "final_gap": 0.0, "best_gap": 0.0, "final_test_error": error if best else 0.0,
-                    })  # fmt: skip
+def records(
+    tilt, lrs=tuple(10.0**k for k in range(-4, 0)), decays=tuple(10.0**k for k in range(-4, 0)), seeds=(0, 1, 2)
+):
+    """Records of a grid whose valley is tilted: of each arm d log λ*/d log lr."""
+    draw, rows = np.random.default_rng(0), []
+    for (arm, optimizer), lr, decay, seed in itertools.product(ARMS.items(), lrs, decays, seeds):
+        x, y = math.log10(lr) + 2.5, math.log10(decay) + 2.5
+        error = 0.02 + 0.01 * ((y - tilt[arm] * x) ** 2 + 0.3 * x**2) + draw.normal(0, 1e-4)
+        rows.append({
+            "arm": arm, "optimizer": optimizer, "lr": lr, "weight_decay": decay, "seed": seed, "status": "completed",
+            "task": "t", "run_id": f"{arm}{lr}{decay}{seed}", "seconds": 1.0,
+            **{f"{when}_{part}_{metric}": error for when in ("final", "best")
+               for part in ("train", "validation", "test") for metric in ("loss", "error")},
+            "final_gap": 0.0, "best_gap": 0.0,
+        })  # fmt: skip
     from adamcmp.analysis.selection import _CONSTANT
 
     frame = pd.DataFrame(rows)
     return frame.reindex(columns=[*frame.columns, *(c for c in _CONSTANT if c not in frame)])
 
 
-SAME = [0.30, 0.31, 0.33, 0.30, 0.32]
-LOWER = [0.20, 0.22, 0.21, 0.20, 0.23]
+FLAT = dict.fromkeys(ARMS, 0.0)
 
 
-def test_the_tilt_is_the_rank_correlation_of_the_best_cells():
-    """By validation, which makes (0.1, 0.1) the best cell; the others tie, and smaller values come first."""
-    lines = tilts(records(dict.fromkeys(ARMS, SAME)))
-    assert len(lines) == 4
-    assert lines[0] == "Adam + L2: rank correlation between lr and λ over its 4 best cells +0.00."
-    one_lr = records({"AdamW": SAME}, {"AdamW": "adamw_paper"}, lrs=(0.1,))
-    assert "share one lr or one λ" in tilts(one_lr)[0]
+def test_the_tilt_of_each_basin_is_told_with_its_interval():
+    lines = dict(zip(sorted(ARMS), tilts(records({**FLAT, "Adam + L2": -1.0})), strict=True))
+    assert lines["Adam + L2"].endswith("they are not separable, a larger λ wants a smaller lr.")
+    assert "d log λ*/d log lr is -1.0" in lines["Adam + L2"]
+    assert lines["AdamW"].endswith("whether they are separable is not told.")
+    assert tilts(records(FLAT, seeds=(0,)))[0].endswith("by one seed.")
+    assert tilts(records(FLAT, lrs=(0.1, 0.01))) == []
 
 
 @pytest.mark.parametrize("each", list(available()), ids=lambda each: each.name)
@@ -58,8 +61,8 @@ def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale
 
 
 def test_findings_are_of_each_task():
-    one = records({**dict.fromkeys(ARMS, SAME), "AdamW": LOWER}).assign(task_label="one", finished_at=1)
-    two = records(dict.fromkeys(ARMS, SAME)).assign(task="u", task_label="two", finished_at=2, variant="")
+    one = records({**FLAT, "AdamW": -0.5}).assign(task_label="one", finished_at=1)
+    two = records(FLAT).assign(task="u", task_label="two", finished_at=2, variant="")
     frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None)
     found = findings(Results(frame, pd.DataFrame()))
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)

@@ -1,0 +1,267 @@
+r"""The basin of each optimizer on its grid of learning rates × weight decays: how both hang together, how wide it is.
+
+With x = log lr and y = log λ, what is told of each arm is, by mean validation errors over T tuning seeds,
+
+- the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
+  alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through a row's best cell and
+  its neighbours; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
+  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN`` of all cells, −b/c. *Columns* are the same as rows with
+  lr and λ exchanged, d log lr*/d log λ;
+- *separability* −b/√(a c), from −1 to 1: the correlation of the ellipse that is a level of f, 0 where lr and λ are
+  separable;
+- the *area*: the share of all tried cells whose error is within ``WITHIN`` of the best.
+
+A row whose optimum lies on the grid's edge, or beside a cell that diverged, tells that it lies beyond the middle
+between that cell and the one before: it is censored (Tobit), not dropped, and so is one where λ = 0 is better than all
+others. All errors that grow alike with the distance from the minimum have the same ridge, quadratic or not.
+
+Intervals are θ ± t_{T−1} √(T/(T−1) s_B² + s_r²) with the spread s_B over draws of the tuning seeds (of the middle 68 %,
+since a fit may have no minimum on some draw), and s_r what the scatter around line or surface says of the slope.
+
+Sources: J. Tobin, Econometrica 26, 1958 (censored lines, here by the EM algorithm); G. E. P. Box and K. B. Wilson,
+Journal of the Royal Statistical Society B 13, 1951 (quadratic surfaces).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from adamcmp.analysis.choice import redrawn
+from adamcmp.analysis.intervals import Array, Estimate
+from adamcmp.analysis.selection import cells, criteria_of, tuning
+from adamcmp.analysis.verdicts import POINTS
+
+LEAST = 3
+"""Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
+BASIN, FEWEST = 0.4, 9
+"""The share of the cells that a surface is fitted to; and how many these are at least."""
+WITHIN = 2 * POINTS
+"""Of shares, a point; of other errors this share of the best."""
+DRAWS = 1000
+PARABOLA = 0.15
+"""Of a grid's step: how well the vertex of a parabola tells where the optimum lies."""
+ITERATIONS = 60
+"""Of EM."""
+NONE = Estimate(math.nan)
+
+
+class Basin(NamedTuple):
+    """Of one arm; NaN where it cannot be told."""
+
+    arm: str
+    rows: Estimate
+    columns: Estimate
+    ridge: Estimate
+    separability: Estimate
+    area: Estimate
+    within: float
+    """What counts as within the basin, as errors are stored."""
+    lrs: int
+    decays: int
+    """Rows, and columns with λ > 0."""
+    censored: int
+    """Rows and columns whose optimum lies on an edge."""
+
+
+class Grid(NamedTuple):
+    """Validation errors of an arm, L learning rates × J weight decays above 0, on T seeds; the less the better."""
+
+    x: Array
+    """(L,) log lr."""
+    y: Array
+    """(J,) log λ."""
+    errors_LJT: Array
+    """NaN where a cell is lost or was not tried."""
+    at_zero_LT: Array
+    """At λ = 0."""
+
+
+def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
+    """Of each arm of one task with a grid of ``LEAST`` × ``LEAST`` cells or more; ``table`` is its ``cells``."""
+    table = cells(records) if table is None else table
+    error = criteria_of(records).error
+    runs = tuning(records)
+    runs = runs[runs["status"] == "completed"]
+    by_arm = dict(iter(runs.groupby("arm")))
+    found = []
+    for arm, tried in table.groupby("arm"):
+        eligible = tried[tried["eligible"]]
+        if arm in by_arm and (grid := grid_of(by_arm[arm], eligible, error.sign)) is not None:
+            best = float((error.sign * eligible["final_validation_error"]).min())
+            within = WITHIN if error.unit == "%" else WITHIN * abs(best)
+            found.append(basin(str(arm), grid, len(tried), within))
+    return found
+
+
+def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> Grid | None:
+    """The errors of an arm's eligible cells, on the seeds that most of them have; None where they are too few."""
+    kept = runs.merge(eligible[["lr", "weight_decay"]])
+    if kept.empty:
+        return None
+    wide = kept.pivot(index=["lr", "weight_decay"], columns="seed", values="final_validation_error") * sign
+    wide = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max()]
+    lrs, decays = (np.unique(wide.index.get_level_values(name)) for name in ("lr", "weight_decay"))
+    positive = decays[decays > 0]
+    if len(lrs) < LEAST or len(positive) < LEAST:
+        return None
+    full = wide.reindex(pd.MultiIndex.from_product([lrs, decays])).to_numpy().reshape(len(lrs), len(decays), -1)
+    at_zero_LT = full[:, 0] if len(decays) > len(positive) else np.full((len(lrs), full.shape[2]), math.nan)
+    return Grid(np.log(lrs), np.log(positive), full[:, len(decays) - len(positive) :], at_zero_LT)
+
+
+def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
+    """Of one arm's grid, on which so many cells were tried."""
+    seeds = grid.errors_LJT.shape[2]
+    weight_BT = redrawn(seeds)[:DRAWS]
+    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), weight_BT])  # first as it is, then redrawn
+    mean_BLJ, zero_BL = (
+        np.where(np.isnan(each), np.inf, each)
+        for each in (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
+    )
+    rows, lost_rows = _optima_line(grid.x, grid.y, mean_BLJ, zero_BL, seeds)
+    none_B = np.full((len(mean_BLJ), len(grid.y)), np.inf)
+    columns, lost_columns = _optima_line(grid.y, grid.x, mean_BLJ.swapaxes(1, 2), none_B, seeds)
+    ridge, separability = _surface(grid, weight_BT)
+    all_BC = np.concatenate([mean_BLJ.reshape(len(mean_BLJ), -1), zero_BL], axis=1)
+    share_B = (all_BC <= all_BC.min(1, keepdims=True) + within).sum(1) / tried
+    area = _estimate(share_B, seeds)
+    return Basin(
+        arm, rows, columns, ridge, separability, Estimate(area.value, max(area.low, 0.0), min(area.high, 1.0)), within,
+        len(grid.x), len(grid.y), lost_rows + lost_columns,
+    )  # fmt: skip
+
+
+def _mean(errors: Array, weight_BT: Array) -> Array:
+    """Over seeds, on each draw of them: (B, …)."""
+    return np.moveaxis(errors @ weight_BT.T, -1, 0)
+
+
+def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
+    """The first is the value, the others are of redrawn seeds."""
+    value = float(draws_B[0])
+    if seeds < 2 or np.isnan(draws_B).mean() > 0.1:
+        return Estimate(value)
+    low, high = np.nanquantile(draws_B[1:], [0.16, 0.84])
+    spread = float(high - low) / 2
+    half = float(special.stdtrit(seeds - 1, 0.975)) * math.sqrt(seeds / (seeds - 1) * spread**2 + scatter)
+    return Estimate(value, value - half, value + half)
+
+
+def _optima_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
+    """The slope of the line through each row's optimum, and how many of these are censored."""
+    told = np.isfinite(mean_BLJ[0]).sum(1) >= LEAST
+    if told.sum() < LEAST:
+        return NONE, 0
+    x, mean_BLJ, zero_BL = x[told], mean_BLJ[:, told], zero_BL[:, told]
+    best_BL, side_BL = optima(y, mean_BLJ)
+    beaten_BL = zero_BL < mean_BLJ.min(2)
+    best_BL, side_BL = np.where(beaten_BL, y[0], best_BL), np.where(beaten_BL, -1, side_BL)
+    known = side_BL[0] == 0
+    censored = int((~known).sum())
+    if known.sum() < LEAST:
+        return NONE, censored
+    step = float(np.median(np.diff(y)))
+    variance_L = best_BL[1:].var(0) * seeds / max(seeds - 1, 1) + (PARABOLA * step) ** 2
+    slope_B = censored_slope(x, best_BL, side_BL, variance_L)
+    weight, y_known = 1 / variance_L[known], best_BL[0, known]
+    centred = x[known] - (weight * x[known]).sum() / weight.sum()
+    rest = y_known - (weight * y_known).sum() / weight.sum() - slope_B[0] * centred
+    scatter = float((weight * rest**2).sum() / (known.sum() - 2) / (weight * centred**2).sum())
+    return _estimate(slope_B, seeds, scatter), censored
+
+
+def optima(y: Array, mean_BLJ: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Where each row is least: the vertex of the parabola through its best cell and the neighbours.
+
+    Returns:
+        The optimum, and 0; or the nearest place that it lies beyond, and −1 or 1, the side on which it does.
+    """
+    last = len(y) - 1
+    j = mean_BLJ.argmin(-1)
+    middle = np.clip(j, 1, last - 1)
+
+    def at(place: NDArray[np.int64]) -> Array:
+        return np.asarray(np.take_along_axis(mean_BLJ, place[..., None], -1)[..., 0])
+
+    lower, upper = np.clip(j - 1, 0, last), np.clip(j + 1, 0, last)
+    open_below, open_above = (j == 0) | ~np.isfinite(at(lower)), (j == last) | ~np.isfinite(at(upper))
+    y0, y1, y2 = y[middle - 1], y[middle], y[middle + 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rise, further = (at(middle) - at(middle - 1)) / (y1 - y0), (at(middle + 1) - at(middle)) / (y2 - y1)
+        bend = (further - rise) / (y2 - y0)
+        vertex = np.clip((y0 + y1) / 2 - rise / (2 * bend), y0, y2)
+    inside = np.where(np.isfinite(vertex) & (bend > 0), vertex, y[j])
+    side = np.where(open_below & open_above, 0, np.where(open_below, -1, np.where(open_above, 1, 0)))
+    bound = np.where(side > 0, (y[j] + y[lower]) / 2, (y[j] + y[upper]) / 2)
+    return np.where(side == 0, inside, bound), side
+
+
+def censored_slope(x: Array, y_BL: Array, side_BL: NDArray[np.int64], variance_L: Array) -> Array:
+    """The slope of y = α + β x + N(0, variance), where ``side`` ±1 marks a y that is known to lie beyond: (B,).
+
+    EM: what is censored is replaced by its mean given line and bound, μ ± σ φ(u)/Φ(−u), and the line fitted anew.
+    """
+    weight_L, sd_L = 1 / variance_L, np.sqrt(variance_L)
+    centred_L = x - (weight_L * x).sum() / weight_L.sum()
+    squares = (weight_L * centred_L**2).sum()
+    filled_BL, slope_B = y_BL, np.zeros(len(y_BL))
+    for _ in range(ITERATIONS):
+        height_B = (weight_L * filled_BL).sum(1) / weight_L.sum()
+        slope_B = (weight_L * centred_L * filled_BL).sum(1) / squares
+        line_BL = height_B[:, None] + slope_B[:, None] * centred_L
+        u_BL = np.clip(side_BL * (y_BL - line_BL) / sd_L, -30, 30)
+        hazard_BL = np.exp(-0.5 * u_BL**2 - special.log_ndtr(-u_BL)) / math.sqrt(2 * math.pi)
+        filled_BL = np.where(side_BL == 0, y_BL, line_BL + side_BL * sd_L * hazard_BL)
+    return slope_B
+
+
+def _surface(grid: Grid, weight_BT: Array) -> tuple[Estimate, Estimate]:
+    """Ridge and separability of a quadratic surface through the best cells."""
+    seeds = grid.errors_LJT.shape[2]
+    mean_LJ = grid.errors_LJT.mean(2)
+    known = np.isfinite(mean_LJ)
+    count = max(round(BASIN * known.sum()), FEWEST)
+    if known.sum() < FEWEST:
+        return NONE, NONE
+    chosen = known & (mean_LJ <= np.sort(mean_LJ[known])[min(count, known.sum()) - 1])
+    x, y = (each[chosen] - each[chosen].mean() for each in np.meshgrid(grid.x, grid.y, indexing="ij"))
+    terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
+    if np.linalg.matrix_rank(terms) < terms.shape[1]:
+        return NONE, NONE
+    errors_CT = grid.errors_LJT[chosen]
+    inverse = np.linalg.pinv(terms)
+    a_B, b_B, c_B = (inverse @ (errors_CT @ weight_BT.T))[3:]
+    if min(a_B[0], c_B[0]) <= 0 or a_B[0] * c_B[0] <= 0:
+        return NONE, NONE  # no valley
+    mean_C = errors_CT.mean(1)
+    rest_C = mean_C - terms @ (inverse @ mean_C)
+    freedom = len(x) - terms.shape[1]
+    covariance = inverse[3:] @ inverse[3:].T * ((rest_C**2).sum() / freedom if freedom > 0 else 0.0)
+    a, b, c = a_B[0], b_B[0], c_B[0]
+    towards = np.array([0.0, -1 / c, b / c**2])
+    ridge = _estimate(-b_B / np.where(c_B > 0, c_B, np.nan), seeds, float(towards @ covariance @ towards))
+    r_B = -b_B / np.sqrt(np.where((a_B > 0) & (c_B > 0), a_B * c_B, np.nan))
+    limit = 0.999
+    if abs(r_B[0]) >= limit:
+        return ridge, Estimate(float(np.clip(r_B[0], -1, 1)))
+    towards = r_B[0] * np.array([-1 / (2 * a), 1 / b if b else 0.0, -1 / (2 * c)]) / (1 - r_B[0] ** 2)
+    z = _estimate(np.arctanh(np.clip(r_B, -limit, limit)), seeds, float(towards @ covariance @ towards))
+    return ridge, Estimate(*(math.tanh(each) for each in z))
+
+
+def frame(found: list[Basin]) -> pd.DataFrame:
+    """One row an arm, each estimate as three columns."""
+    rows = []
+    for each in found:
+        row: dict[str, object] = {"arm": each.arm}
+        for name in ("rows", "columns", "ridge", "separability", "area"):
+            estimate: Estimate = getattr(each, name)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append(row | {"within": each.within, "lrs": each.lrs, "decays": each.decays, "censored": each.censored})
+    return pd.DataFrame(rows)

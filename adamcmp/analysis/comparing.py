@@ -1,0 +1,59 @@
+"""Sides of a comparison, such as two folders or two arms: their records in, tasks whose arms tell their sides out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis.selection import by_task
+from adamcmp.errors import InputError
+
+
+class Side(NamedTuple):
+    """What stands on one side."""
+
+    name: str
+    records: pd.DataFrame
+    prefix: str = ""
+    """The folder that its arms are called after, where they are."""
+
+
+def compared(sides: Sequence[Side]) -> pd.DataFrame:
+    """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``.
+
+    What a report makes of them stands beside each other, and pairs are of different sides (``verdicts``).
+
+    Raises:
+        InputError: no two sides share a task.
+    """
+    parts = []
+    prefix = {side.name: f"{side.prefix}: " if side.prefix else "" for side in sides}
+    for task in by_task(pd.concat([side.records.assign(side=side.name) for side in sides], ignore_index=True)):
+        if task.records["side"].nunique() > 1:
+            own, side = task.records["arm"], task.records["side"]
+            parts.append(task.records.assign(own_arm=own, arm=side.map(prefix) + own))
+    if not parts:
+        told = "; ".join(f"{side.name} is {_tasks(side.records)}" for side in sides)
+        raise InputError(
+            f"compare: runs are compared where data, model and budget are the same, and no two of these share a task: "
+            f"{told}. Sweep both on one task"
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def left_out(sides: Sequence[Side], records: pd.DataFrame) -> list[str]:
+    """Tasks of sides that no other side has, in words."""
+    lines = []
+    for side in sides:
+        kept = set(records.loc[records["side"] == side.name, "run_id"])
+        others = side.records[~side.records["run_id"].isin(kept)]
+        if len(others):
+            lines.append(f"{side.name}: {len(others):,} runs of {_tasks(others)} have nothing to be compared with")
+    return lines
+
+
+def _tasks(records: pd.DataFrame) -> str:
+    labels = [task.label for task in by_task(records)]
+    return ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")

@@ -1,0 +1,129 @@
+r"""How large a difference between two arms is, told in four ways beside Student's interval: numbers for ``verdicts``.
+
+- the mean of d_i = a_i − b_i over shared seeds, with the BCa bootstrap interval, which follows a skew;
+- the interquartile mean of d_i (a quarter cut off at each end), which one lucky seed does not move, with BCa too;
+- the probability of improvement P(a better than b) + ½ P(equal) of two independent seeds, U/(n m) of Mann and Whitney,
+  with the percentiles of a bootstrap that draws the seeds of each arm;
+- the standardised effect d̄/s_d, with the interval that the noncentral t distribution gives: all δ for which
+  t = √n d̄/s_d is no surprise.
+
+Arms that share no seeds are differences of means and of interquartile means, and d̄/√((s_a² + s_b²)/2).
+
+Sources: B. Efron, Better Bootstrap Confidence Intervals, JASA 82, 1987; R. Agarwal et al., Deep Reinforcement Learning
+at the Edge of the Statistical Precipice, NeurIPS 2021 (interquartile mean, probability of improvement); G. Cumming and
+S. Finch, Educational and Psychological Measurement 61, 2001 (noncentral t).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
+from adamcmp.analysis.selection import criteria_of, judged
+from adamcmp.analysis.verdicts import RESAMPLES, Verdict, differences
+
+LEAST = 4
+"""Seeds from which on a bootstrap of them says anything, and a quarter can be cut off."""
+TAIL = (1 - CONFIDENCE) / 2
+
+
+class Effect(NamedTuple):
+    """How large the difference a − b of a pair is."""
+
+    a: str
+    b: str
+    n: int
+    mean: Estimate
+    interquartile_mean: Estimate
+    improvement: Estimate
+    """Of a over b."""
+    standardised: Estimate
+
+
+def effects(records: pd.DataFrame, best: pd.DataFrame, found: Sequence[Verdict]) -> list[Effect]:
+    """Of each pair that has a verdict, by the runs that it is about."""
+    rows, sign = judged(records, best), criteria_of(records).error.sign
+    by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
+    return [
+        _effect(each, differences(rows, each.a, each.b), by_arm[each.a], by_arm[each.b], sign)
+        for each in found
+        if each.kind != "none"
+    ]
+
+
+def _effect(of: Verdict, d: Array, x: Array, y: Array, sign: float) -> Effect:
+    samples = (d,) if of.paired else (x, y)
+    return Effect(
+        of.a, of.b, of.n, bca(samples, np.mean), bca(samples, interquartile_mean), improvement(sign * x, sign * y),
+        standardised_paired(d) if of.paired else standardised(x, y),
+    )  # fmt: skip
+
+
+def interquartile_mean(values: Array, axis: int = -1) -> Any:
+    """The mean of the middle half: ⌊n/4⌋ values are cut off at each end."""
+    return stats.trim_mean(values, 0.25, axis=axis)
+
+
+def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
+    """A statistic of one sample, or its difference between two, with the BCa interval (scipy's)."""
+
+    def of_all(*parts: Array, axis: int = -1) -> Any:
+        first, *others = (statistic(part, axis=axis) for part in parts)
+        return first - others[0] if others else first
+
+    value = float(of_all(*samples))
+    if min(map(len, samples)) < LEAST or all(np.ptp(each) == 0 for each in samples):
+        return Estimate(value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of seeds that are all but alike scipy has no interval, and says so
+        found = stats.bootstrap(
+            samples, of_all, n_resamples=RESAMPLES, method="BCa", confidence_level=CONFIDENCE, rng=generator("effects")
+        ).confidence_interval
+    return Estimate(value, float(found.low), float(found.high))
+
+
+def improvement(x: Array, y: Array) -> Estimate:
+    """P(x < y) + ½ P(x = y) of two seeds drawn from each, where less is better."""
+    better_XY = np.where(x[:, None] < y, 1.0, np.where(x[:, None] == y, 0.5, 0.0))
+    if min(len(x), len(y)) < LEAST:
+        return Estimate(float(better_XY.mean()))
+    draw = generator("improvement")
+    weight_BX, weight_BY = (draw.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in better_XY.shape)
+    low, high = np.quantile(((weight_BX @ better_XY) * weight_BY).sum(1), [TAIL, 1 - TAIL])
+    return Estimate(float(better_XY.mean()), float(low), float(high))
+
+
+def standardised_paired(d: Array) -> Estimate:
+    """d̄/s_d."""
+    return _standardised(float(d.mean() / d.std(ddof=1)), len(d) - 1, 1 / math.sqrt(len(d)))
+
+
+def standardised(x: Array, y: Array) -> Estimate:
+    """(x̄ − ȳ)/√((s_x² + s_y²)/2)."""
+    spread = math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
+    return _standardised(float(x.mean() - y.mean()) / spread, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
+
+
+def _standardised(effect: float, freedom: int, scale: float) -> Estimate:
+    """With the interval by the noncentral t distribution of effect/scale."""
+    low, high = (float(special.nctdtrinc(freedom, p, effect / scale)) * scale for p in (1 - TAIL, TAIL))
+    return Estimate(effect, low, high)
+
+
+def frame(found: Sequence[Effect]) -> pd.DataFrame:
+    """One row a pair, each estimate as three columns."""
+    rows = []
+    for each in found:
+        row: dict[str, object] = {"a": each.a, "b": each.b, "n": each.n}
+        for name in ("mean", "interquartile_mean", "improvement", "standardised"):
+            estimate: Estimate = getattr(each, name)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,155 @@
+"""The leaderboard: records of one task in, one row an arm out, with what its choice is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from adamcmp.analysis.choice import choices, near_ties
+from adamcmp.analysis.selection import (
+    BASELINE,
+    CELL,
+    METRICS,
+    best_cells,
+    cells,
+    criteria_of,
+    edge,
+    judged,
+    means_of,
+    shown_runs,
+)
+
+
+def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+    """One row an arm, the arm with the best mean validation error first.
+
+    Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
+    their half widths over the ``n`` seeds that judge it (``judged``; of an arm that was not confirmed over those that
+    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning; ``edge``;
+    ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to mind. ``stage`` says
+    which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
+    ``tuned_validation_error`` and ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the
+    confirmed validation error. ``wins`` is on which share of redrawn tuning seeds the cell is chosen (NaN where one
+    seed chose, or one cell is all there is); ``near_ties`` other cells win on a twentieth or more, the first of them
+    with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
+
+    Raises:
+        InputError: a metric that is not measured on validation data.
+        ValueError: records of more than one task.
+    """
+    table = cells(records)
+    best = best_cells(table, metric)
+    arms = table.groupby("arm").agg(
+        trials=("arm", "size"),
+        runs=("runs", "sum"),
+        completed=("n", "sum"),
+        diverged=("diverged", "sum"),
+        failed=("failed", "sum"),
+    )
+    groups = dict(iter(table.groupby("arm")))
+    edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
+    measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
+    shown_of = shown_runs(records, best)
+    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(means_of(shown_of, ["arm"])[measures])
+    board["n"] = shown_of.groupby("arm").size()
+    board = board.join(_tuned(table, best, judged(records, best), shown_of))
+    board["decay"] = table.groupby("arm")["decay"].first()
+    for column in BASELINE:
+        board[column] = records[column].max()  # one number a task; older runs lack it
+    board["edge"] = [edges.get(arm, "") for arm in board.index]
+    board["n"] = board["n"].fillna(0).astype("int64")
+    board["note"] = _notes(board, _lost(records, best))
+    board = board.join(_ties(records, table))
+    criteria = ("loss", "error_metric", "error_unit", "error_better")
+    for column in criteria:
+        board[column] = table[column].iloc[0]
+    sign = criteria_of(table).error.sign if metric.endswith("error") else 1.0
+    board = board.reset_index().assign(order=lambda found: found[metric] * sign)
+    board = board.sort_values(["order", "arm"], ignore_index=True)
+    shown = [
+        "arm",
+        "lr",
+        "weight_decay",
+        "decay",
+        *measures,
+        "n",
+        "trials",
+        "runs",
+        "diverged",
+        "failed",
+        "edge",
+        "note",
+        *TUNED,
+        *TIES,
+        *BASELINE,
+        *criteria,
+    ]
+    return board[shown]
+
+
+TUNED = (
+    "stage",
+    "tuned_n",
+    "tuned_validation_error",
+    "tuned_validation_error_half_width",
+    "tuned_test_error",
+    "tuned_test_error_half_width",
+    "optimism",
+)
+"""Columns of a leaderboard that tell of the choice."""
+
+
+TIES = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
+"""Columns that tell how surely the cell was chosen."""
+
+
+def _ties(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """``TIES`` of each arm whose cell was chosen by two seeds or more."""
+    rows = {}
+    for arm, choice in choices(records, table).items():
+        if 2 <= choice.seeds < float("inf"):
+            near = near_ties(choice)
+            (lr, weight_decay), share = near[0] if near else ((None, None), None)
+            rows[arm] = (float(choice.wins_C[choice.place]), len(near), lr, weight_decay, share)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TIES), dtype=float)
+
+
+def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """``TUNED`` of each arm with a best cell."""
+    chosen = best.set_index("arm")
+    found = pd.DataFrame(index=chosen.index)
+    chosen_among = table["arm"].duplicated().any()
+    found["stage"] = ["confirm" if chosen_among and arm in set(rows["arm"]) else "tune" for arm in chosen.index]
+    confirmed = found["stage"] == "confirm"
+    found["tuned_n"] = chosen["n"].where(confirmed)
+    for name in ("validation_error", "test_error"):
+        for column in (name, f"{name}_half_width"):
+            found[f"tuned_{column}"] = chosen[f"final_{column}"].where(confirmed)
+    means = shown.groupby("arm")["final_validation_error"].mean()
+    found["optimism"] = found["tuned_validation_error"] - means
+    return found
+
+
+def _lost(records: pd.DataFrame, best: pd.DataFrame) -> dict[str, str]:
+    """Of each arm, how many of the runs that should judge its best cell did not complete."""
+    if "stage" not in records:
+        return {}
+    rows = records[records["stage"] == "confirm"].merge(best[CELL], on=CELL)
+    lost = rows[rows["status"] != "completed"].groupby("arm").size()
+    return {
+        str(arm): f"{count} of {(rows['arm'] == arm).sum()} confirming runs did not complete"
+        for arm, count in lost.items()
+    }
+
+
+def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:
+    none = (
+        "no completed run: " + board["diverged"].astype(str) + " diverged, " + board["failed"].astype(str) + " failed"
+    )
+    partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
+    note = pd.Series([lost.get(str(arm), "") for arm in board.index], board.index)
+    mixed = bool((board["stage"] == "confirm").any())
+    note = note.mask((board["stage"] == "tune") & mixed, "not confirmed: the runs that chose the cell")
+    note = note.mask(board["n"] == 1, "one seed: no interval")
+    return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, none)

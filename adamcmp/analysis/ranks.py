@@ -1,0 +1,102 @@
+"""Who leads when: each arm's rank at every evaluation against that at the end; and who gets to a target first.
+
+Ranks are of the test error of each arm's best cell, by the runs that judge it, seed by seed: an arm's rank at an
+evaluation is the mean over the seeds that all arms share. Rankings often flip while the learning rate decays.
+
+A *performance profile* of an arm is, for each τ ≥ 1, the share of tasks on which it reaches the target within τ times
+what the fastest arm takes. The target of a task is given, or the validation error that half of its arms end with.
+
+Source: E. D. Dolan and J. J. Moré, Benchmarking Optimization Software with Performance Profiles, Mathematical
+Programming 91, 2002.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.curves import time_to_error
+from adamcmp.analysis.selection import Task, best_cells, cells, criteria_of, shown_runs
+
+
+def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm and evaluation: ``arm``, ``epoch``, ``rank`` (1 is best), ``final_rank``, ``seeds`` that are
+    shared, and ``agreement``: the share of pairs of arms, over seeds, that stand as they do at the end.
+
+    Evaluations are those that all arms share, by epoch; empty where there are fewer than two, or one arm.
+    """
+    shown = shown_runs(records, best)[["run_id", "arm", "seed"]]
+    joined = curves[["run_id", "epoch", "test_error"]].merge(shown, on="run_id")
+    wide = joined.pivot_table(index=["epoch", "seed"], columns="arm", values="test_error", aggfunc="first")
+    wide = wide.dropna() * criteria_of(records).error.sign
+    counts = wide.groupby("epoch").size()
+    at = list(counts.index[counts == counts.max()])
+    if wide.shape[1] < 2 or len(at) < 2:
+        return pd.DataFrame(columns=["arm", "epoch", "rank", "final_rank", "seeds", "agreement"])
+    shared = wide.loc[at]
+    seeds = shared.loc[at[-1]].index
+    rank_ESA = np.stack([shared.loc[epoch].reindex(seeds).rank(axis=1).to_numpy() for epoch in at])
+    first, second = np.triu_indices(wide.shape[1], 1)
+    order_ESP = np.sign(rank_ESA[..., first] - rank_ESA[..., second])
+    alike_E = (order_ESP == order_ESP[-1]).mean((1, 2))
+    mean_EA = rank_ESA.mean(1)
+    return pd.DataFrame(
+        [
+            (arm, epoch, mean_EA[e, a], mean_EA[-1, a], len(seeds), alike_E[e])
+            for a, arm in enumerate(wide.columns)
+            for e, epoch in enumerate(at)
+        ],
+        columns=["arm", "epoch", "rank", "final_rank", "seeds", "agreement"],
+    )
+
+
+def flips(found: pd.DataFrame) -> str:
+    """In words: how late the order of the arms was not yet that of the end; empty where it never changed."""
+    if found.empty:
+        return ""
+    by_epoch = found.drop_duplicates("epoch").set_index("epoch")["agreement"]
+    first = found.sort_values(["epoch", "rank", "arm"]).drop_duplicates("epoch").set_index("epoch")["arm"]
+    others = first[first != first.iloc[-1]]
+    if others.empty:
+        return ""
+    halfway = by_epoch.iloc[(len(by_epoch) - 1) // 2]
+    return (
+        f"Ranks flip: {others.iloc[-1]} leads at epoch {others.index[-1]:g}, {first.iloc[-1]} at the end; halfway, "
+        f"{halfway:.0%} of the pairs stand as they do at the end, over seeds."
+    )
+
+
+def to_targets(tasks: Sequence[Task], curves: pd.DataFrame, target: float | None = None) -> pd.DataFrame:
+    """One row a task and arm: ``target``, median ``steps`` and ``seconds`` to it (infinite where it is not reached by
+    half of the runs), and ``steps_ratio``, ``seconds_ratio`` to the fastest arm of the task.
+    """
+    parts = []
+    for task in tasks:
+        best, error = best_cells(cells(task.records)), criteria_of(task.records).error
+        if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
+            continue
+        ends = shown_runs(task.records, best).groupby("arm")["final_validation_error"].mean() * error.sign
+        aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
+        found = time_to_error(curves, task.records, best, aim).assign(task=task.label, target=aim)
+        for name in ("steps", "seconds"):
+            least = found[name].min()
+            found[f"{name}_ratio"] = found[name] / least if math.isfinite(least) else math.inf
+        parts.append(found)
+    columns = ["task", "arm", "target", "steps", "seconds", "steps_ratio", "seconds_ratio"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Of each arm the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``, ``share``."""
+    tasks = ratios["task"].nunique()
+    finite = ratios[np.isfinite(ratios[f"{name}_ratio"])]
+    taus = np.unique([1.0, *finite[f"{name}_ratio"]])
+    rows = [
+        (arm, tau, float((part[f"{name}_ratio"] <= tau * (1 + 1e-12)).sum()) / tasks)
+        for arm, part in ratios.groupby("arm")
+        for tau in taus
+    ]
+    return pd.DataFrame(rows, columns=["arm", "tau", "share"])

@@ -1,0 +1,155 @@
+r"""How much it matters to get lr and λ right, of each optimizer.
+
+*Sensitivity to the learning rate* is E_lr[min(ℓ(lr), ℓ_0) − ℓ*] over the grid's learning rates: how much is lost, on
+average, by a rate that was not tuned, with ℓ(lr) the mean validation error at the λ that is best for it, ℓ* the best of
+these, and ℓ_0 the error of the best constant prediction, which a rate that diverges has too. For grids that are evenly
+spread on a logarithmic axis that is the mean over log lr.
+
+*Importance* is the share of the spread of validation errors over a grid that each of its axes explains alone
+(functional ANOVA of a full grid, which is the classical one): for lr SS_lr/SS with SS_lr = Σ (mean at that lr − mean of
+all)², λ and variant alike; *together* is what cells explain beyond these; *seeds* the rest. Variants are arms of one
+optimizer on one grid. Lost cells count as ℓ_0.
+
+Sources: M. Wortsman et al., Small-scale Proxies for Large-scale Transformer Training Instabilities, ICLR 2024
+(sensitivity); F. Hutter, H. Hoos and K. Leyton-Brown, An Efficient Approach for Assessing Hyperparameter Importance,
+ICML 2014 (functional ANOVA).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from adamcmp.analysis.choice import redrawn
+from adamcmp.analysis.intervals import Array, Estimate
+from adamcmp.analysis.selection import BASELINE, criteria_of, tuning
+
+
+class Sensitivity(NamedTuple):
+    """Of one arm; NaN where it cannot be told."""
+
+    arm: str
+    to_lr: Estimate
+    """As errors are stored."""
+    lrs: int
+    decades: float
+    """That the learning rates span."""
+    importance: dict[str, float]
+    """Shares of lr, λ, variant (of the optimizer), together and seeds; empty where the grid is not full."""
+
+
+class _Grid(NamedTuple):
+    lrs: Array
+    decays: Array
+    errors_LJT: Array
+    """The less the better; lost cells are ℓ_0."""
+
+
+def sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivity]:
+    """Of each arm of one task that tried two learning rates or weight decays; ``table`` is ``cells`` of the records."""
+    sign = criteria_of(records).error.sign
+    baseline = sign * float(records[BASELINE[0]].max())
+    runs = tuning(records)
+    by_arm = {str(arm): part for arm, part in runs.groupby("arm")}
+    optimizer = table.groupby("arm")["optimizer"].first()
+    grids = {
+        str(arm): grid
+        for arm, tried in table.groupby("arm")
+        if (grid := _grid(by_arm[str(arm)], tried, sign, baseline)) is not None
+    }
+
+    def variants(arm: str) -> list[_Grid]:
+        """The grids of an optimizer's arms that are like this one's, its own first."""
+        own = [each for other, each in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
+        return [grids[arm], *(each for each in own if _alike(each, grids[arm]))]
+
+    return [
+        Sensitivity(
+            arm, to_lr(grid.errors_LJT), len(grid.lrs), math.log10(grid.lrs[-1] / grid.lrs[0]),
+            importance(variants(arm)),
+        )
+        for arm, grid in grids.items()
+    ]  # fmt: skip
+
+
+def _alike(a: _Grid, b: _Grid) -> bool:
+    return bool(
+        a.errors_LJT.shape[:2] == b.errors_LJT.shape[:2]
+        and np.allclose(a.lrs, b.lrs)
+        and np.allclose(a.decays, b.decays)
+    )
+
+
+def _grid(runs: pd.DataFrame, tried: pd.DataFrame, sign: float, baseline: float) -> _Grid | None:
+    """None where fewer than two cells were tried, or all were lost."""
+    lrs, decays = np.unique(tried["lr"]), np.unique(tried["weight_decay"])
+    good = tried.loc[tried["eligible"], ["lr", "weight_decay"]]
+    if len(tried) < 2 or good.empty:
+        return None
+    wide = runs[runs["status"] == "completed"].merge(good)
+    wide = wide.pivot(index=["lr", "weight_decay"], columns="seed", values="final_validation_error") * sign
+    wide = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max()]
+    worst = float(np.nanmax(wide.to_numpy()))
+    lost = worst if math.isnan(baseline) else max(worst, baseline)
+    wide = wide.reindex(pd.MultiIndex.from_frame(tried[["lr", "weight_decay"]])).fillna(
+        lost
+    )  # what was not tried is NaN
+    full = wide.reindex(pd.MultiIndex.from_product([lrs, decays])).to_numpy().reshape(len(lrs), len(decays), -1)
+    return _Grid(lrs, decays, full)
+
+
+def to_lr(errors_LJT: Array) -> Estimate:
+    """E_lr[min(ℓ(lr), ℓ_0) − ℓ*] with its interval over redrawn seeds, θ ± t_{T−1} √(T/(T−1)) s."""
+    lrs, _, seeds = errors_LJT.shape
+    if lrs < 2:
+        return Estimate(math.nan)
+    filled_LJT = np.where(np.isnan(errors_LJT), np.inf, errors_LJT)
+    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)])
+    best_BL = np.moveaxis(filled_LJT @ weight_BT.T, -1, 0).min(2)
+    lost_B = best_BL.mean(1) - best_BL.min(1)
+    value = float(lost_B[0])
+    if seeds < 2:
+        return Estimate(value)
+    half = float(special.stdtrit(seeds - 1, 0.975) * math.sqrt(seeds / (seeds - 1)) * lost_B[1:].std())
+    return Estimate(value, max(value - half, 0.0), value + half)
+
+
+def importance(grids: list[_Grid]) -> dict[str, float]:
+    """Shares of the sum of squares over variants × lr × λ × seeds; empty where a cell was not tried, or all are alike.
+
+    Variants that were tuned with other numbers of seeds are compared on as many as all have.
+    """
+    seeds = min(each.errors_LJT.shape[2] for each in grids)
+    errors_VLJT = np.stack([each.errors_LJT[..., :seeds] for each in grids])
+    if np.isnan(errors_VLJT).any():
+        return {}
+    mean, cell_VLJ = errors_VLJT.mean(), errors_VLJT.mean(3)
+    total = float(((errors_VLJT - mean) ** 2).mean())
+    if total == 0:
+        return {}
+    alone = {
+        name: float(((cell_VLJ.mean(tuple({0, 1, 2} - {axis})) - mean) ** 2).mean()) / total
+        for axis, name in enumerate(("variant", "lr", "λ"))
+    }
+    of_cells = float(((cell_VLJ - mean) ** 2).mean()) / total
+    return {**alone, "together": of_cells - sum(alone.values()), "seeds": 1 - of_cells}
+
+
+def frame(found: list[Sensitivity]) -> pd.DataFrame:
+    """One row an arm."""
+    names = {"lr": "importance_lr", "λ": "importance_weight_decay", "variant": "importance_variant",
+             "together": "importance_together", "seeds": "importance_seeds"}  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "arm": each.arm, "lrs": each.lrs, "decades": each.decades, "lr_sensitivity": each.to_lr.value,
+                "lr_sensitivity_low": each.to_lr.low, "lr_sensitivity_high": each.to_lr.high,
+                **{column: each.importance.get(name, math.nan) for name, column in names.items()},
+            }
+            for each in found
+        ]
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Effect sizes against rliable, scipy and statsmodels, and by how often their intervals hold the truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from rliable import metrics
+from scipy import stats
+from statsmodels.stats import effect_size
+
+from adamcmp.analysis import best_cells, cells, verdicts
+from adamcmp.analysis.effects import (
+    bca,
+    effects,
+    frame,
+    improvement,
+    interquartile_mean,
+    standardised,
+    standardised_paired,
+)
+
+
+@pytest.fixture
+def samples():
+    draw = np.random.default_rng(0)
+    return [(draw.normal(0.3, 1, 8).round(1), draw.normal(0, 1, 9).round(1)) for _ in range(20)]
+
+
+def test_point_estimates_are_those_of_rliable(samples):
+    for x, y in samples:
+        assert interquartile_mean(x) == pytest.approx(metrics.aggregate_iqm(x[:, None]), abs=1e-12)
+        expected = metrics.probability_of_improvement(-x[:, None], -y[:, None])  # there more is better
+        assert improvement(x, y).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_standardised_effects_have_the_intervals_of_statsmodels(samples):
+    for x, y in samples:
+        d = x[:8] - y[:8]
+        found, t = standardised_paired(d), stats.ttest_1samp(d, 0).statistic
+        oracle = effect_size._noncentrality_t(t, 7)
+        assert stats.nct.cdf(t, 7, found.low * math.sqrt(8)) == pytest.approx(0.975, abs=1e-6)
+        assert found.value == pytest.approx(t / math.sqrt(8), abs=1e-12)
+        assert (found.low, found.high) == pytest.approx(np.array(oracle.confint) / math.sqrt(8), abs=1e-8)
+        of_two = standardised(x[:8], y[:8])
+        oracle = effect_size._noncentrality_t(stats.ttest_ind(x[:8], y[:8]).statistic, 14)
+        assert (of_two.low, of_two.high) == pytest.approx(np.array(oracle.confint) * 0.5, abs=1e-8)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, interquartile_mean])
+def test_bca_intervals_hold_the_centre_of_what_is_symmetric(statistic):
+    draw, trials = np.random.default_rng(1), 300
+    found = [bca((draw.normal(0, 1, 12),), statistic) for _ in range(trials)]
+    held = np.mean([each.low <= 0 <= each.high for each in found])
+    assert 0.84 <= held <= 0.97  # a bootstrap of twelve holds less than it says
+    shrunk = np.mean([abs(each.value) <= 0.45 * (each.high - each.low) for each in found])
+    assert shrunk < held + 0.02
+
+
+def test_bca_follows_a_skew_and_of_two_samples_is_of_their_difference():
+    x = np.random.default_rng(2).exponential(1, 20)
+    found = bca((x,), np.mean)
+    assert found.high - found.value > 1.1 * (found.value - found.low)
+    both = bca((x, x[::-1] + 1), np.mean)
+    assert both.value == pytest.approx(-1)
+    half = stats.ttest_ind(x, x + 1, equal_var=False).confidence_interval()
+    assert (both.high - both.low) == pytest.approx(half.high - half.low, rel=0.1)
+
+
+def test_the_probability_of_improvement_has_the_spread_of_mann_and_whitneys_u():
+    draw = np.random.default_rng(3)
+    found = [improvement(draw.normal(0, 1, 20), draw.normal(0, 1, 20)) for _ in range(200)]
+    held = np.mean([each.low <= 0.5 <= each.high for each in found])
+    assert 0.90 <= held <= 0.98
+    spread = math.sqrt(41 / (12 * 400))  # of U/(n m) where both are alike
+    assert np.std([each.value for each in found]) == pytest.approx(spread, rel=0.15)
+
+
+def test_few_seeds_and_seeds_that_are_alike_have_no_interval():
+    three = np.array([1.0, 2.0, 4.0])
+    assert math.isnan(bca((three,), np.mean).low)
+    assert math.isnan(bca((np.ones(8),), np.mean).low)
+    assert bca((three,), np.mean).value == pytest.approx(7 / 3)
+    assert improvement(three, three).value == 0.5
+    assert math.isnan(improvement(three, three).low)
+
+
+def test_a_table_has_one_row_a_pair_and_the_same_numbers_each_time(synthetic):
+    records = synthetic.make_records({"A": "l2", "B": "l2", "C": "l2"}, lrs=[0.1], lambdas=[0.001], seeds=range(8))
+    best = best_cells(cells(records))
+    found = verdicts(records, best)
+    table = frame(effects(records, best, found))
+    assert list(zip(table["a"], table["b"], strict=True)) == [(each.a, each.b) for each in found]
+    assert np.allclose(table["mean"], [each.mean for each in found])
+    assert (table["improvement"] > 0.5).all()  # the better one of a pair stands first
+    assert table.equals(frame(effects(records, best, found)))

@@ -249,10 +249,11 @@ def _write_figures(
     if not kinds:
         return {}, {}
     from adamcmp.report.parallel import each
-    from adamcmp.report.style import NotDrawn, render
+    from adamcmp.report.style import NotDrawn, arrange, render
 
     def rendered(draw: Callable[[], Figure]) -> list[bytes]:
         fig = draw()
+        arrange(fig)
         return [render(fig, kind) for kind in kinds]
 
     written: dict[str, list[Path]] = {}

@@ -358,7 +358,7 @@ def settle(
     from adamcmp.analysis import best_cells, by_task, cells, criteria_of
     from adamcmp.analysis.anytime import is_stuck, settled
     from adamcmp.execute.confirming import SETTLING, match, on_fresh_seeds
-    from adamcmp.records import read_records
+    from adamcmp.records import read_outcomes, read_records
     from adamcmp.report.judging import settled_sentence
 
     opened = _open(lambda: study, overrides, results_dir, config_dir, device)
@@ -370,7 +370,8 @@ def settle(
     while True:
         (task,) = (each for each in by_task(records) if each.task == found.task.task)
         try:
-            verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated)
+            outcomes = read_outcomes([opened.study_dir])
+            verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated, outcomes)
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
         _tell(settled_sentence(verdict, error), err=False)

@@ -172,7 +172,9 @@ def test_dry_run_shows_the_plan_and_leaves_no_trace(cli, command):
 def test_a_reproduction_at_another_scale_has_its_verdict_and_so_has_a_later_report(cli):
     ended = cli("reproduce", "figure2", "scale=smoke", "--format", "md")
     assert ended.code == 0, ended.err
-    line = next(line for line in ended.out.splitlines() if line.startswith("- Adam + L2: rank correlation"))
+    line = next(
+        line for line in ended.out.splitlines() if line.startswith("- Adam + L2: fewer than three learning rates")
+    )
     folder = cli.folder / "results" / "figure2_smoke"
     assert f"\n{line}\n" in (folder / "report" / "report.md").read_text().partition("## Verdict\n")[2]
     assert "## Leaderboard" in (folder / "report" / "report.md").read_text()

@@ -20,24 +20,33 @@ Probability 32(3), 2004 (mixtures).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, special
 
 from adamcmp.analysis.choice import choices
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import CELL, criteria_of, judged
-from adamcmp.analysis.verdicts import LEVEL, Verdict, differences, tolerance, with_choice
+from adamcmp.analysis.verdicts import (
+    LEVEL,
+    Verdict,
+    differences,
+    examples_of,
+    intervals_say,
+    over_examples,
+    tolerance,
+    with_choice,
+)
 
 BEST_AT = 30
 """Seeds at which the sequence is narrowest."""
-FIRST = 8
-"""Differences before there is an interval."""
 
 
-def scale(sd: float) -> float:
+def scale(sd: float, level: float = LEVEL) -> float:
     """ρ for differences of about that standard deviation, as known from other seeds."""
-    return math.sqrt(2 * math.log(1 / LEVEL)) / (sd * math.sqrt(BEST_AT))
+    return math.sqrt(2 * math.log(1 / level)) / (sd * math.sqrt(BEST_AT))
 
 
 def log_evidence(d: Array, mean: float, rho: float) -> float:
@@ -52,69 +61,109 @@ def confidence_sequence(d: Array, rho: float, level: float = LEVEL) -> tuple[flo
     """The interval after n differences; with a probability of 1 − ``level`` it holds their centre at all n at once.
 
     Far from all differences M_n falls again, since it cannot grow without bound. There another bound holds: that the
-    first ``FIRST`` lie on one side of the centre has a probability of 2 · 2^−FIRST, which is taken off ``level``. So
-    it is the stretch around the mean where M_n < 1/(level − 2^(1−FIRST)), as far as it lies between the least and the
-    largest of the first ``FIRST``; infinite while there are fewer. ``rho`` must not depend on these differences.
+    first f (``first_look``) lie on one side of the centre has a probability of 2 · 2^−f, which is taken off ``level``.
+    So it is the stretch around the mean where M_n < 1/(level − 2^(1−f)), as far as it lies between the least and the
+    largest of the first f; infinite while there are fewer. ``rho`` must not depend on these differences.
     """
-    if len(d) < FIRST:
+    first = first_look(level)
+    if len(d) < first:
         return -math.inf, math.inf
-    limit, mean = math.log(1 / (level - 2.0 ** (1 - FIRST))), float(d.mean())
+    limit, mean = math.log(1 / (level - 2.0 ** (1 - first))), float(d.mean())
 
     def over(x: float) -> float:
         return log_evidence(d, x, rho) - limit
 
     ends: list[float] = []
-    for bound in (float(d[:FIRST].min()), float(d[:FIRST].max())):
+    for bound in (float(d[:first].min()), float(d[:first].max())):
         inside = abs(bound - mean) > 0 and (bound < mean) == (not ends) and over(bound) >= 0
         ends.append(float(optimize.brentq(over, mean, bound)) if inside and over(mean) < 0 else bound)
     return min(ends[0], mean), max(ends[1], mean)
 
 
-def settled(records: pd.DataFrame, best: pd.DataFrame, pair: tuple[str, str], margin: float | None = None) -> Verdict:
+def first_look(level: float = LEVEL) -> int:
+    """Differences before there is an interval: with so many, a fifth of the level goes into the other bound.
+
+    >>> first_look(), first_look(0.05 / 6)
+    (8, 11)
+    """
+    return math.ceil(1 - math.log2(level / 5))
+
+
+def settled(
+    records: pd.DataFrame,
+    best: pd.DataFrame,
+    pair: tuple[str, str],
+    margin: float | None = None,
+    outcomes: Mapping[str, Array] | None = None,
+) -> Verdict:
     """What the seeds of stage ``settle`` say of two arms' best cells, at whatever number of them.
 
     ρ is made from the confirming seeds, which are others. The verdict's ``low`` and ``high`` are the sequence's ends,
-    its ``p_value`` min(1, 1/M_n(0)), which may be looked at as often; what belongs to fixed numbers of seeds is NaN.
-    The choice of both cells enters as elsewhere: it does not narrow by fresh seeds.
+    its ``p_value`` min(1, m/M_n(0)), which may be looked at as often; what belongs to fixed numbers of seeds is NaN.
+    Each of the m pairs of the task has an m-th of the level (Bonferroni), so that whichever of them are settled, and
+    whyever, the error rate holds for all together. Test examples and the choice of both cells enter as elsewhere: they
+    do not narrow by fresh seeds.
 
     Args:
         records: of one task, of all stages.
         best: one row an arm, as ``best_cells`` returns it.
         pair: the arms.
         margin: as ``verdicts`` has it.
+        outcomes: what each test example says of a run, as ``verdicts`` has it.
 
     Raises:
         ValueError: fewer than three shared confirming seeds, or no spread among them.
     """
-    confirming = differences(judged(records, best), *pair)
-    sd = float(confirming.std(ddof=1)) if len(confirming) > 2 else 0.0
+    confirming = judged(records, best)
+    d = differences(confirming, *pair)
+    sd = float(d.std(ddof=1)) if len(d) > 2 else 0.0
     if sd == 0:
         raise ValueError("the arms need three confirming seeds that differ")
+    error, pairs = criteria_of(records).error, max(len(best) * (len(best) - 1) // 2, 1)
     rows = records[(records["stage"] == "settle") & (records["status"] == "completed")].merge(best[CELL], on=CELL)
-    found = sequence(*pair, differences(rows, *pair), scale(sd), tolerance(margin, criteria_of(records).error))
+    found = sequence(*pair, differences(rows, *pair), scale(sd, LEVEL / pairs), tolerance(margin, error), pairs)
+    both = pd.concat([confirming, rows], ignore_index=True)
+    examples = examples_of(both[both["arm"].isin(pair)], outcomes or {})
+    if len(examples) == 2 and found.n:
+        found = _with_examples(found, examples, is_root=error.is_root)
     how = choices(records)
     return ruled(with_choice(found, how[pair[0]], how[pair[1]]))
 
 
-def sequence(a: str, b: str, d: Array, rho: float, margin: float) -> Verdict:
-    """A pair by its differences so far, not yet decided."""
-    low, high = confidence_sequence(d, rho)
+def _with_examples(found: Verdict, examples: Mapping[str, Mapping[int, Array]], *, is_root: bool) -> Verdict:
+    """The same with an interval over test examples too: in quadrature, since they are drawn apart from seeds."""
+    drawn = over_examples(examples, is_root=is_root)
+    mean_B = np.mean(list(drawn[found.a].values()), axis=0) - np.mean(list(drawn[found.b].values()), axis=0)
+    half = float(special.ndtri(1 - LEVEL / 2) * mean_B.std())
+    low, high = (
+        found.mean - math.hypot(found.mean - found.low, half),
+        found.mean + math.hypot(found.high - found.mean, half),
+    )
+    return found._replace(low_examples=low, high_examples=high)
+
+
+def sequence(a: str, b: str, d: Array, rho: float, margin: float, pairs: int = 1) -> Verdict:
+    """A pair, one of so many, by its differences so far, not yet decided."""
+    low, high = confidence_sequence(d, rho, LEVEL / pairs)
     mean = float(d.mean()) if len(d) else 0.0
-    p_value = min(1.0, math.exp(-log_evidence(d, 0.0, rho)))
+    p_value = min(1.0, pairs * math.exp(-log_evidence(d, 0.0, rho)))
     return Verdict(a, b, "open", len(d), mean, low, high, p_value, margin, math.nan, math.nan, math.nan)
 
 
 def ruled(found: Verdict) -> Verdict:
-    """The verdict by the sequence, and by what the choice of cells adds to it."""
-    low, high = found.widest
-    if low > 0 or high < 0:
-        return found._replace(kind="apart")
-    return found._replace(kind="same" if low > -found.margin and high < found.margin else "open")
+    """The verdict by the sequence, and by what test examples and the choice of cells add to it."""
+    apart, same = intervals_say(found)
+    return found._replace(kind="apart" if apart else "same" if same else "open")
 
 
 def is_stuck(verdict: Verdict) -> bool:
-    """Whether no number of fresh seeds settles it: what the choice of cells leaves open is more than the difference can
-    be, and more than the margin.
+    """Whether no number of fresh seeds settles it: what test examples and the choice of cells leave open is more than
+    the difference can be, and more than the margin.
     """
-    largest = max(abs(verdict.low), abs(verdict.high)) if verdict.n else math.inf
-    return verdict.kind == "open" and not verdict.choice < verdict.margin and largest <= verdict.choice
+    if not verdict.n:
+        return verdict.kind == "open" and not verdict.choice < math.inf
+    low, _ = verdict.with_half_width(0.0)
+    examples = math.sqrt(max((verdict.mean - low) ** 2 - (verdict.mean - verdict.low) ** 2, 0.0))
+    left = math.hypot(examples if math.isfinite(examples) else 0.0, verdict.choice)
+    largest = max(abs(verdict.low), abs(verdict.high))
+    return verdict.kind == "open" and not left < verdict.margin and largest <= left

@@ -123,16 +123,7 @@ def verdicts(
         outcomes: what each test example says of a run, by its id, as ``records.read_outcomes`` gives it.
     """
     rows = judged(records, best)
-    examples = (
-        {
-            str(arm): {
-                int(seed): outcomes[i] for seed, i in zip(part["seed"], part["run_id"], strict=True) if i in outcomes
-            }
-            for arm, part in rows.groupby("arm")
-        }
-        if outcomes
-        else {}
-    )
+    examples = examples_of(rows, outcomes or {})
     error = criteria_of(records).error
     means = rows.groupby("arm")["final_test_error"].mean()
     ordered = [str(arm) for arm in best["arm"] if arm in means.index]
@@ -145,11 +136,22 @@ def verdicts(
         if (reference is None or named & set(pair)) and (across is None or frozenset(pair) in across)
     ]
     single = [_looked_at(rows, a, b, tolerance(margin, error), len(pairs)) for a, b in pairs]
-    if len({len(each) for own in examples.values() for each in own.values()}) == 1:
+    if examples:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
     how = choices(records)
     return decided([with_choice(each, how[each.a], how[each.b]) for each in single])
+
+
+def examples_of(rows: pd.DataFrame, outcomes: Mapping[str, Array]) -> dict[str, dict[int, Array]]:
+    """What each test example says of runs, by arm and seed; empty where none or different numbers of them are known."""
+    found = {
+        str(arm): {
+            int(seed): outcomes[i] for seed, i in zip(part["seed"], part["run_id"], strict=True) if i in outcomes
+        }
+        for arm, part in rows.groupby("arm")
+    }
+    return found if len({len(each) for own in found.values() for each in own.values()}) == 1 else {}
 
 
 def with_choice(single: Verdict, a: Choice, b: Choice) -> Verdict:
@@ -245,20 +247,24 @@ def alone(a: str, b: str, d: Array, margin: float, pairs: int = 1) -> Verdict:
 def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
     if single.kind == "none":
         return single
-    low, high = single.widest
-    tests_alone = single.choice == 0 and math.isnan(single.low_examples)
-    wide_apart = tests_alone or low > 0 or high < 0
-    wide_same = tests_alone or (low > -single.margin and high < single.margin)
-    if not math.isnan(single.budget):
-        low, high = single.low_at_budget, single.high_at_budget
-        wide_apart = wide_apart and (low > 0 if single.mean > 0 else high < 0)
-        wide_same = wide_same and low > -single.margin and high < single.margin
+    wide_apart, wide_same = intervals_say(single)
+    if single.choice == 0 and math.isnan(single.low_examples) and math.isnan(single.budget):
+        wide_apart = wide_same = True  # the tests alone
     kind: Literal["apart", "same", "open"] = "open"
     if p_value <= LEVEL and wide_apart:
         kind = "apart"
     elif p_same <= LEVEL and wide_same:
         kind = "same"
     return single._replace(kind=kind, p_value=p_value, p_same=p_same)
+
+
+def intervals_say(single: Verdict) -> tuple[bool, bool]:
+    """Whether the widest interval, and the one at the smaller budget, lie on one side of 0; and within the margin."""
+    ends = [single.widest]
+    if not math.isnan(single.budget):
+        ends.append((single.low_at_budget, single.high_at_budget))
+    apart = all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)
+    return apart, all(low > -single.margin and high < single.margin for low, high in ends)
 
 
 def _with_examples(

@@ -344,7 +344,7 @@ class Training:
         examples = self._examples(self.task.evaluations.last).dataset
         now = {**self.stack.shown, **self.stack.rest}
         for i, row in self._places().items():
-            if self.piece.runs[i].stage == "confirm" and self.diverged[i] is None:
+            if self.piece.runs[i].stage != "tune" and self.diverged[i] is None:
                 with autocast(self.task, self.device):
                     told = outcomes(
                         self._of_row(now, row), examples.test, examples.inputs, self._criterion,

@@ -82,9 +82,12 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
         return f"{names}: no seeds of this comparison yet"
     mean, low, high = (f"{error.factor * each:+{form}}" for each in (verdict.mean, verdict.low, verdict.high))
     numbers = f"test {error.label} {mean}{unit}, {low} to {high} at any number of seeds, {verdict.n} seeds"
-    if 0 < verdict.choice < math.inf:
-        wide = " to ".join(f"{error.factor * each:+{form}}" for each in verdict.widest)
-        numbers += f", {wide} with the choice of cells by {verdict.tuned:.0f} seeds"
+    known_choice = 0 < verdict.choice < math.inf
+    more = [] if math.isnan(verdict.low_examples) else ["test examples"]
+    more += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
+    if more:
+        widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
+        numbers += f", {' to '.join(f'{error.factor * each:+{form}}' for each in widest)} with {' and '.join(more)}"
     if verdict.kind == "apart":
         better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
         return f"{names}: told apart, {better} is better: {numbers}."
@@ -92,7 +95,7 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
         return f"{names}: the same to within {error.factor * verdict.margin:{form}}{unit}: {numbers}."
     if is_stuck(verdict):
         return (
-            f"{names}: not settled, and no number of fresh seeds would: {numbers}; other tuning seeds may have chosen "
-            "other cells: tune with more (study.seeds)."
+            f"{names}: not settled, and no number of fresh seeds would: {numbers}; what tuning seeds and test examples "
+            "leave open is more than the difference can be: tune with more seeds (study.seeds), or test on more."
         )
     return f"{names}: not settled: {numbers}."

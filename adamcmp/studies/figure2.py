@@ -24,7 +24,14 @@ def tilts(records: pd.DataFrame) -> list[str]:
     """The tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be chosen
     alone.
     """
-    return [_tilt(each.arm, each.separability, each.ridge) for each in basins(records)]
+    found = {each.arm: each for each in basins(records)}
+    small = (
+        "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no tilt to measure."
+    )
+    return [
+        _tilt(arm, found[arm].separability, found[arm].ridge) if arm in found else small.format(arm)
+        for arm in sorted(set(records["arm"]))
+    ]
 
 
 def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:

@@ -556,6 +556,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     todo = lacking[:limit]
     seeds = opened.plan.config.study.confirm.seeds
     judging = stand_ins(runs, seeds) if seeds and is_chosen(runs) and not only_failed and limit is None else []
+    tuned = len({run.seed for run in runs})
     with status("planning"), ExitStack() as stack:
         how, judged = (
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
@@ -566,7 +567,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     seconds = how.estimate.seconds
     _tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
     bill = console.bill_lines(how, rate) if todo else []
-    for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged)]:
+    for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged, tuned)]:
         _tell(line, err=False)
 
 

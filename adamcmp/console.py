@@ -124,8 +124,12 @@ def plan_line(plan: Plan, planned: int, missing: int, todo: int, seconds: float,
     return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
 
 
-def judging_lines(runs: Sequence[Run], crew: Crew) -> list[str]:
-    """What confirming will take, and whether it can tell all arms apart."""
+FEW_TUNED = 2
+"""Tuning seeds that tell little of the choice of a cell."""
+
+
+def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int) -> list[str]:
+    """What confirming will take, and whether it can tell all arms apart that so many seeds tune."""
     if not runs:
         return []
     seeds = len({run.seed for run in runs})
@@ -136,6 +140,11 @@ def judging_lines(runs: Sequence[Run], crew: Crew) -> list[str]:
     if pairs and seeds < (needed := fewest_seeds(pairs)):
         found.append(
             f"  {seeds} seeds cannot tell all {pairs} pairs apart, whatever they show; study.confirm.seeds={needed} can"
+        )
+    if pairs and tuned <= FEW_TUNED:
+        little = "one tuning seed does not tell how sure the choice is, so that no pair will be told apart"
+        found.append(
+            f"  {little if tuned == 1 else 'two tuning seeds hardly tell how sure the choice is'}; study.seeds=5 do"
         )
     return found
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from adamcmp.analysis import cells
-from adamcmp.analysis.basin import Grid, basin, basins, censored_slope, frame, optima
+from adamcmp.analysis.basin import Grid, _estimate, basin, basins, censored_slope, frame, optima
 
 ALONG, ACROSS = 0.12, 0.35
 """Curvature along lr, and of λ around its best value at each lr."""
@@ -108,6 +108,14 @@ def test_the_valleys_of_l2_and_of_decoupled_decay_look_as_they_were_made(synthet
     table = frame([coupled, decoupled])
     assert table["ridge"].tolist() == [coupled.ridge.value, decoupled.ridge.value]
     assert table.equals(frame(basins(records)))
+
+
+def test_intervals_are_students_over_redrawn_seeds_and_the_scatter():
+    draws = np.concatenate([[0.3], np.random.default_rng(0).normal(0.3, 0.1, 1000)])
+    low, high = np.quantile(draws[1:], [0.16, 0.84])
+    half = stats.t.ppf(0.975, 4) * math.sqrt(5 / 4 * ((high - low) / 2) ** 2 + 0.05**2)
+    assert _estimate(draws, 5, 0.05**2) == pytest.approx((0.3, 0.3 - half, 0.3 + half), rel=1e-10)
+    assert math.isnan(_estimate(draws, 1).low)
 
 
 def test_small_grids_and_single_seeds_say_no_more_than_they_know(synthetic):

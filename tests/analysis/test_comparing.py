@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,6 +122,22 @@ def test_the_smaller_budget_is_what_the_best_of_so_many_cells_would_have_brought
     more_seeds = searched(draw, 30, seeds=10)
     assert at_smaller_budget(more_seeds, small)[1] > shift - 0.01  # 15 runs are one cell of ten seeds
     assert more_seeds.best_of(1)[0] > more_seeds.best_of(3)[0] > more_seeds.best_of(30)[0] == pytest.approx(0)
+
+
+def test_what_the_choice_adds_at_the_smaller_budget_is_that_of_all_draws():
+    draw = np.random.default_rng(4)
+    large, small = searched(draw, 6, seeds=4), searched(draw, 2, seeds=4)
+    _, shift, half = at_smaller_budget(large, small)
+    mean = large.test_CT.mean(1)
+    of_small, off = small.test_CT.mean(1), []
+    for seeds in itertools.product(range(4), repeat=4):
+        order = large.validation_CT[:, seeds].mean(1).argsort(kind="stable")
+        best = small.validation_CT[:, seeds].mean(1).argmin()
+        off.append(
+            mean[order] @ rank_weights(6, 2) - mean[large.place] - shift - of_small[best] + of_small[small.place]
+        )
+    expected = stats.t.ppf(0.975, 3) * np.sqrt(np.mean(np.square(off)))
+    assert half == pytest.approx(expected, rel=0.05)
 
 
 def test_the_larger_search_must_be_better_at_the_smaller_budget_too():

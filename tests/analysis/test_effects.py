@@ -77,6 +77,14 @@ def test_the_probability_of_improvement_has_an_interval_that_holds_it(shift):
     assert 0.92 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.99
 
 
+def test_its_interval_ends_where_newcombes_score_is_z():
+    x, y = np.random.default_rng(4).normal(0, 1, 8), np.random.default_rng(5).normal(0.7, 1, 10)
+    found, k = improvement(x, y), 8
+    for end in found[1:]:
+        spread = end * (1 - end) * (1 + k * (1 - end) / (2 - end) + k * end / (1 + end)) / 80
+        assert abs(found.value - end) / math.sqrt(spread) == pytest.approx(stats.norm.ppf(0.975), rel=1e-6)
+
+
 def test_seeds_that_are_all_better_do_not_make_certain():
     x = np.arange(8.0)
     found = improvement(x, x + 100)

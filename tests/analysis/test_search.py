@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special
+from scipy import special, stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
@@ -16,7 +16,7 @@ from adamcmp.analysis import best_cells, by_task, cells
 from adamcmp.analysis.budget import best_of_k
 from adamcmp.analysis.choice import rank_weights
 from adamcmp.analysis.ranks import flips, profile, ranks, to_targets
-from adamcmp.analysis.sensitivity import frame, sensitivities
+from adamcmp.analysis.sensitivity import frame, sensitivities, to_lr
 
 
 @pytest.fixture
@@ -92,6 +92,17 @@ def test_sensitivity_to_lr_is_the_mean_loss_of_an_untuned_one(records, synthetic
     assert frame([found])["importance_lr"].iloc[0] > 0.5
     one = records[records["seed"] == 0]
     assert math.isnan(sensitivities(one, cells(one))[0].to_lr.low)
+
+
+def test_the_interval_of_sensitivity_is_of_all_draws_of_seeds():
+    errors = np.random.default_rng(0).normal(0.1, 0.02, (4, 2, 4))
+    found = to_lr(errors)
+    all_draws = []
+    for draw in itertools.product(range(4), repeat=4):
+        best = errors[..., list(draw)].mean(2).min(1)
+        all_draws.append(best.mean() - best.min())
+    half = stats.t.ppf(0.975, 3) * math.sqrt(4 / 3) * np.std(all_draws)
+    assert found.high - found.value == pytest.approx(half, rel=0.05)
 
 
 def crossing(synthetic, records):

@@ -74,6 +74,8 @@ def test_a_dry_run_prices_both_stages_and_says_when_seeds_are_too_few(cli):
     )
     assert "then the best cell of each of 4 arms on 7 fresh seeds: 28 runs, about" in ended.out
     assert "7 seeds cannot tell all 6 pairs apart, whatever they show; study.confirm.seeds=8 can" in ended.out
+    one = cli.as_given("sweep", "digits", *GRID, "study.seeds=1", "optimizer=adam,adamw", "--dry-run")
+    assert "one tuning seed does not tell how sure the choice is" in one.out
     assert "fresh seeds" not in cli.as_given("sweep", "digits", *GRID, "study.confirm.seeds=0", "--dry-run").out
 
 

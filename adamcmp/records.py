@@ -168,7 +168,7 @@ CURVE: tuple[Column, ...] = (
 
 
 OUTCOMES: tuple[Column, ...] = (
-    Column("run_id", TEXT, "", "the run, of stage confirm"),
+    Column("run_id", TEXT, "", "the run, of stage confirm or settle"),
     Column("kind", TEXT, "", "bits: one a test example, packed, 1 where it is wrong; floats: 4 bytes each"),
     Column("length", INTEGER, "example", "how many there are; of floats at most 4,096 blocks, evenly cut"),
     Column("values", pa.binary(), "error", "wrong or not, share of wrong predictions, absolute or squared error"),

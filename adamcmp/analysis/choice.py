@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,8 @@ NEAR = 0.05
 """Share of the draws from which on another cell is a near tie."""
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Choice:
     """How an arm's cell was chosen."""
 
     validation_CT: Array
@@ -51,13 +52,14 @@ class Choice(NamedTuple):
     """The T seeds."""
     places: Sequence[tuple[float, float]] = ()
     """lr and λ of each cell."""
+    _best_of: dict[int, tuple[float, Array]] = field(default_factory=dict, repr=False)
 
     @property
     def seeds(self) -> float:
         """T; infinite where there is one cell, and nothing was chosen."""
         return math.inf if len(self.test_CT) == 1 else self.test_CT.shape[1]
 
-    @property
+    @cached_property
     def shift_B(self) -> Array:  # noqa: N802
         """How far the test error of the cell that redrawn seeds choose is from that of the chosen one; NaN of one
         seed.
@@ -69,7 +71,7 @@ class Choice(NamedTuple):
         mean_C = self.test_CT.mean(1)
         return np.asarray(mean_C[self._means_BC().argmin(1)] - mean_C[self.place])
 
-    @property
+    @cached_property
     def wins_C(self) -> Array:  # noqa: N802
         """In which share of the draws each cell is chosen."""
         count = len(self.test_CT)
@@ -79,6 +81,11 @@ class Choice(NamedTuple):
 
     def best_of(self, k: int) -> tuple[float, Array]:
         """How much worse than the chosen cell is what k of the N cells would have brought; and on each draw."""
+        if k not in self._best_of:
+            self._best_of[k] = self._reckoned(k)
+        return self._best_of[k]
+
+    def _reckoned(self, k: int) -> tuple[float, Array]:
         if math.isinf(self.seeds):
             return 0.0, np.zeros(RESAMPLES)
         mean_C, weight_C = self.test_CT.mean(1), rank_weights(self.trials, k)[: len(self.test_CT)]
@@ -143,7 +150,7 @@ def at_smaller_budget(a: Choice, b: Choice) -> tuple[int, float, float] | None:
     these; and the half width for the choice then. None where both searched as much.
     """
     budget = min(a.runs, b.runs)
-    if budget == max(a.runs, b.runs) or not budget:
+    if budget == max(a.runs, b.runs) or math.isinf(min(a.seeds, b.seeds)):
         return None
     (shift_a, a_B), (shift_b, b_B) = (each.best_of(max(1, budget // each.test_CT.shape[1])) for each in (a, b))
     return budget, shift_a - shift_b, _half_width(a, b, a_B - shift_a, b_B - shift_b)

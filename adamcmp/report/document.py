@@ -173,7 +173,7 @@ def _write_task(
     if reported.target_error is not None:
         soon = time_to_error(curves, records, best, reported.target_error).assign(target=reported.target_error)
         made.append(("time_to_error", soon, tables.time_display(soon)))
-    made = [each for each in made if len(each[1])]
+    made = [(name, raw, tables.with_edges(shown, board)) for name, raw, shown in made if len(raw)]
     written = _write_tables(made, folder, formats)
 
     def drawings() -> Drawings:
@@ -186,7 +186,7 @@ def _write_task(
         from adamcmp.report.scatter import error_vs_train_loss
         from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
 
-        from_ = footer(records)
+        from_ = footer(records, board)
         drawn: Drawings = {
             "verdicts": lambda: verdicts_figure(pronounced, criteria, footer=from_),
             "heatmap": lambda: heatmap(table, footer=from_),

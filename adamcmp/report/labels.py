@@ -169,8 +169,10 @@ def runs_hash(records: pd.DataFrame) -> str:
     return hashlib.sha256(ids.encode()).hexdigest()[:8]
 
 
-def footer(records: pd.DataFrame) -> str:
-    """What a figure was made from: study, task, runs, seeds, versions and the hash of the run ids."""
+def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
+    """What a figure was made from: study, task, runs, seeds, versions and the hash of the run ids; and whose best cell
+    lies on the edge of its grid, by the ``leaderboard``.
+    """
     status = records["status"]
     facts = [
         f"Made from: study {distinct(records['study'])}",
@@ -180,4 +182,8 @@ def footer(records: pd.DataFrame) -> str:
         f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}",
         f"runs {runs_hash(records)}",
     ]
+    if board is not None and (board["edge"] != "").any():
+        flagged = board[board["edge"] != ""]
+        cells = [f"{arm} ({edge})" for arm, edge in zip(flagged["arm"], flagged["edge"], strict=True)]
+        facts.append(f"best cell on the edge of its grid: {', '.join(cells)}")
     return " · ".join(facts)

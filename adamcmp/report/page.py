@@ -291,6 +291,11 @@ def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str, criter
         ),
         "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
         (
+            "Verdicts: exact paired permutation test at 0.05, two one-sided t tests for the margin, both with Holm's "
+            "correction over the pairs of this task and this look, not over tasks, metrics or repeated looks; and the "
+            "widest interval must agree."
+        ),
+        (
             f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '
             "stands what one step takes off each weight. λ of different conventions is not comparable as a number."
         ),

@@ -229,6 +229,23 @@ def targets_display(found: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def with_edges(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """A table of arms or pairs, with the sides of the grid that their best cells lie on, where any do."""
+    edges = {arm: edge for arm, edge in zip(board["arm"], board["edge"], strict=True) if edge}
+    if not edges or "on the edge" in shown:
+        return shown
+    names = [name for name in ("optimizer", "a", "b") if name in shown]
+    if not names:  # a column an arm
+        return shown.rename(columns={arm: f"{arm} (edge: {edge})" for arm, edge in edges.items()})
+    told = [
+        "; ".join(
+            f"{name}: {edges[arm]}" if len(names) > 1 else edges[arm] for name, arm in row.items() if arm in edges
+        )
+        for row in shown[names].to_dict("records")
+    ]
+    return shown.assign(**{"on the edge": told}) if any(told) else shown
+
+
 def _estimate(each: Estimate, form: str, unit: str = "") -> str:
     """``value (low to high)``."""
     if math.isnan(each.value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -140,6 +141,13 @@ def test_what_the_choice_adds_at_the_smaller_budget_is_that_of_all_draws():
     assert half == pytest.approx(expected, rel=0.05)
 
 
+def test_where_nothing_was_searched_there_is_no_effort():
+    draw = np.random.default_rng(5)
+    one, other = searched(draw, 1, seeds=3), searched(draw, 1, seeds=8)
+    assert at_smaller_budget(one, other) is None
+    assert at_smaller_budget(one, searched(draw, 4))[0] == 3
+
+
 def test_the_larger_search_must_be_better_at_the_smaller_budget_too():
     draw = np.random.default_rng(1)
     large, small = searched(draw, 60), searched(draw, 2)
@@ -159,7 +167,7 @@ def test_seeds_that_both_were_tuned_with_are_drawn_together_and_others_apart():
     draw = np.random.default_rng(2)
     one = searched(draw, 6)
     assert half_width_of_choice(one, one) == 0
-    apart = one._replace(which=tuple(range(100, 105)))
+    apart = replace(one, which=tuple(range(100, 105)))
     expected = np.sqrt(2) * half_width_of_choice(one, searched(draw, 1))
     assert half_width_of_choice(one, apart) == pytest.approx(expected)
 

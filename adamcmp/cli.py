@@ -343,7 +343,14 @@ def remove(
 def settle(
     a: Annotated[str, typer.Argument(metavar="A", help="An arm, by its label or its optimizer's configuration.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    study: StudyName,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study's name or YAML file; without it the stored study that has both arms.",
+            autocompletion=_complete("study", ""),
+        ),
+    ] = None,
     overrides: Overrides = None,
     margin: Annotated[
         float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
@@ -361,7 +368,10 @@ def settle(
     from adamcmp.records import read_outcomes, read_records
     from adamcmp.report.judging import settled_sentence
 
-    opened = _open(lambda: study, overrides, results_dir, config_dir, device)
+    if study is None:
+        study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir)
+    named = study
+    opened = _open(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
     error = criteria_of(found.task.records).error
@@ -385,6 +395,29 @@ def settle(
         lost = records[records["run_id"].isin([run.id for run in added]) & (records["status"] != "completed")]
         if len(lost):
             raise InputError(f"settle {a} {b}: {len(lost)} of the added runs did not complete; there is no verdict")
+
+
+def _stored_with(
+    a: str, b: str, results_dir: Path, config_dir: Path | None
+) -> tuple[str, list[str] | None, Path | None]:
+    """The study that has both arms, as it was trained."""
+    from adamcmp.records import read_records, studies
+    from adamcmp.report.hints import trained_with
+
+    found = {
+        study_dir: trained
+        for study_dir in studies(results_dir)
+        if (trained := trained_with(read_records(study_dir), (a, b)))
+    }
+    if len(found) != 1:
+        which = (
+            f"{len(found)} studies have both arms: {', '.join(path.name for path in found)}"
+            if found
+            else "no study has both"
+        )
+        raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the words it was swept with")
+    (trained,) = found.values()
+    return trained.study, trained.overrides, config_dir or trained.config_dir
 
 
 @app.command()

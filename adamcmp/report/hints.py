@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,6 +14,8 @@ from adamcmp.analysis import best_cells, beyond, by_task, cells, edge
 from adamcmp.errors import command
 
 KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
+TRAINING = ("run", "sweep", "reproduce")
+"""Commands whose words say what was trained."""
 FEW_SEEDS = 5
 """What is proposed where there is no interval."""
 BEYOND = 2
@@ -55,9 +59,36 @@ def _words(records: pd.DataFrame, study: str) -> list[str]:
     """Of the command that trained the latest of these runs, as a sweep."""
     latest = records.sort_values("finished_at")["command"].dropna()
     words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
-    if not words or words[0] not in ("run", "sweep", "reproduce"):
+    if not words or words[0] not in TRAINING:
         return ["sweep", study]
     return ["sweep", *_this_time_only().parse_known_args(words[1:])[1]]
+
+
+class Trained(NamedTuple):
+    """What a stored study was trained with, as words of a command line."""
+
+    study: str
+    overrides: list[str]
+    config_dir: Path | None
+
+
+def trained_with(records: pd.DataFrame, arms: tuple[str, str]) -> Trained | None:
+    """By the latest command that trained both arms, which are told by label or optimizer; None where there is none."""
+    ordered = records.sort_values("finished_at")
+    names = pd.concat(
+        [ordered[["command", "arm"]], ordered[["command", "optimizer"]].set_axis(["command", "arm"], axis=1)]
+    )
+    known = names.dropna().groupby("command")["arm"].agg(set)
+    trained = ordered.loc[ordered["command"].str.split().str[1].isin(TRAINING), "command"]
+    latest = [each for each in trained if set(arms) <= known[each]]
+    if not latest:
+        return None
+    parser = _this_time_only()
+    for option in ("--results-dir", "--config-dir", "--device"):
+        parser.add_argument(option)
+    given, words = parser.parse_known_args(_words(ordered[ordered["command"] == latest[-1]], "")[1:])
+    config_dir = Path(given.config_dir) if given.config_dir else None
+    return Trained(words[0], words[1:], config_dir) if words and words[0] else None
 
 
 def _this_time_only() -> argparse.ArgumentParser:

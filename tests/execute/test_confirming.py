@@ -152,8 +152,12 @@ def test_settling_adds_seeds_until_there_is_a_verdict(cli, tmp_path):
     assert set(added["stage"]) == {"settle"}
     assert added.groupby("arm")["seed"].agg(sorted).map(tuple).nunique() == 1
     assert not set(added["seed"]) & set(before["seed"])
-    again = cli.as_given("settle", "AdamW", "sgd", *SETTLE)
-    assert again.out.splitlines()[-1] == ended.out.splitlines()[-1]
+    for words in (SETTLE, ()):  # without a study it is the one that has both arms, as it was swept
+        again = cli.as_given("settle", "AdamW", "sgd", *words)
+        assert again.code == 0, again.err
+        assert again.out.splitlines()[-1] == ended.out.splitlines()[-1]
+    nothing = cli.as_given("settle", "AdamW", "adam")
+    assert (nothing.code, "no study has both; name one" in nothing.err) == (2, True)
     assert len(stored(tmp_path)) == len(after)
     told = cli.as_given("sweep", *SETTLE).out
     assert " 8 seeds" in told  # verdicts of reports are of the confirming seeds, however many were added since

@@ -4,7 +4,8 @@ Ranks are of the test error of each arm's best cell, by the runs that judge it, 
 evaluation is the mean over the seeds that all arms share. Rankings often flip while the learning rate decays.
 
 A *performance profile* of an arm is, for each τ ≥ 1, the share of tasks on which it reaches the target within τ times
-what the fastest arm takes. The target of a task is given, or the validation error that half of its arms end with.
+what the fastest arm takes. The target of a task is given, or the validation error that nine in ten runs of half of its
+arms end with.
 
 Source: E. D. Dolan and J. J. Moré, Benchmarking Optimization Software with Performance Profiles, Mathematical
 Programming 91, 2002.
@@ -20,6 +21,9 @@ import pandas as pd
 
 from adamcmp.analysis.curves import time_to_error
 from adamcmp.analysis.selection import Task, best_cells, cells, criteria_of, shown_runs
+
+MOST_RUNS = 0.9
+"""Share of an arm's runs that end with the target, where none is given."""
 
 
 def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +82,8 @@ def to_targets(tasks: Sequence[Task], curves: pd.DataFrame, target: float | None
         best, error = best_cells(cells(task.records)), criteria_of(task.records).error
         if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
             continue
-        ends = shown_runs(task.records, best).groupby("arm")["final_validation_error"].mean() * error.sign
+        shown = shown_runs(task.records, best)
+        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(MOST_RUNS)
         aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
         found = time_to_error(curves, task.records, best, aim).assign(task=task.label, target=aim)
         for name in ("steps", "seconds"):

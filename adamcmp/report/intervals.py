@@ -63,7 +63,7 @@ def basin_figure(found: Sequence[Basin], of_lr: Sequence[Sensitivity], criteria:
     area.set_title("area")
     area.set_xlabel("cells in the basin (%)")
     lr.set_title("sensitivity to lr")
-    lr.set_xlabel(with_unit("lost by an untuned lr", unit))
+    lr.set_xlabel(with_unit("lost, untuned", unit))
     slope.set_yticks(range(len(arms)), arms)
     slope.set_ylim(len(arms) - 0.4, -0.6)
     for ax in (slope, separable, area, lr):

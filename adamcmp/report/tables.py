@@ -224,7 +224,8 @@ def targets_display(found: pd.DataFrame) -> pd.DataFrame:
     for name in ("steps", "seconds"):
         values = zip(found[name], found[f"{name}_ratio"], strict=True)
         shown[f"median {name} (by the fastest)"] = [
-            f"{value:,.3g} ({ratio:.2f})" if math.isfinite(value) else "never" for value, ratio in values
+            f"{value:{',.0f' if name == 'steps' else '.3g'}} ({ratio:.2f})" if math.isfinite(value) else "never"
+            for value, ratio in values
         ]
     return shown
 

@@ -120,7 +120,8 @@ def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: p
     chosen = best.set_index("arm")
     found = pd.DataFrame(index=chosen.index)
     chosen_among = table["arm"].duplicated().any()
-    found["stage"] = ["confirm" if chosen_among and arm in set(rows["arm"]) else "tune" for arm in chosen.index]
+    fresh = set(rows.loc[rows["stage"] == "confirm", "arm"]) if "stage" in rows else set()
+    found["stage"] = ["confirm" if chosen_among and arm in fresh else "tune" for arm in chosen.index]
     confirmed = found["stage"] == "confirm"
     found["tuned_n"] = chosen["n"].where(confirmed)
     for name in ("validation_error", "test_error"):
@@ -150,6 +151,8 @@ def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:
     partial = "no eligible cell: each has a diverged, failed or missing run, or no validation number"
     note = pd.Series([lost.get(str(arm), "") for arm in board.index], board.index)
     mixed = bool((board["stage"] == "confirm").any())
-    note = note.mask((board["stage"] == "tune") & mixed, "not confirmed: the runs that chose the cell")
+    note = note.mask(
+        (board["stage"] == "tune") & (board["trials"] > 1) & mixed, "not confirmed: the runs that chose the cell"
+    )
     note = note.mask(board["n"] == 1, "one seed: no interval")
     return note.mask(board["n"] == 0, partial).mask(board["completed"] == 0, none)

@@ -173,8 +173,9 @@ def tuning(records: pd.DataFrame) -> pd.DataFrame:
 def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """The completed runs that tell of each arm's best cell: those on seeds that no selection has seen.
 
-    Where no arm has several cells nothing was chosen, and the runs themselves tell. An arm whose best cell was not
-    confirmed has no rows. A seed that was tuned with confirms nothing.
+    Where no arm has several cells nothing was chosen, and the runs themselves tell; so they do of an arm with one cell
+    that has no fresh seeds. An arm whose best cell was not confirmed has no rows. A seed that was tuned with confirms
+    nothing.
 
     Args:
         records: of one task, of both stages.
@@ -186,6 +187,10 @@ def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
         rows = completed[completed["run_id"].isin(tuned["run_id"])]
     else:
         rows = completed[(completed["stage"] == "confirm") & ~completed["seed"].isin(tuned["seed"])]
+        cells_of = tuned.drop_duplicates(CELL)["arm"].value_counts()
+        alone = set(cells_of.index[cells_of == 1]) - set(rows["arm"])
+        own = completed[completed["arm"].isin(alone) & completed["run_id"].isin(tuned["run_id"])]
+        rows = pd.concat([rows, own], ignore_index=True) if len(own) else rows
     return rows.merge(best[CELL], on=CELL)
 
 

@@ -272,6 +272,8 @@ def _with_examples(
 ) -> Verdict:
     """The same with its interval over seeds and test examples, where all shared seeds have outcomes."""
     a, b = (examples[arm] for arm in single[:2])
+    if not single.paired and min(len(a), len(b)) < single.n:
+        return single
     if not single.paired:
         low, high = over_seeds_apart(*(np.stack(list(drawn[arm].values())) for arm in single[:2]))
         return single._replace(low_examples=low, high_examples=high)

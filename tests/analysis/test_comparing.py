@@ -85,6 +85,20 @@ def test_arms_of_one_name_are_compared_with_each_other_and_others_with_all(synth
     assert pairs(Side("adam", adam), Side("SGD", sgd)) == {frozenset(("Adam", "SGD"))}
 
 
+def test_a_single_cell_needs_no_confirming(synthetic):
+    tuned = synthetic.confirmed(
+        synthetic.make_records({"AdamW": "lr_scaled"}, lrs=[0.1, 0.2], lambdas=[0.001], settings="{}")
+    ).assign(variant="AdamW")
+    single = folder(synthetic, {"SGD": "l2"}, range(5))
+    (task,) = by_task(compared([Side("a", tuned, "a"), Side("b", single, "b")]))
+    (found,) = verdicts(task.records, best_cells(cells(task.records)))
+    assert (found.n, found.paired) == (5, False)
+    board = leaderboard(task.records).set_index("arm")
+    assert board["stage"].to_dict() == {"a: AdamW": "confirm", "b: SGD": "tune"}
+    assert board.loc["b: SGD", "note"] == ""
+    assert board["n"].to_dict() == {"a: AdamW": 8, "b: SGD": 5}
+
+
 def test_what_shares_no_task_is_refused_and_what_is_left_out_is_told(synthetic):
     one = folder(synthetic, {"AdamW": "lr_scaled"}, range(4))
     other = folder(synthetic, {"AdamW": "lr_scaled"}, range(4), task="other", task_label="mnist · cnn")

@@ -21,19 +21,20 @@ class Side(NamedTuple):
 
 
 def compared(sides: Sequence[Side]) -> pd.DataFrame:
-    """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``.
+    """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``, its label.
 
     What a report makes of them stands beside each other, and pairs are of different sides (``verdicts``).
 
     Raises:
         InputError: no two sides share a task.
     """
-    parts = []
     prefix = {side.name: f"{side.prefix}: " if side.prefix else "" for side in sides}
-    for task in by_task(pd.concat([side.records.assign(side=side.name) for side in sides], ignore_index=True)):
-        if task.records["side"].nunique() > 1:
-            own, side = task.records["arm"], task.records["side"]
-            parts.append(task.records.assign(own_arm=own, arm=side.map(prefix) + own))
+    own = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
+    parts = [
+        task.records.assign(arm=task.records["side"].map(prefix) + task.records["arm"])
+        for task in by_task(pd.concat(own, ignore_index=True))
+        if task.records["side"].nunique() > 1
+    ]
     if not parts:
         told = "; ".join(f"{side.name} is {_tasks(side.records)}" for side in sides)
         raise InputError(

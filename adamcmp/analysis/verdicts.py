@@ -180,17 +180,17 @@ def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
 
 
 def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:
-    """Of records with a column ``side``: pairs of arms of different sides, and where two sides have arms of the same
-    name, of these alone. None: all pairs.
+    """Of records with a column ``side``: pairs of arms of different sides, and where two sides have arms of one label,
+    of these alone. None: all pairs.
     """
     if "side" not in records:
         return None
     arms = records[["side", "own_arm", "arm"]].drop_duplicates()
-    sides = [dict(zip(part["own_arm"], part["arm"], strict=True)) for _, part in arms.groupby("side")]
+    sides = [list(zip(part["own_arm"], part["arm"], strict=True)) for _, part in arms.groupby("side")]
     found: set[frozenset[str]] = set()
     for one, other in combinations(sides, 2):
-        shared = one.keys() & other.keys()
-        found |= {frozenset((one[x], other[y])) for x in one for y in other if (x == y and x in shared) or not shared}
+        shared = {label for label, _ in one} & {label for label, _ in other}
+        found |= {frozenset((a, b)) for x, a in one for y, b in other if (x == y if shared else True)}
     return found
 
 

@@ -12,11 +12,17 @@ from matplotlib.patches import Patch
 from adamcmp.analysis import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.report.labels import scale, with_unit
-from adamcmp.report.style import FLAG, GREY, NotDrawn, figure, legend, styled
+from adamcmp.report.style import FLAG, GREY, WIDTH, NotDrawn, figure, legend, styled
 
+LONG = 45
+"""Characters of a pair from which on it takes two lines."""
 MOST = 28
 """Pairs that have room."""
-KINDS = {"apart": ("told apart", "#0072B2", "o"), "same": ("the same", "#009E73", "s"), "open": ("open", GREY, "D")}
+KINDS = {
+    "apart": ("told apart", "#0072B2", "o"),
+    "same": ("the same", "#009E73", "s"),
+    "open": ("not told apart", GREY, "D"),
+}
 
 
 @styled
@@ -35,7 +41,11 @@ def verdicts_figure(found: Sequence[Verdict], criteria: Criteria, footer: str = 
     if not drawn:
         raise NotDrawn("no pair of optimizers has two confirming seeds that differ")
     factor, unit = scale("final_gap", criteria)
-    fig = figure(6.2, 0.55 + 0.24 * len(drawn), footer)
+    names = [f"{each.a} − {each.b}" for each in drawn]
+    long = max(map(len, names)) > LONG
+    if long:
+        names = [f"{each.a}\n− {each.b}" for each in drawn]
+    fig = figure(WIDTH if long else 6.2, 0.55 + (0.36 if long else 0.24) * len(drawn), footer)
     ax = fig.subplots()
     margin = factor * drawn[0].margin
     if not math.isnan(margin):
@@ -51,7 +61,7 @@ def verdicts_figure(found: Sequence[Verdict], criteria: Criteria, footer: str = 
         ax.plot(factor * each.mean, row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
         if not math.isnan(each.budget):
             ax.plot(factor * each.mean_at_budget, row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
-    ax.set_yticks(range(len(drawn)), [f"{each.a} − {each.b}" for each in drawn])
+    ax.set_yticks(range(len(drawn)), names)
     ax.set_ylim(len(drawn) - 0.4, -0.6)
     ax.set_xlabel(with_unit(f"difference of the final test {criteria.error.label}", unit))
     ax.tick_params(axis="y", length=0)

@@ -99,6 +99,19 @@ def test_the_area_counts_cells_near_the_best_of_all_that_were_tried(synthetic):
     assert (found.area.low, found.area.high) == pytest.approx((found.area.value, found.area.value))
 
 
+def test_cells_that_diverged_are_no_part_of_the_basin(synthetic):
+    records = synthetic.make_records({"A": "lr_scaled"}, noise=0.0)
+    (whole,) = basins(records)
+    lost = synthetic.end(records, records["lr"] == records["lr"].min(), "diverged")
+    (found,) = basins(lost)
+    table, near = (
+        cells(records),
+        cells(lost)["final_validation_error"] <= cells(lost)["final_validation_error"].min() + 0.01,
+    )
+    assert found.area.value == pytest.approx(near.sum() / len(table))
+    assert found.area.value <= whole.area.value
+
+
 def test_the_valleys_of_l2_and_of_decoupled_decay_look_as_they_were_made(synthetic):
     records = synthetic.make_records({"Adam + L2": "l2", "AdamW": "lr_scaled"})
     coupled, decoupled = basins(records)

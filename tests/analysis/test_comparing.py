@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,13 @@ def test_arms_of_one_name_are_compared_with_each_other_and_others_with_all(synth
     first, second, third = (Side(name, each, name) for name, each in (("one", one), ("two", two), ("sgd", sgd)))
     assert pairs(first, second) == {frozenset((f"one: {arm}", f"two: {arm}")) for arm in both}
     assert pairs(first, third) == {frozenset((f"one: {arm}", "sgd: SGD")) for arm in both}
+    other = json.dumps({"optimizer": {"eps": 1e-6}, "schedule": {"name": "constant"}, "targets": "classes"})
+    usual = json.dumps({"optimizer": {"eps": 1e-8}, "schedule": {"name": "cosine"}, "targets": "classes"})
+    varied = two.assign(settings=other, variant="of two " + two["variant"])
+    assert pairs(Side("one", one.assign(settings=usual), "one"), Side("two", varied, "two")) == {
+        frozenset((f"one: {arm} · eps=1e-08 · schedule=cosine", f"two: {arm} · eps=1e-06 · schedule=constant"))
+        for arm in both
+    }
     adam = one[one["arm"] == "Adam"]
     assert pairs(Side("adam", adam), Side("SGD", sgd)) == {frozenset(("Adam", "SGD"))}
 

@@ -130,7 +130,7 @@ def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
     ridge, separability = _surface(grid, weight_BT)
     all_BC = np.concatenate([mean_BLJ.reshape(len(mean_BLJ), -1), zero_BL], axis=1)
     share_B = (all_BC <= all_BC.min(1, keepdims=True) + within).sum(1) / tried
-    area = _estimate(share_B, seeds)
+    area = _of_count(share_B, seeds, tried)
     return Basin(
         arm, rows, columns, ridge, separability, Estimate(area.value, max(area.low, 0.0), min(area.high, 1.0)), within,
         len(grid.x), len(grid.y), lost_rows + lost_columns,
@@ -150,6 +150,16 @@ def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
     low, high = np.nanquantile(draws_B[1:], [0.16, 0.84])
     spread = float(high - low) / 2
     half = float(special.stdtrit(seeds - 1, 0.975)) * math.sqrt(seeds / (seeds - 1) * spread**2 + scatter)
+    return Estimate(value, value - half, value + half)
+
+
+def _of_count(share_B: Array, seeds: int, tried: int) -> Estimate:
+    """Of a share of so many cells: its spread over draws, and one cell, which may stand on the threshold."""
+    value = float(share_B[0])
+    if seeds < 2:
+        return Estimate(value)
+    spread = math.sqrt(seeds / (seeds - 1) * float(share_B[1:].var()) + (1 / tried) ** 2)
+    half = float(special.stdtrit(seeds - 1, 0.975)) * spread
     return Estimate(value, value - half, value + half)
 
 

@@ -48,7 +48,14 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     order = {"apart": 0, "same": 1, "open": 2, "none": 3}
     ranked = sorted(found, key=lambda each: order[each.kind])
     lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
-    return lines + ([f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else [])
+    lines += [f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else []
+    variants = task.records.groupby("optimizer")["arm"].nunique()
+    if found and variants.nunique() > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in variants.items())
+        lines.append(
+            f"Optimizers were tried in unequal numbers of variants ({counts}): the best of several is so by luck too."
+        )
+    return lines
 
 
 def cuts_sentences(found: OverCuts) -> list[str]:

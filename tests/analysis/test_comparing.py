@@ -19,6 +19,7 @@ from adamcmp.analysis.comparing import Side, compared, left_out
 from adamcmp.analysis.verdicts import alone, decided, over_seeds, over_seeds_apart, told, unpaired, with_choice
 from adamcmp.criteria import CLASSIFICATION
 from adamcmp.errors import InputError
+from adamcmp.report.judging import sentences
 
 
 def folder(synthetic, arms, seeds, **columns):
@@ -183,6 +184,15 @@ def test_the_larger_search_must_be_better_at_the_smaller_budget_too():
     words = told(found, CLASSIFICATION.error, 1)
     assert "They searched unequally: by the best of what 10 runs of each would have found" in words
     assert "give the other as many" in words
+
+
+def test_optimizers_of_several_variants_are_told(synthetic):
+    records = folder(synthetic, {"A": "l2", "B": "l2", "C": "l2"}, range(4))
+    (task,) = by_task(records)
+    found = verdicts(task.records, best_cells(cells(task.records)))
+    assert "variants" not in " ".join(sentences(task, found))
+    task.records["optimizer"] = task.records["optimizer"].replace("C", "B")
+    assert sentences(task, found)[-1].startswith("Optimizers were tried in unequal numbers of variants (A 1, B 2)")
 
 
 def test_seeds_that_both_were_tuned_with_are_drawn_together_and_others_apart():

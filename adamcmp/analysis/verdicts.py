@@ -403,74 +403,22 @@ def fewest_seeds(pairs: int) -> int:
     return math.ceil(math.log2(2 * max(pairs, 1) / LEVEL))
 
 
-def form_and_unit(error: ErrorMetric) -> tuple[str, str]:
-    """How a sentence writes differences of an error: the format of the number, and what follows it."""
-    return (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
-
-
-def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
-    """One sentence for people."""
-    form, unit = form_and_unit(error)
-
-    def shown(value: float, sign: str = "") -> str:
-        return f"{error.factor * value:{sign}{form}}{unit}"
-
-    names = f"{verdict.a} against {verdict.b}"
-    if verdict.kind == "none":
-        why = "fewer than two shared seeds" if verdict.n < 2 else f"the same in all {verdict.n} seeds: no spread"
-        return f"{names}: no verdict ({why})."
-    known_choice = 0 < verdict.choice < math.inf
-    sources = [f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired (Welch)'}"]
-    sources += [] if math.isnan(verdict.low_examples) else ["test examples"]
-    sources += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
-    widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
-    over = sources[0] if len(sources) == 1 else f"{', '.join(sources[:-1])} and {sources[-1]}"
-    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {_range(widest, error)} over {over}"
-    if len(sources) > 1:
-        numbers += f" ({_range((verdict.low, verdict.high), error)} over seeds alone)"
-    corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
-    effort = ""
-    if not math.isnan(verdict.budget):
-        at_budget = _range((verdict.low_at_budget, verdict.high_at_budget), error)
-        effort = (
-            f" They searched unequally: by the best of what {verdict.budget:,.0f} runs of each would have found it is "
-            f"{shown(verdict.mean_at_budget, '+')}, {at_budget}."
-        )
-    if verdict.kind == "apart":
-        better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
-        test = "exact" if verdict.paired else "Welch's"
-        return (
-            f"{names}: told apart, {better} is better: {numbers}, {test} p = {verdict.p_value:.2g}{corrected}.{effort}"
-        )
-    if verdict.kind == "same":
-        margin = shown(verdict.margin)
-        return f"{names}: the same to within {margin}: {numbers}, p = {verdict.p_same:.2g}{corrected}.{effort}"
-    start = f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}"
+def in_the_way(verdict: Verdict) -> Literal["one seed", "examples", "effort", "choice", "seeds"]:
+    """Why a pair is open: what more fresh seeds would not mend, or ``seeds``."""
     if math.isinf(verdict.choice):
-        return (
-            f"{start} of these cells; one seed chose them, which does not tell whether another would have: tune with "
-            f"more (study.seeds).{effort}"
-        )
-    of_cells = decided([verdict._replace(budget=math.nan, choice=0.0, low_examples=math.nan)])[0]
-    if of_cells.kind == "apart" and decided([verdict._replace(budget=math.nan, choice=0.0)])[0].kind == "open":
-        return f"{start} of these test examples; others may not show it: a larger test part would tell.{effort}"
-    unlimited = verdict._replace(budget=math.nan)
-    if decided([unlimited])[0].kind != "open":
-        return f"{start}.{effort} That does not tell them apart: give the other as many."
-    if decided([unlimited._replace(choice=0.0)])[0].kind != "open":
-        return (
-            f"{start} of these cells; other tuning seeds may have chosen others: tune with more (study.seeds).{effort}"
-        )
-    more = "more than 10,000" if math.isinf(verdict.seeds_needed) else f"{verdict.seeds_needed:,.0f}"
-    return (
-        f"{start}; so many seeds show {shown(verdict.detectable)} in four of five trials, and this difference takes "
-        f"{more}.{effort}"
-    )
+        return "one seed"
+    equal = verdict._replace(budget=math.nan)
+    of_cells = equal._replace(choice=0.0)
+    if _kind(of_cells) == "open" and _kind(of_cells._replace(low_examples=math.nan)) == "apart":
+        return "examples"
+    if _kind(equal) != "open":
+        return "effort"
+    return "choice" if _kind(of_cells) != "open" else "seeds"
 
 
-def _range(ends: tuple[float, float], error: ErrorMetric) -> str:
-    form, _ = form_and_unit(error)
-    return " to ".join(f"{error.factor * each:+{form}}" for each in ends)
+def _kind(corrected: Verdict) -> str:
+    """What would be said of a pair whose p values are corrected already."""
+    return _decided(corrected, corrected.p_value, corrected.p_same).kind
 
 
 def frame(found: Sequence[Verdict]) -> pd.DataFrame:

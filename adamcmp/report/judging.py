@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
 from adamcmp.analysis.anytime import is_stuck
 from adamcmp.analysis.cuts import OverCuts
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.verdicts import fewest_seeds, form_and_unit, told
+from adamcmp.analysis.verdicts import fewest_seeds, in_the_way
 from adamcmp.criteria import ErrorMetric
 
 MOST_TOLD = 15
@@ -58,48 +59,104 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     return lines
 
 
+def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
+    """What is said of one of so many pairs."""
+    names, shown = f"{verdict.a} against {verdict.b}", partial(_difference, error)
+    if verdict.kind == "none":
+        why = "fewer than two shared seeds" if verdict.n < 2 else f"the same in all {verdict.n} seeds: no spread"
+        return f"{names}: no verdict ({why})."
+    known_choice = 0 < verdict.choice < math.inf
+    sources = [f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired (Welch)'}"]
+    sources += [] if math.isnan(verdict.low_examples) else ["test examples"]
+    sources += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
+    widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
+    over = sources[0] if len(sources) == 1 else f"{', '.join(sources[:-1])} and {sources[-1]}"
+    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {_range(error, widest)} over {over}"
+    if len(sources) > 1:
+        numbers += f" ({_range(error, (verdict.low, verdict.high))} over seeds alone)"
+    corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
+    effort = ""
+    if not math.isnan(verdict.budget):
+        at_budget = _range(error, (verdict.low_at_budget, verdict.high_at_budget))
+        effort = (
+            f" They searched unequally: by the best of what {verdict.budget:,.0f} runs of each would have found it is "
+            f"{shown(verdict.mean_at_budget, '+')}, {at_budget}."
+        )
+    if verdict.kind == "apart":
+        test = "exact" if verdict.paired else "Welch's"
+        p = f"{test} p = {verdict.p_value:.2g}{corrected}"
+        return f"{names}: told apart, {_better(verdict, error)} is better: {numbers}, {p}.{effort}"
+    if verdict.kind == "same":
+        p = f"p = {verdict.p_same:.2g}{corrected}"
+        return f"{names}: the same to within {shown(verdict.margin)}: {numbers}, {p}.{effort}"
+    more = "more than 10,000" if math.isinf(verdict.seeds_needed) else f"{verdict.seeds_needed:,.0f}"
+    why = {
+        "one seed": " of these cells; one seed chose them, which does not tell whether another would have: tune with "
+        "more (study.seeds)",
+        "examples": " of these test examples; others may not show it: a larger test part would tell",
+        "choice": " of these cells; other tuning seeds may have chosen others: tune with more (study.seeds)",
+        "effort": "; at the smaller budget it is not told: give both as many runs",
+        "seeds": f"; so many seeds show {shown(verdict.detectable)} in four of five trials, and this difference takes "
+        f"{more}",
+    }[in_the_way(verdict)]
+    return f"{names}: not told apart: {numbers}, p = {verdict.p_value:.2g}{corrected}{why}.{effort}"
+
+
+def _better(verdict: Verdict, error: ErrorMetric) -> str:
+    return verdict.a if error.sign * verdict.mean < 0 else verdict.b
+
+
+def _form_and_unit(error: ErrorMetric) -> tuple[str, str]:
+    """How a sentence writes differences of an error: the format of the number, and what follows it."""
+    return (".2f", " points") if error.unit == "%" else (".3g", f" {error.unit}".rstrip())
+
+
+def _difference(error: ErrorMetric, value: float, sign: str = "") -> str:
+    form, unit = _form_and_unit(error)
+    return f"{error.factor * value:{sign}{form}}{unit}"
+
+
+def _range(error: ErrorMetric, ends: tuple[float, float]) -> str:
+    form, _ = _form_and_unit(error)
+    return " to ".join(f"{error.factor * each:+{form}}" for each in ends)
+
+
 def cuts_sentences(found: OverCuts) -> list[str]:
     """What several cuts of one data set say together."""
-    error = criteria_of(found.tasks[0].records).error
-    form, unit = form_and_unit(error)
-    lines = []
+    error, lines = criteria_of(found.tasks[0].records).error, []
     for each in found.found[:MOST_TOLD]:
         names = f"{each.a} against {each.b}, over {each.n} cuts of {found.label}"
-        mean = f"test {error.label} {error.factor * each.mean:+{form}}{unit}"
+        mean = f"test {error.label} {_difference(error, each.mean, '+')}"
         if each.kind == "none":
             lines.append(f"{names}: {mean}; no spread, no verdict.")
             continue
-        wide = " to ".join(f"{error.factor * end:+{form}}" for end in (each.low_examples, each.high_examples))
-        better = each.a if error.sign * each.mean < 0 else each.b
-        kind = {"apart": f"told apart, {better} is better", "same": "the same to within the margin"}.get(
+        kind = {"apart": f"told apart, {_better(each, error)} is better", "same": "the same to within the margin"}.get(
             each.kind, "not told apart"
         )
         lines.append(
-            f"{names}: {kind}: {mean}, {wide}, each cut tuned and judged for itself, exact p = {each.p_value:.2g}; "
-            f"{fewest_seeds(len(found.found))} cuts and more can tell."
+            f"{names}: {kind}: {mean}, {_range(error, (each.low_examples, each.high_examples))}, each cut tuned and "
+            f"judged for itself, exact p = {each.p_value:.2g}; {fewest_seeds(len(found.found))} cuts and more can tell."
         )
     return lines
 
 
 def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
     """What ``settle`` has found so far."""
-    form, unit = form_and_unit(error)
     names = f"{verdict.a} against {verdict.b}"
     if verdict.n == 0:
         return f"{names}: no seeds of this comparison yet"
-    mean, low, high = (f"{error.factor * each:+{form}}" for each in (verdict.mean, verdict.low, verdict.high))
-    numbers = f"test {error.label} {mean}{unit}, {low} to {high} at any number of seeds, {verdict.n} seeds"
+    mean, ends = _difference(error, verdict.mean, "+"), _range(error, (verdict.low, verdict.high))
+    numbers = f"test {error.label} {mean}, {ends} at any number of seeds, {verdict.n} seeds"
     known_choice = 0 < verdict.choice < math.inf
     more = [] if math.isnan(verdict.low_examples) else ["test examples"]
     more += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
     if more:
         widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
-        numbers += f", {' to '.join(f'{error.factor * each:+{form}}' for each in widest)} with {' and '.join(more)}"
+        numbers += f", {_range(error, widest)} with {' and '.join(more)}"
     if verdict.kind == "apart":
-        better = verdict.a if error.sign * verdict.mean < 0 else verdict.b
-        return f"{names}: told apart, {better} is better: {numbers}."
+        return f"{names}: told apart, {_better(verdict, error)} is better: {numbers}."
     if verdict.kind == "same":
-        return f"{names}: the same to within {error.factor * verdict.margin:{form}}{unit}: {numbers}."
+        return f"{names}: the same to within {_difference(error, verdict.margin)}: {numbers}."
     if is_stuck(verdict):
         return (
             f"{names}: not settled, and no number of fresh seeds would: {numbers}; what tuning seeds and test examples "

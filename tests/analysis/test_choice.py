@@ -13,8 +13,9 @@ from scipy import stats
 from adamcmp.analysis import best_cells, cells, verdicts
 from adamcmp.analysis.anytime import is_stuck, ruled, scale, sequence
 from adamcmp.analysis.choice import choices, chosen, half_width_of_choice
-from adamcmp.analysis.verdicts import alone, decided, told, with_choice
+from adamcmp.analysis.verdicts import alone, decided, with_choice
 from adamcmp.criteria import CLASSIFICATION
+from adamcmp.report.judging import told
 
 
 def all_draws(validation_CT, test_CT):

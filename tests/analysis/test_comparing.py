@@ -16,10 +16,10 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 from adamcmp.analysis import best_cells, by_task, cells, leaderboard, verdicts
 from adamcmp.analysis.choice import Choice, at_smaller_budget, choices, half_width_of_choice, near_ties, rank_weights
 from adamcmp.analysis.comparing import Side, compared, left_out
-from adamcmp.analysis.verdicts import alone, decided, over_seeds, over_seeds_apart, told, unpaired, with_choice
+from adamcmp.analysis.verdicts import alone, decided, over_seeds, over_seeds_apart, unpaired, with_choice
 from adamcmp.criteria import CLASSIFICATION
 from adamcmp.errors import InputError
-from adamcmp.report.judging import sentences
+from adamcmp.report.judging import sentences, told
 
 
 def folder(synthetic, arms, seeds, **columns):
@@ -183,7 +183,7 @@ def test_the_larger_search_must_be_better_at_the_smaller_budget_too():
     assert decided([found._replace(budget=float("nan"))])[0].kind == "apart"
     words = told(found, CLASSIFICATION.error, 1)
     assert "They searched unequally: by the best of what 10 runs of each would have found" in words
-    assert "give the other as many" in words
+    assert "give both as many runs" in words
 
 
 def test_optimizers_of_several_variants_are_told(synthetic):

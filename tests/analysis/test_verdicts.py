@@ -21,9 +21,9 @@ from adamcmp.analysis.verdicts import (
     permutation_test,
     power,
     seeds_needed,
-    told,
 )
 from adamcmp.criteria import CLASSIFICATION, error_metric
+from adamcmp.report.judging import told
 
 
 @pytest.fixture

@@ -50,6 +50,12 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     ranked = sorted(found, key=lambda each: order[each.kind])
     lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
     lines += [f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else []
+    if any(each.kind != "none" for each in found) and all(math.isnan(each.low_examples) for each in found):
+        lines.append(
+            f"The test part counts as given: the {error.label} is no mean over examples"
+            if not error.is_mean
+            else "The test part counts as given: of these runs no outcomes of test examples are stored."
+        )
     variants = task.records.groupby("optimizer")["arm"].nunique()
     if found and variants.nunique() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in variants.items())

@@ -191,6 +191,9 @@ def test_optimizers_of_several_variants_are_told(synthetic):
     (task,) = by_task(records)
     found = verdicts(task.records, best_cells(cells(task.records)))
     assert "variants" not in " ".join(sentences(task, found))
+    assert sentences(task, found)[-1] == (
+        "The test part counts as given: of these runs no outcomes of test examples are stored."
+    )
     task.records["optimizer"] = task.records["optimizer"].replace("C", "B")
     assert sentences(task, found)[-1].startswith("Optimizers were tried in unequal numbers of variants (A 1, B 2)")
 

@@ -249,7 +249,7 @@ def test_a_verdict_needs_the_wider_interval(synthetic):
     records, best = two_stages(synthetic, 0.012, 0.001)
     assert verdicts(records, best)[0].kind == "apart"
     rng = np.random.default_rng(0)
-    many = verdicts(records, best, outcomes=outcomes_of(records, rng, count=40_000))[0]
+    many = verdicts(records, best, outcomes=outcomes_of(records, rng, count=4_000))[0]
     assert many.kind == "apart"
     few = verdicts(records, best, outcomes=outcomes_of(records, rng, count=80))[0]
     assert few.low_examples <= 0 <= few.high_examples

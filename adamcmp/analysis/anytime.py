@@ -127,7 +127,7 @@ def settled(
     if len(examples) == 2 and found.n:
         found = _with_examples(found, examples, is_root=error.is_root)
     how = choices(records)
-    return ruled(with_choice(found, how[pair[0]], how[pair[1]]))
+    return ruled(with_choice(found, how[pair[0]], how[pair[1]], pairs))
 
 
 def _with_examples(found: Verdict, examples: Mapping[str, Mapping[int, Array]], *, is_root: bool) -> Verdict:
@@ -164,6 +164,6 @@ def is_stuck(verdict: Verdict) -> bool:
         return verdict.kind == "open" and not verdict.choice < math.inf
     low, _ = verdict.with_half_width(0.0)
     examples = math.sqrt(max((verdict.mean - low) ** 2 - (verdict.mean - verdict.low) ** 2, 0.0))
-    left = math.hypot(examples if math.isfinite(examples) else 0.0, verdict.choice)
+    left = math.hypot(examples if math.isfinite(examples) else 0.0, verdict.choice_factor * verdict.choice)
     largest = max(abs(verdict.low), abs(verdict.high))
     return verdict.kind == "open" and not left < verdict.margin and largest <= left

@@ -247,8 +247,9 @@ def _surface(grid: Grid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     errors_CT = grid.errors_LJT[chosen]
     inverse = np.linalg.pinv(terms)
     a_B, b_B, c_B = (inverse @ (errors_CT @ weight_BT.T))[3:]
-    if min(a_B[0], c_B[0]) <= 0 or a_B[0] * c_B[0] <= 0:
-        return NONE, NONE  # no valley
+    rise = min(a_B[0] * np.ptp(x) ** 2, c_B[0] * np.ptp(y) ** 2)
+    if rise <= 1e-9 * float(np.abs(errors_CT).max()):
+        return NONE, NONE  # no valley, or one that rounding made
     mean_C = errors_CT.mean(1)
     rest_C = mean_C - terms @ (inverse @ mean_C)
     freedom = len(x) - terms.shape[1]

@@ -164,6 +164,18 @@ def test_what_the_choice_adds_at_the_smaller_budget_is_that_of_all_draws():
     assert half == pytest.approx(expected, rel=0.05)
 
 
+def test_of_several_pairs_the_choice_counts_more():
+    draw = np.random.default_rng(6)
+    one, other = searched(draw, 6), searched(draw, 6)
+    d = draw.normal(-0.01, 0.0005, 12)
+    pair, among = (with_choice(alone("a", "b", d, 0.001), one, other, pairs) for pairs in (1, 6))
+    assert (pair.choice_factor, among.choice) == (1, pair.choice)
+    assert among.choice_factor == pytest.approx(stats.t.ppf(1 - 0.025 / 6, 4) / stats.t.ppf(0.975, 4))
+    near = 0.009 / among.choice_factor  # within the interval that counts, and beyond the one that is shown
+    kinds = [decided([each._replace(choice=near * 1.2)])[0].kind for each in (pair, among)]
+    assert kinds == ["apart", "open"]
+
+
 def test_where_nothing_was_searched_there_is_no_effort():
     draw = np.random.default_rng(5)
     one, other = searched(draw, 1, seeds=3), searched(draw, 1, seeds=8)

@@ -293,7 +293,7 @@ def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str, criter
         (
             "Verdicts: exact paired permutation test at 0.05, two one-sided t tests for the margin, both with Holm's "
             "correction over the pairs of this task and this look, not over tasks, metrics or repeated looks; and the "
-            "widest interval must agree."
+            "widest interval must agree, of several pairs with the choice of cells at a share of the level."
         ),
         (
             f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '

@@ -13,7 +13,8 @@ little of others. With validation errors, or the normal quantile, one optimizer 
 
 Who searches more finds more. Arms of unequal effort (cells × seeds, in runs) are compared once more as if each had had
 the smaller budget: what validation chooses among k of an arm's N cells, drawn without replacement, is on average
-Σ_r w_r t̄(c_(r)) over cells ranked by validation, w_r = C(N−1−r, k−1) / C(N, k) (``rank_weights``).
+Σ_r w_r t̄(c_(r)) over cells ranked by validation, w_r = C(N−1−r, k−1) / C(N, k) (``rank_weights``). The few cells
+that the other has tried are one such search, so that the spread over searches belongs to the interval.
 
 Sources: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 17; J. Dodge et al., Show Your
 Work: Improved Reporting of Experimental Results, EMNLP 2019 (best of k).
@@ -25,6 +26,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,17 @@ from adamcmp.analysis.selection import cells, criteria_of, ranked_cells, tuning
 RESAMPLES = 4000
 NEAR = 0.05
 """Share of the draws from which on another cell is a near tie."""
+
+
+class BestOf(NamedTuple):
+    """What a search of k cells would have brought."""
+
+    shift: float
+    """How much worse than the chosen cell it is on average."""
+    spread: float
+    """Its standard deviation over searches."""
+    shift_B: Array
+    """The average on each draw of the tuning seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +65,7 @@ class Choice:
     """The T seeds."""
     places: Sequence[tuple[float, float]] = ()
     """lr and λ of each cell."""
-    _best_of: dict[int, tuple[float, Array]] = field(default_factory=dict, repr=False)
+    _best_of: dict[int, BestOf] = field(default_factory=dict, repr=False)
 
     @property
     def seeds(self) -> float:
@@ -79,25 +92,27 @@ class Choice:
             return np.asarray(np.arange(count) == self.place, float)
         return np.asarray(np.bincount(self._means_BC().argmin(1), minlength=count) / RESAMPLES)
 
-    def best_of(self, k: int) -> tuple[float, Array]:
-        """How much worse than the chosen cell is what k of the N cells would have brought; and on each draw."""
+    def best_of(self, k: int) -> BestOf:
+        """What k of the N cells would have brought."""
         if k not in self._best_of:
             self._best_of[k] = self._reckoned(k)
         return self._best_of[k]
 
-    def _reckoned(self, k: int) -> tuple[float, Array]:
+    def _reckoned(self, k: int) -> BestOf:
         if math.isinf(self.seeds):
-            return 0.0, np.zeros(RESAMPLES)
+            return BestOf(0.0, 0.0, np.zeros(RESAMPLES))
         mean_C, weight_C = self.test_CT.mean(1), rank_weights(self.trials, k)[: len(self.test_CT)]
         weight_C = weight_C / weight_C.sum()
         order_C = self.validation_CT.mean(1).round(12).argsort(kind="stable")
         expected = float(mean_C[order_C] @ weight_C)
+        spread = math.sqrt(float((mean_C[order_C] - expected) ** 2 @ weight_C))
         redrawn_B = (
             mean_C[self._means_BC().argsort(1, kind="stable")] @ weight_C
             if self.test_CT.shape[1] > 1
             else np.full(RESAMPLES, math.nan)
         )
-        return expected - float(mean_C[self.place]), redrawn_B - mean_C[self.place]
+        chosen = float(mean_C[self.place])
+        return BestOf(expected - chosen, spread, redrawn_B - chosen)
 
     @property
     def runs(self) -> int:
@@ -152,8 +167,10 @@ def at_smaller_budget(a: Choice, b: Choice) -> tuple[int, float, float] | None:
     budget = min(a.runs, b.runs)
     if budget == max(a.runs, b.runs) or math.isinf(min(a.seeds, b.seeds)):
         return None
-    (shift_a, a_B), (shift_b, b_B) = (each.best_of(max(1, budget // each.test_CT.shape[1])) for each in (a, b))
-    return budget, shift_a - shift_b, _half_width(a, b, a_B - shift_a, b_B - shift_b)
+    of_a, of_b = (each.best_of(max(1, budget // each.test_CT.shape[1])) for each in (a, b))
+    choice = _half_width(a, b, of_a.shift_B - of_a.shift, of_b.shift_B - of_b.shift)
+    luck = float(special.ndtri(0.975)) * math.hypot(of_a.spread, of_b.spread)
+    return budget, of_a.shift - of_b.shift, math.hypot(choice, luck)
 
 
 def near_ties(choice: Choice) -> list[tuple[tuple[float, float], float]]:

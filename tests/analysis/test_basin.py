@@ -33,17 +33,18 @@ def test_known_slopes_are_recovered(slope):
     draw = np.random.default_rng(round(-100 * slope))
     bend = -ACROSS * slope, ACROSS, ALONG + ACROSS * slope**2
     separable = -bend[0] / math.sqrt(bend[1] * bend[2])
-    held = {"rows": [], "ridge": [], "separability": []}
+    truths = {"rows": slope, "columns": -bend[0] / bend[2], "ridge": slope, "separability": separable}
+    held = {name: [] for name in truths}
     for trial in range(60):
         noise = (0.003, 0.01)[trial % 2]
         centre = ((0.0, 0.0), (1.5, 1.3), (-1.0, 2.0))[trial % 3]
         found = basin("A", surface(slope, draw, noise, centre), 64, 0.01)
-        for name, truth in (("rows", slope), ("ridge", slope), ("separability", separable)):
+        for name, truth in truths.items():
             estimate = getattr(found, name)
             if not math.isnan(estimate.value):  # the optima of most rows may lie outside
                 held[name].append(estimate.low <= truth <= estimate.high)
     for name, each in held.items():
-        assert len(each) >= 45, name
+        assert len(each) >= (30 if name == "columns" else 45), name
         assert np.mean(each) >= 0.93, name
 
 

@@ -135,10 +135,7 @@ def _with_examples(found: Verdict, examples: Mapping[str, Mapping[int, Array]], 
     drawn = over_examples(examples, is_root=is_root)
     mean_B = np.mean(list(drawn[found.a].values()), axis=0) - np.mean(list(drawn[found.b].values()), axis=0)
     half = float(special.ndtri(1 - LEVEL / 2) * mean_B.std())
-    low, high = (
-        found.mean - math.hypot(found.mean - found.low, half),
-        found.mean + math.hypot(found.high - found.mean, half),
-    )
+    low, high = found.with_half_width(half)
     return found._replace(low_examples=low, high_examples=high)
 
 

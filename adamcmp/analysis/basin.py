@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from adamcmp.analysis.choice import redrawn
-from adamcmp.analysis.intervals import Array, Estimate
+from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, criteria_of, tuning
 from adamcmp.analysis.verdicts import POINTS
 
@@ -148,9 +148,7 @@ def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
     if seeds < 2 or np.isnan(draws_B).mean() > 0.1:
         return Estimate(value)
     low, high = np.nanquantile(draws_B[1:], [0.16, 0.84])
-    spread = float(high - low) / 2
-    half = float(special.stdtrit(seeds - 1, 0.975)) * math.sqrt(seeds / (seeds - 1) * spread**2 + scatter)
-    return Estimate(value, value - half, value + half)
+    return over_redrawn(value, float(high - low) / 2, seeds, scatter)
 
 
 def _of_count(share_B: Array, seeds: int, tried: int) -> Estimate:
@@ -158,9 +156,7 @@ def _of_count(share_B: Array, seeds: int, tried: int) -> Estimate:
     value = float(share_B[0])
     if seeds < 2:
         return Estimate(value)
-    spread = math.sqrt(seeds / (seeds - 1) * float(share_B[1:].var()) + (1 / tried) ** 2)
-    half = float(special.stdtrit(seeds - 1, 0.975)) * spread
-    return Estimate(value, value - half, value + half)
+    return over_redrawn(value, float(share_B[1:].std()), seeds, (1 / tried) ** 2)
 
 
 def _optima_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
@@ -273,6 +269,6 @@ def frame(found: list[Basin]) -> pd.DataFrame:
         row: dict[str, object] = {"arm": each.arm}
         for name in ("rows", "columns", "ridge", "separability", "area"):
             estimate: Estimate = getattr(each, name)
-            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            row |= estimate.columns(name)
         rows.append(row | {"within": each.within, "lrs": each.lrs, "decays": each.decays, "censored": each.censored})
     return pd.DataFrame(rows)

@@ -73,7 +73,7 @@ class Choice:
         return math.inf if len(self.test_CT) == 1 else self.test_CT.shape[1]
 
     @cached_property
-    def shift_B(self) -> Array:  # noqa: N802
+    def shift_B(self) -> Array:  # noqa: N802  # its axes, as in all arrays
         """How far the test error of the cell that redrawn seeds choose is from that of the chosen one; NaN of one
         seed.
         """
@@ -85,7 +85,7 @@ class Choice:
         return np.asarray(mean_C[self._means_BC().argmin(1)] - mean_C[self.place])
 
     @cached_property
-    def wins_C(self) -> Array:  # noqa: N802
+    def wins_C(self) -> Array:  # noqa: N802  # its axes, as in all arrays
         """In which share of the draws each cell is chosen."""
         count = len(self.test_CT)
         if not 2 <= self.seeds < math.inf:
@@ -124,7 +124,7 @@ class Choice:
         """Of the chosen cell."""
         return int(np.argmin(self.validation_CT.mean(1).round(12)))
 
-    def _means_BC(self) -> Array:  # noqa: N802
+    def _means_BC(self) -> Array:  # noqa: N802  # its axes, as in all arrays
         return np.asarray((redrawn(self.test_CT.shape[1]) @ self.validation_CT.T).round(12))
 
 

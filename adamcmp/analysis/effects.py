@@ -142,6 +142,6 @@ def frame(found: Sequence[Effect]) -> pd.DataFrame:
         row: dict[str, object] = {"a": each.a, "b": each.b, "n": each.n}
         for name in ("mean", "interquartile_mean", "improvement", "standardised"):
             estimate: Estimate = getattr(each, name)
-            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            row |= estimate.columns(name)
         rows.append(row)
     return pd.DataFrame(rows)

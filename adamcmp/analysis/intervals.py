@@ -42,6 +42,17 @@ class Estimate(NamedTuple):
     low: float = math.nan
     high: float = math.nan
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As three columns of a table."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def over_redrawn(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:
+    """θ ± t_{T−1}(0.975) √(T/(T−1) s² + v), of T ≥ 2 seeds with the spread s over draws of them; v: other variance."""
+    variance = seeds / (seeds - 1) * spread**2 + scatter
+    half = float(special.stdtrit(seeds - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
+    return Estimate(value, value - half, value + half)
+
 
 class Paired(NamedTuple):
     """A mean difference over shared seeds, its 95 % interval and the two-sided p-value of "no difference"."""

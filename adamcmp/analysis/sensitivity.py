@@ -22,10 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from adamcmp.analysis.choice import redrawn
-from adamcmp.analysis.intervals import Array, Estimate
+from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import BASELINE, criteria_of, tuning
 
 
@@ -114,8 +113,8 @@ def to_lr(errors_LJT: Array) -> Estimate:
     value = float(lost_B[0])
     if seeds < 2:
         return Estimate(value)
-    half = float(special.stdtrit(seeds - 1, 0.975) * math.sqrt(seeds / (seeds - 1)) * lost_B[1:].std())
-    return Estimate(value, max(value - half, 0.0), value + half)
+    found = over_redrawn(value, float(lost_B[1:].std()), seeds)
+    return found._replace(low=max(found.low, 0.0))
 
 
 def importance(grids: list[_Grid]) -> dict[str, float]:
@@ -146,8 +145,7 @@ def frame(found: list[Sensitivity]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "arm": each.arm, "lrs": each.lrs, "decades": each.decades, "lr_sensitivity": each.to_lr.value,
-                "lr_sensitivity_low": each.to_lr.low, "lr_sensitivity_high": each.to_lr.high,
+                "arm": each.arm, "lrs": each.lrs, "decades": each.decades, **each.to_lr.columns("lr_sensitivity"),
                 **{column: each.importance.get(name, math.nan) for name, column in names.items()},
             }
             for each in found

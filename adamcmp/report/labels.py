@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from adamcmp.analysis.intervals import Estimate
 from adamcmp.criteria import ERRORS, Criteria
 
+NOTHING = "–"
 DECAYS: dict[str, str] = {
     "l2": "L2",
     "l2_m_only": "L2 in m only",
@@ -126,6 +128,18 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
     else:
         decimals = 2 if factor == 100 else 4
     return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}".rstrip()
+
+
+def estimated(each: Estimate, form: str, unit: str = "") -> str:
+    """``value (low to high)``.
+
+    >>> [estimated(each, ".1f", " %") for each in (Estimate(5.0, 2.5, 10.0), Estimate(12.0), Estimate(math.nan))]
+    ['5.0 (2.5 to 10.0) %', '12.0 %', '–']
+    """
+    if math.isnan(each.value):
+        return NOTHING
+    value, low, high = (f"{x:{form}}" for x in each)
+    return f"{value}{unit}" if math.isnan(each.low) else f"{value} ({low} to {high}){unit}"
 
 
 def plain_quantity(mean: float, half_width: float) -> str:

@@ -20,9 +20,18 @@ from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
-from adamcmp.report.labels import decay_name, named, plain_quantity, quantity, scale, short, with_unit
+from adamcmp.report.labels import (
+    NOTHING,
+    decay_name,
+    estimated,
+    named,
+    plain_quantity,
+    quantity,
+    scale,
+    short,
+    with_unit,
+)
 
-NOTHING = "–"
 SHORT = 5
 """Characters of a unit that a column's head has room for."""
 
@@ -135,7 +144,7 @@ def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame
     factor, unit = scale("final_gap", criteria)
 
     def shown(each: Estimate, times: float, digits: str) -> str:
-        return _estimate(Estimate(*(times * x for x in each)), digits)
+        return estimated(Estimate(*(times * x for x in each)), digits)
 
     form = "+.2f" if factor == 100 else "+.3g"
     return pd.DataFrame(
@@ -160,11 +169,11 @@ def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "optimizer": [each.arm for each in found],
-            "d log λ*/d log lr, rows": [_estimate(each.rows, "+.2f") for each in found],
-            "ridge": [_estimate(each.ridge, "+.2f") for each in found],
-            "d log lr*/d log λ, columns": [_estimate(each.columns, "+.2f") for each in found],
-            "separability": [_estimate(each.separability, "+.2f") for each in found],
-            head: [_estimate(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
+            "d log λ*/d log lr, rows": [estimated(each.rows, "+.2f") for each in found],
+            "ridge": [estimated(each.ridge, "+.2f") for each in found],
+            "d log lr*/d log λ, columns": [estimated(each.columns, "+.2f") for each in found],
+            "separability": [estimated(each.separability, "+.2f") for each in found],
+            head: [estimated(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
             "optima on an edge": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
         }
     )
@@ -184,7 +193,7 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: Criteria) -> pd.
             "optimizer": [each.arm for each in found],
             "learning rates": [f"{each.lrs} over {each.decades:.1f} decades" for each in found],
             with_unit("lost by an untuned lr", unit): [
-                _estimate(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
+                estimated(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
             ],
             **{
                 f"importance of {name}": [share(each, name) for each in found]
@@ -207,7 +216,7 @@ def budget_display(found: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
             "k": [f"{k} of {cells}" for k, cells in zip(rows["k"], rows["cells"], strict=True)],
             **{
                 with_unit(named(f"{part}_error", criteria), unit): [
-                    _estimate(Estimate(*(factor * x for x in values)), form)
+                    estimated(Estimate(*(factor * x for x in values)), form)
                     for values in zip(rows[part], rows[f"{part}_low"], rows[f"{part}_high"], strict=True)
                 ]
                 for part in ("validation", "test")
@@ -245,14 +254,6 @@ def with_edges(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
         for row in shown[names].to_dict("records")
     ]
     return shown.assign(**{"on the edge": told}) if any(told) else shown
-
-
-def _estimate(each: Estimate, form: str, unit: str = "") -> str:
-    """``value (low to high)``."""
-    if math.isnan(each.value):
-        return NOTHING
-    value, low, high = (f"{x:{form}}" for x in each)
-    return f"{value}{unit}" if math.isnan(each.low) else f"{value} ({low} to {high}){unit}"
 
 
 def _p(value: float) -> str:

@@ -10,6 +10,7 @@ from adamcmp.analysis import by_task
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.records import Results
+from adamcmp.report.labels import estimated
 from adamcmp.report.page import Finding
 
 STUDY = "figure2"
@@ -37,15 +38,11 @@ def tilts(records: pd.DataFrame) -> list[str]:
 def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     if math.isnan(separability.value):
         return f"{arm}: its best cells show no valley, so that their basin has no tilt to measure."
-    told = f"{arm}: lr and λ of its basin correlate by {_told(separability)}; d log λ*/d log lr is {_told(ridge)}"
+    together, slope = (estimated(each, "+.2f") for each in (separability, ridge))
+    told = f"{arm}: lr and λ of its basin correlate by {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
         return f"{told}, by one seed."
     if separability.low <= 0 <= separability.high:
         return f"{told}: whether they are separable is not told."
     how = "a larger λ wants a smaller lr" if separability.high < 0 else "a larger λ wants a larger lr"
     return f"{told}: they are not separable, {how}."
-
-
-def _told(each: Estimate) -> str:
-    value, low, high = (f"{x:+.2f}" for x in each)
-    return value if math.isnan(each.low) else f"{value} ({low} to {high})"

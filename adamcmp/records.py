@@ -148,6 +148,7 @@ RECORD: tuple[Column, ...] = (
     ),
     Column("engine_reason", TEXT, "", "why it was not vectorised, or not compiled though that was asked for"),
     Column("device", TEXT, "", "where"),
+    Column("hardware", TEXT, "", "what that is: the chip; cores and memory of the machine", True),
     Column("seconds", REAL, "s", "wall time of the training with evaluations; of runs trained together an equal share"),
     Column("finished_at", TIME, "UTC", "when its training ended"),
     Column("adamcmp_version", TEXT, "", "version that trained it"),
@@ -428,13 +429,23 @@ def join(source: Path, target: Path) -> None:
             write_file(target / "weights" / path.name, path.read_bytes())
 
 
-def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Stage]) -> int:
+class Wanted(NamedTuple):
+    """What a run is here, wherever it was trained: nothing of this enters its id."""
+
+    stage: Stage
+    arm: str
+    """The optimizer's label."""
+    optimizer: str
+    """Its configuration."""
+
+
+def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted]) -> int:
     """Take completed and diverged runs from other studies as one part; how many those are.
 
     Args:
         study_dir: where they are lacking; its lock is held.
         others: studies that may have them.
-        wanted: ids of the runs, and the stage that each is wanted for.
+        wanted: ids of the runs, and what each is here.
     """
     found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
@@ -449,10 +460,11 @@ def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Stage]) 
             continue
         fresh = pa.array({i for i, is_done in zip(ids, done, strict=True) if is_done}, TEXT)
         rows = records.filter(pa.array(done))
-        stages = pa.array([wanted[i] for i in rows.column("run_id").to_pylist()], TEXT)
-        found["records"].append(
-            rows.set_column(rows.schema.get_field_index("stage"), rows.schema.field("stage"), stages)
-        )
+        here = [wanted[i] for i in rows.column("run_id").to_pylist()]
+        for name in Wanted._fields:
+            values = pa.array([getattr(each, name) for each in here], TEXT)
+            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+        found["records"].append(rows)
         for table, columns in TABLES[:-1]:
             own = _read_table(other / table, columns)
             found[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))

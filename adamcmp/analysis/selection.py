@@ -93,14 +93,23 @@ def by_task(records: pd.DataFrame) -> list[Task]:
     parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in named.groupby("task")}
     found = [Task(task, _label(parts[task]), parts[task].drop(columns="program")) for task in order["task"].astype(str)]
     labels = [task.label for task in found]
-    return [each if labels.count(each.label) == 1 else each._replace(label=_of_cut(each)) for each in found]
+    alike = {label: [task for task in found if task.label == label] for label in labels}
+    return [each._replace(label=_told_from(each, alike[each.label])) for each in found]
 
 
-def _of_cut(task: Task) -> str:
-    """The label of a task that others share, with the seed of its cut where that is known."""
+def _told_from(task: Task, alike: Sequence[Task]) -> str:
+    """The label of a task, with what tells it from those that share it: examples, epochs, the seed of the cut."""
+    label = task.label
+    for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
+        if len({each.records[name].iloc[-1] for each in alike}) > 1:
+            label += f" · {task.records[name].iloc[-1]:,g}{unit}"
+    seeds = {each.task: _split_seed(each) for each in alike}
+    return label if len(set(seeds.values())) == 1 else f"{label} · split_seed {seeds[task.task]}"
+
+
+def _split_seed(task: Task) -> int | None:
     settings = task.records["settings"].iloc[-1]
-    seed = json.loads(settings).get("data_settings", {}).get("split_seed") if isinstance(settings, str) else None
-    return task.label if seed is None else f"{task.label} · split_seed {seed}"
+    return json.loads(settings).get("data_settings", {}).get("split_seed") if isinstance(settings, str) else None
 
 
 def _label(records: pd.DataFrame) -> str:

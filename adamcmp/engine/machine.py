@@ -88,6 +88,11 @@ def processor(device: torch.device) -> str:
     return next(named, platform.processor() or platform.machine())
 
 
+def hardware(device: torch.device) -> str:
+    """What trains there, in words: the chip; cores and memory (10⁹ bytes) of the machine."""
+    return f"{processor(device)}; {cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB"
+
+
 @cache
 def rounds_products() -> bool:
     """Whether torch's oneDNN rounds fp32 matrix products to bf16 on this CPU, as it may on one with AMX.

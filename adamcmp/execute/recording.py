@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer
+from adamcmp.engine.machine import hardware
 from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.updates import first_period
 from adamcmp.metrics import bits_per_byte, generalization_gap
@@ -90,6 +93,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "engine_settings": canonical(outcome.strategy.settings()),
         "engine_reason": outcome.strategy.reason,
         "device": outcome.device,
+        "hardware": hardware(torch.device(outcome.device)),
         "seconds": outcome.seconds,
         "finished_at": outcome.finished_at,
         "adamcmp_version": provenance.adamcmp_version,

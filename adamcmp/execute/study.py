@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned
 from adamcmp.plan.runs import Run
-from adamcmp.records import adopt, finished, read_records, remove_leftovers, weights_of, write_file, writing
+from adamcmp.records import Wanted, adopt, finished, read_records, remove_leftovers, weights_of, write_file, writing
 
 
 @contextmanager
@@ -77,7 +77,11 @@ def adopted(runs: Sequence[Run], study_dir: Path) -> int:
 
     A run whose weights are asked for is trained here, since they may not lie there.
     """
-    wanted = {run.id: run.stage for run in runs if run.task.train.save is None}
+    wanted = {
+        run.id: Wanted(run.stage, run.optimizer.label, run.optimizer.name)
+        for run in runs
+        if run.task.train.save is None
+    }
     others = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
     return adopt(study_dir, others, wanted) if wanted and others else 0
 

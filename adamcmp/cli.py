@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -20,9 +21,11 @@ from adamcmp.status import status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from adamcmp.analysis.claims import Claim
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.document import Reported
+    from adamcmp.report.told import Told
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -56,6 +59,13 @@ class Status(StrEnum):
     completed = "completed"
     diverged = "diverged"
     failed = "failed"
+
+
+class Width(StrEnum):
+    """What figures are drawn for: columns of a journal."""
+
+    single = "single"
+    double = "double"
 
 
 class Framework(StrEnum):
@@ -244,9 +254,16 @@ def report(
         float | None,
         typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
     ] = None,
+    width: Annotated[Width | None, typer.Option(help="Draw for one column of a journal or two.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing; tell whether reports are as they were written.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write tables and figures of stored runs."""
+    if verify:
+        _verify(results)
+        return
     with status("reading"):
         from adamcmp.records import studies
 
@@ -254,10 +271,28 @@ def report(
     if len(results) > 1:
         if out is None:
             raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
-        _report(found, formats, out, target_error)
+        _report(found, formats, out, target_error, width)
         return
     for study_dir in found:
-        _report([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error)
+        _report([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error, width)
+
+
+def _verify(folders: Sequence[Path]) -> None:
+    """Tell of each report whether its files are as its manifest has them.
+
+    Raises:
+        typer.Exit: some are not.
+    """
+    from adamcmp.report.manifest import verify
+
+    verified = [verify(folder) for folder in folders]
+    for each in verified:
+        for text, names in (("changed", each.changed), ("missing", each.missing), ("not of it", each.others)):
+            for name in names:
+                typer.echo(f"{each.folder / name}: {text}")
+        state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
+        typer.echo(f"{each.folder}: {state}")
+    raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
 
 
 @app.command()
@@ -441,8 +476,11 @@ def merge(
 
 @app.command()
 def reproduce(
-    figure: Annotated[str, typer.Argument(help="What to reproduce, such as figure2.")],
+    figure: Annotated[str, typer.Argument(help="What to reproduce, such as figure2; all goes through everything.")],
     overrides: Overrides = None,
+    scale: Annotated[
+        str | None, typer.Option(help="smoke: seconds; laptop: minutes; paper: as published, for --dry-run.")
+    ] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
@@ -451,20 +489,64 @@ def reproduce(
     formats: Formats = None,
     debug: Debug = False,
 ) -> None:
-    """Train a study of the paper's kind and report on it."""
+    """Train a study of the paper's kind and report on it; or all of them, which ends with a table of what was found."""
+    given = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
+    names, codes, claims = [figure], list[int](), list[Any]()
+    if figure == "all":
+        from adamcmp.studies import in_order
 
+        names = [each.name for each in in_order()]
+    for i, name in enumerate(names):
+        if len(names) > 1:
+            _tell(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
+        found = _reproduce(name, given, results_dir, config_dir, device, dry_run, limit, formats)
+        codes.append(found.code)
+        claims += found.told.claims
+    if len(names) > 1 and not dry_run:
+        _show_claims(claims, results_dir, formats)
+    raise typer.Exit(max(codes))
+
+
+class Reproduced(NamedTuple):
+    """One study that was reproduced."""
+
+    code: int
+    told: Told
+
+
+def _reproduce(
+    name: str,
+    overrides: list[str],
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    dry_run: bool,
+    limit: int | None,
+    formats: list[Format] | None,
+) -> Reproduced:
     def named() -> str:
         from adamcmp.studies import reproduction
 
-        return reproduction(figure).study  # whose setting study.figure brings its findings
+        return reproduction(name).study  # whose setting study.figure brings its findings
 
     opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
+    from adamcmp.report.told import Told
+
     if dry_run:
         _show_plan(opened, limit)
-        return
+        return Reproduced(DONE, Told())
     records = _sweep(opened, limit)
-    _report([opened.study_dir], formats, None)
-    raise typer.Exit(_exit_code(records))
+    return Reproduced(_exit_code(records), _report([opened.study_dir], formats, None))
+
+
+def _show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
+    """Print what was found of each statement, and write it beside the studies."""
+    from adamcmp.report.document import write_claims
+    from adamcmp.report.tables import terminal_claims
+
+    _print(terminal_claims(claims))
+    files = write_claims(claims, folder, formats=[each.value for each in formats or Format])
+    typer.echo("\n".join(["", "written:", *map(str, files)]))
 
 
 @app.command("list")
@@ -716,22 +798,34 @@ def _hints(records: pd.DataFrame, study: str) -> None:
 
 
 def _report(
-    study_dirs: Sequence[Path], formats: list[Format] | None, out: Path | None, target_error: float | None = None
-) -> None:
+    study_dirs: Sequence[Path],
+    formats: list[Format] | None,
+    out: Path | None,
+    target_error: float | None = None,
+    width: Width | None = None,
+) -> Told:
     """Write the report of what is stored in some folders, and show the heart of it."""
     with status("reading"):
         from adamcmp.records import read_all, read_outcomes
         from adamcmp.report.document import Reported
-        from adamcmp.studies import figure_of, judging_of, reproduction
+        from adamcmp.studies import figure_of, judging_of, reproduction, width_of
 
         stored = read_all(study_dirs)
         figures = {figure_of(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
-        findings = reproduction(figure).findings(stored) if figure is not None else []
-        found = Reported(*stored, read_outcomes(study_dirs), judging_of(study_dirs), findings, target_error)
+        found = Reported(
+            *stored,
+            read_outcomes(study_dirs),
+            judging_of(study_dirs),
+            target_error=target_error,
+            width=width_of(study_dirs) if width is None else width.value,
+        )
+        if figure is not None:
+            found = replace(found, told=reproduction(figure).told(found))
     _show(found, " + ".join(folder.name for folder in study_dirs))
     _hints(stored.records, study_dirs[0].name)
     _write(found, formats, out or study_dirs[0] / "report")
+    return found.told
 
 
 def _show(found: Reported, title: str) -> None:
@@ -750,14 +844,25 @@ def _show(found: Reported, title: str) -> None:
             soon = time_to_error(found.curves, task.records, best_cells(cells(task.records)), found.target_error)
             error = criteria_of(task.records).error
             _print(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
-        for each in found.findings:
-            if each.task == task.task:
-                _tell(f"- {each.text}", err=False)
-    for text in (each.text for each in found.findings if each.task is None):
-        _tell(f"- {text}", err=False)
+        about = {task.task, None} if len(tasks) == 1 else {task.task}
+        _show_told(found.told, about)
+    if len(tasks) > 1:
+        _show_told(found.told, {None})
     for cuts in found.over_cuts(tasks):
         for line in cuts_sentences(cuts):
             _tell(f"- {line}", err=False)
+
+
+def _show_told(told: Told, about: Collection[str | None]) -> None:
+    """Print what a study says of some tasks."""
+    from adamcmp.report.told import claim_sentence
+
+    for claim in told.claims:
+        if claim.task in about:
+            _tell(f"- {claim_sentence(claim)}", err=False)
+    for finding in told.findings:
+        if finding.task in about:
+            _tell(f"- {finding.text}", err=False)
 
 
 def _write(found: Reported, formats: list[Format] | None, folder: Path) -> None:
@@ -767,5 +872,5 @@ def _write(found: Reported, formats: list[Format] | None, folder: Path) -> None:
 
         files = write_report(found, folder, formats=[each.value for each in formats or Format])
     pages = [path for path in files if path.name == "report.md"]
-    others = f" and {len(files) - 1} tables and figures beside it" if len(files) > 1 else ""
+    others = f" and {len(files) - 1} files beside it" if len(files) > 1 else ""
     typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

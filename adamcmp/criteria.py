@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Targets = Literal["classes", "quantities", "labels"]
 """What is predicted of an example: one class (of each position), real numbers, or which of several labels hold."""
@@ -118,3 +121,12 @@ def error_metric(name: str, unit: str = "") -> ErrorMetric:
 
 CLASSIFICATION = Criteria("cross_entropy", ERRORS["classes"][0])
 """What records say that were stored before there was any other."""
+
+
+def criteria_of(table: pd.DataFrame) -> Criteria:
+    """What runs or cells of one task are judged by; records from before there was a choice tell of classification."""
+    known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
+    if any(each.empty for each in known.values()) or len(known) < 3:
+        return CLASSIFICATION
+    loss, name, unit = (str(each.iloc[0]) for each in known.values())
+    return Criteria(loss, error_metric(name, unit))

@@ -183,9 +183,9 @@ def test_a_reproduction_at_another_scale_has_its_verdict_and_so_has_a_later_repo
 
 
 def test_a_study_of_no_known_figure_is_refused_before_it_trains(cli):
-    refused = cli("sweep", "figure2", "scale=smoke", "study.figure=figure3")
+    refused = cli("sweep", "figure2", "scale=smoke", "study.figure=figure22")
     assert refused.code == 2
-    assert "figure3: nothing to reproduce by that name; did you mean figure2" in refused.err
+    assert "figure22: nothing to reproduce by that name; did you mean figure2" in refused.err
     assert not (cli.folder / "results").exists()
 
 
@@ -206,13 +206,13 @@ def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_pat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     ended = cli("sweep", "figure2", "scale=paper", "--dry-run")
     assert ended.code == 0, ended.err
-    assert "figure2_paper: 256 runs; 256 to train" in ended.out
+    assert "figure2_paper: 484 runs; 484 to train" in ended.out
     flops = float(re.search(r"([\d.e+]+) FLOPs in training steps", ended.out)[1])
-    assert flops == pytest.approx(256 * 35_100 * 128 * 6 * 1.7e9, rel=0.1)
+    assert flops == pytest.approx(484 * 35_100 * 128 * 6 * 1.7e9, rel=0.1)
     assert re.search(
         r"memory: data [\d.]+ MB; training up to [\d.]+ GB of [\d.]+ \wB allowed; [\d.]+ GB a run", ended.out
     )
-    assert re.search(r"\w+ at the [\d,]+ GFLOP/s of an fp32 matrix product here, 3 h \d\d min at 1 PFLOP/s", ended.out)
+    assert re.search(r"\w+ at the [\d,]+ GFLOP/s of an fp32 matrix product here, 6 h \d\d min at 1 PFLOP/s", ended.out)
     assert "cifar10 is not here, and is planned by its official size" in ended.out
     refused = cli("sweep", "figure2", "scale=paper")
     assert refused.code == 2
@@ -367,7 +367,7 @@ def test_report_writes_the_formats_asked_for(cli):
     assert ended.code == 0
     written = files(cli.folder / "out")
     assert written
-    assert {name.rpartition(".")[2] for name in written} <= {"csv", "md"}  # the page itself is Markdown
+    assert {name.rpartition(".")[2] for name in written} <= {"csv", "json"}
     assert any(name.endswith(".csv") for name in written)
     assert "out/" in ended.out
     assert not (cli.folder / "results" / "digits" / "report").exists()

@@ -20,7 +20,6 @@ from adamcmp.analysis.selection import (
     beyond,
     by_task,
     cells,
-    criteria_of,
     edge,
     judged,
     name_arms,
@@ -29,6 +28,7 @@ from adamcmp.analysis.selection import (
     tuning,
 )
 from adamcmp.analysis.verdicts import Verdict, verdicts
+from adamcmp.criteria import criteria_of
 
 __all__ = [
     "BASELINE",

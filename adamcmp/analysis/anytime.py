@@ -28,7 +28,7 @@ from scipy import optimize, special
 
 from adamcmp.analysis.choice import choices
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import CELL, criteria_of, judged
+from adamcmp.analysis.selection import CELL, judged
 from adamcmp.analysis.verdicts import (
     LEVEL,
     Verdict,
@@ -39,6 +39,7 @@ from adamcmp.analysis.verdicts import (
     tolerance,
     with_choice,
 )
+from adamcmp.criteria import criteria_of
 
 BEST_AT = 30
 """Seeds at which the sequence is narrowest."""

@@ -25,6 +25,7 @@ Journal of the Royal Statistical Society B 13, 1951 (quadratic surfaces).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +35,9 @@ from scipy import special
 
 from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
-from adamcmp.analysis.selection import cells, criteria_of, tuning
+from adamcmp.analysis.selection import cells, tuning
 from adamcmp.analysis.verdicts import POINTS
+from adamcmp.criteria import criteria_of
 
 LEAST = 3
 """Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
@@ -118,12 +120,8 @@ def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> Grid | N
 def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
     """Of one arm's grid, on which so many cells were tried."""
     seeds = grid.errors_LJT.shape[2]
-    weight_BT = redrawn(seeds)[:DRAWS]
-    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), weight_BT])  # first as it is, then redrawn
-    mean_BLJ, zero_BL = (
-        np.where(np.isnan(each), np.inf, each)
-        for each in (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
-    )
+    weight_BT = _weights(seeds)
+    mean_BLJ, zero_BL = draws_of(grid)
     rows, lost_rows = _optima_line(grid.x, grid.y, mean_BLJ, zero_BL, seeds)
     none_B = np.full((len(mean_BLJ), len(grid.y)), np.inf)
     columns, lost_columns = _optima_line(grid.y, grid.x, mean_BLJ.swapaxes(1, 2), none_B, seeds)
@@ -135,6 +133,35 @@ def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
         arm, rows, columns, ridge, separability, Estimate(area.value, max(area.low, 0.0), min(area.high, 1.0)), within,
         len(grid.x), len(grid.y), lost_rows + lost_columns,
     )  # fmt: skip
+
+
+def slope_of_optima(rows: Sequence[Grid]) -> Estimate:
+    """D log λ*/dx over rows that may have grids of λ of their own; each has one x, and the same seeds."""
+    places, sides, xs = [], [], []
+    seeds = min((each.errors_LJT.shape[2] for each in rows), default=0)
+    for each in rows:
+        mean_BLJ, zero_BL = draws_of(each)
+        if np.isfinite(mean_BLJ[0]).sum() >= LEAST:
+            best_BL, side_BL = _with_zero(each.y, mean_BLJ, zero_BL)
+            places.append(best_BL)
+            sides.append(side_BL)
+            xs.append(each.x)
+    if len(xs) < LEAST:
+        return NONE
+    step = float(np.median(np.concatenate([np.diff(each.y) for each in rows])))
+    return _line(np.concatenate(xs), np.concatenate(places, 1), np.concatenate(sides, 1), step, seeds)[0]
+
+
+def draws_of(grid: Grid) -> tuple[Array, Array]:
+    """Mean errors as they are, then on ``DRAWS`` draws of the seeds: (B, L, J), and at λ = 0 (B, L); inf where lost."""
+    weight_BT = _weights(grid.errors_LJT.shape[2])
+    means = (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
+    mean_BLJ, zero_BL = (np.where(np.isnan(each), np.inf, each) for each in means)
+    return mean_BLJ, zero_BL
+
+
+def _weights(seeds: int) -> Array:
+    return np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)[:DRAWS]])
 
 
 def _mean(errors: Array, weight_BT: Array) -> Array:
@@ -165,14 +192,23 @@ def _optima_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int
     if told.sum() < LEAST:
         return NONE, 0
     x, mean_BLJ, zero_BL = x[told], mean_BLJ[:, told], zero_BL[:, told]
+    best_BL, side_BL = _with_zero(y, mean_BLJ, zero_BL)
+    return _line(x, best_BL, side_BL, float(np.median(np.diff(y))), seeds)
+
+
+def _with_zero(y: Array, mean_BLJ: Array, zero_BL: Array) -> tuple[Array, NDArray[np.int64]]:
+    """``optima``, censored from below where λ = 0 is better than all others."""
     best_BL, side_BL = optima(y, mean_BLJ)
     beaten_BL = zero_BL < mean_BLJ.min(2)
-    best_BL, side_BL = np.where(beaten_BL, y[0], best_BL), np.where(beaten_BL, -1, side_BL)
+    return np.where(beaten_BL, y[0], best_BL), np.where(beaten_BL, -1, side_BL)
+
+
+def _line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, seeds: int) -> tuple[Estimate, int]:
+    """The slope of a line through optima on a grid of such steps, and how many of them are censored."""
     known = side_BL[0] == 0
     censored = int((~known).sum())
     if known.sum() < LEAST:
         return NONE, censored
-    step = float(np.median(np.diff(y)))
     variance_L = best_BL[1:].var(0) * seeds / max(seeds - 1, 1) + (PARABOLA * step) ** 2
     slope_B = censored_slope(x, best_BL, side_BL, variance_L)
     weight, y_known = 1 / variance_L[known], best_BL[0, known]

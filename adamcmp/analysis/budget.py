@@ -15,7 +15,8 @@ import pandas as pd
 
 from adamcmp.analysis.choice import rank_weights
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import BASELINE, criteria_of, ranked_cells
+from adamcmp.analysis.selection import BASELINE, ranked_cells
+from adamcmp.criteria import criteria_of
 
 BAND = (0.1, 0.9)
 MOST = 60

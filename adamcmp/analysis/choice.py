@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from adamcmp.analysis.intervals import Array, generator
-from adamcmp.analysis.selection import cells, criteria_of, ranked_cells, tuning
+from adamcmp.analysis.selection import cells, ranked_cells, tuning
+from adamcmp.criteria import criteria_of
 
 RESAMPLES = 4000
 NEAR = 0.05

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import criteria_of, shown_runs
+from adamcmp.analysis.selection import shown_runs
+from adamcmp.criteria import criteria_of
 from adamcmp.records import METRICS
 
 
@@ -21,8 +22,8 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
         best: One row an arm, as ``best_cells`` returns it.
 
     Returns:
-        Columns ``arm``, ``step``, ``epoch``, ``n`` (runs), each metric and ``<metric>_half_width``; sorted by arm and
-        step; empty where no winner has a curve.
+        Columns ``arm``, its best cell's ``lr`` and ``weight_decay``, ``step``, ``epoch``, ``n`` (runs), each metric and
+        ``<metric>_half_width``; sorted by arm and step; empty where no winner has a curve.
     """
     winners = shown_runs(records, best)[["run_id", "arm"]]
     joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")
@@ -31,7 +32,8 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
     mean, count = groups[metrics].mean(), groups[metrics].count()
     half = pd.DataFrame(half_width(groups[metrics].std(ddof=1), count), mean.index, metrics)
     head = pd.DataFrame({"epoch": groups["epoch"].mean(), "n": groups["run_id"].nunique()})
-    return pd.concat([head, mean, half.add_suffix("_half_width")], axis=1).reset_index()
+    means = pd.concat([head, mean, half.add_suffix("_half_width")], axis=1).reset_index()
+    return best[["arm", "lr", "weight_decay"]].merge(means, on="arm").sort_values(["arm", "step"], ignore_index=True)
 
 
 def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float) -> pd.DataFrame:

@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.selection import Task, best_cells, cells, criteria_of, judged
+from adamcmp.analysis.selection import Task, best_cells, cells, judged
 from adamcmp.analysis.verdicts import Verdict, alone, decided, differences, tolerance
+from adamcmp.criteria import criteria_of
 
 APART = ("data", "data_settings", "optimizer", "schedule", "seed")
 """Settings that cuts and arms may differ in; of ``data_settings`` only the seed of the cut."""

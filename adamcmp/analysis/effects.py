@@ -30,8 +30,9 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
-from adamcmp.analysis.selection import criteria_of, judged
+from adamcmp.analysis.selection import judged
 from adamcmp.analysis.verdicts import RESAMPLES, Verdict, differences
+from adamcmp.criteria import criteria_of
 
 LEAST = 4
 """Seeds from which on a bootstrap of them says anything, and a quarter can be cut off."""

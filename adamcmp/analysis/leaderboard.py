@@ -13,12 +13,12 @@ from adamcmp.analysis.selection import (
     METRICS,
     best_cells,
     cells,
-    criteria_of,
     edge,
     judged,
     means_of,
     shown_runs,
 )
+from adamcmp.criteria import criteria_of
 
 
 def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.curves import time_to_error
-from adamcmp.analysis.selection import Task, best_cells, cells, criteria_of, shown_runs
+from adamcmp.analysis.selection import Task, best_cells, cells, shown_runs
+from adamcmp.criteria import criteria_of
 
 MOST_RUNS = 0.9
 """Share of an arm's runs that end with the target, where none is given."""
@@ -92,16 +93,3 @@ def to_targets(tasks: Sequence[Task], curves: pd.DataFrame, target: float | None
         parts.append(found)
     columns = ["task", "arm", "target", "steps", "seconds", "steps_ratio", "seconds_ratio"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Of each arm the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``, ``share``."""
-    tasks = ratios["task"].nunique()
-    finite = ratios[np.isfinite(ratios[f"{name}_ratio"])]
-    taus = np.unique([1.0, *finite[f"{name}_ratio"]])
-    rows = [
-        (arm, tau, float((part[f"{name}_ratio"] <= tau * (1 + 1e-12)).sum()) / tasks)
-        for arm, part in ratios.groupby("arm")
-        for tau in taus
-    ]
-    return pd.DataFrame(rows, columns=["arm", "tau", "share"])

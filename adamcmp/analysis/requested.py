@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pandas as pd
 
@@ -46,24 +45,3 @@ def _means(winners: pd.DataFrame, best: pd.DataFrame, along: list[str]) -> pd.Da
     order = found.assign(metric=found["metric"].map(places), arm=found["arm"].map(places))
     found = found.loc[order.sort_values(["metric", "arm", *along]).index].reset_index(drop=True)
     return found.rename(columns={"count": "n"})[["metric", *keys, "mean", "half_width", "n"]]
-
-
-BY_LAYER: Mapping[str, tuple[str, str]] = {
-    "weight norm": ("weight_norms_", ""),
-    "update / weight": ("updates_", "_ratio"),
-    "angle of a step (rad)": ("updates_", "_angle"),
-    "share of the squared weight norm": ("weight_norms_", "_share"),
-}
-"""Metrics with one value a layer: what a metric's name begins and ends with."""
-
-
-def by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
-    kinds: dict[str, pd.DataFrame] = {}
-    left = found
-    for kind, (prefix, suffix) in sorted(BY_LAYER.items(), key=lambda each: -len(each[1][1])):
-        mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
-        layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
-        kinds[kind] = left[mine].assign(layer=layer)
-        left = left[~mine]
-    return {kind: kinds[kind] for kind in BY_LAYER if len(kinds[kind])} | {"": left}

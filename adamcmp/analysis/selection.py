@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.criteria import CLASSIFICATION, LOSSES, Criteria, error_metric
+from adamcmp.criteria import LOSSES, criteria_of
 from adamcmp.errors import InputError
 from adamcmp.records import METRICS as MEASURED
 
@@ -57,15 +57,6 @@ _CONSTANT = (
 """Columns that all runs of a cell share."""
 
 
-def criteria_of(table: pd.DataFrame) -> Criteria:
-    """What runs or cells of one task are judged by; records from before there was a choice tell of classification."""
-    known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
-    if any(each.empty for each in known.values()) or len(known) < 3:
-        return CLASSIFICATION
-    loss, name, unit = (str(each.iloc[0]) for each in known.values())
-    return Criteria(loss, error_metric(name, unit))
-
-
 class Task(NamedTuple):
     """What compared runs share (data, model, budget, precision), and its runs."""
 
@@ -101,7 +92,7 @@ def _told_from(task: Task, alike: Sequence[Task]) -> str:
     """The label of a task, with what tells it from those that share it: examples, epochs, the seed of the cut."""
     label = task.label
     for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
-        if len({each.records[name].iloc[-1] for each in alike}) > 1:
+        if name in task.records and len({each.records[name].iloc[-1] for each in alike}) > 1:
             label += f" · {task.records[name].iloc[-1]:,g}{unit}"
     seeds = {each.task: _split_seed(each) for each in alike}
     return label if len(set(seeds.values())) == 1 else f"{label} · split_seed {seeds[task.task]}"
@@ -123,7 +114,7 @@ def _label(records: pd.DataFrame) -> str:
 
 
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with one ``arm`` for each variant: ``AdamW · schedule=constant``, ``AdamW · batch_size=32``."""
+    """The records with one ``arm`` for each variant: ``AdamW · constant``, ``AdamW · batch_size=32``."""
     program = records["program"].astype(str) if "program" in records else ""
     key = records["arm"].astype(str) + "|" + records["variant"].astype(str) + "|" + program
     variants = records.assign(key=key).drop_duplicates("key").set_index("key")[["arm", "settings"]]
@@ -139,9 +130,14 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
         if "schedule" in differ:  # its name says it all
             differ = [key for key in differ if not key.startswith("schedule.")]
         for variant in members.index:
-            parts = [f"{key.removeprefix('optimizer.')}={told[variant][key]}" for key in differ if key in told[variant]]
+            parts = [_part(key, told[variant][key]) for key in differ if key in told[variant]]
             names[variant] = " · ".join([str(label), *parts])
     return records.assign(arm=key.map(names))
+
+
+def _part(key: str, value: object) -> str:
+    """A setting in an arm's name: a schedule's name alone, as in ``cosine``; else ``eps=1e-08``."""
+    return str(value).replace("_", " ") if key == "schedule" else f"{key.removeprefix('optimizer.')}={value}"
 
 
 RECIPE = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
@@ -215,8 +211,10 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     """One row per (arm, lr, weight_decay) of one task, sorted by them: of the runs that choose, ``tuning``.
 
     Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
-    completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; and per metric the mean over
-    completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two).
+    completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean over
+    completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two); ``rank``, the
+    place of an eligible cell in its arm by ``ranked_cells`` (1 is best); and ``edge``, the sides of the grid that a
+    best cell lies on.
 
     A cell is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
     most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
@@ -239,7 +237,18 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     table["eligible"] = _eligible(table)
 
     measured = means_of(ordered[ordered["status"] == "completed"], CELL)
-    return table.join(measured).reset_index()
+    return _placed(table.join(measured).reset_index())
+
+
+def _placed(table: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``rank``, the place of an eligible cell in its arm, and ``edge``, of the best cells."""
+    order = ranked_cells(table)
+    table["rank"] = (order.groupby("arm").cumcount() + 1).reindex(table.index).astype(float)
+    table["edge"] = ""
+    groups = dict(iter(table.groupby("arm")))
+    for i, best in table[table["rank"] == 1].iterrows():  # a few arms
+        table.loc[i, "edge"] = ", ".join(edge(groups[best["arm"]], best))
+    return table
 
 
 def means_of(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

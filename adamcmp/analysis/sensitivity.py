@@ -25,7 +25,8 @@ import pandas as pd
 
 from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
-from adamcmp.analysis.selection import BASELINE, criteria_of, tuning
+from adamcmp.analysis.selection import BASELINE, tuning
+from adamcmp.criteria import criteria_of
 
 
 class Sensitivity(NamedTuple):

@@ -36,8 +36,8 @@ from scipy import optimize, special, stats
 
 from adamcmp.analysis.choice import Choice, at_smaller_budget, choices, half_width_of_choice
 from adamcmp.analysis.intervals import Array, generator, half_width, holm
-from adamcmp.analysis.selection import criteria_of, judged
-from adamcmp.criteria import ErrorMetric
+from adamcmp.analysis.selection import judged
+from adamcmp.criteria import ErrorMetric, criteria_of
 
 LEVEL, POWER = 0.05, 0.8
 EXACT = 20
@@ -454,5 +454,9 @@ def _kind(corrected: Verdict) -> str:
 
 
 def frame(found: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a pair, with the fields of ``Verdict`` as columns."""
-    return pd.DataFrame(found, columns=Verdict._fields)
+    """One row a pair, with the fields of ``Verdict`` as columns; ``low_widest`` and ``high_widest`` are over all
+    sources that are known.
+    """
+    table = pd.DataFrame(found, columns=Verdict._fields)
+    widest = [each.with_half_width(each.choice if each.choice < math.inf else 0.0) for each in found]
+    return table.assign(low_widest=[low for low, _ in widest], high_widest=[high for _, high in widest])

@@ -431,6 +431,13 @@ class Study(Settings):
         )
 
 
+class Report(Settings):
+    """How a study is reported; never part of what identifies its runs."""
+
+    width: Literal["single", "double"] = "double"
+    """What figures are drawn for: one column of a journal (3.5 inches) or two (7)."""
+
+
 class Execute(Settings):
     """Where runs are trained; never part of what identifies them."""
 
@@ -482,6 +489,7 @@ class Config(Settings):
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
     execute: Execute
+    report: Report = Report()
     study: Study
 
     @property

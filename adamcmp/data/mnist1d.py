@@ -42,7 +42,7 @@ def mnist1d(
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
-        raise InputError(f'data set mnist1d needs a package ({error}); run: pip install "adamcmp[mnist1d]"') from error
+        raise InputError(f"data set mnist1d needs a package ({error}); run: pip install mnist1d") from error
 
     args = get_dataset_args()
     args.seed, args.num_samples, args.train_split = seed, num_samples, train_split

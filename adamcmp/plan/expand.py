@@ -220,7 +220,7 @@ def _expand(
         for row in _product(swept):
             optimizer = _optimizer(source, kept, chosen, composed, row)
             labels = [
-                f"{k.rpartition('.')[2]}={_short(v.python)}"
+                _short(v.python).replace("_", " ") if k == "schedule" else f"{k.rpartition('.')[2]}={_short(v.python)}"
                 for k, v in (row | combination).items()
                 if k in varying and k.partition(".")[0] not in TASK_KEYS
             ]

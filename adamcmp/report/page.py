@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 
 from adamcmp.analysis import Task, criteria_of
 from adamcmp.criteria import Criteria
-from adamcmp.report.labels import decay_name, distinct, metric_name, runs_hash, seeds
+from adamcmp.drawing.labels import decay_name, metric_name
+from adamcmp.report.labels import distinct, processes_of, runs_hash, seeds
 from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
-
-
-class Finding(NamedTuple):
-    """One statement about measured numbers."""
-
-    text: str
-    task: str | None
-    """Hash of the task that it is about; None: of several."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +99,7 @@ def page(
     extra: Mapping[str, pd.DataFrame] | None = None,
     target_error: float | None = None,
     selection: str = "final_validation_error",
+    captions: Mapping[str, str] | None = None,
 ) -> list[Section]:
     """What stands on the page; the first section's title is the page's.
 
@@ -117,15 +110,18 @@ def page(
         figures: Figure name → the files written of it, beside the page.
         skipped: Figure name → why it was not drawn.
         findings: Sentences that a study's own statistics support.
-        extra: The tables ``metrics`` and ``time_to_error`` as people read them, where there are any.
+        extra: The other tables as people read them, by name.
         target_error: What the latter is about.
         selection: What best cells go by.
+        captions: Of a study's own figures.
     """
     criteria = criteria_of(task.records)
     error = criteria.error
     sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
     if findings:
-        of_pairs: list[Block] = [Table(extra[name]) for name in ("verdicts", "effects") if extra and name in extra]
+        of_pairs: list[Block] = [
+            Table(extra[name]) for name in ("claims", "verdicts", "effects") if extra and name in extra
+        ]
         sections.append(Section("Verdict", [Bullets(findings), *of_pairs]))
     read = Text(_baseline(board) + _legend(selection, criteria))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
@@ -142,7 +138,8 @@ def page(
     if warnings:
         sections.append(Section("Mind", [Bullets(warnings)]))
     if figures or skipped:
-        pictures = [Picture(name, files, CAPTIONS[name].format(error=error.label)) for name, files in figures.items()]
+        known = CAPTIONS | dict(captions or {})
+        pictures = [Picture(name, files, known[name].format(error=error.label)) for name, files in figures.items()]
         lacking = [f"`{name}` was not drawn: {why}." for name, why in skipped.items()]
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
     sections.append(Section("Runs", _runs(task.records)))
@@ -320,15 +317,18 @@ def _provenance(task: Task) -> list[Block]:
         f"{command}  # {count} runs" for command, count in zip(commands["command"], commands["count"], strict=True)
     ]
     more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
+    hardware = records["hardware"] if "hardware" in records else pd.Series(dtype=str)
+    wall = (records["seconds"] / processes_of(records)).sum()
     facts = [
         (
             f"Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`; "
-            f"{records['seconds'].sum():,.0f} s of training."
+            f"{records['seconds'].sum():,.0f} s of training, {wall:,.0f} s of wall time."
         ),
         (
             f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, "
             f"Python {distinct(records['python_version'])}; engine {distinct(records['engine'])}; "
-            f"device {distinct(records['device'])}; git commit {distinct(records['git_commit'])}."
+            f"device {distinct(records['device'])} ({distinct(hardware)}); "
+            f"git commit {distinct(records['git_commit'])}."
         ),
     ]
     return [Code([*lines[:5], *more]), Bullets(facts)]

@@ -4,9 +4,6 @@ import matplotlib.backends.backend_agg
 import matplotlib.backends.backend_pdf
 import matplotlib.backends.backend_svg
 
-import adamcmp.report.heatmap
-import adamcmp.report.learning_curves
-import adamcmp.report.scatter
-import adamcmp.report.sensitivity
+import adamcmp.drawing
 
 __all__ = ["adamcmp", "matplotlib"]

@@ -17,9 +17,10 @@ import pandas as pd
 
 from adamcmp.analysis import CELL, best_cells, by_task, cells, criteria_of
 from adamcmp.criteria import LOSS_TEXTS
+from adamcmp.drawing.labels import named
 from adamcmp.errors import InputError, closest
 from adamcmp.optim.schedules import restarts
-from adamcmp.report.labels import named, quantity
+from adamcmp.report.labels import quantity
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
 DECOUPLED = ("lr_scaled", "schedule_only", "normalized")

@@ -16,21 +16,13 @@ from rich.table import Table
 from adamcmp.analysis import BASELINE, Verdict, criteria_of
 from adamcmp.analysis.basin import Basin
 from adamcmp.analysis.choice import NEAR
+from adamcmp.analysis.claims import VERDICTS, Claim
 from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
-from adamcmp.report.labels import (
-    NOTHING,
-    decay_name,
-    estimated,
-    named,
-    plain_quantity,
-    quantity,
-    scale,
-    short,
-    with_unit,
-)
+from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
+from adamcmp.report.labels import NOTHING, estimated, plain_quantity, quantity
 
 SHORT = 5
 """Characters of a unit that a column's head has room for."""
@@ -365,6 +357,19 @@ def terminal(board: pd.DataFrame, title: str = "") -> Table:
         cell = [short(x, 3) if pd.notna(x) else NOTHING for x in (lr, weight_decay)]
         measured = [str(row[name]).removesuffix(digits[name]) or NOTHING for name in heads]
         table.add_row(*map(escape, (str(row["optimizer"]), *cell, *measured, row["n"], row["trials"])))
+    return table
+
+
+def terminal_claims(claims: Sequence[Claim]) -> Table:
+    """What was found of each statement, for a terminal."""
+    table = Table(title="statements", box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in ("statement", "on", "measured", "value and 95 % interval", "verdict"):
+        table.add_column(name)
+    colours = {"found": "green", "contradicted": "red"}
+    for each in claims:
+        value = estimated(each.estimate, each.form, f" {each.unit}".rstrip())
+        cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, VERDICTS[each.verdict])
+        table.add_row(*map(escape, cells), style=colours.get(each.verdict))
     return table
 
 

@@ -1,9 +1,10 @@
 """What ``adamcmp reproduce`` offers: one module a figure, with the study it trains and what it finds.
 
-A module here has ``STUDY``, the name of its configuration under ``configs/study/``, and ``findings(results)``, which
-returns statements about the measured numbers of one or several tasks, each with its interval. A new module needs no
-registration. The study names the module as ``study.figure``, and every scale of it inherits that; it stands in
-``study.yaml``, so that a report knows what a folder holds whatever it is called.
+A module here has ``STUDY``, the name of its configuration under ``configs/study/``, and ``told(found)``, which returns
+what it says of the measured numbers of one or several tasks: claims, each with its interval and the verdict that
+follows from it, sentences, and tables with figures of its own. A new module needs no registration; names with an
+underscore in front help others. The study names the module as ``study.figure``, and every scale of it inherits that; it
+stands in ``study.yaml``, so that a report knows what a folder holds whatever it is called.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from adamcmp.errors import InputError, closest
-from adamcmp.records import Results
+from adamcmp.report.document import Reported
 from adamcmp.report.judging import Judging
-from adamcmp.report.page import Finding
+from adamcmp.report.told import Told
 
 
 class Reproduction(NamedTuple):
@@ -28,14 +29,16 @@ class Reproduction(NamedTuple):
     name: str
     summary: str
     study: str
-    findings: Callable[[Results], list[Finding]]
+    told: Callable[[Reported], Told]
 
 
 def available() -> Iterator[Reproduction]:
     """Every reproduction there is."""
     for info in iter_modules(__path__):
+        if info.name.startswith("_"):
+            continue
         module = import_module(f"{__name__}.{info.name}")
-        yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.findings)
+        yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.told)
 
 
 def reproduction(name: str) -> Reproduction:
@@ -56,17 +59,46 @@ def figure_of(study_dir: Path) -> str | None:
     return figure if isinstance(figure, str) else None
 
 
+ORDER = (
+    "figure1",
+    "figure2",
+    "figure3",
+    "figure4",
+    "supplement3",
+    "horizon",
+    "optimizers",
+    "cnn",
+    "resnet",
+    "vision_transformer",
+    "language_model",
+    "grokking",
+)
+"""In which ``reproduce all`` goes through them: the paper's figures, then what was asked since."""
+
+
+def in_order() -> list[Reproduction]:
+    """Every reproduction, those of ``ORDER`` first."""
+    place = {name: i for i, name in enumerate(ORDER)}
+    return sorted(available(), key=lambda each: (place.get(each.name, len(ORDER)), each.name))
+
+
+def width_of(study_dirs: Sequence[Path]) -> str:
+    """The width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
+    found = {str(_described(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
+    return found.pop() if len(found) == 1 else "double"
+
+
 def judging_of(study_dirs: Sequence[Path]) -> Judging:
     """How the arms of stored studies are judged, where they agree on it."""
     found = {Judging.of(_described(study_dir)) for study_dir in study_dirs}
     return found.pop() if len(found) == 1 else Judging()
 
 
-def _described(study_dir: Path) -> Mapping[str, Any]:
-    """The section ``study`` of a stored study's ``study.yaml``; empty where it cannot be read."""
+def _described(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
+    """A section of a stored study's ``study.yaml``; empty where it cannot be read."""
     try:
         described = yaml.safe_load((study_dir / "study.yaml").read_text(encoding="utf-8"))
-        study = described["study"]
+        study = described[name]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return {}
     return study if isinstance(study, Mapping) else {}

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+from adamcmp.analysis import by_task
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Told
+from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, better, gains, margin_of, separable
 
 STUDY = "figure1"
+SOURCE = f"{PAPER}, Figure 1"
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each task: which optimizer and which schedule is better, and whether the basins are separable."""
+    claims = []
+    for task in by_task(found.records):
+        for schedule in ("constant", "drop_step", "cosine"):
+            claims += adamw_against_adam(found, task, SOURCE, schedule)
+        decoupled, coupled = arm(task, ADAMW, "cosine"), arm(task, ADAM, "cosine")
+        for a, b, statement in (
+            ("drop_step", "constant", "Drop steps are better than a fixed rate for AdamW"),
+            ("cosine", "drop_step", "A cosine is better than drop steps for AdamW"),
+        ):
+            claims += better(found, task, (arm(task, ADAMW, a), arm(task, ADAMW, b)), statement, SOURCE)
+        claims += separable(task, decoupled, coupled, SOURCE)
+        nothing = "Adam's best L2 penalty is hardly better than none"
+        claims += gains(task, coupled, nothing, SOURCE, margin_of(found, task))
+        claims += gains(task, decoupled, "AdamW's best decay is better than none", SOURCE)
+    return Told(claims)

@@ -9,16 +9,28 @@ import pandas as pd
 from adamcmp.analysis import by_task
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.records import Results
+from adamcmp.report.document import Reported
 from adamcmp.report.labels import estimated
-from adamcmp.report.page import Finding
+from adamcmp.report.told import Finding, Told
+from adamcmp.studies._claims import ADAM, ADAMW, PAPER, SGD, SGDW, adamw_against_adam, arm, better, no_worse, separable
 
 STUDY = "figure2"
+SOURCE = f"{PAPER}, Figure 2"
 
 
-def findings(results: Results) -> list[Finding]:
+def told(found: Reported) -> Told:
     """What the figure is there to show next to its verdicts, as measured on the runs of each task."""
-    return [Finding(line, task.task) for task in by_task(results.records) for line in tilts(task.records)]
+    claims, findings = [], []
+    for task in by_task(found.records):
+        claims += adamw_against_adam(found, task, SOURCE)
+        both = arm(task, SGDW), arm(task, SGD)
+        claims += better(found, task, both, "SGDW generalises better than SGD with L2", SOURCE)
+        claims += separable(task, arm(task, ADAMW), arm(task, ADAM), SOURCE)
+        claims += separable(task, *both, SOURCE)
+        close = "AdamW is as good as SGDW, or better"
+        claims += no_worse(found, task, (arm(task, ADAMW), arm(task, SGDW)), close, SOURCE)
+        findings += [Finding(line, task.task) for line in tilts(task.records)]
+    return Told(claims, findings)
 
 
 def tilts(records: pd.DataFrame) -> list[str]:

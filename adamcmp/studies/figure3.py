@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+import math
+
+import pandas as pd
+
+from adamcmp.analysis import CELL, Task, by_task, cells, criteria_of
+from adamcmp.analysis.claims import BELOW, Claim, of_values, times
+from adamcmp.analysis.curves import mean_curves
+from adamcmp.analysis.decay import at_equal_loss
+from adamcmp.analysis.selection import best_cells, judged, tuning
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Exhibit, Told
+from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of
 
 STUDY = "figure3"
+SOURCE = f"{PAPER}, Figure 3"
+CAPTION = (
+    "Training loss and test {error} of every λ at one learning rate, means over the seeds that tuned; bold: the best "
+    "λ by validation; the darker, the larger λ, and dotted without decay."
+)
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each task: whether AdamW is better, fits better, and generalises better where both fit alike."""
+    claims, exhibits = [], []
+    for task in by_task(found.records):
+        adamw, adam = arm(task, ADAMW), arm(task, ADAM)
+        claims += adamw_against_adam(found, task, SOURCE)
+        if adamw is not None and adam is not None:
+            claims += _fits_better(task, adamw, adam) + _at_equal_loss(task, adamw, adam)
+        nothing = "Adam's best L2 penalty is hardly better than none"
+        claims += gains(task, adam, nothing, SOURCE, margin_of(found, task))
+        exhibits.append(Exhibit("decay_curves", curves_of_all(task, found.curves), CAPTION, task.task))
+    return Told(claims, exhibits=exhibits)
+
+
+def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
+    criteria = criteria_of(task.records)
+    rows = judged(task.records, best_cells(cells(task.records)))
+    losses = [rows[rows["arm"] == each].set_index("seed")["final_train_loss"] for each in (adamw, adam)]
+    estimate = of_values((losses[0] - losses[1]).dropna())
+    if math.isnan(estimate.value):
+        return []
+    statement = "AdamW's best λ ends with a lower training loss than Adam's"
+    measured = f"final training loss of {adamw} minus that of {adam}"
+    return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, criteria.loss_unit, "+.4f")]
+
+
+def _at_equal_loss(task: Task, adamw: str, adam: str) -> list[Claim]:
+    error = criteria_of(task.records).error
+    estimate = times(at_equal_loss(task.records, adamw, adam), error.factor)
+    if math.isnan(estimate.value):
+        return []
+    statement = "AdamW generalises better than Adam with L2 at the same training loss"
+    measured = f"test {error.label} of {adamw} minus that of {adam}, mean over the training losses that both reach"
+    return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, error.gap_unit)]
+
+
+def curves_of_all(task: Task, curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean curves of every cell: ``arm``, ``lr``, ``weight_decay``, ``best`` (it is the arm's), then the curve."""
+    table = cells(task.records)
+    best = best_cells(table)
+    tuned = task.records[task.records["run_id"].isin(tuning(task.records)["run_id"])]
+    parts = []
+    for _, cell in table[table["n"] > 0].iterrows():  # some twenty cells
+        own = tuned.merge(cell[CELL].to_frame().T.infer_objects(), on=CELL)
+        mean = mean_curves(curves, own, cell.to_frame().T.infer_objects())
+        is_best = bool((best.set_index(CELL).index == tuple(cell[CELL])).any())
+        parts.append(mean.assign(best=is_best))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

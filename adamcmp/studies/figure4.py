@@ -2,12 +2,95 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from adamcmp.analysis import Task, best_cells, by_task, cells, mean_curves
+from adamcmp.analysis.claims import Claim
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.requested import requested_curves
+from adamcmp.analysis.restarts import period_ends, speed_ups
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Exhibit, Finding, Told
+from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm, no_worse
 
 STUDY = "figure4"
+SOURCE = f"{PAPER}, Figure 4"
+CAPTION = (
+    "Test {error} over epochs, on a logarithmic axis, of each optimizer's best cell: mean over seeds, band of 95 %; "
+    "vertical lines end the periods of warm restarts. With the top-5 error beside it, where it was measured."
+)
+TOP5 = "test_top5_error"
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each task: which is better at the end, and how much sooner restarts get where the others go."""
+    claims: list[Claim] = []
+    findings, exhibits = [], []
+    for task in by_task(found.records):
+        best = best_cells(cells(task.records))
+        plain = {name: arm(task, names, "cosine") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
+        restarted = {name: arm(task, names, "warm_restarts") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
+        claims += adamw_against_adam(found, task, SOURCE, "cosine")
+        close = "AdamW is as good as SGDW, or better"
+        claims += no_worse(found, task, (plain["AdamW"], plain["SGDW"]), close, SOURCE)
+        speeds = []
+        for name in plain:
+            a, b = restarted[name], plain[name]
+            if a is None or b is None:
+                continue
+            ends = _ends(task, a)
+            speeds.append(speed_ups(found.curves, task.records, best, a, b, ends))
+            claims += _sooner(task, speeds[-1], name)
+            findings += [Finding(line, task.task) for line in _sentences(speeds[-1])]
+            as_good = f"{name} with warm restarts ends as well as without"
+            claims += no_worse(found, task, (a, b), as_good, SOURCE)
+        anytime = mean_curves(found.curves, task.records, best).assign(restarts="")
+        for a in filter(None, restarted.values()):
+            anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])
+        exhibits.append(Exhibit("anytime", _with_top5(anytime, found, task, best), CAPTION, task.task))
+        known = [each for each in speeds if len(each)]
+        if known:
+            text = (
+                "How many times sooner warm restarts get to an error than one long cosine, at the end of each period."
+            )
+            exhibits.append(Exhibit("restarts", pd.concat(known, ignore_index=True), text, task.task))
+    return Told(claims, findings, exhibits)
+
+
+def _ends(task: Task, arm_: str) -> list[float]:
+    rows = task.records[task.records["arm"] == arm_]
+    schedule: Mapping[str, Any] = json.loads(str(rows["settings"].iloc[0]))["schedule"]
+    return period_ends(schedule["T_0"], schedule["T_mult"], float(rows["epochs"].iloc[0]))
+
+
+def _sooner(task: Task, speeds: pd.DataFrame, name: str) -> list[Claim]:
+    if speeds.empty:
+        return []
+    first = speeds.iloc[0]
+    factor = Estimate(first["factor"], first["factor_low"], first["factor_high"])
+    statement = f"{name}'s first restart gets to its error sooner than {name} does, up to ten times"
+    measured = f"epochs of {first['other']} to the error of {first['arm']} at epoch {first['end']:g}, by those"
+    return [Claim(statement, SOURCE, measured, factor, (1.0, math.inf), task.task, task.label, "times", ".1f")]
+
+
+def _sentences(speeds: pd.DataFrame) -> list[str]:
+    return [
+        f"{row['arm']} at epoch {row['end']:g}: {row['other']} takes {row['factor']:.1f} times as long to that error"
+        + (f", or never gets there ({row['never']} of {row['seeds']} seeds)." if row["never"] else ".")
+        for row in speeds.to_dict("records")
+    ]
+
+
+def _with_top5(anytime: pd.DataFrame, found: Reported, task: Task, best: pd.DataFrame) -> pd.DataFrame:
+    """With the columns of the top-5 error, where it was measured and is no certainty."""
+    measured = requested_curves(found.curves, task.records, best)
+    own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
+    if own.empty or not own["mean"].max() > 0:
+        return anytime
+    names = {"mean": TOP5, "half_width": f"{TOP5}_half_width"}
+    return anytime.merge(own.rename(columns=names), on=["arm", "step"], how="left")

@@ -2,12 +2,127 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis import Task, best_cells, by_task, cells, criteria_of, judged
+from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.optima import best_decays
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Exhibit, Told
+from adamcmp.studies._claims import PAPER, difference
+from adamcmp.studies._families import families
 
 STUDY = "horizon"
+WITH, WITHOUT = "AdamW", "AdamW without decay"
+PRETRAINING, TIMESCALE = "arXiv 2509.02046, 130 M parameters", "Wang & Aitchison 2024"
+GAINS = (
+    "What AdamW's best λ takes off the test {error} of AdamW without decay, at several budgets, each at its best "
+    "learning rate; 95 % intervals over seeds, test examples and the choice of cells."
+)
+OPTIMA = (
+    "AdamW's best λ (decay per step ηαλ) at one learning rate against the budget, and against the size of the training "
+    "set at the same number of epochs; 95 % intervals, open: on the edge of the grid. Lines: the slopes that are "
+    "predicted, through the middle."
+)
+TOLERATED = 0.25
+"""How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each family of tasks: the gain of decay against budget, and how λ* moves with budget and training set."""
+    tasks = by_task(found.records)
+    claims: list[Claim] = []
+    exhibits, optima = [], []
+    for family in families(tasks, "epochs"):
+        gains = _gains(found, family.tasks)
+        if len(gains) >= 2:
+            exhibits.append(Exhibit("gains", gains, GAINS, None))
+            claims += _grows(family.tasks, family.label)
+    for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
+        for family in families([task for task in tasks if _has(task, WITH)], by):
+            lr = _shared_lr(family.tasks)
+            told = best_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
+            optima.append(told.found.assign(by=label, lr=lr))
+            claims += _moves(by, told.slope, family.label)
+    if optima:
+        exhibits.append(Exhibit("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))
+    return Told(claims, exhibits=exhibits)
+
+
+def _has(task: Task, arm: str) -> bool:
+    return bool((task.records["arm"] == arm).any())
+
+
+def _shared_lr(tasks: Sequence[Task]) -> float | None:
+    """The learning rate that is best on the last task of those that all tasks have."""
+    lrs = [set(task.records.loc[task.records["arm"] == WITH, "lr"]) for task in tasks]
+    shared = set.intersection(*lrs)
+    if not shared:
+        return None
+    last = cells(tasks[-1].records)
+    best = best_cells(last[(last["arm"] == WITH) & last["lr"].isin(shared)])
+    return float(best["lr"].iloc[0]) if len(best) else None
+
+
+def _gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
+    rows = []
+    for task in tasks:
+        error = criteria_of(task.records).error
+        told = times(difference(found, task, WITH, WITHOUT), error.factor)
+        if not math.isnan(told.value):
+            rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
+    return pd.DataFrame(rows)
+
+
+def _grows(tasks: Sequence[Task], label: str) -> list[Claim]:
+    """The gain's slope over log epochs, seed by seed."""
+    parts = []
+    for task in tasks:
+        rows = judged(task.records, best_cells(cells(task.records)))
+        wide = rows[rows["arm"].isin([WITH, WITHOUT])].pivot(index="seed", columns="arm", values="final_test_error")
+        if {WITH, WITHOUT} <= set(wide.columns):
+            gain = (wide[WITHOUT] - wide[WITH]) * criteria_of(task.records).error.sign
+            parts.append(gain.rename(float(task.records["epochs"].iloc[0])))
+    if len(parts) < 2:
+        return []
+    gains_ST = pd.concat(parts, axis=1).dropna()
+    x = np.log2(gains_ST.columns.to_numpy(float))
+    centred = x - x.mean()
+    slopes = gains_ST.to_numpy(float) @ centred / (centred @ centred)
+    error = criteria_of(tasks[0].records).error
+    told = times(of_values(slopes), error.factor)
+    if math.isnan(told.value):
+        return []
+    statement = "The gain of the best λ over none grows with the budget"
+    measured = f"gain in test {error.label} for each doubling of the epochs"
+    return [Claim(statement, PRETRAINING, measured, told, ABOVE, None, label, error.gap_unit)]
+
+
+def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:
+    if math.isnan(slope.value):
+        return []
+    measured = f"d log λ* / d log {'epochs' if by == 'epochs' else 'training examples'} at one lr"
+    rules = (
+        [
+            ("AdamW's best λ falls as one over the root of the budget", f"{PAPER}, Appendix B.1", -0.5),
+            ("AdamW's best λ does not move with the budget: τ = B/(ηλN) epochs is what counts", TIMESCALE, 0.0),
+        ]
+        if by == "epochs"
+        else [
+            ("AdamW's best λ falls as one over the root of the training set", f"{PAPER}, Appendix B.1", -0.5),
+            (
+                "AdamW's best λ falls as one over the training set, since τ = B/(ηλN) epochs is what counts",
+                TIMESCALE,
+                -1.0,
+            ),
+        ]
+    )
+    return [
+        Claim(statement, source, measured, slope, (at - TOLERATED, at + TOLERATED), None, label)
+        for statement, source, at in rules
+    ]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+from adamcmp.analysis import by_task
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Told
+from adamcmp.studies._claims import PAPER, alike, arm, better
 
 STUDY = "optimizers"
+MIXING = "Bjorck et al. 2021"
+REFERENCE = "adamw"
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each task: AdamW against the doors of Adam, and its conventions against each other."""
+    claims = []
+    for task in by_task(found.records):
+        adamw = arm(task, [REFERENCE])
+        own = [arm(task, ["adam"]), arm(task, ["adam_m_only"]), arm(task, ["adam_v_only"])]
+        claims += better(
+            found, task, (adamw, own[0]), "AdamW generalises better than Adam with L2; the paper found 15 %", PAPER
+        )
+        for other, moment in zip(own[1:], ("first", "second"), strict=True):
+            statement = f"Decay off the weights is better than in Adam's {moment} moment alone"
+            claims += better(found, task, (adamw, other), statement, MIXING)
+        for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalised"),
+                                 ("adamw_keras", "Keras'")):  # fmt: skip
+            statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
+            claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")
+    return Told(claims)

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+import math
+
+import pandas as pd
+
+from adamcmp.analysis import by_task
+from adamcmp.analysis.claims import Claim
+from adamcmp.analysis.optima import best_decays
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Exhibit, Told
+from adamcmp.studies._claims import ADAMW, PAPER, arm
+from adamcmp.studies._families import families
 
 STUDY = "supplement3"
+SOURCE = f"{PAPER}, Supplement 3 and Appendix B.1"
+RAW, NORMALISED = "weight_decay_schedule_only", "weight_decay_normalized"
+CAPTION = (
+    "Test {error} against λ as the paper's algorithm takes it and against its normalised λ, at several budgets, each λ "
+    "at its best learning rate; then the best λ against the budget with 95 % intervals (open: on the edge of the grid)."
+)
+TOLERATED = 0.25
+"""How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def findings(_: Results) -> list[Finding]:
-    """Nothing beyond the verdicts."""
-    return []
+def told(found: Reported) -> Told:
+    """Of each family of tasks: how the best λ moves with the budget, raw and normalised."""
+    claims, exhibits = [], []
+    for family in families(by_task(found.records), "epochs"):
+        name = arm(family.tasks[0], ADAMW)
+        if name is None:
+            continue
+        parts = []
+        for kind, column in (("raw", RAW), ("normalised", NORMALISED)):
+            optima = best_decays(family.tasks, name, "epochs", column)
+            parts += [each.assign(convention=kind) for each in (optima.profile.assign(part="profile"),
+                                                                optima.found.assign(part="optimum"))]  # fmt: skip
+            if kind == "normalised" and not math.isnan(optima.slope.value):
+                statement = "The best normalised λ stays where it is as the budget grows"
+                measured = "d log λ_norm* / d log epochs"
+                claims.append(
+                    Claim(statement, SOURCE, measured, optima.slope, (-TOLERATED, TOLERATED), None, family.label)
+                )
+        exhibits.append(Exhibit("budgets", pd.concat(parts, ignore_index=True), CAPTION, None))
+    return Told(claims, exhibits=exhibits)

@@ -50,7 +50,16 @@ def test_curves_are_means_over_the_winners_seeds_with_their_intervals(synthetic)
     assert found[["arm", "step"]].equals(found[["arm", "step"]].sort_values(["arm", "step"]))
     assert found["arm"].value_counts().to_dict() == {"AdamW": 4, "Adam + L2": 4}
     names = [name for name, _, _ in METRICS]
-    assert set(found) == {"arm", "step", "epoch", "n", *names, *(f"{name}_half_width" for name in names)}
+    assert set(found) == {
+        "arm",
+        "lr",
+        "weight_decay",
+        "step",
+        "epoch",
+        "n",
+        *names,
+        *(f"{name}_half_width" for name in names),
+    }
     for row in found.to_dict("records"):
         cell = best[best["arm"] == row["arm"]].iloc[0]
         ids = records.loc[(records[CELL] == cell[CELL]).all(axis=1), "run_id"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adamcmp.analysis import best_cells, cells, mean_interval, requested, requested_curves
-from adamcmp.analysis.requested import by_layer
+from adamcmp.drawing.requested import by_layer
 
 NAMES = ("test_top5_error", "weight_norms_a.weight", "weight_norms_a.weight_share", "updates_a.weight_ratio")
 

@@ -40,7 +40,7 @@ def test_several_differences_are_sorted_and_what_one_lacks_is_left_out():
 
 def test_a_schedules_name_says_it_all_and_its_settings_do_where_the_name_is_the_same():
     assert named(("a", settings("cosine")), ("b", settings("constant"))) == [
-        "AdamW · schedule=cosine", "AdamW · schedule=constant",
+        "AdamW · cosine", "AdamW · constant",
     ]  # fmt: skip
     warm = json.loads(settings("constant"))
     warm["schedule"]["warmup_steps"] = 5

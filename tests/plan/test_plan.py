@@ -75,7 +75,7 @@ def test_arms_tell_apart_what_varies_beside_lr_decay_and_seed():
     found = runs("digits", "optimizer.betas=[0.9,0.99],[0.9,0.999]", "schedule=cosine,constant", "seed=0,1")
     assert {r.arm for r in found} == {
         f"AdamW · betas={betas} · {schedule}"
-        for schedule in ("schedule=cosine", "schedule=constant")
+        for schedule in ("cosine", "constant")
         for betas in ("[0.9, 0.99]", "[0.9, 0.999]")
     }
     assert {r.arm for r in runs("digits", "train.steps=10,20", "seed=0,1")} == {"AdamW"}

@@ -12,7 +12,7 @@ from adamcmp import report
 from adamcmp.errors import InputError
 from adamcmp.records import read
 from adamcmp.report import FORMATS
-from adamcmp.report.page import Finding
+from adamcmp.report.told import Finding, Told
 
 NAMES = (
     "verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss", "basin", "budget",
@@ -33,10 +33,11 @@ def study(synthetic, tmp_path):
 
 
 def test_everything_is_written_and_every_link_leads_somewhere(study):
-    files = write_report(study, findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
+    files = write_report(study, told=Told(findings=[Finding("AdamW and Adam + L2 do not differ.", None)]))
     folder = study / "report"
     expected = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv", "tex")}
-    expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")} | {"report.md"}
+    expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
+    expected |= {"report.md", "learning_curves.csv", "ranks.csv", "plot.py", "MANIFEST.json"}
     assert {file.name for file in files} == expected == {path.name for path in folder.iterdir()}
     assert all(file.stat().st_size > 200 for file in files)
     page = (folder / "report.md").read_text()
@@ -84,10 +85,10 @@ def test_the_same_records_give_the_same_bytes(study, tmp_path):
 
 
 def test_formats_are_what_is_written(study):
-    assert {file.suffix for file in write_report(study, formats=("csv", "pdf"))} == {".csv", ".pdf"}
+    assert {file.suffix for file in write_report(study, formats=("csv", "pdf"))} == {".csv", ".pdf", ".py", ".json"}
     only = write_report(study, formats=("md",), out=study / "tables")
-    assert {file.name for file in only} == {*(f"{name}.md" for name in TABLES), "report.md"}
-    assert "## Figures" not in only[-1].read_text()
+    assert {file.name for file in only} == {*(f"{name}.md" for name in TABLES), "report.md", "MANIFEST.json"}
+    assert "## Figures" not in only[-2].read_text()
 
 
 def test_an_unknown_format_names_the_allowed_ones_and_an_empty_study_what_to_do(study, tmp_path):
@@ -138,7 +139,9 @@ def test_what_was_written_when_there_was_one_task_goes_when_there_are_two(synthe
     other = synthetic.make_records(**SMALL, task="bb", task_label="MNIST 1D, mlp")
     synthetic.store(study, pd.concat([one, other]))
     write_report(study, formats=("md",))
-    assert {path.name for path in (study / "report").iterdir() if path.is_file()} == {"report.md", "own.md"}
+    assert {path.name for path in (study / "report").iterdir() if path.is_file()} == {
+        *("report.md", "own.md", "MANIFEST.json")
+    }
 
 
 def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_studys(synthetic, tmp_path):
@@ -146,7 +149,7 @@ def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_stud
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")
     study = synthetic.store(tmp_path, pd.concat([one, other]))
     findings = [Finding("Of one.", "bb"), Finding("Of both.", None)]
-    write_report(study, formats=("md",), findings=findings)
+    write_report(study, formats=("md",), told=Told(findings=findings))
     pages = {path.parent.name: path.read_text() for path in study.glob("report/*/report.md")}
     assert len(pages) == 2
     assert [name for name, page in pages.items() if "## Verdict\n\n- Of one.\n" in page] == ["other-bb"]
@@ -162,11 +165,11 @@ def test_failed_runs_are_listed_with_their_errors_and_edges_are_warned_of(synthe
     records = synthetic.end(records, gone, "failed", "Traceback (most recent call last):\n  x\nValueError: a | b")
     records = synthetic.end(records, (records["lr"] == 1e-2) & (records["weight_decay"] == 0), "diverged")
     study = synthetic.store(tmp_path / "bad", records)
-    page = write_report(study, formats=("md", "png"))[-1].read_text()
+    page = write_report(study, formats=("md", "png"))[-2].read_text()
     assert "ValueError: a \\| b" in page
     assert "Errors of the 6 failed runs" in page
     assert "edge of the grid (lr high" in page
-    assert "`learning_curves` was not drawn: the winners' runs have no stored curves." in page
+    assert "`learning_curves` was not drawn: no optimizer has a best cell whose runs have stored curves." in page
     assert re.search(r"\| AdamW +\| +21 \| +3 \| +3 \|", page)
 
 
@@ -190,7 +193,7 @@ def test_degenerate_studies_have_a_report_too(synthetic, tmp_path, case, fate):
         records = synthetic.end(records, records["seed"] >= 0, fate, "boom")
     formats = ("md", "csv", "tex") if fate == "failed" else ("md", "csv", "tex", "svg")  # as of what has diverged
     files = write_report(synthetic.store(tmp_path, records, curves), formats=formats)
-    assert files[-1].name == "report.md"
+    assert files[-2].name == "report.md"
     board = pd.read_csv(tmp_path / "report" / "leaderboard.csv")
     assert len(board) == len(DEGENERATE[case]["arms"])
     assert board["final_test_error"].notna().all() == (fate == "completed")
@@ -201,7 +204,7 @@ def test_perfect_and_equal_results_are_drawn(synthetic, tmp_path):
     numbers = [c for c in records if str(c).startswith(("final_", "best_")) and records[c].dtype == float]
     records[numbers] = 0.0
     study = synthetic.store(tmp_path, records, synthetic.make_curves(records, 3))
-    drawn = {file.stem for file in write_report(study, formats=("svg",))}
+    drawn = {file.stem for file in write_report(study, formats=("svg",)) if file.suffix == ".svg"}
     assert drawn == set(NAMES) - {"verdicts", "basin"}  # no spread, and no three decays above 0
 
 

@@ -6,12 +6,12 @@ import pytest
 from matplotlib.collections import PatchCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import best_cells, cells
-from adamcmp.report.heatmap import colour_limits, heatmap
-from adamcmp.report.learning_curves import learning_curves
-from adamcmp.report.scatter import error_vs_train_loss
-from adamcmp.report.sensitivity import error_vs_decay, error_vs_lr
-from adamcmp.report.style import FLAG, NotDrawn, looks, render
+from adamcmp.analysis import best_cells, cells, mean_curves
+from adamcmp.drawing.heatmap import colour_limits, heatmap
+from adamcmp.drawing.learning_curves import learning_curves
+from adamcmp.drawing.profiles import error_vs_decay, error_vs_lr
+from adamcmp.drawing.scatter import error_vs_train_loss
+from adamcmp.drawing.style import FLAG, NotDrawn, Page, looks, on_page, render
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +135,17 @@ def test_a_best_cell_on_the_edge_is_flagged(synthetic):
 @pytest.mark.parametrize("arms", [1, 2, 3, 4, 5, 6, 10])
 def test_any_number_of_arms_fits(synthetic, arms):
     names = {f"optimizer {i} with a rather long name": "l2" for i in range(arms)}
-    fig = heatmap(cells(synthetic.make_records(names, seeds=(0,))), footer="made from " * 30)
+    with on_page(Page(footer="made from " * 30)):
+        fig = heatmap(cells(synthetic.make_records(names, seeds=(0,))))
     assert len(panels(fig)) == arms
     assert len(render(fig, "png")) > 10_000
 
 
-def test_nothing_overlaps_and_nothing_is_cut_off(synthetic, records):
-    fig = heatmap(cells(records), footer="Made from: " + "x" * 200)
-    render(fig, "png")
+@pytest.mark.parametrize("width", ["single", "double"])
+def test_nothing_overlaps_and_nothing_is_cut_off(records, width):
+    with on_page(Page(width, footer="Made from: " + "x " * 100)):
+        fig = heatmap(cells(records))
+        render(fig, "png")
     inner = fig.bbox
     legend, footer = fig.legends[0].get_window_extent(), fig.texts[0].get_window_extent()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
@@ -159,17 +162,24 @@ def test_the_looks_of_arms_do_not_depend_on_the_order_of_the_runs():
     assert looks(names) == looks(sorted(names))
     many = looks(str(i) for i in range(20))
     assert len(set(map(str, many.values()))) == 20
+    assert len({(look.marker, str(look.dash)) for look in looks(map(str, range(8))).values()}) == 8  # in grey too
+
+
+def test_the_looks_of_arms_are_the_same_in_figures_that_lack_some():
+    with on_page(Page(arms=("Adam", "AdamW", "SGDW"))):
+        assert looks(["SGDW"])["SGDW"] == looks(["SGDW", "Adam", "AdamW"])["SGDW"] != looks(["Adam"])["Adam"]
 
 
 def test_learning_curves_show_every_winner_with_its_band(synthetic, records, table):
-    fig = learning_curves(synthetic.make_curves(records), records, best_cells(table))
+    fig = learning_curves(mean_curves(synthetic.make_curves(records), records, best_cells(table)))
     assert [ax.get_ylabel() for ax in fig.axes] == ["validation error (%)", "test error (%)", "training loss (nat)"]
     for ax in fig.axes:
         assert len(ax.get_lines()) == 4
         assert len(ax.collections) == 4
         assert all(band.get_zorder() < line.get_zorder() for band in ax.collections for line in ax.get_lines())
     assert fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
-    one = learning_curves(synthetic.make_curves(records), records[records["seed"] == 0], best_cells(table))
+    seed = records[records["seed"] == 0]
+    one = learning_curves(mean_curves(synthetic.make_curves(records), seed, best_cells(table)))
     assert not one.axes[0].collections
 
 
@@ -204,7 +214,7 @@ def test_what_cannot_be_drawn_says_why(synthetic, records):
             draw(line)
     assert error_vs_lr(line).axes
     with pytest.raises(NotDrawn, match="curves"):
-        learning_curves(synthetic.make_curves(records).iloc[:0], records, best_cells(cells(records)))
+        learning_curves(mean_curves(synthetic.make_curves(records).iloc[:0], records, best_cells(cells(records))))
     gone = cells(synthetic.end(records, records["lr"] > 0, "diverged"))
     assert len(panels(heatmap(gone))) == 4
     for draw in (error_vs_decay, error_vs_lr, error_vs_train_loss):
@@ -244,7 +254,8 @@ def test_quantities_are_told_in_their_unit_and_losses_of_them_in_none(synthetic)
     assert error_vs_decay(table).axes[0].get_ylabel() == "final test RMSE (mg/dl)"
     scatter = error_vs_train_loss(table).axes[0]
     assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("final training loss", "final test RMSE (mg/dl)")
-    curves = learning_curves(synthetic.make_curves(records), records, best_cells(table))
+    means = mean_curves(synthetic.make_curves(records), records, best_cells(table))
+    curves = learning_curves(means.assign(loss="mse", error_metric="rmse", error_unit="mg/dl"))
     assert [ax.get_ylabel() for ax in curves.axes] == ["validation RMSE (mg/dl)", "test RMSE (mg/dl)", "training loss"]
     shown = table["final_test_error"].max()
     assert np.nanmax(np.concatenate([m.get_array().ravel() for m in meshes(heatmap(table))])) == pytest.approx(shown)
@@ -253,4 +264,4 @@ def test_quantities_are_told_in_their_unit_and_losses_of_them_in_none(synthetic)
 def test_one_evaluation_is_no_curve(synthetic, records, table):
     curves = synthetic.make_curves(records, evaluations=1)
     with pytest.raises(NotDrawn, match=r"evaluated once.*train\.evaluations=5 makes a curve"):
-        learning_curves(curves, records, best_cells(table))
+        learning_curves(mean_curves(curves, records, best_cells(table)))

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, by_task, cells, criteria_of, verdicts
-from adamcmp.analysis.basin import basins
+from adamcmp.analysis import basin, best_cells, by_task, cells, sensitivity, verdicts
 from adamcmp.analysis.budget import best_of_k
 from adamcmp.analysis.ranks import ranks, to_targets
-from adamcmp.analysis.sensitivity import sensitivities
-from adamcmp.report.budget import budget_figure, profiles_figure, ranks_figure
-from adamcmp.report.forest import verdicts_figure
-from adamcmp.report.intervals import basin_figure
-from adamcmp.report.style import NotDrawn, arrange, render
+from adamcmp.analysis.verdicts import frame
+from adamcmp.drawing.basin import basin_figure
+from adamcmp.drawing.budget import budget_figure, profiles_figure, ranks_figure
+from adamcmp.drawing.forest import verdicts_figure
+from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
 
 LONG = {f"an optimizer {i} with a rather long name": decay for i, decay in enumerate(("l2", "lr_scaled", "l2"))}
 
@@ -42,22 +41,26 @@ def two_tasks(records, curves):
 
 
 def drawn(name, records, curves):
-    table, criteria = cells(records), criteria_of(records)
-    best, footer = best_cells(table), "Made from: " + "x" * 200
+    table = cells(records)
+    best = best_cells(table)
     return {
-        "verdicts": lambda: verdicts_figure(verdicts(records, best), criteria, footer),
-        "basin": lambda: basin_figure(basins(records, table), sensitivities(records, table), criteria, footer),
-        "budget": lambda: budget_figure(best_of_k(records, table), criteria, footer),
-        "ranks": lambda: ranks_figure(ranks(curves, records, best), footer),
-        "profiles": lambda: profiles_figure(two_tasks(records, curves), footer),
+        "verdicts": lambda: verdicts_figure(frame(verdicts(records, best))),
+        "basin": lambda: basin_figure(
+            basin.frame(basin.basins(records, table)), sensitivity.frame(sensitivity.sensitivities(records, table))
+        ),
+        "budget": lambda: budget_figure(best_of_k(records, table)),
+        "ranks": lambda: ranks_figure(ranks(curves, records, best)),
+        "profiles": lambda: profiles_figure(two_tasks(records, curves)),
     }[name]()
 
 
+@pytest.mark.parametrize("width", ["single", "double"])
 @pytest.mark.parametrize("name", ["verdicts", "basin", "budget", "ranks", "profiles"])
-def test_nothing_overlaps_and_nothing_is_cut_off(records, curves, name):
-    fig = drawn(name, records, curves)
-    arrange(fig)
-    render(fig, "png")
+def test_nothing_overlaps_and_nothing_is_cut_off(records, curves, name, width):
+    with on_page(Page(width, footer="Made from: " + "x " * 100)):
+        fig = drawn(name, records, curves)
+        arrange(fig)
+        render(fig, "png")
     legend, footer = fig.legends[0].get_window_extent(), fig.texts[0].get_window_extent()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
     assert footer.y1 <= legend.y0 + 1
@@ -72,7 +75,7 @@ def test_each_pair_has_its_intervals_and_what_changes_at_the_smaller_budget(reco
     best = best_cells(cells(records))
     found = verdicts(records, best)
     few = found[0]._replace(budget=5.0, mean_at_budget=0.01, low_at_budget=0.0, high_at_budget=0.02)
-    ax = verdicts_figure([few, *found[1:]], criteria_of(records)).axes[0]
+    ax = verdicts_figure(frame([few, *found[1:]])).axes[0]
     lines = [line.get_xdata() for line in ax.lines]
     assert len(ax.get_yticklabels()) == len(found)
     for each in found:
@@ -82,12 +85,12 @@ def test_each_pair_has_its_intervals_and_what_changes_at_the_smaller_budget(reco
 
 
 def test_what_cannot_be_told_is_not_drawn(synthetic, records):
-    criteria, nothing = criteria_of(records), pd.DataFrame(columns=["arm", "k", "task"])
+    nothing = pd.DataFrame(columns=["arm", "k", "task"])
     open_ = verdicts(records, best_cells(cells(records)))[0]._replace(kind="none", low=math.nan)
     for draw in (
-        lambda: verdicts_figure([open_], criteria),
-        lambda: basin_figure([], [], criteria),
-        lambda: budget_figure(nothing, criteria),
+        lambda: verdicts_figure(frame([open_])),
+        lambda: basin_figure(nothing, nothing),
+        lambda: budget_figure(nothing),
         lambda: ranks_figure(nothing),
         lambda: profiles_figure(nothing),
     ):

@@ -8,10 +8,10 @@ import pytest
 from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
 from adamcmp.config.sources import locate, options
-from adamcmp.records import Results
-from adamcmp.report.page import Finding
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Finding
 from adamcmp.studies import available, figure_of, reproduction
-from adamcmp.studies.figure2 import findings, tilts
+from adamcmp.studies.figure2 import tilts, told
 
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
 
@@ -63,8 +63,8 @@ def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale
 def test_findings_are_of_each_task():
     one = records({**FLAT, "AdamW": -0.5}).assign(task_label="one", finished_at=1)
     two = records(FLAT).assign(task="u", task_label="two", finished_at=2, variant="")
-    frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None)
-    found = findings(Results(frame, pd.DataFrame()))
+    frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None, stage="tune")
+    found = told(Reported(frame)).findings
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
     assert Finding(tilts(one)[0], "t") in found
 

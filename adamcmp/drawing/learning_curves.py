@@ -7,54 +7,51 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import criteria_of, mean_curves
-from adamcmp.report.labels import named, scale, short, with_unit
-from adamcmp.report.style import WIDTH, Look, NotDrawn, figure, legend, log_if_wide, looks, styled
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import named, scale, short, with_unit
+from adamcmp.drawing.style import Look, NotDrawn, figure, grid_of, legend, log_if_wide, looks, page, styled
 
-PANELS = ("validation_error", "test_error", "train_loss")
+LEARNING = ("validation_error", "test_error", "train_loss")
 
 
 @styled
-def learning_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, footer: str = "") -> Figure:
+def learning_curves(means: pd.DataFrame) -> Figure:
     """Validation error, test error and training loss against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
-        curves: Evaluations of all runs, columns ``records.CURVE``.
-        records: Records of one task.
-        best: ``analysis.best_cells``: whose runs are drawn.
-        footer: Provenance, ``labels.footer``.
+        means: ``analysis.mean_curves`` of each arm's best cell, with its ``lr`` and ``weight_decay``.
 
     Raises:
         NotDrawn: no arm has a best cell, or none of their runs has a curve of two evaluations.
     """
-    if best.empty:
-        raise NotDrawn("no optimizer has an eligible cell: there is no winner whose curve to show")
-    means = mean_curves(curves, records, best)
     if means.empty:
-        raise NotDrawn("the winners' runs have no stored curves")
+        raise NotDrawn("no optimizer has a best cell whose runs have stored curves")
     if (means.groupby("arm")["step"].nunique() < 2).all():
         raise NotDrawn("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
-    look, criteria = looks(records["arm"]), criteria_of(records)
-    fig = figure(WIDTH, 2.15, footer)
-    axes = fig.subplots(1, len(PANELS))
-    for ax, metric in zip(axes, PANELS, strict=True):
+    look, criteria = looks(means["arm"]), criteria_of(means)
+    rows, columns = grid_of(len(LEARNING), 3, 1)
+    fig = figure(7.0, 1.25 * rows if page().is_narrow else 2.15)
+    axes = fig.subplots(rows, columns, squeeze=False, sharex=page().is_narrow).ravel()
+    for ax, metric in zip(axes, LEARNING, strict=True):
         factor, unit = scale(metric, criteria)
-        _draw(ax, means, metric, factor, look)
+        draw_curves(ax, means, metric, factor, look)
         ax.set(xlabel="epoch", ylabel=with_unit(named(metric, criteria), unit))
+    for ax in axes[:-1] if page().is_narrow else ():
+        ax.set_xlabel("")
     errors, losses = ["validation_error", "test_error"], ["train_loss"]
     for ax, metrics in zip(axes, (errors, errors, losses), strict=True):  # both errors on one scale
-        _limits(ax, means, metrics, scale(metrics[0], criteria)[0])
+        limit_curves(ax, means, metrics, scale(metrics[0], criteria)[0])
     handles, _ = axes[0].get_legend_handles_labels()
+    cells = means.drop_duplicates("arm").set_index("arm")
     winners = {
-        str(row["arm"]): f"{row['arm']}: lr {short(row['lr'])}, λ {short(row['weight_decay'])}"
-        for _, row in best.iterrows()
+        str(arm): f"{arm}: lr {short(row['lr'])}, λ {short(row['weight_decay'])}" for arm, row in cells.iterrows()
     }
-    texts = [winners[str(handle.get_label())] for handle in handles]
-    legend(fig, handles, 3 if len(handles) > 4 else 2, texts)
+    legend(fig, handles, 3 if len(handles) > 4 else 2, [winners[str(handle.get_label())] for handle in handles])
     return fig
 
 
-def _draw(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, Look]) -> None:
+def draw_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, Look]) -> None:
+    """The mean of each arm against epochs, with its band."""
     groups = dict(iter(means.groupby("arm")))
     for arm, style in ((arm, style) for arm, style in look.items() if arm in groups):
         part = groups[arm]
@@ -69,7 +66,7 @@ def _draw(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[
     ax.margins(x=0.02)
 
 
-def _limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
+def limit_curves(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
     """Room for all lines, and for bands as far as they do not squeeze the lines; logarithmic where it helps."""
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.analysis import best_cells, criteria_of
-from adamcmp.report.labels import metric_name, scale, with_unit
-from adamcmp.report.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import metric_name, scale, with_unit
+from adamcmp.drawing.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, page, styled
 
 BEYOND = 10.0
 """Training loss (as of guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
 CLOSE = 9.0
 """Points between two winners below which they would cover each other."""
-SMALLEST, NESTED = 45.0, 2.0
+_LEAST_AREA, NESTED = 45.0, 2.0
 """Area of a winner in square points, and how many times larger each is that others are nested in."""
 
 
@@ -26,8 +26,6 @@ SMALLEST, NESTED = 45.0, 2.0
 def error_vs_train_loss(
     table: pd.DataFrame,
     metric: str = "final_test_error",
-    selection: str = "final_validation_error",
-    footer: str = "",
 ) -> Figure:
     """Mean ``metric`` against mean final training loss of every cell with a completed run; winners outlined.
 
@@ -36,8 +34,6 @@ def error_vs_train_loss(
     Args:
         table: ``analysis.cells`` of one task.
         metric: Any of ``analysis.METRICS``.
-        selection: What winners go by.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: fewer than two cells have a completed run.
@@ -49,9 +45,9 @@ def error_vs_train_loss(
     criteria = criteria_of(table)
     factor, unit = scale(metric, criteria)
     look = looks(table["arm"])
-    best = best_cells(table, selection).set_index("arm")
+    best = table[table["rank"] == 1].set_index("arm")
     best[loss] = best[loss].clip(upper=BEYOND)
-    fig = figure(4.6, 3.0, footer)
+    fig = figure(4.6, 2.4 if page().is_narrow else 3.0)
     ax = fig.subplots()
     beyond = int((drawn[loss] > BEYOND).sum())
     drawn = drawn.assign(**{loss: drawn[loss].clip(upper=BEYOND)})
@@ -91,6 +87,6 @@ def _winners(ax: Axes, points: Sequence[tuple[Look, float, float]]) -> None:
     for i, (style, x, y) in enumerate(points):
         later = sum(math.dist(places[i], other) < CLOSE for other in places[i + 1 :])
         ax.scatter(
-            x, y, s=SMALLEST * NESTED**later, c=style.colour, marker=style.marker, edgecolors="black", linewidths=0.9,
-            label="winner", zorder=4 + i / len(points),
+            x, y, s=_LEAST_AREA * NESTED**later, c=style.colour, marker=style.marker, edgecolors="black",
+            linewidths=0.9, label="winner", zorder=4 + i / len(points),
         )  # fmt: skip

@@ -13,38 +13,50 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import best_along, criteria_of
-from adamcmp.report.labels import decay_name, metric_name, scale, short, with_unit
-from adamcmp.report.style import GREY, WIDTH, Look, NotDrawn, figure, fixed_ticks, legend, log_if_wide, looks, styled
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import decay_name, metric_name, scale, short, ten_to, with_unit
+from adamcmp.drawing.style import (
+    GREY,
+    Look,
+    NotDrawn,
+    figure,
+    fixed_ticks,
+    grid_of,
+    legend,
+    log_if_wide,
+    looks,
+    page,
+    styled,
+)
 
 
 @styled
-def error_vs_decay(table: pd.DataFrame, metric: str = "final_test_error", footer: str = "") -> Figure:
+def error_vs_decay(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
     """Mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
 
     Args:
         table: ``analysis.cells`` of one task.
         metric: Any of ``analysis.METRICS``.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: no arm has eligible cells at two weight decays.
     """
-    return _profiles(table, "weight_decay", metric, footer, "weight decays")
+    return _along_axis(table, "weight_decay", metric, "weight decays")
 
 
 @styled
-def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error", footer: str = "") -> Figure:
+def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
     """Mean ``metric`` against lr at the λ that is best for that lr on validation; else as ``error_vs_decay``.
 
     Raises:
         NotDrawn: no arm has eligible cells at two learning rates.
     """
-    return _profiles(table, "lr", metric, footer, "learning rates")
+    return _along_axis(table, "lr", metric, "learning rates")
 
 
-def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: str) -> Figure:
-    profile = best_along(table, axis)
+def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
+    ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
+    profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     profile = profile[profile[metric].notna()]
     profile = profile[profile.groupby("arm")[axis].transform("nunique") > 1]
     if profile.empty:
@@ -52,9 +64,8 @@ def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: 
     by_convention = axis == "weight_decay"
     profile = profile.assign(panel=profile["decay"].map(decay_name, na_action=None) if by_convention else "")
     panels = list(profile.groupby("panel", sort=True))
-    columns = min(len(panels), 3)
-    rows = math.ceil(len(panels) / columns)
-    fig = figure({1: 4.2, 2: 5.8}.get(columns, WIDTH), 0.05 + 2.1 * rows, footer)
+    rows, columns = grid_of(len(panels), 3, 2)
+    fig = figure({1: 4.2, 2: 5.8}.get(columns, 7.0), 0.05 + (1.8 if page().is_narrow else 2.1) * rows)
     axes = fig.subplots(rows, columns, squeeze=False, sharey=True)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
@@ -62,7 +73,7 @@ def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: 
     criteria = criteria_of(table)
     factor, unit = scale(metric, criteria)
     for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
-        _panel(ax, part, axis, metric, factor, look)
+        _profile_panel(ax, part, axis, metric, factor, look)
         ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
         ax.set_ylabel(with_unit(metric_name(metric, criteria), unit) if place % columns == 0 else "")
     means = (profile[metric] * factor).to_list()
@@ -74,9 +85,9 @@ def _profiles(table: pd.DataFrame, axis: str, metric: str, footer: str, plural: 
     return fig
 
 
-def _panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, Look]) -> None:
+def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, Look]) -> None:
     positive = np.unique(part.loc[part[axis] > 0, axis])
-    zero = _place_of_zero(positive)
+    zero = place_of_zero(positive)
     ax.set_xscale("log")
     arms = [arm for arm in look if (part["arm"] == arm).any()]
     spread = 0.035 * math.log(max(positive[-1] / zero, 10.0)) / 2 if 1 < len(positive) <= 30 else 0.0
@@ -94,11 +105,11 @@ def _panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, 
             ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
             ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
         ax.errorbar(x, y, yerr=[lower, half], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
-    _ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
+    _profile_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
     ax.grid(visible=True, axis="y")
 
 
-def _place_of_zero(positive: np.ndarray) -> float:
+def place_of_zero(positive: np.ndarray) -> float:
     """A step and a half left of the lowest positive value, a step being the typical ratio of neighbours; not closer
     than an eighth of the axis.
     """
@@ -108,29 +119,34 @@ def _place_of_zero(positive: np.ndarray) -> float:
     return float(positive[0] / max(min(step, 10.0) ** 1.5, (positive[-1] / positive[0]) ** 0.125))
 
 
-def _ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
+def _profile_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
     """Powers of ten where two or more fit, else the values themselves; and "0" left of the break."""
     low, high = float(positive[0]), float(positive[-1])
     powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     every = max(1, math.ceil(len(powers) / 6))
     places = [10.0**k for k in powers][::-1][::every][::-1]
-    texts = [rf"$10^{{{k}}}$" for k in powers][::-1][::every][::-1]
+    texts = [ten_to(k) for k in powers][::-1][::every][::-1]
     if len(places) < 2:
         places = [float(v) for v in positive[:: math.ceil(len(positive) / 6)]]
         texts = [short(v) for v in places]
     if with_zero:
         places, texts = [zero, *places], ["0", *texts]
-        gap = math.sqrt(zero * low)
-        for shift in (0.985, 1.015):
-            at = gap * (high / zero) ** (shift - 1)
-            ax.plot(
-                [at],
-                [0],
-                marker=[(-0.5, -1), (0.5, 1)],
-                ms=6,
-                color=GREY,
-                mew=0.8,
-                clip_on=False,
-                transform=ax.get_xaxis_transform(),
-            )
+        mark_break(ax, zero, low, high)
     fixed_ticks(ax, "x", places, texts)
+
+
+def mark_break(ax: Axes, zero: float, low: float, high: float) -> None:
+    """Two strokes through the axis between where 0 stands and the lowest positive value."""
+    gap = math.sqrt(zero * low)
+    for shift in (0.985, 1.015):
+        at = gap * (high / zero) ** (shift - 1)
+        ax.plot(
+            [at],
+            [0],
+            marker=[(-0.5, -1), (0.5, 1)],
+            ms=6,
+            color=GREY,
+            mew=0.8,
+            clip_on=False,
+            transform=ax.get_xaxis_transform(),
+        )

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.analysis.requested import by_layer
-from adamcmp.report.labels import requested_name
-from adamcmp.report.style import WIDTH, Look, NotDrawn, figure, legend, log_if_wide, looks, styled
+from adamcmp.drawing.labels import requested_name
+from adamcmp.drawing.style import Look, NotDrawn, figure, grid_of, log_if_wide, looks, page, shared_legend, styled
 
-MOST_LAYERS = 5
-COLUMNS = 3
-"""Panels side by side."""
+MOST_LAYERS, NARROW_LAYERS = 5, 2
+"""Side by side, on two columns and on one."""
+BY_LAYER: Mapping[str, tuple[str, str]] = {
+    "weight norm": ("weight_norms_", ""),
+    "update / weight": ("updates_", "_ratio"),
+    "angle of a step (rad)": ("updates_", "_angle"),
+    "share of the squared weight norm": ("weight_norms_", "_share"),
+}
+"""Metrics with one value a layer: what a metric's name begins and ends with."""
+
+
+def by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
+    kinds: dict[str, pd.DataFrame] = {}
+    left = found
+    for kind, (prefix, suffix) in sorted(BY_LAYER.items(), key=lambda each: -len(each[1][1])):
+        mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
+        layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
+        kinds[kind] = left[mine].assign(layer=layer)
+        left = left[~mine]
+    return {kind: kinds[kind] for kind in BY_LAYER if len(kinds[kind])} | {"": left}
 
 
 @styled
-def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
+def metrics_figure(found: pd.DataFrame) -> Figure:
     """Metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
         found: ``analysis.requested_curves`` of one task.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: there is none, or it was measured once.
@@ -34,9 +50,8 @@ def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
     if single.empty:
         raise NotDrawn("no run measured a metric with one value a model (train.metrics)")
     panels = list(single.groupby("metric", sort=False))
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    fig = figure({1: 3.4, 2: 5.2}.get(columns, WIDTH), 1.9 * rows, footer)
+    rows, columns = grid_of(len(panels), 3, 2)
+    fig = figure({1: 3.4, 2: 5.2}.get(columns, 7.0), (1.5 if page().is_narrow else 1.9) * rows)
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
@@ -44,11 +59,12 @@ def metrics(found: pd.DataFrame, footer: str = "") -> Figure:
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _lines(ax, part, look)
         ax.set(xlabel="epoch", ylabel=requested_name(str(name)))
-    return _with_legend(fig, look)
+    shared_legend(fig, 4)
+    return fig
 
 
 @styled
-def layers(found: pd.DataFrame, footer: str = "") -> Figure:
+def layers_figure(found: pd.DataFrame) -> Figure:
     """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
@@ -61,11 +77,12 @@ def layers(found: pd.DataFrame, footer: str = "") -> Figure:
         raise NotDrawn("no run measured weight norms or updates (train.metrics)")
     shares = kinds.pop("share of the squared weight norm", None)
     names = list(next(reversed(kinds.values()))["layer"].unique())  # of updates, where they were measured
-    if len(names) > MOST_LAYERS and shares is not None:
-        largest = shares[shares["layer"].isin(names)].groupby("layer")["mean"].mean().nlargest(MOST_LAYERS)
+    most = NARROW_LAYERS if page().is_narrow else MOST_LAYERS
+    if len(names) > most and shares is not None:
+        largest = shares[shares["layer"].isin(names)].groupby("layer")["mean"].mean().nlargest(most)
         names = [name for name in names if name in largest.index]
-    names = names[:MOST_LAYERS]
-    fig = figure(WIDTH, 1.45 * len(kinds) + 0.2, footer)
+    names = names[:most]
+    fig = figure(7.0, 1.45 * len(kinds) + 0.2)
     axes = fig.subplots(len(kinds), len(names), squeeze=False, sharex=True)
     look = looks(found["arm"])
     for row, (kind, part) in enumerate(kinds.items()):
@@ -75,8 +92,9 @@ def layers(found: pd.DataFrame, footer: str = "") -> Figure:
             ax.set_ylabel(kind if column == 0 else "")
             ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
             if row == 0:
-                ax.set_title(_short(name, 75 // len(names)), fontsize=7)
-    return _with_legend(fig, look)
+                ax.set_title(_cut(name, (30 if page().is_narrow else 75) // len(names)))
+    shared_legend(fig, 4)
+    return fig
 
 
 def _along(found: pd.DataFrame) -> None:
@@ -108,11 +126,5 @@ def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:
     ax.margins(x=0.02)
 
 
-def _short(name: str, most: int) -> str:
+def _cut(name: str, most: int) -> str:
     return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
-def _with_legend(fig: Figure, look: dict[str, Look]) -> Figure:
-    handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
-    legend(fig, [handles[arm] for arm in look if arm in handles], 4)
-    return fig

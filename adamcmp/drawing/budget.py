@@ -1,37 +1,45 @@
-"""What a search of k cells brings, and who leads when: curves in, figures out."""
+"""What a search of k cells brings, and who leads when: tables in, figures out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamcmp.analysis.ranks import profile
-from adamcmp.criteria import Criteria
-from adamcmp.report.labels import named, scale, with_unit
-from adamcmp.report.style import NotDrawn, figure, legend, log_if_wide, log_ticks, looks, styled
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import named, scale, with_unit
+from adamcmp.drawing.style import (
+    NotDrawn,
+    figure,
+    grid_of,
+    log_if_wide,
+    log_ticks,
+    looks,
+    page,
+    shared_legend,
+    styled,
+)
 
 WIDE = 5.8
+FEW_ARMS = 6
+"""Up to which bands do not hide each other."""
 
 
 @styled
-def budget_figure(found: pd.DataFrame, criteria: Criteria, footer: str = "") -> Figure:
+def budget_figure(found: pd.DataFrame) -> Figure:
     """Expected validation and test error of the best of k cells by validation; band of the middle 80 % of searches.
 
     Args:
         found: ``analysis.budget.best_of_k`` of one task.
-        criteria: what its runs are judged by.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: no arm has two cells.
     """
     if found.empty or found["k"].max() < 2:
         raise NotDrawn("no optimizer has two cells to search among")
-    fig = figure(WIDE, 2.3, footer)
+    criteria = criteria_of(found)
+    fig = figure(WIDE, 1.9 if page().is_narrow else 2.3)
     axes = fig.subplots(1, 2, sharey=True)
     look = looks(found["arm"])
     for ax, part in zip(axes, ("validation", "test"), strict=True):
@@ -40,63 +48,77 @@ def budget_figure(found: pd.DataFrame, criteria: Criteria, footer: str = "") -> 
         for arm, style in look.items():
             own = found[found["arm"] == arm]
             x, low, high = (own[name].to_numpy(float) for name in ("k", f"{part}_low", f"{part}_high"))
-            ax.plot(x, factor * own[part].to_numpy(float), color=style.colour, ls=style.dash, label=arm, zorder=3)
-            ax.fill_between(x, factor * low, factor * high, color=style.colour, alpha=0.10, lw=0, zorder=2)
+            y = factor * own[part].to_numpy(float)
+            at = np.unique(np.geomspace(1, len(x), min(7, len(x))).astype(int)) - 1  # evenly on the axis
+            ax.plot(
+                x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=at.tolist(), lw=1.1,
+                label=arm, zorder=3,
+            )  # fmt: skip
+            if len(look) <= FEW_ARMS:
+                ax.fill_between(x, factor * low, factor * high, color=style.colour, alpha=0.10, lw=0, zorder=2)
         ax.set(xlabel="cells tried, k", ylabel=with_unit(named(f"{part}_error", criteria), unit))
         log_ticks(ax, "x", 1, float(found["k"].max()))
         ax.grid(visible=True)
         ax.margins(x=0.02)
     lines = factor * found[["validation", "test"]].to_numpy(float)
     log_if_wide(axes[0], lines.ravel().tolist())
-    handles, _ = axes[0].get_legend_handles_labels()
-    legend(fig, handles, 4)
+    shared_legend(fig, 4)
     return fig
 
 
 @styled
-def ranks_figure(found: pd.DataFrame, footer: str = "") -> Figure:
+def ranks_figure(found: pd.DataFrame) -> Figure:
     """Mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
+
+    Args:
+        found: ``analysis.ranks.ranks`` of one task.
 
     Raises:
         NotDrawn: there are no two arms, or no two evaluations.
     """
     if found.empty:
         raise NotDrawn("no two optimizers share two evaluations")
-    fig = figure(WIDE, 2.2, footer)
-    ranks, agreement = fig.subplots(1, 2, width_ratios=(1.5, 1))
+    rows, columns = grid_of(2, 2, 1)
     look = looks(found["arm"])
+    height = 2.2 + 0.06 * max(len(look) - 8, 0)
+    fig = figure(WIDE, (1.6 * rows if page().is_narrow else height))
+    ratios = {"width_ratios": (1.5, 1)} if columns == 2 else {"height_ratios": (1.5, 1)}
+    ranks, agreement = fig.subplots(rows, columns, gridspec_kw=ratios)
+    few = found["epoch"].nunique() <= 20
     for arm, style in look.items():
         own = found[found["arm"] == arm]
-        ranks.plot(own["epoch"], own["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3, label=arm)
+        every = None if few else (len(own) // 12)
+        ranks.plot(
+            own["epoch"], own["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=every,
+            lw=1.1, label=arm,
+        )  # fmt: skip
     ranks.set(xlabel="epoch", ylabel="mean rank by test error")
     ranks.set_ylim(len(look) + 0.15, 0.85)
     ranks.yaxis.set_major_locator(MaxNLocator(integer=True))
     one = found.drop_duplicates("epoch")
     agreement.plot(one["epoch"], 100 * one["agreement"], color="black", lw=1.2)
-    agreement.set(xlabel="epoch", ylabel="pairs as at the end (%)", ylim=(0, 103))
+    agreement.set(xlabel="epoch", ylabel="pairs as at\nthe end (%)", ylim=(0, 103))
     for ax in (ranks, agreement):
         ax.grid(visible=True)
         ax.margins(x=0.02)
-    handles, _ = ranks.get_legend_handles_labels()
-    legend(fig, handles, 4)
+    shared_legend(fig, 4)
     return fig
 
 
 @styled
-def profiles_figure(ratios: pd.DataFrame, footer: str = "") -> Figure:
+def profiles_figure(ratios: pd.DataFrame) -> Figure:
     """Performance profiles over tasks, of steps and of seconds to each task's target.
 
     Args:
         ratios: ``analysis.ranks.to_targets`` of several tasks.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: there are fewer than two tasks with two arms.
     """
     if ratios["task"].nunique() < 2:
         raise NotDrawn("a profile needs two tasks with two optimizers each")
-    fig = figure(WIDE, 2.2, footer)
-    axes: Sequence[Axes] = fig.subplots(1, 2, sharey=True)
+    fig = figure(WIDE, 1.7 if page().is_narrow else 2.2)
+    axes = fig.subplots(1, 2, sharey=True)
     look = looks(ratios["arm"])
     for ax, name in zip(axes, ("steps", "seconds"), strict=True):
         found = profile(ratios, name)
@@ -106,11 +128,23 @@ def profiles_figure(ratios: pd.DataFrame, footer: str = "") -> Figure:
             x = [*own["tau"], 1.05 * most]
             ax.plot(x, [*(100 * own["share"]), 100 * own["share"].iloc[-1]], color=style.colour, ls=style.dash,
                     drawstyle="steps-post", label=arm)  # fmt: skip
-        ax.set(xlabel=f"{name} to the target, by those of the fastest", ylim=(0, 103))
+        ax.set(xlabel=f"{name} to the target,\nby those of the fastest", ylim=(0, 103))
         if most > 1:
             log_ticks(ax, "x", 1, most)
         ax.grid(visible=True)
     axes[0].set_ylabel("tasks (%)")
-    handles, _ = axes[0].get_legend_handles_labels()
-    legend(fig, handles, 4)
+    shared_legend(fig, 4)
     return fig
+
+
+def profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Of each arm the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``, ``share``."""
+    tasks = ratios["task"].nunique()
+    finite = ratios[np.isfinite(ratios[f"{name}_ratio"])]
+    taus = np.unique([1.0, *finite[f"{name}_ratio"]])
+    rows = [
+        (arm, tau, float((part[f"{name}_ratio"] <= tau * (1 + 1e-12)).sum()) / tasks)
+        for arm, part in ratios.groupby("arm")
+        for tau in taus
+    ]
+    return pd.DataFrame(rows, columns=["arm", "tau", "share"])

@@ -21,11 +21,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from adamcmp.analysis import best_cells, criteria_of, edge, top_cells
-from adamcmp.report.labels import decay_name, metric_name, scale, ticks, with_unit
-from adamcmp.report.style import FLAG, GREY, WIDTH, NotDrawn, figure, legend, looks, styled
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import decay_name, metric_name, scale, ticks, with_unit
+from adamcmp.drawing.style import FLAG, GREY, NotDrawn, figure, grid_of, legend, looks, page, styled
 
-Array = NDArray[np.float64]
 COLOURMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
 
@@ -41,16 +40,12 @@ class Colours(NamedTuple):
 def heatmap(
     table: pd.DataFrame,
     metric: str = "final_test_error",
-    selection: str = "final_validation_error",
-    footer: str = "",
 ) -> Figure:
     """One panel an arm: x weight decay (categorical, 0 first), y lr (rising), colour the mean of ``metric``.
 
     Args:
-        table: ``analysis.cells`` of one task.
+        table: ``analysis.cells`` of one task; star and circles go by its column ``rank``.
         metric: What colour shows; any of ``analysis.METRICS``.
-        selection: What star and circles go by.
-        footer: Provenance, ``labels.footer``.
 
     Raises:
         NotDrawn: no arm has two learning rates and two weight decays.
@@ -59,10 +54,11 @@ def heatmap(
     if not (sizes > 1).all(axis=1).any():
         raise NotDrawn("no optimizer has two learning rates and two weight decays: there is no grid to show")
     arms = list(looks(table["arm"]))
-    columns = len(arms) if len(arms) <= 3 else 2 if len(arms) == 4 else 3 if len(arms) <= 9 else 4
-    rows = math.ceil(len(arms) / columns)
-    width = min(WIDTH, 1.3 + 2.7 * columns)
-    fig = figure(width, 0.1 + (2.3 if columns < 3 else 2.0) * rows, footer)
+    most = len(arms) if len(arms) <= 3 else 2 if len(arms) == 4 else 3 if len(arms) <= 9 else 4
+    rows, columns = grid_of(len(arms), most, 2)
+    narrow = page().is_narrow
+    fig = figure(1.3 + 2.7 * columns, 0.1 + (1.75 if narrow else 2.3 if columns < 3 else 2.0) * rows)
+    width = fig.get_figwidth()
     axes = fig.subplots(rows, columns, squeeze=False)
     panels = dict(zip(arms, axes.flat, strict=False))
     for ax in axes.flat[len(arms) :]:
@@ -77,33 +73,39 @@ def heatmap(
     if more_is_better:
         low, high = -high, -low
     colours = Colours(Normalize(low, high), COLOURMAP + ("_r" if more_is_better else ""))
-    best = best_cells(table, selection)
     k = circled(table)
-    top = top_cells(table, k, selection)
+    best, top = table[table["rank"] == 1], table[table["rank"] <= k]
     mesh = None
     for arm, ax in panels.items():
         part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
         across, down = part["weight_decay"].nunique(), part["lr"].nunique()
         cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
-        mesh = _panel(ax, part, colours)
-        _marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
+        mesh = _heatmap_panel(ax, part, colours)
+        _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         named = decay_name(part["decay"].iloc[0])
         ax.set(
-            title=textwrap.fill(arm, int(10 * width / columns)),
-            xlabel=f"weight decay λ ({named})" if columns < 3 else f"λ ({named})",
+            title=textwrap.fill(arm, int((11 if narrow else 10) * width / columns)),
+            xlabel=f"weight decay λ ({named})" if columns < 3 and not narrow else f"λ ({named})",
         )
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
         ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
     assert mesh is not None
     worse = "min" if more_is_better else "max"
-    bar = fig.colorbar(mesh, ax=list(panels.values()), extend=worse if clipped else "neither", aspect=28, pad=0.015)
+    bar = fig.colorbar(
+        mesh,
+        ax=list(panels.values()),
+        extend=worse if clipped else "neither",
+        aspect=28,
+        pad=0.015,
+        location="top" if narrow else "right",
+    )
     bar.set_label(with_unit(metric_name(metric, criteria), unit))
-    handles = _legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
+    handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
     legend(fig, handles, 5 if width > 5 else 2)
     return fig
 
 
-def colour_limits(values: Array) -> tuple[float, float, bool]:
+def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     """Limits of the colour scale, and whether some value lies above them.
 
     From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
@@ -134,7 +136,7 @@ def _positions(part: pd.DataFrame, all_of: pd.DataFrame) -> tuple[NDArray[np.int
     return x, y
 
 
-def _panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
+def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     decays, lrs = np.unique(part["weight_decay"]), np.unique(part["lr"])
     x, y = _positions(part, part)
     values = np.full((len(lrs), len(decays)), np.nan)
@@ -175,7 +177,7 @@ def _panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     return mesh
 
 
-def _marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, cell_points: float) -> None:
+def _heatmap_marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, cell_points: float) -> None:
     size = min(max(0.72 * cell_points, 3.5), 12.0)
     ring = [withStroke(linewidth=1.7, foreground="black")]
     x, y = _positions(top, part)
@@ -190,7 +192,7 @@ def _marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, 
         label="top",
     )
     x, y = _positions(best, part)
-    colour = [FLAG if edge(part, row) else "white" for _, row in best.iterrows()]
+    colour = [FLAG if each else "white" for each in best["edge"].fillna("")]
     ax.scatter(
         x + 0.5,
         y + 0.5,
@@ -203,11 +205,13 @@ def _marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, 
     )
 
 
-def _legend(table: pd.DataFrame, best: pd.DataFrame, k: int, parts: dict[str, pd.DataFrame]) -> list[Line2D | Patch]:
+def _heatmap_legend(
+    table: pd.DataFrame, best: pd.DataFrame, k: int, parts: dict[str, pd.DataFrame]
+) -> list[Line2D | Patch]:
     def mark(marker: str, face: str, text: str, edge_colour: str = "black", size: float = 7) -> Line2D:
         return Line2D([], [], ls="", marker=marker, mfc=face, mec=edge_colour, mew=0.6, ms=size, label=text)
 
-    flagged = {bool(edge(parts[row["arm"]], row)) for _, row in best.iterrows()}
+    flagged = {bool(each) for each in best["edge"].fillna("")}
     handles: list[Line2D | Patch] = []
     if False in flagged:
         handles.append(mark("*", "white", "best on validation"))

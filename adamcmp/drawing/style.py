@@ -1,4 +1,7 @@
-"""One look for all figures: print sizes, colours that colour-blind readers tell apart, a footer, deterministic bytes.
+"""One look for all figures: column widths, colours that colour-blind readers tell apart, a footer, deterministic bytes.
+
+A figure is drawn for a page (``on_page``): one column or two of a journal, at that size, with fonts of 6 pt and more.
+Lines differ in dashes and markers as well as in colour, so that they can be told apart in grey.
 
 Figures are ``matplotlib.figure.Figure`` objects, never pyplot's: nothing global is left behind.
 Colours: Okabe & Ito, "Color Universal Design" (2008).
@@ -9,7 +12,9 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -21,22 +26,23 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-WIDTH = 7.0
-"""Inches: the text width of a page with two columns."""
+from adamcmp.drawing.labels import power
+
+WIDTHS = {"single": 3.5, "double": 7.0}
+"""Inches: one column of a journal (89 mm), and two (178 mm)."""
+SMALLEST_FONT = 6
+"""Points, of any text in a figure at its printed size."""
 DPI = 200
 """Of png."""
 GREY = "#666666"
 FLAG = "#D55E00"
 """What asks for attention: a best cell on the edge, a failed cell."""
 
-RC: Any = {
+_RC: Any = {
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 8,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -44,13 +50,10 @@ RC: Any = {
     "axes.unicode_minus": True,
     "grid.color": "#E3E3E3",
     "grid.linewidth": 0.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
-    "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "lines.markersize": 4,
@@ -58,6 +61,65 @@ RC: Any = {
     "pdf.fonttype": 42,  # TrueType: text in a PDF stays text
     "svg.hashsalt": "adamcmp",
 }
+
+_SIZES: Any = {
+    "single": {"font": 6.5, "title": 7, "label": 6.5, "tick": 6, "legend": 6.5},
+    "double": {"font": 8, "title": 8.5, "label": 8, "tick": 7, "legend": 7.5},
+}
+"""Points."""
+
+
+class Page(NamedTuple):
+    """What all figures of a report share."""
+
+    width: str = "double"
+    """One of ``WIDTHS``."""
+    arms: tuple[str, ...] = ()
+    """All that there are, so that each has one look in all figures."""
+    footer: str = ""
+    """What they were made from."""
+
+    @property
+    def inches(self) -> float:
+        """How wide a figure may be."""
+        return WIDTHS[self.width]
+
+    @property
+    def is_narrow(self) -> bool:
+        """It is one column."""
+        return self.width == "single"
+
+
+_PAGE: ContextVar[Page] = ContextVar("page", default=Page())  # noqa: B039 - it is immutable
+
+
+def page() -> Page:
+    """The page that is drawn for."""
+    return _PAGE.get()
+
+
+@contextmanager
+def on_page(given: Page) -> Iterator[None]:
+    """Draw for a page."""
+    token = _PAGE.set(given)
+    try:
+        yield
+    finally:
+        _PAGE.reset(token)
+
+
+def rc() -> Any:
+    """Our settings of matplotlib, for the page."""
+    size = _SIZES[page().width]
+    return _RC | {
+        "font.size": size["font"],
+        "axes.titlesize": size["title"],
+        "axes.labelsize": size["label"],
+        "xtick.labelsize": size["tick"],
+        "ytick.labelsize": size["tick"],
+        "legend.fontsize": size["legend"],
+    }
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,14 +139,17 @@ class Look(NamedTuple):
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
 def looks(arms: Iterable[str]) -> dict[str, Look]:
-    """The look of each arm: fixed by its place in alphabetical order, whatever order the runs came in."""
-    ordered = sorted(set(arms), key=lambda arm: (arm.casefold(), arm))
+    """The look of each arm: fixed by its place in alphabetical order among all of the page."""
+    wanted = set(arms)
+    ordered = sorted({*page().arms, *wanted}, key=lambda arm: (arm.casefold(), arm))
     return {
-        arm: Look(_COLOURS[i % 8], _MARKERS[(i + i // 8) % 8], _DASHES[(i // 8) % 4]) for i, arm in enumerate(ordered)
+        arm: Look(_COLOURS[i % 8], _MARKERS[(i + i // 8) % 8], _DASHES[i % 5])
+        for i, arm in enumerate(ordered)
+        if arm in wanted
     }
 
 
@@ -93,19 +158,29 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(RC):
+        with mpl.rc_context(rc()):
             return draw(*args, **kwargs)
 
     return wrapper
 
 
-def figure(width: float, height: float, footer: str) -> Figure:
-    """An empty figure (inches) for axes of ``height``; the footer comes below, and ``legend`` between them."""
-    text = textwrap.fill(footer, int(26 * width))
-    below = 0.03 + 0.085 * (text.count("\n") + 1) if text else 0.0
+def figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) for axes of ``height``; the page's footer comes below, and ``legend`` between them.
+
+    It is no wider than the page, and as wide where that is one column.
+    """
+    width = page().inches if page().is_narrow else min(width, page().inches)
+    text = textwrap.fill(page().footer, int(22 * width))
+    below = 0.03 + 0.1 * (text.count("\n") + 1) if text else 0.0
     fig = Figure(figsize=(width, height), layout="constrained")
     if text:
-        look: dict[str, Any] = {"fontsize": 5, "color": GREY, "va": "bottom", "ha": "left", "linespacing": 1.15}
+        look: dict[str, Any] = {
+            "fontsize": SMALLEST_FONT,
+            "color": GREY,
+            "va": "bottom",
+            "ha": "left",
+            "linespacing": 1.15,
+        }
         fig.text(0.04, 0.02, text, transform=fig.dpi_scale_trans, **look)
     _grow(fig, below)
     return fig
@@ -130,9 +205,10 @@ def legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequenc
             borderaxespad=0.2,
             ncols=ncols,
             columnspacing=1.4,
+            handlelength=2.6,
         )
         extent = box.get_window_extent(renderer)
-        if extent.width <= 0.9 * fig.get_figwidth() * fig.dpi or ncols == 1:
+        if extent.width <= 0.93 * fig.get_figwidth() * fig.dpi or ncols == 1:
             break
         box.remove()
     box.set_in_layout(False)
@@ -173,6 +249,18 @@ def render(fig: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def grid_of(panels: int, most: int, narrow: int) -> tuple[int, int]:
+    """Rows and columns of so many panels: at most ``most`` side by side, ``narrow`` in one column."""
+    columns = min(panels, narrow if page().is_narrow else most)
+    return math.ceil(panels / columns), columns
+
+
+def shared_legend(fig: Figure, columns: int) -> None:
+    """One legend of all arms that some axes show, each once, in the order of their looks."""
+    handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
+    legend(fig, [handles[name] for name in sorted(handles, key=lambda name: (name.casefold(), name))], columns)
+
+
 def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0) -> bool:
     """Make y logarithmic when positive values span more than ``ratio``."""
     positive = [v for v in values if v > 0]
@@ -189,7 +277,7 @@ def log_ticks(ax: Axes, which: str, low: float, high: float) -> None:
     ratio = high / low
     subs = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 12 else (1, 2, 5) if ratio < 300 else (1,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}" if 1e-3 <= x < 1e5 else power(x)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
 

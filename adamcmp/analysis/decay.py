@@ -1,0 +1,89 @@
+r"""What decay brings an optimizer, and whether it generalises better or only fits better.
+
+*Gain*: the test error at the best λ > 0 minus that at λ = 0, each at the learning rate that is best for it on
+validation, paired over the seeds that tuned. Test errors have no say in the choice, so that it does not favour either.
+
+*At equal training loss*: each arm's cells, ordered by their mean final training loss ℓ, make a curve of test error e
+against log ℓ, linear between cells. What is told is the mean of e_a − e_b over the range of log ℓ that both have,
+
+.. math:: \frac{1}{u − l} \int_l^u (e_a(s) − e_b(s)) ds, \quad s = \log ℓ,
+
+with its spread over draws of the seeds. Below zero, a generalises better than b where both fit as well.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.choice import redrawn
+from adamcmp.analysis.claims import of_values
+from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
+from adamcmp.analysis.selection import cells, ranked_cells, tuning
+from adamcmp.criteria import criteria_of
+
+POINTS = 200
+"""At which two curves are compared."""
+LEAST_LOSS = 1e-12
+"""Training losses below that count as this: their logarithm says nothing more."""
+
+
+def gain(records: pd.DataFrame, arm: str) -> Estimate:
+    """Of one arm of a task, as errors are stored: negative where decay helps; NaN where one of both was not tried."""
+    own = records[records["arm"] == arm]
+    ranked = ranked_cells(cells(own)) if len(own) else pd.DataFrame(columns=["lr", "weight_decay"])
+    with_decay, without = ranked[ranked["weight_decay"] > 0], ranked[ranked["weight_decay"] == 0]
+    if with_decay.empty or without.empty:
+        return Estimate(math.nan)
+    errors = [_by_seed(own, each.iloc[0]["lr"], each.iloc[0]["weight_decay"]) for each in (with_decay, without)]
+    return of_values((errors[0] - errors[1]).dropna() * criteria_of(records).error.sign)
+
+
+def _by_seed(own: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[float]:
+    rows = tuning(own)
+    rows = rows[(rows["lr"] == lr) & (rows["weight_decay"] == weight_decay)]
+    return rows.set_index("seed")["final_test_error"]
+
+
+def at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
+    """Mean difference a − b of test errors at equal training loss, as errors are stored; NaN where they share none."""
+    runs = tuning(records)
+    table = cells(records)
+    eligible = table.loc[table["eligible"], ["arm", "lr", "weight_decay"]]
+    runs = runs[runs["status"] == "completed"].merge(eligible)
+    wide = runs.pivot(
+        index=["arm", "lr", "weight_decay"], columns="seed", values=["final_train_loss", "final_test_error"]
+    )
+    wide = wide.dropna(axis=1)
+    seeds = wide["final_train_loss"].shape[1] if len(wide.columns) else 0
+    arms = set(wide.index.get_level_values("arm"))
+    if not {a, b} <= arms or seeds < 1:
+        return Estimate(math.nan)
+    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)])
+    curves = [
+        [wide.loc[arm][name].to_numpy() @ weight_BT.T for name in ("final_train_loss", "final_test_error")]
+        for arm in (a, b)
+    ]
+    difference_B = np.array([
+        _between(*((np.log(np.maximum(loss[:, i], LEAST_LOSS)), error[:, i]) for loss, error in curves))
+        for i in range(weight_BT.shape[0])
+    ]) * criteria_of(records).error.sign  # fmt: skip
+    known_B = difference_B[1:][~np.isnan(difference_B[1:])]
+    if math.isnan(difference_B[0]) or seeds < 2 or len(known_B) < 0.9 * len(weight_BT):
+        return Estimate(float(difference_B[0]))
+    return over_redrawn(float(difference_B[0]), float(known_B.std()), seeds)
+
+
+def _between(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
+    """The mean of two curves' difference over the range that they share."""
+    low, high = max(a[0].min(), b[0].min()), min(a[0].max(), b[0].max())
+    if not low < high:
+        return math.nan
+    at = np.linspace(low, high, POINTS)
+    values = []
+    for x, y in (a, b):
+        order = x.argsort(kind="stable")
+        values.append(np.interp(at, x[order], y[order]))
+    return float((values[0] - values[1]).mean())

@@ -1,0 +1,87 @@
+r"""How the best λ moves with the budget, or with the size of the training set: tasks in, a slope out.
+
+Of each task, x is the logarithm of what varies, and the optimum is the vertex of a parabola through the best λ and its
+neighbours, on a logarithmic axis. The slope d log λ*/dx is a line through these optima, those on an edge of the grid
+censored, with the interval of ``basin``: seeds are drawn anew, the same in all tasks, and the scatter around the line
+counts. Where several learning rates were tried, each λ stands at the one that is best for it on validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.basin import Grid, draws_of, optima, slope_of_optima
+from adamcmp.analysis.intervals import Estimate, over_redrawn
+from adamcmp.analysis.selection import Task, cells, ranked_cells, tuning
+from adamcmp.criteria import criteria_of
+
+
+class Optima(NamedTuple):
+    """The best λ of one arm on several tasks."""
+
+    slope: Estimate
+    """d log λ*/d log x."""
+    profile: pd.DataFrame
+    """One row a task and λ: ``x``, ``weight_decay``, ``validation`` and ``test`` (mean errors), ``half_width`` of the
+    latter, ``lr``."""
+    found: pd.DataFrame
+    """One row a task: ``x``, ``best`` λ*, ``low``, ``high``, ``side`` (−1, 1: it lies on that edge of the grid)."""
+
+
+def best_decays(
+    tasks: Sequence[Task], arm: str, by: str, decay: str = "weight_decay", lr: float | None = None
+) -> Optima:
+    """Of an arm on tasks that differ in the column ``by`` of their records.
+
+    Args:
+        tasks: with runs of the arm at the same λ > 0.
+        arm: its name in all of them.
+        by: what varies, such as ``epochs`` or ``train_examples``.
+        decay: the column of λ in the convention that the slope is of.
+        lr: only at this learning rate; None: each λ at the one that is best for it.
+    """
+    rows, xs, parts, zeros = [], [], [], []
+    for task in sorted(tasks, key=lambda each: float(each.records[by].iloc[0])):
+        own = task.records[task.records["arm"] == arm]
+        own = own if lr is None else own[own["lr"] == lr]
+        if own.empty:
+            continue
+        sign, x = criteria_of(own).error.sign, float(own[by].iloc[0])
+        runs = tuning(own)
+        runs = runs[runs["status"] == "completed"]
+        named = dict(zip(runs["weight_decay"], runs[decay], strict=True))
+        chosen = ranked_cells(cells(own)).drop_duplicates("weight_decay").sort_values("weight_decay")
+        errors = runs.merge(chosen[["lr", "weight_decay"]]).pivot(
+            index="weight_decay", columns="seed", values="final_validation_error"
+        )
+        for _, cell in chosen.iterrows():  # a few cells
+            rows.append({
+                "x": x, "weight_decay": named[cell["weight_decay"]], "lr": cell["lr"],
+                "validation": cell["final_validation_error"], "test": cell["final_test_error"],
+                "half_width": cell["final_test_error_half_width"],
+            })  # fmt: skip
+        errors.index = errors.index.map(named)
+        xs.append(x)
+        parts.append(sign * errors[errors.index > 0])
+        zeros.append(sign * errors[errors.index == 0])
+    profile = pd.DataFrame(rows, columns=["x", "weight_decay", "lr", "validation", "test", "half_width"])
+    if not parts:
+        return Optima(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
+    seeds = sorted(set.intersection(*(set(each.columns) for each in parts)))
+    found, rows_of = [], []
+    for x, part, zero in zip(xs, parts, zeros, strict=True):
+        y, errors_JT = np.log(part.index.to_numpy(float)), part[seeds].to_numpy()
+        at_zero_T = zero[seeds].to_numpy()[0] if len(zero) else np.full(len(seeds), np.nan)
+        grid = Grid(np.log([x]), y, errors_JT[None], at_zero_T[None])
+        rows_of.append(grid)
+        mean_BLJ, zero_BL = draws_of(grid)
+        best_BL, side_BL = optima(y, mean_BLJ)
+        value, side = float(best_BL[0, 0]), int(side_BL[0, 0]) if zero_BL[0, 0] >= mean_BLJ[0].min() else -1
+        spread = float(np.diff(np.nanquantile(best_BL[1:, 0], [0.16, 0.84]))[0]) / 2
+        told = over_redrawn(value, spread, len(seeds)) if len(seeds) > 1 else Estimate(value)
+        found.append({"x": x, **dict(zip(("best", "low", "high"), np.exp(told), strict=True)), "side": side})
+    return Optima(slope_of_optima(rows_of), profile, pd.DataFrame(found))

@@ -1,0 +1,76 @@
+"""How much sooner warm restarts get to an error than one long cosine: curves of both in, factors out.
+
+Restarts end a period at an epoch E with an error e. The other arm first has an error of e or better at epoch E', or
+never within its budget T; the factor is E'/E, or T/E as a bound from below. It is told seed by seed, so that its
+logarithm has Student's interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, repeat
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.claims import of_values
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.selection import shown_runs
+from adamcmp.criteria import criteria_of
+
+
+def period_ends(first: float, factor: float, epochs: float) -> list[float]:
+    """The epochs that end a period, T_0, T_0 (1 + T_mult), …, up to the budget."""
+    ends = accumulate(accumulate(repeat(factor), lambda period, times: period * times, initial=first))
+    found: list[float] = []
+    for end in ends:
+        if end > epochs * (1 + 1e-9) or len(found) > 100:
+            return found
+        found.append(end)
+    return found
+
+
+def speed_ups(
+    curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, restarted: str, other: str, ends: Sequence[float]
+) -> pd.DataFrame:
+    """One row a period: ``end`` (epoch), ``error`` there (mean), ``factor`` with ``factor_low`` and ``factor_high``,
+    and how many of ``seeds`` the other arm never gets there on (``never``).
+
+    Args:
+        curves: evaluations, columns ``records.CURVE``.
+        records: of one task.
+        best: one row an arm, as ``best_cells`` returns it.
+        restarted: an arm with warm restarts.
+        other: the arm that it is compared with.
+        ends: as ``period_ends`` gives them; the last one is the end of the budget for both, and left out.
+    """
+    shown = shown_runs(records, best)
+    sign = criteria_of(records).error.sign
+    by_seed = {arm: shown[shown["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)}
+    shared = by_seed[restarted].keys() & by_seed[other].keys()
+    own = curves[curves["run_id"].isin(shown["run_id"])]
+    runs = {run_id: part.sort_values("epoch") for run_id, part in own.groupby("run_id")}
+    rows = []
+    for end in ends[:-1]:
+        logs, errors, never = [], [], 0
+        for seed in shared:
+            mine, theirs = (runs.get(by_seed[arm][seed]) for arm in (restarted, other))
+            if mine is None or theirs is None:
+                continue
+            at = mine[mine["epoch"] <= end * (1 + 1e-9)]
+            if at.empty or at["epoch"].iloc[-1] < 0.9 * end:  # no evaluation near the end of the period
+                continue
+            error = float(at["test_error"].iloc[-1])
+            there = theirs[sign * theirs["test_error"] <= sign * error]
+            never += there.empty
+            epoch = theirs["epoch"].iloc[-1] if there.empty else there["epoch"].iloc[0]
+            logs.append(np.log(epoch / at["epoch"].iloc[-1]))
+            errors.append(error)
+        if logs:
+            factor = Estimate(*np.exp(of_values(np.array(logs))))
+            rows.append({
+                "arm": restarted, "other": other, "end": end, "error": float(np.mean(errors)),
+                **factor.columns("factor"), "never": never, "seeds": len(logs),
+            })  # fmt: skip
+    columns = ["arm", "other", "end", "error", "factor", "factor_low", "factor_high", "never", "seeds"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,65 @@
+"""Learning curves of every λ at one learning rate (the paper's Figure 3): the best in bold, the others thin."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import named, scale, short, with_unit
+from adamcmp.drawing.style import NotDrawn, figure, legend, log_if_wide, looks, page, styled
+
+SHADES = "Greys"
+"""Thin lines: the darker, the larger λ."""
+
+
+@styled
+def decay_curves(curves: pd.DataFrame) -> Figure:
+    """A column an arm; above training loss, below test error, against epochs.
+
+    Args:
+        curves: Mean curves of every cell: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
+
+    Raises:
+        NotDrawn: no cell has two evaluations.
+    """
+    if curves.empty or curves["step"].nunique() < 2:
+        raise NotDrawn("no cell was evaluated twice; train.evaluations=5 makes a curve")
+    criteria, look = criteria_of(curves), looks(curves["arm"])
+    metrics = ("train_loss", "test_error")
+    fig = figure(1.2 + 2.6 * len(look), 3.0 if page().is_narrow else 3.9)
+    axes = fig.subplots(len(metrics), len(look), squeeze=False, sharex=True, sharey="row")
+    shades = mpl.colormaps[SHADES]
+    handles = []
+    for column, (arm, style) in enumerate(look.items()):
+        own = curves[curves["arm"] == arm]
+        decays = np.unique(own["weight_decay"])
+        best = own[own["best"]]
+        for row, metric in enumerate(metrics):
+            ax = axes[row, column]
+            factor, unit = scale(metric, criteria)
+            for i, decay in enumerate(decays):
+                part = own[own["weight_decay"] == decay]
+                shade = shades(0.3 + 0.6 * i / max(len(decays) - 1, 1))
+                ax.plot(part["epoch"], factor * part[metric], color=shade, lw=0.6, ls=":" if decay == 0 else "-")
+            ax.plot(best["epoch"], factor * best[metric], color=style.colour, lw=1.8, ls=style.dash, zorder=4)
+            ax.grid(visible=True)
+            ax.margins(x=0.02)
+            ax.set_xlabel("epoch" if row else "")
+            ax.set_ylabel(with_unit(named(metric, criteria), unit) if column == 0 else "")
+        axes[0, column].set_title(arm)
+        if len(best):
+            text = f"{arm}: best λ {short(best['weight_decay'].iloc[0])}"
+            handles.append(Line2D([], [], color=style.colour, lw=1.8, ls=style.dash, label=text))
+    for row, metric in enumerate(metrics):
+        values = (scale(metric, criteria)[0] * curves[metric]).dropna()
+        log_if_wide(axes[row, 0], values[values > 0].tolist() if metric == "train_loss" else values.tolist())
+    handles.append(Line2D([], [], color=shades(0.9), lw=0.6, label="largest λ"))
+    handles.append(Line2D([], [], color=shades(0.3), lw=0.6, label="smallest λ"))
+    if (curves["weight_decay"] == 0).any():
+        handles.append(Line2D([], [], color=shades(0.3), lw=0.6, ls=":", label="λ = 0"))
+    legend(fig, handles, 5)
+    return fig

@@ -1,0 +1,64 @@
+"""Steps until a network generalises that has long fitted, against λ (grokking)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from adamcmp.drawing.labels import ten_to
+from adamcmp.drawing.profiles import mark_break, place_of_zero
+from adamcmp.drawing.style import (
+    GREY,
+    NotDrawn,
+    figure,
+    fixed_ticks,
+    log_ticks,
+    looks,
+    page,
+    shared_legend,
+    styled,
+)
+
+
+@styled
+def steps_to_generalise(table: pd.DataFrame) -> Figure:
+    """Median steps over seeds against λ, bars from the fastest to the slowest seed, a line an arm.
+
+    Args:
+        table: one row a cell: ``arm``, ``weight_decay``, ``median``, ``fastest``, ``slowest``, ``reached`` of ``n``
+            seeds, ``budget`` in steps.
+
+    Raises:
+        NotDrawn: no arm has two λ.
+    """
+    if table.empty or table["weight_decay"].nunique() < 2:
+        raise NotDrawn("no optimizer was tried at two weight decays")
+    fig = figure(4.8, 2.2 if page().is_narrow else 2.9)
+    ax = fig.subplots()
+    positive = np.unique(table.loc[table["weight_decay"] > 0, "weight_decay"])
+    zero = place_of_zero(positive)
+    fastest = table.sort_values("median").drop_duplicates(["arm", "weight_decay"])
+    ax.set_xscale("log")
+    for i, (arm, style) in enumerate(looks(table["arm"]).items()):
+        own = fastest[fastest["arm"] == arm].sort_values("weight_decay")
+        x = np.where(own["weight_decay"] > 0, own["weight_decay"], zero) * 1.05 ** (i - 1.5)
+        y, low, high = (own[name].to_numpy(float) for name in ("median", "fastest", "slowest"))
+        ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=4.5, lw=1.1, label=arm, zorder=3)
+        ax.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8)
+        lost = (2 * own["reached"] <= own["n"]).to_numpy()
+        ax.plot(x[lost], y[lost], color=style.colour, ls="", marker=style.marker, ms=4.5, mfc="white", zorder=4)
+    budget = float(table["budget"].max())
+    ax.axhline(budget, color=GREY, lw=0.8, ls=":", zorder=1)
+    log_ticks(ax, "y", float(table["fastest"].min()), budget)
+    powers = range(int(np.ceil(np.log10(positive[0]) - 1e-9)), int(np.floor(np.log10(positive[-1]) + 1e-9)) + 1)
+    with_zero = bool((table["weight_decay"] == 0).any())
+    places, texts = [10.0**k for k in powers], [ten_to(k) for k in powers]
+    if with_zero:
+        places, texts = [zero, *places], ["0", *texts]
+        mark_break(ax, zero, float(positive[0]), float(positive[-1]))
+    fixed_ticks(ax, "x", places, texts)
+    ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalise")
+    ax.grid(visible=True)
+    shared_legend(fig, 4)
+    return fig

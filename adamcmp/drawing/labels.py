@@ -1,0 +1,108 @@
+"""How numbers, metrics and conventions are spelt in figures and tables. No matplotlib here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from adamcmp.criteria import ERRORS, Criteria
+
+DECAYS: dict[str, str] = {
+    "l2": "L2",
+    "l2_m_only": "L2 in m only",
+    "l2_v_only": "L2 in v only",
+    "lr_scaled": "decoupled, ηαλ per step",
+    "schedule_only": "decoupled, ηλ per step",
+    "normalized": "decoupled, normalized",
+}
+"""Decay conventions; behind "decoupled" stands what one step takes off a weight."""
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def decay_name(decay: object) -> str:
+    """A convention for people; an own optimizer has none of ours."""
+    return DECAYS.get(str(decay), "own convention")
+
+
+def named(column: str, criteria: Criteria) -> str:
+    """A measured column for people: ``test_error`` → ``test error`` or ``test RMSE``."""
+    if column == "gap":
+        return "generalization gap"
+    part, _, what = column.partition("_")
+    return f"{part} {criteria.error.label}" if what == "error" else f"{part.replace('train', 'training')} {what}"
+
+
+def requested_name(metric: str) -> str:
+    """A metric on request for people: ``validation_mae`` → ``validation MAE``."""
+    part, _, name = metric.partition("_")
+    known = {each.name: each.label for every in ERRORS.values() for each in every}
+    return f"{part} {known[name]}" if name in known else metric.replace("_", " ")
+
+
+def metric_name(metric: str, criteria: Criteria) -> str:
+    """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
+    when, _, name = metric.partition("_")
+    text = named(name, criteria).replace("training", "train")
+    return f"final {text}" if when == "final" else f"{text} at the best epoch"
+
+
+def scale(metric: str, criteria: Criteria) -> tuple[float, str]:
+    """Factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or none."""
+    error = criteria.error
+    if metric.endswith("gap"):
+        return error.factor, error.gap_unit
+    return (error.factor, error.unit) if metric.endswith("error") else (1.0, criteria.loss_unit)
+
+
+def with_unit(name: str, *units: str) -> str:
+    """A name and in brackets its unit, if it has one: ``test error (%)``."""
+    told = "; ".join(filter(None, units))
+    return f"{name} ({told})" if told else name
+
+
+def short(x: float, digits: int = 2) -> str:
+    """A number for a tick: at most ``digits`` significant digits, ``5e-4`` below 0.01 and from 1000 on.
+
+    >>> [short(x) for x in (0, 1e-3, 0.00048828125, 0.0125, 0.5, 16, 2000)]
+    ['0', '1e-3', '4.9e-4', '0.013', '0.5', '16', '2e3']
+    """
+    if not math.isfinite(x) or x == 0:
+        return f"{x:g}"
+    exponent = int(f"{x:.{digits - 1}e}".partition("e")[2])
+    return _trimmed(f"{x:.{max(digits - 1 - exponent, 0)}f}") if -2 <= exponent < 3 else power(x, digits)
+
+
+def power(x: float, digits: int = 2) -> str:
+    """A number as a power of ten, whatever its size.
+
+    >>> [power(x) for x in (0, 1e-3, 0.0125, 0.5, 16)]
+    ['0', '1e-3', '1.3e-2', '5e-1', '1.6e1']
+    """
+    if not math.isfinite(x) or x == 0:
+        return f"{x:g}"
+    mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
+    return f"{_trimmed(mantissa)}e{int(exponent)}"
+
+
+def _trimmed(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+def ten_to(exponent: int) -> str:
+    """``10⁻³``, in letters of the text's size."""
+    return "10" + str(exponent).translate(_SUPERSCRIPT)
+
+
+def ticks(values: Sequence[float]) -> list[str]:
+    """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``short`` with the digits it takes."""
+    positive = [x for x in values if x > 0]
+    if len(positive) > 2 and min(positive) < 0.1 and all(math.frexp(x)[0] == 0.5 for x in positive):
+        return ["0" if x == 0 else "2" + str(math.frexp(x)[1] - 1).translate(_SUPERSCRIPT) for x in values]
+    for digits in range(2, 8):
+        labels = [short(x, digits) for x in values]
+        if any("e" in label for label in labels):  # one notation for all
+            labels = [power(x, digits) for x in values]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{x:.17g}" for x in values]

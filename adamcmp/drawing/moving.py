@@ -1,0 +1,156 @@
+"""How the best λ, and what it brings, move with the budget and with the size of the training set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adamcmp.criteria import criteria_of
+from adamcmp.drawing.labels import scale, short, with_unit
+from adamcmp.drawing.style import (
+    GREY,
+    NotDrawn,
+    figure,
+    fixed_ticks,
+    grid_of,
+    legend,
+    log_ticks,
+    looks,
+    page,
+    styled,
+)
+
+CONVENTIONS = {"raw": "λ as in the algorithm, ηλ per step", "normalised": "normalised λ"}
+PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
+"""Slopes, and how their lines are drawn."""
+
+
+@styled
+def budgets(table: pd.DataFrame) -> Figure:
+    """Test error against raw and normalised λ, a line a budget, the best λ marked; and the best λ against the budget.
+
+    Args:
+        table: rows of ``part`` profile (``x`` epochs, ``weight_decay``, ``test``, ``half_width``) and of ``part``
+            optimum (``x``, ``best``, ``low``, ``high``, ``side``), of both in each ``convention``.
+
+    Raises:
+        NotDrawn: fewer than two budgets.
+    """
+    profile, found = (table[table["part"] == part] for part in ("profile", "optimum"))
+    xs = sorted(set(found["x"]))
+    if len(xs) < 2:
+        raise NotDrawn("the best λ was found at fewer than two budgets")
+    criteria = criteria_of(table)
+    factor, unit = scale("final_test_error", criteria)
+    look = looks(f"{x:g} epochs" for x in xs)
+    styles = dict(zip(xs, (look[f"{x:g} epochs"] for x in xs), strict=True))
+    rows, columns = (2, 2) if page().is_narrow else (1, 3)
+    fig = figure(7.0, 1.75 * rows if page().is_narrow else 2.4)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax, convention in zip(axes, CONVENTIONS, strict=False):
+        own = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
+        best = found[found["convention"] == convention].set_index("x")
+        for x, style in styles.items():
+            line = own[own["x"] == x].sort_values("weight_decay")
+            ax.plot(
+                line["weight_decay"], factor * line["test"], color=style.colour, ls=style.dash, marker=style.marker,
+                ms=3, label=f"{x:g} epochs",
+            )  # fmt: skip
+            at = best.loc[[x], "best"].to_numpy(float)
+            y = np.interp(np.log(at), np.log(line["weight_decay"]), factor * line["test"])
+            ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
+        ax.set_xlabel(CONVENTIONS[convention] if not page().is_narrow else {"raw": "raw λ"}.get(convention, "λ norm."))
+        log_ticks(ax, "x", float(own["weight_decay"].min()), float(own["weight_decay"].max()))
+        ax.grid(visible=True)
+    axes[0].set_ylabel(with_unit(f"final test {criteria.error.label}", unit))
+    axes[1].sharey(axes[0])
+    ax = axes[2]
+    for convention, colour, marker in (("raw", "#0072B2", "o"), ("normalised", "#D55E00", "s")):
+        optima_line(ax, found[found["convention"] == convention], colour, marker, convention)
+    ax.set(xlabel="epochs", ylabel="best λ")
+    log_ticks(ax, "y", float(found["low"].min()), float(found["high"].max()))
+    ax.set_xscale("log")
+    fixed_ticks(ax, "x", xs, [short(x, 3) for x in xs])
+    ax.grid(visible=True)
+    for spare in axes[3:]:
+        spare.remove()
+    handles = [h for each in (axes[0], ax) for h in each.get_legend_handles_labels()[0]]
+    handles.append(Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", mew=0.5, label="best λ"))
+    legend(fig, handles, 4)
+    return fig
+
+
+@styled
+def optima_figure(table: pd.DataFrame) -> Figure:
+    """The best λ against what varies, a panel each, with the slopes that are predicted.
+
+    Args:
+        table: ``by`` (what varies), ``x``, ``best``, ``low``, ``high``, ``side``.
+
+    Raises:
+        NotDrawn: nothing varies over two tasks.
+    """
+    panels = [(by, part) for by, part in table.groupby("by", sort=True) if len(part) > 1]
+    if not panels:
+        raise NotDrawn("the best λ was found on fewer than two tasks")
+    rows, columns = grid_of(len(panels), 2, 2)
+    fig = figure(1.0 + 2.4 * columns, (1.8 if page().is_narrow else 2.4) * rows)
+    axes = fig.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for ax, (by, part) in zip(axes, panels, strict=False):
+        optima_line(ax, part, "#0072B2", "o", "best λ")
+        x = part["x"].to_numpy(float)
+        middle, height = np.exp(np.log(x).mean()), np.exp(np.log(part["best"]).mean())
+        for slope, dash in PREDICTED.items():
+            ax.plot(x, height * (x / middle) ** slope, color=GREY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
+        ax.set(xlabel=str(by))
+        ax.set_xscale("log")
+        fixed_ticks(ax, "x", x.tolist(), [short(each, 4) if each < 1000 else f"{each:,.0f}" for each in x])
+        ax.grid(visible=True)
+    log_ticks(axes[0], "y", float(table["low"].min()), float(table["high"].max()))
+    axes[0].set_ylabel("best λ (ηαλ per step)")
+    legend(fig, axes[0].get_legend_handles_labels()[0], 4)
+    return fig
+
+
+@styled
+def gains_figure(table: pd.DataFrame) -> Figure:
+    """What the best λ takes off the error of λ = 0, against the budget.
+
+    Args:
+        table: ``x`` (epochs), ``gain`` with ``gain_low`` and ``gain_high`` (best λ minus none, as shown), ``unit``.
+
+    Raises:
+        NotDrawn: fewer than two budgets.
+    """
+    if len(table) < 2:
+        raise NotDrawn("the gain was measured at fewer than two budgets")
+    fig = figure(3.8, 2.0 if page().is_narrow else 2.4)
+    ax = fig.subplots()
+    x, y = table["x"].to_numpy(float), -table["gain"].to_numpy(float)
+    ax.axhline(0, color="black", lw=0.7)
+    low, high = -table["gain_high"].to_numpy(float), -table["gain_low"].to_numpy(float)
+    known = np.isfinite(low) & np.isfinite(high)
+    ax.errorbar(
+        x[known], y[known], yerr=[y[known] - low[known], high[known] - y[known]], fmt="none", ecolor="#0072B2",
+        elinewidth=1.0, capsize=2,
+    )  # fmt: skip
+    ax.plot(x, y, color="#0072B2", marker="o", ms=4)
+    ax.set_xscale("log")
+    fixed_ticks(ax, "x", x.tolist(), [short(each, 3) for each in x])
+    error = criteria_of(table).error
+    ax.set(xlabel="epochs", ylabel=with_unit(f"gain in test {error.label}", error.gap_unit))
+    ax.grid(visible=True)
+    return fig
+
+
+def optima_line(ax: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+    """The best λ with its interval; open where it lies on the edge of the grid."""
+    x, best = part["x"].to_numpy(float), part["best"].to_numpy(float)
+    low, high = (part[name].fillna(part["best"]).to_numpy(float) for name in ("low", "high"))
+    ax.errorbar(x, best, yerr=[best - low, high - best], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
+    ax.plot(x, best, color=colour, lw=1.0, label=label, marker=marker, ms=4.5)
+    edge = (part["side"] != 0).to_numpy()
+    ax.plot(x[edge], best[edge], color=colour, ls="", marker=marker, ms=4.5, mfc="white", zorder=4)

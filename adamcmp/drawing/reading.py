@@ -1,0 +1,32 @@
+"""A table as a report's csv holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+_NAMES = (
+    "arm",
+    "a",
+    "b",
+    "other",
+    "task",
+    "kind",
+    "decay",
+    "metric",
+    "edge",
+    "restarts",
+    "convention",
+    "part",
+    "by",
+    "unit",
+)
+"""Columns that hold text, whatever it looks like."""
+
+
+def read_table(source: Path | TextIO) -> pd.DataFrame:
+    """What is empty is missing, and nothing else is."""
+    text: Any = dict.fromkeys(_NAMES, str)
+    return pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])

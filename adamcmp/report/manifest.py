@@ -1,0 +1,97 @@
+"""``MANIFEST.json`` beside a report: what it was made from, and the SHA-256 of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.errors import InputError
+from adamcmp.records import write_file
+from adamcmp.report.labels import processes_of, runs_hash, seeds
+
+NAME = "MANIFEST.json"
+DRAWN_WITH = ("adamcmp", "matplotlib", "numpy", "pandas")
+
+
+def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
+    """Write the manifest of a report of these runs, which consists of these files; its path."""
+    data = records.drop_duplicates("data_fingerprint").sort_values("data_fingerprint")
+    told = {
+        "studies": _values(records, "study"),
+        "commands": dict(sorted(records["command"].fillna("unknown").value_counts().items())),
+        "git_commits": _values(records, "git_commit"),
+        "versions": {name: _values(records, f"{name}_version") for name in ("adamcmp", "torch", "python")},
+        "hardware": _values(records, "hardware"),
+        "devices": _values(records, "device"),
+        "training_seconds": round(float(records["seconds"].sum()), 1),
+        "wall_seconds": round(float((records["seconds"] / processes_of(records)).sum()), 1),
+        "runs": len(records),
+        "runs_hash": runs_hash(records),
+        "seeds": seeds(records["seed"].dropna().astype(int)),
+        "data": dict(zip(data["data_fingerprint"].astype(str), data["data"].astype(str), strict=True)),
+        "drawn_with": {name: version(name) for name in DRAWN_WITH},
+        "files": {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)},
+    }
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    return write_file(folder / NAME, text.encode())
+
+
+def _values(records: pd.DataFrame, column: str) -> list[str]:
+    return sorted(records[column].dropna().astype(str).unique()) if column in records else []
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def listed(folder: Path) -> list[str]:
+    """The files that the manifest of a folder lists; none where there is no readable one."""
+    try:
+        return list(json.loads((folder / NAME).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+class Verified(NamedTuple):
+    """What has become of a report's files."""
+
+    folder: Path
+    files: int
+    changed: list[str]
+    missing: list[str]
+    others: list[str]
+    """Files beside them that the manifest does not list."""
+
+    @property
+    def is_whole(self) -> bool:
+        """All files are there, as they were written."""
+        return not self.changed and not self.missing
+
+
+def verify(folder: Path) -> Verified:
+    """Compare the files of a report with its manifest.
+
+    Args:
+        folder: of the report, or of its study.
+
+    Raises:
+        InputError: there is no manifest, or one that cannot be read.
+    """
+    found = next((each for each in (folder, folder / "report") if (each / NAME).is_file()), None)
+    if found is None:
+        raise InputError(f"{folder}: no {NAME} here; `adamcmp report` writes one beside a report")
+    try:
+        files: dict[str, Any] = json.loads((found / NAME).read_text(encoding="utf-8"))["files"]
+        expected = {str(name): str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{found / NAME}: cannot be read; write the report again") from error
+    missing = [name for name in expected if not (found / name).is_file()]
+    changed = [name for name, digest in expected.items() if name not in missing and _sha256(found / name) != digest]
+    here = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
+    return Verified(found, len(expected), changed, missing, sorted(here - expected.keys() - {NAME}))

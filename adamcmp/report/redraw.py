@@ -1,0 +1,111 @@
+"""``plot.py``: all of ``adamcmp.drawing`` as one script, which draws a report's figures from the tables beside it.
+
+Modules are written one after the other, without their imports of each other, which works since their names are unique;
+imports of other packages come first, each once.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from adamcmp.drawing import FIGURES
+from adamcmp.drawing.style import Page
+
+ORDER = ("criteria", "drawing.labels", "drawing.reading", "drawing.style")
+"""What others stand on."""
+OWN = "adamcmp"
+
+
+def script(on: Page, figures: Iterable[str]) -> str:
+    """The text of ``plot.py`` for these figures, as they are on that page."""
+    environment = Environment(loader=PackageLoader("adamcmp.report"), undefined=StrictUndefined, autoescape=False)
+    imports, bodies = _bundle()
+    chosen = {name: FIGURES[name] for name in figures if name in FIGURES}
+    drawn = {name: (drawing.draw.__name__, drawing.tables) for name, drawing in chosen.items()}
+    return environment.get_template("plot.jinja").render(page=on, imports=imports, bodies=bodies, drawn=drawn)
+
+
+@cache
+def _bundle() -> tuple[str, str]:
+    """The imports of all drawing modules, and their code."""
+    root = Path(str(resources.files(OWN)))
+    paths = [root / f"{name.replace('.', '/')}.py" for name in ORDER]
+    paths += [path for path in _dependencies_first(root / "drawing") if path not in paths]
+    imports: set[str] = set()
+    bodies, seen = [], dict[str, str]()
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        for name in _names(tree):
+            if name in seen:
+                raise RuntimeError(f"{path.name} and {seen[name]} both define {name}: one script cannot hold both")
+            seen[name] = path.name
+        dropped = [node for node in tree.body if _is_dropped(node)]
+        imports |= {ast.unparse(each) for node in dropped for each in _outside(node)}
+        lines = text.splitlines()
+        for node in dropped:
+            for i in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[i] = ""
+        code = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n")
+        title = (ast.get_docstring(tree) or "").splitlines()[0]
+        bodies.append(f"# {'-' * 20} {path.stem}: {title}\n\n\n{code}")
+    return "\n".join(sorted(imports)), "\n\n\n".join(bodies)
+
+
+def _dependencies_first(folder: Path) -> list[Path]:
+    """The modules of a package, each behind those that it imports."""
+    needs = {
+        path: {
+            folder / f"{node.module.rpartition('.')[2]}.py"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{OWN}.drawing.")
+        }
+        for path in sorted(folder.glob("*.py"))
+        if path.stem != "__init__"
+    }
+    ordered: list[Path] = []
+    while len(ordered) < len(needs):
+        ordered += [path for path, needed in needs.items() if path not in ordered and needed <= {*ordered}]
+    return ordered
+
+
+def _is_dropped(node: ast.stmt) -> bool:
+    """Imports, what is for type checkers alone, and the module's docstring."""
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.col_offset == 0
+    is_typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.Import | ast.ImportFrom) or is_typing or (is_text and node.lineno == 1)
+
+
+def _outside(node: ast.stmt) -> list[ast.stmt]:
+    """One import a name, of packages that are not ours."""
+    match node:
+        case ast.ImportFrom(module=str(module), names=names, level=0) if module.split(".")[0] not in (
+            OWN,
+            "__future__",
+        ):
+            return [ast.ImportFrom(module, [each], 0) for each in names if each.name != "TYPE_CHECKING"]
+        case ast.Import(names=names):
+            return [ast.Import([each]) for each in names]
+        case _:
+            return []
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """What a module defines."""
+    found: set[str] = set()
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Assign(targets=targets):
+                found |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return found

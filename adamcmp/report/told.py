@@ -1,0 +1,60 @@
+"""What a study says of its runs next to leaderboard and verdicts: claims, sentences, and figures of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis.claims import VERDICTS, Claim
+from adamcmp.report.labels import estimated
+
+
+class Finding(NamedTuple):
+    """One statement about measured numbers."""
+
+    text: str
+    task: str | None
+    """Hash of the task that it is about; None: of several."""
+
+
+class Exhibit(NamedTuple):
+    """A table of a study's own, and the figure of the same name that ``drawing`` makes of it."""
+
+    name: str
+    table: pd.DataFrame
+    caption: str
+    task: str | None
+    """Hash of the task that it is about; None: of several."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """All of it."""
+
+    claims: Sequence[Claim] = ()
+    findings: Sequence[Finding] = ()
+    exhibits: Sequence[Exhibit] = ()
+
+
+def claim_sentence(claim: Claim) -> str:
+    """The claim, its verdict and its number."""
+    numbers = estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip())
+    measured = claim.measured[0].upper() + claim.measured[1:]
+    return f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
+
+
+def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
+    """As a table for people."""
+    shown = pd.DataFrame(
+        {
+            "statement": [f"{each.statement} ({each.source})" for each in claims],
+            "on": [each.on for each in claims],
+            "measured": [each.measured for each in claims],
+            "value": [estimated(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
+            "verdict": [VERDICTS[each.verdict] for each in claims],
+        }
+    )
+    return shown if shown["on"].nunique() > 1 else shown.drop(columns="on")

@@ -1,0 +1,142 @@
+"""Claims that several studies make: which arm is meant, what its verdicts, gains and basins say of a statement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from adamcmp.analysis import Task, by_task, criteria_of, judged
+from adamcmp.analysis.basin import basins
+from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, times
+from adamcmp.analysis.decay import gain
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.selection import best_cells, cells
+from adamcmp.analysis.verdicts import POINTS
+from adamcmp.report.document import Reported
+from adamcmp.report.told import Told
+
+PAPER = "Loshchilov & Hutter 2019"
+ADAM, SGD = ("adam",), ("sgd", "sgd_paper")
+ADAMW = ("adamw", "adamw_paper", "adamw_normalized", "adamw_keras")
+SGDW = ("sgdw", "sgdw_paper", "sgdw_normalized")
+"""Configurations of one optimizer, whatever its decay's convention."""
+
+
+def arm(task: Task, optimizers: Collection[str], schedule: str | None = None) -> str | None:
+    """The one arm of a task that has one of these optimizers, and the schedule; None where there is not one."""
+    rows = task.records[task.records["optimizer"].isin(optimizers)]
+    rows = rows if schedule is None else rows[rows["schedule"] == schedule]
+    arms = rows["arm"].unique()
+    return str(arms[0]) if len(arms) == 1 else None
+
+
+def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
+    """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
+    for each in found.verdicts(task):
+        if {each.a, each.b} == {a, b}:
+            low, high = each.widest
+            told = Estimate(each.mean) if each.kind == "none" else Estimate(each.mean, low, high)
+            return told if each.a == a else Estimate(-told.value, -told.high, -told.low)
+    return Estimate(math.nan)
+
+
+def better(
+    found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
+    """The claim that the first of two arms has the better test error."""
+    return _compared(found, task, arms, statement, source, BELOW)
+
+
+def no_worse(
+    found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
+    """The claim that the first of two arms is better than the other, or worse by less than the margin."""
+    return _compared(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
+
+
+def alike(found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str) -> list[Claim]:
+    """The claim that two arms differ by less than the margin."""
+    margin = margin_of(found, task)
+    return _compared(found, task, arms, statement, source, (-margin, margin))
+
+
+def _compared(
+    found: Reported,
+    task: Task,
+    arms: tuple[str | None, str | None],
+    statement: str,
+    source: str,
+    predicted: tuple[float, float],
+) -> list[Claim]:
+    """A claim on the difference of two arms, ``predicted`` as errors are stored and the less the better.
+
+    It is told in percent of the other's error; in the error's own unit where more is better.
+    """
+    a, b = arms
+    if a is None or b is None:
+        return []
+    error, told = criteria_of(task.records).error, difference(found, task, a, b)
+    rows = judged(task.records, best_cells(cells(task.records)))
+    base = float(rows.loc[rows["arm"] == b, "final_test_error"].mean())
+    if math.isnan(told.value) or base == 0:
+        return []
+    factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
+    low, high = sorted(error.sign * factor * each for each in predicted)
+    measured = f"test {error.label} of {a} against {b}"
+    return [Claim(statement, source, measured, times(told, factor), (low, high), task.task, task.label, unit, form)]
+
+
+def margin_of(found: Reported, task: Task) -> float:
+    """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
+    error = criteria_of(task.records).error
+    given = found.judging.margin
+    return given / error.factor if given is not None else POINTS if error.unit == "%" else 0.0
+
+
+def adamw_against_adam(found: Reported, task: Task, source: str, schedule: str | None = None) -> list[Claim]:
+    """AdamW generalises better than Adam with L2."""
+    arms = arm(task, ADAMW, schedule), arm(task, ADAM, schedule)
+    with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
+    statement = f"AdamW generalises better than Adam with L2{with_schedule}; the paper found 15 % on pictures"
+    return better(found, task, arms, statement, source)
+
+
+_SCHEDULES = {"constant": "a fixed rate", "drop_step": "drop steps", "cosine": "a cosine"}
+
+
+def gains(task: Task, arm_: str | None, statement: str, source: str, within: float | None = None) -> list[Claim]:
+    """The claim that decay helps an arm; or, with a margin, that it hardly does."""
+    if arm_ is None:
+        return []
+    error = criteria_of(task.records).error
+    told = times(gain(task.records, arm_), error.factor)
+    if math.isnan(told.value):
+        return []
+    predicted = BELOW if within is None else (-within * error.factor, math.inf)
+    measured = f"test {error.label} of {arm_} at its best λ minus that at λ = 0"
+    return [Claim(statement, source, measured, told, predicted, task.task, task.label, error.gap_unit)]
+
+
+def separable(task: Task, decoupled: str | None, coupled: str | None, source: str) -> list[Claim]:
+    """Decoupled decay makes lr and λ more separable than L2."""
+    of = {each.arm: each.separability for each in basins(task.records)}
+    if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
+        return []
+    told = minus(magnitude(of[decoupled]), magnitude(of[coupled]))
+    if math.isnan(told.value):
+        return []
+    statement = f"lr and λ of {decoupled} can be chosen more independently than those of {coupled}"
+    measured = "difference of the size of the correlation of lr and λ in their basins"
+    return [Claim(statement, source, measured, told, BELOW, task.task, task.label)]
+
+
+def network(found: Reported) -> Told:
+    """What the paper's statements are on any network: AdamW against Adam, what decay brings each, separability."""
+    claims = []
+    for task in by_task(found.records):
+        adamw, adam = arm(task, ADAMW), arm(task, ADAM)
+        claims += adamw_against_adam(found, task, PAPER)
+        claims += gains(task, adamw, "AdamW's best decay is better than none", PAPER)
+        claims += gains(task, adam, "Adam's best L2 penalty is hardly better than none", PAPER, margin_of(found, task))
+        claims += separable(task, adamw, adam, PAPER)
+    return Told(claims)

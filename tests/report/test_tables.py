@@ -58,14 +58,14 @@ def test_latex_has_booktabs_rules_and_escapes(records):
         if line.endswith(r"\\"):
             assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1
             assert line.count("$") % 2 == 1 or "\\$" not in line
-    assert not re.search(r"(?<!\\)%", body)
+    assert not re.search(r"(?<!\\)%", body.replace("%\n", ""))
 
 
-def test_long_grids_become_longtables(records):
+def test_a_long_grid_becomes_several_tables_that_fit_the_line(records):
     text = latex(grid_display(cells(records)))
-    assert r"\begin{longtable}" in text
-    assert r"\endhead" in text
-    assert text.count(r"\\") == 84 + 2 + 1  # two heads, one foot
+    assert text.count(r"\begin{tabular}") == text.count(r"\resizebox{\ifdim") == 2
+    assert text.count(r"\\") == 84 + 2  # a head each
+    assert "diverged" not in text
 
 
 def test_latex_text_leaves_nothing_active():

@@ -71,7 +71,8 @@ CAPTIONS = {
     "with test examples and the choice of cells too; shaded the margin.",
     "heatmap": "Mean final test {error} over learning rate × weight decay. Colour is test {error}; star and circles "
     "mark the best cells by mean validation {error}. One colour scale; what is worse than its end has that colour.",
-    "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %.",
+    "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %. The "
+    "last evaluation shows all examples, those before it may show fewer.",
     "error_vs_decay": "Test {error} against λ, at the learning rate that is best for it on validation; bars of 95 %.",
     "error_vs_lr": "Test {error} against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
     "error_vs_train_loss": "Test {error} against training loss, one point a cell; winners outlined.",

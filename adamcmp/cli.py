@@ -476,7 +476,10 @@ def merge(
 
 @app.command()
 def reproduce(
-    figure: Annotated[str, typer.Argument(help="What to reproduce, such as figure2; all goes through everything.")],
+    figure: Annotated[
+        str,
+        typer.Argument(help="What to reproduce, such as figure2, or a YAML file that starts from it; all: everything."),
+    ],
     overrides: Overrides = None,
     scale: Annotated[
         str | None, typer.Option(help="smoke: seconds; laptop: minutes; paper: as published, for --dry-run.")
@@ -527,7 +530,8 @@ def _reproduce(
     def named() -> str:
         from adamcmp.studies import reproduction
 
-        return reproduction(name).study  # whose setting study.figure brings its findings
+        # study.figure brings what it tells, in a file that starts from one of ours too
+        return name if name.endswith((".yaml", ".yml")) else reproduction(name).study
 
     opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     from adamcmp.report.told import Told

@@ -65,6 +65,19 @@ class Claim(NamedTuple):
             return "found"
         return "contradicted" if high <= self.predicted[0] or low >= self.predicted[1] else "open"
 
+    @property
+    def narrower(self) -> float:
+        """How many times narrower the interval would have to be, around the same value, to tell; NaN where it does.
+
+        By seeds alone, it takes the square of that many times as many.
+        """
+        if self.verdict != "open":
+            return math.nan
+        value, low, high = self.estimate
+        ends = [(high if bound > value else low, bound) for bound in self.predicted if low < bound < high]
+        ratios = [(end - value) / (bound - value) if bound != value else math.inf for end, bound in ends]
+        return max(ratios, default=math.inf)
+
 
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row a claim, numbers as they are shown."""
@@ -79,6 +92,7 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
             "predicted_low": each.predicted[0],
             "predicted_high": each.predicted[1],
             "verdict": each.verdict,
+            "narrower": each.narrower,
             "form": each.form,
         }
         for each in claims

@@ -12,6 +12,10 @@ from adamcmp.analysis.claims import VERDICTS, Claim
 from adamcmp.report.labels import estimated
 
 
+MOST_NARROWER = 30.0
+"""Times; what takes more is out of reach."""
+
+
 class Finding(NamedTuple):
     """One statement about measured numbers."""
 
@@ -43,7 +47,15 @@ def claim_sentence(claim: Claim) -> str:
     """The claim, its verdict and its number."""
     numbers = estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip())
     measured = claim.measured[0].upper() + claim.measured[1:]
-    return f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
+    said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
+    return f"{said} {to_tell(claim.narrower)}" if claim.verdict == "open" else said
+
+
+def to_tell(narrower: float) -> str:
+    """What it would take to tell a claim that is open."""
+    if narrower > MOST_NARROWER:
+        return "The value lies where the prediction ends: no interval would tell."
+    return f"An interval {narrower:.2g} times as narrow would tell, by seeds alone {narrower**2:.2g} times as many."
 
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:

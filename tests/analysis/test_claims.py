@@ -34,6 +34,25 @@ def test_a_verdict_follows_from_the_interval_alone(estimate, predicted, verdict)
     claim = Claim("s", "p", "m", estimate, predicted)
     assert claim.verdict == verdict
     assert frame([claim])["verdict"].tolist() == [verdict]
+    assert math.isnan(claim.narrower) == (verdict != "open")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "predicted"),
+    [
+        ((-1.0, -3.0, 1.0), BELOW),
+        ((0.5, -1.0, 2.0), BELOW),
+        ((0.1, -0.3, 0.5), (-0.25, 0.25)),
+        ((0.4, 0.1, 0.7), (-0.25, 0.25)),
+    ],
+)
+def test_an_interval_so_many_times_as_narrow_would_tell(estimate, predicted):
+    value, low, high = estimate
+    times = Claim("s", "p", "m", Estimate(*estimate), predicted).narrower
+    assert times > 1
+    for factor, told in ((times * 1.01, True), (times / 1.01, False)):
+        near = Estimate(value, value - (value - low) / factor, value + (high - value) / factor)
+        assert (Claim("s", "p", "m", near, predicted).verdict != "open") is told
 
 
 def test_a_difference_of_estimates_covers_as_often_as_they_do():

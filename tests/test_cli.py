@@ -405,6 +405,45 @@ def test_one_optimizer_is_one_arm_in_whatever_order_its_grid_was_trained(cli):
     assert sorted(leaderboard_of(cli)["trials"]) == [2, 3]
 
 
+def test_a_report_is_drawn_at_the_width_asked_for_and_tells_whether_it_is_whole(cli):
+    sweep = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", *QUICK, "report.width=single")
+    assert cli(*sweep).code == 0
+    sizes = {}
+    for width in ("", "single", "double"):
+        words = ["--width", width] if width else []
+        assert cli("report", "results/digits", "--format", "svg", *words).code == 0
+        drawing = (cli.folder / "results" / "digits" / "report" / "error_vs_lr.svg").read_text()
+        sizes[width] = float(re.search(r'width="([\d.]+)pt"', drawing)[1])
+    assert sizes["single"] == sizes[""] == 3.5 * 72 < sizes["double"] <= 7 * 72
+    assert cli("report", "results/digits", "--width", "triple").code == 2
+    whole = cli("report", "results/digits", "--verify")
+    assert whole.code == 0
+    assert re.search(r"all \d+ files are as they were written", whole.out)
+    (cli.folder / "results" / "digits" / "report" / "error_vs_lr.svg").write_text("")
+    broken = cli("report", "results/digits", "--verify")
+    assert broken.code == 1
+    assert "error_vs_lr.svg: changed" in broken.out
+    nothing = cli("report", str(cli.folder), "--verify")
+    assert nothing.code == 2
+    assert "no MANIFEST.json here" in nothing.err
+
+
+def test_a_file_that_starts_from_a_study_is_reproduced(cli):
+    (cli.folder / "mine.yaml").write_text(
+        "defaults: [/scale/cnn/smoke, _self_]\nstudy: {name: mine, spaces: [{optimizer: 'adam,adamw'}]}\n"
+    )
+    ended = cli("reproduce", "mine.yaml", "--format", "csv")
+    assert ended.code == 0, ended.err
+    assert (cli.folder / "results" / "mine" / "report" / "leaderboard.csv").is_file()
+
+
+def test_a_run_that_is_taken_over_has_the_name_that_it_has_here(cli):
+    assert cli("run", "digits", "optimizer.label=Mine", "study.name=first", *QUICK).code == 0
+    again = cli("run", "digits", *QUICK)
+    assert "found in other studies beside it" in again.err
+    assert read_records(cli.folder / "results" / "digits")["arm"].tolist() == ["AdamW"]
+
+
 def test_report_of_all_studies_below_a_folder(cli):
     for name in ("one", "two"):
         assert cli("run", "digits", f"study.name={name}", *QUICK).code == 0

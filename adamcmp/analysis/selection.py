@@ -306,17 +306,6 @@ def best_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> p
     return top_cells(table, 1, metric)
 
 
-def best_along(table: pd.DataFrame, axis: str, metric: str = "final_validation_error") -> pd.DataFrame:
-    """For each arm and each value of ``axis`` (lr or weight_decay) the best eligible cell over the other axis.
-
-    Sorted by arm and ``axis``: the profile of an arm along one axis, the other tuned on validation.
-
-    Raises:
-        InputError: a metric that is not measured on validation data.
-    """
-    return ranked_cells(table, metric).drop_duplicates(["arm", axis]).sort_values(["arm", axis])
-
-
 def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
     """The sides of the grid that the best cell lies on: of "lr low", "lr high", "λ low", "λ high".
 

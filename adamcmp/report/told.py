@@ -11,7 +11,6 @@ import pandas as pd
 from adamcmp.analysis.claims import VERDICTS, Claim
 from adamcmp.report.labels import estimated
 
-
 MOST_NARROWER = 30.0
 """Times; what takes more is out of reach."""
 

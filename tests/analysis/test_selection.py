@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import analysis
-from adamcmp.analysis import best_along, best_cells, by_task, cells, edge, leaderboard, mean_curves, top_cells
+from adamcmp.analysis import best_cells, by_task, cells, edge, leaderboard, mean_curves, top_cells
 from adamcmp.errors import InputError
 
 LRS, LAMBDAS = [1e-4, 1e-3, 1e-2], [0.0, 1e-3, 1e-2]
@@ -64,7 +64,6 @@ def test_permuting_all_test_columns_changes_no_selection(records):
     for metric in analysis.SELECTION_METRICS:
         assert list(top_cells(before, 10, metric).index) == list(top_cells(after, 10, metric).index)
         assert list(best_cells(before, metric).index) == list(best_cells(after, metric).index)
-        assert list(best_along(before, "lr", metric).index) == list(best_along(after, "lr", metric).index)
     assert leaderboard(records)["arm"].equals(leaderboard(shuffled)["arm"])
 
 
@@ -159,12 +158,6 @@ def test_the_lowest_decay_is_an_edge_only_above_zero_and_an_axis_of_one_value_ha
     assert edge(table, best_cells(table).iloc[0]) == ["λ low"]
     table = cells(small(synthetic, {}, lrs=[1e-3], lambdas=[1e-2]))
     assert edge(table, best_cells(table).iloc[0]) == []
-
-
-def test_best_along_takes_the_best_lr_of_each_decay(synthetic):
-    table = cells(small(synthetic, {(1e-2, 0.0): 0.3, (1e-4, 1e-3): 0.2, (1e-3, 1e-2): 0.4}))
-    profile = best_along(table, "weight_decay")
-    assert list(zip(profile["weight_decay"], profile["lr"], strict=True)) == [(0, 1e-2), (1e-3, 1e-4), (1e-2, 1e-3)]
 
 
 def test_leaderboard_numbers_equal_those_worked_out_by_hand(synthetic):

@@ -534,6 +534,7 @@ def _reproduce(
         return name if name.endswith((".yaml", ".yml")) else reproduction(name).study
 
     opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
+    opened.words = _words_for(name, sys.argv[1:])
     from adamcmp.report.told import Told
 
     if dry_run:
@@ -541,6 +542,17 @@ def _reproduce(
         return Reproduced(DONE, Told())
     records = _sweep(opened, limit)
     return Reproduced(_exit_code(records), _report([opened.study_dir], formats, None))
+
+
+def _words_for(name: str, typed: Sequence[str]) -> list[str]:
+    """A command that reproduces this study alone, with its scale among the overrides, as a sweep of it takes it."""
+    words = list(typed)
+    for i, word in enumerate(words):
+        if word == "--scale" and i + 1 < len(words):
+            words[i : i + 2] = [f"scale={words[i + 1]}"]
+        elif word.startswith("--scale="):
+            words[i] = word.removeprefix("--")
+    return [name if word == "all" else word for word in words]
 
 
 def _show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
@@ -774,7 +786,7 @@ def _train(
 
         for note in opened.notes:
             _tell(note, "yellow")
-        provenance = Provenance.here(opened.plan.config.study.name)
+        provenance = Provenance.here(opened.plan.config.study.name, opened.words)
         with ExitStack() as stack:
             with status("planning") as say:
                 opened.prepare(todo, say)

@@ -70,6 +70,9 @@ def test_all_runs_everything_in_order_and_goes_on_where_it_was(cli, monkeypatch)
     assert table["statement"].tolist() == pd.concat(parts)["statement"].tolist()
     assert set(table["verdict"]) <= {"found", "contradicted", "open", "none"}
     assert {"statement", "measured", "verdict"} <= set(re.findall(r"\w+", first.out))
+    for each in few:
+        commands = set(read_records(cli.folder / "results" / f"{each.name}_smoke")["command"])
+        assert commands == {f"adamcmp reproduce {each.name} scale=smoke --format csv"}
     again = cli.as_given("reproduce", "all", "--scale", "smoke", "--format", "csv")
     assert again.err.count("nothing to train") == 2
     assert pd.read_csv(cli.folder / "results" / "claims.csv").equals(table)

@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -36,9 +36,9 @@ class Provenance:
     python_version: str
 
     @classmethod
-    def here(cls, study: str) -> Provenance:
-        """Of this process."""
-        command = shlex.join(["adamcmp", *sys.argv[1:]])
+    def here(cls, study: str, words: Sequence[str] | None = None) -> Provenance:
+        """Of this process, which was called with these words, or with those that mean the same for this study."""
+        command = shlex.join(["adamcmp", *(sys.argv[1:] if words is None else words)])
         return cls(study, command, _git_commit(), version("adamcmp"), version("torch"), platform.python_version())
 
 

@@ -39,6 +39,8 @@ class Session:
     """By fingerprint."""
     notes: list[str] = field(default_factory=list)
     """What the user should know of the data: what a dry run plans with in place of what is not here; copies."""
+    words: Sequence[str] | None = None
+    """Of the command that trains this study, where they are others than those that were typed."""
     _checked: set[str] = field(default_factory=set)
 
     @property

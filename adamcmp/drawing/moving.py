@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from adamcmp.criteria import criteria_of
-from adamcmp.drawing.labels import scale, short, with_unit
+from adamcmp.drawing.labels import scale, short, ten_to, with_unit
 from adamcmp.drawing.style import (
     GREY,
     NotDrawn,
@@ -23,7 +25,7 @@ from adamcmp.drawing.style import (
     styled,
 )
 
-CONVENTIONS = {"raw": "λ as in the algorithm, ηλ per step", "normalised": "normalised λ"}
+CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalised λ"}
 PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
 """Slopes, and how their lines are drawn."""
 
@@ -62,14 +64,17 @@ def budgets(table: pd.DataFrame) -> Figure:
             at = best.loc[[x], "best"].to_numpy(float)
             y = np.interp(np.log(at), np.log(line["weight_decay"]), factor * line["test"])
             ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
-        ax.set_xlabel(CONVENTIONS[convention] if not page().is_narrow else {"raw": "raw λ"}.get(convention, "λ norm."))
-        log_ticks(ax, "x", float(own["weight_decay"].min()), float(own["weight_decay"].max()))
+        ax.set_xlabel(f"{convention} λ" if page().is_narrow else CONVENTIONS[convention])
+        low, high = (math.log10(each) for each in (own["weight_decay"].min(), own["weight_decay"].max()))
+        powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+        ax.set_xscale("log")
+        fixed_ticks(ax, "x", [10.0**k for k in powers], [ten_to(k) for k in powers])
         ax.grid(visible=True)
     axes[0].set_ylabel(with_unit(f"final test {criteria.error.label}", unit))
     axes[1].sharey(axes[0])
     ax = axes[2]
-    for convention, colour, marker in (("raw", "#0072B2", "o"), ("normalised", "#D55E00", "s")):
-        optima_line(ax, found[found["convention"] == convention], colour, marker, convention)
+    for convention, colour, marker in (("raw", "black", "X"), ("normalised", GREY, "h")):
+        optima_line(ax, found[found["convention"] == convention], colour, marker, f"{convention} λ")
     ax.set(xlabel="epochs", ylabel="best λ")
     log_ticks(ax, "y", float(found["low"].min()), float(found["high"].max()))
     ax.set_xscale("log")

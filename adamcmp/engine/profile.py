@@ -53,8 +53,25 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         return out
 
 
+_BUDGET = {"steps", "epochs", "evaluations", "eval_examples", "evaluation_share", "metrics", "error", "clip_norm"}
+"""Settings of a training that its profile does not depend on."""
+_SEEN: dict[tuple[str, ...], Profile] = {}
+
+
 def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
-    """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights."""
+    """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights.
+
+    Cohorts that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
+    """
+    task = cohort.task
+    told = (task.model.model_dump_json(), task.train.model_dump_json(exclude=_BUDGET))
+    key = (*told, task.facts.fingerprint, str(task.batch_size), str(device))
+    if key not in _SEEN:
+        _SEEN[key] = _looked(cohort, dataset, device)
+    return _SEEN[key]
+
+
+def _looked(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     task = cohort.task
     data = as_precision(dataset, task.train.precision)
     rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))

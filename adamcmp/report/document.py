@@ -96,7 +96,7 @@ class Reported:
     """A validation error; the report then tells how soon each optimizer gets there."""
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
-    _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False)
+    _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
 
     def verdicts(self, task: Task) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""

@@ -106,7 +106,7 @@ def _grows(tasks: Sequence[Task], label: str) -> list[Claim]:
 def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:
     if math.isnan(slope.value):
         return []
-    measured = f"d log λ* / d log {'epochs' if by == 'epochs' else 'training examples'} at one lr"
+    measured = f"slope d log λ* / d log {'epochs' if by == 'epochs' else 'training examples'} at one lr"
     rules = (
         [
             ("AdamW's best λ falls as one over the root of the budget", f"{PAPER}, Appendix B.1", -0.5),

@@ -39,7 +39,7 @@ def told(found: Reported) -> Told:
                                                                 optima.found.assign(part="optimum"))]  # fmt: skip
             if kind == "normalised" and not math.isnan(optima.slope.value):
                 statement = "The best normalised λ stays where it is as the budget grows"
-                measured = "d log λ_norm* / d log epochs"
+                measured = "slope d log λ_norm* / d log epochs"
                 claims.append(
                     Claim(statement, SOURCE, measured, optima.slope, (-TOLERATED, TOLERATED), None, family.label)
                 )

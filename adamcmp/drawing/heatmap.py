@@ -84,7 +84,7 @@ def heatmap(
         _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         named = decay_name(part["decay"].iloc[0])
         ax.set(
-            title=textwrap.fill(arm, int((11 if narrow else 10) * width / columns)),
+            title=textwrap.fill(arm, int(11 * width / columns)),
             xlabel=f"weight decay λ ({named})" if columns < 3 and not narrow else f"λ ({named})",
         )
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):

@@ -39,7 +39,7 @@ from adamcmp.records import write_file, writing
 from adamcmp.report import manifest, tables
 from adamcmp.report.judging import Judging, cuts_sentences, sentences
 from adamcmp.report.labels import distinct, footer
-from adamcmp.report.page import CAPTIONS, Block, Bullets, Picture, Section, Table, Text, markdown_page, page
+from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Picture, Section, Table, Text, markdown_page, page
 from adamcmp.report.told import Told, claims_display
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ def _index(
     }
     soon = [pictures.pop(OF_TASKS)] if OF_TASKS in pictures else []
     verdict: list[Block] = [Bullets(said)] if said else []
-    verdict += [Table(shown["claims"])] if "claims" in shown else []
+    verdict += [Table(shown["claims"]), CLAIMED] if "claims" in shown else []
     lacking = [f"`{name}` was not drawn: {why}." for name, why in skipped.items()]
     drawn: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
     return [

@@ -90,6 +90,13 @@ CAPTIONS = {
 """By figure; ``{error}`` is what the task's error is called."""
 
 
+CLAIMED = Text(
+    "A statement is found where the whole 95 % interval lies in the range that it predicts, contradicted where all of "
+    "it lies outside, else not told. These intervals are not corrected for the number of statements, as verdicts on "
+    "pairs are for that of pairs; differences of two optimizers count seeds, test examples and the choice of cells."
+)
+
+
 def page(
     task: Task,
     board: pd.DataFrame,
@@ -120,9 +127,10 @@ def page(
     error = criteria.error
     sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
     if findings:
-        of_pairs: list[Block] = [
-            Table(extra[name]) for name in ("claims", "verdicts", "effects") if extra and name in extra
-        ]
+        names = [name for name in ("claims", "verdicts", "effects") if name in (extra or {})]
+        of_pairs: list[Block] = [Table((extra or {})[name]) for name in names]
+        if "claims" in names:
+            of_pairs.insert(1, CLAIMED)
         sections.append(Section("Verdict", [Bullets(findings), *of_pairs]))
     read = Text(_baseline(board) + _legend(selection, criteria))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))

@@ -41,6 +41,8 @@ _WORDS = {
     "on the edge",
     "note",
     "on",
+    "statement",
+    "measured",
     "value",
     "error",
     "task",

@@ -117,16 +117,16 @@ def gains(task: Task, arm_: str | None, statement: str, source: str, within: flo
     return [Claim(statement, source, measured, told, predicted, task.task, task.label, error.gap_unit)]
 
 
-def separable(task: Task, decoupled: str | None, coupled: str | None, source: str) -> list[Claim]:
-    """Decoupled decay makes lr and λ more separable than L2."""
+def separable(task: Task, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW") -> list[Claim]:
+    """Decoupled decay makes lr and λ of a rule more separable than L2."""
     of = {each.arm: each.separability for each in basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []
     told = minus(magnitude(of[decoupled]), magnitude(of[coupled]))
     if math.isnan(told.value):
         return []
-    statement = f"lr and λ of {decoupled} can be chosen more independently than those of {coupled}"
-    measured = "difference of the size of the correlation of lr and λ in their basins"
+    statement = f"lr and λ can be chosen more independently under {rule} than under L2"
+    measured = f"size of the correlation of lr and λ in the basin, {decoupled} minus {coupled}"
     return [Claim(statement, source, measured, told, BELOW, task.task, task.label)]
 
 

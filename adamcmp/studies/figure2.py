@@ -26,7 +26,7 @@ def told(found: Reported) -> Told:
         both = arm(task, SGDW), arm(task, SGD)
         claims += better(found, task, both, "SGDW generalises better than SGD with L2", SOURCE)
         claims += separable(task, arm(task, ADAMW), arm(task, ADAM), SOURCE)
-        claims += separable(task, *both, SOURCE)
+        claims += separable(task, *both, SOURCE, "SGDW")
         close = "AdamW is as good as SGDW, or better"
         claims += no_worse(found, task, (arm(task, ADAMW), arm(task, SGDW)), close, SOURCE)
         findings += [Finding(line, task.task) for line in tilts(task.records)]

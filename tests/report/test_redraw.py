@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
+from PIL import Image
 
 from adamcmp import report
 from adamcmp.drawing import FIGURES
-from adamcmp.drawing.style import SMALLEST_FONT, WIDTHS, NotDrawn, Page, arrange, on_page, render
+from adamcmp.drawing.style import FLAG, SMALLEST_FONT, WIDTHS, NotDrawn, Page, arrange, on_page, render
 from adamcmp.errors import InputError
 from adamcmp.records import read
 from adamcmp.report import manifest
@@ -171,6 +174,17 @@ def test_the_script_needs_an_environment_of_matplotlib_and_pandas_alone(study, t
         assert not done.stderr
     for path in study.glob("report/*.png"):
         assert compare_images(str(path), str(tmp_path / "double" / path.name), 2) is None
+
+
+def test_a_palette_keeps_rare_colours():
+    fig = Figure(figsize=(3, 2))
+    ax = fig.subplots()
+    ax.pcolormesh(np.random.default_rng(0).random((40, 40)))
+    ax.plot(20, 20, marker="*", ms=12, color=FLAG)
+    with Image.open(io.BytesIO(render(fig, "png"))) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int).reshape(-1, 3)
+    wanted = np.array([int(FLAG[i : i + 2], 16) for i in (1, 3, 5)])
+    assert (np.abs(pixels - wanted).max(1) <= 17).sum() > 100
 
 
 def test_the_script_is_plain_python_of_which_each_name_is_defined_once():

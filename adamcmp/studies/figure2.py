@@ -53,7 +53,7 @@ def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     together, slope = (estimated(each, "+.2f") for each in (separability, ridge))
     told = f"{arm}: lr and λ of its basin correlate by {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
-        return f"{told}, by one seed."
+        return f"{told}, without an interval."
     if separability.low <= 0 <= separability.high:
         return f"{told}: whether they are separable is not told."
     how = "a larger λ wants a smaller lr" if separability.high < 0 else "a larger λ wants a larger lr"

@@ -1,11 +1,13 @@
 """The documentation says what the code does."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 from adamcmp.records import CURVE, OUTCOMES, RECORD
+from adamcmp.report.manifest import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +28,29 @@ def test_links_and_named_files_exist(page):
         assert (page.parent / link).exists(), link
     for name in re.findall(r"`((?:adamcmp|configs|docs|scripts|tests)/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", ["README.md", "results/README.md"])
+def test_tables_of_results_are_what_the_committed_reports_say(page):
+    reference = runpy.run_path(str(ROOT / "scripts" / "reference"))
+    text = (ROOT / page).read_text()
+    made = reference["TABLES"][page]()
+    assert len(made.splitlines()) > 20
+    assert reference["replaced"](page, made) == text
+    assert made in text
+
+
+def test_every_reference_report_is_whole_small_and_ours():
+    folders = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/report/MANIFEST.json"))
+    assert {folder.parent.name for folder in folders} <= runpy.run_path(str(ROOT / "scripts" / "reference"))[
+        "COMMANDS"
+    ].keys()
+    for folder in folders:
+        found = verify(folder)
+        assert found.is_whole, found
+        assert not found.others, found
+    files = [path for path in (ROOT / "results").rglob("*") if path.is_file() and "records" not in path.parts]
+    assert sum(path.stat().st_size for path in files if "report" in path.parts) < 25e6
 
 
 def blocks(page, language):

@@ -16,6 +16,7 @@ FACTS = {
     "mnist": DataFacts("1" * 16, 54000, 10, (1, 28, 28), 100, 100),
     "fashion_mnist": DataFacts("2" * 16, 54000, 10, (1, 28, 28), 100, 100),
     "mnist1d": DataFacts("3" * 16, 3600, 10, (1, 40), 100, 100),
+    "mnist1d_20000": DataFacts("f" * 16, 3600, 10, (1, 40), 6400, 10000),
     "modular_addition": DataFacts("4" * 16, 1740, 59, (2,), 100, 100, 59),
     "text": DataFacts("5" * 16, 28000, 256, (128,), 100, 100, 256, {"train": 1.0, "validation": 1.0, "test": 1.0}),
     "table": DataFacts("6" * 16, 90, 3, (4,), 100, 100),

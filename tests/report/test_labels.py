@@ -8,10 +8,11 @@ import pytest
 
 from adamcmp.analysis import intervals
 from adamcmp.criteria import CLASSIFICATION
+from adamcmp.drawing import labels as drawn
 from adamcmp.report import labels
 
 
-@pytest.mark.parametrize("module", [labels, intervals])
+@pytest.mark.parametrize("module", [labels, drawn, intervals])
 def test_docstring_examples_hold(module):
     tried = doctest.testmod(module)
     assert tried.attempted > 0
@@ -38,17 +39,17 @@ def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metr
 
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():
-    assert labels.ticks([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
-    assert labels.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "1e-1"]
+    assert drawn.ticks([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
+    assert drawn.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "1e-1"]
     for values in (np.geomspace(1e-5, 1, 200), np.linspace(0, 1, 50), [1e-3, 1e-3 * (1 + 1e-12)]):
-        found = labels.ticks(list(values))
+        found = drawn.ticks(list(values))
         assert len(set(found)) == len(values)
 
 
 def test_short_numbers_say_the_value_to_their_digits():
     for x in 10.0 ** np.random.default_rng(0).uniform(-7, 5, 500):
-        assert float(labels.short(x)) == pytest.approx(x, rel=0.051)
-        assert len(labels.short(x)) <= 6
+        assert float(drawn.short(x)) == pytest.approx(x, rel=0.051)
+        assert len(drawn.short(x)) <= 6
 
 
 def test_the_footer_names_what_it_was_made_from(synthetic):

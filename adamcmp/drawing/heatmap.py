@@ -84,8 +84,10 @@ def heatmap(
         _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         named = decay_name(part["decay"].iloc[0])
         ax.set(
-            title=textwrap.fill(arm, int(11 * width / columns)),
-            xlabel=f"weight decay λ ({named})" if columns < 3 and not narrow else f"λ ({named})",
+            title=textwrap.fill(arm, int(10 * width / columns)),
+            xlabel=f"weight decay λ ({named})"
+            if columns < 3 and not narrow
+            else _fitting(f"λ ({named})", width / columns),
         )
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
         ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
@@ -103,6 +105,11 @@ def heatmap(
     handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
     legend(fig, handles, 5 if width > 5 else 2)
     return fig
+
+
+def _fitting(text: str, inches: float) -> str:
+    """Broken into lines that a panel of such a width has room for."""
+    return textwrap.fill(text, int(12 * inches))
 
 
 def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:

@@ -173,7 +173,7 @@ def figure(width: float, height: float) -> Figure:
     It is no wider than the page, and as wide where that is one column.
     """
     width = page().inches if page().is_narrow else min(width, page().inches)
-    text = textwrap.fill(page().footer, int(22 * width))
+    text = textwrap.fill(page().footer, int(20 * width))
     below = 0.03 + 0.1 * (text.count("\n") + 1) if text else 0.0
     fig = Figure(figsize=(width, height), layout="constrained")
     if text:

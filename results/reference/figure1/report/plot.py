@@ -477,7 +477,7 @@ def figure(width: float, height: float) -> Figure:
     It is no wider than the page, and as wide where that is one column.
     """
     width = page().inches if page().is_narrow else min(width, page().inches)
-    text = textwrap.fill(page().footer, int(22 * width))
+    text = textwrap.fill(page().footer, int(20 * width))
     below = 0.03 + 0.1 * (text.count("\n") + 1) if text else 0.0
     fig = Figure(figsize=(width, height), layout="constrained")
     if text:
@@ -1004,8 +1004,10 @@ def heatmap(
         _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         named = decay_name(part["decay"].iloc[0])
         ax.set(
-            title=textwrap.fill(arm, int(11 * width / columns)),
-            xlabel=f"weight decay λ ({named})" if columns < 3 and not narrow else f"λ ({named})",
+            title=textwrap.fill(arm, int(10 * width / columns)),
+            xlabel=f"weight decay λ ({named})"
+            if columns < 3 and not narrow
+            else _fitting(f"λ ({named})", width / columns),
         )
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
         ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
@@ -1023,6 +1025,11 @@ def heatmap(
     handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
     legend(fig, handles, 5 if width > 5 else 2)
     return fig
+
+
+def _fitting(text: str, inches: float) -> str:
+    """Broken into lines that a panel of such a width has room for."""
+    return textwrap.fill(text, int(12 * inches))
 
 
 def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:

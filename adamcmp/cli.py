@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
@@ -861,24 +861,20 @@ def _show(found: Reported, title: str) -> None:
             error = criteria_of(task.records).error
             _print(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
         about = {task.task, None} if len(tasks) == 1 else {task.task}
-        _show_told(found.told, about)
+        _show_told(found.told.about(about))
     if len(tasks) > 1:
-        _show_told(found.told, {None})
+        _show_told(found.told.about({None}))
     for cuts in found.over_cuts(tasks):
         for line in cuts_sentences(cuts):
             _tell(f"- {line}", err=False)
 
 
-def _show_told(told: Told, about: Collection[str | None]) -> None:
-    """Print what a study says of some tasks."""
+def _show_told(told: Told) -> None:
+    """Print what a study says."""
     from adamcmp.report.told import claim_sentence
 
-    for claim in told.claims:
-        if claim.task in about:
-            _tell(f"- {claim_sentence(claim)}", err=False)
-    for finding in told.findings:
-        if finding.task in about:
-            _tell(f"- {finding.text}", err=False)
+    for text in [*map(claim_sentence, told.claims), *(each.text for each in told.findings)]:
+        _tell(f"- {text}", err=False)
 
 
 def _write(found: Reported, formats: list[Format] | None, folder: Path) -> None:

@@ -136,7 +136,7 @@ def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
 
 
 def slope_of_optima(rows: Sequence[Grid]) -> Estimate:
-    """D log λ*/dx over rows that may have grids of λ of their own; each has one x, and the same seeds."""
+    """The slope d log λ*/dx over rows that may have grids of λ of their own; each has one x, and the same seeds."""
     places, sides, xs = [], [], []
     seeds = min((each.errors_LJT.shape[2] for each in rows), default=0)
     for each in rows:

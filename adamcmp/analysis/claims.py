@@ -110,7 +110,7 @@ def of_values(each: Iterable[float]) -> Estimate:
 
 
 def minus(a: Estimate, b: Estimate) -> Estimate:
-    """A − b of independent estimates."""
+    """The difference a − b of independent estimates."""
     difference = a.value - b.value
     return Estimate(
         difference,

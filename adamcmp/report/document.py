@@ -152,7 +152,9 @@ def _write_tasks(tasks: Sequence[Task], found: Reported, folder: Path, formats: 
     for task, name in zip(tasks, folders, strict=True):
         written += _write_task(task, found, {task.task}, folder / name, formats)
     criteria = criteria_of(found.records)
-    made = [_claims_table(found, {None}), *_exhibits(found, {None}, criteria)]
+    said = found.told.about({None})
+    exhibits = [each._replace(raw=_with_criteria(each.raw, criteria)) for each in _exhibits(said)]
+    made = [_claims_table(said.claims), *exhibits]
     ratios = ranks.to_targets(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
         made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
@@ -171,7 +173,7 @@ def _write_task(
 ) -> list[Path]:
     """The report of one task, with what is told ``about`` it."""
     records, curves, criteria = task.records, reported.curves, criteria_of(task.records)
-    pronounced = reported.verdicts(task)
+    pronounced, told = reported.verdicts(task), reported.told.about(about)
     table, board = cells(records), leaderboard(records)
     best = best_cells(table)
     found, sizes = requested(records, best), effects.effects(records, best, pronounced)
@@ -180,7 +182,7 @@ def _write_task(
     made = [
         Made("leaderboard", board, tables.leaderboard_display(board)),
         Made("grid", table, tables.grid_display(table)),
-        _claims_table(reported, about),
+        _claims_table(told.claims),
         Made("verdicts", frame(pronounced), tables.verdicts_display(pronounced, criteria)),
         Made("effects", effects.frame(sizes), tables.effects_display(sizes, criteria)),
         Made("basin", basin.frame(basins), tables.basin_display(basins, criteria)),
@@ -195,7 +197,7 @@ def _write_task(
         soon = time_to_error(curves, records, best, reported.target_error).assign(target=reported.target_error)
         made.append(Made("time_to_error", soon, tables.time_display(soon)))
     made += [Made("learning_curves", mean_curves(curves, records, best)), Made("ranks", order)]
-    made += _exhibits(reported, about, criteria)
+    made += _exhibits(told)
     made = [
         each._replace(
             raw=_with_criteria(each.raw, criteria),
@@ -210,9 +212,9 @@ def _write_task(
         files = {name: [path.name for path in paths] for name, paths in figures.items() if name != REDRAW}
         extra = {each.name: each.shown for each in made[2:] if each.shown is not None and len(each.raw)}
         flips = ranks.flips(order)
-        said = [each.text for each in reported.told.findings if each.task in about]
+        said = [each.text for each in told.findings]
         verdict = [*sentences(task, pronounced), *said, *([flips] if flips else [])]
-        captions = {each.name: each.caption for each in reported.told.exhibits}
+        captions = {each.name: each.caption for each in told.exhibits}
         sections = page(task, board, table, files, skipped, verdict, extra, reported.target_error, captions=captions)
         written.append(write_file(folder / "report.md", markdown_page(sections).encode()))
     return written
@@ -220,17 +222,16 @@ def _write_task(
 
 def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write what several studies found of their statements as one table, ``claims``; its files."""
-    return _write_tables([Made("claims", claimed.frame(claims), claims_display(claims))], folder, formats)
+    return _write_tables([_claims_table(claims)], folder, formats)
 
 
-def _claims_table(found: Reported, about: set[str | None]) -> Made:
-    claims = [each for each in found.told.claims if each.task in about]
+def _claims_table(claims: Sequence[claimed.Claim]) -> Made:
     return Made("claims", claimed.frame(claims), claims_display(claims))
 
 
-def _exhibits(found: Reported, about: set[str | None], criteria: Criteria) -> list[Made]:
+def _exhibits(told: Told) -> list[Made]:
     """The tables of a study's own."""
-    return [Made(each.name, _with_criteria(each.table, criteria)) for each in found.told.exhibits if each.task in about]
+    return [Made(each.name, each.table) for each in told.exhibits]
 
 
 def _with_criteria(raw: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
@@ -312,13 +313,14 @@ def _index(
     figures: Mapping[str, Sequence[Path]],
     skipped: Mapping[str, str],
 ) -> list[Section]:
-    said = [each.text for each in found.told.findings if each.task is None]
+    told = found.told.about({None})
+    said = [each.text for each in told.findings]
     said += [line for each in found.over_cuts(tasks) for line in cuts_sentences(each)]
     shown = {each.name: each.shown for each in made if each.shown is not None and len(each.raw)}
     links = [f"[{t.label}]({name}/report.md): {len(t.records)} runs" for t, name in zip(tasks, folders, strict=True)]
     apart = Text("Runs of different tasks are not comparable; each has a page of its own.")
     error = criteria_of(found.records).error.label
-    captions = CAPTIONS | {each.name: each.caption for each in found.told.exhibits}
+    captions = CAPTIONS | {each.name: each.caption for each in told.exhibits}
     pictures = {
         name: Picture(name, [path.name for path in paths], captions[name].format(error=error))
         for name, paths in figures.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +40,14 @@ class Told:
     claims: Sequence[Claim] = ()
     findings: Sequence[Finding] = ()
     exhibits: Sequence[Exhibit] = ()
+
+    def about(self, tasks: Collection[str | None]) -> Told:
+        """What is about some tasks, by their hashes; None stands for what is about several."""
+        return Told(
+            [each for each in self.claims if each.task in tasks],
+            [each for each in self.findings if each.task in tasks],
+            [each for each in self.exhibits if each.task in tasks],
+        )
 
 
 def claim_sentence(claim: Claim) -> str:

@@ -50,7 +50,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study grokking · modular_addition · modular_mlp · 2,400 steps × 577, modular_addition · modular_transformer_64 · 2,400 steps × 577 · 183 runs (10 diverged, 0 failed) · seeds 0–4 · adamcmp 0.1.0, torch 2.14.1 · runs 96f3a8a0'
+FOOTER = 'Made from: study grokking · modular_addition · modular_mlp · 2,400 steps × 577, modular_addition · modular_transformer_64 · 2,400 steps × 577 · 150 runs (9 diverged, 0 failed) · seeds 0–2 · adamcmp 0.1.0, torch 2.14.1 · runs 64cbc4f2'
 ARMS = ('Adam (L2 in m only)', 'Adam (L2 in v only)', 'Adam + L2', 'AdamW')
 DRAWN = {
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.inputs import placed
+from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.watch import Stopped, Watch
 from adamcmp.errors import told
 from adamcmp.plan.runs import Cohort, Run
 
 ENOUGH = 0.3
 """Seconds of stepping that a timing takes at least, all turns together."""
-LEAST = 0.01
-"""Of a training's time its steps take at least: less is an evaluation whose time varies."""
+MOST_STEPS = 128
+"""Of a run alone, in a turn."""
 TURNS = 9
 """In which the ways to train are timed."""
 CLOSE, AGAIN = 1.1, 3
@@ -125,46 +127,81 @@ class _Probe(ABC):
         """What was found."""
 
 
+class _Steps(Watch):
+    """Sees when each step begins, and stops a training behind so many."""
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        super().__init__()
+        self.begun: list[float] = []
+        self._count, self._device = count, device
+
+    def between_steps(self, _state: Callable[[], dict[str, Any]]) -> None:
+        """Look at the clock.
+
+        Raises:
+            Stopped: these were all steps.
+        """
+        if len(self.begun) in (1, self._count):
+            _wait(self._device)
+        self.begun.append(time.perf_counter())
+        if len(self.begun) > self._count:
+            raise Stopped
+
+
+def _wait(device: torch.device) -> None:
+    """Until an accelerator has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 class _Sequential(_Probe):
-    """By trainings of two lengths, of each optimizer; an evaluation is what is left of the short one."""
+    """By steps of each optimizer behind its first; an evaluation is what a training of one step takes beyond one.
+
+    Steps are never told from a whole training's time: an evaluation may take as long as hundreds of them.
+    """
 
     def __init__(self, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
         self._cohort, self._strategy, self._dataset, self._device = cohort, strategy, dataset, device
         self._runs = {run.optimizer.name: run for run in cohort.runs}
-        self._few, self._most = 1, 2
+        self._steps = 1
         first = next(iter(self._runs.values()))
-        self._seconds(first, 1)
-        once, spent = self._seconds(first, self._few), 0.0
-        while self._most < 128 and spent < ENOUGH:  # as many as take longer than an evaluation's time varies
-            took = self._seconds(first, self._most)
-            if took - once >= ENOUGH / 3:
-                break
-            self._most, spent = 2 * self._most, spent + took
-        self._found: dict[str, list[tuple[float, float]]] = {name: [] for name in self._runs}
+        self._step(first)
+        while self._steps < MOST_STEPS and self._steps * self._step(first) < ENOUGH / TURNS:
+            self._steps *= 2
+        once = min(self._whole(first) for _ in range(2))
+        self._found: dict[str, list[float]] = {name: [self._step(run)] for name, run in self._runs.items()}
+        self._evaluation = max(once - self._found[first.optimizer.name][0], 0.0)
 
-    def _seconds(self, run: Run, steps: int) -> float:
+    def _train(self, run: Run, steps: int, watch: Watch) -> list[Outcome]:
         once = run.task.train.model_copy(update={"evaluations": 1})
         schedule = run.schedule.model_copy(update={"warmup_steps": 0})
         probe = replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
         piece = Piece(probe.task, self._cohort.kernel, (probe,), self._strategy)
-        (outcome,) = sequential.train(piece, self._dataset, self._device, Watch())
+        return list(sequential.train(piece, self._dataset, self._device, watch))
+
+    def _whole(self, run: Run) -> float:
+        """Seconds of a training of one step, with an evaluation."""
+        (outcome,) = self._train(run, 1, Watch())
         return outcome.seconds
+
+    def _step(self, run: Run) -> float:
+        """Seconds of a step; where a run ends early, of those that it has taken."""
+        watch, started = _Steps(1 + self._steps, self._device), time.perf_counter()
+        with suppress(Stopped):
+            self._train(run, 2 + self._steps, watch)
+            watch.begun.append(time.perf_counter())
+        begun = watch.begun[1:] if len(watch.begun) > 2 else [started, *watch.begun]
+        return (begun[-1] - begun[0]) / (len(begun) - 1)
 
     def take(self) -> None:
         for name, run in self._runs.items():
-            few, most = (self._seconds(run, steps) for steps in (self._few, self._most))
-            self._found[name].append((few, most))
-            self.spent += (few + most) / len(self._runs)
+            step = self._step(run)
+            self._found[name].append(step)
+            self.spent += self._steps * step / len(self._runs)
 
     def timing(self) -> Timing:
-        step = evaluation = 0.0
-        for name, turns in self._found.items():
-            few, most = (statistics.median(each) for each in zip(*turns, strict=True))
-            share = sum(run.optimizer.name == name for run in self._cohort.runs) / len(self._cohort.runs)
-            own = max(most - few, LEAST * most) / (self._most - self._few)
-            step += share * own
-            evaluation += share * max(few - own * self._few, 0.0)
-        return Timing(step, evaluation, share=self._share_of(self._device))
+        steps = [statistics.median(self._found[run.optimizer.name]) for run in self._cohort.runs]
+        return Timing(statistics.fmean(steps), self._evaluation, share=self._share_of(self._device))
 
 
 class _Vectorised(_Probe):
@@ -207,8 +244,7 @@ class _Vectorised(_Probe):
         self._training.piece = replace(self._training.piece, strategy=self._strategy)
         started = time.perf_counter()
         self._training.rehearse(steps, evaluate=evaluate)
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
+        _wait(self._device)
         return time.perf_counter() - started
 
     def take(self) -> None:

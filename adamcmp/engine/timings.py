@@ -21,6 +21,8 @@ from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, canonical
 from adamcmp.records import write_file
 
+WAY = 2
+"""Counts the changes of how timings are taken: what was timed in another way is timed anew."""
 MOST_DAYS = 30
 """After which a timing is made anew."""
 LEAST_SHARE = 0.9
@@ -73,7 +75,7 @@ def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
     task, facts = cohort.task, cohort.task.facts
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
     versions = [version("adamcmp"), torch.__version__]
-    where = [str(device), processor(device), cores(), processes, versions, platform.node()]
+    where = [WAY, str(device), processor(device), cores(), processes, versions, platform.node()]
     sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
     shape = [facts.input_shape, facts.num_outputs, sizes]
     form = [cohort.kernel, cohort.patterns]

@@ -71,16 +71,53 @@ def test_the_median_turn_counts_and_a_row_has_its_share(work, monkeypatch):
     assert probe.spent == pytest.approx(10.6)
 
 
-def test_a_run_alone_takes_what_longer_trainings_take_longer(work, monkeypatch):
-    """Each optimizer counts by its share of the runs."""
-    cost = {"adam": (0.001, 0.1), "adamw": (0.003, 0.2)}  # a step, and all that is not a step
-    monkeypatch.setattr(
-        timing._Sequential, "_seconds",
-        lambda self, run, steps: cost[run.optimizer.name][0] * steps + cost[run.optimizer.name][1],
-    )  # fmt: skip
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until something moves it."""
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_steps_of_a_run_alone_are_timed_without_evaluations_however_long_these_take(work, monkeypatch, clock):
+    """Each optimizer counts by its share of the runs; the first step, which builds buffers, does not count."""
+    take = timing.sequential.make_update
+
+    def slow(optimizer, *args):
+        update = take(optimizer, *args)
+        step = update.step
+
+        def stepped(t):
+            clock[0] += 0.02 if t == 0 else {"adam": 0.001, "adamw": 0.003}[optimizer.name]
+            step(t)
+
+        update.step = stepped
+        return update
+
+    def evaluate(*args):
+        clock[0] += 0.5
+        return evaluated(*args)
+
+    evaluated = timing.sequential.evaluate
+    monkeypatch.setattr(timing.sequential, "make_update", slow)
+    monkeypatch.setattr(timing.sequential, "evaluate", evaluate)
     found = timing.time_strategies(work[0], [Strategy()], work[1], CPU)[0]
     assert found.step == pytest.approx(0.002)
-    assert found.evaluation == pytest.approx(0.15)
+    assert found.evaluation == pytest.approx(0.5, abs=0.03)  # with what else a run takes once
+
+
+def test_a_run_that_diverges_is_timed_as_far_as_it_gets(work, monkeypatch, clock):
+    lost = timing.sequential._Losses.lost
+
+    def stop(self):
+        clock[0] += 0.25
+        step = self._unseen[-1][0] if self._unseen else 0
+        return step if step == 3 else lost(self)
+
+    monkeypatch.setattr(timing.sequential._Losses, "lost", stop)
+    probe = timing._Sequential(*work[:1], Strategy(), work[1], CPU)
+    probe._steps = 100
+    assert probe._step(work[0].runs[0]) == pytest.approx(0.25)
 
 
 def test_programs_that_are_close_are_timed_again(work, monkeypatch):

@@ -40,6 +40,11 @@ class ErrorMetric:
         return 100.0 if self.unit == "%" else 1.0
 
     @property
+    def stored_unit(self) -> str:
+        """Of stored values: ``1`` of shares."""
+        return "1" if self.unit == "%" else self.unit
+
+    @property
     def gap_unit(self) -> str:
         """Unit of a difference of two values."""
         return "pp" if self.unit == "%" else self.unit

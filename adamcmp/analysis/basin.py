@@ -84,6 +84,20 @@ class Grid(NamedTuple):
     """At λ = 0."""
 
 
+class Row(NamedTuple):
+    """Where log λ is best at one x: as it is, then on ``DRAWS`` draws of the seeds."""
+
+    x: float
+    best_B: Array
+    side_B: NDArray[np.int64]
+    """−1 or 1: it lies beyond that place, on this side."""
+    steps: Array
+    """Of the grid of log λ."""
+    seeds: int
+    told: int
+    """λ > 0 that are not lost."""
+
+
 def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
     """Of each arm of one task with a grid of ``LEAST`` × ``LEAST`` cells or more; ``table`` is its ``cells``."""
     table = cells(records) if table is None else table
@@ -121,7 +135,7 @@ def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
     """Of one arm's grid, on which so many cells were tried."""
     seeds = grid.errors_LJT.shape[2]
     weight_BT = _weights(seeds)
-    mean_BLJ, zero_BL = draws_of(grid)
+    mean_BLJ, zero_BL = _draws_of(grid)
     rows, lost_rows = _optima_line(grid.x, grid.y, mean_BLJ, zero_BL, seeds)
     none_B = np.full((len(mean_BLJ), len(grid.y)), np.inf)
     columns, lost_columns = _optima_line(grid.y, grid.x, mean_BLJ.swapaxes(1, 2), none_B, seeds)
@@ -135,24 +149,25 @@ def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
     )  # fmt: skip
 
 
-def slope_of_optima(rows: Sequence[Grid]) -> Estimate:
-    """The slope d log λ*/dx over rows that may have grids of λ of their own; each has one x, and the same seeds."""
-    places, sides, xs = [], [], []
-    seeds = min((each.errors_LJT.shape[2] for each in rows), default=0)
-    for each in rows:
-        mean_BLJ, zero_BL = draws_of(each)
-        if np.isfinite(mean_BLJ[0]).sum() >= LEAST:
-            best_BL, side_BL = _with_zero(each.y, mean_BLJ, zero_BL)
-            places.append(best_BL)
-            sides.append(side_BL)
-            xs.append(each.x)
-    if len(xs) < LEAST:
+def row_of(grid: Grid) -> Row:
+    """Where λ is best on a grid of one learning rate."""
+    mean_BLJ, zero_BL = _draws_of(grid)
+    best_BL, side_BL = _with_zero(grid.y, mean_BLJ, zero_BL)
+    seeds, told = grid.errors_LJT.shape[2], int(np.isfinite(mean_BLJ[0]).sum())
+    return Row(float(grid.x[0]), best_BL[:, 0], side_BL[:, 0], np.diff(grid.y), seeds, told)
+
+
+def slope_of_rows(rows: Sequence[Row]) -> Estimate:
+    """The slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
+    told = [each for each in rows if each.told >= LEAST]
+    if len(told) < LEAST:
         return NONE
-    step = float(np.median(np.concatenate([np.diff(each.y) for each in rows])))
-    return _line(np.concatenate(xs), np.concatenate(places, 1), np.concatenate(sides, 1), step, seeds)[0]
+    best_BL, side_BL = np.stack([each.best_B for each in told], 1), np.stack([each.side_B for each in told], 1)
+    step = float(np.median(np.concatenate([each.steps for each in rows])))
+    return _line(np.array([each.x for each in told]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
-def draws_of(grid: Grid) -> tuple[Array, Array]:
+def _draws_of(grid: Grid) -> tuple[Array, Array]:
     """Mean errors as they are, then on ``DRAWS`` draws of the seeds: (B, L, J), and at λ = 0 (B, L); inf where lost."""
     weight_BT = _weights(grid.errors_LJT.shape[2])
     means = (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.basin import Grid, draws_of, optima, slope_of_optima
+from adamcmp.analysis.basin import Grid, row_of, slope_of_rows
 from adamcmp.analysis.intervals import Estimate, over_redrawn
 from adamcmp.analysis.selection import Task, cells, ranked_cells, tuning
 from adamcmp.criteria import criteria_of
@@ -72,16 +72,15 @@ def best_decays(
     if not parts:
         return Optima(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
     seeds = sorted(set.intersection(*(set(each.columns) for each in parts)))
-    found, rows_of = [], []
+    found, optima = [], []
     for x, part, zero in zip(xs, parts, zeros, strict=True):
         y, errors_JT = np.log(part.index.to_numpy(float)), part[seeds].to_numpy()
         at_zero_T = zero[seeds].to_numpy()[0] if len(zero) else np.full(len(seeds), np.nan)
-        grid = Grid(np.log([x]), y, errors_JT[None], at_zero_T[None])
-        rows_of.append(grid)
-        mean_BLJ, zero_BL = draws_of(grid)
-        best_BL, side_BL = optima(y, mean_BLJ)
-        value, side = float(best_BL[0, 0]), int(side_BL[0, 0]) if zero_BL[0, 0] >= mean_BLJ[0].min() else -1
-        spread = float(np.diff(np.nanquantile(best_BL[1:, 0], [0.16, 0.84]))[0]) / 2
+        row = row_of(Grid(np.log([x]), y, errors_JT[None], at_zero_T[None]))
+        optima.append(row)
+        value, spread = float(row.best_B[0]), float(np.diff(np.nanquantile(row.best_B[1:], [0.16, 0.84]))[0]) / 2
         told = over_redrawn(value, spread, len(seeds)) if len(seeds) > 1 else Estimate(value)
-        found.append({"x": x, **dict(zip(("best", "low", "high"), np.exp(told), strict=True)), "side": side})
-    return Optima(slope_of_optima(rows_of), profile, pd.DataFrame(found))
+        found.append({
+            "x": x, **dict(zip(("best", "low", "high"), np.exp(told), strict=True)), "side": int(row.side_B[0]),
+        })  # fmt: skip
+    return Optima(slope_of_rows(optima), profile, pd.DataFrame(found))

@@ -85,7 +85,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         **{f"baseline_{part}_error": task.baselines.get(part) for part in ("validation", "test")},
         "loss": task.criteria.loss,
         "error_metric": task.criteria.error.name,
-        "error_unit": "1" if task.criteria.error.unit == "%" else task.criteria.error.unit,
+        "error_unit": task.criteria.error.stored_unit,
         "error_better": task.criteria.error.better,
         "comparison": task.comparison,
         **_measured(outcome),

@@ -236,8 +236,8 @@ def _exhibits(told: Told) -> list[Made]:
 
 def _with_criteria(raw: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
     """A table that says by what its errors are measured, so that a figure needs nothing else."""
-    unit = "1" if criteria.error.unit == "%" else criteria.error.unit
-    told = {"loss": criteria.loss, "error_metric": criteria.error.name, "error_unit": unit}
+    error = criteria.error
+    told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}
     return raw.assign(**{name: value for name, value in told.items() if name not in raw})
 
 

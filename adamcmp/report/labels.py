@@ -111,9 +111,8 @@ def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     return " · ".join(facts)
 
 
-def processes_of(records: pd.DataFrame) -> pd.Series[float]:
-    """How many processes trained beside each run's own, itself among them; 1 where that is not known."""
-    found = [
-        json.loads(text).get("processes", 1) if isinstance(text, str) else 1 for text in records["engine_settings"]
-    ]
-    return pd.Series(found, records.index, dtype=float).clip(lower=1)
+def wall_seconds(records: pd.DataFrame) -> float:
+    """How long training took, where each run had its share of so many processes as its record tells; one if unknown."""
+    settings = records["engine_settings"]
+    processes = settings.map({text: json.loads(text).get("processes", 1) for text in settings.dropna().unique()})
+    return float((records["seconds"] / processes.astype(float).fillna(1).clip(lower=1)).sum())

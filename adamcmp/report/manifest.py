@@ -13,7 +13,7 @@ import pandas as pd
 
 from adamcmp.errors import InputError
 from adamcmp.records import write_file
-from adamcmp.report.labels import processes_of, runs_hash, seeds
+from adamcmp.report.labels import runs_hash, seeds, wall_seconds
 
 NAME = "MANIFEST.json"
 DRAWN_WITH = ("adamcmp", "matplotlib", "numpy", "pandas")
@@ -30,7 +30,7 @@ def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
         "hardware": _values(records, "hardware"),
         "devices": _values(records, "device"),
         "training_seconds": round(float(records["seconds"].sum()), 1),
-        "wall_seconds": round(float((records["seconds"] / processes_of(records)).sum()), 1),
+        "wall_seconds": round(wall_seconds(records), 1),
         "runs": len(records),
         "runs_hash": runs_hash(records),
         "seeds": seeds(records["seed"].dropna().astype(int)),

@@ -14,7 +14,7 @@ import pandas as pd
 from adamcmp.analysis import Task, criteria_of
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, metric_name
-from adamcmp.report.labels import distinct, processes_of, runs_hash, seeds
+from adamcmp.report.labels import distinct, runs_hash, seeds, wall_seconds
 from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
 
 
@@ -327,11 +327,10 @@ def _provenance(task: Task) -> list[Block]:
     ]
     more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
     hardware = records["hardware"] if "hardware" in records else pd.Series(dtype=str)
-    wall = (records["seconds"] / processes_of(records)).sum()
     facts = [
         (
             f"Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`; "
-            f"{records['seconds'].sum():,.0f} s of training, {wall:,.0f} s of wall time."
+            f"{records['seconds'].sum():,.0f} s of training, {wall_seconds(records):,.0f} s of wall time."
         ),
         (
             f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, "

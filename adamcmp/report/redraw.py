@@ -1,4 +1,4 @@
-"""``plot.py``: all of ``adamcmp.drawing`` as one script, which draws a report's figures from the tables beside it.
+"""``plot.py``: what of ``adamcmp.drawing`` a report's figures need, as one script that draws them from its tables.
 
 Modules are written one after the other, without their imports of each other, which works since their names are unique;
 imports of other packages come first, each once.
@@ -26,21 +26,23 @@ OWN = "adamcmp"
 def script(on: Page, figures: Iterable[str]) -> str:
     """The text of ``plot.py`` for these figures, as they are on that page."""
     environment = Environment(loader=PackageLoader("adamcmp.report"), undefined=StrictUndefined, autoescape=False)
-    imports, bodies = _bundle()
     chosen = {name: FIGURES[name] for name in figures if name in FIGURES}
+    imports, bodies = _bundle(frozenset(drawing.draw.__module__ for drawing in chosen.values()))
     drawn = {name: (drawing.draw.__name__, drawing.tables) for name, drawing in chosen.items()}
     return environment.get_template("plot.jinja").render(page=on, imports=imports, bodies=bodies, drawn=drawn)
 
 
 @cache
-def _bundle() -> tuple[str, str]:
-    """The imports of all drawing modules, and their code."""
+def _bundle(modules: frozenset[str]) -> tuple[str, str]:
+    """The imports of some drawing modules and of those that they stand on, and their code."""
     root = Path(str(resources.files(OWN)))
-    paths = [root / f"{name.replace('.', '/')}.py" for name in ORDER]
-    paths += [path for path in _dependencies_first(root / "drawing") if path not in paths]
+    first = [root / f"{name.replace('.', '/')}.py" for name in ORDER]
+    needs = _needs(root / "drawing")
+    wanted = [root / "drawing" / f"{module.rpartition('.')[2]}.py" for module in sorted(modules)]
+    paths = [*first, *(path for each in wanted for path in _dependencies_first(each, needs))]
     imports: set[str] = set()
     bodies, seen = [], dict[str, str]()
-    for path in paths:
+    for path in dict.fromkeys(paths):
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         for name in _names(tree):
@@ -59,21 +61,22 @@ def _bundle() -> tuple[str, str]:
     return "\n".join(sorted(imports)), "\n\n\n".join(bodies)
 
 
-def _dependencies_first(folder: Path) -> list[Path]:
-    """The modules of a package, each behind those that it imports."""
-    needs = {
-        path: {
+def _needs(folder: Path) -> dict[Path, list[Path]]:
+    """Each module of the drawing package → those of it that it imports."""
+    return {
+        path: [
             folder / f"{node.module.rpartition('.')[2]}.py"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{OWN}.drawing.")
-        }
+        ]
         for path in sorted(folder.glob("*.py"))
         if path.stem != "__init__"
     }
-    ordered: list[Path] = []
-    while len(ordered) < len(needs):
-        ordered += [path for path, needed in needs.items() if path not in ordered and needed <= {*ordered}]
-    return ordered
+
+
+def _dependencies_first(path: Path, needs: dict[Path, list[Path]]) -> list[Path]:
+    """A module behind all that it stands on."""
+    return [*(each for needed in needs[path] for each in _dependencies_first(needed, needs)), path]
 
 
 def _is_dropped(node: ast.stmt) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import load
-from adamcmp.cli import _tell
+from adamcmp.cli.app import tell
 from adamcmp.records import read_records
 
 from .execute.conftest import QUICK, CommandLine
@@ -483,12 +483,12 @@ def test_no_arguments_show_the_help(cli):
 def test_on_a_terminal_lines_break_between_words_but_for_what_may_be_pasted(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
     words = " ".join(["reading"] * 20)
-    _tell(words, err=False)
+    tell(words, err=False)
     assert capsys.readouterr().out == f"{words}\n"
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
-    _tell(words, err=False)
+    tell(words, err=False)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(lines).split() == words.split()
-    _tell(words, err=False, whole=True)
+    tell(words, err=False, whole=True)
     assert capsys.readouterr().out == f"{words}\n"

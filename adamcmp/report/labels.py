@@ -99,7 +99,7 @@ def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     facts = [
         f"Made from: study {distinct(records['study'])}",
         distinct(records["task_label"]),
-        f"{len(records)} runs ({(status == 'diverged').sum()} diverged, {(status == 'failed').sum()} failed)",
+        f"{len(records):,} runs ({(status == 'diverged').sum():,} diverged, {(status == 'failed').sum():,} failed)",
         f"seeds {seeds(records['seed'].dropna().astype(int))}",
         f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}",
         f"runs {runs_hash(records)}",

@@ -323,13 +323,13 @@ def _provenance(task: Task) -> list[Block]:
         .sort_values(["count", "command"], ascending=[False, True])
     )
     lines = [
-        f"{command}  # {count} runs" for command, count in zip(commands["command"], commands["count"], strict=True)
+        f"{command}  # {count:,} runs" for command, count in zip(commands["command"], commands["count"], strict=True)
     ]
     more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
     hardware = records["hardware"] if "hardware" in records else pd.Series(dtype=str)
     facts = [
         (
-            f"Task `{task.task}`; {len(records)} runs, hash of their ids `{runs_hash(records)}`; "
+            f"Task `{task.task}`; {len(records):,} runs, hash of their ids `{runs_hash(records)}`; "
             f"{records['seconds'].sum():,.0f} s of training, {wall_seconds(records):,.0f} s of wall time."
         ),
         (

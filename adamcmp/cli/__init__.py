@@ -1,0 +1,24 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
+
+from collections.abc import Callable
+
+from adamcmp.cli import choices, results, training
+from adamcmp.cli.app import app, main
+
+__all__ = ["app", "main"]
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": training.run,
+    "sweep": training.sweep,
+    "reproduce": training.reproduce,
+    "report": results.report,
+    "compare": results.compare,
+    "settle": training.settle,
+    "merge": results.merge,
+    "remove": results.remove,
+    "list": choices.list_,
+    "show": choices.show,
+}
+"""In the order of ``--help``."""
+for name, command in COMMANDS.items():
+    app.command(name)(command)

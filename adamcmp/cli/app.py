@@ -1,0 +1,170 @@
+"""The application: its options, its exit codes, and how it speaks. Commands stand in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from adamcmp import interrupts
+from adamcmp.errors import InputError, one_line, told
+
+DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""Click's UsageError, of whichever click Typer has: newer versions bring their own."""
+
+app = typer.Typer(
+    name="adamcmp",
+    help="Compare Adam, AdamW, SGD and SGDW on your model and data, with evidence.",
+    epilog="Exit codes: 0 done, 1 some run failed, 2 bad input, 3 a defect in adamcmp, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """A file format of reports."""
+
+    md = "md"
+    csv = "csv"
+    tex = "tex"
+    png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    completed = "completed"
+    diverged = "diverged"
+    failed = "failed"
+
+
+class Width(StrEnum):
+    """What figures are drawn for: columns of a journal."""
+
+    single = "single"
+    double = "double"
+
+
+class Framework(StrEnum):
+    """What a recipe is written for."""
+
+    torch = "torch"
+    optax = "optax"
+    keras = "keras"
+
+
+class Group(StrEnum):
+    """What ``adamcmp list`` lists."""
+
+    configs = "configs"
+    optimizers = "optimizers"
+    models = "models"
+    data = "data"
+    schedules = "schedules"
+    studies = "studies"
+
+
+def main() -> None:
+    """Entry point: exit codes, and one clear line in place of a traceback."""
+    code = OUR_FAULT
+    try:
+        code = app(standalone_mode=False) or DONE
+    except InputError as error:
+        _fail(str(error), BAD_INPUT, error)
+    except USAGE_ERROR as error:
+        _fail(f"{getattr(error, 'format_message', error.__str__)()} See adamcmp --help.", BAD_INPUT, error)
+    except Exception as error:  # a defect of ours: still one line, and how to see more
+        if not interrupts.asked():
+            _fail(f"{told(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+    if interrupts.asked():
+        interrupts.leave()
+    sys.exit(code)
+
+
+def _fail(text: str, code: int, error: BaseException) -> NoReturn:
+    if "--debug" in sys.argv:
+        raise error
+    tell(f"adamcmp: {one_line(InputError(text))}", "red", whole=True)
+    sys.exit(code)
+
+
+def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -> None:
+    """Say something, in colour where a terminal shows it and NO_COLOR is not set.
+
+    Lines break between words on a terminal, unless they are to stay ``whole``, since commands in them may be pasted.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=err, highlight=False)
+    console.print(text, style=style, markup=False, soft_wrap=whole or not console.is_terminal)
+
+
+def complete(*groups: str) -> Callable[[str], list[str]]:
+    """What a shell offers for an argument: names of these groups of configurations."""
+
+    def names(incomplete: str) -> list[str]:
+        from adamcmp.config.sources import options
+
+        return [name for group in groups for name in options(group) if name.startswith(incomplete)]
+
+    return names
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"adamcmp {version('adamcmp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+ConfigName = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A configuration's name or YAML file.", autocompletion=complete(""))
+]
+StudyName = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's name or YAML file.", autocompletion=complete("study", "")),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3."),
+]
+ResultsDir = Annotated[Path, typer.Option(help="Where studies are stored.", envvar="ADAMCMP_RESULTS_DIR")]
+ConfigDir = Annotated[Path | None, typer.Option(help="A folder of own YAML files (model/, data/, optimizer/, …).")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Train at most so many of the missing runs.")]
+Formats = Annotated[list[Format] | None, typer.Option("--format", help="Write only these; may be repeated.")]
+# read from sys.argv by _fail, which may run before anything is parsed
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")]
+DEFAULT_RESULTS = Path("results")
+
+
+def present(renderable: Any) -> None:
+    """Print a table or text of rich; in a file or pipe without blanks at the ends of lines."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,0 +1,79 @@
+"""Commands that tell what there is: list, show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adamcmp.cli.app import ConfigDir, Debug, Framework, Group, Overrides, complete, present
+from adamcmp.errors import InputError, closest
+
+FOLDERS = {"configs": "", "optimizers": "optimizer", "models": "model", "schedules": "schedule", "studies": "study"}
+
+
+def list_(
+    group: Annotated[
+        str | None,
+        typer.Argument(help=f"{', '.join(Group)}; all without it.", autocompletion=lambda: list(Group)),
+    ] = None,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """List what there is to choose from."""
+    from adamcmp import console
+    from adamcmp.config.sources import options
+
+    if group is not None and group not in set(Group):
+        raise InputError(f"list {group}: there is no such list; {closest(group, Group)}")
+    for each in [group] if group else list(Group):
+        present(console.options_table(each, options(FOLDERS.get(each, each), config_dir)))
+
+
+def show(
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG",
+            help="A name or YAML file; with --best results/STUDY.",
+            autocompletion=complete("", "study"),
+        ),
+    ],
+    overrides: Overrides = None,
+    best: Annotated[
+        str | None, typer.Option("--best", metavar="ARM", help="The code of this optimizer's best cell in RESULTS.")
+    ] = None,
+    framework: Annotated[
+        list[Framework] | None, typer.Option(help="Of --best: only in this one; may be repeated.")
+    ] = None,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """Show a resolved configuration and where each value comes from; or, with --best, how to train as the best did."""
+    if best is not None:
+        _show_recipe(Path(config), best, framework or list(Framework))
+        return
+    from adamcmp import console
+    from adamcmp.config import compose
+    from adamcmp.config.build import typed
+    from adamcmp.config.sources import locate
+    from adamcmp.config.sweeps import single
+
+    single(config, overrides or [])
+    source = locate(config, config_dir)
+    composed = compose.compose(source, overrides or [])
+    typed(composed, source)
+    origins = compose.origins(source, overrides or [])
+    present(console.settings_table(source.name, list(compose.leaves(composed.values)), origins))
+
+
+def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> None:
+    """Print how an arm's best cell is trained, as code."""
+    from adamcmp.records import read_records, studies
+    from adamcmp.report.recipe import best_recipes
+
+    for study_dir in studies(results):
+        for text in best_recipes(read_records(study_dir), arm, frameworks):
+            typer.echo(text)

@@ -1,0 +1,161 @@
+"""Commands on what is stored: report, compare, merge, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Status, Width, tell
+from adamcmp.cli.showing import report_on, show_found, write_files
+from adamcmp.errors import InputError
+from adamcmp.status import status
+
+
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it; several make one report."),
+    ],
+    formats: Formats = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.")] = None,
+    target_error: Annotated[
+        float | None,
+        typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
+    ] = None,
+    width: Annotated[Width | None, typer.Option(help="Draw for one column of a journal or two.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing; tell whether reports are as they were written.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Write tables and figures of stored runs."""
+    if verify:
+        _verify(results)
+        return
+    with status("reading"):
+        from adamcmp.records import studies
+
+        found = [study_dir for path in results for study_dir in studies(path)]
+    if len(results) > 1:
+        if out is None:
+            raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
+        report_on(found, formats, out, target_error, width)
+        return
+    for study_dir in found:
+        report_on([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error, width)
+
+
+def _verify(folders: Sequence[Path]) -> None:
+    """Tell of each report whether its files are as its manifest has them.
+
+    Raises:
+        typer.Exit: some are not.
+    """
+    from adamcmp.report.manifest import verify
+
+    verified = [verify(folder) for folder in folders]
+    for each in verified:
+        for text, names in (("changed", each.changed), ("missing", each.missing), ("not of it", each.others)):
+            for name in names:
+                typer.echo(f"{each.folder / name}: {text}")
+        state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
+        typer.echo(f"{each.folder}: {state}")
+    raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
+
+
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(metavar="A B…", help="Arms, studies, results folders, or FOLDER:ARM."),
+    ],
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
+    ] = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    out: Annotated[Path | None, typer.Option(help="Write tables and figures of the comparison here.")] = None,
+    formats: Formats = None,
+    debug: Debug = False,
+) -> None:
+    """Compare stored runs across folders: paired where they share seeds, else by Welch's test."""
+    with status("reading"):
+        from adamcmp.analysis import by_task
+        from adamcmp.analysis.comparing import compared, left_out
+        from adamcmp.records import read_all, read_outcomes
+        from adamcmp.report.document import Reported
+        from adamcmp.report.judging import Judging
+        from adamcmp.report.sides import find
+        from adamcmp.studies import judging_of
+
+        asked = find(sides, results_dir)
+        records = compared(asked.sides)
+        judging = judging_of(asked.study_dirs) if margin is None else Judging(margin)
+        curves = read_all(asked.study_dirs).curves
+        found = Reported(records, curves, read_outcomes(asked.study_dirs), judging)
+    show_found(found, " against ".join(sides))
+    for line in left_out(asked.sides, records):
+        tell(line, err=False)
+    if not any(found.verdicts(task) for task in by_task(records)):
+        tell(
+            "no verdict: none of these pairs was confirmed on fresh seeds; sweep with study.confirm.seeds=8", err=False
+        )
+    if out is not None:
+        write_files(found, formats, out)
+
+
+def merge(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.")],
+    out: Annotated[Path, typer.Option(help="The folder above the joined studies.")],
+    debug: Debug = False,
+) -> None:
+    """Join stored studies by their names, as those of two machines; no run is lost or counted twice."""
+    from adamcmp.execute.stored import merge_into
+    from adamcmp.records import read_records, studies
+
+    by_name: dict[str, list[Path]] = {}
+    for path in results:
+        for folder in studies(path):
+            by_name.setdefault(folder.resolve().name, []).append(folder)
+    for name, folders in by_name.items():
+        merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
+        typer.echo(f"{out / name}: {len(read_records(out / name)):,} runs")
+
+
+def remove(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.")],
+    status_: Annotated[
+        Status | None, typer.Option("--status", help="Runs that ended so: completed, diverged or failed.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Runs of this optimizer, by its label or its configuration.")] = None,
+    study: Annotated[str | None, typer.Option(help="Runs that this study trained first.")] = None,
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="A run's id, or its beginning; may be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Remove stored runs; the next sweep trains them again."""
+    from adamcmp.execute.stored import chosen, remove_runs
+    from adamcmp.records import read_records, studies
+
+    if not any((status_, arm, study, id_)):
+        raise InputError("remove: names no runs; give --status, --arm, --study or --id")
+    found = {
+        folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
+        for path in results
+        for folder in studies(path)
+    }
+    found = {folder: ids for folder, ids in found.items() if ids}
+    for folder, ids in found.items():
+        typer.echo(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
+    if not found:
+        typer.echo("no stored run is like that; nothing is removed")
+        return
+    if not yes and not typer.confirm("remove them?"):
+        typer.echo("nothing is removed")
+        return
+    for folder, ids in found.items():
+        remove_runs(folder, ids)
+    typer.echo("removed")

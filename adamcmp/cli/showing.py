@@ -1,0 +1,102 @@
+"""What is stored, shown: leaderboards, verdicts and findings on the terminal, reports in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from adamcmp.cli.app import Format, Width, present, tell
+from adamcmp.status import status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adamcmp.report.document import Reported
+    from adamcmp.report.told import Told
+
+
+def report_on(
+    study_dirs: Sequence[Path],
+    formats: list[Format] | None,
+    out: Path | None,
+    target_error: float | None = None,
+    width: Width | None = None,
+) -> Told:
+    """Write the report of what is stored in some folders, and show the heart of it."""
+    with status("reading"):
+        from adamcmp.records import read_all, read_outcomes
+        from adamcmp.report.document import Reported
+        from adamcmp.studies import figure_of, judging_of, reproduction, width_of
+
+        stored = read_all(study_dirs)
+        figures = {figure_of(study_dir) for study_dir in study_dirs}
+        (figure,) = figures if len(figures) == 1 else (None,)
+        found = Reported(
+            *stored,
+            read_outcomes(study_dirs),
+            judging_of(study_dirs),
+            target_error=target_error,
+            width=width_of(study_dirs) if width is None else width.value,
+        )
+        if figure is not None:
+            found = replace(found, told=reproduction(figure).told(found))
+    show_found(found, " + ".join(folder.name for folder in study_dirs))
+    show_hints(stored.records, study_dirs[0].name)
+    write_files(found, formats, out or study_dirs[0] / "report")
+    return found.told
+
+
+def show_found(found: Reported, title: str) -> None:
+    """Print leaderboards, verdicts and findings."""
+    from adamcmp import console
+    from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
+    from adamcmp.report import tables
+    from adamcmp.report.judging import cuts_sentences, sentences
+
+    tasks = by_task(found.records)
+    for task in tasks:
+        present(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
+        for line in sentences(task, found.verdicts(task)):
+            tell(f"- {line}", err=False)
+        if found.target_error is not None:
+            soon = time_to_error(found.curves, task.records, best_cells(cells(task.records)), found.target_error)
+            error = criteria_of(task.records).error
+            present(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
+        about = {task.task, None} if len(tasks) == 1 else {task.task}
+        _show_told(found.told.about(about))
+    if len(tasks) > 1:
+        _show_told(found.told.about({None}))
+    for cuts in found.over_cuts(tasks):
+        for line in cuts_sentences(cuts):
+            tell(f"- {line}", err=False)
+
+
+def _show_told(told: Told) -> None:
+    """Print what a study says."""
+    from adamcmp.report.told import claim_sentence
+
+    for text in [*map(claim_sentence, told.claims), *(each.text for each in told.findings)]:
+        tell(f"- {text}", err=False)
+
+
+def show_hints(records: pd.DataFrame, study: str) -> None:
+    """The commands that would mend what the leaderboard says of edges and intervals."""
+    from adamcmp.report.hints import hints
+
+    for line in hints(records, study):
+        typer.echo(line)
+
+
+def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> None:
+    """Write the report, and say where."""
+    with status("drawing"):
+        from adamcmp.report.document import write_report
+
+        files = write_report(found, folder, formats=[each.value for each in formats or Format])
+    pages = [path for path in files if path.name == "report.md"]
+    others = f" and {len(files) - 1} files beside it" if len(files) > 1 else ""
+    typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))

@@ -1,0 +1,452 @@
+"""Commands that train: run, sweep, reproduce, settle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from adamcmp.cli.app import (
+    DEFAULT_RESULTS,
+    DONE,
+    SOME_FAILED,
+    ConfigDir,
+    ConfigName,
+    Debug,
+    Device,
+    DryRun,
+    Format,
+    Formats,
+    Limit,
+    Overrides,
+    ResultsDir,
+    StudyName,
+    complete,
+    present,
+    tell,
+)
+from adamcmp.cli.showing import report_on, show_found, show_hints
+from adamcmp.errors import InputError, command
+from adamcmp.status import status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adamcmp.analysis.claims import Claim
+    from adamcmp.execute.session import Session
+    from adamcmp.plan.runs import Run
+    from adamcmp.report.told import Told
+
+SEEDS_A_LOOK = 8
+"""Seeds that ``settle`` adds before it looks again."""
+
+
+def run(
+    config: ConfigName,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Train one run and store its record."""
+
+    def alone() -> str:
+        from adamcmp.config.sweeps import single
+
+        single(config, overrides or [])
+        return config
+
+    opened = _open(alone, overrides, results_dir, config_dir, device)
+    if len(opened.plan.runs) > 1:
+        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
+    _train(opened, opened.plan.runs, limit=None)
+    from adamcmp import console
+    from adamcmp.records import read_records
+
+    records = read_records(opened.study_dir)
+    record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
+    present(console.run_table(record))
+    typer.echo(f"run {record['run_id']} is stored in {opened.study_dir}")
+    raise typer.Exit(SOME_FAILED if record["status"] == "failed" else DONE)
+
+
+def sweep(
+    study: StudyName,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Train only what has failed before.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Widen grids whose best cell lies on the edge, up to five times.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Train all missing runs of a study; end with the leaderboard."""
+    given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
+    opened = _open(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
+    if dry_run:
+        _show_plan(opened, limit, only_failed)
+        return
+    records = _sweep(opened, limit, only_failed)
+    if report:
+        report_on([opened.study_dir], None, None)
+        raise typer.Exit(_exit_code(records))
+    from adamcmp.records import read_outcomes
+    from adamcmp.report.document import Reported
+    from adamcmp.report.judging import Judging
+
+    judging = Judging.of(opened.plan.config.study.model_dump())
+    show_found(Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging), opened.study_dir.name)
+    show_hints(records, opened.plan.config.study.name)
+    typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
+    raise typer.Exit(_exit_code(records))
+
+
+def settle(
+    a: Annotated[str, typer.Argument(metavar="A", help="An arm, by its label or its optimizer's configuration.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study's name or YAML file; without it the stored study that has both arms.",
+            autocompletion=complete("study", ""),
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
+    ] = None,
+    max_runs: Annotated[int, typer.Option(min=2, help="Runs of both arms, at most.")] = 400,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Add fresh seeds to two tuned arms until one is better, both are the same, or the runs are used up."""
+    from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+    from adamcmp.analysis.anytime import is_stuck, settled
+    from adamcmp.execute.confirming import SETTLING, match, on_fresh_seeds
+    from adamcmp.records import read_outcomes, read_records
+    from adamcmp.report.judging import settled_sentence
+
+    if study is None:
+        study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir)
+    named = study
+    opened = _open(lambda: named, overrides, results_dir, config_dir, device)
+    records = read_records(opened.study_dir)
+    found = match(opened.plan.runs, records, (a, b))
+    error = criteria_of(found.task.records).error
+    given = margin if margin is not None else opened.plan.config.study.margin
+    tolerated = None if given is None else given / error.factor
+    while True:
+        (task,) = (each for each in by_task(records) if each.task == found.task.task)
+        try:
+            outcomes = read_outcomes([opened.study_dir])
+            verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated, outcomes)
+        except ValueError as reason:
+            raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
+        tell(settled_sentence(verdict, error), err=False)
+        used = 2 * verdict.n
+        seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
+        if verdict.kind != "open" or is_stuck(verdict) or not seeds:
+            return
+        added = [run for winner in found.winners for run in on_fresh_seeds(winner, seeds, "settle")]
+        _train(opened, added, None, what="settling, ")
+        records = read_records(opened.study_dir)
+        lost = records[records["run_id"].isin([run.id for run in added]) & (records["status"] != "completed")]
+        if len(lost):
+            raise InputError(f"settle {a} {b}: {len(lost)} of the added runs did not complete; there is no verdict")
+
+
+def _stored_with(
+    a: str, b: str, results_dir: Path, config_dir: Path | None
+) -> tuple[str, list[str] | None, Path | None]:
+    """The study that has both arms, as it was trained."""
+    from adamcmp.records import read_records, studies
+    from adamcmp.report.hints import trained_with
+
+    found = {
+        study_dir: trained
+        for study_dir in studies(results_dir)
+        if (trained := trained_with(read_records(study_dir), (a, b)))
+    }
+    if len(found) != 1:
+        which = (
+            f"{len(found)} studies have both arms: {', '.join(path.name for path in found)}"
+            if found
+            else "no study has both"
+        )
+        raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the words it was swept with")
+    (trained,) = found.values()
+    return trained.study, trained.overrides, config_dir or trained.config_dir
+
+
+def reproduce(
+    figure: Annotated[
+        str,
+        typer.Argument(help="What to reproduce, such as figure2, or a YAML file that starts from it; all: everything."),
+    ],
+    overrides: Overrides = None,
+    scale: Annotated[
+        str | None, typer.Option(help="smoke: seconds; laptop: minutes; paper: as published, for --dry-run.")
+    ] = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    formats: Formats = None,
+    debug: Debug = False,
+) -> None:
+    """Train a study of the paper's kind and report on it; or all of them, which ends with a table of what was found."""
+    given = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
+    names, codes, claims = [figure], list[int](), list[Any]()
+    if figure == "all":
+        from adamcmp.studies import in_order
+
+        names = [each.name for each in in_order()]
+    for i, name in enumerate(names):
+        if len(names) > 1:
+            tell(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
+        words = _words_for(name, figure, sys.argv[1:])
+        found = _reproduce(name, words, given, results_dir, config_dir, device, dry_run, limit, formats)
+        codes.append(found.code)
+        claims += found.told.claims
+    if len(names) > 1 and not dry_run:
+        _show_claims(claims, results_dir, formats)
+    raise typer.Exit(max(codes))
+
+
+class Reproduced(NamedTuple):
+    """One study that was reproduced."""
+
+    code: int
+    told: Told
+
+
+def _reproduce(
+    name: str,
+    words: list[str],
+    overrides: list[str],
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    dry_run: bool,
+    limit: int | None,
+    formats: list[Format] | None,
+) -> Reproduced:
+    def named() -> str:
+        from adamcmp.studies import reproduction
+
+        # study.figure brings what it tells, in a file that starts from one of ours too
+        return name if name.endswith((".yaml", ".yml")) else reproduction(name).study
+
+    opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
+    opened.words = words
+    from adamcmp.report.told import Told
+
+    if dry_run:
+        _show_plan(opened, limit)
+        return Reproduced(DONE, Told())
+    records = _sweep(opened, limit)
+    return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None))
+
+
+def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:
+    """A command that reproduces this study alone of what was asked, its scale among the overrides, as a sweep takes it.
+
+    >>> _words_for("figure1", "all", ["reproduce", "all", "--scale", "smoke", "--results-dir", "all"])
+    ['reproduce', 'figure1', 'scale=smoke', '--results-dir', 'all']
+    """
+    words = list(typed)
+    for i, word in enumerate(words):
+        if word == "--scale" and i + 1 < len(words):
+            words[i : i + 2] = [f"scale={words[i + 1]}"]
+        elif word.startswith("--scale="):
+            words[i] = word.removeprefix("--")
+    if asked in words:  # not where another program has called the command
+        words[words.index(asked)] = name
+    return words
+
+
+def _show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
+    """Print what was found of each statement, and write it beside the studies."""
+    from adamcmp.report.document import write_claims
+    from adamcmp.report.tables import terminal_claims
+
+    present(terminal_claims(claims))
+    files = write_claims(claims, folder, formats=[each.value for each in formats or Format])
+    typer.echo("\n".join(["", "written:", *map(str, files)]))
+
+
+def _open(
+    name: Callable[[], str],
+    overrides: list[str] | None,
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    *,
+    dry_run: bool = False,
+    only_failed: bool = False,
+) -> Session:
+    """Plan the configuration that ``name`` gives, looked up and imported for while a line tells what is being done."""
+    with status("starting") as say:
+        from adamcmp.execute.session import open_session
+
+        opened = open_session(
+            name(),
+            overrides or [],
+            results_dir=results_dir,
+            config_dir=config_dir,
+            device=device,
+            dry_run=dry_run,
+            only_failed=only_failed,
+            say=say,
+        )
+        if opened.plan.config.study.figure is not None:
+            from adamcmp.studies import reproduction
+
+            reproduction(opened.plan.config.study.figure)  # a name that is none is told before anything is trained
+        return opened
+
+
+def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
+    from adamcmp import console
+    from adamcmp.engine.timing import product_rate
+    from adamcmp.execute.confirming import is_chosen, stand_ins
+    from adamcmp.execute.crew import crew
+    from adamcmp.execute.study import missing
+
+    runs = opened.plan.runs
+    lacking = missing(runs, opened.study_dir, only_failed=only_failed)
+    todo = lacking[:limit]
+    seeds = opened.plan.config.study.confirm.seeds
+    judging = stand_ins(runs, seeds) if seeds and is_chosen(runs) and not only_failed and limit is None else []
+    tuned = len({run.seed for run in runs})
+    with status("planning"), ExitStack() as stack:
+        how, judged = (
+            stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
+            for each in (todo, judging)
+        )
+        rate = product_rate(opened.device) if todo else 0.0
+    present(console.plan_table(runs, todo))
+    seconds = how.estimate.seconds
+    tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
+    bill = console.bill_lines(how, rate) if todo else []
+    for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged, tuned)]:
+        tell(line, err=False)
+
+
+def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
+    """Tune what is missing, and judge what was chosen on fresh seeds; the records of all planned runs."""
+    from adamcmp import console
+    from adamcmp.records import read_records
+
+    runs = list(opened.plan.runs)
+    trained = _train(opened, runs, limit, only_failed=only_failed)
+    if limit is None and not only_failed:
+        runs += _extend(opened, runs)
+    judging = [] if only_failed else _judge(opened, runs, None if limit is None else limit - trained)
+    records = read_records(opened.study_dir)
+    planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
+    for line in console.failure_lines(planned[planned["status"] == "failed"]):
+        tell(line, "red")
+    return planned
+
+
+def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
+    """Widen grids whose best cell lies on the edge, as often as the study allows; the runs that this took."""
+    from adamcmp.execute.extending import extending
+    from adamcmp.records import read_records
+
+    added: list[Run] = []
+    most = opened.plan.config.study.extend
+    while most and (wider := extending(runs, read_records(opened.study_dir), most)):
+        added += wider
+        if not _train(opened, wider, None, what="wider grids, "):
+            break  # they have failed before, or nothing more can be told of them
+    return added
+
+
+def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
+    """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
+    from adamcmp.execute.confirming import confirming, is_chosen
+    from adamcmp.execute.study import missing
+    from adamcmp.records import read_records
+
+    seeds = opened.plan.config.study.confirm.seeds
+    if not seeds or not is_chosen(runs):
+        return []
+    records = read_records(opened.study_dir)
+    left = len(missing(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
+    if left > 0:
+        tell(f"{opened.study_dir}: {left:,} runs are still to be tuned; what they choose is confirmed after that")
+        return []
+    judging = confirming(runs, records, seeds)
+    if limit is None or limit > 0:
+        _train(opened, judging, limit, what="the best cells on fresh seeds, ")
+    return judging
+
+
+def _exit_code(records: pd.DataFrame) -> int:
+    return SOME_FAILED if (records["status"] == "failed").any() else DONE
+
+
+def _train(
+    opened: Session, runs: Sequence[Run], limit: int | None, *, only_failed: bool = False, what: str = ""
+) -> int:
+    """Train what is missing, under the study's lock, with a progress bar; how many runs that were.
+
+    ``what`` says what they are, where they are not those that were asked for.
+    """
+    from adamcmp.execute import study
+
+    study_dir = opened.study_dir
+    with study.driving(study_dir):
+        lacking = study.missing(runs, study_dir, only_failed=only_failed)
+        if not only_failed and (adopted := study.adopted(lacking, study_dir)):
+            tell(f"{study_dir}: {adopted:,} runs were found in other studies beside it, and are not trained again")
+            lacking = study.missing(runs, study_dir)
+        todo = lacking[:limit]
+        study.describe(study_dir, opened.plan.resolved)
+        if not todo:
+            stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
+            if not what:
+                tell(f"{study_dir}: {stored}; nothing to train")
+            return 0
+        from adamcmp import console
+        from adamcmp.execute.crew import crew
+        from adamcmp.execute.recording import Provenance
+        from adamcmp.execute.training import train_all
+
+        for note in opened.notes:
+            tell(note, "yellow")
+        provenance = Provenance.here(opened.plan.config.study.name, opened.words)
+        with ExitStack() as stack:
+            with status("planning") as say:
+                opened.prepare(todo, say)
+                how = stack.enter_context(
+                    crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
+                )
+            if len(runs) > 1:
+                line = console.plan_line(
+                    opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what
+                )
+                tell("\n".join([line, *console.choice_lines(how)]))
+            if how.executor is not None:  # while others train
+                Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
+            with console.SweepProgress(todo, compiles=how.estimate.compiles) as progress:
+                train_all(how, todo, study_dir, provenance, progress)
+        return len(todo)

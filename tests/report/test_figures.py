@@ -192,6 +192,12 @@ def test_zero_decay_stands_left_of_a_break(table):
         assert ax.get_xticks()[0] < table.loc[table["weight_decay"] > 0, "weight_decay"].min()
 
 
+def test_bars_of_a_share_end_at_all_of_it(table):
+    ax = error_vs_decay(table.assign(final_test_error=0.9, final_test_error_half_width=0.4)).axes[0]
+    tops = [segment[:, 1].max() for each in ax.collections for segment in each.get_segments()]
+    assert max(tops) == pytest.approx(100)
+
+
 def test_profiles_show_test_error_at_the_cell_that_validation_chose(table):
     line = error_vs_lr(table[table["arm"] == "AdamW"]).axes[0].get_lines()[0]
     part = table[table["arm"] == "AdamW"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from rich.table import Column, Table
 
 from adamcmp.analysis import criteria_of
 from adamcmp.analysis.verdicts import fewest_seeds
+from adamcmp.execute.confirming import arm_of
 
 if TYPE_CHECKING:
     from adamcmp.criteria import ErrorMetric
@@ -132,15 +134,13 @@ def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int) -> list[str]:
     """What confirming will take, and whether it can tell all arms apart that so many seeds tune."""
     if not runs:
         return []
-    seeds = len({run.seed for run in runs})
-    arms = len(runs) // seeds
-    pairs = arms * (arms - 1) // 2
+    seeds, arms = len({run.seed for run in runs}), {arm_of(run) for run in runs}
+    pairs = max(math.comb(count, 2) for count in Counter(task for task, _, _ in arms).values())
     cost = f"{len(runs):,} runs, about {duration(crew.estimate.seconds)}"
-    found = [f"  then the best cell of each of {arms} arms on {seeds} fresh seeds: {cost}"]
+    found = [f"  then the best cell of each of {len(arms)} arms on {seeds} fresh seeds: {cost}"]
     if pairs and seeds < (needed := fewest_seeds(pairs)):
-        found.append(
-            f"  {seeds} seeds cannot tell all {pairs} pairs apart, whatever they show; study.confirm.seeds={needed} can"
-        )
+        which = f"all {pairs} pairs" if pairs > 1 else "two arms"
+        found.append(f"  {seeds} seeds cannot tell {which} apart, whatever they show; study.confirm.seeds={needed} can")
     if pairs and tuned <= FEW_TUNED:
         little = "one tuning seed does not tell how sure the choice is, so that no pair will be told apart"
         found.append(

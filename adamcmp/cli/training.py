@@ -325,17 +325,16 @@ def _open(
 def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     from adamcmp import console
     from adamcmp.engine.timing import product_rate
-    from adamcmp.execute.confirming import is_chosen, stand_ins
     from adamcmp.execute.crew import crew
     from adamcmp.execute.study import missing
 
     runs = opened.plan.runs
     lacking = missing(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
-    seeds = opened.plan.config.study.confirm.seeds
-    judging = stand_ins(runs, seeds) if seeds and is_chosen(runs) and not only_failed and limit is None else []
+    judging = [] if only_failed or limit is not None else _judging(opened, tuned=not lacking)
     tuned = len({run.seed for run in runs})
-    with status("planning"), ExitStack() as stack:
+    with status("planning") as say, ExitStack() as stack:
+        opened.prepare([run for run in judging if run.task.facts.fingerprint not in opened.datasets], say)
         how, judged = (
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
             for each in (todo, judging)
@@ -347,6 +346,20 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     bill = console.bill_lines(how, rate) if todo else []
     for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged, tuned)]:
         tell(line, err=False)
+
+
+def _judging(opened: Session, *, tuned: bool) -> list[Run]:
+    """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
+    from adamcmp.execute.confirming import confirming, is_chosen, stand_ins
+    from adamcmp.execute.study import missing
+    from adamcmp.records import read_records
+
+    runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
+    if not seeds or not is_chosen(runs):
+        return []
+    if not tuned:
+        return stand_ins(runs, seeds)
+    return missing(confirming(runs, read_records(opened.study_dir), seeds), opened.study_dir)
 
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:

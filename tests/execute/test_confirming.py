@@ -79,6 +79,25 @@ def test_a_dry_run_prices_both_stages_and_says_when_seeds_are_too_few(cli):
     assert "fresh seeds" not in cli.as_given("sweep", "digits", *GRID, "study.confirm.seeds=0", "--dry-run").out
 
 
+def test_a_dry_run_of_what_is_tuned_prices_what_is_still_to_be_judged(cli):
+    words = ("sweep", "digits", *GRID, *SHORT, "optimizer=adam,adamw")
+    assert cli.as_given(*words, "study.confirm.seeds=0").code == 0
+    ended = cli.as_given(*words, "study.confirm.seeds=2", "--dry-run")
+    assert "0 to train" in ended.out
+    assert "then the best cell of each of 2 arms on 2 fresh seeds: 4 runs, about" in ended.out
+    assert cli.as_given(*words, "study.confirm.seeds=2").code == 0
+    assert "fresh seeds" not in cli.as_given(*words, "study.confirm.seeds=2", "--dry-run").out
+
+
+def test_a_dry_run_where_one_task_is_tuned_prices_both(cli):
+    words = ("sweep", "digits", *GRID, *SHORT, "study.confirm.seeds=2")
+    assert cli.as_given(*words).code == 0
+    ended = cli.as_given(*words, "data=digits,mnist1d", "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "then the best cell of each of 4 arms on 2 fresh seeds: 8 runs, about" in ended.out
+    assert "2 seeds cannot tell two arms apart" in ended.out
+
+
 def test_the_report_has_the_verdicts_and_heeds_margin_and_reference(cli, tmp_path):
     words = ("optimizer=adam,adamw,sgdw", "optimizer.lr=1e-2,3e-2", "study.margin=30", "study.reference=AdamW")
     assert cli.as_given("sweep", "digits", *words, *SHORT, "--report").code == 0

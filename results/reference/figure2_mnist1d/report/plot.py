@@ -50,7 +50,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study figure1, figure2_mnist1d · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 1344 runs (12 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 2c606340'
+FOOTER = 'Made from: study figure1, figure2_mnist1d · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 1,344 runs (12 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 2c606340'
 ARMS = ('Adam + L2', 'AdamW (paper)', 'SGD + L2 (paper)', 'SGDW (paper)')
 DRAWN = {
 
@@ -104,6 +104,11 @@ class ErrorMetric:
     def factor(self) -> float:
         """What stored values are multiplied by to be shown in the unit."""
         return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def stored_unit(self) -> str:
+        """Of stored values: ``1`` of shares."""
+        return "1" if self.unit == "%" else self.unit
 
     @property
     def gap_unit(self) -> str:
@@ -817,62 +822,6 @@ def profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "tau", "share"])
 
 
-# -------------------- decay_curves: Learning curves of every λ at one learning rate (the paper's Figure 3): the best in bold, the others thin.
-
-
-SHADES = "Greys"
-"""Thin lines: the darker, the larger λ."""
-
-
-@styled
-def decay_curves(curves: pd.DataFrame) -> Figure:
-    """A column an arm; above training loss, below test error, against epochs.
-
-    Args:
-        curves: Mean curves of every cell: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
-
-    Raises:
-        NotDrawn: no cell has two evaluations.
-    """
-    if curves.empty or curves["step"].nunique() < 2:
-        raise NotDrawn("no cell was evaluated twice; train.evaluations=5 makes a curve")
-    criteria, look = criteria_of(curves), looks(curves["arm"])
-    metrics = ("train_loss", "test_error")
-    fig = figure(1.2 + 2.6 * len(look), 3.0 if page().is_narrow else 3.9)
-    axes = fig.subplots(len(metrics), len(look), squeeze=False, sharex=True, sharey="row")
-    shades = mpl.colormaps[SHADES]
-    handles = []
-    for column, (arm, style) in enumerate(look.items()):
-        own = curves[curves["arm"] == arm]
-        decays = np.unique(own["weight_decay"])
-        best = own[own["best"]]
-        for row, metric in enumerate(metrics):
-            ax = axes[row, column]
-            factor, unit = scale(metric, criteria)
-            for i, decay in enumerate(decays):
-                part = own[own["weight_decay"] == decay]
-                shade = shades(0.3 + 0.6 * i / max(len(decays) - 1, 1))
-                ax.plot(part["epoch"], factor * part[metric], color=shade, lw=0.6, ls=":" if decay == 0 else "-")
-            ax.plot(best["epoch"], factor * best[metric], color=style.colour, lw=1.8, ls=style.dash, zorder=4)
-            ax.grid(visible=True)
-            ax.margins(x=0.02)
-            ax.set_xlabel("epoch" if row else "")
-            ax.set_ylabel(with_unit(named(metric, criteria), unit) if column == 0 else "")
-        axes[0, column].set_title(arm)
-        if len(best):
-            text = f"{arm}: best λ {short(best['weight_decay'].iloc[0])}"
-            handles.append(Line2D([], [], color=style.colour, lw=1.8, ls=style.dash, label=text))
-    for row, metric in enumerate(metrics):
-        values = (scale(metric, criteria)[0] * curves[metric]).dropna()
-        log_if_wide(axes[row, 0], values[values > 0].tolist() if metric == "train_loss" else values.tolist())
-    handles.append(Line2D([], [], color=shades(0.9), lw=0.6, label="largest λ"))
-    handles.append(Line2D([], [], color=shades(0.3), lw=0.6, label="smallest λ"))
-    if (curves["weight_decay"] == 0).any():
-        handles.append(Line2D([], [], color=shades(0.3), lw=0.6, ls=":", label="λ = 0"))
-    legend(fig, handles, 5)
-    return fig
-
-
 # -------------------- forest: Differences between arms as a forest plot: a row a pair, its intervals, the margin within which both are the same.
 
 
@@ -1233,145 +1182,6 @@ def limit_curves(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: floa
         ax.set_ylim(max(band_low, low - room / 2, floor) - 0.04 * room, min(band_high, high + room / 2) + 0.04 * room)
 
 
-# -------------------- moving: How the best λ, and what it brings, move with the budget and with the size of the training set.
-
-
-CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalised λ"}
-PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
-"""Slopes, and how their lines are drawn."""
-
-
-@styled
-def budgets(table: pd.DataFrame) -> Figure:
-    """Test error against raw and normalised λ, a line a budget, the best λ marked; and the best λ against the budget.
-
-    Args:
-        table: rows of ``part`` profile (``x`` epochs, ``weight_decay``, ``test``, ``half_width``) and of ``part``
-            optimum (``x``, ``best``, ``low``, ``high``, ``side``), of both in each ``convention``.
-
-    Raises:
-        NotDrawn: fewer than two budgets.
-    """
-    profile, found = (table[table["part"] == part] for part in ("profile", "optimum"))
-    xs = sorted(set(found["x"]))
-    if len(xs) < 2:
-        raise NotDrawn("the best λ was found at fewer than two budgets")
-    criteria = criteria_of(table)
-    factor, unit = scale("final_test_error", criteria)
-    look = looks(f"{x:g} epochs" for x in xs)
-    styles = dict(zip(xs, (look[f"{x:g} epochs"] for x in xs), strict=True))
-    rows, columns = (2, 2) if page().is_narrow else (1, 3)
-    fig = figure(7.0, 1.75 * rows if page().is_narrow else 2.4)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax, convention in zip(axes, CONVENTIONS, strict=False):
-        own = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
-        best = found[found["convention"] == convention].set_index("x")
-        for x, style in styles.items():
-            line = own[own["x"] == x].sort_values("weight_decay")
-            ax.plot(
-                line["weight_decay"], factor * line["test"], color=style.colour, ls=style.dash, marker=style.marker,
-                ms=3, label=f"{x:g} epochs",
-            )  # fmt: skip
-            at = best.loc[[x], "best"].to_numpy(float)
-            y = np.interp(np.log(at), np.log(line["weight_decay"]), factor * line["test"])
-            ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
-        ax.set_xlabel(f"{convention} λ" if page().is_narrow else CONVENTIONS[convention])
-        low, high = (math.log10(each) for each in (own["weight_decay"].min(), own["weight_decay"].max()))
-        powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
-        ax.set_xscale("log")
-        fixed_ticks(ax, "x", [10.0**k for k in powers], [ten_to(k) for k in powers])
-        ax.grid(visible=True)
-    axes[0].set_ylabel(with_unit(f"final test {criteria.error.label}", unit))
-    axes[1].sharey(axes[0])
-    ax = axes[2]
-    for convention, colour, marker in (("raw", "black", "X"), ("normalised", GREY, "h")):
-        optima_line(ax, found[found["convention"] == convention], colour, marker, f"{convention} λ")
-    ax.set(xlabel="epochs", ylabel="best λ")
-    log_ticks(ax, "y", float(found["low"].min()), float(found["high"].max()))
-    ax.set_xscale("log")
-    fixed_ticks(ax, "x", xs, [short(x, 3) for x in xs])
-    ax.grid(visible=True)
-    for spare in axes[3:]:
-        spare.remove()
-    handles = [h for each in (axes[0], ax) for h in each.get_legend_handles_labels()[0]]
-    handles.append(Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", mew=0.5, label="best λ"))
-    legend(fig, handles, 4)
-    return fig
-
-
-@styled
-def optima_figure(table: pd.DataFrame) -> Figure:
-    """The best λ against what varies, a panel each, with the slopes that are predicted.
-
-    Args:
-        table: ``by`` (what varies), ``x``, ``best``, ``low``, ``high``, ``side``.
-
-    Raises:
-        NotDrawn: nothing varies over two tasks.
-    """
-    panels = [(by, part) for by, part in table.groupby("by", sort=True) if len(part) > 1]
-    if not panels:
-        raise NotDrawn("the best λ was found on fewer than two tasks")
-    rows, columns = grid_of(len(panels), 2, 2)
-    fig = figure(1.0 + 2.4 * columns, (1.8 if page().is_narrow else 2.4) * rows)
-    axes = fig.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    for ax, (by, part) in zip(axes, panels, strict=False):
-        optima_line(ax, part, "#0072B2", "o", "best λ")
-        x = part["x"].to_numpy(float)
-        middle, height = np.exp(np.log(x).mean()), np.exp(np.log(part["best"]).mean())
-        for slope, dash in PREDICTED.items():
-            ax.plot(x, height * (x / middle) ** slope, color=GREY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
-        ax.set(xlabel=str(by))
-        ax.set_xscale("log")
-        fixed_ticks(ax, "x", x.tolist(), [short(each, 4) if each < 1000 else f"{each:,.0f}" for each in x])
-        ax.grid(visible=True)
-    log_ticks(axes[0], "y", float(table["low"].min()), float(table["high"].max()))
-    axes[0].set_ylabel("best λ (ηαλ per step)")
-    legend(fig, axes[0].get_legend_handles_labels()[0], 4)
-    return fig
-
-
-@styled
-def gains_figure(table: pd.DataFrame) -> Figure:
-    """What the best λ takes off the error of λ = 0, against the budget.
-
-    Args:
-        table: ``x`` (epochs), ``gain`` with ``gain_low`` and ``gain_high`` (best λ minus none, as shown), ``unit``.
-
-    Raises:
-        NotDrawn: fewer than two budgets.
-    """
-    if len(table) < 2:
-        raise NotDrawn("the gain was measured at fewer than two budgets")
-    fig = figure(3.8, 2.0 if page().is_narrow else 2.4)
-    ax = fig.subplots()
-    x, y = table["x"].to_numpy(float), -table["gain"].to_numpy(float)
-    ax.axhline(0, color="black", lw=0.7)
-    low, high = -table["gain_high"].to_numpy(float), -table["gain_low"].to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high)
-    ax.errorbar(
-        x[known], y[known], yerr=[y[known] - low[known], high[known] - y[known]], fmt="none", ecolor="#0072B2",
-        elinewidth=1.0, capsize=2,
-    )  # fmt: skip
-    ax.plot(x, y, color="#0072B2", marker="o", ms=4)
-    ax.set_xscale("log")
-    fixed_ticks(ax, "x", x.tolist(), [short(each, 3) for each in x])
-    error = criteria_of(table).error
-    ax.set(xlabel="epochs", ylabel=with_unit(f"gain in test {error.label}", error.gap_unit))
-    ax.grid(visible=True)
-    return fig
-
-
-def optima_line(ax: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
-    """The best λ with its interval; open where it lies on the edge of the grid."""
-    x, best = part["x"].to_numpy(float), part["best"].to_numpy(float)
-    low, high = (part[name].fillna(part["best"]).to_numpy(float) for name in ("low", "high"))
-    ax.errorbar(x, best, yerr=[best - low, high - best], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)
-    ax.plot(x, best, color=colour, lw=1.0, label=label, marker=marker, ms=4.5)
-    edge = (part["side"] != 0).to_numpy()
-    ax.plot(x[edge], best[edge], color=colour, ls="", marker=marker, ms=4.5, mfc="white", zorder=4)
-
-
 # -------------------- profiles: Test error along one axis of the grid, the other tuned on validation: how much λ and lr matter.
 
 
@@ -1441,7 +1251,8 @@ def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor:
         dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
         x = np.where(own[axis] > 0, own[axis], zero) * dodge
         y, half = own[metric].to_numpy(float) * factor, own[f"{metric}_half_width"].to_numpy(float) * factor
-        lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero
+        lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero,
+        upper = np.minimum(half, np.maximum(100 - y, 0)) if factor == 100 else half  # and a share one up to 100 %
         style = look[arm]
         body = own[axis].to_numpy(float) > 0
         colour, marker = style.colour, style.marker if len(x) <= 30 else ""
@@ -1449,7 +1260,7 @@ def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor:
         if not body.all():
             ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
             ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
-        ax.errorbar(x, y, yerr=[lower, half], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
+        ax.errorbar(x, y, yerr=[lower, upper], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
     _profile_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
     ax.grid(visible=True, axis="y")
 
@@ -1495,127 +1306,6 @@ def mark_break(ax: Axes, zero: float, low: float, high: float) -> None:
             clip_on=False,
             transform=ax.get_xaxis_transform(),
         )
-
-
-# -------------------- requested: What ``train.metrics`` asked for, along the training: a panel a metric; or a row a quantity, a column a layer.
-
-
-MOST_LAYERS, NARROW_LAYERS = 5, 2
-"""Side by side, on two columns and on one."""
-BY_LAYER: Mapping[str, tuple[str, str]] = {
-    "weight norm": ("weight_norms_", ""),
-    "update / weight": ("updates_", "_ratio"),
-    "angle of a step (rad)": ("updates_", "_angle"),
-    "share of the squared weight norm": ("weight_norms_", "_share"),
-}
-"""Metrics with one value a layer: what a metric's name begins and ends with."""
-
-
-def by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
-    kinds: dict[str, pd.DataFrame] = {}
-    left = found
-    for kind, (prefix, suffix) in sorted(BY_LAYER.items(), key=lambda each: -len(each[1][1])):
-        mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
-        layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
-        kinds[kind] = left[mine].assign(layer=layer)
-        left = left[~mine]
-    return {kind: kinds[kind] for kind in BY_LAYER if len(kinds[kind])} | {"": left}
-
-
-@styled
-def metrics_figure(found: pd.DataFrame) -> Figure:
-    """Metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
-
-    Args:
-        found: ``analysis.requested_curves`` of one task.
-
-    Raises:
-        NotDrawn: there is none, or it was measured once.
-    """
-    _along(found)
-    single = by_layer(found)[""]
-    if single.empty:
-        raise NotDrawn("no run measured a metric with one value a model (train.metrics)")
-    panels = list(single.groupby("metric", sort=False))
-    rows, columns = grid_of(len(panels), 3, 2)
-    fig = figure({1: 3.4, 2: 5.2}.get(columns, 7.0), (1.5 if page().is_narrow else 1.9) * rows)
-    axes = fig.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat[len(panels) :]:
-        ax.remove()
-    look = looks(found["arm"])
-    for ax, (name, part) in zip(axes.flat, panels, strict=False):
-        _lines(ax, part, look)
-        ax.set(xlabel="epoch", ylabel=requested_name(str(name)))
-    shared_legend(fig, 4)
-    return fig
-
-
-@styled
-def layers_figure(found: pd.DataFrame) -> Figure:
-    """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
-
-    Raises:
-        NotDrawn: no metric has one value a layer, or it was measured once.
-    """
-    _along(found)
-    kinds = by_layer(found)
-    del kinds[""]
-    if not kinds:
-        raise NotDrawn("no run measured weight norms or updates (train.metrics)")
-    shares = kinds.pop("share of the squared weight norm", None)
-    names = list(next(reversed(kinds.values()))["layer"].unique())  # of updates, where they were measured
-    most = NARROW_LAYERS if page().is_narrow else MOST_LAYERS
-    if len(names) > most and shares is not None:
-        largest = shares[shares["layer"].isin(names)].groupby("layer")["mean"].mean().nlargest(most)
-        names = [name for name in names if name in largest.index]
-    names = names[:most]
-    fig = figure(7.0, 1.45 * len(kinds) + 0.2)
-    axes = fig.subplots(len(kinds), len(names), squeeze=False, sharex=True)
-    look = looks(found["arm"])
-    for row, (kind, part) in enumerate(kinds.items()):
-        for column, name in enumerate(names):
-            ax = axes[row, column]
-            _lines(ax, part[part["layer"] == name], look)
-            ax.set_ylabel(kind if column == 0 else "")
-            ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
-            if row == 0:
-                ax.set_title(_cut(name, (30 if page().is_narrow else 75) // len(names)))
-    shared_legend(fig, 4)
-    return fig
-
-
-def _along(found: pd.DataFrame) -> None:
-    """Refuse what has no course.
-
-    Raises:
-        NotDrawn: all was measured once.
-    """
-    if found["step"].nunique() < 2:
-        raise NotDrawn("it was measured once, after the last step; train.evaluations=5 makes a curve")
-
-
-def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:
-    for arm, style in look.items():
-        own = part[part["arm"] == arm]
-        if own.empty:
-            continue
-        x, y = own["epoch"].to_numpy(float), own["mean"].to_numpy(float)
-        half = np.nan_to_num(own["half_width"].to_numpy(float))
-        ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker if len(x) < 3 else "", label=arm, zorder=3)
-        low = np.where(y > 0, np.maximum(y - half, 0.01 * y), y - half)  # what is positive has a band above zero
-        ax.fill_between(x, low, y + half, color=style.colour, alpha=0.15, lw=0, zorder=2)
-    values = part["mean"].to_numpy(float)
-    if log_if_wide(ax, values.tolist(), ratio=20):
-        ax.set_ylim(values.min() / 1.5, values.max() * 1.5)
-    else:
-        ax.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
-    ax.grid(visible=True)
-    ax.margins(x=0.02)
-
-
-def _cut(name: str, most: int) -> str:
-    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 # -------------------- scatter: Test error against training loss, one point a cell (the paper's Figure 3, right): does equal fit generalize alike?
@@ -1697,93 +1387,6 @@ def _winners(ax: Axes, points: Sequence[tuple[Look, float, float]]) -> None:
             x, y, s=_LEAST_AREA * NESTED**later, c=style.colour, marker=style.marker, edgecolors="black",
             linewidths=0.9, label="winner", zorder=4 + i / len(points),
         )  # fmt: skip
-
-
-# -------------------- anytime: The error at any time, with and without warm restarts (the paper's Figure 4).
-
-
-TOP5 = "test_top5_error"
-
-
-@styled
-def anytime(curves: pd.DataFrame) -> Figure:
-    """Test error against epochs on a logarithmic axis, mean and 95 % band; top-5 error beside it where it is known.
-
-    Args:
-        curves: ``analysis.mean_curves`` of each arm's best cell; ``restarts`` holds the epochs that end a period, with
-            spaces between.
-
-    Raises:
-        NotDrawn: there are no curves of two evaluations.
-    """
-    if curves.empty or curves["step"].nunique() < 2:
-        raise NotDrawn("no optimizer was evaluated twice; train.evaluations=5 makes a curve")
-    criteria, look = criteria_of(curves), looks(curves["arm"])
-    panels = [("test_error", with_unit(named("test_error", criteria), scale("test_error", criteria)[1]))]
-    if TOP5 in curves and curves[TOP5].notna().any():
-        panels.append((TOP5, "test top-5 error (%)"))
-    fig = figure(4.8 if len(panels) == 1 else 7.0, 2.0 if page().is_narrow else 2.7)
-    axes = fig.subplots(1, len(panels), squeeze=False)[0]
-    ends = sorted({float(end) for text in curves["restarts"].dropna() for end in str(text).split()})
-    for ax, (metric, label) in zip(axes, panels, strict=True):
-        factor = scale("test_error", criteria)[0] if metric != TOP5 else 100.0
-        for end in ends:
-            ax.axvline(end, color=GREY, lw=0.6, ls=":", zorder=1)
-        draw_curves(ax, curves, metric, factor, look)
-        limit_curves(ax, curves, [metric], factor)
-        low, high = float(curves["epoch"].min()), float(curves["epoch"].max())
-        log_ticks(ax, "x", low, high)
-        if len(ends) > 1:
-            ax.xaxis.set_major_locator(FixedLocator([*(end for end in ends if end >= low), high]))
-        ax.set(xlabel="epoch", ylabel=label)
-    shared_legend(fig, 5)
-    return fig
-
-
-# -------------------- generalising: Steps until a network generalises that has long fitted, against λ (grokking).
-
-
-@styled
-def steps_to_generalise(table: pd.DataFrame) -> Figure:
-    """Median steps over seeds against λ, bars from the fastest to the slowest seed, a line an arm.
-
-    Args:
-        table: one row a cell: ``arm``, ``weight_decay``, ``median``, ``fastest``, ``slowest``, ``reached`` of ``n``
-            seeds, ``budget`` in steps.
-
-    Raises:
-        NotDrawn: no arm has two λ.
-    """
-    if table.empty or table["weight_decay"].nunique() < 2:
-        raise NotDrawn("no optimizer was tried at two weight decays")
-    fig = figure(4.8, 2.2 if page().is_narrow else 2.9)
-    ax = fig.subplots()
-    positive = np.unique(table.loc[table["weight_decay"] > 0, "weight_decay"])
-    zero = place_of_zero(positive)
-    fastest = table.sort_values("median").drop_duplicates(["arm", "weight_decay"])
-    ax.set_xscale("log")
-    for i, (arm, style) in enumerate(looks(table["arm"]).items()):
-        own = fastest[fastest["arm"] == arm].sort_values("weight_decay")
-        x = np.where(own["weight_decay"] > 0, own["weight_decay"], zero) * 1.05 ** (i - 1.5)
-        y, low, high = (own[name].to_numpy(float) for name in ("median", "fastest", "slowest"))
-        ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=4.5, lw=1.1, label=arm, zorder=3)
-        ax.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8)
-        lost = (2 * own["reached"] <= own["n"]).to_numpy()
-        ax.plot(x[lost], y[lost], color=style.colour, ls="", marker=style.marker, ms=4.5, mfc="white", zorder=4)
-    budget = float(table["budget"].max())
-    ax.axhline(budget, color=GREY, lw=0.8, ls=":", zorder=1)
-    log_ticks(ax, "y", float(table["fastest"].min()), budget)
-    powers = range(int(np.ceil(np.log10(positive[0]) - 1e-9)), int(np.floor(np.log10(positive[-1]) + 1e-9)) + 1)
-    with_zero = bool((table["weight_decay"] == 0).any())
-    places, texts = [10.0**k for k in powers], [ten_to(k) for k in powers]
-    if with_zero:
-        places, texts = [zero, *places], ["0", *texts]
-        mark_break(ax, zero, float(positive[0]), float(positive[-1]))
-    fixed_ticks(ax, "x", places, texts)
-    ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalise")
-    ax.grid(visible=True)
-    shared_legend(fig, 4)
-    return fig
 
 
 # -------------------- what this file does

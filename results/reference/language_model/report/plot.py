@@ -1172,7 +1172,8 @@ def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor:
         dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
         x = np.where(own[axis] > 0, own[axis], zero) * dodge
         y, half = own[metric].to_numpy(float) * factor, own[f"{metric}_half_width"].to_numpy(float) * factor
-        lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero
+        lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero,
+        upper = np.minimum(half, np.maximum(100 - y, 0)) if factor == 100 else half  # and a share one up to 100 %
         style = look[arm]
         body = own[axis].to_numpy(float) > 0
         colour, marker = style.colour, style.marker if len(x) <= 30 else ""
@@ -1180,7 +1181,7 @@ def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor:
         if not body.all():
             ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
             ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
-        ax.errorbar(x, y, yerr=[lower, half], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
+        ax.errorbar(x, y, yerr=[lower, upper], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
     _profile_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
     ax.grid(visible=True, axis="y")
 

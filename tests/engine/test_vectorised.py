@@ -237,7 +237,7 @@ compiles = pytest.mark.skipif(why_not_compile(CPU) is not None, reason=str(why_n
 
 
 @compiles
-@pytest.mark.parametrize("dropout", ["0", "0.4"])
+@pytest.mark.parametrize("dropout", ["0", pytest.param("0.4", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
 def test_compiled_programs_are_the_same(engines, optimizers, dropout):
     overrides = [*SHORT, optimizers, f"model.dropout={dropout}", "model.hidden=[20,12]", "optimizer.lr=3e-3"]

@@ -202,7 +202,7 @@ def test_many_runs_that_kill_their_processes_are_many_failures_and_no_defect(cli
     ],
 )
 def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, cli, tmp_path, name, engine):
-    command = ("sweep", "digits", *GRID, *engine, "train.steps=1000", "train.evaluations=3", "model.dropout=0.2")
+    command = ("sweep", "digits", *GRID, *engine, "train.steps=500", "train.evaluations=3", "model.dropout=0.2")
     process = driver.start(*command, "execute.checkpoint_seconds=0.1")
     checkpoints = tmp_path / "results" / "digits" / "checkpoints"
     wait_until(lambda: checkpoints.is_dir() and len(list(checkpoints.glob("*.pt"))) >= 2, process)

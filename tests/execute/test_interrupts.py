@@ -145,7 +145,7 @@ def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(s
     command = (
         *POOL,
         "study.confirm.seeds=0",
-        "train.steps=800",
+        "train.steps=300",
         "execute.checkpoint_seconds=0.2",
         "execute.compile=false",
     )

@@ -141,6 +141,7 @@ def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tm
     assert list(checkpoints.glob("*.pt")), "the long runs can still go on"
 
 
+@pytest.mark.slow
 def test_what_a_killed_driver_leaves_goes_with_the_next_command_that_completes(start, tmp_path):
     command = (
         *POOL,

@@ -27,7 +27,9 @@ def stored(folder):
 
 
 @pytest.mark.parametrize("engine", ["sequential", "vectorised"])
-@pytest.mark.parametrize("more", [(), ("train.ema=0.9", "model.dropout=0.2")])
+@pytest.mark.parametrize(
+    "more", [pytest.param((), marks=pytest.mark.slow), ("train.ema=0.9", "model.dropout=0.2")], ids=["plain", "mean"]
+)
 def test_the_weights_that_are_kept_have_the_errors_that_are_told(cli, tmp_path, engine, more):
     how = ("execute.processes=1", f"execute.engine={engine}", "execute.compile=false", *more)
     for kept in ("best", "last"):

@@ -194,6 +194,12 @@ def test_the_script_is_plain_python_of_which_each_name_is_defined_once():
     assert "import adamcmp" not in text
 
 
+def test_the_script_holds_what_its_figures_need_and_no_more():
+    text = script(Page("single", ("A",), ""), ["heatmap"])
+    assert "def heatmap" in text
+    assert "def basin_figure" not in text
+
+
 def test_a_manifest_tells_what_was_changed_lost_and_added(study, tmp_path):
     assert manifest.verify(study).is_whole
     folder = study / "report"

@@ -194,12 +194,9 @@ def test_many_runs_that_kill_their_processes_are_many_failures_and_no_defect(cli
     assert len(records) == RUNS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "engine"),
-    [
-        ("SIGINT", TWO),
-        pytest.param("SIGTERM", ("execute.engine=sequential", "execute.processes=2"), marks=pytest.mark.slow),
-    ],
+    ("name", "engine"), [("SIGINT", TWO), ("SIGTERM", ("execute.engine=sequential", "execute.processes=2"))]
 )
 def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, cli, tmp_path, name, engine):
     command = ("sweep", "digits", *GRID, *engine, "train.steps=500", "train.evaluations=3", "model.dropout=0.2")

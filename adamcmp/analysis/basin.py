@@ -97,6 +97,11 @@ class Row(NamedTuple):
     told: int
     """λ > 0 that are not lost."""
 
+    @property
+    def best(self) -> Estimate:
+        """The best log λ."""
+        return _estimate(self.best_B, self.seeds)
+
 
 def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
     """Of each arm of one task with a grid of ``LEAST`` × ``LEAST`` cells or more; ``table`` is its ``cells``."""

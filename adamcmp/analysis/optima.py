@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.basin import Grid, row_of, slope_of_rows
-from adamcmp.analysis.intervals import Estimate, over_redrawn
+from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import Task, cells, ranked_cells, tuning
 from adamcmp.criteria import criteria_of
 
@@ -78,9 +78,6 @@ def best_decays(
         at_zero_T = zero[seeds].to_numpy()[0] if len(zero) else np.full(len(seeds), np.nan)
         row = row_of(Grid(np.log([x]), y, errors_JT[None], at_zero_T[None]))
         optima.append(row)
-        value, spread = float(row.best_B[0]), float(np.diff(np.nanquantile(row.best_B[1:], [0.16, 0.84]))[0]) / 2
-        told = over_redrawn(value, spread, len(seeds)) if len(seeds) > 1 else Estimate(value)
-        found.append({
-            "x": x, **dict(zip(("best", "low", "high"), np.exp(told), strict=True)), "side": int(row.side_B[0]),
-        })  # fmt: skip
+        best = dict(zip(("best", "low", "high"), np.exp(row.best), strict=True))
+        found.append({"x": x, **best, "side": int(row.side_B[0])})
     return Optima(slope_of_rows(optima), profile, pd.DataFrame(found))

@@ -39,38 +39,11 @@ class Format(StrEnum):
     pdf = "pdf"
 
 
-class Status(StrEnum):
-    """How a run ended."""
-
-    completed = "completed"
-    diverged = "diverged"
-    failed = "failed"
-
-
 class Width(StrEnum):
     """What figures are drawn for: columns of a journal."""
 
     single = "single"
     double = "double"
-
-
-class Framework(StrEnum):
-    """What a recipe is written for."""
-
-    torch = "torch"
-    optax = "optax"
-    keras = "keras"
-
-
-class Group(StrEnum):
-    """What ``adamcmp list`` lists."""
-
-    configs = "configs"
-    optimizers = "optimizers"
-    models = "models"
-    data = "data"
-    schedules = "schedules"
-    studies = "studies"
 
 
 def main() -> None:

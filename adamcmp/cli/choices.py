@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, Debug, Framework, Group, Overrides, complete, present
+from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present
 from adamcmp.errors import InputError, closest
 
 FOLDERS = {"configs": "", "optimizers": "optimizer", "models": "model", "schedules": "schedule", "studies": "study"}
+
+
+class Framework(StrEnum):
+    """What a recipe is written for."""
+
+    torch = "torch"
+    optax = "optax"
+    keras = "keras"
+
+
+class Group(StrEnum):
+    """What ``adamcmp list`` lists."""
+
+    configs = "configs"
+    optimizers = "optimizers"
+    models = "models"
+    data = "data"
+    schedules = "schedules"
+    studies = "studies"
 
 
 def list_(

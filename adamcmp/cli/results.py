@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Status, Width, tell
+from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, tell
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    completed = "completed"
+    diverged = "diverged"
+    failed = "failed"
 
 
 def report(

@@ -15,6 +15,7 @@ from adamcmp.status import status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from adamcmp.analysis.claims import Claim
     from adamcmp.report.document import Reported
     from adamcmp.report.told import Told
 
@@ -96,7 +97,28 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
     with status("drawing"):
         from adamcmp.report.document import write_report
 
-        files = write_report(found, folder, formats=[each.value for each in formats or Format])
+        files = write_report(found, folder, formats=_values(formats))
     pages = [path for path in files if path.name == "report.md"]
+    if not pages:
+        _show_files(files)
+        return
     others = f" and {len(files) - 1} files beside it" if len(files) > 1 else ""
-    typer.echo(f"\nwritten: {pages[-1]}{others}" if pages else "\n".join(["\nwritten:", *map(str, files)]))
+    typer.echo(f"\nwritten: {pages[-1]}{others}")
+
+
+def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
+    """Print what was found of each statement, and write it into a folder."""
+    from adamcmp.report.document import write_claims
+    from adamcmp.report.tables import terminal_claims
+
+    present(terminal_claims(claims))
+    _show_files(write_claims(claims, folder, formats=_values(formats)))
+
+
+def _values(formats: list[Format] | None) -> list[str]:
+    """What was asked for; all of them where nothing was."""
+    return [each.value for each in formats or Format]
+
+
+def _show_files(files: Sequence[Path]) -> None:
+    typer.echo("\n".join(["\nwritten:", *map(str, files)]))

@@ -31,14 +31,13 @@ from adamcmp.cli.app import (
     present,
     tell,
 )
-from adamcmp.cli.showing import report_on, show_found, show_hints
+from adamcmp.cli.showing import report_on, show_claims, show_found, show_hints
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adamcmp.analysis.claims import Claim
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.told import Told
@@ -225,7 +224,7 @@ def reproduce(
         codes.append(found.code)
         claims += found.told.claims
     if len(names) > 1 and not dry_run:
-        _show_claims(claims, results_dir, formats)
+        show_claims(claims, results_dir, formats)
     raise typer.Exit(max(codes))
 
 
@@ -281,16 +280,6 @@ def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:
     return words
 
 
-def _show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
-    """Print what was found of each statement, and write it beside the studies."""
-    from adamcmp.report.document import write_claims
-    from adamcmp.report.tables import terminal_claims
-
-    present(terminal_claims(claims))
-    files = write_claims(claims, folder, formats=[each.value for each in formats or Format])
-    typer.echo("\n".join(["", "written:", *map(str, files)]))
-
-
 def _open(
     name: Callable[[], str],
     overrides: list[str] | None,
@@ -331,7 +320,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     runs = opened.plan.runs
     lacking = missing(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
-    judging = [] if only_failed or limit is not None else _judging(opened, tuned=not lacking)
+    judging = [] if only_failed or limit is not None else _judging(opened, is_tuned=not lacking)
     tuned = len({run.seed for run in runs})
     with status("planning") as say, ExitStack() as stack:
         opened.prepare([run for run in judging if run.task.facts.fingerprint not in opened.datasets], say)
@@ -348,7 +337,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
         tell(line, err=False)
 
 
-def _judging(opened: Session, *, tuned: bool) -> list[Run]:
+def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
     from adamcmp.execute.confirming import confirming, is_chosen, stand_ins
     from adamcmp.execute.study import missing
@@ -357,7 +346,7 @@ def _judging(opened: Session, *, tuned: bool) -> list[Run]:
     runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
     if not seeds or not is_chosen(runs):
         return []
-    if not tuned:
+    if not is_tuned:
         return stand_ins(runs, seeds)
     return missing(confirming(runs, read_records(opened.study_dir), seeds), opened.study_dir)
 

@@ -200,8 +200,9 @@ class _Sequential(_Probe):
             self.spent += self._steps * step / len(self._runs)
 
     def timing(self) -> Timing:
-        steps = [statistics.median(self._found[run.optimizer.name]) for run in self._cohort.runs]
-        return Timing(statistics.fmean(steps), self._evaluation, share=self._share_of(self._device))
+        step = {name: statistics.median(each) for name, each in self._found.items()}
+        mean = statistics.fmean(step[run.optimizer.name] for run in self._cohort.runs)
+        return Timing(mean, self._evaluation, share=self._share_of(self._device))
 
 
 class _Vectorised(_Probe):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 from rich import filesize
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,6 +25,8 @@ from rich.table import Column, Table
 from adamcmp.analysis import criteria_of
 from adamcmp.analysis.verdicts import fewest_seeds
 from adamcmp.execute.confirming import arm_of
+from adamcmp.plain import markup as escape
+from adamcmp.plain import visible
 
 if TYPE_CHECKING:
     from adamcmp.criteria import ErrorMetric
@@ -76,7 +77,7 @@ class SweepProgress:
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
-        self._bar.console.print(text, markup=False, soft_wrap=True)
+        self._bar.console.print(visible(text), markup=False, soft_wrap=True)
 
     def ended(self, outcome: Outcome) -> None:
         """A run has ended."""

@@ -12,6 +12,7 @@ import typer
 
 from adamcmp import interrupts
 from adamcmp.errors import InputError, one_line, told
+from adamcmp.plain import visible
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -37,6 +38,7 @@ class Format(StrEnum):
     png = "png"
     svg = "svg"
     pdf = "pdf"
+    html = "html"
 
 
 class Width(StrEnum):
@@ -78,7 +80,12 @@ def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -
     from rich.console import Console
 
     console = Console(stderr=err, highlight=False)
-    console.print(text, style=style, markup=False, soft_wrap=whole or not console.is_terminal)
+    console.print(visible(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
+
+
+def say(text: str) -> None:
+    """Print lines on standard output, whole."""
+    typer.echo(visible(text))
 
 
 def complete(*groups: str) -> Callable[[str], list[str]]:

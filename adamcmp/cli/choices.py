@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present
+from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present, say
 from adamcmp.errors import InputError, closest
 
 FOLDERS = {"configs": "", "optimizers": "optimizer", "models": "model", "schedules": "schedule", "studies": "study"}
@@ -96,4 +96,4 @@ def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> No
 
     for study_dir in studies(results):
         for text in best_recipes(read_records(study_dir), arm, frameworks):
-            typer.echo(text)
+            say(text)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, tell
+from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, say, tell
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
@@ -69,9 +69,9 @@ def _verify(folders: Sequence[Path]) -> None:
     for each in verified:
         for text, names in (("changed", each.changed), ("missing", each.missing), ("not of it", each.others)):
             for name in names:
-                typer.echo(f"{each.folder / name}: {text}")
+                say(f"{each.folder / name}: {text}")
         state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
-        typer.echo(f"{each.folder}: {state}")
+        say(f"{each.folder}: {state}")
     raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
 
 
@@ -93,8 +93,8 @@ def compare(
         from adamcmp.analysis import by_task
         from adamcmp.analysis.comparing import compared, left_out
         from adamcmp.records import read_all, read_outcomes
-        from adamcmp.report.document import Reported
         from adamcmp.report.judging import Judging
+        from adamcmp.report.reported import Reported
         from adamcmp.report.sides import find
         from adamcmp.studies import judging_of
 
@@ -129,7 +129,7 @@ def merge(
             by_name.setdefault(folder.resolve().name, []).append(folder)
     for name, folders in by_name.items():
         merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
-        typer.echo(f"{out / name}: {len(read_records(out / name)):,} runs")
+        say(f"{out / name}: {len(read_records(out / name)):,} runs")
 
 
 def remove(
@@ -158,13 +158,13 @@ def remove(
     }
     found = {folder: ids for folder, ids in found.items() if ids}
     for folder, ids in found.items():
-        typer.echo(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
+        say(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
     if not found:
-        typer.echo("no stored run is like that; nothing is removed")
+        say("no stored run is like that; nothing is removed")
         return
     if not yes and not typer.confirm("remove them?"):
-        typer.echo("nothing is removed")
+        say("nothing is removed")
         return
     for folder, ids in found.items():
         remove_runs(folder, ids)
-    typer.echo("removed")
+    say("removed")

@@ -7,16 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from adamcmp.cli.app import Format, Width, present, tell
+from adamcmp.cli.app import Format, Width, present, say, tell
 from adamcmp.status import status
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.analysis.claims import Claim
-    from adamcmp.report.document import Reported
+    from adamcmp.report.reported import Reported
     from adamcmp.report.told import Told
 
 
@@ -30,7 +28,7 @@ def report_on(
     """Write the report of what is stored in some folders, and show the heart of it."""
     with status("reading"):
         from adamcmp.records import read_all, read_outcomes
-        from adamcmp.report.document import Reported
+        from adamcmp.report.reported import Reported
         from adamcmp.studies import figure_of, judging_of, reproduction, width_of
 
         stored = read_all(study_dirs)
@@ -89,7 +87,7 @@ def show_hints(records: pd.DataFrame, study: str) -> None:
     from adamcmp.report.hints import hints
 
     for line in hints(records, study):
-        typer.echo(line)
+        say(line)
 
 
 def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> None:
@@ -103,7 +101,7 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
         _show_files(files)
         return
     others = f" and {len(files) - 1} files beside it" if len(files) > 1 else ""
-    typer.echo(f"\nwritten: {pages[-1]}{others}")
+    say(f"\nwritten: {pages[-1]}{others}")
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
@@ -121,4 +119,4 @@ def _values(formats: list[Format] | None) -> list[str]:
 
 
 def _show_files(files: Sequence[Path]) -> None:
-    typer.echo("\n".join(["\nwritten:", *map(str, files)]))
+    say("\n".join(["\nwritten:", *map(str, files)]))

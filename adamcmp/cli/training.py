@@ -29,6 +29,7 @@ from adamcmp.cli.app import (
     StudyName,
     complete,
     present,
+    say,
     tell,
 )
 from adamcmp.cli.showing import report_on, show_claims, show_found, show_hints
@@ -72,7 +73,7 @@ def run(
     records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
     present(console.run_table(record))
-    typer.echo(f"run {record['run_id']} is stored in {opened.study_dir}")
+    say(f"run {record['run_id']} is stored in {opened.study_dir}")
     raise typer.Exit(SOME_FAILED if record["status"] == "failed" else DONE)
 
 
@@ -102,13 +103,13 @@ def sweep(
         report_on([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
     from adamcmp.records import read_outcomes
-    from adamcmp.report.document import Reported
     from adamcmp.report.judging import Judging
+    from adamcmp.report.reported import Reported
 
     judging = Judging.of(opened.plan.config.study.model_dump())
     show_found(Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging), opened.study_dir.name)
     show_hints(records, opened.plan.config.study.name)
-    typer.echo(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
+    say(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
 
 

@@ -31,6 +31,7 @@ from adamcmp.config.schema import (
 )
 from adamcmp.config.sources import Source
 from adamcmp.errors import InputError, closest, one_line
+from adamcmp.plain import plain
 
 BY_RULE: dict[str, type[Settings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 SCHEDULES = ("constant", "drop_step", "cosine", "warm_restarts", "linear", "warmup_stable_decay")
@@ -81,7 +82,7 @@ def typed_optimizer(values: Mapping[str, Any], name: str) -> Adam | Adagrad | SG
 
 def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An optimizer's section of a configuration in the shape that the schema validates."""
-    label = str(values.get("label") or name)
+    label = plain(values.get("label") or name)
     if "_target_" not in values:
         if values.get("rule") not in BY_RULE:
             raise InputError(

@@ -395,7 +395,10 @@ class Study(Settings):
     seeds: int | tuple[int, ...] | None
     """A number n (seeds 0 … n−1), a list of seeds, or null for the one seed of the configuration."""
     grid: Mapping[str, Any] = {}
-    """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``."""
+    """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``.
+
+    Null takes away what a configuration that this one starts from has; so it does of ``spaces``.
+    """
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
     confirm: Confirm = Confirm()
@@ -418,6 +421,11 @@ class Study(Settings):
         if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name):
             raise ValueError("must be a folder's name: letters, digits, _ . + = - and at most 100 of them")
         return name
+
+    @field_validator("grid", "spaces", mode="before")
+    @classmethod
+    def _null_is_none(cls, given: Any, info: ValidationInfo) -> Any:
+        return given if given is not None else {} if info.field_name == "grid" else ()
 
     @field_validator("seeds", mode="before")
     @classmethod

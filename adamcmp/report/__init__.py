@@ -1,11 +1,11 @@
 """From stored runs to tables, figures and the page. Takes ``records.read(study_dir)``, hands on files; never torch.
 
-``document`` writes it all; ``tables`` and ``page`` make text; ``heatmap``, ``learning_curves``, ``sensitivity`` and
-``scatter`` make one figure each in the look of ``style``; ``labels`` spells numbers, metrics and provenance.
-matplotlib is imported by the figure modules alone.
+``reported`` reckons all that is told, ``document`` writes it; ``tables`` and ``page`` make text, ``web`` the page for a
+browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcmp.drawing``.
 """
 
-from adamcmp.report.document import FORMATS, Reported, write_report
+from adamcmp.report.document import FORMATS, write_report
+from adamcmp.report.reported import Reported
 from adamcmp.report.tables import grid_display, leaderboard_display, terminal
 
 __all__ = ["FORMATS", "Reported", "grid_display", "leaderboard_display", "terminal", "write_report"]

@@ -83,12 +83,17 @@ def trained_with(records: pd.DataFrame, arms: tuple[str, str]) -> Trained | None
     latest = [each for each in trained if set(arms) <= known[each]]
     if not latest:
         return None
+    found = words_of(ordered[ordered["command"] == latest[-1]], "")
+    return found if found.study else None
+
+
+def words_of(records: pd.DataFrame, study: str) -> Trained:
+    """What the latest of these runs was trained with; the study alone where that is not known."""
     parser = _this_time_only()
     for option in ("--results-dir", "--config-dir", "--device"):
         parser.add_argument(option)
-    given, words = parser.parse_known_args(_words(ordered[ordered["command"] == latest[-1]], "")[1:])
-    config_dir = Path(given.config_dir) if given.config_dir else None
-    return Trained(words[0], words[1:], config_dir) if words and words[0] else None
+    given, words = parser.parse_known_args(_words(records, study)[1:])
+    return Trained(words[0] if words else study, words[1:], Path(given.config_dir) if given.config_dir else None)
 
 
 def _this_time_only() -> argparse.ArgumentParser:

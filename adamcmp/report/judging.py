@@ -65,6 +65,25 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     return lines
 
 
+def headline(verdict: Verdict, error: ErrorMetric) -> str:
+    """The verdict on a pair in a dozen words: who is better, by how much."""
+    low, high = verdict.widest if math.isfinite(verdict.choice) else verdict.with_half_width(0.0)
+    numbers = f"{_difference(error, verdict.mean, '+')} ({_range(error, (low, high))})"
+    match verdict.kind:
+        case "apart":
+            first, second = (verdict.a, verdict.b) if _better(verdict, error) == verdict.a else (verdict.b, verdict.a)
+            sign = 1 if first == verdict.a else -1
+            ends = sorted((sign * low, sign * high))
+            by = f"{_difference(error, sign * verdict.mean, '+')} ({_range(error, (ends[0], ends[1]))})"
+            return f"{first} is better than {second}: test {error.label} {by}"
+        case "same":
+            return f"{verdict.a} and {verdict.b} are the same to within {_difference(error, verdict.margin)}: {numbers}"
+        case "open":
+            return f"{verdict.a} and {verdict.b} are not told apart: test {error.label} {numbers}"
+        case _:
+            return f"{verdict.a} and {verdict.b}: no verdict"
+
+
 def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
     """What is said of one of so many pairs."""
     names, shown = f"{verdict.a} against {verdict.b}", partial(_difference, error)

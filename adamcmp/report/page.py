@@ -1,35 +1,62 @@
 """The page of one task as data: what was run, how it was chosen, what came out, what went wrong.
 
-``page`` says what stands on it, block by block; ``markdown_page`` renders that as ``report.md``. Text inside blocks may
-hold inline Markdown.
+``page`` says what stands on it, block by block; ``markdown_page`` renders that as ``report.md``. Strings are text: what
+looks like Markdown in them is escaped, since they hold names that users gave; ``Strong``, ``Mono``, ``Link`` make it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import Task, criteria_of
+from adamcmp.analysis import Task
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, metric_name
+from adamcmp.plain import escaped, plain
 from adamcmp.report.labels import distinct, runs_hash, seeds, wall_seconds
+from adamcmp.report.reported import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
+
+
+class Strong(NamedTuple):
+    """Emphasised."""
+
+    text: str
+
+
+class Mono(NamedTuple):
+    """A name or a command."""
+
+    text: str
+
+
+class Link(NamedTuple):
+    """A file beside the page."""
+
+    text: str
+    to: str
+
+
+Inline = str | Strong | Mono | Link
+Line = str | tuple[Inline, ...]
+"""Text, or parts of it."""
 
 
 @dataclass(frozen=True)
 class Text:
     """A paragraph."""
 
-    text: str
+    text: Line
 
 
 @dataclass(frozen=True)
 class Bullets:
     """A list."""
 
-    items: Sequence[str]
+    items: Sequence[Line]
 
 
 @dataclass(frozen=True)
@@ -66,6 +93,8 @@ class Section:
     blocks: Sequence[Block]
 
 
+SELECTION = "final_validation_error"
+"""What best cells go by."""
 CAPTIONS = {
     "verdicts": "Difference of the final test {error} of each pair, a − b: thick the 95 % interval over seeds, thin "
     "with test examples and the choice of cells too; shaded the margin.",
@@ -98,43 +127,29 @@ CLAIMED = Text(
 
 
 def page(
-    task: Task,
-    board: pd.DataFrame,
-    table: pd.DataFrame,
+    report: TaskReport,
     figures: Mapping[str, Sequence[str]],
     skipped: Mapping[str, str],
-    findings: Sequence[str] = (),
-    extra: Mapping[str, pd.DataFrame] | None = None,
     target_error: float | None = None,
-    selection: str = "final_validation_error",
-    captions: Mapping[str, str] | None = None,
 ) -> list[Section]:
     """What stands on the page; the first section's title is the page's.
 
     Args:
-        task: The task and its records.
-        board: ``analysis.leaderboard`` of them.
-        table: ``analysis.cells`` of them.
+        report: What is told of the task.
         figures: Figure name → the files written of it, beside the page.
         skipped: Figure name → why it was not drawn.
-        findings: Sentences that a study's own statistics support.
-        extra: The other tables as people read them, by name.
-        target_error: What the latter is about.
-        selection: What best cells go by.
-        captions: Of a study's own figures.
+        target_error: What the table ``time_to_error`` is about.
     """
-    criteria = criteria_of(task.records)
+    records, board, tables, criteria = report.task.records, report.board, report.shown, report.criteria
     error = criteria.error
-    sections = [Section(f"{distinct(task.records['study'])}: {task.label}", ())]
-    if findings:
-        names = [name for name in ("claims", "verdicts", "effects") if name in (extra or {})]
-        of_pairs: list[Block] = [Table((extra or {})[name]) for name in names]
+    sections = [Section(f"{distinct(records['study'])}: {report.task.label}", ())]
+    if report.findings:
+        names = [name for name in ("claims", "verdicts", "effects") if name in tables]
+        of_pairs: list[Block] = [Table(tables[name]) for name in names]
         if "claims" in names:
             of_pairs.insert(1, CLAIMED)
-        sections.append(Section("Verdict", [Bullets(findings), *of_pairs]))
-    read = Text(_baseline(board) + _legend(selection, criteria))
-    sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), read]))
-    tables = extra or {}
+        sections.append(Section("Verdict", [Bullets(report.findings), *of_pairs]))
+    sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), legend(report)]))
     if "time_to_error" in tables:
         reached = f"to the first evaluation with that {error.label} or a better one"
         medians = Text(f"Medians over the runs of each optimizer's best cell, {reached}.")
@@ -143,44 +158,74 @@ def page(
     if "metrics" in tables:
         sections.append(Section("Metrics on request", _shortened(tables["metrics"])))
     sections += _search(tables)
-    warnings = _warnings(board, table)
+    warnings = warnings_of(report)
     if warnings:
         sections.append(Section("Mind", [Bullets(warnings)]))
     if figures or skipped:
-        known = CAPTIONS | dict(captions or {})
-        pictures = [Picture(name, files, known[name].format(error=error.label)) for name, files in figures.items()]
-        lacking = [f"`{name}` was not drawn: {why}." for name, why in skipped.items()]
+        known = captions(report)
+        pictures = [Picture(name, files, known[name]) for name, files in figures.items()]
+        lacking = [(Mono(name), f" was not drawn: {why}.") for name, why in skipped.items()]
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
-    sections.append(Section("Runs", _runs(task.records)))
-    sections.append(Section("Protocol", [Bullets(_protocol(task.records, board, selection, criteria))]))
-    sections.append(Section("Made from", _provenance(task)))
+    sections.append(Section("Runs", _runs(records)))
+    sections.append(Section("Protocol", [Bullets(protocol(report))]))
+    sections.append(Section("Made from", provenance(report.task)))
     return sections
+
+
+def captions(report: TaskReport) -> dict[str, str]:
+    """Of all figures that it may have."""
+    own = {each.name: each.caption for each in report.told.exhibits}
+    return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
+
+
+def legend(report: TaskReport) -> Text:
+    """How the leaderboard is read."""
+    return Text(_baseline(report.board) + _legend(SELECTION, report.criteria))
 
 
 def markdown_page(sections: Sequence[Section]) -> str:
     """The page as Markdown."""
     first, *others = sections
-    parts = [f"# {first.title}", *map(_markdown, first.blocks)]
+    parts = [f"# {escaped(first.title)}", *map(_markdown, first.blocks)]
     for section in others:
-        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
+        parts += [f"## {escaped(section.title)}", *map(_markdown, section.blocks)]
     return "\n\n".join(parts) + "\n"
+
+
+def _line(text: Line) -> str:
+    """Text or its parts, as Markdown."""
+    if isinstance(text, str):
+        return escaped(text)
+    return "".join(map(_inline, text))
+
+
+def _inline(part: Inline) -> str:
+    match part:
+        case Strong():
+            return f"**{escaped(part.text)}**"
+        case Mono():
+            return f"`{plain(part.text).replace('`', 'ˋ')}`"
+        case Link():
+            return f"[{escaped(part.text)}]({part.to})"
+        case str():
+            return escaped(part)
 
 
 def _markdown(block: Block) -> str:
     match block:
         case Text():
-            return block.text
+            return _line(block.text)
         case Bullets():
-            return "\n".join(f"- {item}" for item in block.items)
+            return "\n".join(f"- {_line(item)}" for item in block.items)
         case Table():
             return markdown(block.shown).rstrip()
         case Picture():
             shown = next((f for kind in ("png", "svg") for f in block.files if f.endswith(kind)), None)
             links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in block.files)
             image = f"![{block.name.replace('_', ' ')}]({shown})\n\n" if shown else ""
-            return f"{image}{block.caption} ({links})"
+            return f"{image}{escaped(block.caption)} ({links})"
         case Code():
-            return "\n".join(["```sh", *block.lines, "```"])
+            return "\n".join(["~~~sh", *map(plain, block.lines), "~~~"])
 
 
 def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -204,12 +249,12 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
 
 def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
     """The table's first rows, and where all of them are; what ± means."""
-    more = f" {len(shown) - most} more stand in [metrics.md](metrics.md)." if len(shown) > most else ""
     text = (
         "After the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
-        f"width of its 95 % interval.{more}"
+        "width of its 95 % interval."
     )
-    return [Table(shown.head(most)), Text(text)]
+    more = (f"{text} {len(shown) - most} more stand in ", Link("metrics.md", "metrics.md"), ".")
+    return [Table(shown.head(most)), Text(more if len(shown) > most else text)]
 
 
 def _baseline(board: pd.DataFrame) -> str:
@@ -233,14 +278,16 @@ def _legend(selection: str, criteria: Criteria) -> str:
     ).replace("{0}", error.label)
 
 
-def _warnings(board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    found = [
-        f"**{arm}**: the best cell lies on the edge of the grid ({sides}); the optimum may lie outside."
+def warnings_of(report: TaskReport) -> list[Line]:
+    """What a reader has to mind: cells on edges, near ties, unequal search, what failed."""
+    board, table = report.board, report.table
+    found: list[Line] = [
+        (Strong(arm), f": the best cell lies on the edge of the grid ({sides}); the optimum may lie outside.")
         for arm, sides in zip(board["arm"], board["edge"], strict=True)
         if sides
     ]
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
-    found += [f"**{arms}**: {note}." for note, arms in notes.items()]
+    found += [(Strong(arms), f": {note}.") for note, arms in notes.items()]
     found += [f"{line}." for line in ties(board)]
     if board["trials"].nunique() > 1:
         counts = ", ".join(f"{arm} {trials}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
@@ -277,14 +324,16 @@ def _runs(records: pd.DataFrame) -> list[Block]:
     return blocks
 
 
-def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str, criteria: Criteria) -> list[str]:
+def protocol(report: TaskReport) -> list[str]:
+    """How cells were chosen and judged."""
+    records, board, criteria = report.task.records, report.board, report.criteria
     conventions = ", ".join(
         f"{arm} ({decay_name(decay)})" for arm, decay in sorted(zip(board["arm"], board["decay"], strict=True))
     )
     return [
         (
             f"Selection: {'highest' if criteria.error.higher_is_better else 'lowest'} mean "
-            f"{metric_name(selection, criteria)}, then mean validation loss, then the smaller lr, then "
+            f"{metric_name(SELECTION, criteria)}, then mean validation loss, then the smaller lr, then "
             "the smaller λ. Test data is reported and never chosen on."
         ),
         (
@@ -313,7 +362,8 @@ def _protocol(records: pd.DataFrame, board: pd.DataFrame, selection: str, criter
     ]
 
 
-def _provenance(task: Task) -> list[Block]:
+def provenance(task: Task) -> tuple[Code, Bullets]:
+    """The commands that made its runs, and what they ran on."""
     records = task.records
     commands = (
         records["command"]
@@ -327,10 +377,13 @@ def _provenance(task: Task) -> list[Block]:
     ]
     more = [f"# and {len(lines) - 5} other commands"] if len(lines) > 5 else []
     hardware = records["hardware"] if "hardware" in records else pd.Series(dtype=str)
-    facts = [
+    facts: list[Line] = [
         (
-            f"Task `{task.task}`; {len(records):,} runs, hash of their ids `{runs_hash(records)}`; "
-            f"{records['seconds'].sum():,.0f} s of training, {wall_seconds(records):,.0f} s of wall time."
+            "Task ",
+            Mono(task.task),
+            f"; {len(records):,} runs, hash of their ids ",
+            Mono(runs_hash(records)),
+            f"; {records['seconds'].sum():,.0f} s of training, {wall_seconds(records):,.0f} s of wall time.",
         ),
         (
             f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, "
@@ -339,4 +392,4 @@ def _provenance(task: Task) -> list[Block]:
             f"git commit {distinct(records['git_commit'])}."
         ),
     ]
-    return [Code([*lines[:5], *more]), Bullets(facts)]
+    return Code([*lines[:5], *more]), Bullets(facts)

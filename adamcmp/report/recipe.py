@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -34,6 +35,14 @@ def recipe(record: pd.Series[Any], framework: str, title: str) -> str:
         framework: one of ``FRAMEWORKS``.
         title: the first line, which says what the run was chosen for.
     """
+    training = _training(record, title)
+    special = {"torch": _torch, "optax": _optax, "keras": _keras}[framework](training)
+    text = _template(framework).render(r=training, **{framework: special}).strip("\n")
+    return re.sub(r"\n+(?=(def|class|chains|rule = optax.chain\(\n|# )\b)", _spaced, text) + "\n"
+
+
+@cache
+def _template(framework: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("adamcmp.report"),
         undefined=jinja2.StrictUndefined,
@@ -42,10 +51,7 @@ def recipe(record: pd.Series[Any], framework: str, title: str) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # it is no page
     )
-    training = _training(record, title)
-    special = {"torch": _torch, "optax": _optax, "keras": _keras}[framework](training)
-    text = environment.get_template(f"{framework}.jinja").render(r=training, **{framework: special}).strip("\n")
-    return re.sub(r"\n+(?=(def|class|chains|rule = optax.chain\(\n|# )\b)", _spaced, text) + "\n"
+    return environment.get_template(f"{framework}.jinja")
 
 
 def _spaced(found: re.Match[str]) -> str:

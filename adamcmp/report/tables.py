@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from adamcmp.analysis import BASELINE, Verdict, criteria_of
@@ -23,6 +22,8 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
+from adamcmp.plain import cell, escaped, plain
+from adamcmp.plain import markup as escape
 from adamcmp.report.labels import NOTHING, estimated, plain_quantity, quantity
 
 SHORT = 5
@@ -323,14 +324,20 @@ def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 def markdown(shown: pd.DataFrame) -> str:
     """A GitHub table."""
-    safe = shown.map(lambda text: str(text).replace("|", "\\|").replace("\n", " "))
+    safe = shown.map(escaped).rename(columns=escaped)
     align = ["left" if name in _WORDS else "right" for name in shown.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
 def csv(raw: pd.DataFrame) -> str:
-    """The raw numbers, as the shortest text that reads back as the same float."""
-    return raw.to_csv(index=False, lineterminator="\n")
+    """The raw numbers, as the shortest text that reads back as the same float; text that is no formula."""
+    texts = raw.select_dtypes(exclude=["number", "bool", "datetimetz"])
+    safe = raw.assign(**{str(name): texts[name].map(_cell) for name in texts})
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _cell(value: object) -> object:
+    return cell(value) if isinstance(value, str) else value
 
 
 PARAGRAPHS = {"statement": 0.34, "measured": 0.28}
@@ -373,7 +380,7 @@ def latex_text(text: object) -> str:
 
     Letters that it may lack are made plain.
     """
-    safe = str(text).replace("\n", " ").translate(_LATEX)
+    safe = plain(text).translate(_LATEX)
     return "".join(letter if letter.isascii() else _plain(letter) for letter in safe)
 
 

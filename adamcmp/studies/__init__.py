@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from adamcmp.errors import InputError, closest
-from adamcmp.report.document import Reported
 from adamcmp.report.judging import Judging
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 
 

@@ -12,7 +12,7 @@ from adamcmp.analysis.decay import gain
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import best_cells, cells
 from adamcmp.analysis.verdicts import POINTS
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 
 PAPER = "Loshchilov & Hutter 2019"

@@ -9,8 +9,8 @@ import pandas as pd
 from adamcmp.analysis import by_task
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.document import Reported
 from adamcmp.report.labels import estimated
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Finding, Told
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, SGD, SGDW, adamw_against_adam, arm, better, no_worse, separable
 

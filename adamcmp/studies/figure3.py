@@ -11,7 +11,7 @@ from adamcmp.analysis.claims import BELOW, Claim, of_values, times
 from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.decay import at_equal_loss
 from adamcmp.analysis.selection import best_cells, judged, tuning
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of
 

@@ -14,7 +14,7 @@ from adamcmp.analysis.claims import Claim
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.requested import requested_curves
 from adamcmp.analysis.restarts import period_ends, speed_ups
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Finding, Told
 from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm, no_worse
 

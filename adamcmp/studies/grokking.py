@@ -8,7 +8,7 @@ from adamcmp.analysis import Task, by_task
 from adamcmp.analysis.claims import BELOW, Claim
 from adamcmp.analysis.generalising import TARGET, by_cell, difference, of_best, steps_to, without_decay
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import ADAM, ADAMW, arm
 

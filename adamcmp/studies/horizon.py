@@ -12,7 +12,7 @@ from adamcmp.analysis import Task, best_cells, by_task, cells, criteria_of, judg
 from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optima import best_decays
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import PAPER, difference
 from adamcmp.studies._families import families

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 from adamcmp.studies._claims import network
 

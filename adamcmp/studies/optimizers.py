@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adamcmp.analysis import by_task
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 from adamcmp.studies._claims import PAPER, alike, arm, better
 

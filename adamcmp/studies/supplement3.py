@@ -9,7 +9,7 @@ import pandas as pd
 from adamcmp.analysis import by_task
 from adamcmp.analysis.claims import Claim
 from adamcmp.analysis.optima import best_decays
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import ADAMW, PAPER, arm
 from adamcmp.studies._families import families

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,11 +63,43 @@ def make_records(
     frame["finished_at"] = pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(len(frame)), unit="s")
     frame["adamcmp_version"], frame["torch_version"], frame["python_version"] = "0.1.0", "2.9.0", "3.12.1"
     frame["command"] = "adamcmp sweep study=synthetic"
+    frame["settings"] = [_settings(row) for row in frame.to_dict("records")]
+    frame["rule"] = frame["arm"].map(lambda arm: "sgd" if str(arm).startswith("SGD") else "adam")
     frame["engine"], frame["device"], frame["precision"], frame["schedule"] = "vectorised", "cpu", "fp32", "cosine"
     for name, value in columns.items():
         frame[name] = value
     frame["run_id"] = [hashlib.sha256(repr((*key, frame["task"].iat[0])).encode()).hexdigest()[:16] for key in index]
     return typed(frame)
+
+
+def _settings(row: Mapping[str, object]) -> str:
+    """All settings of a run, as records have them."""
+    arm = str(row["arm"])
+    rule = (
+        {"rule": "sgd", "momentum": 0.9, "nesterov": False, "lr_in_buffer": False}
+        if arm.startswith("SGD")
+        else {"rule": "adam", "betas": [0.9, 0.999], "eps": 1e-8, "eps_placement": "after", "bias_correction": True}
+    )
+    told = {"name": arm, "label": arm, "decay": row["decay"], "decayed": "all", "groups": []}
+    return json.dumps(
+        {
+            "batch_size": 100,
+            "eval_examples": [[1000, 400, 400]] * 2,
+            "data_settings": {
+                "arguments": {},
+                "name": "digits",
+                "source": None,
+                "target": "adamcmp.data.digits.digits",
+            },
+            "model": {"arguments": {"hidden": [32]}, "name": "mlp", "target": "adamcmp.models.mlp.MLP"},
+            "optimizer": {**rule, **told, "lr": row["lr"], "weight_decay": row["weight_decay"]},
+            "precision": "fp32",
+            "schedule": {"eta_min": 0, "kind": "cosine", "name": "cosine", "warmup_steps": 0},
+            "seed": row["seed"],
+            "steps": 1000,
+            "targets": "classes",
+        }
+    )
 
 
 def confirmed(records: pd.DataFrame, seeds: int = 8, noise: float = 0.003) -> pd.DataFrame:

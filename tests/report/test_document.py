@@ -37,7 +37,7 @@ def test_everything_is_written_and_every_link_leads_somewhere(study):
     folder = study / "report"
     expected = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv", "tex")}
     expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
-    expected |= {"report.md", "learning_curves.csv", "ranks.csv", "plot.py", "MANIFEST.json"}
+    expected |= {"report.md", "learning_curves.csv", "ranks.csv", "plot.py", "report.html", "MANIFEST.json"}
     assert {file.name for file in files} == expected == {path.name for path in folder.iterdir()}
     assert all(file.stat().st_size > 200 for file in files)
     page = (folder / "report.md").read_text()
@@ -223,4 +223,4 @@ def test_no_report_imports_torch(study):
 
 
 def test_all_formats_are_known():
-    assert FORMATS == ("md", "csv", "tex", "png", "svg", "pdf")
+    assert FORMATS == ("md", "csv", "tex", "png", "svg", "pdf", "html")

@@ -8,7 +8,7 @@ import pytest
 from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
 from adamcmp.config.sources import locate, options
-from adamcmp.report.document import Reported
+from adamcmp.report.reported import Reported
 from adamcmp.report.told import Finding
 from adamcmp.studies import available, figure_of, reproduction
 from adamcmp.studies.figure2 import tilts, told

@@ -1,0 +1,178 @@
+"""What a report is made of, and all that is reckoned of one task: every format tells of the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis import (
+    Task,
+    basin,
+    best_cells,
+    cells,
+    criteria_of,
+    effects,
+    leaderboard,
+    mean_curves,
+    ranks,
+    requested,
+    requested_curves,
+    sensitivity,
+    time_to_error,
+)
+from adamcmp.analysis import claims as claimed
+from adamcmp.analysis.budget import best_of_k
+from adamcmp.analysis.cuts import OverCuts, over_cuts
+from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.verdicts import Verdict, frame
+from adamcmp.criteria import Criteria
+from adamcmp.plain import plain
+from adamcmp.report import tables
+from adamcmp.report.judging import Judging, sentences
+from adamcmp.report.told import Told, claims_display
+
+NAMES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
+"""Columns of names that users gave."""
+
+
+class Made(NamedTuple):
+    """A table of a report."""
+
+    name: str
+    raw: pd.DataFrame
+    """Its numbers, as csv has them."""
+    shown: pd.DataFrame | None = None
+    """What people read; None: it is there for a figure."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a report is made of."""
+
+    records: pd.DataFrame
+    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``analysis.comparing.compared``."""
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Their evaluations, columns ``records.CURVE``; only ``write_report`` needs them."""
+    outcomes: Mapping[str, Array] = field(default_factory=dict)
+    """What test examples say of confirming runs, ``records.read_outcomes``."""
+    judging: Judging = Judging()  # noqa: RUF009  # frozen
+    """How arms are judged."""
+    told: Told = Told()  # noqa: RUF009  # frozen
+    """What a study says of its runs."""
+    target_error: float | None = None
+    """A validation error; the report then tells how soon each optimizer gets there."""
+    width: str = "double"
+    """That figures are drawn at: one column of a journal (``single``) or two."""
+    _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Names are shown as they are, whatever letters they have."""
+        known = {name: self.records[name] for name in NAMES if name in self.records}
+        texts = {name: {each: plain(each) for each in column.dropna().unique()} for name, column in known.items()}
+        if any(each != safe for of in texts.values() for each, safe in of.items()):
+            shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
+            object.__setattr__(self, "records", shown)
+
+    def verdicts(self, task: Task) -> list[Verdict]:
+        """Of one of its tasks; reckoned once."""
+        if task.task not in self._told:
+            self._told[task.task] = self.judging.verdicts(task, self.outcomes)
+        return self._told[task.task]
+
+    def over_cuts(self, tasks: Sequence[Task]) -> list[OverCuts]:
+        """What tasks say together that are cuts of one data set."""
+        margin = self.judging.margin
+        return over_cuts(tasks, margin if margin is None else margin / criteria_of(self.records).error.factor)
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """All that is told of one task."""
+
+    task: Task
+    told: Told
+    """What the study says of it."""
+    board: pd.DataFrame
+    """``analysis.leaderboard``."""
+    table: pd.DataFrame
+    """``analysis.cells``."""
+    verdicts: Sequence[Verdict]
+    made: Sequence[Made]
+    """Its tables, in the order of a report."""
+    findings: Sequence[str]
+    """What can be said in words."""
+
+    @property
+    def criteria(self) -> Criteria:
+        """What its runs are judged by."""
+        return criteria_of(self.task.records)
+
+    @property
+    def shown(self) -> dict[str, pd.DataFrame]:
+        """The tables that people read and that have rows, by name."""
+        return {each.name: each.shown for each in self.made if each.shown is not None and len(each.raw)}
+
+    @property
+    def raw(self) -> dict[str, pd.DataFrame]:
+        """The numbers of all tables, by name."""
+        return {each.name: each.raw for each in self.made}
+
+
+def task_report(task: Task, reported: Reported, about: Collection[str | None]) -> TaskReport:
+    """Reckon the report of one task, with what is told ``about`` it."""
+    records, curves, criteria = task.records, reported.curves, criteria_of(task.records)
+    pronounced, told = reported.verdicts(task), reported.told.about(about)
+    table, board = cells(records), leaderboard(records)
+    best = best_cells(table)
+    found, sizes = requested(records, best), effects.effects(records, best, pronounced)
+    basins, spans = basin.basins(records, table), sensitivity.sensitivities(records, table)
+    best_of, order = best_of_k(records, table), ranks.ranks(curves, records, best)
+    made = [
+        Made("leaderboard", board, tables.leaderboard_display(board)),
+        Made("grid", table, tables.grid_display(table)),
+        claims_table(told.claims),
+        Made("verdicts", frame(pronounced), tables.verdicts_display(pronounced, criteria)),
+        Made("effects", effects.frame(sizes), tables.effects_display(sizes, criteria)),
+        Made("basin", basin.frame(basins), tables.basin_display(basins, criteria)),
+        Made("sensitivity", sensitivity.frame(spans), tables.sensitivity_display(spans, criteria)),
+    ]
+    if len(best_of) and best_of["k"].max() > 1:
+        made.append(Made("best_of_k", best_of, tables.budget_display(best_of, criteria)))
+    if len(found):
+        made.append(Made("metrics", found, tables.requested_display(found)))
+        made.append(Made("metrics_along", requested_curves(curves, records, best)))
+    if reported.target_error is not None:
+        soon = time_to_error(curves, records, best, reported.target_error).assign(target=reported.target_error)
+        made.append(Made("time_to_error", soon, tables.time_display(soon)))
+    made += [Made("learning_curves", mean_curves(curves, records, best)), Made("ranks", order)]
+    made += exhibits(told, criteria)
+    made = [
+        each._replace(
+            raw=with_criteria(each.raw, criteria),
+            shown=None if each.shown is None else tables.with_edges(each.shown, board),
+        )
+        for each in made
+    ]
+    flips = ranks.flips(order)
+    said = [*sentences(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
+    return TaskReport(task, told, board, table, pronounced, made, said)
+
+
+def claims_table(claims: Sequence[claimed.Claim]) -> Made:
+    """What was found of statements, as a table."""
+    return Made("claims", claimed.frame(claims), claims_display(claims))
+
+
+def exhibits(told: Told, criteria: Criteria) -> list[Made]:
+    """The tables of a study's own."""
+    return [Made(each.name, with_criteria(each.table, criteria)) for each in told.exhibits]
+
+
+def with_criteria(raw: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
+    """A table that says by what its errors are measured, so that a figure needs nothing else."""
+    error = criteria.error
+    told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}
+    return raw.assign(**{name: value for name, value in told.items() if name not in raw})

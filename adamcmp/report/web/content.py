@@ -1,0 +1,421 @@
+"""What the script of a page is given of a task: plain lists and numbers, in the units in which they are shown.
+
+Cells are rows of ``analysis.cells``; their order is that of the table, and everything else refers to them by place.
+Numbers of cells have six significant digits, those of curves three: a line on a screen shows no more. All of them stand
+in full in the tables beside the page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis import CELL, METRICS, tuning
+from adamcmp.analysis.intervals import half_width
+from adamcmp.analysis.selection import means_of
+from adamcmp.analysis.verdicts import Verdict
+from adamcmp.criteria import Criteria
+from adamcmp.drawing.basin import SLOPES
+from adamcmp.drawing.heatmap import circled, colour_limits
+from adamcmp.drawing.labels import decay_name, metric_name, named, requested_name, scale, short, ticks, with_unit
+from adamcmp.drawing.style import Look, looks
+from adamcmp.records import METRICS as MEASURED
+from adamcmp.report import recipe, tables
+from adamcmp.report.labels import seeds
+from adamcmp.report.reported import TaskReport
+from adamcmp.report.retraining import retraining
+
+CONVENTIONS = {
+    "weight_decay_lr_scaled": "λ as torch.optim.AdamW takes it (ηαλ per step)",
+    "weight_decay_schedule_only": "λ as in the paper (ηλ per step)",
+    "weight_decay_normalized": "λ normalised (paper, Appendix B.1)",
+    "decay_per_step": "share of a weight taken off per step at η = 1",
+}
+"""λ in every convention; none under L2, which is no share of the weights."""
+MOST_REQUESTED = 40
+"""Metrics on request that a page can show; tables have all."""
+COPIED = ("leaderboard", "verdicts", "claims", "effects", "basin", "sensitivity", "metrics", "time_to_error")
+"""Tables that are copied as csv with all their digits; the script makes that of the cells."""
+ENDED = ("completed", "diverged", "failed")
+STAGES = ("tune", "confirm", "settle")
+
+
+def task_content(report: TaskReport, study: str) -> dict[str, Any]:
+    """All of it, ready for JSON.
+
+    Args:
+        report: What is told of the task.
+        study: Its study's name, for commands.
+    """
+    records, table, criteria = report.task.records, report.table, report.criteria
+    look = looks(table["arm"])
+    arms = list(look)
+    place = {cell: i for i, cell in enumerate(table[CELL].itertuples(index=False, name=None))}
+    whole = records.assign(cell=[place.get(cell, -1) for cell in records[CELL].itertuples(index=False, name=None)])
+    own = whole[whole["cell"] >= 0]
+    metrics = _metrics(criteria)
+    requested = _requested(own, len(table))
+    return {
+        "label": report.task.label,
+        "error": criteria.error.label,
+        "higher": criteria.error.higher_is_better,
+        "unit": criteria.error.unit,
+        "gapUnit": criteria.error.gap_unit,
+        "metrics": [*metrics, *({**each, "requested": True} for each in requested["metrics"])],
+        "arms": [_arm(arm, report, look[arm]) for arm in arms],
+        "circled": circled(table),
+        "cells": _cells(report, own, arms, metrics, requested["columns"]),
+        "limits": _limits(report, metrics, requested["columns"]),
+        "fresh": _fresh(own, metrics),
+        "retrain": retraining(records, [part for _, part in _by_cell(tuning(own), len(table))], study),
+        "recipes": _recipes(own, report),
+        "charts": _charts(report, arms),
+        "csv": {each.name: tables.csv(each.raw) for each in report.made if each.name in COPIED and len(each.raw)},
+    }
+
+
+def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
+    """The learning curves of all runs of a task's cells, in the units in which they are shown.
+
+    ``runs`` has a row a run: cell, seed, stage, how it ended, and the place in ``steps`` of where it was measured;
+    ``values`` has, for each metric, one list a run.
+    """
+    table, criteria = report.table, report.criteria
+    place = {cell: i for i, cell in enumerate(table[CELL].itertuples(index=False, name=None))}
+    runs = report.task.records
+    runs = runs.assign(cell=[place.get(cell, -1) for cell in runs[CELL].itertuples(index=False, name=None)])
+    runs = runs[runs["cell"] >= 0].sort_values(["cell", "stage", "seed"])
+    names = [name for name, _, _ in MEASURED]
+    known = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
+    shown = {name: _digits(known[name].to_numpy(float) * scale(name, criteria)[0], 3) for name in names}
+    starts = known.reset_index(drop=True).groupby("run_id", sort=False).indices
+    all_steps = known["step"].to_numpy()
+    steps: dict[tuple[int, ...], int] = {}
+    rows, values = [], {name: list[list[float | None]]() for name in names}
+    columns = (runs[name] for name in ("run_id", "cell", "seed", "stage", "status"))
+    for run_id, cell, seed, stage, status in zip(*columns, strict=True):
+        at = starts.get(run_id)
+        if at is None:
+            continue
+        first, end = int(at[0]), int(at[-1]) + 1
+        of_run = tuple(int(step) for step in all_steps[first:end])
+        kind = STAGES.index(stage) if stage in STAGES else 0
+        rows.append([cell, int(seed), kind, ENDED.index(status), steps.setdefault(of_run, len(steps))])
+        for name in names:
+            values[name].append(shown[name][first:end])
+    metrics = [{"key": name, "name": named(name, criteria), "unit": scale(name, criteria)[1]} for name in names]
+    return {"metrics": metrics, "steps": [list(each) for each in steps], "runs": rows, "values": values}
+
+
+def _metrics(criteria: Criteria) -> list[dict[str, Any]]:
+    found = []
+    for metric in METRICS:
+        factor, unit = scale(metric, criteria)
+        when, _, what = metric.partition("_")
+        _, _, kind = what.partition("_")
+        more = kind == "error" and criteria.error.higher_is_better
+        told = {"key": metric, "name": metric_name(metric, criteria), "unit": unit, "factor": factor, "higher": more}
+        found.append({**told, "when": when, "measure": kind or "gap", "requested": False})
+    return found
+
+
+def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
+    """Metrics on request of each cell after the last step, over its tuning runs: their names, means and half widths."""
+    measured = tuning(runs)
+    measured = measured[measured["metrics"].notna() & (measured["status"] == "completed")]
+    flat = pd.DataFrame(
+        [
+            (cell, name, value)
+            for cell, text in measured[["cell", "metrics"]].itertuples(index=False)
+            for name, value in list(json.loads(text).items())[:MOST_REQUESTED]
+        ],
+        columns=["cell", "name", "value"],
+    )
+    metrics, columns = [], {}
+    for name, part in flat.groupby("name", sort=False):
+        groups = part.groupby("cell")["value"]
+        mean = groups.mean()
+        half = pd.Series(half_width(groups.std(ddof=1), groups.count()), mean.index)
+        key = f"requested_{name}"
+        metrics.append({"key": key, "name": requested_name(str(name)), "unit": "", "factor": 1, "higher": False})
+        columns[key] = tuple(_digits(np.asarray(each.reindex(range(count)), np.float64)) for each in (mean, half))
+    return {"metrics": metrics, "columns": columns}
+
+
+def _arm(arm: str, report: TaskReport, look: Look) -> dict[str, Any]:
+    own = report.table[report.table["arm"] == arm]
+    first = own.iloc[0]
+    return {
+        "name": arm,
+        "colour": look.colour,
+        "shape": look.marker,
+        "dash": "" if look.dash == "-" else " ".join(f"{2.2 * each:g}" for each in look.dash[1]),
+        "optimizer": first["optimizer"],
+        "schedule": first["schedule"],
+        "decay": decay_name(first["decay"]),
+        "edge": next((str(edge) for edge in own["edge"] if edge), ""),
+    }
+
+
+def _cells(
+    report: TaskReport,
+    runs: pd.DataFrame,
+    arms: list[str],
+    metrics: Iterable[Mapping[str, Any]],
+    requested: Mapping[str, tuple[list[Any], list[Any]]],
+) -> dict[str, Any]:
+    """Columns of the cells."""
+    table = report.table
+    lrs, decays = _axis(table["lr"]), _axis(table["weight_decay"])
+    tuned = tuning(runs)
+    values = {
+        str(each["key"]): (
+            _digits(table[each["key"]].to_numpy(float) * each["factor"]),
+            _digits(table[f"{each['key']}_half_width"].to_numpy(float) * each["factor"]),
+        )
+        for each in metrics
+    }
+    return {
+        "arm": [arms.index(arm) for arm in table["arm"]],
+        "lr": [lrs["values"].index(lr) for lr in table["lr"]],
+        "decay": [decays["values"].index(decay) for decay in table["weight_decay"]],
+        "lrs": lrs,
+        "decays": decays,
+        "conventions": {
+            text: [short(x, 4) if math.isfinite(x) else None for x in table[column].to_numpy(float)]
+            for column, text in CONVENTIONS.items()
+            if table[column].notna().any()
+        },
+        "runs": table["runs"].tolist(),
+        "n": table["n"].tolist(),
+        "diverged": table["diverged"].tolist(),
+        "failed": table["failed"].tolist(),
+        "eligible": table["eligible"].tolist(),
+        "rank": [None if math.isnan(rank) else int(rank) for rank in table["rank"]],
+        "edge": table["edge"].tolist(),
+        "seconds": _digits(table["seconds"].to_numpy(float), 3),
+        "seeds": [seeds(part["seed"].astype(int)) for _, part in _by_cell(tuned, len(table))],
+        "wrong": {str(cell): _wrong(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
+        "values": {key: value for key, (value, _) in {**values, **requested}.items()},
+        "halves": {key: half for key, (_, half) in {**values, **requested}.items()},
+    }
+
+
+def _axis(column: pd.Series) -> dict[str, list[Any]]:
+    """The values of one axis of the grid, rising; their labels, alike in all, and exact enough to be read."""
+    values = sorted(float(x) for x in column.unique())
+    return {"values": values, "ticks": ticks(values), "texts": [short(x, 4) for x in values]}
+
+
+def _wrong(runs: pd.DataFrame) -> list[str]:
+    """What happened to the runs of a cell that did not complete: where, or why."""
+    lines = []
+    for row in runs.sort_values("seed").to_dict("records"):
+        if row["status"] == "diverged":
+            lines.append(f"seed {row['seed']} diverged: the loss was not finite at step {row['diverged_step']:,.0f}")
+        else:
+            text = row["error"].strip() if isinstance(row["error"], str) else ""
+            lines.append(f"seed {row['seed']} failed: {text.splitlines()[-1] if text else 'no error text'}")
+    return lines
+
+
+def _limits(
+    report: TaskReport, metrics: Iterable[Mapping[str, Any]], requested: Mapping[str, tuple[list[Any], list[Any]]]
+) -> dict[str, Any]:
+    """Ends of the colour scale of each metric, dark first, and whether something is worse than the last."""
+    found = {}
+    some = report.table["n"].to_numpy() > 0
+    for each in metrics:
+        sign = -1.0 if each["higher"] else 1.0
+        known = report.table.loc[some, each["key"]].to_numpy(float) * each["factor"] * sign
+        low, high, clipped = colour_limits(known)
+        found[str(each["key"])] = [sign * low, sign * high, clipped]
+    for key, (values, _) in requested.items():
+        low, high, clipped = colour_limits(np.array(values, dtype=float))
+        found[key] = [low, high, clipped]
+    return found
+
+
+def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What seeds that no selection has seen say of cells: by cell, their number, seeds, means and half widths."""
+    judged = runs[runs["stage"].isin(["confirm", "settle"]) & (runs["status"] == "completed")]
+    if judged.empty:
+        return {}
+    means = means_of(judged, ["cell"])
+    found = {}
+    for cell, row in means.iterrows():
+        part = judged[judged["cell"] == cell]
+        found[str(cell)] = {
+            "n": len(part),
+            "seeds": seeds(part["seed"].astype(int)),
+            "values": {
+                str(each["key"]): _digits(
+                    np.array([row[each["key"]], row[f"{each['key']}_half_width"]], float) * each["factor"]
+                )
+                for each in metrics
+            },
+        }
+    return found
+
+
+def _by_cell(runs: pd.DataFrame, count: int) -> list[tuple[int, pd.DataFrame]]:
+    groups = dict(iter(runs.groupby("cell")))
+    return [(cell, groups.get(cell, runs.iloc[:0])) for cell in range(count)]
+
+
+def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
+    """Code of each cell by framework: whole texts, and for each cell which of them it is with which lines changed.
+
+    The recipes of an arm differ in a few numbers, so that a text a cell would be most of the page.
+    """
+    first = tuning(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
+    found: dict[str, Any] = {}
+    for framework, name in recipe.FRAMEWORKS.items():
+        texts: list[list[str]] = []
+        known: dict[tuple[str, int], int] = {}
+        of_cells: list[list[Any]] = []
+        for _, run in first.iterrows():
+            title = f"{run['arm']}, lr {run['lr']:.6g}, λ {run['weight_decay']:.6g}, a cell of {report.task.label}"
+            lines = recipe.recipe(run, framework, title).splitlines()
+            key = (str(run["arm"]), len(lines))
+            if key not in known:
+                known[key] = len(texts)
+                texts.append(lines)
+            base = texts[known[key]]
+            changed = [[i, line] for i, (line, old) in enumerate(zip(lines, base, strict=True)) if line != old]
+            of_cells.append([known[key], changed])
+        found[name] = {"texts": ["\n".join(each) for each in texts], "cells": of_cells}
+    return found
+
+
+def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
+    """What the page's own figures are drawn from."""
+    criteria, raw = report.criteria, report.raw
+    factor, unit = scale("final_test_error", criteria)
+    board = report.board[report.board["final_test_error"].notna()]
+    board = board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better)
+    error = [
+        {
+            "arm": arms.index(str(row["arm"])),
+            "value": _shown(row["final_test_error"], factor),
+            "low": _shown(row["final_test_error"] - row["final_test_error_half_width"], factor),
+            "high": _shown(row["final_test_error"] + row["final_test_error_half_width"], factor),
+            "note": f"n = {row['n']}, {'fresh seeds' if row['stage'] == 'confirm' else 'tuning seeds'}",
+        }
+        for row in board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better).to_dict(
+            "records"
+        )
+    ]
+    return {
+        "errors": error,
+        "pairs": [_pair(each, factor, arms) for each in report.verdicts if each.kind != "none"],
+        "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
+        "budget": _budget(raw.get("best_of_k", pd.DataFrame()), factor, arms),
+        "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
+        "alongLr": _along(report.table, "lr", factor, arms),
+        "alongDecay": _along(report.table, "weight_decay", factor, arms),
+        "unit": unit,
+    }
+
+
+def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
+    low, high = each.widest if math.isfinite(each.choice) else each.with_half_width(0.0)
+    return {
+        "a": arms.index(each.a),
+        "b": arms.index(each.b),
+        "kind": each.kind,
+        "value": _shown(each.mean, factor),
+        "inner": [_shown(each.low, factor), _shown(each.high, factor)],
+        "outer": [_shown(low, factor), _shown(high, factor)],
+    }
+
+
+def _budget(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
+    """Expected error of the best of k cells by validation, a line an arm."""
+    if found.empty:
+        return []
+    return [
+        {
+            "arm": arms.index(str(arm)),
+            "k": part["k"].tolist(),
+            **{
+                name: _digits(part[name].to_numpy(float) * factor, 4)
+                for part_ in ("validation", "test")
+                for name in (part_, f"{part_}_low", f"{part_}_high")
+            },
+        }
+        for arm, part in found.groupby("arm")
+    ]
+
+
+BASIN = (
+    ("ridge", "How the best λ moves with lr, by the ridge: −1 where lr · λ counts, 0 where not at all", 1.0, SLOPES),
+    ("rows", "How the best λ moves with lr, by rows", 1.0, SLOPES),
+    ("separability", "How lr and λ hang together in the basin", 1.0, (-1.0, 1.0)),
+    ("area", "How many cells are near the best", 100.0, (0.0, 100.0)),
+)
+AXES = {
+    "ridge": "d log λ* / d log lr",
+    "rows": "d log λ* / d log lr",
+    "separability": "correlation of lr and λ",
+    "area": "cells near the best (%)",
+}
+
+
+def _basin(
+    basin: pd.DataFrame, sensitivity: pd.DataFrame, factor: float, gap: str, arms: list[str]
+) -> list[dict[str, Any]]:
+    """Panels of dots with intervals: what each arm's basin is like, and what an untuned lr costs."""
+    panels = []
+    lost = ("lr_sensitivity", "What an untuned learning rate costs on average", factor, None)
+    for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN), (sensitivity, lost)]:
+        rows = [
+            {
+                "arm": arms.index(str(row["arm"])),
+                "value": _shown(row[name], times),
+                "low": _shown(row[f"{name}_low"], times),
+                "high": _shown(row[f"{name}_high"], times),
+            }
+            for row in frame.to_dict("records")
+            if not math.isnan(row[name])
+        ]
+        if rows:
+            panels.append({"key": name, "title": title, "label": AXES.get(name, gap), "clip": clip, "rows": rows})
+    return panels
+
+
+def _along(table: pd.DataFrame, axis: str, factor: float, arms: list[str]) -> list[dict[str, Any]]:
+    """Test error along one axis, the other tuned on validation; a line an arm."""
+    ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
+    profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
+    return [
+        {
+            "arm": arms.index(str(arm)),
+            "decay": decay_name(part["decay"].iloc[0]),
+            "x": [float(x) for x in part[axis]],
+            "y": _digits(part["final_test_error"].to_numpy(float) * factor, 4),
+            "half": _digits(part["final_test_error_half_width"].to_numpy(float) * factor, 3),
+        }
+        for arm, part in profile.groupby("arm")
+        if len(part) > 1
+    ]
+
+
+def _shown(value: float, factor: float) -> float | None:
+    return float(f"{factor * value:.6g}") if math.isfinite(value) else None
+
+
+def _digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = 6) -> list[Any]:
+    """Numbers with so many significant digits; None where they are not finite; whole ones as integers."""
+    finite = np.isfinite(values)
+    safe = np.where(finite & (values != 0), values, 1.0)
+    places = digits - 1 - np.floor(np.log10(np.abs(safe)))
+    power = 10.0**places
+    rounded = np.where(values == 0, 0.0, np.round(safe * power) / power)
+    texts = [float(f"{x:.{digits}g}") for x in rounded.tolist()]
+    return [(int(x) if x.is_integer() else x) if ok else None for x, ok in zip(texts, finite.tolist(), strict=True)]

@@ -1,0 +1,291 @@
+"""``report.html``: one file that holds a study's results, to be looked at in a browser, without network or server.
+
+A strict Content-Security-Policy names the hashes of its scripts and of its style, and allows nothing else: what a user
+named cannot become code even where something forgot to escape it. What the scripts draw is packed as gzip in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from adamcmp.analysis.verdicts import Verdict
+from adamcmp.criteria import Criteria
+from adamcmp.plain import plain
+from adamcmp.report.judging import MOST_TOLD, cuts_sentences, headline, told
+from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
+from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warnings_of
+from adamcmp.report.reported import Reported, TaskReport, claims_table
+from adamcmp.report.web.content import curves_content, task_content
+
+SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
+STYLE = "report.css"
+CELL, PANEL = 26, 78
+"""Pixels: of a heatmap's cell, and of what stands above and below its cells."""
+ROW, AXIS = 22, 64
+"""Pixels: of a row of dots with intervals, and of their axis."""
+SECTIONS = {
+    "verdict": "Verdict",
+    "grid": "lr × λ",
+    "curves": "Learning curves",
+    "leaderboard": "Leaderboard",
+    "cells": "All cells",
+    "search": "Search and basin",
+    "pairs": "Pairs",
+    "protocol": "Protocol",
+}
+
+
+def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
+    """The page of a study.
+
+    Args:
+        found: What the report is made of.
+        reports: What is told of each of its tasks.
+        pictures: SVG by figure, of each task and, where there are several, of all together.
+    """
+    study = distinct(found.records["study"])
+    several = len(reports) > 1
+    tasks = [_task(report, found, f"t{i}") for i, report in enumerate(reports)]
+    whole: dict[str, Any] = {}
+    if several:
+        said = found.told.about({None})
+        lines = [each.text for each in said.findings]
+        lines += [line for each in found.over_cuts([r.task for r in reports]) for line in cuts_sentences(each)]
+        own = {each.name: each.caption for each in said.exhibits}
+        error = reports[0].criteria.error.label
+        whole = {
+            "findings": lines,
+            "claims": claims_table(said.claims).shown if said.claims else None,
+            "figures": [
+                (name, (CAPTIONS | own)[name].format(error=error), *_size(svg)) for name, svg in pictures[-1].items()
+            ],
+        }
+    contents = [task_content(report, study) for report in reports]
+    drawn_elsewhere = [{name: svg.decode() for name, svg in each.items()} for each in pictures]
+    curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
+    for task, each, drawn in zip(tasks, contents, pictures, strict=False):
+        task["figures"] = [(name, task["captions"][name], *_size(svg)) for name, svg in drawn.items()]
+        task["charts"] = each["charts"]
+        task["cells"] = len(each["cells"]["n"])
+        task["metrics"] = each["metrics"]
+        task["arms"] = each["arms"]
+        task["schedules"] = sorted({str(arm["schedule"]) for arm in each["arms"]})
+        task["panels"] = _panels(each)
+    return render(
+        "report.html.jinja",
+        study=study,
+        tasks=tasks,
+        whole=whole,
+        sections=SECTIONS,
+        claimed=CLAIMED.text,
+        content=packed({"tasks": contents, "pictures": drawn_elsewhere}),
+        curves=[packed(each) for each in curves],
+        cell=CELL,
+        panel=PANEL,
+        row=ROW,
+        axis=AXIS,
+    )
+
+
+def render(template: str, **given: Any) -> str:
+    """A template of a page, with scripts and style written into it and a policy that allows no others."""
+    names = SCRIPTS if template.startswith("report") else ()
+    scripts = [_static(name) for name in names]
+    style = _static(STYLE)
+    allowed = " ".join(map(_hashed, scripts)) or "'none'"
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {allowed}",
+            f"style-src {_hashed(style)}",
+            "img-src blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+        ]
+    )
+    return _environment().get_template(template).render(scripts=scripts, style=style, policy=policy, **given)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("adamcmp.report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
+    )
+    environment.filters["parts"] = lambda line: [line] if isinstance(line, str) else list(line)
+    return environment
+
+
+@cache
+def _static(name: str) -> str:
+    return (resources.files("adamcmp.report.web") / "static" / name).read_text(encoding="utf-8").rstrip("\n")
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def packed(content: Any) -> str:
+    """JSON as gzip in base64; the same content gives the same text."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
+    """What the template shows of a task."""
+    records, board, criteria = report.task.records, report.board, report.criteria
+    shown = report.shown
+    code, facts = provenance(report.task)
+    return {
+        "name": name,
+        "label": report.task.label,
+        "question": _question(report),
+        "lead": lead(report),
+        "verdicts": [
+            (each.kind, headline(each, criteria.error), told(each, criteria.error, len(report.verdicts)))
+            for each in _ranked(report.verdicts)[:MOST_TOLD]
+        ],
+        "more": max(len(report.verdicts) - MOST_TOLD, 0),
+        "findings": [each for each in report.findings if each not in _told_pairs(report)],
+        "claims": shown.get("claims"),
+        "error": criteria.error.label,
+        "confirmed": bool((board["stage"] == "confirm").any()),
+        "five": _five(report),
+        "warnings": warnings_of(report),
+        "legend": legend(report).text,
+        "protocol": protocol(report),
+        "commands": code.lines,
+        "facts": facts.items,
+        "made_from": (
+            f"{len(records):,} runs ({(records['status'] == 'diverged').sum():,} diverged, "
+            f"{(records['status'] == 'failed').sum():,} failed) by adamcmp {distinct(records['adamcmp_version'])} with "
+            f"torch {distinct(records['torch_version'])} on {distinct(records['device'])}, "
+            f"git commit {_commits(records['git_commit'])}"
+        ),
+        "tables": {name_: shown[name_] for name_ in ("leaderboard", "verdicts", "effects", "basin", "sensitivity",
+                                                     "best_of_k", "metrics", "time_to_error") if name_ in shown},
+        "target_error": found.target_error,
+        "matrix": _matrix(report.verdicts, criteria),
+        "captions": captions(report),
+    }  # fmt: skip
+
+
+def _commits(values: pd.Series) -> str:
+    return ", ".join(sorted({str(each)[:9] for each in values.dropna()})[:3]) or "unknown"
+
+
+def _told_pairs(report: TaskReport) -> set[str]:
+    return {told(each, report.criteria.error, len(report.verdicts)) for each in report.verdicts}
+
+
+def _ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
+    return sorted(verdicts, key=lambda each: order[each.kind])
+
+
+def _question(report: TaskReport) -> str:
+    arms = [str(arm) for arm in sorted(report.board["arm"], key=str.casefold)]
+    where = f"on {report.task.label}, and with which learning rate and weight decay?"
+    if len(arms) == 1:
+        return f"What does {arms[0]} reach {where.replace('and with', 'with')}"
+    if len(arms) > 3:
+        return f"Which of {len(arms)} optimizers generalises best {where}"
+    return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalises best {where}"
+
+
+def lead(report: TaskReport) -> str:
+    """Which arm has the best test error, where its optimum lies, and from how many others it is told apart."""
+    criteria, board = report.criteria, report.board[report.board["final_test_error"].notna()]
+    if board.empty:
+        return "No cell may be chosen: in all of them runs have diverged, have failed or are missing."
+    error = criteria.error
+    best = board.sort_values("final_test_error", ascending=not error.higher_is_better).iloc[0]
+    value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
+    on = f"{best['n']} fresh seeds" if best["stage"] == "confirm" else f"the {best['n']} seeds that chose it"
+    where = f"lr {best['lr']:.4g}, λ {best['weight_decay']:.4g}"
+    said = f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}, at {where}."
+    mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]
+    apart = sum(each.kind == "apart" for each in mine)
+    if not mine:
+        return said
+    others = "the other arm" if len(mine) == 1 else f"{apart} of {len(mine)} others"
+    if len(mine) == 1:
+        return f"{said} It is {'' if apart else 'not '}told apart from {others}."
+    return f"{said} It is told apart from {others if apart else f'none of {len(mine)} others'}."
+
+
+def _five(report: TaskReport) -> list[str]:
+    """The protocol in five lines."""
+    records, board, criteria = report.task.records, report.board, report.criteria
+    tuned = records[~records["stage"].isin(["confirm", "settle"])]["seed"].dropna().astype(int)
+    judged = records[records["stage"].isin(["confirm", "settle"])]["seed"].dropna().astype(int)
+    better = "highest" if criteria.error.higher_is_better else "lowest"
+    trials = sorted(set(board["trials"]))
+    searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
+    return [
+        f"Searched: {searched} cells (lr, λ) an optimizer, on seeds {seeds(tuned)}, alike in weights and batches.",
+        f"Chosen: the {better} mean validation {criteria.error.label} after the last step; test data choose nothing.",
+        f"Judged: on {judged.nunique()} fresh seeds that chose nothing ({seeds(judged)})."
+        if len(judged)
+        else "Judged: by the runs that chose the cells, which flatters them; study.confirm.seeds=8 adds fresh seeds.",
+        (
+            "Told apart: exact paired permutation test at 0.05, Holm's correction over pairs, and a 95 % interval over "
+            "seeds, test examples and the choice of cells that excludes 0."
+        ),
+        (
+            f"Trained: {distinct(records['model'])} on {distinct(records['data'])}, "
+            f"{distinct(records['steps'].map('{:,}'.format))} steps, batches of {distinct(records['batch_size'])}, "
+            f"{criteria.loss_text}, schedule {distinct(records['schedule'], 6)}."
+        ),
+    ]
+
+
+def _matrix(verdicts: Sequence[Verdict], criteria: Criteria) -> dict[str, Any]:
+    """Row minus column for every pair: kind, text and words for who cannot see colours."""
+    known = [each for each in verdicts if each.kind != "none"]
+    arms = list(dict.fromkeys(name for each in known for name in (each.a, each.b)))
+    sign = criteria.error.sign
+    cells: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for each in known:
+        for row, column, mean in ((each.a, each.b, each.mean), (each.b, each.a, -each.mean)):
+            better = sign * mean < 0
+            kind = each.kind if each.kind != "apart" else "better" if better else "worse"
+            mark = {"better": "▲ better", "worse": "▼ worse", "same": "≈ same", "open": "? open"}[kind]
+            text = quantity(mean, float("nan"), "final_gap", criteria)
+            cells[row, column] = (kind, mark, text if mean < 0 else f"+{text}")
+    return {
+        "arms": arms,
+        "rows": [(row, [cells.get((row, column), ("", NOTHING, "")) for column in arms]) for row in arms],
+    }
+
+
+def _size(svg: bytes) -> tuple[int, int]:
+    """Pixels of a picture, so that it has its place before it is shown."""
+    root = svg[: svg.index(b">", svg.index(b"<svg"))]
+    found = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))
+    return round(float(found[b"width"]) * 4 / 3), round(float(found[b"height"]) * 4 / 3)
+
+
+def _panels(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each arm's heatmap before it is drawn: how many rows it will have, so that nothing moves."""
+    cells = content["cells"]
+    rows: dict[int, set[int]] = {}
+    for arm, lr in zip(cells["arm"], cells["lr"], strict=True):
+        rows.setdefault(arm, set()).add(lr)
+    return [{**arm, "rows": len(rows.get(i, ()))} for i, arm in enumerate(content["arms"])]

@@ -1,0 +1,215 @@
+/* Cells of a task: what is told of one, and those that are chosen, with curves, command and code. */
+
+/** Okabe and Ito's colours, told apart by colour-blind readers. */
+const PINNED = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00", "#000000"];
+const ENDED = ["completed", "diverged", "failed"];
+
+class Cells {
+  constructor(article, task, index) {
+    Object.assign(this, { article, task, index });
+    this.pinned = new Map();
+    this.listeners = [];
+    this.curves = null;
+    this.chart = article.querySelector("[data-chart='curves']");
+    this.form = article.querySelector("[data-curve-switches]");
+    this.list = article.querySelector("[data-pins]");
+    this.form.addEventListener("change", () => this.draw());
+    this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.querySelector("[data-unpin]").addEventListener("click", () => {
+      for (const cell of [...this.pinned.keys()]) this.toggle(cell);
+    });
+  }
+
+  /** Where a cell lies, in words. */
+  name(cell) {
+    const { cells, arms } = this.task;
+    return `${arms[cells.arm[cell]].name}, lr ${cells.lrs.texts[cells.lr[cell]]}, λ ${cells.decays.texts[cells.decay[cell]]}`;
+  }
+
+  status(cell) {
+    const { cells } = this.task;
+    const parts = [];
+    if (cells.diverged[cell]) parts.push(`${cells.diverged[cell]} of ${cells.runs[cell]} diverged`);
+    if (cells.failed[cell]) parts.push(`${cells.failed[cell]} of ${cells.runs[cell]} failed`);
+    return parts.join(", ") || "completed";
+  }
+
+  /** What a screen reader says of a cell. */
+  label(cell, metric) {
+    const { cells } = this.task;
+    const value = shown(cells.values[metric.key][cell], metric.unit, cells.halves[metric.key][cell]);
+    const best = cells.rank[cell] === 1 ? ", best on validation" : "";
+    const status = this.status(cell);
+    return `${this.name(cell)}: ${metric.name} ${value}${best}${status === "completed" ? "" : `, ${status}`}`;
+  }
+
+  /** All that is told of a cell, as children of a tip or of a card. */
+  details(cell) {
+    const { cells, arms, metrics, fresh } = this.task;
+    const arm = arms[cells.arm[cell]];
+    const facts = [];
+    const wide = (term, text) => facts.push(h("dt", {}, term), h("dd", { class: "wide" }, text));
+    wide("lr", `${cells.lrs.texts[cells.lr[cell]]} (${arm.schedule})`);
+    wide("λ", `${cells.decays.texts[cells.decay[cell]]} (${arm.decay})`);
+    for (const [text, values] of Object.entries(cells.conventions)) if (values[cell] !== null) wide(text, values[cell]);
+    wide("tuning seeds", `${cells.seeds[cell]} (n = ${cells.n[cell]} of ${cells.runs[cell]})`);
+    const judged = fresh[cell];
+    if (judged) wide("fresh seeds", `${judged.seeds} (n = ${judged.n})`);
+    wide(
+      "place",
+      cells.rank[cell] === null
+        ? "not eligible"
+        : `${cells.rank[cell]} by validation${cells.edge[cell] ? `, on the edge: ${cells.edge[cell]}` : ""}`,
+    );
+    const rows = [];
+    if (cells.n[cell]) {
+      rows.push(h("dt", {}, ""), h("dd", {}, "last step"), h("dd", {}, "best evaluation"));
+      const value = (key, unit) => shown(cells.values[key][cell], unit, cells.halves[key][cell]);
+      for (const metric of metrics) {
+        if (metric.requested) {
+          rows.push(h("dt", {}, metric.name), h("dd", {}, value(metric.key, metric.unit)), h("dd", {}, ""));
+        } else if (metric.when === "final") {
+          const best = metrics.find((each) => each.key === metric.key.replace("final", "best"));
+          rows.push(
+            h("dt", {}, metric.name.replace("final ", "")),
+            h("dd", {}, value(metric.key, metric.unit)),
+            h("dd", {}, value(best.key, best.unit)),
+          );
+        }
+      }
+      if (judged) {
+        const [mean, half] = judged.values.final_test_error;
+        const metric = metrics.find((each) => each.key === "final_test_error");
+        rows.push(
+          h("dt", {}, `${metric.name.replace("final ", "")}, fresh`),
+          h("dd", {}, shown(mean, metric.unit, half)),
+          h("dd", {}, ""),
+        );
+      }
+    }
+    const wrong = (cells.wrong[cell] ?? []).slice(0, 6).map((text) => h("p", { class: "wrong" }, text));
+    return [h("strong", {}, arm.name), h("dl", { class: "facts" }, facts), ...wrong, h("dl", { class: "facts" }, rows)];
+  }
+
+  /** Choose a cell, or let it go. */
+  async toggle(cell) {
+    if (this.pinned.has(cell)) {
+      this.pinned.get(cell).card?.remove();
+      this.pinned.delete(cell);
+      say(`${this.name(cell)} taken away`);
+    } else {
+      const used = new Set([...this.pinned.values()].map((each) => each.colour));
+      const colour = PINNED.find((each) => !used.has(each)) ?? PINNED[this.pinned.size % PINNED.length];
+      const card = this.card(cell, colour);
+      this.pinned.set(cell, { colour, card });
+      this.list.append(card);
+      say(`${this.name(cell)} chosen; its learning curves stand below`);
+    }
+    for (const listener of this.listeners) listener(this.pinned);
+    await this.draw();
+  }
+
+  card(cell, colour) {
+    const swatch = s(
+      "svg",
+      { width: 16, height: 16, "aria-hidden": "true" },
+      s("circle", { cx: 8, cy: 8, r: 7, fill: colour }),
+    );
+    const away = h(
+      "button",
+      { type: "button", "aria-label": `Take ${this.name(cell)} away`, onclick: () => this.toggle(cell) },
+      "✕",
+    );
+    const command = this.task.retrain[cell];
+    const { recipes } = this.task;
+    const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Code" });
+    const choice = h(
+      "select",
+      { "aria-label": "Framework" },
+      Object.keys(recipes).map((name) => h("option", {}, name)),
+    );
+    const show = () => {
+      code.textContent = this.recipe(cell, choice.value);
+    };
+    choice.addEventListener("change", show);
+    show();
+    return h(
+      "section",
+      { class: "pin", "aria-label": this.name(cell), "data-pin": cell },
+      h(this.article.querySelector("h1") ? "h3" : "h4", {}, swatch, this.name(cell), away),
+      ...this.details(cell).slice(1),
+      h(
+        "details",
+        {},
+        h("summary", {}, "Train it again"),
+        command
+          ? [h("pre", { class: "code command", tabindex: "0" }, command), copyButton("Copy", () => command, "Command")]
+          : h("p", {}, "The command that trained these runs is not known."),
+      ),
+      h(
+        "details",
+        {},
+        h("summary", {}, "Use it in your own script"),
+        h(
+          "div",
+          { class: "tools" },
+          choice,
+          copyButton("Copy", () => code.textContent, "Code"),
+        ),
+        code,
+      ),
+    );
+  }
+
+  /** The code of a cell in a framework: a text of its optimizer, with the lines that are its own. */
+  recipe(cell, framework) {
+    const { texts, cells } = this.task.recipes[framework];
+    const [base, changed] = cells[cell];
+    const lines = texts[base].split("\n");
+    for (const [i, line] of changed) lines[i] = line;
+    return `${lines.join("\n")}\n`;
+  }
+
+  async draw() {
+    if (!this.pinned.size) {
+      lineChart(this.chart, { lines: [] });
+      return;
+    }
+    this.curves ??= await unpack(`curves-${this.index}`);
+    if (!this.curves) return;
+    const { metric, stage, scale } = Object.fromEntries(new FormData(this.form));
+    const about = this.curves.metrics.find((each) => each.key === metric);
+    const lines = [];
+    for (const [cell, { colour }] of this.pinned) {
+      const runs = this.curves.runs.flatMap((run, i) =>
+        run[0] === cell && (stage === "all" || run[2] > 0 === (stage === "fresh")) ? [i] : [],
+      );
+      const sums = new Map();
+      for (const i of runs) {
+        const [, seed, , ended, steps] = this.curves.runs[i];
+        const [x, y] = [this.curves.steps[steps], this.curves.values[metric][i]];
+        lines.push({ x, y, colour, thin: true, name: `seed ${seed}`, dash: ended ? "2 3" : "" });
+        if (!ended)
+          x.forEach((step, k) => {
+            const sum = sums.get(step) ?? { total: 0, n: 0 };
+            if (y[k] !== null) sums.set(step, { total: sum.total + y[k], n: sum.n + 1 });
+          });
+      }
+      const most = Math.max(0, ...[...sums.values()].map((sum) => sum.n));
+      const steps = [...sums.keys()].filter((step) => sums.get(step).n === most).sort((a, b) => a - b);
+      lines.push({
+        x: steps,
+        y: steps.map((step) => sums.get(step).total / most),
+        colour,
+        name: `${this.name(cell)}, mean of ${most}`,
+        shape: "o",
+      });
+    }
+    const unit = about.unit ? ` (${about.unit})` : "";
+    lineChart(this.chart, {
+      lines: lines.filter((line) => line.x.length),
+      x: { label: "step" },
+      y: { label: about.name + unit, unit: about.unit, log: scale === "log" },
+    });
+  }
+}

@@ -1,0 +1,178 @@
+/* The page: colours, tasks, and what is drawn of a task when it is first looked at. */
+
+const THEMES = { auto: "as the system", light: "light", dark: "dark" };
+
+function stored(value) {
+  try {
+    if (value !== undefined) localStorage.setItem("adamcmp-theme", value);
+    return localStorage.getItem("adamcmp-theme");
+  } catch {
+    return null; // a page without an origin may keep nothing
+  }
+}
+
+function theme(name) {
+  const button = document.getElementById("theme");
+  if (name === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+  button.dataset.name = name;
+  button.textContent = { auto: "◐", light: "☀", dark: "☾" }[name];
+  button.setAttribute("aria-label", `Colours: ${THEMES[name]}`);
+}
+
+/** Draw the charts of a task that do not change with what is chosen. */
+function drawCharts(article, task) {
+  const { charts, arms, error } = task;
+  const look = (arm) => ({
+    name: arms[arm].name,
+    colour: arms[arm].colour,
+    shape: arms[arm].shape,
+    dash: arms[arm].dash,
+  });
+  const unit = charts.unit;
+  const label = unit ? `test ${error} (${unit})` : `test ${error}`;
+  const gap = { "%": "points" }[unit] ?? unit;
+  const row = (each) => ({
+    ...look(each.arm),
+    label: arms[each.arm].name,
+    value: each.value,
+    inner: [each.low, each.high],
+    note: each.note,
+  });
+  const draw = {
+    errors: (svg) => intervalChart(svg, { rows: charts.errors.map(row), label, unit }),
+    pairs: (svg) => {
+      const rows = charts.pairs.slice(0, 15).map((each) => ({
+        label: `${arms[each.a].name} − ${arms[each.b].name}`,
+        value: each.value,
+        inner: each.inner,
+        outer: each.outer,
+        colour: each.kind === "apart" ? "#0072B2" : each.kind === "same" ? "#009E73" : "#7F7F7F",
+        shape: each.kind === "apart" ? "o" : each.kind === "same" ? "s" : "D",
+        note: { apart: "told apart", same: "the same", open: "not told apart" }[each.kind],
+      }));
+      intervalChart(svg, {
+        rows,
+        label: `difference of test ${error}${gap ? ` (${gap})` : ""}`,
+        unit: gap,
+        zero: true,
+        margin: charts.margin,
+      });
+    },
+    budget: (svg) => {
+      const lines = charts.budget.map((each) => ({
+        ...look(each.arm),
+        shape: null,
+        x: each.k,
+        y: each.test,
+        low: each.test_low,
+        high: each.test_high,
+      }));
+      lineChart(svg, { lines, x: { label: "cells tried", log: true }, y: { label, unit } });
+    },
+    alongLr: (svg) => along(svg, charts.alongLr, "learning rate"),
+    alongDecay: (svg) =>
+      along(
+        svg,
+        charts.alongDecay.filter((each) => each.decay === svg.dataset.decay),
+        "weight decay λ",
+      ),
+    basin: (svg) => {
+      const panel = charts.basin.find((each) => each.key === svg.dataset.key);
+      intervalChart(svg, { rows: panel.rows.map(row), label: panel.label, zero: true, clip: panel.clip });
+    },
+  };
+  function along(svg, found, name) {
+    const lines = found.map((each) => {
+      const kept = each.x.map((_, i) => i).filter((i) => each.x[i] > 0 && each.y[i] !== null);
+      const pick = (values) => kept.map((i) => values[i]);
+      return { ...look(each.arm), x: pick(each.x), y: pick(each.y), half: pick(each.half) };
+    });
+    lineChart(svg, { lines: lines.filter((line) => line.x.length), x: { label: name, log: true }, y: { label, unit } });
+  }
+  for (const svg of article.querySelectorAll("svg.chart")) draw[svg.dataset.chart]?.(svg);
+}
+
+async function start() {
+  const content = await unpack("content");
+  const opened = new Map();
+  const articles = [...document.querySelectorAll("article")];
+
+  function pictures(root) {
+    for (const image of root.querySelectorAll("img[data-picture]:not([src])")) {
+      const svg = content.pictures[Number(image.dataset.of)][image.dataset.picture];
+      image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+    }
+  }
+
+  /** Show a task, and draw it where that was not done. */
+  async function open(article) {
+    for (const other of articles) other.hidden = other !== article;
+    const choice = document.getElementById("task");
+    if (choice) choice.value = article.id;
+    if (opened.has(article)) return opened.get(article);
+    const index = Number(article.dataset.index);
+    const task = content.tasks[index];
+    const cells = new Cells(article, task, index);
+    const parts = {
+      task,
+      cells,
+      heatmaps: new Heatmaps(article, task, cells),
+      table: new CellTable(article, task, cells),
+    };
+    opened.set(article, parts);
+    cells.listeners.push(
+      (pinned) => parts.heatmaps.mark(pinned),
+      (pinned) => parts.table.mark(pinned),
+    );
+    for (const table of article.querySelectorAll("table.data[data-csv], .table-tools + .scroll table.data"))
+      enhance(table, task.csv);
+    drawCharts(article, task);
+    pictures(article);
+    const best = task.charts.errors.map((each) =>
+      task.cells.rank.findIndex((rank, i) => rank === 1 && task.cells.arm[i] === each.arm),
+    );
+    for (const cell of best.slice(0, 2)) await cells.toggle(cell);
+    say("");
+    return parts;
+  }
+
+  for (const table of document.querySelectorAll(".whole table.data")) enhance(table, {});
+  pictures(document.querySelector(".whole") ?? document.createElement("div"));
+  const named = articles.find((article) => `#${article.id}` === location.hash) ?? articles[0];
+  await open(named);
+
+  document
+    .getElementById("task")
+    ?.addEventListener("change", (event) => open(document.getElementById(event.target.value)));
+  for (const link of document.querySelectorAll("[data-task]"))
+    link.addEventListener("click", () => open(document.getElementById(link.dataset.task)));
+  for (const link of document.querySelectorAll("[data-section]"))
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const shownNow = articles.find((article) => !article.hidden);
+      document.getElementById(`${shownNow.id}-${link.dataset.section}`).scrollIntoView();
+    });
+  let waiting = null;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      for (const [article, { task, cells }] of opened)
+        if (!article.hidden) {
+          drawCharts(article, task);
+          cells.draw();
+        }
+    }, 150);
+  });
+  addEventListener("keydown", (event) => event.key === "Escape" && Tip.hide());
+  document.documentElement.dataset.ready = "yes";
+}
+
+theme(stored() ?? "auto");
+document.getElementById("theme").addEventListener("click", (event) => {
+  const names = Object.keys(THEMES);
+  const next = names[(names.indexOf(event.target.dataset.name) + 1) % names.length];
+  stored(next);
+  theme(next);
+});
+start();

@@ -12,6 +12,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": training.sweep,
     "reproduce": training.reproduce,
     "report": results.report,
+    "watch": results.watch,
     "compare": results.compare,
     "settle": training.settle,
     "merge": results.merge,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, say, tell
+from adamcmp import interrupts
+from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, present, say, tell
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Status(StrEnum):
@@ -73,6 +78,40 @@ def _verify(folders: Sequence[Path]) -> None:
         state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
         say(f"{each.folder}: {state}")
     raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
+
+
+def watch(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RESULTS…]", help="results/STUDY, or the folder above it; results without it."),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Watch sweeps that run in other shells: progress, time left, best so far, failures; ends when they have ended."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from adamcmp.watching import Watch, board, watched
+
+    watches = [Watch(folder) for path in results or [DEFAULT_RESULTS] for folder in watched(path)]
+
+    def looked() -> RenderableType:
+        for each in watches:
+            each.look()
+        return board(watches)
+
+    console = Console(highlight=False)
+    first = looked()
+    if not once and console.is_terminal:
+        with interrupts.patient(), Live(first, console=console, screen=True, auto_refresh=False) as live:
+            while any(each.is_alive for each in watches) and not interrupts.asked():
+                deadline = time.monotonic() + every
+                while time.monotonic() < deadline and not interrupts.asked():
+                    time.sleep(0.05)
+                live.update(looked(), refresh=True)
+    present(board(watches))
 
 
 def compare(

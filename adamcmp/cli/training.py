@@ -431,6 +431,7 @@ def _train(
             return 0
         from adamcmp import console
         from adamcmp.execute.crew import crew
+        from adamcmp.execute.progress import Published
         from adamcmp.execute.recording import Provenance
         from adamcmp.execute.training import train_all
 
@@ -450,6 +451,8 @@ def _train(
                 tell("\n".join([line, *console.choice_lines(how)]))
             if how.executor is not None:  # while others train
                 Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
-            with console.SweepProgress(todo, compiles=how.estimate.compiles) as progress:
-                train_all(how, todo, study_dir, provenance, progress)
+            bar = stack.enter_context(console.SweepProgress(todo, compiles=how.estimate.compiles))
+            name = opened.plan.config.study.name
+            listener = stack.enter_context(Published(bar, study_dir, how, len(runs), what, name))
+            train_all(how, todo, study_dir, provenance, listener)
         return len(todo)

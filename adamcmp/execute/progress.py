@@ -1,0 +1,149 @@
+"""``progress.json``: how far the sweep of a study is, for whoever looks into its folder. Never torch.
+
+Its driver replaces the file as a whole, at most once a second, and leaves it behind when it ends; of a driver that was
+killed it holds what that had told last. Nothing but ``adamcmp watch`` reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from adamcmp.errors import InputError
+from adamcmp.records import write_file
+
+if TYPE_CHECKING:
+    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.execute.crew import Crew
+    from adamcmp.execute.training import Listener
+
+NAME = "progress.json"
+EVERY = 1.0
+"""Seconds between two writings, at least."""
+SILENT = 60.0
+"""Seconds without a sign after which a driver on another machine is taken for gone."""
+
+
+@dataclass
+class Progress:
+    """What a driver tells of one of its stages."""
+
+    study: str
+    what: str
+    """What is trained: nothing (what was asked for), ``wider grids, ``, ``the best cells on fresh seeds, ``."""
+    planned: int
+    """Runs of this stage, stored ones included."""
+    todo: int
+    """Runs that were missing when it began."""
+    steps: int
+    """Of all of those, to be taken."""
+    processes: int
+    device: str
+    estimate: float
+    """Seconds that the plan told."""
+    host: str
+    pid: int
+    started: float
+    """Seconds since 1970; so is ``told``."""
+    told: float
+    ended: int = 0
+    """Runs."""
+    diverged: int = 0
+    failed: int = 0
+    taken: int = 0
+    """Steps."""
+    busy: int = 0
+    """Processes that train."""
+    over: bool = False
+
+    @classmethod
+    def read(cls, study_dir: Path) -> Self | None:
+        """Of a study's folder; None where there is none that can be read."""
+        try:
+            loaded: Mapping[str, object] = json.loads((study_dir / NAME).read_text(encoding="utf-8"))
+            return cls(**loaded)  # type: ignore[arg-type]  # checked by the next line
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the driver is at this stage; one on another machine is believed for ``SILENT`` seconds."""
+        return self.is_alive and not self.over
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the driver is there: between two stages it plans, and after the last one it writes a report."""
+        if self.host == socket.gethostname():
+            return psutil.pid_exists(self.pid)
+        return not self.over and time.time() - self.told < SILENT
+
+
+class Published:
+    """A listener that hands all on to another one, and writes how far it has come; beside it a sweep may be watched."""
+
+    def __init__(self, listener: Listener, study_dir: Path, crew: Crew, planned: int, what: str, study: str) -> None:
+        self._listener, self._path, self._crew = listener, study_dir / NAME, crew
+        todo = [run for cohort, _ in crew.pairs for run in cohort.runs]
+        now = time.time()
+        self._told = Progress(
+            study=study,
+            what=what,
+            planned=planned,
+            todo=len(todo),
+            steps=sum(run.task.steps for run in todo),
+            processes=len(crew.executor.slots) if crew.executor else 1,
+            device=str(crew.device),
+            estimate=crew.estimate.seconds,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=now,
+            told=now,
+        )
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        self._write()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._told.over = True
+        self._write()
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """The runs in training have taken so many more steps, all together."""
+        self._told.taken += steps
+        self._listener.stepped(steps, evaluation)
+        self._tell()
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+        self._told.ended += 1
+        self._told.diverged += outcome.status == "diverged"
+        self._told.failed += outcome.status == "failed"
+        self._listener.ended(outcome)
+        self._tell()
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+        self._listener.say(text)
+
+    def _tell(self) -> None:
+        if time.monotonic() >= self._next:
+            self._write()
+
+    def _write(self) -> None:
+        self._next = time.monotonic() + EVERY
+        slots: Sequence[object] = self._crew.executor.slots if self._crew.executor else ()
+        self._told.busy = sum(getattr(slot, "busy", None) is not None for slot in slots) if slots else 1
+        self._told.told = time.time()
+        with contextlib.suppress(InputError):  # a full disk ends the sweep where it loses runs, not here
+            write_file(self._path, json.dumps(asdict(self._told), indent=1).encode())

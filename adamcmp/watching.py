@@ -1,0 +1,146 @@
+"""What ``adamcmp watch`` shows of sweeps that other processes run: it reads their folders and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from adamcmp.analysis import by_task, criteria_of, tuning
+from adamcmp.console import duration
+from adamcmp.drawing.labels import short
+from adamcmp.errors import InputError
+from adamcmp.execute.progress import NAME, Progress
+from adamcmp.plain import markup, plain
+from adamcmp.records import read_records
+
+RECENT = 30.0
+"""Seconds over which the rate of steps is measured."""
+ERRORS = 3
+"""Texts of failures that are shown of a study."""
+
+
+def watched(path: Path) -> list[Path]:
+    """The folders at a path in which runs are stored or trained: itself, or those right below it.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
+    found = [each for each in folders if (each / "records").is_dir() or (each / NAME).is_file()]
+    if not found:
+        raise InputError(f"{path}: no study is stored or trained here; give results/<study>, or the folder above it")
+    return found
+
+
+@dataclass
+class Watch:
+    """One study, looked at again and again."""
+
+    folder: Path
+    _parts: tuple[str, ...] = ()
+    _records: pd.DataFrame = field(default_factory=pd.DataFrame)
+    _seen: list[tuple[float, int]] = field(default_factory=list)
+    """Seconds since 1970 and steps taken, of the last ``RECENT`` seconds."""
+    progress: Progress | None = None
+
+    def look(self) -> None:
+        """Read what is new on disk."""
+        self.progress = Progress.read(self.folder)
+        parts = tuple(sorted(path.name for path in (self.folder / "records").glob("*.parquet")))
+        if parts != self._parts:
+            self._records, self._parts = read_records(self.folder), parts
+        if self.progress is not None:
+            told = (self.progress.told, self.progress.taken)
+            if self._seen and told[1] < self._seen[-1][1]:
+                self._seen.clear()  # the next stage has begun
+            if not self._seen or told[0] > self._seen[-1][0]:
+                self._seen.append(told)
+            while len(self._seen) > 2 and self._seen[-1][0] - self._seen[0][0] > RECENT:
+                self._seen.pop(0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a driver is at work on it, or between two stages of it."""
+        return self.progress is not None and self.progress.is_alive
+
+    @property
+    def rate(self) -> float:
+        """Steps a second, of late, or since it began where only one moment is known; 0 before the first."""
+        if self.progress is None:
+            return 0.0
+        first = self._seen[0] if len(self._seen) > 1 else (self.progress.started, 0)
+        seconds = self.progress.told - first[0]
+        return (self.progress.taken - first[1]) / seconds if seconds > 0 else 0.0
+
+    def shown(self) -> RenderableType:
+        """The study's board."""
+        return Group(*self._head(), *(self._arms() if len(self._records) else ()), *self._failures())
+
+    def _head(self) -> list[RenderableType]:
+        told = self.progress
+        title = Text(plain(told.study if told else self.folder.name), "bold")
+        if told is None:
+            return [title.append(f": {len(self._records):,} runs stored; nothing is trained", "default")]
+        done = told.over and told.ended >= told.todo
+        state = "training" if told.is_running else "done" if done else "stopped; the same command goes on from here"
+        title.append(f": {told.what}{state}", "not bold")
+        left = (told.steps - told.taken) / self.rate if self.rate > 0 else told.estimate
+        counts = [f"{told.planned - told.todo + told.ended:,} of {told.planned:,} runs"]
+        counts += [f"{told.diverged:,} diverged"] if told.diverged else []
+        counts += [f"{told.failed:,} failed"] if told.failed else []
+        bar = Table.grid(padding=(0, 1))
+        share = 1.0 if done or not told.steps else min(told.taken / told.steps, 1.0)
+        times = f"about {duration(left)} left" if told.is_running else f"after {duration(told.told - told.started)}"
+        drawn = ProgressBar(total=1.0, completed=share, width=24)
+        bar.add_row(drawn, f"{share:.0%}", ", ".join(counts), times)
+        if not told.is_running:
+            return [title, bar]
+        runs = 60 * told.ended / max(told.told - told.started, 1e-9)
+        speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if told.taken else "no step yet"
+        where = f"{told.busy} of {told.processes} processes at work" if told.taken else f"{told.processes} processes"
+        return [title, bar, Text(f"{speed}; {where} on {told.device}; {plain(told.host)}, process {told.pid}", "dim")]
+
+    def _arms(self) -> list[RenderableType]:
+        boards: list[RenderableType] = []
+        for task in by_task(self._records):
+            error = criteria_of(task.records).error
+            table = Table(box=SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="dim")
+            table.title = markup(plain(task.label))
+            for name in ("optimizer", "runs", "diverged", "failed", f"best validation {error.label} so far", "lr", "λ"):
+                table.add_column(name, justify="left" if name == "optimizer" else "right")
+            for arm, runs in task.records.groupby("arm"):
+                done = tuning(runs)
+                done = done[done["status"] == "completed"]
+                count = [f"{(runs['status'] == status).sum():,}" for status in ("diverged", "failed")]
+                best = ("–", "–", "–")
+                if len(done):
+                    row = done.sort_values("final_validation_error", ascending=not error.higher_is_better).iloc[0]
+                    value = error.text(float(row["final_validation_error"]))
+                    best = (value, short(float(row["lr"]), 3), short(float(row["weight_decay"]), 3))
+                table.add_row(markup(plain(arm)), f"{len(runs):,}", *count, *best)
+            boards.append(table)
+        return boards
+
+    def _failures(self) -> list[RenderableType]:
+        failed = self._records[self._records["status"] == "failed"] if len(self._records) else self._records
+        if failed.empty:
+            return []
+        texts = failed["error"].fillna("no error text").astype(str).str.strip().str.partition("\n")[0].value_counts()
+        lines = [Text(f"failed, {n:,}: {plain(text)}", "red") for text, n in list(texts.items())[:ERRORS]]
+        return [*lines, Text(f"{len(texts) - ERRORS:,} other errors", "red")] if len(texts) > ERRORS else [*lines]
+
+
+def board(watches: Sequence[Watch]) -> RenderableType:
+    """All studies, those at work first."""
+    ordered = sorted(watches, key=lambda each: not each.is_alive)
+    now = Text(time.strftime("%H:%M:%S"), "dim")
+    return Group(*(part for each in ordered for part in (each.shown(), Text(""))), now)

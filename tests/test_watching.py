@@ -1,0 +1,149 @@
+"""What ``adamcmp watch`` tells of sweeps, from their folders alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from adamcmp.cli import app
+from adamcmp.errors import InputError
+from adamcmp.execute.progress import NAME, Progress
+from adamcmp.watching import Watch, watched
+
+SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=20",
+         "train.steps=4000", "execute.engine=sequential", "execute.processes=1")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    path = Path(__file__).parent / "analysis" / "synthetic.py"
+    spec = importlib.util.spec_from_file_location("synthetic_records", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def progress(**given):
+    now = time.time()
+    counts = {"planned": 100, "todo": 80, "steps": 8000, "ended": 20, "diverged": 3, "failed": 1, "taken": 2000}
+    where = {"processes": 2, "busy": 2, "device": "cpu", "host": socket.gethostname(), "pid": os.getpid()}
+    told = {"study": "digits", "what": "", "estimate": 40.0, "started": now - 10, "told": now, **counts, **where}
+    return Progress(**told | given)
+
+
+def put(folder, told):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NAME).write_text(json.dumps(asdict(told)))
+
+
+def shown(folder, looks=1):
+    watch = Watch(folder)
+    for _ in range(looks):
+        watch.look()
+    console = Console(width=120, file=io.StringIO())
+    console.print(watch.shown())
+    return console.file.getvalue()
+
+
+def test_progress_time_left_throughput_and_workers_are_told(tmp_path):
+    put(tmp_path, progress())
+    text = shown(tmp_path)
+    assert "digits: training" in text
+    assert "25%" in text
+    assert "40 of 100 runs, 3 diverged, 1 failed" in text
+    assert re.search(r"about (29|30|31) s left", text)  # 6,000 steps at 200 a second
+    assert re.search(r"(199|200) steps/s", text)
+    assert "2 of 2 processes at work on cpu" in text
+
+
+def test_the_rate_is_that_of_late(tmp_path):
+    watch, now = Watch(tmp_path), time.time()
+    for second, taken in ((-4, 1000), (-2, 1100), (0, 1200)):
+        put(tmp_path, progress(told=now + second, taken=taken))
+        watch.look()
+    assert watch.rate == pytest.approx(50)
+    put(tmp_path, progress(told=now + 1, started=now + 0.5, taken=30))  # the next stage
+    watch.look()
+    assert watch.rate == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"over": True, "ended": 80}, "done"),
+        ({"over": True, "ended": 20}, "stopped; the same command goes on from here"),
+        ({"pid": 2**22 + 1}, "stopped; the same command goes on from here"),
+        ({"host": "another", "told": 0.0}, "stopped; the same command goes on from here"),
+        ({"host": "another"}, "training"),
+        ({"what": "the best cells on fresh seeds, "}, "the best cells on fresh seeds, training"),
+    ],
+)
+def test_its_state_is_told(tmp_path, given, state):
+    put(tmp_path, progress(**given))
+    assert f"digits: {state}" in shown(tmp_path)
+
+
+def test_best_so_far_of_each_arm_and_first_lines_of_errors(synthetic, tmp_path):
+    arms = {"Adam \x1b[31m+ L2": "l2", "AdamW": "lr_scaled"}
+    records = synthetic.make_records(arms=arms, lrs=[1e-3, 1e-2], lambdas=[0.0, 1e-3])
+    first = records["seed"] == 0
+    records = synthetic.end(records, first & (records["lr"] == 1e-3), "failed", "out of \x1b[1mmemory\nline two")
+    records = synthetic.end(records, first & (records["lr"] == 1e-2), "diverged")
+    synthetic.store(tmp_path, records)
+    text = shown(tmp_path, looks=2)
+    assert "nothing is trained" in text
+    done = records[(records["arm"] == "AdamW") & (records["status"] == "completed")]
+    best = done.loc[done["final_validation_error"].idxmin()]
+    assert re.search(
+        rf"AdamW +12 +2 +2 +{best['final_validation_error']:.2%} +{best['lr']:g}", text.replace("1e-3", "0.001")
+    )
+    assert "failed, 4: out of \\x1b[1mmemory\n" in text
+    assert "Adam \\x1b[31m+ L2" in text
+    assert "\x1b" not in text
+    assert "line two" not in text
+
+
+def test_a_folder_without_studies_is_one_clear_line(tmp_path):
+    with pytest.raises(InputError, match="no study is stored or trained here"):
+        watched(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / NAME).write_text("{")
+    assert watched(tmp_path) == [tmp_path / "digits"]
+    assert Progress.read(tmp_path / "digits") is None
+
+
+def test_a_real_sweep_is_watched_from_another_process_until_it_is_killed(tmp_path, capsys):
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "adamcmp", *SWEEP, "--results-dir", str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        text = ""
+        while "steps/s" not in text:
+            assert time.monotonic() < deadline
+            assert sweep.poll() is None
+            time.sleep(0.3)
+            if (tmp_path / "digits" / NAME).exists():
+                app(["watch", str(tmp_path), "--once"], standalone_mode=False)
+                text = capsys.readouterr().out
+        assert "digits: training" in text
+        assert "of 240 runs" in text
+        assert "1 of 1 processes at work on cpu" in text
+    finally:
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait()
+    app(["watch", str(tmp_path)], standalone_mode=False)  # no terminal: it looks once
+    assert "digits: stopped; the same command goes on from here" in capsys.readouterr().out

@@ -90,15 +90,14 @@ class Watch:
         title = Text(plain(told.study if told else self.folder.name), "bold")
         if told is None:
             return [title.append(f": {len(self._records):,} runs stored; nothing is trained", "default")]
-        done = told.over and told.ended >= told.todo
-        state = "training" if told.is_running else "done" if done else "stopped; the same command goes on from here"
-        title.append(f": {told.what}{state}", "not bold")
+        more = "; the same command goes on from here" if told.state == "stopped" else ""
+        title.append(f": {told.what}{told.state}{more}", "not bold")
         left = (told.steps - told.taken) / self.rate if self.rate > 0 else told.estimate
         counts = [f"{told.planned - told.todo + told.ended:,} of {told.planned:,} runs"]
         counts += [f"{told.diverged:,} diverged"] if told.diverged else []
         counts += [f"{told.failed:,} failed"] if told.failed else []
         bar = Table.grid(padding=(0, 1))
-        share = 1.0 if done or not told.steps else min(told.taken / told.steps, 1.0)
+        share = 1.0 if told.state == "done" or not told.steps else min(told.taken / told.steps, 1.0)
         times = f"about {duration(left)} left" if told.is_running else f"after {duration(told.told - told.started)}"
         drawn = ProgressBar(total=1.0, completed=share, width=24)
         bar.add_row(drawn, f"{share:.0%}", ", ".join(counts), times)

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import time
+import webbrowser
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
 from adamcmp import interrupts
-from adamcmp.cli.app import DEFAULT_RESULTS, DONE, SOME_FAILED, Debug, Formats, ResultsDir, Width, present, say, tell
+from adamcmp.cli.app import (
+    DEFAULT_RESULTS,
+    DONE,
+    SOME_FAILED,
+    Debug,
+    Format,
+    Formats,
+    ResultsDir,
+    Width,
+    present,
+    say,
+    tell,
+)
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
@@ -40,12 +54,13 @@ def report(
         typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
     ] = None,
     width: Annotated[Width | None, typer.Option(help="Draw for one column of a journal or two.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing; tell whether reports are as they were written.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write tables and figures of stored runs."""
+    """Write tables, figures and a page of stored runs; of a folder above studies also an index of them."""
     if verify:
         _verify(results)
         return
@@ -57,9 +72,47 @@ def report(
         if out is None:
             raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
         report_on(found, formats, out, target_error, width)
-        return
-    for study_dir in found:
-        report_on([study_dir], formats, out / study_dir.name if out and len(found) > 1 else out, target_error, width)
+        pages = [out / "report.html"]
+    elif found == results:
+        report_on(found, formats, out, target_error, width)
+        pages = [(out or results[0] / "report") / "report.html"]
+    else:
+        pages = [_report_on_all(results[0], found, formats, out, target_error, width)]
+    if open_:
+        _open_in_browser(pages[0])
+
+
+def _report_on_all(
+    root: Path,
+    study_dirs: Sequence[Path],
+    formats: list[Format] | None,
+    out: Path | None,
+    target_error: float | None,
+    width: Width | None,
+) -> Path:
+    """The report of each study below a folder, and a page of all; that page."""
+    from adamcmp.execute.progress import Progress
+    from adamcmp.report.document import write_index
+    from adamcmp.report.web.index import Indexed
+
+    indexed = []
+    for study_dir in study_dirs:
+        found = report_on([study_dir], formats, out / study_dir.name if out else None, target_error, width)
+        told = Progress.read(study_dir)
+        state = told.state if told is not None else "done"
+        link = f"{study_dir.name}/report.html" if out else f"{study_dir.name}/report/report.html"
+        indexed.append(Indexed(study_dir.name, quote(link), found, state))
+    page = (out or root) / "index.html"
+    if formats is None or Format.html in formats:
+        say(f"\nall studies: {write_index(indexed, out or root)}")
+    return page
+
+
+def _open_in_browser(page: Path) -> None:
+    if not page.is_file():
+        raise InputError(f"--open: {page} is not there; leave --format out, or add --format html")
+    if not webbrowser.open(page.resolve().as_uri()):
+        tell(f"no browser could be started; open {page} yourself", "yellow")
 
 
 def _verify(folders: Sequence[Path]) -> None:

@@ -24,8 +24,8 @@ def report_on(
     out: Path | None,
     target_error: float | None = None,
     width: Width | None = None,
-) -> Told:
-    """Write the report of what is stored in some folders, and show the heart of it."""
+) -> Reported:
+    """Write the report of what is stored in some folders, and show the heart of it; what it was made of."""
     with status("reading"):
         from adamcmp.records import read_all, read_outcomes
         from adamcmp.report.reported import Reported
@@ -39,14 +39,15 @@ def report_on(
             read_outcomes(study_dirs),
             judging_of(study_dirs),
             target_error=target_error,
+            name=" + ".join(folder.name for folder in study_dirs),
             width=width_of(study_dirs) if width is None else width.value,
         )
         if figure is not None:
             found = replace(found, told=reproduction(figure).told(found))
-    show_found(found, " + ".join(folder.name for folder in study_dirs))
+    show_found(found, found.title)
     show_hints(stored.records, study_dirs[0].name)
     write_files(found, formats, out or study_dirs[0] / "report")
-    return found.told
+    return found
 
 
 def show_found(found: Reported, title: str) -> None:
@@ -96,11 +97,13 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
         from adamcmp.report.document import write_report
 
         files = write_report(found, folder, formats=_values(formats))
-    pages = [path for path in files if path.name == "report.md"]
+    pages = [path for path in files if path.name == "report.html"]
+    pages = pages or [path for path in files if path.name == "report.md"]
     if not pages:
         _show_files(files)
         return
-    others = f" and {len(files) - 1} files beside it" if len(files) > 1 else ""
+    more = len(files) - 1
+    others = f" and {more} file{'' if more == 1 else 's'} beside it" if more else ""
     say(f"\nwritten: {pages[-1]}{others}")
 
 

@@ -261,7 +261,7 @@ def _reproduce(
         _show_plan(opened, limit)
         return Reproduced(DONE, Told())
     records = _sweep(opened, limit)
-    return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None))
+    return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None).told)
 
 
 def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:

@@ -80,6 +80,11 @@ class Progress:
         return self.is_alive and not self.over
 
     @property
+    def state(self) -> str:
+        """``training``, ``done``, or ``stopped`` before its end."""
+        return "training" if self.is_running else "done" if self.over and self.ended >= self.todo else "stopped"
+
+    @property
     def is_alive(self) -> bool:
         """Whether the driver is there: between two stages it plans, and after the last one it writes a report."""
         if self.host == socket.gethostname():

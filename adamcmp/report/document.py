@@ -9,21 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from adamcmp.analysis import Task, by_task, criteria_of, ranks
+from adamcmp.analysis import Task, criteria_of, ranks
 from adamcmp.analysis import claims as claimed
 from adamcmp.errors import InputError
 from adamcmp.records import write_file, writing
 from adamcmp.report import manifest, tables
 from adamcmp.report.judging import cuts_sentences
-from adamcmp.report.labels import distinct, footer
+from adamcmp.report.labels import footer
 from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Link, Mono, Picture, Section, Table, Text, page
 from adamcmp.report.page import markdown_page as markdown
-from adamcmp.report.reported import Made, Reported, TaskReport, claims_table, exhibits, task_report
+from adamcmp.report.reported import Made, Reported, TaskReport, claims_table, exhibits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adamcmp.drawing.style import Page
+    from adamcmp.report.web.index import Indexed
 
 TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
 FORMATS = (*TABLES, *FIGURES, PAGE)
@@ -80,14 +81,12 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    tasks = by_task(found.records)
-    if not tasks:
+    reports = found.reports
+    if not reports:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
-    alone = len(tasks) == 1
-    reports = [task_report(task, found, {task.task, None} if alone else {task.task}) for task in tasks]
     drawn: list[Drawn] = []
     written: list[Path] = []
-    if alone:
+    if len(reports) == 1:
         drawn.append(_write_task(reports[0], found, folder, formats, written))
     else:
         drawn += _write_tasks(reports, found, folder, formats, written)
@@ -141,6 +140,17 @@ def _write_task(
         sections = page(report, files, drawn.skipped, found.target_error)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return drawn
+
+
+def write_index(studies: Sequence[Indexed], folder: Path) -> Path:
+    """Write ``index.html``: studies, their states and verdicts, with links to their pages; its path.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from adamcmp.report.web.index import index_page
+
+    return write_file(folder / "index.html", index_page(studies).encode())
 
 
 def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -245,7 +255,7 @@ def _index(
     lacking = [(Mono(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
     blocks: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
     return [
-        Section(distinct(found.records["study"]), ()),
+        Section(found.title, ()),
         *([Section("Verdict", verdict)] if verdict else []),
         *([Section("Figures", blocks)] if blocks else []),
         Section("Tasks", [apart, Bullets(links)]),

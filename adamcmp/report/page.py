@@ -142,7 +142,7 @@ def page(
     """
     records, board, tables, criteria = report.task.records, report.board, report.shown, report.criteria
     error = criteria.error
-    sections = [Section(f"{distinct(records['study'])}: {report.task.label}", ())]
+    sections = [Section(f"{report.study}: {report.task.label}", ())]
     if report.findings:
         names = [name for name in ("claims", "verdicts", "effects") if name in tables]
         of_pairs: list[Block] = [Table(tables[name]) for name in names]

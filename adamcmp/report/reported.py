@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ from adamcmp.analysis import (
     Task,
     basin,
     best_cells,
+    by_task,
     cells,
     criteria_of,
     effects,
@@ -32,6 +34,7 @@ from adamcmp.criteria import Criteria
 from adamcmp.plain import plain
 from adamcmp.report import tables
 from adamcmp.report.judging import Judging, sentences
+from adamcmp.report.labels import distinct
 from adamcmp.report.told import Told, claims_display
 
 NAMES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
@@ -64,6 +67,8 @@ class Reported:
     """What a study says of its runs."""
     target_error: float | None = None
     """A validation error; the report then tells how soon each optimizer gets there."""
+    name: str = ""
+    """What the study is called; empty: as its runs say, which other studies may have trained first."""
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
     _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
@@ -76,11 +81,24 @@ class Reported:
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
             object.__setattr__(self, "records", shown)
 
+    @property
+    def title(self) -> str:
+        """What the study is called."""
+        return plain(self.name) or distinct(self.records["study"])
+
     def verdicts(self, task: Task) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""
         if task.task not in self._told:
             self._told[task.task] = self.judging.verdicts(task, self.outcomes)
         return self._told[task.task]
+
+    @cached_property
+    def reports(self) -> list[TaskReport]:
+        """What is told of each of its tasks, the task with the latest run first; reckoned once."""
+        tasks = by_task(self.records)
+        if len(tasks) == 1:
+            return [task_report(tasks[0], self, {tasks[0].task, None})]
+        return [task_report(task, self, {task.task}) for task in tasks]
 
     def over_cuts(self, tasks: Sequence[Task]) -> list[OverCuts]:
         """What tasks say together that are cuts of one data set."""
@@ -92,6 +110,8 @@ class Reported:
 class TaskReport:
     """All that is told of one task."""
 
+    study: str
+    """What the study is called."""
     task: Task
     told: Told
     """What the study says of it."""
@@ -158,7 +178,7 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
     ]
     flips = ranks.flips(order)
     said = [*sentences(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
-    return TaskReport(task, told, board, table, pronounced, made, said)
+    return TaskReport(reported.title, task, told, board, table, pronounced, made, said)
 
 
 def claims_table(claims: Sequence[claimed.Claim]) -> Made:

@@ -43,7 +43,7 @@ def chromium():
 class Opened:
     """A page in the browser, and all that went wrong on it."""
 
-    def __init__(self, chromium, path, width=1280, **context):
+    def __init__(self, chromium, path, width=1280, ready=True, **context):
         self.context = chromium.new_context(viewport={"width": width, "height": 900}, **context)
         self.page = self.context.new_page()
         self.complaints, self.requests = [], []
@@ -52,7 +52,7 @@ class Opened:
         self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(Path(path).as_uri())
-        if context.get("java_script_enabled", True):
+        if ready and context.get("java_script_enabled", True):
             self.page.wait_for_selector("html[data-ready=yes]")
 
 

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from adamcmp import report
 from adamcmp.analysis import CELL, by_task, cells
+from adamcmp.drawing.labels import short
 from adamcmp.drawing.style import looks
 from adamcmp.records import read
 from adamcmp.report.recipe import recipe
@@ -49,7 +50,7 @@ def test_it_answers_at_the_top_who_won_by_how_much_how_sure_and_where(page, reco
     assert "has the lowest test error" in lead
     winner = next(arm for arm in best["arm"] if lead.startswith(arm))
     row = best.set_index("arm").loc[winner]
-    assert f"lr {row['lr']:.4g}, λ {row['weight_decay']:.4g}" in lead
+    assert f"lr {short(row['lr'], 4)}, λ {short(row['weight_decay'], 4)}" in lead
     assert "8 fresh seeds" in lead
     assert "told apart" in lead
     (verdict,) = page.locator(".verdicts summary").all_inner_texts()

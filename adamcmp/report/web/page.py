@@ -21,6 +21,7 @@ import pandas as pd
 
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
+from adamcmp.drawing.labels import short
 from adamcmp.plain import plain
 from adamcmp.report.judging import MOST_TOLD, cuts_sentences, headline, told
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
@@ -30,8 +31,8 @@ from adamcmp.report.web.content import curves_content, task_content
 
 SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
 STYLE = "report.css"
-CELL, PANEL = 26, 78
-"""Pixels: of a heatmap's cell, and of what stands above and below its cells."""
+CELL, LOW, PANEL, DENSE = 26, 16, 30, 16
+"""Pixels: of a heatmap's row, of one among more than ``DENSE``, and of what stands below them."""
 ROW, AXIS = 22, 64
 """Pixels: of a row of dots with intervals, and of their axis."""
 SECTIONS = {
@@ -54,7 +55,7 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
         reports: What is told of each of its tasks.
         pictures: SVG by figure, of each task and, where there are several, of all together.
     """
-    study = distinct(found.records["study"])
+    study = found.title
     several = len(reports) > 1
     tasks = [_task(report, found, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
@@ -91,8 +92,6 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
         claimed=CLAIMED.text,
         content=packed({"tasks": contents, "pictures": drawn_elsewhere}),
         curves=[packed(each) for each in curves],
-        cell=CELL,
-        panel=PANEL,
         row=ROW,
         axis=AXIS,
     )
@@ -159,7 +158,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
         "lead": lead(report),
         "verdicts": [
             (each.kind, headline(each, criteria.error), told(each, criteria.error, len(report.verdicts)))
-            for each in _ranked(report.verdicts)[:MOST_TOLD]
+            for each in ranked(report.verdicts)[:MOST_TOLD]
         ],
         "more": max(len(report.verdicts) - MOST_TOLD, 0),
         "findings": [each for each in report.findings if each not in _told_pairs(report)],
@@ -194,7 +193,8 @@ def _told_pairs(report: TaskReport) -> set[str]:
     return {told(each, report.criteria.error, len(report.verdicts)) for each in report.verdicts}
 
 
-def _ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those that tell apart first."""
     order = {"apart": 0, "same": 1, "open": 2, "none": 3}
     return sorted(verdicts, key=lambda each: order[each.kind])
 
@@ -218,16 +218,16 @@ def lead(report: TaskReport) -> str:
     best = board.sort_values("final_test_error", ascending=not error.higher_is_better).iloc[0]
     value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
     on = f"{best['n']} fresh seeds" if best["stage"] == "confirm" else f"the {best['n']} seeds that chose it"
-    where = f"lr {best['lr']:.4g}, λ {best['weight_decay']:.4g}"
+    where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
     said = f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}, at {where}."
     mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]
     apart = sum(each.kind == "apart" for each in mine)
     if not mine:
         return said
-    others = "the other arm" if len(mine) == 1 else f"{apart} of {len(mine)} others"
     if len(mine) == 1:
-        return f"{said} It is {'' if apart else 'not '}told apart from {others}."
-    return f"{said} It is told apart from {others if apart else f'none of {len(mine)} others'}."
+        other = mine[0].b if mine[0].a == best["arm"] else mine[0].a
+        return f"{said} It is {'' if apart else 'not '}told apart from {other}."
+    return f"{said} It is told apart from {apart or 'none'} of {len(mine)} others."
 
 
 def _five(report: TaskReport) -> list[str]:
@@ -283,9 +283,10 @@ def _size(svg: bytes) -> tuple[int, int]:
 
 
 def _panels(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each arm's heatmap before it is drawn: how many rows it will have, so that nothing moves."""
+    """Each arm's heatmap before it is drawn: how high it will be, so that nothing moves."""
     cells = content["cells"]
     rows: dict[int, set[int]] = {}
     for arm, lr in zip(cells["arm"], cells["lr"], strict=True):
         rows.setdefault(arm, set()).add(lr)
-    return [{**arm, "rows": len(rows.get(i, ()))} for i, arm in enumerate(content["arms"])]
+    heights = {i: (CELL if len(lrs) <= DENSE else LOW) * len(lrs) + PANEL for i, lrs in rows.items()}
+    return [{**arm, "height": heights.get(i, PANEL)} for i, arm in enumerate(content["arms"])]

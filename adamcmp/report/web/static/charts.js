@@ -26,9 +26,7 @@ function marker(x, y, { colour, shape = "o" }, size = 44) {
 
 /** A frame with axes in an SVG element of the page, whose height stays; null where there is nothing to show. */
 function frame(svg, { x, y, left = 56, right = 14, top = 8, bottom = 44 }) {
-  svg.replaceChildren();
-  const width = Math.max(svg.clientWidth || svg.parentElement.clientWidth, 240);
-  const height = Number(svg.getAttribute("height"));
+  const { width, height } = emptied(svg);
   const scale = ({ domain, log }, range) => (log ? d3.scaleLog(domain, range) : d3.scaleLinear(domain, range).nice());
   const sx = x.log || x.exact ? scaled(x, [left, width - right]) : scale(x, [left, width - right]);
   const sy = scale(y, [height - bottom, top]);
@@ -64,6 +62,16 @@ function axis(drawn, scale, log, count) {
   return drawn.tickValues(chosen ?? leads([1])).tickFormat((value) => brief(value, 2));
 }
 
+/** An SVG element without its drawing, and its size; on narrower paper the next drawing becomes smaller as a whole. */
+function emptied(svg) {
+  svg.replaceChildren();
+  const width = Math.max(svg.clientWidth || svg.parentElement.clientWidth, 240);
+  const height = Number(svg.getAttribute("height"));
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("preserveAspectRatio", "xMinYMin");
+  return { width, height };
+}
+
 function scaled({ domain, log }, range) {
   return log ? d3.scaleLog(domain, range) : d3.scaleLinear(domain, range);
 }
@@ -84,7 +92,8 @@ function extent(values, log = false) {
 /** Lines: each with x, y, and maybe a band (low, high), bars (half), markers; bold ones answer to the pointer. */
 function lineChart(svg, { lines, x, y }) {
   if (!lines.length) {
-    svg.replaceChildren(s("text", { class: "empty", x: 12, y: 28 }, "Nothing is chosen."));
+    emptied(svg);
+    svg.append(s("text", { class: "empty", x: 12, y: 28 }, "Nothing is chosen."));
     return;
   }
   const positive = (value) => value !== null && (!y.log || value > 0);
@@ -182,9 +191,8 @@ function labels(text, x, y) {
 
 /** Dots with intervals, one a row: `inner` thick, `outer` thin; labels on the left, broken where they are long. */
 function intervalChart(svg, { rows, label, unit = "", zero = false, margin = null, clip = null }) {
-  svg.replaceChildren();
+  const { width } = emptied(svg);
   const step = 22;
-  const width = Math.max(svg.clientWidth || svg.parentElement.clientWidth, 240);
   const longest = Math.max(...rows.map((row) => row.label.length));
   const left = Math.min(longest * 6.6 + 14, width * 0.5);
   const right = width - 14;

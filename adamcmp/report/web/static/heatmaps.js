@@ -12,6 +12,9 @@ function isLight(rgb) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179;
 }
 
+/** Rows beyond which they are lower; `report/web/page.py` reserves their place. */
+const DENSE = 16;
+
 class Heatmaps {
   constructor(article, task, cells) {
     this.task = task;
@@ -40,15 +43,16 @@ class Heatmaps {
     const lrs = sorted(cells.lr).reverse();
     const decays = sorted(cells.decay);
     const at = new Map(own.map((i) => [`${cells.lr[i]} ${cells.decay[i]}`, i]));
-    const rows = lrs.map((lr) =>
+    const dense = lrs.length > DENSE;
+    const rows = lrs.map((lr, k) =>
       h(
         "tr",
         { role: "row" },
-        h("th", { scope: "row", role: "rowheader" }, cells.lrs.ticks[lr]),
+        h("th", { scope: "row", role: "rowheader" }, dense && k % 2 ? "" : cells.lrs.ticks[lr]),
         decays.map((decay) => this.td(at.get(`${lr} ${decay}`))),
       ),
     );
-    const every = Math.ceil(decays.length / 12);
+    const every = decays.length > 12 ? Math.ceil(decays.length / 7) : 1;
     const foot = h(
       "tr",
       { role: "row" },
@@ -60,7 +64,7 @@ class Heatmaps {
     const name = `${this.task.arms[arm].name}: learning rates by weight decays`;
     const table = h(
       "table",
-      { class: `heat${decays.length <= 9 ? " few" : ""}`, role: "grid", "aria-label": name },
+      { class: `heat${decays.length <= 9 ? " few" : ""}${dense ? " dense" : ""}`, role: "grid", "aria-label": name },
       h("tbody", { role: "rowgroup" }, rows),
       h("tfoot", { role: "rowgroup" }, foot),
     );
@@ -89,7 +93,7 @@ class Heatmaps {
   marks(cell) {
     const { cells, circled } = this.task;
     const rank = cells.rank[cell];
-    const best = rank === 1 ? "★" : rank !== null && rank <= circled ? "○" : "";
+    const best = rank === 1 ? `★${cells.edge[cell] ? "⚑" : ""}` : rank !== null && rank <= circled ? "○" : "";
     return best + (cells.diverged[cell] ? "✕" : "") + (cells.failed[cell] ? "!" : "");
   }
 
@@ -99,7 +103,8 @@ class Heatmaps {
     const [dark, light, clipped] = limits[metric.key];
     const steps = VIRIDIS.map((_, i) => dark + ((light - dark) * i) / (VIRIDIS.length - 1));
     const ramp = d3.scaleLinear(steps, VIRIDIS).clamp(true);
-    const decimals = Math.max(0, Math.min(4, 2 - Math.ceil(Math.log10(Math.abs(light - dark) || 1))));
+    const least = metric.unit === "%" || metric.unit === "pp" ? 1 : 0;
+    const decimals = Math.max(least, Math.min(4, 2 - Math.ceil(Math.log10(Math.abs(light - dark) || 1))));
     for (const [cell, td] of this.places) {
       const value = cells.values[metric.key][cell];
       if (value !== null) {

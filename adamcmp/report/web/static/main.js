@@ -99,9 +99,12 @@ async function start() {
   const articles = [...document.querySelectorAll("article")];
 
   function pictures(root) {
-    for (const image of root.querySelectorAll("img[data-picture]:not([src])")) {
-      const svg = content.pictures[Number(image.dataset.of)][image.dataset.picture];
-      image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+    for (const space of root.querySelectorAll("svg[data-picture]")) {
+      const svg = content.pictures[Number(space.dataset.of)][space.dataset.picture];
+      const src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+      const [width, height] = [space.getAttribute("width"), space.getAttribute("height")];
+      const alt = `${space.dataset.picture.replaceAll("_", " ")}: what it shows stands below it`;
+      space.replaceWith(h("img", { src, width, height, alt }));
     }
   }
 

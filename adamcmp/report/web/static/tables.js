@@ -49,7 +49,7 @@ function enhance(table, texts) {
     });
   const tools = table.closest(".scroll")?.previousElementSibling;
   if (!tools?.matches(".table-tools")) return;
-  if (body.rows.length > 6) {
+  if (body.rows.length > 2) {
     const find = h("input", {
       type: "search",
       size: 14,

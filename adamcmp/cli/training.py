@@ -449,10 +449,13 @@ def _train(
                     opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what
                 )
                 tell("\n".join([line, *console.choice_lines(how)]))
+            importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
-                Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True).start()
+                importing.start()
             bar = stack.enter_context(console.SweepProgress(todo, compiles=how.estimate.compiles))
             name = opened.plan.config.study.name
             listener = stack.enter_context(Published(bar, study_dir, how, len(runs), what, name))
             train_all(how, todo, study_dir, provenance, listener)
+            if importing.ident is not None:
+                importing.join()  # two threads that import parts of one package may each get half of it
         return len(todo)

@@ -154,6 +154,7 @@ def _exact_cuda() -> Iterator[None]:
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", "(?s).*does not have a deterministic implementation")
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # fp32 is fp32
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -330,3 +330,48 @@ def test_arms_look_as_in_the_figures(page):
 def test_the_same_runs_give_the_same_bytes(study, tmp_path):
     report.write_report(report.Reported(*read(study)), tmp_path, formats=["html"])
     assert (tmp_path / "report.html").read_bytes() == (study / "report" / "report.html").read_bytes()
+
+
+def reported(visit, folder, **said):
+    report.write_report(report.Reported(*read(folder), **said), folder / "report", formats=["html"])
+    return visit(folder / "report" / "report.html")
+
+
+SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2], "lambdas": [0.0, 1e-3]}
+
+
+def test_where_every_run_has_failed_the_page_says_so(synthetic, visit, tmp_path):
+    records = synthetic.make_records(**SMALL)
+    records = synthetic.end(records, records["seed"] >= 0, "failed", "no data")
+    page = reported(visit, synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 3)))
+    assert "No cell may be chosen" in page.locator(".lead").inner_text()
+    assert page.locator("td.broken").count() == 8
+    page.locator("td[data-cell]").first.click()
+    assert "seed 0 failed: no data" in pins(page).first.inner_text()
+
+
+def test_one_run_alone_has_a_page_too(synthetic, visit, tmp_path):
+    records = synthetic.make_records(arms={"AdamW": "lr_scaled"}, lrs=[1e-2], lambdas=[1e-3], seeds=[7])
+    page = reported(visit, synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 3)))
+    assert "on the 1 seed that chose it" in page.locator(".lead").inner_text()
+    assert page.locator("td[data-cell]").count() == 1
+    assert pins(page).count() == 1
+
+
+def test_an_error_of_which_more_is_better_is_dark_where_it_is_high(synthetic, visit, tmp_path):
+    records = synthetic.confirmed(synthetic.make_records(**SMALL, error_metric="r2", error_unit="", loss="mse"))
+    page = reported(visit, synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 3)))
+    assert "has the highest test R²" in page.locator(".lead").inner_text()
+    cells_ = page.evaluate(
+        "[...document.querySelectorAll('td[data-cell]')].map(each => "
+        "[Number(each.ariaLabel.match(/test R² ([\\d.]+)/)[1]), each.style.background.match(/\\d+/g).map(Number)])"
+    )
+    best, worst = max(cells_), min(cells_)
+    assert sum(best[1]) < sum(worst[1])
+
+
+def test_a_study_without_curves_still_tells_of_its_cells(synthetic, visit, tmp_path):
+    records = synthetic.confirmed(synthetic.make_records(**SMALL))
+    page = reported(visit, synthetic.store(tmp_path / "digits", records))
+    page.locator("td[data-cell]").first.click()
+    assert pins(page).count() >= 1

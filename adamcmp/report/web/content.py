@@ -31,10 +31,10 @@ from adamcmp.report.reported import TaskReport
 from adamcmp.report.retraining import retraining
 
 CONVENTIONS = {
-    "weight_decay_lr_scaled": "λ as torch.optim.AdamW takes it (ηαλ per step)",
-    "weight_decay_schedule_only": "λ as in the paper (ηλ per step)",
-    "weight_decay_normalized": "λ normalised (paper, Appendix B.1)",
-    "decay_per_step": "share of a weight taken off per step at η = 1",
+    "weight_decay_lr_scaled": "λ of torch's AdamW, ηαλ",
+    "weight_decay_schedule_only": "λ of the paper, ηλ",
+    "weight_decay_normalized": "λ normalised",
+    "decay_per_step": "decay per step at η = 1",
 }
 """λ in every convention; none under L2, which is no share of the weights."""
 MOST_REQUESTED = 40

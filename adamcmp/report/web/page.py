@@ -217,7 +217,8 @@ def lead(report: TaskReport) -> str:
     error = criteria.error
     best = board.sort_values("final_test_error", ascending=not error.higher_is_better).iloc[0]
     value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
-    on = f"{best['n']} fresh seeds" if best["stage"] == "confirm" else f"the {best['n']} seeds that chose it"
+    counted = f"{best['n']} {'fresh ' if best['stage'] == 'confirm' else ''}seed{'' if best['n'] == 1 else 's'}"
+    on = counted if best["stage"] == "confirm" else f"the {counted} that chose it"
     where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
     said = f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}, at {where}."
     mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]

@@ -64,27 +64,20 @@ class Cells {
     const rows = [];
     if (cells.n[cell]) {
       rows.push(h("dt", {}, ""), h("dd", {}, "last step"), h("dd", {}, "best evaluation"));
-      const value = (key, unit) => shown(cells.values[key][cell], unit, cells.halves[key][cell]);
+      const bare = (text, unit) => (unit && text.endsWith(unit) ? text.slice(0, -unit.length - 1) : text);
+      const number = (metric, value, half) => h("dd", {}, bare(shown(value, metric.unit, half), metric.unit));
+      const value = (metric) => number(metric, cells.values[metric.key][cell], cells.halves[metric.key][cell]);
+      const named = (metric, more = "") =>
+        h("dt", {}, `${metric.name.replace("final ", "")}${more}${metric.unit ? ` (${metric.unit})` : ""}`);
+      const of = (key) => metrics.find((each) => each.key === key);
       for (const metric of metrics) {
-        if (metric.requested) {
-          rows.push(h("dt", {}, metric.name), h("dd", {}, value(metric.key, metric.unit)), h("dd", {}, ""));
-        } else if (metric.when === "final") {
-          const best = metrics.find((each) => each.key === metric.key.replace("final", "best"));
-          rows.push(
-            h("dt", {}, metric.name.replace("final ", "")),
-            h("dd", {}, value(metric.key, metric.unit)),
-            h("dd", {}, value(best.key, best.unit)),
-          );
-        }
+        if (metric.requested) rows.push(named(metric), value(metric), h("dd", {}, ""));
+        else if (metric.when === "final")
+          rows.push(named(metric), value(metric), value(of(metric.key.replace("final", "best"))));
       }
       if (judged) {
-        const [mean, half] = judged.values.final_test_error;
-        const metric = metrics.find((each) => each.key === "final_test_error");
-        rows.push(
-          h("dt", {}, `${metric.name.replace("final ", "")}, fresh`),
-          h("dd", {}, shown(mean, metric.unit, half)),
-          h("dd", {}, ""),
-        );
+        const metric = of("final_test_error");
+        rows.push(named(metric, ", fresh seeds"), number(metric, ...judged.values.final_test_error), h("dd", {}, ""));
       }
     }
     const wrong = (cells.wrong[cell] ?? []).slice(0, 6).map((text) => h("p", { class: "wrong" }, text));

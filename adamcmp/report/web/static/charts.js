@@ -96,14 +96,16 @@ function lineChart(svg, { lines, x, y }) {
     svg.append(s("text", { class: "empty", x: 12, y: 28 }, "Nothing is chosen."));
     return;
   }
+  const across = extent(
+    lines.flatMap((line) => line.x),
+    x.log,
+  );
+  if (!x.log && lines.every((line) => line.x.length === 1)) across[0] = 0; // measured once, at the end
   const positive = (value) => value !== null && (!y.log || value > 0);
   const place = frame(svg, {
     x: {
       ...x,
-      domain: extent(
-        lines.flatMap((line) => line.x),
-        x.log,
-      ),
+      domain: across,
       exact: true,
     },
     y: {
@@ -193,6 +195,10 @@ function labels(text, x, y) {
 function intervalChart(svg, { rows, label, unit = "", zero = false, margin = null, clip = null }) {
   const { width } = emptied(svg);
   const step = 22;
+  if (!rows.length) {
+    svg.append(s("text", { class: "empty", x: 12, y: 28 }, "There is nothing to show."));
+    return;
+  }
   const longest = Math.max(...rows.map((row) => row.label.length));
   const left = Math.min(longest * 6.6 + 14, width * 0.5);
   const right = width - 14;

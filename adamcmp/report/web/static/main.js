@@ -94,6 +94,11 @@ function drawCharts(article, task) {
 }
 
 async function start() {
+  if (!("DecompressionStream" in window)) {
+    const text = "This browser is too old to draw the page's figures; those of 2023 and later can.";
+    document.getElementById("main").prepend(h("p", { class: "notice" }, text));
+    return;
+  }
   const content = await unpack("content");
   const opened = new Map();
   const articles = [...document.querySelectorAll("article")];

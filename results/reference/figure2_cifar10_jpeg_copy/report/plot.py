@@ -330,9 +330,12 @@ _NAMES = (
 
 
 def read_table(source: Path | TextIO) -> pd.DataFrame:
-    """What is empty is missing, and nothing else is."""
+    """What is empty is missing, and nothing else is; an apostrophe that keeps text from being a formula goes."""
     text: Any = dict.fromkeys(_NAMES, str)
-    return pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
+    found = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
+    texts = found.select_dtypes(exclude=["number", "bool"])
+    safe = {str(name): texts[name].str.replace(r"^'(?=[=+@-])", "", regex=True) for name in texts}
+    return found.assign(**safe)
 
 
 # -------------------- style: One look for all figures: column widths, colours that colour-blind readers tell apart, a footer, deterministic bytes.

@@ -96,6 +96,7 @@ def test_a_click_opens_curves_beside_those_of_others_and_another_click_closes_th
     assert pins(page).count() == 1
     page.locator("[data-pin] button[aria-label^=Take]").click()
     assert pins(page).count() == 0
+    assert "Adam + L2, lr 0.1, λ 1e-4" in page.evaluate("document.activeElement.getAttribute('aria-label')")
 
 
 def test_all_of_it_goes_by_keyboard(page):

@@ -108,11 +108,11 @@ class Cells {
       { width: 16, height: 16, "aria-hidden": "true" },
       s("circle", { cx: 8, cy: 8, r: 7, fill: colour }),
     );
-    const away = h(
-      "button",
-      { type: "button", "aria-label": `Take ${this.name(cell)} away`, onclick: () => this.toggle(cell) },
-      "✕",
-    );
+    const away = h("button", { type: "button", "aria-label": `Take ${this.name(cell)} away` }, "✕");
+    away.addEventListener("click", () => {
+      this.toggle(cell);
+      this.article.querySelector(`td[data-cell="${cell}"]`).focus({ preventScroll: true }); // the button is gone
+    });
     const command = this.task.retrain[cell];
     const { recipes } = this.task;
     const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Code" });

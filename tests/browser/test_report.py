@@ -319,6 +319,8 @@ def test_several_tasks_are_shown_one_at_a_time(synthetic, visit, tmp_path):
     page.locator("#task").select_option(index=1)
     expect(page.locator("article:not([hidden]) td[data-cell]")).to_have_count(8)
     assert page.locator("article:visible .question").all_inner_texts() != titles
+    page.locator("article:visible summary", has_text="Train it again").first.click()
+    assert "train.epochs=200" in page.locator("article:visible .command").first.inner_text()
     page.locator(".leads a").first.click()
     expect(page.locator("article:not([hidden]) .question")).to_have_text(titles[0])
 

@@ -45,12 +45,12 @@ ENDED = ("completed", "diverged", "failed")
 STAGES = ("tune", "confirm", "settle")
 
 
-def task_content(report: TaskReport, study: str) -> dict[str, Any]:
+def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
     """All of it, ready for JSON.
 
     Args:
         report: What is told of the task.
-        study: Its study's name, for commands.
+        runs: Those of all tasks, which tell what the study's commands swept.
     """
     records, table, criteria = report.task.records, report.table, report.criteria
     look = looks(table["arm"])
@@ -63,16 +63,13 @@ def task_content(report: TaskReport, study: str) -> dict[str, Any]:
     return {
         "label": report.task.label,
         "error": criteria.error.label,
-        "higher": criteria.error.higher_is_better,
-        "unit": criteria.error.unit,
-        "gapUnit": criteria.error.gap_unit,
-        "metrics": [*metrics, *({**each, "requested": True} for each in requested["metrics"])],
+        "metrics": [*metrics, *requested["metrics"]],
         "arms": [_arm(arm, report, look[arm]) for arm in arms],
         "circled": circled(table),
         "cells": _cells(report, own, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
         "fresh": _fresh(own, metrics),
-        "retrain": retraining(records, [part for _, part in _by_cell(tuning(own), len(table))], study),
+        "retrain": retraining(runs, [part for _, part in _by_cell(tuning(own), len(table))], report.study),
         "recipes": _recipes(own, report),
         "charts": _charts(report, arms),
         "csv": {each.name: tables.csv(each.raw) for each in report.made if each.name in COPIED and len(each.raw)},
@@ -142,7 +139,7 @@ def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
         mean = groups.mean()
         half = pd.Series(half_width(groups.std(ddof=1), groups.count()), mean.index)
         key = f"requested_{name}"
-        metrics.append({"key": key, "name": requested_name(str(name)), "unit": "", "factor": 1, "higher": False})
+        metrics.append({"key": key, "name": requested_name(str(name)), "unit": "", "requested": True})
         columns[key] = tuple(_digits(np.asarray(each.reindex(range(count)), np.float64)) for each in (mean, half))
     return {"metrics": metrics, "columns": columns}
 

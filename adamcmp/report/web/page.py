@@ -55,11 +55,9 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
         reports: What is told of each of its tasks.
         pictures: SVG by figure, of each task and, where there are several, of all together.
     """
-    study = found.title
-    several = len(reports) > 1
     tasks = [_task(report, found, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
-    if several:
+    if len(reports) > 1:
         said = found.told.about({None})
         lines = [each.text for each in said.findings]
         lines += [line for each in found.over_cuts([r.task for r in reports]) for line in cuts_sentences(each)]
@@ -72,7 +70,7 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
                 (name, (CAPTIONS | own)[name].format(error=error), *_size(svg)) for name, svg in pictures[-1].items()
             ],
         }
-    contents = [task_content(report, study) for report in reports]
+    contents = [task_content(report, found.records) for report in reports]
     drawn_elsewhere = [{name: svg.decode() for name, svg in each.items()} for each in pictures]
     curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
     for task, each, drawn in zip(tasks, contents, pictures, strict=False):
@@ -85,7 +83,7 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
         task["panels"] = _panels(each)
     return render(
         "report.html.jinja",
-        study=study,
+        study=found.title,
         tasks=tasks,
         whole=whole,
         sections=SECTIONS,

@@ -61,6 +61,7 @@ class Cells {
         ? "not eligible"
         : `${cells.rank[cell]} by validation${cells.edge[cell] ? `, on the edge: ${cells.edge[cell]}` : ""}`,
     );
+    if (cells.seconds[cell] !== null) wide("training a run", `${brief(cells.seconds[cell])} s`);
     const rows = [];
     if (cells.n[cell]) {
       rows.push(h("dt", {}, ""), h("dd", {}, "last step"), h("dd", {}, "best evaluation"));

@@ -58,7 +58,7 @@ def test_no_model_is_left_out():
     assert all(any(name.startswith(f"{base}_") for base in names) for name in presets), presets
 
 
-SLOW = {"gpt", "resnet", "resnet group", "resnet none", "shake_shake", "vit", "modular_transformer"}
+SLOW = {"gpt", "gpt short", "resnet", "resnet group", "resnet none", "shake_shake", "vit", "modular_transformer"}
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class TaskReport:
     findings: Sequence[str]
     """What can be said in words."""
 
-    @property
+    @cached_property
     def criteria(self) -> Criteria:
         """What its runs are judged by."""
         return criteria_of(self.task.records)

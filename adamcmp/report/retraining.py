@@ -26,21 +26,27 @@ NOT_GIVEN = ("name", "source", "target", "rule", "kind", "official")
 """Settings that no override gives, or the name of the configuration alone."""
 
 
-def retraining(records: pd.DataFrame, cells: Sequence[pd.DataFrame], study: str) -> list[str]:
-    """A command for each of some cells, given by their runs; empty where it is not known how they were trained.
+def retraining(records: pd.DataFrame, cells: Sequence[Sequence[str]], study: str) -> list[str]:
+    """A command for each of some cells, given by the ids of their runs; empty where nobody knows how they were trained.
 
     Args:
         records: all runs of the study, which tell what its commands swept.
-        cells: runs of these records.
+        cells: ids of some of them.
         study: its name, for runs that have no command.
     """
-    groups = {str(command): part for command, part in records.dropna(subset=["command", "settings"]).groupby("command")}
-    known = {command: (words_of(part, study), _swept(part)) for command, part in groups.items()}
+    told = records.dropna(subset=["command", "settings"])
+    known = {str(command): (words_of(part, study), _swept(part)) for command, part in told.groupby("command")}
+    columns = ("run_id", "finished_at", "command", "settings", "epochs", "seed")
+    runs = {row[0]: row for row in zip(*(told[name] for name in columns), strict=True)}
     found = []
-    for runs in cells:
-        latest = runs.dropna(subset=["command", "settings"]).sort_values(["finished_at", "run_id"]).tail(1)
-        seeds = sorted(runs["seed"].astype(int).unique())
-        found.append(_pinned(*known[str(latest["command"].iloc[0])], latest, seeds) if len(latest) else "")
+    for ids in cells:
+        of_cell = [runs[each] for each in ids if each in runs]
+        if not of_cell:
+            found.append("")
+            continue
+        *_, command, settings, epochs, _seed = max(of_cell, key=lambda row: (row[1], row[0]))
+        seeds = sorted({int(row[-1]) for row in of_cell})
+        found.append(_pinned(*known[command], _flat(settings, epochs), seeds))
     return found
 
 
@@ -94,8 +100,7 @@ def _shipped(group: str) -> dict[str, dict[str, Any]]:
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in options(group).values()}
 
 
-def _pinned(trained: Trained, swept: set[str], run: pd.DataFrame, seeds: list[int]) -> str:
-    flat = _flat(run["settings"].iloc[0], run["epochs"].iloc[0])
+def _pinned(trained: Trained, swept: set[str], flat: Mapping[str, Any], seeds: list[int]) -> str:
     always = ["schedule", *_unusual(flat)]
     if "optimizer.decay" in flat:  # one of our rules: others may have no such settings
         always += ["optimizer", "optimizer.lr", "optimizer.weight_decay"]

@@ -117,7 +117,10 @@ def test_a_killed_process_costs_a_retry_with_fewer_rows(cli, tmp_path, models):
 
 @pytest.mark.parametrize(
     ("engine", "parts", "steps"),
-    [("execute.engine=sequential", 1, 2000), ("execute.engine=vectorised", 2, 600)],
+    [
+        ("execute.engine=sequential", 1, 2000),
+        pytest.param("execute.engine=vectorised", 2, 600, marks=pytest.mark.slow),
+    ],
     ids=["alone", "as rows"],
 )
 def test_what_was_killed_goes_on_from_its_checkpoint(cli, tmp_path, models, engine, parts, steps):

@@ -126,9 +126,8 @@ def test_a_signal_at_any_moment_of_a_sweep_that_ends_with_its_report(start, tmp_
     assert_nothing_is_left_behind(start, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["SIGTERM", *(pytest.param(each, marks=pytest.mark.slow) for each in ("SIGINT", "SIGHUP"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_training_writes_checkpoints_and_nothing_stays_when_it_is_done(start, tmp_path, name):
     process = start(*LONG, "execute.compile=false")
     checkpoints = tmp_path / "work" / "results" / "digits" / "checkpoints"

@@ -26,7 +26,7 @@ def stored(folder):
     return read(folder / "results" / "digits")
 
 
-@pytest.mark.parametrize("engine", ["sequential", "vectorised"])
+@pytest.mark.parametrize("engine", ["sequential", pytest.param("vectorised", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "more", [pytest.param((), marks=pytest.mark.slow), ("train.ema=0.9", "model.dropout=0.2")], ids=["plain", "mean"]
 )

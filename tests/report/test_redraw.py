@@ -124,7 +124,7 @@ def study(synthetic, tmp_path_factory):
     folder = synthetic.store(tmp_path_factory.mktemp("redraw") / "digits", records.assign(metrics=asked), curves)
     told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
     found = report.Reported(*read(folder), told=told)
-    report.write_report(found, folder / "report")
+    report.write_report(found, folder / "report", formats=("md", "csv", "png", "svg"))
     return folder
 
 

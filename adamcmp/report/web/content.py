@@ -69,7 +69,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "cells": _cells(report, own, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
         "fresh": _fresh(own, metrics),
-        "retrain": retraining(runs, [part for _, part in _by_cell(tuning(own), len(table))], report.study),
+        "retrain": retraining(runs, _of_cells(tuning(own), "run_id", len(table)), report.study),
         "recipes": _recipes(own, report),
         "charts": _charts(report, arms),
         "csv": {each.name: tables.csv(each.raw) for each in report.made if each.name in COPIED and len(each.raw)},
@@ -196,7 +196,7 @@ def _cells(
         "rank": [None if math.isnan(rank) else int(rank) for rank in table["rank"]],
         "edge": table["edge"].tolist(),
         "seconds": _digits(table["seconds"].to_numpy(float), 3),
-        "seeds": [seeds(part["seed"].astype(int)) for _, part in _by_cell(tuned, len(table))],
+        "seeds": [seeds(map(int, each)) for each in _of_cells(tuned, "seed", len(table))],
         "wrong": {str(cell): _wrong(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
         "values": {key: value for key, (value, _) in {**values, **requested}.items()},
         "halves": {key: half for key, (_, half) in {**values, **requested}.items()},
@@ -260,9 +260,12 @@ def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str
     return found
 
 
-def _by_cell(runs: pd.DataFrame, count: int) -> list[tuple[int, pd.DataFrame]]:
-    groups = dict(iter(runs.groupby("cell")))
-    return [(cell, groups.get(cell, runs.iloc[:0])) for cell in range(count)]
+def _of_cells(runs: pd.DataFrame, column: str, count: int) -> list[list[Any]]:
+    """The values of a column in the runs of each cell."""
+    found: list[list[Any]] = [[] for _ in range(count)]
+    for cell, value in zip(runs["cell"], runs[column], strict=True):
+        found[cell].append(value)
+    return found
 
 
 def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:

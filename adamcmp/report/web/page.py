@@ -148,6 +148,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
     """What the template shows of a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
+    pairs = {told(each, criteria.error, len(report.verdicts)) for each in report.verdicts}
     code, facts = provenance(report.task)
     return {
         "name": name,
@@ -159,7 +160,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
             for each in ranked(report.verdicts)[:MOST_TOLD]
         ],
         "more": max(len(report.verdicts) - MOST_TOLD, 0),
-        "findings": [each for each in report.findings if each not in _told_pairs(report)],
+        "findings": [each for each in report.findings if each not in pairs],
         "claims": shown.get("claims"),
         "error": criteria.error.label,
         "confirmed": bool((board["stage"] == "confirm").any()),
@@ -185,10 +186,6 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
 
 def _commits(values: pd.Series) -> str:
     return ", ".join(sorted({str(each)[:9] for each in values.dropna()})[:3]) or "unknown"
-
-
-def _told_pairs(report: TaskReport) -> set[str]:
-    return {told(each, report.criteria.error, len(report.verdicts)) for each in report.verdicts}
 
 
 def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:

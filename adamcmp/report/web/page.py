@@ -241,8 +241,8 @@ def _five(report: TaskReport) -> list[str]:
         if len(judged)
         else "Judged: by the runs that chose the cells, which flatters them; study.confirm.seeds=8 adds fresh seeds.",
         (
-            "Told apart: exact paired permutation test at 0.05, Holm's correction over pairs, and an interval over seeds, "
-            "test examples and the choice of cells, of several pairs a wider one than is shown, that excludes 0."
+            "Told apart: exact paired permutation test at 0.05, Holm's correction over pairs, and an interval over "
+            "seeds, test examples and the choice of cells, of several pairs a wider one than is shown, that excludes 0."
         ),
         (
             f"Trained: {distinct(records['model'])} on {distinct(records['data'])}, "

@@ -41,7 +41,10 @@ def test_there_are_recipes():
     assert all(blocks(text, "sh") for text in RECIPES.values())
 
 
-@pytest.mark.parametrize("name", RECIPES)
+TIMED = "… know how soon each optimizer gets somewhere?"
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each == TIMED)) for each in RECIPES])
 def test_a_recipe_runs(cli, tmp_path, files, name):
     for code in blocks(RECIPES[name], "python"):
         title, _, text = code.partition("\n")

@@ -100,6 +100,11 @@ class Verdict(NamedTuple):
         """The interval over seeds, test examples (where known) and the choice of cells."""
         return self.with_half_width(self.choice)
 
+    @property
+    def known(self) -> tuple[float, float]:
+        """The widest one that can be told: without the choice of cells where one seed chose them."""
+        return self.widest if math.isfinite(self.choice) else self.with_half_width(0.0)
+
     def with_half_width(self, choice: float, shift: float = 0.0) -> tuple[float, float]:
         """The interval over seeds and test examples, and so much for the choice of cells, around a shifted mean."""
         alone = math.isnan(self.low_examples)

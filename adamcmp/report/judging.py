@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -46,9 +46,7 @@ class Judging:
 def sentences(task: Task, found: list[Verdict]) -> list[str]:
     """The verdicts in words, those that tell apart first."""
     error = criteria_of(task.records).error
-    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
-    ranked = sorted(found, key=lambda each: order[each.kind])
-    lines = [told(each, error, len(found)) for each in ranked[:MOST_TOLD]]
+    lines = [told(each, error, len(found)) for each in ranked(found)[:MOST_TOLD]]
     lines += [f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else []
     if any(each.kind != "none" for each in found) and all(math.isnan(each.low_examples) for each in found):
         lines.append(
@@ -65,9 +63,15 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     return lines
 
 
+def ranked(found: Sequence[Verdict]) -> list[Verdict]:
+    """Those that tell apart first."""
+    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
+    return sorted(found, key=lambda each: order[each.kind])
+
+
 def headline(verdict: Verdict, error: ErrorMetric) -> str:
     """The verdict on a pair in a dozen words: who is better, by how much."""
-    low, high = verdict.widest if math.isfinite(verdict.choice) else verdict.with_half_width(0.0)
+    low, high = verdict.known
     numbers = f"{_difference(error, verdict.mean, '+')} ({_range(error, (low, high))})"
     match verdict.kind:
         case "apart":
@@ -94,9 +98,8 @@ def told(verdict: Verdict, error: ErrorMetric, pairs: int) -> str:
     sources = [f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired (Welch)'}"]
     sources += [] if math.isnan(verdict.low_examples) else ["test examples"]
     sources += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
-    widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
     over = sources[0] if len(sources) == 1 else f"{', '.join(sources[:-1])} and {sources[-1]}"
-    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {_range(error, widest)} over {over}"
+    numbers = f"test {error.label} {shown(verdict.mean, '+')}, 95 % interval {_range(error, verdict.known)} over {over}"
     if len(sources) > 1:
         numbers += f" ({_range(error, (verdict.low, verdict.high))} over seeds alone)"
     corrected = f" after Holm over {pairs} pairs" if pairs > 1 else ""
@@ -176,8 +179,7 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric) -> str:
     more = [] if math.isnan(verdict.low_examples) else ["test examples"]
     more += [f"the choice of cells by {verdict.tuned:.0f} seeds"] if known_choice else []
     if more:
-        widest = verdict.widest if known_choice else verdict.with_half_width(0.0)
-        numbers += f", {_range(error, widest)} with {' and '.join(more)}"
+        numbers += f", {_range(error, verdict.known)} with {' and '.join(more)}"
     if verdict.kind == "apart":
         return f"{names}: told apart, {_better(verdict, error)} is better: {numbers}."
     if verdict.kind == "same":

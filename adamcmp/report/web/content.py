@@ -52,12 +52,10 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         report: What is told of the task.
         runs: Those of all tasks, which tell what the study's commands swept.
     """
-    records, table, criteria = report.task.records, report.table, report.criteria
+    table, criteria = report.table, report.criteria
     look = looks(table["arm"])
     arms = list(look)
-    place = {cell: i for i, cell in enumerate(table[CELL].itertuples(index=False, name=None))}
-    whole = records.assign(cell=[place.get(cell, -1) for cell in records[CELL].itertuples(index=False, name=None)])
-    own = whole[whole["cell"] >= 0]
+    own = _placed(report)
     metrics = _metrics(criteria)
     requested = _requested(own, len(table))
     return {
@@ -82,11 +80,8 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     ``runs`` has a row a run: cell, seed, stage, how it ended, and the place in ``steps`` of where it was measured;
     ``values`` has, for each metric, one list a run.
     """
-    table, criteria = report.table, report.criteria
-    place = {cell: i for i, cell in enumerate(table[CELL].itertuples(index=False, name=None))}
-    runs = report.task.records
-    runs = runs.assign(cell=[place.get(cell, -1) for cell in runs[CELL].itertuples(index=False, name=None)])
-    runs = runs[runs["cell"] >= 0].sort_values(["cell", "stage", "seed"])
+    criteria = report.criteria
+    runs = _placed(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
     known = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
     shown = {name: _digits(known[name].to_numpy(float) * scale(name, criteria)[0], 3) for name in names}
@@ -107,6 +102,14 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
             values[name].append(shown[name][first:end])
     metrics = [{"key": name, "name": named(name, criteria), "unit": scale(name, criteria)[1]} for name in names]
     return {"metrics": metrics, "steps": [list(each) for each in steps], "runs": rows, "values": values}
+
+
+def _placed(report: TaskReport) -> pd.DataFrame:
+    """The runs of a task's cells, with the column ``cell``, the place of theirs."""
+    place = {cell: i for i, cell in enumerate(report.table[CELL].itertuples(index=False, name=None))}
+    runs = report.task.records
+    found = runs.assign(cell=[place.get(cell, -1) for cell in runs[CELL].itertuples(index=False, name=None)])
+    return found[found["cell"] >= 0]
 
 
 def _metrics(criteria: Criteria) -> list[dict[str, Any]]:
@@ -240,7 +243,8 @@ def _limits(
 
 def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What seeds that no selection has seen say of cells: by cell, their number, seeds, means and half widths."""
-    judged = runs[runs["stage"].isin(["confirm", "settle"]) & (runs["status"] == "completed")]
+    judged = runs.drop(tuning(runs).index)
+    judged = judged[judged["status"] == "completed"]
     if judged.empty:
         return {}
     means = means_of(judged, ["cell"])
@@ -324,7 +328,7 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
 
 
 def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
-    low, high = each.widest if math.isfinite(each.choice) else each.with_half_width(0.0)
+    low, high = each.known
     return {
         "a": arms.index(each.a),
         "b": arms.index(each.b),

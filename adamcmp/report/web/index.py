@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from adamcmp.report.judging import headline
+from adamcmp.report.judging import headline, ranked
 from adamcmp.report.labels import distinct
 from adamcmp.report.reported import Reported
-from adamcmp.report.web.page import lead, ranked, render
+from adamcmp.report.web.page import lead, render
 
 MOST = 3
 """Verdicts that are shown of a task."""

@@ -19,11 +19,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from adamcmp.analysis import tuning
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import short
 from adamcmp.plain import plain
-from adamcmp.report.judging import MOST_TOLD, cuts_sentences, headline, told
+from adamcmp.report.judging import MOST_TOLD, cuts_sentences, headline, ranked, told
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
 from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warnings_of
 from adamcmp.report.reported import Reported, TaskReport, claims_table
@@ -188,12 +189,6 @@ def _commits(values: pd.Series) -> str:
     return ", ".join(sorted({str(each)[:9] for each in values.dropna()})[:3]) or "unknown"
 
 
-def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those that tell apart first."""
-    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
-    return sorted(verdicts, key=lambda each: order[each.kind])
-
-
 def _question(report: TaskReport) -> str:
     arms = [str(arm) for arm in sorted(report.board["arm"], key=str.casefold)]
     where = f"on {report.task.label}, and with which learning rate and weight decay?"
@@ -229,8 +224,8 @@ def lead(report: TaskReport) -> str:
 def _five(report: TaskReport) -> list[str]:
     """The protocol in five lines."""
     records, board, criteria = report.task.records, report.board, report.criteria
-    tuned = records[~records["stage"].isin(["confirm", "settle"])]["seed"].dropna().astype(int)
-    judged = records[records["stage"].isin(["confirm", "settle"])]["seed"].dropna().astype(int)
+    tuned = tuning(records)["seed"].dropna().astype(int)
+    judged = records["seed"].drop(tuned.index).dropna().astype(int)
     better = "highest" if criteria.error.higher_is_better else "lowest"
     trials = sorted(set(board["trials"]))
     searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"

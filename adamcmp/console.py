@@ -157,16 +157,16 @@ def choice_lines(crew: Crew) -> list[str]:
     """How each cohort will be trained, one line a cohort, and what to know about it."""
     lines = []
     for cohort, choice in crew.pairs:
-        s = choice.strategy
+        s, form = choice.strategy, cohort.kernel.partition(" (")[0]
         if choice.open:
-            lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {OPEN}")
+            lines.append(f"  {len(cohort.runs):,} {form}: {OPEN}")
             continue
         how = f"{s.rows:,} runs a program, {'compiled' if s.compiled else 'eager'}" if s.engine == "vectorised" else ""
         how += ", CUDA graphs" if s.graphs else ""
         where = f"{s.processes} processes" if s.processes > 1 else "1 process"
         parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} each", f"{s.matmul} matmul"]
         why = f"; not vectorised: {s.reason}" if s.reason else ""
-        lines.append(f"  {len(cohort.runs):,} {cohort.kernel}: {s.engine}, {', '.join(filter(None, parts))}{why}")
+        lines.append(f"  {len(cohort.runs):,} {form}: {s.engine}, {', '.join(filter(None, parts))}{why}")
     return [*lines, *crew.estimate.notes]
 
 

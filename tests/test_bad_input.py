@@ -37,7 +37,7 @@ def contents(folder) -> dict[str, bytes | None]:
 # settings on the command line: (override, what the line must say beside the override's own key)
 SETTINGS = [
     ("optimizer=adamm", "did you mean adam"),
-    ("optimizer=zzz", "known: adagrad, adam"),
+    ("optimizer=zzz", "closest of"),
     ("model=mpl", "did you mean mlp"),
     ("optimizer.lrr=1", "did you mean optimizer.lr"),
     ("train.step=1", "did you mean train.steps"),

@@ -198,7 +198,7 @@ def test_a_dry_run_times_nothing(cli, monkeypatch, tmp_path):
     monkeypatch.setattr("adamcmp.execute.session.start_processes", refuse)
     ended = cli("sweep", "digits", "optimizer.lr=geomspace(1e-4,1,40)", "study.seeds=5", "--dry-run")
     assert ended.code == 0, ended.err
-    assert "200 adaptive: time is a rough count, mostly too high" in ended.out
+    assert "200 adam: time is a rough count, mostly too high" in ended.out
 
 
 def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_path):

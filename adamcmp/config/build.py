@@ -15,27 +15,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from adamcmp.config.compose import Composed
-from adamcmp.config.schema import (
-    OPTIMIZER,
-    SGD,
-    Adagrad,
-    Adam,
-    Config,
-    Data,
-    Execute,
-    Model,
-    OwnOptimizer,
-    Settings,
-    Study,
-    Train,
-)
+from adamcmp.config.schema import AnyRule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
 from adamcmp.config.sources import Source
 from adamcmp.errors import InputError, closest, one_line
+from adamcmp.optim.rule import Rule, rule_class, shipped
 from adamcmp.plain import plain
+from adamcmp.settings import Settings
 
-BY_RULE: dict[str, type[Settings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 SCHEDULES = ("constant", "drop_step", "cosine", "warm_restarts", "linear", "warmup_stable_decay")
 SECTIONS: dict[str, type[Settings]] = {"data": Data, "model": Model, "train": Train, "study": Study, "execute": Execute}
+FOR_TORCH = ("torch", "pytorch_optimizer")
 OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
 """Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
 
@@ -55,7 +44,7 @@ def typed(composed: Composed, source: Source) -> Config:
         **values,
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
         "model": _target(values, "model", composed),
-        "optimizer": optimizer_values(_section(values, "optimizer"), composed.choices["optimizer"]),
+        "optimizer": typed_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
         "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
         "train": _train(_section(values, "train")),
         "study": study,
@@ -66,35 +55,53 @@ def typed(composed: Composed, source: Source) -> Config:
         raise InputError(_explain(error, composed)) from error
 
 
-def typed_optimizer(values: Mapping[str, Any], name: str) -> Adam | Adagrad | SGD | OwnOptimizer:
+def typed_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
     """Validate an optimizer alone: what a sweep does for each of its rows (microseconds, no composing).
 
     Raises:
         InputError: as ``typed``.
     """
     try:
-        return OPTIMIZER.validate_python(optimizer_values(values, name))
+        return optimizer_class(values, name).model_validate(optimizer_values(values, name))
     except ValidationError as error:
         raise InputError(
             _explain(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
         ) from error
 
 
+def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[OwnOptimizer]:
+    """What an optimizer's section of a configuration is settings of.
+
+    Raises:
+        InputError: there is no such rule, or a ``_target_`` outside torch cannot be imported.
+    """
+    if "_target_" in values:
+        target = str(values["_target_"])
+        if target.partition(".")[0] in FOR_TORCH:  # none of them is a rule, and planning does without torch
+            return OwnOptimizer
+        found: object = find(target, "optimizer")
+        return found if isinstance(found, type) and issubclass(found, Rule) else OwnOptimizer
+    if values.get("rule") not in shipped():
+        raise InputError(
+            f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(shipped())}, or a _target_"
+        )
+    return rule_class(values["rule"])
+
+
 def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An optimizer's section of a configuration in the shape that the schema validates."""
-    label = plain(values.get("label") or name)
+    """An optimizer's section of a configuration in the shape that its class validates."""
+    named = {"name": name, "label": plain(values.get("label") or name)}
+    kind = optimizer_class(values, name)
     if "_target_" not in values:
-        if values.get("rule") not in BY_RULE:
-            raise InputError(
-                f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(BY_RULE)}, or a _target_"
-            )
-        return {**values, "name": name, "label": label}
+        return {**values, **named}
     target = str(values["_target_"])
+    if kind is not OwnOptimizer:
+        own = {key: value for key, value in values.items() if key != "_target_"}
+        return {**own, **named, "rule": target, "source": source_hash(target)}
     known = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
     arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *known}}
     return {
-        "name": name,
-        "label": label,
+        **named,
         "target": target,
         "source": source_hash(target),
         **known,
@@ -154,7 +161,7 @@ def _target(
 
 def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> str:
     first = error.errors()[0]
-    skip = {"adam", "adagrad", "sgd", "own", "ours", "str", *SCHEDULES}
+    skip = {"own", "ours", "str", *SCHEDULES}
     parts = [str(part) for part in first["loc"] if part not in skip]
     key = ".".join(
         [
@@ -179,10 +186,11 @@ def _fields(composed: Composed, group: str) -> set[str]:
     section = composed.values.get(group)
     kind = SECTIONS.get(group)
     if group == "optimizer" and isinstance(section, Mapping):
-        kind = BY_RULE.get(str(section.get("rule")))
+        found = optimizer_class(section, "")
+        kind = None if found is OwnOptimizer else found
     if kind is None:  # the schedule's kinds differ in their keys, an own class has any
         return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
-    return set(kind.model_fields) - {"name"}
+    return set(kind.model_fields) - {"name", "source"}
 
 
 @cache
@@ -196,7 +204,7 @@ def source_hash(target: str) -> str | None:
     """
     if target.partition(".")[0] in OUR_PACKAGES:
         return None
-    _own_modules_importable()
+    own_modules_importable()
     top = target.partition(".")[0]
     try:
         spec = find_spec(top)
@@ -213,7 +221,7 @@ def source_hash(target: str) -> str | None:
     return digest.hexdigest()[:12] if files else None
 
 
-def _own_modules_importable() -> None:
+def own_modules_importable() -> None:
     """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder: last, so that it shadows nothing."""
     here = str(Path.cwd())
     if here not in sys.path:
@@ -226,15 +234,17 @@ def find(target: str, what: str) -> Callable[..., Any]:
     Raises:
         InputError: it cannot be imported, or is not callable.
     """
-    _own_modules_importable()
+    own_modules_importable()
     module_name, _, attribute = target.rpartition(".")
     if not module_name:
         raise InputError(f"{what}._target_={target}: needs a dotted path, such as my_module.MyClass")
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # an own module may fail in any way while it is imported
+        absent = module_name == "pytorch_optimizer" and isinstance(error, ModuleNotFoundError)
+        hint = "; pip install 'adamcmp[optimizers]'" if absent else ""
         raise InputError(
-            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
+            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}{hint}"
         ) from error
     found = getattr(module, attribute, None)
     if found is None:

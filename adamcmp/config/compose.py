@@ -41,7 +41,7 @@ KNOWN = {
     "train": set(Train.model_fields),
     "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
 }
-FREE = {"optimizer.groups", "init"}
+FREE = {"optimizer.groups", "optimizer.width_lr", "optimizer.width_decay", "model.mup_base", "init"}
 """Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)
 """What Hydra raises where a file replaces its own section."""

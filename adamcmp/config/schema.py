@@ -11,128 +11,20 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationInfo, field_validator, model_validator
 
+from adamcmp.optim.rule import Rule
+from adamcmp.settings import Count, Fraction, Group, NonNegative, Number, Positive, Settings, Whole
 
-def _no_flag(given: Any) -> Any:
-    """``true`` is no number, though Python takes it for 1."""
-    if isinstance(given, bool):
-        raise ValueError("must be a number")
-    return given
-
-
-Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_no_flag)]
-Positive = Annotated[Number, Field(gt=0)]
-NonNegative = Annotated[Number, Field(ge=0)]
-Beta = Annotated[Number, Field(ge=0, lt=1)]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 MOST_STEPS = 10**9
 MOST_RUNS = 1_000_000
 """Of one study, before anything is expanded."""
 
-Decay = Literal["l2", "lr_scaled", "schedule_only", "normalized"]
-"""Where λθ enters: the gradient (l2), or the weights with d_t = η_t α λ, η_t λ, or η_t λ √(B / (N T_epochs))."""
-
-AdamDecay = Literal["l2", "l2_m_only", "l2_v_only", "lr_scaled", "schedule_only", "normalized"]
-"""As ``Decay``; and, for ablations, λθ in the first or in the second moment only."""
-
-Decayed = Literal["all", "no_bias_norm"]
-"""Which parameters are decayed: all, as in the paper, or only those with two or more axes."""
-
 
 def is_seed(value: Any) -> bool:
     """Whether a value may seed a run: a whole number that a record can hold."""
     return type(value) is int and 0 <= value < 2**63
-
-
-class Settings(BaseModel):
-    """Base of all settings: immutable, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Group(Settings):
-    """Parameters with a learning rate and a weight decay of their own."""
-
-    params: str | tuple[str, ...]
-    """Patterns of parameter names, such as ``*.bias`` or ``head.*``; a parameter belongs to the first that fits."""
-    lr_scale: NonNegative = 1.0
-    """What their learning rate is multiplied by; 0 leaves them as they are."""
-    weight_decay: NonNegative | None = None
-    """Their λ in place of the optimizer's, in the same convention; null leaves them that one."""
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """All of ``params``."""
-        return (self.params,) if isinstance(self.params, str) else self.params
-
-
-class Optimizer(Settings):
-    """What every update rule of ours has."""
-
-    name: str
-    """The config's file name, such as ``adamw``."""
-    label: str
-    """How tables and figures spell it."""
-    lr: Positive
-    """Peak learning rate α; the schedule multiplies it by η_t."""
-    weight_decay: NonNegative
-    """λ, in the convention that ``decay`` names."""
-    decayed: Decayed
-    groups: tuple[Group, ...] = ()
-    """Parameters that are treated otherwise, by name."""
-
-
-class Adam(Optimizer):
-    """Adam in all its variants, and RMSProp (beta1 = 0, no bias correction): see ``optim/adaptive.py``."""
-
-    rule: Literal["adam"]
-    decay: AdamDecay
-    betas: tuple[Beta, Beta]
-    eps: NonNegative
-    eps_placement: Literal["after", "before"]
-    """ε is added after the bias correction of v (torch, the paper) or before it (Keras)."""
-    bias_correction: bool
-
-
-class Adagrad(Optimizer):
-    """Adagrad: the sum of squared gradients in place of their moving average."""
-
-    rule: Literal["adagrad"]
-    decay: Decay
-    eps: NonNegative
-    initial_accumulator_value: NonNegative
-
-
-class SGD(Optimizer):
-    """SGD with momentum, with L2 or decoupled decay: see ``optim/momentum.py``."""
-
-    rule: Literal["sgd"]
-    decay: Decay
-    momentum: Beta
-    nesterov: bool
-    lr_in_buffer: bool
-    """The learning rate enters the momentum buffer (the paper's Algorithm 1) or leaves it (torch)."""
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> SGD:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov=true needs optimizer.momentum > 0")
-        return self
 
 
 class OwnOptimizer(Settings):
@@ -150,20 +42,8 @@ class OwnOptimizer(Settings):
     """The other keyword arguments of the class."""
 
 
-def _optimizer_kind(value: Any) -> str | None:
-    if isinstance(value, Mapping):
-        return "own" if "target" in value else value.get("rule")
-    return getattr(value, "rule", "own")
-
-
-AnyOptimizer = Annotated[
-    Annotated[Adam, Tag("adam")]
-    | Annotated[Adagrad, Tag("adagrad")]
-    | Annotated[SGD, Tag("sgd")]
-    | Annotated[OwnOptimizer, Tag("own")],
-    Discriminator(_optimizer_kind),
-]
-OPTIMIZER: TypeAdapter[Adam | Adagrad | SGD | OwnOptimizer] = TypeAdapter(AnyOptimizer)
+AnyRule = SerializeAsAny[Rule] | OwnOptimizer
+"""An optimizer: a rule of ours or of the same form, trained many at once, or any class for torch, run by run."""
 
 
 class Schedule(Settings):
@@ -490,7 +370,7 @@ class Config(Settings):
 
     data: Data
     model: Model
-    optimizer: AnyOptimizer
+    optimizer: AnyRule
     schedule: AnySchedule
     train: Train
     init: str | None = None

@@ -26,18 +26,11 @@ from adamcmp.engine.effects import effects, undone
 from adamcmp.engine.graphs import Graphed
 from adamcmp.engine.inputs import autocast, build_model
 from adamcmp.engine.strategy import Layout, Piece
-from adamcmp.engine.updates import Kind, kind_of
-from adamcmp.optim.adaptive import AdaptiveCoefficients, adaptive_update
-from adamcmp.optim.momentum import MomentumCoefficients, momentum_update
+from adamcmp.engine.updates import Kind, coefficient_table, kind_of, schedule_of
+from adamcmp.optim.rule import Kernel, Rule
 from adamcmp.plan.runs import Task
 
 Tensors = dict[str, Tensor]
-
-KERNELS: dict[str, tuple[Callable[..., None], type[AdaptiveCoefficients | MomentumCoefficients], int]] = {
-    "adaptive": (adaptive_update, AdaptiveCoefficients, 2),
-    "momentum": (momentum_update, MomentumCoefficients, 1),
-}
-"""Kernel, its coefficients, and how many tensors of state a parameter has."""
 
 
 class Stack(NamedTuple):
@@ -45,14 +38,19 @@ class Stack(NamedTuple):
 
     params: Tensors
     rest: Tensors
-    state: tuple[Tensors, ...]
+    state: dict[str, Tensors]
+    """Of each parameter, by name."""
     average: Tensors
     """Of ``train.ema``; empty without it."""
 
-    @property
-    def shown(self) -> Tensors:
+    def shown(self, kernel: Kernel) -> Tensors:
         """The weights that evaluations are of, by name of what is trained."""
-        return self.average or self.params
+        return self.average or self.learned(kernel)
+
+    def learned(self, kernel: Kernel) -> Tensors:
+        """The weights that a rule gives: those that are trained, or its average of them."""
+        shown = kernel.rule.shown
+        return {name: own[shown] for name, own in self.state.items()} if shown else self.params
 
 
 class Names(NamedTuple):
@@ -64,6 +62,8 @@ class Names(NamedTuple):
     """Those that occur among the trained, in the order of their coefficients' tables."""
     kind_of: tuple[int, ...]
     """Of each trained parameter."""
+    coefficients: tuple[tuple[str, ...], ...]
+    """Of each kind, in the order of their tables."""
 
 
 class Program(NamedTuple):
@@ -72,8 +72,8 @@ class Program(NamedTuple):
     step: Callable[..., Tensor]
     """(stack, x_SB…, y_SB…, tables, share) → losses_R; changes the stack in place.
 
-    ``tables`` hold the coefficients of each kind of parameters, (kinds, C, R); ``share`` is what the new weights take
-    of the average, a number as a tensor.
+    ``tables`` hold the coefficients of each kind of parameters, (kinds, C, R), C those of the kind that has
+    most; ``share`` is what the new weights take of the average, a number as a tensor.
     """
     evaluate: Callable[..., tuple[Tensor, Tensor]]
     """(params, rest, x_E…, y_E…) → loss of each example, (R, E), and what the error needs to know of it, (R, E, K)."""
@@ -86,7 +86,7 @@ _kept: dict[object, Program] = {}
 
 def program(
     task: Task,
-    kernel: str,
+    kernel: Kernel,
     layout: Layout,
     names: Names,
     device: torch.device,
@@ -134,10 +134,19 @@ def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
     with undone(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
         written = effects(model, forward).buffers
     trained = tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None)
-    groups = piece.runs[0].optimizer.groups  # patterns are the same in all runs
-    of_each = [kind_of(name, params[name], groups) for name in trained]
+    rule = rule_of(piece)  # patterns are the same in all runs
+    of_each = [kind_of(rule, name, params[name], model) for name in trained]
     kinds = tuple(dict.fromkeys(of_each))
-    return Names(trained, written, kinds, tuple(map(kinds.index, of_each)))
+    schedule = schedule_of(piece.runs[0])
+    coefficients = tuple(coefficient_table(rule, kind, schedule, 0, 1).names for kind in kinds)
+    return Names(trained, written, kinds, tuple(map(kinds.index, of_each)), coefficients)
+
+
+def rule_of(piece: Piece) -> Rule:
+    """The optimizer of a piece's first run, which has the form of all."""
+    rule = piece.runs[0].optimizer
+    assert isinstance(rule, Rule), "an own optimizer has no program"
+    return rule
 
 
 def _attention(layout: Layout, device: torch.device) -> AbstractContextManager[object]:
@@ -211,12 +220,11 @@ def gradients(model: nn.Module, task: Task, layout: Layout, names: Names, device
 def _step(
     model: nn.Module,
     task: Task,
-    kernel: str,
+    kernel: Kernel,
     layout: Layout,
     names: Names,
     device: torch.device,
 ) -> Callable[..., Tensor]:
-    update, coefficients, _ = KERNELS[kernel]
     over_rows = gradients(model, task, layout, names, device)
     parts, most = task.train.accumulate, task.train.clip_norm
 
@@ -244,10 +252,12 @@ def _step(
         by_kind = tables.unbind(0)
         for name, kind in zip(names.trained, names.kind_of, strict=True):
             p = params[name]
-            c = coefficients(*(row.view(-1, *(1,) * (p.ndim - 1)) for row in by_kind[kind].unbind(0)))
-            update(p, grads[name], *(own[name] for own in state), c)
-            if average:
-                average[name].lerp_(p, share)
+            rows = (row.view(-1, *(1,) * (p.ndim - 1)) for row in by_kind[kind].unbind(0))
+            c = dict(zip(names.coefficients[kind], rows, strict=False))
+            kernel.update(p, grads[name], state[name], c, names.kinds[kind].part)
+        if average:
+            for name, learned in stack.learned(kernel).items():
+                average[name].lerp_(learned, share)
         return losses
 
     return step

@@ -234,31 +234,32 @@ def _loop(
         previous: dict[str, Tensor] = {}
         judged = model if average is None else average.model
         if t + 1 in eval_steps and task.train.metrics:
-            previous = {name: p.detach().clone() for name, p in judged.named_parameters()}
+            with update.evaluating():
+                previous = {name: p.detach().clone() for name, p in judged.named_parameters()}
         update.step(t)
         if average is not None:
-            average.update(model, t)
+            with update.evaluating():
+                average.update(model, t)
         if t + 1 in eval_steps:
             examples = shown[task.evaluations.shown(t + 1)]
-            with autocast(task, device):
+            with update.evaluating(), autocast(task, device):
                 evaluation = evaluate(judged, examples, criterion, t + 1)
-            if not evaluation.is_finite():
-                return t + 1, None
-            if previous:
-                with autocast(task, device):
+                if not evaluation.is_finite():
+                    return t + 1, None
+                if previous:
                     evaluation = evaluation._replace(metrics=measure_all(judged, previous, examples, task))
-            done = evaluations[-1].step if evaluations else 0
-            evaluations.append(evaluation)
-            if kept is not None and best(evaluations, task.criteria.error.sign) is evaluation:
-                kept.load_state_dict(judged.state_dict())
+                done = evaluations[-1].step if evaluations else 0
+                evaluations.append(evaluation)
+                if kept is not None and best(evaluations, task.criteria.error.sign) is evaluation:
+                    kept.load_state_dict(judged.state_dict())
             watch.on_steps(t + 1 - done, evaluation)
-    if task.train.save is not None and watch.weights is not None:
-        judged = model if average is None else average.model
-        chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
-        weights.save(watch.weights, run, judged if kept is None else kept, chosen)
-    if run.stage == "tune":
-        return None, None
-    examples = shown[task.evaluations.last]
-    with autocast(task, device):
-        judged = model if average is None else average.model
-        return None, outcomes(judged, examples.test, examples.inputs, criterion, at_once(examples, CHUNK))
+    judged = model if average is None else average.model
+    with update.evaluating():
+        if task.train.save is not None and watch.weights is not None:
+            chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
+            weights.save(watch.weights, run, judged if kept is None else kept, chosen)
+        if run.stage == "tune":
+            return None, None
+        examples = shown[task.evaluations.last]
+        with autocast(task, device):
+            return None, outcomes(judged, examples.test, examples.inputs, criterion, at_once(examples, CHUNK))

@@ -8,13 +8,13 @@ from textwrap import shorten
 
 import torch
 
+from adamcmp.config.schema import OwnOptimizer
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.criterion import predict
 from adamcmp.engine.effects import Effects, effects
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.program import KERNELS
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import told
@@ -34,7 +34,7 @@ def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | Non
     That is: an own optimizer; a forward pass that changes what a program cannot carry; what torch.func says of the
     model; or losses, after two steps, other than the sequential engine's.
     """
-    if cohort.kernel not in KERNELS:
+    if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
         return "an own optimizer trains one run at a time"
     try:
         task, few = _smaller(cohort.task, dataset)

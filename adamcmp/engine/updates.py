@@ -1,9 +1,10 @@
-"""Optimizer settings in; a function that takes one step out: torch.optim where torch has the rule, else our kernels."""
+"""Optimizer settings in; a function that takes one step out: torch.optim where torch has the rule, else its kernel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any, NamedTuple, Protocol
@@ -14,13 +15,10 @@ from torch import Tensor, nn
 
 from adamcmp.config.build import call, find
 from adamcmp.config.schema import (
-    SGD,
-    Adagrad,
-    Adam,
+    AnyRule,
     Constant,
     Cosine,
     DropStep,
-    Group,
     Linear,
     OwnOptimizer,
     OwnSchedule,
@@ -29,10 +27,10 @@ from adamcmp.config.schema import (
 )
 from adamcmp.errors import InputError, told
 from adamcmp.optim import schedules
-from adamcmp.optim.adaptive import AdaptiveCoefficients, AdaptiveHyper, adaptive_coefficients, adaptive_update
-from adamcmp.optim.decay import Array, doors
-from adamcmp.optim.momentum import MomentumCoefficients, MomentumHyper, momentum_coefficients, momentum_update
-from adamcmp.plan.runs import AnyRule, Run
+from adamcmp.optim.decay import SCALED_BY_LR, Array
+from adamcmp.optim.rule import Rule, Steps, coefficients
+from adamcmp.plan.runs import Run
+from adamcmp.settings import Group
 
 
 class Update(Protocol):
@@ -46,6 +44,9 @@ class Update(Protocol):
 
     def load(self, state: Any) -> None:
         """Go on from a checkpoint."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """For as long as the block, the model has the weights that evaluations are of."""
 
 
 def schedule_of(run: Run) -> schedules.Schedule:
@@ -106,69 +107,57 @@ class Kind(NamedTuple):
     """Which of the optimizer's groups they belong to."""
     matrix: bool
     """They have two or more axes: ``no_bias_norm`` spares the others."""
+    part: str = ""
+    """Which of the rule's parts treats them."""
+    ratio: float = 1.0
+    """Their width over that at which their learning rate is α, in a model that says so (μP)."""
 
 
-EVERY = Kind(None, True)
-"""Parameters that no setting treats otherwise."""
-
-
-def kind_of(name: str, parameter: Tensor, groups: Sequence[Group]) -> Kind:
-    """What a parameter is: of the first group with a pattern that fits its name."""
-    fitting = (i for i, group in enumerate(groups) if any(fnmatchcase(name, each) for each in group.patterns))
-    return Kind(next(fitting, None), parameter.ndim >= 2)
+def kind_of(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> Kind:
+    """What a parameter of a model is: of the first group with a pattern that fits its name."""
+    fitting = (i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, each) for each in group.patterns))
+    part = rule.part(name, tuple(parameter.shape)) if isinstance(rule, Rule) else ""
+    ratios: Mapping[str, float] = getattr(model, "width_ratios", {})
+    return Kind(next(fitting, None), parameter.ndim >= 2, part, ratios.get(name, 1.0))
 
 
 def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
     """Peak learning rate and λ of parameters of a kind."""
     group = Group(params=()) if kind.group is None else rule.groups[kind.group]
-    spared = not kind.matrix and not isinstance(rule, OwnOptimizer) and rule.decayed != "all"
+    spared = not kind.matrix and isinstance(rule, Rule) and rule.decayed != "all"
     usual = 0.0 if spared else rule.weight_decay
-    return rule.lr * group.lr_scale, usual if group.weight_decay is None else group.weight_decay
+    lr, weight_decay = rule.lr * group.lr_scale, usual if group.weight_decay is None else group.weight_decay
+    if kind.ratio == 1 or isinstance(rule, OwnOptimizer):
+        return lr, weight_decay
+    power = rule.width_decay + (0.0 if rule.decay in SCALED_BY_LR else rule.width_lr)
+    return lr * kind.ratio**rule.width_lr, weight_decay * kind.ratio**power
 
 
-def adaptive_hyper(settings: Adam | Adagrad, kind: Kind = EVERY) -> AdaptiveHyper:
-    """The kernel's form of Adam's and Adagrad's settings, for one run."""
-    lr, weight_decay = lr_and_decay(settings, kind)
-    match settings:
-        case Adam():
-            betas, before, correction = settings.betas, settings.eps_placement == "before", settings.bias_correction
-        case Adagrad():
-            betas, before, correction = (0.0, 0.0), False, False
-    return AdaptiveHyper(
-        lr=np.array([lr]),
-        beta1=np.array([betas[0]]),
-        beta2=np.array([betas[1]]),
-        eps=np.array([settings.eps]),
-        doors=doors(settings.decay, weight_decay, lr),
-        sums=np.array([isinstance(settings, Adagrad)]),
-        eps_before=np.array([before]),
-        bias_correction=np.array([correction]),
+class Table(NamedTuple):
+    """Coefficients of T steps of one run, for parameters of one kind."""
+
+    names: tuple[str, ...]
+    values: Array
+    """(T, C)."""
+
+
+def coefficient_table(rule: Rule, kind: Kind, schedule: schedules.Schedule, start: int, stop: int) -> Table:
+    """The coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
+    window = schedule.window(start, stop)
+    lr, weight_decay = lr_and_decay(rule, kind)
+    given = coefficients(
+        rule,
+        Steps(
+            t=np.arange(start + 1, start + 1 + len(window.eta_T), dtype=np.float64),
+            eta=window.eta_T,
+            period=window.period_T,
+            peak=lr,
+            weight_decay=weight_decay,
+            until=lambda: schedule.window(0, stop).eta_T,
+            part=kind.part,
+        ),
     )
-
-
-def momentum_hyper(settings: SGD, kind: Kind = EVERY) -> MomentumHyper:
-    """The kernel's form of SGD's settings, for one run."""
-    lr, weight_decay = lr_and_decay(settings, kind)
-    return MomentumHyper(
-        lr=np.array([lr]),
-        momentum=np.array([settings.momentum]),
-        doors=doors(settings.decay, weight_decay, lr),
-        nesterov=np.array([settings.nesterov]),
-        lr_in_buffer=np.array([settings.lr_in_buffer]),
-    )
-
-
-def coefficient_table(rules: Sequence[AnyRule], kind: Kind, start: int, eta_TR: Array, period_TR: Array) -> Array:
-    """The kernel's coefficients of T steps from ``start`` (from 0) on for R rules of one kernel: (C, T, R).
-
-    ``kind`` says of which parameters.
-    """
-    steps = np.arange(start + 1, start + 1 + len(eta_TR), dtype=np.float64)[:, None]
-    if isinstance(rules[0], SGD):
-        momentum = _joined([momentum_hyper(rule, kind) for rule in rules])  # type: ignore[arg-type]
-        return momentum_coefficients(momentum, eta_TR, period_TR)
-    adaptive = _joined([adaptive_hyper(rule, kind) for rule in rules])  # type: ignore[arg-type]
-    return adaptive_coefficients(adaptive, steps, eta_TR, period_TR)
+    return Table(tuple(given), np.stack(list(given.values()), axis=1))
 
 
 def average_share(beta: float, t: int) -> float:
@@ -179,19 +168,6 @@ def average_share(beta: float, t: int) -> float:
     return (1 - beta) / (1 - beta ** (t + 1))
 
 
-def initial_state(rule: AnyRule) -> tuple[float, float]:
-    """Where first and second moments (or the momentum buffer, the last of them) start."""
-    return 0.0, rule.initial_accumulator_value if isinstance(rule, Adagrad) else 0.0
-
-
-def _joined(hypers: Sequence[Any]) -> Any:
-    """One hyper of R runs from R hypers of one run."""
-    first = hypers[0]
-    if isinstance(first, tuple):
-        return type(first)(*(_joined(each) for each in zip(*hypers, strict=True)))
-    return np.concatenate(hypers)
-
-
 def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedule) -> Update:
     """The function that takes a step of this optimizer on this model.
 
@@ -199,17 +175,23 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
         InputError: an own class cannot be imported or built, or is no ``torch.optim.Optimizer``.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    kinds = {name: kind_of(name, p, settings.groups) for name, p in trained.items()}
+    kinds = {name: kind_of(settings, name, p, model) for name, p in trained.items()}
     _check_groups(settings, kinds)
     if isinstance(settings, OwnOptimizer):
+        if any(kind.ratio != 1 for kind in kinds.values()):
+            raise InputError(
+                f"model.mup_base: learning rates by width are for adamcmp's rules, not {settings.target}; take a "
+                "shipped optimizer, or leave mup_base out"
+            )
         return _TorchUpdate(_own_optimizer(settings, trained, kinds), schedule)
-    optimizer = _torch_optimizer(settings, trained, kinds)
-    if optimizer is not None:
-        return _TorchUpdate(optimizer, schedule)
-    parameters = list(zip(trained.values(), kinds.values(), strict=True))
-    if isinstance(settings, SGD):
-        return _momentum(settings, parameters, schedule)
-    return _adaptive(settings, parameters, schedule)
+    oracle = settings.oracle()
+    if oracle is None or not oracle.trains:
+        return _KernelUpdate(settings, list(zip(trained.values(), kinds.values(), strict=True)), schedule)
+    arguments = dict(oracle.arguments)
+    if oracle.target != "torch.optim.RMSprop":  # which has no fused form
+        arguments["fused"] = all(p.device.type in {"cpu", "cuda"} for p in trained.values())
+    kind = find(oracle.target, "optimizer")
+    return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule)
 
 
 def _check_groups(settings: AnyRule, kinds: Mapping[str, Kind]) -> None:
@@ -234,8 +216,10 @@ def _by_kind(settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapp
 class _TorchUpdate:
     """Each group's learning rate, as the optimizer was built with, times η_t."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: schedules.Schedule) -> None:
+    def __init__(self, optimizer: Any, schedule: schedules.Schedule) -> None:
         self._optimizer = optimizer
+        if self._averages:
+            self._optimizer.train()
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self._schedule = schedule
 
@@ -251,29 +235,21 @@ class _TorchUpdate:
     def load(self, state: Any) -> None:
         self._optimizer.load_state_dict(state)
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        if not self._averages:
+            yield
+            return
+        self._optimizer.eval()
+        try:
+            yield
+        finally:
+            self._optimizer.train()
 
-def _torch_optimizer(
-    settings: Adam | Adagrad | SGD, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, Kind]
-) -> torch.optim.Optimizer | None:
-    """Torch's own optimizer, where torch has exactly this rule."""
-    groups = _by_kind(settings, trained, kinds)
-    fused = all(p.device.type in {"cpu", "cuda"} for p in trained.values())
-    match settings:
-        case Adam(decay="l2" | "lr_scaled", eps_placement="after", bias_correction=True):
-            kind = torch.optim.Adam if settings.decay == "l2" else torch.optim.AdamW
-            return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
-        case Adam(decay="l2", eps_placement="after", bias_correction=False, betas=(0.0, alpha)):
-            return torch.optim.RMSprop(groups, lr=settings.lr, alpha=alpha, eps=settings.eps)
-        case Adagrad(decay="l2"):
-            start = settings.initial_accumulator_value
-            return torch.optim.Adagrad(
-                groups, lr=settings.lr, eps=settings.eps, initial_accumulator_value=start, fused=fused
-            )
-        case SGD(decay="l2", lr_in_buffer=False):
-            momentum, nesterov = settings.momentum, settings.nesterov
-            return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=fused)
-        case _:
-            return None
+    @property
+    def _averages(self) -> bool:
+        """It has weights to train and others to evaluate, and switches between them, as schedule-free ones do."""
+        return all(callable(getattr(self._optimizer, how, None)) for how in ("train", "eval"))
 
 
 def _own_optimizer(
@@ -299,57 +275,57 @@ def _own_optimizer(
     return optimizer
 
 
-Kinds = Sequence[tuple[nn.Parameter, Kind]]
-
-
-def _adaptive(settings: Adam | Adagrad, parameters: Kinds, schedule: schedules.Schedule) -> Update:
-    start = settings.initial_accumulator_value if isinstance(settings, Adagrad) else 0.0
-    moments = [(torch.zeros_like(p), torch.full_like(p, start)) for p, _ in parameters]
-    hypers = {kind: adaptive_hyper(settings, kind) for _, kind in parameters}
-
-    def coefficients(kind: Kind, t: int, eta: Array, period: Array) -> AdaptiveCoefficients:
-        return AdaptiveCoefficients(*adaptive_coefficients(hypers[kind], t + 1, eta, period)[:, 0].tolist())
-
-    return _KernelUpdate(parameters, moments, schedule, coefficients, adaptive_update)
-
-
-def _momentum(settings: SGD, parameters: Kinds, schedule: schedules.Schedule) -> Update:
-    buffers = [(torch.zeros_like(p),) for p, _ in parameters]
-    hypers = {kind: momentum_hyper(settings, kind) for _, kind in parameters}
-
-    def coefficients(kind: Kind, _: int, eta: Array, period: Array) -> MomentumCoefficients:
-        return MomentumCoefficients(*momentum_coefficients(hypers[kind], eta, period)[:, 0].tolist())
-
-    return _KernelUpdate(parameters, buffers, schedule, coefficients, momentum_update)
-
-
 class _KernelUpdate:
-    """Steps of one of our kernels, with the coefficients that each kind of parameters needs."""
+    """Steps of a rule's kernel: those of one row of a program."""
 
-    def __init__(
-        self,
-        parameters: Kinds,
-        buffers: Sequence[tuple[Tensor, ...]],
-        schedule: schedules.Schedule,
-        coefficients: Callable[[Kind, int, Array, Array], Any],
-        kernel: Callable[..., None],
-    ) -> None:
-        self._states = [(p, kind, own) for (p, kind), own in zip(parameters, buffers, strict=True)]
-        self._needed = {kind for _, kind in parameters}
-        self._schedule, self._coefficients, self._kernel = schedule, coefficients, kernel
+    def __init__(self, rule: Rule, parameters: Sequence[tuple[nn.Parameter, Kind]], schedule: schedules.Schedule):
+        self._rule, self._kernel, self._schedule = rule, rule.kernel, schedule
+        self._parameters = parameters
+        with torch.no_grad():
+            self._states = [self._kernel.start(rule, p.detach()[None], kind.part) for p, kind in parameters]
+        self._window = range(0)
+        self._tables: dict[Kind, tuple[tuple[str, ...], Tensor]] = {}
 
     @torch.no_grad()
     def step(self, t: int) -> None:
-        eta, period = self._schedule.step(t)
-        now = {kind: self._coefficients(kind, t, eta, period) for kind in self._needed}
-        for p, kind, own in self._states:
+        if t not in self._window:
+            start = t - t % schedules.CHUNK
+            self._window = range(start, start + schedules.CHUNK)
+            for kind, p in {kind: p for p, kind in self._parameters}.items():
+                names, values = coefficient_table(self._rule, kind, self._schedule, start, self._window.stop)
+                self._tables[kind] = names, torch.from_numpy(values.astype(wide(p))).to(p.device)
+        for (p, kind), state in zip(self._parameters, self._states, strict=True):
             if p.grad is not None:
-                self._kernel(p, p.grad, *own, now[kind])
+                names, table = self._tables[kind]
+                now = table[t - self._window.start].view(-1, *(1,) * (p.ndim + 1)).unbind(0)
+                self._kernel.update(p[None], p.grad[None], state, dict(zip(names, now, strict=True)), kind.part)
 
     def state(self) -> Any:
-        return [list(own) for _, _, own in self._states]
+        return self._states
 
     def load(self, state: Any) -> None:
-        for (_, _, own), stored in zip(self._states, state, strict=True):
-            for tensor, value in zip(own, stored, strict=True):
-                tensor.copy_(value)
+        for own, stored in zip(self._states, state, strict=True):
+            for name, value in stored.items():
+                own[name].copy_(value)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        shown = self._rule.shown
+        if shown is None:
+            yield
+            return
+        trained = [p.detach().clone() for p, _ in self._parameters]
+        with torch.no_grad():
+            for (p, _), state in zip(self._parameters, self._states, strict=True):
+                p.copy_(state[shown][0])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (p, _), own in zip(self._parameters, trained, strict=True):
+                    p.copy_(own)
+
+
+def wide(p: Tensor) -> type[np.floating[Any]]:
+    """Numbers of which coefficients are made for parameters such as this one."""
+    return np.float64 if p.dtype == torch.float64 else np.float32

@@ -29,12 +29,14 @@ from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
 from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
-from adamcmp.engine.program import KERNELS, Names, Program, Stack, Tensors, names_of, program
+from adamcmp.engine.program import Names, Program, Stack, Tensors, names_of, program, rule_of
 from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import average_share, coefficient_table, initial_state, schedule_of
+from adamcmp.engine.updates import average_share, coefficient_table, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.metrics import wide
+from adamcmp.optim.decay import Array
+from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
@@ -81,6 +83,7 @@ class Training:
         self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
         self.diverged: list[int | None] = [None] * len(piece.runs)
         self._previous: Tensors = {}
+        self.kernel = rule_of(piece).kernel
         self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
         self.names = names_of(probe, piece, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
@@ -99,7 +102,7 @@ class Training:
         if resumed is None:
             self.step, self.reported = 0, 0
             self.rows, self.seeds, self.layout = self._laid_out(range(len(piece.runs)), piece.layout)
-            self.stack = initial_stack([piece.runs[i] for i in self.rows], piece.kernel, self.names, device)
+            self.stack = initial_stack([piece.runs[i] for i in self.rows], self.names, device)
             self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         else:
             self._load(resumed)
@@ -128,9 +131,7 @@ class Training:
         self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        params, rest, state, *average = resumed["stack"]  # which older checkpoints lack
-        stack = Stack(params, rest, tuple(state), *(average or [{}]))
-        self.stack = _mapped(stack, lambda each: each.to(self.device))
+        self.stack = _mapped(Stack(*resumed["stack"]), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self._kept = {name: each.to(self.device) for name, each in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
@@ -162,7 +163,7 @@ class Training:
             "rows": self.rows,
             "seeds": list(self.seeds),
             "layout": [self.layout.seeds, self.layout.rows],
-            "stack": (self.stack.params, self.stack.rest, list(self.stack.state), self.stack.average),
+            "stack": tuple(self.stack),
             "ended": self.ended,
             "kept": self._kept,
         }
@@ -175,7 +176,7 @@ class Training:
             for given in self._batches():
                 self.watch.between_steps(self.saved)
                 if self.step + 1 in eval_steps and self.task.train.metrics:
-                    everything = {**self.stack.shown, **self.stack.rest}
+                    everything = {**self._shown, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
                 losses = runs.step(self.stack, *given)
                 self.step += 1
@@ -193,7 +194,12 @@ class Training:
         for given in islice(self._batches(), steps):
             runs.step(self.stack, *given)
         if evaluate:
-            self._examples(self.task.evaluations.last).measure(runs, self.stack, self._criterion)
+            self._examples(self.task.evaluations.last).measure(runs, self._shown, self.stack.rest, self._criterion)
+
+    @property
+    def _shown(self) -> Tensors:
+        """The weights that evaluations are of."""
+        return self.stack.shown(self.kernel)
 
     def _alive(self) -> list[int]:
         return [i for i, step in enumerate(self.diverged) if step is None]
@@ -202,7 +208,7 @@ class Training:
         strategy = self.piece.strategy
         return program(
             self.task,
-            self.piece.kernel,
+            self.kernel,
             self.layout,
             self.names,
             self.device,
@@ -232,12 +238,19 @@ class Training:
     def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
         """Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
         runs = [self.piece.runs[i] for i in self.rows]
-        rules = [run.optimizer for run in runs]
-        found = {key: each.window(window.start, window.stop) for key, each in self._schedules.items()}
-        eta = np.stack([found[run.schedule].eta_T for run in runs], axis=1)
-        period = np.stack([found[run.schedule].period_T for run in runs], axis=1)
-        tables = [coefficient_table(rules, kind, window.start, eta, period) for kind in self.names.kinds]
-        return torch.from_numpy(np.stack(tables).transpose(2, 0, 1, 3).astype(dtype)).to(self.device)
+        most = max(map(len, self.names.coefficients))
+        tables = np.zeros((window.stop - window.start, len(self.names.kinds), most, len(runs)), dtype)
+        known: dict[tuple[Any, Any, int], Array] = {}  # seeds share theirs
+        for row, run in enumerate(runs):
+            for k, kind in enumerate(self.names.kinds):
+                key = (run.optimizer, run.schedule, k)
+                if key not in known:
+                    schedule = self._schedules[run.schedule]
+                    rule = run.optimizer
+                    assert isinstance(rule, Rule)
+                    known[key] = coefficient_table(rule, kind, schedule, window.start, window.stop).values
+                tables[:, k, : known[key].shape[1], row] = known[key]
+        return torch.from_numpy(tables).to(self.device)
 
     def _average_shares(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
         beta = self.task.train.ema or 0.0
@@ -257,8 +270,8 @@ class Training:
             if step and self.diverged[self.rows[row]] is None:
                 self.diverged[self.rows[row]] = step
         shown = self.task.evaluations.shown(self.step)
-        measured = self._examples(shown).measure(runs, self.stack, self._criterion)
-        everything = {**self.stack.shown, **self.stack.rest}
+        measured = self._examples(shown).measure(runs, self._shown, self.stack.rest, self._criterion)
+        everything = {**self._shown, **self.stack.rest}
         squares = [wide(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
@@ -282,7 +295,7 @@ class Training:
 
     def _keep_best(self, improved: Tensor) -> None:
         """Keep the weights of those rows that are better than before."""
-        now = {**self.stack.shown, **self.stack.rest}
+        now = {**self._shown, **self.stack.rest}
         for name, each in now.items():
             which = improved.view(-1, *(1,) * (each.ndim - 1))
             self._kept[name] = torch.where(which, each, self._kept[name]) if name in self._kept else each.clone()
@@ -331,7 +344,7 @@ class Training:
         if self.task.train.save is None or self.watch.weights is None:
             return
         sign = self.task.criteria.error.sign
-        now = self._kept if self._keeps_best else {**self.stack.shown, **self.stack.rest}
+        now = self._kept if self._keeps_best else {**self._shown, **self.stack.rest}
         for i, row in self._places().items():
             if self.diverged[i] is None:
                 model = self._of_row(now, row)
@@ -342,7 +355,7 @@ class Training:
     def ask_examples(self) -> None:
         """Note what each test example says of the confirming runs that have completed."""
         examples = self._examples(self.task.evaluations.last).dataset
-        now = {**self.stack.shown, **self.stack.rest}
+        now = {**self._shown, **self.stack.rest}
         for i, row in self._places().items():
             if self.piece.runs[i].stage != "tune" and self.diverged[i] is None:
                 with autocast(self.task, self.device):
@@ -362,7 +375,7 @@ class Training:
         """What ``train.metrics`` asks for, of one row alone."""
         if not self.task.train.metrics:
             return {}
-        self._of_row({**self.stack.shown, **self.stack.rest}, row)
+        self._of_row({**self._shown, **self.stack.rest}, row)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
             return measure_all(self._probe, previous, shown, self.task)
@@ -396,9 +409,9 @@ class _Examples:
         self._inputs = dataset.inputs
         self._chunks = [whole.take(each) for each in torch.split(padded, size)]
 
-    def measure(self, runs: Program, stack: Stack, criterion: Criterion) -> list[list[float]]:
+    def measure(self, runs: Program, params: Tensors, rest: Tensors, criterion: Criterion) -> list[list[float]]:
         """Loss and error on each part, of each row: train, validation, test."""
-        chunks = [runs.evaluate(stack.shown, stack.rest, self._inputs(x), y) for x, y in self._chunks]
+        chunks = [runs.evaluate(params, rest, self._inputs(x), y) for x, y in self._chunks]
         losses, statistics = (
             torch.split(torch.cat(each, dim=1)[:, : sum(self._lengths)], self._lengths, dim=1)
             for each in zip(*chunks, strict=True)
@@ -415,7 +428,7 @@ def _even(count: int, most: int) -> int:
     return -(-count // -(-count // most))
 
 
-def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.device) -> Stack:
+def initial_stack(rows: Sequence[Run], names: Names, device: torch.device) -> Stack:
     """Each row with the weights of its run's seed, and its optimizer's state before the first step."""
     models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
     index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
@@ -423,14 +436,19 @@ def initial_stack(rows: Sequence[Run], kernel: str, names: Names, device: torch.
     stacked = {name: torch.stack([state[name].detach() for state in states])[index] for name in states[0]}
     params = {name: stacked[name] for name in names.trained}
     rest = {name: tensor for name, tensor in stacked.items() if name not in params}
-    _, _, tensors = KERNELS[kernel]
-    starts = torch.tensor([initial_state(run.optimizer) for run in rows], device=device)[:, -tensors:]
-    state = tuple(
-        {name: (torch.zeros_like(p) + starts[:, k].to(p).view(-1, *(1,) * (p.ndim - 1))) for name, p in params.items()}
-        for k in range(tensors)
-    )
+    state: dict[str, Tensors] = {}
+    for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
+        own = [_started(run, params[name][row : row + 1], kind.part) for row, run in enumerate(rows)]
+        state[name] = {key: torch.cat([each[key] for each in own]) for key in own[0]}
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
     return Stack(params, rest, state, average)
+
+
+def _started(run: Run, param: Tensor, part: str) -> Tensors:
+    """One run's state of a parameter before the first step."""
+    rule = run.optimizer
+    assert isinstance(rule, Rule)
+    return rule.kernel.start(rule, param, part)
 
 
 def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:

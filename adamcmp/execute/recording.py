@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from adamcmp.config.schema import SGD, Adagrad, Adam, OwnOptimizer
+from adamcmp.config.schema import AnyRule, OwnOptimizer
 from adamcmp.engine.machine import hardware
 from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.updates import first_period
 from adamcmp.metrics import bits_per_byte, generalization_gap
-from adamcmp.optim.decay import convert_weight_decay
-from adamcmp.plan.runs import AnyRule, Run, Task, canonical, variant
+from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
+from adamcmp.plan.runs import Run, Task, canonical, variant
 from adamcmp.records import METRICS
 
 
@@ -145,23 +145,12 @@ def _at(prefix: str, evaluation: Evaluation, task: Task) -> dict[str, float]:
 
 
 def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
-    match optimizer:
-        case Adam():
-            return {
-                "rule": optimizer.rule,
-                "decayed": optimizer.decayed,
-                "beta1": optimizer.betas[0],
-                "beta2": optimizer.betas[1],
-                "eps": optimizer.eps,
-                "eps_placement": optimizer.eps_placement,
-                "bias_correction": optimizer.bias_correction,
-            }
-        case Adagrad():
-            return {"rule": optimizer.rule, "decayed": optimizer.decayed, "eps": optimizer.eps}
-        case SGD():
-            return {"rule": optimizer.rule, "decayed": optimizer.decayed, "momentum": optimizer.momentum}
-        case OwnOptimizer():
-            return {"rule": optimizer.target}
+    if isinstance(optimizer, OwnOptimizer):
+        return {"rule": optimizer.target}
+    settings = dict(optimizer)
+    beta1, beta2 = (*settings.get("betas", ()), None, None)[:2]
+    known = {key: settings.get(key) for key in ("eps", "eps_placement", "bias_correction", "momentum")}
+    return {"rule": optimizer.rule, "decayed": optimizer.decayed, "beta1": beta1, "beta2": beta2, **known}
 
 
 def _decay(run: Run) -> Mapping[str, Any]:
@@ -170,12 +159,12 @@ def _decay(run: Run) -> Mapping[str, Any]:
     if isinstance(optimizer, OwnOptimizer):
         return {}
     source = optimizer.decay
-    if source not in ("lr_scaled", "schedule_only", "normalized"):
+    if source not in CONVERTIBLE:
         return {"decay": source}
     converted = {
         f"weight_decay_{target}": convert_weight_decay(
             optimizer.weight_decay, source, target, lr=optimizer.lr, steps=first_period(run)
         )
-        for target in ("lr_scaled", "schedule_only", "normalized")
+        for target in CONVERTIBLE
     }
     return {"decay": source, **converted, "decay_per_step": converted["weight_decay_schedule_only"]}

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from adamcmp.config.build import own_modules_importable
 from adamcmp.data.dataset import Dataset, Scale, Split
 from adamcmp.data.rows import Rows, Stored
 from adamcmp.data.several import Several
@@ -42,6 +43,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
     """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
     os.setpgid(0, 0)
     compile_with(device)
+    own_modules_importable()
     threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:

@@ -12,14 +12,18 @@ from adamcmp.models import arguments
 class Attention(nn.Module):
     """z_BTD → softmax(Q Kᵀ / √d) V in H heads of d = D/H, then a linear layer.
 
-    `causal` lets position t see positions 0 … t alone. Dropout acts on the attention weights.
+    `causal` lets position t see positions 0 … t alone. Dropout acts on the attention weights. `ratio` divides Q Kᵀ
+    by its root once more (μP).
 
     Source: A. Vaswani et al., Attention Is All You Need, arXiv 1706.03762, section 3.2.
     """
 
-    def __init__(self, width: int, heads: int, *, causal: bool, dropout: float = 0.0, bias: bool = True) -> None:
+    def __init__(
+        self, width: int, heads: int, *, causal: bool, dropout: float = 0.0, bias: bool = True, ratio: float = 1.0
+    ) -> None:
         super().__init__()
         self.heads, self.causal, self.dropout = heads, causal, dropout
+        self.scale = None if ratio == 1 else (width // heads * ratio) ** -0.5
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
@@ -29,7 +33,12 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in self.qkv(z_BTD).chunk(3, dim=-1)
         )
         mixed_BHTd = functional.scaled_dot_product_attention(
-            q_BHTd, k_BHTd, v_BHTd, is_causal=self.causal, dropout_p=self.dropout if self.training else 0.0
+            q_BHTd,
+            k_BHTd,
+            v_BHTd,
+            is_causal=self.causal,
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
         )
         mixed_BTD: Tensor = self.out(mixed_BHTd.transpose(-2, -3).flatten(-2))
         return mixed_BTD
@@ -41,10 +50,10 @@ class Block(nn.Module):
     Source: pre-norm as in A. Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
     """
 
-    def __init__(self, width: int, heads: int, *, causal: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, *, causal: bool, dropout: float, ratio: float = 1.0) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, causal=causal, dropout=dropout)
+        self.attention = Attention(width, heads, causal=causal, dropout=dropout, ratio=ratio)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()

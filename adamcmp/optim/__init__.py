@@ -1,5 +1,6 @@
-"""Update rules as pure functions: no configuration, no loop, no state of their own.
+"""Update rules, decay conventions and learning-rate schedules: no configuration files, no loop.
 
-``decay`` says where λθ enters and converts λ between conventions; ``adaptive`` holds Adam's family, ``momentum``
-SGD's, each an in-place kernel on tensors with an optional leading run axis; ``schedules`` rolls out η_t.
+``rule`` says what an update rule is, and does what all rules have in common; ``rules`` has one file a rule;
+``decay`` says where λθ enters and converts λ between conventions; ``schedules`` rolls out η_t. Nothing here imports
+torch: kernels work on methods of the tensors that they are given.
 """

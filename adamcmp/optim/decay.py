@@ -1,68 +1,69 @@
-r"""Weight decay: where λθ enters an update, and what λ in one convention is in another.
+r"""Weight decay: where λθ enters a step, and what λ in one convention is in another.
 
-Every convention is a choice of three coefficients of one update (the "three doors"):
+With L2 the penalty's slope enters the gradient, g ← g + λθ, before a rule sees it. Every other convention takes a
+share d_t off the weights, beside the step u_t of whatever rule:
 
-.. math::
-    g_m = g + a_m θ, \quad g_v = g + a_v θ, \quad θ ← θ − (\text{step}) − d_t θ_{old}
+.. math:: θ ← θ − u_t − d_t θ
 
-================== ============ ============================ ===========================================
-convention         a_m, a_v     d_t                          who does it so
-================== ============ ============================ ===========================================
-``l2``             λ, λ         0                            torch.optim.Adam, torch.optim.SGD
-``l2_m_only``      λ, 0         0                            ablation
-``l2_v_only``      0, λ         0                            ablation
-``lr_scaled``      0, 0         η_t α λ                      torch.optim.AdamW, optax.adamw, Keras AdamW
-``schedule_only``  0, 0         η_t λ                        Loshchilov & Hutter, Algorithms 1 and 2
-``normalized``     0, 0         η_t λ √(B / (N T_epochs))    Loshchilov & Hutter, Appendix B.1
-================== ============ ============================ ===========================================
+================== ============================ ===================================================================
+convention         d_t                          who does it so
+================== ============================ ===================================================================
+``l2``             0                            torch.optim.Adam, torch.optim.SGD
+``lr_scaled``      η_t α λ                      torch.optim.AdamW, optax.adamw, Keras AdamW
+``schedule_only``  η_t λ                        Loshchilov & Hutter, Algorithms 1 and 2
+``normalized``     η_t λ √(B / (N T_epochs))    Loshchilov & Hutter, Appendix B.1
+``lr_squared``     η_t² α λ                     AdamC (Defazio, arXiv 2506.02285): γ_t² λ / γ_max, γ_max = α
+``lr_free``        λ                            constant, whatever the learning rate does
+``cautious``       η_t α λ where u_t θ ≥ 0      L. Chen et al., Cautious Weight Decay, arXiv 2510.12402
+``fixed_norm``     –                            none: each matrix is scaled back to the norm that it began with
+================== ============================ ===================================================================
 
 B is the batch size, N the number of training examples and T_epochs the length in epochs of the schedule, or of its
-current period where it restarts; since N T_epochs / B is the number S of steps, the root is 1/√S.
+current period where it restarts; since N T_epochs / B is the number S of steps, the root is 1/√S. Where the norm is
+fixed, parameters of less than two axes, and matrices that begin with zeros, are neither decayed nor scaled.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Decoupled = Literal["lr_scaled", "schedule_only", "normalized"]
-Decay = Literal["l2", "l2_m_only", "l2_v_only"] | Decoupled
+Convertible = Literal["lr_scaled", "schedule_only", "normalized"]
+"""d_t is η_t times a constant: λ can be told in each of them."""
+Decoupled = Literal[Convertible, "lr_squared", "lr_free", "cautious", "fixed_norm"]
+Decay = Literal["l2", Decoupled]
+SCALED_BY_LR = ("l2", "lr_scaled", "lr_squared", "cautious")
+"""The learning rate of a parameter scales what λ takes off it."""
+CONVERTIBLE: tuple[Convertible, ...] = ("lr_scaled", "schedule_only", "normalized")
 
 
-class Doors(NamedTuple):
-    """The static part of the doors, one value a run: ``d_t = η_t · decoupled / (√S_t if normalized else 1)``."""
+def share(convention: str, weight_decay: float, lr: float, eta: Array, period: Array) -> Array:
+    """d_t: the share of each weight that a step takes off, by the table above.
 
-    l2_m: Array
-    l2_v: Array
-    decoupled: Array
-    normalized: NDArray[np.bool_]
-
-    def decay(self, eta: Array, period: Array) -> Array:
-        """d_t: the share of each weight that one step takes off."""
-        return eta * self.decoupled / np.where(self.normalized, np.sqrt(period), 1.0)
-
-
-def doors(convention: Decay, weight_decay: float, lr: float) -> Doors:
-    """The doors of one run (arrays of one value)."""
-    table: dict[Decay, tuple[float, float, float]] = {
-        "l2": (weight_decay, weight_decay, 0.0),
-        "l2_m_only": (weight_decay, 0.0, 0.0),
-        "l2_v_only": (0.0, weight_decay, 0.0),
-        "lr_scaled": (0.0, 0.0, lr * weight_decay),
-        "schedule_only": (0.0, 0.0, weight_decay),
-        "normalized": (0.0, 0.0, weight_decay),
+    Args:
+        convention: where λ enters; one that the table lacks takes nothing off.
+        weight_decay: λ.
+        lr: the peak learning rate α.
+        eta: the schedule's multiplier η_t of each step, shape (T,).
+        period: steps in the schedule's current period, shape (T,).
+    """
+    taken: dict[str, Array] = {
+        "lr_scaled": eta * (lr * weight_decay),
+        "schedule_only": eta * weight_decay,
+        "normalized": eta * weight_decay / np.sqrt(period),
+        "lr_squared": eta * eta * (lr * weight_decay),
+        "lr_free": np.full_like(eta, weight_decay),
+        "cautious": eta * (lr * weight_decay),
     }
-    l2_m, l2_v, decoupled = table[convention]
-    normalized = convention == "normalized"
-    return Doors(np.array([l2_m]), np.array([l2_v]), np.array([decoupled]), np.array([normalized]))
+    return taken.get(convention, np.zeros_like(eta))
 
 
 def convert_weight_decay(
-    weight_decay: float, source: Decoupled, target: Decoupled, *, lr: float, steps: float
+    weight_decay: float, source: Convertible, target: Convertible, *, lr: float, steps: float
 ) -> float:
     r"""λ of one decoupled convention, expressed in another: both take the same share off every weight.
 

@@ -20,13 +20,13 @@ import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
 from adamcmp.config.build import typed, typed_optimizer
-from adamcmp.config.compose import Composed, compose
-from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnySchedule, Config, Data, Execute, OwnLoss, is_seed
+from adamcmp.config.compose import FREE, Composed, compose
+from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnyRule, AnySchedule, Config, Data, Execute, OwnLoss, is_seed
 from adamcmp.config.sources import Source
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.criteria import ERRORS, LOSSES
 from adamcmp.errors import InputError, closest
-from adamcmp.plan.runs import MOST_COUNTED, AnyRule, DataFacts, Init, Run, Task, rule_identity, run_id
+from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, rule_identity, run_id
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
 TASK_KEYS = ("data", "model", "train")
@@ -260,7 +260,7 @@ def _optimizer(
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
-        if path not in values and path != "groups" and "_target_" not in values:
+        if path not in values and key not in FREE and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
         values[path] = value.python
     return typed_optimizer(values, name)

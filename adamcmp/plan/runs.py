@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from adamcmp.config.build import source_hash
-from adamcmp.config.schema import SGD, Adagrad, Adam, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
+from adamcmp.config.schema import AnyRule, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
 from adamcmp.criteria import ERRORS, LOSSES, Criteria, Targets, error_metric
+from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluations import Evaluations, evaluations
 from adamcmp.records import SCHEMA_VERSION, Stage
 
-AnyRule = Adam | Adagrad | SGD | OwnOptimizer
 NAMES = {"name", "label"}
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
 """Of one example: of its one input, or of each of several."""
@@ -263,9 +263,15 @@ def rule_identity(settings: BaseModel) -> str:
 
 
 def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
-    """All settings but some; no groups are none, since older ids know nothing of them."""
+    """All settings but some; what is not there is left out, since older ids know nothing of it."""
     dump = settings.model_dump(mode="json", exclude=exclude)
-    return dump if dump.get("groups") else {key: value for key, value in dump.items() if key != "groups"}
+    absent: set[str] = set()
+    if isinstance(settings, OwnOptimizer) and not settings.groups:
+        absent = {"groups"}
+    if isinstance(settings, Rule):
+        usual = {key: Rule.model_fields[key].default for key in ("groups", "source", "width_lr", "width_decay")}
+        absent = {key for key, value in usual.items() if getattr(settings, key) == value}
+    return {key: value for key, value in dump.items() if key not in absent}
 
 
 def variant(optimizer: AnyRule, schedule: AnySchedule) -> str:
@@ -280,14 +286,8 @@ def run_id(task: Task, optimizer: str, schedule: str, seed: int) -> str:
 
 
 def kernel(optimizer: AnyRule) -> str:
-    """The form of an update: rules of ours share a kernel, an own optimizer has its own."""
-    match optimizer:
-        case Adam() | Adagrad():
-            return "adaptive"
-        case SGD():
-            return "momentum"
-        case OwnOptimizer():
-            return optimizer.target
+    """The name of the form of an update; runs share it where one program can train them."""
+    return optimizer.target if isinstance(optimizer, OwnOptimizer) else optimizer.kernel.name
 
 
 def cohorts(runs: Iterable[Run]) -> tuple[Cohort, ...]:

@@ -16,7 +16,9 @@ from adamcmp.plan.runs import cohorts
 
 LENGTH = ("train.steps=60", "train.evaluations=6", "model.dropout=0.3")
 FULL = ("train.ema=0.9", "train.save=best", "train.batch_size=25", "train.accumulate=2", "train.clip_norm=1")
-RULES = ["adamw", "adamw_paper", "rmsprop", "sgd", "sgdw_paper", "adagrad"]
+RULES = ["adamw", "adamw_paper", "rmsprop", "sgd", "sgdw_paper", "adagrad", "adam_fixed_norm", "adamw_cautious",
+         "amsgrad", "nadam", "radam", "adamax", "lion", "adopt", "adan", "schedule_free", "lamb", "muon",
+         "adafactor"]  # fmt: skip
 
 
 def pieces(planned, engine, *overrides):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from adamcmp.config.schema import OwnOptimizer
 from adamcmp.engine import inputs, sequential, trial, vectorised
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.profile import profile
@@ -204,7 +205,9 @@ def test_losses_that_differ_are_the_reason(planned, monkeypatch):
 
 def test_an_own_optimizer_is_a_reason(planned):
     cohort, data, device = cohort_of(planned)
-    assert "own optimizer" in refusal(Cohort(cohort.task, "my.Optimizer", cohort.runs), data, device)
+    own = OwnOptimizer(name="o", label="o", target="my.Optimizer", source=None, lr=0.1, arguments={})
+    runs = tuple(replace(run, optimizer=own) for run in cohort.runs)
+    assert "own optimizer" in refusal(Cohort(cohort.task, "my.Optimizer", runs), data, device)
 
 
 def test_looking_leaves_the_random_state_alone(planned):

@@ -192,7 +192,7 @@ def test_bf16_rounds_products_and_not_weights(planned, engines):
     (cohort,) = cohorts(runs)
     piece = Piece.of(cohort, Strategy(engine="vectorised"))
     training = vectorised.Training(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch())
-    tensors = [*training.stack.params.values(), *(t for own in training.stack.state for t in own.values())]
+    tensors = [*training.stack.params.values(), *(t for own in training.stack.state.values() for t in own.values())]
     assert {t.dtype for t in tensors} == {torch.float32}
 
 

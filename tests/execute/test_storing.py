@@ -73,7 +73,7 @@ def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path
 
     opened = open_session("digits", ["train.steps=5"], results_dir=tmp_path / "results", config_dir=None, device="cpu")
     (run,) = opened.plan.runs
-    piece = Piece(run.task, "adaptive", (run,), Strategy())
+    piece = Piece(run.task, "adam", (run,), Strategy())
     (outcomes,) = train(piece, opened.datasets[run.task.facts.fingerprint], CPU, Watch())
     path = write(tmp_path, "own", [run.id])
     pending = Pending(tmp_path, Provenance.here("digits"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.optim.decay import convert_weight_decay, doors
+from adamcmp.optim.decay import convert_weight_decay, share
 
 DECOUPLED = ["lr_scaled", "schedule_only", "normalized"]
 LR, DECAY = 0.02, 0.3
@@ -25,27 +25,37 @@ conventions = st.sampled_from(DECOUPLED)
 
 
 @pytest.mark.parametrize(
-    ("convention", "a_m", "a_v", "d_t"),
+    ("convention", "d_t"),
     [
-        ("l2", DECAY, DECAY, 0.0),
-        ("l2_m_only", DECAY, 0.0, 0.0),
-        ("l2_v_only", 0.0, DECAY, 0.0),
-        ("lr_scaled", 0.0, 0.0, 0.25 * LR * DECAY),
-        ("schedule_only", 0.0, 0.0, 0.25 * DECAY),
-        ("normalized", 0.0, 0.0, 0.25 * DECAY / 20.0),
+        ("l2", 0.0),
+        ("l2_m_only", 0.0),
+        ("l2_v_only", 0.0),
+        ("fixed_norm", 0.0),
+        ("lr_scaled", 0.25 * LR * DECAY),
+        ("cautious", 0.25 * LR * DECAY),
+        ("schedule_only", 0.25 * DECAY),
+        ("normalized", 0.25 * DECAY / 20.0),
+        ("lr_squared", 0.25**2 * LR * DECAY),
+        ("lr_free", DECAY),
     ],
 )
-def test_doors_of_the_table(convention, a_m, a_v, d_t):
-    ours = doors(convention, DECAY, LR)
-    np.testing.assert_array_equal(ours.l2_m, [a_m])
-    np.testing.assert_array_equal(ours.l2_v, [a_v])
-    np.testing.assert_allclose(ours.decay(ETA, PERIOD), [d_t], rtol=1e-15)
+def test_shares_of_the_table(convention, d_t):
+    np.testing.assert_allclose(share(convention, DECAY, LR, ETA, PERIOD), [d_t], rtol=1e-15)
+
+
+def test_adamc_is_the_square_of_the_rate_over_its_largest():
+    """Defazio 2025: λ γ_t² / γ_max, over a whole cosine, γ_t = η_t α."""
+    eta = 0.5 + 0.5 * np.cos(np.pi * np.arange(50) / 50)
+    rate = eta * LR
+    np.testing.assert_allclose(
+        share("lr_squared", DECAY, LR, eta, np.ones(50)), DECAY * rate**2 / rate.max(), rtol=1e-13
+    )
 
 
 def test_only_normalized_decay_knows_the_period():
     for convention, asked in itertools.product(DECOUPLED, (1.0, 100.0, 2500.0)):
-        rate = doors(convention, DECAY, LR).decay(np.ones(1), np.array([asked]))[0]
-        at_one = doors(convention, DECAY, LR).decay(np.ones(1), np.ones(1))[0]
+        rate = share(convention, DECAY, LR, np.ones(1), np.array([asked]))[0]
+        at_one = share(convention, DECAY, LR, np.ones(1), np.ones(1))[0]
         assert rate == pytest.approx(at_one / (math.sqrt(asked) if convention == "normalized" else 1.0))
 
 
@@ -88,7 +98,7 @@ def test_converted_decay_opens_the_same_door(weight_decay, lr, steps, source, ta
     """Both take the same share off every weight: d_t agrees at every η_t."""
     converted = convert_weight_decay(weight_decay, source, target, lr=lr, steps=steps)
     shares = [
-        doors(name, value, lr).decay(np.array([eta]), np.array([steps]))[0]
+        share(name, value, lr, np.array([eta]), np.array([steps]))[0]
         for name, value in ((source, weight_decay), (target, converted))
     ]
     assert shares[0] == pytest.approx(shares[1], rel=1e-12)

@@ -215,7 +215,7 @@ def test_nesterov_is_nothing_without_momentum(momentum_row, walk):
 def constant_steps(walk, hyper, g, steps):
     """|θ_t − θ_{t−1}|/α under a constant gradient, shape (T,)."""
     path = walk(hyper, np.zeros((1, 1)), lambda t, theta: np.full_like(theta, g), np.ones(steps))
-    return np.abs(np.diff(path[:, 0, 0])) / float(hyper.lr[0])
+    return np.abs(np.diff(path[:, 0, 0])) / hyper.lr
 
 
 @pytest.mark.parametrize("g", [1e-4, -3.0, 1e3])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamcmp.optim.adaptive import AdaptiveCoefficients, AdaptiveHyper, adaptive_coefficients, adaptive_update
-from adamcmp.optim.momentum import MomentumCoefficients, momentum_coefficients, momentum_update
+from adamcmp.optim.rule import Steps, coefficients
 
 STEPS, BATCH = 320, 16
 LR_FACTOR_T = np.random.default_rng(3).uniform(0.05, 1.0, STEPS)
@@ -83,24 +82,21 @@ def torch_path(name, settings, start, gradients):
     return np.stack(path)
 
 
-def kernel_path(hyper, start, gradients, accumulator):
-    """One run without a run axis: the coefficients are plain numbers."""
+def kernel_path(rule, start, gradients, accumulator):
+    """One run: its kernel on stacks of one row."""
     params = [p.clone() for p in start]
-    first = [torch.zeros_like(p) for p in params]
-    second = [torch.full_like(p, accumulator) for p in params]
+    states = [rule.kernel.start(rule, p[None], "") for p in params]
+    for state in states:
+        if "v" in state:
+            state["v"] += accumulator
     path = [flat(params)]
-    period = np.array([float(STEPS)])
+    t_T, period = np.arange(1.0, STEPS + 1), np.full(STEPS, float(STEPS))
+    steps = Steps(t_T, LR_FACTOR_T, period, rule.lr, rule.weight_decay, lambda: LR_FACTOR_T)
+    table = {name: torch.from_numpy(each.copy()) for name, each in coefficients(rule, steps).items()}
     for t in range(STEPS):
-        eta = LR_FACTOR_T[t : t + 1]
-        grads = gradients(params, t)
-        if isinstance(hyper, AdaptiveHyper):
-            c = AdaptiveCoefficients(*adaptive_coefficients(hyper, t + 1, eta, period)[:, 0].tolist())
-            for p, g, m, v in zip(params, grads, first, second, strict=True):
-                adaptive_update(p, g, m, v, c)
-        else:
-            c = MomentumCoefficients(*momentum_coefficients(hyper, eta, period)[:, 0].tolist())
-            for p, g, b in zip(params, grads, first, strict=True):
-                momentum_update(p, g, b, c)
+        for p, g, state in zip(params, gradients(params, t), states, strict=True):
+            now = {name: each[t].view(1, *(1,) * p.ndim) for name, each in table.items()}
+            rule.kernel.update(p[None], g[None], state, now, "")
         path.append(flat(params))
     return np.stack(path)
 

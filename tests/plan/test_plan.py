@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.config.build import source_hash
-from adamcmp.config.schema import Adam
 from adamcmp.config.sources import locate
 from adamcmp.errors import InputError
+from adamcmp.optim.rules.adam import Adam
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts, cohorts, rule_identity, run_id
 
@@ -163,7 +163,7 @@ def test_cohorts_hold_every_run_once_and_share_task_and_kernel():
     found = runs("figure2", "train.steps=10,20", "seed=0")
     groups = cohorts(found)
     assert [(g.kernel, g.task.steps) for g in groups] == [
-        ("momentum", 10), ("momentum", 20), ("adaptive", 10), ("adaptive", 20)
+        ("sgd", 10), ("sgd", 20), ("adam", 10), ("adam", 20)
     ]  # fmt: skip
     assert sorted(r.id for g in groups for r in g.runs) == sorted(r.id for r in found)
     assert all(run.task.key == group.task.key for group in groups for run in group.runs)

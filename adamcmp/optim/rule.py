@@ -1,0 +1,284 @@
+r"""What an update rule is: one class in one file, found by its name or by a ``_target_``.
+
+A rule has settings, one value a run, and says three things in plain formulas: the coefficients of T steps of one run
+(``coefficients``, NumPy float64), the state that it keeps of a parameter (``start``), and the step that it takes off
+the weights (``step``, tensors). Whatever is the same for all rules is done here: the learning rate's schedule,
+parameter groups, where λ enters (``decay.py``), and the stacking of R runs.
+
+Every tensor that a rule sees has a leading run axis, shape (R, …), of one run (1, …); a coefficient broadcasts over
+it, shape (R, 1, …). What mixes the axes of a parameter (norms, products) must leave the first alone. Rules work on
+methods of tensors, so that this module and its rules load without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from adamcmp.optim.decay import Array, Decay, share
+from adamcmp.settings import Group, NonNegative, Number, Positive, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Decayed = Literal["all", "no_bias_norm"]
+"""Which parameters are decayed: all, as in the paper, or only those with two or more axes."""
+Coefficients = Mapping[str, Array | float]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """T steps in a row of one run, and what holds in them for parameters of one kind."""
+
+    t: Array
+    """Numbers of the steps, from 1, shape (T,)."""
+    eta: Array
+    """The schedule's multiplier η_t, shape (T,)."""
+    period: Array
+    """Steps in the schedule's current period, shape (T,)."""
+    peak: float
+    """The learning rate α that η_t multiplies."""
+    weight_decay: float
+    """λ, in the convention that ``Rule.decay`` names."""
+    until: Callable[[], Array]
+    """Gives η of all steps from the first one of the run to the last of these."""
+    part: str = ""
+    """Which of the rule's parts treats the parameters."""
+
+    @property
+    def lr(self) -> Array:
+        """η_t α."""
+        return self.eta * self.peak
+
+    def running(self, values: Callable[[Array, Array], Array]) -> Array:
+        """What a running sum or product over all steps so far has come to, at each of these.
+
+        Args:
+            values: of (t, η_t) of all steps so far, shape (t,), what has come together at each.
+        """
+        eta = self.until()
+        return values(np.arange(1.0, len(eta) + 1), eta)[len(eta) - len(self.t) :]
+
+
+class Values(Protocol):
+    """Tensors by name, as attributes."""
+
+    def __getattr__(self, name: str) -> Tensor:
+        """The tensor of that name."""
+
+
+class _Values:
+    """Which the compiler follows, as it does no namespace of Python's own."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor: ...
+
+
+class Oracle(NamedTuple):
+    """A class of another library that does the same."""
+
+    target: str
+    """``torch.optim.AdamW``."""
+    arguments: Mapping[str, Any] = {}
+    """Without learning rate and weight decay."""
+    trains: bool = False
+    """Single runs are trained by it: it is the same in every precision, and quicker than a kernel of ours."""
+
+
+class Rule(Settings):
+    """An update rule with its settings. A subclass adds settings, and overrides what its formula needs."""
+
+    static: ClassVar[tuple[str, ...]] = ()
+    """Settings that a kernel needs as they are, and that all runs of one program share; ``c`` has them."""
+    shown: ClassVar[str | None] = None
+    """The state that evaluations take in place of the trained weights, of a rule that averages them."""
+
+    rule: str
+    """Its module in ``adamcmp.optim.rules``, or the path of the class."""
+    source: str | None = None
+    """Hash of the file that defines a class outside adamcmp, so that editing it makes new runs."""
+    name: str
+    """The config's file name, such as ``adamw``."""
+    label: str
+    """How tables and figures spell it."""
+    lr: Positive
+    """Peak learning rate α; the schedule multiplies it by η_t."""
+    weight_decay: NonNegative = 0.0
+    """λ, in the convention that ``decay`` names."""
+    decay: Decay = "lr_scaled"
+    """Where λ enters: see ``optim/decay.py``."""
+    decayed: Decayed = "all"
+    groups: tuple[Group, ...] = ()
+    """Parameters that are treated otherwise, by name."""
+    width_lr: Number = -1.0
+    """In a model with ``mup_base``, power of its width by which the learning rate of hidden matrices grows."""
+    width_decay: Number = 0.5
+    """The same of their λ, where the learning rate scales decay: see ``models/mup.py``."""
+
+    @model_validator(mode="after")
+    def _a_fixed_norm_has_no_decay(self) -> Self:
+        if self.decay == "fixed_norm" and (self.weight_decay or any(group.weight_decay for group in self.groups)):
+            raise ValueError("decay=fixed_norm is in place of decay; set optimizer.weight_decay=0")
+        return self
+
+    def part(self, name: str, shape: tuple[int, ...]) -> str:  # noqa: ARG002  # for those that have parts
+        """Which part of the rule treats a parameter, for a rule that has several; ``c.part`` tells the kernel."""
+        return ""
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        """What ``step`` finds in ``c``: of each a number, or one a step, shape (T,)."""
+        return {"lr": steps.lr}
+
+    def penalty(self) -> Mapping[str, bool]:
+        """By which doors λθ enters the gradient; ``l2`` is opened before ``step``, others are the rule's own."""
+        return {"l2": self.decay == "l2"}
+
+    def share(self, steps: Steps) -> Array:
+        """d_t: the share of the weights that each step takes off beside ``step``, shape (T,)."""
+        return share(self.decay, steps.weight_decay, steps.peak, steps.eta, steps.period)
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:  # noqa: ARG002
+        """The state before the first step, of one run; ``param`` is what it starts from, shape (1, …)."""
+        return {}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        """What is taken off the weights in one step, decoupled decay left out.
+
+        Args:
+            param: θ, shape (R, …); not changed here.
+            grad: its gradient, of the same shape, with λθ where ``decay`` is ``l2``.
+            s: the state by name, changed in place.
+            c: coefficients of this step by name, each (R, 1, …), and static settings.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def update(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> None:
+        """One step, in place; a rule overrides it where weights do not simply lose ``step`` and decay."""
+        move(param, param, cls.step(param, grad, s, c), s, c)
+
+    def oracle(self) -> Oracle | None:
+        """Who does the same for these settings, if anybody does."""
+        return None
+
+    @property
+    def kernel(self) -> Kernel:
+        """The form of its update."""
+        how = self.decay if self.decay in ("cautious", "fixed_norm") else ""
+        return Kernel(type(self), how, tuple((name, getattr(self, name)) for name in self.static))
+
+
+def move(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -> None:
+    """Take a step, and the decay of the weights ``at``, off ``target``, in place: see ``decay.py``."""
+    if c.how == "fixed_norm":
+        moved = target - step
+        if target.ndim > 2:
+            now = norm(moved)
+            moved = moved * (s.norm / now).where((s.norm > 0) & (now > 0), 1.0)
+        target.copy_(moved)
+    elif c.how == "cautious":
+        target.sub_(step + c.decay * at * (step * at >= 0))
+    elif target is at:
+        target.mul_(1.0 - c.decay).sub_(step)
+    else:
+        target.sub_(step + c.decay * at)
+
+
+def zeros(param: Tensor) -> Tensor:
+    """A moment's usual start."""
+    return param.new_zeros(param.shape)
+
+
+def norm(x: Tensor) -> Tensor:
+    """Each run's Euclidean norm over all axes but the first, shape (R, 1, …).
+
+    A product, and of two equal rows, since torch's compiler for CPUs makes sums of products with one, and then fails
+    on sums over what a step changes in place (pytorch issue 196570).
+    """
+    rows = x.reshape(len(x), 1, -1)
+    squares = rows.expand(-1, 2, -1) @ rows.mT
+    return squares[:, :1].view(-1, *(1,) * (x.ndim - 1)).sqrt()
+
+
+class Kernel(NamedTuple):
+    """The form of an update: what all runs of one program share of their optimizers."""
+
+    rule: type[Rule]
+    how: str
+    """``cautious`` or ``fixed_norm``, where decay is more than a coefficient."""
+    static: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """For people, and for what is kept on disk: ``adam cautious``; static settings stand in brackets behind it."""
+        module = self.rule.__module__
+        ours = module.startswith(f"{RULES}.")
+        named = module.rpartition(".")[2] if ours else f"{module}.{self.rule.__qualname__}"
+        static = ", ".join(f"{key}={value}" for key, value in self.static)
+        return " ".join(filter(None, [named, self.how, f"({static})" if static else ""]))
+
+    def start(self, rule: Rule, param: Tensor, part: str) -> dict[str, Tensor]:
+        """The state of one run before its first step."""
+        state = rule.start(param, part)
+        if self.how == "fixed_norm" and param.ndim > 2:
+            state["norm"] = norm(param)
+        return state
+
+    def update(
+        self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], coefficients: Mapping[str, Tensor], part: str
+    ) -> None:
+        """One step of one parameter of R runs, weights and state in place.
+
+        Args:
+            param: the weights, shape (R, …).
+            grad: their gradient, of the same shape.
+            state: as ``start`` gives it, of R runs.
+            coefficients: by name, each (R, 1, …): what ``coefficients`` below gives of one step.
+            part: which of the rule's parts treats it.
+        """
+        if "l2" in coefficients:
+            grad = grad + coefficients["l2"] * param
+        c = {**coefficients, **dict(self.static), "how": self.how, "part": part}
+        self.rule.update(param, grad, _Values(state), _Values(c))
+
+
+def coefficients(rule: Rule, steps: Steps) -> dict[str, Array]:
+    """All that a step needs of numbers, by name, each of shape (T,): the rule's own, its doors, and d_t."""
+    doors = {door: steps.weight_decay if is_open else 0.0 for door, is_open in rule.penalty().items()}
+    given = {**rule.coefficients(steps), **doors, "decay": rule.share(steps)}
+    return {name: np.broadcast_to(np.asarray(each, np.float64), steps.t.shape) for name, each in given.items()}
+
+
+RULES = "adamcmp.optim.rules"
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """Names of the rules that adamcmp has."""
+    return tuple(sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(RULES).__path__)))
+
+
+@cache
+def rule_class(name: str) -> type[Rule]:
+    """The rule of that name, the one class of its module."""
+    module = importlib.import_module(f"{RULES}.{name}")
+    (found,) = rules_in(vars(module).values(), module.__name__)
+    return found
+
+
+def rules_in(values: Iterable[Any], module: str) -> list[type[Rule]]:
+    """The rules among values that a module defines itself."""
+    return [each for each in values if isinstance(each, type) and issubclass(each, Rule) and each.__module__ == module]

@@ -1,0 +1,39 @@
+r"""Adagrad: the sum of squared gradients in place of their moving average.
+
+.. math:: v ← v + g^2, \quad u = η_t α\, g / (\sqrt{v} + ε)
+
+Source: Duchi, Hazan & Singer 2011, with diagonal matrices. Conventions: ε beside the root, as in torch; optax and Keras
+have it under the root. v starts at ``initial_accumulator_value``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import NonNegative
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Adagrad(Rule):
+    """Adagrad with all decay conventions."""
+
+    eps: NonNegative
+    initial_accumulator_value: NonNegative
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        return {"lr": steps.lr, "eps": self.eps}
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"v": zeros(param) + self.initial_accumulator_value}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.v.add_(grad.square())
+        return c.lr * grad / (s.v.sqrt() + c.eps)
+
+    def oracle(self) -> Oracle | None:
+        arguments = {"eps": self.eps, "initial_accumulator_value": self.initial_accumulator_value}
+        return Oracle("torch.optim.Adagrad", arguments, trains=True) if self.decay == "l2" else None

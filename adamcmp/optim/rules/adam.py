@@ -1,0 +1,77 @@
+r"""Adam, AdamW and RMSProp.
+
+.. math::
+    m &← β_1 m + (1−β_1)(g + a_m θ) \\
+    v &← β_2 v + (1−β_2)(g + a_v θ)^2 \\
+    u &= η_t α\, \frac{m}{1−β_1^t} \Big/ \left(\sqrt{\frac{v}{1−β_2^t}} + ε\right)
+
+Source: Kingma & Ba 2015, Algorithm 1; with decoupled decay Loshchilov & Hutter 2019, Algorithm 2. RMSProp (Hinton
+2012) is β1 = 0 without bias correction.
+
+Conventions: ε after the bias correction of v, as in torch, optax and the papers, or before it, as in Keras ("ε hat"):
+u = η_t α √(1−β2^t)/(1−β1^t) · m/(√v + ε). L2 opens both doors, a_m = a_v = λ; the ablations ``l2_m_only`` and
+``l2_v_only`` open one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from adamcmp.optim.decay import Decay
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta, NonNegative
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Adam(Rule):
+    """Adam in all its variants."""
+
+    decay: Literal[Decay, "l2_m_only", "l2_v_only"]  # type: ignore[assignment]  # more than all rules have
+    betas: tuple[Beta, Beta]
+    eps: NonNegative
+    eps_placement: Literal["after", "before"]
+    """ε is added after the bias correction of v (torch, the paper) or before it (Keras)."""
+    bias_correction: bool
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        beta1, beta2 = self.betas
+        correction1 = 1 - beta1**steps.t if self.bias_correction else 1.0
+        root = np.sqrt(1 - beta2**steps.t) if self.bias_correction else 1.0
+        before = self.eps_placement == "before"
+        return {
+            "beta1": beta1,
+            "one_minus_beta1": 1 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1 - beta2,
+            "step_size": steps.lr / correction1 * (root if before else 1.0),
+            "root_scale": 1.0 if before else 1.0 / root,
+            "eps": self.eps,
+        }
+
+    def penalty(self) -> Mapping[str, bool]:
+        return {"l2_m": self.decay in ("l2", "l2_m_only"), "l2_v": self.decay in ("l2", "l2_v_only")}
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param), "v": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.m.mul_(c.beta1).add_((grad + c.l2_m * param) * c.one_minus_beta1)
+        s.v.mul_(c.beta2).add_((grad + c.l2_v * param).square() * c.one_minus_beta2)
+        return c.step_size * s.m / (c.root_scale * s.v.sqrt() + c.eps)
+
+    def oracle(self) -> Oracle | None:
+        beta1, beta2 = self.betas
+        if self.eps_placement == "before":
+            return None
+        if self.bias_correction and self.decay in ("l2", "lr_scaled"):
+            name = "Adam" if self.decay == "l2" else "AdamW"
+            return Oracle(f"torch.optim.{name}", {"betas": self.betas, "eps": self.eps}, trains=True)
+        if not self.bias_correction and beta1 == 0 and self.decay == "l2":
+            return Oracle("torch.optim.RMSprop", {"alpha": beta2, "eps": self.eps}, trains=True)
+        return None

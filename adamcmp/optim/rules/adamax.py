@@ -1,0 +1,47 @@
+r"""Adamax: Adam with the infinity norm.
+
+.. math::
+    m ← β_1 m + (1−β_1) g, \quad n ← \max(β_2 n, |g| + ε), \quad u = \frac{η_t α}{1−β_1^t} \frac{m}{n}
+
+Source: Kingma & Ba 2015, Algorithm 2. Conventions: ε beside |g|, as in torch; the paper has none, Keras has it
+beside n.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Adamax(Rule):
+    """Adamax with all decay conventions."""
+
+    betas: tuple[Beta, Beta]
+    eps: Positive
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        beta1, beta2 = self.betas
+        return {
+            "beta1": beta1,
+            "one_minus_beta1": 1 - beta1,
+            "beta2": beta2,
+            "step_size": steps.lr / (1 - beta1**steps.t),
+            "eps": self.eps,
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param), "largest": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
+        s.largest.copy_((c.beta2 * s.largest).maximum(grad.abs() + c.eps))
+        return c.step_size * s.m / s.largest
+
+    def oracle(self) -> Oracle | None:
+        return Oracle("torch.optim.Adamax", {"betas": self.betas, "eps": self.eps}) if self.decay == "l2" else None

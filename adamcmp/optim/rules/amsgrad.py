@@ -1,0 +1,55 @@
+r"""AMSGrad: Adam whose second moment never falls.
+
+.. math::
+    m &← β_1 m + (1−β_1) g, \quad v ← β_2 v + (1−β_2) g^2, \quad v_{max} ← \max(v_{max}, v) \\
+    u &= η_t α\, \frac{m}{1−β_1^t} \Big/ \left(\sqrt{\frac{v_{max}}{1−β_2^t}} + ε\right)
+
+Source: Reddi, Kale & Kumar 2018. Conventions: with bias correction, as in torch (``amsgrad=True``), the maximum taken
+before it; the paper has none, optax takes the maximum after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta, NonNegative
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AMSGrad(Rule):
+    """AMSGrad, and with decoupled decay AMSGradW."""
+
+    betas: tuple[Beta, Beta]
+    eps: NonNegative
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        beta1, beta2 = self.betas
+        return {
+            "beta1": beta1,
+            "one_minus_beta1": 1 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1 - beta2,
+            "step_size": steps.lr / (1 - beta1**steps.t),
+            "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
+            "eps": self.eps,
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param), "v": zeros(param), "v_max": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
+        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        s.v_max.copy_(s.v_max.maximum(s.v))
+        return c.step_size * s.m / (c.root_scale * s.v_max.sqrt() + c.eps)
+
+    def oracle(self) -> Oracle | None:
+        name = {"l2": "Adam", "lr_scaled": "AdamW"}.get(self.decay)
+        arguments = {"betas": self.betas, "eps": self.eps, "amsgrad": True}
+        return Oracle(f"torch.optim.{name}", arguments) if name else None

@@ -1,0 +1,49 @@
+r"""Lion: the sign of an interpolated momentum.
+
+.. math:: u = η_t α\, \mathrm{sign}(β_1 m + (1−β_1) g), \quad m ← β_2 m + (1−β_2) g
+
+Source: X. Chen et al., Symbolic Discovery of Optimization Algorithms, arXiv 2302.06675, Algorithm 2. Conventions:
+decoupled decay scaled by the learning rate, as there; since every step has the size of the learning rate, that is 3 to
+10 times smaller than Adam's and λ as many times larger.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Lion(Rule):
+    """Lion with all decay conventions."""
+
+    betas: tuple[Beta, Beta]
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        beta1, beta2 = self.betas
+        return {
+            "lr": steps.lr,
+            "beta1": beta1,
+            "one_minus_beta1": 1 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1 - beta2,
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        direction = c.beta1 * s.m + c.one_minus_beta1 * grad
+        s.m.mul_(c.beta2).add_(grad * c.one_minus_beta2)
+        return c.lr * (direction.sign() + 0.0 * direction)  # torch takes the sign of NaN for 0
+
+    def oracle(self) -> Oracle | None:
+        decoupled = {"l2": False, "lr_scaled": True}.get(self.decay)
+        if decoupled is None:
+            return None
+        return Oracle("pytorch_optimizer.Lion", {"betas": self.betas, "weight_decouple": decoupled})

@@ -1,0 +1,105 @@
+r"""Muon: momentum made orthogonal, for matrices; AdamW for everything else.
+
+.. math::
+    b &← μ b + (1−μ) g, \quad o = \text{with Nesterov's momentum } (1−μ) g + μ b, \text{ else } b \\
+    X_0 &= o / \|o\|_F, \quad X ← a X + (b_5 X X^T + c (X X^T)^2) X \text{, as often as ``newton_schulz``} \\
+    u &= η_t α\, s\, X, \quad s = \sqrt{\max(1, n/m)} \text{ or } 0.2 \sqrt{\max(n, m)} \text{ for n × m}
+
+with (a, b_5, c) = (3.4445, −4.7750, 2.0315): five iterations bring all singular values near 1. Kernels of convolutions
+are matrices of one row an output.
+
+Source: K. Jordan et al., Muon, 2024; the second scale: J. Liu et al., Muon is Scalable for LLM Training, arXiv
+2502.16982. Conventions: as torch.optim.Muon but for its bf16 products, these are made in the precision of the weights;
+``others`` names the matrices that AdamW treats (embeddings, heads), by pattern, beside all that has less than two axes.
+AdamW's learning rate is ``adam_lr_scale`` times Muon's, its λ the same.
+"""
+
+from __future__ import annotations
+
+import math
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, norm, zeros
+from adamcmp.settings import Beta, Count, NonNegative, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
+    """Each run's matrix with its singular values brought near 1, shape (R, n, m), as batched products over R."""
+    a, b, c = QUINTIC
+    x = matrix.mT if matrix.shape[1] > matrix.shape[2] else matrix
+    x = x / (norm(x) + 1e-7)
+    for _ in range(iterations):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if matrix.shape[1] > matrix.shape[2] else x
+
+
+class Muon(Rule):
+    """Muon for hidden matrices, AdamW for the rest."""
+
+    static: ClassVar[tuple[str, ...]] = ("newton_schulz", "others")
+
+    momentum: Beta
+    nesterov: bool
+    newton_schulz: Count
+    """Iterations of Newton and Schulz."""
+    scale: Literal["original", "match_rms_adamw"]
+    """s: √max(1, n/m), or 0.2 √max(n, m), with which learning rates are AdamW's."""
+    others: tuple[str, ...]
+    """Patterns of names: matrices that AdamW treats."""
+    adam_lr_scale: Positive
+    betas: tuple[Beta, Beta]
+    """Of AdamW."""
+    eps: NonNegative
+    """Of AdamW."""
+
+    def part(self, name: str, shape: tuple[int, ...]) -> str:
+        if len(shape) < 2 or any(fnmatchcase(name, pattern) for pattern in self.others):
+            return "adam"
+        return "muon"
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        if steps.part == "adam":
+            beta1, beta2 = self.betas
+            return {
+                "beta1": beta1,
+                "one_minus_beta1": 1 - beta1,
+                "beta2": beta2,
+                "one_minus_beta2": 1 - beta2,
+                "step_size": steps.lr * self.adam_lr_scale / (1 - beta1**steps.t),
+                "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
+                "eps": self.eps,
+            }
+        return {
+            "lr": steps.lr,
+            "momentum": self.momentum,
+            "take_grad": 1 - self.momentum if self.nesterov else 0.0,
+            "take_buffer": self.momentum if self.nesterov else 1.0,
+            "rms": float(self.scale == "match_rms_adamw"),
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param), "v": zeros(param)} if part == "adam" else {"buffer": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        if c.part == "adam":
+            s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
+            s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+            return c.step_size * s.m / (c.root_scale * s.v.sqrt() + c.eps)
+        s.buffer.mul_(c.momentum).add_(grad * (1 - c.momentum))
+        matrix = (c.take_grad * grad + c.take_buffer * s.buffer).flatten(2)
+        n, m = matrix.shape[1:]
+        scale = c.rms * (0.2 * math.sqrt(max(n, m))) + (1 - c.rms) * math.sqrt(max(1.0, n / m))
+        return c.lr * scale * orthogonal(matrix, int(c.newton_schulz)).view(param.shape)
+
+    def oracle(self) -> Oracle | None:
+        return None  # torch.optim.Muon rounds its products to bf16: compared in tests/optim

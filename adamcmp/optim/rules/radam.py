@@ -1,0 +1,64 @@
+r"""RAdam: Adam that leaves the second moment out until its estimate is worth something.
+
+.. math::
+    ρ_∞ &= \frac{2}{1−β_2} − 1, \quad ρ_t = ρ_∞ − \frac{2 t β_2^t}{1−β_2^t}, \quad
+    r_t = \sqrt{\frac{(ρ_t−4)(ρ_t−2) ρ_∞}{(ρ_∞−4)(ρ_∞−2) ρ_t}} \\
+    u &= η_t α\, \frac{m}{1−β_1^t} \cdot \begin{cases} r_t \sqrt{1−β_2^t} / (\sqrt{v} + ε) & ρ_t > 5 \\ 1 &
+    \text{else} \end{cases}
+
+Source: L. Liu et al. 2020, Algorithm 2. Conventions: ε before the bias correction and the threshold 5, as in torch
+(the paper's is 4); L2 or decoupled decay, as torch's ``decoupled_weight_decay``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RAdam(Rule):
+    """RAdam with all decay conventions."""
+
+    betas: tuple[Beta, Beta]
+    eps: Positive
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        beta1, beta2 = self.betas
+        power = beta2**steps.t
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * steps.t * power / (1 - power)
+        known = length > 5
+        late = np.where(known, length, 6.0)
+        rectified = (late - 4) * (late - 2) * longest / ((longest - 4) * (longest - 2) * late)
+        step_size = steps.lr / (1 - beta1**steps.t)
+        return {
+            "beta1": beta1,
+            "one_minus_beta1": 1 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1 - beta2,
+            "adapted": np.where(known, step_size * np.sqrt(np.where(known, rectified, 1.0) * (1 - power)), 0.0),
+            "plain": np.where(known, 0.0, step_size),
+            "eps": self.eps,
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"m": zeros(param), "v": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
+        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        return s.m * (c.adapted / (s.v.sqrt() + c.eps) + c.plain)
+
+    def oracle(self) -> Oracle | None:
+        if self.decay not in ("l2", "lr_scaled"):
+            return None
+        decoupled = {"decoupled_weight_decay": self.decay == "lr_scaled"}
+        return Oracle("torch.optim.RAdam", {"betas": self.betas, "eps": self.eps, **decoupled})

@@ -1,0 +1,60 @@
+r"""SGD with momentum, with Nesterov's, with L2, and SGDW.
+
+.. math::
+    b &← μ b + c_{in} g \\
+    u &= c_{out}\, b, \quad\text{with Nesterov's momentum}\quad c_{out} (c_{in} g + μ b)
+
+Source: torch.optim.SGD, c_in = 1 and c_out = η_t α; Loshchilov & Hutter 2019, Algorithm 1, where the learning rate is
+inside the buffer: c_in = η_t α and c_out = 1. The two differ only while the learning rate changes. Nesterov's momentum:
+Sutskever et al. 2013.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import model_validator
+
+from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.settings import Beta
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SGD(Rule):
+    """SGD in all its variants."""
+
+    momentum: Beta
+    nesterov: bool
+    lr_in_buffer: bool
+    """The learning rate enters the momentum buffer (the paper's Algorithm 1) or leaves it (torch)."""
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs optimizer.momentum > 0")
+        return self
+
+    def coefficients(self, steps: Steps) -> Coefficients:
+        inside = steps.lr if self.lr_in_buffer else 1.0
+        return {
+            "momentum": self.momentum,
+            "scale_in": inside,
+            "scale_out": 1.0 if self.lr_in_buffer else steps.lr,
+            "take_grad": inside if self.nesterov else 0.0,
+            "take_buffer": self.momentum if self.nesterov else 1.0,
+        }
+
+    def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
+        return {"buffer": zeros(param)}
+
+    @classmethod
+    def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
+        s.buffer.mul_(c.momentum).add_(c.scale_in * grad)
+        return c.scale_out * (c.take_grad * grad + c.take_buffer * s.buffer)
+
+    def oracle(self) -> Oracle | None:
+        if self.decay != "l2" or self.lr_in_buffer:
+            return None
+        return Oracle("torch.optim.SGD", {"momentum": self.momentum, "nesterov": self.nesterov}, trains=True)

@@ -1,0 +1,49 @@
+"""What all settings are made of: frozen, typed, and a misspelt key is an error.
+
+It stands below everything that has settings, and imports no torch: planning a study, ``adamcmp show`` and
+``adamcmp list`` stay quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _no_flag(given: Any) -> Any:
+    """``true`` is no number, though Python takes it for 1."""
+    if isinstance(given, bool):
+        raise ValueError("must be a number")
+    return given
+
+
+Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Beta = Annotated[Number, Field(ge=0, lt=1)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Count = Annotated[Whole, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Group(Settings):
+    """Parameters with a learning rate and a weight decay of their own."""
+
+    params: str | tuple[str, ...]
+    """Patterns of parameter names, such as ``*.bias`` or ``head.*``; a parameter belongs to the first that fits."""
+    lr_scale: NonNegative = 1.0
+    """What their learning rate is multiplied by; 0 leaves them as they are."""
+    weight_decay: NonNegative | None = None
+    """Their λ in place of the optimizer's, in the same convention; null leaves them that one."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of ``params``."""
+        return (self.params,) if isinstance(self.params, str) else self.params

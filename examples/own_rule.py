@@ -1,0 +1,20 @@
+"""An update rule of one's own, trained many runs at once: Lion (arXiv 2302.06675), its decay said in the YAML."""
+
+from adamcmp.optim.rule import Rule, zeros
+from adamcmp.settings import Beta
+
+
+class Lion(Rule):
+    betas: tuple[Beta, Beta]
+
+    def coefficients(self, steps):
+        return {"lr": steps.lr, "beta1": self.betas[0], "beta2": self.betas[1]}
+
+    def start(self, param, part):
+        return {"m": zeros(param)}
+
+    @classmethod
+    def step(cls, param, grad, s, c):
+        step = c.lr * (c.beta1 * s.m + (1 - c.beta1) * grad).sign()
+        s.m.mul_(c.beta2).add_((1 - c.beta2) * grad)
+        return step

@@ -1,0 +1,98 @@
+"""μP: at its base a model is the standard one, and beyond it the best learning rate stays where it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adamcmp.config.sources import locate
+from adamcmp.engine import vectorised
+from adamcmp.engine.inputs import CPU, build_model, facts, load_data
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.updates import coefficient_table, kind_of, schedule_of
+from adamcmp.engine.watch import Watch
+from adamcmp.plan.expand import plan
+from adamcmp.plan.runs import cohorts
+
+CASES = {
+    "mlp": ("digits", "model.hidden=[{0},{0}]", 32),
+    "gpt": ("text", "model.width={0}", 32),
+}
+SMALL = {"mlp": ["model=mlp"], "gpt": ["data.context=16", "data.max_bytes=20000", "train.batch_size=8"]}
+
+
+def planned(case, width, *more):
+    config, sized, _ = CASES[case]
+    data = {}
+
+    def load(settings, _):
+        dataset = load_data(settings)
+        data[dataset.fingerprint] = dataset
+        return facts(dataset)
+
+    runs = plan(locate(config), [*SMALL[case], sized.format(width), *more], load).runs
+    return runs, data
+
+
+def outputs(run, x):
+    return build_model(run.task, 0, CPU)(x)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_at_its_base_it_is_the_standard_model(case):
+    base = CASES[case][2]
+    (usual,), _ = planned(case, base)
+    (scaled,), data = planned(case, base, f"model.mup_base={base}")
+    assert usual.id != scaled.id
+    (dataset,) = data.values()
+    x = dataset.inputs(dataset.train.x[:4])
+    assert torch.equal(outputs(usual, x), outputs(scaled, x))
+
+
+@pytest.mark.parametrize(
+    ("decay", "power"), [("lr_scaled", 0.5), ("cautious", 0.5), ("schedule_only", -0.5), ("lr_free", -0.5)]
+)
+def test_hidden_matrices_scale_and_nothing_else(decay, power):
+    """At four times the base a quarter of the learning rate; twice λ, so that lr λ falls by half whatever scales it."""
+    (run,), _ = planned("mlp", 128, "model.mup_base=32", "optimizer.lr=0.1", "optimizer.weight_decay=0.2")
+    rule = run.optimizer.model_copy(update={"decay": decay})
+    model = build_model(run.task, 0, CPU)
+    found = {}
+    for name, p in model.named_parameters():
+        names, values = coefficient_table(rule, kind_of(rule, name, p, model), schedule_of(run), 0, 1)
+        found[name] = dict(zip(names, values[0], strict=True))
+    hidden = found.pop("layers.2.weight")
+    (usual, *others) = found.values()
+    assert all(each == usual for each in others)
+    assert hidden["step_size"] == pytest.approx(usual["step_size"] / 4)
+    assert hidden["decay"] == pytest.approx(usual["decay"] * 4**-0.5)
+
+
+def best_lr(case, width, lrs, *more):
+    """The learning rate with the least training loss at the end, over seeds."""
+    runs, data = planned(case, width, f"optimizer.lr={','.join(map(str, lrs))}", *more)
+    (cohort,) = cohorts(runs)
+    piece = Piece.of(cohort, Strategy(engine="vectorised"))
+    losses = {}
+    for outcome in vectorised.train(piece, data[cohort.task.facts.fingerprint], CPU, Watch()):
+        loss = outcome.evaluations[-1].train_loss if outcome.status == "completed" else float("inf")
+        losses.setdefault(outcome.run.optimizer.lr, []).append(loss)
+    means = {lr: sum(each) / len(each) for lr, each in losses.items()}
+    return min(means, key=means.get)
+
+
+WIDTHS = {"mlp": (32, 128, 512), "gpt": (32, 256)}
+LENGTH = {"mlp": ["train.steps=60", "seed=0,1,2"], "gpt": ["train.steps=60", "seed=0"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_best_learning_rate_stays_put(case):
+    """In steps of two: μP's moves by one at most while the width grows, the standard model's by two or more."""
+    lrs = [2.0**-k for k in range(2, 12)]
+    budget = [*LENGTH[case], "train.evaluations=1", "schedule=constant", "schedule.warmup_steps=5"]
+    widths = WIDTHS[case]
+    scaled = [best_lr(case, width, lrs, *budget, "model.mup_base=32") for width in widths]
+    usual = [best_lr(case, width, lrs, *budget) for width in widths]
+    assert max(scaled) / min(scaled) <= 2, (scaled, usual)
+    assert max(usual) / min(usual) >= 4, (scaled, usual)

@@ -94,23 +94,26 @@ RECORD: tuple[Column, ...] = (
     Column("model", TEXT, "", "model configuration"),
     Column("parameters", INTEGER, "", "P, trained parameters"),
     Column("optimizer", TEXT, "", "optimizer configuration"),
-    Column("rule", TEXT, "", "adam, adagrad, sgd, or the path of an own class"),
+    Column("rule", TEXT, "", "its file in adamcmp/optim/rules, or the path of an own class"),
     Column("schedule", TEXT, "", "schedule configuration"),
     Column("lr", REAL, "", "peak learning rate α"),
     Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
-    Column("decay", TEXT, "", "decay convention: l2, l2_m_only, l2_v_only, lr_scaled, schedule_only, normalized"),
+    Column("decay", TEXT, "", "decay convention: see docs/protocol.md"),
     Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm"),
     Column(
-        "decay_per_step", REAL, "1/step", "share of a weight taken off at η = 1 (in the first period); null under L2"
+        "decay_per_step",
+        REAL,
+        "1/step",
+        "share of a weight taken off at η = 1 (in the first period); null but in the next three",
     ),
-    Column("weight_decay_lr_scaled", REAL, "", "λ as torch.optim.AdamW takes it; null under L2"),
-    Column("weight_decay_schedule_only", REAL, "", "λ as in the paper's Algorithms 1 and 2; null under L2"),
     Column(
-        "weight_decay_normalized", REAL, "", "λ_norm of the paper's Appendix B.1 (for the first period); null under L2"
+        "weight_decay_lr_scaled", REAL, "", "λ as torch.optim.AdamW takes it; null where decay is none of the three"
     ),
+    Column("weight_decay_schedule_only", REAL, "", "λ as in the paper's Algorithms 1 and 2; the same"),
+    Column("weight_decay_normalized", REAL, "", "λ_norm of the paper's Appendix B.1 (for the first period); the same"),
     Column("beta1", REAL, "", "decay rate of the first moment"),
     Column("beta2", REAL, "", "decay rate of the second moment"),
-    Column("momentum", REAL, "", "momentum of SGD"),
+    Column("momentum", REAL, "", "momentum of SGD and Muon"),
     Column("eps", REAL, "", "ε"),
     Column("eps_placement", TEXT, "", "ε after or before the bias correction"),
     Column("bias_correction", FLAG, "", "moments are bias-corrected"),

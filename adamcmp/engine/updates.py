@@ -184,7 +184,7 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
                 "shipped optimizer, or leave mup_base out"
             )
         return _TorchUpdate(_own_optimizer(settings, trained, kinds), schedule)
-    oracle = settings.oracle()
+    oracle = settings.oracle
     if oracle is None or not oracle.trains:
         return _KernelUpdate(settings, list(zip(trained.values(), kinds.values(), strict=True)), schedule)
     arguments = dict(oracle.arguments)

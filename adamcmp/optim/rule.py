@@ -86,8 +86,8 @@ class _Values:
         def __getattr__(self, name: str) -> Tensor: ...
 
 
-class Oracle(NamedTuple):
-    """A class of another library that does the same."""
+class Counterpart(NamedTuple):
+    """A class for PyTorch that takes the same steps."""
 
     target: str
     """``torch.optim.AdamW``."""
@@ -95,6 +95,21 @@ class Oracle(NamedTuple):
     """Without learning rate and weight decay."""
     trains: bool = False
     """Single runs are trained by it: it is the same in every precision, and quicker than a kernel of ours."""
+    scales_gradients: bool = False
+    """It does where the learning rate scales gradients and λθ, and its own is 1."""
+
+
+class Code(NamedTuple):
+    """How another framework takes the same steps, for code to paste."""
+
+    call: str = ""
+    """``keras.optimizers.Adam``; empty where it cannot."""
+    arguments: Mapping[str, Any] = {}
+    """Without learning rate and weight decay."""
+    notes: tuple[str, ...] = ()
+    """In what it differs a little."""
+    reason: str = ""
+    """Why it cannot."""
 
 
 class Rule(Settings):
@@ -170,9 +185,27 @@ class Rule(Settings):
         """One step, in place; a rule overrides it where weights do not simply lose ``step`` and decay."""
         move(param, param, cls.step(param, grad, s, c), s, c)
 
-    def oracle(self) -> Oracle | None:
-        """Who does the same for these settings, if anybody does."""
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:  # noqa: ARG002
+        """The class for PyTorch that takes these steps, if there is one.
+
+        Args:
+            decoupled: its own weight decay is ``lr_scaled``; else it is ``l2``.
+        """
         return None
+
+    def optax(self) -> Code:
+        """The transformation of optax that makes these steps of gradients, the learning rate left out."""
+        return Code(reason="adamcmp knows no transformation of optax that does as this rule")
+
+    def keras(self, *, decoupled: bool) -> Code:  # noqa: ARG002
+        """The class of Keras that takes these steps; ``decoupled`` as in ``counterpart``."""
+        return Code(reason="adamcmp knows no class of Keras that does as this rule")
+
+    @property
+    def oracle(self) -> Counterpart | None:
+        """What does the very same with these settings, decay included, if anything does."""
+        found = self.counterpart(decoupled=self.decay != "l2") if self.decay in ("l2", "lr_scaled") else None
+        return None if found is None or found.scales_gradients else found
 
     @property
     def kernel(self) -> Kernel:

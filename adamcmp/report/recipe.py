@@ -20,11 +20,14 @@ from adamcmp.analysis import CELL, best_cells, by_task, cells, criteria_of
 from adamcmp.criteria import LOSS_TEXTS
 from adamcmp.drawing.labels import named
 from adamcmp.errors import InputError, closest
+from adamcmp.optim.decay import CONVERTIBLE
+from adamcmp.optim.rule import Counterpart, Rule, rule_class, shipped
 from adamcmp.optim.schedules import restarts
 from adamcmp.report.labels import quantity
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
-DECOUPLED = ("lr_scaled", "schedule_only", "normalized")
+DECOUPLED = (*CONVERTIBLE, "lr_squared", "lr_free")
+"""Decay of which the share that a step takes is a number."""
 
 
 def recipe(record: pd.Series[Any], framework: str, title: str) -> str:
@@ -83,6 +86,7 @@ def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
         "loss": _line(f"{told} {options}" if options else told),
         "rule": optimizer.get("rule", "own"),
         "optimizer": optimizer,
+        "by_width": "mup_base" in settings["model"]["arguments"],
         "decay": optimizer.get("decay", ""),
         "lr": float(record["lr"]),
         "weight_decay": float(record["weight_decay"]),
@@ -122,44 +126,42 @@ def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
     return {"module": module, "name": name, "arguments": arguments}
 
 
+def _rule(r: Mapping[str, Any]) -> Rule | None:
+    """The rule with its settings; None of a class, or a rule, of the user's own."""
+    return rule_class(r["rule"]).model_validate(r["optimizer"]) if r["rule"] in shipped() else None
+
+
 def _no_rule(r: Mapping[str, Any], framework: str) -> str:
     """Why a framework cannot do it, in what concerns all of them; nothing where it can."""
+    if r["by_width"]:
+        return f"Learning rates and λ follow the width here (model.mup_base), as docs/protocol.md says; {_settings(r)}."
     if r["rule"] == "own":
         return f"{framework} knows nothing of {r['optimizer']['target']}, a class for PyTorch; {_settings(r)}."
-    if r["decay"] in ("l2_m_only", "l2_v_only"):
-        return f"{framework} has no rule that puts λθ into one moment alone; {_settings(r)}."
+    if r["rule"] not in shipped():
+        return f"{framework} knows nothing of {r['rule']}, a rule for adamcmp; {_settings(r)}."
+    if r["decay"] != "l2" and r["decay"] not in DECOUPLED:
+        return f"{framework} has no such decay, {r['decay']}; {_settings(r)}."
     return ""
 
 
 def _settings(r: Mapping[str, Any]) -> str:
     kept = {k: v for k, v in r["optimizer"].items() if k not in ("name", "label", "target", "source", "groups")}
+    kept = {k: v for k, v in kept.items() if k not in ("width_lr", "width_decay")}
     return ", ".join(
         f"{key}={value}" for key, value in {**kept, "lr": r["lr"], "weight_decay": r["weight_decay"]}.items()
     )
 
 
-def _is_rmsprop(r: Mapping[str, Any]) -> bool:
-    return bool(r["rule"] == "adam" and r["optimizer"]["betas"][0] == 0 and not r["optimizer"]["bias_correction"])
-
-
-def _unlike(r: Mapping[str, Any], framework: str) -> str:
-    """Why a framework whose ε comes after a bias correction cannot do it; nothing where it can."""
-    optimizer = r["optimizer"]
-    if r["rule"] == "adam" and optimizer["eps_placement"] == "before":
-        return f"{framework} adds ε after the bias correction, this rule before it, as Keras does; {_settings(r)}."
-    if r["rule"] == "adam" and not optimizer["bias_correction"] and not _is_rmsprop(r):
-        return f"{framework} has no Adam without bias correction; {_settings(r)}."
-    return ""
-
-
-def _in_buffer(r: Mapping[str, Any]) -> bool:
-    """The learning rate goes into SGD's momentum, and that makes a difference."""
-    return bool(r["rule"] == "sgd" and r["optimizer"]["lr_in_buffer"] and r["optimizer"]["momentum"] > 0)
+def _in_buffer(rule: Rule) -> bool:
+    """The learning rate scales gradients."""
+    found = rule.counterpart(decoupled=False)
+    return found is not None and found.scales_gradients
 
 
 def _constant_share(r: Mapping[str, Any]) -> bool:
     """Whether λ of this convention is a constant multiple of λ as ``lr_scaled`` has it, alike for all parameters."""
-    return not r["groups"] and (r["decay"] != "normalized" or len(r["periods"]) == 1)
+    steady = r["decay"] in CONVERTIBLE and (r["decay"] != "normalized" or len(r["periods"]) == 1)
+    return not r["groups"] and steady
 
 
 def _lr_scaled(r: Mapping[str, Any]) -> float:
@@ -178,6 +180,7 @@ def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reason": "",
         "import": f"from {module} import {name}",
+        "averages": False,
         "by_hand": False,
         "scales_gradients": False,
         "listed": bool(r["groups"]),
@@ -192,57 +195,61 @@ def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
 def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
     if r["rule"] == "own":
         return _own_class(r)
-    reason = _no_rule(r, "PyTorch") or _unlike(r, "PyTorch")
+    reason = _no_rule(r, "PyTorch")
     if reason:
         return {"reason": reason}
-    optimizer, decay = r["optimizer"], r["decay"]
-    decoupled, scales = decay in DECOUPLED, _in_buffer(r)
-    adam = r["rule"] == "adam" and not _is_rmsprop(r)
-    by_hand = decoupled and not (adam and _constant_share(r)) and not (adam and decay == "lr_scaled")
+    rule, decay = _rule(r), r["decay"]
+    assert rule is not None
+    decoupled = decay in DECOUPLED
+    own = rule.counterpart(decoupled=True) if decoupled else None
+    by_hand = decoupled and (own is None or not (decay == "lr_scaled" or _constant_share(r)))
+    found = rule.counterpart(decoupled=False) if not decoupled or by_hand else own
+    if found is None or any(map(callable, found.arguments.values())):
+        return {"reason": f"adamcmp knows no class for PyTorch that does as this rule; {_settings(r)}."}
+    return {"reason": "", "averages": rule.shown is not None, **_torch_class(r, found, decoupled, by_hand)}
+
+
+def _torch_class(r: Mapping[str, Any], found: Counterpart, decoupled: bool, by_hand: bool) -> dict[str, Any]:
+    """How a class for PyTorch is called, and what is done beside it."""
+    decay, scales = r["decay"], found.scales_gradients
     weight_decay = _lr_scaled(r) if decoupled and not by_hand and decay != "lr_scaled" else r["weight_decay"]
-    names = {"adam": "AdamW" if decoupled and not by_hand else "Adam", "adagrad": "Adagrad", "sgd": "SGD"}
-    name = "RMSprop" if _is_rmsprop(r) else names[r["rule"]]
+    module, _, name = found.target.rpartition(".")
     listed = bool(by_hand or scales or r["groups"] or r["spares"])
-    arguments: dict[str, Any] = {"lr": 1.0 if scales else r["lr"]}
-    if name == "RMSprop":
-        arguments |= {"alpha": optimizer["betas"][1], "eps": optimizer["eps"]}
-    elif r["rule"] == "adam":
-        arguments |= {"betas": tuple(optimizer["betas"]), "eps": optimizer["eps"]}
-    elif r["rule"] == "adagrad":
-        arguments |= {"eps": optimizer["eps"], "initial_accumulator_value": optimizer["initial_accumulator_value"]}
-    else:
-        arguments |= {"momentum": optimizer["momentum"], "nesterov": optimizer["nesterov"]}
+    arguments: dict[str, Any] = {"lr": 1.0 if scales else r["lr"], **found.arguments}
     if not listed:
         arguments["weight_decay"] = weight_decay
-    elif name == "AdamW":
+    elif decoupled and not by_hand:
         arguments["weight_decay"] = 0.0
     given = ", ".join(f"{key}={value}" for key, value in arguments.items())
     rate = '"scale": scale' if scales else f'"lr": {r["lr"]} * scale'
     own = f'{rate}, "decay": decay' if by_hand or scales else f'{rate}, "weight_decay": decay'
-    scaled = "share(step)" if decay != "lr_scaled" else f'{r["lr"]} * group["scale"] * share(step)'
+    by_rate = decay in ("lr_scaled", "lr_squared")
+    scaled = f'{r["lr"]} * group["scale"] * share(step)' if by_rate else "share(step)"
     if by_hand and not scales:
         own += ', "scale": scale'
+    ours = module == "torch.optim"
     return {
-        "reason": "",
-        "import": "",
+        "import": "" if ours else f"from {module} import {name}",
         "by_hand": by_hand,
         "scales_gradients": scales,
         "listed": listed,
         "weight_decay": weight_decay,
         "item": f'{{"params": [p], {own}}}',
-        "optimizer": f"torch.optim.{name}({'groups' if listed else 'model.parameters()'}, {given})",
+        "optimizer": f"{found.target if ours else name}({'groups' if listed else 'model.parameters()'}, {given})",
         "factor": "1.0" if scales else "float(eta(step))",
         "taken": f'float({scaled}) * group["decay"]',
     }
 
 
 def _optax(r: Mapping[str, Any]) -> dict[str, Any]:
-    reason = _no_rule(r, "optax") or _unlike(r, "optax")
-    if r["rule"] == "adagrad":
-        reason = f"optax's Adagrad adds ε under the root, this rule beside it; {_settings(r)}."
+    reason = _no_rule(r, "optax")
     if reason:
         return {"reason": reason}
-    by_share = r["decay"] in DECOUPLED and (_in_buffer(r) or (r["decay"] != "lr_scaled" and not _constant_share(r)))
+    rule = _rule(r)
+    assert rule is not None
+    if rule.optax().reason:
+        return {"reason": f"{rule.optax().reason}; {_settings(r)}."}
+    by_share = r["decay"] in DECOUPLED and (_in_buffer(rule) or (r["decay"] != "lr_scaled" and not _constant_share(r)))
     kinds: dict[str, tuple[float, float]] = {}
     labels = []
     for name, group in [*((f"group {i}", group) for i, group in enumerate(r["groups"])), ("others", {})]:
@@ -252,27 +259,23 @@ def _optax(r: Mapping[str, Any]) -> dict[str, Any]:
         if r["spares"] and own is None:
             kinds[f"{name}, spared"] = (scale, 0.0)
             labels[-1] = f'"{name}" if p.ndim >= 2 else "{name}, spared"'
-    chains = {name: _chain(r, *each, by_share=by_share) for name, each in kinds.items()}
+    chains = {name: _chain(r, rule, *each, by_share=by_share) for name, each in kinds.items()}
     return {"reason": "", "by_share": by_share, "chains": chains, "labels": labels}
 
 
-def _chain(r: Mapping[str, Any], scale: float, weight_decay: float, *, by_share: bool) -> list[str]:
+def _chain(r: Mapping[str, Any], rule: Rule, scale: float, weight_decay: float, *, by_share: bool) -> list[str]:
     """The transformations of parameters of one kind, in order."""
-    optimizer, decay, lr = r["optimizer"], r["decay"], f"{r['lr'] * scale!r}"
+    decay, lr = r["decay"], f"{r['lr'] * scale!r}"
     parts = []
     if decay == "l2" and weight_decay:
         parts.append(f"optax.add_decayed_weights({weight_decay})")
-    in_buffer = _in_buffer(r)
+    in_buffer = _in_buffer(rule)
     rate = f"optax.scale_by_schedule(lambda step: {lr} * eta(step))"
     if in_buffer:
         parts.append(rate)
-    if _is_rmsprop(r):
-        parts.append(f"optax.scale_by_rms(decay={optimizer['betas'][1]}, eps={optimizer['eps']}, eps_in_sqrt=False)")
-    elif r["rule"] == "adam":
-        b1, b2 = optimizer["betas"]
-        parts.append(f"optax.scale_by_adam(b1={b1}, b2={b2}, eps={optimizer['eps']})")
-    elif optimizer["momentum"] > 0:
-        parts.append(f"optax.trace(decay={optimizer['momentum']}, nesterov={optimizer['nesterov']})")
+    code = rule.optax()
+    if code.call != "optax.identity":
+        parts.append(f"{code.call}({_given(code.arguments)})")
     decoupled = decay in DECOUPLED and weight_decay
     if decoupled and not by_share:
         same = r["weight_decay"] and weight_decay == r["weight_decay"]
@@ -281,9 +284,13 @@ def _chain(r: Mapping[str, Any], scale: float, weight_decay: float, *, by_share:
     if not in_buffer:
         parts.append(rate)
     if decoupled and by_share:
-        times = f"{lr} * " if decay == "lr_scaled" else ""
+        times = f"{lr} * " if decay in ("lr_scaled", "lr_squared") else ""
         parts.append(f"optax.add_decayed_weights(lambda step: {times}{weight_decay} * share(step))")
     return [*parts, "optax.scale(-1.0)"]
+
+
+def _given(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in arguments.items())
 
 
 def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,33 +299,16 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
     if not reason and r["groups"]:
         reason = f"Keras has no parameter groups; {_settings(r)}, groups: {optimizer['groups']}."
     if not reason and decay in DECOUPLED and not _constant_share(r):
-        reason = f"λ of Keras is one number, this one changes at each restart; {_settings(r)}."
-    if not reason and r["rule"] == "adam" and not optimizer["bias_correction"] and not _is_rmsprop(r):
-        reason = f"Keras has no Adam without bias correction; {_settings(r)}."
+        reason = f"λ of Keras is one number, this one changes along the schedule; {_settings(r)}."
     if reason:
         return {"reason": reason}
-    notes: list[str] = []
-    arguments: dict[str, Any] = {"learning_rate": "Schedule()"}
-    name = "RMSprop" if _is_rmsprop(r) else {"adam": "Adam", "adagrad": "Adagrad", "sgd": "SGD"}[r["rule"]]
-    if name == "RMSprop":
-        arguments |= {"rho": optimizer["betas"][1], "epsilon": optimizer["eps"]}
-        notes.append("Keras adds ε under the root, the run beside it.")
-    elif name == "Adam":
-        b1, b2 = optimizer["betas"]
-        arguments |= {"beta_1": b1, "beta_2": b2, "epsilon": optimizer["eps"]}
-        if optimizer["eps_placement"] == "after":
-            notes.append(
-                "Keras adds ε before the bias correction, the run after it: in the first steps it counts more."
-            )
-    elif name == "Adagrad":
-        arguments |= {"initial_accumulator_value": optimizer["initial_accumulator_value"], "epsilon": optimizer["eps"]}
-        notes.append("Keras adds ε under the root, the run beside it.")
-    else:
-        arguments |= {"momentum": optimizer["momentum"], "nesterov": optimizer["nesterov"]}
-        if optimizer["momentum"] > 0 and not optimizer["lr_in_buffer"] and r["kind"] != "constant":
-            notes.append(
-                "Keras takes the learning rate into the momentum, the run did not: they differ while it changes."
-            )
+    rule = _rule(r)
+    assert rule is not None
+    code = rule.keras(decoupled=decay in DECOUPLED and r["weight_decay"] > 0)
+    if code.reason:
+        return {"reason": f"{code.reason}; {_settings(r)}."}
+    notes = [note for note in code.notes if "while it changes" not in note or r["kind"] != "constant"]
+    arguments: dict[str, Any] = {"learning_rate": "Schedule()", **code.arguments}
     if decay == "l2" and r["weight_decay"]:
         half = r["weight_decay"] / 2
         where = "each kernel" if r["spares"] else "each weight, biases and norms too"
@@ -327,7 +317,6 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
         )
     elif decay in DECOUPLED and r["weight_decay"]:
         arguments["weight_decay"] = r["weight_decay"] if decay == "lr_scaled" else _lr_scaled(r)
-        name = "AdamW" if name == "Adam" else name
     if r["clip_norm"]:
         arguments["global_clipnorm"] = r["clip_norm"]
     if r["accumulate"] > 1:
@@ -336,9 +325,9 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
     if r["ema"]:
         arguments |= {"use_ema": True, "ema_momentum": r["ema"]}
         notes.append("Its average leans to the first weights; the run's does not.")
-    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    given = _given(arguments)
     spares = r["spares"] and "weight_decay" in arguments
-    return {"reason": "", "notes": notes, "optimizer": f"keras.optimizers.{name}({given})", "spares": spares}
+    return {"reason": "", "notes": notes, "optimizer": f"{code.call}({given})", "spares": spares}
 
 
 def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, norm, zeros
 from adamcmp.settings import NonNegative, Number, Positive
 
 if TYPE_CHECKING:
@@ -67,8 +67,6 @@ class Adafactor(Rule):
         size = (norm(param) / root).maximum(c.eps2)
         return c.lr * size * scaled / (norm(scaled) / (root * c.clip)).clamp(min=1.0)
 
-    def oracle(self) -> Oracle | None:
-        if self.decay != "lr_scaled":
-            return None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"eps": (self.eps, self.eps2), "d": self.clip, "beta2_decay": -self.beta2_decay}
-        return Oracle("torch.optim.Adafactor", arguments)
+        return Counterpart("torch.optim.Adafactor", arguments) if decoupled else None

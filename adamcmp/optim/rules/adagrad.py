@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import NonNegative
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class Adagrad(Rule):
         s.v.add_(grad.square())
         return c.lr * grad / (s.v.sqrt() + c.eps)
 
-    def oracle(self) -> Oracle | None:
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"eps": self.eps, "initial_accumulator_value": self.initial_accumulator_value}
-        return Oracle("torch.optim.Adagrad", arguments, trains=True) if self.decay == "l2" else None
+        return None if decoupled else Counterpart("torch.optim.Adagrad", arguments, trains=True)
+
+    def optax(self) -> Code:
+        return Code(reason="optax's Adagrad adds ε under the root, this rule beside it")
+
+    def keras(self, *, decoupled: bool) -> Code:
+        arguments = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.eps}
+        return Code("keras.optimizers.Adagrad", arguments, ("Keras adds ε under the root, the run beside it.",))

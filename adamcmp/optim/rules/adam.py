@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -65,13 +65,37 @@ class Adam(Rule):
         s.v.mul_(c.beta2).add_((grad + c.l2_v * param).square() * c.one_minus_beta2)
         return c.step_size * s.m / (c.root_scale * s.v.sqrt() + c.eps)
 
-    def oracle(self) -> Oracle | None:
-        beta1, beta2 = self.betas
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         if self.eps_placement == "before":
             return None
-        if self.bias_correction and self.decay in ("l2", "lr_scaled"):
-            name = "Adam" if self.decay == "l2" else "AdamW"
-            return Oracle(f"torch.optim.{name}", {"betas": self.betas, "eps": self.eps}, trains=True)
-        if not self.bias_correction and beta1 == 0 and self.decay == "l2":
-            return Oracle("torch.optim.RMSprop", {"alpha": beta2, "eps": self.eps}, trains=True)
+        if self.bias_correction:
+            name = "AdamW" if decoupled else "Adam"
+            return Counterpart(f"torch.optim.{name}", {"betas": self.betas, "eps": self.eps}, trains=True)
+        if self._is_rmsprop and not decoupled:
+            return Counterpart("torch.optim.RMSprop", {"alpha": self.betas[1], "eps": self.eps}, trains=True)
         return None
+
+    @property
+    def _is_rmsprop(self) -> bool:
+        return self.betas[0] == 0 and not self.bias_correction
+
+    def optax(self) -> Code:
+        if self.eps_placement == "before":
+            return Code(reason="optax adds ε after the bias correction, this rule before it, as Keras does")
+        if self._is_rmsprop:
+            return Code("optax.scale_by_rms", {"decay": self.betas[1], "eps": self.eps, "eps_in_sqrt": False})
+        if not self.bias_correction:
+            return Code(reason="optax has no Adam without bias correction")
+        return Code("optax.scale_by_adam", {"b1": self.betas[0], "b2": self.betas[1], "eps": self.eps})
+
+    def keras(self, *, decoupled: bool) -> Code:
+        beta1, beta2 = self.betas
+        if self._is_rmsprop:
+            under = "Keras adds ε under the root, the run beside it."
+            return Code("keras.optimizers.RMSprop", {"rho": beta2, "epsilon": self.eps}, (under,))
+        if not self.bias_correction:
+            return Code(reason="Keras has no Adam without bias correction")
+        before = "Keras adds ε before the bias correction, the run after it: in the first steps it counts more."
+        notes = (before,) if self.eps_placement == "after" else ()
+        name = "AdamW" if decoupled else "Adam"
+        return Code(f"keras.optimizers.{name}", {"beta_1": beta1, "beta_2": beta2, "epsilon": self.eps}, notes)

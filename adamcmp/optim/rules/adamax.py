@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, Positive
 
 if TYPE_CHECKING:
@@ -43,5 +43,9 @@ class Adamax(Rule):
         s.largest.copy_((c.beta2 * s.largest).maximum(grad.abs() + c.eps))
         return c.step_size * s.m / s.largest
 
-    def oracle(self) -> Oracle | None:
-        return Oracle("torch.optim.Adamax", {"betas": self.betas, "eps": self.eps}) if self.decay == "l2" else None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
+        arguments = {"betas": self.betas, "eps": self.eps}
+        return None if decoupled else Counterpart("torch.optim.Adamax", arguments)
+
+    def optax(self) -> Code:
+        return Code("optax.scale_by_adamax", {"b1": self.betas[0], "b2": self.betas[1], "eps": self.eps})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -71,8 +71,6 @@ class Adan(Rule):
         s.n.mul_(c.beta3).add_((grad + c.beta2 * change).square() * c.one_minus_beta3)
         return (c.take_m * s.m + c.take_d * s.d) / (c.root_scale * s.n.sqrt() + c.eps)
 
-    def oracle(self) -> Oracle | None:
-        if self.decay != "lr_scaled":
-            return None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"betas": self.betas, "eps": self.eps, "weight_decouple": not self.proximal}
-        return Oracle("pytorch_optimizer.Adan", arguments)
+        return Counterpart("pytorch_optimizer.Adan", arguments) if decoupled else None

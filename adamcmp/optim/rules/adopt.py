@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, Positive
 
 if TYPE_CHECKING:
@@ -57,11 +57,9 @@ class ADOPT(Rule):
         s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
         return c.step_size * s.m
 
-    def oracle(self) -> Oracle | None:
-        if self.decay != "l2":  # theirs decays in the first step too
-            return None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"betas": self.betas, "eps": self.eps, "clip_lambda": _most}
-        return Oracle("pytorch_optimizer.ADOPT", arguments)
+        return None if decoupled else Counterpart("pytorch_optimizer.ADOPT", arguments)  # theirs decays at first too
 
 
 def _most(step: int) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ class AMSGrad(Rule):
         s.v_max.copy_(s.v_max.maximum(s.v))
         return c.step_size * s.m / (c.root_scale * s.v_max.sqrt() + c.eps)
 
-    def oracle(self) -> Oracle | None:
-        name = {"l2": "Adam", "lr_scaled": "AdamW"}.get(self.decay)
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"betas": self.betas, "eps": self.eps, "amsgrad": True}
-        return Oracle(f"torch.optim.{name}", arguments) if name else None
+        return Counterpart(f"torch.optim.{'AdamW' if decoupled else 'Adam'}", arguments)

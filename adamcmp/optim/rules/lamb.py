@@ -6,8 +6,8 @@ r"""LAMB: Adam's step, scaled layer by layer to the size of the weights.
 
 with norms of one tensor of one run; where one of them is 0, their ratio is 1.
 
-Source: You et al. 2020, Algorithm 2, φ(z) = z. Conventions: ``trust_ratio``, the paper's decay, puts λ' = λ into r, so
-that it is scaled with the rest; in all other conventions λ' = 0.
+Source: You et al. 2020, Algorithm 2, φ(z) = z. Conventions: as optax.lamb; ``trust_ratio``, the paper's decay,
+puts λ' = λ into r, so that it is scaled with the rest; in all other conventions λ' = 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, norm, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -55,6 +55,3 @@ class LAMB(Rule):
         direction = c.m_scale * s.m / (c.root_scale * s.v.sqrt() + c.eps) + c.inside * param
         weights, size = norm(param), norm(direction)
         return c.lr * (weights / size).where((weights > 0) & (size > 0), 1.0) * direction
-
-    def oracle(self) -> Oracle | None:
-        return None  # optax.lamb is: compared in tests/optim

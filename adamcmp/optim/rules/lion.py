@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Lion(Rule):
         s.m.mul_(c.beta2).add_(grad * c.one_minus_beta2)
         return c.lr * (direction.sign() + 0.0 * direction)  # torch takes the sign of NaN for 0
 
-    def oracle(self) -> Oracle | None:
-        decoupled = {"l2": False, "lr_scaled": True}.get(self.decay)
-        if decoupled is None:
-            return None
-        return Oracle("pytorch_optimizer.Lion", {"betas": self.betas, "weight_decouple": decoupled})
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
+        return Counterpart("pytorch_optimizer.Lion", {"betas": self.betas, "weight_decouple": decoupled})
+
+    def optax(self) -> Code:
+        return Code("optax.scale_by_lion", {"b1": self.betas[0], "b2": self.betas[1]})

@@ -9,7 +9,8 @@ with (a, b_5, c) = (3.4445, −4.7750, 2.0315): five iterations bring all singul
 are matrices of one row an output.
 
 Source: K. Jordan et al., Muon, 2024; the second scale: J. Liu et al., Muon is Scalable for LLM Training, arXiv
-2502.16982. Conventions: as torch.optim.Muon but for its bf16 products, these are made in the precision of the weights;
+2502.16982. Conventions: as torch.optim.Muon but for its bf16 products, which are made in the precision of the weights
+here (compared in tests/optim);
 ``others`` names the matrices that AdamW treats (embeddings, heads), by pattern, beside all that has less than two axes.
 AdamW's learning rate is ``adam_lr_scale`` times Muon's, its λ the same.
 """
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, norm, zeros
 from adamcmp.settings import Beta, Count, NonNegative, Positive
 
 if TYPE_CHECKING:
@@ -100,6 +101,3 @@ class Muon(Rule):
         n, m = matrix.shape[1:]
         scale = c.rms * (0.2 * math.sqrt(max(n, m))) + (1 - c.rms) * math.sqrt(max(1.0, n / m))
         return c.lr * scale * orthogonal(matrix, int(c.newton_schulz)).view(param.shape)
-
-    def oracle(self) -> Oracle | None:
-        return None  # torch.optim.Muon rounds its products to bf16: compared in tests/optim

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ class NAdam(Rule):
         s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
         return (c.take_m * s.m + c.take_grad * grad) / (c.root_scale * s.v.sqrt() + c.eps)
 
-    def oracle(self) -> Oracle | None:
-        if self.decay not in ("l2", "lr_scaled"):
-            return None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"betas": self.betas, "eps": self.eps, "momentum_decay": self.momentum_decay}
-        return Oracle("torch.optim.NAdam", {**arguments, "decoupled_weight_decay": self.decay == "lr_scaled"})
+        return Counterpart("torch.optim.NAdam", {**arguments, "decoupled_weight_decay": decoupled})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta, Positive
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ class RAdam(Rule):
         s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
         return s.m * (c.adapted / (s.v.sqrt() + c.eps) + c.plain)
 
-    def oracle(self) -> Oracle | None:
-        if self.decay not in ("l2", "lr_scaled"):
-            return None
-        decoupled = {"decoupled_weight_decay": self.decay == "lr_scaled"}
-        return Oracle("torch.optim.RAdam", {"betas": self.betas, "eps": self.eps, **decoupled})
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
+        arguments = {"betas": self.betas, "eps": self.eps, "decoupled_weight_decay": decoupled}
+        return Counterpart("torch.optim.RAdam", arguments)

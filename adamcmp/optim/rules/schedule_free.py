@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, move, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, move, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ class ScheduleFree(Rule):
         s.x.add_(c.new * (s.z - s.x))
         param.copy_(s.z + c.beta1 * (s.x - s.z))
 
-    def oracle(self) -> Oracle | None:
-        if self.decay != "lr_scaled":
-            return None
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
         arguments = {"betas": self.betas, "eps": self.eps, "r": self.r, "weight_lr_power": self.weight_lr_power}
-        return Oracle("pytorch_optimizer.ScheduleFreeAdamW", arguments)
+        return Counterpart("pytorch_optimizer.ScheduleFreeAdamW", arguments) if decoupled else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from adamcmp.optim.rule import Coefficients, Oracle, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
 from adamcmp.settings import Beta
 
 if TYPE_CHECKING:
@@ -54,7 +54,18 @@ class SGD(Rule):
         s.buffer.mul_(c.momentum).add_(c.scale_in * grad)
         return c.scale_out * (c.take_grad * grad + c.take_buffer * s.buffer)
 
-    def oracle(self) -> Oracle | None:
-        if self.decay != "l2" or self.lr_in_buffer:
-            return None
-        return Oracle("torch.optim.SGD", {"momentum": self.momentum, "nesterov": self.nesterov}, trains=True)
+    def counterpart(self, *, decoupled: bool) -> Counterpart | None:
+        arguments = {"momentum": self.momentum, "nesterov": self.nesterov}
+        inside = self.lr_in_buffer and self.momentum > 0
+        trains = not self.lr_in_buffer
+        return None if decoupled else Counterpart("torch.optim.SGD", arguments, trains, scales_gradients=inside)
+
+    def optax(self) -> Code:
+        if self.momentum == 0:
+            return Code("optax.identity")
+        return Code("optax.trace", {"decay": self.momentum, "nesterov": self.nesterov})
+
+    def keras(self, *, decoupled: bool) -> Code:
+        changes = "Keras takes the learning rate into the momentum, the run did not: they differ while it changes."
+        notes = (changes,) if self.momentum > 0 and not self.lr_in_buffer else ()
+        return Code("keras.optimizers.SGD", {"momentum": self.momentum, "nesterov": self.nesterov}, notes)

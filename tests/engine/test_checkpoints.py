@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ FULL = ("train.ema=0.9", "train.save=best", "train.batch_size=25", "train.accumu
 RULES = ["adamw", "adamw_paper", "rmsprop", "sgd", "sgdw_paper", "adagrad", "adam_fixed_norm", "adamw_cautious",
          "amsgrad", "nadam", "radam", "adamax", "lion", "adopt", "adan", "schedule_free", "lamb", "muon",
          "adafactor"]  # fmt: skip
+OWN = ["optimizer._target_=own_rule.Lion", "optimizer.betas=[0.9,0.99]"]
+"""The rule of examples/own_rule.py, from outside the package."""
 
 
 def pieces(planned, engine, *overrides):
@@ -44,11 +47,13 @@ def interrupted(piece, data, path, looks, monkeypatch, **more):
     raise AssertionError("it never ends")
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [*RULES, "own"])
 @pytest.mark.parametrize("engine", ["sequential", "vectorised"])
 def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypatch, engine, rule):
     overrides = ["optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=1e-2,1e-3,1e30"]
-    piece, data = pieces(planned, engine, f"optimizer={rule}", *overrides)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
+    chosen = OWN if rule == "own" else [f"optimizer={rule}"]
+    piece, data = pieces(planned, engine, *chosen, *overrides)
     whole = {o.run.id: o for ended in train(piece, data, CPU, Watch()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3

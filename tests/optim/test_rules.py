@@ -6,7 +6,7 @@ once more below, beside them, for all.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import math
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def radam(p):
         nonlocal m, v
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
         length = longest - 2 * t * b2**t / (1 - b2**t)
-        if length <= 5:
+        if length <= 5:  # the case of a short memory for good
             return lr * m / (1 - b1**t)
         r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
         return lr * r * m / (1 - b1**t) * math.sqrt(1 - b2**t) / (np.sqrt(v) + p["eps"])
@@ -295,6 +295,24 @@ def start_of(shape, seed=0):
     return np.random.default_rng([seed, len(shape)]).normal(size=shape)
 
 
+def example():
+    """The class of examples/own_rule.py."""
+    spec = importlib.util.spec_from_file_location("own_rule", CONFIGS.parents[1] / "examples" / "own_rule.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Lion
+
+
+@pytest.mark.parametrize("decay", CONVENTIONS)
+def test_the_formula_of_a_rule_from_outside(decay, walk):
+    p = settings("lion", decay)
+    rule = example().model_validate(p)
+    for shape in SHAPES.values():
+        start = start_of(shape)
+        path = walk(rule, start[None], lambda t, theta: gradient(t, theta[0])[None], ETA)[:, 0]
+        np.testing.assert_allclose(path, reference(p, start)[0], rtol=1e-10, atol=1e-12)
+
+
 def rule_from(p):
     return rule_class(p["rule"]).model_validate(p)
 
@@ -326,6 +344,8 @@ VARIANTS = [
     ("muon", {"scale": "original", "nesterov": False}),
     ("schedule_free", {"r": 1.0, "weight_lr_power": 0.0}),
     ("adagrad", {"initial_accumulator_value": 0.5}),
+    ("radam", {"betas": [0.9, 0.6]}),
+    ("radam", {"betas": [0.9, 0.9]}),
 ]
 
 

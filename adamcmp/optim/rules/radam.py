@@ -34,9 +34,9 @@ class RAdam(Rule):
         power = beta2**steps.t
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * steps.t * power / (1 - power)
-        known = length > 5
-        late = np.where(known, length, 6.0)
-        rectified = (late - 4) * (late - 2) * longest / ((longest - 4) * (longest - 2) * late)
+        known = length > 5  # so ρ∞ is more than 5 too, wherever r_t is needed
+        late, end = np.where(known, length, 6.0), longest if longest > 5 else 6.0
+        rectified = (late - 4) * (late - 2) * end / ((end - 4) * (end - 2) * late)
         step_size = steps.lr / (1 - beta1**steps.t)
         return {
             "beta1": beta1,

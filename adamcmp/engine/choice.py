@@ -3,7 +3,8 @@
 A sweep that a rough count of its arithmetic puts under ``SHORT`` seconds is trained sequentially, with no clock read.
 For a longer one a few ways to train are timed, in rounds: one run alone and eager rows first; then, if compiling can
 pay, compiled rows; then, if much is still to do, other numbers of rows, on an accelerator twice as many for as long as
-that pays. The decision is a pure function of timings (``timings`` keeps them) and work.
+that pays. Cohorts that differ in their rule alone go by the timings of one of them. The decision is a pure function of
+timings (``timings`` keeps them) and work.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from adamcmp.config.schema import Execute
+from adamcmp.config.schema import Execute, OwnOptimizer
 from adamcmp.engine.machine import cores, rounds_products, why_not_compile
 from adamcmp.engine.profile import Profile
 from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
@@ -155,15 +156,34 @@ def choose(
             threads. None: what has not been timed before leaves the choice open.
     """
     known = [_Known(work, settings, device, processes, memory) for work in works]
-    _time(known, [each.first_round() for each in known], measure)
+    leaders = [known[i] for i in _leaders(works)]
+    timed = [each for each, leader in zip(known, leaders, strict=True) if each is leader]
+
+    def choices() -> list[Choice]:
+        return [leader.lent(each.work) for each, leader in zip(known, leaders, strict=True)]
+
+    _time(timed, [each.first_round() for each in timed], measure)
     for trial in (_Known.compiled_round, _Known.further_round):
-        total = sum(each.best().seconds for each in known)
-        _time(known, [trial(each, total) for each in known], measure)
-    while any(doubled := [each.doubled_round() for each in known]):
-        _time(known, doubled, measure)
-    for each in known:
+        total = sum(each.seconds for each in choices())
+        _time(timed, [trial(each, total) for each in timed], measure)
+    while any(doubled := [each.doubled_round() for each in timed]):
+        _time(timed, doubled, measure)
+    for each in timed:
         each.keep()
-    return [each.best() for each in known]
+    return choices()
+
+
+def _leaders(works: Sequence[Work]) -> list[int]:
+    """By whose timings each cohort goes: of those that differ in their rule alone, the one with most runs.
+
+    A rule is a small part of a step, and timing the ways of each of a dozen takes longer than what that can win.
+    """
+    alike: dict[object, list[int]] = {}
+    for i, work in enumerate(works):
+        own = work.cohort.kernel if isinstance(work.cohort.runs[0].optimizer, OwnOptimizer) else None
+        alike.setdefault((work.cohort.task.key, work.cohort.patterns, work.refusal, own), []).append(i)
+    first = {i: max(group, key=lambda j: len(works[j].cohort.runs)) for group in alike.values() for i in group}
+    return [first[i] for i in range(len(works))]
 
 
 def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure | None) -> None:
@@ -307,6 +327,17 @@ class _Known:
         reason = strategy.reason or self._reason(strategy, timing, open_to)
         chosen = replace(strategy, step_seconds=timing.step, reason=reason)
         return Choice(chosen, self._seconds(strategy, timing), self._note())
+
+    def lent(self, work: Work) -> Choice:
+        """The best way, for these runs or for others whose rule alone is another."""
+        found = self.best()
+        if work is self.work:
+            return found
+        strategy = found.strategy
+        if strategy.engine == "vectorised":
+            busy = replace(strategy, rows=min(strategy.rows, -(-len(work.cohort.runs) // strategy.processes)))
+            strategy = replace(busy, rows=max(len(piece.runs) for piece in divide(work.cohort, busy)))
+        return replace(found, strategy=strategy, seconds=found.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
         """By the quickest way that was ever timed, whatever its rows; else by the count of arithmetic."""

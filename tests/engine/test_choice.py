@@ -241,3 +241,23 @@ def test_a_torch_that_misplaces_updates_does_not_compile_on_the_cpu(monkeypatch,
     assert bool(found) == lacks
     assert machine.why_not_compile(torch.device("cuda")) is None
     machine.why_not_compile.cache_clear()
+
+
+def test_cohorts_that_differ_in_their_rule_go_by_the_timings_of_one(planned):
+    runs, datasets = planned("train.steps=5000", "optimizer=adamw,lion,nadam", "optimizer.lr=geomspace(1e-4,1,60)")
+    some = [run for run in runs if run.optimizer.name != "nadam" or run.optimizer.lr < 1e-2]
+    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], CPU)) for each in cohorts(some)]
+    asked = []
+
+    def measure(asks):
+        asked.extend(ask.cohort.kernel for ask in asks)
+        return Clock()(asks)
+
+    found = choose(works, Execute(), CPU, 2, 4e9, measure)
+    assert set(asked) == {"adam"}
+    ways = {(each.strategy.engine, each.strategy.compiled, each.strategy.matmul) for each in found}
+    assert len(ways) == 1
+    sizes = {work.cohort.kernel: len(work.cohort.runs) for work in works}
+    for work, each in zip(works, found, strict=True):
+        assert each.strategy.rows <= -(-len(work.cohort.runs) // 2)
+        assert each.seconds == pytest.approx(found[0].seconds * sizes[work.cohort.kernel] / sizes["adam"])

@@ -334,7 +334,8 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     seconds = how.estimate.seconds
     tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
     bill = console.bill_lines(how, rate) if todo else []
-    for line in [*console.choice_lines(how), *bill, *opened.notes, *console.judging_lines(judging, judged, tuned)]:
+    told = console.judging_lines(judging, judged, tuned, opened.plan.config.study.reference)
+    for line in [*console.choice_lines(how), *bill, *opened.notes, *told]:
         tell(line, err=False)
 
 

@@ -139,7 +139,10 @@ def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int, reference: str | 
     if not runs:
         return []
     seeds, arms = len({run.seed for run in runs}), {arm_of(run) for run in runs}
-    pairs = max(math.comb(count, 2) if reference is None else count - 1 for count in Counter(task for task, _, _ in arms).values())
+    pairs = max(
+        math.comb(count, 2) if reference is None else count - 1
+        for count in Counter(task for task, _, _ in arms).values()
+    )
     cost = f"{len(runs):,} runs, about {duration(crew.estimate.seconds)}"
     found = [f"  then the best cell of each of {len(arms)} arms on {seeds} fresh seeds: {cost}"]
     if pairs and seeds < (needed := fewest_seeds(pairs)):

@@ -10,10 +10,17 @@ from adamcmp.studies._claims import PAPER, alike, arm, better
 STUDY = "optimizers"
 MIXING = "Bjorck et al. 2021"
 REFERENCE = "adamw"
+NEWER = {
+    "adamw_cautious": ("Decay where step and weight agree in sign", "Chen et al. 2025"),
+    "lion": ("Lion", "Chen et al. 2023"),
+    "adan": ("Adan", "Xie et al. 2022"),
+    "schedule_free": ("Schedule-free AdamW", "Defazio et al. 2024"),
+}
+"""By configuration: whose papers found them to generalise better than AdamW."""
 
 
 def told(found: Reported) -> Told:
-    """Of each task: AdamW against the doors of Adam, and its conventions against each other."""
+    """Of each task: AdamW against the doors of Adam, its conventions against each other, and what came after it."""
     claims = []
     for task in by_task(found.records):
         adamw = arm(task, [REFERENCE])
@@ -28,4 +35,6 @@ def told(found: Reported) -> Told:
                                  ("adamw_keras", "Keras'")):  # fmt: skip
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
             claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")
+        for name, (words, source) in NEWER.items():
+            claims += better(found, task, (arm(task, [name]), adamw), f"{words} generalises better than AdamW", source)
     return Told(claims)

@@ -26,7 +26,9 @@ LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
 
 
-VERSIONS = {"schema": SCHEMA_VERSION, "adamcmp": version("adamcmp"), "torch": str(torch.__version__)}
+FORM = 2
+"""Counts the changes of what a checkpoint is made of."""
+VERSIONS = {"schema": SCHEMA_VERSION, "form": FORM, "adamcmp": version("adamcmp"), "torch": str(torch.__version__)}
 """What a checkpoint must have been written by, to be read."""
 
 

@@ -179,29 +179,33 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
     for cohort in cohorts:
         dataset = datasets[cohort.task.facts.fingerprint]
         _check_model(cohort.task, dataset, device)
-        if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
+        optimizer = cohort.runs[0].optimizer
+        if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
             _check_optimizer(cohort.runs[0], dataset, device)
         elif cohort.patterns:
-            make_update(cohort.runs[0].optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
+            make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
         for run in {run.schedule: run for run in cohort.runs}.values():
             schedule_of(run).step(run.task.steps - 1)
 
 
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
-    """Take one step of an own optimizer."""
+    """Take one step of an own optimizer or rule."""
     model = build_model(run.task, 0, device)
-    update = make_update(run.optimizer, model, schedule_of(run))
     x, y = _two(run.task, dataset, device)
     try:
+        update = make_update(run.optimizer, model, schedule_of(run))
         with torch.random.fork_rng(devices=[]):
             with autocast(run.task, device):
                 loss = Criterion(run.task, device).loss(predict(model, x), y)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             update.step(0)
+    except InputError:
+        raise
     except Exception as error:  # an own class may fail in any way
+        how = "adamcmp trains with optimizers whose step() needs no closure, and rules as docs/extending.md shows"
         raise InputError(
             f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch ({told(error)}); "
-            "adamcmp trains with optimizers whose step() needs no closure"
+            f"{how}"
         ) from error
 
 

@@ -289,9 +289,16 @@ class Kernel(NamedTuple):
 
 
 def coefficients(rule: Rule, steps: Steps) -> dict[str, Array]:
-    """All that a step needs of numbers, by name, each of shape (T,): the rule's own, its doors, and d_t."""
+    """All that a step needs of numbers, by name, each of shape (T,): the rule's own, its doors, and d_t.
+
+    Raises:
+        ValueError: the rule has a name that is taken.
+    """
     doors = {door: steps.weight_decay if is_open else 0.0 for door, is_open in rule.penalty().items()}
-    given = {**rule.coefficients(steps), **doors, "decay": rule.share(steps)}
+    own, ours = rule.coefficients(steps), {**doors, "decay": rule.share(steps)}
+    if taken := own.keys() & {*ours, "how", "part", *rule.static}:
+        raise ValueError(f"coefficients of {rule.rule} are named {', '.join(sorted(taken))}, as adamcmp's own are")
+    given = {**own, **ours}
     return {name: np.broadcast_to(np.asarray(each, np.float64), steps.t.shape) for name, each in given.items()}
 
 

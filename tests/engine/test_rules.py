@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import CPU
+from adamcmp.engine.inputs import CPU, check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
+from adamcmp.errors import InputError
 from adamcmp.optim.rule import shipped
 from adamcmp.plan.runs import cohorts
 
@@ -120,3 +121,28 @@ def test_an_optimizer_that_averages_is_evaluated_at_its_average(engines, planned
     )
     for expected, found in zip(ours[0].evaluations, theirs.evaluations, strict=True):
         assert found[:-1] == pytest.approx(expected[:-1], rel=1e-7)
+
+
+BROKEN = """
+from adamcmp.optim.rule import Rule
+
+
+class Shape(Rule):
+    @classmethod
+    def step(cls, param, grad, s, c):
+        return c.lr * grad @ grad
+
+
+class Taken(Rule):
+    def coefficients(self, steps):
+        return {"lr": steps.lr, "decay": 0.5}
+"""
+
+
+@pytest.mark.parametrize(("name", "says"), [("Shape", "cannot take a step"), ("Taken", "are named decay")])
+def test_a_rule_that_does_not_work_is_one_line(outside, planned, name, says):
+    (outside / "broken.py").write_text(BROKEN)
+    runs, datasets = planned(f"optimizer._target_=broken.{name}")
+    with pytest.raises(InputError, match=says) as caught:
+        check(cohorts(runs), datasets, CPU)
+    assert "\n" not in str(caught.value)

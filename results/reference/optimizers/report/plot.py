@@ -50,7 +50,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study figure1, figure2_mnist1d, horizon, … · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 6,076 runs (4 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 424af93e · best cell on the edge of its grid: Schedule-free AdamW (lr high), RMSProp (lr high), LAMB (lr high), Lion (lr high)'
+FOOTER = 'Made from: study figure1, figure2_mnist1d, horizon, … · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 6,076 runs (10 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 01b4d4d4'
 ARMS = ('ADOPT', 'AMSGrad', 'Adafactor', 'Adagrad', 'Adam (L2 in m only)', 'Adam (L2 in v only)', 'Adam (fixed norm)', 'Adam + L2', 'AdamC', 'AdamW', 'AdamW (Keras)', 'AdamW (cautious)', 'AdamW (lr-free)', 'AdamW (normalized)', 'AdamW (paper)', 'Adamax', 'Adan', 'LAMB', 'Lion', 'Muon', 'NAdam', 'NAdamW', 'RAdam', 'RMSProp', 'SGD (Nesterov)', 'SGD + L2', 'SGD + L2 (paper)', 'SGDW', 'SGDW (normalized)', 'SGDW (paper)', 'Schedule-free AdamW')
 DRAWN = {
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adamcmp.drawing.labels import DECAYS
 from adamcmp.optim.decay import convert_weight_decay, share
+from adamcmp.optim.rule import rule_class, shipped
 
 DECOUPLED = ["lr_scaled", "schedule_only", "normalized"]
 LR, DECAY = 0.02, 0.3
@@ -122,3 +125,8 @@ def test_converted_decay_is_the_same_training(adaptive_row, walk, source, target
         hyper = adaptive_row(lr=lr, convention=name, weight_decay=value)
         paths.append(walk(hyper, np.array([[1.0, -2.0, 0.3]]), lambda t, theta: np.cos(theta + t), eta))
     np.testing.assert_allclose(paths[0], paths[1], rtol=0.0, atol=1e-12)
+
+
+def test_every_convention_of_every_rule_has_a_name_for_people():
+    found = {value for name in shipped() for value in get_args(rule_class(name).model_fields["decay"].annotation)}
+    assert found == DECAYS.keys()

@@ -104,10 +104,9 @@ def _pinned(trained: Trained, swept: set[str], flat: Mapping[str, Any], seeds: l
     always = ["schedule", *_unusual(flat)]
     if "optimizer.decay" in flat:  # one of our rules: others may have no such settings
         always += ["optimizer", "optimizer.lr", "optimizer.weight_decay"]
-    keys = sorted(
-        (key for key in flat if key in swept or key in always), key=lambda key: (key not in GROUPS.values(), key)
-    )
     given = [word.lstrip("+").partition("=")[0] for word in trained.overrides]
+    wanted = (key for key in flat if (key in swept or key in always) and f"{key}._target_" not in given)
+    keys = sorted(wanted, key=lambda key: (key not in GROUPS.values(), key))
     kept = [word for word, key in zip(trained.overrides, given, strict=True) if key not in {*keys, *SEEDS}]
     alone = [] if swept <= set(given) else ["study.grid=null", "study.spaces=null"]
     pinned = [f"{key}={_value(flat[key])}" for key in keys]

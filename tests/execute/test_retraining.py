@@ -22,6 +22,8 @@ COMMANDS = (
     "adamcmp sweep digits optimizer=adamw schedule=constant,cosine train.batch_size=50,100 'seed=range(3,6)' --extend",
     "adamcmp sweep digits optimizer._target_=torch.optim.NAdam optimizer.lr=1e-3,1e-2 study.seeds=2 --device cpu",
     "adamcmp sweep digits optimizer=adam 'optimizer.label=\"=1+1 | x\"' train.epochs=2,4 optimizer.lr=1e-3,1e-2",
+    "adamcmp sweep digits optimizer._target_=adamcmp.optim.rules.lion.Lion 'optimizer.betas=[0.9,0.99]' seed=0,1",
+    "adamcmp sweep digits model=mlp_mup optimizer=lion,muon optimizer.lr=1e-3,1e-2 optimizer.width_decay=0.5,1",
     "adamcmp reproduce figure2 scale=smoke",
     "adamcmp reproduce vision_transformer",  # a grid that holds single values
     "adamcmp reproduce figure4 data=digits",  # spaces that differ in labels and schedules

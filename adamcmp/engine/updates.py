@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -187,10 +188,9 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     oracle = settings.oracle
     if oracle is None or not oracle.trains:
         return _KernelUpdate(settings, list(zip(trained.values(), kinds.values(), strict=True)), schedule)
-    arguments = dict(oracle.arguments)
-    if oracle.target != "torch.optim.RMSprop":  # which has no fused form
+    kind, arguments = find(oracle.target, "optimizer"), dict(oracle.arguments)
+    if "fused" in inspect.signature(kind).parameters:
         arguments["fused"] = all(p.device.type in {"cpu", "cuda"} for p in trained.values())
-    kind = find(oracle.target, "optimizer")
     return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule)
 
 
@@ -293,7 +293,7 @@ class _KernelUpdate:
             self._window = range(start, start + schedules.CHUNK)
             for kind, p in {kind: p for p, kind in self._parameters}.items():
                 names, values = coefficient_table(self._rule, kind, self._schedule, start, self._window.stop)
-                self._tables[kind] = names, torch.from_numpy(values.astype(wide(p))).to(p.device)
+                self._tables[kind] = names, torch.from_numpy(values.astype(_numbers(p))).to(p.device)
         for (p, kind), state in zip(self._parameters, self._states, strict=True):
             if p.grad is not None:
                 names, table = self._tables[kind]
@@ -326,6 +326,6 @@ class _KernelUpdate:
                     p.copy_(own)
 
 
-def wide(p: Tensor) -> type[np.floating[Any]]:
+def _numbers(p: Tensor) -> type[np.floating[Any]]:
     """Numbers of which coefficients are made for parameters such as this one."""
     return np.float64 if p.dtype == torch.float64 else np.float32

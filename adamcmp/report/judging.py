@@ -47,7 +47,7 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     """The verdicts in words, those that tell apart first."""
     error = criteria_of(task.records).error
     lines = [told(each, error, len(found)) for each in ranked(found)[:MOST_TOLD]]
-    lines += [f"{len(found) - MOST_TOLD} more pairs stand in the table."] if len(found) > MOST_TOLD else []
+    lines += [beyond(len(found))] if len(found) > MOST_TOLD else []
     if any(each.kind != "none" for each in found) and all(math.isnan(each.low_examples) for each in found):
         lines.append(
             f"The test part counts as given: the {error.label} is no mean over examples"
@@ -61,6 +61,11 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
             f"Optimizers were tried in unequal numbers of variants ({counts}): the best of several is so by luck too."
         )
     return lines
+
+
+def beyond(pairs: int) -> str:
+    """That there are more pairs than are told in words."""
+    return f"{pairs - MOST_TOLD} more pairs stand in the table."
 
 
 def ranked(found: Sequence[Verdict]) -> list[Verdict]:

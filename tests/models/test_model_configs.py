@@ -30,7 +30,7 @@ def test_config_matches_its_model(path):
     model = getattr(importlib.import_module(module), name)
     assert issubclass(model, nn.Module)
     parameters = inspect.signature(model).parameters
-    facts = {"input_shape", "num_classes", "num_tokens"}
+    facts = {"input_shape", "num_classes", "num_tokens", "mup_base"}  # the last is for those who ask for it
     assert list(parameters)[:2] == ["input_shape", "num_classes"]
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
     own = {key: p.default for key, p in parameters.items() if key not in facts}

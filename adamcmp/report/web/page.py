@@ -24,7 +24,7 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import short
 from adamcmp.plain import plain
-from adamcmp.report.judging import MOST_TOLD, cuts_sentences, headline, ranked, told
+from adamcmp.report.judging import MOST_TOLD, beyond, cuts_sentences, headline, ranked, told
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
 from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warnings_of
 from adamcmp.report.reported import Reported, TaskReport, claims_table
@@ -150,6 +150,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
     pairs = {told(each, criteria.error, len(report.verdicts)) for each in report.verdicts}
+    pairs.add(beyond(len(report.verdicts)))  # which the page says in its own place
     code, facts = provenance(report.task)
     return {
         "name": name,

@@ -213,6 +213,11 @@ DECAYS: dict[str, str] = {
     "lr_scaled": "decoupled, ηαλ per step",
     "schedule_only": "decoupled, ηλ per step",
     "normalized": "decoupled, normalized",
+    "lr_squared": "decoupled, η²αλ per step",
+    "lr_free": "decoupled, λ per step",
+    "cautious": "decoupled, ηαλ where signs agree",
+    "fixed_norm": "norms are fixed",
+    "trust_ratio": "in the scaled step",
 }
 """Decay conventions; behind "decoupled" stands what one step takes off a weight."""
 

@@ -40,8 +40,9 @@ def hints(records: pd.DataFrame, study: str) -> list[str]:
                 values = beyond(sorted(set(own[column])), end, BEYOND)
                 if values:
                     swept = f"{key}={','.join(f'{value:.6g}' for value in values)}"
-                    optimizer = f"optimizer={row['optimizer']}"
-                    line = command(*_without(words, {"optimizer", key}), optimizer, swept)
+                    named = any(word.startswith("optimizer._target_=") for word in words)  # by its class alone
+                    optimizer = [] if named else [f"optimizer={row['optimizer']}"]
+                    line = command(*_without(words, {"optimizer", key}), *optimizer, swept)
                     wider.setdefault(f"({side}); wider: {line}", []).append(str(row["arm"]))
         if (table["runs"] < 2).all() and len(table) > 1:
             kept = _without(words, {"study.seeds", "seed"})

@@ -62,7 +62,8 @@ def typed_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
         InputError: as ``typed``.
     """
     try:
-        return optimizer_class(values, name).model_validate(optimizer_values(values, name))
+        kind = optimizer_class(values, name)
+        return kind.model_validate(optimizer_values(values, name, kind))
     except ValidationError as error:
         raise InputError(
             _explain(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
@@ -88,10 +89,9 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[O
     return rule_class(values["rule"])
 
 
-def optimizer_values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[OwnOptimizer]) -> dict[str, Any]:
     """An optimizer's section of a configuration in the shape that its class validates."""
     named = {"name": name, "label": plain(values.get("label") or name)}
-    kind = optimizer_class(values, name)
     if "_target_" not in values:
         return {**values, **named}
     target = str(values["_target_"])

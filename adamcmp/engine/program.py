@@ -28,7 +28,7 @@ from adamcmp.engine.inputs import autocast, build_model
 from adamcmp.engine.strategy import Layout, Piece
 from adamcmp.engine.updates import Kind, coefficient_table, kind_of, schedule_of
 from adamcmp.optim.rule import Kernel, Rule
-from adamcmp.plan.runs import Task
+from adamcmp.plan.runs import Run, Task
 
 Tensors = dict[str, Tensor]
 
@@ -134,7 +134,7 @@ def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
     with undone(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
         written = effects(model, forward).buffers
     trained = tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None)
-    rule = rule_of(piece)  # patterns are the same in all runs
+    rule = rule_of(piece.runs[0])  # patterns are the same in all runs
     of_each = [kind_of(rule, name, params[name], model) for name in trained]
     kinds = tuple(dict.fromkeys(of_each))
     schedule = schedule_of(piece.runs[0])
@@ -142,9 +142,9 @@ def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
     return Names(trained, written, kinds, tuple(map(kinds.index, of_each)), coefficients)
 
 
-def rule_of(piece: Piece) -> Rule:
-    """The optimizer of a piece's first run, which has the form of all."""
-    rule = piece.runs[0].optimizer
+def rule_of(run: Run) -> Rule:
+    """The optimizer of a run that a program trains."""
+    rule = run.optimizer
     assert isinstance(rule, Rule), "an own optimizer has no program"
     return rule
 

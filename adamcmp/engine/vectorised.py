@@ -36,7 +36,6 @@ from adamcmp.engine.updates import average_share, coefficient_table, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.metrics import wide
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
@@ -83,7 +82,7 @@ class Training:
         self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
         self.diverged: list[int | None] = [None] * len(piece.runs)
         self._previous: Tensors = {}
-        self.kernel = rule_of(piece).kernel
+        self.kernel = rule_of(piece.runs[0]).kernel
         self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
         self.names = names_of(probe, piece, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
@@ -246,9 +245,7 @@ class Training:
                 key = (run.optimizer, run.schedule, k)
                 if key not in known:
                     schedule = self._schedules[run.schedule]
-                    rule = run.optimizer
-                    assert isinstance(rule, Rule)
-                    known[key] = coefficient_table(rule, kind, schedule, window.start, window.stop).values
+                    known[key] = coefficient_table(rule_of(run), kind, schedule, window.start, window.stop).values
                 tables[:, k, : known[key].shape[1], row] = known[key]
         return torch.from_numpy(tables).to(self.device)
 
@@ -438,17 +435,11 @@ def initial_stack(rows: Sequence[Run], names: Names, device: torch.device) -> St
     rest = {name: tensor for name, tensor in stacked.items() if name not in params}
     state: dict[str, Tensors] = {}
     for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
-        own = [_started(run, params[name][row : row + 1], kind.part) for row, run in enumerate(rows)]
+        starts = [(rule_of(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
+        own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
         state[name] = {key: torch.cat([each[key] for each in own]) for key in own[0]}
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
     return Stack(params, rest, state, average)
-
-
-def _started(run: Run, param: Tensor, part: str) -> Tensors:
-    """One run's state of a parameter before the first step."""
-    rule = run.optimizer
-    assert isinstance(rule, Rule)
-    return rule.kernel.start(rule, param, part)
 
 
 def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -230,6 +230,18 @@ def move(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -> None
         target.sub_(step + c.decay * at)
 
 
+def rates(betas: tuple[float, float]) -> dict[str, float]:
+    """The coefficients of two moving averages, as ``moments`` takes them."""
+    beta1, beta2 = betas
+    return {"beta1": beta1, "one_minus_beta1": 1 - beta1, "beta2": beta2, "one_minus_beta2": 1 - beta2}
+
+
+def moments(grad: Tensor, s: Values, c: Values) -> None:
+    """Take a gradient into Adam's moments: m ← β1 m + (1−β1) g, v ← β2 v + (1−β2) g²."""
+    s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
+    s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+
+
 def zeros(param: Tensor) -> Tensor:
     """A moment's usual start."""
     return param.new_zeros(param.shape)

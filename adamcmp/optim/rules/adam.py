@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class Adam(Rule):
         root = np.sqrt(1 - beta2**steps.t) if self.bias_correction else 1.0
         before = self.eps_placement == "before"
         return {
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
+            **rates(self.betas),
             "step_size": steps.lr / correction1 * (root if before else 1.0),
             "root_scale": 1.0 if before else 1.0 / root,
             "eps": self.eps,

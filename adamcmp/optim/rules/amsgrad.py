@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ class AMSGrad(Rule):
     def coefficients(self, steps: Steps) -> Coefficients:
         beta1, beta2 = self.betas
         return {
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
+            **rates(self.betas),
             "step_size": steps.lr / (1 - beta1**steps.t),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
             "eps": self.eps,
@@ -44,8 +41,7 @@ class AMSGrad(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
-        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        moments(grad, s, c)
         s.v_max.copy_(s.v_max.maximum(s.v))
         return c.step_size * s.m / (c.root_scale * s.v_max.sqrt() + c.eps)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ class LAMB(Rule):
         beta1, beta2 = self.betas
         return {
             "lr": steps.lr,
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
+            **rates(self.betas),
             "m_scale": 1 / (1 - beta1**steps.t),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
             "eps": self.eps,
@@ -50,8 +47,7 @@ class LAMB(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
-        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        moments(grad, s, c)
         direction = c.m_scale * s.m / (c.root_scale * s.v.sqrt() + c.eps) + c.inside * param
         weights, size = norm(param), norm(direction)
         return c.lr * (weights / size).where((weights > 0) & (size > 0), 1.0) * direction

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
 from adamcmp.settings import Beta
 
 if TYPE_CHECKING:
@@ -24,14 +24,7 @@ class Lion(Rule):
     betas: tuple[Beta, Beta]
 
     def coefficients(self, steps: Steps) -> Coefficients:
-        beta1, beta2 = self.betas
-        return {
-            "lr": steps.lr,
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
-        }
+        return {"lr": steps.lr, **rates(self.betas)}
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
         return {"m": zeros(param)}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
 from adamcmp.settings import Beta, Count, NonNegative, Positive
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ class Muon(Rule):
         if steps.part == "adam":
             beta1, beta2 = self.betas
             return {
-                "beta1": beta1,
-                "one_minus_beta1": 1 - beta1,
-                "beta2": beta2,
-                "one_minus_beta2": 1 - beta2,
+                **rates(self.betas),
                 "step_size": steps.lr * self.adam_lr_scale / (1 - beta1**steps.t),
                 "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
                 "eps": self.eps,
@@ -93,8 +90,7 @@ class Muon(Rule):
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
         if c.part == "adam":
-            s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
-            s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+            moments(grad, s, c)
             return c.step_size * s.m / (c.root_scale * s.v.sqrt() + c.eps)
         s.buffer.mul_(c.momentum).add_(grad * (1 - c.momentum))
         matrix = (c.take_grad * grad + c.take_buffer * s.buffer).flatten(2)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ class NAdam(Rule):
         product = steps.running(lambda t, _: np.cumprod(mu(t)))
         after = mu(steps.t + 1)
         return {
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
+            **rates(self.betas),
             "take_m": steps.lr * after / (1 - product * after),
             "take_grad": steps.lr * (1 - mu(steps.t)) / (1 - product),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
@@ -55,8 +52,7 @@ class NAdam(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
-        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        moments(grad, s, c)
         return (c.take_m * s.m + c.take_grad * grad) / (c.root_scale * s.v.sqrt() + c.eps)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
 from adamcmp.settings import Beta, Positive
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ class RAdam(Rule):
         rectified = (late - 4) * (late - 2) * end / ((end - 4) * (end - 2) * late)
         step_size = steps.lr / (1 - beta1**steps.t)
         return {
-            "beta1": beta1,
-            "one_minus_beta1": 1 - beta1,
-            "beta2": beta2,
-            "one_minus_beta2": 1 - beta2,
+            **rates(self.betas),
             "adapted": np.where(known, step_size * np.sqrt(np.where(known, rectified, 1.0) * (1 - power)), 0.0),
             "plain": np.where(known, 0.0, step_size),
             "eps": self.eps,
@@ -53,8 +50,7 @@ class RAdam(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
-        s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
+        moments(grad, s, c)
         return s.m * (c.adapted / (s.v.sqrt() + c.eps) + c.plain)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:

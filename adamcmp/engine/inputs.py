@@ -20,7 +20,7 @@ from adamcmp.data.rows import Rows
 from adamcmp.data.several import Plain, Several
 from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
-from adamcmp.engine.measures import check_metrics
+from adamcmp.engine.measures import asks_for_state, check_metrics
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError, one_line, told
@@ -178,7 +178,7 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
     """
     for cohort in cohorts:
         dataset = datasets[cohort.task.facts.fingerprint]
-        _check_model(cohort.task, dataset, device)
+        _check_model(cohort.runs[0], dataset, device)
         optimizer = cohort.runs[0].optimizer
         if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
             _check_optimizer(cohort.runs[0], dataset, device)
@@ -216,7 +216,8 @@ def _two(task: Task, dataset: Dataset, device: torch.device) -> tuple[Plain, Ten
     return data.inputs(data.train.x), data.train.y
 
 
-def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
+def _check_model(run: Run, dataset: Dataset, device: torch.device) -> None:
+    task = run.task
     if task.train.precision == "fp64" and device.type in metrics.NARROW:
         raise InputError(f"train.precision=fp64: {device.type} has no float64; give fp32, or execute.device=cpu")
     model = build_model(task, 0, device)
@@ -243,7 +244,8 @@ def _check_model(task: Task, dataset: Dataset, device: torch.device) -> None:
     _check_outputs(task, dataset, criterion.aligned(given, y) if isinstance(given, Tensor) else given, y)
     if isinstance(task.train.loss, OwnLoss):
         check_loss(criterion, task.train.loss, given, y)
-    check_metrics(model, as_precision(dataset, task.train.precision), task)
+    state = make_update(run.optimizer, model, schedule_of(run), ours=True).kept if asks_for_state(task) else {}
+    check_metrics(model, state, as_precision(dataset, task.train.precision), task)
 
 
 def _check_outputs(task: Task, dataset: Dataset, given: Any, y: Tensor) -> None:

@@ -19,6 +19,8 @@ from adamcmp.engine.evaluation import CHUNK, at_once
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Task
 
+State = Mapping[str, Mapping[str, Tensor]]
+"""What an optimizer keeps, by name of the parameter, then of what is kept."""
 CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
 OF_TARGETS: Mapping[Targets, tuple[str, ...]] = {
     targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
@@ -30,12 +32,15 @@ OBJECTIVE_EXAMPLES = 1000
 """Training examples that ``objective`` is over, at most."""
 
 
-def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Dataset, task: Task) -> dict[str, float]:
+def measure_all(
+    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: Task
+) -> dict[str, float]:
     """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
 
     Args:
         model: after a step; measured in evaluation mode.
         previous: its parameters before that step.
+        state: what the optimizer keeps of each of them after it.
         dataset: what the evaluation shows, on the model's device.
         task: names the metrics.
 
@@ -55,11 +60,11 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
 
     for name in task.train.metrics:
         _known(name, task)
-        function = find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
+        function = _function(name)
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
         if not asked & {"outputs", "logits"}:
             offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y}
-            offered["objective"] = objective
+            offered |= {"objective": objective, "state": state}
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
             found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
@@ -70,7 +75,7 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
                 with torch.no_grad():
                     chunks = [predict(model, dataset.inputs(x)) for x, _ in split.chunks(size)]
                     outputs[part] = criterion.original(criterion.aligned(torch.cat(chunks), split.y))
-            offered = {"y": criterion.original(split.y), "model": model, "previous": previous}
+            offered = {"y": criterion.original(split.y), "model": model, "previous": previous, "state": state}
             offered |= dict.fromkeys(("outputs", "logits"), outputs[part])
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _numbers(name, f"{part}_{short}", function, given)
@@ -78,8 +83,8 @@ def measure_all(model: nn.Module, previous: Mapping[str, Tensor], dataset: Datas
     return found
 
 
-def check_metrics(model: nn.Module, dataset: Dataset, task: Task) -> None:
-    """Measure everything on two examples of each part, before anything is trained.
+def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: Task) -> None:
+    """Measure everything on two examples of each part, before anything is trained; arguments as ``measure_all`` has.
 
     Raises:
         InputError: as ``measure_all``.
@@ -90,7 +95,22 @@ def check_metrics(model: nn.Module, dataset: Dataset, task: Task) -> None:
         few = replace(dataset, train=train, validation=validation, test=test)
         small = few.to(next(model.parameters()).device)
         with torch.random.fork_rng(devices=[]):
-            measure_all(model, {name: p.detach().clone() for name, p in model.named_parameters()}, small, task)
+            previous = {name: p.detach().clone() for name, p in model.named_parameters()}
+            measure_all(model, previous, state, small, task)
+
+
+def of_row(states: State, row: int) -> State:
+    """The state of one of the runs that it has in front."""
+    return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
+
+
+def asks_for_state(task: Task) -> bool:
+    """Some metric looks into the optimizer."""
+    return any("state" in inspect.signature(_function(name)).parameters for name in task.train.metrics)
+
+
+def _function(name: str) -> Any:
+    return find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
 
 
 def _known(name: str, task: Task) -> None:

@@ -25,7 +25,7 @@ from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
-from adamcmp.engine.measures import measure_all
+from adamcmp.engine.measures import asks_for_state, measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
@@ -183,7 +183,7 @@ def _loop(
 ) -> tuple[int | None, Outcomes | None]:
     """Train and fill ``evaluations``; the step of the first loss that is not finite, from 1; what examples say."""
     task = run.task
-    update = make_update(run.optimizer, model, schedule_of(run))
+    update = make_update(run.optimizer, model, schedule_of(run), ours=asks_for_state(task))
     criterion = Criterion(task, device)
     average = Average(model, task.train.ema) if task.train.ema is not None else None
     kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
@@ -247,7 +247,7 @@ def _loop(
                 if not evaluation.is_finite():
                     return t + 1, None
                 if previous:
-                    evaluation = evaluation._replace(metrics=measure_all(judged, previous, examples, task))
+                    evaluation = evaluation._replace(metrics=measure_all(judged, previous, update.kept, examples, task))
                 done = evaluations[-1].step if evaluations else 0
                 evaluations.append(evaluation)
                 if kept is not None and best(evaluations, task.criteria.error.sign) is evaluation:

@@ -46,6 +46,10 @@ class Update(Protocol):
     def load(self, state: Any) -> None:
         """Go on from a checkpoint."""
 
+    @property
+    def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """What the optimizer keeps of each parameter, by name, as it is after the last step."""
+
     def evaluating(self) -> AbstractContextManager[None]:
         """For as long as the block, the model has the weights that evaluations are of."""
 
@@ -169,8 +173,14 @@ def average_share(beta: float, t: int) -> float:
     return (1 - beta) / (1 - beta ** (t + 1))
 
 
-def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedule) -> Update:
+def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedule, *, ours: bool = False) -> Update:
     """The function that takes a step of this optimizer on this model.
+
+    Args:
+        settings: of the optimizer.
+        model: what is trained.
+        schedule: what multiplies the learning rate.
+        ours: take the rule's kernel where torch has a class too, for a state with the kernel's names.
 
     Raises:
         InputError: an own class cannot be imported or built, or is no ``torch.optim.Optimizer``.
@@ -184,14 +194,14 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
                 f"model.mup_base: learning rates by width are for adamcmp's rules, not {settings.target}; take a "
                 "shipped optimizer, or leave mup_base out"
             )
-        return _TorchUpdate(_own_optimizer(settings, trained, kinds), schedule)
+        return _TorchUpdate(_own_optimizer(settings, trained, kinds), schedule, trained)
     oracle = settings.oracle
-    if oracle is None or not oracle.trains:
-        return _KernelUpdate(settings, list(zip(trained.values(), kinds.values(), strict=True)), schedule)
+    if ours or oracle is None or not oracle.trains:
+        return _KernelUpdate(settings, trained, kinds, schedule)
     kind, arguments = find(oracle.target, "optimizer"), dict(oracle.arguments)
     if "fused" in inspect.signature(kind).parameters:
         arguments["fused"] = all(p.device.type in {"cpu", "cuda"} for p in trained.values())
-    return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule)
+    return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule, trained)
 
 
 def _check_groups(settings: AnyRule, kinds: Mapping[str, Kind]) -> None:
@@ -216,8 +226,8 @@ def _by_kind(settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapp
 class _TorchUpdate:
     """Each group's learning rate, as the optimizer was built with, times η_t."""
 
-    def __init__(self, optimizer: Any, schedule: schedules.Schedule) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Any, schedule: schedules.Schedule, trained: Mapping[str, nn.Parameter]) -> None:
+        self._optimizer, self._trained = optimizer, trained
         if self._averages:
             self._optimizer.train()
         self._peaks = [group["lr"] for group in optimizer.param_groups]
@@ -234,6 +244,10 @@ class _TorchUpdate:
 
     def load(self, state: Any) -> None:
         self._optimizer.load_state_dict(state)
+
+    @property
+    def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
+        return {name: self._optimizer.state.get(p, {}) for name, p in self._trained.items()}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -278,8 +292,15 @@ def _own_optimizer(
 class _KernelUpdate:
     """Steps of a rule's kernel: those of one row of a program."""
 
-    def __init__(self, rule: Rule, parameters: Sequence[tuple[nn.Parameter, Kind]], schedule: schedules.Schedule):
+    def __init__(
+        self,
+        rule: Rule,
+        trained: Mapping[str, nn.Parameter],
+        kinds: Mapping[str, Kind],
+        schedule: schedules.Schedule,
+    ) -> None:
         self._rule, self._kernel, self._schedule = rule, rule.kernel, schedule
+        self._names, parameters = list(trained), [(p, kinds[name]) for name, p in trained.items()]
         self._parameters = parameters
         with torch.no_grad():
             self._states = [self._kernel.start(rule, p.detach()[None], kind.part) for p, kind in parameters]
@@ -307,6 +328,11 @@ class _KernelUpdate:
         for own, stored in zip(self._states, state, strict=True):
             for name, value in stored.items():
                 own[name].copy_(value)
+
+    @property
+    def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
+        states = zip(self._names, self._states, strict=True)
+        return {name: {key: each[0] for key, each in state.items()} for name, state in states}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import CHUNK, at_once, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
-from adamcmp.engine.measures import measure_all
+from adamcmp.engine.measures import measure_all, of_row
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.program import Names, Program, Stack, Tensors, names_of, program, rule_of
 from adamcmp.engine.strategy import Layout, Piece, in_force
@@ -375,7 +375,8 @@ class Training:
         self._of_row({**self._shown, **self.stack.rest}, row)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
-            return measure_all(self._probe, previous, shown, self.task)
+            state = of_row(self.stack.state, row)
+            return measure_all(self._probe, previous, state, shown, self.task)
 
 
 def _examples_at_once(piece: Piece, device: torch.device) -> int:

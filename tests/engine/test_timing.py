@@ -83,8 +83,8 @@ def test_steps_of_a_run_alone_are_timed_without_evaluations_however_long_these_t
     """Each optimizer counts by its share of the runs; the first step, which builds buffers, does not count."""
     take = timing.sequential.make_update
 
-    def slow(optimizer, *args):
-        update = take(optimizer, *args)
+    def slow(optimizer, *args, **how):
+        update = take(optimizer, *args, **how)
         step = update.step
 
         def stepped(t):

@@ -1,0 +1,117 @@
+"""Metrics that look into an optimizer at work: what decay takes, how large steps are, how gradients lie.
+
+Those that take ``state`` read the record that ``optim.traced.Traced`` keeps; ``optimizer=adam_traced``, ``adamw_traced``
+and ``adamc_traced`` are Adam, AdamW and AdamC with it. ``train.metrics`` names them by path:
+``train.metrics=[adamcmp.instruments.decay_rates]``. Parameters of one axis (biases, norms) are left out, unless it says
+otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from adamcmp.losses import cross_entropy
+from adamcmp.metrics import wide
+
+State = Mapping[str, Mapping[str, Tensor]]
+"""What an optimizer keeps of each parameter, by the parameter's name."""
+BINS = 10
+"""Of equally many weights, from the smallest gradients to the largest."""
+BANDS = 12
+"""Of words, each as wide on a logarithmic axis of frequency."""
+PROJECTIONS = 8
+
+
+def _matrices(state: State, *names: str) -> Iterator[tuple[str, list[Tensor]]]:
+    """Of each parameter with two or more axes: its name, and parts of the record, flattened."""
+    for name, kept in state.items():
+        if next(iter(kept.values())).ndim >= 2:
+            yield name, [wide(kept[each]).flatten() for each in names]
+
+
+def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float]:
+    """The share of the weights that decay took off in the last step, of all of a parameter and by gradient's size.
+
+    ``<name>`` is Σ θ δ / Σ θ², with δ what decay took; ``<name>_rate_k`` the same of the k-th of ten parts of the
+    parameter with equally many weights, sorted by √v̂ + ε, whose median there is ``<name>_scale_k``.
+    """
+    found: dict[str, float] = {}
+    for name, (scale, taken) in _matrices(state, "scale", "taken"):
+        before = wide(previous[name]).flatten()
+        found[name] = _share(before, taken)
+        for k, part in enumerate(scale.argsort().chunk(BINS)):
+            found[f"{name}_scale_{k}"] = scale[part].median().item()
+            found[f"{name}_rate_{k}"] = _share(before[part], taken[part])
+    return found
+
+
+def _share(weights: Tensor, taken: Tensor) -> float:
+    total = weights.square().sum().item()
+    return (weights * taken).sum().item() / total if total else 0.0
+
+
+def gradient_norms(state: State) -> dict[str, float]:
+    """‖g‖ of the last batch, of each parameter, and of all as ``all``."""
+    norms = {name: gradient.norm().item() for name, (gradient,) in _matrices(state, "grad")}
+    return norms | {"all": math.hypot(*norms.values())}
+
+
+def word_rates(x: Tensor, state: State) -> dict[str, float]:
+    """How large Adam's steps are for rare words, in bands of frequency.
+
+    Of band k, of those words of the training documents that are in it: ``frequency_k`` is the geometric mean of the
+    share of documents with the word, ``rate_k`` that of 1 / (√v̂ + ε), and ``size_k`` the root mean square of the
+    gradient of the last batch's words; a band without any is left out.
+
+    Args:
+        x: words (N, L), 0 for none.
+        state: of a model whose first parameter of two axes is the table of words (V, D).
+    """
+    kept = next(kept for kept in state.values() if kept["scale"].ndim == 2)
+    rate_V, square_V = (1 / wide(kept["scale"])).log().mean(1), wide(kept["grad"]).square().mean(1)
+    documents = len(x)
+    pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(rate_V))
+    count_V = torch.bincount(pairs % len(rate_V), minlength=len(rate_V)).to(rate_V)
+    count_V[0] = 0  # no word
+    share_V = (count_V / documents).clamp(min=1e-12).log()
+    lowest, highest = share_V[count_V > 0].min(), share_V.max()
+    band_V = ((share_V - lowest) / (highest - lowest) * BANDS).long().clamp(0, BANDS - 1)
+    found: dict[str, float] = {}
+    for k in range(BANDS):
+        own = (band_V == k) & (count_V > 0)
+        active = own & (square_V > 0)
+        if active.any():
+            found[f"frequency_{k}"] = share_V[own].mean().exp().item()
+            found[f"rate_{k}"] = rate_V[own].mean().exp().item()
+            found[f"size_{k}"] = square_V[active].mean().sqrt().item()
+    return found
+
+
+def largest_weight(model: nn.Module) -> float:
+    """‖θ‖_∞ over all parameters."""
+    return max(p.detach().abs().max().item() for p in model.parameters())
+
+
+def projections(model: nn.Module) -> dict[str, float]:
+    """All weights on eight fixed random directions: two paths that differ, differ here, in expectation as much.
+
+    ``<i>`` is ⟨r_i, θ⟩ with r_i ~ N(0, 1), so that the mean of (⟨r_i, θ⟩ − ⟨r_i, θ'⟩)² estimates ‖θ − θ'‖²; ``norm`` is
+    ‖θ‖.
+    """
+    weights = torch.cat([wide(p.detach()).flatten().cpu() for p in model.parameters()])
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(PROJECTIONS, len(weights), generator=generator, dtype=weights.dtype)
+    found = {str(i): each for i, each in enumerate((directions @ weights).tolist())}
+    return found | {"norm": weights.norm().item()}
+
+
+def scaled_cross_entropy(logits: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
+    """A loss for ``train.loss._target_``: cross-entropy of each prediction times ``factor``, shape as y.
+
+    With a power of two every gradient is scaled exactly.
+    """
+    return factor * cross_entropy(logits, y)

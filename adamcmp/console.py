@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from rich import filesize
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
     TaskProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column, Table
@@ -29,9 +32,11 @@ from adamcmp.plain import markup as escape
 from adamcmp.plain import visible
 
 if TYPE_CHECKING:
+    from adamcmp.conformance.fit import Fitted
     from adamcmp.criteria import ErrorMetric
     from adamcmp.engine.outcome import Evaluation, Outcome
     from adamcmp.execute.crew import Crew
+    from adamcmp.optim.frameworks import Decay, Framework
     from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
 
@@ -308,3 +313,50 @@ def failure_lines(failed: pd.DataFrame) -> list[str]:
     """What went wrong, each error once, with how many runs it struck."""
     counts = failed.groupby("error", dropna=False)["run_id"].agg(["count", "first"])
     return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]
+
+
+@contextmanager
+def counting(total: int, unit: str) -> Iterator[Callable[[str], None]]:
+    """A bar over things of which each is named when it begins; gone at the end."""
+    columns = (
+        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit), BarColumn(),
+        TextColumn("{task.description}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        begun = 0
+
+        def begin(name: str) -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=escape(name))
+            begun += 1
+
+        yield begin
+
+
+def conformance_table(found: Sequence[Fitted]) -> Table:
+    """Which convention other libraries follow, for a terminal."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("optimizer", "follows", "in adamcmp", "difference", "verdict"):
+        table.add_column(name, overflow="fold")
+    colours = {"same": "green", "same but for rounding": "green", "differs": "yellow", "failed": "red"}
+    for each in found:
+        difference = "–" if math.isnan(each.difference) else f"{each.difference:.1e}"
+        cells = (each.optimizer or each.library, each.convention, each.setting, difference, each.error or each.verdict)
+        table.add_row(*map(escape, cells), style=colours.get(each.verdict, "dim"))
+    return table
+
+
+def conversion_table(frameworks: Mapping[str, Framework], target: str | None, decay: Decay) -> Table:
+    """λ in the conventions of frameworks, the one that is wanted in bold."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("framework", "λ", "a step takes off", "ε is added"):
+        table.add_column(name, overflow="fold")
+    per_step = {"lr_scaled": "η_t α λ θ", "schedule_only": "η_t λ θ", "normalized": "η_t λ θ / √steps"}
+    for name, each in frameworks.items():
+        own = decay.lambdas.get(each.decay)
+        told = "needs steps" if own is None else f"{own:.4g}"
+        place = f"{each.eps_placement} the bias correction"
+        cells = (name, told, per_step[each.decay], place)
+        table.add_row(*map(escape, cells), style="bold" if name == target else None)
+    return table

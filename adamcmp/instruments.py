@@ -1,7 +1,7 @@
 """Metrics that look into an optimizer at work: what decay takes, how large steps are, how gradients lie.
 
-Those that take ``state`` read the record that ``optim.traced.Traced`` keeps; ``optimizer=adam_traced``, ``adamw_traced``
-and ``adamc_traced`` are Adam, AdamW and AdamC with it. ``train.metrics`` names them by path:
+Those that take ``state`` read the record that ``optim.traced.Traced`` keeps: ``optimizer=adam_traced``,
+``adamw_traced`` and ``adamc_traced`` are Adam, AdamW and AdamC with it. ``train.metrics`` names them by path:
 ``train.metrics=[adamcmp.instruments.decay_rates]``. Parameters of one axis (biases, norms) are left out, unless it says
 otherwise.
 """

@@ -69,7 +69,7 @@ def test_all_runs_everything_in_order_and_goes_on_where_it_was(cli, monkeypatch)
     table = pd.read_csv(cli.folder / "results" / "claims.csv")
     parts = [pd.read_csv(cli.folder / "results" / f"{each.name}_smoke" / "report" / "claims.csv") for each in few]
     assert table["statement"].tolist() == pd.concat(parts)["statement"].tolist()
-    assert set(table["verdict"]) <= {"found", "contradicted", "open", "none"}
+    assert set(table["verdict"]) <= {"supported", "refuted", "inconclusive", "none"}
     assert {"statement", "measured", "verdict"} <= set(re.findall(r"\w+", first.out))
     for each in few:
         commands = set(read_records(cli.folder / "results" / f"{each.name}_smoke")["command"])

@@ -1,8 +1,8 @@
 """A statement of the literature as a number: what it predicts, what was measured, and the verdict that follows.
 
-A claim predicts an open range of values. It is *found* where the whole 95 % interval lies inside, *contradicted* where
-all of it lies outside, and *not told* where it holds both; a value without an interval tells nothing. So no verdict is
-written by hand, and one that is not told says how far the number may still be from the prediction.
+A claim predicts an open range of values. It is *supported* where the whole 95 % interval lies inside, *refuted* where
+all of it lies outside, and *inconclusive* where it holds both; a value without an interval tells nothing. So no verdict
+is written by hand, and one that is inconclusive says how large an effect would have been seen.
 
 A difference of two estimates takes its interval from theirs, without symmetry (MOVER):
 L = d − √((a − l_a)² + (u_b − b)²), U = d + √((u_a − a)² + (b − l_b)²). It is for independent estimates; of arms that
@@ -20,18 +20,23 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from adamcmp.analysis.intervals import Estimate, half_width
 
 BELOW, ABOVE = (-math.inf, 0.0), (0.0, math.inf)
 """What is predicted of a number that shall be negative, or positive."""
 VERDICTS = {
-    "found": "found",
-    "contradicted": "contradicted",
-    "open": "not told",
+    "supported": "supported",
+    "refuted": "refuted",
+    "inconclusive": "inconclusive",
     "none": "no interval",
 }
 """How each is spelt."""
+
+
+DETECTED = float((norm.ppf(0.975) + norm.ppf(0.8)) / norm.ppf(0.975))
+"""Half widths of a 95 % interval that an effect measures which is seen in four of five trials."""
 
 
 class Claim(NamedTuple):
@@ -56,14 +61,14 @@ class Claim(NamedTuple):
     """How numbers are written."""
 
     @property
-    def verdict(self) -> Literal["found", "contradicted", "open", "none"]:
+    def verdict(self) -> Literal["supported", "refuted", "inconclusive", "none"]:
         """What follows from the interval."""
         _, low, high = self.estimate
         if math.isnan(low) or math.isnan(high):
             return "none"
         if self.predicted[0] < low and high < self.predicted[1]:
-            return "found"
-        return "contradicted" if high <= self.predicted[0] or low >= self.predicted[1] else "open"
+            return "supported"
+        return "refuted" if high <= self.predicted[0] or low >= self.predicted[1] else "inconclusive"
 
     @property
     def narrower(self) -> float:
@@ -71,12 +76,21 @@ class Claim(NamedTuple):
 
         By seeds alone, it takes the square of that many times as many.
         """
-        if self.verdict != "open":
+        if self.verdict != "inconclusive":
             return math.nan
         value, low, high = self.estimate
         ends = [(high if bound > value else low, bound) for bound in self.predicted if low < bound < high]
         ratios = [(end - value) / (bound - value) if bound != value else math.inf for end, bound in ends]
         return max(ratios, default=math.inf)
+
+    @property
+    def detectable(self) -> float:
+        """How far from the end of the prediction a true value has to be to be told in four of five trials, in ``unit``.
+
+        (z_0.975 + z_0.8) / z_0.975 half widths of the interval, the wider half; NaN without an interval.
+        """
+        value, low, high = self.estimate
+        return DETECTED * max(value - low, high - value)
 
 
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -93,6 +107,7 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
             "predicted_high": each.predicted[1],
             "verdict": each.verdict,
             "narrower": each.narrower,
+            "detectable": each.detectable,
             "form": each.form,
         }
         for each in claims
@@ -125,6 +140,11 @@ def magnitude(each: Estimate) -> Estimate:
         return Estimate(abs(each.value))
     ends = sorted((abs(each.low), abs(each.high)))
     return Estimate(abs(each.value), 0.0 if each.low <= 0 <= each.high else ends[0], ends[1])
+
+
+def exact(value: float) -> Estimate:
+    """A number that is known, as of a formula or of a computation without chance."""
+    return Estimate(value, value, value)
 
 
 def times(each: Estimate, factor: float) -> Estimate:

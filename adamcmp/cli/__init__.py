@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from adamcmp.cli import choices, results, training
+from adamcmp.cli import choices, evidence, results, training
 from adamcmp.cli.app import app, main
 
 __all__ = ["app", "main"]
@@ -15,6 +15,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "watch": results.watch,
     "compare": results.compare,
     "settle": training.settle,
+    "conformance": evidence.conformance,
+    "convert": evidence.convert,
     "merge": results.merge,
     "remove": results.remove,
     "list": choices.list_,

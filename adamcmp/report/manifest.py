@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,14 @@ def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
         "runs_hash": runs_hash(records),
         "seeds": seeds(records["seed"].dropna().astype(int)),
         "data": dict(zip(data["data_fingerprint"].astype(str), data["data"].astype(str), strict=True)),
+    }
+    return listing(told, files, folder)
+
+
+def listing(told: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
+    """Write a manifest that tells some facts, and lists files with what they were drawn with; its path."""
+    told = {
+        **told,
         "drawn_with": {name: version(name) for name in DRAWN_WITH},
         "files": {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)},
     }

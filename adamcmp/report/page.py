@@ -120,9 +120,9 @@ CAPTIONS = {
 
 
 CLAIMED = Text(
-    "A statement is found where the whole 95 % interval lies in the range that it predicts, contradicted where all of "
-    "it lies outside, else not told. These intervals are not corrected for the number of statements, as verdicts on "
-    "pairs are for that of pairs; differences of two optimizers count seeds, test examples and the choice of cells."
+    "A statement is supported where the whole 95 % interval lies in the range that it predicts, refuted where all of "
+    "it lies outside, else inconclusive. These intervals are not corrected for the number of statements, as verdicts "
+    "on pairs are for that of pairs; differences of two optimizers count seeds, test examples and the choice of cells."
 )
 
 

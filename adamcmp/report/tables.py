@@ -417,7 +417,7 @@ def terminal_claims(claims: Sequence[Claim]) -> Table:
     table = Table(title="statements", box=SIMPLE_HEAD, title_justify="left", title_style="bold")
     for name in ("statement", "on", "measured", "value and 95 % interval", "verdict"):
         table.add_column(name)
-    colours = {"found": "green", "contradicted": "red"}
+    colours = {"supported": "green", "refuted": "red"}
     for each in claims:
         value = estimated(each.estimate, each.form, f" {each.unit}".rstrip())
         cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, VERDICTS[each.verdict])

@@ -55,7 +55,14 @@ def claim_sentence(claim: Claim) -> str:
     numbers = estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip())
     measured = claim.measured[0].upper() + claim.measured[1:]
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
-    return f"{said} {to_tell(claim.narrower)}" if claim.verdict == "open" else said
+    if claim.verdict != "inconclusive":
+        return said
+    return f"{said} Such an interval shows {detected(claim)} in four of five trials. {to_tell(claim.narrower)}"
+
+
+def detected(claim: Claim) -> str:
+    """The smallest effect that could have been seen: ``0.9 pp``."""
+    return f"{claim.detectable:{claim.form.removeprefix('+')}} {claim.unit}".rstrip()
 
 
 def to_tell(narrower: float) -> str:
@@ -63,6 +70,12 @@ def to_tell(narrower: float) -> str:
     if narrower > MOST_NARROWER:
         return "The value lies where the prediction ends: no interval would tell."
     return f"An interval {narrower:.2g} times as narrow would tell, by seeds alone {narrower**2:.2g} times as many."
+
+
+def verdict_of(claim: Claim) -> str:
+    """The verdict, of an inconclusive one with the smallest effect that could have been seen."""
+    told = VERDICTS[claim.verdict]
+    return f"{told}; {detected(claim)} would be seen" if claim.verdict == "inconclusive" else told
 
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -73,7 +86,7 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             "on": [each.on for each in claims],
             "measured": [each.measured for each in claims],
             "value": [estimated(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
-            "verdict": [VERDICTS[each.verdict] for each in claims],
+            "verdict": [verdict_of(each) for each in claims],
         }
     )
     return shown if shown["on"].nunique() > 1 else shown.drop(columns="on")

@@ -20,13 +20,13 @@ from adamcmp.analysis.restarts import period_ends, speed_ups
 @pytest.mark.parametrize(
     ("estimate", "predicted", "verdict"),
     [
-        (Estimate(-1.0, -2.0, -0.1), BELOW, "found"),
-        (Estimate(1.0, 0.1, 2.0), BELOW, "contradicted"),
-        (Estimate(-1.0, -2.0, 0.1), BELOW, "open"),
-        (Estimate(0.1, -0.2, 0.2), (-0.25, 0.25), "found"),
-        (Estimate(0.1, -0.3, 0.2), (-0.25, 0.25), "open"),
-        (Estimate(-1.0, -1.5, -0.5), (-0.25, 0.25), "contradicted"),
-        (Estimate(-1.0, -math.inf, math.inf), BELOW, "open"),
+        (Estimate(-1.0, -2.0, -0.1), BELOW, "supported"),
+        (Estimate(1.0, 0.1, 2.0), BELOW, "refuted"),
+        (Estimate(-1.0, -2.0, 0.1), BELOW, "inconclusive"),
+        (Estimate(0.1, -0.2, 0.2), (-0.25, 0.25), "supported"),
+        (Estimate(0.1, -0.3, 0.2), (-0.25, 0.25), "inconclusive"),
+        (Estimate(-1.0, -1.5, -0.5), (-0.25, 0.25), "refuted"),
+        (Estimate(-1.0, -math.inf, math.inf), BELOW, "inconclusive"),
         (Estimate(5.0), ABOVE, "none"),
     ],
 )
@@ -34,7 +34,7 @@ def test_a_verdict_follows_from_the_interval_alone(estimate, predicted, verdict)
     claim = Claim("s", "p", "m", estimate, predicted)
     assert claim.verdict == verdict
     assert frame([claim])["verdict"].tolist() == [verdict]
-    assert math.isnan(claim.narrower) == (verdict != "open")
+    assert math.isnan(claim.narrower) == (verdict != "inconclusive")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_interval_so_many_times_as_narrow_would_tell(estimate, predicted):
     assert times > 1
     for factor, told in ((times * 1.01, True), (times / 1.01, False)):
         near = Estimate(value, value - (value - low) / factor, value + (high - value) / factor)
-        assert (Claim("s", "p", "m", near, predicted).verdict != "open") is told
+        assert (Claim("s", "p", "m", near, predicted).verdict != "inconclusive") is told
 
 
 def test_a_difference_of_estimates_covers_as_often_as_they_do():

@@ -68,14 +68,15 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
             "findings": lines,
             "claims": claims_table(said.claims).shown if said.claims else None,
             "figures": [
-                (name, (CAPTIONS | own)[name].format(error=error), *_size(svg)) for name, svg in pictures[-1].items()
+                (name, (CAPTIONS | own)[name].format(error=error), *picture_size(svg))
+                for name, svg in pictures[-1].items()
             ],
         }
     contents = [task_content(report, found.records) for report in reports]
     drawn_elsewhere = [{name: svg.decode() for name, svg in each.items()} for each in pictures]
     curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
     for task, each, drawn in zip(tasks, contents, pictures, strict=False):
-        task["figures"] = [(name, task["captions"][name], *_size(svg)) for name, svg in drawn.items()]
+        task["figures"] = [(name, task["captions"][name], *picture_size(svg)) for name, svg in drawn.items()]
         task["charts"] = each["charts"]
         task["cells"] = len(each["cells"]["n"])
         task["metrics"] = each["metrics"]
@@ -107,7 +108,7 @@ def render(template: str, **given: Any) -> str:
             "default-src 'none'",
             f"script-src {allowed}",
             f"style-src {_hashed(style)}",
-            "img-src blob:",
+            "img-src blob: data:" if template.startswith("article") else "img-src blob:",
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",
@@ -267,7 +268,7 @@ def _matrix(verdicts: Sequence[Verdict], criteria: Criteria) -> dict[str, Any]:
     }
 
 
-def _size(svg: bytes) -> tuple[int, int]:
+def picture_size(svg: bytes) -> tuple[int, int]:
     """Pixels of a picture, so that it has its place before it is shown."""
     root = svg[: svg.index(b">", svg.index(b"<svg"))]
     found = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))

@@ -1,0 +1,182 @@
+"""Commands that hold adamcmp's rules against others': conformance, convert."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, present, say
+from adamcmp.errors import InputError, closest
+from adamcmp.status import status
+
+if TYPE_CHECKING:
+    from adamcmp.optim.frameworks import Decay, Framework
+
+
+def conformance(
+    libraries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LIBRARY…]", help="torch, keras, optax, timm, …; all without it."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Write table, figure and page here.")] = Path("results/conformance"),
+    formats: Formats = None,
+    debug: Debug = False,
+) -> None:
+    """Hold other libraries' optimizers against adamcmp's: which convention each follows, and how far updates differ."""
+    with status("starting"):
+        from adamcmp.conformance.fit import chosen, conformance
+        from adamcmp.conformance.page import article
+        from adamcmp.conformance.peers import LIBRARIES
+        from adamcmp.report.article import write_article
+
+        asked = chosen(libraries or [])
+    from adamcmp import console
+
+    with console.counting(len(asked), "libraries") as bar:
+        found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
+    present(console.conformance_table(found))
+    command = shlex.join(["adamcmp", *sys.argv[1:]])
+    files = write_article(article(found, command), out, [each.value for each in formats or Format])
+    say(f"\nwritten: {files[-2]} and {len(files) - 1} files beside it")
+    raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
+
+
+def convert(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="lr, weight_decay, beta1, beta2, eps, or as the framework calls them; batch, epochs, n or steps.",
+        ),
+    ] = None,
+    from_: Annotated[str, typer.Option("--from", help="Whose settings: torch, keras, optax, paper, …")] = "torch",
+    to: Annotated[str | None, typer.Option("--to", help="Whose they shall become; adds the call to paste.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Carry AdamW's settings between frameworks and papers: λ in every convention, its half-life, its time scale."""
+    from adamcmp import console
+    from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
+
+    source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
+    given = _given(settings or [], source)
+    values = {**source.defaults, **given}
+    for name in ("lr", "weight_decay"):
+        if name not in values:
+            raise InputError(f"convert: {source.title} has no default of {name}; give {source.arguments[name]}=…")
+    steps = _steps(values)
+    needs = [each for each in (source, target) if each is not None and each.decay == "normalized"]
+    if needs and steps is None:
+        raise InputError(f"convert: {needs[0].title} needs steps=…, or batch=…, epochs=… and n=… (training examples)")
+    batch, examples = values.get("batch"), values.get("n")
+    decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
+    filled = [name for name in source.defaults if name not in given]
+    present(console.conversion_table(FRAMEWORKS, to, decay))
+    for line in _about(source, filled, values, decay):
+        say(line)
+    for each in [target] if target is not None else []:
+        say(f"\n{_call(each, values, decay)}")
+        say(f"adamcmp: {each.config} {_words(each, values, decay)}")
+        if each.eps_placement != source.eps_placement:
+            say(_other_eps(source, each, values))
+
+
+def _framework(name: str | None, option: str) -> Framework:
+    from adamcmp.optim.frameworks import FRAMEWORKS
+
+    known = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
+    if name not in known:
+        raise InputError(f"{option} {name}: no such framework; {closest(str(name), FRAMEWORKS)}")
+    return known[name]
+
+
+BUDGET = ("batch", "epochs", "n", "steps")
+
+
+def _given(words: list[str], source: Framework) -> dict[str, float]:
+    """Numbers by our names.
+
+    Raises:
+        InputError: a word is no ``key=number``, or the number makes no sense.
+    """
+    names = {theirs: ours for ours, theirs in source.arguments.items()} | {name: name for name in source.arguments}
+    names |= {name: name for name in BUDGET} | {"wd": "weight_decay", "lambda": "weight_decay"}
+    found = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in names:
+            raise InputError(f"convert {word}: not a setting; {closest(key, names)} Write key=number.")
+        try:
+            value = float(text)
+        except ValueError:
+            raise InputError(f"convert {word}: must be a number") from None
+        name = names[key]
+        least = value >= 0 if name in ("weight_decay", "eps", "beta1", "beta2") else value > 0
+        if not (math.isfinite(value) and least) or (name.startswith("beta") and value >= 1):
+            raise InputError(f"convert {word}: out of range")
+        found[name] = value
+    return found
+
+
+def _steps(values: Mapping[str, float]) -> float | None:
+    if "steps" in values:
+        return values["steps"]
+    if {"batch", "epochs", "n"} <= values.keys():
+        return values["epochs"] * max(values["n"] // values["batch"], 1)
+    return None
+
+
+def _about(source: Framework, filled: list[str], values: Mapping[str, float], decay: Decay) -> list[str]:
+    lines = []
+    if filled:
+        known = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
+        lines.append(f"{source.title}'s own defaults: {known}")
+    lines.append(f"a step at the peak takes off {decay.per_step:.3g} of each weight, η_t times that along a schedule")
+    if 0 < decay.per_step < 1:
+        lines.append(f"half-life of a weight without gradient: {decay.half_life:,.0f} steps at the peak")
+    if decay.per_step >= 1:
+        lines.append("that is the whole weight or more: λ is too large for this convention, or from another one")
+    elif decay.per_step > 0:
+        epochs = "" if math.isnan(decay.epochs) else f", {decay.epochs:.3g} epochs"
+        lines.append(f"weights are a moving average of updates over {decay.timescale:,.0f} steps{epochs}")
+    if math.isnan(decay.epochs) and decay.per_step > 0:
+        lines.append("give batch=… and n=… (training examples) for the time scale in epochs")
+    return lines
+
+
+def _theirs(each: Framework, values: Mapping[str, float], decay: Decay) -> dict[str, float]:
+    """Settings by a framework's names, λ in its convention."""
+    own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
+    own["weight_decay"] = decay.lambdas[each.decay]
+    return {each.arguments[name]: value for name, value in own.items()}
+
+
+def _call(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
+    known: dict[str, Any] = {name: f"{value:.6g}" for name, value in _theirs(each, values, decay).items()}
+    if "beta1" in known:
+        known = {"lr": known.pop("lr"), "betas": f"({known.pop('beta1')}, {known.pop('beta2')})", **known}
+    arguments = ", ".join(f"{name}={value}" for name, value in known.items())
+    return f"{each.call}({arguments})" if each.call else f"{each.title}: {arguments}"
+
+
+def _words(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
+    betas = f"'optimizer.betas=[{values['beta1']:g},{values['beta2']:g}]'"
+    return (
+        f"optimizer.lr={values['lr']:.6g} optimizer.weight_decay={decay.lambdas[each.decay]:.6g} {betas} "
+        f"optimizer.eps={values['eps']:.6g}"
+    )
+
+
+def _other_eps(source: Framework, target: Framework, values: Mapping[str, float]) -> str:
+    first = math.sqrt(1 - values["beta2"])
+    factor = 1 / first if source.eps_placement == "before" else first
+    return (
+        f"ε: {source.title} adds it {source.eps_placement} the bias correction, {target.title} {target.eps_placement} "
+        f"it: no value is the same in all steps. In the first step {values['eps'] * factor:.3g} would be, after some "
+        f"{3 / (1 - values['beta2']):,.0f} steps {values['eps']:.3g} is"
+    )

@@ -1,0 +1,150 @@
+"""Which convention another library's optimizer follows: that under which adamcmp's updates are nearest."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path as File
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.conformance import ours
+from adamcmp.conformance.peers import LIBRARIES
+from adamcmp.conformance.problems import Path, difference, problems
+from adamcmp.conformance.worker import Ran
+from adamcmp.errors import InputError, closest, one_line
+
+SAME = 1e-9
+"""A largest relative difference of an update up to which two rules are the same, in float64."""
+NEAR = 1e-5
+"""And up to which a peer keeps some number of its rule in float32, and is the same but for that."""
+LIMITS = {"float64": NEAR, "bfloat16": 0.05}
+"""Of what reckons in so many bits."""
+TIMEOUT = 600.0
+"""Seconds that a library may take."""
+
+
+class Fitted(NamedTuple):
+    """What was found of an optimizer of another library, or of a library."""
+
+    library: str
+    version: str
+    """Empty where it is not installed."""
+    optimizer: str = ""
+    rule: str = ""
+    convention: str = ""
+    """In words; empty where it differs from all of adamcmp's."""
+    setting: str = ""
+    """What makes adamcmp do the same; empty: nothing does."""
+    difference: float = float("nan")
+    """Largest relative difference of an update under that convention."""
+    next_convention: str = ""
+    """The second nearest; where it differs, the nearest."""
+    next_difference: float = float("nan")
+    """Of the convention that is second nearest."""
+    defaults: str = ""
+    verdict: str = "not installed"
+    """``same``, ``same but for rounding``, ``differs``, ``not installed`` or ``failed``."""
+    error: str = ""
+
+
+def installed(library: str) -> bool:
+    """All modules of a library are there; none is imported."""
+    module = import_module(f"adamcmp.conformance.peers.{library}").MODULE
+    return all(find_spec(name) is not None for name in ((module,) if isinstance(module, str) else module))
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The libraries of these names, ours or people's; all without any.
+
+    Raises:
+        InputError: there is none of such a name.
+    """
+    known = {**{key: key for key in LIBRARIES}, **{text.casefold(): key for key, text in LIBRARIES.items()}}
+    short = {"torch": "torch_optim", "keras": "keras_on_tensorflow", "tensorflow": "keras_on_tensorflow",
+             "optax": "optax_jax", "jax": "optax_jax"}  # fmt: skip
+    found = []
+    for name in names:
+        key = {**known, **short}.get(name.casefold())
+        if key is None:
+            raise InputError(f"conformance {name}: no such library; {closest(name, [*short, *LIBRARIES])}")
+        found.append(key)
+    return found or list(LIBRARIES)
+
+
+def conformance(libraries: Sequence[str], listener: Callable[[str], None]) -> Iterator[Fitted]:
+    """Hold adamcmp's kernels against every optimizer of these libraries; ``listener`` is told each before it begins."""
+    for library in libraries:
+        listener(library)
+        if not installed(library):
+            yield Fitted(LIBRARIES[library], "")
+            continue
+        yield from _fitted(library)
+
+
+def _fitted(library: str) -> Iterator[Fitted]:
+    title = LIBRARIES[library]
+    with tempfile.TemporaryDirectory() as folder:
+        out = File(folder) / "paths.pickle"
+        command = [sys.executable, "-m", "adamcmp.conformance.worker", library, str(out)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            yield Fitted(title, "?", verdict="failed", error=f"took longer than {TIMEOUT:.0f} s")
+            return
+        if not out.is_file():
+            last = one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1]))
+            yield Fitted(title, "?", verdict="failed", error=last)
+            return
+        version, found = pickle.loads(out.read_bytes())  # written by our own process a moment ago
+    for ran in (Ran(*each) for each in found):
+        defaults = ", ".join(f"{key}={_short(value)}" for key, value in ran.defaults.items())
+        told = Fitted(title, version, ran.name, ran.rule, defaults=defaults)
+        yield told._replace(verdict="failed", error=ran.error) if ran.error else fit(told, ran)
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def fit(told: Fitted, ran: Ran) -> Fitted:
+    """Find the convention of what a peer did."""
+    ranked = sorted(
+        ((_worst(i, ran), i, each) for i, each in enumerate(_conventions(ran.rule))), key=lambda found: found[:2]
+    )
+    (nearest, _, way), (second, _, other) = ranked[0], ranked[1]
+    limit = LIMITS[ran.precision]
+    words = f"{way.told}, or {other.told}" if nearest > SAME and second < 1.5 * nearest else way.told
+    verdict = "same" if nearest <= SAME else "same but for rounding" if nearest <= limit else "differs"
+    return told._replace(
+        convention="" if verdict == "differs" else words, setting="" if verdict == "differs" else way.setting,
+        difference=nearest, next_convention=way.told if verdict == "differs" else other.told,
+        next_difference=second, verdict=verdict,
+    )  # fmt: skip
+
+
+@cache
+def _conventions(rule: str) -> list[ours.Convention]:
+    return ours.conventions(rule)
+
+
+@cache
+def _paths(rule: str, i: int) -> list[Path]:
+    return [ours.path(_conventions(rule)[i], problem) for problem in problems()]
+
+
+def _worst(i: int, ran: Ran) -> float:
+    """The largest difference of any problem."""
+    return max(difference(mine, theirs) for mine, theirs in zip(_paths(ran.rule, i), ran.paths, strict=True))
+
+
+def frame(found: Sequence[Fitted]) -> pd.DataFrame:
+    """One row an optimizer, or a library that is not installed."""
+    return pd.DataFrame(found, columns=list(Fitted._fields))

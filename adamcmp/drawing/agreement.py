@@ -1,0 +1,60 @@
+"""How near other libraries' optimizers come to adamcmp's: a row an optimizer, on a logarithmic axis."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adamcmp.drawing.style import GREY, NotDrawn, figure, fixed_ticks, legend, styled
+
+AGREEMENT = {
+    "same": ("the same", "#0072B2", "o"),
+    "same but for rounding": ("the same but for rounding", "#009E73", "s"),
+    "differs": ("no convention of adamcmp's", "#D55E00", "D"),
+}
+LEAST = 1e-16
+"""What is drawn of an exact agreement."""
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@styled
+def agreement_figure(found: pd.DataFrame) -> Figure:
+    """The largest relative difference of an update under the nearest convention, and under the one after it.
+
+    Args:
+        found: ``conformance.fit.frame``.
+
+    Raises:
+        NotDrawn: nothing was compared.
+    """
+    rows = found[found["difference"].notna()].reset_index(drop=True)
+    if rows.empty:
+        raise NotDrawn("no library was compared")
+    libraries = list(dict.fromkeys(rows["library"]))
+    fig = figure(7.0, 0.4 + 0.135 * (len(rows) + len(libraries)))
+    ax = fig.subplots()
+    labels, places, place = [], [], 0.0
+    for library in libraries:
+        place += 1
+        ax.text(LEAST / 2, place, library, fontsize=6.5, fontweight="bold", va="center", ha="left")
+        for each in rows[rows["library"] == library].to_dict("records"):
+            place += 1
+            _, colour, marker = AGREEMENT[str(each["verdict"])]
+            ax.plot([max(each["next_difference"], LEAST)], [place], marker="|", ms=6, color=GREY, ls="")
+            ax.plot([max(each["difference"], LEAST)], [place], marker=marker, ms=4, color=colour, ls="", zorder=3)
+            name = str(each["optimizer"]).replace("tf_keras.optimizers.", "").replace("keras.optimizers.", "")
+            labels.append(name.replace("add_decayed_weights(λ)", "L2"))
+            places.append(place)
+    ax.set(xscale="log", xlim=(LEAST / 3, 4), ylim=(place + 1, 0), xlabel="largest relative difference of an update")
+    ax.set_yticks(places, labels, fontsize=5.6)
+    powers = range(-16, 1, 2)
+    fixed_ticks(ax, "x", [10.0**k for k in powers], [f"10{str(k).translate(SUPERSCRIPTS)}" for k in powers])
+    ax.grid(visible=True, axis="x")
+    handles = [
+        Line2D([], [], ls="", marker=marker, color=colour, ms=4.5, label=text)
+        for text, colour, marker in AGREEMENT.values()
+    ]
+    handles.append(Line2D([], [], ls="", marker="|", color=GREY, ms=7, label="under the next nearest convention"))
+    legend(fig, handles, 4)
+    return fig

@@ -1,0 +1,84 @@
+"""A row of panels from one table, which says of each series what it is: what claims are drawn by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adamcmp.drawing.style import GREY, Look, NotDrawn, figure, grid_of, legend, log_ticks, looks, styled
+
+PANELS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
+"""Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted."""
+PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (6, 1.5, 1.2, 1.5)))
+
+
+@styled
+def panels_figure(table: pd.DataFrame) -> Figure:
+    """Every panel of a table, in its order; lines with bands, dots with bars, grey what is predicted.
+
+    Args:
+        table: columns ``PANELS``.
+
+    Raises:
+        NotDrawn: it has no rows.
+    """
+    if table.empty:
+        raise NotDrawn("nothing was measured")
+    names = list(dict.fromkeys(table["panel"]))
+    rows, columns = grid_of(len(names), 3, 1)
+    fig = figure(7.0 if columns > 1 else 4.6, 2.35 * rows)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    measured = table.loc[table["kind"] != "predicted", "series"].unique()
+    look = looks(str(name) for name in measured)
+    predicted = list(dict.fromkeys(table.loc[table["kind"] == "predicted", "series"]))
+    dashes = {name: PREDICTED_DASHES[i % len(PREDICTED_DASHES)] for i, name in enumerate(predicted)}
+    for ax, name in zip(axes, names, strict=False):
+        own = table[table["panel"] == name]
+        for (series, kind), points in own.groupby(["series", "kind"], sort=False):
+            _series(ax, points.sort_values("x"), str(series), str(kind), look, dashes)
+        first = own.iloc[0]
+        ax.set(xlabel=first["x_label"], ylabel=first["y_label"])
+        ax.set_title(name, loc="left")
+        for which in ("x", "y"):
+            _scale(ax, which, own, str(first[f"{which}_scale"]))
+        ax.grid(visible=True)
+    for spare in axes[len(names) :]:
+        spare.remove()
+    handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
+    order = [*(str(name) for name in measured), *predicted]
+    legend(fig, [handles[name] for name in order if name in handles], 4)
+    return fig
+
+
+def _series(
+    ax: Axes, points: pd.DataFrame, name: str, kind: str, look: dict[str, Look], dashes: dict[str, Any]
+) -> None:
+    x, y = points["x"], points["y"]
+    if kind == "predicted":
+        ax.plot(x, y, color=GREY, ls=dashes[name], lw=1.1, label=name, zorder=1)
+        return
+    style = look[name]
+    if kind == "points":
+        ax.plot(x, y, ls="", marker=style.marker, ms=2.6, mew=0, alpha=0.7, color=style.colour, label=name)
+        return
+    if points["low"].notna().any():
+        if kind == "dots":
+            bars = [y - points["low"], points["high"] - y]
+            ax.errorbar(x, y, bars, ls="", color=style.colour, elinewidth=0.9, capsize=2)
+        else:
+            ax.fill_between(x, points["low"], points["high"], color=style.colour, alpha=0.18, lw=0)
+    marked = len(x) <= 16
+    ax.plot(
+        x, y, ls="" if kind == "dots" else style.dash, color=style.colour, label=name,
+        marker=style.marker if marked else "", ms=3.4,
+    )  # fmt: skip
+
+
+def _scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
+    values = own[[which, "low", "high"] if which == "y" else [which]].to_numpy(float).ravel()
+    positive = values[values > 0]
+    if scale == "log" and len(positive):
+        log_ticks(ax, which, float(positive.min()), float(positive.max()))

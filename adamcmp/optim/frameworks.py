@@ -1,0 +1,120 @@
+r"""AdamW in other frameworks and papers: where λ and ε enter, the defaults, and what λ of one is in another.
+
+Data alone; ``adamcmp conformance`` finds the same of what is installed, and tests hold this table to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from adamcmp.optim.decay import CONVERTIBLE, Convertible, convert_weight_decay
+
+
+class Framework(NamedTuple):
+    """What AdamW is there."""
+
+    title: str
+    """What people call it."""
+    call: str
+    decay: Convertible
+    eps_placement: str
+    defaults: Mapping[str, float]
+    """``lr``, ``beta1``, ``beta2``, ``eps``, ``weight_decay``, as far as there are any."""
+    arguments: Mapping[str, str]
+    """Its names of them."""
+    config: str
+    """What gives its numbers in adamcmp."""
+
+
+_TORCH = {"lr": "lr", "beta1": "beta1", "beta2": "beta2", "eps": "eps", "weight_decay": "weight_decay"}
+_KERAS = {
+    "lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon", "weight_decay": "weight_decay"
+}  # fmt: skip
+_OPTAX = {"lr": "learning_rate", "beta1": "b1", "beta2": "b2", "eps": "eps", "weight_decay": "weight_decay"}
+_FASTAI = {"lr": "lr", "beta1": "mom", "beta2": "sqr_mom", "eps": "eps", "weight_decay": "wd"}
+
+
+def _defaults(lr: float | None, eps: float, weight_decay: float | None, beta2: float = 0.999) -> dict[str, float]:
+    known = {"lr": lr, "beta1": 0.9, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+FRAMEWORKS: Mapping[str, Framework] = {
+    "torch": Framework(
+        "PyTorch", "torch.optim.AdamW", "lr_scaled", "after", _defaults(1e-3, 1e-8, 0.01), _TORCH, "optimizer=adamw"
+    ),
+    "keras": Framework(
+        "Keras, TensorFlow", "keras.optimizers.AdamW", "lr_scaled", "before", _defaults(1e-3, 1e-7, 0.004), _KERAS,
+        "optimizer=adamw optimizer/framework=keras",
+    ),
+    "optax": Framework(
+        "optax (JAX)", "optax.adamw", "lr_scaled", "after", _defaults(None, 1e-8, 1e-4), _OPTAX,
+        "optimizer=adamw optimizer/framework=optax",
+    ),
+    "timm": Framework(
+        "timm", "timm.optim.AdamWLegacy", "lr_scaled", "after", _defaults(1e-3, 1e-8, 0.01), _TORCH,
+        "optimizer=adamw optimizer/framework=timm",
+    ),
+    "fastai": Framework(
+        "fastai", "fastai.optimizer.Adam", "lr_scaled", "after", _defaults(None, 1e-5, 0.01, 0.99), _FASTAI,
+        "optimizer=adamw optimizer/framework=fastai",
+    ),
+    "paper": Framework(
+        "Loshchilov & Hutter, Algorithm 2", "", "schedule_only", "after", _defaults(1e-3, 1e-8, None), _TORCH,
+        "optimizer=adamw_paper",
+    ),
+    "paper_normalized": Framework(
+        "Loshchilov & Hutter, normalised λ", "", "normalized", "after", _defaults(1e-3, 1e-8, None), _TORCH,
+        "optimizer=adamw_normalized",
+    ),
+}  # fmt: skip
+"""By the names of ``adamcmp convert --from``."""
+
+
+class Decay(NamedTuple):
+    """What a decay does, whatever it is called."""
+
+    lambdas: Mapping[Convertible, float]
+    """λ of each convention; ``normalized`` only where the number of steps is known."""
+    per_step: float
+    """η α λ: the share of the weights that a step at the peak takes off."""
+    half_life: float
+    """Steps at the peak after which half of a weight without gradient is left: ln 2 / −ln(1 − d)."""
+    timescale: float
+    """Steps over which AdamW's weights are a moving average of its updates: 1 / d."""
+    epochs: float
+    """The same in epochs: B / (N d); NaN where N or B is not known."""
+
+
+def decay_of(
+    source: Convertible, lr: float, weight_decay: float, *, steps: float | None = None, batch: float | None = None,
+    examples: float | None = None,
+) -> Decay:  # fmt: skip
+    r"""λ of a convention as what it does at the peak learning rate, and in all other conventions.
+
+    Args:
+        source: the convention.
+        lr: the peak learning rate α.
+        weight_decay: λ in that convention.
+        steps: S of the schedule, which ``normalized`` needs.
+        batch: B, examples a step.
+        examples: N, training examples.
+
+    Raises:
+        ValueError: it is ``normalized``, and ``steps`` is not given.
+
+    Source: the time scale is X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
+    """
+    if source == "normalized" and steps is None:
+        raise ValueError("a normalised λ needs the number of steps")
+    targets = [each for each in CONVERTIBLE if each != "normalized" or steps is not None]
+    lambdas = {
+        target: convert_weight_decay(weight_decay, source, target, lr=lr, steps=steps or 1.0) for target in targets
+    }
+    share = lambdas["schedule_only"]
+    half = math.log(2) / -math.log1p(-share) if 0 < share < 1 else math.nan if share else math.inf
+    timescale = 1 / share if share else math.inf
+    known = batch is not None and examples is not None
+    return Decay(lambdas, share, half, timescale, timescale * batch / examples if known else math.nan)  # type: ignore[operator]

@@ -1,0 +1,114 @@
+"""A page that is no report of one study: sections, tables and figures, as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.records import write_file
+from adamcmp.report import manifest, tables
+from adamcmp.report.page import Picture, Section, markdown_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES, PAGE = ("png", "svg", "pdf"), "html"
+
+
+class Drawable(NamedTuple):
+    """A figure, and the table that it is drawn from."""
+
+    name: str
+    table: pd.DataFrame
+    draw: Callable[[pd.DataFrame], Figure]
+
+
+@dataclass(frozen=True)
+class Article:
+    """What a page is made of. Pictures in its sections name figures, and get their files when they are written."""
+
+    title: str
+    sections: Sequence[Section]
+    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+    """By name: numbers, and what people read."""
+    figures: Sequence[Drawable]
+    footer: str
+    """What figures say that they were made from."""
+    facts: Mapping[str, Any]
+    """What ``MANIFEST.json`` tells beside the files."""
+
+
+def write_article(article: Article, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write tables (md, csv, tex), figures with their tables, ``report.md`` and ``report.html``; the files.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    written = []
+    for name, (raw, shown) in article.tables.items():
+        texts = {
+            "md": partial(tables.markdown, shown), "csv": partial(tables.csv, raw), "tex": partial(tables.latex, shown)
+        }  # fmt: skip
+        written += [
+            write_file(folder / f"{name}.{kind}", text().encode()) for kind, text in texts.items() if kind in formats
+        ]
+    files, pictures = _figures(article, folder, formats)
+    written += [path for paths in files.values() for path in paths]
+    if "csv" in formats:
+        written += [
+            write_file(folder / f"{each.name}.csv", tables.csv(each.table).encode())
+            for each in article.figures
+            if each.name not in article.tables
+        ]
+    sections = [_with_files(section, {name: [p.name for p in paths] for name, paths in files.items()})
+                for section in article.sections]  # fmt: skip
+    if "md" in formats:
+        written.append(write_file(folder / "report.md", markdown_page(sections).encode()))
+    if PAGE in formats:
+        from adamcmp.report.web.article import article_page
+
+        written.append(write_file(folder / "report.html", article_page(article, pictures).encode()))
+    return [*written, manifest.listing(article.facts, written, folder)]
+
+
+def _with_files(section: Section, files: Mapping[str, Sequence[str]]) -> Section:
+    blocks = [
+        replace(block, files=files.get(block.name, ())) if isinstance(block, Picture) else block
+        for block in section.blocks
+    ]
+    return Section(section.title, [each for each in blocks if not isinstance(each, Picture) or each.files])
+
+
+def _figures(article: Article, folder: Path, formats: Sequence[str]) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
+    """The files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
+    kinds = [kind for kind in PICTURES if kind in formats]
+    wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
+    if not wanted:
+        return {}, {}
+    from adamcmp.drawing.reading import read_table
+    from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+    from adamcmp.report.parallel import each
+
+    def rendered(drawable: Drawable) -> dict[str, bytes]:
+        with on_page(Page(footer=article.footer)):
+            fig = drawable.draw(read_table(io.StringIO(tables.csv(drawable.table))))
+            arrange(fig)
+            return {kind: render(fig, kind) for kind in wanted}
+
+    files: dict[str, list[Path]] = {}
+    pictures: dict[str, bytes] = {}
+    for name, drawn in each({one.name: partial(rendered, one) for one in article.figures}).items():
+        if isinstance(drawn, NotDrawn):
+            continue
+        if isinstance(drawn, Exception):
+            raise drawn
+        files[name] = [write_file(folder / f"{name}.{kind}", drawn[kind]) for kind in kinds]
+        if PAGE in formats:
+            pictures[name] = drawn["svg"]
+    return files, pictures

@@ -1,0 +1,70 @@
+"""Settings carried between frameworks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from adamcmp.cli import app
+from adamcmp.errors import InputError
+from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
+
+
+def told(capsys, *words):
+    app(["convert", *words], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_papers_lambda_is_the_learning_rate_times_torchs(capsys):
+    """SCIENCE: λ_norm 0.05 over 100 epochs of 391 steps is λ = 2.53e-4, in torch at lr 1e-3 wd = 0.253."""
+    words = ("lr=1e-3", "weight_decay=0.05", "steps=39100")
+    assert "weight_decay=0.252861)" in told(capsys, "--from", "paper_normalized", "--to", "torch", *words)
+    assert "weight_decay=0.000252861" in told(capsys, "--from", "paper_normalized", "--to", "paper", *words)
+
+
+def test_half_life_and_time_scale():
+    found = decay_of("lr_scaled", 1e-3, 0.01, batch=128, examples=50_000)
+    assert found.per_step == pytest.approx(1e-5)
+    assert 0.5 == pytest.approx((1 - 1e-5) ** found.half_life)
+    assert found.timescale == pytest.approx(1e5)
+    assert found.epochs == pytest.approx(1e5 * 128 / 50_000)
+    assert set(found.lambdas) == {"lr_scaled", "schedule_only"}
+    assert math.isnan(decay_of("lr_scaled", 1e-3, 0.01).epochs)
+    assert decay_of("lr_scaled", 1e-3, 0.0).half_life == math.inf
+    with pytest.raises(ValueError, match="number of steps"):
+        decay_of("normalized", 1e-3, 0.01)
+
+
+def test_a_recipe_comes_with_what_its_framework_leaves_unsaid(capsys):
+    out = told(capsys, "--from", "keras", "--to", "torch")
+    assert "learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07, weight_decay=0.004" in out
+    assert "torch.optim.AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-07, weight_decay=0.004)" in out
+    assert "In the first step 3.16e-06 would be" in out
+    assert "optimizer=adamw optimizer.lr=0.001 optimizer.weight_decay=0.004" in out
+
+
+def test_names_are_the_frameworks_own_and_epochs_make_steps(capsys):
+    words = ("learning_rate=1e-2", "weight_decay=0.1", "batch=100", "epochs=10", "n=1000")
+    out = told(capsys, "--from", "keras", "--to", "paper_normalized", *words)
+    assert "weight_decay=0.01" in out  # 0.1 · 0.01 · √100
+    assert "100 epochs" in out  # 1000 steps of 10 an epoch
+    assert all(name in told(capsys, "--from", "torch") for name in FRAMEWORKS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--from", "kears"], "--from kears: no such framework; did you mean keras"),
+        (["lr"], "convert lr: not a setting; .* Write key=number"),
+        (["lr=fast"], "convert lr=fast: must be a number"),
+        (["lr=0"], "convert lr=0: out of range"),
+        (["beta2=1"], "convert beta2=1: out of range"),
+        (["--to", "paper_normalized"], "needs steps=…, or batch=…, epochs=… and n=…"),
+        (["--from", "optax", "weight_decay=0.1"], r"optax \(JAX\) has no default of lr; give learning_rate=…"),
+        (["--from", "paper"], "has no default of weight_decay"),
+    ],
+)
+def test_bad_input_is_one_clear_line(words, message):
+    with pytest.raises(InputError, match=message):
+        app(["convert", *words], standalone_mode=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from adamcmp.analysis.claims import Claim
     from adamcmp.report.reported import Reported
     from adamcmp.report.told import Told
+    from adamcmp.studies.claims import Statement
 
 
 def report_on(
@@ -105,6 +108,44 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
     more = len(files) - 1
     others = f" and {more} file{'' if more == 1 else 's'} beside it" if more else ""
     say(f"\nwritten: {pages[-1]}{others}")
+
+
+def reported(study_dir: Path, records: pd.DataFrame) -> Reported:
+    """Some runs of a stored study, with their curves, as reports take them."""
+    from adamcmp.records import read_all, read_outcomes
+    from adamcmp.report.reported import Reported
+    from adamcmp.studies import judging_of
+
+    stored = read_all([study_dir])
+    ids = set(records["run_id"])
+    return Reported(
+        stored.records[stored.records["run_id"].isin(ids)],
+        stored.curves[stored.curves["run_id"].isin(ids)],
+        read_outcomes([study_dir]),
+        judging_of([study_dir]),
+        name=study_dir.name,
+    )
+
+
+def show_statements(
+    statements: Sequence[Statement], found: Mapping[str, Reported], folder: Path, formats: list[Format] | None
+) -> None:
+    """Test statements, print what was found, and write their page."""
+    from adamcmp import console
+    from adamcmp.report.article import write_article
+    from adamcmp.report.tables import terminal_claims
+    from adamcmp.studies.claims._page import article, tested
+
+    every = []
+    with console.counting(len(statements), "statements") as bar:
+        for each in statements:
+            bar(each.text)
+            every.append(tested(each, found))
+    present(terminal_claims([claim for each in every for claim in each.claims]))
+    command = shlex.join(["adamcmp", *sys.argv[1:]])
+    with status("drawing"):
+        files = write_article(article(every, found, command), folder, _values(formats))
+    say(f"\nwritten: {folder} ({len(files)} files)")
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:

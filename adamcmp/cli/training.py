@@ -32,7 +32,7 @@ from adamcmp.cli.app import (
     say,
     tell,
 )
-from adamcmp.cli.showing import report_on, show_claims, show_found, show_hints
+from adamcmp.cli.showing import report_on, reported, show_claims, show_found, show_hints, show_statements
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
 
@@ -196,7 +196,9 @@ def _stored_with(
 def reproduce(
     figure: Annotated[
         str,
-        typer.Argument(help="What to reproduce, such as figure2, or a YAML file that starts from it; all: everything."),
+        typer.Argument(
+            help="Such as figure2, or a YAML file that starts from it; all: every study; claims or claims/NAME."
+        ),
     ],
     overrides: Overrides = None,
     scale: Annotated[
@@ -210,8 +212,10 @@ def reproduce(
     formats: Formats = None,
     debug: Debug = False,
 ) -> None:
-    """Train a study of the paper's kind and report on it; or all of them, which ends with a table of what was found."""
+    """Train a study of the paper's kind, or what statements about Adam and AdamW need, and tell what was found."""
     given = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
+    if figure.partition("/")[0] == "claims" and not figure.endswith((".yaml", ".yml")):
+        raise typer.Exit(_claims(figure, given, scale, results_dir, config_dir, device, dry_run, limit, formats))
     names, codes, claims = [figure], list[int](), list[Any]()
     if figure == "all":
         from adamcmp.studies import in_order
@@ -227,6 +231,41 @@ def reproduce(
     if len(names) > 1 and not dry_run:
         show_claims(claims, results_dir, formats)
     raise typer.Exit(max(codes))
+
+
+def _claims(
+    asked: str,
+    overrides: list[str],
+    scale: str | None,
+    results_dir: Path,
+    config_dir: Path | None,
+    device: str | None,
+    dry_run: bool,
+    limit: int | None,
+    formats: list[Format] | None,
+) -> int:
+    """Train what statements need, test each, and write a page of them."""
+    with status("starting"):
+        from adamcmp.studies.claims import chosen, studies_of
+
+        statements = chosen(asked)
+    codes, found = [DONE], dict[str, Any]()
+    studies = studies_of(statements)
+    for i, study in enumerate(studies):
+        tell(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
+        opened = _open(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
+        opened.words = ["sweep", *_words_for(study, asked, sys.argv[1:])[1:]]
+        if dry_run:
+            _show_plan(opened, limit)
+            continue
+        records = _sweep(opened, limit)
+        codes.append(_exit_code(records))
+        found[study] = reported(opened.study_dir, records)
+    if not dry_run:
+        suffix = "" if scale is None else f"_{scale}"
+        _, _, name = asked.partition("/")
+        show_statements(statements, found, results_dir / f"claims{suffix}" / name, formats)
+    return max(codes)
 
 
 class Reproduced(NamedTuple):

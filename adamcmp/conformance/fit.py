@@ -91,23 +91,44 @@ def conformance(libraries: Sequence[str], listener: Callable[[str], None]) -> It
 
 def _fitted(library: str) -> Iterator[Fitted]:
     title = LIBRARIES[library]
+    try:
+        version, found = ran_of(library)
+    except RuntimeError as error:
+        yield Fitted(title, "?", verdict="failed", error=str(error))
+        return
+    for ran in found:
+        defaults = ", ".join(f"{key}={_short(value)}" for key, value in ran.defaults.items())
+        told = Fitted(title, version, ran.name, ran.rule, defaults=defaults)
+        yield told._replace(verdict="failed", error=ran.error) if ran.error else fit(told, ran)
+
+
+def ran_of(library: str) -> tuple[str, list[Ran]]:
+    """What all optimizers of a library do, in a process of its own; with its version.
+
+    Raises:
+        RuntimeError: that process fails, or takes too long.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = File(folder) / "paths.pickle"
         command = [sys.executable, "-m", "adamcmp.conformance.worker", library, str(out)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        except subprocess.TimeoutExpired:
-            yield Fitted(title, "?", verdict="failed", error=f"took longer than {TIMEOUT:.0f} s")
-            return
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"took longer than {TIMEOUT:.0f} s") from error
         if not out.is_file():
-            last = one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1]))
-            yield Fitted(title, "?", verdict="failed", error=last)
-            return
+            raise RuntimeError(one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1])))
         version, found = pickle.loads(out.read_bytes())  # written by our own process a moment ago
-    for ran in (Ran(*each) for each in found):
-        defaults = ", ".join(f"{key}={_short(value)}" for key, value in ran.defaults.items())
-        told = Fitted(title, version, ran.name, ran.rule, defaults=defaults)
-        yield told._replace(verdict="failed", error=ran.error) if ran.error else fit(told, ran)
+    return version, [Ran(*each) for each in found]
+
+
+def under(ran: Ran, setting: str) -> float:
+    """The largest relative difference of a peer's updates from adamcmp's under one setting.
+
+    Raises:
+        ValueError: there is no such convention of its rule.
+    """
+    settings = [each.setting for each in _conventions(ran.rule)]
+    return _worst(settings.index(setting), ran)
 
 
 def _short(value: object) -> str:

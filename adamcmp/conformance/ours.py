@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from adamcmp.config.build import typed
-from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate, options
+from adamcmp.config.shipped import shipped_rules
 from adamcmp.conformance.problems import Path, Problem
 from adamcmp.engine.updates import make_update
 from adamcmp.optim.rule import Rule
@@ -51,7 +48,7 @@ def conventions(rule: str) -> list[Convention]:
     """Every way that there is for a peer's rule, the shortest settings first."""
     kernel, fixed = FAMILIES.get(rule, (rule, {}))
     found: dict[str, Convention] = {}
-    shipped = [(name, settings) for name, settings in _shipped() if settings.rule == kernel]
+    shipped = [(name, settings) for name, settings in shipped_rules().items() if settings.rule == kernel]
     for name, settings in shipped:
         if any(getattr(settings, key) != value for key, value in fixed.items() if key != "betas"):
             continue
@@ -73,19 +70,6 @@ def conventions(rule: str) -> list[Convention]:
 
 
 HYPERPARAMETERS = {"betas", "eps", "momentum", *INITIAL}
-
-
-@cache
-def _shipped() -> list[tuple[str, Rule]]:
-    """All configurations of rules."""
-    source = locate("digits")
-    found = []
-    for name, path in options("optimizer").items():
-        if "_target_" not in path.read_text(encoding="utf-8"):
-            settings = typed(compose(source, [f"optimizer={name}"]), source).optimizer
-            assert isinstance(settings, Rule)
-            found.append((name, settings))
-    return found
 
 
 def _varied(settings: Rule) -> Iterator[tuple[list[str], Rule]]:

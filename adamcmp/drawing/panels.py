@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from adamcmp.drawing.style import GREY, Look, NotDrawn, figure, grid_of, legend, log_ticks, looks, styled
 
 PANELS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
-"""Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted."""
+"""Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted; where
+``y_scale`` is names, each row is a series with its value x from low to high."""
+FEW_TICKS = 100.0
+"""Ends of an x axis whose ratio is larger have powers of ten alone, since panels are narrow."""
 PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (6, 1.5, 1.2, 1.5)))
 
 
@@ -31,14 +36,17 @@ def panels_figure(table: pd.DataFrame) -> Figure:
     rows, columns = grid_of(len(names), 3, 1)
     fig = figure(7.0 if columns > 1 else 4.6, 2.35 * rows)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    measured = table.loc[table["kind"] != "predicted", "series"].unique()
+    measured = table.loc[(table["kind"] != "predicted") & (table["y_scale"] != "names"), "series"].unique()
     look = looks(str(name) for name in measured)
     predicted = list(dict.fromkeys(table.loc[table["kind"] == "predicted", "series"]))
     dashes = {name: PREDICTED_DASHES[i % len(PREDICTED_DASHES)] for i, name in enumerate(predicted)}
     for ax, name in zip(axes, names, strict=False):
         own = table[table["panel"] == name]
+        if own["y_scale"].iloc[0] == "names":
+            _named(ax, own)
+            continue
         for (series, kind), points in own.groupby(["series", "kind"], sort=False):
-            _series(ax, points.sort_values("x"), str(series), str(kind), look, dashes)
+            _series(ax, points.sort_values("x", kind="stable"), str(series), str(kind), look, dashes)
         first = own.iloc[0]
         ax.set(xlabel=first["x_label"], ylabel=first["y_label"])
         ax.set_title(name, loc="left")
@@ -49,8 +57,24 @@ def panels_figure(table: pd.DataFrame) -> Figure:
         spare.remove()
     handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
     order = [*(str(name) for name in measured), *predicted]
-    legend(fig, [handles[name] for name in order if name in handles], 4)
+    shown = [handles[name] for name in order if name in handles]
+    if shown:
+        legend(fig, shown, 4)
     return fig
+
+
+def _named(ax: Axes, own: pd.DataFrame) -> None:
+    """A row a series: its value, and its interval."""
+    rows = own.reset_index(drop=True)
+    for place, each in enumerate(rows.to_dict("records")):
+        ax.plot([each["low"], each["high"]], [place, place], color="black", lw=1.1)
+        ax.plot([each["x"]], [place], marker="o", ms=4.2, color="black", ls="")
+    ax.axvline(0, color=GREY, lw=0.7, zorder=1)
+    ax.set_yticks(range(len(rows)), [textwrap.fill(str(name), 26) for name in rows["series"]])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(rows["x_label"].iloc[0])
+    ax.set_title(rows["panel"].iloc[0], loc="left")
+    ax.grid(visible=True, axis="x")
 
 
 def _series(
@@ -81,4 +105,7 @@ def _scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
     values = own[[which, "low", "high"] if which == "y" else [which]].to_numpy(float).ravel()
     positive = values[values > 0]
     if scale == "log" and len(positive):
-        log_ticks(ax, which, float(positive.min()), float(positive.max()))
+        low, high = float(positive.min()), float(positive.max())
+        log_ticks(ax, which, low, high)
+        if which == "x" and high / low > FEW_TICKS:
+            ax.xaxis.set_major_locator(LogLocator(numticks=6))

@@ -35,7 +35,7 @@ class Reproduction(NamedTuple):
 def available() -> Iterator[Reproduction]:
     """Every reproduction there is."""
     for info in iter_modules(__path__):
-        if info.name.startswith("_"):
+        if info.name.startswith("_") or info.ispkg:
             continue
         module = import_module(f"{__name__}.{info.name}")
         yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.told)

@@ -39,13 +39,13 @@ def told(found: Reported) -> Told:
     claims: list[Claim] = []
     exhibits, optima = [], []
     for family in families(tasks, "epochs"):
-        gains = _gains(found, family.tasks)
-        if len(gains) >= 2:
-            exhibits.append(Exhibit("gains", gains, GAINS, None))
-            claims += _grows(family.tasks, family.label)
+        table = gains(found, family.tasks)
+        if len(table) >= 2:
+            exhibits.append(Exhibit("gains", table, GAINS, None))
+            claims += grows(family.tasks, family.label, PRETRAINING)
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
-        for family in families([task for task in tasks if _has(task, WITH)], by):
-            lr = _shared_lr(family.tasks)
+        for family in families([task for task in tasks if has(task, WITH)], by):
+            lr = shared_lr(family.tasks)
             told = best_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
             optima.append(told.found.assign(by=label, lr=lr))
             claims += _moves(by, told.slope, family.label)
@@ -54,11 +54,12 @@ def told(found: Reported) -> Told:
     return Told(claims, exhibits=exhibits)
 
 
-def _has(task: Task, arm: str) -> bool:
+def has(task: Task, arm: str) -> bool:
+    """Some run of a task is of that arm."""
     return bool((task.records["arm"] == arm).any())
 
 
-def _shared_lr(tasks: Sequence[Task]) -> float | None:
+def shared_lr(tasks: Sequence[Task]) -> float | None:
     """The learning rate that is best on the last task of those that all tasks have."""
     lrs = [set(task.records.loc[task.records["arm"] == WITH, "lr"]) for task in tasks]
     shared = set.intersection(*lrs)
@@ -69,7 +70,8 @@ def _shared_lr(tasks: Sequence[Task]) -> float | None:
     return float(best["lr"].iloc[0]) if len(best) else None
 
 
-def _gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
+def gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
+    """Of each task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
         error = criteria_of(task.records).error
@@ -79,7 +81,7 @@ def _gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _grows(tasks: Sequence[Task], label: str) -> list[Claim]:
+def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
     """The gain's slope over log epochs, seed by seed."""
     parts = []
     for task in tasks:
@@ -100,7 +102,7 @@ def _grows(tasks: Sequence[Task], label: str) -> list[Claim]:
         return []
     statement = "The gain of the best λ over none grows with the budget"
     measured = f"gain in test {error.label} for each doubling of the epochs"
-    return [Claim(statement, PRETRAINING, measured, told, ABOVE, None, label, error.gap_unit)]
+    return [Claim(statement, source, measured, told, ABOVE, None, label, error.gap_unit)]
 
 
 def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:

@@ -76,7 +76,7 @@ def test_each_convention_is_told_from_all_others(rule):
         paths = [ours.path(each, problem) for problem in problems()]
         found = fit.fit(Fitted("us", "1"), Ran("ours", rule, {}, "float64", paths))
         assert (found.convention, found.setting, found.difference) == (each.told, each.setting, 0.0)
-        assert found.next_difference > 1e-3
+        assert found.next_difference > 1e-6
 
 
 def test_the_settings_that_are_named_compose_to_what_was_compared():

@@ -26,7 +26,7 @@ def test_the_papers_lambda_is_the_learning_rate_times_torchs(capsys):
 def test_half_life_and_time_scale():
     found = decay_of("lr_scaled", 1e-3, 0.01, batch=128, examples=50_000)
     assert found.per_step == pytest.approx(1e-5)
-    assert 0.5 == pytest.approx((1 - 1e-5) ** found.half_life)
+    assert pytest.approx((1 - 1e-5) ** found.half_life) == 0.5
     assert found.timescale == pytest.approx(1e5)
     assert found.epochs == pytest.approx(1e5 * 128 / 50_000)
     assert set(found.lambdas) == {"lr_scaled", "schedule_only"}

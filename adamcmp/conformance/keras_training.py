@@ -1,0 +1,201 @@
+"""Trainings by Keras on TensorFlow beside the same ones here: the same weights, batches and learning rates.
+
+    python -m adamcmp.conformance.keras_training OUT.csv model=mlp optimizer=adamw optimizer/framework=keras …
+
+The words are those of ``adamcmp run digits``, of an MLP or the small CNN, with Adam or AdamW. Keras has no L2 in its
+optimizers: Adam with L2 is its Adam with ``kernel_regularizer=L2(λ/2)`` on every variable, whose gradient is λθ.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from adamcmp.config.sources import locate
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine.batches import batches
+from adamcmp.engine.criterion import Criterion, predict
+from adamcmp.engine.inputs import CPU, build_model, facts, load_data, placed
+from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.errors import InputError
+from adamcmp.models.cnn import SmallCNN
+from adamcmp.models.mlp import MLP
+from adamcmp.plan.expand import plan
+from adamcmp.plan.runs import Run
+
+CONFIG = "digits"
+
+
+class Layer(NamedTuple):
+    """A layer for Keras: its class and arguments, and its weights from torch's."""
+
+    kind: str
+    arguments: dict[str, Any]
+    weights: list[Any]
+
+
+def layers_of(model: nn.Module) -> list[Layer]:
+    """A model of ours as layers of Keras, pictures with channels last.
+
+    Raises:
+        InputError: it is neither an MLP nor a small CNN.
+    """
+    if isinstance(model, MLP):
+        found = [Layer("Flatten", {}, [])]
+        for each in model.layers:
+            if isinstance(each, nn.Linear):
+                found.append(_dense(each))
+            elif isinstance(each, nn.ReLU):
+                found.append(Layer("ReLU", {}, []))
+            else:
+                raise InputError(f"keras: no layer for {type(each).__name__}")
+        return found
+    if not isinstance(model, SmallCNN):
+        raise InputError(f"keras: no such layers for {type(model).__name__}; take model=mlp or model=cnn")
+    found = []
+    for block in model.blocks:
+        conv, norm, _ = cast("tuple[Any, nn.Module, nn.Module]", tuple(block.children()))
+        bias = [] if conv.bias is None else [_plain(conv.bias)]
+        stride = {"strides": conv.stride[0], "use_bias": conv.bias is not None}
+        found += [
+            Layer("ZeroPadding2D", {"padding": conv.padding[0]}, []),
+            Layer("Conv2D", {"filters": conv.out_channels, "kernel_size": conv.kernel_size, **stride},
+                  [_plain(conv.weight).transpose(2, 3, 1, 0), *bias]),
+        ]  # fmt: skip
+        if isinstance(norm, nn.GroupNorm):
+            arguments = {"groups": norm.num_groups, "epsilon": norm.eps}
+            found.append(Layer("GroupNormalization", arguments, [_plain(norm.weight), _plain(norm.bias)]))
+        elif not isinstance(norm, nn.Identity):
+            raise InputError("keras: batch norm keeps other running averages there; take model.norm=group")
+        found.append(Layer("ReLU", {}, []))
+    return [*found, Layer("GlobalAveragePooling2D", {}, []), _dense(model.head)]
+
+
+def _dense(each: nn.Linear) -> Layer:
+    return Layer("Dense", {"units": each.out_features}, [_plain(each.weight).T, _plain(each.bias)])
+
+
+def _plain(each: torch.Tensor) -> Any:
+    return each.detach().numpy().copy()
+
+
+def _keras_model(keras: Any, layers: list[Layer], shape: Any) -> Any:
+    model = keras.Sequential(
+        [keras.Input(shape), *(getattr(keras.layers, one.kind)(**one.arguments) for one in layers)]
+    )
+    for made, layer in zip(model.layers, layers, strict=True):
+        if layer.weights:
+            made.set_weights(layer.weights)
+    return model
+
+
+def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
+    """Its Adam or AdamW with the run's settings, whose learning rate is looked up by step."""
+    import tensorflow
+
+    class Looked(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
+        def __call__(self, step: Any) -> Any:
+            return tensorflow.gather(tensorflow.constant(rates), tensorflow.cast(step, "int32"))
+
+    optimizer: Any = run.optimizer
+    beta1, beta2 = optimizer.betas
+    given = {"learning_rate": Looked(), "beta_1": beta1, "beta_2": beta2, "epsilon": optimizer.eps}
+    if optimizer.decay == "lr_scaled":
+        return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **given)
+    return keras.optimizers.Adam(**given)
+
+
+def trained(words: list[str]) -> pd.DataFrame:
+    """The loss of every batch before its step, ``adamcmp`` and ``keras``, by ``seed`` and ``step``.
+
+    At step −1 stands the loss on all test examples after the last step.
+
+    Raises:
+        InputError: Keras cannot train so.
+    """
+    datasets = {}
+
+    def load(settings: Any, _: Any) -> Any:
+        dataset = load_data(settings)
+        datasets[dataset.fingerprint] = dataset
+        return facts(dataset)
+
+    runs = plan(locate(CONFIG), words, load).runs
+    for run in runs:
+        _check(run.optimizer)
+    return pd.concat([_trained(run, datasets[run.task.facts.fingerprint]) for run in runs], ignore_index=True)
+
+
+def _check(optimizer: Any) -> None:
+    if optimizer.rule != "adam" or optimizer.decay not in ("l2", "lr_scaled") or optimizer.eps_placement != "before":
+        raise InputError("keras: is for optimizer=adam or adamw, with optimizer/framework=keras")
+
+
+FLOATS = {"fp32": "float32", "fp64": "float64"}
+
+
+def _trained(run: Run, data: Dataset) -> pd.DataFrame:
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    import keras
+    import tensorflow
+
+    precision = FLOATS[run.task.train.precision]
+    keras.config.set_floatx(precision)
+    optimizer: Any = run.optimizer
+    dataset = placed(data, run.task.train.precision, CPU)
+    model = build_model(run.task, run.seed, CPU)
+    layers = layers_of(model)
+    schedule, criterion = schedule_of(run), Criterion(run.task, CPU)
+    update = make_update(run.optimizer, model, schedule, ours=True)
+    shape: Any = dataset.input_shape
+    turned: Any = (*shape[1:], shape[0]) if len(shape) == 3 else shape
+    other = _keras_model(keras, layers, turned)
+    rates = np.asarray(schedule.window(0, run.task.steps).eta_T * optimizer.lr, dtype=precision)
+    other_optimizer = _keras_optimizer(keras, run, rates)
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    penalty = optimizer.weight_decay if optimizer.decay == "l2" else 0.0
+
+    @tensorflow.function  # type: ignore[untyped-decorator,unused-ignore]  # where tensorflow is untyped
+    def step(x: Any, y: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            loss = cross_entropy(y, other(x, training=True))
+            total = loss + penalty / 2 * sum(tensorflow.reduce_sum(each**2) for each in other.trainable_variables)
+        variables = other.trainable_variables
+        other_optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        return loss
+
+    def theirs(x: torch.Tensor) -> Any:
+        return tensorflow.constant((x.movedim(1, -1) if len(shape) == 3 else x).contiguous().numpy())
+
+    rows = []
+    for t, (x, y) in enumerate(batches(dataset, run.task, (run.seed,))):
+        assert isinstance(x, torch.Tensor)
+        model.zero_grad()
+        loss = criterion.loss(predict(model, x), y)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        update.step(t)
+        rows.append((t, loss.item(), float(step(theirs(x), y.numpy()))))
+    model.eval()
+    test = dataset.test
+    assert isinstance(test.x, torch.Tensor)
+    with torch.no_grad():
+        ended = criterion.loss(predict(model, test.x), test.y).item()
+    rows.append((-1, ended, float(cross_entropy(test.y.numpy(), other(theirs(test.x), training=False)))))
+    return pd.DataFrame(rows, columns=["step", "adamcmp", "keras"]).assign(seed=run.seed)
+
+
+def main() -> None:
+    """Train, and write the losses."""
+    out, *words = sys.argv[1:]
+    trained(words).to_csv(Path(out), index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Optimizers on gradients that a formula gives: the kernels alone, many settings at once, without model and data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adamcmp.engine.updates import Kind, coefficient_table
+from adamcmp.optim.decay import Array
+from adamcmp.optim.rule import Rule
+from adamcmp.optim.schedules import constant, own
+
+
+class Watch(Protocol):
+    """Told after every step."""
+
+    def __call__(self, t: int, weights: Tensor, state: dict[str, Tensor]) -> None:
+        """Step t, counted from 1; the weights (R, …), and what the rule keeps, in its own tensors."""
+
+
+def simulate(
+    rules: Sequence[Rule],
+    start: Tensor,
+    gradient: Callable[[Tensor, int], Tensor],
+    steps: int,
+    *,
+    eta: Array | None = None,
+    watch: Watch | None = None,
+) -> Tensor:
+    """The weights after so many steps of R optimizers of one kernel.
+
+    Args:
+        rules: R settings; all share rule, kind of decay and static settings.
+        start: θ_0, shape (R, …), float64.
+        gradient: of (θ, t), with θ (R, …) and t from 0; of the same shape.
+        steps: T.
+        eta: η_t, shape (T,); 1 without it.
+        watch: is told of every step.
+
+    Raises:
+        ValueError: the rules do not share a kernel.
+    """
+    kernels = {rule.kernel for rule in rules}
+    if len(kernels) != 1:
+        raise ValueError(f"{len(kernels)} kernels in one simulation: {', '.join(each.name for each in kernels)}")
+    (kernel,) = kernels
+    schedule = constant(steps) if eta is None else own(steps, lambda t: float(eta[t]))
+    tables = [coefficient_table(rule, Kind(None, matrix=True), schedule, 0, steps) for rule in rules]
+    values_TCR = torch.from_numpy(np.stack([each.values for each in tables], axis=-1))
+    weights = start.clone()
+    states = [kernel.start(rule, start[i : i + 1], "") for i, rule in enumerate(rules)]
+    state = {name: torch.cat([each[name] for each in states]) for name in states[0]}
+    shape = (-1, *(1,) * (start.ndim - 1))
+    for t in range(steps):
+        now = {name: values_TCR[t, i].view(shape) for i, name in enumerate(tables[0].names)}
+        kernel.update(weights, gradient(weights, t), state, now, "")
+        if watch is not None:
+            watch(t + 1, weights, state)
+    return weights

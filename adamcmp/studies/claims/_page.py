@@ -1,0 +1,166 @@
+"""The page of claims: a table of all, and of each its numbers and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis import by_task, leaderboard
+from adamcmp.analysis.claims import VERDICTS, Claim, frame
+from adamcmp.drawing.panels import panels_figure
+from adamcmp.report.article import Article, Drawable
+from adamcmp.report.labels import distinct, estimated, runs_hash, seeds, wall_seconds
+from adamcmp.report.page import CLAIMED, Block, Bullets, Code, Mono, Picture, Section, Table, Text
+from adamcmp.report.reported import Reported
+from adamcmp.report.told import verdict_of
+from adamcmp.studies.claims import Statement
+from adamcmp.studies.claims._form import TOY, Evidence
+
+
+class Tested(NamedTuple):
+    """A statement, and what was found of it."""
+
+    statement: Statement
+    toy: Evidence
+    training: Evidence
+
+    @property
+    def claims(self) -> list[Claim]:
+        """All numbers."""
+        return [*self.toy.claims, *self.training.claims]
+
+
+def tested(statement: Statement, found: Mapping[str, Reported]) -> Tested:
+    """Compute what formulas give, and read what was trained."""
+    return Tested(statement, statement.toy(), statement.training(found))
+
+
+def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str) -> Article:
+    """What a page, a table and the figures show of them."""
+    records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
+    told = [frame(each.claims).assign(claim=each.statement.name) for each in every if each.claims]
+    raw = pd.concat(told, ignore_index=True) if told else pd.DataFrame()
+    shown = [_shown(each).assign(claim=each.statement.name) for each in every if each.claims]
+    table = pd.concat(shown, ignore_index=True) if shown else pd.DataFrame()
+    counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
+    counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
+    intro = Text(
+        f"{len(every)} statement{'' if len(every) == 1 else 's'}, each as numbers with the range that it predicts: "
+        f"{counted}. Toy numbers come from adamcmp's kernels where a formula gives the gradients; all others from "
+        "trainings of small networks. What a common text has wrong stands as the text has it, and is refuted."
+    )
+    first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
+    sections = [Section("Statements about Adam and AdamW", [intro, Table(first), CLAIMED])]
+    sections += [_section(each) for each in every]
+    sections.append(Section("Made by", _made(records, found, command)))
+    drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
+    figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
+               for each, panels in drawn if panels]  # fmt: skip
+    return Article("claims", sections, {"claims": (raw, first)}, figures, _footer(records), _facts(records, command))
+
+
+def _shown(each: Tested) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "statement": claim.statement,
+                "source": claim.source,
+                "on": claim.on.partition(" · ")[0] if claim.on != TOY else TOY,
+                "measured": claim.measured,
+                "value (95 % interval)": estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
+                "predicted": _range(claim),
+                "verdict": verdict_of(claim),
+            }
+            for claim in each.claims
+        ]
+    )
+
+
+def _range(claim: Claim) -> str:
+    low, high = (f"{end:g}" for end in claim.predicted)
+    if low == "-inf":
+        return f"below {high}"
+    return f"above {low}" if high == "inf" else f"{low} to {high}"
+
+
+def _section(each: Tested) -> Section:
+    blocks: list[Block] = []
+    if each.statement.about:
+        blocks.append(Text(each.statement.about))
+    if each.claims:
+        blocks.append(Table(_shown(each).drop(columns="source")))
+    blocks.append(Picture(each.statement.name, (), each.statement.caption))
+    blocks.append(Code([f"adamcmp reproduce claims/{each.statement.name}"]))
+    return Section(f"{each.statement.text} ({each.statement.source})", blocks)
+
+
+def _made(records: pd.DataFrame, found: Mapping[str, Reported], command: str) -> list[Block]:
+    blocks: list[Block] = [Code([command])]
+    if records.empty:
+        return [*blocks, Text("Nothing was trained.")]
+    rows = [
+        {
+            "study": name,
+            "task": distinct(each.records["task_label"], 2),
+            "optimizers": distinct(each.records["arm"], 12),
+            "runs": f"{len(each.records):,}",
+            "seeds": seeds(each.records["seed"].dropna().astype(int)),
+            "training": f"{wall_seconds(each.records):,.0f} s",
+        }
+        for name, each in found.items()
+    ]
+    blocks.append(Table(pd.DataFrame(rows)))
+    blocks.append(
+        Text(
+            (
+                f"{len(records):,} runs, hash of their ids ",
+                Mono(runs_hash(records)),
+                (
+                    f"; {wall_seconds(records):,.0f} s of training; {distinct(records['hardware'])}; adamcmp "
+                    f"{distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, git commit "
+                    f"{distinct(records['git_commit'])}."
+                ),
+            )
+        )
+    )
+    edges = [line for name, each in found.items() for line in _edges(name, each)]
+    if edges:
+        blocks += [Text("Best cells on the edge of their grid, beyond which the optimum may lie:"), Bullets(edges)]
+    return blocks
+
+
+def _edges(name: str, each: Reported) -> list[str]:
+    """Of studies that judge their best cells on fresh seeds."""
+    if not (each.records["stage"] == "confirm").any():
+        return []
+    lines = []
+    for task in by_task(each.records):
+        board = leaderboard(task.records)
+        told = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
+        if told:
+            lines.append(f"{name}, {task.label}: {', '.join(told)}")
+    return lines
+
+
+def _footer(records: pd.DataFrame) -> str:
+    if records.empty:
+        return f"adamcmp {version('adamcmp')}"
+    return f"adamcmp {version('adamcmp')}, torch {distinct(records['torch_version'])}; runs {runs_hash(records)}"
+
+
+def _facts(records: pd.DataFrame, command: str) -> dict[str, object]:
+    facts: dict[str, object] = {"command": command, "adamcmp": version("adamcmp")}
+    if len(records):
+        facts |= {
+            "studies": sorted(set(records["study"])),
+            "runs": len(records),
+            "runs_hash": runs_hash(records),
+            "training_seconds": round(float(records["seconds"].sum()), 1),
+            "git_commits": sorted(records["git_commit"].dropna().unique()),
+            "torch": sorted(records["torch_version"].unique()),
+            "hardware": sorted(records["hardware"].dropna().unique()),
+        }
+    return facts

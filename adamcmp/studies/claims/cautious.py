@@ -1,0 +1,99 @@
+"""Decay where step and weight agree in sign helps without retuning.
+
+At the learning rate and λ that are best for AdamW, cautious decay spares the weights that the step makes larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+from adamcmp.analysis.claims import BELOW, Claim, times
+from adamcmp.analysis.selection import tuning
+from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import arm
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
+from adamcmp.studies.claims._toys import regression
+
+SOURCE = "Chen et al., arXiv 2510.12402"
+STUDIES = ("claims_mlp",)
+CAPTION = (
+    "Error of AdamW and of its cautious variant at the same λ, at the learning rate that is best for AdamW. Left: "
+    "regression with fewer examples than features, over draws. Right: an MLP on MNIST-1D, over tuning seeds."
+)
+NAMES = {"adamw": "AdamW", "adamw_cautious": "AdamW, cautious"}
+LRS, LAMBDAS = (0.02, 0.04, 0.08), tuple(np.geomspace(0.03, 10, 9))
+
+
+def toy() -> Evidence:
+    """Regression, at the cell that is best for AdamW on all other draws."""
+    plain, wary = (regression(name, LRS, LAMBDAS).errors for name in NAMES)
+    logs = np.log(plain.reshape(-1, plain.shape[2]))
+    chosen = (logs.sum(1, keepdims=True) - logs).argmin(0)
+    draws = np.arange(plain.shape[2])
+    gap = np.log(wary.reshape(logs.shape))[chosen, draws] - logs[chosen, draws]
+    lr = int(np.log(plain).mean(2).min(1).argmin())
+    axes = Axes("toy: regression", "λ", "error over all inputs")
+    panels = [
+        axes.over_seeds(label, LAMBDAS, each[lr].T) for label, each in zip(NAMES.values(), (plain, wary), strict=True)
+    ]
+    return Evidence(
+        [
+            Claim(
+                "Cautious decay helps at AdamW's best learning rate and λ",
+                SOURCE,
+                "error of the cautious variant against AdamW, cell chosen on other draws",
+                over(100 * np.expm1(gap)),
+                BELOW,
+                None,
+                TOY,
+                "%",
+                "+.1f",
+            )
+        ],
+        panels,
+    )
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """An MLP, at the cell that validation chooses for AdamW; paired over the seeds that tuned."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    claims, panels = [], []
+    for task in by_task(own.records):
+        arms = {name: arm(task, (name,)) for name in NAMES}
+        if None in arms.values():
+            continue
+        error, table = criteria_of(task.records).error, cells(task.records)
+        best = best_cells(table[(table["arm"] == arms["adamw"]) & (table["weight_decay"] > 0)])
+        if best.empty:
+            continue
+        lr, weight_decay = (float(best[name].iloc[0]) for name in ("lr", "weight_decay"))
+        runs = tuning(task.records)
+        own_runs = runs[(runs["lr"] == lr) & (runs["weight_decay"] == weight_decay)]
+        wide = own_runs.pivot_table(index="seed", columns="arm", values="final_test_error")
+        if not set(map(str, arms.values())) <= set(wide.columns):
+            continue
+        gap = error.sign * (wide[arms["adamw_cautious"]] - wide[arms["adamw"]])
+        told = times(over(gap.dropna()), error.factor)
+        claims.append(
+            Claim(
+                "Cautious decay helps at AdamW's best learning rate and λ",
+                SOURCE,
+                f"test {error.label} of the cautious variant minus AdamW at lr {lr:.3g}, λ {weight_decay:.3g}",
+                told,
+                BELOW,
+                task.task,
+                task.label,
+                error.gap_unit,
+            )
+        )
+        axes = Axes("training: an MLP", "λ", "test error (%)", y_scale="linear")
+        for name, label in NAMES.items():
+            rows = table[(table["arm"] == arms[name]) & (table["lr"] == lr) & (table["weight_decay"] > 0)]
+            y, half = error.factor * rows["final_test_error"], error.factor * rows["final_test_error_half_width"]
+            panels.append(axes.series(label, "line", rows["weight_decay"], y, y - half, y + half))
+    return Evidence(claims, panels)

@@ -1,0 +1,74 @@
+"""What harms Adam with L2 is that λθ enters its moments.
+
+The penalty has two doors. Through the first moment it decays weights, by η α λ/√v̂; through the second it decays
+nothing, and makes steps smaller. Decay off the weights opens neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adamcmp.analysis import by_task
+from adamcmp.analysis.claims import Claim
+from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import arm, better
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
+from adamcmp.studies.claims.weaker_decay import SCALES, toy_rates
+
+SOURCE = "Bjorck et al. 2021"
+STUDIES = ("claims_mlp",)
+CAPTION = (
+    "Left: the share that decay takes off in a step under random gradients, by the door that the penalty comes in by;"
+    " the second moment alone takes nothing, and is not on a logarithmic axis. Right: test error of an MLP on "
+    "MNIST-1D against that of AdamW, each at its best learning rate and λ, with 95 % intervals."
+)
+DOORS = {"adam": "both moments", "adam_m_only": "the first alone", "adam_v_only": "the second alone"}
+NAMES = {"l2": "both moments", "l2_m_only": "first moment alone", "lr_scaled": "none (AdamW)"}
+
+
+def toy() -> Evidence:
+    """Random gradients of several sizes."""
+    axes = Axes("toy: random gradients", "size of the gradients", "share that decay takes")
+    rates = {decay: toy_rates(decay) for decay in (*NAMES, "l2_v_only")}
+    panels = [axes.over_seeds(label, SCALES, rates[decay].T) for decay, label in NAMES.items()]
+    ratio = np.exp(np.log(rates["l2_m_only"] / rates["l2"]).mean(0))
+    return Evidence(
+        [
+            Claim(
+                "The penalty decays weights through the first moment",
+                SOURCE,
+                "share that decay takes, by the first moment alone over both",
+                over(ratio),
+                (0.9, 1.1),
+                None,
+                TOY,
+            ),
+            Claim(
+                "The penalty decays nothing through the second moment",
+                SOURCE,
+                "share that decay takes, by the second moment alone, times 10⁶",
+                over(1e6 * rates["l2_v_only"].mean(0)),
+                (-1.0, 1.0),
+                None,
+                TOY,
+            ),
+        ],
+        panels,
+    )
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """An MLP."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    claims: list[Claim] = []
+    for task in by_task(own.records):
+        adamw = arm(task, ("adamw",))
+        for name, label in DOORS.items():
+            statement = f"Decay off the weights generalises better than a penalty in {label}"
+            claims += better(own, task, (adamw, arm(task, (name,))), statement, SOURCE)
+    rows = {f"penalty in {label}": each.estimate for label, each in zip(DOORS.values(), claims, strict=False)}
+    return Evidence(claims, named("training: AdamW against a", "test error (%)", rows))

@@ -1,0 +1,135 @@
+"""Rankings of optimizers flip while the learning rate decays.
+
+Large steps make noise, which a falling learning rate takes away at the end: who is ahead half way need not be so
+then.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
+from adamcmp.analysis.selection import judged, tuning
+from adamcmp.report.reported import Reported
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
+from adamcmp.studies.claims._toys import normal, rule, simulate
+
+SOURCE = "arXiv 2509.02046"
+STUDIES = ("claims_mlp",)
+CAPTION = (
+    "Error along a cosine. Left: SGD with a large and with a small learning rate on a quadratic with noise. Right: "
+    "the pair of optimizers that changes places most on the tuning seeds, on fresh seeds; 95 % bands."
+)
+RATES = {"large lr": 0.2, "small lr": 0.02}
+
+
+def toy() -> Evidence:
+    """A quadratic with noise and curvatures over two decades."""
+    import torch
+
+    steps, size, draws = 1000, 64, 8
+    curvature_D = torch.from_numpy(np.geomspace(0.01, 1, size))
+    draw = torch.Generator().manual_seed(0)
+    losses: list[np.ndarray] = []
+
+    def gradient(weights: Any, t: int) -> Any:
+        return curvature_D * weights + 0.5 * torch.randn(weights.shape, generator=draw, dtype=torch.float64)
+
+    def watch(t: int, weights: Any, state: Any) -> None:
+        losses.append((0.5 * curvature_D * weights.square()).mean(1).numpy())
+
+    rules = [rule("sgd", lr=lr, momentum=0.0, weight_decay=0.0) for lr in RATES.values() for _ in range(draws)]
+    eta = 0.5 + 0.5 * np.cos(np.pi * np.arange(steps) / steps)
+    simulate(rules, normal(len(rules), size), gradient, steps, eta=eta, watch=watch)
+    log_KDT = np.log(np.array(losses)).T.reshape(len(RATES), draws, steps)
+    gap_DT = log_KDT[0] - log_KDT[1]
+    half = gap_DT[:, int(0.4 * steps) : int(0.6 * steps)].mean(1)
+    axes = Axes("toy: a noisy quadratic", "step", "loss", "linear")
+    x = list(range(10, steps + 1, 20))
+    panels = [axes.over_seeds(label, x, np.exp(log_KDT[k][:, 9::20])) for k, label in enumerate(RATES)]
+    return Evidence(
+        [
+            Claim(
+                "Half way the larger learning rate is behind",
+                SOURCE,
+                "log of its loss by that of the smaller",
+                over(half),
+                ABOVE,
+                None,
+                TOY,
+            ),
+            Claim(
+                "In the end the larger learning rate is ahead",
+                SOURCE,
+                "log of the smaller one's loss by its own",
+                over(-gap_DT[:, -20:].mean(1)),
+                ABOVE,
+                None,
+                TOY,
+            ),
+        ],
+        panels,
+    )
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """An MLP: all pairs of optimizers."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    claims, panels = [], []
+    for task in by_task(own.records):
+        error, best = criteria_of(task.records).error, best_cells(cells(task.records))
+        tuned = tuning(task.records).merge(best[["arm", "lr", "weight_decay"]])
+        before, after = (_errors(own.curves, runs, error.sign) for runs in (tuned, judged(task.records, best)))
+        pairs = [(a, b) for a, b in itertools.permutations(sorted(before), 2) if {a, b} <= after.keys()]
+        if not pairs:
+            continue
+        a, b = max(pairs, key=lambda pair: min(_flip(before, *pair).mean()))
+        changed = _flip(after, a, b)
+        ahead, behind = (times(of_values(changed[when].dropna()), error.factor) for when in ("half", "end"))
+        weaker = min(ahead, behind, key=lambda each: each.low if not np.isnan(each.low) else np.inf)
+        steps = [int(step) for step in after[a].columns]
+        claims.append(
+            Claim(
+                "Some pair of optimizers changes places in the second half of a cosine",
+                SOURCE,
+                f"the smaller of how far {a} is ahead of {b} half way and behind in the end, validation {error.label}, "
+                "fresh seeds",
+                weaker,
+                ABOVE,
+                task.task,
+                task.label,
+                error.gap_unit,
+            )
+        )
+        axes = Axes("training: an MLP", "step", f"validation error ({error.unit})", "linear", "linear")
+        shown = [step for step in steps if step >= 0.2 * steps[-1]]
+        panels += [
+            axes.over_seeds(arm, shown, error.sign * error.factor * after[arm][shown].to_numpy(float)) for arm in (a, b)
+        ]
+    return Evidence(claims, panels)
+
+
+def _errors(curves: pd.DataFrame, runs: pd.DataFrame, sign: float) -> dict[str, pd.DataFrame]:
+    """Of each arm: validation errors, the less the better, a row a seed and a column an evaluation."""
+    rows = curves.merge(runs.loc[runs["status"] == "completed", ["run_id", "arm", "seed"]], on="run_id")
+    return {
+        str(arm): sign * part.pivot_table(index="seed", columns="step", values="validation_error")
+        for arm, part in rows.groupby("arm")
+    }
+
+
+def _flip(errors: Mapping[str, pd.DataFrame], a: str, b: str) -> pd.DataFrame:
+    """By seed: how far a is ahead of b at the evaluations about half way, and behind at the last."""
+    gap = errors[b] - errors[a]
+    steps = [int(step) for step in gap.columns]
+    total = max(steps)
+    middle = [step for step in steps if 0.35 * total <= step <= 0.65 * total] or [steps[len(steps) // 2]]
+    return pd.DataFrame({"half": gap[middle].mean(axis=1), "end": -gap[total]})

@@ -1,0 +1,86 @@
+"""Decay that the learning rate does not scale makes AdamW less sensitive to the learning rate.
+
+With d_t = η_t λ the angle that weights turn by in a step is √(2λ…), whatever α; with d_t = η_t α λ it grows with α.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adamcmp.analysis import by_task, cells, criteria_of
+from adamcmp.analysis.claims import BELOW, Claim, minus, times
+from adamcmp.analysis.sensitivity import sensitivities
+from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import arm
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
+from adamcmp.studies.claims.rotation import turning
+
+SOURCE = "Wortsman et al. 2024"
+STUDIES = ("claims_mlp",)
+CAPTION = (
+    "Left: the angle by which random steps turn weights, against the learning rate, in both conventions. Right: test "
+    "error of an MLP on MNIST-1D against the learning rate, at the λ that is best for each on validation."
+)
+LRS = (0.0025, 0.01, 0.04)
+NAMES = {"adamw": "d = ηαλ", "adamw_paper": "d = ηλ", "adamw_lr_free": "d = λ"}
+
+
+def toy() -> Evidence:
+    """Random gradients."""
+    axes = Axes("toy: random gradients", "lr", "angle a step (rad)")
+    claims, panels = [], []
+    for name, decay, near in (("adamw", 0.3, (0.4, 0.6)), ("adamw_paper", 0.003, (-0.1, 0.1))):
+        angles_LD = turning(name, (1.0,), LRS, weight_decay=decay)
+        panels.append(axes.over_seeds(NAMES[name], LRS, angles_LD.T))
+        told = over(slope(np.log(LRS), np.log(each)) for each in angles_LD.T)
+        moves = (
+            "grows with the root of the learning rate" if name == "adamw" else "does not depend on the learning rate"
+        )
+        claims.append(
+            Claim(
+                f"With {NAMES[name]} the angle of a step {moves}",
+                SOURCE,
+                "slope d log angle / d log lr",
+                told,
+                near,
+                None,
+                TOY,
+            )
+        )
+    return Evidence(claims, panels)
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """An MLP over six learning rates."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    claims, panels = [], []
+    axes = Axes("training: an MLP", "lr", "test error (%)", y_scale="linear")
+    for task in by_task(own.records):
+        table, error = cells(task.records), criteria_of(task.records).error
+        of = {each.arm: each.to_lr for each in sensitivities(task.records, table)}
+        coupled, free = arm(task, ("adamw",)), arm(task, ("adamw_lr_free",))
+        if coupled is None or free is None or not {coupled, free} <= of.keys():
+            continue
+        told = times(minus(of[free], of[coupled]), error.factor)
+        claims.append(
+            Claim(
+                "A decay that the learning rate does not scale lowers sensitivity to it",
+                SOURCE,
+                f"mean {error.label} lost by a learning rate that is not tuned, d = λ minus d = ηαλ",
+                told,
+                BELOW,
+                task.task,
+                task.label,
+                error.gap_unit,
+            )
+        )
+        for name in ("adamw", "adamw_lr_free"):
+            rows = table[table["arm"] == arm(task, (name,))]
+            best = rows.loc[rows.groupby("lr")["final_validation_error"].idxmin()]
+            y, half = error.factor * best["final_test_error"], error.factor * best["final_test_error_half_width"]
+            panels.append(axes.series(NAMES[name], "line", best["lr"], y, y - half, y + half))
+    return Evidence(claims, panels)

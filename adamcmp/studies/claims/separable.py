@@ -1,0 +1,84 @@
+"""The best λ is independent of the learning rate under AdamW, and coupled to it under Adam with L2.
+
+Independent is a slope d log λ*/d log lr of 0. Where lr·λ counts, it is −1: so it is for SGD with L2 without momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adamcmp.analysis import by_task, cells
+from adamcmp.analysis.basin import basins
+from adamcmp.analysis.claims import BELOW, Claim
+from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import arm
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
+from adamcmp.studies.claims._toys import regression, valley
+
+SOURCE = "Loshchilov & Hutter 2019"
+STUDIES = ("claims_mlp",)
+CAPTION = (
+    "The best λ at each learning rate. Left: regression with fewer examples than features, means over draws. Right: "
+    "an MLP on MNIST-1D, the λ of the best validation error; d is the share that AdamW takes off in a step over λ."
+)
+INDEPENDENT = (-0.25, 0.25)
+LRS = tuple(np.geomspace(0.02, 0.32, 5))
+TOYS = {
+    "adamw": ("AdamW (d = ηα)", tuple(np.geomspace(0.002, 60, 18))),
+    "adamw_paper": ("AdamW of the paper (d = η)", tuple(np.geomspace(1e-4, 2, 16))),
+    "adam": ("Adam + L2", tuple(np.geomspace(1e-4, 20, 19))),
+}
+ARMS = {"adamw": "AdamW (d = ηα)", "adamw_lr_free": "AdamW (d = 1)", "adam": "Adam + L2"}
+STATEMENTS = {
+    "adamw": ("The best λ of AdamW as in torch does not move with the learning rate", INDEPENDENT),
+    "adamw_paper": ("The best λ of AdamW as in the paper does not move with the learning rate", INDEPENDENT),
+    "adamw_lr_free": ("The best λ of AdamW with a decay of λθ does not move with the learning rate", INDEPENDENT),
+    "adam": ("The best λ of Adam with L2 falls with the learning rate", BELOW),
+}
+
+
+def toy() -> Evidence:
+    """Regression."""
+    axes = Axes("toy: regression", "lr", "best λ")
+    claims, panels = [], []
+    for name, (label, lambdas) in TOYS.items():
+        best_GL = valley(regression(name, LRS, lambdas))
+        slopes = over(slope(np.log2(LRS), each) for each in best_GL)
+        statement, predicted = STATEMENTS[name]
+        claims.append(Claim(statement, SOURCE, "slope d log λ* / d log lr", slopes, predicted, None, TOY))
+        panels.append(axes.series(label, "line", LRS, np.exp2(np.nanmean(best_GL, axis=0))))
+    return Evidence(claims, panels)
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """An MLP."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    claims, panels = [], []
+    axes = Axes("training: an MLP", "lr", "best λ")
+    for task in by_task(own.records):
+        slopes = {each.arm: each.rows for each in basins(task.records)}
+        table = cells(task.records)
+        for name, label in ARMS.items():
+            named = arm(task, (name,))
+            if named is None or named not in slopes:
+                continue
+            statement, predicted = STATEMENTS[name]
+            claims.append(
+                Claim(
+                    statement,
+                    SOURCE,
+                    "slope d log λ* / d log lr, edges censored",
+                    slopes[named],
+                    predicted,
+                    task.task,
+                    task.label,
+                )
+            )
+            rows = table[(table["arm"] == named) & (table["weight_decay"] > 0)]
+            best = rows.loc[rows.groupby("lr")["final_validation_error"].idxmin()]
+            panels.append(axes.series(label, "line", best["lr"], best["weight_decay"]))
+    return Evidence(claims, panels)

@@ -1,0 +1,62 @@
+"""A larger λ wins short runs, and a smaller one long runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adamcmp.analysis.claims import BELOW, Claim
+from adamcmp.report.reported import Reported
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope
+from adamcmp.studies.claims._toys import regression, valley
+from adamcmp.studies.claims.timescale import optima, panel
+
+SOURCE = "arXiv 2509.01440"
+STUDIES = ("claims_horizon",)
+CAPTION = (
+    "AdamW's best λ against the length of the run. Left: regression with fewer examples than features, means over "
+    "draws. Right: an MLP on MNIST-1D at one learning rate, with 95 % intervals."
+)
+STEPS = (100, 200, 400, 800, 1600)
+LR, LAMBDAS = 0.05, tuple(np.geomspace(0.003, 30, 15))
+
+
+def toy() -> Evidence:
+    """Regression over five budgets."""
+    best_TG = np.stack([valley(regression("adamw", [LR], LAMBDAS, steps))[:, 0] for steps in STEPS])
+    slopes = over(slope(np.log2(STEPS), each) for each in best_TG.T)
+    axes = Axes("toy: regression", "steps", "best λ")
+    return Evidence(
+        [
+            Claim(
+                "The best λ is smaller for longer runs",
+                SOURCE,
+                "slope d log λ* / d log steps",
+                slopes,
+                BELOW,
+                None,
+                TOY,
+            )
+        ],
+        [axes.series("AdamW", "line", STEPS, np.exp2(np.nanmean(best_TG, axis=1)))],
+    )
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """MNIST-1D over budgets of 10 to 160 epochs."""
+    claims, panels = [], []
+    for label, told in optima(found, "epochs"):
+        claims.append(
+            Claim(
+                "The best λ is smaller for longer runs",
+                SOURCE,
+                "slope d log λ* / d log epochs",
+                told.slope,
+                BELOW,
+                None,
+                label,
+            )
+        )
+        panels.append(panel(Axes("training: an MLP", "epochs", "best λ"), "AdamW", told.found))
+    return Evidence(claims, panels)

@@ -1,0 +1,112 @@
+"""What transfers under AdamW is the time scale 1/(ηλ) in epochs.
+
+Its weights are an exponential moving average of its updates over 1/(ηλ) steps. If that time in epochs is what counts,
+the best λ falls as one over the size of the training set, and does not move with the budget; the paper's rule has
+both fall with the root.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis import by_task
+from adamcmp.analysis.claims import Claim, exact
+from adamcmp.analysis.optima import Optima, best_decays
+from adamcmp.report.reported import Reported
+from adamcmp.studies._families import families
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, those
+from adamcmp.studies.claims._toys import rule, simulate
+from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
+
+SOURCE = "Wang & Aitchison 2024"
+STUDIES = ("claims_horizon",)
+CAPTION = (
+    "Left: what is left of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
+    "Right: AdamW's best λ at one learning rate against the size of the training set and against the budget, with 95 "
+    "% intervals; grey: one over the size."
+)
+RATES = (0.003, 0.01, 0.03)
+
+
+def toy() -> Evidence:
+    """Weights that get no gradient."""
+    import torch
+
+    axes = Axes("toy: no gradient", "steps · ηλ", "what is left", "linear")
+    times, panels = [], []
+    for rate in RATES:
+        left: list[float] = []
+
+        def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor], left: list[float] = left) -> None:
+            left.append(weights.item())
+
+        start = torch.ones(1, 1, dtype=torch.float64)
+        steps = round(4 / rate)
+        simulate(
+            [rule("adamw", lr=0.1, weight_decay=rate / 0.1)],
+            start,
+            lambda w, t: torch.zeros_like(w),
+            steps,
+            watch=watch,
+        )
+        times.append(-math.log(left[round(1 / rate) - 1]))
+        x = np.arange(1, steps + 1) * rate
+        panels.append(axes.series(f"ηλ = {rate:g}", "line", x, left))
+    x = np.linspace(0, 4, 50)
+    panels.append(axes.series("e^(−ηλt)", "predicted", x, np.exp(-x)))
+    worst = max(times, key=lambda each: abs(each - 1))
+    return Evidence(
+        [
+            Claim(
+                "AdamW's weights are a moving average over 1/(ηλ) steps",
+                SOURCE,
+                "−log of what is left of a weight after 1/(ηλ) steps, farthest from 1",
+                exact(round(worst, 6)),
+                (0.95, 1.05),
+                None,
+                TOY,
+                form=".3f",
+            )
+        ],
+        panels,
+    )
+
+
+def optima(found: Mapping[str, Reported], by: str) -> list[tuple[str, Optima]]:
+    """Of each family of tasks that differ in ``epochs`` or ``train_examples``: AdamW's best λ, and how it moves."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return []
+    tasks = [task for task in by_task(own.records) if has(task, WITH)]
+    return [
+        (family.label, best_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", shared_lr(family.tasks)))
+        for family in families(tasks, by)
+    ]
+
+
+def panel(axes: Axes, name: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Best λ with their intervals."""
+    return axes.series(name, "dots", found["x"], found["best"], found["low"], found["high"])
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """MNIST-1D with training sets and budgets of several sizes."""
+    claims, panels = [], []
+    rules = (
+        ("train_examples", "training examples", -1.0, "The best λ falls as one over the size of the training set"),
+        ("epochs", "epochs", 0.0, "The best λ does not move with the number of epochs"),
+    )
+    for by, words, at, statement in rules:
+        for label, told in optima(found, by):
+            near = (at - TOLERATED, at + TOLERATED)
+            claims.append(Claim(statement, SOURCE, f"slope d log λ* / d log {words}", told.slope, near, None, label))
+            axes = Axes(f"training: {words}", words, "best λ")
+            rows = told.found
+            panels.append(panel(axes, "AdamW", rows))
+            middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
+            panels.append(axes.series("predicted", "predicted", rows["x"], middle * rows["x"] ** at))
+    return Evidence(claims, panels)

@@ -1,0 +1,136 @@
+"""Under Adam with L2 a small second moment weakens the decay of a weight.
+
+It is the other way round: the penalty's gradient is divided by √v̂ as any other, so that decay is near η α λ/√v̂, and
+weights with large gradients are decayed least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.claims import ABOVE, Claim
+from adamcmp.report.reported import Reported
+from adamcmp.studies.claims._form import TOY, Axes, Evidence, late, layers, measured, over, slope, task_label, those
+from adamcmp.studies.claims._toys import normal, simulate, traced
+
+SOURCE = "common texts"
+STUDIES = ("claims_decay",)
+CAPTION = (
+    "The share of a weight that decay takes off in a step against √v̂, in tenths of each layer's weights. Left: "
+    "random gradients of four sizes. Right: an MLP on MNIST-1D over the last half of training, each layer a row of "
+    "points; AdamW takes the same off all."
+)
+SCALES = (0.01, 0.1, 1.0, 10.0)
+ADAM, ADAMW = "Adam + L2", "AdamW"
+STEPS, DRAWS, LR, LAMBDA = 2000, 16, 1e-3, 0.01
+
+
+def toy_rates(decay: str) -> np.ndarray:
+    """Σ θ δ / Σ θ² under noise of each scale, (scale, draw): what decay takes, over the last half of the steps."""
+    import torch
+
+    scale_K1 = torch.tensor(SCALES, dtype=torch.float64)[:, None]
+    draw = torch.Generator().manual_seed(1)
+    taken, squares = [], []
+
+    def gradient(weights: torch.Tensor, t: int) -> torch.Tensor:
+        return scale_K1 * torch.randn(weights.shape, generator=draw, dtype=torch.float64)
+
+    def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
+        if t > STEPS // 2:
+            taken.append((state["taken"] * weights).numpy().copy())
+            squares.append(weights.square().numpy().copy())
+
+    rules = [traced(decay, lr=LR, weight_decay=LAMBDA)] * len(SCALES)
+    simulate(rules, normal(len(SCALES), DRAWS), gradient, STEPS, watch=watch)
+    return np.asarray(np.sum(taken, axis=0) / np.sum(squares, axis=0))
+
+
+def toy() -> Evidence:
+    """Random gradients of several sizes."""
+    axes = Axes("toy: random gradients", "size of the gradients", "share that decay takes")
+    panels, claims = [], []
+    for decay, name in (("l2", ADAM), ("lr_scaled", ADAMW)):
+        rates_KD = toy_rates(decay)
+        panels.append(axes.over_seeds(name, SCALES, rates_KD.T))
+        if decay == "l2":
+            slopes = [slope(np.log(SCALES), np.log(each)) for each in rates_KD.T]
+            claims.append(
+                Claim(
+                    "Under Adam with L2 a small second moment weakens decay",
+                    SOURCE,
+                    "slope d log (share that decay takes) / d log √v̂",
+                    over(slopes),
+                    ABOVE,
+                    None,
+                    TOY,
+                )
+            )
+    line = [LR * LAMBDA / scale for scale in SCALES]
+    return Evidence(claims, [*panels, axes.series("α λ / √v̂", "predicted", SCALES, line)])
+
+
+def by_tenths(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns arm, seed, layer, part, scale, rate: means over evaluations of the last half, in tenths of a layer."""
+    rows = []
+    for layer in layers(table, "decay_rates_", "_scale_0"):
+        for k in range(10):
+            own = table[["arm", "seed"]].assign(
+                layer=layer,
+                part=k,
+                scale=table[f"decay_rates_{layer}_scale_{k}"],
+                rate=table[f"decay_rates_{layer}_rate_{k}"],
+            )
+            rows.append(own)
+    return pd.concat(rows).groupby(["arm", "seed", "layer", "part"], sort=False).mean().reset_index()
+
+
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each arm, the λ in the middle of those that were trained: the smaller of two."""
+    middle = table.groupby("arm")["weight_decay"].transform(lambda x: sorted(set(x))[(x.nunique() - 1) // 2])
+    return table[table["weight_decay"] == middle]
+
+
+def training(found: Mapping[str, Reported]) -> Evidence:
+    """Every weight of an MLP."""
+    own = those(found, STUDIES[0])
+    if own is None:
+        return Evidence([])
+    parts = by_tenths(late(chosen(measured(own))))
+    parts = parts[(parts["rate"] > 0) & (parts["scale"] > 0)]
+    on = task_label(own)
+    within = (
+        parts[parts["arm"] == ADAM]
+        .groupby(["seed", "layer"])[["scale", "rate"]]
+        .apply(lambda x: slope(np.log(x["scale"].to_numpy()), np.log(x["rate"].to_numpy())))
+        .groupby("seed")
+        .mean()
+    )
+    axes = Axes("training: an MLP, layer by layer", "√v̂", "share that decay takes")
+    logs = parts.assign(scale=np.log(parts["scale"]), rate=np.log(parts["rate"]))
+    mean = logs.groupby(["arm", "layer", "part"])[["scale", "rate"]].mean()
+    panels = []
+    for (arm, layer), points in mean.groupby(["arm", "layer"]):
+        named = (
+            f"{arm}, layer {1 + int(str(layer).split('.')[1]) // 2}"
+            if str(layer).startswith("layers.")
+            else f"{arm}, {layer}"
+        )
+        panels.append(axes.series(named, "line", np.exp(points["scale"]), np.exp(points["rate"])))
+    return Evidence(
+        [
+            Claim(
+                "Under Adam with L2 a small second moment weakens decay",
+                SOURCE,
+                "slope d log (share that decay takes) / d log √v̂ within layers",
+                over(within),
+                ABOVE,
+                None,
+                on,
+            )
+        ],
+        panels,
+    )

@@ -62,11 +62,9 @@ def toy() -> Evidence:
         measured = f"largest relative difference of an update of {name} from {setting}"
         claims.append(Claim(statement, SOURCE, measured, exact(float(f"{off:.3g}")), SAME, None, TOY, form=".2g"))
         rows[statement] = exact(math.log10(max(off, LEAST)))
-    lambdas = {
-        library: ran[library][name].defaults["weight_decay"] for _, library, name, _ in PEERS[::2] if library in ran
-    }
+    defaults = [ran[library][name].defaults for _, library, name, _ in PEERS[::2] if library in ran]
     if len(defaults) == 2:
-        torch, keras = (each["weight_decay"] for each in defaults.values())
+        torch, keras = (each["weight_decay"] for each in defaults)
         ratio = torch / keras
         claims.append(
             Claim("AdamW's defaults are the same in both", SOURCE, "default λ of PyTorch over that of Keras",

@@ -40,6 +40,19 @@ def test_tables_of_results_are_what_the_committed_reports_say(page):
     assert made in text
 
 
+@pytest.mark.parametrize("page", runpy.run_path(str(ROOT / "scripts" / "reference"))["STATED"])
+def test_tables_of_claims_and_conformance_are_what_the_committed_csv_files_say(page):
+    reference = runpy.run_path(str(ROOT / "scripts" / "reference"))
+    assert reference["stated"](page) == (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("name", ["claims", "conformance"])
+def test_the_pages_of_claims_and_conformance_are_whole(name):
+    found = verify(ROOT / "results" / name)
+    assert found.is_whole, found
+    assert not found.others, found
+
+
 def test_every_reference_report_is_whole_small_and_ours():
     folders = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/report/MANIFEST.json"))
     assert {folder.parent.name for folder in folders} <= runpy.run_path(str(ROOT / "scripts" / "reference"))[

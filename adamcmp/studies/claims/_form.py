@@ -111,7 +111,8 @@ def layers(table: pd.DataFrame, before: str, after: str) -> list[str]:
 
 def late(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
     """The evaluations of the last part of the budget."""
-    return table[table["step"] > (1 - share) * table["step"].max()]
+    recent: pd.DataFrame = table[table["step"] > (1 - share) * table["step"].max()]
+    return recent
 
 
 def task_label(found: Reported) -> str:

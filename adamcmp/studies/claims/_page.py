@@ -80,7 +80,7 @@ def _shown(each: Tested) -> pd.DataFrame:
 
 
 def _range(claim: Claim) -> str:
-    low, high = (f"{end:g}" for end in claim.predicted)
+    low, high = (f"{end:.3g}" for end in claim.predicted)
     if low == "-inf":
         return f"below {high}"
     return f"above {low}" if high == "inf" else f"{low} to {high}"

@@ -57,6 +57,7 @@ def toy() -> Evidence:
                 (0.99, 1.01),
                 None,
                 TOY,
+                form=".2f",
             ),
             Claim(
                 "Without bias correction the first step is 3.16 α",
@@ -66,6 +67,7 @@ def toy() -> Evidence:
                 (3.1, 3.2),
                 None,
                 TOY,
+                form=".2f",
             ),
             Claim(
                 "Without bias correction steps grow to 6.6 α",
@@ -75,6 +77,7 @@ def toy() -> Evidence:
                 (6.5, 6.7),
                 None,
                 TOY,
+                form=".2f",
             ),
         ],
         [

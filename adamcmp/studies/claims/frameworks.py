@@ -87,8 +87,8 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         off = 100 * (ended["keras"] / ended["adamcmp"] - 1)
         claims.append(
             Claim(f"A training by TensorFlow ends where adamcmp's does: {label}", SOURCE,
-                  "test loss of Keras on TensorFlow against adamcmp's, after the same steps in float32", over(off), WITHIN,
-                  None, "digits", "%", "+.2g")
+                  "test loss of Keras on TensorFlow against adamcmp's after the same steps, float32", over(off),
+                  WITHIN, None, "digits", "%", "+.2g")
         )  # fmt: skip
         gap = along.assign(gap=(along["keras"] - along["adamcmp"]).abs().clip(lower=1e-9))
         wide = gap.pivot_table(index="seed", columns="step", values="gap")

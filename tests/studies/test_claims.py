@@ -1,0 +1,164 @@
+"""Statements as measurements: each is whole, its toy gives what its formula says, and the command writes a page."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from adamcmp.analysis.claims import ABOVE, BELOW, Claim, exact
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.cli import app
+from adamcmp.config.build import typed
+from adamcmp.config.compose import compose
+from adamcmp.config.sources import locate, options
+from adamcmp.drawing.panels import PANELS
+from adamcmp.errors import InputError
+from adamcmp.studies import claims as package
+from adamcmp.studies.claims import chosen, statements, studies_of
+from adamcmp.studies.claims._form import Axes, over, slope
+
+EVERY = statements()
+NEEDS_OTHERS = {"frameworks"}
+"""Which run libraries in processes of their own: tests/conformance does so."""
+
+
+def test_every_statement_has_its_place():
+    assert tuple(each.name for each in EVERY) == package.ORDER
+    assert len({each.text for each in EVERY}) == len(EVERY) == 21
+
+
+@pytest.mark.parametrize("statement", EVERY, ids=lambda each: each.name)
+def test_a_statement_is_whole(statement):
+    assert 20 < len(statement.text) < 160
+    assert not statement.text.endswith(".")
+    assert statement.source
+    assert len(statement.caption) > 60
+    for study in statement.studies:
+        assert study in options("study")
+        for scale in ("laptop", "smoke"):
+            source = locate(study)
+            assert typed(compose(source, [f"scale={scale}"]), source).study.figure is None
+
+
+TOYS = {
+    "sparse_features": ["supported", "supported"],
+    "bias_correction": ["supported"] * 3,
+    "weaker_decay": ["refuted"],
+    "lambda_alone": ["refuted", "supported"],
+    "consistent_decay": ["supported"],
+    "generalisation": None,
+    "separable": None,
+    "rotation": ["supported", "supported", "supported", "refuted", None],
+    "scale_free": ["supported", "supported"],
+    "timescale": ["supported"],
+    "sensitivity": ["supported", "supported"],
+    "bounded": ["supported"],
+    "doors": ["supported", "supported"],
+    "normalised_layers": ["supported", "supported"],
+    "grokking": ["supported"],
+    "short_runs": None,
+    "gain_of_decay": None,
+    "flipping_ranks": None,
+    "cautious": None,
+    "late_gradients": ["supported", "supported"],
+}
+"""What a closed form says has to come out; None where only the experiment knows."""
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_toy_measures_and_finds_what_its_formula_says(name):
+    found = next(each for each in EVERY if each.name == name).toy()
+    assert found.claims
+    for claim in found.claims:
+        assert claim.on == "toy"
+        assert claim.verdict != "none"
+    for panel in found.panels:
+        assert list(panel.columns) == list(PANELS)
+        assert panel["kind"].isin(["line", "points", "dots", "predicted"]).all()
+    expected = TOYS[name] or [None] * len(found.claims)
+    assert len(found.claims) == len(expected)
+    for claim, verdict in zip(found.claims, expected, strict=True):
+        assert verdict in (None, claim.verdict), claim
+
+
+def test_toys_have_a_toy_each():
+    assert set(TOYS) | NEEDS_OTHERS == set(package.ORDER)
+
+
+def test_toys_give_the_same_numbers_each_time():
+    toy = next(each for each in EVERY if each.name == "doors").toy
+    assert [each.estimate for each in toy().claims] == [each.estimate for each in toy().claims]
+
+
+def test_a_training_without_runs_tells_nothing():
+    for each in EVERY:
+        if each.name not in NEEDS_OTHERS:
+            told = each.training({})
+            assert not told.claims, each.name
+
+
+def test_claims_are_chosen_by_name():
+    assert chosen("claims") == EVERY
+    assert [each.name for each in chosen("claims/rotation")] == ["rotation"]
+    assert studies_of(chosen("claims/consistent_decay")) == ["claims_decay", "claims_norm"]
+    with pytest.raises(InputError, match="claims/rotatoin: no such claim; did you mean rotation"):
+        chosen("claims/rotatoin")
+
+
+def test_an_inconclusive_number_tells_what_it_could_have_seen():
+    open_ = Claim("s", "p", "m", Estimate(0.5, -0.5, 2.5), ABOVE)
+    assert open_.verdict == "inconclusive"
+    assert open_.detectable == pytest.approx(2.0 * (1.959964 + 0.841621) / 1.959964, rel=1e-5)
+    assert Claim("s", "p", "m", exact(-1.0), BELOW).verdict == "supported"
+    assert Claim("s", "p", "m", exact(1.0), BELOW).verdict == "refuted"
+    assert math.isnan(Claim("s", "p", "m", Estimate(1.0), BELOW).detectable)
+
+
+def test_values_without_spread_are_exact_and_slopes_need_two_points():
+    assert over([2.0, 2.0, math.nan]) == exact(2.0)
+    assert over([1.0, 3.0]).value == 2.0
+    assert slope(pd.Series([0.0, 1.0, 2.0]).to_numpy(), pd.Series([1.0, 3.0, 5.0]).to_numpy()) == pytest.approx(2.0)
+    assert math.isnan(slope(pd.Series([1.0, 1.0]).to_numpy(), pd.Series([1.0, 2.0]).to_numpy()))
+
+
+def test_bands_on_a_logarithmic_axis_are_of_logarithms():
+    axes = Axes("p", "x", "y", "linear", "log")
+    made = axes.over_seeds("s", [1.0], pd.DataFrame([[1.0], [100.0]]).to_numpy())
+    assert made["y"].item() == pytest.approx(10.0)
+    assert made["low"].item() * made["high"].item() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("name", "studies"), [("scale_free", 1), ("consistent_decay", 2), ("late_gradients", 1)])
+def test_the_command_trains_what_a_statement_needs_and_writes_its_page(tmp_path, monkeypatch, capsys, name, studies):
+    monkeypatch.setattr("sys.argv", ["adamcmp", "reproduce", f"claims/{name}", "--scale", "smoke"])
+    words = ["reproduce", f"claims/{name}", "--scale", "smoke", "--results-dir", str(tmp_path)]
+    formats = [word for each in ("md", "csv", "html") for word in ("--format", each)]
+    assert app([*words, *formats], standalone_mode=False) in (0, None)
+    folder = tmp_path / "claims_smoke" / name
+    table = pd.read_csv(folder / "claims.csv")
+    assert set(table["claim"]) == {name}
+    assert {"supported", "refuted", "inconclusive", "none"} >= set(table["verdict"])
+    assert (table["on"] != "toy").any()
+    assert len(list(tmp_path.glob("claims_*_smoke"))) + len(list(tmp_path.glob("claims_*/records"))) >= studies
+    page = (folder / "report.md").read_text()
+    assert f"adamcmp reproduce claims/{name}" in page
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert f"{name}.csv" in {path.name for path in folder.iterdir()}
+    assert "statements" in capsys.readouterr().out
+
+
+def test_a_dry_run_plans_every_study(tmp_path, capsys):
+    app(["reproduce", "claims/generalisation", "--dry-run", "--scale", "smoke", "--results-dir", str(tmp_path)],
+        standalone_mode=False)  # fmt: skip
+    assert capsys.readouterr().out.count("to train") >= 5
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_all_claims_at_smoke_scale(tmp_path):
+    app(["reproduce", "claims", "--scale", "smoke", "--results-dir", str(tmp_path), "--format", "csv"],
+        standalone_mode=False)  # fmt: skip
+    table = pd.read_csv(tmp_path / "claims_smoke" / "claims.csv")
+    assert set(table["claim"]) == set(package.ORDER)

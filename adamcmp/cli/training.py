@@ -254,7 +254,8 @@ def _claims(
     for i, study in enumerate(studies):
         tell(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
         opened = _open(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
-        opened.words = ["sweep", *_words_for(study, asked, sys.argv[1:])[1:]]
+        given = ["--config-dir", str(config_dir)] if config_dir else []
+        opened.words = ["sweep", study, *overrides, *given, "--results-dir", str(results_dir)]
         if dry_run:
             _show_plan(opened, limit)
             continue

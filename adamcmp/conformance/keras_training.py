@@ -148,6 +148,7 @@ def _trained(run: Run, data: Dataset) -> pd.DataFrame:
 
     precision = FLOATS[run.task.train.precision]
     keras.config.set_floatx(precision)
+    keras.config.set_dtype_policy(precision)
     optimizer: Any = run.optimizer
     dataset = placed(data, run.task.train.precision, CPU)
     model = build_model(run.task, run.seed, CPU)

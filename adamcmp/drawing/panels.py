@@ -17,7 +17,7 @@ PANELS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind",
 ``y_scale`` is names, each row is a series with its value x from low to high."""
 FEW_TICKS = 100.0
 """Ends of an x axis whose ratio is larger have powers of ten alone, since panels are narrow."""
-PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (6, 1.5, 1.2, 1.5)))
+PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)))
 
 
 @styled

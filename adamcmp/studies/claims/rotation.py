@@ -106,10 +106,11 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         expected = predicted(float(rows["lr"].iloc[0]), float(rows["weight_decay"].iloc[0]))
         if arm == ADAM:  # its λ is none of AdamW's: the same prediction as beside it
             expected = predicted(*map(float, table.loc[table["arm"] == ADAMW, ["lr", "weight_decay"]].iloc[0]))
-        ratio = rows.assign(ratio=np.exp(np.log(rows[names]).mean(axis=1)) / expected)
-        wide = ratio.pivot_table(index="seed", columns="step", values="ratio")
-        panels.append(axes.over_seeds(str(arm), list(wide.columns), wide.to_numpy(float)))
+        for i, name in enumerate(names):
+            wide = rows.pivot_table(index="seed", columns="step", values=name) / expected
+            panels.append(axes.over_seeds(f"{arm}, layer {i + 1}", list(wide.columns), wide.to_numpy(float)))
         if arm == ADAMW:
+            ratio = rows.assign(ratio=np.exp(np.log(rows[names]).mean(axis=1)) / expected)
             ending = late(ratio).groupby("seed")["ratio"].mean()
             claims.append(
                 Claim(

@@ -17,6 +17,7 @@ from adamcmp.analysis import by_task
 from adamcmp.analysis.claims import Claim, exact
 from adamcmp.analysis.optima import Optima, best_decays
 from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import PAPER
 from adamcmp.studies._families import families
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, those
 from adamcmp.studies.claims._toys import rule, simulate
@@ -27,9 +28,20 @@ STUDIES = ("claims_horizon",)
 CAPTION = (
     "Left: what is left of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
     "Right: AdamW's best λ at one learning rate against the size of the training set and against the budget, with 95 "
-    "% intervals; grey: one over the size."
+    "% intervals; grey: the slopes that are predicted."
 )
 RATES = (0.003, 0.01, 0.03)
+RULES = (
+    ("train_examples", "training examples", (
+        (-1.0, "The best λ falls as one over the size of the training set", SOURCE),
+        (-0.5, "The best λ falls as one over the root of the size of the training set", PAPER),
+    )),
+    ("epochs", "epochs", (
+        (0.0, "The best λ does not move with the number of epochs", SOURCE),
+        (-0.5, "The best λ falls as one over the root of the number of epochs", PAPER),
+    )),
+)  # fmt: skip
+"""What varies, and the slopes that are predicted."""
 
 
 def toy() -> Evidence:
@@ -96,17 +108,14 @@ def panel(axes: Axes, name: str, found: pd.DataFrame) -> pd.DataFrame:
 def training(found: Mapping[str, Reported]) -> Evidence:
     """MNIST-1D with training sets and budgets of several sizes."""
     claims, panels = [], []
-    rules = (
-        ("train_examples", "training examples", -1.0, "The best λ falls as one over the size of the training set"),
-        ("epochs", "epochs", 0.0, "The best λ does not move with the number of epochs"),
-    )
-    for by, words, at, statement in rules:
+    for by, words, rules in RULES:
         for label, told in optima(found, by):
-            near = (at - TOLERATED, at + TOLERATED)
-            claims.append(Claim(statement, SOURCE, f"slope d log λ* / d log {words}", told.slope, near, None, label))
             axes = Axes(f"training: {words}", words, "best λ")
             rows = told.found
             panels.append(panel(axes, "AdamW", rows))
-            middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
-            panels.append(axes.series("predicted", "predicted", rows["x"], middle * rows["x"] ** at))
+            for at, statement, source in rules:
+                near, measured = (at - TOLERATED, at + TOLERATED), f"slope d log λ* / d log {words}"
+                claims.append(Claim(statement, source, measured, told.slope, near, None, label))
+                middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
+                panels.append(axes.series(f"slope {at:g}", "predicted", rows["x"], middle * rows["x"] ** at))
     return Evidence(claims, panels)

@@ -99,7 +99,8 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     own = those(found, STUDIES[0])
     if own is None:
         return Evidence([])
-    parts = by_tenths(late(chosen(measured(own))))
+    table = chosen(measured(own))
+    parts = by_tenths(late(table))
     parts = parts[(parts["rate"] > 0) & (parts["scale"] > 0)]
     on = task_label(own)
     within = (
@@ -109,17 +110,16 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         .groupby("seed")
         .mean()
     )
-    axes = Axes("training: an MLP, layer by layer", "√v̂", "share that decay takes")
+    axes = Axes("training: by gradients", "√v̂", "share that decay takes")
+    along = Axes("training: along the steps", "step", "share that decay takes", "linear")
     logs = parts.assign(scale=np.log(parts["scale"]), rate=np.log(parts["rate"]))
     mean = logs.groupby(["arm", "layer", "part"])[["scale", "rate"]].mean()
     panels = []
     for (arm, layer), points in mean.groupby(["arm", "layer"]):
-        named = (
-            f"{arm}, layer {1 + int(str(layer).split('.')[1]) // 2}"
-            if str(layer).startswith("layers.")
-            else f"{arm}, {layer}"
-        )
-        panels.append(axes.series(named, "line", np.exp(points["scale"]), np.exp(points["rate"])))
+        name = _spelt(str(arm), str(layer))
+        panels.append(axes.series(name, "line", np.exp(points["scale"]), np.exp(points["rate"])))
+        own_steps = table[table["arm"] == arm].pivot_table(index="seed", columns="step", values=f"decay_rates_{layer}")
+        panels.append(along.over_seeds(name, list(own_steps.columns), own_steps.to_numpy(float)))
     return Evidence(
         [
             Claim(
@@ -134,3 +134,9 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         ],
         panels,
     )
+
+
+def _spelt(arm: str, layer: str) -> str:
+    """``AdamW, layer 2`` of the second matrix of an MLP."""
+    number = layer.split(".")
+    return f"{arm}, layer {1 + int(number[1]) // 2}" if number[0] == "layers" else f"{arm}, {layer}"

@@ -64,18 +64,18 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
     """How large Adam's steps are for rare words, in bands of frequency.
 
     Of band k, of those words of the training documents that are in it: ``frequency_k`` is the geometric mean of the
-    share of documents with the word, ``rate_k`` that of 1 / (√v̂ + ε), and ``size_k`` the root mean square of the
-    gradient of the last batch's words; a band without any is left out.
+    share of documents with the word, ``rate_k`` 1 over the root mean square of √v̂ + ε, and ``size_k`` the root mean
+    square of the gradient of the last batch's words; a band without any is left out.
 
     Args:
         x: words (N, L), 0 for none.
         state: of a model whose first parameter of two axes is the table of words (V, D).
     """
     kept = next(kept for kept in state.values() if kept["scale"].ndim == 2)
-    rate_V, square_V = (1 / wide(kept["scale"])).log().mean(1), wide(kept["grad"]).square().mean(1)
+    second_V, square_V = (wide(kept[each]).square().mean(1) for each in ("scale", "grad"))
     documents = len(x)
-    pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(rate_V))
-    count_V = torch.bincount(pairs % len(rate_V), minlength=len(rate_V)).to(rate_V)
+    pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(second_V))
+    count_V = torch.bincount(pairs % len(second_V), minlength=len(second_V)).to(second_V)
     count_V[0] = 0  # no word
     share_V = (count_V / documents).clamp(min=1e-12).log()
     lowest, highest = share_V[count_V > 0].min(), share_V.max()
@@ -86,7 +86,7 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
         active = own & (square_V > 0)
         if active.any():
             found[f"frequency_{k}"] = share_V[own].mean().exp().item()
-            found[f"rate_{k}"] = rate_V[own].mean().exp().item()
+            found[f"rate_{k}"] = second_V[own].mean().rsqrt().item()
             found[f"size_{k}"] = square_V[active].mean().sqrt().item()
     return found
 

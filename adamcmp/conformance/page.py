@@ -104,20 +104,20 @@ def _told(found: Sequence[Fitted]) -> list[Line]:
         each for each in those("Adam(", convention="decay ηαλ") if "decouple" not in each and "AdamW" not in each
     ]
     if decoupled:
-        lines.append((Strong("An Adam that is AdamW: "), f"{', '.join(decoupled)}: λ does not enter the gradient."))
+        lines.append((Strong("An Adam that is AdamW:"), f" {', '.join(decoupled)}: λ does not enter the gradient."))
     before = those("", convention="ε before")
     if before:
-        lines.append((Strong("ε before the bias correction: "), f"{', '.join(before)}. Take ", Mono(KERAS), "."))
+        lines.append((Strong("ε before the bias correction:"), f" {', '.join(before)}. Take ", Mono(KERAS), "."))
     squared = those("", convention="η²αλ")
     if squared:
-        lines.append((Strong("Decay by the square of the rate: "), f"{', '.join(squared)}."))
+        lines.append((Strong("Decay by the square of the rate:"), f" {', '.join(squared)}."))
     usual = sorted({each.library for each in found if each.rule == "adam" and "decay ηαλ θ;" in each.convention})
     if usual:
         said = "the learning rate multiplies λ, in none of their AdamW does λ alone come off the weights"
-        lines.append((Strong("Decay is ηαλ θ "), f"in {', '.join(usual)}: {said}."))
+        lines.append((Strong("Decay is ηαλ θ"), f" in {', '.join(usual)}: {said}."))
     ignored = those("", convention="no decay")
     if ignored:
-        lines.append((Strong("No decay: "), f"{', '.join(ignored)}."))
+        lines.append((Strong("No decay:"), f" {', '.join(ignored)}."))
     return lines or ["Nothing was compared."]
 
 

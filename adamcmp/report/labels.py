@@ -41,15 +41,22 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
 def estimated(each: Estimate, form: str, unit: str = "") -> str:
     """``value (low to high)``.
 
-    >>> [estimated(Estimate(*each), ".1f", " %") for each in ((5, 2.5, 10), (12,), (12, 12, 12), (math.nan,))]
-    ['5.0 (2.5 to 10.0) %', '12.0 %', '12.0 % (exact)', '–']
+    >>> [estimated(each, ".1f", " %") for each in (Estimate(5.0, 2.5, 10.0), Estimate(12.0), Estimate(math.nan))]
+    ['5.0 (2.5 to 10.0) %', '12.0 %', '–']
     """
     if math.isnan(each.value):
         return NOTHING
     value, low, high = (f"{x:{form}}" for x in each)
-    if each.low == each.high:
-        return f"{value}{unit} (exact)"
     return f"{value}{unit}" if math.isnan(each.low) else f"{value} ({low} to {high}){unit}"
+
+
+def claimed(each: Estimate, form: str, unit: str = "") -> str:
+    """The same of what a claim measures, which may be known without chance.
+
+    >>> claimed(Estimate(12.0, 12.0, 12.0), ".1f", " %"), claimed(Estimate(5.0, 2.5, 10.0), ".1f")
+    ('12.0 % (exact)', '5.0 (2.5 to 10.0)')
+    """
+    return f"{each.value:{form}}{unit} (exact)" if each.low == each.high else estimated(each, form, unit)
 
 
 def plain_quantity(mean: float, half_width: float) -> str:

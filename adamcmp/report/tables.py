@@ -24,7 +24,7 @@ from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
 from adamcmp.plain import cell, escaped, plain
 from adamcmp.plain import markup as escape
-from adamcmp.report.labels import NOTHING, estimated, plain_quantity, quantity
+from adamcmp.report.labels import NOTHING, claimed, estimated, plain_quantity, quantity
 
 SHORT = 5
 """Characters of a unit that a column's head has room for."""
@@ -419,7 +419,7 @@ def terminal_claims(claims: Sequence[Claim]) -> Table:
         table.add_column(name)
     colours = {"supported": "green", "refuted": "red"}
     for each in claims:
-        value = estimated(each.estimate, each.form, f" {each.unit}".rstrip())
+        value = claimed(each.estimate, each.form, f" {each.unit}".rstrip())
         cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, VERDICTS[each.verdict])
         table.add_row(*map(escape, cells), style=colours.get(each.verdict))
     return table

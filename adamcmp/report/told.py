@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis.claims import VERDICTS, Claim
-from adamcmp.report.labels import estimated
+from adamcmp.report.labels import claimed
 
 MOST_NARROWER = 30.0
 """Times; what takes more is out of reach."""
@@ -52,7 +52,7 @@ class Told:
 
 def claim_sentence(claim: Claim) -> str:
     """The claim, its verdict and its number."""
-    numbers = estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip())
+    numbers = claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip())
     measured = claim.measured[0].upper() + claim.measured[1:]
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
     if claim.verdict != "inconclusive":
@@ -85,7 +85,7 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             "statement": [f"{each.statement} ({each.source})" for each in claims],
             "on": [each.on for each in claims],
             "measured": [each.measured for each in claims],
-            "value": [estimated(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
+            "value": [claimed(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
             "verdict": [verdict_of(each) for each in claims],
         }
     )

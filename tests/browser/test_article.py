@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
         Bullets(["a", HOSTILE]),
         Picture("drawn", (), "What it shows."),
         Picture("not_drawn", (), "Never shown."),
-        Code(["adamcmp reproduce claims"]),
+        Code(["adamcmp reproduce claims --format md --format csv --format png --format html --results-dir there"]),
     ]
     sections = [Section("Statements", [Table(table)]), *(Section(f"Number {i}", blocks) for i in range(4))]
     nothing = line.iloc[:0]

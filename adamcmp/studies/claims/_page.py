@@ -12,7 +12,7 @@ from adamcmp.analysis import by_task, leaderboard
 from adamcmp.analysis.claims import VERDICTS, Claim, frame
 from adamcmp.drawing.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
-from adamcmp.report.labels import distinct, estimated, runs_hash, seeds, wall_seconds
+from adamcmp.report.labels import claimed, distinct, runs_hash, seeds, wall_seconds
 from adamcmp.report.page import CLAIMED, Block, Bullets, Code, Mono, Picture, Section, Table, Text
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import verdict_of
@@ -70,7 +70,7 @@ def _shown(each: Tested) -> pd.DataFrame:
                 "source": claim.source,
                 "on": claim.on.partition(" · ")[0] if claim.on != TOY else TOY,
                 "measured": claim.measured,
-                "value (95 % interval)": estimated(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
+                "value (95 % interval)": claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
                 "predicted": _range(claim),
                 "verdict": verdict_of(claim),
             }

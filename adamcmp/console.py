@@ -252,14 +252,20 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def options_table(title: str, options: Mapping[str, Path]) -> Table:
     """What a group holds: the name of each file and the comment it opens with."""
+    return named_table(title, {name: _comment(path) for name, path in options.items()})
+
+
+def _comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    comments = [line.lstrip("# ").strip() for line in lines if line[:1] == "#"]
+    return next((line for line in comments if not line.startswith("@")), "")
+
+
+def named_table(title: str, named: Mapping[str, str]) -> Table:
+    """Names, and what each is."""
     table = Table("name", "what it is", title=title, title_justify="left")
-    for name, path in options.items():
-        comments = [
-            line.lstrip("# ").strip()
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line[:1] == "#"
-        ]
-        table.add_row(name, escape(next((line for line in comments if not line.startswith("@")), "")))
+    for name, text in named.items():
+        table.add_row(name, escape(text))
     return table
 
 

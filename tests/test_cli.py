@@ -452,7 +452,7 @@ def test_report_of_all_studies_below_a_folder(cli):
     assert {path.name for path in (cli.folder / "out").iterdir()} == {"one", "two"}
 
 
-@pytest.mark.parametrize("group", ["configs", "optimizers", "models", "data", "schedules", "studies"])
+@pytest.mark.parametrize("group", ["configs", "frameworks", "models", "studies", "claims"])
 def test_list_shows_one_group(cli, group):
     ended = cli("list", group)
     assert ended.code == 0

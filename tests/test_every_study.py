@@ -41,7 +41,11 @@ def test_the_paper_comes_first_and_every_module_is_a_study():
     assert set(NAMES) == set(EXHIBITS) | set(CLAIMS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK = ("figure2", "figure4", "grokking")
+"""Which are run each time; the others with the slow tests."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in NAMES])
 def test_a_study_runs_at_smoke_and_tells_what_it_is_there_to_tell(cli, name):
     page = ["--format", "html"] if name in EXHIBITS else []  # figures of its own stand on it
     ended = cli.as_given("reproduce", name, "--scale", "smoke", "--format", "csv", *page)

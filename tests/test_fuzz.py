@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def test_settings_are_taken_or_refused_in_one_line(words):
         assert err.count("\n") == 1, (words, err)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(words=st.lists(word, min_size=1, max_size=2))
 def test_grids_are_planned_or_refused_in_one_line(words, tmp_path_factory):

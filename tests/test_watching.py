@@ -125,6 +125,7 @@ def test_a_folder_without_studies_is_one_clear_line(tmp_path):
     assert Progress.read(tmp_path / "digits") is None
 
 
+@pytest.mark.slow
 def test_a_real_sweep_is_watched_from_another_process_until_it_is_killed(tmp_path, capsys):
     sweep = subprocess.Popen(
         [sys.executable, "-m", "adamcmp", *SWEEP, "--results-dir", str(tmp_path)], stderr=subprocess.DEVNULL

@@ -12,7 +12,10 @@ import typer
 from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present, say
 from adamcmp.errors import InputError, closest
 
-FOLDERS = {"configs": "", "optimizers": "optimizer", "models": "model", "schedules": "schedule", "studies": "study"}
+FOLDERS = {
+    "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
+    "schedules": "schedule", "studies": "study",
+}  # fmt: skip
 
 
 class Framework(StrEnum):
@@ -28,10 +31,12 @@ class Group(StrEnum):
 
     configs = "configs"
     optimizers = "optimizers"
+    frameworks = "frameworks"
     models = "models"
     data = "data"
     schedules = "schedules"
     studies = "studies"
+    claims = "claims"
 
 
 def list_(
@@ -49,6 +54,11 @@ def list_(
     if group is not None and group not in set(Group):
         raise InputError(f"list {group}: there is no such list; {closest(group, Group)}")
     for each in [group] if group else list(Group):
+        if each == Group.claims:
+            from adamcmp.studies.claims import statements
+
+            present(console.named_table(each, {one.name: one.text for one in statements()}))
+            continue
         present(console.options_table(each, options(FOLDERS.get(each, each), config_dir)))
 
 

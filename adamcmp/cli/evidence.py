@@ -142,7 +142,8 @@ def _about(source: Framework, filled: list[str], values: Mapping[str, float], de
     if decay.per_step >= 1:
         lines.append("that is the whole weight or more: λ is too large for this convention, or from another one")
     elif decay.per_step > 0:
-        epochs = "" if math.isnan(decay.epochs) else f", {decay.epochs:{',.0f' if decay.epochs >= 100 else '.3g'}} epochs"
+        form = ",.0f" if decay.epochs >= 100 else ".3g"
+        epochs = "" if math.isnan(decay.epochs) else f", {decay.epochs:{form}} epochs"
         lines.append(f"weights are a moving average of updates over {decay.timescale:,.0f} steps{epochs}")
     if math.isnan(decay.epochs) and decay.per_step > 0:
         lines.append("give batch=… and n=… (training examples) for the time scale in epochs")

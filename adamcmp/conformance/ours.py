@@ -27,6 +27,8 @@ DECAYS = ("l2", "lr_scaled", "schedule_only", "lr_squared", "lr_free", "cautious
 SWITCHES: Mapping[str, tuple[Any, ...]] = {"eps_placement": ("after", "before"), "lr_in_buffer": (False, True),
                                            "proximal": (True, False)}  # fmt: skip
 """Other conventions, where a rule has them."""
+UNDIVIDED = ("l2", "cautious")
+"""Decays with which Adan divides nothing."""
 INITIAL = {"initial_accumulator_value": 0.0}
 
 
@@ -61,7 +63,8 @@ def conventions(rule: str) -> list[Convention]:
                 found[key] = each
     ways = sorted(found.values(), key=lambda each: len(each.setting))
     usual = [each for each in ways if each.settings.decay == "lr_scaled"]
-    ways += [each._replace(setting="", on_new=True, told=f"{each.told}, of the new weights") for each in usual]
+    undivided = [each for each in usual if getattr(each.settings, "proximal", True)]  # decay comes behind the step
+    ways += [each._replace(setting="", on_new=True, told=f"{each.told}, of the new weights") for each in undivided]
     no_decay = {_told(each.settings, decayed=False): each for each in reversed(usual or ways[:1])}
     return ways + [
         each._replace(without=True, told=told, setting=f"{each.setting} optimizer.weight_decay=0")
@@ -81,8 +84,8 @@ def _varied(settings: Rule) -> Iterator[tuple[list[str], Rule]]:
     for decay in DECAYS:
         for name, choices in switches.items() or {"": ("",)}.items():
             for choice in choices:
-                if name == "proximal" and decay == "l2" and choice != choices[0]:
-                    continue  # without a share of the weights there is nothing to divide by
+                if name == "proximal" and decay in UNDIVIDED and choice != choices[0]:
+                    continue  # there is nothing to divide by
                 given = {"decay": decay} | ({name: choice} if name else {})
                 words = [
                     KERAS if (key, value) == ("eps_placement", "before") else f"optimizer.{key}={str(value).lower()}"
@@ -111,7 +114,7 @@ def _told(settings: Rule, *, decayed: bool = True) -> str:
     if "lr_in_buffer" in type(settings).model_fields:
         inside = settings.lr_in_buffer  # type: ignore[attr-defined]
         parts.append(f"lr {'in' if inside else 'outside'} the momentum")
-    if "proximal" in type(settings).model_fields and decayed and settings.decay != "l2":
+    if "proximal" in type(settings).model_fields and decayed and settings.decay not in UNDIVIDED:
         parts.append("proximal" if settings.proximal else "not proximal")  # type: ignore[attr-defined]
     return "; ".join(parts)
 

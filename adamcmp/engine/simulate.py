@@ -46,7 +46,8 @@ def simulate(
     """
     kernels = {rule.kernel for rule in rules}
     if len(kernels) != 1:
-        raise ValueError(f"{len(kernels)} kernels in one simulation: {', '.join(each.name for each in kernels)}")
+        names = ", ".join(sorted(each.name for each in kernels))
+        raise ValueError(f"{len(kernels)} kernels in one simulation: {names}")
     (kernel,) = kernels
     schedule = constant(steps) if eta is None else own(steps, lambda t: float(eta[t]))
     tables = [coefficient_table(rule, Kind(None, matrix=True), schedule, 0, steps) for rule in rules]

@@ -17,7 +17,12 @@ def config(*overrides, study="figure2"):
     return typed(compose(source, overrides), source)
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", [each for each in STUDIES if each.startswith("claims_")])
+def test_studies_of_claims_have_a_smoke_scale(study):
+    assert config("scale=smoke", study=study).study.name == f"{study}_smoke"
+
+
+@pytest.mark.parametrize("study", [each for each in STUDIES if not each.startswith("claims_")])
 def test_every_study_has_every_scale(study):
     assert config("scale=laptop", study=study) == config(study=study)
     names = {config(f"scale={name}", study=study).study.name for name in ("smoke", "paper")}

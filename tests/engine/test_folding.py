@@ -64,6 +64,7 @@ def test_other_products_are_left_alone():
     assert found.is_contiguous()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(why_not_compile(CPU) is not None, reason="torch.compile is not used here")
 def test_compiled_programs_hold_folded_products(planned, monkeypatch):
     """In each step the first layer's product and its weights' gradient; the other layers' are each row's own."""

@@ -253,6 +253,7 @@ def test_compiled_convolutions_are_the_same(engines, norm):
     engines.same(*overrides, FP64, "train.evaluations=2", "optimizer.lr=1e-3,1e-4", strategy=strategy)
 
 
+@pytest.mark.slow
 @compiles
 def test_a_compiled_program_of_several_seeds_is_the_same(engines):
     overrides = ["train.steps=8", "train.evaluations=2", FP64, "optimizer=adam,adamw", "seed=0,1"]

@@ -187,6 +187,7 @@ def test_a_run_that_always_kills_its_process_has_failed(cli, tmp_path, models):
     assert records["error"].str.contains("signal 9").all()
 
 
+@pytest.mark.slow
 def test_many_runs_that_kill_their_processes_are_many_failures_and_no_defect(cli, tmp_path, models):
     """Sixteen rows die as one, as halves, … and alone twice each, without a single answer in between."""
     rows = ("execute.engine=vectorised", "execute.compile=false", "execute.rows=8", "execute.processes=2")
@@ -223,6 +224,7 @@ def test_an_interrupted_sweep_is_resumed_bit_for_bit(driver, cli, tmp_path, name
     assert_frame_equal(*ordered, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_process_and_no_lock(driver, cli, tmp_path):
     command = ("sweep", "digits", *GRID, *TWO, "train.evaluations=2")
     process = driver.start(*command, "train.steps=100000", "execute.checkpoint_seconds=0.2")

@@ -89,6 +89,7 @@ def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_opti
     assert (stored["status"] == "completed").all()
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_sent_away_and_disturbs_nothing(driver, cli, tmp_path):
     study_dir = tmp_path / "results" / "killed"
     first = driver.start(*SWEEP, before=STORE_EVERY_RUN)

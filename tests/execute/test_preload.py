@@ -7,6 +7,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from adamcmp.execute.folders import programs_folder
 from adamcmp.execute.worker import compile_with
 
@@ -22,6 +24,7 @@ print(bool(pick_vec_isa()), VecISA._avx_code in built, gc.get_freeze_count() > 1
 """
 
 
+@pytest.mark.slow
 def test_no_program_is_compiled_to_see_what_the_compiler_knows_and_what_was_imported_is_left_alone(tmp_path):
     variables = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_VEC_ISA_OK"}
     asked = subprocess.run(
@@ -40,6 +43,7 @@ print(forkserver._forkserver._forkserver_address)
 """
 
 
+@pytest.mark.slow
 def test_the_server_starts_where_the_temporary_folder_has_a_long_path(tmp_path):
     long = tmp_path / ("x" * 90)
     long.mkdir()
@@ -56,6 +60,7 @@ def test_the_server_starts_where_the_temporary_folder_has_a_long_path(tmp_path):
     assert not list(long.glob("adamcmp-*"))
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     old, recent = (tmp_path / "adamcmp" / "programs" / name for name in ("2.0", "2.1"))

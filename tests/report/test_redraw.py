@@ -151,6 +151,7 @@ def without_us(plot, out, python=sys.executable, *more):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_draws_the_same_pictures_without_us(study, tmp_path):
     done = without_us(study / "report" / "plot.py", tmp_path, sys.executable, "--format", "png", "svg")
     assert done.returncode == 0, done.stderr

@@ -130,7 +130,9 @@ def test_bands_on_a_logarithmic_axis_are_of_logarithms():
     assert made["low"].item() * made["high"].item() == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize(("name", "studies"), [("scale_free", 1), ("consistent_decay", 2), ("late_gradients", 1)])
+@pytest.mark.parametrize(
+    ("name", "studies"), [("scale_free", 1), pytest.param("consistent_decay", 2, marks=pytest.mark.slow)]
+)
 def test_the_command_trains_what_a_statement_needs_and_writes_its_page(tmp_path, monkeypatch, capsys, name, studies):
     monkeypatch.setattr("sys.argv", ["adamcmp", "reproduce", f"claims/{name}", "--scale", "smoke"])
     words = ["reproduce", f"claims/{name}", "--scale", "smoke", "--results-dir", str(tmp_path)]
@@ -150,9 +152,9 @@ def test_the_command_trains_what_a_statement_needs_and_writes_its_page(tmp_path,
 
 
 def test_a_dry_run_plans_every_study(tmp_path, capsys):
-    app(["reproduce", "claims/generalisation", "--dry-run", "--scale", "smoke", "--results-dir", str(tmp_path)],
+    app(["reproduce", "claims/consistent_decay", "--dry-run", "--scale", "smoke", "--results-dir", str(tmp_path)],
         standalone_mode=False)  # fmt: skip
-    assert capsys.readouterr().out.count("to train") >= 5
+    assert capsys.readouterr().out.count("to train") >= 2
     assert not list(tmp_path.iterdir())
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def conformance(
     libraries: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LIBRARY…]", help="torch, keras, optax, timm, …; all without it."),
+        typer.Argument(metavar="LIBRARY…", help="torch, keras, optax, timm, …; all without it."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Write table, figure and page here.")] = Path("results/conformance"),
     formats: Formats = None,

@@ -39,6 +39,15 @@ def normal(*shape: int, seed: int = 0) -> Any:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
+def in_front_of_a_norm(weights: Any, generator: Any) -> Any:
+    """Random gradients of weights (R, D) whose length counts for nothing: orthogonal to them, and over their length."""
+    import torch
+
+    noise = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+    square = weights.square().sum(1, keepdim=True)
+    return (noise - weights * (noise * weights).sum(1, keepdim=True) / square) / square.sqrt()
+
+
 class Searched(NamedTuple):
     """Test errors of a regression over a grid."""
 

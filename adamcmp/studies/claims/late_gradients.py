@@ -15,7 +15,7 @@ import pandas as pd
 from adamcmp.analysis.claims import ABOVE, BELOW, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, layers, measured, over, task_label, those
-from adamcmp.studies.claims._toys import normal, rule, simulate
+from adamcmp.studies.claims._toys import in_front_of_a_norm, normal, rule, simulate
 
 SOURCE = "Defazio, arXiv 2506.02285"
 STUDIES = ("claims_norm",)
@@ -42,9 +42,7 @@ def toy() -> Evidence:
         norms: list[np.ndarray] = []
 
         def gradient(weights: Any, t: int, draw: Any = draw, norms: list[np.ndarray] = norms) -> Any:
-            noise = torch.randn(weights.shape, generator=draw, dtype=torch.float64)
-            square = weights.square().sum(1, keepdim=True)
-            given = (noise - weights * (noise * weights).sum(1, keepdim=True) / square) / square.sqrt()
+            given = in_front_of_a_norm(weights, draw)
             norms.append(given.norm(dim=1).numpy())
             return given
 

@@ -16,7 +16,7 @@ from adamcmp.analysis.claims import Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import alike, better
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
-from adamcmp.studies.claims._toys import normal, rule, simulate
+from adamcmp.studies.claims._toys import in_front_of_a_norm, normal, rule, simulate
 from adamcmp.studies.claims.rotation import angle
 
 SOURCE = "Zhang et al. 2019"
@@ -44,9 +44,7 @@ def toy() -> Evidence:
     before, angles = start.clone(), []
 
     def gradient(weights: Any, t: int) -> Any:
-        noise = torch.randn(weights.shape, generator=draw, dtype=torch.float64)
-        square = weights.square().sum(1, keepdim=True)
-        return (noise - weights * (noise * weights).sum(1, keepdim=True) / square) / square.sqrt()
+        return in_front_of_a_norm(weights, draw)
 
     def watch(t: int, weights: Any, state: Any) -> None:
         angles.append(angle(before, weights).numpy())

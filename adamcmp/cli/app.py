@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -86,6 +87,11 @@ def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -
 def say(text: str) -> None:
     """Print lines on standard output, whole."""
     typer.echo(visible(text))
+
+
+def as_typed() -> str:
+    """The command that runs."""
+    return shlex.join(["adamcmp", *sys.argv[1:]])
 
 
 def complete(*groups: str) -> Callable[[str], list[str]]:

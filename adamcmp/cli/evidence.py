@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, present, say
+from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, as_typed, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
 
@@ -41,8 +39,7 @@ def conformance(
     with console.counting(len(asked), "libraries") as bar:
         found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
     present(console.conformance_table(found))
-    command = shlex.join(["adamcmp", *sys.argv[1:]])
-    files = write_article(article(found, command), out, [each.value for each in formats or Format])
+    files = write_article(article(found, as_typed()), out, [each.value for each in formats or Format])
     say(f"\nwritten: {files[-2]} and {len(files) - 1} files beside it")
     raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
 
@@ -79,11 +76,11 @@ def convert(
     present(console.conversion_table(FRAMEWORKS, to, decay))
     for line in _about(source, filled, values, decay):
         say(line)
-    for each in [target] if target is not None else []:
-        say(f"\n{_call(each, values, decay)}")
-        say(f"adamcmp: {each.config} {_words(each, values, decay)}")
-        if each.eps_placement != source.eps_placement:
-            say(_other_eps(source, each, values))
+    if target is not None:
+        say(f"\n{_call(target, values, decay)}")
+        say(f"adamcmp: {target.config} {_words(target, values, decay)}")
+        if target.eps_placement != source.eps_placement:
+            say(_other_eps(source, target, values))
 
 
 def _framework(name: str | None, option: str) -> Framework:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamcmp.cli.app import Format, Width, present, say, tell
+from adamcmp.cli.app import Format, Width, as_typed, present, say, tell
 from adamcmp.status import status
 
 if TYPE_CHECKING:
@@ -142,9 +140,8 @@ def show_statements(
             bar(each.text)
             every.append(tested(each, found))
     present(terminal_claims([claim for each in every for claim in each.claims]))
-    command = shlex.join(["adamcmp", *sys.argv[1:]])
     with status("drawing"):
-        files = write_article(article(every, found, command), folder, _values(formats))
+        files = write_article(article(every, found, as_typed()), folder, _values(formats))
     say(f"\nwritten: {folder} ({len(files)} files)")
 
 

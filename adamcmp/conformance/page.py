@@ -17,7 +17,7 @@ from adamcmp.report.article import Article, Drawable
 from adamcmp.report.page import Block, Bullets, Code, Line, Mono, Picture, Section, Strong, Table, Text
 
 NAME = "conformance"
-SPELT = {"same": "same", "same but for rounding": "same but for rounding", "differs": "differs", "failed": "failed"}
+COUNTED = ("same", "same but for rounding", "differs", "failed")
 
 
 def article(found: Sequence[Fitted], command: str) -> Article:
@@ -25,7 +25,7 @@ def article(found: Sequence[Fitted], command: str) -> Article:
     raw = frame(found)
     compared = [each for each in found if each.optimizer]
     counts = pd.Series([each.verdict for each in compared]).value_counts()
-    counted = ", ".join(f"{counts[name]} {SPELT[name]}" for name in SPELT if name in counts) or "none"
+    counted = ", ".join(f"{counts[name]} {name}" for name in COUNTED if name in counts) or "none"
     how = Text(
         f"{len(compared)} optimizers of other libraries take {STEPS} steps on {len(problems())} random problems whose "
         "gradients are given: dense, of the size of ε, and sparse with steps without any gradient; with λ from 0 to "

@@ -41,7 +41,11 @@ class Problem:
 
     def plain(self) -> dict[str, Any]:
         """Hyperparameters as most classes call them."""
-        return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
+        beta1, beta2 = self.betas
+        return {
+            "lr": self.lr, "betas": self.betas, "beta1": beta1, "beta2": beta2, "eps": self.eps,
+            "weight_decay": self.weight_decay,
+        }  # fmt: skip
 
 
 def problems() -> list[Problem]:

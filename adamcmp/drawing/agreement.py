@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from adamcmp.drawing.labels import ten_to
 from adamcmp.drawing.style import GREY, NotDrawn, figure, fixed_ticks, legend, styled
 
 AGREEMENT = {
@@ -15,7 +16,6 @@ AGREEMENT = {
 }
 LEAST = 1e-16
 """What is drawn of an exact agreement."""
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @styled
@@ -49,7 +49,7 @@ def agreement_figure(found: pd.DataFrame) -> Figure:
     ax.set(xscale="log", xlim=(LEAST / 3, 4), ylim=(place + 1, 0), xlabel="largest relative difference of an update")
     ax.set_yticks(places, labels, fontsize=5.6)
     powers = range(-16, 1, 2)
-    fixed_ticks(ax, "x", [10.0**k for k in powers], [f"10{str(k).translate(SUPERSCRIPTS)}" for k in powers])
+    fixed_ticks(ax, "x", [10.0**k for k in powers], [ten_to(k) for k in powers])
     ax.grid(visible=True, axis="x")
     handles = [
         Line2D([], [], ls="", marker=marker, color=colour, ms=4.5, label=text)

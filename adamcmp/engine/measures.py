@@ -99,11 +99,6 @@ def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: Task) 
             measure_all(model, previous, state, small, task)
 
 
-def of_row(states: State, row: int) -> State:
-    """The state of one of the runs that it has in front."""
-    return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
-
-
 def asks_for_state(task: Task) -> bool:
     """Some metric looks into the optimizer."""
     own = [name for name in task.train.metrics if "." in name]

@@ -165,6 +165,11 @@ def coefficient_table(rule: Rule, kind: Kind, schedule: schedules.Schedule, star
     return Table(tuple(given), np.stack(list(given.values()), axis=1))
 
 
+def of_row(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
+    """The state of one of the runs that stand in front, by name of the parameter."""
+    return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
+
+
 def average_share(beta: float, t: int) -> float:
     """What the weights after step t (from 0) take of their moving average: (1 − β) / (1 − β^(t+1)).
 
@@ -331,8 +336,7 @@ class _KernelUpdate:
 
     @property
     def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
-        states = zip(self._names, self._states, strict=True)
-        return {name: {key: each[0] for key, each in state.items()} for name, state in states}
+        return of_row(dict(zip(self._names, self._states, strict=True)), 0)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -27,12 +27,12 @@ from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import CHUNK, at_once, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.machine import device_memory
-from adamcmp.engine.measures import measure_all, of_row
+from adamcmp.engine.measures import measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.program import Names, Program, Stack, Tensors, names_of, program, rule_of
 from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import average_share, coefficient_table, schedule_of
+from adamcmp.engine.updates import average_share, coefficient_table, of_row, schedule_of
 from adamcmp.engine.watch import Watch
 from adamcmp.metrics import wide
 from adamcmp.optim.decay import Array

@@ -13,12 +13,12 @@ import pandas as pd
 
 from adamcmp.records import write_file
 from adamcmp.report import manifest, tables
+from adamcmp.report.document import FIGURES, PAGE, write_tables
 from adamcmp.report.page import Picture, Section, markdown_page
+from adamcmp.report.reported import Made
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PICTURES, PAGE = ("png", "svg", "pdf"), "html"
 
 
 class Drawable(NamedTuple):
@@ -50,14 +50,7 @@ def write_article(article: Article, folder: Path, formats: Sequence[str]) -> lis
     Raises:
         InputError: the folder cannot be written.
     """
-    written = []
-    for name, (raw, shown) in article.tables.items():
-        texts = {
-            "md": partial(tables.markdown, shown), "csv": partial(tables.csv, raw), "tex": partial(tables.latex, shown)
-        }  # fmt: skip
-        written += [
-            write_file(folder / f"{name}.{kind}", text().encode()) for kind, text in texts.items() if kind in formats
-        ]
+    written = write_tables([Made(name, *both) for name, both in article.tables.items()], folder, formats)
     files, pictures = _figures(article, folder, formats)
     written += [path for paths in files.values() for path in paths]
     if "csv" in formats:
@@ -87,7 +80,7 @@ def _with_files(section: Section, files: Mapping[str, Sequence[str]]) -> Section
 
 def _figures(article: Article, folder: Path, formats: Sequence[str]) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
     """The files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
-    kinds = [kind for kind in PICTURES if kind in formats]
+    kinds = [kind for kind in FIGURES if kind in formats]
     wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
     if not wanted:
         return {}, {}

@@ -117,7 +117,7 @@ def _write_tasks(
     ratios = ranks.to_targets(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
         made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
-    written += _write_tables(made, folder, formats)
+    written += write_tables(made, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
     figures = _write_figures(made, found, arms, footer(found.records), folder, formats)
     written += [path for paths in figures.files.values() for path in paths]
@@ -131,7 +131,7 @@ def _write_task(
     report: TaskReport, found: Reported, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> Drawn:
     """Tables, figures and page of one task."""
-    written += _write_tables(report.made, folder, formats)
+    written += write_tables(report.made, folder, formats)
     note = footer(report.task.records, report.board)
     drawn = _write_figures(report.made, found, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
@@ -155,10 +155,10 @@ def write_index(studies: Sequence[Indexed], folder: Path) -> Path:
 
 def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write what several studies found of their statements as one table, ``claims``; its files."""
-    return _write_tables([claims_table(claims)], folder, formats)
+    return write_tables([claims_table(claims)], folder, formats)
 
 
-def _write_tables(made: Sequence[Made], folder: Path, formats: Sequence[str]) -> list[Path]:
+def write_tables(made: Sequence[Made], folder: Path, formats: Sequence[str]) -> list[Path]:
     """The files of each table: its numbers, and what people read."""
     written = []
     for name, raw, shown in (each for each in made if len(each.raw)):

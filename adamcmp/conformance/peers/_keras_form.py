@@ -32,7 +32,7 @@ def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constan
         def run(
             problem: Problem, kind: Any = kind, theirs: dict[str, str] = theirs, fixed: dict[str, Any] = fixed
         ) -> Path:
-            known = problem.plain() | {"beta1": problem.betas[0], "beta2": problem.betas[1]}
+            known = problem.plain()
             given = {theirs_name: known[ours] for theirs_name, ours in theirs.items()}
             return path(kind(learning_rate=problem.lr, **given, **fixed), problem, variable, constant)
 

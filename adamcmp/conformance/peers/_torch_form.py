@@ -54,7 +54,7 @@ def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any],
     """
 
     def build(parameters: list[Any], problem: Problem) -> Any:
-        known = problem.plain() | {"beta1": problem.betas[0], "beta2": problem.betas[1]}
+        known = problem.plain()
         return kind(parameters, **{theirs: known[ours] for ours, theirs in arguments.items()}, **fixed)
 
     shown = ", ".join(f"{key}={value}" for key, value in fixed.items() if key not in QUIET)

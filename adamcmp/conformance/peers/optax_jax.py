@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adamcmp.conformance.peers import Peer
-from adamcmp.conformance.peers._torch_form import SHOWN
+from adamcmp.conformance.peers._torch_form import defaults
 from adamcmp.conformance.problems import Path, Problem
 
 DISTRIBUTION, MODULE = "optax", "optax"
@@ -65,7 +64,7 @@ def peers() -> list[Peer]:
         ("lion", "lion", optax.lion, alone(optax.lion, betas)),
         ("lamb", "lamb", optax.lamb, alone(optax.lamb, decayed)),
     ]  # fmt: skip
-    return [Peer(f"optax.{name}", rule, partial(_path, build), _defaults(kind)) for name, rule, kind, build in rows]
+    return [Peer(f"optax.{name}", rule, partial(_path, build), defaults(kind)) for name, rule, kind, build in rows]
 
 
 def _path(build: Callable[..., Any], problem: Problem) -> Path:
@@ -84,12 +83,3 @@ def _path(build: Callable[..., Any], problem: Problem) -> Path:
         for name, each in weights.items():
             paths[name].append(np.array(each))
     return {name: np.stack(each) for name, each in paths.items()}
-
-
-def _defaults(kind: Any) -> dict[str, Any]:
-    known = inspect.signature(kind).parameters
-    return {
-        name: known[name].default
-        for name in SHOWN
-        if name in known and known[name].default is not inspect.Parameter.empty
-    }

@@ -94,6 +94,12 @@ def regression(
     return Searched(np.asarray(lrs), np.asarray(lambdas), errors)
 
 
+def chosen_elsewhere(errors_CG: Array) -> Array:
+    """Of each draw, the cell whose errors are least on all other draws, by their logarithms: indices, (draw,)."""
+    logs = np.log(errors_CG)
+    return np.asarray((logs.sum(1, keepdims=True) - logs).argmin(0))
+
+
 def valley(found: Searched) -> Array:
     """log₂ of the best λ > 0 of each draw at each learning rate, (draw, lr), by a parabola through the least three.
 

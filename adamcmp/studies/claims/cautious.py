@@ -15,7 +15,7 @@ from adamcmp.analysis.selection import tuning
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
-from adamcmp.studies.claims._toys import regression
+from adamcmp.studies.claims._toys import chosen_elsewhere, regression
 
 SOURCE = "Chen et al., arXiv 2510.12402"
 STUDIES = ("claims_mlp",)
@@ -31,7 +31,7 @@ def toy() -> Evidence:
     """Regression, at the cell that is best for AdamW on all other draws."""
     plain, wary = (regression(name, LRS, LAMBDAS).errors for name in NAMES)
     logs = np.log(plain.reshape(-1, plain.shape[2]))
-    chosen = (logs.sum(1, keepdims=True) - logs).argmin(0)
+    chosen = chosen_elsewhere(plain.reshape(logs.shape))
     draws = np.arange(plain.shape[2])
     gap = np.log(wary.reshape(logs.shape))[chosen, draws] - logs[chosen, draws]
     lr = int(np.log(plain).mean(2).min(1).argmin())

@@ -11,7 +11,7 @@ from adamcmp.analysis.claims import ABOVE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._families import families
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
-from adamcmp.studies.claims._toys import regression
+from adamcmp.studies.claims._toys import chosen_elsewhere, regression
 from adamcmp.studies.claims.short_runs import LAMBDAS, LR, STEPS
 from adamcmp.studies.horizon import gains, grows
 
@@ -50,9 +50,7 @@ def toy() -> Evidence:
 
 def _gain(errors_LG: np.ndarray) -> np.ndarray:
     """Percent of the error at λ = 0, by draw, at the λ that is best for all others; the first λ is 0."""
-    logs = np.log(errors_LG[1:])
-    others = logs.sum(1, keepdims=True) - logs
-    chosen = errors_LG[1:][others.argmin(0), np.arange(errors_LG.shape[1])]
+    chosen = errors_LG[1:][chosen_elsewhere(errors_LG[1:]), np.arange(errors_LG.shape[1])]
     return np.asarray(100 * (1 - chosen / errors_LG[0]))
 
 

@@ -16,7 +16,7 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import ADAM, ADAMW, arm, better
 from adamcmp.studies.claims._form import TOY, Evidence, named, over, those
-from adamcmp.studies.claims._toys import Searched, regression
+from adamcmp.studies.claims._toys import Searched, chosen_elsewhere, regression
 
 SOURCE = "Loshchilov & Hutter 2019; common texts"
 STUDIES = ("claims_mlp", "claims_wide", "claims_cnn", "claims_vit", "claims_gpt")
@@ -39,8 +39,7 @@ DECAYS = {"adamw": (0.0, *np.geomspace(0.01, 10, 7)), "adam": (0.0, *np.geomspac
 def best(found: Searched) -> np.ndarray:
     """Each draw's error at the cell that is best for all others, (draw,)."""
     errors = found.errors.reshape(-1, found.errors.shape[2])
-    others = np.log(errors).sum(1, keepdims=True) - np.log(errors)
-    return np.asarray(errors[others.argmin(0), np.arange(errors.shape[1])])
+    return np.asarray(errors[chosen_elsewhere(errors), np.arange(errors.shape[1])])
 
 
 def toy() -> Evidence:

@@ -9,49 +9,41 @@ import torch
 from torch import nn
 
 from adamcmp import instruments
-from adamcmp.config.sources import locate
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import CPU, check, facts, load_data
+from adamcmp.engine.inputs import CPU, check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
-from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import cohorts
 
 NAMES = ("decay_rates", "gradient_norms", "largest_weight", "projections")
 ALL = f"train.metrics=[updates,{','.join(f'adamcmp.instruments.{name}' for name in NAMES)}]"
 
 
-def planned(*overrides, config="digits"):
-    datasets = {}
-
-    def load(settings, _):
-        dataset = load_data(settings)
-        datasets[dataset.fingerprint] = dataset
-        return facts(dataset)
-
-    return plan(locate(config), ("train.steps=20", "train.evaluations=2", *overrides), load).runs, datasets
+BUDGET = ("train.steps=20", "train.evaluations=2")
 
 
-def train(engine, *overrides, config="digits"):
-    runs, datasets = planned(*overrides, config=config)
+def train(planned, engine, *overrides):
+    runs, datasets = planned(*BUDGET, *overrides)
     (cohort,) = cohorts(runs)
     piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
     return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()))
 
 
-def test_both_engines_see_the_same_state():
+def test_both_engines_see_the_same_state(planned):
     words = (ALL, "train.precision=fp64", "optimizer=adam_traced,adamw_traced", "optimizer.lr=1e-2,1e-3")
-    alone, together = (train(engine, *words) for engine in (sequential, vectorised))
+    alone, together = (train(planned, engine, *words) for engine in (sequential, vectorised))
     assert len(alone) == 4
     for one, row in zip(alone, together, strict=True):
         for ours, theirs in zip(row.evaluations, one.evaluations, strict=True):
             assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-8, abs=1e-10)
 
 
-def test_adamw_takes_the_same_of_every_weight_and_l2_most_of_those_with_small_gradients():
+def test_adamw_takes_the_same_of_every_weight_and_l2_most_of_those_with_small_gradients(planned):
     words = (ALL, "schedule=constant", "optimizer.lr=1e-2", "optimizer.weight_decay=0.1")
-    (adamw,), (adam,) = (train(sequential, *words, f"optimizer={name}") for name in ("adamw_traced", "adam_traced"))
+    (adamw,), (adam,) = (
+        train(planned, sequential, *words, f"optimizer={name}") for name in ("adamw_traced", "adam_traced")
+    )
     layer = "decay_rates_layers.2.weight"
     assert [adamw.metrics[f"{layer}_rate_{k}"] for k in range(10)] == pytest.approx([1e-3] * 10, rel=1e-4)
     scales = [adam.metrics[f"{layer}_scale_{k}"] for k in range(10)]
@@ -59,20 +51,20 @@ def test_adamw_takes_the_same_of_every_weight_and_l2_most_of_those_with_small_gr
     assert adam.metrics[f"{layer}_rate_9"] < 0.5 * adam.metrics[f"{layer}_rate_0"]
 
 
-def test_states_are_those_of_our_kernel_where_torch_has_a_class(tmp_path, monkeypatch):
+def test_states_are_those_of_our_kernel_where_torch_has_a_class(planned, tmp_path, monkeypatch):
     """A plain adam is trained by torch.optim alone, and its moments have the kernel's names all the same."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_moments.py").write_text(
         "def second(state):\n    return {n: float(s['v'].mean()) for n, s in state.items()}\n"
     )
     words = ("train.metrics=[own_moments.second]", "train.precision=fp64", "optimizer=adam")
-    (alone,), (together,) = (train(engine, *words) for engine in (sequential, vectorised))
+    (alone,), (together,) = (train(planned, engine, *words) for engine in (sequential, vectorised))
     assert alone.metrics == pytest.approx(together.metrics, rel=1e-9)
     assert alone.metrics["second_layers.0.weight"] > 0
 
 
-def test_a_record_that_is_not_kept_is_told_before_training():
-    runs, datasets = planned("train.metrics=[adamcmp.instruments.decay_rates]", "optimizer=adamw")
+def test_a_record_that_is_not_kept_is_told_before_training(planned):
+    runs, datasets = planned(*BUDGET, "train.metrics=[adamcmp.instruments.decay_rates]", "optimizer=adamw")
     with pytest.raises(InputError, match=r"adamcmp\.instruments\.decay_rates failed: KeyError: 'scale'"):
         check(cohorts(runs), datasets, CPU)
 

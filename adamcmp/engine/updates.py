@@ -205,7 +205,8 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
         return _KernelUpdate(settings, trained, kinds, schedule)
     kind, arguments = find(oracle.target, "optimizer"), dict(oracle.arguments)
     if "fused" in inspect.signature(kind).parameters:
-        arguments["fused"] = all(p.device.type in {"cpu", "cuda"} for p in trained.values())
+        fused = {"cpu"} if kind is torch.optim.Adagrad else {"cpu", "cuda"}
+        arguments["fused"] = all(p.device.type in fused for p in trained.values())
     return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule, trained)
 
 

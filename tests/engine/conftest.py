@@ -1,14 +1,18 @@
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from adamcmp.config.sources import locate
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import CPU, facts, load_data
+from adamcmp.engine.inputs import choose_device, facts, load_data
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import cohorts
+
+DEVICE = choose_device(os.environ.get("ADAMCMP_TEST_DEVICE", "cpu"))
+"""Where trainings of these tests take place: ADAMCMP_TEST_DEVICE=cuda takes an accelerator."""
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +38,8 @@ def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectori
     alone, together = [], []
     for cohort in cohorts(runs):
         data = datasets[cohort.task.facts.fingerprint]
-        alone += sequential.train(Piece.of(cohort, Strategy()), data, CPU, Watch())
-        together += vectorised.train(Piece.of(cohort, strategy), data, CPU, Watch())
+        alone += sequential.train(Piece.of(cohort, Strategy()), data, DEVICE, Watch())
+        together += vectorised.train(Piece.of(cohort, strategy), data, DEVICE, Watch())
     return alone, together
 
 

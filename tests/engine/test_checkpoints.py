@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.train import train
 from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint
 from adamcmp.plan.runs import cohorts
+
+from .conftest import DEVICE
 
 LENGTH = ("train.steps=60", "train.evaluations=6", "model.dropout=0.3")
 FULL = ("train.ema=0.9", "train.save=best", "train.batch_size=25", "train.accumulate=2", "train.clip_norm=1")
@@ -38,7 +39,7 @@ def interrupted(piece, data, path, looks, monkeypatch, **more):
         counter = itertools.count(1)
         watch = Watch(piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more)
         try:
-            for outcome in itertools.chain.from_iterable(train(piece, data, CPU, watch)):
+            for outcome in itertools.chain.from_iterable(train(piece, data, DEVICE, watch)):
                 outcomes[outcome.run.id] = outcome
             return outcomes, stops
         except Stopped:
@@ -54,7 +55,7 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
     chosen = OWN if rule == "own" else [f"optimizer={rule}"]
     piece, data = pieces(planned, engine, *chosen, *overrides)
-    whole = {o.run.id: o for ended in train(piece, data, CPU, Watch()) for o in ended}
+    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3
     assert stopped.keys() == whole.keys()
@@ -67,7 +68,7 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
 def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, engine):
     overrides = [*FULL, "optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=3e-2,1e-3,1e30"]
     piece, data = pieces(planned, engine, *overrides)
-    whole = {o.run.id: o for ended in train(piece, data, CPU, Watch(weights=tmp_path / "whole")) for o in ended}
+    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch(weights=tmp_path / "whole")) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch, weights=tmp_path / "stopped")
     assert stops == 3
     for key, outcome in stopped.items():
@@ -83,14 +84,18 @@ def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_
         piece, data = pieces(planned, engine, "optimizer.lr=1e-2")
         path, counter = tmp_path / f"{engine}.pt", itertools.count(1)
         with pytest.raises(Stopped):
-            list(train(piece, data, CPU, Watch(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30)))
+            list(
+                train(
+                    piece, data, DEVICE, Watch(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30)
+                )
+            )
         again, _ = pieces(planned, engine, "optimizer.lr=1e-2", "train.save=best")
         assert [run.id for run in again.runs] == [run.id for run in piece.runs]
         taken = []
         watch = Watch(
             lambda steps, _, taken=taken: taken.append(steps), piece=again, checkpoint=path, weights=tmp_path / engine
         )
-        list(train(again, data, CPU, watch))
+        list(train(again, data, DEVICE, watch))
         assert len(list((tmp_path / engine).glob("*.safetensors"))) == 1
         assert taken[0] == 10  # from the first step to the first evaluation
 
@@ -102,11 +107,14 @@ def test_progress_counts_resumed_steps_once(planned, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         list(
             train(
-                piece, data, CPU, Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31)
+                piece,
+                data,
+                DEVICE,
+                Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31),
             )
         )
     told = []
-    list(train(piece, data, CPU, Watch(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")))
+    list(train(piece, data, DEVICE, Watch(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")))
     assert sum(told) == piece.steps
 
 
@@ -114,7 +122,7 @@ def stopped_at(step, piece, data, path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
     counter = itertools.count()
     with pytest.raises(Stopped):
-        list(train(piece, data, CPU, Watch(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step)))
+        list(train(piece, data, DEVICE, Watch(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step)))
 
 
 @pytest.mark.parametrize("which", [slice(0, 2), slice(1, 4), slice(2, 3)])
@@ -122,14 +130,14 @@ def stopped_at(step, piece, data, path, monkeypatch):
 def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_path, monkeypatch, which, seeds):
     grid = ("optimizer.lr=1e-2,1e-3,1e30,3e-2", "train.precision=fp64", "model.dropout=0", seeds)
     piece, data = pieces(planned, "vectorised", *grid)
-    (whole,) = train(piece, data, CPU, Watch())
+    (whole,) = train(piece, data, DEVICE, Watch())
     stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
     part = replace(piece, runs=piece.runs[which])
     told = []
     watch = Watch(
         lambda steps, _: told.append(steps), piece=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
     )
-    (ended,) = train(part, data, CPU, watch)
+    (ended,) = train(part, data, DEVICE, watch)
     assert told[0] == 40 * len(part.runs)  # these are not taken again
     assert sum(told) == part.steps
     for found, expected in zip(ended, whole[which], strict=True):
@@ -143,14 +151,14 @@ def test_a_part_of_which_all_runs_have_diverged_needs_no_row(planned, tmp_path, 
     piece, data = pieces(planned, "vectorised", "optimizer.lr=1e30,2e30,3e30,1e-2")
     stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
     part = replace(piece, runs=piece.runs[:2])
-    (ended,) = train(part, data, CPU, Watch(piece=part, start=tmp_path / "whole.pt"))
+    (ended,) = train(part, data, DEVICE, Watch(piece=part, start=tmp_path / "whole.pt"))
     assert [outcome.status for outcome in ended] == ["diverged"] * 2
 
 
 def test_runs_of_a_program_end_as_one(planned):
     """So they are stored together, and a checkpoint's runs are all stored or all to be trained."""
     piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3,1e30")
-    assert [len(ended) for ended in train(piece, data, CPU, Watch())] == [3]
+    assert [len(ended) for ended in train(piece, data, DEVICE, Watch())] == [3]
 
 
 @pytest.mark.parametrize("name", ["schema", "adamcmp", "torch", None])
@@ -178,14 +186,14 @@ def test_a_damaged_checkpoint_is_as_good_as_none(planned, tmp_path, content):
     path.write_bytes(content)
     assert load_checkpoint(path) is None
     piece, data = pieces(planned, "sequential")
-    ((outcome,),) = train(piece, data, CPU, Watch(checkpoint=path))
+    ((outcome,),) = train(piece, data, DEVICE, Watch(checkpoint=path))
     assert outcome.status == "completed"
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 10, 23])
 @pytest.mark.parametrize("batch", [10, 50])
 def test_batches_can_start_anywhere(start, batch):
-    every = itertools.islice(batch_indices((3,), 100, batch, CPU), start, start + 15)
-    later = itertools.islice(batch_indices((3,), 100, batch, CPU, start), 15)
+    every = itertools.islice(batch_indices((3,), 100, batch, DEVICE), start, start + 15)
+    later = itertools.islice(batch_indices((3,), 100, batch, DEVICE, start), 15)
     for expected, found in zip(every, later, strict=True):
         assert torch.equal(expected, found)

@@ -10,11 +10,13 @@ from torch import nn
 
 from adamcmp import instruments
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import CPU, check
+from adamcmp.engine.inputs import check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import cohorts
+
+from .conftest import DEVICE
 
 NAMES = ("decay_rates", "gradient_norms", "largest_weight", "projections")
 ALL = f"train.metrics=[updates,{','.join(f'adamcmp.instruments.{name}' for name in NAMES)}]"
@@ -27,7 +29,7 @@ def train(planned, engine, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
     (cohort,) = cohorts(runs)
     piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
-    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()))
+    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
 
 
 def test_both_engines_see_the_same_state(planned):
@@ -66,7 +68,7 @@ def test_states_are_those_of_our_kernel_where_torch_has_a_class(planned, tmp_pat
 def test_a_record_that_is_not_kept_is_told_before_training(planned):
     runs, datasets = planned(*BUDGET, "train.metrics=[adamcmp.instruments.decay_rates]", "optimizer=adamw")
     with pytest.raises(InputError, match=r"adamcmp\.instruments\.decay_rates failed: KeyError: 'scale'"):
-        check(cohorts(runs), datasets, CPU)
+        check(cohorts(runs), datasets, DEVICE)
 
 
 def test_words_are_told_by_how_rare_they_are():

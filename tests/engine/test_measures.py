@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import CPU, check
+from adamcmp.engine.inputs import check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.execute.recording import Provenance, record
 from adamcmp.plan.runs import cohorts
+
+from .conftest import DEVICE
 
 BUDGET = ("train.steps=20", "train.evaluations=2", "train.precision=fp64")
 OURS = "train.metrics=[top5_error,calibration_error,weight_norms,updates,hessian_eigenvalue]"
@@ -21,7 +23,7 @@ def train(engine, planned, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
     (cohort,) = cohorts(runs)
     piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
-    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()))
+    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
 
 
 def test_both_engines_measure_the_same(planned):
@@ -78,7 +80,7 @@ def test_own_metrics_are_paths(planned, tmp_path, monkeypatch):
     ):
         runs, datasets = planned(*BUDGET, f"train.metrics=[{metric}]")
         with pytest.raises(InputError, match=message):
-            check(cohorts(runs), datasets, CPU)
+            check(cohorts(runs), datasets, DEVICE)
 
 
 def test_the_check_leaves_random_numbers_alone(planned):
@@ -86,5 +88,5 @@ def test_the_check_leaves_random_numbers_alone(planned):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    check(cohorts(runs), datasets, CPU)
+    check(cohorts(runs), datasets, DEVICE)
     assert torch.rand(1) == expected

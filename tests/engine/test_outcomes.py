@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from adamcmp.engine import evaluation, sequential, vectorised
-from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending
 from adamcmp.plan.runs import cohorts
 from adamcmp.records import merge_parts, read_outcomes, remove
+
+from .conftest import DEVICE
 
 SHORT = ("train.steps=12", "train.evaluations=1", "train.precision=fp64", "optimizer.lr=1e-3,3e-2")
 
@@ -23,7 +24,7 @@ def trained(planned, *overrides, config="digits", engines=(sequential, vectorise
     runs, datasets = planned(*SHORT, *overrides, config=config)
     (cohort,) = cohorts([replace(run, stage="confirm") for run in runs])
     (dataset,) = datasets.values()
-    return [list(each.train(Piece.of(cohort, Strategy()), dataset, CPU, Watch())) for each in engines]
+    return [list(each.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch())) for each in engines]
 
 
 def values(outcomes):
@@ -55,7 +56,9 @@ def test_errors_that_are_no_means_and_tuning_runs_have_none(planned):
     assert all(each.outcomes is None for outcomes in trained(planned, config="multilabel") for each in outcomes)
     runs, datasets = planned(*SHORT)
     (cohort,), (dataset,) = cohorts(runs), datasets.values()
-    assert all(each.outcomes is None for each in sequential.train(Piece.of(cohort, Strategy()), dataset, CPU, Watch()))
+    assert all(
+        each.outcomes is None for each in sequential.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch())
+    )
 
 
 def test_many_examples_are_blocks_and_text_has_shares(planned, monkeypatch):

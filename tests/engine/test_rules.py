@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import CPU, check
+from adamcmp.engine.inputs import check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.optim.rule import shipped
 from adamcmp.plan.runs import cohorts
+
+from .conftest import DEVICE
 
 ROOT = Path(__file__).parents[2]
 OURS = {}
@@ -27,6 +29,7 @@ SHORT = ("train.steps=16", "train.evaluations=4", "schedule=cosine", "schedule.w
 ODD = '''
 import torch
 from torch import nn
+
 
 
 class Odd(nn.Module):
@@ -117,7 +120,7 @@ def test_an_optimizer_that_averages_is_evaluated_at_its_average(engines, planned
     ours, _ = engines.both(*shared, "optimizer=schedule_free")
     runs, datasets = planned(*shared, "optimizer._target_=pytorch_optimizer.ScheduleFreeAdamW")
     (theirs,) = sequential.train(
-        Piece.of(cohorts(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], CPU, Watch()
+        Piece.of(cohorts(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], DEVICE, Watch()
     )
     for expected, found in zip(ours[0].evaluations, theirs.evaluations, strict=True):
         assert found[:-1] == pytest.approx(expected[:-1], rel=1e-7)
@@ -144,5 +147,5 @@ def test_a_rule_that_does_not_work_is_one_line(outside, planned, name, says):
     (outside / "broken.py").write_text(BROKEN)
     runs, datasets = planned(f"optimizer._target_=broken.{name}")
     with pytest.raises(InputError, match=says) as caught:
-        check(cohorts(runs), datasets, CPU)
+        check(cohorts(runs), datasets, DEVICE)
     assert "\n" not in str(caught.value)

@@ -30,7 +30,7 @@ def load(results: str | Path) -> Results:
     """The stored runs of a study, or of all studies below a folder, as two pandas frames.
 
     Args:
-        results: ``results/<study>``, or the folder above it.
+        results: ``results/<study>``, or the folder above it; or the URL of one.
 
     Returns:
         ``records``, one row a run, and ``curves``, one row an evaluation; docs/file-formats.md lists the columns.
@@ -39,5 +39,6 @@ def load(results: str | Path) -> Results:
         adamcmp.errors.InputError: nothing is stored there, or a file is damaged or not ours.
     """
     from adamcmp.records import read_all, studies  # imported here, so that `adamcmp --help` answers at once
+    from adamcmp.store import at
 
-    return read_all(studies(Path(results)))
+    return read_all(studies(at(results)))

@@ -84,6 +84,11 @@ class SweepProgress:
         """Something that the user should know."""
         self._bar.console.print(visible(text), markup=False, soft_wrap=True)
 
+    def elsewhere(self, runs: Sequence[Run]) -> None:
+        """Other drivers have stored these runs."""
+        self._ended += len(runs)
+        self._bar.update(self._task, advance=sum(run.task.steps for run in runs), done=self._done())
+
     def ended(self, outcome: Outcome) -> None:
         """A run has ended."""
         self._ended += 1

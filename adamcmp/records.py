@@ -7,23 +7,23 @@ its curve is written first; so a kill at any instant leaves no half run. docs/fi
 
 from __future__ import annotations
 
-import errno
-import os
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from adamcmp.errors import InputError, one_line
+from adamcmp.store import lock, readable, replacing, write_file
 
 SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
@@ -222,55 +222,6 @@ def _new_name() -> str:
     return f"{pd.Timestamp.now('UTC'):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of a write into one clear line.
-
-    Raises:
-        InputError: the folder cannot be written, or the disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
-        raise InputError(
-            f"{path}: cannot be written: {reason}; make room or choose another folder; what was stored before is "
-            "whole, and the same command goes on from there"
-        ) from error
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Replace a file as a whole: a reader sees the old one or the new one, never a part.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    with replacing(path) as file:
-        file.write(content)
-    return path
-
-
-@contextmanager
-def replacing(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write, under a name that no other process has, that takes the place of ``path`` when the block ends.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                yield file
-                if sync:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def _write(path: Path, table: pa.Table) -> None:
     with replacing(path, sync=True) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True)
@@ -346,9 +297,39 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
+def parts(study_dir: Path) -> frozenset[tuple[str, int]]:
+    """Names and sizes of the parts of records: another name or size is news."""
+    found = set()
+    for path in _parts(study_dir / "records"):
+        with suppress(FileNotFoundError):  # merged into a later one
+            found.add((path.name, path.stat().st_size))
+    return frozenset(found)
+
+
+def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[set[str], frozenset[tuple[str, int]]]:
+    """Ids of the runs in parts that are not ``known``, and what is known then.
+
+    Raises:
+        InputError: a part is damaged.
+    """
+    seen, found = frozenset(known), set[str]()
+    while news := (now := parts(study_dir)) - seen:
+        for name, _ in sorted(news):
+            path = study_dir / "records" / name
+            try:
+                table = pq.read_table(readable(path), columns=["run_id"], partitioning=None)
+                found.update(table["run_id"].to_pylist())
+            except (pa.ArrowException, OSError, ValueError) as error:
+                if path.exists():
+                    raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
+                continue  # merged into a part that the next look shows
+        seen = now
+    return found, now
+
+
 def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
     try:
-        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        table = pq.read_table(readable(path), partitioning=None, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a readable Parquet file ({one_line(error)}); move it out of the folder, "
@@ -379,7 +360,7 @@ def remove_leftovers(study_dir: Path) -> None:
 
 
 def merge_parts(study_dir: Path, more_than: int = 64) -> None:
-    """Rewrite the newest of many parts as one, so that reading stays quick; only the holder of the study's lock may.
+    """Rewrite the newest of many parts as one, so that reading stays quick, unless another process is at it.
 
     It takes in older parts for as long as one is no larger than all newer ones together. So n parts of equal size,
     merged as they come, leave about log₂(n / 64) besides the newest, and each row is rewritten about as often.
@@ -387,21 +368,25 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     The merged part takes the newest's name, and with it its place in the order, before the others go; ``read`` drops
     what stands twice, so that a kill in between loses nothing.
     """
-    for table, columns in TABLES:
-        parts = _parts(study_dir / table)
-        if len(parts) <= more_than:
-            continue
-        total, count = 0, 0
-        for path in reversed(parts):
-            size = path.stat().st_size
-            if count > more_than // 2 and size > total:
-                break
-            total, count = total + size, count + 1
-        newest = parts[-count:]
-        whole = pa.concat_tables([_read_part(path, columns) for path in newest])
-        _write(newest[-1], whole.combine_chunks())
-        for path in newest[:-1]:
-            path.unlink()
+    many = [(table, columns) for table, columns in TABLES if len(_parts(study_dir / table)) > more_than]
+    with suppress(Timeout):
+        for table, columns in many:
+            with lock(study_dir / f".merging_{table}", 0.0):
+                _merge(_parts(study_dir / table), columns, more_than // 2)
+
+
+def _merge(parts: Sequence[Path], columns: Sequence[Column], fewest: int) -> None:
+    total, count = 0, 0
+    for path in reversed(parts):
+        size = path.stat().st_size
+        if count > fewest and size > total:
+            break
+        total, count = total + size, count + 1
+    newest = parts[-count:]
+    whole = pa.concat_tables([_read_part(path, columns) for path in newest])
+    _write(newest[-1], whole.combine_chunks())
+    for path in newest[:-1]:
+        path.unlink()
 
 
 def _rewrite(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:

@@ -18,7 +18,8 @@ from adamcmp.analysis import by_task, criteria_of, tuning
 from adamcmp.console import duration
 from adamcmp.drawing.labels import short
 from adamcmp.errors import InputError
-from adamcmp.execute.progress import NAME, Progress
+from adamcmp.execute.leases import DRIVERS
+from adamcmp.execute.progress import Progress
 from adamcmp.plain import markup, plain
 from adamcmp.records import read_records
 
@@ -35,7 +36,7 @@ def watched(path: Path) -> list[Path]:
         InputError: there is none.
     """
     folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
-    found = [each for each in folders if (each / "records").is_dir() or (each / NAME).is_file()]
+    found = [each for each in folders if (each / "records").is_dir() or (each / DRIVERS).is_dir()]
     if not found:
         raise InputError(f"{path}: no study is stored or trained here; give results/<study>, or the folder above it")
     return found
@@ -106,7 +107,8 @@ class Watch:
         runs = 60 * told.ended / max(told.told - told.started, 1e-9)
         speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if told.taken else "no step yet"
         where = f"{told.busy} of {told.processes} processes at work" if told.taken else f"{told.processes} processes"
-        return [title, bar, Text(f"{speed}; {where} on {told.device}; {plain(told.host)}, process {told.pid}", "dim")]
+        whose = f"{plain(told.host)}, process {told.pid}" if told.drivers == 1 else f"{told.drivers} drivers"
+        return [title, bar, Text(f"{speed}; {where} on {told.device}; {whose}", "dim")]
 
     def _arms(self) -> list[RenderableType]:
         boards: list[RenderableType] = []

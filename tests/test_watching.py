@@ -20,7 +20,8 @@ from rich.console import Console
 
 from adamcmp.cli import app
 from adamcmp.errors import InputError
-from adamcmp.execute.progress import NAME, Progress
+from adamcmp.execute.leases import DRIVERS
+from adamcmp.execute.progress import Progress
 from adamcmp.watching import Watch, watched
 
 SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=20",
@@ -44,9 +45,9 @@ def progress(**given):
     return Progress(**told | given)
 
 
-def put(folder, told):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NAME).write_text(json.dumps(asdict(told)))
+def put(folder, told, name="one"):
+    (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
+    (folder / DRIVERS / f"{name}.json").write_text(json.dumps({"progress": asdict(told), "told": told.told}))
 
 
 def shown(folder, looks=1):
@@ -78,6 +79,15 @@ def test_the_rate_is_that_of_late(tmp_path):
     put(tmp_path, progress(told=now + 1, started=now + 0.5, taken=30))  # the next stage
     watch.look()
     assert watch.rate == pytest.approx(60)
+
+
+def test_several_drivers_are_told_as_one(tmp_path):
+    put(tmp_path, progress(), "one")
+    put(tmp_path, progress(todo=60, ended=10, taken=1000, diverged=0, failed=0), "two")
+    put(tmp_path, progress(over=True, ended=80), "gone")
+    text = shown(tmp_path)
+    assert "50 of 100 runs, 3 diverged, 1 failed" in text
+    assert "4 of 4 processes at work on cpu; 2 drivers" in text
 
 
 @pytest.mark.parametrize(
@@ -119,8 +129,8 @@ def test_best_so_far_of_each_arm_and_first_lines_of_errors(synthetic, tmp_path):
 def test_a_folder_without_studies_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="no study is stored or trained here"):
         watched(tmp_path)
-    (tmp_path / "digits").mkdir()
-    (tmp_path / "digits" / NAME).write_text("{")
+    (tmp_path / "digits" / DRIVERS).mkdir(parents=True)
+    (tmp_path / "digits" / DRIVERS / "one.json").write_text("{")
     assert watched(tmp_path) == [tmp_path / "digits"]
     assert Progress.read(tmp_path / "digits") is None
 
@@ -137,7 +147,7 @@ def test_a_real_sweep_is_watched_from_another_process_until_it_is_killed(tmp_pat
             assert time.monotonic() < deadline
             assert sweep.poll() is None
             time.sleep(0.3)
-            if (tmp_path / "digits" / NAME).exists():
+            if list((tmp_path / "digits" / DRIVERS).glob("*.json")):
                 app(["watch", str(tmp_path), "--once"], standalone_mode=False)
                 text = capsys.readouterr().out
         assert "digits: training" in text

@@ -14,6 +14,7 @@ import typer
 from adamcmp import interrupts
 from adamcmp.errors import InputError, one_line, told
 from adamcmp.plain import visible
+from adamcmp.store import at
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -132,7 +133,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3."),
 ]
-ResultsDir = Annotated[Path, typer.Option(help="Where studies are stored.", envvar="ADAMCMP_RESULTS_DIR")]
+ResultsDir = Annotated[
+    Path,
+    typer.Option(
+        help="Where studies are stored: a folder, or a URL such as s3://bucket/results.",
+        envvar="ADAMCMP_RESULTS_DIR",
+        parser=at,
+        metavar="FOLDER",
+    ),
+]
 ConfigDir = Annotated[Path | None, typer.Option(help="A folder of own YAML files (model/, data/, optimizer/, …).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing.")]

@@ -11,6 +11,7 @@ import typer
 
 from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present, say
 from adamcmp.errors import InputError, closest
+from adamcmp.store import at
 
 FOLDERS = {
     "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
@@ -83,7 +84,7 @@ def show(
 ) -> None:
     """Show a resolved configuration and where each value comes from; or, with --best, how to train as the best did."""
     if best is not None:
-        _show_recipe(Path(config), best, framework or list(Framework))
+        _show_recipe(at(config), best, framework or list(Framework))
         return
     from adamcmp import console
     from adamcmp.config import compose

@@ -29,6 +29,7 @@ from adamcmp.cli.app import (
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
+from adamcmp.store import at
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,10 +46,12 @@ class Status(StrEnum):
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it; several make one report."),
+        typer.Argument(
+            metavar="RESULTS…", help="results/STUDY, or the folder above it; several make one report.", parser=at
+        ),
     ],
     formats: Formats = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.", parser=at)] = None,
     target_error: Annotated[
         float | None,
         typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
@@ -136,7 +139,9 @@ def _verify(folders: Sequence[Path]) -> None:
 def watch(
     results: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RESULTS…]", help="results/STUDY, or the folder above it; results without it."),
+        typer.Argument(
+            metavar="[RESULTS…]", help="results/STUDY, or the folder above it; results without it.", parser=at
+        ),
     ] = None,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
@@ -207,8 +212,10 @@ def compare(
 
 
 def merge(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.")],
-    out: Annotated[Path, typer.Option(help="The folder above the joined studies.")],
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.", parser=at)
+    ],
+    out: Annotated[Path, typer.Option(help="The folder above the joined studies.", parser=at)],
     debug: Debug = False,
 ) -> None:
     """Join stored studies by their names, as those of two machines; no run is lost or counted twice."""
@@ -225,7 +232,9 @@ def merge(
 
 
 def remove(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.")],
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
+    ],
     status_: Annotated[
         Status | None, typer.Option("--status", help="Runs that ended so: completed, diverged or failed.")
     ] = None,

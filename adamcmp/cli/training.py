@@ -456,9 +456,11 @@ def _train(
     ``what`` says what they are, where they are not those that were asked for.
     """
     from adamcmp.execute import study
+    from adamcmp.records import parts
 
     study_dir = opened.study_dir
-    with study.driving(study_dir):
+    with study.driving(study_dir) as leases:
+        leases.begin(parts(study_dir))
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
         if not only_failed and (adopted := study.adopted(lacking, study_dir)):
             tell(f"{study_dir}: {adopted:,} runs were found in other studies beside it, and are not trained again")
@@ -495,8 +497,8 @@ def _train(
                 importing.start()
             bar = stack.enter_context(console.SweepProgress(todo, compiles=how.estimate.compiles))
             name = opened.plan.config.study.name
-            listener = stack.enter_context(Published(bar, study_dir, how, len(runs), what, name))
-            train_all(how, todo, study_dir, provenance, listener)
+            listener = stack.enter_context(Published(bar, leases, how, len(runs), what, name))
+            train_all(how, todo, study_dir, provenance, listener, leases)
             if importing.ident is not None:
                 importing.join()  # two threads that import parts of one package may each get half of it
         return len(todo)

@@ -19,7 +19,7 @@ from adamcmp.engine.strategy import Layout, Strategy
 from adamcmp.engine.timing import Timing
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, canonical
-from adamcmp.records import write_file
+from adamcmp.store import write_file
 
 WAY = 2
 """Counts the changes of how timings are taken: what was timed in another way is timed anew."""

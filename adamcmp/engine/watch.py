@@ -20,7 +20,8 @@ import torch
 from adamcmp.engine.outcome import OnSteps
 from adamcmp.engine.strategy import Piece
 from adamcmp.errors import InputError
-from adamcmp.records import SCHEMA_VERSION, replacing
+from adamcmp.records import SCHEMA_VERSION
+from adamcmp.store import readable, replacing
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
@@ -107,7 +108,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """The state that a checkpoint holds; None where there is none that can be read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(readable(path), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) else None

@@ -18,7 +18,8 @@ from torch import nn
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.errors import InputError, one_line
 from adamcmp.plan.runs import Init, Run
-from adamcmp.records import replacing, weights_of, write_file
+from adamcmp.records import weights_of
+from adamcmp.store import replacing, write_file
 
 
 def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> None:

@@ -22,7 +22,7 @@ import platformdirs
 from adamcmp.config.schema import Data
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import DataFacts
-from adamcmp.records import write_file
+from adamcmp.store import write_file
 
 NAMED = ("path", "test_path", "folder")
 """Arguments by which data sets that ship are told where their files are."""

@@ -1,36 +1,29 @@
-"""``progress.json``: how far the sweep of a study is, for whoever looks into its folder. Never torch.
+"""How far the sweep of a study is, for whoever looks into its folder. Never torch.
 
-Its driver replaces the file as a whole, at most once a second, and leaves it behind when it ends; of a driver that was
-killed it holds what that had told last. Nothing but ``adamcmp watch`` reads it.
+Each of its drivers tells it in its own file of ``drivers/`` (see ``leases``), at most once a second, and leaves that
+behind when it ends; of a driver that was killed it holds what that had told last. What several tell is read as one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from adamcmp.errors import InputError
-from adamcmp.records import write_file
+from adamcmp.execute.leases import DRIVERS, SILENT, Leases
 
 if TYPE_CHECKING:
     from adamcmp.engine.outcome import Evaluation, Outcome
     from adamcmp.execute.crew import Crew
     from adamcmp.execute.training import Listener
-
-NAME = "progress.json"
-EVERY = 1.0
-"""Seconds between two writings, at least."""
-SILENT = 60.0
-"""Seconds without a sign after which a driver on another machine is taken for gone."""
+    from adamcmp.plan.runs import Run
 
 
 @dataclass
@@ -64,15 +57,38 @@ class Progress:
     busy: int = 0
     """Processes that train."""
     over: bool = False
+    drivers: int = 1
+    """Whose telling this is."""
 
     @classmethod
     def read(cls, study_dir: Path) -> Self | None:
-        """Of a study's folder; None where there is none that can be read."""
+        """Of a study's folder: what its drivers tell that are at work, or else the last one; None where none does."""
+        found = [told for path in (study_dir / DRIVERS).glob("*.json") if (told := cls._of(path)) is not None]
+        running = [told for told in found if told.is_running]
+        if len(running) > 1:
+            return cls._together(running)
+        return max(running or found, key=lambda told: told.told, default=None)
+
+    @classmethod
+    def _of(cls, path: Path) -> Self | None:
         try:
-            loaded: Mapping[str, object] = json.loads((study_dir / NAME).read_text(encoding="utf-8"))
-            return cls(**loaded)  # type: ignore[arg-type]  # checked by the next line
-        except (OSError, ValueError, TypeError):
+            loaded: Mapping[str, Any] = json.loads(path.read_bytes())
+            return cls(**{**loaded["progress"], "told": loaded["told"]})
+        except (OSError, ValueError, TypeError, KeyError):
             return None
+
+    @classmethod
+    def _together(cls, found: Sequence[Self]) -> Self:
+        """One telling of several drivers, each of which began with what was missing then, and does a part of it."""
+        whole = max(found, key=lambda told: told.todo)
+        sums = ("ended", "diverged", "failed", "taken", "busy", "processes")
+        return replace(
+            whole,
+            **{name: sum(getattr(told, name) for told in found) for name in sums},
+            started=min(told.started for told in found),
+            told=max(told.told for told in found),
+            drivers=len(found),
+        )
 
     @property
     def is_running(self) -> bool:
@@ -95,8 +111,8 @@ class Progress:
 class Published:
     """A listener that hands all on to another one, and writes how far it has come; beside it a sweep may be watched."""
 
-    def __init__(self, listener: Listener, study_dir: Path, crew: Crew, planned: int, what: str, study: str) -> None:
-        self._listener, self._path, self._crew = listener, study_dir / NAME, crew
+    def __init__(self, listener: Listener, leases: Leases, crew: Crew, planned: int, what: str, study: str) -> None:
+        self._listener, self._leases, self._crew = listener, leases, crew
         todo = [run for cohort, _ in crew.pairs for run in cohort.runs]
         now = time.time()
         self._told = Progress(
@@ -137,6 +153,10 @@ class Published:
         self._listener.ended(outcome)
         self._tell()
 
+    def elsewhere(self, runs: Sequence[Run]) -> None:
+        """Other drivers have stored these runs."""
+        self._listener.elsewhere(runs)
+
     def say(self, text: str) -> None:
         """Something that the user should know."""
         self._listener.say(text)
@@ -146,9 +166,7 @@ class Published:
             self._write()
 
     def _write(self) -> None:
-        self._next = time.monotonic() + EVERY
+        self._next = time.monotonic() + self._leases.every
         slots: Sequence[object] = self._crew.executor.slots if self._crew.executor else ()
         self._told.busy = sum(getattr(slot, "busy", None) is not None for slot in slots) if slots else 1
-        self._told.told = time.time()
-        with contextlib.suppress(InputError):  # a full disk ends the sweep where it loses runs, not here
-            write_file(self._path, json.dumps(asdict(self._told), indent=1).encode())
+        self._leases.tell({"progress": asdict(self._told)})

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from adamcmp.execute.study import driving
-from adamcmp.records import join, merge_parts, remove, write_file
+from adamcmp.execute.leases import alone
+from adamcmp.records import join, merge_parts, remove
+from adamcmp.store import write_file
 
 
 def chosen(
@@ -33,7 +34,7 @@ def merge_into(target: Path, sources: Collection[Path]) -> None:
     Raises:
         InputError: another process trains it, a part is damaged or not ours, or it cannot be written.
     """
-    with driving(target):
+    with alone(target):
         for source in sources:
             join(source, target)
             described = source / "study.yaml"
@@ -48,5 +49,5 @@ def remove_runs(study_dir: Path, ids: Collection[str]) -> None:
     Raises:
         InputError: another process trains it, or it cannot be written.
     """
-    with driving(study_dir):
+    with alone(study_dir):
         remove(study_dir, ids)

@@ -8,7 +8,7 @@ unfinished ones did since their last checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Pending:
 
     study_dir: Path
     provenance: Provenance
+    release: Callable[[Collection[str]], object] = lambda _: None
+    """Told which runs are stored."""
     outcomes: list[Outcome] = field(default_factory=list)
     stored_at: float = field(default_factory=time.monotonic)
     done: list[Path] = field(default_factory=list)
@@ -54,7 +56,9 @@ class Pending:
                 if outcome.outcomes is not None
             ]
             append(self.study_dir, rows, curves, told)
+            stored = [outcome.run.id for outcome in self.outcomes]
             self.outcomes.clear()
+            self.release(stored)
             merge_parts(self.study_dir)
         while self.done:
             self.done.pop().unlink(missing_ok=True)

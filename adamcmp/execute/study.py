@@ -1,42 +1,34 @@
-"""A study's folder: the lock of its one driver, what is missing in it, and what must not stay in it. Never torch."""
+"""A study's folder: its drivers, what is missing in it, and what must not stay in it. Never torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned
+from adamcmp.execute.leases import Leases, alone
 from adamcmp.plan.runs import Run
-from adamcmp.records import Wanted, adopt, finished, read_records, remove_leftovers, weights_of, write_file, writing
+from adamcmp.records import Wanted, adopt, finished, read_records, remove_leftovers, weights_of
+from adamcmp.store import is_local, write_file
 
 
 @contextmanager
-def driving(study_dir: Path) -> Iterator[None]:
-    """Hold the study's lock.
+def driving(study_dir: Path) -> Iterator[Leases]:
+    """Be one of a study's drivers, with what claims its runs; the only one there tidies up before and after.
 
     Raises:
-        InputError: another process holds it, or the folder cannot be written.
+        InputError: the folder cannot be written.
     """
-    with writing(study_dir):
-        study_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(study_dir / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:  # an OSError, which writing() would take for a full disk
-            raise InputError(
-                f"{study_dir}: another adamcmp is training this study; wait for it, or choose another --results-dir"
-            ) from error
-    try:
-        remove_leftovers(study_dir)
-        yield
+    with Leases(study_dir) as leases:
+        if leases.is_alone:
+            remove_leftovers(study_dir)
+        yield leases
+    with suppress(InputError), alone(study_dir):
         tidy(study_dir)
+    if is_local(study_dir):
         remove_abandoned()
-    finally:
-        lock.release()
 
 
 def tidy(study_dir: Path) -> None:
@@ -51,7 +43,7 @@ def tidy(study_dir: Path) -> None:
         state = load_checkpoint(path)
         if state is not None and done.issuperset(state.get("runs", ())):
             path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
+    if is_local(folder) and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 

@@ -1,6 +1,8 @@
 """Train what a crew was made for: share it out in pieces, take what comes back, and go on where one of them fails.
 
-A slot that has compiled a program gets the pieces that share it. A piece whose process dies, or whose memory ends, is
+A piece is claimed before it is trained (``leases``), since other drivers may be at the same study; what they have
+claimed is left to them, until it is stored or they are gone. A slot that has compiled a program gets the pieces that
+share it. A piece whose process dies, or whose memory ends, is
 cut in two, and both halves go on from its checkpoint; a run alone is tried again from there, and has failed where it
 ends again without having come further. A piece that raises anything else is trained run by run, so that each error is
 told of its run alone. A checkpoint goes when all of its runs are stored.
@@ -8,11 +10,12 @@ told of its run alone. A checkpoint goes when all of its runs are stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -25,12 +28,17 @@ from adamcmp.errors import InputError
 from adamcmp.execute.asks import Answer, Died, Ended, Progress, TrainAsk, Tried
 from adamcmp.execute.crew import LOOK_EVERY, Crew, death
 from adamcmp.execute.executor import Executor, Slot
+from adamcmp.execute.leases import Leases
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
 
 STOPPING_TAKES = 60.0
 """Seconds that slots have to write their checkpoints."""
+CLAIMED_AHEAD = 2.0
+"""Seconds of work, by measured steps, that a driver claims for a slot beyond the piece that it gives out."""
+WAITING = 1.0
+"""Seconds between two looks at what other drivers have stored."""
 
 
 class Listener(Protocol):
@@ -41,6 +49,9 @@ class Listener(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """A run has ended."""
+
+    def elsewhere(self, runs: Sequence[Run]) -> None:
+        """Other drivers have stored these runs."""
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
@@ -63,24 +74,103 @@ class Job:
     died_at: int | None = None
     """How far its checkpoint was when it died last."""
 
+    @property
+    def seconds(self) -> float:
+        """What it should take, as measured; 0 where nothing was."""
+        return self.piece.steps * self.piece.strategy.step_seconds
+
 
 @interrupts.patient()
-def train_all(crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener) -> None:
-    """Train runs and store them; on any error or interrupt, what has finished is stored first.
+def train_all(
+    crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener, leases: Leases
+) -> None:
+    """Train runs and store them, but for those that other drivers train; it ends when all are stored.
+
+    On any error or interrupt, what has finished is stored first.
 
     Raises:
         KeyboardInterrupt: someone asked to stop; checkpoints are written.
         InputError: nothing more can be written.
     """
-    pending = Pending(study_dir, provenance)
-    jobs = _jobs(crew, todo, study_dir, listener)
+    left = {run.id: run for run in todo}
+    pending = Pending(study_dir, provenance, leases.release)
     try:
-        if crew.executor is None:
-            _train_here(crew, jobs, pending, listener)
-        else:
-            _Driver(crew.executor, crew.settings.checkpoint_seconds, crew.device, pending, listener).run(jobs)
+        while left:
+            desk = Desk(_jobs(crew, list(left.values()), study_dir, listener), leases)
+            if crew.executor is None:
+                _train_here(crew, desk, pending, listener)
+            else:
+                settings = crew.settings
+                _Driver(crew.executor, settings.checkpoint_seconds, crew.device, pending, listener).run(desk)
+            pending.store()
+            _forget(left, leases, listener, desk.ended)
+            if left:
+                _wait(left, leases, listener)
     finally:
         pending.store()
+
+
+def _forget(left: dict[str, Run], leases: Leases, listener: Listener, ended: Collection[str]) -> None:
+    """Take out of ``left`` what has ended here, and what others have stored."""
+    for each in ended:
+        left.pop(each, None)
+    others = [left.pop(each) for each in leases.stored() & left.keys()]
+    if others:
+        listener.elsewhere(others)
+
+
+def _wait(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
+    """Wait until other drivers have stored more of the runs that are left, or are gone.
+
+    Raises:
+        KeyboardInterrupt: someone asked to stop.
+    """
+    told = False
+    while left and (claimed := {name: ids & left.keys() for name, ids in leases.elsewhere().items()}):
+        if not any(claimed.values()) or any(each not in set().union(*claimed.values()) for each in left):
+            return
+        if not told:
+            told = True
+            listener.say(f"waiting for {len(left):,} runs that {', '.join(sorted(claimed))} trains")
+        until = time.monotonic() + WAITING
+        while time.monotonic() < until:
+            if interrupts.asked():
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+        _forget(left, leases, listener, ())
+
+
+@dataclass
+class Desk:
+    """Jobs, of which a driver claims the next few when it gives one out."""
+
+    jobs: list[Job]
+    leases: Leases
+    claimed: list[Job] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    """Ids of the runs that have ended here."""
+
+    def next(self, key: Callable[[Job], Any] = lambda _: 0) -> Job | None:
+        """The claimed job of the least key, or the next of all that no other driver has; None where there is none."""
+        while not self.claimed and self.jobs:
+            first = self.jobs.pop(self.jobs.index(min(self.jobs, key=key)))
+            asked = [first]
+            while self.jobs and sum(job.seconds for job in asked) < CLAIMED_AHEAD:
+                asked.append(self.jobs.pop(0))
+            free = self.leases.claim([[run.id for run in job.piece.runs] for job in asked])
+            self.claimed = [job for job, ids in zip(map(_cut, asked, free), free, strict=True) if ids]
+        if not self.claimed:
+            return None
+        return self.claimed.pop(self.claimed.index(min(self.claimed, key=key)))
+
+
+def _cut(job: Job, free: Collection[str]) -> Job:
+    """What of a job is ours: a smaller piece, where other drivers have some of its runs."""
+    if len(free) in (0, len(job.piece.runs)):
+        return job
+    piece = replace(job.piece, runs=tuple(run for run in job.piece.runs if run.id in free), layout=None)
+    checkpoint = job.checkpoint.with_name(f"{piece.key}.pt")
+    return replace(job, piece=piece, checkpoint=checkpoint, start=job.start or job.checkpoint)
 
 
 def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[Job]:
@@ -97,8 +187,8 @@ def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) 
     return jobs
 
 
-def _train_here(crew: Crew, jobs: Sequence[Job], pending: Pending, listener: Listener) -> None:
-    for job in jobs:
+def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) -> None:
+    while (job := desk.next()) is not None:
         watch = Watch(
             listener.stepped,
             piece=job.piece,
@@ -110,13 +200,15 @@ def _train_here(crew: Crew, jobs: Sequence[Job], pending: Pending, listener: Lis
         )
         try:
             for outcomes in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
-                _received(outcomes, job, pending, listener)
+                _received(outcomes, job, desk, pending, listener)
         except Stopped as stopped:
             raise KeyboardInterrupt from stopped
 
 
-def _received(outcomes: Sequence[Outcome], job: Job, pending: Pending, listener: Listener) -> None:
-    job.seen |= {outcome.run.id for outcome in outcomes}
+def _received(outcomes: Sequence[Outcome], job: Job, desk: Desk, pending: Pending, listener: Listener) -> None:
+    ids = {outcome.run.id for outcome in outcomes}
+    job.seen |= ids
+    desk.ended |= ids
     pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.piece.runs) else None)
     for outcome in outcomes:
         listener.ended(outcome)
@@ -131,33 +223,33 @@ class _Driver:
     device: torch.device
     pending: Pending
     listener: Listener
+    desk: Desk = field(init=False)
 
-    def run(self, jobs: list[Job]) -> None:
-        """Do all jobs.
+    def run(self, desk: Desk) -> None:
+        """Do all jobs that no other driver has.
 
         Raises:
             KeyboardInterrupt: someone asked to stop; checkpoints are written.
             InputError: nothing more can be written.
         """
-        while jobs or any(slot.busy is not None for slot in self.executor.slots):
+        self.desk = desk
+        while desk.claimed or desk.jobs or any(slot.busy is not None for slot in self.executor.slots):
             if interrupts.asked():
                 self._stop()
                 raise KeyboardInterrupt
             for slot in self.executor.slots:
-                if slot.busy is None and jobs:
-                    job = self._next(jobs, slot)
+                if slot.busy is None and (job := desk.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
                     ask = TrainAsk(job.piece, job.checkpoint, job.start, self.checkpoint_seconds, weights)
                     self.executor.submit(slot, ask, job)
             for slot, answer in self.executor.answers(LOOK_EVERY):
-                jobs[:0] = self._handle(slot, answer)
+                desk.claimed[:0] = self._handle(slot, answer)
 
-    def _next(self, jobs: list[Job], slot: Slot) -> Job:
-        """A job of the family that the slot knows; else of one that no other is at work on; else the first."""
+    def _rank(self, slot: Slot) -> Callable[[Job], Any]:
+        """First a job of the family that the slot knows; else of one that no other is at work on; else the first."""
         others = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
-        ranks = [(job.family != slot.last, job.family in others) for job in jobs]
-        return jobs.pop(ranks.index(min(ranks)))
+        return lambda job: (job.family != slot.last, job.family in others)
 
     def _handle(self, slot: Slot, answer: Answer) -> list[Job]:
         """Take an answer; what is to be done again."""
@@ -169,7 +261,7 @@ class _Driver:
                 job.begun = True
                 self.listener.stepped(answer.steps, answer.evaluation)
             case tuple():
-                _received(answer, job, self.pending, self.listener)
+                _received(answer, job, self.desk, self.pending, self.listener)
             case Ended(how="unwritable"):
                 raise InputError(answer.error)
             case Ended(how="memory" | "error"):
@@ -200,6 +292,7 @@ class _Driver:
             if job.died_at is None or step > job.died_at:
                 return [replace(job, died_at=step, begun=False)]
             failed = self._failed(runs[0], error, job.piece)
+            self.desk.ended.add(runs[0].id)
             self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
             self.listener.ended(failed)
             return []

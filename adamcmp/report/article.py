@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.records import write_file
+from adamcmp.store import write_file
 from adamcmp.report import manifest, tables
 from adamcmp.report.document import FIGURES, PAGE, write_tables
 from adamcmp.report.page import Picture, Section, markdown_page

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from adamcmp.analysis import Task, criteria_of, ranks
 from adamcmp.analysis import claims as claimed
 from adamcmp.errors import InputError
-from adamcmp.records import write_file, writing
+from adamcmp.store import write_file, writing
 from adamcmp.report import manifest, tables
 from adamcmp.report.judging import cuts_sentences
 from adamcmp.report.labels import footer

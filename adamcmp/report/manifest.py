@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.records import write_file
+from adamcmp.store import write_file
 from adamcmp.report.labels import runs_hash, seeds, wall_seconds
 
 NAME = "MANIFEST.json"

@@ -12,6 +12,7 @@ from adamcmp.analysis import by_task
 from adamcmp.analysis.comparing import Side
 from adamcmp.errors import InputError, closest, command
 from adamcmp.records import read_all, read_records, studies
+from adamcmp.store import at
 
 
 class Found(NamedTuple):
@@ -53,7 +54,7 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
 
 
 def _folder(word: str, results_dir: Path) -> Path | None:
-    return next((path for path in (Path(word), results_dir / word) if word and path.is_dir()), None)
+    return next((path for path in (at(word), results_dir / word) if word and path.is_dir()), None)
 
 
 def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) -> pd.DataFrame:

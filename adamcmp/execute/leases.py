@@ -1,0 +1,239 @@
+"""Several drivers on one study, in two shells or on a thousand nodes: who trains what, and who is still there.
+
+A study's folder holds one table of claims, ``claims.json``: by driver, the ids of the runs that it trains. It is read
+and replaced under the study's lock, so that no run has two owners; a driver claims a few pieces at a time, shortly
+before it trains them. Each driver also has a file of its own in ``drivers/``, written every few seconds, with how far
+it has come: a claim counts for as long as its owner is there. One of the same machine is there while its process is;
+one of another machine until its file has not changed for ``SILENT`` seconds by the clock of who looks, so that no two
+clocks are compared. A driver that was taken for dead and goes on trains some runs twice, which are stored as one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import Timeout
+
+from adamcmp.errors import InputError
+from adamcmp.records import stored_since
+from adamcmp.store import is_local, lock, write_file
+
+BEAT = 5.0
+"""Seconds between two signs of life."""
+SILENT = 60.0
+"""Seconds without one after which a driver on another machine is taken for dead."""
+CLAIMS, DRIVERS, LOCK = "claims.json", "drivers", ".lock"
+
+
+def machine() -> str:
+    """What processes share that can see each other: a host's boot, and the namespace of its process numbers."""
+    found = [socket.gethostname()]
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
+        found.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(found)
+
+
+@dataclass
+class Sign:
+    """What a driver's file said when it was first seen so."""
+
+    beat: object
+    at: float
+    """By the monotonic clock of who looks."""
+
+
+@dataclass
+class Lookout:
+    """Tells drivers that are there from those that are not."""
+
+    folder: Path
+    _signs: dict[str, Sign] = field(default_factory=dict)
+
+    def alive(self, names: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
+        """What the drivers that are there have told, by name; of these names alone, where some are given."""
+        if names is None:
+            names = [path.stem for path in (self.folder / DRIVERS).glob("*.json") if not path.name.startswith(".")]
+        found = {name: _read(self.folder / DRIVERS / f"{name}.json") for name in names}
+        return {name: told for name, told in found.items() if self._is_alive(name, told)}
+
+    def _is_alive(self, name: str, told: Mapping[str, Any]) -> bool:
+        if told.get("gone") or not told:
+            return False
+        if told.get("machine") == machine():
+            return runs(told.get("pid"), told.get("born"))
+        beat, now = told.get("beat"), time.monotonic()
+        sign = self._signs.setdefault(name, Sign(beat, now))
+        if sign.beat != beat:
+            self._signs[name] = sign = Sign(beat, now)
+        return now - sign.at < SILENT
+
+
+def runs(pid: object, born: object) -> bool:
+    """Whether the process of that number is still the one that was born then."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == born and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class Leases:
+    """One driver among those of a study: what it claims, and its signs of life."""
+
+    def __init__(self, study_dir: Path) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._folder = study_dir
+        self._lookout = Lookout(study_dir)
+        self._known: Collection[tuple[str, int]] = ()
+        self._stored: set[str] = set()
+        self._told: dict[str, Any] = {}
+        self._beats = 0
+        self._over = threading.Event()
+        self._writing = threading.Lock()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self.every = 1.0 if is_local(study_dir) else BEAT
+        """Seconds between two tellings, at least: each is a request where the folder is an object store."""
+        self.is_alone = True
+        """Whether no other driver was there when this one began."""
+
+    def __enter__(self) -> Leases:
+        """Show up among the drivers; what dead ones have left goes."""
+        with self._locked():
+            others = self._lookout.alive()
+            self.is_alone = not others
+            for path in (self._folder / DRIVERS).glob("*.json"):
+                if path.stem not in others:
+                    path.unlink(missing_ok=True)
+            self.tell({})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Go: claims are given up, and the file says so."""
+        self._over.set()
+        with suppress(InputError), self._locked():
+            table = _read(self._folder / CLAIMS)
+            if self.name in table:
+                self._write({name: ids for name, ids in table.items() if name != self.name})
+        self.tell({"gone": True})
+
+    def tell(self, more: Mapping[str, Any]) -> None:
+        """Give a sign of life, with what else there is to tell."""
+        with self._writing, suppress(InputError):  # a full disk ends the sweep where it loses runs, not here
+            self._told |= more
+            self._beats += 1
+            process = psutil.Process()
+            sign = {"machine": machine(), "pid": process.pid, "born": process.create_time(), "beat": self._beats}
+            text = json.dumps({**sign, "told": time.time(), **self._told}, indent=1)
+            write_file(self._folder / DRIVERS / f"{self.name}.json", text.encode())
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            self.tell({})
+
+    def begin(self, known: Collection[tuple[str, int]]) -> None:
+        """Take what a study's parts were (``records.parts``) before its missing runs were looked up.
+
+        Only later ones are news.
+        """
+        self._known, self._stored = known, set()
+
+    def claim(self, pieces: Sequence[Collection[str]]) -> list[set[str]]:
+        """Claim the runs of some pieces; which of each were free, and are now ours.
+
+        Others are those that another driver trains, or has stored since this one looked up what is missing.
+        """
+        with self._locked():
+            table = dict(_read(self._folder / CLAIMS))
+            wanted = {each for piece in pieces for each in piece}
+            owners = {name: wanted.intersection(ids) for name, ids in table.items() if name != self.name}
+            owners = {name: ids for name, ids in owners.items() if ids}
+            alive = self._lookout.alive(owners)
+            for name in owners.keys() - alive.keys():
+                del table[name]
+            taken = {each for name in alive for each in owners[name]}
+            stored = self.stored()  # after the claims: a run is stored before its claim is given up
+            free = [set(piece) - taken - stored for piece in pieces]
+            table[self.name] = sorted({*table.get(self.name, ()), *(each for piece in free for each in piece)})
+            self._write(table)
+        return free
+
+    def stored(self) -> set[str]:
+        """The runs that were stored since ``begin``, by whomever."""
+        ids, self._known = stored_since(self._folder, self._known)
+        self._stored |= ids
+        return self._stored
+
+    def release(self, ids: Iterable[str]) -> None:
+        """Give up claims: these runs are stored."""
+        gone = set(ids)
+        with self._locked():
+            table = _read(self._folder / CLAIMS)
+            own = [each for each in table.get(self.name, ()) if each not in gone]
+            self._write({**table, self.name: own})
+
+    def elsewhere(self) -> dict[str, set[str]]:
+        """The runs that other drivers train now, by their names."""
+        table = {name: ids for name, ids in _read(self._folder / CLAIMS).items() if name != self.name}
+        alive = self._lookout.alive(table)
+        return {name: set(ids) for name, ids in table.items() if name in alive}
+
+    def _write(self, table: Mapping[str, list[str]]) -> None:
+        write_file(self._folder / CLAIMS, json.dumps({name: ids for name, ids in table.items() if ids}).encode())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with locked(self._folder):
+            yield
+
+
+@contextmanager
+def locked(study_dir: Path) -> Iterator[None]:
+    """Hold the study's lock, for moments; or for long, where no driver is to be there.
+
+    Raises:
+        InputError: others hold it for ever, or nothing can be written.
+    """
+    try:
+        with lock(study_dir / LOCK):
+            yield
+    except Timeout as error:
+        raise InputError(f"{study_dir}: is locked by another adamcmp; wait for it, or end it") from error
+
+
+@contextmanager
+def alone(study_dir: Path) -> Iterator[None]:
+    """Hold the study's lock where no driver is at work.
+
+    Raises:
+        InputError: one is, or nothing can be written.
+    """
+    with locked(study_dir):
+        if alive := Lookout(study_dir).alive():
+            raise InputError(
+                f"{study_dir}: another adamcmp is training this study ({', '.join(sorted(alive))}); wait for it, or "
+                "choose another --results-dir"
+            )
+        yield

@@ -15,7 +15,7 @@ from adamcmp.store import at
 
 FOLDERS = {
     "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
-    "schedules": "schedule", "studies": "study",
+    "schedules": "schedule", "studies": "study", "executors": "execute",
 }  # fmt: skip
 
 
@@ -37,6 +37,7 @@ class Group(StrEnum):
     data = "data"
     schedules = "schedules"
     studies = "studies"
+    executors = "executors"
     claims = "claims"
 
 

@@ -473,6 +473,7 @@ def _train(
                 tell(f"{study_dir}: {stored}; nothing to train")
             return 0
         from adamcmp import console
+        from adamcmp.execute.asks import Store
         from adamcmp.execute.crew import crew
         from adamcmp.execute.progress import Published
         from adamcmp.execute.recording import Provenance
@@ -481,11 +482,12 @@ def _train(
         for note in opened.notes:
             tell(note, "yellow")
         provenance = Provenance.here(opened.plan.config.study.name, opened.words)
+        store = Store(study_dir, provenance)
         with ExitStack() as stack:
             with status("planning") as say:
                 opened.prepare(todo, say)
                 how = stack.enter_context(
-                    crew(todo, opened.datasets, opened.device, opened.plan.config.execute, say=say)
+                    crew(todo, opened.datasets, opened.device, opened.plan.config.execute, store=store, say=say)
                 )
             if len(runs) > 1:
                 line = console.plan_line(

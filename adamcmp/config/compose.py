@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from adamcmp.config.scales import model_at, scaled
-from adamcmp.config.schema import Data, Train
+from adamcmp.config.schema import Data, OnRay, OnSlurm, Train
 from adamcmp.config.sources import Source, file
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
@@ -41,7 +41,15 @@ KNOWN = {
     "train": set(Train.model_fields),
     "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
 }
-FREE = {"optimizer.groups", "optimizer.width_lr", "optimizer.width_decay", "model.mup_base", "init"}
+EXECUTE = {f"{name}.{key}" for name, kind in (("ray", OnRay), ("slurm", OnSlurm)) for key in kind.model_fields}
+FREE = {
+    "optimizer.groups",
+    "optimizer.width_lr",
+    "optimizer.width_decay",
+    "model.mup_base",
+    "init",
+    *(f"execute.{key}" for key in EXECUTE),
+}
 """Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)
 """What Hydra raises where a file replaces its own section."""
@@ -215,6 +223,6 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
     found |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group
-        if key not in GROUPS and "/" not in key:
+        if key not in (*GROUPS, "execute") and "/" not in key:
             found = {k: v for k, v in found.items() if not k.startswith(f"{key}.")} | {key: "command line"}
     return found

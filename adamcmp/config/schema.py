@@ -326,9 +326,39 @@ class Report(Settings):
     """What figures are drawn for: one column of a journal (3.5 inches) or two (7)."""
 
 
+class OnRay(Settings):
+    """A Ray cluster."""
+
+    address: str | None = None
+    """``host:port``, ``ray://host:port`` or ``auto``; null is RAY_ADDRESS, or else a cluster of this machine."""
+    runtime_env: Mapping[str, Any] = {}
+    """What Ray prepares on each node: see its documentation of runtime environments."""
+
+
+class OnSlurm(Settings):
+    """An array of Slurm jobs, each a driver that trains until nothing is left."""
+
+    jobs: Count = 4
+    """Jobs of the array."""
+    minutes: Count = 60
+    """Time of each; a job that is stopped writes checkpoints and is queued again."""
+    cpus: Count = 4
+    gpus: Annotated[Whole, Field(ge=0)] = 0
+    memory_gb: Positive | None = None
+    partition: str | None = None
+    setup: tuple[str, ...] = ()
+    """Lines of shell in front of each job's command."""
+    more: Mapping[str, Any] = {}
+    """Other options of sbatch, by name."""
+
+
 class Execute(Settings):
     """Where runs are trained; never part of what identifies them."""
 
+    where: Literal["local", "ray", "slurm"] = "local"
+    """This machine, the nodes of a Ray cluster, or jobs of Slurm."""
+    ray: OnRay = OnRay()
+    slurm: OnSlurm = OnSlurm()
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
 

@@ -20,7 +20,7 @@ from adamcmp.engine.machine import cores, rounds_products, why_not_compile
 from adamcmp.engine.profile import Profile
 from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
-from adamcmp.engine.timings import Timings, named
+from adamcmp.engine.timings import Place, Timings, named
 from adamcmp.plan.runs import Cohort
 
 SHORT = 6.0
@@ -143,6 +143,7 @@ def choose(
     processes: int,
     memory: float,
     measure: Measure | None = None,
+    place: Place | None = None,
 ) -> list[Choice]:
     """A strategy for each cohort.
 
@@ -154,8 +155,9 @@ def choose(
         memory: bytes that all of them may take.
         measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
             threads. None: what has not been timed before leaves the choice open.
+        place: where that is, if not here.
     """
-    known = [_Known(work, settings, device, processes, memory) for work in works]
+    known = [_Known(work, settings, device, processes, memory, place or Place()) for work in works]
     leaders = [known[i] for i in _leaders(works)]
     timed = [each for each, leader in zip(known, leaders, strict=True) if each is leader]
 
@@ -219,10 +221,12 @@ class _Known:
     open = False
     """Something that should have been timed was not."""
 
-    def __init__(self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float) -> None:
+    def __init__(
+        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, place: Place
+    ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
-        self._memory = memory
-        self._kept = Timings(work.cohort, device, processes)
+        self._memory, self._cores = memory, place.cores
+        self._kept = Timings(work.cohort, device, processes, place)
         self._timings = self._kept.all
         self._strategies: dict[str, Strategy] = {}
         self._layouts: dict[Strategy, Layout] = {}
@@ -248,7 +252,9 @@ class _Known:
     def first_round(self) -> list[Strategy]:
         """One run alone, on one thread and on all; and eager rows."""
         small = self.work.profile.flops < ONE_THREAD_BELOW
-        threads = [cores()] if self._device.type != "cpu" else [1] if small else [1, cores()]
+        threads = (
+            [self._cores] if self._device.type != "cpu" or self._cores == 1 else [1] if small else [1, self._cores]
+        )
         matmuls = self._matmuls()[: 1 if small else None]  # what is small does not wait for products
         found = [
             Strategy(threads=t, processes=1 if t > 1 else self._processes, matmul=matmul, reason=self.work.refusal)
@@ -377,7 +383,7 @@ class _Known:
             rows=rows,
             compiled=compiled,
             processes=self._processes,
-            threads=max(1, cores() // self._processes) if self._device.type == "cpu" else 1,
+            threads=max(1, self._cores // self._processes) if self._device.type == "cpu" else 1,
             **_of_model(self.work),
         )
         rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))

@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,11 +29,19 @@ LEAST_SHARE = 0.9
 """Of a core that a timing must have had: what a busy machine took is good for this command, and not kept."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """A machine that trains: by default this one."""
+
+    name: str = field(default_factory=platform.node)
+    cores: int = field(default_factory=cores)
+
+
 class Timings:
     """What is known of one cohort: read once, learnt from, written where something is new."""
 
-    def __init__(self, cohort: Cohort, device: torch.device, processes: int) -> None:
-        self._path = cache_folder() / f"{_key(cohort, device, processes)}.json"
+    def __init__(self, cohort: Cohort, device: torch.device, processes: int, place: Place) -> None:
+        self._path = cache_folder() / f"{_key(cohort, device, processes, place)}.json"
         self._kept = _read(self._path)
         self._new: dict[str, Timing] = {}
         self.all = {name: timing for name, (_, timing) in self._kept.items()}
@@ -70,12 +78,12 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
 
 
-def _key(cohort: Cohort, device: torch.device, processes: int) -> str:
+def _key(cohort: Cohort, device: torch.device, processes: int, place: Place) -> str:
     """What timings depend on: the task but for its length, the form of update, the machine and versions."""
     task, facts = cohort.task, cohort.task.facts
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
     versions = [version("adamcmp"), torch.__version__]
-    where = [WAY, str(device), processor(device), cores(), processes, versions, platform.node()]
+    where = [WAY, str(device), processor(device), place.cores, processes, versions, place.name]
     sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
     shape = [facts.input_shape, facts.num_outputs, sizes]
     form = [cohort.kernel, cohort.patterns]

@@ -10,7 +10,16 @@ from adamcmp.engine.choice import Ask
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece
 from adamcmp.engine.timing import Timing
+from adamcmp.execute.recording import Provenance
 from adamcmp.plan.runs import Cohort
+
+
+@dataclass(frozen=True)
+class Store:
+    """A study's folder, and where its records come from."""
+
+    study_dir: Path
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ class TrainAsk:
     """Seconds between two checkpoints."""
     weights: Path | None = None
     """The folder of weights that are kept."""
+    store: Store | None = None
+    """Where who trains it stores what ends; None: the outcomes are the answer."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """Runs that have ended together, and are stored; of their curves the last evaluation."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
 class Ended:
     """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
 
@@ -67,8 +85,10 @@ class Died:
     """What was at work has ended without being asked to."""
 
     exit_code: int | None
+    lost: str = ""
+    """What a cluster says of it: its machine may have gone, for no fault of the work."""
 
 
 AnyAsk = TrainAsk | TryAsk | Ask
-Answer = Progress | tuple[Outcome, ...] | Ended | Tried | list[Timing] | Died
+Answer = Progress | tuple[Outcome, ...] | Saved | Ended | Tried | list[Timing] | Died
 """Outcomes of runs that ended together; timings of the ways that an ``Ask`` names."""

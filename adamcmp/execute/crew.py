@@ -12,13 +12,14 @@ from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, choose, is_short, rough_seconds, unmeasured
 from adamcmp.engine.machine import cores, rounds_products
-from adamcmp.engine.memory import training_memory
+from adamcmp.engine.memory import LEAST, training_memory
 from adamcmp.engine.profile import profile
 from adamcmp.engine.strategy import ROUNDS
 from adamcmp.engine.timing import Timing
+from adamcmp.engine.timings import Place
 from adamcmp.engine.trial import refusal
 from adamcmp.errors import InputError
-from adamcmp.execute.asks import Answer, Died, Tried, TryAsk
+from adamcmp.execute.asks import Answer, Died, Store, Tried, TryAsk
 from adamcmp.execute.estimate import Estimate
 from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.pool import pool
@@ -52,20 +53,23 @@ def crew(
     device: torch.device,
     settings: Execute,
     *,
+    store: Store | None = None,
     dry_run: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
-    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what is being done.
+    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what is being done. Who
+    trains on a cluster stores by himself, in ``store``; without it all is done on this machine.
 
     Raises:
-        InputError: the matrix library that is set would not compute in fp32 here.
+        InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
     """
     if settings.matmul == "onednn" and device.type == "cpu" and rounds_products():
         raise InputError(ROUNDS)
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in cohorts(todo)]
-    short = is_short(works, settings)
+    on_ray = settings.where == "ray" and store is not None and not dry_run
+    short = is_short(works, settings) and not on_ray
     if short and settings.engine == "vectorised":
         works = [
             replace(work, refusal=refusal(work.cohort, datasets[work.cohort.task.facts.fingerprint], device))
@@ -85,23 +89,53 @@ def crew(
     if dry_run:
         yield made(works, choose(works, settings, device, processes, memory), None)
         return
+    if on_ray:
+        from adamcmp.execute.on_ray import cluster
+
+        assert store is not None
+        say("asking the Ray cluster")
+        with cluster(settings, datasets, store) as nodes:
+            nodes.row_bytes = {work.cohort.task.key: work.profile.row_bytes for work in works}
+            most = settings.processes if settings.processes != "auto" else nodes.processes
+            whole = settings.memory_gb * 1e9 if settings.memory_gb != "auto" else nodes.memory() / 2
+            memory = max(whole - most * sum(each.memory_bytes for each in datasets.values()), LEAST * whole)
+            processes = max(1, min(most, int(memory // largest)))
+            works, choices = _chosen(nodes, works, settings, nodes.device, processes, memory, say, nodes.place)
+            share = min(1.0, processes / len(nodes.slots))  # choices are of one node
+            choices = [replace(each, seconds=each.seconds * share) for each in choices]
+            yield replace(made(works, choices, nodes), device=nodes.device)
+        return
     with pool(processes, str(device), datasets) as executor:
-        if settings.engine != "sequential":
-            say("trying whether models train as one program")
-            refusals = _trials(executor, [work.cohort for work in works])
-            works = [replace(work, refusal=each) for work, each in zip(works, refusals, strict=True)]
-
-        def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
-            ways = [strategy for ask in asks for strategy in ask.strategies]
-            compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
-            say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
-            return _timings(executor, asks)
-
-        yield made(works, choose(works, settings, device, processes, memory, measure), executor)
+        yield made(*_chosen(executor, works, settings, device, processes, memory, say), executor)
 
 
-def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], *, together: bool) -> list[Answer]:
-    """An answer to each ask, from as many slots at a time as there are.
+def _chosen(
+    executor: Executor,
+    works: Sequence[Work],
+    settings: Execute,
+    device: torch.device,
+    processes: int,
+    memory: float,
+    say: Callable[[str], None],
+    place: Place | None = None,
+) -> tuple[list[Work], list[Choice]]:
+    """Try and time ways to train where an executor trains; what is known of cohorts then, and their choices."""
+    if settings.engine != "sequential":
+        say("trying whether models train as one program")
+        refusals = _trials(executor, [work.cohort for work in works], processes)
+        works = [replace(work, refusal=each) for work, each in zip(works, refusals, strict=True)]
+
+    def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
+        ways = [strategy for ask in asks for strategy in ask.strategies]
+        compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
+        say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
+        return _timings(executor, asks, processes)
+
+    return list(works), choose(works, settings, device, processes, memory, measure, place)
+
+
+def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], most: int, *, together: bool) -> list[Answer]:
+    """An answer to each ask, from at most so many slots at a time: those of one machine.
 
     ``together``: a slot that would have nothing to do takes an ask that another one is at, and all have ended when
     this returns.
@@ -110,7 +144,7 @@ def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], *, together: boo
     found: dict[int, Answer] = {}
     taken: set[Slot] = set()
     while len(found) < len(asks) or any(slot.busy is not None for slot in executor.slots):
-        for slot in executor.slots:
+        for slot in executor.slots[:most]:
             left = [i for i in range(len(asks)) if i not in found]
             if slot.busy is None and (waiting or (left and together and slot not in taken)):
                 which = waiting.pop(0) if waiting else left[0]
@@ -123,20 +157,20 @@ def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], *, together: boo
     return [found[i] for i in range(len(asks))]
 
 
-def _trials(executor: Executor, groups: Sequence[Cohort]) -> list[str | None]:
+def _trials(executor: Executor, groups: Sequence[Cohort], most: int) -> list[str | None]:
     """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
-    answers = _answered(executor, [TryAsk(cohort) for cohort in groups], together=False)
+    answers = _answered(executor, [TryAsk(cohort) for cohort in groups], most, together=False)
     return [answer.refusal if isinstance(answer, Tried) else None for answer in answers]
 
 
-def _timings(executor: Executor, asks: Sequence[Ask]) -> list[list[Timing]]:
+def _timings(executor: Executor, asks: Sequence[Ask], most: int) -> list[list[Timing]]:
     """Time the ways to train of each cohort, with all processes at work, unless a way takes all threads.
 
     That is how they will train, and a process that has timed a compiled program has it too.
     """
     together = any(strategy.processes > 1 for ask in asks for strategy in ask.strategies)
     found: list[list[Timing]] = []
-    for ask, answer in zip(asks, _answered(executor, asks, together=together), strict=True):
+    for ask, answer in zip(asks, _answered(executor, asks, most, together=together), strict=True):
         assert isinstance(answer, list | Died)
         found.append(answer if isinstance(answer, list) else [Timing(error=death(answer))] * len(ask.strategies))
     return found
@@ -144,6 +178,8 @@ def _timings(executor: Executor, asks: Sequence[Ask]) -> list[list[Timing]]:
 
 def death(died: Died) -> str:
     """What is told of a process that died."""
+    if died.lost:
+        return died.lost
     code = died.exit_code
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
     return f"its process ended {how}; where memory ran out, a lower execute.memory_gb or execute.rows helps"

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
@@ -36,17 +35,9 @@ def known(settings: Data) -> DataFacts | None:
         if path is None:
             return None
         stored = json.loads(path.read_text(encoding="utf-8"))
-        tuples = {name: tuple(stored[name]) for name in ("target_mean", "target_std", "class_counts")}
-        return DataFacts(**stored | tuples | {"input_shape": _shape(stored["input_shape"])})
+        return DataFacts.loaded(stored)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _shape(stored: Any) -> Any:
-    """The shape of an example, or of each of its inputs, as JSON has it."""
-    if isinstance(stored, dict):
-        return {name: tuple(each) for name, each in stored.items()}
-    return tuple(_shape(each) if isinstance(each, list) else each for each in stored)
 
 
 def keep(settings: Data, facts: DataFacts) -> None:

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -39,7 +39,16 @@ class Provenance:
     def here(cls, study: str, words: Sequence[str] | None = None) -> Provenance:
         """Of this process, which was called with these words, or with those that mean the same for this study."""
         command = shlex.join(["adamcmp", *(sys.argv[1:] if words is None else words)])
-        return cls(study, command, _git_commit(), version("adamcmp"), version("torch"), platform.python_version())
+        return cls(study, command, _git_commit(), "", "", "").on_this_machine()
+
+    def on_this_machine(self) -> Provenance:
+        """The same with the versions that are installed here."""
+        return replace(
+            self,
+            adamcmp_version=version("adamcmp"),
+            torch_version=version("torch"),
+            python_version=platform.python_version(),
+        )
 
 
 def _git_commit() -> str | None:

@@ -45,14 +45,15 @@ class Session:
 
     @property
     def device(self) -> torch.device:
-        """Where to train.
+        """Where to train; where models are looked at, when nodes of a cluster train.
 
         Raises:
             InputError: there is no such device here.
         """
         from adamcmp.engine.inputs import choose_device
 
-        return choose_device(self.plan.config.execute.device)
+        execute = self.plan.config.execute
+        return choose_device(execute.device if execute.where == "local" else "cpu")
 
     def prepare(self, todo: Sequence[Run], say: Say) -> None:
         """Load the data of runs, and build every model and kind of update once, before anything is trained.

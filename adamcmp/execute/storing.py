@@ -36,6 +36,9 @@ class Pending:
     stored_at: float = field(default_factory=time.monotonic)
     done: list[Path] = field(default_factory=list)
     """Checkpoints whose runs are among ``outcomes``."""
+    merges: bool = True
+    """Whether it puts many parts together: where a cluster stores them, its driver alone does."""
+    _merged_at: float = field(default_factory=time.monotonic)
 
     def add(self, outcomes: Sequence[Outcome], checkpoint: Path | None = None) -> None:
         """Take what ended together; store all when it is time to, and then remove the ``checkpoint`` of those runs."""
@@ -59,10 +62,16 @@ class Pending:
             stored = [outcome.run.id for outcome in self.outcomes]
             self.outcomes.clear()
             self.release(stored)
-            merge_parts(self.study_dir)
+            self.merge()
         while self.done:
             self.done.pop().unlink(missing_ok=True)
         self.stored_at = time.monotonic()
+
+    def merge(self) -> None:
+        """Put parts together where there are many, whoever wrote them."""
+        if self.merges and time.monotonic() - self._merged_at >= STORE_EVERY:
+            merge_parts(self.study_dir)
+            self._merged_at = time.monotonic()
 
 
 @dataclass(frozen=True)

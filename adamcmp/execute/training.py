@@ -25,7 +25,7 @@ from adamcmp.engine.strategy import Piece, divide
 from adamcmp.engine.train import train
 from adamcmp.engine.watch import Stopped, Watch, load_checkpoint
 from adamcmp.errors import InputError
-from adamcmp.execute.asks import Answer, Died, Ended, Progress, TrainAsk, Tried
+from adamcmp.execute.asks import Answer, Died, Ended, Progress, Saved, TrainAsk, Tried
 from adamcmp.execute.crew import LOOK_EVERY, Crew, death
 from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.leases import Leases
@@ -262,6 +262,14 @@ class _Driver:
                 self.listener.stepped(answer.steps, answer.evaluation)
             case tuple():
                 _received(answer, job, self.desk, self.pending, self.listener)
+            case Saved():
+                ids = [outcome.run.id for outcome in answer.outcomes]
+                job.seen.update(ids)
+                self.desk.ended.update(ids)
+                self.pending.release(ids)
+                self.pending.merge()
+                for outcome in answer.outcomes:
+                    self.listener.ended(outcome)
             case Ended(how="unwritable"):
                 raise InputError(answer.error)
             case Ended(how="memory" | "error"):
@@ -269,6 +277,8 @@ class _Driver:
                 return self._retry(job, answer.error, alone=answer.how == "error")
             case Died():
                 slot.busy = None
+                if answer.lost and _has_come_further(job):
+                    return [replace(job, died_at=_steps_kept(job), begun=False)]
                 return self._retry(job, death(answer), alone=False)
             case Ended():
                 slot.busy = None
@@ -288,9 +298,8 @@ class _Driver:
             strategy = replace(strategy, rows=len(runs) - half)
             parts = [runs[:half], runs[half:]]
         elif runs:
-            step = _steps_kept(job)
-            if job.died_at is None or step > job.died_at:
-                return [replace(job, died_at=step, begun=False)]
+            if _has_come_further(job):
+                return [replace(job, died_at=_steps_kept(job), begun=False)]
             failed = self._failed(runs[0], error, job.piece)
             self.desk.ended.add(runs[0].id)
             self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
@@ -328,6 +337,11 @@ class _Driver:
                 else:
                     self._handle(slot, answer)
             waited += LOOK_EVERY
+
+
+def _has_come_further(job: Job) -> bool:
+    """Whether it died for the first time, or further on than before."""
+    return job.died_at is None or _steps_kept(job) > job.died_at
 
 
 def _steps_kept(job: Job) -> int:

@@ -11,11 +11,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -25,13 +26,14 @@ from adamcmp.data.rows import Rows, Stored
 from adamcmp.data.several import Several
 from adamcmp.engine.choice import Ask
 from adamcmp.engine.machine import cores
-from adamcmp.engine.outcome import Evaluation
+from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.timing import time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
 from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
-from adamcmp.errors import told
-from adamcmp.execute.asks import Ended, Progress, Ready, TrainAsk, Tried, TryAsk
+from adamcmp.errors import InputError, told
+from adamcmp.execute.asks import Ended, Progress, Ready, Saved, TrainAsk, Tried, TryAsk
+from adamcmp.execute.storing import Pending
 
 TELL_EVERY = 0.1
 """Seconds between two reports of progress."""
@@ -61,7 +63,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
             elif isinstance(ask, Ask):
                 pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
-                pipe.send(_train(ask, datasets[fingerprint], torch.device(device), pipe))
+                pipe.send(train_piece(ask, datasets[fingerprint], torch.device(device), pipe))
     except (EOFError, OSError):  # the driver is gone
         return
 
@@ -81,8 +83,24 @@ def _end_with_driver() -> None:
         os.killpg(0, signal.SIGKILL)  # compilers that were started too
 
 
-def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connection) -> Ended:
-    telling = _Telling(pipe)
+class Channel(Protocol):
+    """Between who trains and who waits for it: a pipe's end is one."""
+
+    def send(self, obj: Any, /) -> object:
+        """Tell something."""
+
+    def poll(self) -> bool:
+        """Whether the training is to stop."""
+
+
+def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: Channel) -> Ended:
+    """Train a piece, and tell of it: outcomes as they end, or that they are stored, where the ask says that they are.
+
+    Raises:
+        OSError: nobody listens any more.
+    """
+    telling = _Telling(channel)
+    storing = None if ask.store is None else _Storing(ask, channel)
     watch = Watch(
         telling.stepped,
         piece=ask.piece,
@@ -90,12 +108,19 @@ def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connecti
         start=ask.start,
         every=ask.every,
         weights=ask.weights,
-        stopping=pipe.poll,
+        stopping=channel.poll,
     )
     try:
-        for outcomes in train(ask.piece, dataset, device, watch):
-            pipe.send(outcomes)
-        telling.flush()
+        try:
+            for outcomes in train(ask.piece, dataset, device, watch):
+                if storing is None:
+                    channel.send(outcomes)
+                else:
+                    storing.add(outcomes)
+            telling.flush()
+        finally:
+            if storing is not None:
+                storing.close()
     except Stopped:
         return Ended("stopped")
     except Unwritable as error:
@@ -107,11 +132,48 @@ def _train(ask: TrainAsk, dataset: Dataset, device: torch.device, pipe: Connecti
     return Ended("done")
 
 
+class _Storing:
+    """Stores the outcomes of a piece where it is trained, and tells of them when they are stored."""
+
+    def __init__(self, ask: TrainAsk, channel: Channel) -> None:
+        assert ask.store is not None
+        self._ask, self._channel, self._told = ask, channel, list[Outcome]()
+        self._left = len(ask.piece.runs)
+        provenance = ask.store.provenance.on_this_machine()
+        self._pending = Pending(ask.store.study_dir, provenance, self._tell, merges=False)
+
+    def add(self, outcomes: tuple[Outcome, ...]) -> None:
+        """Take what ended together."""
+        self._told.extend(outcomes)
+        self._left -= len(outcomes)
+        with _written():
+            self._pending.add(outcomes, None if self._left else self._ask.checkpoint)
+
+    def close(self) -> None:
+        """Store what is left."""
+        with _written():
+            self._pending.store()
+
+    def _tell(self, _: object) -> None:
+        light = [replace(each, evaluations=each.evaluations[-1:], outcomes=None) for each in self._told]
+        self._channel.send(Saved(tuple(light)))
+        self._told.clear()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """What cannot be written is no fault of a run."""
+    try:
+        yield
+    except InputError as error:
+        raise Unwritable(str(error)) from error
+
+
 class _Telling:
     """Reports progress, not more often than people can see."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._steps, self._at = pipe, 0, 0.0
+    def __init__(self, channel: Channel) -> None:
+        self._channel, self._steps, self._at = channel, 0, 0.0
         self._newest: Evaluation | None = None
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
@@ -121,7 +183,7 @@ class _Telling:
             self.flush()
 
     def flush(self) -> None:
-        self._pipe.send(Progress(self._steps, self._newest))
+        self._channel.send(Progress(self._steps, self._newest))
         self._steps, self._at = 0, time.monotonic() + TELL_EVERY
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -54,6 +54,19 @@ class DataFacts:
     """Training examples of each class, or that have each label; empty where there are very many."""
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By error and part: what the best constant prediction of training has."""
+
+    @classmethod
+    def loaded(cls, stored: Mapping[str, Any]) -> Self:
+        """From JSON, which knows no tuples."""
+        tuples = {name: tuple(stored[name]) for name in ("target_mean", "target_std", "class_counts")}
+        return cls(**{**stored, **tuples, "input_shape": _shape(stored["input_shape"])})
+
+
+def _shape(stored: Any) -> Any:
+    """The shape of an example, or of each of its inputs, as JSON has it."""
+    if isinstance(stored, dict):
+        return {name: tuple(each) for name, each in stored.items()}
+    return tuple(_shape(each) if isinstance(each, list) else each for each in stored)
 
 
 @dataclass(frozen=True)

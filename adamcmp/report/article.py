@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.store import write_file
 from adamcmp.report import manifest, tables
 from adamcmp.report.document import FIGURES, PAGE, write_tables
 from adamcmp.report.page import Picture, Section, markdown_page
 from adamcmp.report.reported import Made
+from adamcmp.store import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from adamcmp.analysis import Task, criteria_of, ranks
 from adamcmp.analysis import claims as claimed
 from adamcmp.errors import InputError
-from adamcmp.store import write_file, writing
 from adamcmp.report import manifest, tables
 from adamcmp.report.judging import cuts_sentences
 from adamcmp.report.labels import footer
 from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Link, Mono, Picture, Section, Table, Text, page
 from adamcmp.report.page import markdown_page as markdown
 from adamcmp.report.reported import Made, Reported, TaskReport, claims_table, exhibits
+from adamcmp.store import write_file, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

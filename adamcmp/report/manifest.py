@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.store import write_file
 from adamcmp.report.labels import runs_hash, seeds, wall_seconds
+from adamcmp.store import write_file
 
 NAME = "MANIFEST.json"
 DRAWN_WITH = ("adamcmp", "matplotlib", "numpy", "pandas")

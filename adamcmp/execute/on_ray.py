@@ -1,0 +1,364 @@
+"""A Ray cluster as an executor: pieces are tasks, which store what they train themselves.
+
+A task asks for the cores or the GPU that its strategy takes, and for the memory that calibration counted, so that Ray
+fills each node and no more. There are as many slots as the cluster has cores (or GPUs), looked up anew every few
+seconds: nodes that come are used, those that go take their tasks with them, which are then tried again from their
+checkpoints. Data are put into Ray's object store once. Tasks tell of their progress through one actor beside the
+driver, and hear from it that they are to stop; where the driver dies, Ray ends its tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adamcmp.config.build import own_modules_importable
+from adamcmp.config.schema import Execute
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine.choice import Ask
+from adamcmp.engine.machine import available_memory, device_memory
+from adamcmp.engine.timing import time_strategies
+from adamcmp.engine.timings import Place
+from adamcmp.engine.trial import refusal
+from adamcmp.errors import InputError, one_line
+from adamcmp.execute.asks import Answer, AnyAsk, Died, Ended, Store, TrainAsk, Tried, TryAsk
+from adamcmp.execute.worker import compile_with, train_piece
+
+TOLD_EVERY = 1.0
+"""Seconds between two messages of a task, at least: thousands of them share one actor."""
+LOOKED_EVERY = 2.0
+"""Seconds between two looks at which nodes there are."""
+STARTING_TAKES = 120.0
+"""Seconds that a cluster has to answer the first task."""
+
+ANSWERS_WITHIN = 10.0
+"""Seconds that a cluster's address has to take a connection."""
+
+_datasets: dict[str, Dataset] = {}
+"""Of a worker process, by fingerprint: Ray gives a process many tasks."""
+
+
+@dataclass(eq=False)
+class Task:
+    """What one slot is at: an ``executor.Slot``."""
+
+    busy: Any = None
+    last: Any = None
+    reference: Any = None
+    """Of Ray, to the task's answer."""
+    key: int = 0
+
+
+class Board:
+    """The actor in the middle: messages of tasks on their way to the driver, and who is to stop."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[int, Answer]] = []
+        self._stopped: set[int] = set()
+
+    def tell(self, key: int, answers: Sequence[Answer]) -> bool:
+        """Take messages of a task; whether it is to stop."""
+        self._messages.extend((key, answer) for answer in answers)
+        return key in self._stopped
+
+    def stop(self, key: int) -> None:
+        """Let a task know that it is to stop."""
+        self._stopped.add(key)
+
+    def taken(self) -> list[tuple[int, Answer]]:
+        """All messages since the last call."""
+        found, self._messages = self._messages, []
+        return found
+
+
+class Line:
+    """A task's end of the board: a ``worker.Channel``."""
+
+    def __init__(self, board: Any, key: int) -> None:
+        self._board, self._key = board, key
+        self._waiting: list[Answer] = []
+        self._sent: Any = None
+        self._at = 0.0
+        self._stop = False
+
+    def send(self, obj: Answer, /) -> None:
+        """Tell something, soon."""
+        self._waiting.append(obj)
+        self.poll()
+
+    def poll(self) -> bool:
+        """Whether the training is to stop."""
+        import ray
+
+        if self._sent is not None and ray.wait([self._sent], timeout=0)[0]:
+            with suppress(ray.exceptions.RayError):  # the actor is started anew: what is stored is found without it
+                self._stop = bool(ray.get(self._sent))
+            self._sent = None
+        if self._sent is None and time.monotonic() >= self._at:
+            self._sent = self._board.tell.remote(self._key, self._waiting)
+            self._waiting, self._at = [], time.monotonic() + TOLD_EVERY
+        return self._stop
+
+    def close(self) -> None:
+        """Wait until all has arrived."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            ray.get([*([] if self._sent is None else [self._sent]), self._board.tell.remote(self._key, self._waiting)])
+
+
+def work(ask: AnyAsk, data: list[Any], device: str, board: Any, key: int, folder: str) -> Answer:
+    """One task: what ``worker.serve`` does with an ask, on whatever node this is."""
+    import ray
+
+    import adamcmp.execute.preload  # noqa: F401  # how programs are compiled, as in processes of one machine
+
+    if folder not in sys.path and Path(folder).is_dir():
+        sys.path.append(folder)
+    own_modules_importable()
+    compile_with(device)
+    task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
+    fingerprint = task.facts.fingerprint
+    if fingerprint not in _datasets:
+        _datasets[fingerprint] = ray.get(data[0])
+    if isinstance(ask, TryAsk):
+        return Tried(refusal(ask.cohort, _datasets[fingerprint], torch.device(device)))
+    if isinstance(ask, Ask):
+        return time_strategies(ask.cohort, ask.strategies, _datasets[fingerprint], torch.device(device))
+    line = Line(board, key)
+    ended = train_piece(ask, _datasets[fingerprint], torch.device(device), line)
+    line.close()
+    return ended
+
+
+def facts(device: str) -> dict[str, float]:
+    """What a node can give to training: bytes of memory, of the accelerator where it has one."""
+    return {"memory": available_memory(), "device": device_memory(torch.device(device))}
+
+
+@dataclass
+class Cluster:
+    """The nodes of a Ray cluster: an ``executor.Executor``."""
+
+    address: str
+    device: torch.device
+    store: Store
+    board: Any
+    data: Mapping[str, list[Any]]
+    """By fingerprint: one reference, in a list, so that Ray hands it on as it is."""
+    row_bytes: Mapping[str, int] = field(default_factory=dict)
+    """What a run takes while it is trained, by the key of its task."""
+    slots: list[Task] = field(default_factory=list)
+    _keys: int = 0
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        import ray
+
+        self._work = ray.remote(max_retries=0)(work)
+        self.look()
+
+    @property
+    def node_cores(self) -> int:
+        """Cores of the smallest node that has some."""
+        return max(1, int(min((node["CPU"] for node in self._nodes() if node.get("CPU", 0) >= 1), default=1)))
+
+    @property
+    def place(self) -> Place:
+        """What strategies are chosen for."""
+        return Place(f"ray {self.address}", self.node_cores)
+
+    @property
+    def processes(self) -> int:
+        """How many train at the same time on one node."""
+        return 1 if self._is_accelerated else self.node_cores
+
+    @property
+    def _is_accelerated(self) -> bool:
+        return self.device.type != "cpu"
+
+    def _nodes(self) -> list[Mapping[str, float]]:
+        import ray
+
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def look(self) -> None:
+        """Have as many slots as the cluster has cores, or GPUs: a free one goes where there are too many."""
+        name = "GPU" if self._is_accelerated else "CPU"
+        wanted = max(1, sum(int(node.get(name, 0)) for node in self._nodes()))
+        while len(self.slots) < wanted:
+            self.slots.append(Task())
+        for slot in [slot for slot in self.slots if slot.busy is None][: max(0, len(self.slots) - wanted)]:
+            self.slots.remove(slot)
+        self._looked = time.monotonic()
+
+    def memory(self) -> float:
+        """Bytes that training may take on a node, by what one of them says."""
+        import ray
+
+        asked = ray.remote(max_retries=3, **self._request(1))(facts).remote(str(self.device))
+        try:
+            found: dict[str, float] = ray.get(asked, timeout=STARTING_TAKES)
+        except (ray.exceptions.GetTimeoutError, ray.exceptions.RayError) as error:
+            raise InputError(
+                f"execute=ray: the cluster runs no task ({one_line(error)}); look at `ray status`, and install the "
+                "same adamcmp on its nodes"
+            ) from error
+        return found["device" if self._is_accelerated else "memory"]
+
+    def _request(self, cores: float, memory: float = 0.0) -> dict[str, Any]:
+        if self._is_accelerated:
+            return {"num_gpus": 1, "num_cpus": 0}
+        return {"num_cpus": cores, **({"memory": int(memory)} if memory else {})}
+
+    def _needs(self, ask: AnyAsk) -> dict[str, Any]:
+        """What a piece's strategy takes of a node; timings and trials take a core."""
+        if not isinstance(ask, TrainAsk):
+            return self._request(1)
+        strategy, task = ask.piece.strategy, ask.piece.task
+        smallest = min((node.get("memory", 0.0) for node in self._nodes()), default=0.0)
+        memory = min(len(ask.piece.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
+        return self._request(max(1, self.node_cores // strategy.processes), memory)
+
+    def submit(self, slot: Task, ask: AnyAsk, job: object) -> None:
+        """Give a free slot something to do."""
+        self._keys += 1
+        slot.busy, slot.key = job, self._keys
+        task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
+        if isinstance(ask, TrainAsk):
+            paths = {name: _whole(getattr(ask, name)) for name in ("checkpoint", "start", "weights")}
+            ask = replace(ask, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)
+        slot.reference = self._work.options(**self._needs(ask), scheduling_strategy="SPREAD").remote(
+            ask, self.data[task.facts.fingerprint], str(self.device), self.board, slot.key, str(Path.cwd())
+        )
+
+    def answers(self, timeout: float | None) -> Iterator[tuple[Task, Answer]]:
+        """What has arrived; messages of a task come before its end."""
+        import ray
+
+        if time.monotonic() - self._looked > LOOKED_EVERY:
+            self.look()
+        busy = {slot.reference: slot for slot in self.slots if slot.reference is not None}
+        ready: list[Any] = []
+        if busy:
+            ready, _ = ray.wait(list(busy), num_returns=len(busy), timeout=0)
+            if not ready:
+                ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout)
+        else:
+            time.sleep(timeout or 0.0)
+        by_key = {slot.key: slot for slot in busy.values()}
+        with suppress(ray.exceptions.RayError):
+            for key, answer in ray.get(self.board.taken.remote()):
+                if key in by_key:
+                    yield by_key[key], answer
+        for reference in ready:
+            slot = busy[reference]
+            slot.reference = None
+            yield slot, _answer_of(reference)
+
+    def stop(self, slot: Task) -> None:
+        """Ask a task to write its checkpoint and end its training."""
+        self.board.stop.remote(slot.key)
+
+    def cancel(self, slot: Task) -> None:
+        """End what a task does now."""
+        import ray
+
+        if slot.reference is not None:
+            ray.cancel(slot.reference, force=True)
+        slot.busy = slot.reference = None
+
+    def close(self) -> None:
+        """End all tasks."""
+        for slot in self.slots:
+            self.cancel(slot)
+
+
+def _reach(address: str | None) -> None:
+    """See whether anybody listens there, for which Ray waits many minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = str(address or os.environ.get("RAY_ADDRESS", "")).rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
+
+
+def _whole(path: Any) -> Any:
+    """A path that leads to the same place from another folder."""
+    return path.absolute() if isinstance(path, Path) else path
+
+
+def _answer_of(reference: Any) -> Answer:
+    """What a task gave, or how it died."""
+    import ray
+
+    try:
+        answer: Answer = ray.get(reference)
+    except ray.exceptions.OutOfMemoryError as error:
+        return Died(None, f"Ray ended it, since its node ran out of memory ({one_line(error)[:200]})")
+    except ray.exceptions.RayTaskError as error:
+        return Ended("error", one_line(error.cause))
+    except ray.exceptions.RayError as error:  # its worker or its node is gone
+        return Died(None, one_line(error)[:300])
+    return answer
+
+
+@contextmanager
+def cluster(settings: Execute, datasets: Mapping[str, Dataset], store: Store) -> Iterator[Cluster]:
+    """A cluster with its data sets, for as long as the block.
+
+    Raises:
+        InputError: there is no Ray here, or no such cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("execute=ray: Ray is not installed; pip install 'adamcmp[ray]'") from error
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _reach(settings.ray.address)
+        ray.init(
+            address=settings.ray.address,
+            runtime_env=dict(settings.ray.runtime_env) or None,
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=None if settings.ray.address else False,
+            configure_logging=False,
+        )
+    except Exception as error:  # Ray says in many ways that there is no cluster
+        raise InputError(
+            f"execute.ray.address={settings.ray.address}: no Ray cluster answers ({one_line(error)}); start one by "
+            "`ray start --head`, or give null for one of this machine"
+        ) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    try:
+        gpus = ray.cluster_resources().get("GPU", 0) > 0
+        device = torch.device(settings.device if settings.device != "auto" else "cuda" if gpus else "cpu")
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board).remote()
+        data = {fingerprint: [ray.put(dataset)] for fingerprint, dataset in datasets.items()}
+        made = Cluster(str(settings.ray.address), device, store, board, data)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        ray.shutdown()

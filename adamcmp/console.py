@@ -326,6 +326,15 @@ def failure_lines(failed: pd.DataFrame) -> list[str]:
     return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]
 
 
+def listed(words: Sequence[str], most: int = 6) -> str:
+    """Some words, the middle left out where there are many.
+
+    >>> listed(["1", "2", "3"], most=2)
+    '1 … 3'
+    """
+    return ", ".join(words) if len(words) <= most else f"{words[0]} … {words[-1]}"
+
+
 @contextmanager
 def counting(total: int, unit: str) -> Iterator[Callable[[str], None]]:
     """A bar over things of which each is named when it begins; gone at the end."""

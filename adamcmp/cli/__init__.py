@@ -15,6 +15,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "watch": results.watch,
     "compare": results.compare,
     "settle": training.settle,
+    "work": training.work,
     "conformance": evidence.conformance,
     "convert": evidence.convert,
     "merge": results.merge,

@@ -35,6 +35,7 @@ from adamcmp.cli.app import (
 from adamcmp.cli.showing import report_on, reported, show_claims, show_found, show_hints, show_statements
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
+from adamcmp.store import at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +91,9 @@ def sweep(
         bool, typer.Option("--extend", help="Widen grids whose best cell lies on the edge, up to five times.")
     ] = False,
     report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Train nothing: show what is stored, as of jobs that work elsewhere.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
@@ -98,7 +102,13 @@ def sweep(
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
-    records = _sweep(opened, limit, only_failed)
+    if collect:
+        records = _collected(opened)
+    elif opened.plan.config.execute.where == "slurm":
+        _submit(opened)
+        return
+    else:
+        records = _sweep(opened, limit, only_failed)
     if report:
         report_on([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
@@ -111,6 +121,61 @@ def sweep(
     show_hints(records, opened.plan.config.study.name)
     say(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
+
+
+def work(
+    study_dir: Annotated[
+        Path, typer.Argument(metavar="RESULTS/STUDY", help="Where execute=slurm has left a plan.", parser=at)
+    ],
+    debug: Debug = False,
+) -> None:
+    """Train what a plan in a study's folder still lacks, beside others who do: what each job of execute=slurm runs."""
+    with status("starting"):
+        from adamcmp.execute.on_slurm import PLAN
+        from adamcmp.execute.session import Session
+        from adamcmp.plan import portable
+
+        found = portable.read(study_dir / PLAN)
+        opened = Session(found.plan.here(), study_dir, words=found.words)
+    raise typer.Exit(_exit_code(_sweep(opened, None)))
+
+
+def _submit(opened: Session) -> None:
+    """Leave the plan in the study's folder, and hand in jobs that work on it."""
+    from adamcmp import console
+    from adamcmp.execute.on_slurm import PLAN, submit
+    from adamcmp.execute.study import missing
+    from adamcmp.plan import portable
+
+    runs, settings = opened.plan.runs, opened.plan.config.execute.slurm
+    lacking = missing(runs, opened.study_dir)
+    words = sys.argv[1:] if opened.words is None else opened.words
+    portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
+    ids = submit(settings, opened.study_dir)
+    say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
+    say(f"{console.listed(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
+
+
+def _collected(opened: Session) -> pd.DataFrame:
+    """The records of all planned runs that are stored; what is lacking is told."""
+    from adamcmp.execute.confirming import confirming, is_chosen
+    from adamcmp.execute.leases import Lookout
+    from adamcmp.execute.study import missing
+    from adamcmp.records import merge_parts, read_records
+
+    merge_parts(opened.study_dir)
+    runs, records = list(opened.plan.runs), read_records(opened.study_dir)
+    lacking = missing(runs, opened.study_dir)
+    seeds = opened.plan.config.study.confirm.seeds
+    if seeds and is_chosen(runs) and not lacking:
+        fresh = confirming(runs, records, seeds)
+        lacking += missing(fresh, opened.study_dir)
+        runs += fresh
+    at_work = len(Lookout(opened.study_dir).alive())
+    if lacking or at_work:
+        drivers = f"{at_work} driver{'' if at_work == 1 else 's'} at work"
+        tell(f"{opened.study_dir}: {len(lacking):,} of {len(runs):,} runs are still to be trained, {drivers}", "yellow")
+    return records[records["run_id"].isin({run.id for run in runs})]
 
 
 def settle(
@@ -363,8 +428,8 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     todo = lacking[:limit]
     judging = [] if only_failed or limit is not None else _judging(opened, is_tuned=not lacking)
     tuned = len({run.seed for run in runs})
-    with status("planning") as say, ExitStack() as stack:
-        opened.prepare([run for run in judging if run.task.facts.fingerprint not in opened.datasets], say)
+    with status("planning") as doing, ExitStack() as stack:
+        opened.prepare([run for run in judging if run.task.facts.fingerprint not in opened.datasets], doing)
         how, judged = (
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
             for each in (todo, judging)
@@ -377,6 +442,10 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     told = console.judging_lines(judging, judged, tuned, opened.plan.config.study.reference)
     for line in [*console.choice_lines(how), *bill, *opened.notes, *told]:
         tell(line, err=False)
+    if opened.plan.config.execute.where == "slurm":
+        from adamcmp.execute.on_slurm import script
+
+        say(f"\n{script(opened.plan.config.execute.slurm, opened.study_dir)}")
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
@@ -458,6 +527,8 @@ def _train(
     from adamcmp.execute import study
     from adamcmp.records import parts
 
+    if opened.plan.config.execute.where == "slurm":
+        raise InputError("execute=slurm: jobs train what `adamcmp sweep` plans; this command trains here, or on Ray")
     study_dir = opened.study_dir
     with study.driving(study_dir) as leases:
         leases.begin(parts(study_dir))

@@ -350,6 +350,8 @@ class OnSlurm(Settings):
     """Lines of shell in front of each job's command."""
     more: Mapping[str, Any] = {}
     """Other options of sbatch, by name."""
+    cluster: Literal["slurm", "local"] = "slurm"
+    """``local``: the jobs are processes of this machine, to see how they do."""
 
 
 class Execute(Settings):

@@ -25,6 +25,18 @@ def cores() -> int:
     return int(joblib.cpu_count())
 
 
+def devices(device: torch.device) -> int:
+    """How many accelerators a name stands for: ``cuda:1`` is one, ``cuda`` all that there are."""
+    every = device.index is None and device.type == "cuda"
+    return max(1, torch.cuda.device_count()) if every else 1
+
+
+def of_process(device: torch.device, i: int) -> str:
+    """The device of the i-th of several processes: they take the accelerators in turns."""
+    count = devices(device)
+    return f"{device.type}:{i % count}" if count > 1 else str(device)
+
+
 def available_memory() -> float:
     """Bytes that are free for this process: of the machine, and of its container's limit."""
     return min(float(psutil.virtual_memory().available), _cgroup_memory(CGROUPS, OWN_CGROUPS))

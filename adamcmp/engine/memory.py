@@ -8,7 +8,7 @@ import torch
 
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.machine import available_memory, device_memory
+from adamcmp.engine.machine import available_memory, device_memory, devices
 
 DATA_SHARE = 0.25
 """Of the memory, beyond which a memory-mapped data set stays on disk."""
@@ -32,7 +32,8 @@ def training_memory(settings: Execute, device: torch.device, datasets: Iterable[
     """Bytes that are left for what is trained, all processes together."""
     held = sum(dataset.memory_bytes for dataset in datasets)
     if device.type == "cuda" and settings.memory_gb == "auto":
-        whole, copies = device_memory(device) / 2, 1
+        copies = devices(device)
+        whole = copies * device_memory(device) / 2
     else:
         whole, copies = host_memory(settings), COPIES
     return max(whole - copies * held, LEAST * whole)

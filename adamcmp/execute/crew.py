@@ -11,7 +11,7 @@ import torch
 from adamcmp.config.schema import Execute
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, choose, is_short, rough_seconds, unmeasured
-from adamcmp.engine.machine import cores, rounds_products
+from adamcmp.engine.machine import cores, devices, of_process, rounds_products
 from adamcmp.engine.memory import LEAST, training_memory
 from adamcmp.engine.profile import profile
 from adamcmp.engine.strategy import ROUNDS
@@ -75,7 +75,9 @@ def crew(
             replace(work, refusal=refusal(work.cohort, datasets[work.cohort.task.facts.fingerprint], device))
             for work in works
         ]
-    processes = settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else 1
+    processes = (
+        settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else devices(device)
+    )
     memory = training_memory(settings, device, datasets.values())
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
@@ -105,7 +107,7 @@ def crew(
             choices = [replace(each, seconds=each.seconds * share) for each in choices]
             yield replace(made(works, choices, nodes), device=nodes.device)
         return
-    with pool(processes, str(device), datasets) as executor:
+    with pool([of_process(device, i) for i in range(processes)], datasets) as executor:
         yield made(*_chosen(executor, works, settings, device, processes, memory, say), executor)
 
 

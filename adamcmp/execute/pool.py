@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -38,6 +38,7 @@ class Worker:
 
     process: BaseProcess
     pipe: Connection
+    device: str
     busy: Any = None
     last: Any = None
     ready: bool = False
@@ -54,19 +55,19 @@ class Worker:
 class Pool:
     """Processes that train: an ``executor.Executor``."""
 
-    def __init__(self, size: int, device: str, folder: Path) -> None:
+    def __init__(self, devices: Sequence[str], folder: Path) -> None:
         self._context: Any = multiprocessing.get_context(METHOD)
-        self._device, self._folder = device, folder
+        self._folder = folder
         self._stillborn = 0
-        self.slots = [self._start() for _ in range(size)]
+        self.slots = [self._start(device) for device in devices]
 
-    def _start(self) -> Worker:
+    def _start(self, device: str) -> Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self._device, self._folder), daemon=False)
+        process = self._context.Process(target=serve, args=(theirs, device, self._folder), daemon=False)
         with interrupts.blocked():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
-        return Worker(process, ours)
+        return Worker(process, ours, device)
 
     def submit(self, slot: Worker, ask: AnyAsk, job: object) -> None:
         """Give a waiting process something to do; a death is told by ``answers``."""
@@ -101,7 +102,7 @@ class Pool:
                     raise RuntimeError(
                         f"training processes end before they take any work, exit code {worker.process.exitcode}"
                     ) from None
-                self.slots[i] = self._start()
+                self.slots[i] = self._start(worker.device)
                 answer = Died(worker.process.exitcode)
             if isinstance(answer, Ready):
                 worker.ready = True
@@ -124,12 +125,12 @@ class Pool:
 
 
 @contextmanager
-def pool(size: int, device: str, datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
-    """A pool with its data sets, for as long as the block."""
+def pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
+    """A pool with its data sets, one process for each of ``devices``, for as long as the block."""
     start_processes()
     with tempfile.TemporaryDirectory(dir=own_folder(), ignore_cleanup_errors=True) as folder:
         share(datasets, Path(folder))
-        made = Pool(size, device, Path(folder))
+        made = Pool(devices, Path(folder))
         try:
             with interrupts.before_leaving(made.kill):
                 yield made

@@ -11,10 +11,10 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from hydra.core.override_parser.types import Override, QuotedString
@@ -55,6 +55,11 @@ class Plan:
     """Rows of the grid that name the same run as an earlier row, and are trained once."""
     resolved: str
     """The study as YAML: its base configuration and its spaces."""
+
+    def here(self) -> Self:
+        """The same, trained on the machine that asks."""
+        local = self.config.execute.model_copy(update={"where": "local"})
+        return replace(self, config=self.config.model_copy(update={"execute": local}))
 
 
 def plan(

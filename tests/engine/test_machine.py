@@ -77,3 +77,15 @@ def test_products_that_are_rounded_are_noticed(monkeypatch):
     finally:
         machine.rounds_products.cache_clear()
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "expected"),
+    [("cuda", 4, ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:0"]), ("cuda:1", 4, ["cuda:1"] * 5),
+     ("cuda", 1, ["cuda"] * 5), ("cpu", 4, ["cpu"] * 5)],
+)  # fmt: skip
+def test_processes_take_all_accelerators_in_turns(monkeypatch, name, count, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    device = torch.device(name)
+    assert [machine.of_process(device, i) for i in range(5)] == expected
+    assert machine.devices(device) == len(set(expected))

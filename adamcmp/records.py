@@ -28,7 +28,7 @@ from adamcmp.store import lock, readable, replacing, write_file
 SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
 
-Status = Literal["completed", "diverged", "failed"]
+Status = Literal["completed", "diverged", "failed", "pruned"]
 Stage = Literal["tune", "confirm", "settle"]
 
 
@@ -84,7 +84,8 @@ RECORD: tuple[Column, ...] = (
         "tune: chooses a cell; confirm: judges the choice; settle: of adamcmp settle",
         True,
     ),
-    Column("status", TEXT, "", "completed, diverged or failed"),
+    Column("search", TEXT, "", "what drew its settings, such as tpe over lr, betas; null: a grid", True),
+    Column("status", TEXT, "", "completed, diverged, failed, or pruned by a search"),
     Column("error", TEXT, "", "why it failed"),
     Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),
     Column("seed", INTEGER, "", "seed of initial weights, batch order and dropout"),
@@ -425,6 +426,8 @@ class Wanted(NamedTuple):
     """The optimizer's label."""
     optimizer: str
     """Its configuration."""
+    search: str | None
+    comparison: str
 
 
 def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted]) -> int:
@@ -441,7 +444,7 @@ def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted])
         records = _read_table(other / "records", RECORD)
         ids = records.column("run_id").to_pylist()
         done = [
-            i not in taken and i in wanted and status != "failed"
+            i not in taken and i in wanted and status in ("completed", "diverged")
             for i, status in zip(ids, records.column("status").to_pylist(), strict=True)
         ]
         if not any(done):

@@ -8,7 +8,7 @@ test numbers are carried along and reported, never chosen on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -116,23 +116,36 @@ def _label(records: pd.DataFrame) -> str:
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
     """The records with one ``arm`` for each variant: ``AdamW · constant``, ``AdamW · batch_size=32``."""
     program = records["program"].astype(str) if "program" in records else ""
-    key = records["arm"].astype(str) + "|" + records["variant"].astype(str) + "|" + program
-    variants = records.assign(key=key).drop_duplicates("key").set_index("key")[["arm", "settings"]]
+    search = records["search"] if "search" in records else pd.Series(None, records.index, dtype=object)
+    drawn = search.notna()  # the runs of a search are one arm, whatever it searches
+    variant = (records["variant"].astype(str) + "|" + program).where(~drawn, "search|" + search.astype(str))
+    key = records["arm"].astype(str) + "|" + variant
+    variants = records.assign(key=key, search=search).drop_duplicates("key").set_index("key")
     names: dict[str, str] = {}
     for label, members in variants.groupby("arm"):
-        told = (
-            {str(variant): _told_apart(text) for variant, text in members["settings"].items()}
-            if len(members) > 1
-            else {}
-        )
-        keys = {key for settings in told.values() for key in settings}
-        differ = sorted(k for k in keys if len({str(settings.get(k)) for settings in told.values()}) > 1)
+        searched = {str(key): text for key, text in members["search"].dropna().items()}
+        several = len(members) - len(searched) > 1
+        told = {
+            str(variant): _told_apart(text) if several and variant not in searched else {}
+            for variant, text in members["settings"].items()
+        }
+        plain = [settings for variant, settings in told.items() if variant not in searched]
+        keys = {key for settings in plain for key in settings}
+        differ = sorted(k for k in keys if len({str(settings.get(k)) for settings in plain}) > 1)
         if "schedule" in differ:  # its name says it all
             differ = [key for key in differ if not key.startswith("schedule.")]
+        ways = {key: _search_name(text, searched.values()) for key, text in searched.items()}
         for variant in members.index:
             parts = [_part(key, told[variant][key]) for key in differ if key in told[variant]]
+            parts += [ways[variant]] if variant in ways and len(members) > 1 else []
             names[variant] = " · ".join([str(label), *parts])
     return records.assign(arm=key.map(names))
+
+
+def _search_name(search: str, others: Collection[str]) -> str:
+    """A search in an arm's name: its method, and what it searches where another one has the same."""
+    method = search.partition(" ")[0]
+    return method if sum(each.partition(" ")[0] == method for each in others) == 1 else search
 
 
 def _part(key: str, value: object) -> str:

@@ -15,7 +15,7 @@ from adamcmp.store import at
 
 FOLDERS = {
     "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
-    "schedules": "schedule", "studies": "study", "executors": "execute",
+    "schedules": "schedule", "studies": "study", "executors": "execute", "searches": "search",
 }  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Group(StrEnum):
     schedules = "schedules"
     studies = "studies"
     executors = "executors"
+    searches = "searches"
     claims = "claims"
 
 

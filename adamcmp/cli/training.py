@@ -40,6 +40,7 @@ from adamcmp.store import at
 if TYPE_CHECKING:
     import pandas as pd
 
+    from adamcmp.config.schema import Execute
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.told import Told
@@ -146,8 +147,12 @@ def _submit(opened: Session) -> None:
     from adamcmp.execute.on_slurm import PLAN, submit
     from adamcmp.execute.study import missing
     from adamcmp.plan import portable
+    from adamcmp.plan.searching import ADAPTIVE
 
     runs, settings = opened.plan.runs, opened.plan.config.execute.slurm
+    method = opened.plan.config.search.method
+    if method in ADAPTIVE:
+        raise InputError(f"search={method}: asks after each batch; with execute=slurm give random, sobol, asha or grid")
     lacking = missing(runs, opened.study_dir)
     words = sys.argv[1:] if opened.words is None else opened.words
     portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
@@ -470,7 +475,7 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
     runs = list(opened.plan.runs)
     trained = _train(opened, runs, limit, only_failed=only_failed)
     if limit is None and not only_failed:
-        runs += _extend(opened, runs)
+        runs += _extend(opened, runs) if opened.plan.searching is None else _search(opened)
     judging = [] if only_failed else _judge(opened, runs, None if limit is None else limit - trained)
     records = read_records(opened.study_dir)
     planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
@@ -493,6 +498,21 @@ def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
     return added
 
 
+def _search(opened: Session) -> list[Run]:
+    """Ask for batch after batch until each arm has had its trials; the runs that this took beyond the first batch."""
+    from adamcmp.records import read_records
+
+    searching = opened.plan.searching
+    assert searching is not None
+    added: list[Run] = []
+    most = searching.settings.trials
+    while batch := searching.more(read_records(opened.study_dir)):
+        added += batch
+        tried = max(len(arm.trials) for arm in searching.arms)
+        _train(opened, batch, None, what=f"{searching.settings.method} up to trial {tried:,} of {most:,}, ")
+    return added
+
+
 def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
     """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
     from adamcmp.execute.confirming import confirming, is_chosen
@@ -511,6 +531,13 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     if limit is None or limit > 0:
         _train(opened, judging, limit, what="the best cells on fresh seeds, ")
     return judging
+
+
+def _execute(opened: Session) -> Execute:
+    """How to train: runs that are compared while they are in training have to be one program."""
+    execute = opened.plan.config.execute
+    together = opened.plan.config.search.method == "asha" and execute.engine == "auto"
+    return execute.model_copy(update={"engine": "vectorised"}) if together else execute
 
 
 def _exit_code(records: pd.DataFrame) -> int:
@@ -554,11 +581,13 @@ def _train(
             tell(note, "yellow")
         provenance = Provenance.here(opened.plan.config.study.name, opened.words)
         store = Store(study_dir, provenance)
+        tunes = opened.plan.searching is not None and all(run.stage == "tune" for run in todo)
+        search = opened.plan.config.search if tunes else None
         with ExitStack() as stack:
             with status("planning") as say:
                 opened.prepare(todo, say)
                 how = stack.enter_context(
-                    crew(todo, opened.datasets, opened.device, opened.plan.config.execute, store=store, say=say)
+                    crew(todo, opened.datasets, opened.device, _execute(opened), store=store, search=search, say=say)
                 )
             if len(runs) > 1:
                 line = console.plan_line(

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from adamcmp.config.scales import model_at, scaled
-from adamcmp.config.schema import Data, OnRay, OnSlurm, Train
+from adamcmp.config.schema import Data, OnRay, OnSlurm, Search, Train
 from adamcmp.config.sources import Source, file
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
@@ -37,6 +37,7 @@ KEPT: dict[str, frozenset[str]] = {
 """What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
 take."""
 KNOWN = {
+    "search": set(Search.model_fields),
     "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
     "train": set(Train.model_fields),
     "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
@@ -223,6 +224,6 @@ def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
     found |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group
-        if key not in (*GROUPS, "execute") and "/" not in key:
+        if key not in (*GROUPS, "execute", "search") and "/" not in key:
             found = {k: v for k, v in found.items() if not k.startswith(f"{key}.")} | {key: "command line"}
     return found

@@ -319,6 +319,45 @@ class Study(Settings):
         )
 
 
+class Range(Settings):
+    """Values between two ends, from which a search draws."""
+
+    low: Number
+    high: Number
+    scale: Literal["linear", "log", "log1m"] = "log"
+    """Evenly in x, in log x, or in log(1 − x), as suits a β."""
+    whole: bool = False
+    """Rounded to whole numbers."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError("low must be less than high")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError("a log range needs low > 0; give scale=linear")
+        if self.scale == "log1m" and self.high >= 1:
+            raise ValueError("a log1m range needs high < 1")
+        return self
+
+
+class Search(Settings):
+    """Which settings of the study's grids are tried."""
+
+    method: Literal["grid", "random", "sobol", "tpe", "gp", "asha", "coordinate"] = "grid"
+    """All cells; or so many trials for each optimizer, drawn from the ranges that the grids span."""
+    trials: Count = 32
+    """For each optimizer, the same for all of them."""
+    batch: Count = 16
+    """Trials that are asked for at a time."""
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    rungs: Count = 3
+    """Of asha: times that a program looks which of its runs go on."""
+    reduction: Annotated[Whole, Field(ge=2)] = 3
+    """Of asha: one in so many goes on."""
+    space: Mapping[str, Range | tuple[Any, ...]] = {}
+    """Ranges or values of keys, in place of what the grids say."""
+
+
 class Report(Settings):
     """How a study is reported; never part of what identifies its runs."""
 
@@ -409,6 +448,7 @@ class Config(Settings):
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
     execute: Execute
+    search: Search = Search()
     report: Report = Report()
     study: Study
 

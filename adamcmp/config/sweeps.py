@@ -75,7 +75,7 @@ def _check_key(override: Override, text: str) -> None:
         raise InputError(f"{text}: names no setting; write key=value")
     if key.partition(".")[0] == "hydra":
         raise InputError(f"{text}: adamcmp uses Hydra to compose only; its own settings have no effect here")
-    if key in (*GROUPS, "study", "execute") and not override.is_delete():
+    if key in (*GROUPS, "study", "execute", "search") and not override.is_delete():
         sweep = override.is_discrete_sweep()
         for value in override.sweep_iterator() if sweep else [override.value()]:
             if not isinstance(value, str):

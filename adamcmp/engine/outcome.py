@@ -68,6 +68,7 @@ class Outcome:
     evaluations: tuple[Evaluation, ...]
     error: str | None = None
     diverged_step: int | None = None
+    """Of a run that was pruned too: the step at which it ended."""
     parameters: int | None
     strategy: Strategy
     device: str

@@ -22,13 +22,13 @@ import torch
 
 from adamcmp.engine.machine import rounds_products
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import Cohort, Run, Task
+from adamcmp.plan.runs import Cohort, Run, Task, rule_identity
 
 T = TypeVar("T")
 Matmul = Literal["default", "onednn"]
 
 
-SILENT = {"engine", "reason", "step_seconds", "mixes_seeds", "example_bytes"}
+SILENT = {"engine", "reason", "step_seconds", "mixes_seeds", "example_bytes", "rungs", "reduction"}
 """Fields of a strategy that have a column of their own, or tell a reader nothing."""
 ROUNDS = (
     "execute.matmul=onednn: would round fp32 products to bf16 on this processor; give default, or train.precision=bf16 "
@@ -82,6 +82,9 @@ class Strategy:
     """Seconds that one step of one run takes in one process, as measured; 0 where nothing was."""
     reason: str | None = None
     """Why it is not vectorised, where it cannot be."""
+    rungs: tuple[int, ...] = ()
+    """Steps after which a program goes on with the best of its cells alone: one in ``reduction``."""
+    reduction: int = 3
 
     def settings(self) -> dict[str, Any]:
         """What the record tells of it."""
@@ -171,7 +174,9 @@ def divide(cohort: Cohort, strategy: Strategy) -> list[Piece]:
         by_seed.setdefault(run.seed, []).append(run)
     groups: list[tuple[Run, ...]] = []
     most = max(map(len, by_seed.values()))
-    if most >= strategy.rows or not strategy.mixes_seeds:
+    if strategy.rungs:
+        groups = _of_arms(cohort.runs, strategy.rows)
+    elif most >= strategy.rows or not strategy.mixes_seeds:
         for runs in by_seed.values():
             groups += [tuple(part) for part in _evenly(runs, strategy.rows)]
     else:
@@ -183,6 +188,20 @@ def divide(cohort: Cohort, strategy: Strategy) -> list[Piece]:
     return [
         Piece(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
     ]
+
+
+def _of_arms(runs: Iterable[Run], rows: int) -> list[tuple[Run, ...]]:
+    """Runs of one arm each, and all seeds of a cell: what is pruned is compared with these."""
+    arms: dict[str, dict[str, list[Run]]] = {}
+    for run in runs:
+        cell = rule_identity(run.optimizer) + rule_identity(run.schedule)
+        arms.setdefault(run.arm, {}).setdefault(cell, []).append(run)
+    groups: list[tuple[Run, ...]] = []
+    for cells in arms.values():
+        seeds = max(map(len, cells.values()))
+        parts = _evenly(list(cells.values()), max(1, rows // seeds))
+        groups += [tuple(run for members in part for run in members) for part in parts]
+    return groups
 
 
 def _evenly(items: list[T], most: int) -> Iterator[list[T]]:

@@ -37,7 +37,7 @@ from adamcmp.engine.watch import Watch
 from adamcmp.metrics import wide
 from adamcmp.optim.decay import Array
 from adamcmp.plan.evaluations import Shown
-from adamcmp.plan.runs import Run
+from adamcmp.plan.runs import Run, rule_identity
 
 EXAMPLES = 128
 """Examples in one call of an evaluation: what it makes stays in the cache, and memory is bounded. Measured for 121 rows
@@ -81,6 +81,7 @@ class Training:
         self.started = time.perf_counter()
         self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
         self.diverged: list[int | None] = [None] * len(piece.runs)
+        self.pruned: set[int] = set()
         self._previous: Tensors = {}
         self.kernel = rule_of(piece.runs[0]).kernel
         self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
@@ -129,6 +130,7 @@ class Training:
         self.step = self.reported = resumed["step"]
         self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
+        self.pruned = {k for k, i in enumerate(ours) if i in resumed.get("pruned", ())}
         self.started -= resumed["seconds"] * len(ours) / len(stored)
         self.stack = _mapped(Stack(*resumed["stack"]), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
@@ -158,6 +160,7 @@ class Training:
             "step": self.step,
             "evaluations": [packed(each) for each in self.evaluations],
             "diverged": self.diverged,
+            "pruned": sorted(self.pruned),
             "seconds": time.perf_counter() - self.started,
             "rows": self.rows,
             "seeds": list(self.seeds),
@@ -201,7 +204,7 @@ class Training:
         return self.stack.shown(self.kernel)
 
     def _alive(self) -> list[int]:
-        return [i for i, step in enumerate(self.diverged) if step is None]
+        return [i for i, step in enumerate(self.diverged) if step is None and i not in self.pruned]
 
     def _program(self) -> Program:
         strategy = self.piece.strategy
@@ -264,7 +267,7 @@ class Training:
     def _evaluate(self, runs: Program) -> None:
         """Measure all rows; those that are not finite have diverged at this step."""
         for row, step in enumerate(self.ended.tolist()):
-            if step and self.diverged[self.rows[row]] is None:
+            if step and self.diverged[self.rows[row]] is None and self.rows[row] not in self.pruned:
                 self.diverged[self.rows[row]] = step
         shown = self.task.evaluations.shown(self.step)
         measured = self._examples(shown).measure(runs, self._shown, self.stack.rest, self._criterion)
@@ -275,7 +278,7 @@ class Training:
         newest = None
         improved = torch.zeros(len(self.rows), dtype=torch.bool)
         for row, i in enumerate(self.rows):
-            if i in seen or self.diverged[i] is not None:
+            if i in seen or self.diverged[i] is not None or i in self.pruned:
                 continue
             seen.add(i)
             (evaluation,) = unpacked([[self.step, *measured[row], norms[row]]])
@@ -288,7 +291,29 @@ class Training:
                 self.diverged[i] = self.step
         if self._keeps_best:
             self._keep_best(improved.to(self.device))
+        if self.step in self.piece.strategy.rungs:
+            self._prune()
         self._report(newest)
+
+    def _prune(self) -> None:
+        """Go on with the best cells alone, by the mean validation error of their runs (Jamieson & Talwalkar 2016).
+
+        The cells are those of this program, so that none waits for another one.
+        """
+        sign = self.task.criteria.error.sign
+        cells: dict[str, list[int]] = {}
+        for i in self._alive():
+            run = self.piece.runs[i]
+            cells.setdefault(rule_identity(run.optimizer) + rule_identity(run.schedule), []).append(i)
+
+        def worth(members: list[int]) -> tuple[float, float]:
+            last = [self.evaluations[i][-1] for i in members]
+            errors, losses = ([getattr(each, f"validation_{name}") for each in last] for name in ("error", "loss"))
+            return sign * sum(errors) / len(last), sum(losses) / len(last)
+
+        order = sorted(cells.values(), key=worth)
+        for members in order[-(-len(order) // self.piece.strategy.reduction) :]:
+            self.pruned.update(members)
 
     def _keep_best(self, improved: Tensor) -> None:
         """Keep the weights of those rows that are better than before."""
@@ -325,7 +350,7 @@ class Training:
         ):
             yield Outcome(
                 run=run,
-                status="completed" if step is None else "diverged",
+                status="diverged" if step is not None else "pruned" if i in self.pruned else "completed",
                 evaluations=tuple(evaluations),
                 diverged_step=step,
                 parameters=self.parameters,
@@ -343,7 +368,7 @@ class Training:
         sign = self.task.criteria.error.sign
         now = self._kept if self._keeps_best else {**self._shown, **self.stack.rest}
         for i, row in self._places().items():
-            if self.diverged[i] is None:
+            if self.diverged[i] is None and i not in self.pruned:
                 model = self._of_row(now, row)
                 evaluations = self.evaluations[i]
                 chosen = best(evaluations, sign) if self._keeps_best else evaluations[-1]

@@ -28,7 +28,9 @@ def is_chosen(runs: Sequence[Run]) -> bool:
 
 
 def arm_of(run: Run) -> tuple[str, str, str]:
-    """What runs of an arm share: all settings but lr, λ and seed."""
+    """What runs of an arm share: all settings but lr, λ and seed; or the search that drew them."""
+    if run.search is not None:
+        return run.comparison, run.search, run.optimizer.name
     same = run.optimizer.model_copy(update={"lr": 1.0, "weight_decay": 0.0})
     return run.task.key, rule_identity(same), rule_identity(run.schedule)
 
@@ -61,10 +63,11 @@ def confirming(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[R
 
 def in_cell(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[Any, Any]) -> Run | None:
     """A run of an arm in a cell of it, made from any planned run of the arm; None where none is planned."""
-    ids = tuned.loc[tuned["arm"] == cell["arm"], "run_id"]
-    member = next((planned[each] for each in ids if each in planned), None)
-    if member is None:
-        return None
+    own = tuned[tuned["arm"] == cell["arm"]]
+    there = own[(own["lr"] == cell["lr"]) & (own["weight_decay"] == cell["weight_decay"])]
+    member = next((planned[each] for each in (*there["run_id"], *own["run_id"]) if each in planned), None)
+    if member is None or (member.search is not None and member.id not in set(there["run_id"])):
+        return None  # what else a search has drawn for this cell is not known
     changed = {key: cell[key] for key in ("lr", "weight_decay")}
     return replace(member, optimizer=member.optimizer.model_copy(update=changed))
 

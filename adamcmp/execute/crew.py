@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from adamcmp.config.schema import Execute
+from adamcmp.config.schema import Execute, Search
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, choose, is_short, rough_seconds, unmeasured
 from adamcmp.engine.machine import cores, devices, of_process, rounds_products
@@ -24,6 +24,7 @@ from adamcmp.execute.estimate import Estimate
 from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.pool import pool
 from adamcmp.plan.runs import Cohort, Run, cohorts
+from adamcmp.plan.searching import rungs
 
 LOOK_EVERY = 0.2
 """Seconds after which the driver looks whether it was interrupted."""
@@ -54,13 +55,15 @@ def crew(
     settings: Execute,
     *,
     store: Store | None = None,
+    search: Search | None = None,
     dry_run: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
     A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what is being done. Who
-    trains on a cluster stores by himself, in ``store``; without it all is done on this machine.
+    trains on a cluster stores by himself, in ``store``; without it all is done on this machine. A ``search`` may end
+    most of its runs early.
 
     Raises:
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
@@ -83,7 +86,8 @@ def crew(
     processes = max(1, min(processes, len(todo), int(memory // largest)))
 
     def made(works: Sequence[Work], choices: Sequence[Choice], executor: Executor | None) -> Crew:
-        return Crew(device, datasets, settings, Estimate(works, choices, memory), executor)
+        given = choices if search is None else [_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
+        return Crew(device, datasets, settings, Estimate(works, given, memory), executor)
 
     if not todo or short:
         yield made(works, [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works], None)
@@ -109,6 +113,13 @@ def crew(
         return
     with pool([of_process(device, i) for i in range(processes)], datasets) as executor:
         yield made(*_chosen(executor, works, settings, device, processes, memory, say), executor)
+
+
+def _pruning(work: Work, choice: Choice, search: Search) -> Choice:
+    """A choice with the steps at which a search ends runs early, where it does."""
+    several = len({run.seed for run in work.cohort.runs}) > 1
+    looks = () if several and not choice.strategy.mixes_seeds else rungs(work.cohort.task, search)
+    return replace(choice, strategy=replace(choice.strategy, rungs=looks, reduction=search.reduction))
 
 
 def _chosen(

@@ -61,7 +61,13 @@ def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) 
     status = dict(zip(records["run_id"], records["status"], strict=True))
     if only_failed:
         return [run for run in runs if status.get(run.id) == "failed"]
-    return [run for run in runs if status.get(run.id) in {"failed", None} or _lacks_weights(run, study_dir, status)]
+    return [run for run in runs if _is_open(run, status.get(run.id)) or _lacks_weights(run, study_dir, status)]
+
+
+def _is_open(run: Run, status: str | None) -> bool:
+    """Whether it is to be trained; what one search has ended early another one may want whole."""
+    pruned = status == "pruned" and not (run.search or "").startswith("asha")
+    return status in {"failed", None} or pruned
 
 
 def adopted(runs: Sequence[Run], study_dir: Path) -> int:
@@ -70,7 +76,7 @@ def adopted(runs: Sequence[Run], study_dir: Path) -> int:
     A run whose weights are asked for is trained here, since they may not lie there.
     """
     wanted = {
-        run.id: Wanted(run.stage, run.optimizer.label, run.optimizer.name)
+        run.id: Wanted(run.stage, run.optimizer.label, run.optimizer.name, run.search, run.comparison)
         for run in runs
         if run.task.train.save is None
     }

@@ -16,17 +16,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
 import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
 from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import FREE, Composed, compose
-from adamcmp.config.schema import MOST_RUNS, MOST_STEPS, AnyRule, AnySchedule, Config, Data, Execute, OwnLoss, is_seed
+from adamcmp.config.schema import (
+    MOST_RUNS,
+    MOST_STEPS,
+    AnyRule,
+    AnySchedule,
+    Config,
+    Data,
+    Execute,
+    OwnLoss,
+    Range,
+    is_seed,
+)
 from adamcmp.config.sources import Source
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.criteria import ERRORS, LOSSES
 from adamcmp.errors import InputError, closest
+from adamcmp.plan import searching
 from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, rule_identity, run_id
+from adamcmp.plan.searching import Dimension, Searching
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
 TASK_KEYS = ("data", "model", "train")
@@ -40,6 +54,7 @@ class Value:
     override: str
 
 
+Composing = Callable[[Source, Sequence[str]], Composed]
 Space = dict[str, list[Value]]
 """A sub-grid: dotted key or group → values."""
 
@@ -55,6 +70,8 @@ class Plan:
     """Rows of the grid that name the same run as an earlier row, and are trained once."""
     resolved: str
     """The study as YAML: its base configuration and its spaces."""
+    searching: Searching | None = None
+    """What asks for more runs, of which those above are the first batch; None where the grids are all."""
 
     def here(self) -> Self:
         """The same, trained on the machine that asks."""
@@ -85,7 +102,7 @@ def plan(
     fixed = [text for text, o in zip(overrides, parsed, strict=True) if not o.is_sweep_override()]
     own_sweeps = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
     for key in own_sweeps:
-        if key.partition(".")[0] in ("execute", "report", "study"):
+        if key.partition(".")[0] in ("execute", "report", "search", "study"):
             raise InputError(f"{key}: takes one value, since no run is another by it")
     base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
     config = typed(base, source)
@@ -102,13 +119,18 @@ def plan(
             known_facts[key] = facts(data, config.execute)
         return known_facts[key]
 
-    for space in spaces:
-        for run in _expand(source, fixed, config, space, facts_of):
-            count += 1
-            seen.setdefault(run.id, run)
+    search = None
+    if config.search.method == "grid":
+        runs = [run for space in spaces for run in _expand(source, fixed, config, space, facts_of)]
+    else:
+        search = _searching(source, fixed, config, spaces, facts_of, base)
+        runs = search.more(pd.DataFrame())
+    for run in runs:
+        count += 1
+        seen.setdefault(run.id, run)
     described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _described(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return Plan(config, tuple(seen.values()), count - len(seen), text)
+    return Plan(config, tuple(seen.values()), count - len(seen), text, search)
 
 
 def _pins(override: Override) -> bool:
@@ -211,18 +233,71 @@ def _described(spaces: Sequence[Space]) -> list[dict[str, Any]]:
     return [{key: [value.python for value in values] for key, values in space.items()} for space in spaces]
 
 
+def _searching(
+    source: Source,
+    fixed: Sequence[str],
+    config: Config,
+    spaces: Sequence[Space],
+    facts: Callable[[Data], DataFacts],
+    base: Composed,
+) -> Searching:
+    """An arm for each optimizer, model, data set and schedule; what else has several values is searched."""
+    settings, arms = config.search, list[searching.Arm]()
+    kept = cache(lambda overrides: compose(source, overrides))  # trials share most of what is composed
+    for space in spaces:
+        split = {key: values for key, values in space.items() if key in GROUPS}
+        several = {key for key, values in split.items() if len(values) > 1}
+        for chosen in _product(split):
+            held = {key: [value] for key, value in chosen.items()}
+            held |= {key: values for key, values in space.items() if key == "seed"}
+            held |= {k: v for k, v in space.items() if k not in {*held, *settings.space} and len(v) == 1}
+            grids = {k: [v.python for v in values] for k, values in space.items() if k not in held}
+            found = [Dimension.of(key, values) for key, values in grids.items() if key not in settings.space]
+            for key, given in settings.space.items():
+                found.append(Dimension(key, range=given) if isinstance(given, Range) else Dimension(key, tuple(given)))
+
+            def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
+                own = {key: [Value(value, f"{key}={_literal(value)}")] for key, value in values.items()}
+                words = {**held, **own}
+                return list(_expand(source, fixed, config, words, facts, several, lambda _, all_: kept(tuple(all_))))
+
+            told = several | {"optimizer"}
+            name = " · ".join(str(value.python) for key, value in chosen.items() if key in told)
+            composed = kept((*fixed, *(value.override for value in chosen.values())))
+            start = {dimension.key: _configured(composed, dimension) for dimension in found}
+            arms.append(searching.Arm(name or base.choices["optimizer"], tuple(found), make, start))
+    searching.check(settings, arms)
+    return Searching(settings, tuple(arms))
+
+
+def _configured(composed: Composed, dimension: Dimension) -> Any:
+    """What a configuration has of a searched setting; the middle of its values where it says nothing."""
+    found: Any = composed.values
+    for part in dimension.key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return dimension.at(0.5) if found is None else found
+
+
 def _expand(
-    source: Source, fixed: Sequence[str], config: Config, space: Space, facts: Callable[[Data], DataFacts]
+    source: Source,
+    fixed: Sequence[str],
+    config: Config,
+    space: Space,
+    facts: Callable[[Data], DataFacts],
+    told: set[str] | None = None,
+    composing: Composing = compose,
 ) -> Iterator[Run]:
+    """The runs of a sub-grid; ``told`` are the keys whose values its arms are called by, if not all that vary."""
     static = {key: values for key, values in space.items() if not _swept(key)}
     swept = {key: values for key, values in space.items() if _swept(key) and key != "seed"}
     seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
-    varying = {k for k, values in space.items() if len(values) > 1 and k not in LABELLED_ELSEWHERE}
+    several = {k for k, values in space.items() if len(values) > 1} if told is None else told
+    varying = several - set(LABELLED_ELSEWHERE)
     keys = {text: parse_override(text).key_or_group for text in fixed}
     for combination in _product(static):
         chosen = [value.override for value in combination.values()]
         kept = [text for text, key in keys.items() if key not in combination | swept]
-        composed = compose(source, [*kept, *chosen])
+        composed = composing(source, (*kept, *chosen))
         task, schedule = _task(typed(composed, source), facts)
         rule = rule_identity(schedule)
         for row in _product(swept):

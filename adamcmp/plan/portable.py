@@ -27,7 +27,7 @@ from adamcmp.plan.runs import DataFacts, Init, Run, Task, rule_identity, run_id
 from adamcmp.store import readable, replacing
 
 KEY = b"adamcmp_plan"
-COLUMNS = ("run_id", "arm", "task", "optimizer", "schedule", "seed", "stage")
+COLUMNS = ("run_id", "arm", "task", "optimizer", "schedule", "seed", "stage", "search")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def write(portable: Portable, path: Path) -> None:
         return texts[key]
 
     rows = [
-        (run.id, run.arm, place[run.task.key], text(run.optimizer), text(run.schedule), run.seed, run.stage)
+        (run.id, run.arm, place[run.task.key], text(run.optimizer), text(run.schedule), run.seed, run.stage, run.search)
         for run in runs
     ]
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)})
@@ -66,6 +66,7 @@ def write(portable: Portable, path: Path) -> None:
         "study": config.study.model_dump(mode="json"),
         "execute": config.execute.model_dump(mode="json"),
         "report": config.report.model_dump(mode="json"),
+        "search": config.search.model_dump(mode="json"),
         "seed": config.seed,
         "duplicates": portable.plan.duplicates,
         "resolved": portable.plan.resolved,
@@ -111,8 +112,8 @@ def read(path: Path) -> Portable:
         tasks = [_unpacked(each) for each in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = tuple(
-            Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage)
-            for id_, arm, task, optimizer, schedule, seed, stage in zip(*columns, strict=True)
+            Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)
+            for id_, arm, task, optimizer, schedule, seed, stage, search in zip(*columns, strict=True)
         )
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, ValidationError) as error:
         raise InputError(
@@ -131,6 +132,7 @@ def read(path: Path) -> Portable:
         seed=shared["seed"],
         execute=Execute.model_validate(shared["execute"]),
         report=shared["report"],
+        search=shared["search"],
         study=Study.model_validate(shared["study"]),
     )
     return Portable(Plan(config, runs, shared["duplicates"], shared["resolved"]), tuple(shared["words"]))

@@ -197,6 +197,18 @@ class Run:
     seed: int
     stage: Stage = "tune"
     """What it is trained for: to choose among cells, or to judge what was chosen. It does not enter the id."""
+    search: str | None = None
+    """What drew its settings, such as ``tpe over lr, betas``: its runs are one arm. It does not enter the id."""
+
+    @property
+    def comparison(self) -> str:
+        """Hash of what compared runs share: that of the task; where a search tries models, what they share."""
+        if self.search is None or not any(key in self.search for key in ("model.", "train.", "data.")):
+            return self.task.comparison
+        task = self.task
+        given = task.train.model_dump(include={"steps", "epochs", "evaluations", "evaluation_share"})
+        shared = {"data": task.identity["data"], "precision": task.train.precision, **given, "search": self.search}
+        return _hash(canonical({**shared, "model": task.model.target, "error": task.criteria.error.name}))
 
     def settings(self) -> dict[str, Any]:
         """All that identifies it, and the names, as plain values."""

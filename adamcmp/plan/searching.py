@@ -1,0 +1,279 @@
+"""Which settings a search tries: batches of trials, each of which is trained as a cohort before the next is asked for.
+
+Every setting is a number between 0 and 1 to whoever proposes it: ``Dimension`` knows what it stands for. A batch
+depends on the search's seed, on its number and on the errors of the batches before, all of which are stored runs. So a
+search that was interrupted goes on by asking the same questions again, and finds most of the answers on disk; it has no
+storage of its own. Optuna proposes for ``tpe`` and ``gp``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.config.schema import Range, Search
+from adamcmp.errors import InputError
+from adamcmp.plan.runs import Run, Task, canonical
+
+DIGITS = 4
+"""Of what is drawn: more make no other training, and longer names."""
+EVEN = 1e-3
+"""By how much the steps of a grid may differ, relatively, to count as even."""
+ADAPTIVE = ("tpe", "gp", "coordinate")
+Point = tuple[float, ...]
+"""A trial's place in the unit cube."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched setting: what a number between 0 and 1 stands for."""
+
+    key: str
+    values: tuple[Any, ...] = ()
+    """Of a setting that takes only these; a grid's values for ``coordinate``."""
+    range: Range | None = None
+    zero: float = 0.0
+    """Share of the unit interval that stands for 0, in front of a log range: that of a cell of the grid."""
+
+    @classmethod
+    def of(cls, key: str, values: Sequence[Any]) -> Dimension:
+        """What the values of a grid span: even steps, even ratios, or even ratios of 1 − x; else these values alone.
+
+        >>> Dimension.of("optimizer.lr", [1e-3, 1e-2, 1e-1]).range.scale
+        'log'
+        >>> Dimension.of("model.width", [16, 32, 64]).at(0.999)
+        64
+        """
+        given = tuple(values)
+        numbers = sorted({float(v) for v in given if isinstance(v, int | float) and not isinstance(v, bool)})
+        positive = [each for each in numbers if each > 0]
+        has_zero = 0.0 in numbers
+        if len(numbers) < len(set(map(str, given))) or len(positive) < 2 + (not has_zero and len(numbers) > 2):
+            return cls(key, given)
+        whole = all(isinstance(value, int) for value in given)
+        low, high = positive[0], positive[-1]
+        if _even(np.log(positive)):
+            zero = 1 / len(numbers) if has_zero else 0.0
+            return cls(key, given, Range(low=low, high=high, scale="log", whole=whole), zero)
+        if _even(numbers):
+            return cls(key, given, Range(low=numbers[0], high=high, scale="linear", whole=whole))
+        if high < 1 and _even(np.log1p(-np.array(positive))):
+            return cls(key, given, Range(low=low, high=high, scale="log1m"))
+        return cls(key, given)
+
+    def at(self, u: float) -> Any:
+        """The setting at a place of the unit interval."""
+        if self.range is None:
+            return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
+        if u < self.zero:
+            return 0.0
+        share = (u - self.zero) / (1 - self.zero)
+        low, high = self.range.low, self.range.high
+        match self.range.scale:
+            case "log":
+                found = low * (high / low) ** share
+            case "linear":
+                found = low + (high - low) * share
+            case "log1m":
+                found = 1 - (1 - low) * ((1 - high) / (1 - low)) ** share
+        if self.range.whole:
+            return int(min(max(round(found), math.ceil(low)), math.floor(high)))
+        if self.range.scale == "log1m":
+            return 1 - float(f"{1 - found:.{DIGITS}g}")
+        return float(f"{found:.{DIGITS}g}")
+
+
+def _even(values: Any) -> bool:
+    steps = np.diff(np.asarray(values, float))
+    return len(steps) >= 2 and bool(np.ptp(steps) <= EVEN * abs(steps).max())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that are tried, on all seeds."""
+
+    point: Point
+    settings: Mapping[str, Any]
+    runs: tuple[Run, ...]
+
+
+@dataclass
+class Arm:
+    """What competes with the same number of trials: an optimizer, under one schedule, of one model and data."""
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    make: Callable[[Mapping[str, Any]], list[Run]]
+    """Settings in; a run for each seed."""
+    start: Mapping[str, Any] = field(default_factory=dict)
+    """What the configuration has, from which ``coordinate`` sets out."""
+    trials: list[Trial] = field(default_factory=list)
+    batches: int = 0
+    is_done: bool = False
+
+
+@dataclass
+class Searching:
+    """The search of a study: its arms, and how far each is."""
+
+    settings: Search
+    arms: tuple[Arm, ...]
+
+    def runs(self) -> list[Run]:
+        """All that was asked for so far."""
+        return [run for arm in self.arms for trial in arm.trials for run in trial.runs]
+
+    def more(self, records: pd.DataFrame) -> list[Run]:
+        """The runs of the next batch of every arm that has trials left; empty where none has.
+
+        Args:
+            records: what is stored, of the batches before at least.
+        """
+        errors = _errors(records)
+        found: list[Run] = []
+        for arm in self.arms:
+            left = self.settings.trials - len(arm.trials)
+            if left > 0 and not arm.is_done:
+                asked = self._ask(arm, left, errors)
+                arm.batches += 1
+                arm.trials += asked
+                arm.is_done = not asked
+                found += [run for trial in asked for run in trial.runs]
+        return found
+
+    def _ask(self, arm: Arm, left: int, errors: Mapping[str, float]) -> list[Trial]:
+        method, count = self.settings.method, min(self.settings.batch, left)
+        text = f"{self.settings.seed}|{arm.name}|{arm.batches if method in ADAPTIVE else 0}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+        told = [(trial, _value(trial, errors)) for trial in arm.trials]
+        if method == "coordinate":
+            asked = _next_coordinate(arm, told, self.settings.trials)
+            return _new(arm, [((), each) for each in asked][:left], self._label(arm))
+        size = len(arm.dimensions)
+        if method in ("tpe", "gp") and told:
+            points = _proposed(method, size, told, count, seed)
+        elif method in ("random", "asha"):
+            points = [tuple(each) for each in np.random.default_rng(seed).random((left, size)).tolist()]
+        else:
+            points = _spread(size, count if method in ADAPTIVE else left, seed)
+        placed = [(point, {d.key: d.at(u) for d, u in zip(arm.dimensions, point, strict=True)}) for point in points]
+        return _new(arm, placed, self._label(arm))
+
+    def _label(self, arm: Arm) -> str:
+        keys = ", ".join(d.key.removeprefix("optimizer.") for d in arm.dimensions)
+        return f"{self.settings.method} over {keys}"
+
+
+def _new(arm: Arm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
+    """Trials of settings that the arm has not tried."""
+    known = {canonical(trial.settings) for trial in arm.trials}
+    found = []
+    for point, settings in placed:
+        if canonical(settings) not in known:
+            known.add(canonical(settings))
+            runs = tuple(replace(run, search=label) for run in arm.make(settings))
+            found.append(Trial(point, settings, runs))
+    return found
+
+
+def _errors(records: pd.DataFrame) -> dict[str, float]:
+    """Of each run the validation error, so that less is better; inf where it has none."""
+    if records.empty:
+        return {}
+    sign = records["error_better"].map({"higher": -1.0}).fillna(1.0)
+    values = (sign * records["final_validation_error"]).fillna(math.inf)
+    return dict(zip(records["run_id"], values.astype(float), strict=True))
+
+
+def _value(trial: Trial, errors: Mapping[str, float]) -> float:
+    """A trial's mean error over its seeds; inf where one of them did not complete."""
+    return float(np.mean([errors.get(run.id, math.inf) for run in trial.runs]))
+
+
+def _spread(size: int, count: int, seed: int) -> list[Point]:
+    """Points of a scrambled Sobol sequence."""
+    from scipy.stats import qmc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of counts that are no power of two
+        return [tuple(each) for each in qmc.Sobol(size, rng=seed).random(count).tolist()]
+
+
+def _proposed(method: str, size: int, told: Sequence[tuple[Trial, float]], count: int, seed: int) -> list[Point]:
+    """What Optuna's sampler asks next, as if those asked before it in the batch were running."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    finite = [value for _, value in told if math.isfinite(value)]
+    worst = max(finite, default=1.0)
+    spread = worst - min(finite, default=0.0)
+    space: dict[str, Any] = {f"u{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(size)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that Optuna calls experimental
+        sampler: Any = (
+            optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=1)
+            if method == "tpe"
+            else optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+        )
+        study = optuna.create_study(sampler=sampler)
+        for trial, value in told:
+            params = {f"u{i}": u for i, u in enumerate(trial.point)}
+            lost = worst + spread  # what diverged is worse than all that did not
+            told_value = value if math.isfinite(value) else lost
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=told_value))
+        asked = [study.ask(space) for _ in range(count)]
+    return [tuple(min(float(trial.params[name]), math.nextafter(1.0, 0.0)) for name in space) for trial in asked]
+
+
+def _next_coordinate(arm: Arm, told: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
+    """All values of the next setting, the others as in the best trial so far; none when a whole round has won nothing.
+
+    The first batch is the configuration as it is, with all values of the first setting.
+    """
+    best = min(told, key=lambda pair: pair[1])[0].settings if told else dict(arm.start)
+    known = {canonical(trial.settings) for trial, _ in told}
+    for i in range(len(arm.dimensions)):
+        dimension = arm.dimensions[(arm.batches + i) % len(arm.dimensions)]
+        asked: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
+        if not told:
+            asked.insert(0, best)
+        new = [each for each in asked if canonical(each) not in known]
+        if new:
+            arm.batches += i
+            return new[:most]
+    return []
+
+
+def rungs(task: Task, settings: Search) -> tuple[int, ...]:
+    """The steps at which a search by ``asha`` looks which runs go on: evaluations next behind T/η^k."""
+    if settings.method != "asha":
+        return ()
+    steps, found = task.evaluations.steps, set[int]()
+    for k in range(1, settings.rungs + 1):
+        at = next(step for step in steps if step >= task.steps / settings.reduction**k)
+        if at < task.steps:
+            found.add(at)
+    return tuple(sorted(found))
+
+
+def check(settings: Search, arms: Sequence[Arm]) -> None:
+    """Refuse a search of nothing.
+
+    Raises:
+        InputError: an arm has no setting to search, or ``coordinate`` has a range without values.
+    """
+    for arm in arms:
+        if not arm.dimensions:
+            raise InputError(
+                f"search={settings.method}: {arm.name} has no setting with several values; give a grid, such as "
+                "optimizer.lr=geomspace(1e-4,1e-1,7), or search.space"
+            )
+        if settings.method == "coordinate" and (lacking := [d.key for d in arm.dimensions if not d.values]):
+            raise InputError(f"search.space.{lacking[0]}: coordinate descent takes a list of values, not a range")

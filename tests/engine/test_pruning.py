@@ -1,0 +1,83 @@
+"""A search by asha ends the worst rows of a program early, and leaves the others as they would have been."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from adamcmp.config.schema import Search
+from adamcmp.engine import vectorised
+from adamcmp.engine.strategy import Piece, Strategy, divide
+from adamcmp.engine.watch import Stopped, Watch
+from adamcmp.plan.runs import cohorts
+from adamcmp.plan.searching import rungs
+
+from .conftest import DEVICE
+
+GRID = ("optimizer=adam,adamw", "optimizer.lr=geomspace(1e-5,3e-2,9)", "seed=0,1", "train.steps=90",
+        "train.evaluations=9", "train.precision=fp64")  # fmt: skip
+LOOKS = Strategy(engine="vectorised", rows=18, rungs=(10, 30), reduction=3)
+
+
+@pytest.fixture(scope="module")
+def work(planned):
+    runs, datasets = planned(*GRID)
+    (cohort,) = cohorts(runs)
+    return cohort, datasets[cohort.task.facts.fingerprint]
+
+
+def test_pieces_hold_one_arm_and_all_seeds_of_a_cell(work):
+    pieces = divide(work[0], LOOKS)
+    assert [len(piece.runs) for piece in pieces] == [18, 18]
+    for piece in pieces:
+        assert len({run.arm for run in piece.runs}) == 1
+        seeds = {}
+        for run in piece.runs:
+            seeds.setdefault(run.optimizer.lr, set()).add(run.seed)
+        assert set(map(frozenset, seeds.values())) == {frozenset({0, 1})}
+
+
+def test_one_in_three_goes_on_from_each_rung(work):
+    cohort, data = work
+    whole = {
+        o.run.id: o for o in vectorised.train(Piece.of(cohort, Strategy(engine="vectorised")), data, DEVICE, Watch())
+    }
+    for piece in divide(cohort, LOOKS):
+        found = list(vectorised.train(piece, data, DEVICE, Watch()))
+        status = [outcome.status for outcome in found]
+        assert (status.count("completed"), status.count("pruned")) == (2, 16)
+        last = [outcome.evaluations[-1].step for outcome in found]
+        assert (last.count(10), last.count(30), last.count(90)) == (12, 4, 2)
+        for outcome in found:
+            alone = whole[outcome.run.id]
+            for seen, expected in zip(outcome.evaluations, alone.evaluations, strict=False):
+                assert seen[:-1] == pytest.approx(expected[:-1], rel=1e-9)
+        at = {o.run.id: whole[o.run.id].evaluations[0].validation_error for o in found}
+        gone = [at[o.run.id] for o in found if o.evaluations[-1].step == 10]
+        kept = [at[o.run.id] for o in found if o.evaluations[-1].step > 10]
+        assert sum(kept) / len(kept) < sum(gone) / len(gone)
+
+
+def test_what_was_pruned_stays_so_after_an_interruption(work, tmp_path, monkeypatch):
+    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    cohort, data = work
+    piece = divide(cohort, LOOKS)[0]
+    expected = {o.run.id: (o.status, o.evaluations) for o in vectorised.train(piece, data, DEVICE, Watch())}
+    for _ in range(20):
+        looks = itertools.count(1)
+        watch = Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17)
+        try:
+            found = {o.run.id: (o.status, o.evaluations) for o in vectorised.train(piece, data, DEVICE, watch)}
+            break
+        except Stopped:
+            continue
+    assert found == expected
+
+
+def test_rungs_are_evaluations(planned):
+    (run, *_), _ = planned("train.steps=900", "train.evaluations=30")
+    settings = Search(method="asha", rungs=3, reduction=3)
+    assert rungs(run.task, settings) == (60, 120, 300)
+    assert rungs(run.task, Search(method="random")) == ()
+    short = replace(run.task, train=run.task.train.model_copy(update={"evaluations": 1}))
+    assert rungs(short, settings) == ()

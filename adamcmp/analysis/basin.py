@@ -38,6 +38,7 @@ from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, tuning
 from adamcmp.analysis.verdicts import POINTS
 from adamcmp.criteria import criteria_of
+from adamcmp.drawing.heatmap import is_grid
 
 LEAST = 3
 """Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
@@ -129,7 +130,7 @@ def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> Grid | N
     wide = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max()]
     lrs, decays = (np.unique(wide.index.get_level_values(name)) for name in ("lr", "weight_decay"))
     positive = decays[decays > 0]
-    if len(lrs) < LEAST or len(positive) < LEAST:
+    if len(lrs) < LEAST or len(positive) < LEAST or not is_grid(eligible):
         return None
     full = wide.reindex(pd.MultiIndex.from_product([lrs, decays])).to_numpy().reshape(len(lrs), len(decays), -1)
     at_zero_LT = full[:, 0] if len(decays) > len(positive) else np.full((len(lrs), full.shape[2]), math.nan)

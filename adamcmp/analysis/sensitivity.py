@@ -27,6 +27,7 @@ from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import BASELINE, tuning
 from adamcmp.criteria import criteria_of
+from adamcmp.drawing.heatmap import is_grid
 
 
 class Sensitivity(NamedTuple):
@@ -85,10 +86,10 @@ def _alike(a: _Grid, b: _Grid) -> bool:
 
 
 def _grid(runs: pd.DataFrame, tried: pd.DataFrame, sign: float, baseline: float) -> _Grid | None:
-    """None where fewer than two cells were tried, or all were lost."""
+    """None where fewer than two cells were tried, they are no grid, or all were lost."""
     lrs, decays = np.unique(tried["lr"]), np.unique(tried["weight_decay"])
     good = tried.loc[tried["eligible"], ["lr", "weight_decay"]]
-    if len(tried) < 2 or good.empty:
+    if len(tried) < 2 or good.empty or not is_grid(tried):
         return None
     wide = runs[runs["status"] == "completed"].merge(good)
     wide = wide.pivot(index=["lr", "weight_decay"], columns="seed", values="final_validation_error") * sign

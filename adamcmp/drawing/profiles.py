@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adamcmp.criteria import criteria_of
+from adamcmp.drawing.heatmap import grids
 from adamcmp.drawing.labels import decay_name, metric_name, scale, short, ten_to, with_unit
 from adamcmp.drawing.style import (
     GREY,
@@ -55,6 +56,7 @@ def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure
 
 
 def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
+    table = grids(table)
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     profile = profile[profile[metric].notna()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from adamcmp.analysis.selection import means_of
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.basin import SLOPES
-from adamcmp.drawing.heatmap import circled, colour_limits
+from adamcmp.drawing.heatmap import circled, colour_limits, grids, is_grid
 from adamcmp.drawing.labels import decay_name, metric_name, named, requested_name, scale, short, ticks, with_unit
 from adamcmp.drawing.style import Look, looks
 from adamcmp.records import METRICS as MEASURED
@@ -41,7 +42,9 @@ MOST_REQUESTED = 40
 """Metrics on request that a page can show; tables have all."""
 COPIED = ("leaderboard", "verdicts", "claims", "effects", "basin", "sensitivity", "metrics", "time_to_error")
 """Tables that are copied as csv with all their digits; the script makes that of the cells."""
-ENDED = ("completed", "diverged", "failed")
+ENDED = ("completed", "diverged", "failed", "pruned")
+MOST_DRAWN = 24
+"""Cells of an arm that a search has drawn which a page shows: the best of them."""
 STAGES = ("tune", "confirm", "settle")
 
 
@@ -52,6 +55,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         report: What is told of the task.
         runs: Those of all tasks, which tell what the study's commands swept.
     """
+    report = _on_page(report)
     table, criteria = report.table, report.criteria
     look = looks(table["arm"])
     arms = list(look)
@@ -74,12 +78,24 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _on_page(report: TaskReport) -> TaskReport:
+    """The report with the best of those cells that a search has drawn: a heatmap would have a row for each."""
+    table = report.table
+    full = {arm: is_grid(part) for arm, part in table.groupby("arm")}
+    kept = table[table["arm"].map(full) | (table["rank"] <= MOST_DRAWN)].reset_index(drop=True)
+    if len(kept) == len(table):
+        return report
+    records = report.task.records.merge(kept[CELL])
+    return replace(report, table=kept, task=report.task._replace(records=records))
+
+
 def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     """The learning curves of all runs of a task's cells, in the units in which they are shown.
 
     ``runs`` has a row a run: cell, seed, stage, how it ended, and the place in ``steps`` of where it was measured;
     ``values`` has, for each metric, one list a run.
     """
+    report = _on_page(report)
     criteria = report.criteria
     runs = _placed(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
@@ -321,8 +337,8 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
         "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
         "budget": _budget(raw.get("best_of_k", pd.DataFrame()), factor, arms),
         "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
-        "alongLr": _along(report.table, "lr", factor, arms),
-        "alongDecay": _along(report.table, "weight_decay", factor, arms),
+        "alongLr": _along(grids(report.table), "lr", factor, arms),
+        "alongDecay": _along(grids(report.table), "weight_decay", factor, arms),
         "unit": unit,
     }
 

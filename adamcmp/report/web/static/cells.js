@@ -2,7 +2,7 @@
 
 /** Okabe and Ito's colours, told apart by colour-blind readers. */
 const PINNED = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00", "#000000"];
-const ENDED = ["completed", "diverged", "failed"];
+const ENDED = ["completed", "diverged", "failed", "ended early"];
 
 class Cells {
   constructor(article, task, index) {

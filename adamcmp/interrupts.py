@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -19,25 +20,25 @@ EXIT_CODE = 130
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 LINE = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
 
-_asked = False
+_asked = _asked_by_someone = False
 _patient = 0
 _wishes: list[Callable[[], object]] = []
 
 
 def handle() -> None:
     """Take the signals over, but for those that are ignored, as under ``nohup``."""
-    global _asked
-    _asked = False
+    global _asked, _asked_by_someone
+    _asked = _asked_by_someone = False
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _met)
 
 
 def _met(_: int, __: FrameType | None) -> None:
-    global _asked
-    if _asked or not _patient:
+    global _asked, _asked_by_someone
+    if _asked_by_someone or not _patient:
         leave()
-    _asked = True
+    _asked = _asked_by_someone = True
 
 
 @contextmanager
@@ -54,6 +55,32 @@ def patient() -> Iterator[None]:
 def asked() -> bool:
     """Whether someone has asked to stop."""
     return _asked
+
+
+@contextmanager
+def by_clock(seconds: float) -> Iterator[Callable[[], bool]]:
+    """Inside the block, the clock asks to stop after so long, as a first signal does; whether it was the clock.
+
+    At the end of the block that is forgotten, unless someone has asked too.
+    """
+    global _asked
+    struck = threading.Event()
+
+    def strike() -> None:
+        global _asked
+        if not _asked:
+            struck.set()
+            _asked = True
+
+    timer = threading.Timer(max(seconds, 0.0), strike)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield struck.is_set
+    finally:
+        timer.cancel()
+        if struck.is_set():
+            _asked = _asked_by_someone
 
 
 @contextmanager

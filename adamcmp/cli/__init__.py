@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from adamcmp.cli import choices, evidence, results, training
+from adamcmp.cli import choices, evidence, recommending, results, training
 from adamcmp.cli.app import app, main
 
 __all__ = ["app", "main"]
@@ -11,6 +11,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": training.run,
     "sweep": training.sweep,
     "reproduce": training.reproduce,
+    "recommend": recommending.recommend,
     "report": results.report,
     "watch": results.watch,
     "compare": results.compare,

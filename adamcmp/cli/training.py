@@ -65,10 +65,10 @@ def run(
         single(config, overrides or [])
         return config
 
-    opened = _open(alone, overrides, results_dir, config_dir, device)
+    opened = open_study(alone, overrides, results_dir, config_dir, device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
-    _train(opened, opened.plan.runs, limit=None)
+    train(opened, opened.plan.runs, limit=None)
     from adamcmp import console
     from adamcmp.records import read_records
 
@@ -99,7 +99,7 @@ def sweep(
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
     given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
-    opened = _open(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
+    opened = open_study(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
@@ -214,7 +214,7 @@ def settle(
     if study is None:
         study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir)
     named = study
-    opened = _open(lambda: named, overrides, results_dir, config_dir, device)
+    opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
     error = criteria_of(found.task.records).error
@@ -233,7 +233,7 @@ def settle(
         if verdict.kind != "open" or is_stuck(verdict) or not seeds:
             return
         added = [run for winner in found.winners for run in on_fresh_seeds(winner, seeds, "settle")]
-        _train(opened, added, None, what="settling, ")
+        train(opened, added, None, what="settling, ")
         records = read_records(opened.study_dir)
         lost = records[records["run_id"].isin([run.id for run in added]) & (records["status"] != "completed")]
         if len(lost):
@@ -323,7 +323,7 @@ def _claims(
     studies = studies_of(statements)
     for i, study in enumerate(studies):
         tell(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
-        opened = _open(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
+        opened = open_study(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
         given = ["--config-dir", str(config_dir)] if config_dir else []
         opened.words = ["sweep", study, *overrides, *given, "--results-dir", str(results_dir)]
         if dry_run:
@@ -363,7 +363,7 @@ def _reproduce(
         # study.figure brings what it tells, in a file that starts from one of ours too
         return name if name.endswith((".yaml", ".yml")) else reproduction(name).study
 
-    opened = _open(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
+    opened = open_study(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     opened.words = words
     from adamcmp.report.told import Told
 
@@ -391,7 +391,7 @@ def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:
     return words
 
 
-def _open(
+def open_study(
     name: Callable[[], str],
     overrides: list[str] | None,
     results_dir: Path,
@@ -473,7 +473,7 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
     from adamcmp.records import read_records
 
     runs = list(opened.plan.runs)
-    trained = _train(opened, runs, limit, only_failed=only_failed)
+    trained = train(opened, runs, limit, only_failed=only_failed)
     if limit is None and not only_failed:
         runs += _extend(opened, runs) if opened.plan.searching is None else _search(opened)
     judging = [] if only_failed else _judge(opened, runs, None if limit is None else limit - trained)
@@ -493,7 +493,7 @@ def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
     most = opened.plan.config.study.extend
     while most and (wider := extending(runs, read_records(opened.study_dir), most)):
         added += wider
-        if not _train(opened, wider, None, what="wider grids, "):
+        if not train(opened, wider, None, what="wider grids, "):
             break  # they have failed before, or nothing more can be told of them
     return added
 
@@ -509,7 +509,7 @@ def _search(opened: Session) -> list[Run]:
     while batch := searching.more(read_records(opened.study_dir)):
         added += batch
         tried = max(len(arm.trials) for arm in searching.arms)
-        _train(opened, batch, None, what=f"{searching.settings.method} up to trial {tried:,} of {most:,}, ")
+        train(opened, batch, None, what=f"{searching.settings.method} up to trial {tried:,} of {most:,}, ")
     return added
 
 
@@ -529,7 +529,7 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
         return []
     judging = confirming(runs, records, seeds)
     if limit is None or limit > 0:
-        _train(opened, judging, limit, what="the best cells on fresh seeds, ")
+        train(opened, judging, limit, what="the best cells on fresh seeds, ")
     return judging
 
 
@@ -544,12 +544,18 @@ def _exit_code(records: pd.DataFrame) -> int:
     return SOME_FAILED if (records["status"] == "failed").any() else DONE
 
 
-def _train(
-    opened: Session, runs: Sequence[Run], limit: int | None, *, only_failed: bool = False, what: str = ""
+def train(
+    opened: Session,
+    runs: Sequence[Run],
+    limit: int | None,
+    *,
+    only_failed: bool = False,
+    what: str = "",
+    brief: bool = False,
 ) -> int:
-    """Train what is missing, under the study's lock, with a progress bar; how many runs that were.
+    """Train what is missing and no other driver trains, with a progress bar; how many runs were missing.
 
-    ``what`` says what they are, where they are not those that were asked for.
+    ``what`` says what they are, where they are not those that were asked for; ``brief`` leaves out how they train.
     """
     from adamcmp.execute import study
     from adamcmp.records import parts
@@ -593,7 +599,7 @@ def _train(
                 line = console.plan_line(
                     opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what
                 )
-                tell("\n".join([line, *console.choice_lines(how)]))
+                tell("\n".join([line, *([] if brief else console.choice_lines(how))]))
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()

@@ -1,0 +1,253 @@
+"""recommend: which optimizer, with which settings, for one's own model and data, within a budget of time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psutil
+import typer
+
+from adamcmp import interrupts
+from adamcmp.cli.app import (
+    DEFAULT_RESULTS,
+    ConfigDir,
+    Debug,
+    Device,
+    Overrides,
+    ResultsDir,
+    complete,
+    present,
+    say,
+    tell,
+)
+from adamcmp.cli.training import open_study, train
+from adamcmp.errors import InputError
+from adamcmp.status import status
+
+if TYPE_CHECKING:
+    from adamcmp.execute.session import Session
+    from adamcmp.plan.runs import Run
+
+TUNING = 0.6
+"""Share of the budget after which nothing more is tuned."""
+REPORTING = 0.02
+"""Share of the budget that tables and pictures have, and at least ``LEAST_REPORTING`` seconds."""
+LEAST_REPORTING = 6.0
+SEEDS = 8
+"""Fresh seeds that are added at a time."""
+BATCH = 8
+"""Trials of each optimizer that are asked for at a time."""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """A time such as ``90s``, ``30m``, ``1.5h``; minutes where no unit is given.
+
+    >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of("2")
+    (1800.0, 5400.0, 120.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise typer.BadParameter(f"{text}: give a time such as 90s, 30m or 2h")
+    return float(match[1]) * UNITS[match[2] or "m"]
+
+
+def recommend(
+    config: Annotated[
+        str,
+        typer.Argument(metavar="[CONFIG]", help="A configuration's name or YAML file.", autocompletion=complete("")),
+    ] = "digits",
+    overrides: Overrides = None,
+    budget: Annotated[str, typer.Option(help="Time to spend in this command: 90s, 30m, 2h.")] = "30m",
+    optimizers: Annotated[str, typer.Option(help="Which are compared, by their configurations.")] = "adam,adamw",
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Recommend an optimizer with its settings, for a model and data, within a budget of time."""
+    began = time.monotonic() - (time.time() - psutil.Process().create_time())
+    seconds = seconds_of(budget)
+    if "=" in config:
+        config, overrides = "digits", [config, *(overrides or [])]
+    given = [*_searched(config, overrides or [], optimizers, config_dir), *(overrides or [])]
+    opened = open_study(lambda: config, given, results_dir, config_dir, device)
+    if opened.plan.searching is None:
+        raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
+    name = opened.plan.config.study.name
+    deadline = began + seconds - max(LEAST_REPORTING, REPORTING * seconds)
+    tell(f"{name}: {seconds_text(seconds)} for {', '.join(arm.name for arm in opened.plan.searching.arms)}")
+    spending = _Spending(opened, began, deadline, seconds)
+    with interrupts.by_clock(deadline - time.monotonic()) as struck:
+        try:
+            spending.tune()
+            spending.confirm()
+        except KeyboardInterrupt:
+            if not struck():
+                raise
+    _tell(opened, spending)
+
+
+def seconds_text(seconds: float) -> str:
+    """A budget for people."""
+    from adamcmp.console import duration
+
+    return duration(seconds)
+
+
+def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
+    """What the command asks for beyond the words that were given: names, seeds, ranges where nobody has said any."""
+    with status("starting"):
+        from adamcmp.config.compose import compose
+        from adamcmp.config.sources import locate
+        from adamcmp.config.sweeps import parse_override
+
+        source = locate(config, config_dir)
+        parsed = [parse_override(text) for text in overrides]
+        keys = {each.key_or_group for each in parsed}
+        fixed = [text for text, each in zip(overrides, parsed, strict=True) if not each.is_sweep_override()]
+        study = compose(source, fixed).values.get("study") or {}
+        found = [] if "search" in keys else ["search=tpe"]
+        found += [] if "search.trials" in keys else ["search.trials=1000000"]
+        found += [] if "search.batch" in keys else [f"search.batch={BATCH}"]
+        found += [] if "study.seeds" in keys else ["study.seeds=5"]
+        if "study.name" not in keys:
+            data = next((each.value() for each in parsed if each.key_or_group == "data"), None)
+            model = next((each.value() for each in parsed if each.key_or_group == "model"), None)
+            parts = [source.stem, *(str(each) for each in (data, model) if isinstance(each, str))]
+            found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
+        has_ranges = (
+            study.get("grid")
+            or study.get("spaces")
+            or any(each.is_sweep_override() and each.key_or_group.startswith("optimizer.") for each in parsed)
+        )
+        if has_ranges or any(key.startswith("search.space") for key in keys):
+            return found if "optimizer" in keys or study.get("spaces") else [*found, f"optimizer={optimizers}"]
+        names = optimizers.split(",")
+        if "optimizer" in keys:
+            asked = next(each for each in parsed if each.key_or_group == "optimizer")
+            names = list(map(str, asked.sweep_iterator())) if asked.is_sweep_override() else [str(asked.value())]
+        spaces = [_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names]
+        found.append(f"++study.spaces=[{','.join(spaces)}]")
+        return found if "optimizer" in keys else [*found, f"optimizer={','.join(names)}"]
+
+
+RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
+"""Of λ, by convention; else a hundredth to a hundred times the configuration's."""
+
+
+def _space(name: str, optimizer: Any) -> str:
+    """The ranges of an optimizer's lr and λ: thirty times more and less than its configuration has; 0 among λ."""
+    lr, decay = float(optimizer["lr"]), float(optimizer.get("weight_decay", 0.0))
+    low, high = RANGES.get(str(optimizer.get("decay")), (decay / 100, decay * 100) if decay else (1e-6, 1e-2))
+    return (
+        f"{{optimizer: {name}, optimizer.lr: 'geomspace({lr / 30:.3g},{lr * 30:.3g},9)', "
+        f"optimizer.weight_decay: 'geomspace({low:.3g},{high:.3g},8,zero=true)'}}"
+    )
+
+
+class _Spending:
+    """Spends a budget on tuning, then on fresh seeds, by what runs have taken so far."""
+
+    def __init__(self, opened: Session, began: float, deadline: float, seconds: float) -> None:
+        self._opened, self._began, self._deadline, self._seconds = opened, began, deadline, seconds
+        self.a_run = 0.0
+        """Seconds that one more run takes, with all that trains at the same time."""
+        self._tuned: list[Run] = list(opened.plan.runs)
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._began
+
+    def tune(self) -> None:
+        """Ask for batches, until so much of the budget is spent that fresh seeds need the rest."""
+        from adamcmp.records import read_records
+
+        searching = self._opened.plan.searching
+        assert searching is not None
+        batch = list(self._opened.plan.runs)
+        while batch:
+            self._train(
+                batch, f"{searching.settings.method}, {max(len(arm.trials) for arm in searching.arms):,} trials, "
+            )
+            batch = searching.more(read_records(self._opened.study_dir))
+            missing = self._missing(batch)
+            if missing and self.spent + self.a_run * len(missing) > self._until():
+                break
+            self._tuned += batch
+
+    def _until(self) -> float:
+        """When tuning ends, at the latest: the fewest fresh seeds shall fit behind it."""
+        searching = self._opened.plan.searching
+        assert searching is not None
+        rest = self._deadline - self._began
+        return min(TUNING * self._seconds, rest - 1.2 * self.a_run * SEEDS * len(searching.arms))
+
+    def confirm(self) -> None:
+        """Train what was chosen on fresh seeds, as many as the budget has room for."""
+        from adamcmp.execute.confirming import confirming
+        from adamcmp.records import read_records
+
+        seeds = 0
+        while True:
+            seeds += SEEDS
+            runs = confirming(self._tuned, read_records(self._opened.study_dir), seeds)
+            missing = self._missing(runs)
+            if not runs or (
+                missing and seeds > SEEDS and self.a_run * len(missing) > self._deadline - time.monotonic()
+            ):
+                return
+            self._train(runs, f"the best on {seeds} fresh seeds, ")
+
+    def _missing(self, runs: Sequence[Run]) -> list[Run]:
+        from adamcmp.execute.study import missing
+
+        return missing(runs, self._opened.study_dir)
+
+    def _train(self, runs: Sequence[Run], what: str) -> None:
+        began, count = time.monotonic(), len(self._missing(runs))
+        train(self._opened, runs, None, what=what, brief=self.a_run > 0)
+        if count:
+            self.a_run = (time.monotonic() - began) / count
+
+
+def _tell(opened: Session, spending: _Spending) -> None:
+    """Print the recommendation, and write it beside the runs."""
+    with status("drawing"):
+        from adamcmp.analysis import by_task, leaderboard
+        from adamcmp.records import read_outcomes, read_records
+        from adamcmp.report import tables
+        from adamcmp.report.advice import advice, minimum
+        from adamcmp.report.judging import Judging
+        from adamcmp.report.recommendation import write_recommendation
+
+        records = read_records(opened.study_dir)
+        judging = Judging.of(opened.plan.config.study.model_dump())
+        searching = opened.plan.searching
+        assert searching is not None
+        seeds = len(opened.plan.config.seeds)
+        enough = minimum(spending.a_run or 1.0, BATCH, len(searching.arms), seeds)
+        if records.empty:
+            raise InputError(f"recommend: no run has ended within the budget; give --budget {enough} or more")
+        task = by_task(records)[0]
+        verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
+        found = advice(task, verdicts, spending.a_run)
+        if found is None:
+            raise InputError(
+                f"recommend: no setting has completed on all seeds within the budget; the same command with --budget "
+                f"{enough} goes on from here"
+            )
+        files = write_recommendation(found, task, opened.study_dir / "recommendation")
+    present(tables.terminal(leaderboard(task.records), task.label))
+    say("")
+    tell(found.paragraph, "bold", err=False)
+    if not verdicts or any(each.kind == "none" for each in verdicts):
+        tell(f"The same command with --budget {enough} or more goes on from here.", err=False)
+    say(f"\n{found.recipes['torch']}")
+    say(f"table, picture, and the same for Keras and optax: {files[0]}")
+    tell(f"spent {seconds_text(spending.spent)}")

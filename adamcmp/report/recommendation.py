@@ -1,0 +1,42 @@
+"""The files of a recommendation: what to do, in words, as a table, as a picture and as code."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from adamcmp.analysis import Task, cells, leaderboard
+from adamcmp.report import tables
+from adamcmp.report.advice import Advice
+from adamcmp.report.recipe import FRAMEWORKS
+from adamcmp.store import write_file
+
+NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
+
+
+def write_recommendation(found: Advice, task: Task, folder: Path) -> list[Path]:
+    """Write them; the text first.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    from adamcmp.drawing import FIGURES
+    from adamcmp.drawing.reading import read_table
+    from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+
+    written = [write_file(folder / NAMES[each], text.encode()) for each, text in found.recipes.items()]
+    board = tables.leaderboard_display(leaderboard(task.records))
+    lines = [f"# {found.arm} for {task.label}", "", found.paragraph, "", board.to_markdown(index=False), ""]
+    frame = read_table(io.StringIO(tables.csv(cells(task.records))))
+    arms = tuple(sorted(frame["arm"].unique()))
+    try:
+        with on_page(Page("double", arms, "")):
+            figure = FIGURES["heatmap"].draw(frame)
+            arrange(figure)
+            written.append(write_file(folder / "basin.png", render(figure, "png")))
+        lines += ["![Test error over learning rate and weight decay](basin.png)", ""]
+    except NotDrawn as reason:
+        lines += [f"No picture of the basin: {reason}.", ""]
+    for framework, text in found.recipes.items():
+        lines += [f"## {FRAMEWORKS[framework]}", "", "```python", text.rstrip(), "```", ""]
+    return [write_file(folder / "recommendation.md", "\n".join(lines).encode()), *written]

@@ -255,9 +255,9 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     return "/".join(path.parts[-2:]) if path.suffix else origins[found]
 
 
-def options_table(title: str, options: Mapping[str, Path]) -> Table:
+def options_named(options: Mapping[str, Path]) -> dict[str, str]:
     """What a group holds: the name of each file and the comment it opens with."""
-    return named_table(title, {name: _comment(path) for name, path in options.items()})
+    return {name: _comment(path) for name, path in options.items()}
 
 
 def _comment(path: Path) -> str:

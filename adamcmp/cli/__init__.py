@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "work": training.work,
     "conformance": evidence.conformance,
     "convert": evidence.convert,
+    "export": results.export,
     "merge": results.merge,
     "remove": results.remove,
     "list": choices.list_,

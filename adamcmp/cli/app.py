@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -50,9 +52,58 @@ class Width(StrEnum):
     double = "double"
 
 
+ANSWER_SCHEMA = 1
+"""Of what ``--json`` prints: keys are added within a version, and none is renamed or taken away; docs/json.md."""
+_answers: dict[str, Any] = {}
+
+
+def wants_json() -> bool:
+    """Whether one JSON object is to be all of standard output; read before parsing, whose errors go there too."""
+    return "--json" in sys.argv[1:]
+
+
+def answer(**found: Any) -> None:
+    """Say something in the object that ``--json`` prints; lists of one key are joined."""
+    for key, value in found.items():
+        if isinstance(value, list) and isinstance(_answers.get(key), list):
+            value = [*_answers[key], *value]
+        _answers[key] = value
+
+
+def _print_answers(code: int) -> None:
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    head = {"schema": ANSWER_SCHEMA, "adamcmp": _version_here(), "command": command, "exit_code": code}
+    typer.echo(json.dumps(_plain({**head, **_answers}), ensure_ascii=False))
+
+
+def _version_here() -> str:
+    from importlib.metadata import version
+
+    return version("adamcmp")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows; a number that is none, or infinite, is null."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each) for each in value]
+        case _ if hasattr(value, "item"):
+            return _plain(value.item())
+        case _ if hasattr(value, "isoformat"):
+            return value.isoformat()
+    return str(value)
+
+
 def main() -> None:
     """Entry point: exit codes, and one clear line in place of a traceback."""
     code = OUR_FAULT
+    _answers.clear()
     try:
         code = app(standalone_mode=False) or DONE
     except InputError as error:
@@ -64,13 +115,19 @@ def main() -> None:
             _fail(f"{told(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
     if interrupts.asked():
         interrupts.leave()
+    if wants_json():
+        _print_answers(code)
     sys.exit(code)
 
 
 def _fail(text: str, code: int, error: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
-    tell(f"adamcmp: {one_line(InputError(text))}", "red", whole=True)
+    line = one_line(InputError(text))
+    tell(f"adamcmp: {line}", "red", whole=True)
+    if wants_json():
+        answer(error=line)
+        _print_answers(code)
     sys.exit(code)
 
 
@@ -81,13 +138,13 @@ def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -
     """
     from rich.console import Console
 
-    console = Console(stderr=err, highlight=False)
+    console = Console(stderr=err or wants_json(), highlight=False)
     console.print(visible(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
 
 
 def say(text: str) -> None:
     """Print lines on standard output, whole."""
-    typer.echo(visible(text))
+    typer.echo(visible(text), err=wants_json())
 
 
 def as_typed() -> str:
@@ -149,6 +206,8 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Train at most so many of
 Formats = Annotated[list[Format] | None, typer.Option("--format", help="Write only these; may be repeated.")]
 # read from sys.argv by _fail, which may run before anything is parsed
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")]
+# likewise
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and all else on stderr.")]
 DEFAULT_RESULTS = Path("results")
 
 
@@ -156,10 +215,10 @@ def present(renderable: Any) -> None:
     """Print a table or text of rich; in a file or pipe without blanks at the ends of lines."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=wants_json())
     if console.is_terminal:
         console.print(renderable)
         return
     with console.capture() as captured:
         console.print(renderable)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), err=wants_json())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, Debug, Overrides, complete, present, say
+from adamcmp.cli.app import ConfigDir, Debug, Json, Overrides, answer, complete, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.store import at
 
@@ -48,6 +48,7 @@ def list_(
         typer.Argument(help=f"{', '.join(Group)}; all without it.", autocompletion=lambda: list(Group)),
     ] = None,
     config_dir: ConfigDir = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """List what there is to choose from."""
@@ -60,9 +61,11 @@ def list_(
         if each == Group.claims:
             from adamcmp.studies.claims import statements
 
-            present(console.named_table(each, {one.name: one.text for one in statements()}))
-            continue
-        present(console.options_table(each, options(FOLDERS.get(each, each), config_dir)))
+            named = {one.name: one.text for one in statements()}
+        else:
+            named = console.options_named(options(FOLDERS.get(each, each), config_dir))
+        answer(**{str(each): named})
+        present(console.named_table(each, named))
 
 
 def show(
@@ -82,6 +85,7 @@ def show(
         list[Framework] | None, typer.Option(help="Of --best: only in this one; may be repeated.")
     ] = None,
     config_dir: ConfigDir = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Show a resolved configuration and where each value comes from; or, with --best, how to train as the best did."""
@@ -99,7 +103,9 @@ def show(
     composed = compose.compose(source, overrides or [])
     typed(composed, source)
     origins = compose.origins(source, overrides or [])
-    present(console.settings_table(source.name, list(compose.leaves(composed.values)), origins))
+    leaves = list(compose.leaves(composed.values))
+    answer(config=source.name, settings=dict(leaves), origins=origins)
+    present(console.settings_table(source.name, leaves, origins))
 
 
 def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> None:
@@ -108,5 +114,7 @@ def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> No
     from adamcmp.report.recipe import best_recipes
 
     for study_dir in studies(results):
-        for text in best_recipes(read_records(study_dir), arm, frameworks):
+        texts = best_recipes(read_records(study_dir), arm, frameworks)
+        answer(recipes=texts)
+        for text in texts:
             say(text)

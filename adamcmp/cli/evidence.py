@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, as_typed, present, say
+from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
 
@@ -24,6 +24,7 @@ def conformance(
     ] = None,
     out: Annotated[Path, typer.Option(help="Write table, figure and page here.")] = Path("results/conformance"),
     formats: Formats = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Hold other libraries' optimizers against adamcmp's: which convention each follows, and how far updates differ."""
@@ -38,6 +39,9 @@ def conformance(
 
     with console.counting(len(asked), "libraries") as bar:
         found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
+    answer(optimizers=[{"library": each.library, "optimizer": each.optimizer, "convention": each.convention,
+                        "setting": each.setting, "difference": each.difference, "verdict": each.verdict,
+                        "error": each.error} for each in found])  # fmt: skip
     present(console.conformance_table(found))
     files = write_article(article(found, as_typed()), out, [each.value for each in formats or Format])
     say(f"\nwritten: {files[-2]} and {len(files) - 1} files beside it")
@@ -54,6 +58,7 @@ def convert(
     ] = None,
     from_: Annotated[str, typer.Option("--from", help="Whose settings: torch, keras, optax, paper, …")] = "torch",
     to: Annotated[str | None, typer.Option("--to", help="Whose they shall become; adds the call to paste.")] = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Carry AdamW's settings between frameworks and papers: λ in every convention, its half-life, its time scale."""
@@ -73,6 +78,7 @@ def convert(
     batch, examples = values.get("batch"), values.get("n")
     decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
     filled = [name for name in source.defaults if name not in given]
+    answer(settings=dict(values), weight_decay={name: decay.lambdas[each.decay] for name, each in FRAMEWORKS.items()})
     present(console.conversion_table(FRAMEWORKS, to, decay))
     for line in _about(source, filled, values, decay):
         say(line)

@@ -17,8 +17,10 @@ from adamcmp.cli.app import (
     ConfigDir,
     Debug,
     Device,
+    Json,
     Overrides,
     ResultsDir,
+    answer,
     complete,
     present,
     say,
@@ -67,6 +69,7 @@ def recommend(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Recommend an optimizer with its settings, for a model and data, within a budget of time."""
@@ -243,6 +246,13 @@ def _tell(opened: Session, spending: _Spending) -> None:
                 f"{enough} goes on from here"
             )
         files = write_recommendation(found, task, opened.study_dir / "recommendation")
+    told = {"arm": found.arm, "lr": found.lr, "weight_decay": found.weight_decay, "text": found.paragraph}
+    answer(
+        folder=str(opened.study_dir),
+        recommendation={**told, "is_sure": found.is_sure, "recipes": found.recipes},
+        files=[str(path) for path in files],
+        spent_seconds=spending.spent,
+    )
     present(tables.terminal(leaderboard(task.records), task.label))
     say("")
     tell(found.paragraph, "bold", err=False)

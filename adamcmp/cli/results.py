@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +21,10 @@ from adamcmp.cli.app import (
     Debug,
     Format,
     Formats,
+    Json,
     ResultsDir,
     Width,
+    answer,
     present,
     say,
     tell,
@@ -29,7 +32,7 @@ from adamcmp.cli.app import (
 from adamcmp.cli.showing import report_on, show_found, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
-from adamcmp.store import at
+from adamcmp.store import at, is_local
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,6 +64,7 @@ def report(
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing; tell whether reports are as they were written.")
     ] = False,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write tables, figures and a page of stored runs; of a folder above studies also an index of them."""
@@ -133,6 +137,8 @@ def _verify(folders: Sequence[Path]) -> None:
                 say(f"{each.folder / name}: {text}")
         state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
         say(f"{each.folder}: {state}")
+    answer(reports=[{"folder": str(each.folder), "whole": each.is_whole, "changed": each.changed,
+                     "missing": each.missing, "others": each.others} for each in verified])  # fmt: skip
     raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
 
 
@@ -145,6 +151,7 @@ def watch(
     ] = None,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Watch sweeps that run in other shells: progress, time left, best so far, failures; ends when they have ended."""
@@ -169,6 +176,8 @@ def watch(
                 while time.monotonic() < deadline and not interrupts.asked():
                     time.sleep(0.05)
                 live.update(looked(), refresh=True)
+    answer(studies=[{"folder": str(each.folder), **(asdict(each.progress) if each.progress else {}),
+                     "state": each.progress.state if each.progress else None} for each in watches])  # fmt: skip
     present(board(watches))
 
 
@@ -183,6 +192,7 @@ def compare(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     out: Annotated[Path | None, typer.Option(help="Write tables and figures of the comparison here.")] = None,
     formats: Formats = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare stored runs across folders: paired where they share seeds, else by Welch's test."""
@@ -216,6 +226,7 @@ def merge(
         list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.", parser=at)
     ],
     out: Annotated[Path, typer.Option(help="The folder above the joined studies.", parser=at)],
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Join stored studies by their names, as those of two machines; no run is lost or counted twice."""
@@ -228,7 +239,55 @@ def merge(
             by_name.setdefault(folder.resolve().name, []).append(folder)
     for name, folders in by_name.items():
         merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
-        say(f"{out / name}: {len(read_records(out / name)):,} runs")
+        count = len(read_records(out / name))
+        answer(merged=[{"folder": str(out / name), "runs": count}])
+        say(f"{out / name}: {count:,} runs")
+
+
+class To(StrEnum):
+    """What stored runs are written as."""
+
+    csv = "csv"
+    parquet = "parquet"
+    mlflow = "mlflow"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    optuna = "optuna"
+
+
+def export(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
+    ],
+    to: Annotated[To, typer.Option(help="The files or the tracker to write.")],
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/<what>.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write stored runs for other tools; what a tracker has already is not told to it again."""
+    with status("writing"):
+        from adamcmp.records import read_all, studies
+        from adamcmp.trackers import export as write
+
+        folders = [folder for path in results for folder in studies(path)]
+        where = out or results[0] / to.value
+        if not is_local(where):
+            raise InputError(f"export --to {to.value}: {where} is no folder of this machine; add --out FOLDER")
+        count = write(read_all(folders), to.value, where)
+    answer(to=to.value, out=str(where), written=count)
+    what = {"optuna": "trials"}.get(to.value, "runs")
+    new = "new " if to.value in ("mlflow", "tensorboard", "wandb") else ""
+    say(f"{where}: {count:,} {new}{what}; {SEEN[to.value].format(where=where)}")
+
+
+SEEN = {
+    "csv": "records.csv and curves.csv",
+    "parquet": "records.parquet and curves.parquet",
+    "optuna": "optuna-dashboard sqlite:///{where}/optuna.db shows them",
+    "tensorboard": "tensorboard --logdir {where} shows them",
+    "mlflow": "mlflow ui --backend-store-uri sqlite:///{where}/mlflow.db shows them, unless MLFLOW_TRACKING_URI is set",
+    "wandb": "wandb sync {where}/wandb/offline-run-* uploads them",
+}
 
 
 def remove(
@@ -244,6 +303,7 @@ def remove(
         list[str] | None, typer.Option("--id", help="A run's id, or its beginning; may be repeated.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Remove stored runs; the next sweep trains them again."""
@@ -268,4 +328,5 @@ def remove(
         return
     for folder, ids in found.items():
         remove_runs(folder, ids)
+        answer(removed=[{"folder": str(folder), "runs": sorted(ids)}])
     say("removed")

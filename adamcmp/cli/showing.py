@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from adamcmp.cli.app import Format, Width, as_typed, present, say, tell
+from adamcmp.cli.app import Format, Width, answer, as_typed, present, say, tell, wants_json
 from adamcmp.status import status
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from adamcmp.analysis import Task
     from adamcmp.analysis.claims import Claim
     from adamcmp.report.reported import Reported
     from adamcmp.report.told import Told
@@ -59,6 +60,7 @@ def show_found(found: Reported, title: str) -> None:
     from adamcmp.report.judging import cuts_sentences, sentences
 
     tasks = by_task(found.records)
+    answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
     for task in tasks:
         present(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
         for line in sentences(task, found.verdicts(task)):
@@ -76,8 +78,51 @@ def show_found(found: Reported, title: str) -> None:
             tell(f"- {line}", err=False)
 
 
+BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "cells", "edge",
+         "final_validation_error", "final_validation_error_half_width", "final_test_error",
+         "final_test_error_half_width", "final_gap")  # fmt: skip
+"""Columns of a leaderboard that ``--json`` prints."""
+
+
+def _answered(found: Reported, task: Task) -> dict[str, Any]:
+    """A task as ``--json`` prints it."""
+    from adamcmp.analysis import criteria_of, leaderboard
+    from adamcmp.report.judging import told
+
+    error, board = criteria_of(task.records).error, leaderboard(task.records)
+    verdicts = found.verdicts(task)
+    return {
+        "task": task.task,
+        "label": task.label,
+        "error": {"name": error.name, "unit": error.stored_unit, "better": error.better},
+        "runs": task.records["status"].value_counts().to_dict(),
+        "leaderboard": board[[name for name in BOARD if name in board]].to_dict("records"),
+        "verdicts": [
+            {
+                "a": each.a, "b": each.b, "kind": each.kind, "n": each.n, "difference": each.mean,
+                "low": each.known[0], "high": each.known[1], "p_value": each.p_value, "margin": each.margin,
+                "seeds_needed": each.seeds_needed, "text": told(each, error, len(verdicts)),
+            }
+            for each in verdicts
+        ],
+    }  # fmt: skip
+
+
+def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Claims as ``--json`` prints them."""
+    return [
+        {
+            "statement": each.statement, "measured": each.measured, "on": each.on, "unit": each.unit,
+            "value": each.estimate.value, "low": each.estimate.low, "high": each.estimate.high,
+            "predicted": list(each.predicted), "verdict": each.verdict,
+        }
+        for each in claims
+    ]  # fmt: skip
+
+
 def _show_told(told: Told) -> None:
     """Print what a study says."""
+    answer(claims=_claimed(told.claims))
     from adamcmp.report.told import claim_sentence
 
     for text in [*map(claim_sentence, told.claims), *(each.text for each in told.findings)]:
@@ -88,7 +133,9 @@ def show_hints(records: pd.DataFrame, study: str) -> None:
     """The commands that would mend what the leaderboard says of edges and intervals."""
     from adamcmp.report.hints import hints
 
-    for line in hints(records, study):
+    found = list(hints(records, study))
+    answer(hints=found)
+    for line in found:
         say(line)
 
 
@@ -98,6 +145,7 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
         from adamcmp.report.document import write_report
 
         files = write_report(found, folder, formats=_values(formats))
+    answer(files=[str(path) for path in files])
     pages = [path for path in files if path.name == "report.html"]
     pages = pages or [path for path in files if path.name == "report.md"]
     if not pages:
@@ -140,6 +188,7 @@ def show_statements(
             bar(each.text)
             every.append(tested(each, found))
     present(terminal_claims([claim for each in every for claim in each.claims]))
+    answer(claims=_claimed([claim for each in every for claim in each.claims]))
     with status("drawing"):
         files = write_article(article(every, found, as_typed()), folder, _values(formats))
     say(f"\nwritten: {folder} ({len(files)} files)")

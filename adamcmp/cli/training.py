@@ -23,10 +23,12 @@ from adamcmp.cli.app import (
     DryRun,
     Format,
     Formats,
+    Json,
     Limit,
     Overrides,
     ResultsDir,
     StudyName,
+    answer,
     complete,
     present,
     say,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from adamcmp.config.schema import Execute
     from adamcmp.execute.session import Session
+    from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
     from adamcmp.report.told import Told
 
@@ -55,6 +58,7 @@ def run(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train one run and store its record."""
@@ -76,6 +80,7 @@ def run(
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
     present(console.run_table(record))
     say(f"run {record['run_id']} is stored in {opened.study_dir}")
+    answer(folder=str(opened.study_dir), run=record.to_dict())
     raise typer.Exit(SOME_FAILED if record["status"] == "failed" else DONE)
 
 
@@ -95,6 +100,7 @@ def sweep(
     collect: Annotated[
         bool, typer.Option("--collect", help="Train nothing: show what is stored, as of jobs that work elsewhere.")
     ] = False,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train all missing runs of a study; end with the leaderboard."""
@@ -128,6 +134,7 @@ def work(
     study_dir: Annotated[
         Path, typer.Argument(metavar="RESULTS/STUDY", help="Where execute=slurm has left a plan.", parser=at)
     ],
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train what a plan in a study's folder still lacks, beside others who do: what each job of execute=slurm runs."""
@@ -138,7 +145,9 @@ def work(
 
         found = portable.read(study_dir / PLAN)
         opened = Session(found.plan.here(), study_dir, words=found.words)
-    raise typer.Exit(_exit_code(_sweep(opened, None)))
+    records = _sweep(opened, None)
+    answer(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
+    raise typer.Exit(_exit_code(records))
 
 
 def _submit(opened: Session) -> None:
@@ -158,6 +167,7 @@ def _submit(opened: Session) -> None:
     portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
     ids = submit(settings, opened.study_dir)
     say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
+    answer(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
     say(f"{console.listed(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
 
 
@@ -179,6 +189,7 @@ def _collected(opened: Session) -> pd.DataFrame:
     at_work = len(Lookout(opened.study_dir).alive())
     if lacking or at_work:
         drivers = f"{at_work} driver{'' if at_work == 1 else 's'} at work"
+        answer(planned=len(runs), missing=len(lacking), drivers=at_work)
         tell(f"{opened.study_dir}: {len(lacking):,} of {len(runs):,} runs are still to be trained, {drivers}", "yellow")
     return records[records["run_id"].isin({run.id for run in runs})]
 
@@ -202,6 +213,7 @@ def settle(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Add fresh seeds to two tuned arms until one is better, both are the same, or the runs are used up."""
@@ -228,6 +240,10 @@ def settle(
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
         tell(settled_sentence(verdict, error), err=False)
+        answer(verdict={
+            "a": verdict.a, "b": verdict.b, "kind": verdict.kind, "n": verdict.n, "difference": verdict.mean,
+            "low": verdict.known[0], "high": verdict.known[1], "text": settled_sentence(verdict, error),
+        })  # fmt: skip
         used = 2 * verdict.n
         seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
         if verdict.kind != "open" or is_stuck(verdict) or not seeds:
@@ -280,6 +296,7 @@ def reproduce(
     dry_run: DryRun = False,
     limit: Limit = None,
     formats: Formats = None,
+    json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train a study of the paper's kind, or what statements about Adam and AdamW need, and tell what was found."""
@@ -443,6 +460,11 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     present(console.plan_table(runs, todo))
     seconds = how.estimate.seconds
     tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
+    answer(plans=[{
+        "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
+        "missing": len(lacking), "to_train": len(todo), "seconds": seconds, "flops": how.estimate.flops,
+        "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
+    }])  # fmt: skip
     bill = console.bill_lines(how, rate) if todo else []
     told = console.judging_lines(judging, judged, tuned, opened.plan.config.study.reference)
     for line in [*console.choice_lines(how), *bill, *opened.notes, *told]:
@@ -479,6 +501,8 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
     judging = [] if only_failed else _judge(opened, runs, None if limit is None else limit - trained)
     records = read_records(opened.study_dir)
     planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
+    counts = planned["status"].value_counts().to_dict()
+    answer(studies=[{"study": opened.plan.config.study.name, "folder": str(opened.study_dir), "runs": counts}])
     for line in console.failure_lines(planned[planned["status"] == "failed"]):
         tell(line, "red")
     return planned
@@ -605,7 +629,11 @@ def train(
                 importing.start()
             bar = stack.enter_context(console.SweepProgress(todo, compiles=how.estimate.compiles))
             name = opened.plan.config.study.name
-            listener = stack.enter_context(Published(bar, leases, how, len(runs), what, name))
+            listener: Listener = stack.enter_context(Published(bar, leases, how, len(runs), what, name))
+            if trackers := opened.plan.config.log:
+                from adamcmp.execute.tracking import Logged
+
+                listener = stack.enter_context(Logged(listener, study_dir, trackers))
             train_all(how, todo, study_dir, provenance, listener, leases)
             if importing.ident is not None:
                 importing.join()  # two threads that import parts of one package may each get half of it

@@ -49,6 +49,7 @@ FREE = {
     "optimizer.width_decay",
     "model.mup_base",
     "init",
+    "log",
     *(f"execute.{key}" for key in EXECUTE),
 }
 """Settings that files may leave out."""

@@ -449,8 +449,15 @@ class Config(Settings):
     seed: Seed
     execute: Execute
     search: Search = Search()
+    log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """Trackers that are told of each run that is stored; one may be given by its name alone."""
     report: Report = Report()
     study: Study
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _one_is_some(cls, given: Any) -> Any:
+        return () if given is None else (given,) if isinstance(given, str) else given
 
     @property
     def seeds(self) -> tuple[int, ...]:

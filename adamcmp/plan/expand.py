@@ -102,7 +102,7 @@ def plan(
     fixed = [text for text, o in zip(overrides, parsed, strict=True) if not o.is_sweep_override()]
     own_sweeps = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
     for key in own_sweeps:
-        if key.partition(".")[0] in ("execute", "report", "search", "study"):
+        if key.partition(".")[0] in ("execute", "log", "report", "search", "study"):
             raise InputError(f"{key}: takes one value, since no run is another by it")
     base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
     config = typed(base, source)

@@ -67,6 +67,7 @@ def write(portable: Portable, path: Path) -> None:
         "execute": config.execute.model_dump(mode="json"),
         "report": config.report.model_dump(mode="json"),
         "search": config.search.model_dump(mode="json"),
+        "log": list(config.log),
         "seed": config.seed,
         "duplicates": portable.plan.duplicates,
         "resolved": portable.plan.resolved,
@@ -133,6 +134,7 @@ def read(path: Path) -> Portable:
         execute=Execute.model_validate(shared["execute"]),
         report=shared["report"],
         search=shared["search"],
+        log=shared["log"],
         study=Study.model_validate(shared["study"]),
     )
     return Portable(Plan(config, runs, shared["duplicates"], shared["resolved"]), tuple(shared["words"]))

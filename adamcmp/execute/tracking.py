@@ -1,0 +1,63 @@
+"""``log=…``: what a sweep stores, told to trackers every few seconds, whoever has stored it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from adamcmp.records import Results, parts, read, stored_since
+from adamcmp.store import is_local
+from adamcmp.trackers import export
+
+if TYPE_CHECKING:
+    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.execute.training import Listener
+    from adamcmp.plan.runs import Run
+
+EVERY = 5.0
+"""Seconds between two tellings, at least: each reads the study."""
+
+
+class Logged:
+    """A listener that hands all on to another one, and tells trackers of runs that are stored."""
+
+    def __init__(self, listener: Listener, study_dir: Path, trackers: Sequence[str]) -> None:
+        self._listener, self._study_dir, self._trackers = listener, study_dir, trackers
+        self._known = parts(study_dir)
+        self._next = time.monotonic() + EVERY
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell()
+
+    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """The runs in training have taken so many more steps, all together."""
+        self._listener.stepped(steps, evaluation)
+        if time.monotonic() >= self._next:
+            self._tell()
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run has ended."""
+        self._listener.ended(outcome)
+
+    def elsewhere(self, runs: Sequence[Run]) -> None:
+        """Other drivers have stored these runs."""
+        self._listener.elsewhere(runs)
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+        self._listener.say(text)
+
+    def _tell(self) -> None:
+        ids, self._known = stored_since(self._study_dir, self._known)
+        if ids:
+            found = read(self._study_dir)
+            new = Results(*(frame[frame["run_id"].isin(ids)] for frame in found))
+            folder = self._study_dir if is_local(self._study_dir) else Path(self._study_dir.name)
+            for name in self._trackers:
+                export(new, name, folder / name)
+        self._next = time.monotonic() + EVERY

@@ -1,0 +1,267 @@
+"""Stored runs in the tools that people already use: one run of a tracker for each run, grouped by study.
+
+``adamcmp export`` writes what is stored; ``log=…`` has a sweep write what it stores, every few seconds. Both tell the
+same: the settings of a run, its curves under the names of ``records.CURVE``, and what it ended with under those of
+``records.RECORD``. What a tracker has already is not told to it again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.errors import InputError, one_line
+from adamcmp.records import METRICS, Results
+
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+FILES = ("csv", "parquet", "optuna")
+SCALARS = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
+NAMES = ("arm", "optimizer", "schedule", "decay", "data", "model", "stage", "precision")
+ENDS = tuple(f"{when}_{name}" for when in ("final", "best") for name in (*(m[0] for m in METRICS), "gap"))
+
+
+class Tracked(NamedTuple):
+    """One run, as trackers take it."""
+
+    id: str
+    study: str
+    name: str
+    settings: dict[str, float | int | str]
+    ends: dict[str, float]
+    """What it ended with; empty unless it has completed."""
+    status: str
+    error: str
+    curve: list[tuple[int, dict[str, float]]]
+    """Steps, and what was measured then."""
+    ended_at: float
+    """Seconds since 1970."""
+    seconds: float
+
+
+def tracked(stored: Results) -> Iterator[Tracked]:
+    """Stored runs, the first that ended first."""
+    curves = dict(iter(stored.curves.groupby("run_id")))
+    for row in stored.records.sort_values("finished_at").to_dict("records"):
+        known = {name: row[name] for name in (*SCALARS, *NAMES) if not _is_missing(row[name])}
+        seed, cell = row["seed"], f"lr {row['lr']:.3g} λ {row['weight_decay']:.3g}"
+        yield Tracked(
+            id=row["run_id"],
+            study=row["study"],
+            name=f"{row['arm']} {cell} seed {seed}",
+            settings=known,
+            ends={name: float(row[name]) for name in ENDS if not _is_missing(row[name])},
+            status=row["status"],
+            error="" if _is_missing(row["error"]) else str(row["error"]),
+            curve=[] if row["run_id"] not in curves else _curve(curves[row["run_id"]]),
+            ended_at=row["finished_at"].timestamp(),
+            seconds=float(row["seconds"]),
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+
+
+def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
+    names = [*(metric[0] for metric in METRICS), "weight_norm"]
+    found = []
+    for row in rows.to_dict("records"):
+        more = json.loads(row["metrics"]) if isinstance(row["metrics"], str) else {}
+        values = {name: row[name] for name in names} | more
+        found.append((int(row["step"]), {k: float(v) for k, v in values.items() if not _is_missing(v)}))
+    return found
+
+
+def to_tensorboard(stored: Results, where: Path) -> int:
+    """An event file for each run, with its settings for the HPARAMS page; how many are new."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+    except ImportError as error:
+        raise _lacking("tensorboard") from error
+    count = 0
+    for each in tracked(stored):
+        folder = where / each.study / f"{_safe(each.name)} {each.id}"
+        if folder.exists():
+            continue
+        count += 1
+        with SummaryWriter(str(folder)) as writer:
+            start, last = each.ended_at - each.seconds, each.curve[-1][0] if each.curve else 1
+            for step, values in each.curve:
+                at = start + each.seconds * step / last
+                for name, value in values.items():
+                    writer.add_scalar(name.replace("_", "/", 1), value, step, at)
+            ends = {name: each.ends[name] for name in ("final_validation_error", "final_test_error") if each.ends}
+            for summary in hparams({**each.settings, "status": each.status}, ends):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                writer._get_file_writer().add_summary(summary)
+            for name, value in ends.items():
+                writer.add_scalar(name, value, last, each.ended_at)
+    return count
+
+
+def to_mlflow(stored: Results, where: Path) -> int:
+    """A run for each run, in an experiment for each study, of ``MLFLOW_TRACKING_URI`` or a database in ``where``."""
+    try:
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.tracking import MlflowClient
+    except ImportError as error:
+        raise _lacking("mlflow") from error
+    where.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{where.absolute()}/mlflow.db"))
+    known: dict[str, tuple[str, set[str]]] = {}
+    count = 0
+    for each in tracked(stored):
+        if each.study not in known:
+            found = client.get_experiment_by_name(each.study)
+            artifacts = (where.absolute() / "artifacts" / each.study).as_uri()
+            id_ = found.experiment_id if found else client.create_experiment(each.study, artifacts)
+            known[each.study] = (id_, _runs_of(client, id_))
+        experiment, there = known[each.study]
+        if each.id in there:
+            continue
+        count += 1
+        ended = round(1000 * each.ended_at)
+        began = ended - round(1000 * each.seconds)
+        tags = {"adamcmp.run_id": each.id, "adamcmp.status": each.status, "mlflow.note.content": each.error}
+        run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, each.name)
+        last = each.curve[-1][0] if each.curve else 1
+        metrics = [
+            Metric(name, value, began + round((ended - began) * step / last), step)
+            for step, values in each.curve
+            for name, value in values.items()
+        ]
+        metrics += [Metric(name, value, ended, last) for name, value in each.ends.items()]
+        params = [Param(name, str(value)) for name, value in each.settings.items()]
+        client.log_batch(run.info.run_id, (), params, [RunTag("adamcmp.study", each.study)])
+        for i in range(0, len(metrics), 1000):
+            client.log_batch(run.info.run_id, metrics[i : i + 1000])
+        good = each.status in ("completed", "pruned")
+        client.set_terminated(run.info.run_id, "FINISHED" if good else "FAILED", ended)
+    return count
+
+
+def _runs_of(client: Any, experiment: str) -> set[str]:
+    """Ids of the runs that an experiment holds."""
+    found, token = set[str](), None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        found |= {run.data.tags.get("adamcmp.run_id", "") for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def to_wandb(stored: Results, where: Path) -> int:
+    """A run for each run, in a group for each study; offline unless ``WANDB_MODE`` says otherwise."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise _lacking("wandb") from error
+    where.mkdir(parents=True, exist_ok=True)
+    mode: Any = os.environ.get("WANDB_MODE", "offline")
+    count = 0
+    for each in tracked(stored):
+        if any(where.glob(f"wandb/*run-*-{each.id}")):
+            continue
+        count += 1
+        settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
+        run = wandb.init(project=os.environ.get("WANDB_PROJECT", "adamcmp"), group=each.study, name=each.name,
+                         id=each.id, config=each.settings, dir=str(where), mode=mode, reinit="finish_previous",
+                         tags=[each.status], settings=settings)  # fmt: skip
+        for step, values in each.curve:
+            run.log(values, step=step)
+        run.summary.update({**each.ends, "status": each.status})
+        run.finish(exit_code=0 if each.status in ("completed", "pruned") else 1)
+    return count
+
+
+def to_csv(stored: Results, where: Path) -> int:
+    """``records.csv`` and ``curves.csv``."""
+    where.mkdir(parents=True, exist_ok=True)
+    for name, frame in stored._asdict().items():
+        frame.to_csv(where / f"{name}.csv", index=False)
+    return len(stored.records)
+
+
+def to_parquet(stored: Results, where: Path) -> int:
+    """``records.parquet`` and ``curves.parquet``, each whole."""
+    where.mkdir(parents=True, exist_ok=True)
+    for name, frame in stored._asdict().items():
+        frame.to_parquet(where / f"{name}.parquet", index=False)
+    return len(stored.records)
+
+
+def to_optuna(stored: Results, where: Path) -> int:
+    """``optuna.db``: a study for each arm of each task, a trial for each cell, its value the mean validation error."""
+    import optuna
+
+    from adamcmp.analysis import by_task, cells, criteria_of
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where.mkdir(parents=True, exist_ok=True)
+    (where / "optuna.db").unlink(missing_ok=True)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{where.absolute()}/optuna.db")
+    count = 0
+    for task in by_task(stored.records):
+        error, table = criteria_of(task.records).error, cells(task.records)
+        for arm, own in table.groupby("arm"):
+            way = optuna.study.StudyDirection
+            direction = way.MAXIMIZE if error.higher_is_better else way.MINIMIZE
+            study = optuna.create_study(storage=storage, study_name=f"{task.label} | {arm}", direction=direction)
+            ranges = {name: (own[name].min(), own[name].max()) for name in ("lr", "weight_decay")}
+            distributions: dict[str, Any] = {
+                name: optuna.distributions.FloatDistribution(float(low), float(high), log=bool(low > 0))
+                for name, (low, high) in ranges.items()
+            }
+            for row in own.to_dict("records"):
+                value, good = row["final_validation_error"], bool(row["eligible"])
+                state = optuna.trial.TrialState.COMPLETE if good else optuna.trial.TrialState.FAIL
+                params = {name: float(row[name]) for name in ranges}
+                seen = {
+                    name: row[name]
+                    for name in ("n", "diverged", "failed", "final_test_error")
+                    if row[name] == row[name]
+                }
+                study.add_trial(optuna.trial.create_trial(
+                    state=state, value=float(value) if good else None, params=params, distributions=distributions,
+                    user_attrs={k: float(v) for k, v in seen.items()},
+                ))  # fmt: skip
+                count += 1
+    return count
+
+
+TO: Mapping[str, Callable[[Results, Path], int]] = {
+    "csv": to_csv,
+    "parquet": to_parquet,
+    "optuna": to_optuna,
+    "tensorboard": to_tensorboard,
+    "mlflow": to_mlflow,
+    "wandb": to_wandb,
+}
+"""What ``adamcmp export`` writes, by name: runs (cells, trials) that are new."""
+
+
+def export(stored: Results, to: str, where: Path) -> int:
+    """Write stored runs as ``to`` into a folder; how many were new to it.
+
+    Raises:
+        InputError: what it takes is not installed, or it cannot be written.
+    """
+    try:
+        return TO[to](stored, where)
+    except OSError as error:
+        raise InputError(f"export --to {to}: {where} cannot be written: {one_line(error)}") from error
+
+
+def _lacking(name: str) -> InputError:
+    return InputError(f"{name}: is not installed; pip install 'adamcmp[{name}]'")
+
+
+def _safe(name: str) -> str:
+    return "".join(each if each.isalnum() or each in " .-+=" else "_" for each in name)

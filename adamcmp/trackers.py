@@ -23,7 +23,10 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 FILES = ("csv", "parquet", "optuna")
 SCALARS = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
 NAMES = ("arm", "optimizer", "schedule", "decay", "data", "model", "stage", "precision")
-ENDS = tuple(f"{when}_{name}" for when in ("final", "best") for name in (*(m[0] for m in METRICS), "gap"))
+SHOWN = ("arm", "lr", "weight_decay", "seed", "stage")
+"""Of TensorBoard's table, which has room for few: all others stand in its text."""
+ENDS = ("final_validation_error", "final_test_error", "final_gap")
+"""What a run ended with, beside its curves, whose last points say the rest."""
 
 
 class Tracked(NamedTuple):
@@ -97,8 +100,11 @@ def to_tensorboard(stored: Results, where: Path) -> int:
                 at = start + each.seconds * step / last
                 for name, value in values.items():
                     writer.add_scalar(name.replace("_", "/", 1), value, step, at)
-            ends = {name: each.ends[name] for name in ("final_validation_error", "final_test_error") if each.ends}
-            for summary in hparams({**each.settings, "status": each.status}, ends):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            ends = {name: each.ends[name] for name in ENDS[:2] if each.ends}
+            told = {name: each.settings[name] for name in SHOWN if name in each.settings}
+            writer.add_text("settings", "\n".join(f"- {name}: {value}" for name, value in each.settings.items()))
+            shown = hparams(told, ends)  # type: ignore[no-untyped-call]  # it has no types
+            for summary in shown:
                 writer._get_file_writer().add_summary(summary)
             for name, value in ends.items():
                 writer.add_scalar(name, value, last, each.ended_at)
@@ -121,6 +127,7 @@ def to_mlflow(stored: Results, where: Path) -> int:
             found = client.get_experiment_by_name(each.study)
             artifacts = (where.absolute() / "artifacts" / each.study).as_uri()
             id_ = found.experiment_id if found else client.create_experiment(each.study, artifacts)
+            client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
             known[each.study] = (id_, _runs_of(client, id_))
         experiment, there = known[each.study]
         if each.id in there:

@@ -38,7 +38,7 @@ TUNING = 0.6
 """Share of the budget after which nothing more is tuned."""
 REPORTING = 0.02
 """Share of the budget that tables and pictures have, and at least ``LEAST_REPORTING`` seconds."""
-LEAST_REPORTING = 6.0
+LEAST_REPORTING = 10.0
 SEEDS = 8
 """Fresh seeds that are added at a time."""
 BATCH = 8

@@ -411,6 +411,8 @@ class Execute(Settings):
     """Whether programs go through torch.compile; ``auto`` where a sweep earns the time back."""
     matmul: Literal["auto", "default", "onednn"] = "auto"
     """Library of fp32 matrix products on the CPU; ``auto`` takes oneDNN where it is quicker at the same error."""
+    ranks: Count = 1
+    """Processes (on CUDA: GPUs) that share every batch of one run, which are then trained one after the other."""
     processes: Count | Literal["auto"] = "auto"
     """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
     memory_gb: Positive | Literal["auto"] = "auto"

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.several import Plain
-from adamcmp.engine import weights
+from adamcmp.engine import ranks, weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduced
@@ -198,8 +198,9 @@ def _loop(
             kept.load_state_dict(resumed["kept"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
-    eval_steps = set(task.evaluations.steps)
+    eval_steps = set(task.evaluations.steps) if ranks.is_first() else set[int]()
     model.train()
+    trained = ranks.wrapped(model)
     parameters = list(model.parameters())
     parts, most = task.train.accumulate, task.train.clip_norm
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
@@ -221,10 +222,11 @@ def _loop(
         seed_device(device, stream_seed(run.seed, "dropout", t))
         for p in parameters:
             p.grad = None
-        for few_x, few_y in _parts(x, y, parts):
+        for whole_x, whole_y in _parts(x, y, parts):
+            few_x, few_y = ranks.share((whole_x, whole_y))
             with autocast(task, device):
-                loss = criterion.loss(predict(model, few_x), few_y)
-            losses.add(t + 1, loss.detach())
+                loss = criterion.loss(predict(trained, few_x), few_y)
+            losses.add(t + 1, ranks.mean(loss.detach()))
             if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
                 return losses.found, None
             total = loss / parts if parts > 1 else loss
@@ -254,6 +256,8 @@ def _loop(
                     kept.load_state_dict(judged.state_dict())
             watch.on_steps(t + 1 - done, evaluation)
     judged = model if average is None else average.model
+    if not ranks.is_first():
+        return None, None
     with update.evaluating():
         if task.train.save is not None and watch.weights is not None:
             chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)

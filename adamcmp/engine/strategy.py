@@ -85,6 +85,8 @@ class Strategy:
     rungs: tuple[int, ...] = ()
     """Steps after which a program goes on with the best of its cells alone: one in ``reduction``."""
     reduction: int = 3
+    ranks: int = 1
+    """Processes that each take a share of every batch of one run."""
 
     def settings(self) -> dict[str, Any]:
         """What the record tells of it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine import sequential, vectorised
+from adamcmp.engine import ranks, sequential, vectorised
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece
 from adamcmp.engine.watch import Watch
@@ -19,8 +19,9 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
     """
     if piece.strategy.engine == "sequential":
-        for outcome in sequential.train(piece, dataset, device, watch):
-            yield (outcome,)
+        with ranks.together(piece, dataset, device, watch.paths):
+            for outcome in sequential.train(piece, dataset, device, watch):
+                yield (outcome,)
     else:
         yield tuple(vectorised.train(piece, dataset, device, watch))
 

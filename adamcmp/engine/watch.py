@@ -53,14 +53,16 @@ class Watch:
         start: Path | None = None,
         every: float = 60.0,
         weights: Path | None = None,
+        writes: bool = True,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """Watch a piece, whose checkpoint is written; until there is one, it starts from that of a larger piece.
 
-        ``weights`` is the folder where those that ``train.save`` asks for are kept; without it none are.
+        ``weights`` is the folder where those that ``train.save`` asks for are kept; without it none are. One that does
+        not write reads checkpoints alone.
         """
         self.on_steps, self.weights = on_steps, weights
-        self._piece, self._checkpoint, self._start = piece, checkpoint, start
+        self._piece, self._checkpoint, self._start, self._writes = piece, checkpoint, start, writes
         self._every, self._stopping = every, stopping
         self._look_at, self._save_at = 0.0, time.monotonic() + every
 
@@ -76,7 +78,7 @@ class Watch:
             return
         self._look_at = now + LOOK_EVERY
         stopping = self._stopping()
-        if self._checkpoint is not None and (stopping or now >= self._save_at):
+        if self._writes and self._checkpoint is not None and (stopping or now >= self._save_at):
             try:
                 _save(self._checkpoint, {**self._described(), **state()})
             except InputError as error:
@@ -90,6 +92,11 @@ class Watch:
         piece = self._piece
         of = {} if piece is None else {"runs": [run.id for run in piece.runs], "strategy": asdict(piece.strategy)}
         return {"versions": VERSIONS, **of}
+
+    @property
+    def paths(self) -> tuple[Path | None, Path | None]:
+        """Of the checkpoint, and of the one to start from."""
+        return self._checkpoint, self._start
 
     def resumed(self) -> dict[str, Any] | None:
         """The state to go on from, or None."""

@@ -71,6 +71,8 @@ def crew(
     """
     if settings.matmul == "onednn" and device.type == "cpu" and rounds_products():
         raise InputError(ROUNDS)
+    if settings.ranks > 1:
+        settings = settings.model_copy(update={"engine": "sequential", "processes": 1})
     works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in cohorts(todo)]
     on_ray = settings.where == "ray" and store is not None and not dry_run
     short = is_short(works, settings) and not on_ray
@@ -87,6 +89,7 @@ def crew(
     processes = max(1, min(processes, len(todo), int(memory // largest)))
 
     def made(works: Sequence[Work], choices: Sequence[Choice], executor: Executor | None) -> Crew:
+        choices = [_shared(work, choice, settings.ranks) for work, choice in zip(works, choices, strict=True)]
         given = choices if search is None else [_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
         return Crew(device, datasets, settings, Estimate(works, given, memory), executor)
 
@@ -114,6 +117,14 @@ def crew(
         return
     with pool([of_process(device, i) for i in range(processes)], datasets) as executor:
         yield made(*_chosen(executor, works, settings, device, processes, memory, say), executor)
+
+
+def _shared(work: Work, choice: Choice, ranks: int) -> Choice:
+    """A choice in which so many processes share every batch."""
+    size = work.cohort.task.batch_size // work.cohort.task.train.accumulate
+    if size % ranks:
+        raise InputError(f"execute.ranks={ranks}: batches of {size} cannot be shared evenly; give a divisor of {size}")
+    return replace(choice, strategy=replace(choice.strategy, ranks=ranks))
 
 
 def _pruning(work: Work, choice: Choice, search: Search) -> Choice:

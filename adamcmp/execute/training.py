@@ -36,7 +36,9 @@ from adamcmp.plan.runs import Run
 STOPPING_TAKES = 60.0
 """Seconds that slots have to write their checkpoints."""
 CLAIMED_AHEAD = 2.0
-"""Seconds of work, by measured steps, that a driver claims for a slot beyond the piece that it gives out."""
+"""Seconds of work, by measured steps, that a driver claims at a time, at least."""
+CLAIMING_TAKES = 0.01
+"""Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
 WAITING = 1.0
 """Seconds between two looks at what other drivers have stored."""
 
@@ -149,15 +151,18 @@ class Desk:
     claimed: list[Job] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     """Ids of the runs that have ended here."""
+    _ahead: float = CLAIMED_AHEAD
 
     def next(self, key: Callable[[Job], Any] = lambda _: 0) -> Job | None:
         """The claimed job of the least key, or the next of all that no other driver has; None where there is none."""
         while not self.claimed and self.jobs:
             first = self.jobs.pop(self.jobs.index(min(self.jobs, key=key)))
             asked = [first]
-            while self.jobs and sum(job.seconds for job in asked) < CLAIMED_AHEAD:
+            while self.jobs and sum(job.seconds for job in asked) < self._ahead:
                 asked.append(self.jobs.pop(0))
+            began = time.monotonic()
             free = self.leases.claim([[run.id for run in job.piece.runs] for job in asked])
+            self._ahead = max(CLAIMED_AHEAD, (time.monotonic() - began) / CLAIMING_TAKES)
             self.claimed = [job for job, ids in zip(map(_cut, asked, free), free, strict=True) if ids]
         if not self.claimed:
             return None

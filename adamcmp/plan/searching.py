@@ -27,6 +27,8 @@ DIGITS = 4
 EVEN = 1e-3
 """By how much the steps of a grid may differ, relatively, to count as even."""
 ADAPTIVE = ("tpe", "gp", "coordinate")
+AT_ONCE = 10_000
+"""Trials beyond which those that do not depend on each other are asked for in batches too: nobody knows the end."""
 Point = tuple[float, ...]
 """A trial's place in the unit cube."""
 
@@ -138,19 +140,23 @@ class Searching:
         """
         errors = _errors(records)
         found: list[Run] = []
+        most = max(len(arm.trials) for arm in self.arms)
         for arm in self.arms:
             left = self.settings.trials - len(arm.trials)
             if left > 0 and not arm.is_done:
-                asked = self._ask(arm, left, errors)
+                behind = most - len(arm.trials)  # by what it has drawn twice
+                asked = self._ask(arm, min(self.settings.batch + behind, left), left, errors)
                 arm.batches += 1
                 arm.trials += asked
                 arm.is_done = not asked
                 found += [run for trial in asked for run in trial.runs]
         return found
 
-    def _ask(self, arm: Arm, left: int, errors: Mapping[str, float]) -> list[Trial]:
-        method, count = self.settings.method, min(self.settings.batch, left)
-        text = f"{self.settings.seed}|{arm.name}|{arm.batches if method in ADAPTIVE else 0}"
+    def _ask(self, arm: Arm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
+        method = self.settings.method
+        by_batch = method in ADAPTIVE or self.settings.trials > AT_ONCE
+        count = batch if by_batch else left
+        text = f"{self.settings.seed}|{arm.name}|{arm.batches}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         told = [(trial, _value(trial, errors)) for trial in arm.trials]
         if method == "coordinate":
@@ -160,9 +166,9 @@ class Searching:
         if method in ("tpe", "gp") and told:
             points = _proposed(method, size, told, count, seed)
         elif method in ("random", "asha"):
-            points = [tuple(each) for each in np.random.default_rng(seed).random((left, size)).tolist()]
+            points = [tuple(each) for each in np.random.default_rng(seed).random((count, size)).tolist()]
         else:
-            points = _spread(size, count if method in ADAPTIVE else left, seed)
+            points = _spread(size, count, seed)
         placed = [(point, {d.key: d.at(u) for d, u in zip(arm.dimensions, point, strict=True)}) for point in points]
         return _new(arm, placed, self._label(arm))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from adamcmp.engine import sequential, vectorised
+from adamcmp.engine.inputs import placed
 from adamcmp.engine.machine import why_not_compile
 from adamcmp.engine.strategy import Layout, Piece, Strategy
 from adamcmp.engine.watch import Watch
@@ -195,7 +196,8 @@ def test_bf16_rounds_products_and_not_weights(planned, engines):
     runs, datasets = planned("train.precision=bf16", "train.steps=2")
     (cohort,) = cohorts(runs)
     piece = Piece.of(cohort, Strategy(engine="vectorised"))
-    training = vectorised.Training(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch())
+    data = placed(datasets[cohort.task.facts.fingerprint], "bf16", DEVICE)
+    training = vectorised.Training(piece, data, DEVICE, Watch())
     tensors = [*training.stack.params.values(), *(t for own in training.stack.state.values() for t in own.values())]
     assert {t.dtype for t in tensors} == {torch.float32}
 

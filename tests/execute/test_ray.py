@@ -91,6 +91,7 @@ def assert_same_as_local(cli, study_dir, words, dropped=()):
     assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_two_nodes_has_the_numbers_of_one_here(two, driver, cli, tmp_path):
     process = driver.start(*SHORT, *two.words)
     _, err = process.communicate(timeout=120)

@@ -87,6 +87,7 @@ def test_collecting_before_the_end_tells_what_is_lacking(cli):
     assert "7 of 12 runs are still to be trained" in ended.err
 
 
+@pytest.mark.slow
 def test_a_job_that_is_to_end_has_checkpoints_written_and_comes_back(tmp_path, cli, monkeypatch):
     long = ("digits", "train.steps=200000", "execute.processes=1", "execute.checkpoint_seconds=1000")
     monkeypatch.setattr("adamcmp.execute.on_slurm.submit", lambda *_: ["1"])

@@ -81,7 +81,7 @@ def test_the_same_command_asks_the_same_whatever_was_stored_when(planned, method
     assert method == "coordinate" or set(first) != set(other)
 
 
-@pytest.mark.parametrize("method", ["tpe", "gp"])
+@pytest.mark.parametrize("method", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_what_was_told_leads_to_better_trials(planned, method):
     words = (*GRID, "search.trials=36", "search.batch=6")
 

@@ -48,8 +48,8 @@ def trained(*words: str) -> float:
         command = [sys.executable, "-m", "adamcmp", "sweep", *words, "--results-dir", folder]
         subprocess.run(command, check=True, capture_output=True)
         (path,) = Path(folder).glob("*/drivers/*.json")
-        told = json.loads(path.read_text())["progress"]
-        return float(told["told"] - told["started"])
+        told = json.loads(path.read_text())
+        return float(told["told"] - told["progress"]["started"])
 
 
 def on_nodes(count: int, *words: str) -> float:

@@ -406,6 +406,7 @@ def test_one_optimizer_is_one_arm_in_whatever_order_its_grid_was_trained(cli):
     assert sorted(leaderboard_of(cli)["trials"]) == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_report_is_drawn_at_the_width_asked_for_and_tells_whether_it_is_whole(cli):
     sweep = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", *QUICK, "report.width=single")
     assert cli(*sweep).code == 0

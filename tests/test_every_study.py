@@ -41,7 +41,7 @@ def test_the_paper_comes_first_and_every_module_is_a_study():
     assert set(NAMES) == set(EXHIBITS) | set(CLAIMS)
 
 
-QUICK = ("figure2", "figure4", "grokking")
+QUICK = ("figure2", "figure4")
 """Which are run each time; the others with the slow tests."""
 
 

@@ -141,6 +141,7 @@ def test_an_edge_and_a_single_seed_come_with_commands_that_work(cli):
     ]
 
 
+@pytest.mark.slow
 def test_hints_leave_out_what_was_meant_for_one_time_and_replace_keys_with_a_plus(cli):
     words = ("own.yaml", "++optimizer.lr=1e-4,1e-3", "+study.seeds=1", *QUICK, "--results-dir", "kept")
     (cli.folder / "own.yaml").write_text("defaults: [digits, _self_]\n")

@@ -78,7 +78,7 @@ def convert(
     batch, examples = values.get("batch"), values.get("n")
     decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
     filled = [name for name in source.defaults if name not in given]
-    answer(settings=dict(values), weight_decay={name: decay.lambdas[each.decay] for name, each in FRAMEWORKS.items()})
+    answer(settings=dict(values), weight_decay={k: decay.lambdas.get(each.decay) for k, each in FRAMEWORKS.items()})
     present(console.conversion_table(FRAMEWORKS, to, decay))
     for line in _about(source, filled, values, decay):
         say(line)

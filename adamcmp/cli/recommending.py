@@ -121,7 +121,7 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         if "study.name" not in keys:
             data = next((each.value() for each in parsed if each.key_or_group == "data"), None)
             model = next((each.value() for each in parsed if each.key_or_group == "model"), None)
-            parts = [source.stem, *(str(each) for each in (data, model) if isinstance(each, str))]
+            parts = [str(each) for each in (data, model) if isinstance(each, str)] or [source.stem]
             found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
         has_ranges = (
             study.get("grid")

@@ -47,6 +47,7 @@ FOLLOWED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", FOLLOWED)
 def test_what_torch_and_optax_follow_is_found(torch_and_optax, optimizer):
     each, (setting, words) = torch_and_optax[optimizer], FOLLOWED[optimizer]

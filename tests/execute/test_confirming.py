@@ -182,6 +182,7 @@ def test_settling_adds_seeds_until_there_is_a_verdict(cli, tmp_path):
     assert " 8 seeds" in told  # verdicts of reports are of the confirming seeds, however many were added since
 
 
+@pytest.mark.slow
 def test_settling_ends_when_its_runs_are_used_up_or_both_are_the_same(cli, tmp_path):
     same = ("digits", "optimizer=adamw,adamw_keras", "optimizer.lr=1e-3,3e-2", *SHORT)
     assert cli.as_given("sweep", *same).code == 0

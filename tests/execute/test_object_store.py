@@ -49,6 +49,7 @@ def bucket(server, monkeypatch):
     return "s3://results"
 
 
+@pytest.mark.slow
 def test_a_sweep_its_report_and_its_weights(bucket, cli):
     local = cli(*SWEEP)
     remote = cli(*SWEEP, "--results-dir", bucket)

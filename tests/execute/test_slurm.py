@@ -40,6 +40,7 @@ def wait_for(happened, seconds=90):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit leaves its processes alone
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_jobs_train_confirm_and_are_collected(cli):

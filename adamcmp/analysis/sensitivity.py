@@ -8,7 +8,7 @@ spread on a logarithmic axis that is the mean over log lr.
 *Importance* is the share of the spread of validation errors over a grid that each of its axes explains alone
 (functional ANOVA of a full grid, which is the classical one): for lr SS_lr/SS with SS_lr = Σ (mean at that lr − mean of
 all)², λ and variant alike; *together* is what cells explain beyond these; *seeds* the rest. Variants are arms of one
-optimizer on one grid. Lost cells count as ℓ_0.
+optimizer on one grid. Lost cells count as ℓ_0. Of the points of a search, a forest of trees stands for a grid.
 
 Sources: M. Wortsman et al., Small-scale Proxies for Large-scale Transformer Training Instabilities, ICLR 2024
 (sensitivity); F. Hutter, H. Hoos and K. Leyton-Brown, An Efficient Approach for Assessing Hyperparameter Importance,
@@ -18,6 +18,7 @@ ICML 2014 (functional ANOVA).
 from __future__ import annotations
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,9 @@ from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import BASELINE, tuning
 from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import is_grid
+
+FEWEST_DRAWN = 10
+"""Points of a search below which nothing is said of importance."""
 
 
 class Sensitivity(NamedTuple):
@@ -40,7 +44,7 @@ class Sensitivity(NamedTuple):
     decades: float
     """That the learning rates span."""
     importance: dict[str, float]
-    """Shares of lr, λ, variant (of the optimizer), together and seeds; empty where the grid is not full."""
+    """Shares of lr, λ, variant (of the optimizer), together and seeds; of drawn points the first two; may be empty."""
 
 
 class _Grid(NamedTuple):
@@ -68,13 +72,45 @@ def sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivit
         own = [each for other, each in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
         return [grids[arm], *(each for each in own if _alike(each, grids[arm]))]
 
-    return [
+    found = [
         Sensitivity(
             arm, to_lr(grid.errors_LJT), len(grid.lrs), math.log10(grid.lrs[-1] / grid.lrs[0]),
             importance(variants(arm)),
         )
         for arm, grid in grids.items()
     ]  # fmt: skip
+    drawn = {str(arm): tried for arm, tried in table.groupby("arm") if not is_grid(tried)}
+    for arm, tried in drawn.items():
+        lrs = tried["lr"]
+        span = math.log10(float(lrs.max() / lrs.min()))
+        found.append(Sensitivity(arm, Estimate(math.nan), lrs.nunique(), span, of_drawn(tried, sign, baseline)))
+    return found
+
+
+def of_drawn(tried: pd.DataFrame, sign: float, baseline: float) -> dict[str, float]:
+    """Shares of lr and λ among the points that a search has drawn; empty where they are too few to tell.
+
+    By the functional ANOVA of a forest of trees over log lr and λ's rank, as Optuna has it; lost cells count as ℓ_0.
+    """
+    errors = (sign * tried["final_validation_error"]).fillna(baseline)
+    if len(tried) < FEWEST_DRAWN or errors.isna().any() or errors.nunique() < 2:
+        return {}
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    places = {"lr": np.log(tried["lr"]).rank(pct=True), "λ": tried["weight_decay"].rank(pct=True)}
+    known = {name: place for name, place in places.items() if place.nunique() > 1}
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in known
+    }
+    study = optuna.create_study()
+    for i, error in enumerate(errors):
+        params = {name: float(place.iloc[i]) for name, place in known.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(error)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False))
 
 
 def _alike(a: _Grid, b: _Grid) -> bool:

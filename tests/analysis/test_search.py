@@ -16,7 +16,7 @@ from adamcmp.analysis import best_cells, by_task, cells
 from adamcmp.analysis.budget import best_of_k
 from adamcmp.analysis.choice import rank_weights
 from adamcmp.analysis.ranks import flips, ranks, to_targets
-from adamcmp.analysis.sensitivity import frame, sensitivities, to_lr
+from adamcmp.analysis.sensitivity import frame, of_drawn, sensitivities, to_lr
 from adamcmp.drawing.budget import profile
 
 
@@ -149,3 +149,15 @@ def test_profiles_count_the_tasks_that_are_reached_in_time(synthetic, records):
     }  # fmt: skip
     shares = profile(ratios.reset_index(), "steps").set_index(["arm", "tau"])["share"].to_dict()
     assert shares == {("A", 1): 1, ("A", 3): 1, ("B", 1): 0, ("B", 3): 0.5}
+
+
+def test_of_points_that_a_search_has_drawn_lr_and_decay_have_their_shares():
+    draw = np.random.default_rng(0)
+    lr, decay = 10 ** draw.uniform(-4, 0, 60), 10 ** draw.uniform(-4, 0, 60)
+    error = 0.1 + 0.05 * (np.log10(lr) + 2) ** 2 + 0.001 * np.log10(decay)
+    tried = pd.DataFrame({"lr": lr, "weight_decay": decay, "final_validation_error": error})
+    found = of_drawn(tried, 1.0, 0.9)
+    assert found["lr"] > 0.7
+    assert found["λ"] < 0.15
+    assert of_drawn(tried.head(5), 1.0, 0.9) == {}
+    assert of_drawn(tried.assign(final_validation_error=0.3), 1.0, 0.9) == {}

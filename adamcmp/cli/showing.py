@@ -13,7 +13,7 @@ from adamcmp.status import status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adamcmp.analysis import Task
+    from adamcmp.analysis import Task, Verdict
     from adamcmp.analysis.claims import Claim
     from adamcmp.report.reported import Reported
     from adamcmp.report.told import Told
@@ -98,14 +98,18 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
         "runs": task.records["status"].value_counts().to_dict(),
         "leaderboard": board[[name for name in BOARD if name in board]].to_dict("records"),
         "verdicts": [
-            {
-                "a": each.a, "b": each.b, "kind": each.kind, "n": each.n, "difference": each.mean,
-                "low": each.known[0], "high": each.known[1], "p_value": each.p_value, "margin": each.margin,
-                "seeds_needed": each.seeds_needed, "text": told(each, error, len(verdicts)),
-            }
+            verdict_answer(each, told(each, error, len(verdicts)))
+            | {"p_value": each.p_value, "margin": each.margin, "seeds_needed": each.seeds_needed}
             for each in verdicts
         ],
-    }  # fmt: skip
+    }
+
+
+def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
+    """What ``--json`` prints of every verdict."""
+    low, high = verdict.known
+    numbers = {"n": verdict.n, "difference": verdict.mean, "low": low, "high": high}
+    return {"a": verdict.a, "b": verdict.b, "kind": verdict.kind, **numbers, "text": text}
 
 
 def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:

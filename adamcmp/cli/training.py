@@ -34,7 +34,15 @@ from adamcmp.cli.app import (
     say,
     tell,
 )
-from adamcmp.cli.showing import report_on, reported, show_claims, show_found, show_hints, show_statements
+from adamcmp.cli.showing import (
+    report_on,
+    reported,
+    show_claims,
+    show_found,
+    show_hints,
+    show_statements,
+    verdict_answer,
+)
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
 from adamcmp.store import at
@@ -239,11 +247,9 @@ def settle(
             verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated, outcomes)
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
-        tell(settled_sentence(verdict, error), err=False)
-        answer(verdict={
-            "a": verdict.a, "b": verdict.b, "kind": verdict.kind, "n": verdict.n, "difference": verdict.mean,
-            "low": verdict.known[0], "high": verdict.known[1], "text": settled_sentence(verdict, error),
-        })  # fmt: skip
+        sentence = settled_sentence(verdict, error)
+        tell(sentence, err=False)
+        answer(verdict=verdict_answer(verdict, sentence))
         used = 2 * verdict.n
         seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
         if verdict.kind != "open" or is_stuck(verdict) or not seeds:

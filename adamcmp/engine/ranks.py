@@ -21,9 +21,6 @@ from adamcmp.data.dataset import Dataset
 from adamcmp.engine.strategy import Piece
 from adamcmp.engine.watch import Watch
 
-STARTING_TAKES = 120
-"""Seconds that all processes have to meet."""
-
 
 def count() -> int:
     """How many processes take the steps of this run."""

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ SILENT = 60.0
 CLAIMS, DRIVERS, LOCK = "claims.json", "drivers", ".lock"
 
 
+@cache
 def machine() -> str:
     """What processes share that can see each other: a host's boot, and the namespace of its process numbers."""
     found = [socket.gethostname()]
@@ -64,7 +66,7 @@ class Lookout:
     def alive(self, names: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
         """What the drivers that are there have told, by name; of these names alone, where some are given."""
         if names is None:
-            names = [path.stem for path in (self.folder / DRIVERS).glob("*.json") if not path.name.startswith(".")]
+            names = [path.stem for path in (self.folder / DRIVERS).glob("*.json")]
         found = {name: _read(self.folder / DRIVERS / f"{name}.json") for name in names}
         return {name: told for name, told in found.items() if self._is_alive(name, told)}
 
@@ -108,6 +110,8 @@ class Leases:
         self._lookout = Lookout(study_dir)
         self._known: Collection[tuple[str, int]] = ()
         self._stored: set[str] = set()
+        process = psutil.Process()
+        self._whose = {"machine": machine(), "pid": process.pid, "born": process.create_time()}
         self._told: dict[str, Any] = {}
         self._beats = 0
         self._over = threading.Event()
@@ -144,9 +148,7 @@ class Leases:
         with self._writing, suppress(InputError):  # a full disk ends the sweep where it loses runs, not here
             self._told |= more
             self._beats += 1
-            process = psutil.Process()
-            sign = {"machine": machine(), "pid": process.pid, "born": process.create_time(), "beat": self._beats}
-            text = json.dumps({**sign, "told": time.time(), **self._told}, indent=1)
+            text = json.dumps({**self._whose, "beat": self._beats, "told": time.time(), **self._told}, indent=1)
             write_file(self._folder / DRIVERS / f"{self.name}.json", text.encode())
 
     def _beat(self) -> None:

@@ -100,7 +100,7 @@ def words_of(records: pd.DataFrame, study: str) -> Trained:
 def _this_time_only() -> argparse.ArgumentParser:
     """Takes the options out that tell nothing of what is to be trained."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--report", "--only-failed", "--extend", "--debug"):
+    for flag in ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect"):
         parser.add_argument(flag, action="store_true")
     for option in ("--format", "--limit"):
         parser.add_argument(option, action="append")

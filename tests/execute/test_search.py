@@ -1,5 +1,7 @@
 """A search from the command line to a verdict: batches, resuming, arms, confirming."""
 
+import json
+
 import pytest
 
 from adamcmp.analysis import best_cells, by_task, cells
@@ -71,3 +73,12 @@ def test_what_asks_after_each_batch_is_refused_on_slurm(cli, method):
     ended = cli(*WORDS, f"search={method}", "execute=slurm")
     assert ended.code == 2
     assert "asks after each batch" in ended.err
+
+
+def test_a_sweep_that_answered_as_json_is_settled_as_any_other(cli):
+    swept = cli.as_given("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "study.seeds=2",
+                         "train.steps=10", "study.confirm.seeds=2", "--json")  # fmt: skip
+    assert swept.code == 0, swept.err
+    settled = cli.as_given("settle", "adamw", "adam", "--max-runs", "2", "--json")
+    assert settled.code == 0, settled.err
+    assert json.loads(settled.out)["verdict"]["kind"] in ("apart", "same", "open")

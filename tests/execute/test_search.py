@@ -77,7 +77,7 @@ def test_what_asks_after_each_batch_is_refused_on_slurm(cli, method):
 
 def test_a_sweep_that_answered_as_json_is_settled_as_any_other(cli):
     swept = cli.as_given("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "study.seeds=2",
-                         "train.steps=10", "study.confirm.seeds=2", "--json")  # fmt: skip
+                         "train.steps=20", "study.confirm.seeds=6", "--json")  # fmt: skip
     assert swept.code == 0, swept.err
     settled = cli.as_given("settle", "adamw", "adam", "--max-runs", "2", "--json")
     assert settled.code == 0, settled.err

@@ -4,7 +4,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
@@ -39,6 +39,7 @@ def _parser() -> OverridesParser:
     return OverridesParser(functions)
 
 
+@lru_cache(maxsize=4096)
 def parse_override(text: str) -> Override:
     """One override in Hydra's grammar, with ``geomspace`` as one more sweep.
 

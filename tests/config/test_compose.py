@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_a_budget_on_the_command_line_replaces_the_other_kind(config, override, 
         (["schedule=drop_step", "schedule.milestones=[0.3,1.5]"], "less than 1"),
         (["train.steps=null"], "exactly one of train.steps and train.epochs"),
         (["train.steps=5", "train.epochs=5"], "exactly one of train.steps and train.epochs"),
-        (["model._target_=no.such.Model"], "no module 'no'"),
+        (["model._target_=no.such.Model"], "there is no module 'no'"),
         (["~model._target_"], "_target_ is missing"),
         (["~optimizer.lr"], "is missing"),
         (["study.seeds=[]"], "study.seeds"),
@@ -177,3 +178,35 @@ def test_the_working_folder_is_importable_and_shadows_nothing(tmp_path, monkeypa
     assert find("own_thing_here.thing", "data")() == 7
     assert find("sched.scheduler", "data").__module__ == "sched"
     assert sys.path[-1] == str(tmp_path)
+
+
+WAYS = [
+    [],
+    ["train.steps=5", "optimizer=adam", "optimizer.lr=3e-4"],
+    ["optimizer=sgdw", "optimizer/framework=keras"],
+    ["optimizer=adamw", "optimizer/framework=keras", "optimizer.eps=1e-6", "schedule=drop_step"],
+    ["scale=smoke", "model=cnn", "model.width=4", "data=mnist1d"],
+    ["+data.augment=flip_crop", "model=cnn", "~schedule.warmup_steps"],
+    ["optimizer.betas=[0.8,0.9]", "train.loss=huber", "train.loss.delta=0.3"],
+    ["model._target_=torch.nn.Linear", "model.in_features=3"],
+    ["optimizer.groups=[{params:'*.bias',lr_scale:2}]", "study.name=mine", "seed=3", "search=random"],
+    ["optimizer.lr=${seed}", "execute=ray"],
+]
+
+
+@pytest.mark.parametrize("overrides", WAYS, ids=str)
+@pytest.mark.parametrize("config", ["digits", "figure2"])
+def test_files_that_are_merged_once_give_what_hydra_merges_each_time(here, config, overrides):
+    """A folder of the user's, even an empty one, has Hydra merge all files and overrides in one go."""
+    if config == "figure2" and "scale=smoke" in overrides:
+        overrides = [each for each in overrides if not each.startswith(("model", "data"))]
+    once = compose(locate(config), overrides)
+    again = compose(locate(config), overrides)
+    each_time = compose(replace(locate(config), extra=here), overrides)
+    assert once == again == each_time
+
+
+def test_what_a_caller_does_to_the_values_does_not_come_back():
+    first = compose(locate("digits"), ["optimizer=adam"])
+    first.values["optimizer"]["betas"][0] = 0.1
+    assert compose(locate("digits"), ["optimizer=adam"]).values["optimizer"]["betas"][0] == 0.9

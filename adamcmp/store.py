@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 from filelock import FileLock, Timeout
 
 from adamcmp.errors import InputError, one_line
+from adamcmp.extras import check_installed, needs
 
 STALE = 30.0
 """Seconds after which a lock in an object store that did not change is taken for that of a dead process."""
@@ -35,16 +36,17 @@ def at(given: str | Path) -> Path:
     text = str(given)
     if "://" not in text:
         return Path(text)
-    try:
+    with needs(text, "upath"):
         from upath import UPath
-
+    if text.startswith(("s3://", "s3a://")):
+        check_installed(text, "s3fs")
+    try:
         path = cast(Path, UPath(text, use_listings_cache=False))  # other processes write there too
         path.exists()
         return path
     except Exception as error:  # whatever a library of a store says where it is not there
         raise InputError(
-            f"{text}: {one_line(error)}; a results folder is a path, or a URL that fsspec knows: for s3://, "
-            "pip install 'adamcmp[s3]'"
+            f"{text}: {one_line(error)}; a results folder is a path, or a URL that fsspec knows, such as s3://…"
         ) from error
 
 

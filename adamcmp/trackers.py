@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError, one_line
+from adamcmp.extras import needs
 from adamcmp.records import METRICS, Results
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -83,11 +84,9 @@ def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
 
 def to_tensorboard(stored: Results, where: Path) -> int:
     """An event file for each run, with its settings for the HPARAMS page; how many are new."""
-    try:
+    with needs("export --to tensorboard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
-    except ImportError as error:
-        raise _lacking("tensorboard") from error
     count = 0
     for each in tracked(stored):
         folder = where / each.study / f"{_safe(each.name)} {each.id}"
@@ -113,11 +112,9 @@ def to_tensorboard(stored: Results, where: Path) -> int:
 
 def to_mlflow(stored: Results, where: Path) -> int:
     """A run for each run, in an experiment for each study, of ``MLFLOW_TRACKING_URI`` or a database in ``where``."""
-    try:
+    with needs("export --to mlflow", "mlflow"):
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
-    except ImportError as error:
-        raise _lacking("mlflow") from error
     where.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{where.absolute()}/mlflow.db"))
     known: dict[str, tuple[str, set[str]]] = {}
@@ -166,10 +163,8 @@ def _runs_of(client: Any, experiment: str) -> set[str]:
 
 def to_wandb(stored: Results, where: Path) -> int:
     """A run for each run, in a group for each study; offline unless ``WANDB_MODE`` says otherwise."""
-    try:
+    with needs("export --to wandb", "wandb"):
         import wandb
-    except ImportError as error:
-        raise _lacking("wandb") from error
     where.mkdir(parents=True, exist_ok=True)
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     count = 0
@@ -264,10 +259,6 @@ def export(stored: Results, to: str, where: Path) -> int:
         return TO[to](stored, where)
     except OSError as error:
         raise InputError(f"export --to {to}: {where} cannot be written: {one_line(error)}") from error
-
-
-def _lacking(name: str) -> InputError:
-    return InputError(f"{name}: is not installed; pip install 'adamcmp[{name}]'")
 
 
 def _safe(name: str) -> str:

@@ -43,6 +43,9 @@ def conformance(
                         "setting": each.setting, "difference": each.difference, "verdict": each.verdict,
                         "error": each.error} for each in found])  # fmt: skip
     present(console.conformance_table(found))
+    absent = [each.library for each in found if each.verdict == "not installed"]
+    if absent:
+        say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
     files = write_article(article(found, as_typed()), out, [each.value for each in formats or Format])
     say(f"\nwritten: {files[-2]} and {len(files) - 1} files beside it")
     raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)

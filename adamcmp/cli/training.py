@@ -161,7 +161,7 @@ def work(
 def _submit(opened: Session) -> None:
     """Leave the plan in the study's folder, and hand in jobs that work on it."""
     from adamcmp import console
-    from adamcmp.execute.on_slurm import PLAN, submit
+    from adamcmp.execute.on_slurm import PLAN, check_available, submit
     from adamcmp.execute.study import missing
     from adamcmp.plan import portable
     from adamcmp.plan.searching import ADAPTIVE
@@ -170,6 +170,7 @@ def _submit(opened: Session) -> None:
     method = opened.plan.config.search.method
     if method in ADAPTIVE:
         raise InputError(f"search={method}: asks after each batch; with execute=slurm give random, sobol, asha or grid")
+    check_available(settings)
     lacking = missing(runs, opened.study_dir)
     words = sys.argv[1:] if opened.words is None else opened.words
     portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)

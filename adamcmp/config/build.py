@@ -18,6 +18,7 @@ from adamcmp.config.compose import Composed
 from adamcmp.config.schema import AnyRule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
 from adamcmp.config.sources import Source
 from adamcmp.errors import InputError, closest, one_line
+from adamcmp.extras import EXTRAS, missing_extra
 from adamcmp.optim.rule import Rule, rule_class, shipped
 from adamcmp.plain import plain
 from adamcmp.settings import Settings
@@ -210,8 +211,13 @@ def source_hash(target: str) -> str | None:
         spec = find_spec(top)
     except (ImportError, ValueError):
         spec = None
+    if spec is None and top in EXTRAS:
+        raise missing_extra(f"_target_={target}", top)
     if spec is None:
-        raise InputError(f"_target_={target}: no module {top!r} can be imported; run where it lies, or set PYTHONPATH")
+        raise InputError(
+            f"_target_={target}: there is no module {top!r}. Run the command in the folder that holds {top}.py, add "
+            "that folder to PYTHONPATH, or install the package"
+        )
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     files = files or [path for path in [Path(spec.origin or "")] if path.is_file()]
@@ -241,10 +247,10 @@ def find(target: str, what: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # an own module may fail in any way while it is imported
-        absent = module_name == "pytorch_optimizer" and isinstance(error, ModuleNotFoundError)
-        hint = "; pip install 'adamcmp[optimizers]'" if absent else ""
+        if isinstance(error, ImportError) and module_name in EXTRAS:
+            raise missing_extra(f"{what}._target_={target}", module_name, error) from error
         raise InputError(
-            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}{hint}"
+            f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
         ) from error
     found = getattr(module, attribute, None)
     if found is None:

@@ -33,6 +33,7 @@ from adamcmp.engine.trial import refusal
 from adamcmp.errors import InputError, one_line
 from adamcmp.execute.asks import Answer, AnyAsk, Died, Ended, Store, TrainAsk, Tried, TryAsk
 from adamcmp.execute.worker import compile_with, train_piece
+from adamcmp.extras import needs
 
 TOLD_EVERY = 1.0
 """Seconds between two messages of a task, at least: thousands of them share one actor."""
@@ -324,10 +325,8 @@ def cluster(settings: Execute, datasets: Mapping[str, Dataset], store: Store) ->
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
+    with needs("execute=ray", "ray"):
         import ray
-    except ImportError as error:
-        raise InputError("execute=ray: Ray is not installed; pip install 'adamcmp[ray]'") from error
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         _reach(settings.ray.address)

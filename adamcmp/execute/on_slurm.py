@@ -6,10 +6,13 @@ that is preempted or out of time writes checkpoints and is queued again.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,11 @@ import psutil
 
 from adamcmp.config.schema import OnSlurm
 from adamcmp.errors import InputError, one_line
+from adamcmp.extras import check_installed, needs
 from adamcmp.store import is_local
 
+PROGRAMS = ("sbatch", "srun")
+"""Programs of Slurm that submitit calls to submit jobs."""
 PLAN = "plan.parquet"
 """In the study's folder: what workers train."""
 WRITING_TAKES = 80
@@ -63,10 +69,8 @@ def _deaf() -> None:
 
 
 def _executor(settings: OnSlurm, study_dir: Path) -> Any:
-    try:
+    with needs("execute=slurm", "submitit"):
         import submitit
-    except ImportError as error:
-        raise InputError("execute=slurm: submitit is not installed; pip install 'adamcmp[slurm]'") from error
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
     found = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
     given: dict[str, Any] = {
@@ -90,27 +94,59 @@ def _executor(settings: OnSlurm, study_dir: Path) -> Any:
     return found
 
 
+@contextmanager
+def _slurm_assumed() -> Iterator[None]:
+    """Have submitit write scripts for Slurm on a machine without it: it looks for ``srun`` when it starts."""
+    from submitit.slurm.slurm import SlurmExecutor
+
+    found = SlurmExecutor.affinity
+    SlurmExecutor.affinity = classmethod(lambda _: 2)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        SlurmExecutor.affinity = found  # type: ignore[method-assign]
+
+
 def script(settings: OnSlurm, study_dir: Path) -> str:
-    """What would be handed to sbatch.
+    """Return the script for sbatch; Slurm itself need not be installed.
 
     Raises:
-        InputError: submitit is not there, or refuses a setting.
+        InputError: submitit is not installed, or refuses a setting.
     """
-    import submitit.slurm.slurm as slurm
+    with needs("execute=slurm", "submitit"):
+        from submitit.slurm import slurm
 
-    made = _executor(settings.model_copy(update={"cluster": "slurm"}), study_dir)._executor
+    with _slurm_assumed():
+        made = _executor(settings.model_copy(update={"cluster": "slurm"}), study_dir)._executor
     text: str = slurm._make_sbatch_string(
         command=made._submitit_command_str, folder=made.folder, map_count=settings.jobs, **made.parameters
     )
     return text
 
 
-def submit(settings: OnSlurm, study_dir: Path) -> list[str]:
-    """Hand an array of jobs in; their ids.
+def check_available(settings: OnSlurm) -> None:
+    """Check that jobs can be submitted from this machine.
 
     Raises:
-        InputError: submitit or Slurm is not there, or refuses.
+        InputError: submitit is not installed, or the programs of Slurm are not on PATH.
     """
+    check_installed("execute=slurm", "submitit")
+    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    if settings.cluster == "slurm" and lacking:
+        raise InputError(
+            f"execute=slurm: {' and '.join(lacking)} not found on PATH, so this machine cannot submit jobs. Run the "
+            "command on a login node of the cluster, add --dry-run to print the script, or try the jobs here with "
+            "execute.slurm.cluster=local"
+        )
+
+
+def submit(settings: OnSlurm, study_dir: Path) -> list[str]:
+    """Submit the array of jobs and return their IDs.
+
+    Raises:
+        InputError: Slurm refuses the jobs, or ``check_available`` does.
+    """
+    check_available(settings)
     executor = _executor(settings, study_dir)
     where = str(study_dir.absolute() if is_local(study_dir) else study_dir)
     try:

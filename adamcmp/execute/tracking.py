@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from adamcmp.extras import EXTRAS, check_installed
 from adamcmp.records import Results, parts, read, stored_since
 from adamcmp.store import is_local
 from adamcmp.trackers import export
@@ -21,9 +22,16 @@ EVERY = 5.0
 
 
 class Logged:
-    """A listener that hands all on to another one, and tells trackers of runs that are stored."""
+    """A listener that hands all on to another one, and tells trackers of runs that are stored.
+
+    Raises:
+        InputError: the package of a tracker is not installed; it says so before anything is trained.
+    """
 
     def __init__(self, listener: Listener, study_dir: Path, trackers: Sequence[str]) -> None:
+        for name in trackers:
+            if name in EXTRAS:
+                check_installed(f"log={name}", name)
         self._listener, self._study_dir, self._trackers = listener, study_dir, trackers
         self._known = parts(study_dir)
         self._next = time.monotonic() + EVERY

@@ -128,7 +128,7 @@ BARE = ("~model.hidden", "~model.activation", "~model.dropout")
         (("model._target_=bad.TooFewClasses", *BARE), "gives (2, 7) for two examples; needs logits of shape (2, 10)"),
         (("model._target_=bad.no_module", *BARE), "must be a torch nn.Module"),
         (("model._target_=bad.Buidl", *BARE), "did you mean Build?"),
-        (("model._target_=absent.Net", *BARE), "no module 'absent' can be imported"),
+        (("model._target_=absent.Net", *BARE), "there is no module 'absent'"),
         (("model._target_=broken.Net", *BARE), "cannot be imported: SyntaxError"),
         (("optimizer=mine",), "must be a torch.optim.Optimizer"),
         (("optimizer=mine", "+optimizer.betas=[0.9,0.99]"), "unexpected keyword argument 'betas'"),

@@ -290,7 +290,7 @@ def test_results_that_cannot_be_written(cli):
     assert contents(cli.folder) == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="Root can write to every folder. To run: use another user")
 def test_a_folder_that_is_read_only(cli):
     cli.folder.chmod(0o500)
     assert_refused(cli("run", "digits", *QUICK), "Permission denied")

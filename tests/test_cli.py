@@ -53,20 +53,23 @@ def test_version_is_the_installed_one(cli):
     assert cli("--version") == (0, f"adamcmp {version('adamcmp')}\n", "")
 
 
-@pytest.mark.parametrize("args", [("--help",), ("--version",), ("list",), ("show", "figure2"), ("report", "results")])
-def test_torch_is_not_imported_where_nothing_is_trained(cli, args):
-    if args[0] == "report":
-        assert cli("sweep", "digits", "optimizer.lr=1e-3,1e-2", "study.seeds=2", *QUICK).code == 0
+def test_torch_is_not_imported_where_nothing_is_trained(cli):
+    """Commands that train nothing, one after the other in one new process."""
+    assert cli("sweep", "digits", "optimizer.lr=1e-3,1e-2", "study.seeds=2", *QUICK).code == 0
     script = (
-        "import sys, json\n"
+        "import json, shlex, sys\n"
         "from adamcmp.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit as end:\n    code = end.code\n"
-        "print(json.dumps([code, 'torch' in sys.modules]))"
+        "for words in map(shlex.split, sys.argv[1:]):\n"
+        "    sys.argv = ['adamcmp', *words]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n        code = end.code\n"
+        "    print(json.dumps(['ended', code, 'torch' in sys.modules]))"
     )
-    command = [sys.executable, "-c", script, *args]
+    words = ["--help", "--version", "list", "show figure2", "report results --format md --format svg"]
+    command = [sys.executable, "-c", script, *words]
     ended = subprocess.run(command, cwd=cli.folder, capture_output=True, text=True, timeout=60)
-    assert json.loads(ended.stdout.splitlines()[-1]) == [0, False], ended.stderr
+    ends = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('["ended"')]
+    assert ends == [["ended", 0, False]] * len(words), ended.stderr
 
 
 # run
@@ -221,7 +224,7 @@ def test_the_paper_s_scale_is_planned_without_its_data(cli, monkeypatch, tmp_pat
 
 
 def test_memory_is_bounded_and_stated(cli):
-    """70 MB of pictures under a bound of 0.2 GB, of which data may have a quarter."""
+    """70 MB of images under a bound of 0.2 GB, of which data may have a quarter."""
     np.lib.format.open_memmap(cli.folder / "x.npy", mode="w+", dtype=np.uint8, shape=(25_000, 2_800)).flush()  # sparse
     (cli.folder / "zeros.py").write_text(
         "import numpy as np\n"

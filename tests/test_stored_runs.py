@@ -21,7 +21,7 @@ def cli(tmp_path, monkeypatch, capsys) -> CommandLine:
 
 @pytest.fixture
 def stored(cli):
-    assert cli("sweep", "digits", *GRID, *QUICK).code == 0
+    assert cli.stored("sweep", "digits", *GRID, *QUICK).code == 0
     return cli
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import optuna
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 import adamcmp
+from adamcmp.cli import app
 from adamcmp.trackers import export, tracked
 
 from .execute.conftest import CommandLine
@@ -21,8 +21,10 @@ WORDS = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,1e30
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored")
-    command = [sys.executable, "-m", "adamcmp", *WORDS, "log=tensorboard"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["adamcmp", *WORDS, "log=tensorboard"])
+        app(list(sys.argv[1:]), standalone_mode=False)
     return folder / "results" / "tracked"
 
 
@@ -87,8 +89,10 @@ def test_runs_that_diverged_are_told_of_too(stored):
     assert all(each.settings["optimizer"] in ("adam", "adamw") for each in found)
 
 
+@pytest.mark.needs("mlflow")
 def test_mlflow_has_a_run_for_each_run(stored, tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
+    import mlflow
+
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert export(adamcmp.load(stored), "mlflow", tmp_path) == 6
     assert export(adamcmp.load(stored), "mlflow", tmp_path) == 0
@@ -107,8 +111,8 @@ def test_mlflow_has_a_run_for_each_run(stored, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("wandb")
 def test_wandb_writes_offline(stored, tmp_path):
-    pytest.importorskip("wandb")
     assert export(adamcmp.load(stored), "wandb", tmp_path) == 6
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 6
     assert export(adamcmp.load(stored), "wandb", tmp_path) == 0

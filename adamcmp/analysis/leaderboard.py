@@ -21,7 +21,9 @@ from adamcmp.analysis.selection import (
 from adamcmp.criteria import criteria_of
 
 
-def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+def leaderboard(
+    records: pd.DataFrame, metric: str = "final_validation_error", table: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """One row an arm, the arm with the best mean validation error first.
 
     Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
@@ -34,11 +36,16 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     seed chose, or one cell is all there is); ``near_ties`` other cells win on a twentieth or more, the first of them
     with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
 
+    Args:
+        records: of one task.
+        metric: the validation metric that selects.
+        table: ``cells(records)``, if it is known.
+
     Raises:
         InputError: a metric that is not measured on validation data.
         ValueError: records of more than one task.
     """
-    table = cells(records)
+    table = cells(records) if table is None else table
     best = best_cells(table, metric)
     arms = table.groupby("arm").agg(
         trials=("arm", "size"),
@@ -50,10 +57,11 @@ def leaderboard(records: pd.DataFrame, metric: str = "final_validation_error") -
     groups = dict(iter(table.groupby("arm")))
     edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
-    shown_of = shown_runs(records, best)
+    confirmed = judged(records, best)
+    shown_of = shown_runs(records, best, confirmed)
     board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(means_of(shown_of, ["arm"])[measures])
     board["n"] = shown_of.groupby("arm").size()
-    board = board.join(_tuned(table, best, judged(records, best), shown_of))
+    board = board.join(_tuned(table, best, confirmed, shown_of))
     board["decay"] = table.groupby("arm")["decay"].first()
     for column in BASELINE:
         board[column] = records[column].max()  # one number a task; older runs lack it

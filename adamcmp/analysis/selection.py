@@ -212,9 +212,9 @@ def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(best[CELL], on=CELL)
 
 
-def shown_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """``judged``; and of arms whose best cell was not confirmed the runs that chose it."""
-    confirmed = judged(records, best)
+def shown_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return ``judged`` runs (``confirmed``, if known), and of arms without such runs those that chose their trial."""
+    confirmed = judged(records, best) if confirmed is None else confirmed
     rest = best[~best["arm"].isin(confirmed["arm"])]
     tuned = tuning(records)
     return pd.concat([confirmed, tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)], ignore_index=True)
@@ -239,7 +239,8 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("records of more than one task: split them by by_task first")
     if records.duplicated([*CELL, "seed"]).any():
         raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
-    ordered = tuning(records).sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
+    needed = [*CELL, "seed", "run_id", "status", "seconds", *_CONSTANT, *METRICS]
+    ordered = tuning(records)[needed].sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
     )

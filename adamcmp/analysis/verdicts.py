@@ -119,6 +119,7 @@ def verdicts(
     margin: float | None = None,
     reference: str | None = None,
     outcomes: Mapping[str, Array] | None = None,
+    table: pd.DataFrame | None = None,
 ) -> list[Verdict]:
     """Every pair of arms, or each arm against a reference, by their final test errors.
 
@@ -130,6 +131,7 @@ def verdicts(
         margin: as errors are stored; None: half a point of shares, and none of other errors.
         reference: an arm, or its optimizer's configuration; None: all pairs.
         outcomes: what each test example says of a run, by its id, as ``records.read_outcomes`` gives it.
+        table: ``cells(records)``, if it is known.
     """
     rows = judged(records, best)
     examples = examples_of(rows, outcomes or {})
@@ -148,7 +150,7 @@ def verdicts(
     if examples:
         drawn = over_examples(examples, is_root=error.is_root)
         single = [_with_examples(each, examples, drawn) for each in single]
-    how = choices(records)
+    how = choices(records, table)
     return decided([with_choice(each, how[each.a], how[each.b], len(pairs)) for each in single])
 
 

@@ -47,7 +47,7 @@ def report_on(
         if figure is not None:
             found = replace(found, told=reproduction(figure).told(found))
     show_found(found, found.title)
-    show_hints(stored.records, study_dirs[0].name)
+    show_hints(found, study_dirs[0].name)
     write_files(found, formats, out or study_dirs[0] / "report")
     return found
 
@@ -55,18 +55,19 @@ def report_on(
 def show_found(found: Reported, title: str) -> None:
     """Print leaderboards, verdicts and findings."""
     from adamcmp import console
-    from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
+    from adamcmp.analysis import best_cells, criteria_of, leaderboard, time_to_error
     from adamcmp.report import tables
     from adamcmp.report.judging import cuts_sentences, sentences
 
-    tasks = by_task(found.records)
+    tasks = found.tasks
     answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
     for task in tasks:
-        present(tables.terminal(leaderboard(task.records), f"{title}: {task.label}"))
+        table = found.cells(task)
+        present(tables.terminal(leaderboard(task.records, table=table), f"{title}: {task.label}"))
         for line in sentences(task, found.verdicts(task)):
             tell(f"- {line}", err=False)
         if found.target_error is not None:
-            soon = time_to_error(found.curves, task.records, best_cells(cells(task.records)), found.target_error)
+            soon = time_to_error(found.curves, task.records, best_cells(table), found.target_error)
             error = criteria_of(task.records).error
             present(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
         about = {task.task, None} if len(tasks) == 1 else {task.task}
@@ -89,7 +90,7 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
     from adamcmp.analysis import criteria_of, leaderboard
     from adamcmp.report.judging import told
 
-    error, board = criteria_of(task.records).error, leaderboard(task.records)
+    error, board = criteria_of(task.records).error, leaderboard(task.records, table=found.cells(task))
     verdicts = found.verdicts(task)
     return {
         "task": task.task,
@@ -133,13 +134,13 @@ def _show_told(told: Told) -> None:
         tell(f"- {text}", err=False)
 
 
-def show_hints(records: pd.DataFrame, study: str) -> None:
-    """The commands that would mend what the leaderboard says of edges and intervals."""
+def show_hints(found: Reported, study: str) -> None:
+    """Print the commands that fix what the leaderboard says about grid boundaries and missing intervals."""
     from adamcmp.report.hints import hints
 
-    found = list(hints(records, study))
-    answer(hints=found)
-    for line in found:
+    lines = hints([(task, found.cells(task)) for task in found.tasks], study)
+    answer(hints=lines)
+    for line in lines:
         say(line)
 
 

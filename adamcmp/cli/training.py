@@ -132,8 +132,9 @@ def sweep(
     from adamcmp.report.reported import Reported
 
     judging = Judging.of(opened.plan.config.study.model_dump())
-    show_found(Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging), opened.study_dir.name)
-    show_hints(records, opened.plan.config.study.name)
+    found = Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
+    show_found(found, opened.study_dir.name)
+    show_hints(found, opened.plan.config.study.name)
     say(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
     raise typer.Exit(_exit_code(records))
 

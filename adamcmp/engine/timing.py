@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ class Timing:
     error: str | None = None
 
 
+@cache
 def product_rate(device: torch.device, side: int = 1024) -> float:
     """GFLOP/s of an fp32 matrix product of ``side``² on all threads: the quickest of five."""
     a = torch.ones(side, side, device=device)

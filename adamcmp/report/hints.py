@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import best_cells, beyond, by_task, cells, edge
+from adamcmp.analysis import Task, best_cells, beyond, edge
 from adamcmp.errors import command
 
 KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
@@ -22,15 +22,18 @@ BEYOND = 2
 """Values beyond an edge that are proposed."""
 
 
-def hints(records: pd.DataFrame, study: str) -> list[str]:
-    """One line for each grid to widen, and one where seeds are lacking; each with a command to paste.
+def hints(tasks: Sequence[tuple[Task, pd.DataFrame]], study: str) -> list[str]:
+    """Return a line per grid to widen, and one if seeds are missing; each with a command to paste.
 
-    The command is the one that trained the runs, with other values; it goes on in the same folder.
+    The command is the one that trained the runs, with other values; it resumes in the same folder.
+
+    Args:
+        tasks: each task with ``cells`` of its records.
+        study: the name of the study's folder.
     """
     found: list[str] = []
     wider: dict[str, list[str]] = {}
-    for task in by_task(records):
-        table = cells(task.records)
+    for task, table in tasks:
         words = _words(task.records, study)
         for _, row in best_cells(table).iterrows():
             own = table[table["arm"] == row["arm"]]

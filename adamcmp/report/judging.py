@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, verdicts
 from adamcmp.analysis.anytime import is_stuck
@@ -14,6 +14,9 @@ from adamcmp.analysis.cuts import OverCuts
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.verdicts import fewest_seeds, in_the_way
 from adamcmp.criteria import ErrorMetric
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TOLD = 15
 """Pairs that are told in words; a table has all of them."""
@@ -36,11 +39,12 @@ class Judging:
             reference if isinstance(reference, str) else None,
         )
 
-    def verdicts(self, task: Task, outcomes: Mapping[str, Array]) -> list[Verdict]:
-        """Of the arms of a task, with what test examples say of its runs."""
+    def verdicts(self, task: Task, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None) -> list[Verdict]:
+        """Compare the arms of a task; ``table`` is ``cells`` of its records, if it is known."""
         factor = criteria_of(task.records).error.factor
         margin = None if self.margin is None else self.margin / factor
-        return verdicts(task.records, best_cells(cells(task.records)), margin, self.reference, outcomes)
+        table = cells(task.records) if table is None else table
+        return verdicts(task.records, best_cells(table), margin, self.reference, outcomes, table)
 
 
 def sentences(task: Task, found: list[Verdict]) -> list[str]:

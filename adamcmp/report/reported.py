@@ -72,6 +72,7 @@ class Reported:
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
     _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
+    _cells: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Names are shown as they are, whatever letters they have."""
@@ -89,16 +90,26 @@ class Reported:
     def verdicts(self, task: Task) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""
         if task.task not in self._told:
-            self._told[task.task] = self.judging.verdicts(task, self.outcomes)
+            self._told[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
         return self._told[task.task]
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Its tasks, the task with the latest run first."""
+        return by_task(self.records)
+
+    def cells(self, task: Task) -> pd.DataFrame:
+        """Return ``analysis.cells`` of one of its tasks, computed once."""
+        if task.task not in self._cells:
+            self._cells[task.task] = cells(task.records)
+        return self._cells[task.task]
 
     @cached_property
     def reports(self) -> list[TaskReport]:
         """What is told of each of its tasks, the task with the latest run first; reckoned once."""
-        tasks = by_task(self.records)
-        if len(tasks) == 1:
-            return [task_report(tasks[0], self, {tasks[0].task, None})]
-        return [task_report(task, self, {task.task}) for task in tasks]
+        if len(self.tasks) == 1:
+            return [task_report(self.tasks[0], self, {self.tasks[0].task, None})]
+        return [task_report(task, self, {task.task}) for task in self.tasks]
 
     def over_cuts(self, tasks: Sequence[Task]) -> list[OverCuts]:
         """What tasks say together that are cuts of one data set."""
@@ -145,7 +156,8 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
     """Reckon the report of one task, with what is told ``about`` it."""
     records, curves, criteria = task.records, reported.curves, criteria_of(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
-    table, board = cells(records), leaderboard(records)
+    table = reported.cells(task)
+    board = leaderboard(records, table=table)
     best = best_cells(table)
     found, sizes = requested(records, best), effects.effects(records, best, pronounced)
     basins, spans = basin.basins(records, table), sensitivity.sensitivities(records, table)

@@ -13,14 +13,6 @@ from adamcmp.records import read
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def pytest_collection_modifyitems(items):
-    if CHROMIUM is None:
-        skip = pytest.mark.skip(reason="no Chromium here; Debian: apt-get install chromium")
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(skip)
-
-
 @pytest.fixture(scope="session")
 def synthetic():
     path = Path(__file__).parents[1] / "analysis" / "synthetic.py"

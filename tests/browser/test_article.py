@@ -12,6 +12,7 @@ from adamcmp.report.article import Article, Drawable, write_article
 from adamcmp.report.page import Bullets, Code, Link, Mono, Picture, Section, Strong, Table, Text
 from adamcmp.studies.claims._form import Axes
 
+pytestmark = pytest.mark.needs("chromium")
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(2)</script>"
 

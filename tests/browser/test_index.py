@@ -12,6 +12,7 @@ import pytest
 from adamcmp.cli import app
 from adamcmp.errors import InputError
 
+pytestmark = pytest.mark.needs("chromium")
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from adamcmp.records import read
 from adamcmp.report.recipe import recipe
 from adamcmp.report.told import Finding, Told
 
+pytestmark = pytest.mark.needs("chromium")
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 LATER = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 

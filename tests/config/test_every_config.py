@@ -42,10 +42,18 @@ def names(group):
     return list(options(group))
 
 
+BUILT = set()
+"""Models with their data and update rules that have taken their step: many studies share them."""
+
+
 def build(runs):
     """Take one step with the first run of every cohort, on examples of the right shape."""
     for cohort in cohorts(runs):
         run, facts = cohort.runs[0], cohort.task.facts
+        what = (repr(run.task.model), repr(facts), repr(run.optimizer.model_dump(exclude={"lr", "weight_decay"})))
+        if what in BUILT:
+            continue
+        BUILT.add(what)
         model = build_model(run.task, 0, CPU)
         x = torch.zeros(2, *facts.input_shape, dtype=torch.int64 if facts.num_tokens else torch.float32)
         logits = model(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -25,8 +26,16 @@ def found_of(*libraries):
     return {each.optimizer: each for each in conformance(libraries, lambda library: None)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def each_library_once():
+    """A library takes its steps once per worker, in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "ran_of", functools.cache(fit.ran_of))
+        yield
+
+
 @pytest.fixture(scope="module")
-def torch_and_optax():
+def torch_and_optax(each_library_once):
     return found_of("torch_optim", "optax_jax")
 
 
@@ -182,7 +191,7 @@ PEERS = {
 @pytest.mark.parametrize("library", PEERS)
 def test_what_other_libraries_follow_is_found(library):
     if not installed(library):
-        pytest.skip(f"{LIBRARIES[library]} is not installed; the extra conformance brings it")
+        pytest.skip(f"{LIBRARIES[library]} is not installed. To run: pip install 'adamcmp[conformance]'")
     name, setting = PEERS[library]
     each = found_of(library)[name]
     assert each.setting == setting

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from adamcmp.conformance import keras_training
-from adamcmp.conformance.fit import installed
 from adamcmp.errors import InputError
 from adamcmp.models.cnn import SmallCNN
 from adamcmp.models.mlp import MLP
@@ -26,8 +25,6 @@ CASES = [
 
 
 def losses(tmp_path, words):
-    if not installed("keras_on_tensorflow"):
-        pytest.skip("TensorFlow is not installed; the extra conformance brings it")
     out = tmp_path / "losses.csv"
     command = [sys.executable, "-m", "adamcmp.conformance.keras_training", str(out), *words.split(), *FRAMEWORK.split()]
     subprocess.run(command, check=True, capture_output=True)
@@ -35,6 +32,7 @@ def losses(tmp_path, words):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("tensorflow")
 @pytest.mark.parametrize(("words", "tolerance"), CASES)
 def test_keras_ends_at_the_same_loss_within_the_drift_of_float32(tmp_path, words, tolerance):
     table = losses(tmp_path, words)
@@ -51,6 +49,7 @@ EXACT = "optimizer.betas=[0.8999999761581421,0.9990000128746033] optimizer.eps=1
 
 
 @pytest.mark.slow
+@pytest.mark.needs("tensorflow")
 @pytest.mark.parametrize("words", [case.replace("decay=0.1", "decay=0.125") for case, _ in CASES])
 def test_what_is_left_is_rounding(tmp_path, words):
     """In float64, and with β that TensorFlow does not round, both trainings are one."""

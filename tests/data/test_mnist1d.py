@@ -7,11 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from adamcmp.errors import InputError
-
-pytest.importorskip("mnist1d")
-
 from adamcmp.data.mnist1d import mnist1d
+from adamcmp.errors import InputError
 
 
 def test_shapes_parts_and_dtype():

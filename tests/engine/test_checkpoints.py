@@ -54,9 +54,9 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
     overrides = ["optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=1e-2,1e-3,1e30"]
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
     chosen = OWN if rule == "own" else [f"optimizer={rule}"]
-    piece, data = pieces(planned, engine, *chosen, *overrides)
+    piece, data = pieces(planned, engine, *chosen, *overrides, "train.steps=30")
     whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
-    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
+    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 9, monkeypatch)
     assert stops == 3
     assert stopped.keys() == whole.keys()
     for key, outcome in stopped.items():

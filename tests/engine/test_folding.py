@@ -7,7 +7,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from adamcmp.engine import folding
 from adamcmp.engine.inputs import CPU
-from adamcmp.engine.machine import why_not_compile
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.vectorised import train
 from adamcmp.engine.watch import Watch
@@ -65,7 +64,7 @@ def test_other_products_are_left_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(why_not_compile(CPU) is not None, reason="torch.compile is not used here")
+@pytest.mark.needs("compiler")
 def test_compiled_programs_hold_folded_products(planned, monkeypatch):
     """In each step the first layer's product and its weights' gradient; the other layers' are each row's own."""
     seen = []

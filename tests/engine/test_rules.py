@@ -115,7 +115,6 @@ def _loss(evaluation):
 
 def test_an_optimizer_that_averages_is_evaluated_at_its_average(engines, planned):
     """pytorch_optimizer's schedule-free AdamW, switched around evaluations, is the rule of that name."""
-    pytest.importorskip("pytorch_optimizer")
     shared = [*SHORT, FP64, "optimizer.lr=1e-2", "optimizer.weight_decay=0.1"]
     ours, _ = engines.both(*shared, "optimizer=schedule_free")
     runs, datasets = planned(*shared, "optimizer._target_=pytorch_optimizer.ScheduleFreeAdamW")

@@ -38,10 +38,10 @@ def by_kernel(rule, model, schedule, t, state):
         rule.kernel.update(p.data[None], p.grad[None], state[name], dict(zip(names, now, strict=True)), kind.part)
 
 
-@pytest.mark.parametrize("decayed", ["all", "no_bias_norm"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_shipped_optimizer_steps_as_its_kernel(planned, name, decayed):
-    overrides = [f"optimizer={name}", f"optimizer.decayed={decayed}", "optimizer.weight_decay=0.05", "train.steps=60"]
+def test_every_shipped_optimizer_steps_as_its_kernel(planned, name):
+    """Some parameters of the model decay, the others do not."""
+    overrides = [f"optimizer={name}", "optimizer.decayed=no_bias_norm", "optimizer.weight_decay=0.05", "train.steps=25"]
     ((run,), _) = planned(*overrides, "schedule=warm_restarts", "schedule.T_0=1", "schedule.warmup_steps=3")
     schedule = schedule_of(run)
     ours, theirs = net(), net()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,10 @@ class Ended(NamedTuple):
     err: str
 
 
+STORED: dict[tuple[str, ...], tuple[Path, Ended]] = {}
+"""Commands that this worker has run, with the folder that each has left and what it printed."""
+
+
 @dataclass
 class CommandLine:
     """Calls ``adamcmp`` in this process, in a folder of its own: most tests need no other, and it starts at once."""
@@ -107,6 +112,16 @@ class CommandLine:
         if args and args[0] in ("sweep", "reproduce") and not any("study.confirm" in each for each in args):
             args = (*args, "study.confirm.seeds=0")
         return self.as_given(*args)
+
+    def stored(self, *args: str) -> Ended:
+        """Have what a command stores, from an empty folder; each worker trains it once, and copies it afterwards."""
+        folder = self.folder.parent / "stored" / str(len(STORED))
+        if args not in STORED:
+            folder.mkdir(parents=True)
+            STORED[args] = folder, CommandLine(folder, self.monkeypatch, self.capsys)(*args)
+        folder, ended = STORED[args]
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+        return ended
 
     def as_given(self, *args: str) -> Ended:
         """Call it with these words and no others."""

@@ -18,7 +18,7 @@ def stored(tmp_path, study="digits"):
 
 
 def test_a_sweep_ends_with_confirmed_numbers_and_a_verdict_for_each_pair(cli, tmp_path):
-    ended = cli.as_given("sweep", "digits", *GRID, *SHORT)
+    ended = cli.stored("sweep", "digits", *GRID, *SHORT, "study.confirm.seeds=8")
     assert ended.code == 0
     records = stored(tmp_path)
     fresh = records[records["stage"] == "confirm"]
@@ -36,7 +36,7 @@ def test_a_sweep_ends_with_confirmed_numbers_and_a_verdict_for_each_pair(cli, tm
 
 
 def test_a_wider_grid_confirms_the_new_winner_and_keeps_what_still_counts(cli, tmp_path):
-    assert cli.as_given("sweep", "digits", *GRID, *SHORT).code == 0
+    assert cli.stored("sweep", "digits", *GRID, *SHORT, "study.confirm.seeds=8").code == 0
     before = stored(tmp_path)
     wider = ("optimizer=adamw", "optimizer.lr=1e-1,3e-1", "optimizer.weight_decay=0")
     assert cli.as_given("sweep", "digits", *wider, *SHORT).code == 0

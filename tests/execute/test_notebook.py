@@ -15,7 +15,7 @@ SKILL = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "SKILL.md").read_text(),
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_notebook_runs_from_an_empty_folder(tmp_path):
-    nbformat = pytest.importorskip("nbformat")
+    import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(ROOT / "examples" / "results.ipynb", as_version=4)

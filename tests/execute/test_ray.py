@@ -17,7 +17,7 @@ from adamcmp.records import read, read_records
 from .conftest import error_lines, wait_until
 from .test_kill_and_resume import CIRCUMSTANCES
 
-pytest.importorskip("ray")
+pytestmark = pytest.mark.needs("ray")
 SHORT = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=2",
          "train.steps=200", "execute.rows=6", "execute.compile=false", "execute.matmul=default")  # fmt: skip
 LONG = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,3)", "train.steps=4000",

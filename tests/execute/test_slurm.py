@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -18,15 +17,10 @@ from adamcmp.records import read_records
 
 from .conftest import error_lines
 
-pytest.importorskip("submitit")
 SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,1e-1", "study.seeds=2", "train.steps=20",
          "study.confirm.seeds=3", "execute=slurm", "execute.slurm.jobs=2", "execute.slurm.cpus=1")  # fmt: skip
 ALL = 3 * 2 * 2 + 3 * 2
 ROOT = Path(__file__).parents[2]
-has_slurm = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))),
-    reason="needs root and Debian's slurm-wlm",
-)
 
 
 def ends(study_dir: Path) -> pd.DataFrame:
@@ -109,7 +103,7 @@ def test_a_job_that_is_to_end_has_checkpoints_written_and_comes_back(tmp_path, c
 
 
 @pytest.mark.slow
-@has_slurm
+@pytest.mark.needs("slurm")
 def test_a_real_slurm_trains_an_array(tmp_path):
     slurm(tmp_path, f"adamcmp {quoted(SWEEP)} && {UNTIL_EMPTY}")
     stored = ends(tmp_path / "results" / "digits")
@@ -118,7 +112,7 @@ def test_a_real_slurm_trains_an_array(tmp_path):
 
 
 @pytest.mark.slow
-@has_slurm
+@pytest.mark.needs("slurm")
 def test_a_preempted_job_goes_on_from_its_checkpoint(tmp_path):
     long = [*(word for word in SWEEP if "train.steps" not in word), "train.steps=100000", "execute.engine=sequential",
             "execute.checkpoint_seconds=1000", "study.confirm.seeds=0", "execute.slurm.jobs=1",
@@ -153,3 +147,15 @@ def slurm(folder: Path, command: str) -> str:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
+
+
+def test_without_slurm_nothing_is_submitted_and_a_dry_run_shows_the_script(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    refused = cli.as_given(*SWEEP)
+    assert refused.code == 2
+    (line,) = error_lines(refused.err)
+    assert "execute=slurm: sbatch and srun not found on PATH" in line
+    assert "--dry-run" in line
+    assert "execute.slurm.cluster=local" in line
+    assert not list(cli.folder.rglob("*.parquet"))
+    assert "#SBATCH --array=0-1%2\n" in cli.as_given(*SWEEP, "--dry-run").out

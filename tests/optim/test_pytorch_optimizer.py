@@ -11,7 +11,6 @@ import yaml
 
 from adamcmp.config.build import find
 
-pytest.importorskip("pytorch_optimizer")
 CONFIGS = Path(__file__).parents[2] / "configs" / "optimizer"
 SHIPPED = {
     path.stem: text

@@ -18,7 +18,7 @@ import yaml
 from adamcmp.optim.rule import Steps, coefficients, rule_class, shipped
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "optimizer"
-STEPS = 40
+STEPS = 16
 ETA = 0.5 + 0.5 * np.cos(np.pi * np.arange(STEPS) / STEPS)
 SHAPES = {"matrix": (4, 3), "wide": (2, 5), "kernel": (3, 2, 2, 2), "vector": (5,), "number": ()}
 CONVENTIONS = ["lr_scaled", "l2", "schedule_only", "normalized", "lr_squared", "lr_free", "cautious", "fixed_norm"]
@@ -380,7 +380,7 @@ def rows_of(name):
     return [rule_from(settings(name, d, w, lr=LR.get(name, 0.02) * f)) for d, w, f in given]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["matrix", "kernel", "number"])
 @pytest.mark.parametrize("name", shipped())
 def test_rows_are_runs_in_any_order_and_a_lost_one_touches_no_other(name, shape, walk):
     rules = rows_of(name)
@@ -395,7 +395,7 @@ def test_rows_are_runs_in_any_order_and_a_lost_one_touches_no_other(name, shape,
 
     def poisoned(t, theta):
         grad = gradient_of_rows(t, np.nan_to_num(theta))
-        grad[1] = np.nan if t >= 20 else grad[1]
+        grad[1] = np.nan if t >= 8 else grad[1]
         return grad
 
     sick = walk(rules, starts, poisoned, ETA)
@@ -427,16 +427,16 @@ TOLERANCE = {"torch.optim.NAdam": 2e-6}
 """torch keeps the product of its momenta in float32."""
 
 
-@pytest.mark.parametrize("decay", ["l2", "lr_scaled"])
-@pytest.mark.parametrize("name", shipped())
+IN_LIBRARIES = [
+    (name, decay) for name in shipped() for decay in ("l2", "lr_scaled") if rule_from(settings(name, decay)).oracle
+]
+
+
+@pytest.mark.parametrize(("name", "decay"), IN_LIBRARIES)
 def test_the_library_that_has_it(name, decay, walk):
     p = settings(name, decay)
     rule = rule_from(p)
     oracle = rule.oracle
-    if oracle is None:
-        pytest.skip(f"nobody has {name} with {decay}")
-    if oracle.target.startswith("pytorch_optimizer"):
-        pytest.importorskip("pytorch_optimizer")
     starts = [start_of(SHAPES[shape]) for shape in ("matrix", "vector")]
     theirs = by_library(oracle, p, starts, average=rule.shown)
     for start, expected in zip(starts, theirs, strict=True):
@@ -447,7 +447,9 @@ def test_the_library_that_has_it(name, decay, walk):
 
 
 def test_lamb_is_optaxs(walk):
-    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    import jax
+    import optax
+
     p = settings("lamb", "trust_ratio")
     start = start_of((4, 3))
     with jax.enable_x64(True):
@@ -492,11 +494,11 @@ def test_matrices_keep_their_norm_and_zeros_are_free(walk):
 
 
 def test_sums_over_the_past_do_not_depend_on_the_window():
-    """Coefficients of steps 30 to 39 are the same, asked for alone or with all others."""
+    """Coefficients of the last ten steps are the same, asked for alone or with all others."""
     for name in shipped():
         rule = rule_from(settings(name))
         t, period = np.arange(1.0, STEPS + 1), np.full(STEPS, float(STEPS))
         whole = coefficients(rule, Steps(t, ETA, period, 0.1, 0.1, lambda: ETA))
-        late = coefficients(rule, Steps(t[30:], ETA[30:], period[30:], 0.1, 0.1, lambda: ETA))
+        late = coefficients(rule, Steps(t[-10:], ETA[-10:], period[-10:], 0.1, 0.1, lambda: ETA))
         for key, values in whole.items():
-            np.testing.assert_array_equal(values[30:], late[key], err_msg=f"{name} {key}")
+            np.testing.assert_array_equal(values[-10:], late[key], err_msg=f"{name} {key}")

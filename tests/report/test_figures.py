@@ -132,7 +132,7 @@ def test_a_best_cell_on_the_edge_is_flagged(synthetic):
     assert mpl.colors.to_hex(marks(panels(edge)[0], "best").get_facecolor()[0]).upper() == FLAG
 
 
-@pytest.mark.parametrize("arms", [1, 2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize("arms", [1, 4, 5, 10])
 def test_any_number_of_arms_fits(synthetic, arms):
     names = {f"optimizer {i} with a rather long name": "l2" for i in range(arms)}
     with on_page(Page(footer="made from " * 30)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -22,7 +21,7 @@ HEAD = r"""\documentclass[a4paper]{article}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a LaTeX (Debian: texlive-latex-recommended)")
+@pytest.mark.needs("latex")
 @pytest.mark.parametrize("width", ["single", "double"])
 def test_all_tables_and_figures_make_a_document(synthetic, tmp_path, width):
     names = {"Adam + L2": "l2", r"AdamW \input{x} 100% & #1 _^~ <é> ÿ": "lr_scaled", "SGD": "l2"}

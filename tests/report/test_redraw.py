@@ -123,9 +123,16 @@ def study(synthetic, tmp_path_factory):
     curves = synthetic.make_curves(records, 6).assign(metrics=asked)
     folder = synthetic.store(tmp_path_factory.mktemp("redraw") / "digits", records.assign(metrics=asked), curves)
     told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
-    found = report.Reported(*read(folder), told=told)
-    report.write_report(found, folder / "report", formats=("md", "csv", "png", "svg"))
+    report.write_report(report.Reported(*read(folder), told=told), folder / "report", formats=("md", "csv", "svg"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(study):
+    """The folder of its figures as PNG and SVG."""
+    told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
+    report.write_report(report.Reported(*read(study), told=told), study / "pictures", formats=("csv", "png", "svg"))
+    return study / "pictures"
 
 
 def test_every_figure_but_that_of_several_tasks_is_there_at_both_widths(study):
@@ -152,28 +159,28 @@ def without_us(plot, out, python=sys.executable, *more):
 
 
 @pytest.mark.slow
-def test_the_script_draws_the_same_pictures_without_us(study, tmp_path):
-    done = without_us(study / "report" / "plot.py", tmp_path, sys.executable, "--format", "png", "svg")
+def test_the_script_draws_the_same_pictures_without_us(pictures, tmp_path):
+    done = without_us(pictures / "plot.py", tmp_path, sys.executable, "--format", "png", "svg")
     assert done.returncode == 0, done.stderr
-    for path in study.glob("report/*.svg"):
+    for path in pictures.glob("*.svg"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
         assert compare_images(str(path.with_suffix(".png")), str(tmp_path / f"{path.stem}.png"), 0) is None
-    assert without_us(study / "report" / "plot.py", tmp_path, sys.executable, "nothing").returncode == 2
+    assert without_us(pictures / "plot.py", tmp_path, sys.executable, "nothing").returncode == 2
 
 
 @pytest.mark.slow
-def test_the_script_needs_an_environment_of_matplotlib_and_pandas_alone(study, tmp_path):
+def test_the_script_needs_an_environment_of_matplotlib_and_pandas_alone(pictures, tmp_path):
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "matplotlib", "pandas"], check=True)
-    plot = study / "report" / "plot.py"
+    plot = pictures / "plot.py"
     for width in WIDTHS:
         out = tmp_path / width
         command = [python, plot, "--width", width, "--format", "png", "--out", out]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert not done.stderr
-    for path in study.glob("report/*.png"):
+    for path in pictures.glob("*.png"):
         assert compare_images(str(path), str(tmp_path / "double" / path.name), 2) is None
 
 

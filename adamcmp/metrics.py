@@ -24,7 +24,11 @@ NARROW = frozenset({"mps"})
 
 
 def wide(x: Tensor) -> Tensor:
-    """The same numbers as float64, to be summed: where they lie, or on the CPU where their device has no float64."""
+    """Return the numbers as float64, to be summed: on their device, or on the CPU if their device has no float64.
+
+    Complex numbers become pairs of real ones, with the same sum of squares.
+    """
+    x = torch.view_as_real(x) if x.is_complex() else x
     return (x.cpu() if x.device.type in NARROW else x).double()
 
 

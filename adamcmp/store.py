@@ -177,7 +177,9 @@ def _create(path: Path, token: bytes, deadline: float) -> None:
 
 
 def _content(path: Path) -> bytes:
+    """Return the bytes of an object, by one request: two of them could meet two versions of it."""
+    store = cast(Any, path)
     try:
-        return path.read_bytes()
+        return bytes(store.fs.cat_file(store.path))
     except FileNotFoundError:
         return b""

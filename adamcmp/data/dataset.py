@@ -89,12 +89,19 @@ class Dataset:
         """How many numbers an example's inputs hold."""
         return sum(math.prod(part.shape[1:]) for part in inputs_of(self.train.x))
 
-    def inputs(self, x: X) -> Plain:
-        """Examples of any part as a model takes them, in memory."""
+    def inputs(self, x: X, *, copy: bool = True) -> Plain:
+        """Return examples of any split as a model takes them, in memory that the model may overwrite.
+
+        Args:
+            x: examples.
+            copy: False if ``x`` was gathered for this call, so that nothing else reads it.
+        """
         if isinstance(x, Several):
-            return x.plain()
-        x = in_memory(x)
-        return x if self.scale is None else ((x - self.scale.mean) / self.scale.std).to(self.scale.mean.dtype)
+            return (x.each(torch.clone) if copy else x).plain()
+        fresh = in_memory(x)
+        if self.scale is not None:
+            return ((fresh - self.scale.mean) / self.scale.std).to(self.scale.mean.dtype)
+        return fresh.clone() if copy and fresh is x else fresh
 
     @property
     def memory_bytes(self) -> int:

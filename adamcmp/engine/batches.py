@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -42,10 +41,12 @@ def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> 
     steps = range(start, task.steps)
     if task.batch_size == len(y):
         every = Batch(*tree_map(lambda each: torch.cat([each] * len(seeds)), (dataset.inputs(x), y)))
-        shown: Iterable[Batch] = repeat(every, len(steps))
+        # a model may overwrite its batch
+        shown: Iterable[Batch] = (Batch(*tree_map(torch.clone, tuple(every))) for _ in steps)
     else:
         indices = batch_indices(seeds, len(y), task.batch_size, y.device, start)
-        shown = (Batch(dataset.inputs(x[index]), y[index]) for _, index in zip(steps, indices, strict=False))
+        chosen = (index for _, index in zip(steps, indices, strict=False))
+        shown = (Batch(dataset.inputs(x[index], copy=False), y[index]) for index in chosen)
     if task.data.augment is None:
         yield from shown
         return

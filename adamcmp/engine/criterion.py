@@ -58,7 +58,9 @@ class Criterion:
         self._std = torch.tensor(facts.target_std, **place) if scaled else None
         self._wide = facts.targets != "classes"
         self._statistics, self._error = metrics.ERRORS[task.criteria.error.name]
-        self._trained, self._measured = _functions(task, place)
+        self.custom = _own(task.train.loss) if isinstance(task.train.loss, OwnLoss) else None
+        """A loss of the user's own, which may have attributes that change."""
+        self._trained, self._measured = _functions(task, place, self.custom)
         self.is_mean = task.criteria.error.is_mean
         """The error is a mean over examples, or the root of one."""
         self.counts = facts.targets != "quantities"
@@ -104,11 +106,15 @@ class Criterion:
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def _functions(task: Task, place: Mapping[str, Any]) -> tuple[LossFunction, LossFunction]:
+def _functions(task: Task, place: Mapping[str, Any], custom: LossFunction | None) -> tuple[LossFunction, LossFunction]:
     """The training loss of a batch, one number; and the loss of each prediction as it is measured."""
     settings = task.train.loss
     if isinstance(settings, OwnLoss):
-        function = _own(settings)
+        assert custom is not None
+
+        def function(given: Tensor, y: Tensor) -> Tensor:
+            return custom(given.clone(), y.clone())  # it may write into what it is given
+
         return lambda given, y: function(given, y).mean(), function
     weights = _weights(settings.class_weights, task)
     told: dict[str, Any] = {"label_smoothing": settings.label_smoothing}

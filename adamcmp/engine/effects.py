@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """Attributes of a module that are looked at by name, or never change."""
@@ -51,6 +52,101 @@ def undone(model: nn.Module) -> Iterator[None]:
             for name, (tensor, value) in bound.items():
                 path, _, last = name.rpartition(".")
                 model.get_submodule(path)._buffers[last] = tensor.copy_(value)
+
+
+def shared_storage(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of tensors that lie in the memory of a parameter or buffer of another name.
+
+    ``b.weight.data = a.weight.data`` or ``self.alias = a.weight.data`` make them; a parameter that two modules hold is
+    one parameter, and is not among them.
+    """
+    owner: dict[int, str] = {}
+    found: list[str] = []
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.numel():
+            known = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
+            found += [name] if known != name else []
+    seen: dict[int, Any] = {}
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key not in OF_TORCH:
+                leaves = _leaves(f"{path}.{key}".lstrip("."), value, seen, DEEPEST)
+                tensors = [(name, leaf[0]) for name, leaf in leaves if isinstance(leaf[0], Tensor) and leaf[0].numel()]
+                found += [name for name, tensor in tensors if tensor.untyped_storage().data_ptr() in owner]
+    return tuple(dict.fromkeys(found))
+
+
+OF_OPTIMIZERS = {"param_groups", "state", "defaults"}
+"""Attributes of an optimizer that its ``state_dict`` holds, or that never change."""
+
+
+class Attributes:
+    """Changes of plain attributes during a training: of a model's modules, an optimizer, a loss.
+
+    A checkpoint needs them next to ``state_dict``, which holds parameters and persistent buffers alone.
+    """
+
+    def __init__(self, **holders: object) -> None:
+        """Note what the holders' attributes are before the first step."""
+        self._holders = holders
+        self._before = {name: self._leaves(value) for name, value in self._values().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the changed attributes by name, ``unsaved`` those whose values no checkpoint can hold."""
+        changed, unsaved = {}, []
+        for name, value in self._values().items():
+            if self._is_changed(name, value):
+                if _is_plain(value):
+                    changed[name] = value
+                else:
+                    unsaved.append(name.partition(":")[2])
+        return {"changed": changed, "unsaved": unsaved}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Set the attributes that ``state`` has returned."""
+        for name, value in state["changed"].items():
+            holder, _, path = name.partition(":")
+            module, _, key = path.rpartition(".")
+            owner = self._holders[holder]
+            if isinstance(owner, nn.Module):
+                device = next((p.device for p in owner.parameters()), None)
+                value = tree_map(lambda each, to=device: each.to(to) if isinstance(each, Tensor) else each, value)
+                module_owner: Any = owner.get_submodule(module)
+                if key in module_owner._buffers:
+                    module_owner._buffers[key] = value
+                    continue
+                owner = module_owner
+            setattr(owner, key, value)
+
+    def _values(self) -> dict[str, Any]:
+        """Every attribute, and every buffer that ``state_dict`` leaves out, by holder, module and name."""
+        found: dict[str, Any] = {}
+        for holder, owner in self._holders.items():
+            if isinstance(owner, nn.Module):
+                for path, module in owner.named_modules():
+                    own = {k: v for k, v in vars(module).items() if k not in OF_TORCH and k != "training"}
+                    own |= {k: module._buffers[k] for k in module._non_persistent_buffers_set}
+                    found |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
+            elif hasattr(owner, "__dict__"):
+                own = {k: v for k, v in vars(owner).items() if k not in OF_OPTIMIZERS}
+                found |= {f"{holder}:.{key}": value for key, value in own.items()}
+        return found
+
+    def _leaves(self, value: Any) -> dict[str, Any]:
+        return dict(_leaves("", value, {}, DEEPEST))
+
+    def _is_changed(self, name: str, value: Any) -> bool:
+        before, after = self._before.get(name), self._leaves(value)
+        return before is None or any(_differ(before.get(key), after.get(key)) for key in {**before, **after})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold a value: numbers, text, tensors, and containers of them."""
+    if isinstance(value, Mapping):
+        return type(value) is dict and all(_is_plain(k) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str, Tensor, nn.Parameter)
 
 
 def _state(model: nn.Module) -> dict[str, Any]:

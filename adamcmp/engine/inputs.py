@@ -21,7 +21,7 @@ from adamcmp.data.several import Plain, Several
 from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
 from adamcmp.engine.measures import asks_for_state, check_metrics
-from adamcmp.engine.streams import seed_device, stream_seed
+from adamcmp.engine.streams import all_streams, host_streams, seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError, one_line, told
 from adamcmp.plan.runs import MOST_COUNTED, Cohort, DataFacts, Run, Task
@@ -35,7 +35,8 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
     Raises:
         InputError: the data function cannot be called, or what it returned cannot be used.
     """
-    raw = call(settings.target, "data", settings.arguments, targets=settings.targets)
+    with all_streams(stream_seed(0, "data")):  # a data function that draws gives the same examples each time
+        raw = call(settings.target, "data", settings.arguments, targets=settings.targets)
     return prepare(
         raw,
         name=settings.name,
@@ -149,7 +150,7 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
     Raises:
         InputError: the class cannot be imported or built, it is no ``nn.Module``, or ``init`` does not fit it.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), host_streams(stream_seed(seed, "init")):
         seed_device(CPU, stream_seed(seed, "init"))
         model = call(
             task.model.target,
@@ -164,10 +165,22 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
         raise InputError(
             f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
         )
-    model = model.to(device, DTYPES[task.train.precision])
+    model = _as_precision(model, device, DTYPES[task.train.precision])
     if task.init is not None:
         weights.load(task.init, model)
     return model
+
+
+def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a model to a device and precision; complex tensors stay complex, which ``Module.to(dtype)`` makes real."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(device, dtype.to_complex())
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+    converted: nn.Module = model._apply(convert)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return converted
 
 
 def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from adamcmp.config.build import find
 from adamcmp.criteria import ERRORS, Targets
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once
+from adamcmp.engine.streams import all_streams, stream_seed
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Task
 
@@ -47,6 +49,13 @@ def measure_all(
     Raises:
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
     """
+    with all_streams(stream_seed(0, "metrics")):  # one that draws gives the same numbers in both engines
+        return _measured(model, previous, state, dataset, task)
+
+
+def _measured(
+    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: Task
+) -> dict[str, float]:
     was_training = model.training
     model.eval()
     size = at_once(dataset, CHUNK)
@@ -63,7 +72,7 @@ def measure_all(
         function = _function(name)
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
         if not asked & {"outputs", "logits"}:
-            offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y}
+            offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y.clone()}
             offered |= {"objective": objective, "state": state}
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
@@ -75,8 +84,8 @@ def measure_all(
                 with torch.no_grad():
                     chunks = [predict(model, dataset.inputs(x)) for x, _ in split.chunks(size)]
                     outputs[part] = criterion.original(criterion.aligned(torch.cat(chunks), split.y))
-            offered = {"y": criterion.original(split.y), "model": model, "previous": previous, "state": state}
-            offered |= dict.fromkeys(("outputs", "logits"), outputs[part])
+            offered = {"y": criterion.original(split.y).clone(), "model": model, "previous": previous, "state": state}
+            offered |= {name: outputs[part].clone() for name in asked & {"outputs", "logits"}}
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _numbers(name, f"{part}_{short}", function, given)
     model.train(was_training)
@@ -128,10 +137,19 @@ def _known(name: str, task: Task) -> None:
 
 
 def _numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
+    tensors = [each for each in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(each, Tensor)]
+    model = given.get("model")
+    tensors += [] if model is None else [*model.parameters(), *model.buffers()]
+    versions = [each._version for each in tensors]
     try:
         value = function(**given)
     except Exception as error:  # an own function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
+    if versions != [each._version for each in tensors]:
+        raise InputError(
+            f"train.metrics: {name} changes the model or the optimizer's state that it measures. Let it work on a "
+            "copy, such as copy.deepcopy(model)"
+        )
     values = {f"{prefix}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {prefix: value}
     plain = {
         key: each.item() if isinstance(each, Tensor) and each.numel() == 1 else each for key, each in values.items()

@@ -36,16 +36,17 @@ class Profile:
         return self.state_bytes + 2 * self.activation_bytes
 
 
-class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Adds up what operations make, and notes those that draw."""
+class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Adds up the bytes that operations make, and notes those that draw, or hand a tensor's value to Python."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
-        self.made, self.draws = 0, False
+        self.made, self.draws, self.reads = 0, False, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         self.draws |= torch.Tag.nondeterministic_seeded in func.tags
+        self.reads |= func is torch.ops.aten._local_scalar_dense.default
         views = func.is_view if isinstance(func, torch._ops.OpOverload) else False
         for each in torch.utils._pytree.tree_leaves(out):
             if isinstance(each, torch.Tensor) and not views:
@@ -78,7 +79,7 @@ def _looked(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[each]) for each in rows])
     model = build_model(task, cohort.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
-    counter, watching, larger = FlopCounterMode(display=False), _Watching(), _Watching()
+    counter, watching, larger = FlopCounterMode(display=False), Watching(), Watching()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             with autocast(task, device), larger:

@@ -23,14 +23,15 @@ from adamcmp.data.several import Plain
 from adamcmp.engine import ranks, weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
+from adamcmp.engine.effects import Attributes
 from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduced
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import asks_for_state, measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.strategy import Piece, in_force
-from adamcmp.engine.streams import seed_device, stream_seed
+from adamcmp.engine.streams import host_state, host_streams, seed_device, set_host_state, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
-from adamcmp.engine.watch import Stopped, Unwritable, Watch
+from adamcmp.engine.watch import Stopped, Unwritable, Watch, unsaved
 from adamcmp.errors import told
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
@@ -58,6 +59,8 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     resumed = watch.resumed()
     if piece.task.train.save == "best" and resumed and resumed.get("kept") is None:
         resumed = None  # the best so far was not kept
+    if resumed and unsaved(resumed):
+        resumed = None
     for run in piece.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
         with in_force(piece.strategy, device):
@@ -79,7 +82,7 @@ def _train_run(
     error, diverged_step, parameters, told_of = None, None, None, None
     losses = _Losses(device)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), host_streams(stream_seed(run.seed, "host")):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _loop(
@@ -187,8 +190,11 @@ def _loop(
     criterion = Criterion(task, device)
     average = Average(model, task.train.ema) if task.train.ema is not None else None
     kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
+    attributes = Attributes(model=model, optimizer=update.holder, loss=criterion.custom)
     start = 0
     if resumed:
+        attributes.load(resumed["attributes"])
+        set_host_state(resumed["host"])
         start = resumed["step"]
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
@@ -212,6 +218,8 @@ def _loop(
                 "step": t,
                 "model": model.state_dict(),
                 "update": update.state(),
+                "attributes": attributes.state(),
+                "host": host_state(),
                 "average": average.state() if average is not None else None,
                 "kept": kept.state_dict() if kept is not None else None,
                 "evaluations": packed(evaluations),

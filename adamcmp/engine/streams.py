@@ -8,8 +8,12 @@ device; masks are drawn where they are used.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +36,49 @@ def seed_device(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[index].manual_seed(seed)
     elif device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)
+
+
+HostState = list[Any]
+"""States of Python's and NumPy's global generators, as plain numbers that a checkpoint may hold."""
+
+
+def host_state() -> HostState:
+    """Return the states of Python's and NumPy's global generators."""
+    _, numbers, next_gauss = random.getstate()
+    name, keys, position, has_gauss, gauss = cast("tuple[str, Any, int, int, float]", np.random.get_state())
+    return [list(numbers), next_gauss, [name, keys.tolist(), position, has_gauss, gauss]]
+
+
+def set_host_state(state: HostState) -> None:
+    """Set Python's and NumPy's global generators to states that ``host_state`` has returned."""
+    numbers, gauss, (name, keys, *rest) = state
+    random.setstate((3, tuple(numbers), gauss))
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+
+@contextmanager
+def host_streams(seed: int) -> Iterator[None]:
+    """Seed Python's and NumPy's global generators inside the block; afterwards they are what they were before.
+
+    A run has one such stream, from its first step to its last: seeding both anew at every step takes longer than a step
+    of a small model.
+    """
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFF_FFFF)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+@contextmanager
+def all_streams(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch on the CPU inside the block, and restore them."""
+    with host_streams(seed), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def batch_indices(

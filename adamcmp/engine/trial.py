@@ -1,10 +1,16 @@
-"""Whether a model can be vectorised is tried, not asked: a short training by both engines must give the same."""
+"""Check whether a model can be vectorised: a short training by both engines must give the same numbers.
+
+The training is as in a sweep: two seeds with two rows each, in float64, at learning rates that move the weights. What a
+few steps need not show is looked for directly: tensors that share memory, and control flow that depends on values or
+on random numbers.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 from textwrap import shorten
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -12,62 +18,84 @@ from adamcmp.config.schema import OwnOptimizer
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.criterion import predict
-from adamcmp.engine.effects import Effects, effects
+from adamcmp.engine.effects import Effects, effects, shared_storage
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.engine.outcome import Outcome
+from adamcmp.engine.profile import Watching
 from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.streams import host_state, host_streams
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import told
-from adamcmp.plan.runs import Cohort, Task
+from adamcmp.metrics import NARROW
+from adamcmp.optim.rule import Rule
+from adamcmp.plan.runs import Cohort, Run, Task
+
+Precision = Literal["fp32", "bf16", "fp64"]
 
 LONGEST_REASON = 160
 """Characters of what torch.func says of a model that it refuses: its advice goes on for a paragraph."""
 EXAMPLES = 8
-"""In a batch of the trial; fewer where a batch has fewer."""
-SAME_LOSS = {"fp64": 1e-8, "fp32": 1e-3, "bf16": 5e-2}
-"""Relative: far above rounding after two steps, far below what a model gives that mixes rows or loses a buffer."""
+"""In a batch of the check; fewer where a batch has fewer."""
+STEPS = 4
+"""Of the check, with an evaluation after each: an alias that goes stale shows in the second."""
+SAME = {"fp64": 1e-8, "fp32": 1e-3, "bf16": 5e-2}
+"""Relative difference of losses and weight norms up to which both engines agree."""
+MOST_PARAMETERS = 3_000_000
+"""Of a model that is checked in float64 with four rows; a larger one in its own precision, with two rows of a seed."""
+LEAST_LR, MOST_LR = 1e-3, 3e-2
+"""Bounds of the learning rates of the check: below them weights hardly move, above them they may diverge."""
 
 
 def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | None:
-    """Why the runs of a cohort cannot be trained as one program; None where they can.
+    """Return why the runs of a cohort cannot be trained as one program; None if they can.
 
-    That is: an own optimizer; a forward pass that changes what a program cannot carry; what torch.func says of the
-    model; or losses, after two steps, other than the sequential engine's.
+    The reasons: a custom optimizer; a forward pass with effects or control flow that a program cannot carry; tensors
+    that share memory; what torch.func says of the model or of a custom loss; or losses and weight norms other than the
+    sequential engine's.
     """
     if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
-        return "an own optimizer trains one run at a time"
+        return "a custom optimizer trains one run at a time"
     try:
-        task, few = _smaller(cohort.task, dataset)
-        left = _left_behind(task, few, device)
-        if left:
-            return _short(f"its forward pass changes {', '.join(left)}, which no program of several runs can carry")
-        run = replace(min(cohort.runs, key=lambda each: each.optimizer.lr), task=task)
-        schedule = run.schedule.model_copy(update={"warmup_steps": 0})
-        runs = (replace(run, schedule=schedule),) * min(2, len(cohort.runs))
-        (alone,) = sequential.train(Piece(task, cohort.kernel, runs[:1], Strategy()), few, device, Watch())
-        if alone.error is not None:  # its runs are the place to say so
-            return _short(alone.error)
-        rows = Strategy(engine="vectorised", rows=len(runs))
-        together = list(vectorised.train(Piece(task, cohort.kernel, runs, rows), few, device, Watch()))
-    except Exception as error:  # torch.func and own models may fail in any way
+        found = _found(cohort.task, dataset, device)
+        if found.reason:
+            return _short(found.reason)
+        if found.parameters <= MOST_PARAMETERS and device.type not in NARROW:
+            try:
+                reason = _compared(cohort, dataset, device, found, "fp64")
+                if reason or cohort.task.train.precision != "bf16":  # autocast has rules of its own
+                    return reason
+            except Exception as error:  # a model may have its own precision in its code
+                if "dtype" not in str(error).lower() and "double" not in str(error).lower():
+                    raise
+        return _compared(cohort, dataset, device, found, cohort.task.train.precision)
+    except Exception as error:  # torch.func and custom models may fail in any way
         return _short(told(error))
-    return next((reason for each in together if (reason := _other(alone, each, task))), None)
 
 
-def _smaller(task: Task, dataset: Dataset) -> tuple[Task, Dataset]:
-    """Two steps of one small batch, and an evaluation on other examples."""
-    size = min(task.batch_size, EXAMPLES)
-    train, validation, test = (part.take(slice(size)) for part in (dataset.train, dataset.validation, dataset.test))
-    settings = task.train.model_copy(update={"evaluations": 1, "metrics": ()})
-    few = replace(dataset, train=train, validation=validation, test=test)
-    return replace(task, train=settings, batch_size=size, steps=2), few
+class _Found(NamedTuple):
+    """What a model's passes show."""
+
+    reason: str
+    """Why it cannot be vectorised; empty if nothing speaks against it."""
+    draws: bool
+    """It draws random numbers with torch, so that a program has one seed."""
+    parameters: int
 
 
-def _left_behind(task: Task, dataset: Dataset, device: torch.device) -> tuple[str, ...]:
-    """What a training pass changes beside buffers, and an evaluation at all; what only the first pass makes is none."""
+def _found(task: Task, dataset: Dataset, device: torch.device) -> _Found:
+    """Look at a training pass and an evaluation of a model; what only its first pass makes counts for nothing."""
+    task, few = _smaller(task, dataset, task.train.precision)
     model = build_model(task, 0, device)
-    data = as_precision(dataset, task.train.precision).to(device)
+    parameters = sum(p.numel() for p in model.parameters())
+    if any(each.is_complex() for each in [*model.parameters(), *model.buffers()]):
+        return _Found(
+            "it has complex parameters or buffers, for which there are no batched gradients", False, parameters
+        )
+    if shared := shared_storage(model):
+        return _Found(f"{', '.join(shared)} shares memory with a parameter or buffer", False, parameters)
+    data = as_precision(few, task.train.precision).to(device)
     x = data.inputs(data.train.x)
+    watching = Watching()
 
     def change(training: bool) -> Effects:
         model.train(training)
@@ -75,19 +103,79 @@ def _left_behind(task: Task, dataset: Dataset, device: torch.device) -> tuple[st
             predict(model, x)
             return effects(model, lambda: predict(model, x))
 
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), host_streams(0), torch.no_grad(), watching:
+        before = host_state()
         trained, evaluated = change(True), change(False)
-    return tuple(dict.fromkeys([*trained.others, *evaluated.buffers, *evaluated.others]))
+        draws_outside = host_state() != before
+    left = tuple(dict.fromkeys([*trained.others, *evaluated.buffers, *evaluated.others]))
+    shared = shared_storage(model)  # some are made in the first pass
+    reason = ""
+    if left:
+        reason = f"its forward pass changes {', '.join(left)}, which no program of several runs can carry"
+    elif draws_outside:
+        reason = "its forward pass draws from Python's or NumPy's generator, which a program calls once for all rows"
+    elif watching.reads:
+        reason = "its forward pass reads the value of a tensor in Python (if, while, .item()), which may differ by row"
+    elif shared:
+        reason = f"{', '.join(shared)} shares memory with a parameter or buffer"
+    return _Found(reason, watching.draws, parameters)
 
 
-def _other(alone: Outcome, row: Outcome, task: Task) -> str | None:
+def _compared(
+    cohort: Cohort, dataset: Dataset, device: torch.device, found: _Found, precision: Precision
+) -> str | None:
+    """Train two rows of each of two seeds by both engines; a model that draws, or is large, has one seed."""
+    task, few = _smaller(cohort.task, dataset, precision)
+    is_large = found.parameters > MOST_PARAMETERS
+    seeds = (0,) if is_large else (0, 1)
+    rows = [_row(cohort, task, factor) for factor in (1.0, 2.0)]
+    for together_seeds in [(seed,) for seed in seeds] if found.draws else [seeds]:
+        runs = tuple(replace(row, id=f"{row.id}-{k}-{s}", seed=s) for s in together_seeds for k, row in enumerate(rows))
+        alone = list(sequential.train(Piece(task, cohort.kernel, runs, Strategy()), few, device, Watch()))
+        if any(each.error is not None for each in alone):  # its runs are the place to say so
+            return _short(next(each.error for each in alone if each.error is not None))
+        strategy = Strategy(engine="vectorised", rows=len(runs))
+        together = list(vectorised.train(Piece(task, cohort.kernel, runs, strategy), few, device, Watch()))
+        for one, other in zip(alone, together, strict=True):
+            if reason := _other(one, other, SAME[precision]):
+                return reason
+    return None
+
+
+def _row(cohort: Cohort, task: Task, factor: float) -> Run:
+    """The cohort's first run with a learning rate that moves weights, times a factor, and without warmup."""
+    run = cohort.runs[0]
+    assert isinstance(run.optimizer, Rule)
+    lr = factor * min(max(run.optimizer.lr, LEAST_LR), MOST_LR)
+    schedule = run.schedule.model_copy(update={"warmup_steps": 0})
+    return replace(run, task=task, schedule=schedule, optimizer=run.optimizer.model_copy(update={"lr": lr}))
+
+
+def _smaller(task: Task, dataset: Dataset, precision: Precision) -> tuple[Task, Dataset]:
+    """A few steps of one small batch, each with an evaluation on other examples."""
+    size = min(task.batch_size, EXAMPLES)
+    size -= size % task.train.accumulate
+    size = size or task.train.accumulate
+    train, validation, test = (part.take(slice(size)) for part in (dataset.train, dataset.validation, dataset.test))
+    settings = task.train.model_copy(update={"evaluations": STEPS, "metrics": (), "precision": precision})
+    few = replace(dataset, train=train, validation=validation, test=test)
+    return replace(task, train=settings, batch_size=size, steps=STEPS), few
+
+
+def _other(alone: Outcome, row: Outcome, tolerance: float) -> str | None:
+    """How a row differs from the run alone; None if it does not."""
     if alone.status != row.status:
         return f"as one of several rows a run has {row.status}, alone it has {alone.status}"
+    bounds = {"train_loss": tolerance, "validation_loss": tolerance, "test_loss": tolerance}
+    bounds["weight_norm"] = max(tolerance, SAME["fp32"])  # a bias that no loss feels takes steps of rounding errors
     for one, other in zip(alone.evaluations, row.evaluations, strict=True):
-        for part in ("train", "validation", "test"):
-            expected, found = (getattr(each, f"{part}_loss") for each in (one, other))
-            if not math.isclose(expected, found, rel_tol=SAME_LOSS[task.train.precision], abs_tol=1e-6):
-                return f"as one of several rows the model gives {part} loss {found:.6g}, alone {expected:.6g}"
+        for name, bound in bounds.items():
+            expected, found = getattr(one, name), getattr(other, name)
+            if not math.isclose(expected, found, rel_tol=bound, abs_tol=1e-3 * bound):
+                what = name.replace("_", " ")
+                return (
+                    f"as one of several rows the model has {what} {found:.6g} at step {one.step}, alone {expected:.6g}"
+                )
     return None
 
 

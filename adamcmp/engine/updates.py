@@ -28,7 +28,7 @@ from adamcmp.config.schema import (
 )
 from adamcmp.errors import InputError, told
 from adamcmp.optim import schedules
-from adamcmp.optim.decay import SCALED_BY_LR, Array
+from adamcmp.optim.decay import NOT_SCALED_BY_LR, Array
 from adamcmp.optim.rule import Rule, Steps, coefficients
 from adamcmp.plan.runs import Run
 from adamcmp.settings import Group
@@ -52,6 +52,10 @@ class Update(Protocol):
 
     def evaluating(self) -> AbstractContextManager[None]:
         """For as long as the block, the model has the weights that evaluations are of."""
+
+    @property
+    def holder(self) -> object:
+        """The object of a user's class, whose attributes may change; None for a rule of adamcmp's."""
 
 
 def schedule_of(run: Run) -> schedules.Schedule:
@@ -129,12 +133,14 @@ def kind_of(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> Ki
 def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
     """Peak learning rate and λ of parameters of a kind."""
     group = Group(params=()) if kind.group is None else rule.groups[kind.group]
+    if group.lr_scale == 0:
+        return 0.0, 0.0  # frozen, whatever the convention: some decay without the learning rate
     spared = not kind.matrix and isinstance(rule, Rule) and rule.decayed != "all"
     usual = 0.0 if spared else rule.weight_decay
     lr, weight_decay = rule.lr * group.lr_scale, usual if group.weight_decay is None else group.weight_decay
     if kind.ratio == 1 or isinstance(rule, OwnOptimizer):
         return lr, weight_decay
-    power = rule.width_decay + (0.0 if rule.decay in SCALED_BY_LR else rule.width_lr)
+    power = rule.width_decay + (rule.width_lr if rule.decay in NOT_SCALED_BY_LR else 0.0)
     return lr * kind.ratio**rule.width_lr, weight_decay * kind.ratio**power
 
 
@@ -245,6 +251,10 @@ class _TorchUpdate:
             group["lr"] = lr * eta
         self._optimizer.step()
 
+    @property
+    def holder(self) -> object:
+        return self._optimizer
+
     def state(self) -> Any:
         return self._optimizer.state_dict()
 
@@ -326,6 +336,10 @@ class _KernelUpdate:
                 names, table = self._tables[kind]
                 now = table[t - self._window.start].view(-1, *(1,) * (p.ndim + 1)).unbind(0)
                 self._kernel.update(p[None], p.grad[None], state, dict(zip(names, now, strict=True)), kind.part)
+
+    @property
+    def holder(self) -> object:
+        return None
 
     def state(self) -> Any:
         return self._states

@@ -7,6 +7,8 @@ name, synced and renamed; a file that cannot be read, or that other versions wro
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +23,13 @@ from adamcmp.engine.outcome import OnSteps
 from adamcmp.engine.strategy import Piece
 from adamcmp.errors import InputError
 from adamcmp.records import SCHEMA_VERSION
-from adamcmp.store import readable, replacing
+from adamcmp.store import replacing
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
 
 
-FORM = 2
+FORM = 3
 """Counts the changes of what a checkpoint is made of."""
 VERSIONS = {"schema": SCHEMA_VERSION, "form": FORM, "adamcmp": version("adamcmp"), "torch": str(torch.__version__)}
 """What a checkpoint must have been written by, to be read."""
@@ -107,18 +109,35 @@ class Watch:
         return None
 
 
+MAGIC = b"adamcmp checkpoint\n"
+"""What a checkpoint begins with; then come the SHA-256 of the rest, and the rest, as ``torch.save`` writes it."""
+
+
 def _save(path: Path, state: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)
     with replacing(path, sync=True) as file:
-        torch.save(state, file)
+        file.write(MAGIC + hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The state that a checkpoint holds; None where there is none that can be read."""
+    """Return the state that a checkpoint holds; None if there is none, or its bytes are not those that were written."""
     try:
-        state = torch.load(readable(path), map_location="cpu", weights_only=True)
+        content = memoryview(path.read_bytes())
+        start = len(MAGIC) + hashlib.sha256().digest_size
+        if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
+            return None
+        state = torch.load(io.BytesIO(content[start:]), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) else None
+
+
+def unsaved(state: Mapping[str, Any]) -> list[str]:
+    """Return the names of attributes that change during training and whose values the checkpoint could not hold."""
+    names: list[str] = (state.get("attributes") or {}).get("unsaved", [])
+    return names
 
 
 def foreign(state: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import foreign, load_checkpoint
+from adamcmp.engine.watch import foreign, load_checkpoint, unsaved
 from adamcmp.errors import one_line
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
@@ -106,6 +106,9 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
             other = foreign(state)
             if other is not None:
                 raise ValueError(f"written by {other}")
+            if names := unsaved(state):
+                changed = ", ".join(name.lstrip(".") for name in names)
+                raise ValueError(f"training changes {changed}, whose type a checkpoint cannot hold")
             states.append((state["runs"], Strategy(**state["strategy"]), path))
         except (ValueError, TypeError, KeyError) as error:
             aside = path.replace(path.with_suffix(".unusable"))

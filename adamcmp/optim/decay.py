@@ -36,8 +36,8 @@ Convertible = Literal["lr_scaled", "schedule_only", "normalized"]
 """d_t is η_t times a constant: λ can be told in each of them."""
 Decoupled = Literal[Convertible, "lr_squared", "lr_free", "cautious", "fixed_norm"]
 Decay = Literal["l2", Decoupled]
-SCALED_BY_LR = ("l2", "lr_scaled", "lr_squared", "cautious")
-"""The learning rate of a parameter scales what λ takes off it."""
+NOT_SCALED_BY_LR = ("schedule_only", "normalized", "lr_free")
+"""Conventions whose decay is independent of the learning rate; it scales all others, those of single rules too."""
 CONVERTIBLE: tuple[Convertible, ...] = ("lr_scaled", "schedule_only", "normalized")
 
 

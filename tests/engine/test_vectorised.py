@@ -249,7 +249,7 @@ compiles = pytest.mark.needs("compiler")
 @pytest.mark.parametrize("dropout", ["0", "0.4"])
 @pytest.mark.parametrize("optimizers", [ADAPTIVE, MOMENTUM])
 def test_compiled_programs_are_the_same(engines, optimizers, dropout):
-    """All rules; test_training.py compiles Adam's and SGD's programs in the fast tests."""
+    """All rules; test_training.py compiles Adam's program in the fast tests."""
     overrides = [*SHORT, optimizers, f"model.dropout={dropout}", "model.hidden=[20,12]", "optimizer.lr=3e-3"]
     engines.same(*overrides, strategy=Strategy(engine="vectorised", compiled=True))
 

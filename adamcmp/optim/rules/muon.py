@@ -18,11 +18,13 @@ AdamW's learning rate is ``adam_lr_scale`` times Muon's, its λ the same.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
 from adamcmp.settings import Beta, Count, NonNegative, Positive
 
@@ -83,6 +85,11 @@ class Muon(Rule):
             "take_buffer": self.momentum if self.nesterov else 1.0,
             "rms": float(self.scale == "match_rms_adamw"),
         }
+
+    def share(self, steps: Steps) -> Array:
+        """d_t: AdamW's part decays by its own learning rate."""
+        scale = self.adam_lr_scale if steps.part == "adam" else 1.0
+        return super().share(replace(steps, peak=steps.peak * scale))
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
         return {"m": zeros(param), "v": zeros(param)} if part == "adam" else {"buffer": zeros(param)}

@@ -161,11 +161,12 @@ def _told_apart(settings: str) -> dict[str, object]:
     """The settings that make a variant, flat."""
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
-    own = flat.pop("optimizer.arguments", {})
+    own = {**flat.pop("optimizer.built", {}), **flat.pop("optimizer.arguments", {})}
     flat |= {f"optimizer.{key}": value for key, value in own.items()}
     if groups := flat.pop("optimizer.groups", None):
         flat["optimizer.groups"] = "; ".join(map(_group, groups))
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
+    spared |= {"optimizer.decay_given", "optimizer.has_decay"}
     kept = {key: value for key, value in flat.items() if key not in spared}
     recipe = {key: loaded[key] for key in RECIPE if key in loaded}
     loss = dict(recipe.pop("loss", {}))

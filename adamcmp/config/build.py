@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
+import json
+import math
 import sys
-from collections.abc import Callable, Mapping
-from functools import cache
+import sysconfig
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,11 +69,77 @@ def typed_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
     """
     try:
         kind = optimizer_class(values, name)
-        return kind.model_validate(optimizer_values(values, name, kind))
+        settings: AnyRule = kind.model_validate(optimizer_values(values, name, kind))
+        return as_built(settings) if isinstance(settings, OwnOptimizer) else settings
     except ValidationError as error:
         raise InputError(
             _explain(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
         ) from error
+
+
+SPEED_ALONE = {"params", "foreach", "fused", "capturable", "differentiable", "initial_lr"}
+"""Keys of a parameter group that change no number."""
+
+
+def as_built(settings: OwnOptimizer) -> OwnOptimizer:
+    """Return a custom optimizer's settings with those that the class builds, its defaults included.
+
+    lr, λ and all else come from the parameter group that the class makes of one matrix: what the record, the screen and
+    the run's ID say is what trains.
+
+    Raises:
+        InputError: the class cannot be imported.
+    """
+    given = {"lr": settings.lr, **settings.arguments}
+    given |= {"weight_decay": settings.weight_decay} if settings.decay_given else {}
+    try:
+        group = json.loads(_built(settings.target, settings.source, json.dumps(given, sort_keys=True)))
+    except InputError:
+        raise
+    except Exception:  # it may need the model's own parameters; building it on them says so before anything is trained
+        group = _defaults(settings.target)
+    numbers = {key: group.pop(key, None) for key in ("lr", "weight_decay")}
+    known = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    return settings.model_copy(update={**known, "has_decay": "weight_decay" in known, "built": group})
+
+
+@lru_cache(maxsize=1024)
+def _built(target: str, _source: str | None, given: str) -> str:
+    """``_group`` as JSON: a sweep asks for it once per row."""
+    return json.dumps(_group(target, json.loads(given)))
+
+
+def _group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameter group that a class makes of one matrix, as plain values."""
+    kind = find(target, "optimizer")
+    torch: Any = importlib.import_module("torch")  # a class for torch has imported it
+    built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **given)
+    return {str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ALONE}
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    """Return the defaults of a class's arguments, as plain values."""
+    try:
+        parameters = inspect.signature(find(target, "optimizer")).parameters
+    except (TypeError, ValueError):
+        return {}
+    known = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {k: _plain_value(v) for k, v in known.items() if k not in SPEED_ALONE}
+
+
+def _plain_value(value: Any) -> Any:
+    """Return a value as JSON has it: a tensor as its numbers, anything else that JSON lacks as its text."""
+    if isinstance(value, list | tuple):
+        return [_plain_value(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain_value(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
 def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[OwnOptimizer]:
@@ -196,9 +267,10 @@ def _fields(composed: Composed, group: str) -> set[str]:
 
 @cache
 def source_hash(target: str) -> str | None:
-    """Hash of the module, or of all modules of the package, that defines a target outside ``OUR_PACKAGES``.
+    """Return the hash of the source that defines a target outside ``OUR_PACKAGES``; None without a source file.
 
-    Modules that these import from elsewhere are not covered. None where there is no source file.
+    That is its module, or all modules of its package, and what these import from the same folder, directly or through
+    others. Imports from installed packages, and those that run code names at run time, are not followed.
 
     Raises:
         InputError: no module of that name can be found.
@@ -218,13 +290,70 @@ def source_hash(target: str) -> str | None:
             f"_target_={target}: there is no module {top!r}. Run the command in the folder that holds {top}.py, add "
             "that folder to PYTHONPATH, or install the package"
         )
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    files = files or [path for path in [Path(spec.origin or "")] if path.is_file()]
+    files = _with_imports(_files_of(spec))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12] if files else None
+
+
+def _files_of(spec: ModuleSpec) -> list[Path]:
+    """Return the source files of a module, or of all modules of a package."""
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return files or [path for path in [Path(spec.origin or "")] if path.suffix == ".py" and path.is_file()]
+
+
+def _with_imports(files: Sequence[Path]) -> list[Path]:
+    """Return files, and those of the modules beside them that they import."""
+    known, waiting = dict.fromkeys(files), list(files)
+    while waiting:
+        path = waiting.pop()
+        for name in _imported(path):
+            try:
+                spec = find_spec(name)
+            except (ImportError, ValueError):
+                continue
+            others = [] if spec is None else _files_of(spec)
+            beside = [each for each in others if _is_beside(each, path)]
+            waiting += [each for each in beside if each not in known]
+            known |= dict.fromkeys(beside)
+    return [*files, *sorted(set(known) - set(files))]
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the top-level names that a file imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # its import will say so
+        return set()
+    found = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {each.name.partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - set(OUR_PACKAGES)
+
+
+def _is_beside(path: Path, importer: Path) -> bool:
+    """Whether a file is the user's, in the folder of the file that imports it, above or below: not an installed one."""
+    path, importer = path.resolve(), importer.resolve()
+    if any(path.is_relative_to(folder) for folder in _installed()):
+        return False
+    return path.is_relative_to(importer.parent) or any(path.is_relative_to(each) for each in _roots(importer))
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    """Return the folders of Python's own modules and of installed packages."""
+    return tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _roots(importer: Path) -> list[Path]:
+    """Return the entries of ``sys.path`` that a file lies under."""
+    entries = [Path(each or ".").resolve() for each in sys.path]
+    return [each for each in entries if importer.is_relative_to(each)]
 
 
 def own_modules_importable() -> None:
@@ -279,6 +408,7 @@ def call(target: str, what: str, arguments: Mapping[str, Any], **offers: Any) ->
         raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
 
 
+@lru_cache(maxsize=256)
 def _accepted(function: Callable[..., Any]) -> set[str]:
     try:
         return set(inspect.signature(function).parameters)

@@ -40,6 +40,19 @@ class OwnOptimizer(Settings):
     groups: tuple[Group, ...] = ()
     arguments: Mapping[str, Any]
     """The other keyword arguments of the class."""
+    decay_given: bool = False
+    """The configuration gives ``weight_decay``; else it is the class's own, which may have none."""
+    has_decay: bool = False
+    """The class has a ``weight_decay``, given or by default."""
+    built: Mapping[str, Any] = {}
+    """The parameter group that the class has built, defaults included, but for lr and λ."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_decay_given(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "decay_given" not in values:
+            return {**values, "decay_given": "weight_decay" in values}
+        return values
 
 
 AnyRule = SerializeAsAny[Rule] | OwnOptimizer

@@ -61,6 +61,9 @@ class Criterion:
         self.custom = _own(task.train.loss) if isinstance(task.train.loss, OwnLoss) else None
         """A loss of the user's own, which may have attributes that change."""
         self._trained, self._measured = _functions(task, place, self.custom)
+        weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
+        given = None if weights is None or isinstance(weights, OwnLoss) else _weights(weights.class_weights, task)
+        self._class_weights = None if given is None else torch.tensor(given, **place)
         self.is_mean = task.criteria.error.is_mean
         """The error is a mean over examples, or the root of one."""
         self.counts = facts.targets != "quantities"
@@ -69,6 +72,12 @@ class Criterion:
     def loss(self, given: Tensor, y: Tensor) -> Tensor:
         """Mean training loss of a batch, with what training adds to it (label smoothing, class weights)."""
         return self._trained(self.aligned(given, y), y)
+
+    def total(self, y: Tensor) -> Tensor | float:
+        """Return the sum of weights that the mean training loss over targets divides by."""
+        if self._class_weights is None:
+            return float(y.numel())
+        return self._class_weights[y.flatten()].sum()
 
     def losses(self, given: Tensor, y: Tensor) -> Tensor:
         """The loss of each example as evaluations measure it, summed over its predictions: (B,)."""

@@ -6,6 +6,9 @@ Changes are found by identity and version: a tensor written in place keeps its i
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -186,7 +189,22 @@ def _leaf(value: Any) -> Any:
         return value, value._version, value.data_ptr()
     if isinstance(value, torch.Generator):
         return value, value.get_state().tolist()
-    return value, len(value) if isinstance(value, list | dict | set) else None
+    if isinstance(value, random.Random):
+        return value, value.getstate()
+    if isinstance(value, list | dict | set):
+        return value, len(value)
+    return value, None if isinstance(value, PLAIN) or hasattr(value, "__dict__") else _digest(value)
+
+
+PLAIN = (bool, int, float, str, bytes, tuple, frozenset, type(None))
+
+
+def _digest(value: object) -> bytes | None:
+    """Return a hash of the content of an object without attributes: a queue, an array, NumPy's generator."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).digest()
+    except Exception:  # not everything can be pickled; then its identity has to do
+        return None
 
 
 def _differ(before: Any, after: Any) -> bool:

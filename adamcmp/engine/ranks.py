@@ -7,7 +7,7 @@ the others, which do nothing but take the same steps, and ends them when it is d
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,22 @@ def share(batch: Any) -> Any:
     """This process's examples of a batch."""
     ranks = count()
     return batch if ranks == 1 else tree_map(lambda each: each.chunk(ranks)[dist.get_rank()], batch)
+
+
+def stream(name: str) -> str:
+    """Return the name of this process's random stream: masks of other examples are drawn apart."""
+    return name if is_first() else f"{name}/{dist.get_rank()}"
+
+
+def weight(total: Callable[[Tensor], Tensor | float], share: Tensor, whole: Tensor) -> Tensor | float:
+    """Return the factor of this process's mean loss whose mean over all processes is the loss of the whole batch.
+
+    Args:
+        total: the sum of weights that a mean loss over some targets divides by.
+        share: the targets of this process.
+        whole: those of all processes.
+    """
+    return 1.0 if count() == 1 else total(share) * count() / total(whole)
 
 
 def wrapped(model: nn.Module) -> nn.Module:

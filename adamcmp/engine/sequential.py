@@ -227,13 +227,13 @@ def _loop(
                 "seconds": time.perf_counter() - started,
             }
         )
-        seed_device(device, stream_seed(run.seed, "dropout", t))
+        seed_device(device, stream_seed(run.seed, ranks.stream("dropout"), t))
         for p in parameters:
             p.grad = None
         for whole_x, whole_y in _parts(x, y, parts):
             few_x, few_y = ranks.share((whole_x, whole_y))
             with autocast(task, device):
-                loss = criterion.loss(predict(trained, few_x), few_y)
+                loss = criterion.loss(predict(trained, few_x), few_y) * ranks.weight(criterion.total, few_y, whole_y)
             losses.add(t + 1, ranks.mean(loss.detach()))
             if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
                 return losses.found, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -10,11 +11,15 @@ from adamcmp.data.dataset import Dataset
 from adamcmp.engine import ranks, sequential, vectorised
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.watch import Stopped, Unwritable, Watch
+from adamcmp.errors import told
 
 
 def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[tuple[Outcome, ...]]:
     """Outcomes of a piece's runs, those that end together as one; see ``sequential.train`` and ``vectorised.train``.
+
+    If a program fails, its runs are trained one after the other, so that an error is that of a run; the record has the
+    reason.
 
     What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
     """
@@ -22,8 +27,20 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         with ranks.together(piece, dataset, device, watch.paths):
             for outcome in sequential.train(piece, dataset, device, watch):
                 yield (outcome,)
-    else:
-        yield tuple(vectorised.train(piece, dataset, device, watch))
+        return
+    try:
+        ended = tuple(vectorised.train(piece, dataset, device, watch))
+    except (Stopped, Unwritable):
+        raise
+    except Exception as error:  # the check on a small batch has let it pass
+        if is_out_of_memory(error):
+            raise
+        reason = f"as one program: {told(error)}"
+        strategy = replace(piece.strategy, engine="sequential", compiled=False, graphs=False, reason=reason)
+        for outcome in sequential.train(replace(piece, strategy=strategy), dataset, device, watch):
+            yield (outcome,)
+        return
+    yield ended
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -289,9 +289,9 @@ def _own_optimizer(
     parameters: list[Any] = list(trained.values())
     if settings.groups:
         parameters = _by_kind(settings, trained, kinds)
-        if "weight_decay" not in settings.model_fields_set:  # the class has a λ of its own
+        if not settings.decay_given and not settings.has_decay:  # the class knows no λ
             parameters = [{k: v for k, v in each.items() if k != "weight_decay" or v} for each in parameters]
-    decay = {"weight_decay": settings.weight_decay} if "weight_decay" in settings.model_fields_set else {}
+    decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     try:
         optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
     except Exception as error:  # an own class may fail in any way while it is built

@@ -156,7 +156,11 @@ def _at(prefix: str, evaluation: Evaluation, task: Task) -> dict[str, float]:
 
 def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
     if isinstance(optimizer, OwnOptimizer):
-        return {"rule": optimizer.target}
+        built = optimizer.built
+        betas: Any = built.get("betas")
+        beta1, beta2 = (*(betas if isinstance(betas, list) else ()), None, None)[:2]
+        numbers = {key: built[key] for key in ("eps", "momentum") if isinstance(built.get(key), float)}
+        return {"rule": optimizer.target, "beta1": beta1, "beta2": beta2, **numbers}
     settings = dict(optimizer)
     beta1, beta2 = (*settings.get("betas", ()), None, None)[:2]
     known = {key: settings.get(key) for key in ("eps", "eps_placement", "bias_correction", "momentum")}

@@ -299,18 +299,21 @@ def _expand(
         kept = [text for text, key in keys.items() if key not in combination | swept]
         composed = composing(source, (*kept, *chosen))
         task, schedule = _task(typed(composed, source), facts)
-        rule = rule_identity(schedule)
         for row in _product(swept):
-            optimizer = _optimizer(source, kept, chosen, composed, row)
+            optimizer = _optimizer(composed, row)
             labels = [
                 _short(v.python).replace("_", " ") if k == "schedule" else f"{k.rpartition('.')[2]}={_short(v.python)}"
                 for k, v in (row | combination).items()
                 if k in varying and k.partition(".")[0] not in TASK_KEYS
             ]
             arm = " · ".join([optimizer.label, *labels])
-            identity = rule_identity(optimizer)
             for seed in seeds:
-                yield Run(run_id(task, identity, rule, seed), arm, task, optimizer, schedule, seed)
+                if composed.has_interpolations:  # any value may depend on this row's, or on the seed
+                    words = [*kept, *chosen, *(value.override for value in row.values()), f"seed={seed}"]
+                    config = typed(composing(source, tuple(words)), source)
+                    (task, schedule), optimizer = _task(config, facts), config.optimizer
+                id_ = run_id(task, rule_identity(optimizer), rule_identity(schedule), seed)
+                yield Run(id_, arm, task, optimizer, schedule, seed)
 
 
 def _seed(value: Any) -> int:
@@ -332,14 +335,9 @@ def _product(space: Space) -> Iterator[dict[str, Value]]:
         yield dict(zip(space, values, strict=True))
 
 
-def _optimizer(
-    source: Source, kept: Sequence[str], chosen: Sequence[str], composed: Composed, row: Mapping[str, Value]
-) -> AnyRule:
-    """The optimizer of one row: its values put in place, or composed again where interpolations may depend on them."""
+def _optimizer(composed: Composed, row: Mapping[str, Value]) -> AnyRule:
+    """The optimizer of one row: its values put in place."""
     name = composed.choices["optimizer"]
-    if composed.has_interpolations:
-        again = compose(source, [*kept, *chosen, *(value.override for value in row.values())])
-        return typed(again, source).optimizer
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
@@ -370,7 +368,13 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
             f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"
         )
     init = _init(config.init) if config.init is not None else None
-    return Task(config.data, config.model, train, known, batch_size, steps, init), config.schedule
+    ranks = config.execute.ranks
+    if ranks > batch_size // train.accumulate:
+        raise InputError(
+            f"execute.ranks={ranks}: shares a batch of {batch_size // train.accumulate} examples. Give at most that "
+            "many processes, or a larger train.batch_size"
+        )
+    return Task(config.data, config.model, train, known, batch_size, steps, init, ranks), config.schedule
 
 
 def _check_criteria(config: Config, known: DataFacts) -> None:

@@ -86,6 +86,7 @@ def _packed(task: Task) -> dict[str, Any]:
         "batch_size": task.batch_size,
         "steps": task.steps,
         "init": asdict(task.init) if task.init else None,
+        "ranks": task.ranks,
     }
 
 
@@ -98,6 +99,7 @@ def _unpacked(stored: Mapping[str, Any]) -> Task:
         stored["batch_size"],
         stored["steps"],
         Init(**stored["init"]) if stored["init"] else None,
+        stored["ranks"],
     )
 
 

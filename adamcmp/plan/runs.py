@@ -90,6 +90,8 @@ class Task:
     """B, examples of a step: all batches of one that accumulates."""
     steps: int
     init: Init | None = None
+    ranks: int = 1
+    """Processes that share each batch: dropout and batch norm of each see its own examples alone."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -167,6 +169,7 @@ class Task:
             **self.recipe,
             **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
             **({"init": self.init.digest} if self.init else {}),
+            **({"ranks": self.ranks} if self.ranks > 1 else {}),
             **({"metrics": [_identified(each) for each in self.train.metrics]} if self.train.metrics else {}),
         }
 
@@ -291,8 +294,8 @@ def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
     """All settings but some; what is not there is left out, since older ids know nothing of it."""
     dump = settings.model_dump(mode="json", exclude=exclude)
     absent: set[str] = set()
-    if isinstance(settings, OwnOptimizer) and not settings.groups:
-        absent = {"groups"}
+    if isinstance(settings, OwnOptimizer):
+        absent = {"decay_given", "has_decay"} | {key for key in ("groups", "built") if not getattr(settings, key)}
     if isinstance(settings, Rule):
         usual = {key: Rule.model_fields[key].default for key in ("groups", "source", "width_lr", "width_decay")}
         absent = {key for key, value in usual.items() if getattr(settings, key) == value}

@@ -174,7 +174,8 @@ def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
     """An optimizer of the user's own, which is PyTorch's as it is."""
     optimizer = r["optimizer"]
     module, _, name = optimizer["target"].rpartition(".")
-    arguments = {"lr": r["lr"], **({"weight_decay": r["weight_decay"]} if r["weight_decay"] else {})}
+    is_given = optimizer.get("decay_given", bool(r["weight_decay"]))  # else it is the class's own
+    arguments = {"lr": r["lr"], **({"weight_decay": r["weight_decay"]} if is_given else {})}
     arguments |= optimizer["arguments"]
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return {

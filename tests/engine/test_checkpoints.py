@@ -1,6 +1,7 @@
 """What was interrupted goes on as if nothing had been."""
 
 import itertools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.train import train
-from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint
+from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint, unsaved
 from adamcmp.plan.runs import cohorts
 
 from .conftest import DEVICE
@@ -26,7 +27,8 @@ OWN = ["optimizer._target_=own_rule.Lion", "optimizer.betas=[0.9,0.99]"]
 
 
 def pieces(planned, engine, *overrides):
-    runs, datasets = planned(*LENGTH, *overrides)
+    custom = any(each.startswith("model._target_") for each in overrides)  # takes no dropout
+    runs, datasets = planned(*LENGTH[: 2 if custom else 3], *overrides)
     (cohort,) = cohorts(runs)
     return Piece.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
 
@@ -197,3 +199,102 @@ def test_batches_can_start_anywhere(start, batch):
     later = itertools.islice(batch_indices((3,), 100, batch, DEVICE, start), 15)
     for expected, found in zip(every, later, strict=True):
         assert torch.equal(expected, found)
+
+
+MEMORY = '''
+from collections import deque
+
+import torch
+from torch import nn
+
+
+class Counts(nn.Module):
+    """Changes a number, a list, a tensor and a buffer that no state_dict holds, and draws from every generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.passes, self.trace, self.mean = 0, [], torch.zeros(64)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        import random
+
+        import numpy as np
+
+        x = x.flatten(1)
+        if self.training:
+            self.passes += 1
+            self.trace.append(float(self.passes))
+            self.mean = 0.9 * self.mean.to(x) + 0.1 * x.detach().mean(0)
+            self.seen = self.seen + 1
+        noise = random.gauss(0, 1) + np.random.normal()
+        return self.head(x - self.mean.to(x)) * (1 + 1 / (1 + self.passes + self.seen + sum(self.trace))) + 0.1 * noise
+
+
+class Queue(Counts):
+    """Keeps what no checkpoint can hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.queue = deque([0.0], maxlen=3)
+
+    def forward(self, x):
+        self.queue.append(self.queue[-1] + 1)
+        return super().forward(x) * self.queue[-1]
+
+
+class Warm(torch.optim.SGD):
+    """An optimizer with a counter of its own."""
+
+    calls = 0
+
+    def step(self, closure=None):
+        self.calls += 1
+        for group in self.param_groups:
+            group["lr"] = 0.01 * self.calls
+        super().step(closure)
+'''
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    (tmp_path / "memory.py").write_text(MEMORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("memory", None)
+
+
+@pytest.mark.parametrize("words", [["model._target_=memory.Counts"], ["optimizer._target_=memory.Warm"]], ids=str)
+def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeypatch, memory, words):
+    piece, data = pieces(planned, "sequential", *words)
+    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
+    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
+    assert stops == 3
+    for key, outcome in stopped.items():
+        assert outcome.status == "completed", outcome.error
+        assert outcome.evaluations == whole[key].evaluations
+
+
+def test_what_a_checkpoint_cannot_hold_starts_anew_and_is_named(planned, tmp_path, monkeypatch, memory):
+    piece, data = pieces(planned, "sequential", "model._target_=memory.Queue")
+    whole = [o for ended in train(piece, data, DEVICE, Watch()) for o in ended]
+    path = tmp_path / "c.pt"
+    stopped_at(30, piece, data, path, monkeypatch)
+    assert unsaved(load_checkpoint(path)) == [".queue"]
+    again = [o for ended in train(piece, data, DEVICE, Watch(piece=piece, checkpoint=path)) for o in ended]
+    assert again[0].evaluations == whole[0].evaluations
+
+
+def test_a_flipped_bit_anywhere_makes_a_checkpoint_unusable(planned, tmp_path, monkeypatch):
+    piece, data = pieces(planned, "sequential", "optimizer.lr=1e-2", "model.hidden=[4]")
+    path = tmp_path / "c.pt"
+    stopped_at(30, piece, data, path, monkeypatch)
+    content = path.read_bytes()
+    assert load_checkpoint(path) is not None
+    for place in range(0, len(content), max(1, len(content) // 60)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert load_checkpoint(path) is None, place
+    path.write_bytes(content[:-1])
+    assert load_checkpoint(path) is None

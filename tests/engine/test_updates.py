@@ -1,16 +1,32 @@
 """Settings become the update that they name: the engine's step equals the kernel's, whichever of the two it takes."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from adamcmp.config.build import typed_optimizer
 from adamcmp.engine import updates
-from adamcmp.engine.updates import coefficient_table, first_period, kind_of, make_update, schedule_of
+from adamcmp.engine.inputs import CPU
+from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.train import train
+from adamcmp.engine.updates import (
+    Kind,
+    coefficient_table,
+    first_period,
+    kind_of,
+    lr_and_decay,
+    make_update,
+    schedule_of,
+)
+from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
+from adamcmp.plan.runs import cohorts
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "optimizer").glob("*.yaml"))
 NAMES = [path.stem for path in CONFIGS if "rule:" in path.read_text()]
@@ -127,3 +143,60 @@ def test_adam_settings_reach_the_kernel(planned):
     found = dict(zip(names, values[0], strict=True))
     assert [found[name] for name in ("beta1", "beta2", "eps")] == [0.8, 0.95, 1e-3]
     assert found["step_size"] == pytest.approx(0.25 / (1 - 0.8))
+
+
+COUNTING = """
+calls = []
+
+
+def eta(step, steps):
+    calls.append(step)
+    return 1 - step / (2 * steps)
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["nadam", "schedule_free", "adamw"])
+@pytest.mark.parametrize("engine", ["sequential", "vectorised"])
+def test_a_custom_schedule_is_called_once_per_step(planned, tmp_path, monkeypatch, optimizer, engine):
+    """Sums over the past (NAdam, schedule-free) made the number of calls grow with the square of the steps."""
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import counting
+
+    words = ("schedule._target_=counting.eta", f"optimizer={optimizer}", "train.steps=1500", "model.hidden=[2]")
+    runs, datasets = planned(*words, "train.batch_size=20", "train.evaluations=1")
+    (cohort,) = cohorts(runs)
+    counting.calls.clear()
+    piece = Piece.of(cohort, Strategy(engine=engine))
+    assert [each for ended in train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()) for each in ended]
+    assert len(counting.calls) <= 1.2 * 1500
+    del sys.modules["counting"]
+
+
+@pytest.mark.parametrize(
+    "decay", ["l2", "lr_scaled", "schedule_only", "normalized", "lr_squared", "lr_free", "cautious"]
+)
+@pytest.mark.parametrize("name", ["adamw", "sgdw", "lion"])
+def test_a_learning_rate_scale_of_zero_freezes_under_every_convention(planned, name, decay):
+    groups = "optimizer.groups=[{params:'*.weight',lr_scale:0}]"
+    words = (f"optimizer={name}", f"optimizer.decay={decay}", "optimizer.weight_decay=0.5", groups, "train.steps=9")
+    ((run,), _) = planned(*words)
+    model = net()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    update = make_update(run.optimizer, model, schedule_of(run))
+    for t in range(9):
+        gradients(model, torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t)))
+        update.step(t)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name in before if not name.endswith("weight")}
+
+
+@pytest.mark.parametrize(("rule", "decay"), [("lamb", "trust_ratio"), ("adam", "l2_m_only"), ("adam", "l2_v_only")])
+def test_decay_of_single_rules_is_scaled_by_width_as_that_of_all_others(rule, decay):
+    """Decay that the learning rate multiplies has its width factor from there; no second one is due."""
+    path = next(path for path in CONFIGS if yaml.safe_load(path.read_text()).get("decay") == decay)
+    settings = typed_optimizer(yaml.safe_load(path.read_text()) | {"weight_decay": 0.1}, path.stem)
+    lr, weight_decay = lr_and_decay(settings, Kind(None, True, "", 4.0))
+    assert lr == pytest.approx(settings.lr / 4)
+    assert weight_decay == pytest.approx(0.1 * 4**settings.width_decay)

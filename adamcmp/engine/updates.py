@@ -212,7 +212,7 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     kind, arguments = find(oracle.target, "optimizer"), dict(oracle.arguments)
     if "fused" in inspect.signature(kind).parameters:
         fused = {"cpu"} if kind is torch.optim.Adagrad else {"cpu", "cuda"}
-        arguments["fused"] = all(p.device.type in fused for p in trained.values())
+        arguments["fused"] = all(p.device.type in fused and not p.is_complex() for p in trained.values())
     return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule, trained)
 
 
@@ -305,6 +305,11 @@ def _own_optimizer(
     return optimizer
 
 
+def _real(p: Tensor) -> Tensor:
+    """Return a parameter as the kernels take it: complex numbers as pairs of real ones, as torch's optimizers do."""
+    return torch.view_as_real(p) if p.is_complex() else p
+
+
 class _KernelUpdate:
     """Steps of a rule's kernel: those of one row of a program."""
 
@@ -319,7 +324,7 @@ class _KernelUpdate:
         self._names, parameters = list(trained), [(p, kinds[name]) for name, p in trained.items()]
         self._parameters = parameters
         with torch.no_grad():
-            self._states = [self._kernel.start(rule, p.detach()[None], kind.part) for p, kind in parameters]
+            self._states = [self._kernel.start(rule, _real(p.detach())[None], kind.part) for p, kind in parameters]
         self._window = range(0)
         self._tables: dict[Kind, tuple[tuple[str, ...], Tensor]] = {}
 
@@ -334,8 +339,9 @@ class _KernelUpdate:
         for (p, kind), state in zip(self._parameters, self._states, strict=True):
             if p.grad is not None:
                 names, table = self._tables[kind]
-                now = table[t - self._window.start].view(-1, *(1,) * (p.ndim + 1)).unbind(0)
-                self._kernel.update(p[None], p.grad[None], state, dict(zip(names, now, strict=True)), kind.part)
+                param, grad = _real(p), _real(p.grad)
+                now = table[t - self._window.start].view(-1, *(1,) * (param.ndim + 1)).unbind(0)
+                self._kernel.update(param[None], grad[None], state, dict(zip(names, now, strict=True)), kind.part)
 
     @property
     def holder(self) -> object:
@@ -373,4 +379,4 @@ class _KernelUpdate:
 
 def _numbers(p: Tensor) -> type[np.floating[Any]]:
     """Numbers of which coefficients are made for parameters such as this one."""
-    return np.float64 if p.dtype == torch.float64 else np.float32
+    return np.float64 if p.dtype in (torch.float64, torch.complex128) else np.float32

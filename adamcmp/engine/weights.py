@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
 
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.errors import InputError, one_line
@@ -46,9 +46,26 @@ def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> No
         "error_metric": run.task.criteria.error.name,
         "settings": run.settings(),
     }
+    metadata = {"run_id": run.id, "kept": kept, "step": str(evaluation.step)}
+    state = model.state_dict()
     with replacing(path) as file:
-        save_model(model, file.name, metadata={"run_id": run.id, "kept": kept, "step": str(evaluation.step)})
+        if any(each.dtype == torch.complex128 for each in state.values()):  # safetensors has no such type
+            save_file({name + PAIRS * t.is_complex(): _pairs(t) for name, t in state.items()}, file.name, metadata)
+        else:
+            save_model(model, file.name, metadata=metadata)
     write_file(path.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False).encode())
+
+
+PAIRS = ".real_imag"
+"""Ends the name of a complex tensor that is stored as pairs of real numbers, in an axis of its own."""
+
+
+def _pairs(tensor: Tensor) -> Tensor:
+    return (
+        (torch.view_as_real(tensor) if tensor.is_complex() else tensor)
+        .detach()
+        .clone(memory_format=torch.contiguous_format)
+    )
 
 
 def load(init: Init, model: nn.Module) -> None:
@@ -59,8 +76,17 @@ def load(init: Init, model: nn.Module) -> None:
     """
     device = next(model.parameters()).device
     try:
+        with safe_open(init.path, "pt") as file:
+            has_pairs = any(name.endswith(PAIRS) for name in file.keys())  # noqa: SIM118  # no mapping
         with torch.no_grad():
-            load_model(model, init.path, device=str(device))
+            if has_pairs:
+                stored = load_file(init.path, device=str(device)).items()
+                model.load_state_dict({
+                    name.removesuffix(PAIRS): torch.view_as_complex(t) if name.endswith(PAIRS) else t
+                    for name, t in stored
+                })  # fmt: skip
+            else:
+                load_model(model, init.path, device=str(device))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(
             f"init={init.path}: does not fit the model ({one_line(error)}); give weights of the same model and data"

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from adamcmp import losses, metrics
 from adamcmp.data.dataset import Split
-from adamcmp.engine import sequential
+from adamcmp.engine import sequential, weights
 from adamcmp.engine.criterion import Criterion
 from adamcmp.engine.evaluation import CHUNK, evaluate, measure, reduced
 from adamcmp.engine.inputs import CPU, build_model, check, choose_device
@@ -16,7 +17,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.models.mlp import MLP
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import Init, cohorts
 
 LINEAR = ("model._target_=torch.nn.Linear", "~model.hidden", "~model.activation", "~model.dropout")
 SHORT = ("train.steps=30", "train.evaluations=3", "train.eval_examples=2000")
@@ -264,3 +265,50 @@ def test_devices_are_chosen_by_name():
     assert choose_device("auto").type in {"cpu", "cuda", "mps", "xpu"}
     with pytest.raises(InputError, match=r"execute\.device=nonsense"):
         choose_device("nonsense")
+
+
+FOURIER = '''
+import torch
+from torch import nn
+
+
+class Fourier(nn.Module):
+    """A complex parameter and a complex buffer, as Fourier layers and rotary embeddings have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Parameter(torch.polar(torch.ones(33), torch.linspace(0, 3, 33)))
+        self.register_buffer("turn", torch.polar(torch.ones(33), torch.linspace(0, 6, 33)))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        assert self.filter.is_complex() and self.turn.is_complex()
+        assert self.turn.dtype == self.filter.dtype == x.dtype.to_complex()
+        return self.head(torch.fft.irfft(torch.fft.rfft(x.flatten(1)) * self.filter * self.turn, n=64))
+'''
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgdw", "rmsprop", "adagrad", "lion", "adamw_cautious", "nadam"])
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_path, monkeypatch, optimizer, precision):
+    (tmp_path / "fourier.py").write_text(FOURIER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ("model._target_=fourier.Fourier", f"optimizer={optimizer}", f"train.precision={precision}")
+    runs, datasets = planned(*words, "train.steps=8", "train.evaluations=2", "optimizer.lr=1e-2")
+    (cohort,) = cohorts(runs)
+    data = datasets[cohort.task.facts.fingerprint]
+    watch = Watch(weights=tmp_path)
+    runs = tuple(replace(run, task=replace(run.task, train=run.task.train.model_copy(update={"save": "last"})))
+                 for run in cohort.runs)  # fmt: skip
+    piece = replace(Piece.of(cohort, Strategy()), task=runs[0].task, runs=runs)
+    (outcome,) = sequential.train(piece, data, CPU, watch)
+    assert outcome.status == "completed", outcome.error
+    assert outcome.evaluations[-1].train_loss < outcome.evaluations[0].train_loss + 0.5
+    path = next(tmp_path.glob("*.safetensors"))
+    model, again = (build_model(runs[0].task, 1, CPU) for _ in range(2))
+    weights.load(Init(str(path), "0" * 16), again)
+    assert again.filter.dtype == (torch.complex128 if precision == "fp64" else torch.complex64)
+    assert not torch.equal(again.filter, model.filter)
+    assert again.filter.imag.abs().max() > 0
+    del sys.modules["fourier"]

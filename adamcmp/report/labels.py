@@ -120,6 +120,34 @@ def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     return " · ".join(facts)
 
 
+ORIGINS = {
+    "engine": "engine", "matmul": "matmul library", "compiled": "compiled", "device": "device", "hardware": "machine",
+    "torch_version": "torch", "adamcmp_version": "adamcmp",
+}  # fmt: skip
+"""Columns that say how a run was trained, next to its settings, and what they are called."""
+
+
+def origins(records: pd.DataFrame) -> pd.DataFrame:
+    """Return how the runs were trained, a row per run: columns ``ORIGINS``, as far as they are known."""
+    known = {text: json.loads(text) for text in records["engine_settings"].dropna().unique()}
+    settings = records["engine_settings"].map(known)
+    found = records.reindex(columns=[name for name in ORIGINS if name not in ("matmul", "compiled")])
+    for name in ("matmul", "compiled"):
+        found[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)
+    return found
+
+
+def mixed_origins(records: pd.DataFrame) -> str:
+    """Return in which ways runs were trained, with their numbers; empty if all were trained in one way."""
+    found = origins(records)
+    told = []
+    for name, title in ORIGINS.items():
+        counts = found[name].dropna().astype(str).value_counts()
+        if len(counts) > 1:
+            told.append(f"{title}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
+    return "; ".join(told)
+
+
 def wall_seconds(records: pd.DataFrame) -> float:
     """How long training took, where each run had its share of so many processes as its record tells; one if unknown."""
     settings = records["engine_settings"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.report.labels import runs_hash, seeds, wall_seconds
+from adamcmp.report.labels import mixed_origins, runs_hash, seeds, wall_seconds
 from adamcmp.store import write_file
 
 NAME = "MANIFEST.json"
@@ -29,6 +29,8 @@ def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
         "versions": {name: _values(records, f"{name}_version") for name in ("adamcmp", "torch", "python")},
         "hardware": _values(records, "hardware"),
         "devices": _values(records, "device"),
+        "engines": dict(sorted(records["engine"].dropna().astype(str).value_counts().items())),
+        "trained_in_several_ways": mixed_origins(records),
         "training_seconds": round(float(records["seconds"].sum()), 1),
         "wall_seconds": round(wall_seconds(records), 1),
         "runs": len(records),

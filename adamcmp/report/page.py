@@ -16,7 +16,7 @@ from adamcmp.analysis import Task
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, metric_name
 from adamcmp.plain import escaped, plain
-from adamcmp.report.labels import distinct, runs_hash, seeds, wall_seconds
+from adamcmp.report.labels import distinct, mixed_origins, runs_hash, seeds, wall_seconds
 from adamcmp.report.reported import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
 
@@ -392,4 +392,9 @@ def provenance(task: Task) -> tuple[Code, Bullets]:
             f"git commit {distinct(records['git_commit'])}."
         ),
     ]
+    if mixed := mixed_origins(records):
+        facts.append(
+            f"The runs were trained in several ways ({mixed}). A run ID fixes settings and random streams, not the "
+            "order of sums: the same run differs between these by rounding, which training can amplify."
+        )
     return Code([*lines[:5], *more]), Bullets(facts)

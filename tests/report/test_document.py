@@ -239,3 +239,16 @@ def test_no_report_imports_torch(study):
 
 def test_all_formats_are_known():
     assert FORMATS == ("md", "csv", "tex", "png", "svg", "pdf", "html")
+
+
+def test_runs_that_were_trained_in_several_ways_are_named(synthetic, tmp_path):
+    records = synthetic.make_records(**SMALL)
+    study = synthetic.store(tmp_path / "one", records)
+    assert "trained in several ways" not in write_report(study, formats=("md",))[-2].read_text()
+    mixed = records.assign(torch_version=["2.14.1", *["2.13.0"] * (len(records) - 1)])
+    mixed["engine"] = ["sequential", "vectorised"] * (len(records) // 2)
+    study = synthetic.store(tmp_path / "two", mixed)
+    *_, page, manifest = write_report(study, formats=("md",))
+    assert f"engine: sequential {len(records) // 2}, vectorised {len(records) // 2}" in page.read_text()
+    assert f"torch: 2.13.0 {len(records) - 1}, 2.14.1 1" in page.read_text()
+    assert "torch: 2.13.0" in json.loads(manifest.read_text())["trained_in_several_ways"]

@@ -14,6 +14,7 @@ import pytest
 
 from adamcmp import load
 from adamcmp.cli.app import tell
+from adamcmp.cli.showing import BOARD
 from adamcmp.records import read_records
 
 from .execute.conftest import QUICK, CommandLine
@@ -497,3 +498,20 @@ def test_on_a_terminal_lines_break_between_words_but_for_what_may_be_pasted(monk
     assert " ".join(lines).split() == words.split()
     tell(words, err=False, whole=True)
     assert capsys.readouterr().out == f"{words}\n"
+
+
+def test_answers_as_json_have_every_column_of_the_leaderboard(cli):
+    words = ("optimizer=adam,adamw", "schedule=cosine", "optimizer.lr=1e-3,1e-2", "study.seeds=2", *QUICK)
+    ended = cli("sweep", "digits", *words, "--json")
+    assert ended.code == 0, ended.err
+    (task,) = json.loads(ended.out)["tasks"]
+    for row in task["leaderboard"]:
+        assert set(row) == set(BOARD)
+        assert (row["schedule"], row["trials"]) == ("cosine", 2)
+    assert {row["optimizer"] for row in task["leaderboard"]} == {"adam", "adamw"}
+
+
+def test_a_reproduction_with_one_tuning_seed_prints_no_infinite_interval(cli):
+    ended = cli("reproduce", "figure2", "scale=smoke", "study.seeds=1", "study.confirm.seeds=2", "--format", "csv")
+    assert ended.code == 0, ended.err
+    assert "inf" not in ended.out.replace("inferred", "")

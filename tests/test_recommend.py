@@ -63,3 +63,40 @@ def test_what_cannot_be_is_one_clear_line(cli, words, told):
     ended = cli.as_given(*words)
     assert ended.code == 2
     assert told in error_lines(ended.err)[0]
+
+
+SLOW = '''
+import time
+
+from torch import nn
+
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        if self.training:
+            time.sleep(0.02)
+        return self.head(x.flatten(1))
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "budget"), [(150, "40s"), (15_000, "25s")])
+def test_one_finished_run_is_an_answer_and_none_is_said_without_a_guess(cli, monkeypatch, steps, budget):
+    """A batch of trials takes minutes here: a first run of each optimizer is trained before it."""
+    began = time.time()
+    monkeypatch.setattr("psutil.Process.create_time", lambda _: began)
+    (cli.folder / "slow.py").write_text(SLOW)
+    ended = cli.as_given("recommend", "digits", "model._target_=slow.Slow", f"train.steps={steps}", "--budget", budget)
+    assert time.time() - began < 1.05 * seconds_of(budget)
+    if steps == 150:
+        assert ended.code == 0, ended.err
+        assert "Use Adam" in ended.out
+    else:
+        assert ended.code == 2
+        (line,) = error_lines(ended.err)
+        assert "no run has completed within" in line
+        assert "--budget 3m" not in line

@@ -64,7 +64,7 @@ class Claim(NamedTuple):
     def verdict(self) -> Literal["supported", "refuted", "inconclusive", "none"]:
         """What follows from the interval."""
         _, low, high = self.estimate
-        if math.isnan(low) or math.isnan(high):
+        if not self.estimate.has_interval:
             return "none"
         if self.predicted[0] < low and high < self.predicted[1]:
             return "supported"

@@ -42,9 +42,15 @@ class Estimate(NamedTuple):
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def has_interval(self) -> bool:
+        """Both ends are numbers: one tuning seed leaves them open, and so infinite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
     def columns(self, name: str) -> dict[str, float]:
-        """As three columns of a table."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        """Return the three columns of a table; ends that are open are NaN."""
+        low, high = (self.low, self.high) if self.has_interval else (math.nan, math.nan)
+        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def over_redrawn(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:

@@ -59,18 +59,24 @@ def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd
 
 
 def flips(found: pd.DataFrame) -> str:
-    """In words: how late the order of the arms was not yet that of the end; empty where it never changed."""
+    """Return the last epoch at which other arms led than at the end, in words; empty if there is none.
+
+    Arms of equal rank lead together: who leads is another one only if none of the leaders is the same.
+    """
     if found.empty:
         return ""
     by_epoch = found.drop_duplicates("epoch").set_index("epoch")["agreement"]
-    first = found.sort_values(["epoch", "rank", "arm"]).drop_duplicates("epoch").set_index("epoch")["arm"]
-    others = first[first != first.iloc[-1]]
+    best = found.groupby("epoch")["rank"].transform("min")
+    leaders = found[found["rank"] <= best + 1e-9].groupby("epoch")["arm"].agg(lambda arms: sorted(map(str, arms)))
+    last = leaders.iloc[-1]
+    others = leaders[[not set(arms) & set(last) for arms in leaders]]
     if others.empty:
         return ""
     halfway = by_epoch.iloc[(len(by_epoch) - 1) // 2]
+    then, now = (f"{' and '.join(arms)} {'leads' if len(arms) == 1 else 'lead'}" for arms in (others.iloc[-1], last))
     return (
-        f"Ranks flip: {others.iloc[-1]} leads at epoch {others.index[-1]:g}, {first.iloc[-1]} at the end; halfway, "
-        f"{halfway:.0%} of the pairs stand as they do at the end, over seeds."
+        f"Ranks flip: {then} at epoch {others.index[-1]:g}, {now} at the end; halfway, {halfway:.0%} of the pairs have "
+        "the order that they have at the end, over seeds."
     )
 
 

@@ -43,6 +43,8 @@ SEEDS = 8
 """Fresh seeds that are added at a time."""
 BATCH = 8
 """Trials of each optimizer that are asked for at a time."""
+WORTH_BENCHMARKING = 300.0
+"""Seconds of budget below which training strategies are chosen by rough estimates: timing them may take a minute."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -174,6 +176,9 @@ class _Spending:
         searching = self._opened.plan.searching
         assert searching is not None
         batch = list(self._opened.plan.runs)
+        if not self._has_ended():
+            first = {run.arm: run for run in reversed(batch)}  # with these there is an answer, however uncertain
+            self._train(list(first.values()), "a first run of each optimizer, ")
         while batch:
             self._train(
                 batch, f"{searching.settings.method}, {max(len(arm.trials) for arm in searching.arms):,} trials, "
@@ -183,6 +188,11 @@ class _Spending:
             if missing and self.spent + self.a_run * len(missing) > self._until():
                 break
             self._tuned += batch
+
+    def _has_ended(self) -> bool:
+        from adamcmp.records import read_records
+
+        return bool((read_records(self._opened.study_dir)["status"] == "completed").any())
 
     def _until(self) -> float:
         """When tuning ends, at the latest: the fewest fresh seeds shall fit behind it."""
@@ -214,7 +224,8 @@ class _Spending:
 
     def _train(self, runs: Sequence[Run], what: str) -> None:
         began, count = time.monotonic(), len(self._missing(runs))
-        train(self._opened, runs, None, what=what, brief=self.a_run > 0)
+        benchmarks = self._seconds >= WORTH_BENCHMARKING
+        train(self._opened, runs, None, what=what, brief=self.a_run > 0, benchmarks=benchmarks)
         if count:
             self.a_run = (time.monotonic() - began) / count
 
@@ -234,16 +245,19 @@ def _tell(opened: Session, spending: _Spending) -> None:
         searching = opened.plan.searching
         assert searching is not None
         seeds = len(opened.plan.config.seeds)
-        enough = minimum(spending.a_run or 1.0, BATCH, len(searching.arms), seeds)
-        if records.empty:
-            raise InputError(f"recommend: no run has ended within the budget; give --budget {enough} or more")
+        if records.empty or not (records["status"] == "completed").any():
+            raise InputError(
+                f"recommend: no run has completed within {seconds_text(spending.spent)}: a single one takes longer. "
+                "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
+            )
+        enough = minimum(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
         task = by_task(records)[0]
         verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
         found = advice(task, verdicts, spending.a_run)
         if found is None:
             raise InputError(
-                f"recommend: no setting has completed on all seeds within the budget; the same command with --budget "
-                f"{enough} goes on from here"
+                f"recommend: no setting has completed on all of its seeds within the budget; the others diverged or "
+                f"failed. The same command with --budget {enough} resumes from here"
             )
         files = write_recommendation(found, task, opened.study_dir / "recommendation")
     told = {"arm": found.arm, "lr": found.lr, "weight_decay": found.weight_decay, "text": found.paragraph}

@@ -79,10 +79,10 @@ def show_found(found: Reported, title: str) -> None:
             tell(f"- {line}", err=False)
 
 
-BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "cells", "edge",
+BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
          "final_validation_error", "final_validation_error_half_width", "final_test_error",
          "final_test_error_half_width", "final_gap")  # fmt: skip
-"""Columns of a leaderboard that ``--json`` prints."""
+"""Columns of a leaderboard that ``--json`` prints; one that a leaderboard lacks is a KeyError."""
 
 
 def _answered(found: Reported, task: Task) -> dict[str, Any]:
@@ -90,14 +90,16 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
     from adamcmp.analysis import criteria_of, leaderboard
     from adamcmp.report.judging import told
 
-    error, board = criteria_of(task.records).error, leaderboard(task.records, table=found.cells(task))
+    error, table = criteria_of(task.records).error, found.cells(task)
+    names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an arm has one of each
+    board = leaderboard(task.records, table=table).join(names, on="arm")
     verdicts = found.verdicts(task)
     return {
         "task": task.task,
         "label": task.label,
         "error": {"name": error.name, "unit": error.stored_unit, "better": error.better},
         "runs": task.records["status"].value_counts().to_dict(),
-        "leaderboard": board[[name for name in BOARD if name in board]].to_dict("records"),
+        "leaderboard": board[list(BOARD)].to_dict("records"),
         "verdicts": [
             verdict_answer(each, told(each, error, len(verdicts)))
             | {"p_value": each.p_value, "margin": each.margin, "seeds_needed": each.seeds_needed}

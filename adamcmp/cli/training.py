@@ -584,10 +584,12 @@ def train(
     only_failed: bool = False,
     what: str = "",
     brief: bool = False,
+    benchmarks: bool = True,
 ) -> int:
     """Train what is missing and no other driver trains, with a progress bar; how many runs were missing.
 
-    ``what`` says what they are, where they are not those that were asked for; ``brief`` leaves out how they train.
+    ``what`` says what they are, where they are not those that were asked for; ``brief`` leaves out how they train;
+    without ``benchmarks`` strategies are chosen by rough estimates.
     """
     from adamcmp.execute import study
     from adamcmp.records import parts
@@ -625,7 +627,16 @@ def train(
             with status("planning") as say:
                 opened.prepare(todo, say)
                 how = stack.enter_context(
-                    crew(todo, opened.datasets, opened.device, _execute(opened), store=store, search=search, say=say)
+                    crew(
+                        todo,
+                        opened.datasets,
+                        opened.device,
+                        _execute(opened),
+                        store=store,
+                        search=search,
+                        say=say,
+                        benchmarks=benchmarks,
+                    )
                 )
             if len(runs) > 1:
                 line = console.plan_line(

@@ -58,13 +58,14 @@ def crew(
     store: Store | None = None,
     search: Search | None = None,
     dry_run: bool = False,
+    benchmarks: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Crew]:
     """Choose how to train runs, with the processes that it takes.
 
-    A dry run times nothing: what has not been timed before is priced roughly. ``say`` is told what is being done. Who
-    trains on a cluster stores by himself, in ``store``; without it all is done on this machine. A ``search`` may end
-    most of its runs early.
+    Without ``benchmarks`` strategies are chosen by rough estimates and by earlier timings alone; so they are in a dry
+    run. ``say`` is told what is being done. Who trains on a cluster stores by himself, in ``store``; without it all is
+    done on this machine. A ``search`` may end most of its runs early.
 
     Raises:
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
@@ -116,7 +117,8 @@ def crew(
             yield replace(made(works, choices, nodes), device=nodes.device)
         return
     with pool([of_process(device, i) for i in range(processes)], datasets) as executor:
-        yield made(*_chosen(executor, works, settings, device, processes, memory, say), executor)
+        timed = _chosen(executor, works, settings, device, processes, memory, say, benchmarks=benchmarks)
+        yield made(*timed, executor)
 
 
 def _shared(work: Work, choice: Choice, ranks: int) -> Choice:
@@ -143,6 +145,8 @@ def _chosen(
     memory: float,
     say: Callable[[str], None],
     place: Place | None = None,
+    *,
+    benchmarks: bool = True,
 ) -> tuple[list[Work], list[Choice]]:
     """Try and time ways to train where an executor trains; what is known of cohorts then, and their choices."""
     if settings.engine != "sequential":
@@ -156,7 +160,8 @@ def _chosen(
         say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
         return _timings(executor, asks, processes)
 
-    return list(works), choose(works, settings, device, processes, memory, measure, place)
+    timed = choose(works, settings, device, processes, memory, measure if benchmarks else None, place)
+    return list(works), timed
 
 
 def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], most: int, *, together: bool) -> list[Answer]:

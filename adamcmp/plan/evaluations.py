@@ -3,7 +3,8 @@
 A forward pass of one example counts 1, a training step of B examples 3 B (backward is twice forward), so that T steps
 count 3 B T. The last evaluation shows all of validation and test, and up to ``MOST_TRAIN`` training examples. What the
 share leaves goes to evaluations before it, evenly spread: up to nine that show as many; where it is not enough for
-four of them, four that show fewer, evenly spread over each part.
+four of them, four that show fewer, evenly spread over each part, and at least ``LEAST`` of each. A short training may
+so spend more than the share.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ def evaluations(train: Train, parts: Shown, batch_size: int, steps: int) -> Eval
     rest = max(budget - sum(last), 0.0)
     if train.evaluations == "auto":
         count = min(MOST, int(rest // sum(largest)))
-        if count < FEW:
-            count = min(FEW, int(rest // (3 * LEAST)))
+        count = max(count, FEW)
     else:
         count = train.evaluations - 1
     count = min(count, steps - 1)

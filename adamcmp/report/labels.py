@@ -47,7 +47,7 @@ def estimated(each: Estimate, form: str, unit: str = "") -> str:
     if math.isnan(each.value):
         return NOTHING
     value, low, high = (f"{x:{form}}" for x in each)
-    return f"{value}{unit}" if math.isnan(each.low) else f"{value} ({low} to {high}){unit}"
+    return f"{value} ({low} to {high}){unit}" if each.has_interval else f"{value}{unit}"
 
 
 def claimed(each: Estimate, form: str, unit: str = "") -> str:

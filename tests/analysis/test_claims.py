@@ -15,6 +15,7 @@ from adamcmp.analysis.generalising import by_cell, difference, of_best, steps_to
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optima import best_decays
 from adamcmp.analysis.restarts import period_ends, speed_ups
+from adamcmp.report.told import claim_sentence
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from adamcmp.analysis.restarts import period_ends, speed_ups
         (Estimate(0.1, -0.2, 0.2), (-0.25, 0.25), "supported"),
         (Estimate(0.1, -0.3, 0.2), (-0.25, 0.25), "inconclusive"),
         (Estimate(-1.0, -1.5, -0.5), (-0.25, 0.25), "refuted"),
-        (Estimate(-1.0, -math.inf, math.inf), BELOW, "inconclusive"),
+        (Estimate(-1.0, -math.inf, math.inf), BELOW, "none"),
         (Estimate(5.0), ABOVE, "none"),
     ],
 )
@@ -195,3 +196,12 @@ def test_the_best_decay_is_judged_on_the_seed_that_did_not_choose_it():
     assert chosen.round().tolist() == [20, 20, 20]  # on seed 0 the others say 1.0, though 0.1 is sooner there
     assert difference(of_best(found, "AdamW"), without_decay(found, "AdamW")).value == pytest.approx(math.log10(0.2))
     assert of_best(found, "SGD").empty
+
+
+def test_an_interval_without_ends_is_none():
+    """One tuning seed leaves the selection error open, and so the ends infinite."""
+    claim = Claim("s", "p", "m", Estimate(-7.6, -math.inf, math.inf), BELOW)
+    assert claim.verdict == "none"
+    assert "inf" not in claim_sentence(claim)
+    table = frame([claim])
+    assert table[["value_low", "value_high"]].isna().all(axis=None)

@@ -122,7 +122,7 @@ def test_ranks_flip_where_curves_cross(synthetic, records):
     assert of_a["final_rank"].tolist() == [1] * 5
     assert of_a["agreement"].tolist() == [0, 0, 0, 1, 1]
     assert of_a["seeds"].tolist() == [3] * 5
-    assert flips(found).startswith("Ranks flip: B leads at epoch 50, A at the end; halfway, 0% of the pairs")
+    assert flips(found).startswith("Ranks flip: B leads at epoch 50, A leads at the end; halfway, 0% of the pairs")
     steady = ranks(crossing(synthetic, records), records[records["arm"] == "A"], best[best["arm"] == "A"])
     assert steady.empty
     assert flips(steady) == ""
@@ -161,3 +161,19 @@ def test_of_points_that_a_search_has_drawn_lr_and_decay_have_their_shares():
     assert found["λ"] < 0.15
     assert of_drawn(tried.head(5), 1.0, 0.9) == {}
     assert of_drawn(tried.assign(final_validation_error=0.3), 1.0, 0.9) == {}
+
+
+def tied(synthetic, records):
+    """Curves on which A and B have the same errors on every seed, and change them together."""
+    curves = crossing(synthetic, records)
+    return curves.assign(test_error=1 - curves["epoch"] / curves["epoch"].max() / 2)
+
+
+def test_ranks_of_arms_that_tie_do_not_flip(synthetic, records):
+    """The alphabet used to decide who leads."""
+    best = best_cells(cells(records))
+    assert flips(ranks(tied(synthetic, records), records, best)) == ""
+    mixed = tied(synthetic, records).merge(records[["run_id", "arm"]], on="run_id")
+    last = mixed["epoch"] == mixed["epoch"].max()
+    mixed.loc[last & (mixed["arm"] == "B"), "test_error"] = 0.1  # until the end they lead together
+    assert flips(ranks(mixed.drop(columns="arm"), records, best)) == ""

@@ -1,5 +1,6 @@
 """When and on how much a training is evaluated: within its share, and never less than the last evaluation."""
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -27,10 +28,13 @@ def test_large_data_are_shown_in_part_before_the_last_evaluation():
     assert found.share <= 0.08
 
 
-def test_a_training_too_short_for_its_data_is_evaluated_once():
-    found = evaluations(train(), (54_000, 6_000, 10_000), 10, 20)
-    assert found.steps == (20,)
-    assert found.last[1:] == (6_000, 10_000)
+@pytest.mark.parametrize(("parts", "batch", "steps"), [((54_000, 6_000, 10_000), 10, 20), ((1079, 359, 359), 100, 60)])
+def test_a_short_training_is_evaluated_four_times_on_a_few_examples_before_its_end(parts, batch, steps):
+    found = evaluations(train(), parts, batch, steps)
+    assert len(found.steps) == FEW + 1
+    assert found.before == (LEAST, LEAST, LEAST)
+    assert found.last[1:] == parts[1:]
+    assert len(evaluations(train(), parts, batch, 3).steps) == 3
 
 
 def test_what_is_set_is_kept():

@@ -184,7 +184,8 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
     """What the last step did to each parameter of two or more axes: relative size and angle.
 
     ``<name>_ratio`` is ‖θ_t − θ_{t−1}‖ / ‖θ_{t−1}‖; ``<name>_angle`` is the angle between θ_{t−1} and θ_t in radians,
-    whose expected value in equilibrium is √(2 η λ) under AdamW. 0 where a norm is 0.
+    whose expected value in equilibrium is √(2 η λ) √((1 − β1)/(1 + β1)) under AdamW with random gradients: momentum
+    shortens single steps. 0 where a norm is 0.
 
     Source: A. Kosson, B. Messmer and M. Jaggi, Rotational Equilibrium, arXiv 2305.17212, sections 2 and 3.
     """

@@ -65,7 +65,7 @@ def test_what_cannot_be_is_one_clear_line(cli, words, told):
     assert told in error_lines(ended.err)[0]
 
 
-SLOW = '''
+SLOW = """
 import time
 
 from torch import nn
@@ -80,7 +80,7 @@ class Slow(nn.Module):
         if self.training:
             time.sleep(0.02)
         return self.head(x.flatten(1))
-'''
+"""
 
 
 @pytest.mark.slow

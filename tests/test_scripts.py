@@ -26,14 +26,14 @@ PYTHON = {
     "scripts/bench/overheads.py": (["--runs", "500"], ()),
     "scripts/bench/page.py": (["200"], (chromium,)),
     "scripts/bench/profile_training.py": (["digits", "--rows", "4", "--eager"], ()),
-    "scripts/bench/recommending.py": (["--budget", "15s"], ()),
+    "scripts/bench/recommending.py": (["--budget", "40s"], ()),
     "scripts/bench/scaling.py": (["--repeats", "1", "--no-ray"], ()),
     "scripts/bench/searching.py": (
         ["--repeats", "1", "--trials", "4", "--batch", "2", "--methods", "random", "tpe"], ()
     ),
     "scripts/bench/single_runs.py": (["digits", "--seconds", "0.2"], ()),
     "scripts/bench/suite.py": ([sys.executable, "-c", "print(1)"], ()),
-    "scripts/bench/throughput.py": (["--quick"], ()),
+    "scripts/bench/throughput.py": (["--quick", "--works", "digits"], ()),
 }  # fmt: skip
 """Arguments, and what they need."""
 SHELL = ["demo", "environment", "fresh", "slurm", "test", "vendor"]

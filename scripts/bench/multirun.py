@@ -49,6 +49,14 @@ class Multirun:
         return self.seconds[1] + (end_to_end.RUNS - self.jobs[1]) * self.per_job
 
 
+def _has_launcher() -> bool:
+    """Whether Hydra's joblib launcher is installed; without any plugin its parent package is missing too."""
+    try:
+        return find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def launch(launcher: tuple[str, ...], rates: int, steps: int) -> float:
     """Wall seconds of a sweep over so many learning rates, eight jobs each.
 
@@ -83,7 +91,7 @@ def main() -> None:
     print(*smoke, *machine.describe(), "n = 1", sep="\n")
     lines = []
     for name, launcher in LAUNCHERS.items():
-        if name == "joblib" and not find_spec("hydra_plugins.hydra_joblib_launcher"):
+        if name == "joblib" and not _has_launcher():
             print('Hydra\'s joblib launcher is left out: it is not installed (pip install "adamcmp[bench]")')
             continue
         found = measure(launcher, quick)

@@ -36,7 +36,7 @@ def planned(count: int):
     side = round((count / 10) ** 0.5)
     grid = [f"optimizer.lr=geomspace(1e-5,1,{side})", f"optimizer.weight_decay=geomspace(1e-5,1,{side})"]
     facts = DataFacts("0" * 16, 1079, 10, (1, 8, 8), 100, 100)
-    return plan(locate("digits"), [*grid, "study.seeds=10"], lambda _: facts)
+    return plan(locate("digits"), [*grid, "study.seeds=10"], lambda *_: facts)
 
 
 def store_many(count: int, folder: str) -> None:
@@ -56,7 +56,7 @@ def store_many(count: int, folder: str) -> None:
     started = time.perf_counter()
     pending = Pending(Path(folder) / "many", Provenance.here("many"))
     for outcome in outcomes:
-        pending.add(outcome)
+        pending.add([outcome])
     pending.store()
     print(f"{1000 * (time.perf_counter() - started) / len(outcomes):.3f} ms a run")
 

@@ -44,7 +44,7 @@ def test_a_statement_is_whole(statement):
 
 TOYS = {
     "sparse_features": ["supported", "supported"],
-    "bias_correction": ["supported"] * 3,
+    "bias_correction": ["supported", "refuted", "refuted", "refuted", "supported", "supported"],
     "weaker_decay": ["refuted"],
     "lambda_alone": ["refuted", "supported"],
     "consistent_decay": ["supported"],

@@ -21,7 +21,9 @@ SOURCE = "Chen et al., arXiv 2510.12402"
 STUDIES = ("claims_mlp",)
 CAPTION = (
     "Error of AdamW and of its cautious variant at the same λ, at the learning rate that is best for AdamW. Left: "
-    "regression with fewer examples than features, over draws. Right: an MLP on MNIST-1D, over tuning seeds."
+    "regression with fewer examples than features, over draws. Right: an MLP on MNIST-1D, over tuning seeds. Nothing "
+    "is tuned for the cautious variant here; `reproduce optimizers` tunes both, and compares them on held-out seeds, "
+    "which can give another verdict."
 )
 NAMES = {"adamw": "AdamW", "adamw_cautious": "AdamW, cautious"}
 LRS, LAMBDAS = (0.02, 0.04, 0.08), tuple(np.geomspace(0.03, 10, 9))

@@ -63,7 +63,7 @@ def _without_one(factors: tuple[float, ...], drift: list[float]) -> tuple[list[f
 
 def _claim(label: str, told: Any, on: str, task: str | None) -> Claim:
     statement, predicted = (
-        ("Scaling the loss leaves AdamW's weights as they are", UNCHANGED)
+        (f"Scaling the loss leaves AdamW's weights as they are{', with ε = 0' if on == TOY else ''}", UNCHANGED)
         if label == ADAMW
         else ("Scaling the loss changes the weights of Adam with L2", CHANGED)
     )

@@ -24,7 +24,7 @@ CAPTION = (
     "error of an MLP on MNIST-1D against the learning rate, at the λ that is best for each on validation."
 )
 LRS = (0.0025, 0.01, 0.04)
-NAMES = {"adamw": "d = ηαλ", "adamw_paper": "d = ηλ", "adamw_lr_free": "d = λ"}
+NAMES = {"adamw": "d = ηαλ", "adamw_paper": "d = ηλ"}
 
 
 def toy() -> Evidence:
@@ -62,7 +62,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     for task in by_task(own.records):
         table, error = cells(task.records), criteria_of(task.records).error
         of = {each.arm: each.to_lr for each in sensitivities(task.records, table)}
-        coupled, free = arm(task, ("adamw",)), arm(task, ("adamw_lr_free",))
+        coupled, free = arm(task, ("adamw",)), arm(task, ("adamw_paper",))
         if coupled is None or free is None or not {coupled, free} <= of.keys():
             continue
         told = times(minus(of[free], of[coupled]), error.factor)
@@ -70,7 +70,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             Claim(
                 "A decay that the learning rate does not scale lowers sensitivity to it",
                 SOURCE,
-                f"mean {error.label} lost by a learning rate that is not tuned, d = λ minus d = ηαλ",
+                f"mean {error.label} lost by a learning rate that is not tuned, d = ηλ minus d = ηαλ",
                 told,
                 BELOW,
                 task.task,
@@ -78,7 +78,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 error.gap_unit,
             )
         )
-        for name in ("adamw", "adamw_lr_free"):
+        for name in ("adamw", "adamw_paper"):
             rows = table[table["arm"] == arm(task, (name,))]
             best = rows.loc[rows.groupby("lr")["final_validation_error"].idxmin()]
             y, half = error.factor * best["final_test_error"], error.factor * best["final_test_error_half_width"]

@@ -30,11 +30,10 @@ TOYS = {
     "adamw_paper": ("AdamW of the paper (d = η)", tuple(np.geomspace(1e-4, 2, 16))),
     "adam": ("Adam + L2", tuple(np.geomspace(1e-4, 20, 19))),
 }
-ARMS = {"adamw": "AdamW (d = ηα)", "adamw_lr_free": "AdamW (d = 1)", "adam": "Adam + L2"}
+ARMS = {"adamw": "AdamW (d = ηα)", "adamw_paper": "AdamW of the paper (d = η)", "adam": "Adam + L2"}
 STATEMENTS = {
     "adamw": ("The best λ of AdamW as in torch does not move with the learning rate", INDEPENDENT),
     "adamw_paper": ("The best λ of AdamW as in the paper does not move with the learning rate", INDEPENDENT),
-    "adamw_lr_free": ("The best λ of AdamW with a decay of λθ does not move with the learning rate", INDEPENDENT),
     "adam": ("The best λ of Adam with L2 falls with the learning rate", BELOW),
 }
 

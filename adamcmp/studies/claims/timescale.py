@@ -1,8 +1,9 @@
 """What transfers under AdamW is the time scale 1/(ηλ) in epochs.
 
 Its weights are an exponential moving average of its updates over 1/(ηλ) steps. If that time in epochs is what counts,
-the best λ falls as one over the size of the training set, and does not move with the budget; the paper's rule has
-both fall with the root.
+the best λ falls as one over the size of the training set. That paper varies data and model size; that λ does not move
+with the number of epochs follows from the same argument and is not its own claim. Loshchilov & Hutter's rule has both
+fall with the root.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RULES = (
         (-0.5, "The best λ falls as one over the root of the size of the training set", PAPER),
     )),
     ("epochs", "epochs", (
-        (0.0, "The best λ does not move with the number of epochs", SOURCE),
+        (0.0, "The best λ does not move with the number of epochs", f"implied by {SOURCE}"),
         (-0.5, "The best λ falls as one over the root of the number of epochs", PAPER),
     )),
 )  # fmt: skip

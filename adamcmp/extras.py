@@ -30,9 +30,9 @@ def missing_extra(setting: str, module: str, error: ImportError | None = None) -
     """Return the error for a setting whose module is missing, or is installed and cannot be imported.
 
     Args:
-        setting: what the user gave, such as ``execute=slurm``.
+        setting: the user's setting, such as ``execute=slurm``.
         module: the import name of the module that the setting needs, a key of ``EXTRAS``.
-        error: what the import raised; None if the module was looked up and not found.
+        error: the exception of the import; None if the module was looked up and not found.
     """
     if error is None or (isinstance(error, ModuleNotFoundError) and (error.name or module).partition(".")[0] == module):
         return InputError(f"{setting}: the package {module} is not installed. Run: {install_command(module)}")

@@ -56,7 +56,8 @@ def convert(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="lr, weight_decay, beta1, beta2, eps, or as the framework calls them; batch, epochs, n or steps.",
+            help="lr, weight_decay, beta1, beta2, eps, or the framework's own names. Also batch, epochs, n (training "
+            "examples), steps. For another batch size: to_batch, to_lr.",
         ),
     ] = None,
     from_: Annotated[str, typer.Option("--from", help="Whose settings: torch, keras, optax, paper, …")] = "torch",
@@ -64,7 +65,7 @@ def convert(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Carry AdamW's settings between frameworks and papers: λ in every convention, its half-life, its time scale."""
+    """Carry AdamW's settings between frameworks, papers and batch sizes: λ in every convention, and its effect."""
     from adamcmp import console
     from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
 
@@ -81,9 +82,15 @@ def convert(
     batch, examples = values.get("batch"), values.get("n")
     decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
     filled = [name for name in source.defaults if name not in given]
+    told = [*_about(source, filled, values, decay), *_rounded(values)]
+    if moves := {"to_batch", "to_lr"} & values.keys():
+        if batch is None:
+            raise InputError(f"convert: {' and '.join(sorted(moves))} need batch=…, the size that the settings are for")
+        values, decay, line = _moved(values, decay, steps)
+        told += [line, *_about(source, [], values, decay), *_rounded(values)]
     answer(settings=dict(values), weight_decay={k: decay.lambdas.get(each.decay) for k, each in FRAMEWORKS.items()})
     present(console.conversion_table(FRAMEWORKS, to, decay))
-    for line in _about(source, filled, values, decay):
+    for line in told:
         say(line)
     if target is not None:
         say(f"\n{_call(target, values, decay)}")
@@ -101,7 +108,7 @@ def _framework(name: str | None, option: str) -> Framework:
     return known[name]
 
 
-BUDGET = ("batch", "epochs", "n", "steps")
+BUDGET = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
 
 
 def _given(words: list[str], source: Framework) -> dict[str, float]:
@@ -135,6 +142,38 @@ def _steps(values: Mapping[str, float]) -> float | None:
     if {"batch", "epochs", "n"} <= values.keys():
         return values["epochs"] * max(values["n"] // values["batch"], 1)
     return None
+
+
+def _rounded(values: Mapping[str, float]) -> list[str]:
+    """One line if an epoch is no whole number of batches, and the number of steps was made of both."""
+    if "steps" in values or not {"batch", "epochs", "n"} <= values.keys() or values["n"] % values["batch"] == 0:
+        return []
+    batch, examples = values["batch"], values["n"]
+    whole = max(examples // batch, 1)
+    line = f"n/batch is {examples / batch:,.4g}: an epoch is {whole:,.0f} steps here, without its last, smaller batch; "
+    return [line + f"if you train on that too, give steps={values['epochs'] * math.ceil(examples / batch):.6g}"]
+
+
+def _moved(values: Mapping[str, float], decay: Decay, steps: float | None) -> tuple[dict[str, float], Decay, str]:
+    """Settings for ``to_batch`` and ``to_lr``: d′ = d B′/B, so that weights average over as many epochs, B/(N d).
+
+    Source: X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
+    """
+    from adamcmp.optim.frameworks import decay_of
+
+    batch, target = values["batch"], values.get("to_batch", values["batch"])
+    lr, ratio = values.get("to_lr", values["lr"]), target / batch
+    moved = {key: value for key, value in values.items() if not key.startswith("to_")} | {"batch": target, "lr": lr}
+    if "steps" in values:
+        moved["steps"] = values["steps"] / ratio
+    found = decay_of(
+        "schedule_only", lr, decay.per_step * ratio, steps=None if steps is None else _steps(moved), batch=target,
+        examples=values.get("n"),
+    )  # fmt: skip
+    line = f"batch {batch:g} → {target:g}, lr {values['lr']:g} → {lr:g}: weights average over as many epochs as before"
+    if "to_lr" not in values and ratio != 1:
+        line += f"; lr is kept: to_lr={values['lr'] * math.sqrt(ratio):.3g} would follow the square root of the batch"
+    return moved, found, line
 
 
 def _about(source: Framework, filled: list[str], values: Mapping[str, float], decay: Decay) -> list[str]:

@@ -137,7 +137,7 @@ def _show_told(told: Told) -> None:
 
 
 def show_hints(found: Reported, study: str) -> None:
-    """Print the commands that fix what the leaderboard says about grid boundaries and missing intervals."""
+    """Print the commands that resolve the leaderboard's notes on grid boundaries and missing intervals."""
     from adamcmp.report.hints import hints
 
     lines = hints([(task, found.cells(task)) for task in found.tasks], study)

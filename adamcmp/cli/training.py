@@ -588,8 +588,8 @@ def train(
 ) -> int:
     """Train what is missing and no other driver trains, with a progress bar; how many runs were missing.
 
-    ``what`` says what they are, where they are not those that were asked for; ``brief`` leaves out how they train;
-    without ``benchmarks`` strategies are chosen by rough estimates.
+    ``what`` names the runs if they are not the requested ones; ``brief`` omits how they train; without ``benchmarks``,
+    rough estimates choose the strategies.
     """
     from adamcmp.execute import study
     from adamcmp.records import parts

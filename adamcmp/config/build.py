@@ -84,8 +84,8 @@ SPEED_ALONE = {"params", "foreach", "fused", "capturable", "differentiable", "in
 def as_built(settings: OwnOptimizer) -> OwnOptimizer:
     """Return a custom optimizer's settings with those that the class builds, its defaults included.
 
-    lr, λ and all else come from the parameter group that the class makes of one matrix: what the record, the screen and
-    the run's ID say is what trains.
+    lr, λ and all other settings come from the parameter group that the class makes of one matrix. So the record, the
+    screen and the run ID state the settings that train.
 
     Raises:
         InputError: the class cannot be imported.
@@ -305,7 +305,7 @@ def _files_of(spec: ModuleSpec) -> list[Path]:
 
 
 def _with_imports(files: Sequence[Path]) -> list[Path]:
-    """Return files, and those of the modules beside them that they import."""
+    """Return files and the modules in the same folders that they import."""
     known, waiting = dict.fromkeys(files), list(files)
     while waiting:
         path = waiting.pop()
@@ -351,7 +351,7 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _roots(importer: Path) -> list[Path]:
-    """Return the entries of ``sys.path`` that a file lies under."""
+    """Return the entries of ``sys.path`` that contain a file."""
     entries = [Path(each or ".").resolve() for each in sys.path]
     return [each for each in entries if importer.is_relative_to(each)]
 

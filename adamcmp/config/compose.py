@@ -138,7 +138,7 @@ def _merge(source: Source, overrides: Sequence[str]) -> Merged:
 
 @lru_cache(maxsize=512)
 def _merge_shipped(name: str, overrides: tuple[str, ...]) -> tuple[bytes, Mapping[str, Any]]:
-    """Merge shipped files alone, and return them pickled, since whoever takes them changes them."""
+    """Merge shipped files alone, and return the result pickled: callers modify their copy."""
     config, choices = _merge_files(_shipped(), name, overrides)
     return pickle.dumps(config), choices
 
@@ -156,7 +156,7 @@ def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
 
 
 def _chooses_file(override: Override) -> bool:
-    """Whether an override names a file of a shipped group, and not a value: Hydra's own rule."""
+    """Whether an override names a file of a shipped group, and not a value: the rule is Hydra's."""
     return _is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
 

@@ -90,7 +90,7 @@ class Attributes:
     """
 
     def __init__(self, **holders: object) -> None:
-        """Note what the holders' attributes are before the first step."""
+        """Store the holders' attributes as of before the first step."""
         self._holders = holders
         self._before = {name: self._leaves(value) for name, value in self._values().items()}
 

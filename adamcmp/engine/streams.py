@@ -58,9 +58,9 @@ def set_host_state(state: HostState) -> None:
 
 @contextmanager
 def host_streams(seed: int) -> Iterator[None]:
-    """Seed Python's and NumPy's global generators inside the block; afterwards they are what they were before.
+    """Seed Python's and NumPy's global generators inside the block, and restore them afterwards.
 
-    A run has one such stream, from its first step to its last: seeding both anew at every step takes longer than a step
+    A run has one such stream, from its first step to its last: seeding both at every step takes longer than a step
     of a small model.
     """
     before = random.getstate(), np.random.get_state()

@@ -37,11 +37,11 @@ LONGEST_REASON = 160
 EXAMPLES = 8
 """In a batch of the check; fewer where a batch has fewer."""
 STEPS = 4
-"""Of the check, with an evaluation after each: an alias that goes stale shows in the second."""
+"""Steps of the check, each followed by an evaluation: a stale alias shows in the second."""
 SAME = {"fp64": 1e-8, "fp32": 1e-3, "bf16": 5e-2}
 """Relative difference of losses and weight norms up to which both engines agree."""
 MOST_PARAMETERS = 3_000_000
-"""Of a model that is checked in float64 with four rows; a larger one in its own precision, with two rows of a seed."""
+"""Largest model checked in float64 with four rows; larger ones use their own precision and two rows of one seed."""
 LEAST_LR, MOST_LR = 1e-3, 3e-2
 """Bounds of the learning rates of the check: below them weights hardly move, above them they may diverge."""
 
@@ -49,9 +49,9 @@ LEAST_LR, MOST_LR = 1e-3, 3e-2
 def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | None:
     """Return why the runs of a cohort cannot be trained as one program; None if they can.
 
-    The reasons: a custom optimizer; a forward pass with effects or control flow that a program cannot carry; tensors
-    that share memory; what torch.func says of the model or of a custom loss; or losses and weight norms other than the
-    sequential engine's.
+    The reasons are a custom optimizer, a forward pass with effects or control flow that a program cannot carry, tensors
+    that share memory, an error by torch.func on the model or on a custom loss, and losses or weight norms that differ
+    from the sequential engine's.
     """
     if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
         return "a custom optimizer trains one run at a time"
@@ -73,7 +73,7 @@ def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | Non
 
 
 class _Found(NamedTuple):
-    """What a model's passes show."""
+    """Observations on a model's forward passes."""
 
     reason: str
     """Why it cannot be vectorised; empty if nothing speaks against it."""

@@ -110,7 +110,7 @@ class Watch:
 
 
 MAGIC = b"adamcmp checkpoint\n"
-"""What a checkpoint begins with; then come the SHA-256 of the rest, and the rest, as ``torch.save`` writes it."""
+"""First bytes of a checkpoint. The SHA-256 of the rest follows, then the rest, as ``torch.save`` writes it."""
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

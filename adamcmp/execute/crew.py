@@ -64,8 +64,8 @@ def crew(
     """Choose how to train runs, with the processes that it takes.
 
     Without ``benchmarks`` strategies are chosen by rough estimates and by earlier timings alone; so they are in a dry
-    run. ``say`` is told what is being done. Who trains on a cluster stores by himself, in ``store``; without it all is
-    done on this machine. A ``search`` may end most of its runs early.
+    run. ``say`` receives progress messages. Workers of a cluster store their runs themselves, in ``store``; without
+    it all runs train on this machine. A ``search`` may end most of its runs early.
 
     Raises:
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.

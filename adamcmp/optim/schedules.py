@@ -130,7 +130,7 @@ def warmup_stable_decay(
 
 
 def own(steps: int, eta: Callable[[int], float]) -> Schedule:
-    """η_t from a function of the step (from 0), called once for each step that is asked for."""
+    """η_t from a function of the step (from 0), called once per requested step."""
     eta = cache(eta)  # sums over the past ask for all steps again and again
     return Schedule(
         steps, lambda t: Window(np.array([eta(int(step)) for step in t], np.float64), np.full(len(t), float(steps)))

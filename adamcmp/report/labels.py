@@ -124,7 +124,7 @@ ORIGINS = {
     "engine": "engine", "matmul": "matmul library", "compiled": "compiled", "device": "device", "hardware": "machine",
     "torch_version": "torch", "adamcmp_version": "adamcmp",
 }  # fmt: skip
-"""Columns that say how a run was trained, next to its settings, and what they are called."""
+"""Titles of the columns that state how a run was trained, next to its settings."""
 
 
 def origins(records: pd.DataFrame) -> pd.DataFrame:

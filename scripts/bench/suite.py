@@ -40,7 +40,7 @@ def unit_seconds(repeats: int = 4) -> float:
 
 
 def main() -> None:
-    """Run the command, and print its time beside the committed one."""
+    """Run the command, and print its time next to the committed one."""
     words = sys.argv[1:]
     commit = words[:1] == ["--commit"]
     unit = unit_seconds()

@@ -63,8 +63,33 @@ def test_names_are_the_frameworks_own_and_epochs_make_steps(capsys):
         (["--to", "paper_normalized"], "needs steps=…, or batch=…, epochs=… and n=…"),
         (["--from", "optax", "weight_decay=0.1"], r"optax \(JAX\) has no default of lr; give learning_rate=…"),
         (["--from", "paper"], "has no default of weight_decay"),
+        (["to_batch=512"], "to_batch need batch=…, the size that the settings are for"),
     ],
 )
 def test_bad_input_is_one_clear_line(words, message):
     with pytest.raises(InputError, match=message):
         app(["convert", *words], standalone_mode=False)
+
+
+def test_steps_of_an_epoch_that_are_no_whole_number_are_said_to_be_rounded(capsys):
+    words = ("--to", "paper_normalized", "batch=128", "epochs=100")
+    out = told(capsys, *words, "n=50000")
+    assert "n/batch is 390.6: an epoch is 390 steps here" in out
+    assert "give steps=39100" in out
+    assert "weight_decay=0.00197484" in out  # 1e-3 · 0.01 · √39000
+    assert "n/batch" not in told(capsys, *words, "n=51200")
+    assert "an epoch is 1 steps here" in told(capsys, *words, "n=100")
+
+
+def test_another_batch_size_keeps_the_epochs_over_which_weights_average(capsys):
+    """B/(N d) is the same: λ of a library is B′/B times as large, or as much as to_lr asks for."""
+    words = ("--to", "torch", "lr=1e-3", "weight_decay=0.01", "batch=128", "n=51200")
+    out = told(capsys, *words, "to_batch=512")
+    assert out.count("250 epochs") == 2
+    assert "to_lr=0.002 would follow the square root of the batch" in out
+    assert "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.04)" in out
+    out = told(capsys, *words, "to_batch=512", "to_lr=2e-3")
+    assert out.count("250 epochs") == 2
+    assert "AdamW(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.02)" in out
+    out = told(capsys, *words, "to_batch=512", "epochs=10", "--to", "paper_normalized")
+    assert "weight_decay=0.0012649" in out  # 1e-5 · 4 · √1000

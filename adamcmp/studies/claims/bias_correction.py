@@ -98,7 +98,7 @@ GRADIENTS: Mapping[str, Callable[[int], float]] = {
     "a single gradient after 6,000 of 0": lambda t: float(t == 6000),
     "normal gradients in one step of a hundred": lambda t: float(_NOISE[t]) if t % 100 == 7 else 0.0,
 }
-"""By step, from 0."""
+"""Constructed gradients as functions of the step, from 0."""
 
 
 def _of_other_gradients() -> list[Claim]:

@@ -36,5 +36,6 @@ def told(found: Reported) -> Told:
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
             claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")
         for name, (words, source) in NEWER.items():
-            claims += better(found, task, (arm(task, [name]), adamw), f"{words} generalises better than AdamW", source)
+            statement = f"{words} generalises better than AdamW, lr and λ tuned for either"
+            claims += better(found, task, (arm(task, [name]), adamw), statement, source)
     return Told(claims)

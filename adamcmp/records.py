@@ -441,6 +441,8 @@ def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted])
     found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
     for other in others:
+        if wanted.keys().isdisjoint(_ids(other)):
+            continue
         records = _read_table(other / "records", RECORD)
         ids = records.column("run_id").to_pylist()
         done = [
@@ -465,6 +467,11 @@ def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted])
         if sum(map(len, found[table])):
             _write(study_dir / table / name, pa.concat_tables(found[table]))
     return len(taken)
+
+
+def _ids(study_dir: Path) -> set[str]:
+    """Return the IDs of all stored runs of a study, from one column of its records."""
+    return stored_since(study_dir, ())[0]
 
 
 def _read_table(folder: Path, columns: Sequence[Column]) -> pa.Table:

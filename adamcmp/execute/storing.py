@@ -102,7 +102,7 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
         try:
             state = load_checkpoint(path)
             if state is None:
-                raise ValueError("cannot be read")
+                raise ValueError("damaged, or written by another version of adamcmp")
             other = foreign(state)
             if other is not None:
                 raise ValueError(f"written by {other}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,7 +61,12 @@ def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) 
     status = dict(zip(records["run_id"], records["status"], strict=True))
     if only_failed:
         return [run for run in runs if status.get(run.id) == "failed"]
-    return [run for run in runs if _is_open(run, status.get(run.id)) or _lacks_weights(run, study_dir, status)]
+    weights = (
+        frozenset(path.name for path in (study_dir / "weights").glob("*.safetensors"))
+        if any(run.task.train.save is not None for run in runs)
+        else frozenset()
+    )
+    return [run for run in runs if _is_open(run, status.get(run.id)) or _lacks_weights(run, status, weights)]
 
 
 def _is_open(run: Run, status: str | None) -> bool:
@@ -84,7 +89,6 @@ def adopted(runs: Sequence[Run], study_dir: Path) -> int:
     return adopt(study_dir, others, wanted) if wanted and others else 0
 
 
-def _lacks_weights(run: Run, study_dir: Path, status: Mapping[str, str]) -> bool:
+def _lacks_weights(run: Run, status: Mapping[str, str], weights: Collection[str]) -> bool:
     kept = run.task.train.save
-    asked = kept is not None and status[run.id] == "completed"
-    return asked and not weights_of(study_dir / "weights", run.id, str(kept)).exists()
+    return kept is not None and status[run.id] == "completed" and weights_of(Path(), run.id, kept).name not in weights

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from adamcmp.plan.runs import Run
 
 EVERY = 5.0
-"""Seconds between two tellings, at least: each reads the study."""
+"""Least seconds between two updates of the trackers."""
+WAITS = 20.0
+"""Times the duration of an update, after which the next one may follow: each reads the whole study, so reading takes at
+most a twentieth of a sweep, however large it grows."""
 
 
 class Logged:
@@ -61,6 +64,7 @@ class Logged:
         self._listener.say(text)
 
     def _tell(self) -> None:
+        began = time.monotonic()
         ids, self._known = stored_since(self._study_dir, self._known)
         if ids:
             found = read(self._study_dir)
@@ -68,4 +72,5 @@ class Logged:
             folder = self._study_dir if is_local(self._study_dir) else Path(self._study_dir.name)
             for name in self._trackers:
                 export(new, name, folder / name)
-        self._next = time.monotonic() + EVERY
+        ended = time.monotonic()
+        self._next = ended + max(EVERY, WAITS * (ended - began))

@@ -38,6 +38,8 @@ STOPPING_TAKES = 60.0
 CLAIMED_AHEAD = 2.0
 """Seconds of work, by measured steps, that a driver claims at a time, at least."""
 CLAIMING_TAKES = 0.01
+UNTIMED_SECONDS = 0.1
+"""Assumed duration of a job whose steps were never timed: without it, a driver would claim all such jobs at once."""
 """Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
 WAITING = 1.0
 """Seconds between two looks at what other drivers have stored."""
@@ -156,17 +158,24 @@ class Desk:
     def next(self, key: Callable[[Job], Any] = lambda _: 0) -> Job | None:
         """The claimed job of the least key, or the next of all that no other driver has; None where there is none."""
         while not self.claimed and self.jobs:
-            first = self.jobs.pop(self.jobs.index(min(self.jobs, key=key)))
-            asked = [first]
-            while self.jobs and sum(job.seconds for job in asked) < self._ahead:
-                asked.append(self.jobs.pop(0))
+            asked = [_pop_least(self.jobs, key)]
+            seconds, count = asked[0].seconds or UNTIMED_SECONDS, 0
+            while count < len(self.jobs) and seconds < self._ahead:
+                seconds += self.jobs[count].seconds or UNTIMED_SECONDS
+                count += 1
+            asked += self.jobs[:count]
+            del self.jobs[:count]
             began = time.monotonic()
             free = self.leases.claim([[run.id for run in job.piece.runs] for job in asked])
             self._ahead = max(CLAIMED_AHEAD, (time.monotonic() - began) / CLAIMING_TAKES)
             self.claimed = [job for job, ids in zip(map(_cut, asked, free), free, strict=True) if ids]
         if not self.claimed:
             return None
-        return self.claimed.pop(self.claimed.index(min(self.claimed, key=key)))
+        return _pop_least(self.claimed, key)
+
+
+def _pop_least(jobs: list[Job], key: Callable[[Job], Any]) -> Job:
+    return jobs.pop(min(range(len(jobs)), key=lambda index: key(jobs[index])))
 
 
 def _cut(job: Job, free: Collection[str]) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from adamcmp.engine.strategy import Strategy
-from adamcmp.engine.watch import VERSIONS
+from adamcmp.engine.watch import VERSIONS, _save
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
@@ -26,7 +26,7 @@ def write(folder, name, ids, versions=VERSIONS):
     path = folder / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(exist_ok=True)
     strategy = {"engine": "vectorised", "rows": len(ids)}
-    torch.save({"versions": versions, "runs": ids, "strategy": strategy, "step": 5}, path)
+    _save(path, {"versions": versions, "runs": ids, "strategy": strategy, "step": 5})
     return path
 
 
@@ -60,7 +60,7 @@ def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_pat
     assert unfinished(tmp_path, every, told.append) == []
     assert len(told) == 2
     assert f"set aside (written by torch 2.0.0, not {torch.__version__}); its runs start anew" in told[0]
-    assert "set aside (cannot be read)" in told[1]
+    assert "set aside (damaged, or written by another version of adamcmp)" in told[1]
     assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".unusable"}
 
 

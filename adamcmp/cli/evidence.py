@@ -83,9 +83,9 @@ def convert(
     decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
     filled = [name for name in source.defaults if name not in given]
     told = [*_about(source, filled, values, decay), *_rounded(values)]
-    if moves := {"to_batch", "to_lr"} & values.keys():
+    if {"to_batch", "to_lr"} & values.keys():
         if batch is None:
-            raise InputError(f"convert: {' and '.join(sorted(moves))} need batch=…, the size that the settings are for")
+            raise InputError("convert: to_batch=… and to_lr=… need batch=…, the batch size of the given settings")
         values, decay, line = _moved(values, decay, steps)
         told += [line, *_about(source, [], values, decay), *_rounded(values)]
     answer(settings=dict(values), weight_decay={k: decay.lambdas.get(each.decay) for k, each in FRAMEWORKS.items()})
@@ -132,7 +132,14 @@ def _given(words: list[str], source: Framework) -> dict[str, float]:
         least = value >= 0 if name in ("weight_decay", "eps", "beta1", "beta2") else value > 0
         if not (math.isfinite(value) and least) or (name.startswith("beta") and value >= 1):
             raise InputError(f"convert {word}: out of range")
+        if name in ("batch", "to_batch", "n", "steps") and value < 1:
+            raise InputError(f"convert {word}: must be 1 or larger")
         found[name] = value
+    for name in ("batch", "to_batch"):
+        if found.get(name, 0) > found.get("n", math.inf):
+            raise InputError(
+                f"convert {name}={found[name]:g}: at most n={found['n']:g}, the number of training examples"
+            )
     return found
 
 
@@ -170,6 +177,11 @@ def _moved(values: Mapping[str, float], decay: Decay, steps: float | None) -> tu
         "schedule_only", lr, decay.per_step * ratio, steps=None if steps is None else _steps(moved), batch=target,
         examples=values.get("n"),
     )  # fmt: skip
+    if found.per_step >= 1:
+        raise InputError(
+            f"convert to_batch={target:g}: weights would average over {1 / found.per_step:.3g} steps, less than one; "
+            "give a smaller batch or λ"
+        )
     line = f"batch {batch:g} → {target:g}, lr {values['lr']:g} → {lr:g}: weights average over as many epochs as before"
     if "to_lr" not in values and ratio != 1:
         line += f"; lr is kept: to_lr={values['lr'] * math.sqrt(ratio):.3g} would follow the square root of the batch"

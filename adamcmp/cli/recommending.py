@@ -247,7 +247,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
         seeds = len(opened.plan.config.seeds)
         if records.empty or not (records["status"] == "completed").any():
             raise InputError(
-                f"recommend: no run has completed within {seconds_text(spending.spent)}: a single one takes longer. "
+                f"recommend: no run has completed within {seconds_text(spending.spent)}, start-up included. "
                 "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
             )
         enough = minimum(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)

@@ -97,9 +97,12 @@ def as_built(settings: OwnOptimizer) -> OwnOptimizer:
     except InputError:
         raise
     except Exception:  # it may need the model's own parameters; building it on them says so before anything is trained
-        group = _defaults(settings.target)
+        group = {**_defaults(settings.target), **{key: _plain_value(value) for key, value in given.items()}}
     numbers = {key: group.pop(key, None) for key in ("lr", "weight_decay")}
     known = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    others = {key: given[key] for key in known.keys() & given.keys() if given[key] != known[key]}
+    if others:  # two values that the class makes the same group of may still train differently
+        group["given"] = others
     return settings.model_copy(update={**known, "has_decay": "weight_decay" in known, "built": group})
 
 
@@ -110,10 +113,13 @@ def _built(target: str, _source: str | None, given: str) -> str:
 
 
 def _group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameter group that a class makes of one matrix, as plain values."""
+    """Return the parameter group that a class makes of one matrix, or of one with a bias, as plain values."""
     kind = find(target, "optimizer")
     torch: Any = importlib.import_module("torch")  # a class for torch has imported it
-    built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **given)
+    try:
+        built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **given)
+    except Exception:  # one that gives matrices and biases to two optimizers needs both
+        built = kind([torch.nn.Parameter(torch.zeros(size)) for size in ((2, 2), (2,))], **given)
     return {str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ALONE}
 
 

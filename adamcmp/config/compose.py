@@ -73,6 +73,8 @@ class Composed:
     """The file chosen in each group: ``{"optimizer": "adamw", …}``."""
     has_interpolations: bool
     """Some value was computed from another one, so that values cannot be replaced one by one."""
+    refers_to_seed: bool = False
+    """Some value is computed from the seed."""
     scale: str | None = None
     """What ``scale=`` chose, where it is not the configuration as it is: a part of the study's name."""
 
@@ -104,7 +106,9 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
             merged, files = _merge(chosen, [*before, *every])
         _check_sections(chosen, merged)
         choices = {group: _name(source, group, merged, str(files.get(group))) for group in GROUPS}
-        interpolated = "${" in repr(OmegaConf.to_container(merged, resolve=False))
+        raw: Any = OmegaConf.to_container(merged, resolve=False)
+        names = set(REFERENCE.findall(repr(raw)))
+        _check_grid(source, raw)
         values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
     except MissingConfigException as error:
         raise InputError(_missing(error, source)) from error
@@ -120,7 +124,24 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
     sections = {str(key): value for key, value in values.items()} | _own_sections(own, values)
-    return Composed(sections, choices, interpolated, scale)
+    return Composed(sections, choices, bool(names), "seed" in names, scale)
+
+
+REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+"""What a value of OmegaConf refers to: ``optimizer.lr`` of ``${optimizer.lr}``."""
+
+
+def _check_grid(source: Source, raw: Mapping[str, Any]) -> None:
+    """Refuse values of a grid that refer to others: they are computed once, before the grid is expanded."""
+    study = raw.get("study") or {}
+    grids = {key: study.get(key) for key in ("grid", "spaces")} if isinstance(study, Mapping) else {}
+    for key, grid in grids.items():
+        if names := REFERENCE.findall(repr(grid)):
+            name = names[0]
+            raise InputError(
+                f"{source.name}: study.{key} refers to ${{{name}}}, which has one value for the whole grid; write "
+                f"numbers there, or set the key outside the grid, as in 'optimizer.weight_decay=${{{name}}}'"
+            )
 
 
 def _merge(source: Source, overrides: Sequence[str]) -> Merged:

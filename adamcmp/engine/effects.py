@@ -7,8 +7,10 @@ Changes are found by identity and version: a tensor written in place keeps its i
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -92,14 +94,15 @@ class Attributes:
     def __init__(self, **holders: object) -> None:
         """Store the holders' attributes as of before the first step."""
         self._holders = holders
-        self._before = {name: self._leaves(value) for name, value in self._values().items()}
+        self._before = {name: (value, self._content(value)) for name, value in self._values().items()}
+        self._leaves = {name: dict(_leaves("", value, {}, DEEPEST)) for name, (value, _) in self._before.items()}
 
     def state(self) -> dict[str, Any]:
         """Return the changed attributes by name, ``unsaved`` those whose values no checkpoint can hold."""
         changed, unsaved = {}, []
         for name, value in self._values().items():
             if self._is_changed(name, value):
-                if _is_plain(value):
+                if _is_plain(value, self._saved()):
                     changed[name] = value
                 else:
                     unsaved.append(name.partition(":")[2])
@@ -122,34 +125,66 @@ class Attributes:
             setattr(owner, key, value)
 
     def _values(self) -> dict[str, Any]:
-        """Every attribute, and every buffer that ``state_dict`` leaves out, by holder, module and name."""
+        """Every attribute, and every tensor that no ``state_dict`` saves, by holder, module and name.
+
+        A checkpoint has the ``state_dict`` of the model alone: a loss's parameters and buffers are listed here.
+        """
         found: dict[str, Any] = {}
         for holder, owner in self._holders.items():
+            if (
+                isinstance(owner, torch.optim.Optimizer)
+                and type(owner).state_dict is not torch.optim.Optimizer.state_dict
+            ):
+                continue  # the class says itself what a checkpoint needs
             if isinstance(owner, nn.Module):
                 for path, module in owner.named_modules():
                     own = {k: v for k, v in vars(module).items() if k not in OF_TORCH and k != "training"}
-                    own |= {k: module._buffers[k] for k in module._non_persistent_buffers_set}
+                    names = module._non_persistent_buffers_set if holder == "model" else module._buffers
+                    own |= {k: module._buffers[k] for k in names}
                     found |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
             elif hasattr(owner, "__dict__"):
                 own = {k: v for k, v in vars(owner).items() if k not in OF_OPTIMIZERS}
                 found |= {f"{holder}:.{key}": value for key, value in own.items()}
         return found
 
-    def _leaves(self, value: Any) -> dict[str, Any]:
-        return dict(_leaves("", value, {}, DEEPEST))
+    def _saved(self) -> dict[int, str]:
+        """Return the names of the tensors that the model's ``state_dict`` saves, by identity."""
+        model = self._holders.get("model")
+        if not isinstance(model, nn.Module):
+            return {}
+        return {id(each): name for name, each in model.state_dict(keep_vars=True).items()}
+
+    def _content(self, value: Any) -> bytes | None:
+        if type(value) in (bool, int, float, str, type(None)):
+            return repr(value).encode()
+        if type(value) in (dict, list, set, tuple, OrderedDict) and not value:
+            return b"empty"
+        return _digest(value, self._saved())
 
     def _is_changed(self, name: str, value: Any) -> bool:
-        before, after = self._before.get(name), self._leaves(value)
-        return before is None or any(_differ(before.get(key), after.get(key)) for key in {**before, **after})
+        if isinstance(value, Iterator):
+            return True  # it keeps its place where nobody sees it
+        if name not in self._before:
+            return True
+        before, content = self._before[name]
+        after = self._content(value)
+        if content is not None and after is not None:
+            return content != after
+        if type(before) is not type(value):
+            return True
+        was, now = self._leaves[name], dict(_leaves("", value, {}, DEEPEST))
+        return any(_differ(was.get(key), now.get(key)) for key in {**was, **now})
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a checkpoint can hold a value: numbers, text, tensors, and containers of them."""
+def _is_plain(value: Any, saved: Mapping[int, str]) -> bool:
+    """Whether a checkpoint can hold a value: numbers, text, tensors of its own, and containers of them."""
     if isinstance(value, Mapping):
-        return type(value) is dict and all(_is_plain(k) and _is_plain(v) for k, v in value.items())
+        return type(value) is dict and all(_is_plain(k, saved) and _is_plain(v, saved) for k, v in value.items())
     if isinstance(value, list | tuple):
-        return type(value) in (list, tuple) and all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str, Tensor, nn.Parameter)
+        return type(value) in (list, tuple) and all(_is_plain(each, saved) for each in value)
+    if isinstance(value, Tensor):
+        return type(value) in (Tensor, nn.Parameter) and id(value) not in saved  # a copy would not be the parameter
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
@@ -199,12 +234,26 @@ def _leaf(value: Any) -> Any:
 PLAIN = (bool, int, float, str, bytes, tuple, frozenset, type(None))
 
 
-def _digest(value: object) -> bytes | None:
-    """Return a hash of the content of an object without attributes: a queue, an array, NumPy's generator."""
+class _Pickler(pickle.Pickler):
+    """Pickle by value, but tensors of a ``state_dict`` by name."""
+
+    def __init__(self, file: io.BytesIO, saved: Mapping[int, str]) -> None:
+        super().__init__(file)
+        self._saved = saved
+
+    def persistent_id(self, value: Any) -> str | None:
+        """Return the name of a tensor that a checkpoint saves anyway."""
+        return self._saved.get(id(value)) if isinstance(value, Tensor) else None
+
+
+def _digest(value: object, saved: Mapping[int, str] | None = None) -> bytes | None:
+    """Return a hash of an object's content, but for the tensors in ``saved``; None if it cannot be pickled."""
+    content = io.BytesIO()
     try:
-        return hashlib.sha256(pickle.dumps(value)).digest()
+        _Pickler(content, saved or {}).dump(value)
     except Exception:  # not everything can be pickled; then its identity has to do
         return None
+    return hashlib.sha256(content.getbuffer()).digest()
 
 
 def _differ(before: Any, after: Any) -> bool:

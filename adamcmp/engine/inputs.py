@@ -202,7 +202,7 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
 
 
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
-    """Take one step of an own optimizer or rule."""
+    """Take one step of a custom optimizer or rule."""
     model = build_model(run.task, 0, device)
     x, y = _two(run.task, dataset, device)
     try:

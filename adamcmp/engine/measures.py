@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -136,16 +136,20 @@ def _known(name: str, task: Task) -> None:
     raise InputError(f"train.metrics: no metric {name!r}; {closest(name, fitting)} A path names an own function.")
 
 
+def _seen(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
+    return [(each._version, each.requires_grad) for each in tensors]
+
+
 def _numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
     tensors = [each for each in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(each, Tensor)]
     model = given.get("model")
     tensors += [] if model is None else [*model.parameters(), *model.buffers()]
-    versions = [each._version for each in tensors]
+    before = _seen(tensors)
     try:
         value = function(**given)
     except Exception as error:  # an own function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
-    if versions != [each._version for each in tensors]:
+    if before != _seen(tensors):
         raise InputError(
             f"train.metrics: {name} changes the model or the optimizer's state that it measures. Let it work on a "
             "copy, such as copy.deepcopy(model)"

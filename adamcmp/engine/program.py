@@ -145,7 +145,7 @@ def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
 def rule_of(run: Run) -> Rule:
     """The optimizer of a run that a program trains."""
     rule = run.optimizer
-    assert isinstance(rule, Rule), "an own optimizer has no program"
+    assert isinstance(rule, Rule), "a custom optimizer has no program"
     return rule
 
 

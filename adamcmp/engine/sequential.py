@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,6 +139,10 @@ class _Losses:
         return self.found
 
 
+OF_MODULES = set(vars(nn.Module()))
+"""Attributes that every module has."""
+
+
 class Average:
     """The moving average of a model's weights, as a model that takes its buffers as they are."""
 
@@ -153,6 +158,17 @@ class Average:
         for (name, _), value in zip(list(self.model.named_buffers()), model.buffers(), strict=True):
             path, _, last = name.rpartition(".")
             self.model.get_submodule(path)._buffers[last] = value.clone()
+
+    def take_attributes(self, model: nn.Module) -> None:
+        """Copy the model's plain attributes, such as a running mean, which it may change during training."""
+        pairs = list(zip(self.model.modules(), model.modules(), strict=True))
+        same: dict[int, Any] = {id(theirs): ours for ours, theirs in pairs}
+        for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+            same[id(theirs)] = ours
+        for own, other in pairs:
+            for key in vars(other).keys() - OF_MODULES:
+                with suppress(Exception):  # what cannot be copied stays as it was
+                    vars(own)[key] = copy.deepcopy(vars(other)[key], dict(same))
 
     def state(self) -> Any:
         """What a checkpoint has to hold of it."""
@@ -251,6 +267,8 @@ def _loop(
             with update.evaluating():
                 average.update(model, t)
         if t + 1 in eval_steps:
+            if average is not None:
+                average.take_attributes(model)
             examples = shown[task.evaluations.shown(t + 1)]
             with update.evaluating(), autocast(task, device):
                 evaluation = evaluate(judged, examples, criterion, t + 1)

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -39,7 +39,7 @@ from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.criteria import ERRORS, LOSSES
 from adamcmp.errors import InputError, closest
 from adamcmp.plan import searching
-from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, rule_identity, run_id
+from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, rule_identity, run_id, variant
 from adamcmp.plan.searching import Dimension, Searching
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
@@ -128,9 +128,25 @@ def plan(
     for run in runs:
         count += 1
         seen.setdefault(run.id, run)
+    _check_held_out(base, config, seen.values())
     described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _described(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return Plan(config, tuple(seen.values()), count - len(seen), text, search)
+
+
+def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None:
+    """Refuse settings computed from the seed if held-out seeds follow: those runs would keep a tuning seed's value."""
+    if not base.refers_to_seed or not config.study.confirm.seeds:
+        return
+    cells: dict[str, set[tuple[float, float]]] = {}
+    for run in runs:
+        cell = run.optimizer.lr, run.optimizer.weight_decay
+        cells.setdefault(variant(run.optimizer, run.schedule), set()).add(cell)
+    if any(len(each) > 1 for each in cells.values()):
+        raise InputError(
+            f"study.confirm.seeds={config.study.confirm.seeds}: a setting refers to ${{seed}}, and runs on "
+            "held-out seeds would keep the value of a tuning seed; set study.confirm.seeds=0, or write the value"
+        )
 
 
 def _pins(override: Override) -> bool:
@@ -343,8 +359,18 @@ def _optimizer(composed: Composed, row: Mapping[str, Value]) -> AnyRule:
         path = key.removeprefix("optimizer.")
         if path not in values and key not in FREE and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
-        values[path] = value.python
+        _put(values, path.split("."), value.python)
     return typed_optimizer(values, name)
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value in nested mappings, and copy those on its way: rows share them."""
+    *above, last = path
+    for key in above:
+        inner = values.get(key)
+        values[key] = dict(inner) if isinstance(inner, Mapping) else {}
+        values = values[key]
+    values[last] = value
 
 
 def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, AnySchedule]:

@@ -295,7 +295,9 @@ def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
     dump = settings.model_dump(mode="json", exclude=exclude)
     absent: set[str] = set()
     if isinstance(settings, OwnOptimizer):
-        absent = {"decay_given", "has_decay"} | {key for key in ("groups", "built") if not getattr(settings, key)}
+        absent = {"has_decay"} | {key for key in ("groups", "built") if not getattr(settings, key)}
+        if settings.has_decay or not settings.decay_given:  # else the class may keep the given λ where nobody sees it
+            absent |= {"decay_given"}
     if isinstance(settings, Rule):
         usual = {key: Rule.model_fields[key].default for key in ("groups", "source", "width_lr", "width_decay")}
         absent = {key for key, value in usual.items() if getattr(settings, key) == value}

@@ -63,7 +63,12 @@ def test_names_are_the_frameworks_own_and_epochs_make_steps(capsys):
         (["--to", "paper_normalized"], "needs steps=…, or batch=…, epochs=… and n=…"),
         (["--from", "optax", "weight_decay=0.1"], r"optax \(JAX\) has no default of lr; give learning_rate=…"),
         (["--from", "paper"], "has no default of weight_decay"),
-        (["to_batch=512"], "to_batch need batch=…, the size that the settings are for"),
+        (["to_batch=512"], "to_batch=… and to_lr=… need batch=…"),
+        (["batch=0.5"], "batch=0.5: must be 1 or larger"),
+        (["steps=0.5"], "steps=0.5: must be 1 or larger"),
+        (["batch=128", "n=100"], "batch=128: at most n=100"),
+        (["batch=10", "n=100", "to_batch=1000"], "to_batch=1000: at most n=100"),
+        (["weight_decay=500", "batch=1", "to_batch=10"], "less than one; give a smaller batch or λ"),
     ],
 )
 def test_bad_input_is_one_clear_line(words, message):
@@ -78,7 +83,6 @@ def test_steps_of_an_epoch_that_are_no_whole_number_are_said_to_be_rounded(capsy
     assert "give steps=39100" in out
     assert "weight_decay=0.00197484" in out  # 1e-3 · 0.01 · √39000
     assert "n/batch" not in told(capsys, *words, "n=51200")
-    assert "an epoch is 1 steps here" in told(capsys, *words, "n=100")
 
 
 def test_another_batch_size_keeps_the_epochs_over_which_weights_average(capsys):

@@ -244,6 +244,72 @@ class Queue(Counts):
         return super().forward(x) * self.queue[-1]
 
 
+class Ring(deque):
+    pass
+
+
+class SubQueue(Counts):
+    """Keeps a container of a class of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.queue = Ring([0.0], maxlen=3)
+
+    def forward(self, x):
+        self.queue.append(self.queue[-1] + 1)
+        return super().forward(x) * self.queue[-1]
+
+
+class Generates(Counts):
+    """Keeps a generator, whose place nobody sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.queue = iter(range(10**9))
+
+    def forward(self, x):
+        return super().forward(x) * (1 + 1 / (1 + next(self.queue)))
+
+
+class ByData(Counts):
+    """Writes past the version counter of a tensor, and keeps a list of its parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.mine = torch.zeros(()), list(self.head.parameters())
+
+    def forward(self, x):
+        if self.training:
+            self.count.data.add_(1)
+        return super().forward(x) * (1 + 5 / (1 + self.count.to(x))) + 0 * self.mine[0].sum() + self.mine[1]
+
+
+class Loss(nn.Module):
+    """A loss with a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, outputs, y):
+        if torch.is_grad_enabled():
+            self.calls += 1
+        return nn.functional.cross_entropy(outputs, y, reduction="none") * (1 + 5 / (1 + self.calls))
+
+
+class Lists(torch.optim.Optimizer):
+    """Steps on a list of parameters of its own."""
+
+    def __init__(self, params, lr):
+        self.mine = list(params)
+        super().__init__(self.mine, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.mine:
+            p.sub_(self.param_groups[0]["lr"] * p.grad)
+
+
 class Warm(torch.optim.SGD):
     """An optimizer with a counter of its own."""
 
@@ -266,9 +332,15 @@ def memory(tmp_path, monkeypatch):
     sys.modules.pop("memory", None)
 
 
-@pytest.mark.parametrize("words", [["model._target_=memory.Counts"], ["optimizer._target_=memory.Warm"]], ids=str)
-def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeypatch, memory, words):
-    piece, data = pieces(planned, "sequential", *words)
+@pytest.mark.parametrize(
+    "word",
+    [
+        "model._target_=memory.Counts", "model._target_=memory.ByData", "optimizer._target_=memory.Warm",
+        "optimizer._target_=memory.Lists", "train.loss._target_=memory.Loss",
+    ],
+)  # fmt: skip
+def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeypatch, memory, word):
+    piece, data = pieces(planned, "sequential", word)
     whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3
@@ -277,8 +349,9 @@ def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeyp
         assert outcome.evaluations == whole[key].evaluations
 
 
-def test_what_a_checkpoint_cannot_hold_starts_anew_and_is_named(planned, tmp_path, monkeypatch, memory):
-    piece, data = pieces(planned, "sequential", "model._target_=memory.Queue")
+@pytest.mark.parametrize("name", ["Queue", "SubQueue", "Generates"])
+def test_what_a_checkpoint_cannot_hold_starts_anew_and_is_named(planned, tmp_path, monkeypatch, memory, name):
+    piece, data = pieces(planned, "sequential", f"model._target_=memory.{name}")
     whole = [o for ended in train(piece, data, DEVICE, Watch()) for o in ended]
     path = tmp_path / "c.pt"
     stopped_at(30, piece, data, path, monkeypatch)

@@ -35,7 +35,7 @@ def test_the_command_trains_it(cli, tmp_path, words, name):
     if name == "own_optimizer":
         own = records[records["optimizer"] == name]
         assert set(own["engine"]) == {"sequential"}
-        assert set(own["engine_reason"]) == {"an own optimizer trains one run at a time"}
+        assert set(own["engine_reason"]) == {"a custom optimizer trains one run at a time"}
     else:
         assert set(records["engine"]) == {"vectorised"}
     if name == "own_metric":

@@ -67,6 +67,12 @@ def greedy_metric(y, outputs):
     return right
 
 
+def freezes(model, outputs):
+    for p in model.parameters():
+        p.requires_grad_(False)
+    return 0.0
+
+
 def prunes(model, outputs):
     with torch.no_grad():
         next(model.parameters()).zero_()
@@ -133,10 +139,11 @@ def test_a_model_that_overwrites_its_input_has_the_numbers_of_one_that_does_not(
     pd.testing.assert_frame_equal(*ends)
 
 
-def test_a_metric_that_changes_the_model_is_refused_before_anything_is_trained(cli, models):
-    ended = cli("run", "digits", "train.metrics=[mine.prunes]", *SHORT)
+@pytest.mark.parametrize("name", ["prunes", "freezes"])
+def test_a_metric_that_changes_the_model_is_refused_before_anything_is_trained(cli, models, name):
+    ended = cli("run", "digits", f"train.metrics=[mine.{name}]", *SHORT)
     assert ended.code == 2
-    assert "mine.prunes changes the model" in ended.err
+    assert f"mine.{name} changes the model" in ended.err
 
 
 def test_data_that_are_drawn_are_the_same_each_time(cli, models):
@@ -259,3 +266,132 @@ def test_what_a_custom_model_imports_from_its_folder_is_part_of_its_id(cli, tmp_
     ids.append(next(line.split()[1] for line in out.splitlines() if line.startswith("run ")))
     assert ids[0] == ids[1]  # what it does not import
     assert len(set(ids)) == 3
+
+
+OPTIMIZERS = '''
+import torch
+from torch import nn
+
+
+class Parts(torch.optim.Optimizer):
+    """Cannot be built on a single matrix; has defaults for everything."""
+
+    def __init__(self, params, lr=0.02, weight_decay=0.0):
+        params = list(params)
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        if len(params) < self.least:
+            raise ValueError("more parameters are needed")
+
+    least = 2
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * p.grad)
+
+
+class NeedsMany(Parts):
+    """Cannot be built on a matrix and a bias either."""
+
+    least = 3
+
+
+class Hidden(Parts):
+    """Keeps λ where no parameter group shows it."""
+
+    def __init__(self, params, lr, weight_decay=5.0):
+        super().__init__(params, lr)
+        del self.param_groups[0]["weight_decay"], self.defaults["weight_decay"]
+        self.decay = weight_decay
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.mul_(1 - group["lr"] * self.decay).sub_(group["lr"] * p.grad)
+
+
+class Options(torch.optim.SGD):
+    """Takes a dictionary."""
+
+    def __init__(self, params, lr, options=None):
+        super().__init__(params, lr=lr, momentum=(options or {}).get("m", 0.0))
+
+
+class Mean(nn.Module):
+    """Changes a plain attribute during training."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.mean = nn.Sequential(nn.Linear(64, 10), nn.Linear(10, 10)), torch.zeros(64)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training:
+            self.mean = 0.9 * self.mean.to(x) + 0.1 * x.detach().mean(0)
+        return self.head(x - 20 * self.mean.to(x))
+'''
+
+
+@pytest.fixture
+def optimizers(tmp_path):
+    (tmp_path / "opts.py").write_text(OPTIMIZERS)
+
+
+MLP = ("digits", "model=mlp_64")
+
+
+def records_of(cli, *words):
+    ended = cli("sweep", *words, "train.steps=10", "study.confirm.seeds=0")
+    assert ended.code == 0, ended.err
+    return read(cli.folder / "results" / "digits").records.sort_values(["lr", "weight_decay"])
+
+
+@pytest.mark.parametrize("name", ["Parts", "NeedsMany"])
+def test_given_settings_of_a_class_that_cannot_be_built_on_one_matrix_train(cli, optimizers, name):
+    words = ("digits", "model._target_=opts.Mean", f"optimizer._target_=opts.{name}")
+    found = records_of(cli, *words, "optimizer.lr=0.01,0.1", "optimizer.weight_decay=0,5")
+    assert list(zip(found["lr"], found["weight_decay"], strict=True)) == [(0.01, 0), (0.01, 5), (0.1, 0), (0.1, 5)]
+    assert found["run_id"].nunique() == found["final_train_loss"].nunique() == 4
+
+
+def test_a_given_decay_that_no_group_shows_makes_another_run(cli, optimizers):
+    words = ("digits", "optimizer._target_=opts.Hidden", "optimizer.lr=0.01")
+    records_of(cli, *words)
+    found = records_of(cli, *words, "optimizer.weight_decay=0")
+    assert found["run_id"].nunique() == found["final_train_loss"].nunique() == 2
+
+
+def test_nested_arguments_of_a_custom_class_are_swept(cli, optimizers):
+    found = records_of(cli, "digits", "optimizer._target_=opts.Options", "+optimizer.options.m=0.0,0.9")
+    assert found["run_id"].nunique() == found["final_train_loss"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "study: {grid: {optimizer.lr: [0.1, 0.01], optimizer.weight_decay: '${optimizer.lr}'}}",
+            "study.grid refers to ${optimizer.lr}, which has one value for the whole grid",
+        ),
+        (
+            "study: {grid: {optimizer.lr: [0.1, 0.01]}, seeds: 2, confirm: {seeds: 2}}\ndata: {split_seed: '${seed}'}",
+            "runs on held-out seeds would keep the value of a tuning seed; set study.confirm.seeds=0",
+        ),
+    ],
+)
+def test_references_that_cannot_follow_are_refused(cli, tmp_path, text, told):
+    (tmp_path / "st.yaml").write_text(f"defaults: [digits, _self_]\n{text}\ntrain: {{steps: 4}}\n")
+    ended = cli.as_given("sweep", "st.yaml")
+    assert ended.code == 2
+    assert told in " ".join(ended.err.split())
+
+
+def test_an_average_of_weights_is_judged_with_the_attributes_of_its_model(cli, optimizers):
+    """train.ema=1e-12 averages nothing: the numbers are those without."""
+    words = ("digits", "model._target_=opts.Mean", "train.precision=fp64")
+    plain = records_of(cli, *words)["final_validation_loss"].iloc[0]
+    both = records_of(cli, *words, "train.ema=1e-12")["final_validation_loss"]
+    assert len(both) == 2
+    assert both.tolist() == pytest.approx([plain] * 2, rel=1e-9)

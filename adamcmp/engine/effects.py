@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from adamcmp.engine import shared
+
 OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """Attributes of a module that are looked at by name, or never change."""
 DEEPEST = 6
@@ -142,6 +144,8 @@ class Attributes:
                     names = module._non_persistent_buffers_set if holder == "model" else module._buffers
                     own |= {k: module._buffers[k] for k in names}
                     found |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
+            elif isinstance(owner, ModuleType | type):
+                found |= {f"{holder}:.{key}": value for key, value in shared.values(owner).items()}
             elif hasattr(owner, "__dict__"):
                 own = {k: v for k, v in vars(owner).items() if k not in OF_OPTIMIZERS}
                 found |= {f"{holder}:.{key}": value for key, value in own.items()}
@@ -192,6 +196,9 @@ def _state(model: nn.Module) -> dict[str, Any]:
     seen: dict[int, Any] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         found[name] = _leaf(tensor)
+    for name, owner in shared.owners([type(module).__module__ for module in model.modules()]).items():
+        for key, value in shared.values(owner).items():
+            found |= _leaves(f"{name}.{key}", value, seen, DEEPEST)
     for path, module in model.named_modules():
         for key, value in vars(module).items():
             if key not in OF_TORCH:

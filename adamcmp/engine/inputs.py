@@ -21,6 +21,7 @@ from adamcmp.data.several import Plain, Several
 from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
 from adamcmp.engine.measures import asks_for_state, check_metrics
+from adamcmp.engine.shared import restored
 from adamcmp.engine.streams import all_streams, host_streams, seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError, one_line, told
@@ -190,15 +191,19 @@ def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: to
         InputError: one line for the first that does not work.
     """
     for cohort in cohorts:
-        dataset = datasets[cohort.task.facts.fingerprint]
-        _check_model(cohort.runs[0], dataset, device)
-        optimizer = cohort.runs[0].optimizer
-        if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
-            _check_optimizer(cohort.runs[0], dataset, device)
-        elif cohort.patterns:
-            make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
-        for run in {run.schedule: run for run in cohort.runs}.values():
-            schedule_of(run).step(run.task.steps - 1)
+        with restored(cohort.runs[0]):
+            _check(cohort, datasets[cohort.task.facts.fingerprint], device)
+
+
+def _check(cohort: Cohort, dataset: Dataset, device: torch.device) -> None:
+    _check_model(cohort.runs[0], dataset, device)
+    optimizer = cohort.runs[0].optimizer
+    if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
+        _check_optimizer(cohort.runs[0], dataset, device)
+    elif cohort.patterns:
+        make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
+    for run in {run.schedule: run for run in cohort.runs}.values():
+        schedule_of(run).step(run.task.steps - 1)
 
 
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.criterion import predict
 from adamcmp.engine.inputs import as_precision, autocast, build_model
+from adamcmp.engine.shared import restored
 from adamcmp.plan.runs import Cohort
 
 
@@ -68,7 +69,8 @@ def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     told = (task.model.model_dump_json(), task.train.model_dump_json(exclude=_BUDGET))
     key = (*told, task.facts.fingerprint, str(task.batch_size), str(device))
     if key not in _SEEN:
-        _SEEN[key] = _looked(cohort, dataset, device)
+        with restored(cohort.runs[0]):
+            _SEEN[key] = _looked(cohort, dataset, device)
     return _SEEN[key]
 
 

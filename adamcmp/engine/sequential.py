@@ -29,6 +29,7 @@ from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduce
 from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import asks_for_state, measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
+from adamcmp.engine.shared import modules_of, owners, restored
 from adamcmp.engine.strategy import Piece, in_force
 from adamcmp.engine.streams import host_state, host_streams, seed_device, set_host_state, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
@@ -83,7 +84,7 @@ def _train_run(
     error, diverged_step, parameters, told_of = None, None, None, None
     losses = _Losses(device)
     try:
-        with torch.random.fork_rng(devices=[]), host_streams(stream_seed(run.seed, "host")):
+        with torch.random.fork_rng(devices=[]), host_streams(stream_seed(run.seed, "host")), restored(run):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _loop(
@@ -206,7 +207,8 @@ def _loop(
     criterion = Criterion(task, device)
     average = Average(model, task.train.ema) if task.train.ema is not None else None
     kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
-    attributes = Attributes(model=model, optimizer=update.holder, loss=criterion.custom)
+    shared = owners(modules_of(run))
+    attributes = Attributes(model=model, optimizer=update.holder, loss=criterion.custom, **shared)
     start = 0
     if resumed:
         attributes.load(resumed["attributes"])

@@ -22,6 +22,7 @@ from adamcmp.engine.effects import Effects, effects, shared_storage
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.profile import Watching
+from adamcmp.engine.shared import restored
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import host_state, host_streams
 from adamcmp.engine.watch import Watch
@@ -55,6 +56,11 @@ def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | Non
     """
     if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
         return "a custom optimizer trains one run at a time"
+    with restored(cohort.runs[0]):
+        return _refusal(cohort, dataset, device)
+
+
+def _refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | None:
     try:
         found = _found(cohort.task, dataset, device)
         if found.reason:

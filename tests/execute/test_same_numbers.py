@@ -50,6 +50,30 @@ class ByNumpy(Plain):
         return super().forward(x) + torch.from_numpy(np.random.normal(size=10)).to(x)
 
 
+COUNT, CALLS = [0], {"n": 0}
+
+
+class GlobalCount(Plain):
+    def forward(self, x):
+        if self.training:
+            COUNT[0] += 1
+        return super().forward(x) * (1 + 1 / (1 + COUNT[0]))
+
+
+class ClassCount(Plain):
+    passes = 0
+
+    def forward(self, x):
+        if self.training:
+            type(self).passes += 1
+        return super().forward(x) * (1 + 1 / (1 + self.passes))
+
+
+def counting_loss(outputs, y):
+    CALLS["n"] += 1
+    return nn.functional.cross_entropy(outputs, y, reduction="none") * (1 + 5 / CALLS["n"])
+
+
 def greedy_loss(outputs, y):
     """A loss that writes into what it is given."""
     loss = nn.functional.cross_entropy(outputs, y, reduction="none")
@@ -114,6 +138,8 @@ def numbers(cli, *words, engine="auto"):
 @pytest.mark.parametrize(
     "words",
     [("model._target_=mine.Overwrites",), ("model._target_=mine.Overwrites", "train.batch_size=full"),
+     ("model._target_=mine.GlobalCount",), ("model._target_=mine.ClassCount",),
+     ("model._target_=mine.Plain", "train.loss._target_=mine.counting_loss"),
      ("model._target_=mine.ByPython",), ("model._target_=mine.ByNumpy",),
      ("train.loss._target_=mine.greedy_loss",), ("train.metrics=[mine.greedy_metric,mine.noisy_metric]",)],
     ids=" ".join,

@@ -1,0 +1,115 @@
+"""Class attributes and global variables of custom modules, which the runs of one process share.
+
+A model that counts its passes in ``type(self).passes``, or a loss that appends to a global list, would give one run
+other numbers than the next. So trainings and checks set them back when they end, and a model whose forward pass changes
+one is trained run by run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamcmp.plan.runs import Run
+
+PLAIN = (bool, int, float, str, type(None))
+MUTABLE = (list, dict, set, deque, Tensor)
+MAX_BYTES = 1_000_000
+"""Largest pickled value that is kept: larger ones are tables of constants."""
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def targets_of(settings: Any) -> set[str]:
+    """Return every ``target`` in settings: paths of custom classes and functions."""
+    if isinstance(settings, Mapping):
+        own = {str(settings["target"])} if settings.get("target") else set()
+        return own.union(*map(targets_of, settings.values()))
+    if isinstance(settings, list | tuple):
+        return set[str]().union(*map(targets_of, settings))
+    return set()
+
+
+def modules_of(run: Run) -> list[str]:
+    """Return the names of the modules that hold a run's custom classes and functions."""
+    parts = [run.task.model, run.task.train, run.optimizer, run.schedule]
+    paths = targets_of([each.model_dump() for each in parts]) | {each for each in run.task.train.metrics if "." in each}
+    return sorted({path.rpartition(".")[0] for path in paths})
+
+
+def owners(modules: Sequence[str]) -> dict[str, object]:
+    """Return modules outside libraries and adamcmp, and the classes that they define, by name."""
+    found: dict[str, object] = {}
+    for name in modules:
+        module = sys.modules.get(name)
+        if isinstance(module, ModuleType) and _is_custom(module):
+            found[name] = module
+            classes = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == name]
+            found |= {f"{name}.{each.__qualname__}": each for each in classes}
+    return found
+
+
+def values(owner: object) -> dict[str, Any]:
+    """Return an owner's plain values and containers by name."""
+    return {
+        key: value
+        for key, value in vars(owner).items()
+        if not key.startswith("__") and (type(value) in PLAIN or isinstance(value, MUTABLE))
+    }
+
+
+@contextmanager
+def restored(run: Run) -> Iterator[None]:
+    """Set class attributes and global variables of a run's modules, after the block, to their values before it."""
+    found = owners(modules_of(run))
+    before = {name: {key: (value, _pickled(value)) for key, value in values(o).items()} for name, o in found.items()}
+    try:
+        yield
+    finally:
+        for name, owner in found.items():
+            for key, now in values(owner).items():
+                if key not in before[name]:
+                    delattr(owner, key)
+                    continue
+                value, content = before[name][key]
+                if content is None or (now is value and _pickled(now) == content):
+                    continue
+                with suppress(Exception):  # a read-only attribute cannot have changed
+                    setattr(owner, key, _refilled(value, pickle.loads(content)))
+
+
+def _is_custom(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    inside = file is not None and any(file.startswith(folder) for folder in LIBRARIES)
+    return file is not None and not inside and module.__name__.partition(".")[0] not in ("adamcmp", "torch")
+
+
+def _pickled(value: Any) -> bytes | None:
+    """Return a value's bytes; None if it is large or cannot be pickled."""
+    try:
+        content = pickle.dumps(value)
+    except Exception:  # containers may hold anything
+        return None
+    return content if len(content) <= MAX_BYTES else None
+
+
+def _refilled(value: Any, content: Any) -> Any:
+    """Return a container with its former content; other modules may refer to it."""
+    match value:
+        case list() | deque() | set() | dict():
+            value.clear()
+            (value.extend if isinstance(value, list | deque) else value.update)(content)
+        case Tensor():
+            with torch.no_grad():
+                value.data.copy_(content)
+        case _:
+            return content
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -164,3 +165,13 @@ def test_all_claims_at_smoke_scale(tmp_path):
         standalone_mode=False)  # fmt: skip
     table = pd.read_csv(tmp_path / "claims_smoke" / "claims.csv")
     assert set(table["claim"]) == set(package.ORDER)
+
+
+def test_the_committed_page_has_a_verdict_for_every_network_and_comparison():
+    """A study with two arms named AdamW once left its network out without a word."""
+    from adamcmp.studies.claims.generalisation import NETWORKS
+
+    told = pd.read_csv(Path(__file__).parents[2] / "results" / "claims" / "claims.csv")["statement"]
+    for network in NETWORKS.values():
+        assert (told == f"AdamW generalises better than Adam with L2: {network}").any(), network
+    assert told.str.startswith("The gain is larger for").sum() == 2

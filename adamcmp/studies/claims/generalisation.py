@@ -69,7 +69,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         if own is None:
             continue
         for task in by_task(own.records):
-            arms = arm(task, ADAMW), arm(task, ADAM)
+            arms = arm(task, ["adamw"]) or arm(task, ADAMW), arm(task, ADAM)  # a study may have several conventions
             made = better(own, task, arms, f"AdamW generalises better than Adam with L2: {network}", SOURCE)
             claims += made
             if made and not criteria_of(task.records).error.higher_is_better:

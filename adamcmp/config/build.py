@@ -345,7 +345,7 @@ def _imported(path: Path) -> set[str]:
 def _is_beside(path: Path, importer: Path) -> bool:
     """Whether a file is the user's, in the folder of the file that imports it, above or below: not an installed one."""
     path, importer = path.resolve(), importer.resolve()
-    if any(path.is_relative_to(folder) for folder in _installed()):
+    if is_installed(path):
         return False
     return path.is_relative_to(importer.parent) or any(path.is_relative_to(each) for each in _roots(importer))
 
@@ -354,6 +354,11 @@ def _is_beside(path: Path, importer: Path) -> bool:
 def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules and of installed packages."""
     return tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file is one of Python's own, or of an installed package."""
+    return any(path.resolve().is_relative_to(folder) for folder in _installed())
 
 
 def _roots(importer: Path) -> list[Path]:

@@ -128,7 +128,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
 
 
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
-"""What a value of OmegaConf refers to: ``optimizer.lr`` of ``${optimizer.lr}``."""
+"""Pattern of an interpolation of OmegaConf; its group is the key, ``optimizer.lr`` of ``${optimizer.lr}``."""
 
 
 def _check_grid(source: Source, raw: Mapping[str, Any]) -> None:

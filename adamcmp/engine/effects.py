@@ -96,15 +96,17 @@ class Attributes:
     def __init__(self, **holders: object) -> None:
         """Store the holders' attributes as of before the first step."""
         self._holders = holders
-        self._before = {name: (value, self._content(value)) for name, value in self._values().items()}
-        self._leaves = {name: dict(_leaves("", value, {}, DEEPEST)) for name, (value, _) in self._before.items()}
+        saved = self._saved()
+        self._before = {name: (value, _content(value, saved)) for name, value in self._values().items()}
+        unknown = [(name, value) for name, (value, content) in self._before.items() if content is None]
+        self._leaves = {name: dict(_leaves("", value, {}, DEEPEST)) for name, value in unknown}
 
     def state(self) -> dict[str, Any]:
         """Return the changed attributes by name, ``unsaved`` those whose values no checkpoint can hold."""
-        changed, unsaved = {}, []
+        changed, unsaved, saved = {}, [], self._saved()
         for name, value in self._values().items():
-            if self._is_changed(name, value):
-                if _is_plain(value, self._saved()):
+            if self._is_changed(name, value, saved):
+                if _is_plain(value, saved):
                     changed[name] = value
                 else:
                     unsaved.append(name.partition(":")[2])
@@ -158,26 +160,28 @@ class Attributes:
             return {}
         return {id(each): name for name, each in model.state_dict(keep_vars=True).items()}
 
-    def _content(self, value: Any) -> bytes | None:
-        if type(value) in (bool, int, float, str, type(None)):
-            return repr(value).encode()
-        if type(value) in (dict, list, set, tuple, OrderedDict) and not value:
-            return b"empty"
-        return _digest(value, self._saved())
-
-    def _is_changed(self, name: str, value: Any) -> bool:
+    def _is_changed(self, name: str, value: Any, saved: Mapping[int, str]) -> bool:
         if isinstance(value, Iterator):
             return True  # it keeps its place where nobody sees it
         if name not in self._before:
             return True
         before, content = self._before[name]
-        after = self._content(value)
+        after = _content(value, saved)
         if content is not None and after is not None:
             return content != after
-        if type(before) is not type(value):
+        if content is not None or type(before) is not type(value):
             return True
         was, now = self._leaves[name], dict(_leaves("", value, {}, DEEPEST))
         return any(_differ(was.get(key), now.get(key)) for key in {**was, **now})
+
+
+def _content(value: Any, saved: Mapping[int, str]) -> bytes | None:
+    """Return bytes that differ if a value's content does; None if it cannot be pickled."""
+    if type(value) in (bool, int, float, str, type(None)):
+        return repr(value).encode()
+    if type(value) in (dict, list, set, tuple, OrderedDict) and not value:
+        return b"empty"
+    return _digest(value, saved)
 
 
 def _is_plain(value: Any, saved: Mapping[int, str]) -> bool:

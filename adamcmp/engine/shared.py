@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import pickle
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from adamcmp.config.build import OUR_PACKAGES, is_installed
 from adamcmp.plan.runs import Run
 
 PLAIN = (bool, int, float, str, type(None))
 MUTABLE = (list, dict, set, deque, Tensor)
 MAX_BYTES = 1_000_000
 """Largest pickled value that is kept: larger ones are tables of constants."""
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def targets_of(settings: Any) -> set[str]:
@@ -88,8 +88,7 @@ def restored(run: Run) -> Iterator[None]:
 
 def _is_custom(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
-    inside = file is not None and any(file.startswith(folder) for folder in LIBRARIES)
-    return file is not None and not inside and module.__name__.partition(".")[0] not in ("adamcmp", "torch")
+    return file is not None and module.__name__.partition(".")[0] not in OUR_PACKAGES and not is_installed(Path(file))
 
 
 def _pickled(value: Any) -> bytes | None:

@@ -38,9 +38,9 @@ STOPPING_TAKES = 60.0
 CLAIMED_AHEAD = 2.0
 """Seconds of work, by measured steps, that a driver claims at a time, at least."""
 CLAIMING_TAKES = 0.01
+"""Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
 UNTIMED_SECONDS = 0.1
 """Assumed duration of a job whose steps were never timed: without it, a driver would claim all such jobs at once."""
-"""Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
 WAITING = 1.0
 """Seconds between two looks at what other drivers have stored."""
 

@@ -52,7 +52,7 @@ def toy() -> Evidence:
             Claim(
                 "Where gradients vanish, L2 under Adam takes more off weights below 1/λ than decoupled decay does",
                 SOURCE,
-                f"log10 of what a hundred steps take of a weight of 1, λ = {LAMBDA:g}, Adam + L2 by AdamW",
+                f"log10 of the decrease of a weight of 1 in a hundred steps, λ = {LAMBDA:g}, Adam + L2 by AdamW",
                 exact(round(math.log10(taken[0] / taken[1]), 6)),
                 ABOVE,
                 None,

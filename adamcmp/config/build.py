@@ -296,7 +296,18 @@ def source_hash(target: str) -> str | None:
             f"_target_={target}: there is no module {top!r}. Run the command in the folder that holds {top}.py, add "
             "that folder to PYTHONPATH, or install the package"
         )
-    files = _with_imports(_files_of(spec))
+    origin = spec.origin or next(iter(spec.submodule_search_locations or ()), "")
+    return _installed_hash(top) if origin and is_installed(Path(origin)) else _hash_of(_with_imports(_files_of(spec)))
+
+
+@cache
+def _installed_hash(top: str) -> str | None:
+    """Return the hash of an installed package's files, which stay as they are while a command runs."""
+    spec = find_spec(top)
+    return None if spec is None else _hash_of(_files_of(spec))
+
+
+def _hash_of(files: Sequence[Path]) -> str | None:
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())

@@ -1,6 +1,6 @@
 """A study's search spaces, and the command line, become runs.
 
-Hydra composes once for each combination of static settings (33–50 ms each); lr, weight decay, betas and all other
+Hydra composes once for each combination of static settings (9 to 50 ms each); lr, weight decay, betas and all other
 optimizer settings, and the seeds, are expanded in plain Python (some 20 µs a run).
 """
 

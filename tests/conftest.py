@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import shutil
@@ -98,9 +99,18 @@ def _parse_each_file_once() -> None:
 def pytest_configure(config):
     programs = config.rootpath / ".pytest_cache" / "programs"  # compiled ones: for all workers, and the next run
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(programs))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers would import torch in each
     _parse_each_file_once()
+    config.addinivalue_line("markers", "draws_in_processes: figures are drawn in forked processes, as outside tests")
     config.addinivalue_line("markers", "property: drawn by Hypothesis; scripts/slow properties draws all examples")
     config.addinivalue_line("markers", f"needs(name): skipped without an optional program: {', '.join(NEEDS)}")
+
+
+def pytest_collection_finish():
+    """Take what is imported out of the garbage collector's rounds: they cost an eighth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items):
@@ -121,6 +131,17 @@ def pytest_collection_modifyitems(items):
                     raise pytest.UsageError(f"{item.nodeid}: needs({name!r}) is not in tests/conftest.py")
                 if name in absent:
                     item.add_marker(pytest.mark.skip(reason=reason(name)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_here(request):
+    """Draw figures in this process: forking a process for each costs more than drawing while all cores are busy."""
+    from adamcmp.report import parallel
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("draws_in_processes") is None:
+            patch.setattr(parallel, "cores", lambda: 1)
+        yield
 
 
 def reason(name: str) -> str:

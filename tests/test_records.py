@@ -294,12 +294,12 @@ def test_parts_that_are_merged_as_they_come_stay_few_and_are_not_rewritten_for_e
 
     monkeypatch.setattr(records, "_write", noted)
     most = 0
-    for i in range(300):
+    for i in range(120):
         store(tmp_path, i)
         records.merge_parts(tmp_path, more_than=8)
         most = max(most, len(parts(tmp_path)))
     assert most <= 9
-    assert len(read(tmp_path).records) == 300
+    assert len(read(tmp_path).records) == 120
     appended = sum(size for rows, size in written if rows <= 2)
     assert 0 < sum(size for rows, size in written if rows > 2) < 2 * appended  # of bytes, which is what it costs
 

@@ -21,10 +21,15 @@ PRELOAD = "adamcmp.report.preload"
 """What drawings import; ``adamcmp sweep`` lets a thread do that while processes train."""
 
 
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return int(joblib.cpu_count())
+
+
 def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     """What every task returns or raises, by name; one after the other where processes cannot be forked."""
-    cores = joblib.cpu_count()
-    if sys.platform != "linux" or cores < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
+    at_once = cores()
+    if sys.platform != "linux" or at_once < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
         return {name: _tried(task) for name, task in tasks.items()}
     # waits for a thread that is at it: a fork in between would leave its import locks held for ever
     import_module(PRELOAD)
@@ -33,7 +38,7 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     running: dict[Connection, tuple[str, Any]] = {}
     with interrupts.before_leaving(lambda: [process.kill() for _, process in running.values()]):
         while waiting or running:
-            while waiting and len(running) < cores:
+            while waiting and len(running) < at_once:
                 name = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(ours, theirs, tasks[name]), daemon=True)

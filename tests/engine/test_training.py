@@ -22,7 +22,7 @@ from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import cohorts
 
-STEPS = 24
+STEPS = 12
 SHORT = (f"train.steps={STEPS}", "train.evaluations=3", "train.precision=fp64")
 GRID = ("optimizer=adam,adamw_paper", "optimizer.lr=3e-3,3e-2", "seed=0,1")
 
@@ -371,7 +371,7 @@ def test_an_own_schedule_is_a_function_of_the_step(planned, own, engines):
     assert_ends_as(outcome, model, dataset, ce, wrong)
     engines.same(*SHORT, *GRID, *overrides, "schedule.warmup_steps=3")
     runs, datasets = planned(*SHORT, "schedule._target_=own_training.broken")
-    with pytest.raises(InputError, match=r"own_training\.broken: gives nan at step 4 of 24; must be a finite number"):
+    with pytest.raises(InputError, match=r"own_training\.broken: gives nan at step 4 of 12; must be a finite number"):
         check(cohorts(runs), datasets, CPU)
 
 

@@ -79,8 +79,8 @@ def without_norm(outcome):
 @pytest.mark.parametrize("case", [pytest.param(each, marks=on_cuda if "dropout" in each else []) for each in NEW])
 def test_models_of_every_kind(engines, case):
     config, *overrides = NEW[case]
-    budget = ["train.batch_size=10", "train.steps=6", "train.evaluations=2", "schedule.warmup_steps=2", FP64]
-    grid = ["optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2"]
+    budget = ["train.batch_size=8", "train.steps=4", "train.evaluations=2", "schedule.warmup_steps=2", FP64]
+    grid = ["optimizer=adam,adamw", "optimizer.lr=1e-2", "train.eval_examples=64"]
     alone, together = engines.both(*budget, *overrides, *grid, config=config)
     if case.startswith(("gpt", "vit")):
         # softmax does not feel a key's bias: its gradient is rounding alone, which Adam makes into steps of any size

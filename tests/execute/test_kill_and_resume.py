@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import time
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -29,31 +28,42 @@ def numbers(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     return records, results.curves
 
 
-def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tmp_path):
-    study_dir = tmp_path / "results" / "killed"
-    rng = random.Random(0)
-    stored = before = read_records(study_dir)
-    for _ in range(2):
-        goal = len(before) + rng.randrange(1, 20)
-        process = driver.start(*SWEEP, before=STORE_EVERY_RUN)
-        wait_until(lambda goal=goal: len(list((study_dir / "records").glob("*.parquet"))) >= goal, process)
-        time.sleep(rng.uniform(0, 0.01))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        stored = read_records(study_dir)
-        assert len(stored) > len(before)
-        still_there = stored[stored["run_id"].isin(before["run_id"])]
-        pd.testing.assert_series_equal(still_there["finished_at"], before["finished_at"], check_index=False)
-        before = stored
-    assert len(stored) < RUNS, "the kills came too late to show anything"
+def kill_after(driver, study_dir, count):
+    """Start the sweep, kill it once so many more parts are stored, and return the records; none of before is lost."""
+    before = read_records(study_dir)
+    goal = len(before) + count
+    process = driver.start(*SWEEP, before=STORE_EVERY_RUN)
+    wait_until(lambda: len(list((study_dir / "records").glob("*.parquet"))) >= goal, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    stored = read_records(study_dir)
+    assert len(before) < len(stored) < RUNS, "the kill came too early or too late to show anything"
+    still_there = stored[stored["run_id"].isin(before["run_id"])]
+    pd.testing.assert_series_equal(still_there["finished_at"], before["finished_at"], check_index=False)
+    return stored
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tmp_path, kills):
+    """Real processes: one is killed, then a second one and this one share what is left."""
+    study_dir, rng = tmp_path / "results" / "killed", random.Random(0)
+    for _ in range(kills):
+        stored = kill_after(driver, study_dir, rng.randrange(1, 20))
 
     resumed_at = datetime.now(UTC)
+    other = driver.start(*SWEEP, before=STORE_EVERY_RUN)
+    wait_until(lambda: len(read_records(study_dir)) > len(stored), other)
     ended = cli(*SWEEP)
     assert ended.code == 0, ended.err
-    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in ended.err
+    _, err = other.communicate(timeout=60)
+    assert other.returncode == 0, err
+    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in err
+    parts = pd.concat([pd.read_parquet(path) for path in (study_dir / "records").glob("*.parquet")])
+    assert len(parts) == RUNS
+    assert parts["run_id"].is_unique
+    assert not json.loads((study_dir / "claims.json").read_text())
     results = read(study_dir)
-    assert len(results.records) == RUNS
     trained_now = results.records[results.records["finished_at"] > resumed_at]
     assert set(trained_now["run_id"]) == set(results.records["run_id"]) - set(stored["run_id"])
 
@@ -88,20 +98,6 @@ def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_opti
     stored = read_records(tmp_path / "results" / "own")
     assert trainings() - 12 <= len(stored) < trainings()
     assert (stored["status"] == "completed").all()
-
-
-def test_two_drivers_share_a_study(driver, tmp_path):
-    study_dir = tmp_path / "results" / "killed"
-    first = driver.start(*SWEEP, before=STORE_EVERY_RUN)
-    wait_until(lambda: any((study_dir / "records").glob("*.parquet")), first)
-    second = driver.start(*SWEEP, before=STORE_EVERY_RUN)
-    for process in (first, second):
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-    ends = pd.concat([pd.read_parquet(path) for path in (study_dir / "records").glob("*.parquet")])
-    assert len(ends) == RUNS
-    assert ends["run_id"].is_unique
-    assert not json.loads((study_dir / "claims.json").read_text())
 
 
 @pytest.mark.slow

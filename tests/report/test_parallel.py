@@ -13,6 +13,7 @@ import pytest
 
 from adamcmp.report import parallel
 
+pytestmark = pytest.mark.draws_in_processes
 SLOW = "import time\nimport {0}\n{0}.begun.set()\ntime.sleep(0.5)\n"
 
 
@@ -37,7 +38,7 @@ def test_a_thread_that_imports_what_is_drawn_with_is_waited_for(tmp_path, monkey
     (tmp_path / "slow_to_import.py").write_text(SLOW.format("told_here"))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(parallel, "PRELOAD", "slow_to_import")
-    monkeypatch.setattr(parallel.joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     begun: Event = import_module("told_here").begun
     thread = Thread(target=import_module, args=("slow_to_import",))
     thread.start()

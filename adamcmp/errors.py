@@ -44,3 +44,9 @@ def one_line(error: BaseException) -> str:
 def told(error: BaseException) -> str:
     """``ValueError: what it says``, in one line: of errors that are not ours."""
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def shown(text: object) -> str:
+    """A given text in quotes, as Python writes it, of bearable length."""
+    found = repr(text)
+    return found if len(found) <= 80 else f"{found[:60]}…{found[-10:]}"

@@ -7,8 +7,11 @@ its curve is written first; so a kill at any instant leaves no half run. docs/fi
 
 from __future__ import annotations
 
+import math
+import re
+import shlex
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +25,9 @@ import pyarrow.parquet as pq
 from filelock import Timeout
 from numpy.typing import NDArray
 
-from adamcmp.errors import InputError, one_line
-from adamcmp.store import lock, readable, replacing, write_file
+from adamcmp.errors import InputError, one_line, shown
+from adamcmp.plain import plain, visible
+from adamcmp.store import is_local, lock, readable, replacing, write_file
 
 SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""
@@ -44,9 +48,20 @@ class Column:
     """Added within this schema version: a part from before lacks it, and is read with nulls."""
     former: str | None = None
     """What it was called before, within this schema version."""
+    form: str | None = None
+    """Regular expression of the whole of a text; without one, any text on one line."""
 
 
 TEXT, REAL, INTEGER, FLAG, TIME = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.timestamp("us", tz="UTC")
+
+HASH = r"[0-9a-f]{1,64}"
+NAME = r"\w[\w .+=-]{0,99}"
+"""Name of a folder."""
+VERSION = r"[0-9A-Za-z.+!_~-]{1,64}"
+PATH = r"[\w.:-]{1,200}"
+"""Word, or dotted name of a class."""
+ON_ONE_LINE = r"[^\x00-\x1f\x7f\x85\u2028\u2029]*"
+LINES = r"[^\x00-\x08\x0b-\x1f\x7f]*"
 
 PARTS = ("train", "validation", "test")
 
@@ -71,36 +86,43 @@ def _at(prefix: str, when: str) -> list[Column]:
 
 
 RECORD: tuple[Column, ...] = (
-    Column("run_id", TEXT, "", "hash of all that determines the run's numbers"),
-    Column("study", TEXT, "", "name of the study that trained it first"),
-    Column("task", TEXT, "", "hash of what all compared runs share: data, model, budget, precision"),
+    Column("run_id", TEXT, "", "hash of all that determines the run's numbers", form=HASH),
+    Column("study", TEXT, "", "name of the study that trained it first", form=NAME),
+    Column("task", TEXT, "", "hash of what all compared runs share: data, model, budget, precision", form=HASH),
     Column("task_label", TEXT, "", "the same for people"),
     Column("arm", TEXT, "", "what is compared: the optimizer's label; reports add what tells variants apart"),
-    Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ"),
+    Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ", form=HASH),
     Column(
         "stage",
         TEXT,
         "",
         "tune: chooses a cell; confirm: judges the choice; settle: of adamcmp settle",
         True,
+        form="tune|confirm|settle",
     ),
     Column("search", TEXT, "", "what drew its settings, such as tpe over lr, betas; null: a grid", True),
-    Column("status", TEXT, "", "completed, diverged, failed, or pruned by a search"),
-    Column("error", TEXT, "", "why it failed"),
+    Column(
+        "status",
+        TEXT,
+        "",
+        "completed, diverged, failed, or pruned by a search",
+        form="completed|diverged|failed|pruned",
+    ),
+    Column("error", TEXT, "", "why it failed", form=LINES),
     Column("diverged_step", INTEGER, "step", "step of the first loss that was not finite"),
     Column("seed", INTEGER, "", "seed of initial weights, batch order and dropout"),
     Column("data", TEXT, "", "data configuration"),
-    Column("data_fingerprint", TEXT, "", "hash of the examples of all parts"),
+    Column("data_fingerprint", TEXT, "", "hash of the examples of all parts", form=HASH),
     Column("train_examples", INTEGER, "example", "N, size of the training part"),
     Column("model", TEXT, "", "model configuration"),
     Column("parameters", INTEGER, "", "P, trained parameters"),
     Column("optimizer", TEXT, "", "optimizer configuration"),
-    Column("rule", TEXT, "", "its file in adamcmp/optim/rules, or the path of an own class"),
+    Column("rule", TEXT, "", "its file in adamcmp/optim/rules, or the path of an own class", form=PATH),
     Column("schedule", TEXT, "", "schedule configuration"),
     Column("lr", REAL, "", "peak learning rate α"),
     Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
-    Column("decay", TEXT, "", "decay convention: see docs/protocol.md"),
-    Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm"),
+    Column("decay", TEXT, "", "decay convention: see docs/protocol.md", form=PATH),
+    Column("decayed", TEXT, "", "which parameters are decayed: all or no_bias_norm", form=PATH),
     Column(
         "decay_per_step",
         REAL,
@@ -116,12 +138,12 @@ RECORD: tuple[Column, ...] = (
     Column("beta2", REAL, "", "decay rate of the second moment"),
     Column("momentum", REAL, "", "momentum of SGD and Muon"),
     Column("eps", REAL, "", "ε"),
-    Column("eps_placement", TEXT, "", "ε after or before the bias correction"),
+    Column("eps_placement", TEXT, "", "ε after or before the bias correction", form=PATH),
     Column("bias_correction", FLAG, "", "moments are bias-corrected"),
     Column("batch_size", INTEGER, "example", "B"),
     Column("steps", INTEGER, "step", "T, the budget"),
     Column("epochs", REAL, "epoch", "the budget in passes of ⌊N/B⌋ steps"),
-    Column("precision", TEXT, "", "fp32, bf16 or fp64"),
+    Column("precision", TEXT, "", "fp32, bf16 or fp64", form=PATH),
     Column("settings", TEXT, "", "all settings as JSON"),
     *_at("final", "after the last step"),
     *_at("best", "at the evaluation with the best validation error (then loss, then step)"),
@@ -134,16 +156,30 @@ RECORD: tuple[Column, ...] = (
         "majority_validation_error",
     ),
     Column("baseline_test_error", REAL, "error", "the same on the test examples", True, "majority_test_error"),
-    Column("loss", TEXT, "", "what is minimised and measured: cross_entropy, mse, huber, bce or an own path", True),
-    Column("error_metric", TEXT, "", "what runs are compared by: error_rate, rmse, mae, r2, …", True),
+    Column(
+        "loss",
+        TEXT,
+        "",
+        "what is minimised and measured: cross_entropy, mse, huber, bce or an own path",
+        True,
+        form=PATH,
+    ),
+    Column("error_metric", TEXT, "", "what runs are compared by: error_rate, rmse, mae, r2, …", True, form=PATH),
     Column("error_unit", TEXT, "", "its unit: 1 for shares, that of the data for quantities", True),
-    Column("error_better", TEXT, "", "which way is better: lower or higher", True),
-    Column("comparison", TEXT, "", "hash of what compared runs share; tasks that share it stand in one table", True),
+    Column("error_better", TEXT, "", "which way is better: lower or higher", True, form="lower|higher"),
+    Column(
+        "comparison",
+        TEXT,
+        "",
+        "hash of what compared runs share; tasks that share it stand in one table",
+        True,
+        form=HASH,
+    ),
     Column("best_step", INTEGER, "step", "the step of that evaluation"),
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
-    Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program"),
+    Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program", form=PATH),
     Column(
         "engine_settings",
         TEXT,
@@ -151,19 +187,25 @@ RECORD: tuple[Column, ...] = (
         "how: rows of the program, compiled, matrix library, processes, threads, CUDA graphs; JSON",
     ),
     Column("engine_reason", TEXT, "", "why it was not vectorised, or not compiled though that was asked for"),
-    Column("device", TEXT, "", "where"),
+    Column("device", TEXT, "", "where", form=PATH),
     Column("hardware", TEXT, "", "what that is: the chip; cores and memory of the machine", True),
     Column("seconds", REAL, "s", "wall time of the training with evaluations; of runs trained together an equal share"),
     Column("finished_at", TIME, "UTC", "when its training ended"),
-    Column("adamcmp_version", TEXT, "", "version that trained it"),
-    Column("torch_version", TEXT, "", "version of torch"),
-    Column("python_version", TEXT, "", "version of Python"),
-    Column("git_commit", TEXT, "", "commit of the folder it was started in, -dirty with changes; null outside git"),
+    Column("adamcmp_version", TEXT, "", "version that trained it", form=VERSION),
+    Column("torch_version", TEXT, "", "version of torch", form=VERSION),
+    Column("python_version", TEXT, "", "version of Python", form=VERSION),
+    Column(
+        "git_commit",
+        TEXT,
+        "",
+        "commit of the folder it was started in, -dirty with changes; null outside git",
+        form=r"[0-9a-f]{4,64}(-dirty)?",
+    ),
     Column("command", TEXT, "", "the command line"),
 )
 
 CURVE: tuple[Column, ...] = (
-    Column("run_id", TEXT, "", "the run"),
+    Column("run_id", TEXT, "", "the run", form=HASH),
     Column("step", INTEGER, "step", "steps trained before this evaluation"),
     Column("epoch", REAL, "epoch", "the same in epochs"),
     *(Column(name, REAL, unit, text) for name, unit, text in METRICS),
@@ -173,8 +215,14 @@ CURVE: tuple[Column, ...] = (
 
 
 OUTCOMES: tuple[Column, ...] = (
-    Column("run_id", TEXT, "", "the run, of stage confirm or settle"),
-    Column("kind", TEXT, "", "bits: one a test example, packed, 1 where it is wrong; floats: 4 bytes each"),
+    Column("run_id", TEXT, "", "the run, of stage confirm or settle", form=HASH),
+    Column(
+        "kind",
+        TEXT,
+        "",
+        "bits: one a test example, packed, 1 where it is wrong; floats: 4 bytes each",
+        form="bits|floats",
+    ),
     Column("length", INTEGER, "example", "how many there are; of floats at most 4,096 blocks, evenly cut"),
     Column("values", pa.binary(), "error", "wrong or not, share of wrong predictions, absolute or squared error"),
 )
@@ -216,7 +264,16 @@ def append(
     if outcomes:
         tables.insert(0, ("outcomes", OUTCOMES, outcomes))
     for table, columns, rows in tables:
-        _write(study_dir / table / name, pa.Table.from_pylist(list(rows), arrow_schema(columns)))
+        texts = [column for column in columns if column.type == TEXT and column.form in (None, LINES)]
+        safe = [{**row, **{column.name: _safe(row.get(column.name), column) for column in texts}} for row in rows]
+        _write(study_dir / table / name, pa.Table.from_pylist(safe, arrow_schema(columns)))
+
+
+def _safe(text: Any, column: Column) -> Any:
+    """Return a text without control characters: messages and names of custom code may hold any."""
+    if text is None or text.isprintable():
+        return text
+    return visible(text) if column.form == LINES else plain(text)
 
 
 def _new_name() -> str:
@@ -247,9 +304,42 @@ def read_records(study_dir: Path) -> pd.DataFrame:
     Raises:
         InputError: a part is damaged or not ours.
     """
-    records = _read_parts(study_dir / "records", RECORD)
-    records = records.sort_values("finished_at", kind="stable").drop_duplicates("run_id", keep="last")
-    return records.reset_index(drop=True)
+    return counted(_read_parts(study_dir / "records", RECORD))
+
+
+RANKS: Mapping[str, int] = {"failed": 0, "pruned": 1, "diverged": 2, "completed": 3}
+"""Ranks of ends: of several records of one run the highest counts, whatever the clocks of their machines said."""
+
+
+def counted(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run, ordered by the time of its end; of several the one with the highest of ``RANKS``.
+
+    Among equal ranks the last counts.
+    """
+    ordered = records.sort_values("finished_at", kind="stable")
+    repeated = ordered["run_id"].duplicated(keep=False)
+    if repeated.any():
+        by_rank = ordered[repeated].assign(rank=ordered["status"].map(RANKS)).sort_values("rank", kind="stable")
+        dropped = by_rank.index[by_rank["run_id"].duplicated(keep="last")]
+        ordered = ordered.drop(index=dropped)
+    return ordered.reset_index(drop=True)
+
+
+def disagreeing(study_dirs: Sequence[Path]) -> pd.DataFrame:
+    """Return the completed records of runs that stand several times with other numbers, ordered by run and time.
+
+    Two trainings of one run may differ by rounding (docs/file-formats.md); which of them counts then depends on clocks.
+
+    Raises:
+        InputError: a part is damaged or not ours.
+    """
+    every = pd.concat([_read_parts(folder / "records", RECORD) for folder in study_dirs], ignore_index=True)
+    done = every[every["status"] == "completed"].sort_values(["run_id", "finished_at"], kind="stable")
+    done = done[done["run_id"].duplicated(keep=False)]
+    measured = [column.name for column in RECORD if column.name.startswith(("final_", "best_"))]
+    values = done[measured].astype(float).fillna(math.inf)  # of both, what is missing is the same
+    differs = (values.groupby(done["run_id"]).transform("nunique") > 1).any(axis=1)
+    return done[differs].reset_index(drop=True)
 
 
 def read_outcomes(study_dirs: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
@@ -267,6 +357,32 @@ def read_outcomes(study_dirs: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+class Incomplete(NamedTuple):
+    """Runs that count but lack something, since a part of its table was lost."""
+
+    curves: set[str]
+    """Ids of runs without their curve."""
+    outcomes: set[str]
+    """Ids of confirming runs without what each test example says, where others of the study have it."""
+
+
+def incomplete(study_dir: Path) -> Incomplete:
+    """Return the runs that lack their curve, or their outcomes; `adamcmp remove --incomplete` removes them.
+
+    Raises:
+        InputError: a part is damaged or not ours.
+    """
+    records = read_records(study_dir)
+    curves, outcomes = (
+        set(_read_table(study_dir / table, columns)["run_id"].to_pylist())
+        for table, columns in (("curves", CURVE), ("outcomes", OUTCOMES))
+    )
+    ended = records[records["status"].isin(["completed", "diverged"])]
+    judging = records[records["stage"].isin(["confirm", "settle"]) & (records["status"] == "completed")]
+    lacking = set(judging["run_id"]) - outcomes if outcomes else set[str]()
+    return Incomplete(set(ended["run_id"]) - curves, lacking)
+
+
 def finished(study_dir: Path) -> set[str]:
     """Ids of the runs that need no training: completed or diverged, as both are final.
 
@@ -278,20 +394,24 @@ def finished(study_dir: Path) -> set[str]:
 
 
 def _read_parts(folder: Path, columns: Sequence[Column]) -> pd.DataFrame:
-    schema = arrow_schema(columns)
+    frame = _read_table(folder, columns).to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def _read_table(folder: Path, columns: Sequence[Column]) -> pa.Table:
+    """Return all rows of a table, while other processes may merge its parts."""
     parts: dict[Path, pa.Table] = {}
     while paths := [path for path in _parts(folder) if path not in parts]:
         for path in paths:
             try:
                 parts[path] = _read_part(path, columns)
             except InputError:
-                if path.exists():
+                if path in _parts(folder):
                     raise
                 parts.clear()  # a sweep has just merged it into a part that was not there yet
                 break
-    frame = pa.concat_tables([schema.empty_table(), *parts.values()]).to_pandas()
-    assert isinstance(frame, pd.DataFrame)
-    return frame
+    return pa.concat_tables([arrow_schema(columns).empty_table(), *parts.values()])
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -320,9 +440,9 @@ def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[s
             try:
                 table = pq.read_table(readable(path), columns=["run_id"], partitioning=None)
                 found.update(table["run_id"].to_pylist())
-            except (pa.ArrowException, OSError, ValueError) as error:
+            except Exception as error:
                 if path.exists():
-                    raise InputError(f"{path}: not a readable Parquet file ({one_line(error)})") from error
+                    raise _unreadable(path, error) from error
                 continue  # merged into a part that the next look shows
         seen = now
     return found, now
@@ -330,24 +450,80 @@ def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[s
 
 def _read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
     try:
+        if is_local(path) and path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: is a link to a file that is not here; fetch it (git annex get, dvc pull), or move the link "
+                "out of the folder"
+            )
         table = pq.read_table(readable(path), partitioning=None, page_checksum_verification=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({one_line(error)}); move it out of the folder, "
-            "and its runs will be trained again"
-        ) from error
-    version = (table.schema.metadata or {}).get(b"adamcmp_schema", b"").decode()
-    former = {column.former: column.name for column in columns if column.former}
-    table = table.rename_columns([former.get(name, name) for name in table.schema.names])
-    for column in columns:
-        if column.younger and column.name not in table.schema.names:
-            table = table.append_column(column.name, pa.nulls(len(table), column.type))
-    schema = arrow_schema(columns)
-    names = set(schema.names) == set(table.schema.names)
-    if version != str(SCHEMA_VERSION) or not names or not table.select(schema.names).schema.equals(schema):
+        table.validate(full=True)
+        version = (table.schema.metadata or {}).get(b"adamcmp_schema", b"").decode()
+        former = {column.former: column.name for column in columns if column.former}
+        table = table.rename_columns([former.get(name, name) for name in table.schema.names])
+        for column in columns:
+            if column.younger and column.name not in table.schema.names:
+                table = table.append_column(column.name, pa.nulls(len(table), column.type))
+        schema = arrow_schema(columns)
+        names = set(schema.names) == set(table.schema.names)
+        is_ours = version == str(SCHEMA_VERSION) and names and table.select(schema.names).schema.equals(schema)
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes make the library raise anything
+        raise _unreadable(path, error) from error
+    if not is_ours:
         kind = f"written with record schema {version}, this adamcmp reads {SCHEMA_VERSION}" if version else "not ours"
         raise InputError(f"{path}: a foreign Parquet file ({kind}); move it out of the folder")
-    return table.select(schema.names).replace_schema_metadata(schema.metadata)
+    table = table.select(schema.names).replace_schema_metadata(schema.metadata)
+    _check_texts(path, table, columns)
+    return table
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """Return the error of a damaged part, with the consequence of moving it away."""
+    then = {
+        "records": "its runs will be trained again",
+        "curves": "its runs still count, without their curves",
+        "outcomes": "its runs still count, with intervals over seeds alone",
+    }.get(path.parent.name, "")
+    again = "" if path.parent.name == "records" else ", until `adamcmp remove --incomplete` has them trained again"
+    return InputError(
+        f"{path}: not a readable Parquet file ({one_line(error)}); restore it from a copy, or move it out of the "
+        f"folder: {then}{again}"
+    )
+
+
+def _check_texts(path: Path, table: pa.Table, columns: Sequence[Column]) -> None:
+    """Refuse texts that no adamcmp has written: a results folder may come from anybody, and they become code and paths.
+
+    Raises:
+        InputError: for the first one.
+    """
+    for column in columns:
+        if column.type != TEXT:
+            continue
+        values = pc.unique(table[column.name]).drop_null().to_pylist()
+        form = re.compile(column.form or ON_ONE_LINE)
+        wrong = [text for text in values if not form.fullmatch(text)]
+        if column.name == "command":
+            wrong += [text for text in values if not _is_command(text)]
+        if wrong:
+            raise InputError(
+                f"{path}: {column.name} is {shown(wrong[0])}, which adamcmp never writes; the file was changed or "
+                "comes from another program; move it out of the folder"
+            )
+
+
+def _is_command(text: str) -> bool:
+    """Whether a text is one command of adamcmp, quoted for a shell as ``shlex.join`` does."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return False
+    return words[:1] == ["adamcmp"] and shlex.join(words) == text
+
+
+HALF_WRITTEN = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.tmp")
+"""Names of files that are being written, as ``store.replacing`` and ``engine.watch`` give them."""
 
 
 def remove_leftovers(study_dir: Path) -> None:
@@ -356,8 +532,9 @@ def remove_leftovers(study_dir: Path) -> None:
         study_dir,
         *(study_dir / name for name in ("outcomes", "curves", "records", "checkpoints", "weights")),
     ):
-        for path in folder.glob("*.tmp"):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(".*.tmp"):
+            if HALF_WRITTEN.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def merge_parts(study_dir: Path, more_than: int = 64) -> None:
@@ -366,8 +543,8 @@ def merge_parts(study_dir: Path, more_than: int = 64) -> None:
     It takes in older parts for as long as one is no larger than all newer ones together. So n parts of equal size,
     merged as they come, leave about log₂(n / 64) besides the newest, and each row is rewritten about as often.
 
-    The merged part takes the newest's name, and with it its place in the order, before the others go; ``read`` drops
-    what stands twice, so that a kill in between loses nothing.
+    The merged part is a new file, whose name takes the newest's place in the order; the others go once it is there.
+    ``read`` drops what stands twice, so that a kill in between loses nothing.
     """
     many = [(table, columns) for table, columns in TABLES if len(_parts(study_dir / table)) > more_than]
     with suppress(Timeout):
@@ -385,9 +562,10 @@ def _merge(parts: Sequence[Path], columns: Sequence[Column], fewest: int) -> Non
         total, count = total + size, count + 1
     newest = parts[-count:]
     whole = pa.concat_tables([_read_part(path, columns) for path in newest])
-    _write(newest[-1], whole.combine_chunks())
-    for path in newest[:-1]:
-        path.unlink()
+    name = f"{newest[-1].stem.partition('_')[0]}_{uuid.uuid4().hex[:8]}.parquet"  # right behind the newest
+    _write(newest[-1].with_name(name), whole.combine_chunks())
+    for path in newest:
+        path.unlink(missing_ok=True)
 
 
 def _rewrite(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:
@@ -402,20 +580,37 @@ TABLES = (("outcomes", OUTCOMES), ("curves", CURVE), ("records", RECORD))
 
 
 def join(source: Path, target: Path) -> None:
-    """Put a study's parts and weights beside those of another; only the holder of the target's lock may.
+    """Put a study's runs and weights beside those of another; only the holder of the target's lock may.
 
-    Parts keep their names, so that joining twice adds nothing; a run that both have counts once.
+    Records that the target has already are left out, and with them their curves, so that joining again adds only what
+    is new, however the source has been merged since.
 
     Raises:
         InputError: a part is damaged or not ours, or the target cannot be written.
     """
+    there = {_key(row) for row in _read_table(target / "records", RECORD).select(KEY).to_pylist()}
+    records = _read_table(source / "records", RECORD)
+    is_new = [_key(row) not in there for row in records.select(KEY).to_pylist()]
+    records = records.filter(pa.array(is_new, pa.bool_()))
+    name, ids = _new_name(), pc.unique(records["run_id"])
     for table, columns in TABLES:
-        for path in _parts(source / table):
-            if not (target / table / path.name).exists():
-                _write(target / table / path.name, _read_part(path, columns))
+        rows = records
+        if table != "records":
+            whole = _read_table(source / table, columns)
+            rows = whole.filter(pc.is_in(whole["run_id"], value_set=ids))
+        if len(rows):
+            _write(target / table / name, rows.combine_chunks())
     for path in sorted((source / "weights").glob("*")):
         if path.suffix in (".safetensors", ".json") and not (target / "weights" / path.name).exists():
             write_file(target / "weights" / path.name, path.read_bytes())
+
+
+KEY = ["run_id", "status", "finished_at"]
+"""Columns that tell one training of a run from another."""
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
 
 
 class Wanted(NamedTuple):
@@ -430,20 +625,28 @@ class Wanted(NamedTuple):
     comparison: str
 
 
-def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted]) -> int:
+def adopt(
+    study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted], say: Callable[[str], object] = print
+) -> int:
     """Take completed and diverged runs from other studies as one part; how many those are.
 
     Args:
         study_dir: where they are lacking; its lock is held.
-        others: studies that may have them.
+        others: studies that may have them; one that cannot be read is left out, with a line.
         wanted: ids of the runs, and what each is here.
+        say: gets a line for each study that is left out.
     """
     found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
     for other in others:
-        if wanted.keys().isdisjoint(_ids(other)):
+        try:
+            if wanted.keys().isdisjoint(_ids(other)):
+                continue
+            records = _read_table(other / "records", RECORD)
+            more = {table: _read_table(other / table, columns) for table, columns in TABLES[:-1]}
+        except InputError as error:
+            say(f"{other}: not searched for runs that are wanted here, since it is damaged: {error}")
             continue
-        records = _read_table(other / "records", RECORD)
         ids = records.column("run_id").to_pylist()
         done = [
             i not in taken and i in wanted and status in ("completed", "diverged")
@@ -458,8 +661,7 @@ def adopt(study_dir: Path, others: Sequence[Path], wanted: Mapping[str, Wanted])
             values = pa.array([getattr(each, name) for each in here], TEXT)
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
         found["records"].append(rows)
-        for table, columns in TABLES[:-1]:
-            own = _read_table(other / table, columns)
+        for table, own in more.items():
             found[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
         taken |= set(fresh.to_pylist())
     name = _new_name()
@@ -474,12 +676,6 @@ def _ids(study_dir: Path) -> set[str]:
     return stored_since(study_dir, ())[0]
 
 
-def _read_table(folder: Path, columns: Sequence[Column]) -> pa.Table:
-    return pa.concat_tables(
-        [arrow_schema(columns).empty_table(), *(_read_part(path, columns) for path in _parts(folder))]
-    )
-
-
 def read_all(study_dirs: Sequence[Path]) -> Results:
     """What several folders hold together; of a run that stands in more than one the last counts.
 
@@ -489,7 +685,7 @@ def read_all(study_dirs: Sequence[Path]) -> Results:
     found = [read(folder) for folder in study_dirs]
     records, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
     return Results(
-        records.drop_duplicates("run_id", keep="last").reset_index(drop=True),
+        counted(records),
         curves.drop_duplicates(["run_id", "step"], keep="last").reset_index(drop=True),
     )
 

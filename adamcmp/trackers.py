@@ -18,6 +18,7 @@ import pandas as pd
 
 from adamcmp.errors import InputError, one_line
 from adamcmp.extras import needs
+from adamcmp.plain import cell
 from adamcmp.records import METRICS, Results
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -89,7 +90,7 @@ def to_tensorboard(stored: Results, where: Path) -> int:
         from torch.utils.tensorboard.summary import hparams
     count = 0
     for each in tracked(stored):
-        folder = where / each.study / f"{_safe(each.name)} {each.id}"
+        folder = where / _safe(each.study) / f"{_safe(each.name)} {each.id}"
         if folder.exists():
             continue
         count += 1
@@ -122,7 +123,7 @@ def to_mlflow(stored: Results, where: Path) -> int:
     for each in tracked(stored):
         if each.study not in known:
             found = client.get_experiment_by_name(each.study)
-            artifacts = (where.absolute() / "artifacts" / each.study).as_uri()
+            artifacts = (where.absolute() / "artifacts" / _safe(each.study)).as_uri()
             id_ = found.experiment_id if found else client.create_experiment(each.study, artifacts)
             client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
             known[each.study] = (id_, _runs_of(client, id_))
@@ -184,11 +185,19 @@ def to_wandb(stored: Results, where: Path) -> int:
 
 
 def to_csv(stored: Results, where: Path) -> int:
-    """``records.csv`` and ``curves.csv``."""
+    """``records.csv`` and ``curves.csv``; no spreadsheet takes a text of theirs for a formula."""
     where.mkdir(parents=True, exist_ok=True)
     for name, frame in stored._asdict().items():
-        frame.to_csv(where / f"{name}.csv", index=False)
+        texts = {
+            column: frame[column].map(cell, na_action="ignore") for column in frame if not _is_number(frame[column])
+        }
+        frame.assign(**texts).to_csv(where / f"{name}.csv", index=False)
     return len(stored.records)
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    kinds = pd.api.types
+    return kinds.is_numeric_dtype(column) or kinds.is_bool_dtype(column) or kinds.is_datetime64_any_dtype(column)
 
 
 def to_parquet(stored: Results, where: Path) -> int:
@@ -262,4 +271,5 @@ def export(stored: Results, to: str, where: Path) -> int:
 
 
 def _safe(name: str) -> str:
-    return "".join(each if each.isalnum() or each in " .-+=" else "_" for each in name)
+    """Return a name as one of a folder, which leads nowhere else."""
+    return "".join(each if each.isalnum() or each in " .-+=" else "_" for each in name).lstrip(".") or "_"

@@ -41,15 +41,16 @@ TABLES = ("records", "curves")
 
 def a_record(number: int, status: str = "completed", minute: int | None = None) -> dict[str, object]:
     """A record with a value in every column, as numbers that floating point cannot round to others unseen."""
-    values = {TEXT: f"text {number} λ", REAL: 0.1 + number / 3, INTEGER: 2**40 + number, TIME: START}
+    values = {TEXT: f"{number:04x}", REAL: 0.1 + number / 3, INTEGER: 2**40 + number, TIME: START}
     row = {column.name: values.get(column.type, number % 2 == 0) for column in RECORD}
     finished_at = START + timedelta(minutes=number if minute is None else minute)
-    return {**row, "run_id": f"run{number:04}", "status": status, "finished_at": finished_at}
+    known = {"status": status, "stage": "tune", "error_better": "lower", "command": f"adamcmp run {number}"}
+    return {**row, **known, "arm": f"arm {number} λ", "run_id": f"{number:04}", "finished_at": finished_at}
 
 
 def a_curve(number: int, steps: tuple[int, ...] = (5, 10)) -> list[dict[str, object]]:
     numbers = {column.name: (number + 1) / 3 for column in CURVE if column.type == REAL}
-    return [{**numbers, "run_id": f"run{number:04}", "step": step} for step in steps]
+    return [{**numbers, "run_id": f"{number:04}", "step": step} for step in steps]
 
 
 def store(study_dir: Path, *numbers: int, **how) -> None:
@@ -139,20 +140,20 @@ def test_half_written_and_unrelated_files_are_not_read(tmp_path):
 def test_of_a_failed_run_trained_again_the_later_record_counts(tmp_path):
     store(tmp_path, 0, status="failed", minute=0)
     store(tmp_path, 1)
-    assert finished(tmp_path) == {"run0001"}
+    assert finished(tmp_path) == {"0001"}
     store(tmp_path, 0, minute=9)
     records = read_records(tmp_path)
     assert dict(zip(records["run_id"], records["status"], strict=True)) == {
-        "run0000": "completed",
-        "run0001": "completed",
+        "0000": "completed",
+        "0001": "completed",
     }
-    assert finished(tmp_path) == {"run0000", "run0001"}
+    assert finished(tmp_path) == {"0000", "0001"}
     assert not read(tmp_path).curves.duplicated(["run_id", "step"]).any()
 
 
 def test_a_diverged_run_is_finished(tmp_path):
     store(tmp_path, 0, status="diverged")
-    assert finished(tmp_path) == {"run0000"}
+    assert finished(tmp_path) == {"0000"}
 
 
 def test_a_curve_without_its_record_does_not_count(tmp_path):
@@ -161,9 +162,9 @@ def test_a_curve_without_its_record_does_not_count(tmp_path):
     store(tmp_path, 2)
     parts(tmp_path, "records")[-1].unlink()
     records, curves = read(tmp_path)
-    assert set(curves["run_id"]) == set(records["run_id"]) == {"run0000", "run0001"}
+    assert set(curves["run_id"]) == set(records["run_id"]) == {"0000", "0001"}
     store(tmp_path, 2)
-    assert read(tmp_path).curves.groupby("run_id").size().to_dict() == {"run0000": 2, "run0001": 2, "run0002": 2}
+    assert read(tmp_path).curves.groupby("run_id").size().to_dict() == {"0000": 2, "0001": 2, "0002": 2}
 
 
 # damage
@@ -317,7 +318,7 @@ def test_what_was_stored_last_counts_after_a_merge_too(tmp_path):
     for was, now in zip(before, read(tmp_path), strict=True):
         assert_frame_equal(was, now, check_exact=True)
     assert set(before.records["status"]) == {"completed"}
-    assert set(before.curves.loc[before.curves["run_id"] == "run0001", "train_loss"]) == {99.0}
+    assert set(before.curves.loc[before.curves["run_id"] == "0001", "train_loss"]) == {99.0}
 
 
 def test_few_parts_are_left_as_they_are(tmp_path):
@@ -461,7 +462,7 @@ def test_the_public_load_joins_the_studies_of_a_folder(tmp_path):
     store(tmp_path / "a", 0, 1)
     store(tmp_path / "b", 2)
     records, curves = load(tmp_path)
-    assert records["run_id"].tolist() == ["run0000", "run0001", "run0002"]
+    assert records["run_id"].tolist() == ["0000", "0001", "0002"]
     assert len(curves) == 6
     assert len(load(str(tmp_path / "b")).records) == 1
 
@@ -481,22 +482,25 @@ def test_folders_are_read_as_one_and_of_a_run_in_both_the_later_folder_counts(tm
     append(tmp_path / "b", [{**a_record(2), "arm": "later"}], [{**row, "train_loss": 7.0} for row in a_curve(2)])
     store(tmp_path / "b", 3)
     found, curves = records.read_all([tmp_path / "a", tmp_path / "b"])
-    assert found["run_id"].tolist() == ["run0001", "run0002", "run0003"]
+    assert found["run_id"].tolist() == ["0001", "0002", "0003"]
     assert found.index.tolist() == [0, 1, 2]
     assert found.loc[1, "arm"] == "later"
     assert len(curves) == 6
     assert curves.index.tolist() == list(range(6))
-    assert set(curves.loc[curves["run_id"] == "run0002", "train_loss"]) == {7.0}
+    assert set(curves.loc[curves["run_id"] == "0002", "train_loss"]) == {7.0}
 
 
 def test_what_a_killed_writer_left_goes_from_every_folder_of_a_study(tmp_path):
     store(tmp_path, 1)
-    left = [tmp_path / name / ".x.tmp" for name in ("", "curves", "records", "checkpoints")]
+    left = [tmp_path / name / ".x.parquet.0123456789ab.tmp" for name in ("", "curves", "records", "checkpoints")]
+    mine = tmp_path / "notes.tmp"
+    mine.write_text("of the user")
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
     records.remove_leftovers(tmp_path)
     assert not any(path.exists() for path in left)
+    assert mine.exists()
     assert len(read(tmp_path).records) == 1
 
 
@@ -508,3 +512,126 @@ def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(to.parent.name), replace(self, to)))
     store(tmp_path, 1)
     assert done == ["sync", "curves", "sync", "records"]
+
+
+# whatever clocks say, and whatever others have done to the files
+
+
+def test_a_completed_run_counts_whatever_the_clocks_say(tmp_path):
+    """A node whose clock is ahead has failed at what another one completed."""
+    store(tmp_path, 1, status="failed", minute=1_000)
+    store(tmp_path, 1, status="completed", minute=1)
+    store(tmp_path, 1, status="diverged", minute=2_000)
+    assert read(tmp_path).records["status"].tolist() == ["completed"]
+    assert records.read_all([tmp_path]).records["status"].tolist() == ["completed"]
+    assert finished(tmp_path) == {"0001"}
+    other = tmp_path / "other"
+    store(other, 1, status="failed", minute=5_000)
+    for both in ([tmp_path, other], [other, tmp_path]):
+        assert records.read_all(both).records["status"].tolist() == ["completed"]
+
+
+@pytest.mark.parametrize("order", [("failed", "pruned"), ("pruned", "diverged"), ("failed", "diverged")])
+def test_of_other_ends_the_more_final_one_counts(tmp_path, order):
+    worse, better = order
+    store(tmp_path, 1, status=better, minute=0)
+    store(tmp_path, 1, status=worse, minute=9)
+    assert read(tmp_path).records["status"].tolist() == [better]
+
+
+def test_completed_records_of_a_run_with_other_numbers_are_found(tmp_path):
+    store(tmp_path, 1, 2)
+    append(tmp_path, [a_record(1, minute=9), {**a_record(2, minute=9), "final_test_loss": 7.0}], [])
+    append(tmp_path, [{**a_record(3), "final_test_loss": None}, a_record(3, status="failed")], [])
+    assert set(records.disagreeing([tmp_path])["run_id"]) == {"0002"}
+    merge_parts(tmp_path, more_than=1)
+    assert set(records.disagreeing([tmp_path])["run_id"]) == {"0002"}
+
+
+def test_a_part_never_changes_under_its_name(tmp_path):
+    for number in range(9):
+        store(tmp_path, number)
+    seen = stored_bytes(tmp_path)
+    merge_parts(tmp_path, more_than=4)
+    for number in range(9, 20):
+        store(tmp_path, number)
+        merge_parts(tmp_path, more_than=4)
+        for path, content in stored_bytes(tmp_path).items():
+            assert seen.setdefault(path, content) == content
+    assert len(read(tmp_path).records) == 20
+
+
+def test_joining_again_brings_what_has_come_since_and_nothing_twice(tmp_path):
+    source, target = tmp_path / "a", tmp_path / "b"
+    for number in range(6):
+        store(source, number)
+    records.join(source, target)
+    for number in range(6, 10):
+        store(source, number)
+        merge_parts(source, more_than=2)
+    records.join(source, target)
+    assert len(read(target).records) == 10
+    assert len(read(target).curves) == 20
+    before = stored_bytes(target)
+    records.join(source, target)
+    assert stored_bytes(target) == before
+
+
+@pytest.mark.parametrize("table", ["records", "curves"])
+def test_a_link_to_a_file_that_is_not_here_is_named(tmp_path, table):
+    """As git-annex and DVC leave them; reading looked again for ever."""
+    store(tmp_path, 1)
+    (tmp_path / table / "20990101T000000000000-00000000.parquet").symlink_to(tmp_path / "annex" / "gone")
+    with pytest.raises(InputError, match="is a link to a file that is not here; fetch it"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["records", "curves", "outcomes"])
+def test_any_damage_is_one_line_with_what_moving_the_file_means(tmp_path, table):
+    """Each byte of the footer, flipped."""
+    outcome = {"run_id": "0001", "kind": "bits", "length": 3, "values": b"\1"}
+    append(tmp_path, [a_record(1)], a_curve(1), [outcome])
+    (path,) = parts(tmp_path, table)
+    content = path.read_bytes()
+    says = {"records": "trained again", "curves": "without their curves", "outcomes": "over seeds alone"}[table]
+    met = 0
+    for place in range(len(content) - 1, len(content) // 2, -max(1, len(content) // 300)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            read(tmp_path)
+            records.read_outcomes([tmp_path])
+        except InputError as error:
+            met += 1
+            text = str(error)
+            assert says in text or "foreign Parquet file" in text or "never writes" in text, text
+    assert met > 10
+
+
+def test_runs_without_their_curve_or_outcomes_are_told(tmp_path):
+    outcome = {"kind": "bits", "length": 3, "values": b"\1"}
+    append(tmp_path, [{**a_record(1), "stage": "confirm"}], a_curve(1), [{**outcome, "run_id": "0001"}])
+    append(tmp_path, [{**a_record(2), "stage": "confirm"}], a_curve(2))
+    append(tmp_path, [a_record(3), a_record(4, status="failed")], [])
+    assert records.incomplete(tmp_path) == ({"0003"}, {"0002"})
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [("run_id", "../../../victim/x"), ("run_id", "Abc"), ("study", "../up"), ("study", "a/b"), ("study", ".hidden"),
+     ("adamcmp_version", "1.0\nimport os"), ("torch_version", "2;x"), ("task", "a b"), ("status", "done"),
+     ("stage", "later"), ("rule", "os.system('x')"), ("arm", "a\nb"), ("settings", "{}\x1b[2J"), ("error", "\x00"),
+     ("command", "rm -rf ~"), ("command", "adamcmp sweep digits; rm -rf ~"), ("command", "adamcmp 'run"),
+     ("git_commit", "$(rm)"), ("device", "cpu\n")],
+)  # fmt: skip
+def test_texts_that_adamcmp_never_writes_are_refused_where_they_come_in(tmp_path, column, text):
+    table = pa.Table.from_pylist([{**a_record(1), column: text}], arrow_schema(RECORD))
+    (tmp_path / "records").mkdir()
+    pq.write_table(table, tmp_path / "records" / "part.parquet")
+    with pytest.raises(InputError, match=f"{column} is .*, which adamcmp never writes"):
+        read(tmp_path)
+
+
+def test_what_own_code_raises_is_stored_so_that_it_can_be_read(tmp_path):
+    append(tmp_path, [{**a_record(1), "error": "Boom\x1b[2J:\n  no", "arm": "a\nb\u2028c", "hardware": "\x07"}], [])
+    (row,) = read(tmp_path).records.to_dict("records")
+    assert (row["error"], row["arm"], row["hardware"]) == ("Boom\\x1b[2J:\n  no", "a b c", "\\x07")

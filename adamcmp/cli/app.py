@@ -202,6 +202,9 @@ ResultsDir = Annotated[
 ConfigDir = Annotated[Path | None, typer.Option(help="A folder of own YAML files (model/, data/, optimizer/, …).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run classes and functions that the results folder names; see docs/trust.md.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Train at most so many of the missing runs.")]
 Formats = Annotated[list[Format] | None, typer.Option("--format", help="Write only these; may be repeated.")]
 # read from sys.argv by _fail, which may run before anything is parsed

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +30,7 @@ from adamcmp.cli.app import (
     say,
     tell,
 )
-from adamcmp.cli.showing import report_on, show_found, write_files
+from adamcmp.cli.showing import report_on, show_found, tell_damage, write_files
 from adamcmp.errors import InputError
 from adamcmp.status import status
 from adamcmp.store import at, is_local
@@ -240,6 +241,7 @@ def merge(
     for name, folders in by_name.items():
         merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
         count = len(read_records(out / name))
+        tell_damage([out / name])
         answer(merged=[{"folder": str(out / name), "runs": count}])
         say(f"{out / name}: {count:,} runs")
 
@@ -290,6 +292,27 @@ SEEN = {
 }
 
 
+SHORTEST_ID = 6
+"""Characters of a run's ID that ``remove`` asks for, at least."""
+
+
+def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
+    """Refuse empty filters, which an unset shell variable leaves: they would match every run.
+
+    Raises:
+        InputError: a filter is empty, or an ID's beginning is too short or no such thing.
+    """
+    for option, text in [*given.items(), *(("--id", each) for each in ids)]:
+        if text is not None and not text.strip():
+            raise InputError(f"remove {option} {text!r}: is empty; give a value, or leave {option} out")
+    for each in ids:
+        if len(each) < SHORTEST_ID or not re.fullmatch("[0-9a-f]+", each):
+            raise InputError(
+                f"remove --id {each}: give at least the first {SHORTEST_ID} of an ID's hexadecimal digits; "
+                "`adamcmp export --to csv` lists them"
+            )
+
+
 def remove(
     results: Annotated[
         list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
@@ -302,18 +325,24 @@ def remove(
     id_: Annotated[
         list[str] | None, typer.Option("--id", help="A run's id, or its beginning; may be repeated.")
     ] = None,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Runs that have lost their curve or their outcomes.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Remove stored runs; the next sweep trains them again."""
     from adamcmp.execute.stored import chosen, remove_runs
+    from adamcmp.records import incomplete as lacking
     from adamcmp.records import read_records, studies
 
-    if not any((status_, arm, study, id_)):
-        raise InputError("remove: names no runs; give --status, --arm, --study or --id")
+    _check_filters({"--arm": arm, "--study": study}, id_ or ())
+    if not (incomplete or any((status_, arm, study, id_))):
+        raise InputError("remove: names no runs; give --status, --arm, --study, --id or --incomplete")
     found = {
         folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
+        & (set[str]().union(*lacking(folder)) if incomplete else chosen(read_records(folder)))
         for path in results
         for folder in studies(path)
     }

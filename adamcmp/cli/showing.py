@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from adamcmp.cli.app import Format, Width, answer, as_typed, present, say, tell, wants_json
@@ -46,10 +47,42 @@ def report_on(
         )
         if figure is not None:
             found = replace(found, told=reproduction(figure).told(found))
+    tell_damage(study_dirs)
     show_found(found, found.title)
     show_hints(found, study_dirs[0].name)
     write_files(found, formats, out or study_dirs[0] / "report")
     return found
+
+
+def tell_damage(study_dirs: Sequence[Path]) -> None:
+    """Say which runs stand several times with other numbers, and which have lost their curves or outcomes."""
+    from adamcmp.records import disagreeing, incomplete
+
+    differing = disagreeing(study_dirs)
+    if len(differing):
+        ids = list(differing["run_id"].unique())
+        values = differing.loc[differing["run_id"] == ids[0], "final_validation_error"].tolist()
+        tell(
+            f"{_runs(ids)} stored several times with different numbers, such as {ids[0]} with final_validation_error "
+            f"{' and '.join(f'{value:.6g}' for value in values)}; the one that ended last counts",
+            "yellow",
+        )
+    for folder in study_dirs:
+        lacking = incomplete(folder)
+        for runs, what, then in (
+            (lacking.curves, "curve", "they are missing from learning curves"),
+            (lacking.outcomes, "outcome on each test example", "intervals are over seeds alone where they take part"),
+        ):
+            if runs:
+                tell(
+                    f"{folder}: {_runs(runs)} stored without the {what}: {then}; `adamcmp remove {quote(str(folder))} "
+                    "--incomplete` removes them, and the next sweep trains them again",
+                    "yellow",
+                )
+
+
+def _runs(ids: Collection[str]) -> str:
+    return f"{len(ids):,} run{'' if len(ids) == 1 else 's'} {'is' if len(ids) == 1 else 'are'}"
 
 
 def show_found(found: Reported, title: str) -> None:

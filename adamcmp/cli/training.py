@@ -28,6 +28,7 @@ from adamcmp.cli.app import (
     Overrides,
     ResultsDir,
     StudyName,
+    Trust,
     answer,
     complete,
     present,
@@ -143,6 +144,8 @@ def work(
     study_dir: Annotated[
         Path, typer.Argument(metavar="RESULTS/STUDY", help="Where execute=slurm has left a plan.", parser=at)
     ],
+    trust: Trust = False,
+    plan: Annotated[str | None, typer.Option(help="Trust the plan if this is the SHA-256 of its file.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -152,7 +155,7 @@ def work(
         from adamcmp.execute.session import Session
         from adamcmp.plan import portable
 
-        found = portable.read(study_dir / PLAN)
+        found = portable.read(study_dir / PLAN, trust=trust, digest=plan)
         opened = Session(found.plan.here(), study_dir, words=found.words)
     records = _sweep(opened, None)
     answer(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
@@ -174,8 +177,8 @@ def _submit(opened: Session) -> None:
     check_available(settings)
     lacking = missing(runs, opened.study_dir)
     words = sys.argv[1:] if opened.words is None else opened.words
-    portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
-    ids = submit(settings, opened.study_dir)
+    digest = portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
+    ids = submit(settings, opened.study_dir, digest)
     say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
     answer(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
     say(f"{console.listed(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
@@ -223,6 +226,7 @@ def settle(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    trust: Trust = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -234,7 +238,7 @@ def settle(
     from adamcmp.report.judging import settled_sentence
 
     if study is None:
-        study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir)
+        study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir, trust=trust)
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
@@ -265,9 +269,10 @@ def settle(
 
 
 def _stored_with(
-    a: str, b: str, results_dir: Path, config_dir: Path | None
+    a: str, b: str, results_dir: Path, config_dir: Path | None, *, trust: bool
 ) -> tuple[str, list[str] | None, Path | None]:
     """The study that has both arms, as it was trained."""
+    from adamcmp.config.trust import check_words
     from adamcmp.records import read_records, studies
     from adamcmp.report.hints import trained_with
 
@@ -283,7 +288,9 @@ def _stored_with(
             else "no study has both"
         )
         raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the words it was swept with")
-    (trained,) = found.values()
+    ((study_dir, trained),) = found.items()
+    if not trust:
+        check_words(*trained, whose=f"the command stored in {study_dir}")
     return trained.study, trained.overrides, config_dir or trained.config_dir
 
 
@@ -600,7 +607,7 @@ def train(
     with study.driving(study_dir) as leases:
         leases.begin(parts(study_dir))
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
-        if not only_failed and (adopted := study.adopted(lacking, study_dir)):
+        if not only_failed and (adopted := study.adopted(lacking, study_dir, lambda line: tell(line, "yellow"))):
             tell(f"{study_dir}: {adopted:,} runs were found in other studies beside it, and are not trained again")
             lacking = study.missing(runs, study_dir)
         todo = lacking[:limit]

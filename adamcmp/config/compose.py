@@ -175,7 +175,7 @@ def _merge_shipped(name: str, overrides: tuple[str, ...]) -> tuple[bytes, Mappin
 
 
 class ReadOnce(CachingConfigRepository):
-    """A folder's files, parsed once; each caller gets a copy, since merging modifies what it is given."""
+    """Files of a folder, parsed once; each caller gets a copy, since merging modifies it."""
 
     def __init__(self, delegate: IConfigRepository) -> None:
         super().__init__(delegate)

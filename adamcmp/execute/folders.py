@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from functools import cache
@@ -17,6 +18,13 @@ from filelock import FileLock, Timeout
 from adamcmp import interrupts
 
 PREFIX = "adamcmp-"
+MARKER = ".adamcmp-temporary"
+"""File that tells a folder of ours from others of such a name.
+
+It holds the folder's path, so that a copy, or a folder that was renamed, is not taken for it.
+"""
+LOCK = f"{MARKER}.lock"
+"""Held while its process lives."""
 LONGEST = 60
 """Characters of a folder in which a fork server's socket has a place: its path may have 107."""
 SHORT = Path("/tmp")  # by mkdtemp
@@ -34,9 +42,10 @@ def socket_folder() -> Path:
 @cache
 def own_folder(inside: Path | None = None) -> Path:
     """This process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside))
-    lock = FileLock(folder / ".lock")
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside)).resolve()
+    lock = FileLock(folder / LOCK)
     lock.acquire()
+    (folder / MARKER).write_text(str(folder), encoding="utf-8")
     owner = os.getpid()
 
     def remove() -> None:
@@ -58,22 +67,36 @@ def programs_folder() -> Path | None:
     folder = every / version("torch")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        (folder / MARKER).write_text(str(folder), encoding="utf-8")
         os.utime(folder)
         for other in every.iterdir():
-            if time.time() - other.stat().st_mtime > 86400 * UNUSED_DAYS:
+            if is_ours(other) and time.time() - other.stat().st_mtime > 86400 * UNUSED_DAYS:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:
         return None
     return folder
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether this user's adamcmp made a folder here, which holds nothing that anybody keeps."""
+    marker = folder / MARKER
+    try:
+        found, owner = marker.lstat(), folder.lstat()
+        if not (stat.S_ISREG(found.st_mode) and stat.S_ISDIR(owner.st_mode)):
+            return False
+        if hasattr(os, "getuid") and {found.st_uid, owner.st_uid} != {os.getuid()}:
+            return False
+        return marker.read_text(encoding="utf-8") == str(folder.resolve())
+    except (OSError, ValueError):
+        return False
+
+
 def remove_abandoned() -> None:
-    """Remove the folders of processes that were killed."""
+    """Remove this user's folders of temporary files whose processes were killed; nothing else, whatever its name."""
     for folder in [each for parent in {Path(tempfile.gettempdir()), SHORT} for each in parent.glob(f"{PREFIX}*")]:
-        if not (folder / ".lock").is_file():  # not ours, or made this moment
+        if not is_ours(folder):  # or made this moment
             continue
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):

@@ -34,12 +34,12 @@ WRITING_TAKES = 80
 class Job:
     """What a job does; submitit stores it, and calls it on a node."""
 
-    def __init__(self, study_dir: str, folder: str) -> None:
-        self._study_dir, self._folder = study_dir, folder
+    def __init__(self, study_dir: str, folder: str, plan: str) -> None:
+        self._study_dir, self._folder, self._plan = study_dir, folder, plan
 
     def __call__(self) -> int:
         """Work until nothing is left; the driver's exit code."""
-        command = [sys.executable, "-m", "adamcmp", "work", self._study_dir]
+        command = [sys.executable, "-m", "adamcmp", "work", self._study_dir, "--plan", self._plan]
         self._process = subprocess.Popen(command, cwd=self._folder, preexec_fn=_deaf)
         return self._process.wait()
 
@@ -51,7 +51,7 @@ class Job:
         until = time.monotonic() + WRITING_TAKES
         while _is_running(self._process.pid) and time.monotonic() < until:  # the signal has met its own wait()
             time.sleep(0.1)
-        return DelayedSubmission(Job(self._study_dir, self._folder))
+        return DelayedSubmission(Job(self._study_dir, self._folder, self._plan))
 
 
 def _is_running(pid: int) -> bool:
@@ -140,8 +140,8 @@ def check_available(settings: OnSlurm) -> None:
         )
 
 
-def submit(settings: OnSlurm, study_dir: Path) -> list[str]:
-    """Submit the array of jobs and return their IDs.
+def submit(settings: OnSlurm, study_dir: Path, plan: str) -> list[str]:
+    """Submit the array of jobs, which trust the plan of that SHA-256, and return their IDs.
 
     Raises:
         InputError: Slurm refuses the jobs, or ``check_available`` does.
@@ -151,7 +151,7 @@ def submit(settings: OnSlurm, study_dir: Path) -> list[str]:
     where = str(study_dir.absolute() if is_local(study_dir) else study_dir)
     try:
         with executor.batch():
-            jobs = [executor.submit(Job(where, str(Path.cwd()))) for _ in range(settings.jobs)]
+            jobs = [executor.submit(Job(where, str(Path.cwd()), plan)) for _ in range(settings.jobs)]
     except Exception as error:  # whatever sbatch says
         raise InputError(f"execute=slurm: the jobs were not taken: {one_line(error)}") from error
     return [str(job.job_id) for job in jobs]

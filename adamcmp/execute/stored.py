@@ -13,7 +13,12 @@ from adamcmp.store import write_file
 
 
 def chosen(
-    records: pd.DataFrame, *, status: str | None, arm: str | None, study: str | None, ids: Collection[str]
+    records: pd.DataFrame,
+    *,
+    status: str | None = None,
+    arm: str | None = None,
+    study: str | None = None,
+    ids: Collection[str] = (),
 ) -> set[str]:
     """Ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
     found = pd.Series(data=True, index=records.index)

@@ -52,7 +52,8 @@ class Pending:
         """Write what is here as one part."""
         if self.outcomes:
             rows = [record(outcome, self.provenance) for outcome in self.outcomes]
-            curves = [row for outcome in self.outcomes for row in curve(outcome)]
+            kept = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
+            curves = [row for outcome in kept for row in curve(outcome)]
             told = [
                 {"run_id": outcome.run.id, **outcome.outcomes._asdict()}
                 for outcome in self.outcomes

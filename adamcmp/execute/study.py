@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,10 +75,11 @@ def _is_open(run: Run, status: str | None) -> bool:
     return status in {"failed", None} or pruned
 
 
-def adopted(runs: Sequence[Run], study_dir: Path) -> int:
+def adopted(runs: Sequence[Run], study_dir: Path, say: Callable[[str], object] = print) -> int:
     """Take those of some runs that other studies beside this one have finished; how many those are.
 
-    A run whose weights are asked for is trained here, since they may not lie there.
+    A run whose weights are requested is trained here, since other studies may lack them. ``say`` gets a line for each
+    damaged study.
     """
     wanted = {
         run.id: Wanted(run.stage, run.optimizer.label, run.optimizer.name, run.search, run.comparison)
@@ -86,7 +87,7 @@ def adopted(runs: Sequence[Run], study_dir: Path) -> int:
         if run.task.train.save is None
     }
     others = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
-    return adopt(study_dir, others, wanted) if wanted and others else 0
+    return adopt(study_dir, others, wanted, say) if wanted and others else 0
 
 
 def _lacks_weights(run: Run, status: Mapping[str, str], weights: Collection[str]) -> bool:

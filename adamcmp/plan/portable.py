@@ -7,6 +7,8 @@ importable where it is read.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +18,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from adamcmp.config.build import find
 from adamcmp.config.schema import AnyRule, AnySchedule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
+from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import rule_class, shipped
 from adamcmp.plan.expand import Plan
 from adamcmp.plan.runs import DataFacts, Init, Run, Task, rule_identity, run_id
-from adamcmp.store import readable, replacing
+from adamcmp.store import replacing
 
 KEY = b"adamcmp_plan"
 COLUMNS = ("run_id", "arm", "task", "optimizer", "schedule", "seed", "stage", "search")
@@ -39,8 +42,8 @@ class Portable:
     """The command that each record names."""
 
 
-def write(portable: Portable, path: Path) -> None:
-    """Put a plan into a file.
+def write(portable: Portable, path: Path) -> str:
+    """Put a plan into a file, and return the SHA-256 of its bytes.
 
     Raises:
         InputError: it cannot be written.
@@ -73,8 +76,11 @@ def write(portable: Portable, path: Path) -> None:
         "resolved": portable.plan.resolved,
         "words": portable.words,
     }
+    content = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(shared).encode()}), content, compression="zstd")
     with replacing(path, sync=True) as file:
-        pq.write_table(table.replace_schema_metadata({KEY: json.dumps(shared).encode()}), file, compression="zstd")
+        file.write(content.getvalue())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def _packed(task: Task) -> dict[str, Any]:
@@ -103,22 +109,34 @@ def _unpacked(stored: Mapping[str, Any]) -> Task:
     )
 
 
-def read(path: Path) -> Portable:
-    """A plan from its file.
+def read(path: Path, *, trust: bool, digest: str | None = None) -> Portable:
+    """Return a plan from its file.
+
+    Args:
+        path: the file, which anybody who can write to the results folder may have changed.
+        trust: whether it may name other classes and functions than shipped configurations do.
+        digest: SHA-256 of a plan that is trusted, since who reads it has written it.
 
     Raises:
-        InputError: it cannot be read, was made by another version, or an own class of it cannot be imported here.
+        InputError: it cannot be read, was made by another version, names code that is not trusted, or a custom class
+            of it cannot be imported here.
     """
     try:
-        table = pq.read_table(readable(path), partitioning=None)
+        content = path.read_bytes()
+        table = pq.read_table(io.BytesIO(content), partitioning=None)
+        trust = trust or hashlib.sha256(content).hexdigest() == digest
         shared = json.loads(table.schema.metadata[KEY])
+        if not trust:
+            check_targets(_named(shared, table), str(path))
         tasks = [_unpacked(each) for each in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = tuple(
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)
             for id_, arm, task, optimizer, schedule, seed, stage, search in zip(*columns, strict=True)
         )
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, ValidationError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes make libraries raise anything
         raise InputError(
             f"{path}: no plan that this adamcmp can read ({one_line(error)}); sweep again with execute=slurm"
         ) from error
@@ -140,6 +158,18 @@ def read(path: Path) -> Portable:
         study=Study.model_validate(shared["study"]),
     )
     return Portable(Plan(config, runs, shared["duplicates"], shared["resolved"]), tuple(shared["words"]))
+
+
+def _named(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
+    """Return the dotted names of a plan, each of which is imported where it is trained."""
+    texts = {text for name in ("optimizer", "schedule") for text in table[name].unique().to_pylist()}
+    settings = [json.loads(text) for text in texts]
+    trains = [each["train"] for each in shared["tasks"]]
+    losses = [each["loss"] for each in trains if isinstance(each["loss"], dict)]
+    sections = [each[part] for each in shared["tasks"] for part in ("data", "model")]
+    found = {each["target"] for each in (*settings, *losses, *sections) if "target" in each}
+    found |= {each["rule"] for each in settings if "." in str(each.get("rule", ""))}
+    return found | {metric for each in trains for metric in each["metrics"] if "." in metric}
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import Task, best_cells, beyond, edge
+from adamcmp.config.trust import runs_code
 from adamcmp.errors import command
 
 KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
@@ -45,12 +46,20 @@ def hints(tasks: Sequence[tuple[Task, pd.DataFrame]], study: str) -> list[str]:
                     swept = f"{key}={','.join(f'{value:.6g}' for value in values)}"
                     named = any(word.startswith("optimizer._target_=") for word in words)  # by its class alone
                     optimizer = [] if named else [f"optimizer={row['optimizer']}"]
-                    line = command(*_without(words, {"optimizer", key}), *optimizer, swept)
+                    line = command(*_without(words, {"optimizer", key}), *optimizer, swept) + _warning(words)
                     wider.setdefault(f"({side}); wider: {line}", []).append(str(row["arm"]))
         if (table["runs"] < 2).all() and len(table) > 1:
             kept = _without(words, {"study.seeds", "seed"})
-            found.append(f"one seed tells no spread; more: {command(*kept, f'study.seeds={FEW_SEEDS}')}")
+            found.append(
+                f"one seed tells no spread; more: {command(*kept, f'study.seeds={FEW_SEEDS}')}{_warning(words)}"
+            )
     return [f"{_names(arms)} best cell lies on the edge of the grid {rest}" for rest, arms in wider.items()] + found
+
+
+def _warning(words: Sequence[str]) -> str:
+    """Return a clause that names the code in a stored command: a results folder may come from anybody."""
+    named = [word for word in words if runs_code(word)]
+    return f" (it runs {named[0]}, as the stored command did)" if named else ""
 
 
 def _names(arms: Sequence[str]) -> str:

@@ -19,10 +19,11 @@ import pandas as pd
 from adamcmp.analysis import CELL, best_cells, by_task, cells, criteria_of
 from adamcmp.criteria import LOSS_TEXTS
 from adamcmp.drawing.labels import named
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, closest, one_line
 from adamcmp.optim.decay import CONVERTIBLE
 from adamcmp.optim.rule import Counterpart, Rule, rule_class, shipped
 from adamcmp.optim.schedules import restarts
+from adamcmp.plain import plain
 from adamcmp.report.labels import quantity
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
@@ -64,7 +65,7 @@ def _spaced(found: re.Match[str]) -> str:
 
 def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
     """What all frameworks need to know of a run."""
-    settings = json.loads(record["settings"])
+    settings = _checked(record)
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     steps, batch_size = int(settings["steps"]), int(settings["batch_size"])
     accumulate = int(settings.get("accumulate", 1))
@@ -108,6 +109,48 @@ def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
         "shape": schedule.get("shape", "linear"),
         "own": _own(schedule),
     }
+
+
+NUMBERS = ("warmup_steps", "T_0", "T_mult", "factor", "eta_min", "decay_fraction", "milestones", "lr_scale",
+           "weight_decay", "lr", "steps", "batch_size", "accumulate", "clip_norm", "ema")  # fmt: skip
+"""Settings that stand in the code as they are."""
+TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def _checked(record: pd.Series[Any]) -> dict[str, Any]:
+    """Return the settings of a run, in which nothing can become code but names that may be imported.
+
+    Raises:
+        InputError: they hold something that no adamcmp has written.
+    """
+    try:
+        settings: dict[str, Any] = _on_one_line(json.loads(record["settings"]))
+        optimizer, schedule = settings["optimizer"], settings["schedule"]
+        for part in (settings, optimizer, schedule, *optimizer.get("groups", ())):
+            for key, value in part.items():
+                numbers = value if isinstance(value, list) else [value]
+                if key in NUMBERS and any(isinstance(each, str | dict | list) for each in numbers):
+                    raise ValueError(f"{key}={value}")
+        for part in (optimizer, schedule):
+            if "target" in part and not TARGET.fullmatch(str(part["target"])):
+                raise ValueError(f"target={part['target']}")
+            if wrong := [key for key in part.get("arguments", {}) if not key.isidentifier()]:
+                raise ValueError(f"arguments.{wrong[0]}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"settings of run {record['run_id']} are none that adamcmp writes ({one_line(error)}); no code is made of "
+            "them"
+        ) from error
+    return settings
+
+
+def _on_one_line(value: Any) -> Any:
+    """Return plain values whose texts have no line breaks: some stand in comments."""
+    if isinstance(value, dict):
+        return {plain(key): _on_one_line(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_on_one_line(each) for each in value]
+    return plain(value) if isinstance(value, str) else value
 
 
 def _line(text: object) -> str:

@@ -50,7 +50,7 @@ def make_records(
     frame["data"], frame["model"], frame["task"], frame["study"] = "digits", "mlp", "7a5c1e", "synthetic"
     frame["task_label"] = "digits, mlp, 1000 steps, batch 100, fp32"
     frame["optimizer"] = frame["arm"]
-    frame["variant"] = frame["arm"]
+    frame["variant"] = frame["arm"].map(hashed)
     frame["steps"], frame["epochs"], frame["batch_size"], frame["train_examples"] = 1000, 100.0, 100, 1000
     for when, shift in (("final", 0.0), ("best", -0.002)):
         frame[f"{when}_validation_error"] = error + shift
@@ -68,8 +68,13 @@ def make_records(
     frame["engine"], frame["device"], frame["precision"], frame["schedule"] = "vectorised", "cpu", "fp32", "cosine"
     for name, value in columns.items():
         frame[name] = value
-    frame["run_id"] = [hashlib.sha256(repr((*key, frame["task"].iat[0])).encode()).hexdigest()[:16] for key in index]
+    frame["run_id"] = [hashed(*key, frame["task"].iat[0]) for key in index]
     return typed(frame)
+
+
+def hashed(*parts: object) -> str:
+    """Something like the ID of a run."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _settings(row: Mapping[str, object]) -> str:
@@ -112,7 +117,7 @@ def confirmed(records: pd.DataFrame, seeds: int = 8, noise: float = 0.003) -> pd
     fresh["seed"], fresh["stage"] = 1_000_000 + fresh.groupby("arm").cumcount(), "confirm"
     for part in ("validation", "test"):
         fresh[f"final_{part}_error"] += noise * draw.standard_normal(len(fresh))
-    fresh["run_id"] = [f"fresh {arm} {seed}" for arm, seed in zip(fresh["arm"], fresh["seed"], strict=True)]
+    fresh["run_id"] = [hashed("fresh", *key) for key in zip(fresh["arm"], fresh["seed"], strict=True)]
     return pd.concat([records.assign(stage="tune"), typed(fresh)], ignore_index=True)
 
 

@@ -1,0 +1,92 @@
+"""What stored words and plans may name: a results folder may come from anybody, and what it names would run here.
+
+Configurations are built from what the user typed, and from files found by name. Words that a study has stored take
+part as long as they only choose among these and set values; what imports code or leaves this machine needs
+``--trust``. docs/trust.md has the whole boundary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adamcmp.config.sources import options
+from adamcmp.errors import InputError, shown
+
+DOTTED = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]")
+"""A name with dots, as of a class; no number has it."""
+ELSEWHERE = ("execute.ray", "execute.slurm", "execute={", "execute=ray", "execute=slurm", "log=", "hydra")
+"""Beginnings of words that lead to other machines, to shell commands, or around adamcmp."""
+
+
+def check_words(study: str, words: Sequence[str], config_dir: Path | None, whose: str) -> None:
+    """Refuse stored words of a command that could run code here.
+
+    Args:
+        study: the configuration that they name.
+        words: the overrides.
+        config_dir: the folder of YAML files that they name.
+        whose: where they are stored, for the error.
+
+    Raises:
+        InputError: one of them needs ``--trust``.
+    """
+    given = [f"--config-dir {config_dir}"] if config_dir is not None else []
+    if not re.fullmatch(r"[\w-]+", study):
+        given.append(study)
+    refuse([*given, *filter(runs_code, words)], whose)
+
+
+def runs_code(word: str) -> bool:
+    """Whether an override could import code, or lead to another machine."""
+    text = word.lstrip("+~")
+    if "_target_" in text or "${oc." in text or text.startswith(ELSEWHERE):
+        return True
+    key, _, value = text.partition("=")
+    return key.startswith("train") and ("metrics" in text or "loss" in text) and DOTTED.search(value) is not None
+
+
+def check_targets(targets: Iterable[str], whose: str) -> None:
+    """Refuse classes and functions of a stored plan that no shipped configuration names.
+
+    Raises:
+        InputError: one of them needs ``--trust``.
+    """
+    refuse(sorted(set(targets) - shipped_targets()), whose)
+
+
+def refuse(found: Sequence[str], whose: str) -> None:
+    """Say what needs ``--trust``, if anything does.
+
+    Raises:
+        InputError: something does.
+    """
+    if found:
+        raise InputError(
+            f"{whose} names {shown(found[0])}, which could run code here; if you trust who made that folder, add "
+            "--trust"
+        )
+
+
+@cache
+def shipped_targets() -> frozenset[str]:
+    """Return what the YAML files of adamcmp name by ``_target_``."""
+    paths = [path for group in ("data", "model", "optimizer", "schedule") for path in options(group).values()]
+    return frozenset(target for path in paths for target in _targets(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def _targets(content: Any) -> Iterable[str]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from _targets(value)
+    elif isinstance(content, list):
+        for each in content:
+            yield from _targets(each)

@@ -6,17 +6,40 @@ half a second to one. While it runs, it looks as often as ever: what own models 
 
 import atexit
 import gc
+import os
+import sys
 
-from adamcmp import interrupts
+from adamcmp import interrupts, streams
+
+BAD_INPUT = 2
 
 
 def main() -> None:
     """Run the command line."""
     interrupts.handle()
+    streams.guard()
+    if sys.flags.optimize and sys.executable:
+        _start_with_assertions()
     atexit.register(gc.freeze)
     from adamcmp.cli import main as command_line
 
-    command_line()
+    try:
+        command_line()
+    except SystemExit as end:
+        error = streams.failure()
+        if error is None or (end.code or 0) not in (0, 1):
+            raise
+        reason = f"adamcmp: standard output cannot be written ({error.strerror}); what was trained is stored\n"
+        sys.stderr.write(reason)
+        sys.exit(BAD_INPUT)
+
+
+def _start_with_assertions() -> None:
+    """Start again without PYTHONOPTIMIZE or -O: Hydra's parser of sweeps does its work in assertions."""
+    sys.stderr.write("adamcmp: started again without PYTHONOPTIMIZE: Hydra needs Python's assertions\n")
+    sys.stderr.flush()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
+    os.execve(sys.executable, [sys.executable, "-m", "adamcmp", *sys.argv[1:]], environment)
 
 
 if __name__ == "__main__":

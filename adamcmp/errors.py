@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 FEW = 20
@@ -50,3 +50,34 @@ def shown(text: object) -> str:
     """A given text in quotes, as Python writes it, of bearable length."""
     found = repr(text)
     return found if len(found) <= 80 else f"{found[:60]}…{found[-10:]}"
+
+
+NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "failed to map segment", "start new thread",
+             "failed to launch worker thread", "resource temporarily unavailable", "out of memory")  # fmt: skip
+"""What libraries say where the memory or the number of threads of a process is used up."""
+AWAY = ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "gcsfs", "adlfs", "google", "azure", "urllib3")
+"""Packages whose errors are those of an object store."""
+
+
+def from_outside(error: BaseException) -> str:
+    """Return one line for an error that is none of adamcmp's: of files, memory, or an object store; else nothing."""
+    chain = list(_chain(error))
+    if any(isinstance(each, MemoryError) or any(text in str(each).lower() for text in NO_MEMORY) for each in chain):
+        return (
+            f"not enough memory ({told(chain[-1])}); close other programs, raise the limit (ulimit -v), or take fewer "
+            "rows and processes (execute.rows, execute.processes); what was stored before is whole"
+        )
+    if any(type(each).__module__.partition(".")[0] in AWAY for each in chain):
+        return f"the results folder cannot be reached ({told(chain[-1])}); what was stored before is whole"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or one_line(error)}; give another file or folder, or mend this one"
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the first cause last."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__

@@ -45,7 +45,8 @@ def a_record(number: int, status: str = "completed", minute: int | None = None) 
     row = {column.name: values.get(column.type, number % 2 == 0) for column in RECORD}
     finished_at = START + timedelta(minutes=number if minute is None else minute)
     known = {"status": status, "stage": "tune", "error_better": "lower", "command": f"adamcmp run {number}"}
-    return {**row, **known, "arm": f"arm {number} λ", "run_id": f"{number:04}", "finished_at": finished_at}
+    texts = {"settings": f'{{"n": {number}}}', "engine_settings": "{}", "metrics": f'{{"m": {number}.5}}'}
+    return {**row, **known, **texts, "arm": f"arm {number} λ", "run_id": f"{number:04}", "finished_at": finished_at}
 
 
 def a_curve(number: int, steps: tuple[int, ...] = (5, 10)) -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from adamcmp import interrupts
-from adamcmp.errors import InputError, one_line, told
+from adamcmp.errors import InputError, from_outside, one_line, told
 from adamcmp.plain import visible
 from adamcmp.store import at
 
@@ -112,6 +112,8 @@ def main() -> None:
         _fail(f"{getattr(error, 'format_message', error.__str__)()} See adamcmp --help.", BAD_INPUT, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
         if not interrupts.asked():
+            if reason := from_outside(error):
+                _fail(reason, BAD_INPUT, error)
             _fail(f"{told(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
     if interrupts.asked():
         interrupts.leave()

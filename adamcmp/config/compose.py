@@ -35,6 +35,7 @@ from adamcmp.config.schema import Data, OnRay, OnSlurm, Search, Train
 from adamcmp.config.sources import Source, file, shipped_configs
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
+from adamcmp.untrusted import load_yaml
 
 KEPT: dict[str, frozenset[str]] = {
     "model": frozenset(),
@@ -197,7 +198,14 @@ def _shipped_files() -> tuple[ConfigLoaderImpl, ReadOnce]:
 
 
 def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
-    """Have Hydra merge the files of a configuration and all overrides."""
+    """Have Hydra merge the files of a configuration and all overrides.
+
+    Raises:
+        ValueError: a file of the folder is no YAML, or grows beyond all bounds.
+    """
+    for path in [folder / f"{name}.yaml", *(path for group in GROUPS for path in (folder / group).glob("*.yaml"))]:
+        if path.is_file() and not path.is_relative_to(_shipped()):
+            _check_size(path, path.stat().st_mtime_ns)
     with initialize_config_dir(str(folder), version_base=HYDRA_VERSION_BASE):
         merged = hydra_compose(name, list(overrides), return_hydra_config=True)
     choices = dict(merged.hydra.runtime.choices)
@@ -206,6 +214,15 @@ def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
     del merged["hydra"]
     OmegaConf.set_struct(merged, True)  # an override of a key that is not there is refused
     return Merged(merged, choices)
+
+
+@lru_cache(maxsize=512)
+def _check_size(path: Path, _modified: int) -> None:
+    """Refuse a file whose aliases stand for too many values, before Hydra writes them all out."""
+    try:
+        load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {one_line(error)}") from error
 
 
 def _chooses_file(override: Override) -> bool:

@@ -20,6 +20,7 @@ from adamcmp.engine.timing import Timing
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, canonical
 from adamcmp.store import write_file
+from adamcmp.untrusted import load_json
 
 WAY = 2
 """Counts the changes of how timings are taken: what was timed in another way is timed anew."""
@@ -93,7 +94,7 @@ def _key(cohort: Cohort, device: torch.device, processes: int, place: Place) -> 
 
 def _read(path: Path) -> dict[str, tuple[float, Timing]]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = load_json(path.read_text(encoding="utf-8"))
         found = {name: (float(each.pop("at")), Timing(**each)) for name, each in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

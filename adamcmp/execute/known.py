@@ -22,6 +22,7 @@ from adamcmp.config.schema import Data
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import DataFacts
 from adamcmp.store import write_file
+from adamcmp.untrusted import load_json
 
 NAMED = ("path", "test_path", "folder")
 """Arguments by which data sets that ship are told where their files are."""
@@ -34,7 +35,7 @@ def known(settings: Data) -> DataFacts | None:
         path = _path(settings)
         if path is None:
             return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = load_json(path.read_text(encoding="utf-8"))
         return DataFacts.loaded(stored)
     except (OSError, ValueError, TypeError, KeyError):
         return None

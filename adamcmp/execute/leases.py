@@ -29,6 +29,7 @@ from filelock import Timeout
 from adamcmp.errors import InputError
 from adamcmp.records import stored_since
 from adamcmp.store import is_local, lock, write_file
+from adamcmp.untrusted import load_json
 
 BEAT = 5.0
 """Seconds between two signs of life."""
@@ -95,7 +96,7 @@ def runs(pid: object, born: object) -> bool:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = load_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

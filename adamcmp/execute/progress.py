@@ -6,7 +6,6 @@ behind when it ends; of a driver that was killed it holds what that had told las
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from adamcmp.execute.leases import DRIVERS, SILENT, Leases
+from adamcmp.untrusted import load_json
 
 if TYPE_CHECKING:
     from adamcmp.engine.outcome import Evaluation, Outcome
@@ -72,7 +72,7 @@ class Progress:
     @classmethod
     def _of(cls, path: Path) -> Self | None:
         try:
-            loaded: Mapping[str, Any] = json.loads(path.read_bytes())
+            loaded: Mapping[str, Any] = load_json(path.read_bytes())
             return cls(**{**loaded["progress"], "told": loaded["told"]})
         except (OSError, ValueError, TypeError, KeyError):
             return None

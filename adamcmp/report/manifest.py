@@ -14,6 +14,7 @@ import pandas as pd
 from adamcmp.errors import InputError
 from adamcmp.report.labels import mixed_origins, runs_hash, seeds, wall_seconds
 from adamcmp.store import write_file
+from adamcmp.untrusted import load_json
 
 NAME = "MANIFEST.json"
 DRAWN_WITH = ("adamcmp", "matplotlib", "numpy", "pandas")
@@ -60,12 +61,21 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+WRITTEN = (".md", ".csv", ".tex", ".png", ".svg", ".pdf", ".html", ".py", ".json")
+"""Suffixes of a report's files."""
+
+
 def listed(folder: Path) -> list[str]:
-    """The files that the manifest of a folder lists; none where there is no readable one."""
+    """Return the files of a report that its manifest lists; none if there is no readable one.
+
+    A name that leads out of the folder, or to no file that a report has, is left out: what is listed may be removed.
+    """
     try:
-        return list(json.loads((folder / NAME).read_text(encoding="utf-8"))["files"])
+        names = [str(name) for name in load_json((folder / NAME).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+    root = folder.resolve()
+    return [name for name in names if name.endswith(WRITTEN) and (folder / name).resolve().is_relative_to(root)]
 
 
 class Verified(NamedTuple):
@@ -97,8 +107,9 @@ def verify(folder: Path) -> Verified:
     if found is None:
         raise InputError(f"{folder}: no {NAME} here; `adamcmp report` writes one beside a report")
     try:
-        files: dict[str, Any] = json.loads((found / NAME).read_text(encoding="utf-8"))["files"]
-        expected = {str(name): str(digest) for name, digest in files.items()}
+        files: dict[str, Any] = load_json((found / NAME).read_text(encoding="utf-8"))["files"]
+        own = listed(found)
+        expected = {str(name): str(digest) for name, digest in files.items() if name in own}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{found / NAME}: cannot be read; write the report again") from error
     missing = [name for name in expected if not (found / name).is_file()]

@@ -15,12 +15,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
-import yaml
-
 from adamcmp.errors import InputError, closest
 from adamcmp.report.judging import Judging
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
+from adamcmp.untrusted import load_yaml
 
 
 class Reproduction(NamedTuple):
@@ -85,7 +84,7 @@ def in_order() -> list[Reproduction]:
 def width_of(study_dirs: Sequence[Path]) -> str:
     """The width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
     found = {str(_described(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
-    return found.pop() if len(found) == 1 else "double"
+    return width if len(found) == 1 and (width := found.pop()) in ("single", "double") else "double"
 
 
 def judging_of(study_dirs: Sequence[Path]) -> Judging:
@@ -97,8 +96,8 @@ def judging_of(study_dirs: Sequence[Path]) -> Judging:
 def _described(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
     """A section of a stored study's ``study.yaml``; empty where it cannot be read."""
     try:
-        described = yaml.safe_load((study_dir / "study.yaml").read_text(encoding="utf-8"))
+        described = load_yaml((study_dir / "study.yaml").read_text(encoding="utf-8"))
         study = described[name]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
     return study if isinstance(study, Mapping) else {}

@@ -86,11 +86,11 @@ def assert_nothing_is_left_behind(start, folder):
 
 
 CASES = [(0.0, "SIGINT", True, False), (1.2, "SIGHUP", False, False), (5.0, "SIGTERM", True, True)]
-MANY = [
-    (delay, *rest)
-    for delay in (0.0, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10)
-    for rest in itertools.product(("SIGINT", "SIGTERM", "SIGHUP"), (True, False), (True, False))
-]
+DELAYS = (0.0, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10)
+WAYS = list(itertools.product(("SIGINT", "SIGTERM", "SIGHUP"), (True, False), (True, False)))
+MANY = [(delay, *way) for i, delay in enumerate(DELAYS) for way in WAYS[i % 3 :: 3]]
+"""A third of the ways at each moment, each way at every third."""
+ENDS = [(i / 12, name, whole) for i in range(12) for name, whole, twice in WAYS[i % 3 :: 3] if not twice]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,7 @@ def test_a_signal_at_any_moment(start, tmp_path, delay, name, whole_group, twice
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("whole_group", [True, False])
-@pytest.mark.parametrize("moment", [i / 12 for i in range(12)])
+@pytest.mark.parametrize(("moment", "name", "whole_group"), ENDS)
 def test_a_signal_at_any_moment_of_a_sweep_that_ends_with_its_report(start, tmp_path, moment, whole_group, name):
     """Storing and drawing come last: the moment is a share of what the whole takes."""
     command = (*SHORT, "--report")

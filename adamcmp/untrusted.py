@@ -1,0 +1,76 @@
+"""JSON and YAML that may come from anybody: read as plain data of bounded size and depth.
+
+A text of a kilobyte may nest a thousand lists, or name one list by an alias in another one until there are billions.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+MOST_NODES = 200_000
+"""Values of a YAML file with all aliases written out, at most."""
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
+def load_object(text: str | bytes) -> dict[str, Any]:
+    """Return the value of a JSON text that is an object.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = load_json(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"JSON of a {type(found).__name__}, not of an object")
+    return found
+
+
+def load_yaml(text: str) -> Any:
+    """Return the value of a YAML text, of plain types alone.
+
+    Raises:
+        ValueError: it is not YAML, nested too deeply, or its aliases stand for more than ``MOST_NODES`` values.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _count(node, {})
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise ValueError("YAML that is nested too deeply, or contains itself") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of values that a node stands for, each alias counted as often as it is used."""
+    if id(node) in known:
+        return known[id(node)]
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [each for pair in node.value for each in pair]
+    total = 1 + sum(_count(each, known) for each in children)
+    if total > MOST_NODES:
+        raise ValueError(f"YAML whose aliases stand for more than {MOST_NODES:,} values")
+    known[id(node)] = total
+    return total

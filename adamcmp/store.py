@@ -8,21 +8,27 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
+import re
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
-from adamcmp.errors import InputError, one_line
+from adamcmp.errors import InputError, from_outside, one_line
 from adamcmp.extras import check_installed, needs
 
+T = TypeVar("T")
 STALE = 30.0
 """Seconds after which a lock in an object store that did not change is taken for that of a dead process."""
+PATIENCE = 120.0
+"""Seconds for which an object store that does not answer is asked again."""
 EVERY = 0.2
 """Seconds between two tries for a lock."""
 
@@ -35,6 +41,7 @@ def at(given: str | Path) -> Path:
     """
     text = str(given)
     if "://" not in text:
+        _check_not_half_a_url(text)
         return Path(text)
     with needs(text, "upath"):
         from upath import UPath
@@ -48,6 +55,22 @@ def at(given: str | Path) -> Path:
         raise InputError(
             f"{text}: {one_line(error)}; a results folder is a path, or a URL that fsspec knows, such as s3://…"
         ) from error
+
+
+def _check_not_half_a_url(text: str) -> None:
+    """Refuse ``s3:/bucket``, which would be a folder here of that name.
+
+    Raises:
+        InputError: the text begins as a URL does, and is none.
+    """
+    scheme = re.match(r"([a-z][a-z0-9+.-]+):", text)
+    if scheme is None:
+        return
+    from fsspec import available_protocols  # type: ignore[import-untyped]  # it has no types
+
+    if scheme[1] in available_protocols():
+        rest = text[scheme.end() :].lstrip("/")
+        raise InputError(f"{text}: is neither a path nor a URL; for an object store write {scheme[1]}://{rest}")
 
 
 def is_local(path: Path) -> bool:
@@ -115,13 +138,46 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
+class GoneError(InputError):
+    """An object store that has not answered for ``PATIENCE`` seconds."""
+
+
+def patiently(do: Callable[[], T], path: Path) -> T:
+    """Do something to an object store, again and again where the store cannot be reached, less and less often.
+
+    Raises:
+        GoneError: it could not be reached for ``PATIENCE`` seconds.
+        InputError: it answers, and refuses.
+    """
+    if is_local(path):
+        return do()
+    deadline, pause = time.monotonic() + PATIENCE, 1.0
+    while True:
+        try:
+            return do()
+        except InputError as error:
+            if error.__cause__ is None or not from_outside(error.__cause__):
+                raise
+            reason: BaseException = error.__cause__
+        except Exception as error:
+            if not from_outside(error):
+                raise
+            reason = error
+        if time.monotonic() >= deadline:
+            raise GoneError(f"{path}: the store did not answer for {PATIENCE:.0f} s ({one_line(reason)})") from reason
+        time.sleep(pause)
+        pause = min(2 * pause, 20.0)
+
+
+Held = Callable[[], bool]
+"""Whether a lock is still its holder's: one that was stopped for long may have lost it to another process."""
+
+
 @contextmanager
-def lock(path: Path, seconds: float = 60.0) -> Iterator[None]:
+def lock(path: Path, seconds: float = 60.0) -> Iterator[Held]:
     """Hold the one lock of that name, on whatever machine others ask for it.
 
-    On a disk it is the system's lock of a file, which ends with the process. In an object store it is an object that
-    only one process can create; one that ``STALE`` seconds have not changed is removed, since its process has died:
-    what is done under a lock takes no longer than a few of them.
+    On a disk it is the system's lock of a file, which ends with the process. In an object store see ``_Turns``.
 
     Raises:
         Timeout: others have held it all the time.
@@ -139,47 +195,115 @@ def lock(path: Path, seconds: float = 60.0) -> Iterator[None]:
             with writing(path):
                 raise error
         try:
-            yield
+            yield lambda: True
         finally:
             held.release()
         return
-    token = uuid.uuid4().hex.encode()
-    _create(path, token, time.monotonic() + seconds)
+    turns = _Turns(path)
+    turns.take(time.monotonic() + seconds)
     try:
-        yield
+        yield turns.is_mine
     finally:
-        if _content(path) == token:
-            path.unlink(missing_ok=True)
+        turns.end()
 
 
-def _create(path: Path, token: bytes, deadline: float) -> None:
-    """Create an object that is not there, once it is not."""
-    store = cast(Any, path)
-    seen, since = b"", 0.0
-    while True:
+class _Turns:
+    """A lock in an object store: numbered turns, each an object that exactly one process can create.
+
+    The turn with the highest number counts, and whoever created it holds the lock until its content says that it is
+    free. A holder changes the content every few seconds; if it has not changed for ``STALE`` seconds by the clock of
+    a process that waits, the holder has died, and that process tries to create the next turn. So a dead holder's turn
+    is never deleted to be taken, and of all that try one succeeds. The number is the fencing token: a holder that was
+    stopped and goes on finds a higher one, and writes nothing.
+
+    Source of the idea of fencing: M. Kleppmann, How to do distributed locking, 2016.
+    """
+
+    FREE = b"free"
+
+    def __init__(self, path: Path) -> None:
+        store = cast(Any, path)
+        self._files, self._folder = store.fs, f"{store.path}.turns"
+        self._path, self._token, self._turn = path, uuid.uuid4().hex, 0
+        self._over = threading.Event()
+
+    def take(self, deadline: float) -> None:
+        """Wait for the lock until a time of the monotonic clock.
+
+        Raises:
+            Timeout: others have held it all the time.
+        """
+        seen: tuple[int, bytes | None] = (0, b"")
+        since = time.monotonic()
+        while True:
+            last = self._last()
+            content = self._content(last)
+            now = time.monotonic()
+            if (last, content) != seen:
+                seen, since = (last, content), now
+            if (content in (self.FREE, None) or now - since > STALE) and self._create(last + 1):
+                self._turn = last + 1
+                threading.Thread(target=self._stay, daemon=True).start()
+                self._remove_before(last)
+                return
+            if now >= deadline:
+                raise Timeout(str(self._path))
+            time.sleep(EVERY * random.uniform(0.5, 1.5))  # so that those who wait do not ask at once
+
+    def is_mine(self) -> bool:
+        """Return whether no other process has taken a later turn."""
+        return self._last() == self._turn
+
+    def end(self) -> None:
+        """Give the lock up."""
+        self._over.set()
+        self._write(self.FREE)
+
+    def _stay(self) -> None:
+        beat = 0
+        while not self._over.wait(STALE / 6):
+            beat += 1
+            with suppress(Exception):  # the next beat may come through
+                self._write(f"{self._token} {beat}".encode())
+        with suppress(Exception):  # a beat may have been on its way when the turn ended
+            self._write(self.FREE)
+
+    def _name(self, turn: int) -> str:
+        return f"{self._folder}/{turn:012d}"
+
+    def _last(self) -> int:
+        return max(self._known(), default=0)
+
+    def _known(self) -> list[int]:
         try:
-            with writing(path):
-                try:
-                    store.fs.pipe_file(store.path, token, mode="create")
-                    return
-                except FileExistsError:
-                    pass
-        finally:
-            held = _content(path)
-        now = time.monotonic()
-        if held != seen:
-            seen, since = held, now
-        elif held and now - since > STALE:
-            path.unlink(missing_ok=True)
-        if now >= deadline:
-            raise Timeout(str(path))
-        time.sleep(EVERY)
+            names = self._files.ls(self._folder, detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        words = [str(name).rpartition("/")[2] for name in names]
+        return [int(word) for word in words if word.isdigit()]
 
+    def _content(self, turn: int) -> bytes | None:
+        """Return what a turn says, None if there is none."""
+        if turn == 0:
+            return None
+        try:
+            return bytes(self._files.cat_file(self._name(turn)))
+        except FileNotFoundError:
+            return b""  # removed since it was listed: a later one is there
 
-def _content(path: Path) -> bytes:
-    """Return the bytes of an object, by one request: two of them could meet two versions of it."""
-    store = cast(Any, path)
-    try:
-        return bytes(store.fs.cat_file(store.path))
-    except FileNotFoundError:
-        return b""
+    def _create(self, turn: int) -> bool:
+        with writing(self._path):
+            try:
+                self._files.pipe_file(self._name(turn), f"{self._token} 0".encode(), mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def _write(self, content: bytes) -> None:
+        self._files.pipe_file(self._name(self._turn), content)
+
+    def _remove_before(self, last: int) -> None:
+        for turn in self._known():
+            if turn <= last:
+                with suppress(FileNotFoundError):
+                    self._files.rm_file(self._name(turn))

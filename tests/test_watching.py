@@ -107,10 +107,10 @@ def test_its_state_is_told(tmp_path, given, state):
 
 
 def test_best_so_far_of_each_arm_and_first_lines_of_errors(synthetic, tmp_path):
-    arms = {"Adam \x1b[31m+ L2": "l2", "AdamW": "lr_scaled"}
+    arms = {r"Adam \x1b[31m+ L2": "l2", "AdamW": "lr_scaled"}
     records = synthetic.make_records(arms=arms, lrs=[1e-3, 1e-2], lambdas=[0.0, 1e-3])
     first = records["seed"] == 0
-    records = synthetic.end(records, first & (records["lr"] == 1e-3), "failed", "out of \x1b[1mmemory\nline two")
+    records = synthetic.end(records, first & (records["lr"] == 1e-3), "failed", "out of \\x1b[1mmemory\nline two")
     records = synthetic.end(records, first & (records["lr"] == 1e-2), "diverged")
     synthetic.store(tmp_path, records)
     text = shown(tmp_path, looks=2)

@@ -12,6 +12,7 @@ import typer
 from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
+from adamcmp.store import at
 
 if TYPE_CHECKING:
     from adamcmp.optim.frameworks import Decay, Framework
@@ -22,7 +23,9 @@ def conformance(
         list[str] | None,
         typer.Argument(metavar="LIBRARY…", help="torch, keras, optax, timm, …; all without it."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Write table, figure and page here.")] = Path("results/conformance"),
+    out: Annotated[Path, typer.Option(help="Write table, figure and page here.", parser=at)] = Path(
+        "results/conformance"
+    ),
     formats: Formats = None,
     json_: Json = False,
     debug: Debug = False,

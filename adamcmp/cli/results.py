@@ -191,7 +191,9 @@ def compare(
         float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
     ] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
-    out: Annotated[Path | None, typer.Option(help="Write tables and figures of the comparison here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write tables and figures of the comparison here.", parser=at)
+    ] = None,
     formats: Formats = None,
     json_: Json = False,
     debug: Debug = False,
@@ -262,7 +264,7 @@ def export(
         list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
     ],
     to: Annotated[To, typer.Option(help="The files or the tracker to write.")],
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/<what>.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/<what>.", parser=at)] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:

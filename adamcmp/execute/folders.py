@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -75,6 +76,12 @@ def programs_folder() -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def unsent(study_dir: Path) -> Path:
+    """Return the folder of this machine for finished runs that a study's object store could not take."""
+    name = hashlib.sha256(str(study_dir).encode()).hexdigest()[:16]
+    return Path(platformdirs.user_data_dir("adamcmp")) / "unsent" / name
 
 
 def is_ours(folder: Path) -> bool:

@@ -16,21 +16,22 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from filelock import Timeout
 
 from adamcmp.errors import InputError
 from adamcmp.records import stored_since
-from adamcmp.store import is_local, lock, write_file
+from adamcmp.store import GoneError, Held, is_local, lock, patiently, write_file
 from adamcmp.untrusted import load_json
 
+T = TypeVar("T")
 BEAT = 5.0
 """Seconds between two signs of life."""
 SILENT = 60.0
@@ -125,7 +126,7 @@ class Leases:
 
     def __enter__(self) -> Leases:
         """Show up among the drivers; what dead ones have left goes."""
-        with self._locked():
+        with locked(self._folder):
             others = self._lookout.alive()
             self.is_alone = not others
             for path in (self._folder / DRIVERS).glob("*.json"):
@@ -135,18 +136,19 @@ class Leases:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: object, __: object) -> None:
         """Go: claims are given up, and the file says so."""
         self._over.set()
-        with suppress(InputError), self._locked():
-            table = _read(self._folder / CLAIMS)
-            if self.name in table:
-                self._write({name: ids for name, ids in table.items() if name != self.name})
+        if isinstance(error, GoneError):  # what is asked now would wait as long again
+            return
+        with suppress(InputError):
+            self._change(lambda table: table.pop(self.name, None))
         self.tell({"gone": True})
 
     def tell(self, more: Mapping[str, Any]) -> None:
         """Give a sign of life, with what else there is to tell."""
-        with self._writing, suppress(InputError):  # a full disk ends the sweep where it loses runs, not here
+        silent = InputError if is_local(self._folder) else Exception
+        with self._writing, suppress(silent):  # a full disk ends the sweep where it loses runs, not here
             self._told |= more
             self._beats += 1
             text = json.dumps({**self._whose, "beat": self._beats, "told": time.time(), **self._told}, indent=1)
@@ -154,7 +156,8 @@ class Leases:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
-            self.tell({})
+            with suppress(Exception):  # a store that is away is met where runs are stored
+                self.tell({})
 
     def begin(self, known: Collection[tuple[str, int]]) -> None:
         """Take what a study's parts were (``records.parts``) before its missing runs were looked up.
@@ -168,8 +171,8 @@ class Leases:
 
         Others are those that another driver trains, or has stored since this one looked up what is missing.
         """
-        with self._locked():
-            table = dict(_read(self._folder / CLAIMS))
+
+        def claimed(table: dict[str, list[str]]) -> list[set[str]]:
             wanted = {each for piece in pieces for each in piece}
             owners = {name: wanted.intersection(ids) for name, ids in table.items() if name != self.name}
             owners = {name: ids for name, ids in owners.items() if ids}
@@ -180,8 +183,9 @@ class Leases:
             stored = self.stored()  # after the claims: a run is stored before its claim is given up
             free = [set(piece) - taken - stored for piece in pieces]
             table[self.name] = sorted({*table.get(self.name, ()), *(each for piece in free for each in piece)})
-            self._write(table)
-        return free
+            return free
+
+        return self._change(claimed)
 
     def stored(self) -> set[str]:
         """The runs that were stored since ``begin``, by whomever."""
@@ -192,10 +196,11 @@ class Leases:
     def release(self, ids: Iterable[str]) -> None:
         """Give up claims: these runs are stored."""
         gone = set(ids)
-        with self._locked():
-            table = _read(self._folder / CLAIMS)
-            own = [each for each in table.get(self.name, ()) if each not in gone]
-            self._write({**table, self.name: own})
+
+        def released(table: dict[str, list[str]]) -> None:
+            table[self.name] = [each for each in table.get(self.name, ()) if each not in gone]
+
+        self._change(released)
 
     def elsewhere(self) -> dict[str, set[str]]:
         """The runs that other drivers train now, by their names."""
@@ -203,25 +208,35 @@ class Leases:
         alive = self._lookout.alive(table)
         return {name: set(ids) for name, ids in table.items() if name in alive}
 
-    def _write(self, table: Mapping[str, list[str]]) -> None:
-        write_file(self._folder / CLAIMS, json.dumps({name: ids for name, ids in table.items() if ids}).encode())
+    def _change(self, change: Callable[[dict[str, list[str]]], T]) -> T:
+        """Change the table of claims under the study's lock; again, if the lock was lost meanwhile."""
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self._folder):
-            yield
+        def once() -> tuple[bool, T]:
+            with locked(self._folder) as is_held:
+                table = dict(_read(self._folder / CLAIMS))
+                found = change(table)
+                held = is_held()
+                if held:
+                    kept = {name: ids for name, ids in table.items() if ids}
+                    write_file(self._folder / CLAIMS, json.dumps(kept).encode())
+                return held, found
+
+        while True:
+            is_done, found = patiently(once, self._folder)
+            if is_done:
+                return found
 
 
 @contextmanager
-def locked(study_dir: Path) -> Iterator[None]:
+def locked(study_dir: Path) -> Iterator[Held]:
     """Hold the study's lock, for moments; or for long, where no driver is to be there.
 
     Raises:
         InputError: others hold it for ever, or nothing can be written.
     """
     try:
-        with lock(study_dir / LOCK):
-            yield
+        with lock(study_dir / LOCK) as is_held:
+            yield is_held
     except Timeout as error:
         raise InputError(f"{study_dir}: is locked by another adamcmp; wait for it, or end it") from error
 

@@ -8,17 +8,20 @@ unfinished ones did since their last checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import foreign, load_checkpoint, unsaved
 from adamcmp.errors import one_line
+from adamcmp.execute.folders import unsent
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
 from adamcmp.records import append, merge_parts
+from adamcmp.store import GoneError, patiently
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -59,7 +62,7 @@ class Pending:
                 for outcome in self.outcomes
                 if outcome.outcomes is not None
             ]
-            append(self.study_dir, rows, curves, told)
+            self._append(rows, curves, told)
             stored = [outcome.run.id for outcome in self.outcomes]
             self.outcomes.clear()
             self.release(stored)
@@ -67,6 +70,23 @@ class Pending:
         while self.done:
             self.done.pop().unlink(missing_ok=True)
         self.stored_at = time.monotonic()
+
+    def _append(self, *tables: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows; where the store is away for long, keep them on this machine for the next command.
+
+        Raises:
+            GoneError: the store is away; its text says where the runs are.
+        """
+        try:
+            patiently(lambda: append(self.study_dir, *tables), self.study_dir)
+        except GoneError as error:
+            kept = unsent(self.study_dir)
+            append(kept, *tables)
+            raise GoneError(
+                f"{error}; {len(tables[0]):,} finished run{'' if len(tables[0]) == 1 else 's'} that it lacks "
+                f"{'is' if len(tables[0]) == 1 else 'are'} kept in {kept}, and the same command stores them there and "
+                "goes on"
+            ) from error
 
     def merge(self) -> None:
         """Put parts together where there are many, whoever wrote them."""

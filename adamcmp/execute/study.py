@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adamcmp.errors import InputError
-from adamcmp.execute.folders import remove_abandoned
+from adamcmp.execute.folders import remove_abandoned, unsent
 from adamcmp.execute.leases import Leases, alone
 from adamcmp.plan.runs import Run
-from adamcmp.records import Wanted, adopt, finished, read_records, remove_leftovers, weights_of
+from adamcmp.records import Wanted, adopt, finished, join, read_records, remove_leftovers, weights_of
 from adamcmp.store import is_local, write_file
 
 
@@ -24,11 +25,20 @@ def driving(study_dir: Path) -> Iterator[Leases]:
     with Leases(study_dir) as leases:
         if leases.is_alone:
             remove_leftovers(study_dir)
+        deliver(study_dir)
         yield leases
     with suppress(InputError), alone(study_dir):
         tidy(study_dir)
     if is_local(study_dir):
         remove_abandoned()
+
+
+def deliver(study_dir: Path) -> None:
+    """Store the runs that an earlier command has kept on this machine, since the study's object store was away."""
+    kept = unsent(study_dir)
+    if not is_local(study_dir) and kept.is_dir():
+        join(kept, study_dir)
+        shutil.rmtree(kept)
 
 
 def tidy(study_dir: Path) -> None:

@@ -12,7 +12,6 @@ from filelock import Timeout
 from pandas.testing import assert_frame_equal
 
 from adamcmp import store
-from adamcmp.errors import InputError
 from adamcmp.records import read, read_records
 
 from .conftest import error_lines, wait_until
@@ -83,34 +82,159 @@ def test_two_drivers_share_a_study(bucket, driver):
     assert ends["run_id"].is_unique
 
 
-def test_a_lock_has_one_holder_and_goes_with_a_dead_one(bucket, monkeypatch):
-    path = store.at(bucket) / ".lock"
-    held = []
+@pytest.fixture
+def memory():
+    """A store in memory, whose creation of objects is made atomic, as that of real ones is."""
+    import fsspec
+    from upath import UPath
 
-    def count():
-        with store.lock(path):
-            held.append(1)
+    files = fsspec.filesystem("memory")
+    creating, pipe = threading.Lock(), files.pipe_file
+
+    def atomic(path, value, mode="overwrite", **kwargs):
+        with creating:
+            if mode == "create" and files.exists(path):
+                raise FileExistsError(path)
+            return pipe(path, value, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "pipe_file", atomic)
+        yield UPath("memory://locks") / ".lock"
+    files.rm("/locks", recursive=True)
+
+
+@pytest.mark.parametrize("where", ["memory", "bucket"])
+def test_a_lock_has_one_holder_and_goes_with_a_dead_one(request, where, monkeypatch):
+    """Of 24 that wait for the lock of a dead holder, one at a time has it."""
+    found = request.getfixturevalue(where)
+    path = found if where == "memory" else store.at(found) / ".lock"
+    monkeypatch.setattr(store, "STALE", 0.4)
+    monkeypatch.setattr(store, "EVERY", 0.02)
+    dead = store._Turns(path)
+    dead._create(7)
+    inside, most, entered = [], [], []
+
+    def enter():
+        with store.lock(path, 60) as is_held:
+            inside.append(1)
+            most.append(len(inside))
             time.sleep(0.01)
-            assert sum(held) == 1
-            held.pop()
+            assert is_held()
+            inside.pop()
+            entered.append(1)
 
-    threads = [threading.Thread(target=count) for _ in range(6)]
+    threads = [threading.Thread(target=enter) for _ in range(24 if where == "memory" else 4)]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
-    assert not path.exists()
-    path.write_bytes(b"of one that was killed")
-    with pytest.raises(Timeout), store.lock(path, 0.3):
-        raise AssertionError
-    monkeypatch.setattr(store, "STALE", 0.5)
-    with store.lock(path, 10):
-        assert path.read_bytes() != b"of one that was killed"
+    assert max(most) == 1
+    assert len(entered) == len(threads)
+    assert store._Turns(path)._known() == [7 + len(threads)]
 
 
-def test_what_is_not_there_is_one_clear_line(bucket, cli, monkeypatch):
-    ended = cli("sweep", "digits", "--results-dir", "nonsense://there")
+def test_a_holder_that_takes_long_keeps_its_lock_and_one_that_was_stopped_loses_it(memory, monkeypatch):
+    monkeypatch.setattr(store, "STALE", 0.3)
+    monkeypatch.setattr(store, "EVERY", 0.02)
+    with store.lock(memory):
+        time.sleep(0.8)
+        with pytest.raises(Timeout), store.lock(memory, 0.6):
+            raise AssertionError
+    monkeypatch.setattr(store._Turns, "_stay", lambda _: None)  # as of a process that SIGSTOP has stopped
+    with store.lock(memory) as is_held:
+        assert is_held()
+        with store.lock(memory, 5) as is_held_later:
+            assert is_held_later()
+            assert not is_held()
+
+
+def test_claims_are_made_again_where_the_lock_was_lost(tmp_path, monkeypatch):
+    from contextlib import contextmanager
+
+    from adamcmp.execute import leases
+
+    answers = iter([True, False, True, True, True])
+
+    @contextmanager
+    def locked(_):
+        yield lambda: next(answers, True)
+
+    with leases.Leases(tmp_path) as mine:
+        monkeypatch.setattr(leases, "locked", locked)
+        next(answers)
+        assert mine.claim([["a", "b"]]) == [{"a", "b"}]
+        assert next(answers) is True
+
+
+@pytest.mark.parametrize("text", ["s3:/bucket/x", "s3:bucket", "gs:/x", "memory:/x", "s3:"])
+def test_half_a_url_is_no_folder(cli, text):
+    for words in (("run", "digits", "train.steps=2", "--results-dir", text), ("report", text),
+                  ("export", "x", "--to", "csv", "--out", text), ("conformance", "optax", "--out", text)):  # fmt: skip
+        ended = cli(*words)
+        assert ended.code == 2
+        assert "is neither a path nor a URL; for an object store write" in ended.err
+    assert not list(cli.folder.iterdir())
+
+
+def test_a_path_with_a_colon_is_a_path():
+    for text in ("runs:/new", "C:/x", "a:b", "/s3:/x", "./s3:/x"):
+        assert store.is_local(store.at(text))
+
+
+def test_an_export_into_a_store_says_that_it_needs_a_folder(cli, monkeypatch):
+    assert cli.stored("run", "digits", "train.steps=2").code == 0
+    ended = cli("export", "results", "--to", "csv", "--out", "memory://out")
     assert ended.code == 2
-    assert "a results folder is a path, or a URL that fsspec knows" in error_lines(ended.err)[0]
-    with pytest.raises(InputError, match="cannot be written"):
-        store.write_file(store.at("s3://no-such-bucket/file"), b"")
+    assert "is no folder of this machine" in ended.err
+    assert not (cli.folder / "memory:").exists()
+
+
+def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(cli, monkeypatch, tmp_path):
+    """The store goes away in the middle of a sweep, and is back for the next command."""
+    import fsspec
+
+    from adamcmp.execute import storing
+
+    class EndpointError(Exception):
+        """As of a store that is away."""
+
+    EndpointError.__module__ = "botocore.exceptions"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    monkeypatch.setattr(storing, "STORE_EVERY", 0.0)
+    files = fsspec.filesystem("memory")
+    for path in files.ls("/", detail=False):
+        files.rm(path, recursive=True)
+    is_away = []
+
+    def failing(function):
+        def called(self, *args, **kwargs):
+            if function.__name__ == "write_bytes" and "/records/" in str(self):
+                is_away.extend([1] * (len(list(self.parent.glob("*.parquet"))) >= 2))
+            if is_away:
+                raise EndpointError("Could not connect to the endpoint")
+            return function(self, *args, **kwargs)
+
+        return called
+
+    words = ("sweep", "digits", "optimizer.lr=geomspace(1e-3,1e-1,6)", "train.steps=4", "execute.engine=sequential",
+             "--results-dir", "memory://away")  # fmt: skip
+    with monkeypatch.context() as patch:
+        for kind, name in ((type(store.at("memory://away")), "write_bytes"), (type(files), "pipe_file"),
+                           (type(files), "cat_file"), (type(files), "ls")):  # fmt: skip
+            patch.setattr(kind, name, failing(getattr(kind, name)))
+        ended = cli(*words)
+    assert ended.code == 2, ended.err
+    (line,) = error_lines(ended.err)
+    assert "the store did not answer for 0 s (Could not connect to the endpoint)" in line
+    assert "kept in" in line
+    stored = len(read_records(store.at("memory://away/digits")))
+    assert stored == 2
+    for path in (store.at("memory://away/digits") / "drivers").glob("*.json"):
+        path.unlink()  # its process has ended, this one goes on
+    again = cli(*words)
+    assert again.code == 0, again.err
+    found = read_records(store.at("memory://away/digits"))
+    assert len(found) == 6
+    assert found["run_id"].is_unique
+    assert not list((tmp_path / "data").rglob("*.parquet"))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from adamcmp.records import read, read_outcomes
+from adamcmp.records import read, read_outcomes, read_records
+
+from .conftest import QUICK
 
 SHORT = ("train.steps=30", "train.evaluations=2", "optimizer=adam,adamw")
 
@@ -67,3 +71,72 @@ def test_results_of_two_machines_are_joined_without_loss_or_doubling(cli, tmp_pa
         in cli("sweep", "digits", *SHORT, "optimizer.lr=1e-3,1e-2,3e-2", "train.save=last", "--results-dir", "both").err
     )
     assert cli("merge", "nowhere", "--out", "both").code == 2
+
+
+# what is damaged or does not agree is said
+
+
+def test_runs_without_curves_are_told_and_trained_again_when_asked(cli):
+    words = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=1e-2,3e-2", *QUICK, "study.confirm.seeds=3")
+    assert cli(*words).code == 0
+    study_dir = cli.folder / "results" / "digits"
+    for table in ("curves", "outcomes"):
+        first, *_ = sorted((study_dir / table).glob("*.parquet"))
+        first.write_bytes(first.read_bytes()[:-20])
+        ended = cli("report", "results/digits", "--format", "csv")
+        assert ended.code == 2
+        assert "its runs still count" in ended.err
+        first.unlink()
+    ended = cli("report", "results/digits", "--format", "csv")
+    assert ended.code == 0, ended.err
+    told = " ".join(ended.err.split())
+    assert "stored without the curve: they are missing from learning curves" in told
+    assert "`adamcmp remove results/digits --incomplete` removes them" in told
+    assert cli("remove", "results/digits", "--incomplete", "--yes").code == 0
+    again = cli(*words)
+    assert again.code == 0, again.err
+    assert "to train" in again.err
+    assert "stored without" not in cli("report", "results/digits", "--format", "csv").err
+
+
+def test_a_damaged_study_beside_it_blocks_no_sweep(cli):
+    assert cli("run", "digits", *QUICK, "study.name=other", "seed=1").code == 0
+    (part,) = (cli.folder / "results" / "other" / "records").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-30])
+    ended = cli("sweep", "digits", *QUICK, "seed=0,1")
+    assert ended.code == 0, ended.err
+    assert "other: not searched for runs that are wanted here, since it is damaged" in " ".join(ended.err.split())
+    assert len(read_records(cli.folder / "results" / "digits")) == 2
+
+
+def test_runs_that_two_machines_have_trained_to_other_numbers_are_named(cli):
+    assert cli("run", "digits", *QUICK).code == 0
+    (cli.folder / "results").rename(cli.folder / "a")
+    assert cli("run", "digits", *QUICK).code == 0
+    (cli.folder / "results").rename(cli.folder / "b")
+    (part,) = (cli.folder / "b" / "digits" / "records").glob("*.parquet")
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("final_validation_error")
+    table = table.set_column(place, table.schema.field(place), pa.array([0.125]))
+    part.unlink()
+    pq.write_table(table, part.with_name("changed.parquet"))
+    for words in (
+        ("merge", "a", "b", "--out", "c"),
+        ("report", "a/digits", "b/digits", "--out", "d", "--format", "csv"),
+    ):
+        ended = cli(*words)
+        assert ended.code == 0, ended.err
+        assert "1 run is stored several times with different numbers, such as" in " ".join(ended.err.split())
+        assert "0.125" in ended.err
+
+
+def test_a_hint_that_would_run_code_says_so(cli):
+    (cli.folder / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self, input_shape, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    words = ("sweep", "digits", "optimizer.lr=1e-3,1e-2", *QUICK, "--report")
+    assert "(it runs" not in cli(*words).out
+    ended = cli(*words, "model._target_=net.Net")
+    assert ended.code == 0, ended.err
+    assert "(it runs model._target_=net.Net, as the stored command did)" in ended.out

@@ -29,7 +29,7 @@ def main() -> None:
         error = streams.failure()
         if error is None or (end.code or 0) not in (0, 1):
             raise
-        reason = f"adamcmp: standard output cannot be written ({error.strerror}); what was trained is stored\n"
+        reason = f"adamcmp: standard output cannot be written ({error.strerror}); finished runs are stored\n"
         sys.stderr.write(reason)
         sys.exit(BAD_INPUT)
 

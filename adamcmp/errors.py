@@ -54,7 +54,7 @@ def shown(text: object) -> str:
 
 NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "failed to map segment", "start new thread",
              "failed to launch worker thread", "resource temporarily unavailable", "out of memory")  # fmt: skip
-"""What libraries say where the memory or the number of threads of a process is used up."""
+"""Phrases of libraries for a process that has used up its memory or threads."""
 AWAY = ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "gcsfs", "adlfs", "google", "azure", "urllib3")
 """Packages whose errors are those of an object store."""
 
@@ -65,13 +65,13 @@ def from_outside(error: BaseException) -> str:
     if any(isinstance(each, MemoryError) or any(text in str(each).lower() for text in NO_MEMORY) for each in chain):
         return (
             f"not enough memory ({told(chain[-1])}); close other programs, raise the limit (ulimit -v), or take fewer "
-            "rows and processes (execute.rows, execute.processes); what was stored before is whole"
+            "rows and processes (execute.rows, execute.processes); stored runs are whole"
         )
     if any(type(each).__module__.partition(".")[0] in AWAY for each in chain):
-        return f"the results folder cannot be reached ({told(chain[-1])}); what was stored before is whole"
+        return f"the results folder cannot be reached ({told(chain[-1])}); stored runs are whole"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or one_line(error)}; give another file or folder, or mend this one"
+        return f"{where}{error.strerror or one_line(error)}; give another file or folder, or correct this one"
     return ""
 
 

@@ -487,7 +487,7 @@ _sound_parts: set[tuple[str, int, int] | None] = set()
 
 
 def _stamp(path: Path) -> tuple[str, int, int] | None:
-    """Return what tells a file from what may be written in its place; None in an object store."""
+    """Return path, size and time of a file, which change if another one takes its place; None in an object store."""
     if not is_local(path):
         return None
     found = path.stat()
@@ -568,7 +568,7 @@ def _is_command(text: str) -> bool:
 SOUND: Mapping[str, Callable[[str], bool]] = {
     "command": _is_command, "settings": _is_object, "engine_settings": _is_object, "metrics": _are_numbers,
 }  # fmt: skip
-"""What texts of these columns have to be, beside their form."""
+"""Checks of the texts of some columns, next to their form."""
 
 
 HALF_WRITTEN = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.tmp")

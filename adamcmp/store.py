@@ -214,7 +214,7 @@ class _Turns:
     free. A holder changes the content every few seconds; if it has not changed for ``STALE`` seconds by the clock of
     a process that waits, the holder has died, and that process tries to create the next turn. So a dead holder's turn
     is never deleted to be taken, and of all that try one succeeds. The number is the fencing token: a holder that was
-    stopped and goes on finds a higher one, and writes nothing.
+    stopped and resumes finds a higher one, and writes nothing.
 
     Source of the idea of fencing: M. Kleppmann, How to do distributed locking, 2016.
     """
@@ -283,7 +283,7 @@ class _Turns:
         return [int(word) for word in words if word.isdigit()]
 
     def _content(self, turn: int) -> bytes | None:
-        """Return what a turn says, None if there is none."""
+        """Return the content of a turn, None if there is none."""
         if turn == 0:
             return None
         try:

@@ -1,7 +1,7 @@
 """Standard output and error that may go away: a reader that has seen enough, a full disk, a closed descriptor.
 
-What a command does is worth more than what it prints, so a stream that fails is dropped and the command goes on. A
-reader that leaves (``adamcmp list | head -1``) is no error; any other failure of standard output is told at the end.
+A stream that fails is dropped and the command continues, since finished runs are worth more than output. A reader
+that leaves (``adamcmp list | head -1``) is no error; any other failure of standard output is reported at the end.
 """
 
 from __future__ import annotations

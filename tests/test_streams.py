@@ -54,7 +54,7 @@ def test_a_full_standard_output_is_one_line(tmp_path):
         ended = start("list", stdout=full, cwd=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        "adamcmp: standard output cannot be written (No space left on device); what was trained is stored"
+        "adamcmp: standard output cannot be written (No space left on device); finished runs are stored"
     ]
 
 

@@ -1,7 +1,7 @@
-"""What stored words and plans may name: a results folder may come from anybody, and what it names would run here.
+"""Limits of stored commands and plans: a results folder may come from anybody, and its classes would run here.
 
-Configurations are built from what the user typed, and from files found by name. Words that a study has stored take
-part as long as they only choose among these and set values; what imports code or leaves this machine needs
+Configurations are built from the words of the user, and from files found by name. Words stored in a study take part
+as long as they only choose among these files and set values; what imports code or leaves this machine needs
 ``--trust``. docs/trust.md has the whole boundary.
 """
 
@@ -75,7 +75,7 @@ def refuse(found: Sequence[str], whose: str) -> None:
 
 @cache
 def shipped_targets() -> frozenset[str]:
-    """Return what the YAML files of adamcmp name by ``_target_``."""
+    """Return the classes and functions that the YAML files of adamcmp name by ``_target_``."""
     paths = [path for group in ("data", "model", "optimizer", "schedule") for path in options(group).values()]
     return frozenset(target for path in paths for target in _targets(yaml.safe_load(path.read_text(encoding="utf-8"))))
 

@@ -85,7 +85,7 @@ class Pending:
             raise GoneError(
                 f"{error}; {len(tables[0]):,} finished run{'' if len(tables[0]) == 1 else 's'} that it lacks "
                 f"{'is' if len(tables[0]) == 1 else 'are'} kept in {kept}, and the same command stores them there and "
-                "goes on"
+                "resumes"
             ) from error
 
     def merge(self) -> None:

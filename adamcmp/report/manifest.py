@@ -68,7 +68,7 @@ WRITTEN = (".md", ".csv", ".tex", ".png", ".svg", ".pdf", ".html", ".py", ".json
 def listed(folder: Path) -> list[str]:
     """Return the files of a report that its manifest lists; none if there is no readable one.
 
-    A name that leads out of the folder, or to no file that a report has, is left out: what is listed may be removed.
+    A name that leads out of the folder, or to a file of another kind, is left out: the listed files may be removed.
     """
     try:
         names = [str(name) for name in load_json((folder / NAME).read_text(encoding="utf-8"))["files"]]

@@ -111,6 +111,8 @@ SETTINGS = [
     ("study.name=5", "study.name"),
     ("study.spaces=5", "study.spaces"),
     ("+study.foo=1", "study.foo: no such setting"),
+    ("train.loss=-1", "train.loss=-1: must be a valid dictionary"),
+    ("train.loss=0.5", "train.loss=0.5: must be a valid dictionary"),
     ("model.hidden=[0]", "model.hidden"),
     ("model.hidden=32", "model.hidden=32: must be a list of sizes, such as [32]"),
     ("model.activation=relo", "did you mean relu"),

@@ -42,7 +42,7 @@ def typed(composed: Composed, source: Source) -> Config:
         InputError: one line for the first bad setting: its key and value, what is allowed, where to mend it.
     """
     values = dict(composed.values)
-    study = dict(values.get("study") or {})
+    study = _section(values, "study") if values.get("study") else {}
     study["name"] = study.get("name") or source.stem
     if composed.scale and isinstance(study["name"], str):
         study["name"] += f"_{composed.scale}"
@@ -214,7 +214,7 @@ def _own(section: Mapping[str, Any], spared: set[str]) -> dict[str, Any]:
 def _section(values: Mapping[str, Any], group: str) -> dict[str, Any]:
     section = values.get(group)
     if not isinstance(section, Mapping):
-        raise InputError(f"{group}: a mapping is needed (configs/{group}/*.yaml), got {section!r}")
+        raise InputError(f"{group}: a mapping is needed (as in configs/{group}/*.yaml), got {section!r}")
     return dict(section)
 
 

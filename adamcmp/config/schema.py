@@ -176,7 +176,7 @@ class OwnLoss(Own):
 
 
 def _loss_kind(value: Any) -> str:
-    given = value.keys() if isinstance(value, Mapping) else type(value).model_fields
+    given = value.keys() if isinstance(value, Mapping) else getattr(type(value), "model_fields", ())
     return "own" if "target" in given else "ours"
 
 

@@ -149,7 +149,7 @@ def test_a_configuration_that_grows_is_one_line(cli, content):
 @pytest.mark.parametrize("content", ["1", "nan", "true", "!!binary aGk="])
 def test_a_study_section_that_is_no_mapping_is_one_line(cli, content):
     (cli.folder / "own.yaml").write_text(f"defaults: [digits, _self_]\nstudy: {content}\n")
-    ended = cli("sweep", "own.yaml", "--dry-run")
+    ended = cli.as_given("sweep", "own.yaml", "--dry-run")
     assert ended.code == 2
     assert "study: a mapping is needed" in ended.err
 

@@ -73,6 +73,9 @@ def main() -> None:
             (task,) = by_task(records)
             best = best_cells(cells(task.records))
             fresh = judged(task.records, best)
+            if fresh.empty:
+                print(f"| {data} | no arm was confirmed within the budget | | | | | {spent:.0f} s |", flush=True)
+                continue
             arm = fresh.groupby("arm")["final_validation_error"].mean().idxmin()
             for cell in best.to_dict("records"):
                 setting = (f"optimizer={cell['optimizer']}", f"optimizer.lr={cell['lr']}",

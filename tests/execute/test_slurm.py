@@ -85,11 +85,13 @@ def test_collecting_before_the_end_tells_what_is_lacking(cli):
 @pytest.mark.slow
 def test_a_job_that_is_to_end_has_checkpoints_written_and_comes_back(tmp_path, cli, monkeypatch):
     long = ("digits", "train.steps=200000", "execute.processes=1", "execute.checkpoint_seconds=1000")
-    monkeypatch.setattr("adamcmp.execute.on_slurm.submit", lambda *_: ["1"])
+    plans = []
+    monkeypatch.setattr("adamcmp.execute.on_slurm.check_available", lambda _: None)
+    monkeypatch.setattr("adamcmp.execute.on_slurm.submit", lambda *given: (plans.append(given[-1]), ["1"])[1])
     assert cli.as_given("sweep", *long, "execute=slurm").code == 0
     study_dir = cli.folder / "results" / "digits"
     assert (study_dir / PLAN).exists()
-    job = Job(str(study_dir), str(cli.folder))
+    job = Job(str(study_dir), str(cli.folder), *plans)
     codes = []
     thread = threading.Thread(target=lambda: codes.append(job()))
     thread.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.execute.folders import programs_folder
+from adamcmp.execute.folders import MARKER, programs_folder
 from adamcmp.execute.worker import compile_with
 
 ASK = """
@@ -66,6 +66,7 @@ def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path,
     old, recent = (tmp_path / "adamcmp" / "programs" / name for name in ("2.0", "2.1"))
     for folder, days in ((old, 61), (recent, 1)):
         folder.mkdir(parents=True)
+        (folder / MARKER).write_text(str(folder.resolve()))
         os.utime(folder, (time.time() - 86400 * days,) * 2)
     assert programs_folder() == recent.parent / version("torch")
     assert recent.exists()

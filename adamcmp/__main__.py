@@ -11,8 +11,6 @@ import sys
 
 from adamcmp import interrupts, streams
 
-BAD_INPUT = 2
-
 
 def main() -> None:
     """Run the command line."""
@@ -29,6 +27,8 @@ def main() -> None:
         error = streams.failure()
         if error is None or (end.code or 0) not in (0, 1):
             raise
+        from adamcmp.cli.app import BAD_INPUT
+
         reason = f"adamcmp: standard output cannot be written ({error.strerror}); finished runs are stored\n"
         sys.stderr.write(reason)
         sys.exit(BAD_INPUT)

@@ -210,11 +210,11 @@ def lock(path: Path, seconds: float = 60.0) -> Iterator[Held]:
 class _Turns:
     """A lock in an object store: numbered turns, each an object that exactly one process can create.
 
-    The turn with the highest number counts, and whoever created it holds the lock until its content says that it is
-    free. A holder changes the content every few seconds; if it has not changed for ``STALE`` seconds by the clock of
-    a process that waits, the holder has died, and that process tries to create the next turn. So a dead holder's turn
-    is never deleted to be taken, and of all that try one succeeds. The number is the fencing token: a holder that was
-    stopped and resumes finds a higher one, and writes nothing.
+    The turn with the highest number counts. The process that created it holds the lock until its content is
+    ``free``. A holder changes the content every few seconds; if it has not changed for ``STALE`` seconds by the
+    clock of a process that waits, the holder has died, and that process tries to create the next turn. So a dead
+    holder's turn is never deleted to be taken, and of all that try one succeeds. The number is the fencing token: a
+    holder that was stopped and resumes finds a higher one, and writes nothing.
 
     Source of the idea of fencing: M. Kleppmann, How to do distributed locking, 2016.
     """

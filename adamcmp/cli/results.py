@@ -344,10 +344,11 @@ def remove(
         raise InputError("remove: names no runs; give --status, --arm, --study, --id or --incomplete")
     found = {
         folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
-        & (set[str]().union(*lacking(folder)) if incomplete else chosen(read_records(folder)))
         for path in results
         for folder in studies(path)
     }
+    if incomplete:
+        found = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in found.items()}
     found = {folder: ids for folder, ids in found.items() if ids}
     for folder, ids in found.items():
         say(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+import pandas as pd
 import pytest
 
 from adamcmp import load
@@ -185,3 +186,15 @@ def test_two_writers_of_one_file_do_not_fail_each_other(tmp_path):
         list(pool.map(lambda i: write_file(path, f"{i}".encode() * 1000), range(400)))
     assert len(set(path.read_text())) <= 3
     assert [each.name for each in tmp_path.iterdir()] == ["shared.json"]
+
+
+def test_held_out_runs_without_their_tuning_runs_are_no_defect(cli):
+    assert cli.stored("sweep", "digits", *GRID, *QUICK, "study.confirm.seeds=2").code == 0
+    for path in (cli.folder / "results/digits/records").glob("*.parquet"):
+        frame = pd.read_parquet(path)
+        if (frame["stage"] == "tune").any():
+            path.unlink()
+    for words in (["report", "results/digits", "--format", "csv"], ["show", "results/digits", "--best", "adamw"]):
+        ended = cli(*words)
+        assert ended.code == 2, ended.err
+    assert "4 held-out runs are stored without the tuning runs" in cli("report", "results/digits").err

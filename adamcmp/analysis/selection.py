@@ -88,6 +88,11 @@ def by_task(records: pd.DataFrame) -> list[Task]:
     return [each._replace(label=_told_from(each, alike[each.label])) for each in found]
 
 
+def has_tuning(records: pd.DataFrame) -> bool:
+    """Whether some runs can choose hyperparameters; held-out runs alone cannot."""
+    return bool((records["stage"].fillna("tune") == "tune").any())
+
+
 def _told_from(task: Task, alike: Sequence[Task]) -> str:
     """The label of a task, with what tells it from those that share it: examples, epochs, the seed of the cut."""
     label = task.label
@@ -280,7 +285,8 @@ def means_of(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
     sizes = table.groupby(["arm", "runs"]).size().reset_index(name="cells")
     usual = sizes.sort_values(["cells", "runs"]).groupby("arm")["runs"].last()  # of two equally common, the larger
-    enough = table["runs"] >= table.index.get_level_values("arm").map(usual.to_dict())
+    needed = table.index.get_level_values("arm").map(usual.to_dict()).to_numpy(float)  # of no rows pandas makes texts
+    enough = table["runs"] >= needed
     return (table["n"] == table["runs"]) & enough
 
 

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from adamcmp.cli.app import Format, Width, answer, as_typed, present, say, tell, wants_json
+from adamcmp.errors import InputError
 from adamcmp.status import status
 
 if TYPE_CHECKING:
@@ -48,10 +49,26 @@ def report_on(
         if figure is not None:
             found = replace(found, told=reproduction(figure).told(found))
     tell_damage(study_dirs)
+    _tell_orphans(found)
     show_found(found, found.title)
     show_hints(found, study_dirs[0].name)
     write_files(found, formats, out or study_dirs[0] / "report")
     return found
+
+
+def _tell_orphans(found: Reported) -> None:
+    """Say how many held-out runs have lost the tuning runs that chose them.
+
+    Raises:
+        InputError: no tuning run is left.
+    """
+    shown = {run for task in found.tasks for run in task.records["run_id"]}
+    lost = len(found.records) - len(shown & set(found.records["run_id"]))
+    told = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
+    if len(found.records) and not shown:
+        raise InputError(f"{found.title}: {told}; run the sweep again, which trains only what is missing")
+    if lost:
+        tell(f"{told}: they are left out; run the sweep again, which trains only what is missing", "yellow")
 
 
 def tell_damage(study_dirs: Sequence[Path]) -> None:

@@ -17,6 +17,7 @@ from adamcmp.analysis import (
     cells,
     criteria_of,
     effects,
+    has_tuning,
     leaderboard,
     mean_curves,
     ranks,
@@ -96,7 +97,7 @@ class Reported:
     @cached_property
     def tasks(self) -> list[Task]:
         """Its tasks, the task with the latest run first."""
-        return by_task(self.records)
+        return [task for task in by_task(self.records) if has_tuning(task.records)]
 
     def cells(self, task: Task) -> pd.DataFrame:
         """Return ``analysis.cells`` of one of its tasks, computed once."""

@@ -1,0 +1,287 @@
+"""Columns of a table: numbers, categories, dates, and columns that hold no feature.
+
+Takes one column of a file as texts (CSV) or typed values (Parquet, DataFrame) and returns a ``Column``: its values,
+how they were converted, and what is wrong with it. Nothing is guessed silently: a note is shown before training.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
+from adamcmp.errors import shown
+
+Kind = Literal["numeric", "categorical", "date", "boolean", "empty"]
+
+MANY_TEXTS = 50_000
+"""Different texts of a column beyond which it is read as text without a look at all of them."""
+ROW_NAME = re.compile(
+    r"(unnamed(: ?\d+)?|__index_level_\d+__|index|idx|id|row ?(id|num|number|names?|index)?|rn|)", re.I
+)
+"""Names, with blanks for underscores and dots, that number the rows in files of many programs."""
+ID_NAME = re.compile(r"(.*[ _.-])?(id|uuid|guid)([ _.-].*)?|.*[a-z](Id|ID)|unnamed(: ?\d+)?|__index_.*|", re.IGNORECASE)
+DATE = re.compile(r"\d{4}-\d\d-\d\d([ T].*)?")
+OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T].*)?")
+TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user has said of a table's columns."""
+
+    marks: Marks = field(default_factory=Marks)
+    na_values: frozenset[str] = frozenset()
+    categorical: frozenset[str] = frozenset()
+    similar: str = "refuse"
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as it was understood."""
+
+    name: str
+    kind: Kind
+    values: npt.NDArray[Any] = field(repr=False)
+    """float64 with NaN for missing; of categories objects, None for missing."""
+    notes: tuple[str, ...] = ()
+    """How it was converted."""
+    problem: str | None = None
+    """Why it cannot be read, with what to do."""
+
+    @property
+    def missing(self) -> int:
+        """Number of missing values."""
+        return int(self.is_missing.sum())
+
+    @property
+    def is_missing(self) -> npt.NDArray[np.bool_]:
+        """Whether each value is missing."""
+        found: npt.NDArray[np.bool_] = np.asarray(pd.isna(self.values))
+        return found
+
+    @property
+    def known(self) -> npt.NDArray[Any]:
+        """The values that are not missing."""
+        return self.values[~self.is_missing]
+
+
+def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
+    """Understand a column of texts.
+
+    Args:
+        name: of the column.
+        texts: one per row; missing ones are None or NaN.
+        options: what the user has said.
+    """
+    codes, raw = pd.factorize(texts, use_na_sentinel=True)
+    unique = [str(text).strip() for text in raw]
+    absent = MISSING | options.na_values
+    known = [text for text in dict.fromkeys(unique) if text not in absent]
+    if not known:
+        return Column(name, "empty", np.full(len(texts), np.nan))
+
+    def spread(values: Sequence[Any], lacking: Any, dtype: Any) -> npt.NDArray[Any]:
+        table = np.empty(len(values) + 1, dtype)
+        table[:-1], table[-1] = values, lacking
+        return table[codes]  # code -1 takes the last one
+
+    def numeric(values: dict[str, float]) -> npt.NDArray[Any]:
+        return spread([values.get(text, np.nan) for text in unique], np.nan, np.float64)
+
+    if name not in options.categorical and len(known) <= MANY_TEXTS * 20:
+        if {text.lower() for text in known} <= {"true", "false"}:
+            return Column(name, "boolean", numeric({text: float(text.lower() == "true") for text in known}))
+        dates = _dates(name, known)
+        if isinstance(dates, Column):
+            return replace(dates, values=np.full(len(texts), np.nan))
+        if dates is not None:
+            values, kind, note = dates
+            return Column(name, kind, numeric(values), (note,) if note else ())
+        found = numbers_in(known, options.marks, options.delimiter)
+        if isinstance(found, Doubt):
+            return Column(
+                name, "numeric", np.full(len(texts), np.nan), problem=f"{found.problem}, or keep it as text with "
+                f"data.categorical=[{name}]",
+            )  # fmt: skip
+        if found is not None:
+            return Column(name, "numeric", numeric(found.values), (found.note,) if found.note else ())
+    strings = spread([text if text not in absent else None for text in unique], None, object)
+    blanks = sum(str(text) != text.strip() for text in raw)
+    column = Column(name, "categorical", strings, ("blanks at the ends of texts removed",) if blanks else ())
+    return merged(column, options.similar)
+
+
+def merged(column: Column, similar: str) -> Column:
+    """Look for texts of a column that differ only in letter case or blanks; refuse, merge or keep them."""
+    if similar == "keep":
+        return column
+    counts = pd.Series(column.known).value_counts(sort=True)
+    groups: dict[str, list[str]] = {}
+    for text in counts.index:
+        groups.setdefault(" ".join(str(text).casefold().split()), []).append(text)
+    alike = [texts for texts in groups.values() if len(texts) > 1]
+    if not alike:
+        return column
+    first = " and ".join(f"{text!r} ({counts[text]:,})" for text in alike[0])
+    if similar == "refuse":
+        return replace(
+            column, problem=f"holds {first}, which differ only in letter case or blanks: correct them, or set "
+            "data.similar=merge or keep",
+        )  # fmt: skip
+    common = {text: texts[0] for texts in alike for text in texts}
+    values = np.array([common.get(value, value) for value in column.values], object)
+    return replace(column, values=values, notes=(*column.notes, f"{first} merged"))
+
+
+def _dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str] | Column | None:
+    """Return days since 1970-01-01, or seconds since midnight, by text; a column with a problem; or None."""
+    if all(TIME_OF_DAY.fullmatch(text) for text in texts):
+        return {text: _seconds(text) for text in texts}, "date", "as seconds since 0:00"
+    if all(DATE.fullmatch(text) for text in texts):
+        moments = pd.to_datetime(pd.Series(texts), format="ISO8601", utc=True, errors="coerce")
+        if moments.notna().all():
+            days = (moments.dt.tz_convert(None) - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            return dict(zip(texts, days.tolist(), strict=True)), "date", ""
+        return None
+    if all(OTHER_DATE.fullmatch(text) for text in texts):
+        problem = f"holds dates, such as {texts[0]!r}: write them as 2024-01-31, or set data.categorical=[{name}]"
+        return Column(name, "date", np.empty(0), problem=problem)
+    return None
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds since midnight of ``13:30`` or ``13:30:05.5``."""
+    return float(sum(float(part) * 60 ** (2 - i) for i, part in enumerate(text.split(":"))))
+
+
+def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
+    """Understand a typed column, as of a Parquet file or a DataFrame."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.cast(kind.value_type)
+        kind = array.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            array = array.cast(pa.string())
+            options = replace(options, categorical=options.categorical | {name})
+        kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return from_texts(name, pd.Series(array.to_pylist(), dtype=object), replace(options, delimiter=None))
+    count = len(array)
+    if array.null_count == count or pa.types.is_null(kind):
+        return Column(name, "empty", np.full(count, np.nan))
+    if name in options.categorical:
+        texts = [None if value is None else str(value) for value in array.to_pylist()]
+        return from_texts(name, pd.Series(texts, dtype=object), options)
+    if pa.types.is_boolean(kind):
+        return Column(name, "boolean", _floats(array.cast(pa.int8())))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        values = _floats(array)
+        named = [float(each) for each in options.na_values if _is_number(each)]
+        if named:
+            values = np.where(np.isin(values, named), np.nan, values)
+        notes = () if _is_exact(array) else ("rounded to float64",)
+        return Column(name, "numeric", values, notes)
+    if pa.types.is_decimal(kind):
+        return Column(name, "numeric", _floats(array), ("decimals as float64",))
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        moments = pd.to_datetime(
+            pd.Series(array.to_pylist() if pa.types.is_date(kind) else array.to_pandas()), utc=True
+        )
+        days = (moments.dt.tz_convert(None) - pd.Timestamp(0)) / pd.Timedelta(days=1)
+        return Column(name, "date", days.to_numpy(np.float64))
+    if pa.types.is_duration(kind):
+        seconds = array.to_pandas() / pd.Timedelta(seconds=1)
+        return Column(name, "date", seconds.to_numpy(np.float64), ("durations as seconds",))
+    if pa.types.is_time(kind):
+        seconds_ = [np.nan if value is None else _since_midnight(value) for value in array.to_pylist()]
+        return Column(name, "date", np.array(seconds_), ("as seconds since 0:00",))
+    return Column(
+        name, "empty", np.full(count, np.nan), problem=f"holds {_called(kind)}, such as "
+        f"{shown(next(value for value in array.to_pylist() if value is not None))}: give each part a column of its "
+        f"own, or set data.drop=[{name}]",
+    )  # fmt: skip
+
+
+def _called(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return "lists"
+    if pa.types.is_struct(kind):
+        return "records with fields"
+    if pa.types.is_map(kind):
+        return "mappings"
+    return f"values of type {kind}"
+
+
+def _floats(array: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    filled = pc.cast(array, pa.float64(), safe=False)
+    return np.asarray(pc.fill_null(filled, float("nan")).to_numpy(), np.float64)
+
+
+def _is_exact(array: pa.ChunkedArray) -> bool:
+    """Whether float64 holds all values of whole numbers."""
+    if not pa.types.is_integer(array.type) or array.type.bit_width < 64:
+        return True
+    bounds = pc.min_max(array).as_py()
+    return bool(max(abs(bounds["min"]), abs(bounds["max"])) <= 2**53)
+
+
+def _since_midnight(value: datetime.time) -> float:
+    return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
+    """Return why a column is no feature: constant, numbers of rows, or identifiers; None if it is one.
+
+    Args:
+        column: its first ``rows`` values are those to train on.
+        rows: number of them.
+        is_only: no other feature is left.
+    """
+    if column.problem is not None:
+        return None
+    values = column.values[:rows]
+    if column.kind == "empty" or column.missing == len(column.values):
+        return "has no values"
+    different = pd.Series(values).nunique(dropna=True)
+    if different == 1 and not column.is_missing[:rows].any():
+        return f"is {_as_written(values[0])} in every row"
+    if different < rows or rows < 3 or is_only:
+        return None
+    if column.kind == "categorical":
+        return "holds another text in each row"
+    name = re.sub(r"[ _.]+", " ", column.name).strip()
+    if column.kind != "numeric" or not (values == np.round(values)).all():
+        return None
+    if ROW_NAME.fullmatch(name) and numbers_rows(values):
+        return "numbers the rows"
+    if ID_NAME.fullmatch(column.name) and rows >= 10:
+        return "holds another number in each row, an identifier by its name"
+    return None
+
+
+def numbers_rows(values: npt.NDArray[Any]) -> bool:
+    """Whether values rise by one from row to row."""
+    return len(values) >= 3 and bool((np.diff(values) == 1).all())
+
+
+def _as_written(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,267 @@
+"""CSV and Parquet files as columns of texts or typed values, with what was found out about the file.
+
+The encoding is detected by charset-normalizer, the delimiter by clevercsv; every setting overrides its detection.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import clevercsv
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from charset_normalizer import from_bytes
+
+from adamcmp.data.columns import Column, Options, from_arrow, from_texts
+from adamcmp.data.numbers_in_text import MISSING, PLAIN
+from adamcmp.errors import InputError, one_line, shown
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
+SAMPLE_LINES, SAMPLE_CHARACTERS, SAMPLE_BYTES = 200, 20_000, 1_000_000
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+class Layout(NamedTuple):
+    """What the user has said of a file; None where it is to be found out."""
+
+    delimiter: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
+
+
+class Frame(NamedTuple):
+    """A table as it stands in its file."""
+
+    columns: dict[str, pd.Series[Any] | pa.ChunkedArray]
+    """Texts, or typed values, by name."""
+    rows: int
+    described: str
+    """What was found out about the file."""
+    delimiter: str | None = None
+
+
+def read(path: str | Path, option: str, layout: Layout) -> Frame:
+    """Read a CSV or Parquet file.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or its header is no row of names.
+    """
+    file = Path(path).expanduser()
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
+    kind = next((suffix for suffix in readers if suffix in file.suffixes[-2:]), None)
+    if kind is None:
+        raise InputError(f"{option}={path}: must end in .csv, .csv.gz, .tsv, .parquet or .npz")
+    if not file.is_file():
+        raise InputError(f"{option}={path}: no such file")
+    try:
+        frame = readers[kind](file, layout)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as {kind} ({one_line(error)}); mend or replace it") from error
+    if not frame.rows or len(frame.columns) < 2:
+        raise InputError(
+            f"{path}: {frame.rows} rows and {len(frame.columns)} columns; needs a row of names, rows, and two columns"
+        )
+    return frame
+
+
+def understood(frames: Sequence[Frame], names: Sequence[str], options: Options) -> dict[str, Column]:
+    """Understand the named columns of all frames, one below the other."""
+    found: dict[str, Column] = {}
+    for name in names:
+        columns = [frame.columns[name] for frame in frames]
+        if any(isinstance(column, pd.Series) for column in columns):
+            texts = [column if isinstance(column, pd.Series) else _texts(column) for column in columns]
+            found[name] = from_texts(name, pd.concat(texts, ignore_index=True), options)
+        else:
+            chunks = [chunk for column in columns for chunk in _alike(columns, column).chunks]
+            found[name] = from_arrow(name, pa.chunked_array(chunks), options)
+    return found
+
+
+def _alike(columns: Sequence[pa.ChunkedArray], column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in the type of the first one, if they differ."""
+    if pa.types.is_dictionary(column.type) and len(columns) > 1:
+        column = column.cast(column.type.value_type)
+    like = columns[0].type
+    like = like.value_type if pa.types.is_dictionary(like) and len(columns) > 1 else like
+    return column if column.type == like else column.cast(like)
+
+
+def _texts(column: pa.ChunkedArray) -> pd.Series[Any]:
+    return pd.Series([None if value is None else str(value) for value in column.to_pylist()], dtype=object)
+
+
+def from_frame(frame: pd.DataFrame) -> Frame:
+    """Take a DataFrame of a data function as the table that it is.
+
+    Raises:
+        InputError: two columns have one name, or a column holds values of several types.
+    """
+    names = [str(name) for name in frame.columns]
+    _check_names(names, "the DataFrame")
+    columns: dict[str, pd.Series[Any] | pa.ChunkedArray] = {}
+    for i, name in enumerate(names):
+        try:
+            columns[name] = pa.chunked_array([pa.Array.from_pandas(frame.iloc[:, i])])
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise InputError(f"column {name!r} of the DataFrame: {one_line(error)}; give it one type") from error
+    return Frame(columns, len(frame), f"{len(frame):,} rows of a DataFrame")
+
+
+def _read_parquet(file: Path, _layout: Layout) -> Frame:
+    stored = pq.ParquetFile(file).read()
+    _check_names(stored.column_names, file.name)
+    return Frame(dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{len(stored):,} rows")
+
+
+def _read_csv(file: Path, layout: Layout) -> Frame:
+    content = _content(file)
+    encoding, told = _encoding(content, layout.encoding, file)
+    text = content.decode(encoding)
+    declared = re.match(r'"?sep=(.)"?\r?\n', text)
+    if declared:  # a line that spreadsheets write
+        text = text[declared.end() :]
+    if not text.strip():
+        raise ValueError("it is empty")
+    sample = (
+        text[:SAMPLE_CHARACTERS] if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS].rpartition("\n")[0]
+    )
+    delimiter = layout.delimiter or (declared and declared[1]) or _delimiter(sample, file)
+    if len(delimiter) != 1:
+        raise InputError(f"data.delimiter={delimiter!r}: must be one character, such as ';' or '\\t'")
+    lines = list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True))
+    lines = [line for line in lines if line][:SAMPLE_LINES]
+    if not lines:
+        raise ValueError("it holds no rows")
+    widths = Counter(map(len, lines[1:]))
+    width = widths.most_common(1)[0][0] if widths else len(lines[0])
+    unnamed_first = len(lines[0]) == width - 1  # as R writes row names
+    with_header = layout.header
+    if with_header is None:
+        if not unnamed_first and looks_like_data(lines):
+            raise InputError(
+                f"{file}: the first row looks like data ({shown(','.join(lines[0]))[1:-1]}); set data.header=false if "
+                "there are no names (columns are then called 1, 2, …), or data.header=true"
+            )
+        with_header = True
+    frame = pd.read_csv(
+        io.StringIO(text, newline=""), sep=delimiter, header=None, dtype=object, keep_default_na=False, na_filter=False,
+        skiprows=1 if with_header and unnamed_first else 0, skipinitialspace=True, quotechar='"', engine="c",
+    )  # fmt: skip
+    if not unnamed_first and len(lines[0]) < width:
+        raise ValueError(f"its first row has {len(lines[0])} fields, others have {width}")
+    if with_header:
+        called = ["", *lines[0]] if unnamed_first else [str(each) for each in frame.iloc[0]]
+        frame = frame if unnamed_first else frame.iloc[1:]
+    else:
+        called = [str(1 + i) for i in range(frame.shape[1])]
+    called = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(called)]
+    _check_names(called, file.name)
+    columns: dict[str, Any] = {name: frame.iloc[:, i].reset_index(drop=True) for i, name in enumerate(called)}
+    separated = "" if delimiter == "," else f", between {DELIMITERS.get(delimiter, repr(delimiter))}"
+    named = "" if with_header else ", no row of names"
+    short = int(frame.isna().any(axis=1).sum())
+    cut = f", {short:,} of them too short and filled as missing" if short else ""
+    return Frame(columns, len(frame), f"{len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    """Refuse columns of one name, of which one may be the label again."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{where}: {names.count(twice[0])} columns are called {twice[0]!r}; rename or remove them")
+
+
+def _content(file: Path) -> bytes:
+    suffix = file.suffix.lower()
+    if suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+            if len(names) != 1:
+                raise ValueError(f"the archive holds {len(names)} files, not one")
+            return archive.read(names[0])
+    if suffix not in OPENERS:
+        return file.read_bytes()
+    with OPENERS[suffix](file) as opened:
+        content: bytes = opened.read()
+    return content
+
+
+def _encoding(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
+    """Return the encoding, and what to say of it."""
+    if given is not None:
+        try:
+            content.decode(given)
+        except LookupError as error:
+            raise InputError(f"data.encoding={given}: no such encoding; give utf-8, latin-1, cp1252, …") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file}: is not {given} at byte {error.start:,}; set another data.encoding") from error
+        return given, f", {given}"
+    for mark, name in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return name, "" if name.startswith("utf-8") else f", {name}"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if b"\0" in content[:SAMPLE_BYTES]:
+            raise ValueError(f"not UTF-8 at byte {error.start:,}, and no text in any single-byte encoding") from error
+        start = max(0, error.start - SAMPLE_BYTES // 2)
+        best = from_bytes(content[start : start + SAMPLE_BYTES]).best()
+        name = best.encoding if best is not None else "latin-1"
+        try:
+            content.decode(name)
+        except UnicodeDecodeError:
+            name = "latin-1"
+        return name, f", {name} by its bytes (else set data.encoding)"
+    return "utf-8", ""
+
+
+def _delimiter(sample: str, file: Path) -> str:
+    """Return the character between fields, as clevercsv finds it; a comma where there is but one column."""
+    try:
+        dialect = clevercsv.Sniffer().sniff(sample, delimiters=[",", ";", "\t", "|"])
+    except clevercsv.exceptions.NoDetectionResult:
+        dialect = None
+    found = (dialect.delimiter if dialect is not None else "") or ","
+    if file.suffixes[-1:] == [".tsv"] and "\t" in sample:
+        return "\t"
+    return str(found)
+
+
+def looks_like_data(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row of a file holds values in place of names.
+
+    Its numbers, unless they count columns or years, stand in columns of numbers; or its texts occur again below.
+    """
+    first, rest = lines[0], lines[1:]
+    if len(rest) < 3:
+        return False
+    below = [
+        [row[i].strip() for row in rest if i < len(row) and row[i].strip() not in MISSING] for i in range(len(first))
+    ]
+    numbers = [i for i, text in enumerate(first) if PLAIN.fullmatch(text.strip())]
+    counted = [float(first[i]) for i in numbers]
+    if len(numbers) > 1 and bool((np.diff(counted) == 1).all()) and all(map(float.is_integer, counted)):
+        return False
+    in_range = 0
+    for i in numbers:
+        values = [float(text) for text in below[i] if PLAIN.fullmatch(text)]
+        in_range += len(values) > len(below[i]) / 2 and min(values) <= float(first[i]) <= max(values)
+    if numbers and 2 * in_range >= len(numbers):
+        return True
+    texts = [i for i, text in enumerate(first) if i not in numbers and text.strip()]
+    again = sum(first[i].strip() in below[i] for i in texts)
+    return bool(texts) and not numbers and 2 * again > len(texts)

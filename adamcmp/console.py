@@ -380,3 +380,14 @@ def conversion_table(frameworks: Mapping[str, Framework], target: str | None, de
         cells = (name, told, per_step[each.decay], place)
         table.add_row(*map(escape, cells), style="bold" if name == target else None)
     return table
+
+
+def summary_lines(lines: Sequence[tuple[str, str]]) -> list[str]:
+    """Format a data and model summary: headings in one column, not repeated."""
+    width = max((len(heading) for heading, _ in lines), default=0)
+    shown: list[str] = []
+    before = ""
+    for heading, text in lines:
+        shown.append(f"{heading if heading != before or heading == 'data' else '':<{width}}  {text}")
+        before = heading
+    return shown

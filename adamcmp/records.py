@@ -203,6 +203,9 @@ RECORD: tuple[Column, ...] = (
         form=r"[0-9a-f]{4,64}(-dirty)?",
     ),
     Column("command", TEXT, "", "the command line"),
+    Column(
+        "data_summary", TEXT, "", "how data and model were understood, a heading and a text per line", True, form=LINES
+    ),
 )
 
 CURVE: tuple[Column, ...] = (

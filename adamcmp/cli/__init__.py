@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "remove": results.remove,
     "list": choices.list_,
     "show": choices.show,
+    "show-data": choices.show_data,
 }
 """In the order of ``--help``."""
 for name, command in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""Commands that tell what there is: list, show."""
+"""Commands that show configurations and data: list, show, show-data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, Debug, Json, Overrides, answer, complete, present, say
+from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, present, say, tell
 from adamcmp.errors import InputError, closest
+from adamcmp.status import status
 from adamcmp.store import at
 
 FOLDERS = {
@@ -66,6 +67,30 @@ def list_(
             named = console.options_named(options(FOLDERS.get(each, each), config_dir))
         answer(**{str(each): named})
         present(console.named_table(each, named))
+
+
+def show_data(
+    config: ConfigName,
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show how data and model are understood: columns, classes, missing values, splits, parameters. Trains nothing."""
+    from adamcmp import console
+    from adamcmp.execute.session import open_session
+
+    with status("loading data") as doing:
+        opened = open_session(
+            config, overrides or [], results_dir=Path("no results"), config_dir=config_dir, device=None, dry_run=True,
+            say=doing,
+        )  # fmt: skip
+    lines = opened.unseen_summaries(opened.plan.runs)
+    for line in console.summary_lines(lines):
+        tell(line, err=False)
+    for note in opened.notes:
+        tell(note, "yellow", err=False)
+    answer(summary=[{"heading": heading, "text": text} for heading, text in lines], notes=opened.notes)
 
 
 def show(

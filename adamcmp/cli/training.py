@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -472,6 +473,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
             for each in (todo, judging)
         )
         rate = product_rate(opened.device) if todo else 0.0
+    show_summary(opened, [*todo, *judging], err=False)
     present(console.plan_table(runs, todo))
     seconds = how.estimate.seconds
     tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
@@ -482,12 +484,25 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     }])  # fmt: skip
     bill = console.bill_lines(how, rate) if todo else []
     told = console.judging_lines(judging, judged, tuned, opened.plan.config.study.reference)
-    for line in [*console.choice_lines(how), *bill, *opened.notes, *told]:
+    for line in [*console.choice_lines(how), *bill, *told]:
         tell(line, err=False)
     if opened.plan.config.execute.where == "slurm":
         from adamcmp.execute.on_slurm import script
 
         say(f"\n{script(opened.plan.config.execute.slurm, opened.study_dir)}")
+
+
+def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True) -> None:
+    """Print how data and models were understood, and what the user should know of them, each once."""
+    from adamcmp import console
+
+    lines = opened.unseen_summaries(runs)
+    for line in console.summary_lines(lines):
+        tell(line, err=err)
+    answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
+    for note in opened.notes:
+        tell(note, "yellow", err=err)
+    opened.notes.clear()
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
@@ -624,15 +639,15 @@ def train(
         from adamcmp.execute.recording import Provenance
         from adamcmp.execute.training import train_all
 
-        for note in opened.notes:
-            tell(note, "yellow")
-        provenance = Provenance.here(opened.plan.config.study.name, opened.words)
-        store = Store(study_dir, provenance)
         tunes = opened.plan.searching is not None and all(run.stage == "tune" for run in todo)
         search = opened.plan.config.search if tunes else None
         with ExitStack() as stack:
             with status("planning") as say:
                 opened.prepare(todo, say)
+                summaries = {run.task.key: opened.summary(run.task) for run in todo}
+                provenance = Provenance.here(opened.plan.config.study.name, opened.words)
+                provenance = replace(provenance, summaries=summaries)
+                store = Store(study_dir, provenance)
                 how = stack.enter_context(
                     crew(
                         todo,
@@ -645,6 +660,7 @@ def train(
                         benchmarks=benchmarks,
                     )
                 )
+            show_summary(opened, todo)
             if len(runs) > 1:
                 line = console.plan_line(
                     opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what

@@ -11,7 +11,7 @@ import math
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +49,7 @@ def typed(composed: Composed, source: Source) -> Config:
     shaped = {
         **values,
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
-        "model": _target(values, "model", composed),
+        "model": _target(values, "model", composed, own=frozenset({"extra_outputs"})),
         "optimizer": typed_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
         "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
         "train": _train(_section(values, "train")),
@@ -232,7 +232,7 @@ def _target(
         **fields,
         "name": composed.choices[group],
         "target": target,
-        "source": source_hash(target),
+        "source": _source_of(target, nested_targets(section)),
         "arguments": section,
     }
 
@@ -269,6 +269,14 @@ def _fields(composed: Composed, group: str) -> set[str]:
     if kind is None:  # the schedule's kinds differ in their keys, an own class has any
         return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
     return set(kind.model_fields) - {"name", "source"}
+
+
+def _source_of(target: str, nested: Sequence[str]) -> str | None:
+    """Return the hash of a target's source, and of those of its arguments if they have targets of their own."""
+    hashes = [found for each in (target, *nested) if (found := source_hash(each)) is not None]
+    if not nested or len(hashes) < 2:
+        return hashes[0] if hashes else None
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
 
 
 @cache
@@ -412,15 +420,29 @@ def find(target: str, what: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
-def call(target: str, what: str, arguments: Mapping[str, Any], **offers: Any) -> Any:
+def call(
+    target: str, what: str, arguments: Mapping[str, Any], through: Mapping[str, Any] | None = None, **offers: Any
+) -> Any:
     """Call a target with its arguments, and with those offers that its signature names.
+
+    An argument that is a mapping with ``_target_`` is built first, as Hydra's ``instantiate`` does.
+
+    Args:
+        target: dotted path of a class or function.
+        what: the section of the configuration, for errors.
+        arguments: those of the configuration.
+        through: more offers, for a target that passes any keyword on (``**kwargs``).
+        offers: arguments that are given if the signature names them.
 
     Raises:
         InputError: it cannot be imported, or its call raised anything.
     """
     function = find(target, what)
     accepted = _accepted(function)
-    given = dict(arguments) | {k: v for k, v in offers.items() if k in accepted}
+    given = {key: built(value, f"{what}.{key}") for key, value in arguments.items()}
+    given |= {k: v for k, v in offers.items() if k in accepted}
+    if through and takes_any(function):
+        given = {**through, **given}
     try:
         return function(**given)
     except InputError:
@@ -428,6 +450,37 @@ def call(target: str, what: str, arguments: Mapping[str, Any], **offers: Any) ->
     except (Exception, SystemExit) as error:  # an own class may fail in any way while it is built
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
+
+
+def built(value: Any, what: str) -> Any:
+    """Return a value in which each mapping with ``_target_`` is replaced by the object that it describes."""
+    if isinstance(value, Mapping):
+        inner = {key: built(each, f"{what}.{key}") for key, each in value.items()}
+        if "_target_" not in inner:
+            return inner
+        target = str(inner.pop("_target_"))
+        if inner.pop("_partial_", False):
+            return partial(find(target, what), **inner)
+        return call(target, what, inner)
+    return [built(each, what) for each in value] if isinstance(value, list | tuple) else value
+
+
+def nested_targets(value: Any) -> list[str]:
+    """Return the ``_target_`` of each mapping inside some arguments."""
+    if isinstance(value, Mapping):
+        own = [str(value["_target_"])] if "_target_" in value else []
+        return own + [target for each in value.values() for target in nested_targets(each)]
+    return [target for each in value for target in nested_targets(each)] if isinstance(value, list | tuple) else []
+
+
+@lru_cache(maxsize=256)
+def takes_any(function: Callable[..., Any]) -> bool:
+    """Whether a function passes on keyword arguments that it does not name."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
 @lru_cache(maxsize=256)

@@ -57,6 +57,7 @@ FREE = {
     "optimizer.width_lr",
     "optimizer.width_decay",
     "model.mup_base",
+    "model.extra_outputs",
     "init",
     "log",
     *(f"execute.{key}" for key in EXECUTE),

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from adamcmp.optim.rule import Rule
 from adamcmp.settings import Count, Fraction, Group, NonNegative, Number, Positive, Settings, Whole
@@ -194,7 +204,19 @@ class Target(Settings):
 
 
 class Model(Target):
-    """An ``nn.Module``; ``input_shape``, ``num_classes`` and ``num_tokens`` are passed where its signature has them."""
+    """An ``nn.Module``; ``input_shape``, ``num_classes`` and ``num_tokens`` are passed where its signature has them.
+
+    A builder that takes any keyword (``**kwargs``) is given ``num_classes``.
+    """
+
+    extra_outputs: bool = False
+    """Permit more outputs than there are classes."""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``extra_outputs`` out unless it is set: older run IDs do not know it."""
+        dumped: dict[str, Any] = handler(self)
+        return dumped if self.extra_outputs else {k: v for k, v in dumped.items() if k != "extra_outputs"}
 
 
 class Official(Settings):
@@ -222,6 +244,8 @@ class Data(Target):
     """Quantities are trained on as (y − mean) / std of the training part; errors are told in their own unit."""
     duplicates: Literal["warn", "group", "drop"] = "warn"
     """Equal examples in several parts: told of, kept in one part, or left out but for one."""
+    stratify: bool | None = None
+    """Cut each class in the same shares; null does so only where a class would have no example to train on."""
     augment: Literal["flip_crop"] | None = None
     """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
     official: Official | None = None

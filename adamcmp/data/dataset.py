@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adamcmp.criteria import Targets
 from adamcmp.data.missing import filled
+from adamcmp.data.objects import plain_arrays
 from adamcmp.data.raw import (
     LARGE,
     PARTS,
@@ -34,6 +35,7 @@ from adamcmp.data.raw import (
 from adamcmp.data.repeats import boundary, identities, together, warning, without_repeats
 from adamcmp.data.rows import Rows, in_memory
 from adamcmp.data.several import Plain, Several
+from adamcmp.data.summary import summarize
 from adamcmp.errors import InputError
 
 __all__ = ["Dataset", "RawData", "Split", "prepare"]
@@ -48,6 +50,10 @@ class Scale(NamedTuple):
 
     mean: Tensor
     std: Tensor
+
+
+FAR = 1e6
+"""Standard deviations between zero and a feature's mean beyond which values are centred twice."""
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value, so == stays identity
@@ -71,9 +77,13 @@ class Dataset:
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
     scale: Scale | None = None
-    """What `inputs` applies, where examples are too large to be normalised beforehand."""
+    """Normalization that `inputs` applies, of examples too large to be normalised beforehand; float64 for float64."""
+    input_dtype: torch.dtype = torch.float32
+    """Of what `inputs` returns there."""
     notes: tuple[str, ...] = ()
     """What the user should know of it."""
+    summary: tuple[tuple[str, str], ...] = ()
+    """What was understood of it: pairs of a heading and a text."""
 
     @property
     def input_shape(self) -> Shape:
@@ -100,7 +110,7 @@ class Dataset:
             return (x.each(torch.clone) if copy else x).plain()
         fresh = in_memory(x)
         if self.scale is not None:
-            return ((fresh - self.scale.mean) / self.scale.std).to(self.scale.mean.dtype)
+            return ((fresh - self.scale.mean) / self.scale.std).to(self.input_dtype)
         return fresh.clone() if copy and fresh is x else fresh
 
     @property
@@ -121,7 +131,12 @@ class Dataset:
         train, validation, test = (
             Split(x.to(device), y.to(device)) for x, y in (self.train, self.validation, self.test)
         )
-        scale = None if self.scale is None else Scale(*(each.to(device) for each in self.scale))
+        narrow = torch.device(device).type == "mps"  # it has no float64
+        scale = (
+            None
+            if self.scale is None
+            else Scale(*((each.float() if narrow else each).to(device) for each in self.scale))
+        )
         # quantities' scale stays here: what is known of a task says it
         return replace(self, train=train, validation=validation, test=test, scale=scale)
 
@@ -139,6 +154,7 @@ def prepare(
     duplicates: str = "warn",
     targets: str = "auto",
     normalize_targets: bool = True,
+    stratify: bool | None = None,
 ) -> Dataset:
     """Check `raw`, cut the parts that it lacks, and normalise with the statistics of the training part.
 
@@ -146,6 +162,8 @@ def prepare(
     permutation, drawn from `split_seed` alone, serves both cuts and `train_examples`, which keeps the first n
     of what is left to train on: a smaller n is a subset of a larger one, with the same validation and test.
     Contiguous examples are not permuted: the last ones are the test part, those in front of it the validation part.
+    Equal groups stay in one part. With `stratify` each class is cut in the same shares; without a choice of the user's
+    that is done where the cut would leave a class without an example to train on.
 
     Normalisation is (x − mean) / std over the training part, per channel for (N, C, ...) and per feature for
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
@@ -163,9 +181,11 @@ def prepare(
     Raises:
         InputError: for data, fractions, a seed or a number of examples that cannot be used.
     """
+    raw = plain_arrays(raw, name)
     _check_options(validation_fraction, test_fraction, split_seed, normalize, train_examples)
     parts, kind, num_outputs = read(raw, name, memory, targets)
     several = isinstance(parts["train"].x, Several)
+    notes: list[str] = []
     if duplicates == "drop":
         parts = without_repeats(parts, within=True)
 
@@ -177,9 +197,24 @@ def prepare(
         whole = parts["train"]
         contiguous = bool(raw.get("contiguous", False))
         order_N = _order(len(whole.y), split_seed, contiguous)
-        keeps = duplicates == "group" and not contiguous
-        own_N = identities({"train": whole})["train"] if keeps else torch.arange(len(whole.y))
+        own_N = _groups(raw, whole, name, by_content=duplicates == "group" and not contiguous)
+        keeps = own_N is not None and not contiguous
+        if own_N is None:
+            own_N = torch.arange(len(whole.y))
         order_N = together(order_N, own_N) if keeps else order_N
+        by_class = kind == "classes" and whole.y.ndim == 1 and not contiguous and not keeps
+        if stratify and not by_class:
+            raise InputError(
+                f"data.stratify=true: data set {name} has no classes to keep the shares of, or is cut by groups or time"
+            )
+        if by_class and stratify is None and _loses_a_class(whole.y, order_N, cut):
+            stratify = True
+            notes.append(
+                f"{name}: a random cut leaves a class without training examples; the cut is stratified instead "
+                "(data.stratify=true)"
+            )
+        if by_class and stratify:
+            order_N = spread_by_class(order_N, whole.y)
         for part, fraction in cut.items():
             if fraction:
                 count = boundary(max(1, round(fraction * len(whole.y))), order_N, own_N)
@@ -190,6 +225,13 @@ def prepare(
                 f"data set {name}: {len(whole.y)} examples leave none to train on after the cuts "
                 f"(validation_fraction={validation_fraction}, test_fraction={test_fraction}); give more data"
             )
+        if kind == "classes" and whole.y.ndim == 1 and len(lost := _lost(whole.y, order_N)):
+            names = raw.get("class_names")
+            shown = names[lost[0]] if names else lost[0]
+            raise InputError(
+                f"data set {name}: class {shown!r} has no example in the training part (it has "
+                f"{int((whole.y == lost[0]).sum())}); give more of it, drop it, or lower the fractions"
+            )
         if train_examples is not None and train_examples > len(order_N):
             raise InputError(
                 f"data.train_examples={train_examples}: data set {name} has {len(order_N)} to train on; "
@@ -197,14 +239,13 @@ def prepare(
             )
         parts["train"] = _taken(whole, order_N[:train_examples], contiguous)
 
-    notes: tuple[str, ...] = ()
     if duplicates == "group":
         parts = without_repeats(parts, within=False)
         if not len(parts["train"].y):
             raise InputError(f"data set {name}: all training examples are copies of others; set data.duplicates=warn")
     elif duplicates == "warn":
-        told = warning(name, parts)
-        notes = (told,) if told else ()
+        repeated = warning(name, parts)
+        notes += [repeated] if repeated else []
     told = f"num_classes={num_outputs} normalize={normalize}"
     if kind != "classes":
         told = f"{kind}={num_outputs} normalize={normalize} normalize_targets={normalize_targets}"
@@ -241,7 +282,8 @@ def prepare(
         num_tokens=num_tokens,
         bytes_per_label=per_label,
         scale=scale,
-        notes=notes,
+        notes=tuple(notes),
+        summary=tuple(summarize(raw, parts, kind, num_outputs)),
     )
     _check_range(dataset, xs, normalize)
     return dataset
@@ -289,6 +331,43 @@ def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(split_seed), device="cpu")
 
 
+def _groups(raw: RawData, whole: Split, name: str, *, by_content: bool) -> Tensor | None:
+    """Return a number per example of which equal ones stay together; None if all may be cut apart."""
+    if "groups" in raw:
+        groups_N = torch.as_tensor(raw["groups"])
+        if tuple(groups_N.shape) != (len(whole.y),) or groups_N.is_floating_point():
+            raise InputError(f"data set {name}: groups has shape {tuple(groups_N.shape)}; give one integer per example")
+        distinct: tuple[Tensor, Tensor] = torch.unique(groups_N, return_inverse=True)
+        return distinct[1]
+    return identities({"train": whole})["train"] if by_content else None
+
+
+def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
+    """Whether the examples left to train on lack a class that occurs."""
+    count = sum(max(1, round(fraction * len(y_N))) for fraction in cut.values() if fraction)
+    return len(torch.unique(y_N[order_N[count:]])) < len(torch.unique(y_N))
+
+
+def _lost(y_N: Tensor, left_n: Tensor) -> list[int]:
+    """Return the classes that occur, but not among the examples left to train on."""
+    kept = torch.unique(y_N[left_n])
+    return [int(label) for label in torch.unique(y_N) if label not in kept]
+
+
+def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:
+    """Return an order of examples of which each stretch has the classes in nearly equal shares.
+
+    An example's place is (k + 1/2) / n, the kth in the given order of the n of its class; the last one's is 1, so that
+    what is left after the cuts has an example of each class.
+    """
+    place_N = torch.empty(len(y_N), dtype=torch.float64)
+    for label in torch.unique(y_N):
+        own = order_N[y_N[order_N] == label]
+        place_N[own] = (torch.arange(len(own), dtype=torch.float64) + 0.5) / len(own)
+        place_N[own[-1]] = 1.0
+    return order_N[torch.argsort(place_N[order_N], stable=True)]
+
+
 def _taken(whole: Split, index_n: Tensor, contiguous: bool) -> Split:
     if contiguous and len(index_n):
         return whole.take(slice(int(index_n[-1]), int(index_n[0]) + 1))  # a view
@@ -329,6 +408,9 @@ def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
 
 def _scale(x: Tensor | Rows, normalize: bool) -> Scale:
     """One pass over the training part: float64 sums of distances to its first chunk's mean, and of their squares."""
+    dtype = (
+        torch.float64 if x.dtype == torch.float64 else torch.float32
+    )  # large values are centred before they are rounded
     if not normalize:
         return Scale(torch.tensor(0.0), torch.tensor(255.0 if x.dtype == torch.uint8 else 1.0))
     axes = [0, *range(2, x.ndim)]
@@ -343,7 +425,7 @@ def _scale(x: Tensor | Rows, normalize: bool) -> Scale:
     counted = numbers(x) / x.shape[1]
     std_C = (squares_C / counted - (sum_C / counted).square()).clamp(min=0).sqrt()
     std_C = torch.where(std_C > 0, std_C, 1.0).masked_fill(std_C.isinf(), torch.nan)
-    return Scale((near_C + sum_C / counted).float(), std_C.float())
+    return Scale((near_C + sum_C / counted).to(dtype), std_C.to(dtype))
 
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
@@ -353,6 +435,9 @@ def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
     xs = [x if x.dtype == torch.float64 else x.float() for x in xs]
     axes = [0, *range(2, xs[0].ndim)]
     std, mean = torch.std_mean(xs[0], dim=axes, correction=0, keepdim=True)
+    if xs[0].dtype == torch.float64 and bool((mean.abs() > FAR * std).any()):  # sums of large numbers have lost digits
+        xs = [x - mean for x in xs]
+        std, mean = torch.std_mean(xs[0], dim=axes, correction=0, keepdim=True)
     # An infinite std would turn every value into 0; NaN makes the overflow seen.
     std = torch.where(std > 0, std, 1.0).masked_fill(std.isinf(), torch.nan)
     return [((x - mean) / std).float() for x in xs]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
 import numpy as np
@@ -48,7 +48,9 @@ class RawData(TypedDict, total=False):
     `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
     ``token_bytes`` holds, for text, the bytes that each label stands for. Memory-mapped ``x``, such as
     ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them. Where ``missing`` is ``median`` or
-    ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``missing.filled``.
+    ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``missing.filled``. Examples of equal ``groups``,
+    integers of shape (N,) for the train part, are cut into the same part. ``class_names``, ``target_names`` and
+    ``summary``, pairs of a heading and a text, are shown before training.
     """
 
     train: Required[tuple[Inputs, Array]]
@@ -60,6 +62,10 @@ class RawData(TypedDict, total=False):
     contiguous: bool
     token_bytes: Array
     missing: str
+    groups: Array
+    class_names: Sequence[str]
+    target_names: Sequence[str]
+    summary: Sequence[tuple[str, str]]
 
 
 class Split(NamedTuple):
@@ -117,9 +123,10 @@ def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
     if not isinstance(raw, Mapping):
         raise InputError(
             f"data set {name}: the data function returned {type(raw).__name__}; "
-            "return a dict with train=(x, y) and, where there are such parts, validation and test"
+            "return a dict with train=(x, y) and, where there are such parts, validation and test; or a Dataset of "
+            "torch, a DataLoader or a DataFrame in place of each pair, or alone"
         )
-    allowed = (*PARTS, "targets", "unit", "num_classes", "contiguous", "token_bytes", "missing")
+    allowed = tuple(RawData.__annotations__)
     for key in raw:
         if key not in allowed:
             raise InputError(f"data set {name}: unknown key {key!r}; {closest(str(key), allowed)}")
@@ -253,6 +260,8 @@ def _check_input(x: Tensor | Rows, y: Tensor, where: str, lacks: bool) -> None:
 def _tensor(array: object, what: str) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach().cpu().contiguous()
+    if isinstance(array, list) or type(array).__module__.startswith("pandas."):  # numbers in a list, or of a Series
+        array = np.asarray(array)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise InputError(f"{what} is {kind}; give a torch tensor or a numpy array of numbers")

@@ -73,7 +73,7 @@ def _targets(y: Tensor, kind: str, num_outputs: int, names: Sequence[str] | None
     order = (
         range(num_outputs) if num_outputs <= LISTED else counts.argsort(descending=True, stable=True)[:LISTED].tolist()
     )
-    shown = ", ".join(f"{_name(label, names)} {int(counts[label]):,}" for label in order)
+    shown = ", ".join(f"{_name(label, names)} ({int(counts[label]):,})" for label in order)
     more = "" if num_outputs <= LISTED else f", … ({num_outputs - LISTED} more)"
     smallest = int(counts.argmin())
     return f"{num_outputs} classes: {shown}{more}; smallest {_name(smallest, names)} with {int(counts[smallest]):,}"

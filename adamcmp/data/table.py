@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +11,58 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from adamcmp.data.arrays import arrays
+from adamcmp.data.columns import Column, Options, left_out, numbers_rows
 from adamcmp.data.missing import MODES
-from adamcmp.data.raw import RawData
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.data.numbers_in_text import Marks
+from adamcmp.data.raw import FEW, RawData
+from adamcmp.data.read_table import Frame, Layout, read, understood
+from adamcmp.errors import InputError, closest
 
 MOST_CATEGORIES = 100
 """A text column with more different values than that is a name, not a category."""
+SIMILAR = ("refuse", "merge", "keep")
+LISTED = 8
+"""Columns that a summary names one by one."""
 
 
 def table(
     path: str | Path | None = None,
-    label: str | Sequence[str] | None = None,
+    label: str | int | Sequence[str | int] | None = None,
     test_path: str | Path | None = None,
     missing: str = "refuse",
     targets: str = "auto",
     unit: str = "",
     separator: str = ";",
+    columns: Sequence[str | int] | None = None,
+    drop: Sequence[str | int] | None = None,
+    categorical: Sequence[str | int] | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    na_values: Sequence[Any] | str | float | None = None,
+    encoding: str | None = None,
+    similar: str = "refuse",
+    group: str | int | None = None,
+    time: str | int | None = None,
+    inputs: str = "auto",
+    layout: str = "auto",
 ) -> RawData:
-    """Features x float32 (N, D), and y: classes 0 … C−1 in sorted order, quantities, or several labels.
+    """Read features x float64 (N, D), and y: classes 0 … C−1 in sorted order, quantities, or several labels.
 
-    A column with fractions holds quantities, any other one classes; of several columns those with 0 and 1 alone, or
-    with truth values, are labels, and others quantities. ``targets`` decides where that is not what is meant.
+    Numbers and truth values are features as they are, also numbers written with thousands separators, currency or
+    percent signs. Dates (``2024-01-31``, or with a time) become days since 1970-01-01, times of day and durations
+    seconds, text one feature per value (one-hot). A column that numbers the rows, that never changes, or that holds
+    another text in each row is left out unless ``columns`` names it. The summary states all of that.
+
+    A label with fractions is a quantity. Whole numbers are classes if there are at most 20 different ones, and
+    refused otherwise until ``targets`` says what they are. Of several label columns those with 0 and 1 alone, or with
+    truth values, are labels, and others quantities.
 
     Args:
-        path: a ``.csv`` (also ``.csv.gz``; commas, semicolons or tabs), ``.parquet`` or ``.npz`` file. In the first
-            two, numbers and booleans are features as they are, dates (``2024-01-31``, or with a time) are days since
-            1970-01-01, text becomes one feature a value (one-hot). An ``.npz`` holds arrays x and y, and may hold
-            x_test and y_test.
+        path: a ``.csv`` (also ``.csv.gz``, ``.tsv``), ``.parquet`` or ``.npz`` file. An ``.npz`` holds arrays x and y,
+            and may hold x_test, y_test, x_validation and y_validation.
         label: the column that is predicted, or a list of columns; the last one without it.
         test_path: a file of the same columns as test part; without it one is cut by ``test_fraction``.
         missing: what is done about missing values: ``refuse``; ``median`` of the training part; or ``indicator``, which
@@ -46,180 +71,339 @@ def table(
             ``auto``.
         unit: of quantities.
         separator: stands between labels in one column.
+        columns: the features; without it all columns but the label's and those that hold no feature.
+        drop: columns that are no features.
+        categorical: columns whose values are categories, even if they are numbers.
+        decimal: mark of decimals, ``.`` or ``,``; found by the numbers without it.
+        thousands: mark between thousands; found by the numbers without it.
+        delimiter: character between fields of a CSV file; found by its rows without it.
+        header: whether the first row of a CSV file holds the names; without it a first row that looks like data is
+            refused.
+        na_values: more texts and numbers that stand for a missing value.
+        encoding: of a CSV file; found by its bytes if it is not UTF-8.
+        similar: what is done about texts that differ only in letter case or blanks: ``refuse``, ``merge`` or ``keep``.
+        group: a column whose equal values stay in one part; it is no feature.
+        time: a column by which rows are sorted: the last ones are the test part; it is no feature.
+        inputs: of an ``.npz`` with whole numbers: ``numbers`` or ``tokens``.
+        layout: of images in an ``.npz``: ``channels_first``, ``channels_last``, or ``auto`` by their shape.
 
     Raises:
         InputError: no such file or column; else one line with all that is wrong in the columns.
     """
     if missing not in MODES:
         raise InputError(f"data.missing={missing}: not known; {closest(str(missing), MODES)}")
+    if similar not in SIMILAR:
+        raise InputError(f"data.similar={similar}: not known; {closest(str(similar), SIMILAR)}")
     if path is None:
         raise InputError("data.path is not set; give a table: data.path=my.csv data.label=my_column")
     if Path(path).suffix == ".npz":
         if test_path is not None or label is not None:
             raise InputError("data.test_path, data.label: an .npz holds x, y, x_test and y_test itself; leave them out")
-        return _arrays(Path(path), missing, unit)
-    frames = {"train": _read(path, "data.path")}
+        return arrays(Path(path), missing=missing, unit=unit, targets=targets, inputs=inputs, layout=layout)
+    frames = {"train": read(path, "data.path", Layout(delimiter, header, encoding))}
     if test_path is not None:
-        frames["test"] = _read(test_path, "data.test_path")
-    columns = [str(frames["train"].columns[-1])] if label is None else [label] if isinstance(label, str) else [*label]
-    for where, frame in zip((path, test_path), frames.values(), strict=False):
-        for column in columns:
-            if column not in frame:
-                told = closest(column, list(frame.columns))
-                raise InputError(f"data.label={column}: {where} has no such column; {told}")
-    lengths = [len(frame) for frame in frames.values()]
-    if test_path is not None and list(frames["train"].columns) != list(frames["test"].columns):
-        raise InputError(f"{test_path}: other columns than {path}; both need the same, in the same order")
-    whole = pd.concat(frames.values(), ignore_index=True)
-    predicted = whole[columns]
+        frames["test"] = read(test_path, "data.test_path", Layout(delimiter, header, encoding))
+        if list(frames["train"].columns) != list(frames["test"].columns):
+            raise InputError(f"{test_path}: other columns than {path}; both need the same, in the same order")
+    return from_frames(
+        frames, " and ".join(str(each) for each in (path, test_path) if each is not None), label=label, missing=missing,
+        targets=targets, unit=unit, separator=separator, columns=columns, drop=drop, categorical=categorical,
+        decimal=decimal, thousands=thousands, na_values=na_values, similar=similar, group=group, time=time,
+    )  # fmt: skip
+
+
+def from_frames(
+    frames: Mapping[str, Frame],
+    where: str,
+    *,
+    label: Any = None,
+    missing: str = "refuse",
+    targets: str = "auto",
+    unit: str = "",
+    separator: str = ";",
+    columns: Any = None,
+    drop: Any = None,
+    categorical: Any = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    na_values: Any = None,
+    similar: str = "refuse",
+    group: Any = None,
+    time: Any = None,
+) -> RawData:
+    """Turn tables into arrays; the arguments are those of ``table``.
+
+    Raises:
+        InputError: one line with all that is wrong in the columns.
+    """
+    train = frames["train"]
+    every = list(train.columns)
+    labels = _named("label", label, every, where) or [every[-1]]
+    chosen, dropped = _named("columns", columns, every, where), _named("drop", drop, every, where)
+    aside = [*_named("group", group, every, where), *_named("time", time, every, where)]
+    if len(aside) == 2:
+        raise InputError(f"data.group={group}, data.time={time}: rows are split by one of them; set the other to null")
+    for name in labels:
+        if name in (*chosen, *dropped, *aside):
+            raise InputError(f"data.label={name}: is the label; leave it out of columns, drop, group and time")
+    options = Options(
+        Marks(_mark("decimal", decimal), _mark("thousands", thousands)),
+        frozenset(map(_text, _several(na_values))),
+        frozenset(_named("categorical", categorical, every, where)),
+        similar,
+        train.delimiter,
+    )
+    wanted = [name for name in (chosen or every) if name not in (*labels, *dropped, *aside)]
+    found = understood(list(frames.values()), [*labels, *wanted, *aside], options)
+    rows = train.rows
+    reasons: dict[str, str] = {}
+    if not chosen:
+        kept = list(wanted)
+        for name in wanted:
+            if reason := left_out(found[name], rows, is_only=len(kept) == 1):
+                reasons[name] = reason
+                kept.remove(name)
+        wanted = kept
+    predicted = [found[name] for name in labels]
     kind = _kind(predicted) if targets == "auto" else targets
-    features = whole.drop(columns=columns)
-    features = features.apply(_days)
-    problems = [text for name in columns for text in _target_problems(whole[name], name, kind, len(columns))]
-    problems += [text for name in features for text in _feature_problems(features[name], missing)]
+    problems = [text for column in predicted for text in _target_problems(column, kind, targets, len(labels))]
+    problems += [text for name in wanted for text in _feature_problems(found[name], missing, predicted, chosen)]
+    problems += [
+        f"column {name!r} lacks {found[name].missing:,} values: fill them" for name in aside if found[name].missing
+    ]
+    if not wanted:
+        left = "; ".join(f"{name!r} {reason}" for name, reason in reasons.items())
+        problems.append(f"no features are left ({left or 'all columns are labels'}); name them in data.columns")
     if problems:
-        raise InputError(f"{' and '.join(map(str, filter(None, (path, test_path))))}: {'; '.join(problems)}")
-    y, classes = _targets(predicted, kind, separator)
-    bounds = np.cumsum(lengths)[:-1]
-    pairs = zip(np.split(_features(features), bounds), np.split(y, bounds), strict=True)
-    parts: Any = dict(zip(frames, pairs, strict=True))
-    lacking: Any = {"missing": missing} if missing != "refuse" else {}
-    counted: Any = {"num_classes": classes} if kind == "classes" else {"targets": kind}
-    named: Any = {"unit": unit} if kind == "quantities" else {}
-    raw: RawData = {**parts, **counted, **named, **lacking}  # type: ignore[typeddict-item]  # train is among the parts
-    return raw
+        raise InputError(f"{where}: {'; '.join(problems)}")
+    y, names, count = _targets(predicted, kind, separator, rows, where)
+    x, unseen = _features([found[name] for name in wanted], rows)
+    bounds = np.cumsum([frame.rows for frame in frames.values()])[:-1]
+    pairs = zip(np.split(x, bounds), np.split(y, bounds), strict=True)
+    raw: Any = dict(zip(frames, pairs, strict=True))
+    if time is not None:
+        order = np.argsort(found[aside[0]].values[:rows], kind="stable")
+        raw |= {"train": (x[:rows][order], y[:rows][order]), "contiguous": True}
+    elif group is not None:
+        raw["groups"] = pd.factorize(pd.Series(found[aside[0]].values[:rows]))[0].astype(np.int64)
+    raw |= {"num_classes": count, "class_names": names} if kind == "classes" else {"targets": kind}
+    raw |= {"unit": unit} if kind == "quantities" else {}
+    raw |= {"missing": missing} if missing != "refuse" else {}
+    raw["target_names"] = labels
+    raw["summary"] = list(_summary(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen))
+    return raw  # type: ignore[no-any-return]
 
 
-def _kind(predicted: pd.DataFrame) -> str:
-    """What some columns hold, as far as their values tell."""
-    if len(predicted.columns) == 1:
-        known = predicted.iloc[:, 0].dropna()
-        return "quantities" if pd.api.types.is_float_dtype(known) and not (known % 1 == 0).all() else "classes"
-    truths = all(predicted[name].dropna().isin([0, 1]).all() for name in predicted)
+def _several(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return [given] if isinstance(given, str | int | float) else list(given)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).strip()
+
+
+def _named(option: str, given: Any, every: Sequence[str], where: str) -> list[str]:
+    """Return columns by the names that an option gives."""
+    names = [str(each) for each in _several(given)]
+    for name in names:
+        if name not in every:
+            raise InputError(f"data.{option}={name}: {where} has no such column; {closest(name, every)}")
+    return names
+
+
+def _mark(option: str, given: str | None) -> str | None:
+    if given is not None and (len(given) != 1 or given.isalnum()):
+        raise InputError(f"data.{option}={given!r}: must be one character, such as '.' or ','")
+    return given
+
+
+def _is_whole(column: Column) -> bool:
+    return column.kind == "boolean" or (column.kind == "numeric" and bool((column.known % 1 == 0).all()))
+
+
+def _kind(predicted: Sequence[Column]) -> str:
+    """Return what some columns hold, as far as their values show."""
+    if len(predicted) == 1:
+        (column,) = predicted
+        return "classes" if column.kind in ("categorical", "empty", "date") or _is_whole(column) else "quantities"
+    truths = all(column.kind != "categorical" and np.isin(column.known, [0, 1]).all() for column in predicted)
     return "labels" if truths else "quantities"
 
 
-def _targets(predicted: pd.DataFrame, kind: str, separator: str) -> tuple[npt.NDArray[Any], int]:
-    """Y as ``RawData`` has it, and the number of classes or columns."""
+def _targets(
+    predicted: Sequence[Column], kind: str, separator: str, rows: int, where: str
+) -> tuple[npt.NDArray[Any], list[str], int]:
+    """Return y as ``RawData`` has it, the names of classes or labels, and their number."""
+    first = predicted[0]
     if kind == "classes":
-        codes, values = pd.factorize(predicted.iloc[:, 0], sort=True)
-        return codes.astype(np.int64), len(values)
-    if kind == "labels" and len(predicted.columns) == 1 and _is_text(predicted.iloc[:, 0]):
-        named = [{each.strip() for each in text.split(separator)} - {""} for text in predicted.iloc[:, 0].fillna("")]
-        predicted = pd.DataFrame({name: [name in each for each in named] for name in sorted(set().union(*named))})
-    return predicted.to_numpy(np.float64), len(predicted.columns)
+        codes, values = pd.factorize(pd.Series(first.values), sort=True)
+        names = [_text(value) for value in values]
+        if len(unknown := sorted(set(codes[rows:].tolist()) - set(codes[:rows].tolist()))):
+            raise InputError(
+                f"{where}: label {names[unknown[0]]!r} occurs in the test file alone, so no model can learn it; add "
+                "such rows to the training file, or remove them"
+            )
+        return codes.astype(np.int64), names, len(values)
+    if kind == "labels" and len(predicted) == 1 and first.kind == "categorical":
+        texts = ["" if value is None else value for value in first.values]
+        sets = [{each.strip() for each in text.split(separator)} - {""} for text in texts]
+        names = sorted(set().union(*sets[:rows]))
+        if unknown_names := sorted(set().union(*sets) - set(names)):
+            raise InputError(f"{where}: label {unknown_names[0]!r} occurs in the test file alone; remove those rows")
+        return np.array([[name in each for name in names] for each in sets], np.float64), names, len(names)
+    stacked = np.stack([column.values.astype(np.float64) for column in predicted], axis=1)
+    return stacked, [column.name for column in predicted], len(predicted)
 
 
-def _read(path: str | Path, option: str) -> pd.DataFrame:
-    file = Path(path).expanduser()
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _csv, ".parquet": pd.read_parquet}
-    kind = next((suffix for suffix in readers if suffix in file.suffixes[-2:]), None)
-    if kind is None:
-        raise InputError(f"{option}={path}: must end in .csv, .csv.gz, .parquet or .npz")
-    if not file.is_file():
-        raise InputError(f"{option}={path}: no such file")
-    try:
-        frame = readers[kind](file)
-    except (ValueError, OSError, EOFError) as error:  # of which pandas', arrow's and gzip's errors are kinds
-        raise InputError(f"{path}: cannot be read as {kind} ({one_line(error)}); mend or replace it") from error
-    if frame.empty or len(frame.columns) < 2:
-        raise InputError(
-            f"{path}: {len(frame)} rows and {len(frame.columns)} columns; needs a row of names, rows, and two columns"
-        )
-    frame.columns = frame.columns.map(str)
-    return frame
-
-
-def _csv(file: Path) -> pd.DataFrame:
-    """Columns between commas; or, where that gives one column, between the semicolons or tabs in its name."""
-    frame = pd.read_csv(file)
-    separators = [each for each in ";\t" if len(frame.columns) == 1 and each in str(frame.columns[0])]
-    return pd.read_csv(file, sep=separators[0]) if separators else frame
-
-
-def _target_problems(column: pd.Series[Any], name: str, kind: str, columns: int) -> Iterator[str]:
-    """What is wrong with a column that is predicted."""
-    known = column.dropna()
-    text = _is_text(known)
-    if len(known) < len(column) and not (kind == "labels" and text):
-        yield f"label column {name!r} lacks {len(column) - len(known):,} of {len(column):,} values: drop those rows"
+def _target_problems(column: Column, kind: str, targets: str, columns: int) -> Iterator[str]:
+    """Yield what is wrong with a column that is predicted."""
+    name, known = column.name, column.known
+    text = column.kind == "categorical"
+    different = len(pd.unique(pd.Series(known)))
+    if column.problem is not None:
+        yield f"label column {name!r} {column.problem}"
+    elif column.missing and not (kind == "labels" and text):
+        yield f"label column {name!r} lacks {column.missing:,} of {len(column.values):,} values: drop those rows"
+    elif column.kind == "date" and kind == "classes":
+        yield f"data.label={name}: holds dates; set data.targets=quantities to predict them as numbers"
     elif kind == "classes" and columns > 1:
         yield f"data.label={name}: one of {columns} columns; classes stand in one column"
     elif kind == "quantities" and text:
-        yield f"data.label={name}: holds text, such as {known.iloc[0]!r}; quantities are numbers"
-    elif kind == "labels" and not (text and columns == 1) and not known.isin([0, 1]).all():
+        yield f"data.label={name}: holds text, such as {known[0]!r}; quantities are numbers"
+    elif kind == "labels" and not (text and columns == 1) and not np.isin(known, [0, 1]).all():
         yield f"data.label={name}: holds other values than 0 and 1; give a column a label, or text that names them"
-    elif kind != "labels" and known.nunique() < 2:
-        yield f"data.label={name}: all rows have the label {known.iloc[0]!r}; two are needed"
-    elif kind == "classes" and 2 * known.nunique() > len(known):
-        count = f"{known.nunique():,} different labels in {len(known):,} rows"
+    elif kind != "labels" and different < 2:
+        yield f"data.label={name}: all rows have the label {_shown(known[0])}; two are needed"
+    elif kind == "classes" and 2 * different > len(known):
         told = "" if text else ", or set data.targets=quantities"
+        count = f"{different:,} different labels in {len(known):,} rows"
         yield f"data.label={name}: {count}; give the column of classes{told}"
-
-
-def _days(column: pd.Series[Any]) -> pd.Series[Any]:
-    """A column of dates as days since 1970-01-01; any other as it is."""
-    moments = column
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        texts = column.dropna()
-        if not _is_text(column) or texts.empty or not texts.astype(str).str.match(r"\d{4}-\d\d-\d\d").all():
-            return column
-        moments = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-        if moments.notna().sum() < len(texts):
-            return column
-    moments = moments.dt.tz_convert(None) if moments.dt.tz is not None else moments
-    return (moments - pd.Timestamp(0)) / pd.Timedelta(days=1)
-
-
-def _is_text(column: pd.Series[Any]) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
-
-
-def _feature_problems(column: pd.Series[Any], missing: str) -> Iterator[str]:
-    name, known = column.name, column.dropna()
-    if len(known) < len(column) and missing == "refuse":
+    elif kind == "classes" and targets == "auto" and not text and different > FEW:
         yield (
-            f"column {name!r} lacks {len(column) - len(known):,} of {len(column):,} values: fill or drop them, or set "
+            f"data.label={name}: {different:,} different whole numbers from {known.min():,.0f} to {known.max():,.0f}; "
+            "set data.targets=quantities to predict numbers, or data.targets=classes"
+        )
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:g}"
+
+
+def _feature_problems(
+    column: Column, missing: str, predicted: Sequence[Column], chosen: Sequence[str]
+) -> Iterator[str]:
+    name = column.name
+    if column.problem is not None:
+        yield f"column {name!r} {column.problem}"
+        return
+    if column.missing and missing == "refuse":
+        yield (
+            f"column {name!r} lacks {column.missing:,} of {len(column.values):,} values: fill or drop them, or set "
             "data.missing=median or indicator"
         )
-    if not _is_text(column):
-        return
-    texts = known.astype(str)
-    if len(texts) and texts.str.fullmatch(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T].*)?").all():
-        yield f"column {name!r} holds dates, such as {texts.iloc[0]!r}: write them as 2024-01-31"
-    elif texts.nunique() > MOST_CATEGORIES:
-        yield (
-            f"column {name!r} holds text with {texts.nunique():,} different values, more than {MOST_CATEGORIES} "
-            "categories: drop it, or turn it into numbers"
-        )
+    if column.kind == "categorical":
+        different = len(set(column.known))
+        if different > MOST_CATEGORIES:
+            yield (
+                f"column {name!r} holds text with {different:,} different values, more than {MOST_CATEGORIES} "
+                f"categories: set data.drop=[{name}], or turn it into numbers"
+            )
+    for label in predicted:
+        if not chosen and _is_same(column, label):
+            yield (
+                f"column {name!r} equals the label {label.name!r}: set data.drop=[{name}], or name the features in "
+                "data.columns"
+            )
 
 
-def _features(frame: pd.DataFrame) -> npt.NDArray[np.float32]:
-    texts = [name for name in frame if _is_text(frame[name])]
-    numbers = [name for name in frame if name not in texts]
-    lacking = {name: "missing" for name in texts if frame[name].isna().any()}
-    whole = frame.astype(dict.fromkeys(numbers, np.float32)).fillna(lacking)
-    features: npt.NDArray[np.float32] = pd.get_dummies(whole, columns=texts, dtype=np.float32).to_numpy(np.float32)
-    return features
+def _is_same(column: Column, label: Column) -> bool:
+    """Whether a feature is the label again."""
+    if (column.kind == "categorical") != (label.kind == "categorical"):
+        return False
+    return bool(pd.Series(column.values).equals(pd.Series(label.values)))
 
 
-def _arrays(path: Path, missing: str, unit: str) -> RawData:
-    try:
-        with path.expanduser().open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise InputError(f"data.path={path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as .npz ({one_line(error)}); mend or replace it") from error
-    for name in ("x", "y"):
-        if name not in arrays:
-            held = ", ".join(arrays) or "nothing"
-            raise InputError(f"{path}: has no array {name!r} but {held}; save it as np.savez(path, x=…, y=…)")
-    raw: RawData = {"train": (arrays["x"], arrays["y"])}
-    if "x_test" in arrays and "y_test" in arrays:
-        raw["test"] = (arrays["x_test"], arrays["y_test"])
-    if missing != "refuse":
-        raw["missing"] = missing
-    if unit:
-        raw["unit"] = unit
-    return raw
+def _features(columns: Sequence[Column], rows: int) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Return features (N, D), numbers before categories, and what only the test file holds."""
+    numbers = [column.values.astype(np.float64) for column in columns if column.kind != "categorical"]
+    unseen: list[str] = []
+    for column in columns:
+        if column.kind != "categorical":
+            continue
+        values = pd.Series(column.values, dtype=object)
+        values[column.is_missing] = "missing"
+        names = sorted(values[:rows].unique())
+        if others := sorted(set(values) - set(names)):
+            unseen.append(f"{column.name!r}: {', '.join(map(repr, others[:3]))}{' …' if len(others) > 3 else ''}")
+        numbers += [(values == name).to_numpy(np.float64) for name in names]
+    return np.stack(numbers, axis=1), unseen
+
+
+def _summary(
+    frames: Mapping[str, Frame],
+    found: Mapping[str, Column],
+    wanted: Sequence[str],
+    labels: Sequence[str],
+    dropped: Sequence[str],
+    reasons: Mapping[str, str],
+    aside: Sequence[str],
+    time: object,
+    missing: str,
+    unseen: Sequence[str],
+) -> Iterator[tuple[str, str]]:
+    """Yield what was understood, as pairs of a short heading and a text."""
+    yield (
+        "data",
+        "; ".join(f"{'test file ' if part == 'test' else ''}{each.described}" for part, each in frames.items()),
+    )
+    columns = [found[name] for name in wanted]
+    by_kind = {"numeric": "numeric", "boolean": "true/false", "date": "date", "categorical": "categorical"}
+    parts = []
+    for kind, called in by_kind.items():
+        of_kind = [column for column in columns if column.kind == kind]
+        if of_kind:
+            many = [f"{c.name} ({len(set(c.known))})" if kind == "categorical" else c.name for c in of_kind]
+            shown = ", ".join(many[:LISTED]) + (f", … ({len(many) - LISTED} more)" if len(many) > LISTED else "")
+            parts.append(f"{len(of_kind)} {called}: {shown}")
+    yield "features", "; ".join(parts)
+    for name, reason in reasons.items():
+        yield "left out", f"{name!r} {reason}; data.columns keeps it"
+    if dropped:
+        yield "left out", f"{', '.join(map(repr, dropped))} by data.drop"
+    for column in (found[name] for name in (*labels, *wanted, *aside)):
+        for note in column.notes:
+            yield "converted", f"{column.name!r}: {note}"
+    rows = frames["train"].rows
+    for column in columns:
+        if column.kind == "numeric" and numbers_rows(column.values[:rows]) and column.values[0] in (0, 1):
+            yield "note", f"{column.name!r} rises by one from row to row; data.drop=[{column.name}] leaves it out"
+    yield from _placeholders(columns)
+    lacking = {column.name: column.missing for column in columns if column.missing}
+    told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
+    counted = ", ".join(f"{name!r} {count:,}" for name, count in [*lacking.items()][:LISTED])
+    yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if lacking else "none"
+    if unseen:
+        yield "note", f"categories of the test file alone, encoded as none: {'; '.join(unseen)}"
+    if aside:
+        how = "sorted by it, the last rows are tested on" if time is not None else "equal values stay in one part"
+        yield "split by", f"{aside[0]!r}: {how}"
+
+
+def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """Yield columns in which a number such as −999 may stand for a missing value."""
+    for column in columns:
+        known = column.known
+        if column.kind != "numeric" or len(known) < 20:
+            continue
+        for value in (known.min(), known.max()):
+            rest = known[known != value]
+            if abs(value) not in (99, 999, 9999, 99999, 999999) or not len(rest) or len(rest) == len(known) - 1:
+                continue
+            spread = rest.max() - rest.min()
+            gap = min(abs(value - rest.min()), abs(value - rest.max()))
+            if math.isfinite(spread) and gap > spread:
+                count = len(known) - len(rest)
+                told = f"{column.name!r} is {value:g} in {count:,} rows"
+                yield "note", f"{told}: if that means missing, set data.na_values=[{value:g}]"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,10 +31,29 @@ def arguments(x: Plain) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
 
 
 def outputs(result: Any) -> Any:
-    """What is trained of what a model returns: itself, the first of several, or ``logits`` of a dict."""
+    """Return the predictions among the results of a model.
+
+    These are ``logits`` of a dict or an object, else its first tensor with an axis; of a tuple such as
+    ``(loss, logits)`` the first element with an axis; and a tensor itself.
+    """
+    if isinstance(result, Tensor) or result is None:
+        return result
     if isinstance(result, Mapping):
-        return result.get("logits", next(iter(result.values()), None))
-    return result[0] if isinstance(result, tuple | list) and result else result
+        return result["logits"] if "logits" in result else _first(result.values())
+    if isinstance(getattr(result, "logits", None), Tensor):
+        return result.logits
+    if dataclasses.is_dataclass(result):
+        return _first(getattr(result, each.name) for each in dataclasses.fields(result))
+    return _first(result) if isinstance(result, tuple | list) else result
+
+
+def _first(values: Iterable[Any]) -> Any:
+    """Return the first tensor that is more than one number; a nested structure is looked into."""
+    for value in values:
+        found = value if isinstance(value, Tensor) else outputs(value)
+        if isinstance(found, Tensor) and found.ndim > 0:
+            return found
+    return None
 
 
 def predict(model: nn.Module, x: Plain) -> Tensor:

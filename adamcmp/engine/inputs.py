@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from adamcmp import metrics
 from adamcmp.config.build import call
@@ -18,9 +19,11 @@ from adamcmp.config.schema import Data, Official, OwnLoss, OwnOptimizer
 from adamcmp.data.dataset import Dataset, Scale, Shape, Split, prepare
 from adamcmp.data.rows import Rows
 from adamcmp.data.several import Plain, Several
+from adamcmp.data.summary import Line
 from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
 from adamcmp.engine.measures import asks_for_state, check_metrics
+from adamcmp.engine.model_summary import LISTED, describe, hidden_layers
 from adamcmp.engine.shared import restored
 from adamcmp.engine.streams import all_streams, host_streams, seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
@@ -50,6 +53,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
         duplicates=settings.duplicates,
         targets=settings.targets,
         normalize_targets=settings.normalize_targets,
+        stratify=settings.stratify,
     )
 
 
@@ -122,7 +126,9 @@ def placed(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
 def as_precision(dataset: Dataset, precision: str) -> Dataset:
     """The data set with its inputs as numbers of a precision; tokens stay what they are."""
     dtype = DTYPES[precision]
-    scale = dataset.scale and Scale(*(each.to(dtype) for each in dataset.scale))
+    scale = dataset.scale and Scale(
+        *(each.to(each.dtype if each.dtype == torch.float64 else dtype) for each in dataset.scale)
+    )
 
     def number(x: Tensor) -> Tensor:
         return x.to(dtype) if x.is_floating_point() else x  # tokens stay, classes too
@@ -135,7 +141,7 @@ def as_precision(dataset: Dataset, precision: str) -> Dataset:
         return Split(x if as_is else number(x), number(part.y))  # type: ignore[arg-type]  # as_is says what x is
 
     train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
-    return replace(dataset, train=train, validation=validation, test=test, scale=scale)
+    return replace(dataset, train=train, validation=validation, test=test, scale=scale, input_dtype=dtype)
 
 
 def autocast(task: Task, device: torch.device) -> AbstractContextManager[object]:
@@ -151,25 +157,74 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
     Raises:
         InputError: the class cannot be imported or built, it is no ``nn.Module``, or ``init`` does not fit it.
     """
+    try:
+        model = _called(task, seed, {"num_classes": task.facts.num_outputs})
+    except InputError as error:
+        if not (isinstance(error.__cause__, TypeError) and "num_classes" in str(error.__cause__)):
+            raise
+        model = _called(task, seed, {})
+    model = _as_precision(model, device, DTYPES[task.train.precision])
+    if task.init is not None:
+        weights.load(task.init, model)
+    return model
+
+
+def _called(task: Task, seed: int, through: Mapping[str, Any]) -> nn.Module:
+    """Call the model's class or function; ``through`` is for one that passes any keyword on."""
     with torch.random.fork_rng(devices=[]), host_streams(stream_seed(seed, "init")):
         seed_device(CPU, stream_seed(seed, "init"))
         model = call(
             task.model.target,
             "model",
             task.model.arguments,
+            through,
             input_shape=task.facts.input_shape,
             num_outputs=task.facts.num_outputs,
-            num_classes=task.facts.num_outputs,  # what it is called where outputs are classes
+            num_classes=task.facts.num_outputs,  # the usual name where outputs are classes
             num_tokens=task.facts.num_tokens,
         )
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
-        )
-    model = _as_precision(model, device, DTYPES[task.train.precision])
-    if task.init is not None:
-        weights.load(task.init, model)
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
+            )
+        if any(each.__name__ == "LightningModule" for each in type(model).__mro__):
+            raise InputError(
+                f"model._target_={task.model.target}: is a LightningModule, whose training_step and "
+                "configure_optimizers adamcmp would not call. Give the network inside it (an nn.Module that returns "
+                "predictions) as model._target_, and its loss as train.loss._target_"
+            )
+        _materialize(model, task)
     return model
+
+
+def _materialize(model: nn.Module, task: Task) -> None:
+    """Give lazy layers their sizes by a batch of zeros.
+
+    Raises:
+        InputError: the model does not take the batch.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    if not any(isinstance(each, UninitializedBuffer | UninitializedParameter) for each in tensors):
+        return
+    dtype = torch.int64 if task.facts.num_tokens else torch.float32
+    shape = task.facts.input_shape
+    zeros: Plain
+    if isinstance(shape, Mapping):
+        zeros = {name: torch.zeros(2, *each, dtype=dtype) for name, each in shape.items()}
+    elif shape and isinstance(shape[0], tuple):
+        zeros = tuple(torch.zeros(2, *each, dtype=dtype) for each in shape)
+    else:
+        zeros = torch.zeros(2, *shape, dtype=dtype)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            predict(model.eval(), zeros)
+    except Exception as error:  # a custom model may fail in any way
+        raise InputError(
+            f"model {task.model.name}: its lazy layers cannot be built from examples of shape {_listed(shape)} "
+            f"({told(error)})"
+        ) from error
+    model.train(was_training)
 
 
 def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -184,19 +239,26 @@ def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) ->
     return converted
 
 
-def check(cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device) -> None:
-    """Build every model and own optimizer once, and show two examples to each model, before anything is trained.
+def check(
+    cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device
+) -> dict[str, tuple[Line, ...]]:
+    """Build every model and custom optimizer once, and show two examples to each model, before anything is trained.
+
+    Returns:
+        By task, the summary of its model.
 
     Raises:
         InputError: one line for the first that does not work.
     """
+    lines: dict[str, tuple[Line, ...]] = {}
     for cohort in cohorts:
         with restored(cohort.runs[0]):
-            _check(cohort, datasets[cohort.task.facts.fingerprint], device)
+            lines[cohort.task.key] = _check(cohort, datasets[cohort.task.facts.fingerprint], device)
+    return lines
 
 
-def _check(cohort: Cohort, dataset: Dataset, device: torch.device) -> None:
-    _check_model(cohort.runs[0], dataset, device)
+def _check(cohort: Cohort, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
+    lines = _check_model(cohort.runs[0], dataset, device)
     optimizer = cohort.runs[0].optimizer
     if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
         _check_optimizer(cohort.runs[0], dataset, device)
@@ -204,6 +266,7 @@ def _check(cohort: Cohort, dataset: Dataset, device: torch.device) -> None:
         make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
     for run in {run.schedule: run for run in cohort.runs}.values():
         schedule_of(run).step(run.task.steps - 1)
+    return lines
 
 
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
@@ -234,7 +297,7 @@ def _two(task: Task, dataset: Dataset, device: torch.device) -> tuple[Plain, Ten
     return data.inputs(data.train.x), data.train.y
 
 
-def _check_model(run: Run, dataset: Dataset, device: torch.device) -> None:
+def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
     task = run.task
     if task.train.precision == "fp64" and device.type in metrics.NARROW:
         raise InputError(f"train.precision=fp64: {device.type} has no float64; give fp32, or execute.device=cpu")
@@ -264,14 +327,26 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> None:
         check_loss(criterion, task.train.loss, given, y)
     state = make_update(run.optimizer, model, schedule_of(run), ours=True).kept if asks_for_state(task) else {}
     check_metrics(model, state, as_precision(dataset, task.train.precision), task)
+    lines = [("model", f"{task.model.name}: {describe(model, given)}")]
+    if hidden := hidden_layers(model):
+        where = ", ".join(hidden[:LISTED])
+        remedy = "use nn.ModuleList, nn.ModuleDict or nn.ParameterList"
+        lines.append(("warning", f"layers in {where} are not trained, since a plain list or dict holds them; {remedy}"))
+    return tuple(lines)
 
 
 def _check_outputs(task: Task, dataset: Dataset, given: Any, y: Tensor) -> None:
     """Refuse a model whose outputs are not one for each class, quantity or label."""
     shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
     if dataset.targets == "classes":
-        if isinstance(shape, tuple) and shape[:-1] == tuple(y.shape) and shape[-1] >= dataset.num_outputs:
+        wide = given.shape[-1] if isinstance(given, Tensor) and given.shape[:-1] == y.shape else 0
+        if wide == dataset.num_outputs or (wide > dataset.num_outputs and task.model.extra_outputs):
             return
+        if wide > dataset.num_outputs:
+            raise InputError(
+                f"model {task.model.name}: has {wide:,} outputs for {dataset.num_outputs} classes of "
+                f"{task.data.name}; build it with num_classes={dataset.num_outputs}, or set model.extra_outputs=true"
+            )
         needed = f"logits of shape {(*y.shape, dataset.num_outputs)}, one per class"
     else:
         if shape == tuple(y.shape):

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -34,6 +34,8 @@ class Provenance:
     adamcmp_version: str
     torch_version: str
     python_version: str
+    summaries: Mapping[str, str] = field(default_factory=dict)
+    """Data and model summaries, by task."""
 
     @classmethod
     def here(cls, study: str, words: Sequence[str] | None = None) -> Provenance:
@@ -111,6 +113,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "python_version": provenance.python_version,
         "git_commit": provenance.git_commit,
         "command": provenance.command,
+        "data_summary": provenance.summaries.get(task.key) or None,
     }
 
 

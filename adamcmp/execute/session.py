@@ -13,8 +13,9 @@ from adamcmp.errors import InputError
 from adamcmp.execute import known
 from adamcmp.execute.server import start_processes
 from adamcmp.execute.study import missing
+from adamcmp.plain import plain
 from adamcmp.plan.expand import Plan, plan
-from adamcmp.plan.runs import DataFacts, Run, cohorts
+from adamcmp.plan.runs import DataFacts, Run, Task, cohorts
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,31 @@ class Session:
     """What the user should know of the data: what a dry run plans with in place of what is not here; copies."""
     words: Sequence[str] | None = None
     """Of the command that trains this study, where they are others than those that were typed."""
+    models: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Summaries of models, by task."""
     _checked: set[str] = field(default_factory=set)
+    _shown: set[str] = field(default_factory=set)
+
+    def summary(self, task: Task) -> str:
+        """Return the data and model summary of a task as lines; empty if its data are not loaded."""
+        dataset = self.datasets.get(task.facts.fingerprint)
+        lines = [*(dataset.summary if dataset is not None else ()), *self.models.get(task.key, ())]
+        return "\n".join(plain(f"{heading}: {text}") for heading, text in lines)
+
+    def unseen_summaries(self, todo: Sequence[Run]) -> list[tuple[str, str]]:
+        """Return the summaries of the data sets and models of runs, each once per session."""
+        lines: list[tuple[str, str]] = []
+        for task in {run.task.key: run.task for run in todo}.values():
+            dataset = self.datasets.get(task.facts.fingerprint)
+            known = {task.facts.fingerprint: dataset.summary if dataset is not None else ()}
+            known |= {repr(self.models.get(task.key)): self.models.get(task.key, ())}
+            for key, found in known.items():
+                if key not in self._shown:
+                    self._shown.add(key)
+                    named = found and key == task.facts.fingerprint
+                    first = [(found[0][0], f"{task.data.name}: {found[0][1]}"), *found[1:]] if named else found
+                    lines += first
+        return lines
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +100,7 @@ class Session:
                     known.forget(task.data)
                     raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
         say("building models")
-        check(cohorts(new), self.datasets, device)
+        self.models |= check(cohorts(new), self.datasets, device)
         self._checked.update(run.id for run in new)
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from adamcmp.config.build import find
+from adamcmp.config.build import find, nested_targets
 from adamcmp.config.schema import AnyRule, AnySchedule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
 from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
@@ -168,6 +168,8 @@ def _named(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
     losses = [each["loss"] for each in trains if isinstance(each["loss"], dict)]
     sections = [each[part] for each in shared["tasks"] for part in ("data", "model")]
     found = {each["target"] for each in (*settings, *losses, *sections) if "target" in each}
+    arguments = [each.get("arguments", {}) for each in (*settings, *losses, *sections)]
+    found |= {target for each in arguments for target in nested_targets(each)}
     found |= {each["rule"] for each in settings if "." in str(each.get("rule", ""))}
     return found | {metric for each in trains for metric in each["metrics"] if "." in metric}
 

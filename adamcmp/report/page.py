@@ -392,6 +392,11 @@ def provenance(task: Task) -> tuple[Code, Bullets]:
             f"git commit {distinct(records['git_commit'])}."
         ),
     ]
+    if "data_summary" in records and len(summaries := records["data_summary"].dropna().unique()):
+        lines_ = dict.fromkeys(line for text in summaries for line in str(text).splitlines())
+        facts += [
+            f"Data and model as they were understood. {line}" if i == 0 else line for i, line in enumerate(lines_)
+        ]
     if mixed := mixed_origins(records):
         facts.append(
             f"The runs were trained in several ways ({mixed}). A run ID fixes settings and random streams, not the "

@@ -43,7 +43,7 @@ def test_columns_become_features_and_labels(tmp_path, name):
         [2, 1.5, 0, 1, 0, 0],
         [3, 2.5, 1, 0, 0, 1],
     ]  # size, weight, wild, blue, green, red
-    assert x_ND.dtype == np.float32
+    assert x_ND.dtype == np.float64
     assert x_ND[:3].tolist() == expected
     assert prepare(raw, name="t", validation_fraction=0.2).input_shape == (6,)
 
@@ -205,5 +205,7 @@ def test_arrays_hold_quantities_and_labels(tmp_path):
     assert prepare(table(tmp_path / "q.npz", unit="s"), name="q").unit == "s"
     assert prepare(table(tmp_path / "q.npz"), name="q").targets == "quantities"
     assert prepare(table(tmp_path / "l.npz"), name="l").targets == "labels"
-    assert prepare(table(tmp_path / "i.npz"), name="i", targets="labels").targets == "labels"
-    assert prepare(table(tmp_path / "i.npz"), name="i").targets == "classes"  # a label for each position
+    assert prepare(table(tmp_path / "i.npz", targets="labels"), name="i", targets="labels").targets == "labels"
+    one_hot = table(tmp_path / "i.npz")
+    assert one_hot["train"][1].tolist() == [1] * 20
+    assert ("converted", "one-hot y (20, 3) taken as 3 classes (else data.targets=labels)") in one_hot["summary"]

@@ -1,0 +1,209 @@
+"""Data sets of PyTorch and DataFrames of pandas, as data functions return them, turned into plain arrays.
+
+A map-style ``torch.utils.data.Dataset`` is read once, example by example; what would not fit into memory is written
+to a memory-mapped file in the user's cache, named by its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
+
+from adamcmp.data.idx import cache_folder
+from adamcmp.data.raw import LARGE, PARTS
+from adamcmp.data.read_table import from_frame
+from adamcmp.data.table import from_frames
+from adamcmp.errors import InputError, told
+
+INPUT_KEYS = ("x", "input", "inputs", "image", "pixel_values", "input_ids", "features", "data")
+TARGET_KEYS = ("y", "label", "labels", "target", "targets")
+HASHED_AT_ONCE = 1 << 24
+
+
+def plain_arrays(given: Any, name: str) -> Any:
+    """Turn what a data function returned into the dict of arrays that ``RawData`` describes, if it is none yet.
+
+    Raises:
+        InputError: an object that cannot be read to its end, or examples that are no pairs.
+    """
+    if isinstance(given, pd.DataFrame | Dataset | DataLoader):
+        given = {"train": given}
+    if not isinstance(given, Mapping):
+        return given
+    parts = {part: given[part] for part in PARTS if part in given}
+    if any(_is_frame(part) for part in parts.values()):
+        return _from_frames(given, parts, name)
+    changed = {part: value for part, value in parts.items() if isinstance(value, Dataset | DataLoader)}
+    if not changed:
+        return given
+    raw = dict(given)
+    lines = list(given.get("summary", ()))
+    for part, value in changed.items():
+        raw[part], notes = _read(value, f"data set {name}: {part}")
+        lines += [line for line in notes if line not in lines]
+    raw["summary"] = lines
+    return raw
+
+
+def _is_frame(part: Any) -> bool:
+    return isinstance(part, pd.DataFrame) or (
+        isinstance(part, tuple | list) and len(part) == 2 and isinstance(part[0], pd.DataFrame)
+    )
+
+
+def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
+    """Read DataFrames as tables: each with its targets, or as pairs of features and targets."""
+    label, frames = given.get("label"), {}
+    for part, value in parts.items():
+        frame = value
+        if isinstance(value, tuple | list):
+            frame = value[0].reset_index(drop=True)
+            label = "target" if getattr(value[1], "name", None) is None else str(value[1].name)
+            if label in map(str, frame.columns):
+                raise InputError(f"data set {name}: column {label!r} is a feature and the target; rename one of them")
+            frame = frame.assign(**{label: np.asarray(value[1])})
+        if not isinstance(frame, pd.DataFrame):
+            raise InputError(f"data set {name}: {part} is {type(value).__name__}; give a DataFrame as for the others")
+        frames[part] = from_frame(frame)
+    first = list(frames["train"].columns) if "train" in frames else []
+    if any(list(frame.columns) != first for frame in frames.values()):
+        raise InputError(f"data set {name}: the parts' DataFrames have other columns; all need the same, in one order")
+    options = {key: value for key, value in given.items() if key not in (*PARTS, "label")}
+    try:
+        return from_frames(frames, f"data set {name}", label=label, **options)
+    except TypeError as error:
+        raise InputError(f"data set {name}: {told(error)}; beside DataFrames give settings of data=table") from error
+
+
+def _read(given: Any, where: str) -> tuple[tuple[Any, Any], list[tuple[str, str]]]:
+    """Read a data set or loader to its end."""
+    notes: list[tuple[str, str]] = []
+    if isinstance(given, DataLoader):
+        usual = type(given.sampler) in (SequentialSampler, RandomSampler) or given.batch_size is None
+        if usual and given.collate_fn is default_collate and not isinstance(given.dataset, IterableDataset):
+            notes.append(("note", "a DataLoader's data set is read; its batch size and order are not used"))
+            given = given.dataset
+        else:
+            notes.append(("note", "a DataLoader is read once; its batches are not used in training"))
+            return _batches(given, where), notes
+    if isinstance(given, TensorDataset):
+        if len(given.tensors) < 2:
+            raise InputError(f"{where} is a TensorDataset of {len(given.tensors)} tensors; give inputs and targets")
+        *inputs, y = given.tensors
+        return (inputs[0] if len(inputs) == 1 else tuple(inputs), y), notes
+    if isinstance(given, IterableDataset) or not hasattr(given, "__len__"):
+        raise InputError(f"{where} is a {type(given).__name__} without a length; give one with __len__ and __getitem__")
+    notes.insert(0, ("data", f"{type(given).__name__}, read once"))
+    return _examples(given, where, notes), notes
+
+
+def _batches(loader: Any, where: str) -> tuple[Any, Any]:
+    pairs = [_pair(batch, where) for batch in loader]
+    if not pairs:
+        raise InputError(f"{where} is a DataLoader without batches; give examples")
+    xs = [torch.as_tensor(x) for x, _ in pairs]
+    return torch.cat(xs), torch.cat([torch.as_tensor(y) for _, y in pairs])
+
+
+def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[Any, Any]:
+    count = len(dataset)
+    if not count:
+        raise InputError(f"{where} is a {type(dataset).__name__} of length 0; give examples")
+
+    def pair(i: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        try:
+            x, y = _pair(dataset[i], where)
+        except InputError:
+            raise
+        except Exception as error:  # a custom data set may fail in any way
+            raise InputError(f"{where}: example {i} cannot be read ({told(error)})") from error
+        return _array(x, f"{where}: x of example {i}"), _array(y, f"{where}: y of example {i}")
+
+    first, again = pair(0), pair(0)
+    if not np.array_equal(first[0], again[0]):
+        notes.append(("warning", "its examples change from reading to reading; training sees one draw of each"))
+    shape, dtype = first[0].shape, first[0].dtype
+    ys = np.empty((count, *first[1].shape), first[1].dtype)
+
+    def fill(x_N: npt.NDArray[Any]) -> None:
+        for i in range(count):
+            x, y = pair(i)
+            if x.shape != shape or y.shape != first[1].shape or x.dtype != dtype:
+                raise InputError(
+                    f"{where}: example {i} has x {x.dtype} {x.shape} and y {y.shape}, the first one {dtype} {shape} "
+                    f"and {first[1].shape}; bring all to one size"
+                )
+            x_N[i], ys[i] = x, y
+
+    if count * first[0].nbytes <= LARGE:
+        x_N = np.empty((count, *shape), dtype)
+        fill(x_N)
+        return x_N, ys
+    return _on_disk((count, *shape), dtype, fill), ys
+
+
+def _on_disk(shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[npt.NDArray[Any]], None]) -> Any:
+    """Fill a memory-mapped file in the cache, and name it by its content."""
+    folder = cache_folder() / "objects"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{uuid.uuid4().hex}.tmp"
+    try:
+        mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        fill(mapped)
+        mapped.flush()
+        digest = hashlib.sha256()
+        with temporary.open("rb") as file:
+            while chunk := file.read(HASHED_AT_ONCE):
+                digest.update(chunk)
+        path = folder / f"{digest.hexdigest()[:24]}.npy"
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="c")
+
+
+def _pair(example: Any, where: str) -> tuple[Any, Any]:
+    """Return input and target of an example: of a pair, or of a mapping with usual names."""
+    if isinstance(example, tuple | list) and len(example) == 2:
+        return example[0], example[1]
+    if isinstance(example, Mapping):
+        inputs = [example[key] for key in INPUT_KEYS if key in example]
+        targets = [example[key] for key in TARGET_KEYS if key in example]
+        if inputs and targets:
+            return inputs[0], targets[0]
+        raise InputError(
+            f"{where}: an example has the keys {', '.join(map(str, example))}; needs one of {', '.join(INPUT_KEYS)} "
+            f"and one of {', '.join(TARGET_KEYS)}"
+        )
+    size = f" of {len(example)}" if isinstance(example, tuple | list) else ""
+    raise InputError(f"{where}: an example is a {type(example).__name__}{size}; needs a pair (x, y)")
+
+
+def _array(value: Any, what: str) -> npt.NDArray[Any]:
+    """Return one input or target as an array; an image (H, W, C) as (C, H, W)."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy()
+    if hasattr(value, "getbands") and hasattr(value, "convert"):  # Pillow's
+        pixels = np.asarray(value)
+        return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} is a {type(value).__name__}; give a tensor, an array or a number")
+    return array

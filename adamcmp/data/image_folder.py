@@ -1,11 +1,14 @@
-"""Any folder of pictures: one folder a class, decoded once in parallel and kept as a memory-mapped array."""
+"""Any folder of images: one folder per class, decoded once in parallel and kept as a memory-mapped array."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -18,139 +21,308 @@ from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import Array, RawData
 from adamcmp.errors import InputError, closest, one_line
 
-PARTS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-"""What a part's folder may be called."""
+PARTS = {"train": r"train(ing)?", "validation": r"val(id(ation)?)?|dev", "test": r"test(ing)?"}
+"""Names of a part's folder in any capitals; ``set``, ``data`` or ``images`` may follow."""
 MODES = {1: "L", 3: "RGB"}
-FORMAT = 1
-"""Of the cached arrays: enters their names."""
+DEEP = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "float"}
+"""Pillow's modes whose pixels 8 bits do not hold, and their depths."""
+SHOWN = {
+    "1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "PA": "palette with alpha",
+    "RGB": "colour", "RGBA": "colour with alpha", "F": "float", "I": "32-bit", "I;16": "16-bit", "I;16B": "16-bit",
+}  # fmt: skip
+"""Pillow's modes in words."""
+FURTHER = (".gif", ".jfif", ".jpe", ".avif", ".jp2", ".j2k", ".tga", ".pbm", ".pnm", ".dib")
+"""Extensions that torchvision does not name, but Pillow reads."""
+ORIENTATION = 274
+"""EXIF tag of how a camera was held."""
+FORMAT = 2
+"""Version of the cached arrays; part of their names."""
+COMPARED = 200
+"""Images that are compared to find out whether all are the same."""
 
 
-def image_folder(path: str | Path | None = None, size: int | None = None, channels: int = 3) -> RawData:
-    """Pictures x uint8 (N, C, S, S), y by the class folders' sorted names.
+class Look(NamedTuple):
+    """Properties of an image file, without its pixels."""
+
+    digest: bytes
+    mode: str
+    is_turned: bool
+    is_transparent: bool
+    is_animated: bool
+    is_narrowed: bool
+    """Colours of 16 bits, of which Pillow keeps 8."""
+
+
+def image_folder(
+    path: str | Path | None = None,
+    size: int | None = None,
+    channels: int = 3,
+    background: str = "white",
+    nested: bool = False,
+) -> RawData:
+    """Read images x (N, C, S, S), y by the class folders' sorted names.
 
     ``path/<class>/*.jpg`` is cut by fractions; ``path/train/<class>/…`` with ``path/test/<class>/…`` or
-    ``path/validation/<class>/…`` (also ``valid``, ``val``) keeps its parts. The decoded pictures lie in the user's
-    cache, named by the content of all files, and are memory-mapped from there.
+    ``path/validation/<class>/…`` (also ``training``, ``valid``, ``val``, ``dev``, ``testing``, in any capitals) keeps
+    its parts. Images of 8 bits are uint8, deeper ones float32 with their own values. They are turned as their EXIF
+    data say, and transparent ones are laid on ``background``. The decoded images are in the user's cache, named by the
+    content of all files, and are memory-mapped from there.
 
     Args:
-        path: the folder.
-        size: S; larger or smaller pictures are scaled so that their shorter side has it, and cropped at the centre.
+        path: the folder. Hidden files and folders in it are left out.
+        size: S; larger or smaller images are scaled so that their shorter side has it, and cropped at the centre.
             Without it all must have one size, (N, C, H, W).
         channels: 3, or 1 for grey.
+        background: a colour such as ``white``, ``black`` or ``#808080``.
+        nested: take folders inside class folders as parts of the class, even if they look like splits.
 
     Raises:
-        InputError: no such folder, no pictures or a class without any, one that cannot be decoded, pictures of several
-            sizes without `size`, a class that is not among those to train on.
+        InputError: no such folder, no images or a class without any, one that cannot be decoded, images of several
+            sizes without `size` or of several depths, a class that is not among those to train on, folders that look
+            like splits under other names.
     """
     if path is None:
-        raise InputError("data.path is not set; give a folder that holds a folder of pictures for each class")
+        raise InputError("data.path is not set; give a folder that holds a folder of images for each class")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"data.path={path}: no such folder")
     if size is not None and (type(size) is not int or size < 1):
-        raise InputError(f"data.size={size}: must be ≥ 1 and whole, or null for pictures of one size")
+        raise InputError(f"data.size={size}: must be ≥ 1 and whole, or null for images of one size")
     if channels not in MODES:
         raise InputError(f"data.channels={channels}: must be 3 (colour) or 1 (grey)")
-    found = _parts(root)
+    colour = _colour(background)
+    found, left_out = _parts(root, nested=bool(nested))
     classes = sorted(found["train"])
     if len(classes) < 2:
-        raise InputError(f"data.path={path}: holds pictures of {classes}; needs two class folders or more")
-    for part, pictures in found.items():
-        for name in pictures:
+        raise InputError(f"data.path={path}: holds images of {classes}; needs two class folders or more")
+    for part, images in found.items():
+        for name in images:
             if name not in classes:
-                raise InputError(
-                    f"{root / part}: class {name!r} is not among those to train on; {closest(name, classes)}"
-                )
+                hint = closest(name, classes)
+                raise InputError(f"{root}: class {name!r} of the {part} part is not among those to train on; {hint}")
     parts: dict[str, tuple[Array, Array]] = {}
-    for part, pictures in found.items():
-        files = [file for name in pictures for file in pictures[name]]
-        y_N = np.repeat([classes.index(name) for name in pictures], [len(each) for each in pictures.values()])
-        parts[part] = (_decoded(files, size, channels), y_N)
+    looks: list[Look] = []
+    for part, images in found.items():
+        files = [file for name in images for file in images[name]]
+        y_N = np.repeat([classes.index(name) for name in images], [len(each) for each in images.values()])
+        x, seen = _decoded(files, size, channels, colour)
+        looks += seen
+        parts[part] = (x, y_N)
     shapes = {part: x.shape[1:] for part, (x, _) in parts.items()}
     if len(set(shapes.values())) > 1:
         shown = ", ".join(f"{part} {shape[1]}×{shape[2]}" for part, shape in shapes.items())
-        raise InputError(f"{root}: the parts hold pictures of different sizes ({shown}); set data.size")
-    return {**parts, "num_classes": len(classes)}  # type: ignore[typeddict-item]  # the keys are names of parts
+        raise InputError(f"{root}: the parts hold images of different sizes ({shown}); set data.size")
+    _depths(looks, str(root))
+    if len(looks) > 2 and all(bool((x[:COMPARED] == parts["train"][0][0]).all()) for x, _ in parts.values()):
+        raise InputError(f"{root}: all images have the same pixels on data.background={background}; set another one")
+    summary = list(_summary(looks, left_out, size, channels, background))
+    raw: Any = {**parts, "num_classes": len(classes), "class_names": classes, "summary": summary}
+    return raw  # type: ignore[no-any-return]
 
 
-def _parts(root: Path) -> dict[str, dict[str, list[Path]]]:
-    """Part → class → files."""
-    folders = {part: root / name for part, names in PARTS.items() for name in names if (root / name).is_dir()}
+def _colour(background: str) -> tuple[int, int, int]:
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(str(background))[:3]
+    except ValueError as error:
+        raise InputError(f"data.background={background}: no such colour; give white, black or #808080") from error
+
+
+def _summary(
+    looks: Sequence[Look], left_out: Mapping[str, int], size: int | None, channels: int, background: str
+) -> Iterator[tuple[str, str]]:
+    """Yield how files were read."""
+    modes = Counter(look.mode for look in looks)
+    resized = f", scaled and cropped to {size} × {size}" if size is not None else ""
+    kinds = ", ".join(f"{count:,} {SHOWN.get(mode, mode)}" for mode, count in modes.most_common())
+    yield "data", f"{len(looks):,} images ({kinds}){resized}"
+    colour = {"RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA"}
+    if channels == 1 and (coloured := sum(modes[mode] for mode in colour)):
+        yield "converted", f"{coloured:,} from colour to grey"
+    for text, count in (
+        ("turned as their EXIF data say", sum(look.is_turned for look in looks)),
+        (f"with transparency, laid on {background}", sum(look.is_transparent for look in looks)),
+        ("with several frames, of which the first is read", sum(look.is_animated for look in looks)),
+        ("with 16 bits per colour, of which Pillow keeps 8", sum(look.is_narrowed for look in looks)),
+    ):
+        if count:
+            yield "converted", f"{count:,} {text}"
+    if left_out:
+        yield "left out", ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
+
+
+def _depths(looks: Sequence[Look], where: str) -> None:
+    """Refuse images of several bit depths, whose pixels have different scales."""
+    depths = Counter(DEEP.get(look.mode, "8-bit") for look in looks)
+    if len(depths) > 1:
+        shown = ", ".join(f"{count:,} {depth}" for depth, count in depths.items())
+        raise InputError(f"{where}: holds images of several depths ({shown}); convert them to one")
+
+
+def part_of(name: str) -> str | None:
+    """Return the part whose folder has this name; None if it is no name of a part."""
+    for part, pattern in PARTS.items():
+        if re.fullmatch(rf"({pattern})([ _-]?(set|data|images|imgs))?", name, re.IGNORECASE):
+            return part
+    return None
+
+
+def _parts(root: Path, *, nested: bool) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
+    """Return files by part and class, and the number of files left out by extension."""
+    below = _folders(root)
+    named: dict[str, list[Path]] = {}
+    for folder in below:
+        if part := part_of(folder.name):
+            named.setdefault(part, []).append(folder)
+    for part, several in named.items():
+        if len(several) > 1:
+            shown = " and ".join(folder.name for folder in several)
+            raise InputError(f"{root}: {shown} both look like the {part} part; rename or remove one of them")
+    folders = {part: several[0] for part, several in named.items()}
+    left_out: Counter[str] = Counter()
     if "train" not in folders or len(folders) == 1:
-        folders = {"train": root / "train" if len(_folders(root)) == len(folders) == 1 else root}
-    return {part: _classes(folder) for part, folder in folders.items()}
+        folders = {"train": folders["train"] if len(below) == len(folders) == 1 else root}
+    else:
+        left_out.update(f"folder {folder.name}" for folder in below if folder not in folders.values())
+    folders = {part: folders[part] for part in PARTS if part in folders}
+    return {part: _classes(folder, left_out, nested=nested) for part, folder in folders.items()}, left_out
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(name.startswith(".") or name == "__MACOSX" for name in path.relative_to(root).parts)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not _is_hidden(each, folder))
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    found: dict[str, list[Path]] = {}
-    for below in _folders(folder):
-        files = sorted(path for path in below.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
-        if not files:
-            raise InputError(f"{below}: a class without pictures ({', '.join(IMG_EXTENSIONS)}); fill or remove it")
-        found[below.name] = files
-    if not found:
-        raise InputError(f"{folder}: holds no folders; give one folder of pictures for each class")
-    return found
-
-
-def _decoded(files: Sequence[Path], size: int | None, channels: int) -> npt.NDArray[np.uint8]:
-    """The pictures, from the cache where the same files were decoded before."""
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        digest = hashlib.sha256(f"{FORMAT} {size} {channels}".encode())
-        for content in pool.map(_digest, files, chunksize=64):
-            digest.update(content)
-        stored = cache_folder() / "pictures" / f"{digest.hexdigest()[:24]}.npy"
-        return mapped(
-            stored,
-            lambda: (len(files), *_picture(files[0], size, channels).shape),
-            lambda pictures: _fill(pictures, files, size, channels, pool),
+def _check_not_splits(folder: Path, classes: Sequence[Path]) -> None:
+    """Refuse folders that look like splits under other names, or that hold splits."""
+    inside = {each: [below.name for below in _folders(each)] for each in classes}
+    for each, names in inside.items():
+        splits = [name for name in names if part_of(name)]
+        if len(splits) > 1:
+            raise InputError(
+                f"{each}: holds {' and '.join(splits)}; put the folders of splits above those of classes, or set "
+                "data.nested=true to take all as one class"
+            )
+    empty = [each for each in classes if inside[each] and not any(path.is_file() for path in each.iterdir())]
+    shared = set.intersection(*(set(inside[each]) for each in empty)) if len(empty) > 1 else set()
+    if len(empty) == len(classes) and len(shared) > 1:
+        shown = ", ".join(each.name for each in empty[:3])
+        raise InputError(
+            f"{folder}: {shown} all hold the folders {', '.join(sorted(shared)[:3])}, as splits do; name them train, "
+            "validation and test, or set data.nested=true if they are classes"
         )
 
 
-def _digest(path: Path) -> bytes:
+def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str, list[Path]]:
+    from PIL import Image
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    known = {*IMG_EXTENSIONS, *(each for each in FURTHER if each in Image.registered_extensions())}
+    found: dict[str, list[Path]] = {}
+    below = _folders(folder)
+    if not nested:
+        _check_not_splits(folder, below)
+    for each in below:
+        files = sorted(path for path in each.rglob("*") if path.is_file() and not _is_hidden(path, folder))
+        images = [path for path in files if path.suffix.lower() in known]
+        left_out.update(path.suffix.lower() or "files without extension" for path in files if path not in set(images))
+        if not images:
+            raise InputError(f"{each}: a class without images ({', '.join(sorted(known))}); fill or remove it")
+        found[each.name] = images
+    if not found:
+        raise InputError(f"{folder}: holds no folders; give one folder of images for each class")
+    left_out.update(path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in known)
+    return found
+
+
+def _decoded(
+    files: Sequence[Path], size: int | None, channels: int, colour: tuple[int, int, int]
+) -> tuple[npt.NDArray[Any], list[Look]]:
+    """Return the images, from the cache if the same files were decoded before, and the properties of their files."""
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        digest = hashlib.sha256(f"{FORMAT} {size} {channels} {colour}".encode())
+        looks = list(pool.map(_look, files, chunksize=64))
+        for look in looks:
+            digest.update(look.digest)
+        _depths(looks, str(files[0].parent.parent))
+        dtype: type[np.generic] = np.float32 if looks[0].mode in DEEP else np.uint8
+        stored = cache_folder() / "pictures" / f"{digest.hexdigest()[:24]}.npy"
+        array = mapped(
+            stored,
+            lambda: (len(files), *_image(files[0], size, channels, colour).shape),
+            lambda images: _fill(images, files, size, channels, colour, pool),
+            dtype,
+        )
+        return array, looks
+
+
+def _look(path: Path) -> Look:
+    from PIL import Image
+
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
+    try:
+        with Image.open(path) as opened:
+            turned = opened.getexif().get(ORIENTATION, 1) != 1
+            transparent = "A" in opened.getbands() or "a" in opened.getbands() or "transparency" in opened.info
+            narrowed = any(";16" in str(tile) for tile in opened.tile) and opened.mode not in DEEP
+            return Look(digest, opened.mode, turned, transparent, bool(getattr(opened, "is_animated", False)), narrowed)
+    except Exception as error:  # Pillow says no in many ways
+        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); mend or remove it") from error
 
 
 def _fill(
-    pictures: npt.NDArray[np.uint8], files: Sequence[Path], size: int | None, channels: int, pool: ThreadPoolExecutor
+    images: npt.NDArray[Any],
+    files: Sequence[Path],
+    size: int | None,
+    channels: int,
+    colour: tuple[int, int, int],
+    pool: ThreadPoolExecutor,
 ) -> None:
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
 
     def fill(i: int) -> None:
-        picture = _picture(files[i], size, channels)
-        if picture.shape != pictures.shape[1:]:
+        image = _image(files[i], size, channels, colour)
+        if image.shape != images.shape[1:]:
             raise InputError(
-                f"{files[i]}: {picture.shape[1]}×{picture.shape[2]} pixels, {files[0].name} has {height}×{width}; "
+                f"{files[i]}: {image.shape[1]}×{image.shape[2]} pixels, {files[0].name} has {height}×{width}; "
                 "set data.size to bring all to one size"
             )
-        pictures[i] = picture
+        images[i] = image
 
     console = Console(stderr=True)
     done = pool.map(fill, range(len(files)))
-    for _ in track(done, "decoding pictures", total=len(files), console=console, transient=True):
+    for _ in track(done, "decoding images", total=len(files), console=console, transient=True):
         pass
 
 
-def _picture(path: Path, size: int | None, channels: int) -> npt.NDArray[np.uint8]:
-    """One picture (C, H, W)."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _image(path: Path, size: int | None, channels: int, colour: tuple[int, int, int]) -> npt.NDArray[Any]:
+    """Return one image (C, H, W): uint8, or float32 of a deeper one."""
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
-            picture = opened.convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:  # Pillow's ways of saying no
+            image: Image.Image = ImageOps.exif_transpose(opened)
+            if image.mode in DEEP:
+                image = Image.fromarray(np.asarray(image).astype(np.float32))
+            elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+                image = image.convert("RGBA")
+                ground = Image.new("RGBA", image.size, (*colour, 255))
+                image = Image.alpha_composite(ground, image).convert(MODES[channels])
+            else:
+                image = image.convert(MODES[channels])
+    except Exception as error:  # Pillow says no in many ways
         raise InputError(f"{path}: cannot be decoded ({one_line(error)}); mend or remove it") from error
     if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-    pixels_HWC = np.asarray(picture).reshape(picture.height, picture.width, channels)
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    pixels_HWC = np.asarray(image).reshape(image.height, image.width, -1)
+    if pixels_HWC.shape[2] < channels:  # a deep image is grey
+        pixels_HWC = np.repeat(pixels_HWC, channels, axis=2)
     return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
 
 
-def mapped(stored: Path, shape: Callable[[], tuple[int, ...]], fill: Callable[[Pixels], None]) -> Pixels:
+def mapped(
+    stored: Path,
+    shape: Callable[[], tuple[int, ...]],
+    fill: Callable[[Pixels], None],
+    dtype: type[np.generic] = np.uint8,
+) -> Pixels:
     """The array at ``stored``, which ``fill`` fills where it is not there; in memory where nothing can be kept there.
 
     It is mapped copy-on-write, since torch takes writable memory only; nothing is ever written.
@@ -21,9 +27,9 @@ def mapped(stored: Path, shape: Callable[[], tuple[int, ...]], fill: Callable[[P
         temporary = stored.with_name(f"{stored.name}.{os.getpid()}.tmp")
         try:
             stored.parent.mkdir(parents=True, exist_ok=True)
-            array: Pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape())
+            array: Pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape())
         except OSError:  # a cache that cannot be written ends nothing
-            array = np.empty(shape(), np.uint8)
+            array = np.empty(shape(), dtype)
             fill(array)
             return array
         try:

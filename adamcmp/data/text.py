@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import re
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from charset_normalizer import from_bytes
 
 from adamcmp.data.raw import RawData
 from adamcmp.errors import InputError
 
 LEVELS = ("bytes", "characters")
+HEAD = 8192
+"""First bytes of a file that are looked at."""
+SIGNATURES = {
+    b"\x1f\x8b": "a gzip archive", b"BZh": "a bzip2 archive", b"\xfd7zXZ": "an xz archive",
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a rar archive",
+    b"\x89PNG": "a PNG image", b"\xff\xd8\xff": "a JPEG image", b"GIF8": "a GIF image",
+    b"RIFF": "a RIFF file", b"%PDF": "a PDF document", b"\x7fELF": "a program", b"PAR1": "a Parquet file",
+    b"SQLite format 3": "an SQLite database", b"\x93NUMPY": "a NumPy array", b"\x89HDF": "an HDF5 file",
+    b"OggS": "an Ogg file", b"fLaC": "a FLAC file",
+}  # fmt: skip
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 """Folders of the standard library's that hold no sources of its own, or tests: machines differ in having them."""
 
@@ -22,21 +38,27 @@ def text(
     context: int = 128,
     level: str = "bytes",
     max_bytes: int | None = 4_000_000,
+    encoding: str | None = None,
+    binary: bool = False,
 ) -> RawData:
-    """Windows x int64 (N, T) with T = `context`, and y (N, T): for every position the token that follows it.
+    """Read windows x int64 (N, T) with T = `context`, and y (N, T): for every position the token that follows it.
 
-    Windows do not overlap, and what does not fill one is left out. Validation and test are contiguous: the text's end
-    is the test part, what stands before it the validation part.
+    Windows do not overlap, and tokens that do not fill one are left out. Validation and test are contiguous: the text's
+    end is the test part, the text in front of it the validation part.
 
     Args:
-        path: a file, or a folder whose files are joined in the order of their paths; hidden ones are left out. Without
-            one, the sources of the running Python's standard library, joined in an order that mixes its packages.
+        path: a file, or a folder whose files are joined in the order of their paths; hidden files and those that hold
+            no text are left out. Without one, the sources of the running Python's standard library, joined in an order
+            that mixes its packages.
         context: T.
-        level: ``bytes``, 256 tokens whatever the text; or ``characters``, a token for each that occurs (UTF-8).
+        level: ``bytes``, 256 tokens whatever the text; or ``characters``, a token for each that occurs.
         max_bytes: read no more than so many bytes from the start; all of them without it.
+        encoding: of the files, which are then converted to UTF-8; without it they are taken as UTF-8.
+        binary: take files that hold no text, such as images or archives, as bytes.
 
     Raises:
-        InputError: no such path, nothing to read, too short a text, or one that is not UTF-8 for characters.
+        InputError: no such path, nothing to read, too short a text, one that is not UTF-8 for characters, or a file
+            that holds no text.
     """
     if type(context) is not int or context < 1:
         raise InputError(f"data.context={context}: must be ≥ 1 and whole")
@@ -45,11 +67,30 @@ def text(
     if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
         raise InputError(f"data.max_bytes={max_bytes}: must be ≥ 1 and whole, or null for all")
     where, files = ("the standard library", _standard_library()) if path is None else (str(path), _files(path))
+    left_out: list[Path] = []
+    if not binary and path is not None:
+        kinds = {file: kind for file in files if (kind := kind_of_binary(file, encoding))}
+        left_out = [file for file in files if file in kinds]
+        if len(left_out) == len(files):
+            raise InputError(
+                f"{left_out[0]}: {kinds[left_out[0]]}, no text; decompress or convert it, or set data.binary=true to "
+                "take its bytes"
+            )
+        files = [file for file in files if file not in kinds]
     read = _read(files, max_bytes)
+    present = sum(file.stat().st_size for file in files)
+    summary = [("data", f"{len(read):,} of {present:,} bytes of {where}, {len(files):,} files")]
+    if len(read) < present:
+        summary.append(("note", f"{present - len(read):,} bytes are not read; data.max_bytes=null takes all"))
+    if left_out:
+        summary.append(("left out", f"{len(left_out):,} files that hold no text ({_suffixes(left_out)})"))
+    read, told = _as_utf8(read, encoding, where, cut=max_bytes is not None)
+    summary += [("converted", each) for each in told]
     if level == "bytes":
         tokens, token_bytes = np.frombuffer(read, np.uint8).astype(np.int64), np.ones(256, np.int64)
     else:
         tokens, token_bytes = _characters(read, where, cut=max_bytes is not None)
+    summary.append(("vocabulary", f"{len(token_bytes):,} {level}, {len(np.unique(tokens)):,} of which occur"))
     windows = (len(tokens) - 1) // context
     if windows < 3:
         raise InputError(
@@ -62,7 +103,45 @@ def text(
         "num_classes": max(len(token_bytes), 2),
         "token_bytes": token_bytes,
         "contiguous": True,
+        "summary": summary,
     }
+
+
+def kind_of_binary(path: Path, encoding: str | None) -> str | None:
+    """Return the kind of a file that holds no text, by its first bytes; None for text."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend it, or leave it out") from error
+    for start, kind in SIGNATURES.items():
+        if head.startswith(start):
+            return kind
+    if encoding is None and head.startswith(UTF16):
+        raise InputError(f"{path}: begins as UTF-16; set data.encoding=utf-16")
+    wide = encoding is not None and re.fullmatch(r"utf[-_ ]?(16|32).*", encoding, re.IGNORECASE)
+    return "it holds bytes of value 0" if b"\0" in head and not wide else None
+
+
+def _suffixes(files: list[Path]) -> str:
+    return ", ".join(
+        f"{count:,} {name or 'without extension'}" for name, count in Counter(f.suffix for f in files).items()
+    )
+
+
+def _as_utf8(read: bytes, encoding: str | None, where: str, *, cut: bool) -> tuple[bytes, list[str]]:
+    """Return a text in UTF-8 without a byte-order mark, and how it was converted."""
+    if encoding is None:
+        mark = read.startswith(codecs.BOM_UTF8)
+        return read.removeprefix(codecs.BOM_UTF8), ["byte-order mark removed"] if mark else []
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        decoded = decoder.decode(read, final=not cut)
+    except LookupError as error:
+        raise InputError(f"data.encoding={encoding}: no such encoding; give utf-8, latin-1, cp1252, …") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: is not {encoding} at byte {error.start:,}; set another data.encoding") from error
+    return decoded.encode("utf-8"), [f"from {encoding} to UTF-8"]
 
 
 def _files(given: str | Path) -> list[Path]:
@@ -110,6 +189,11 @@ def _read(files: list[Path], max_bytes: int | None) -> bytes:
     return b"".join(chunks())
 
 
+def _guess(read: bytes, start: int) -> str:
+    best = from_bytes(read[max(0, start - HEAD) : start + HEAD]).best()
+    return f"={best.encoding}" if best is not None else ""
+
+
 def _characters(read: bytes, where: str, *, cut: bool) -> tuple[np.ndarray, np.ndarray]:
     """Tokens in the order of code points, and the UTF-8 bytes of each; a character that the cut splits is left out."""
     try:
@@ -117,7 +201,8 @@ def _characters(read: bytes, where: str, *, cut: bool) -> tuple[np.ndarray, np.n
     except UnicodeDecodeError as error:
         if not (cut and error.end == len(read) and error.reason == "unexpected end of data"):
             raise InputError(
-                f"{where}: not UTF-8 at byte {error.start:,}; convert it, or set data.level=bytes"
+                f"{where}: not UTF-8 at byte {error.start:,}; set data.encoding{_guess(read, error.start)}, or "
+                "data.level=bytes"
             ) from error
         decoded = read[: error.start].decode("utf-8")
     points = np.frombuffer(decoded.encode("utf-32-le"), np.uint32)

@@ -70,7 +70,7 @@ def test_the_same_pictures_are_decoded_once_and_others_again(folder, cache, monk
         raise AssertionError("decoded again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_picture", refuse)
+        patched.setattr(module, "_image", refuse)
         assert np.array_equal(image_folder(root)["train"][0], first)
         root.rename(root.with_name("renamed"))
         assert np.array_equal(image_folder(root.with_name("renamed"))["train"][0], first)
@@ -95,7 +95,7 @@ def test_a_refused_folder_leaves_nothing_half_written(folder, cache):
     with pytest.raises(InputError, match=r"2\.png: cannot be decoded .*; mend or remove it") as caught:
         image_folder(root)
     assert "\n" not in str(caught.value)
-    assert not list(cache.iterdir())
+    assert not list(cache.rglob("*"))
 
 
 def test_truncated_pictures_are_named(folder):
@@ -113,21 +113,21 @@ def test_bad_folders_are_refused_in_one_line(folder, tmp_path):
         ({"path": "nowhere"}, r"^data\.path=nowhere: no such folder"),
         ({"path": root, "size": 0}, r"^data\.size=0: must be ≥ 1"),
         ({"path": root, "channels": 2}, r"^data\.channels=2: must be 3 \(colour\) or 1 \(grey\)"),
-        ({"path": root / "cat"}, r"cat: holds no folders; give one folder of pictures for each class"),
+        ({"path": root / "cat"}, r"cat: holds no folders; give one folder of images for each class"),
     ):
         with pytest.raises(InputError, match=message):
             image_folder(**arguments)
     (root / "bird").mkdir()
-    with pytest.raises(InputError, match=r"bird: a class without pictures"):
+    with pytest.raises(InputError, match=r"bird: a class without images"):
         image_folder(root)
     (root / "bird").rmdir()
     draw(tmp_path / "one" / "cat" / "a.png")
-    with pytest.raises(InputError, match=r"holds pictures of \['cat'\]; needs two class folders"):
+    with pytest.raises(InputError, match=r"holds images of \['cat'\]; needs two class folders"):
         image_folder(tmp_path / "one")
     for part, names in (("train", ("cat", "dog")), ("test", ("cat", "dgo"))):
         for name in names:
             draw(tmp_path / "parts" / part / name / "a.png")
-    with pytest.raises(InputError, match=r"class 'dgo' is not among those to train on; did you mean dog\?"):
+    with pytest.raises(InputError, match=r"class 'dgo' of the test part is not among those to train on; did you mean"):
         image_folder(tmp_path / "parts")
 
 
@@ -138,3 +138,124 @@ def test_without_a_cache_pictures_are_decoded_into_memory(folder, cache):
     x_NCHW, _ = image_folder(root)["train"]
     assert not isinstance(x_NCHW, np.memmap)
     assert np.array_equal(x_NCHW, shown)
+
+
+def save(path, pixels, mode=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image if mode is None else image.convert(mode)).save(path, **options)
+
+
+def ramps(kind, count=3):
+    """Images whose pixels rise from left to right (cat) or from top to bottom (dog), in the range of a kind."""
+    high = {"uint8": 255, "uint16": 4095, "int32": 10**6, "float32": 0.8}[kind]
+    ramp = np.linspace(0, high, 36).reshape(6, 6)
+    return {name: [(pixels * (1 - i / 20)).astype(kind) for i in range(count)] for name, pixels in
+            (("cat", ramp), ("dog", ramp.T))}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("uint8", "png"), ("uint16", "png"), ("uint16", "tif"), ("int32", "tif"), ("float32", "tif")]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_bit_depth_keeps_its_values(tmp_path, kind, suffix, channels):
+    shown = ramps(kind)
+    for name, images in shown.items():
+        for i, pixels in enumerate(images):
+            save(tmp_path / "mine" / name / f"{i}.{suffix}", pixels)
+    x, _ = image_folder(tmp_path / "mine", channels=channels)["train"]
+    assert x.shape == (6, channels, 6, 6)
+    assert x.dtype == (np.uint8 if kind == "uint8" else np.float32)
+    np.testing.assert_allclose(x[:3, 0], np.stack(shown["cat"]), rtol=1e-6)
+    np.testing.assert_allclose(x[3:, -1], np.stack(shown["dog"]), rtol=1e-6)
+    image_folder(tmp_path / "mine", channels=channels, size=4)
+
+
+def test_images_of_several_depths_are_refused(folder):
+    root, _ = folder
+    save(root / "cat" / "deep.png", np.full((4, 6), 40_000, np.uint16))
+    with pytest.raises(InputError, match=r"several depths \(6 8-bit, 1 16-bit\)"):
+        image_folder(root)
+
+
+@pytest.mark.parametrize("background", ["white", "black", "#808080"])
+def test_transparent_images_are_laid_on_the_background(tmp_path, background):
+    ground = {"white": 255, "black": 0, "#808080": 128}[background]
+    for i, name in enumerate(("cat", "dog")):
+        pixels = np.zeros((4, 4, 4), np.uint8)
+        pixels[..., 0], pixels[:2, :, 3] = 200, 255 - 155 * i
+        save(tmp_path / "mine" / name / "a.png", pixels)
+        save(tmp_path / "mine" / name / "b.png", pixels)
+    raw = image_folder(tmp_path / "mine", background=background)
+    x, _ = raw["train"]
+    assert x[0, :, 0, 0].tolist() == [200, 0, 0]
+    assert (x[:, :, 2:] == ground).all()
+    assert ("converted", f"4 with transparency, laid on {background}") in raw["summary"]
+
+
+def test_images_that_show_nothing_are_refused(tmp_path):
+    for i, name in enumerate(("cat", "dog")):
+        pixels = np.zeros((4, 4, 4), np.uint8)
+        pixels[..., 3] = 40 * i
+        for k in range(2):
+            save(tmp_path / "mine" / name / f"{k}.png", pixels)
+    with pytest.raises(InputError, match=r"all images have the same pixels on data.background=black"):
+        image_folder(tmp_path / "mine", background="black")
+    image_folder(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"data.background=chartroose: no such colour"):
+        image_folder(tmp_path / "mine", background="chartroose")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_exif_says(tmp_path, orientation):
+    upright = ramps("uint8")["cat"][0]
+    turns = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.T,
+             6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1)}  # fmt: skip
+    exif = Image.Exif()
+    exif[274] = orientation
+    save(tmp_path / "mine" / "cat" / "a.png", np.ascontiguousarray(turns[orientation]), exif=exif)
+    save(tmp_path / "mine" / "dog" / "a.png", upright.T)
+    save(tmp_path / "mine" / "dog" / "b.png", upright.T)
+    raw = image_folder(tmp_path / "mine", channels=1)
+    assert np.array_equal(raw["train"][0][0, 0], upright)
+    assert any("EXIF" in text for _, text in raw["summary"]) == (orientation != 1)
+
+
+def test_other_and_hidden_files_are_left_out_and_said(folder):
+    root, shown = folder
+    draw(root / "cat" / ".hidden.png")
+    draw(root / "cat" / ".thumbnails" / "a.png")
+    draw(root / "dog" / "__MACOSX" / "a.png")
+    (root / "dog" / "notes.txt").write_text("no image")
+    (root / "dog" / "film.mp4").write_bytes(b"no image")
+    draw(root / "dog" / "z.gif")
+    raw = image_folder(root)
+    assert len(raw["train"][0]) == len(shown) + 1
+    assert ("left out", "1 .mp4, 1 .txt") in raw["summary"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "Test"), ("TRAINING", "testing"), ("train_set", "test_set"), ("train-images", "TEST")]
+)
+def test_splits_may_have_other_names(tmp_path, train, test):
+    for part in (train, test, "Val"):
+        for name in ("cat", "dog"):
+            draw(tmp_path / "mine" / part / name / "a.png")
+    assert set(image_folder(tmp_path / "mine")) >= {"train", "test", "validation"}
+
+
+def test_folders_that_look_like_splits_are_refused(tmp_path):
+    for part in ("first", "second"):
+        for name in ("cat", "dog"):
+            draw(tmp_path / "mine" / part / name / "a.png")
+            draw(tmp_path / "inside" / name / ("train" if part == "first" else "test") / "a.png")
+    with pytest.raises(InputError, match=r"first, second all hold the folders cat, dog, as splits do"):
+        image_folder(tmp_path / "mine")
+    assert image_folder(tmp_path / "mine", nested=True)["class_names"] == ["first", "second"]
+    with pytest.raises(InputError, match=r"cat: holds test and train; put the folders of splits above"):
+        image_folder(tmp_path / "inside")
+    for name in ("cat", "dog"):
+        draw(tmp_path / "twice" / "train" / name / "a.png")
+        draw(tmp_path / "twice" / "Training" / name / "a.png")
+    with pytest.raises(InputError, match="both look like the train part"):
+        image_folder(tmp_path / "twice")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import sys
 
 import numpy as np
@@ -104,7 +107,7 @@ def test_an_empty_folder_an_empty_file_and_other_encodings_are_refused(tmp_path)
     with pytest.raises(InputError, match="0 tokens, too few"):
         text(tmp_path / "empty")
     (tmp_path / "latin").write_bytes("é".encode("latin-1") * 1000)
-    with pytest.raises(InputError, match=r"latin: not UTF-8 at byte 0; convert it, or set data.level=bytes"):
+    with pytest.raises(InputError, match=r"latin: not UTF-8 at byte 0; set data.encoding"):
         text(tmp_path / "latin", level="characters")
     assert text(tmp_path / "latin")["num_classes"] == 256
 
@@ -117,3 +120,56 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch, file):
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match=r"some.txt: cannot be read \(Permission denied\)"):
         text(file)
+
+
+LINES = ("größer als zuvor, señor\n" * 400).encode()
+
+
+def said(raw, heading):
+    return [line for known, line in raw["summary"] if known == heading]
+
+
+def test_the_summary_says_what_is_not_read(tmp_path):
+    (tmp_path / "a.txt").write_bytes(LINES)
+    raw = text(tmp_path / "a.txt", context=8, max_bytes=1000)
+    assert said(raw, "data") == [f"1,000 of {len(LINES):,} bytes of {tmp_path / 'a.txt'}, 1 files"]
+    assert said(raw, "note") == [f"{len(LINES) - 1000:,} bytes are not read; data.max_bytes=null takes all"]
+    assert not said(text(tmp_path / "a.txt", context=8), "note")
+
+
+PACKED = {
+    "gz": gzip.compress(LINES),
+    "bz2": bz2.compress(LINES),
+    "xz": lzma.compress(LINES),
+    "png": b"\x89PNG\r\n\x1a\n" + LINES,
+    "dat": b"text\0" + LINES,
+}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_files_that_hold_no_text_are_refused_or_left_out(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(PACKED[suffix])
+    with pytest.raises(InputError, match=r"no text; decompress or convert it, or set data.binary=true"):
+        text(path, context=8)
+    (tmp_path / "b.txt").write_bytes(LINES)
+    raw = text(tmp_path, context=8)
+    assert raw["train"][0].size <= len(LINES)
+    assert said(raw, "left out") == [f"1 files that hold no text (1 .{suffix})"]
+    assert text(tmp_path, context=1, binary=True)["train"][0].size == len(LINES) + len(PACKED[suffix]) - 1
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("level", ["bytes", "characters"])
+def test_other_encodings_become_utf8(tmp_path, encoding, level):
+    (tmp_path / "a.txt").write_bytes(LINES.decode().encode(encoding))
+    (tmp_path / "b.txt").write_bytes(LINES)
+    expected = text(tmp_path / "b.txt", context=8, level=level)["train"][0]
+    given = None if encoding == "utf-8-sig" else encoding
+    assert text(tmp_path / "a.txt", context=8, level=level, encoding=given)["train"][0].tolist() == expected.tolist()
+    if encoding == "utf-16":
+        with pytest.raises(InputError, match=r"set data.encoding=utf-16"):
+            text(tmp_path / "a.txt", context=8)
+    if encoding in ("latin-1", "cp1252") and level == "characters":
+        with pytest.raises(InputError, match=r"not UTF-8 at byte 2; set data.encoding=\w+, or data.level=bytes"):
+            text(tmp_path / "a.txt", context=8, level="characters")

@@ -20,9 +20,19 @@ class InputError(Exception):
 
 
 def closest(word: str, allowed: Iterable[str]) -> str:
-    """A clause to end an error with: the closest names where there are some, else all of them, if they are few."""
+    """Return a clause to end an error with: the closest names if there are some, else all of them, if they are few.
+
+    Capitals make no difference, and a name such as ``lr`` is close to each that ends with it, as ``optimizer.lr``.
+    """
     names = sorted(set(allowed))
-    near = get_close_matches(word, names, n=3, cutoff=0.6)
+    lower = {name.casefold(): name for name in reversed(names)}
+    given = word.casefold()
+    near = [lower[given]] if given in lower else []
+    near += [name for name in names if "." not in word and name.casefold().endswith(f".{given}")][:3]
+    if not near:
+        near = get_close_matches(word, names, n=3, cutoff=0.6)
+    if not near:
+        near = [lower[each] for each in get_close_matches(given, list(lower), n=3, cutoff=0.6)]
     if near:
         return f"did you mean {' or '.join(near)}?"
     if len(names) > FEW:

@@ -27,7 +27,7 @@ app = typer.Typer(
     name="adamcmp",
     help="Compare Adam, AdamW, SGD and SGDW on your model and data, with evidence.",
     epilog="Exit codes: 0 done, 1 some run failed, 2 bad input, 3 a defect in adamcmp, 130 interrupted.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -175,10 +175,22 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-) -> None: ...
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _home_expanded(overrides: list[str] | None) -> list[str] | None:
+    """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder."""
+    if not overrides or not any("=~" in text for text in overrides):
+        return overrides
+    from adamcmp.config.sweeps import with_home
+
+    return [with_home(text) for text in overrides]
 
 
 ConfigName = Annotated[
@@ -190,7 +202,9 @@ StudyName = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3."),
+    typer.Argument(
+        metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3.", callback=_home_expanded
+    ),
 ]
 ResultsDir = Annotated[
     Path,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -59,6 +60,9 @@ FREE = {
     "model.mup_base",
     "model.extra_outputs",
     "init",
+    "init.path",
+    "init.skip",
+    "init.strict",
     "log",
     *(f"execute.{key}" for key in EXECUTE),
 }
@@ -102,6 +106,7 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
     """
     try:
         scale, chosen, given = scaled(source, overrides)
+        given = _init_keys(given)
         own = _own_keys(given)
         every = [*one_budget(_free(_named_loss(given), own)), *_search(source)]
         merged, files = _merge(chosen, every)
@@ -207,14 +212,41 @@ def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
     for path in [folder / f"{name}.yaml", *(path for group in GROUPS for path in (folder / group).glob("*.yaml"))]:
         if path.is_file() and not path.is_relative_to(_shipped()):
             _check_size(path, path.stat().st_mtime_ns)
+    _check_hydra(folder / f"{name}.yaml")
     with initialize_config_dir(str(folder), version_base=HYDRA_VERSION_BASE):
         merged = hydra_compose(name, list(overrides), return_hydra_config=True)
+    if params := OmegaConf.select(merged, "hydra.sweeper.params"):
+        raise InputError(_sweeper(f"{name}.yaml", params))
     choices = dict(merged.hydra.runtime.choices)
     OmegaConf.set_readonly(merged, False)
     OmegaConf.set_struct(merged, False)
     del merged["hydra"]
     OmegaConf.set_struct(merged, True)  # an override of a key that is not there is refused
     return Merged(merged, choices)
+
+
+def _check_hydra(path: Path) -> None:
+    """Refuse Hydra's own settings in a file, which adamcmp would drop: it uses Hydra to compose only."""
+    try:
+        content = OmegaConf.load(path) if path.is_file() else None
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        return  # composing says so
+    hydra = content.get("hydra") if isinstance(content, DictConfig) else None
+    if not isinstance(hydra, DictConfig):
+        return
+    if params := OmegaConf.select(hydra, "sweeper.params"):
+        raise InputError(_sweeper(path.name, params))
+    if others := [str(key) for key in hydra if key != "searchpath"]:
+        raise InputError(f"{path.name}: hydra.{others[0]} has no effect in adamcmp, which composes only; remove it")
+
+
+def _sweeper(file: str, params: Any) -> str:
+    content: Any = OmegaConf.to_container(params)
+    key, value = next(iter(content.items()))
+    return (
+        f"{file}: hydra.sweeper.params is not read; write the sweep as study: grid: {{{key}: {json.dumps(value)}}}, or "
+        f"on the command line as {shlex.quote(f'{key}={value}')}"
+    )
 
 
 @lru_cache(maxsize=512)
@@ -265,6 +297,13 @@ def _is_free(key: str, own: Mapping[str, set[str]]) -> bool:
 def _named_loss(overrides: Sequence[str]) -> list[str]:
     """``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
     return [re.sub(r"^(\+*)train\.loss=(\w+)$", r"\1train.loss.name=\2", text) for text in overrides]
+
+
+def _init_keys(overrides: Sequence[str]) -> list[str]:
+    """``init=FILE`` is ``init.path=FILE`` if other settings of it are given."""
+    if not any(text.lstrip("+").startswith("init.") for text in overrides):
+        return list(overrides)
+    return [re.sub(r"^(\+*)init=", "++init.path=", text) for text in overrides]
 
 
 def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -324,6 +363,7 @@ def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
         return f"{source.name}: {one_line(error)}; a configuration is a mapping of keys to values"
     key = match[1].partition("@")[0]
     known = [path for path, _ in leaves(compose(source, []).values)]
+    known += [*SECTIONS, "search", "seed", "scale"]
     if any(path == key or path.startswith(f"{key}.") for path in known):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
     return f"{key}: no such setting; {closest(key, known)} A new key of an own class is given as +{key}=…"

@@ -475,6 +475,21 @@ class Execute(Settings):
         return device
 
 
+class Start(Settings):
+    """Weights that runs start from; ``init=FILE`` gives the path alone."""
+
+    path: str
+    skip: tuple[str, ...] = ()
+    """Patterns of parameters, such as ``head.*``, that start anew."""
+    strict: bool = True
+    """Refuse a file that lacks a parameter of the model or holds others; else what fits is loaded."""
+
+    @field_validator("skip", mode="before")
+    @classmethod
+    def _one_is_some(cls, given: Any) -> Any:
+        return () if given is None else (given,) if isinstance(given, str) else given
+
+
 class Config(Settings):
     """One composed configuration, whole."""
 
@@ -483,7 +498,7 @@ class Config(Settings):
     optimizer: AnyRule
     schedule: AnySchedule
     train: Train
-    init: str | None = None
+    init: Start | None = None
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
     execute: Execute
@@ -492,6 +507,11 @@ class Config(Settings):
     """Trackers that are told of each run that is stored; one may be given by its name alone."""
     report: Report = Report()
     study: Study
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _path_alone(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
 
     @field_validator("log", mode="before")
     @classmethod

@@ -3,8 +3,11 @@
 # Hydra reads the annotations of a sweep function as objects, so this module must not postpone their evaluation.
 
 import math
+import re
+import shlex
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
@@ -29,6 +32,8 @@ def geomspace(start: int | float, stop: int | float, num: int, zero: bool = Fals
 
 MOST_VALUES = 100_000
 """Of one key of a grid."""
+ONE_TEXT = ("data.label", "data.path", "data.test_path", "data.group", "data.time")
+"""Settings whose value may be a text with commas and blanks."""
 GROUPS = ("model", "data", "optimizer", "schedule")
 
 
@@ -57,8 +62,48 @@ def parse_override(text: str) -> Override:
         if not list(override.sweep_iterator()):
             raise InputError(f"{text}: an empty grid; give at least one value")
     except (HydraException, ValueError) as error:
-        raise InputError(f"{text}: not an override ({one_line(error)}); write key=value or key=v1,v2") from error
+        raise InputError(_unreadable(text, error)) from error
+    if override.key_or_group in ONE_TEXT and ", " in text and "(" not in text:
+        raise InputError(f"{text}: {_one_value(text)}; of several values write no blank after the comma")
     return override
+
+
+def _unreadable(text: str, error: Exception) -> str:
+    """Return why an override cannot be read, without the parser's own words where quotes are what it needs."""
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key):
+        return f"{text}: is no setting; write key=value or key=v1,v2"
+    for opening, closing in ("()", "[]", "{}"):
+        if value.count(opening) != value.count(closing) and re.match(r"\w*[(\[{]", value):
+            return (
+                f"{text}: {opening!r} and {closing!r} do not match; close each bracket, or quote: {quoted(key, value)}"
+            )
+    strange = sorted(set(re.sub(r"[\w.,:+/%*$@?|\\-]", "", value, flags=re.ASCII)) - set("()[]{}'\""))
+    brackets = sorted(set(value) & set("()[]{}'\""))
+    calls = isinstance(error, ValueError) or re.fullmatch(r"\w+\(.*\)", value)
+    if calls or value.startswith(("[", "{", "'", '"')) or not (strange or brackets):
+        told = one_line(error).partition(". See https")[0].partition(" See")[0]
+        return f"{text}: cannot be read ({told}); write key=value or key=v1,v2"
+    held = " ".join("a blank" if each == " " else each for each in (*strange, *brackets))
+    return f"{text}: the value holds {held}, and needs quotes: {quoted(key, value)}"
+
+
+def quoted(key: str, value: str) -> str:
+    """Return an override with its value in quotes, as it is typed in a shell."""
+    # Hydra reads a backslash as itself, but for those in front of a quotation mark
+    inner = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
+    return shlex.quote(f'{key}="{inner}"')
+
+
+def _one_value(text: str) -> str:
+    key, _, value = text.partition("=")
+    return f"a comma separates values of a sweep; one value with a comma needs quotes: {quoted(key, value)}"
+
+
+def with_home(text: str) -> str:
+    """Return an override whose value is a path from ``~``, which Hydra does not read, with the path in quotes."""
+    match = re.fullmatch(r"([+]*[\w.@/]+)=(~(/[^,'\"]*)?)", text)
+    return text if match is None else f'{match[1]}="{Path(match[2]).expanduser()}"'
 
 
 def _check_length(sweep: object, text: str) -> None:
@@ -92,4 +137,5 @@ def single(config: str, overrides: Sequence[str]) -> None:
     """
     for text in overrides:
         if parse_override(text).is_sweep_override():
-            raise InputError(f"{text}: several values are a sweep; use {command('sweep', config, text)}")
+            hint = f"; {_one_value(text)}" if not re.search(r"[\[({]", text) else ""
+            raise InputError(f"{text}: several values are a sweep; use {command('sweep', config, text)}{hint}")

@@ -168,7 +168,8 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
         frame = frame if unnamed_first else frame.iloc[1:]
     else:
         called = [str(1 + i) for i in range(frame.shape[1])]
-    called = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(called)]
+    taken = {name.strip() for name in called}
+    called = [name.strip() or _unnamed(i, taken) for i, name in enumerate(called)]
     _check_names(called, file.name)
     columns: dict[str, Any] = {name: frame.iloc[:, i].reset_index(drop=True) for i, name in enumerate(called)}
     separated = "" if delimiter == "," else f", between {DELIMITERS.get(delimiter, repr(delimiter))}"
@@ -176,6 +177,12 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     short = int(frame.isna().any(axis=1).sum())
     cut = f", {short:,} of them too short and filled as missing" if short else ""
     return Frame(columns, len(frame), f"{len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
+
+
+def _unnamed(i: int, taken: set[str]) -> str:
+    """Return the name of a column without one, unlike those of others."""
+    name = f"Unnamed: {i}"
+    return name if name not in taken else f"{name} (no name)"
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
@@ -256,6 +263,8 @@ def looks_like_data(lines: Sequence[Sequence[str]]) -> bool:
     counted = [float(first[i]) for i in numbers]
     if len(numbers) > 1 and bool((np.diff(counted) == 1).all()) and all(map(float.is_integer, counted)):
         return False
+    if len(numbers) > 1 and len({first[i] for i in numbers}) < len(numbers):
+        return True  # names are not numbers that occur twice
     in_range = 0
     for i in numbers:
         values = [float(text) for text in below[i] if PLAIN.fullmatch(text)]

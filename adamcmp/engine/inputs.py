@@ -328,6 +328,15 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     state = make_update(run.optimizer, model, schedule_of(run), ours=True).kept if asks_for_state(task) else {}
     check_metrics(model, state, as_precision(dataset, task.train.precision), task)
     lines = [("model", f"{task.model.name}: {describe(model, given)}")]
+    if task.init is not None:
+        loading = weights.parts_of(task.init, model)
+        new = (
+            f"; new: {', '.join(loading.new[:LISTED])}{' …' if len(loading.new) > LISTED else ''}"
+            if loading.new
+            else ""
+        )
+        count = len(loading.loaded) + len(loading.new)
+        lines.append(("init", f"{len(loading.loaded):,} of {count:,} tensors from {task.init.path}{new}"))
     if hidden := hidden_layers(model):
         where = ", ".join(hidden[:LISTED])
         remedy = "use nn.ModuleList, nn.ModuleDict or nn.ParameterList"

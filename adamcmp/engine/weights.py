@@ -8,7 +8,9 @@ its run's record, so that a stored run has one.
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,7 +18,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from adamcmp.engine.outcome import Evaluation
-from adamcmp.errors import InputError, one_line
+from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Init, Run
 from adamcmp.records import weights_of
 from adamcmp.store import replacing, write_file
@@ -75,6 +77,9 @@ def load(init: Init, model: nn.Module) -> None:
         InputError: it is no such file, or of another model.
     """
     device = next(model.parameters()).device
+    if init.skip or not init.strict:
+        _load_partly(init, model, device)
+        return
     try:
         with safe_open(init.path, "pt") as file:
             has_pairs = any(name.endswith(PAIRS) for name in file.keys())  # noqa: SIM118  # no mapping
@@ -89,5 +94,59 @@ def load(init: Init, model: nn.Module) -> None:
                 load_model(model, init.path, device=str(device))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(
-            f"init={init.path}: does not fit the model ({one_line(error)}); give weights of the same model and data"
+            f"init={init.path}: does not fit the model ({one_line(error)}); give weights of the same model and data, "
+            "or leave parameters out by init.skip=head.* or init.strict=false"
         ) from error
+
+
+def _load_partly(init: Init, model: nn.Module, device: torch.device) -> None:
+    """Load the parameters that are not to be skipped; with ``strict=False`` those that the file holds in this shape."""
+    try:
+        stored = load_file(init.path, device=str(device))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"init={init.path}: cannot be read ({one_line(error)}); give a .safetensors file") from error
+    state, wanted = model.state_dict(), parts_of(init, model)
+    lacking = [name for name in wanted.loaded if name not in stored or stored[name].shape != state[name].shape]
+    others = [name for name in stored if name not in state and not wanted.is_skipped(name)]
+    if init.strict and (lacking or others):
+        what = f"no {lacking[0]} of shape {tuple(state[lacking[0]].shape)}" if lacking else f"{others[0]}"
+        raise InputError(
+            f"init={init.path}: holds {what}, unlike the model; add it to init.skip, or set init.strict=false"
+        )
+    kept = {name: stored[name] for name in wanted.loaded if name not in lacking}
+    if not kept:
+        raise InputError(f"init={init.path}: holds no parameter of the model; give weights of a similar model")
+    model.load_state_dict(kept, strict=False)
+
+
+class Loading(NamedTuple):
+    """Parameters and buffers of a model, by whether a file of weights gives them."""
+
+    loaded: list[str]
+    new: list[str]
+    patterns: tuple[str, ...]
+
+    def is_skipped(self, name: str) -> bool:
+        """Whether a name matches a pattern of ``init.skip``."""
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+
+def parts_of(init: Init, model: nn.Module) -> Loading:
+    """Return what of a model is to be loaded, and what starts anew.
+
+    Raises:
+        InputError: a pattern matches nothing.
+    """
+    names = list(model.state_dict())
+    for pattern in init.skip:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise InputError(f"init.skip={pattern}: matches no parameter; {closest(pattern, names)}")
+    new = [name for name in names if any(fnmatchcase(name, pattern) for pattern in init.skip)]
+    loaded = [name for name in names if name not in new]
+    if not init.strict:
+        with safe_open(init.path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        state = model.state_dict()
+        new += [name for name in loaded if shapes.get(name) != tuple(state[name].shape)]
+        loaded = [name for name in loaded if name not in new]
+    return Loading(loaded, new, init.skip)

@@ -32,6 +32,7 @@ from adamcmp.config.schema import (
     Execute,
     OwnLoss,
     Range,
+    Start,
     is_seed,
 )
 from adamcmp.config.sources import Source
@@ -434,10 +435,11 @@ def _check_criteria(config: Config, known: DataFacts) -> None:
 
 
 @cache
-def _init(path: str) -> Init:
+def _init(start: Start) -> Init:
+    path = start.path
     file = Path(path).expanduser().absolute()
     try:
-        return Init(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+        return Init(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16], start.skip, start.strict)
     except OSError as error:
         raise InputError(
             f"init={path}: cannot be read ({error.strerror}); give a .safetensors file, as train.save leaves in "

@@ -104,7 +104,7 @@ def _unpacked(stored: Mapping[str, Any]) -> Task:
         DataFacts.loaded(stored["facts"]),
         stored["batch_size"],
         stored["steps"],
-        Init(**stored["init"]) if stored["init"] else None,
+        Init(**{**stored["init"], "skip": tuple(stored["init"].get("skip", ()))}) if stored["init"] else None,
         stored["ranks"],
     )
 

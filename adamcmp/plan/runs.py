@@ -75,7 +75,16 @@ class Init:
 
     path: str
     digest: str
-    """Hash of the file, which is what enters an id."""
+    """Hash of the file, which is part of a run ID."""
+    skip: tuple[str, ...] = ()
+    """Patterns of parameters that start anew."""
+    strict: bool = True
+    """The file and the model hold the same other parameters."""
+
+    @property
+    def identity(self) -> object:
+        """The part of a run ID: the hash alone where all is loaded."""
+        return [self.digest, list(self.skip), self.strict] if self.skip or not self.strict else self.digest
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,7 @@ class Task:
             "precision": self.train.precision,
             **self.recipe,
             **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
-            **({"init": self.init.digest} if self.init else {}),
+            **({"init": self.init.identity} if self.init else {}),
             **({"ranks": self.ranks} if self.ranks > 1 else {}),
             **({"metrics": [_identified(each) for each in self.train.metrics]} if self.train.metrics else {}),
         }

@@ -41,7 +41,7 @@ def test_sweeps_are_read_as_hydra_reads_them(text, values):
         ("optimizer.lr=geomspace(1,2)", "num"),
         ("optimizer.lr=logspace(1,2,3)", "geomspace"),
         ("optimizer.lr", "key=value"),
-        ("optimizer.lr=[1", "key=value"),
+        ("optimizer.lr=[1", "do not match"),
     ],
 )
 def test_what_is_no_grid_is_refused_in_one_line(text, says):

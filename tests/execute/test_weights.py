@@ -8,8 +8,14 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from adamcmp.engine.weights import load
+from adamcmp.errors import InputError
+from adamcmp.plan.runs import Init
 from adamcmp.records import read
+
+from .conftest import CommandLine
 
 SWEEP = (
     "sweep",
@@ -131,3 +137,52 @@ def test_a_recipe_is_shown_for_an_arm_of_a_results_folder(cli, tmp_path):
     wrong_arm = cli("show", "results/digits", "--best", "AdamX")
     assert (wrong_arm.code, "did you mean Adam" in wrong_arm.err) == (2, True)
     assert cli("show", "nowhere", "--best", "AdamW").code == 2
+
+
+HEADS = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes, head="head"):
+        super().__init__()
+        self.body = nn.Linear(64, 8)
+        setattr(self, head, nn.Linear(8, num_classes))
+        self.called = head
+
+    def forward(self, x):
+        return getattr(self, self.called)(self.body(x.flatten(1)).relu())
+"""
+
+
+def test_weights_are_loaded_without_the_head(tmp_path, monkeypatch, capsys):
+    (tmp_path / "heads.py").write_text(HEADS)
+    cli = CommandLine(tmp_path, monkeypatch, capsys)
+    stored = {"body.weight": torch.full((8, 64), 0.5), "body.bias": torch.zeros(8), "head.weight": torch.zeros(3, 8),
+              "head.bias": torch.zeros(3)}  # fmt: skip
+    save_file(stored, tmp_path / "w.safetensors")
+    words = ("show-data", "digits", "model._target_=heads.Net", "init=w.safetensors")
+    whole = cli(*words)
+    assert whole.code == 2
+    assert "or leave parameters out by init.skip=head.* or init.strict=false" in whole.err
+    skipped = cli(*words, "init.skip=head.*")
+    assert "2 of 4 tensors" in skipped.out, skipped.err
+    assert "new: head.weight, head.bias" in skipped.out
+    assert "2 of 4 tensors" in cli(*words, "init.strict=false").out
+    assert "matches no parameter; did you mean head.bias" in cli(*words, "init.skip=head.biass").err
+    other = cli(*words, "model.head=other")
+    assert other.code == 2
+    assert "new: other.weight, other.bias" in cli(*words, "model.head=other", "init.strict=false").out
+    strict = cli(*words, "model.head=other", "init.skip=other.*")
+    assert "unlike the model; add it to init.skip, or set init.strict=false" in strict.err
+
+
+def test_what_is_skipped_is_drawn_as_without_a_file(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    before = model[1].weight.detach().clone()
+    save_file({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}, tmp_path / "w.safetensors")
+    load(Init(str(tmp_path / "w.safetensors"), "0", ("1.*",)), model)
+    assert torch.equal(model[0].weight, torch.ones(3, 2))
+    assert torch.equal(model[1].weight, before)
+    with pytest.raises(InputError, match="holds no parameter of the model"):
+        load(Init(str(tmp_path / "w.safetensors"), "0", (), strict=False), nn.Linear(9, 9))

@@ -66,9 +66,9 @@ def _tell_orphans(found: Reported) -> None:
     lost = len(found.records) - len(shown & set(found.records["run_id"]))
     told = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
     if len(found.records) and not shown:
-        raise InputError(f"{found.title}: {told}; run the sweep again, which trains only what is missing")
+        raise InputError(f"{found.title}: {told}; run the sweep again, which trains missing runs alone")
     if lost:
-        tell(f"{told}: they are left out; run the sweep again, which trains only what is missing", "yellow")
+        tell(f"{told}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
 
 
 def tell_damage(study_dirs: Sequence[Path]) -> None:

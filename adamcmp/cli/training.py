@@ -493,7 +493,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
 
 
 def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True) -> None:
-    """Print how data and models were understood, and what the user should know of them, each once."""
+    """Print the data and model summaries and the warnings about data, each once."""
     from adamcmp import console
 
     lines = opened.unseen_summaries(runs)

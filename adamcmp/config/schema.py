@@ -480,7 +480,7 @@ class Start(Settings):
 
     path: str
     skip: tuple[str, ...] = ()
-    """Patterns of parameters, such as ``head.*``, that start anew."""
+    """Patterns of parameters, such as ``head.*``, that keep their initial values."""
     strict: bool = True
     """Refuse a file that lacks a parameter of the model or holds others; else what fits is loaded."""
 

@@ -69,7 +69,7 @@ def parse_override(text: str) -> Override:
 
 
 def _unreadable(text: str, error: Exception) -> str:
-    """Return why an override cannot be read, without the parser's own words where quotes are what it needs."""
+    """Return why an override cannot be read, without the parser's words if it needs quotes."""
     key, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key):
         return f"{text}: is no setting; write key=value or key=v1,v2"

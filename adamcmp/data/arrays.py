@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         told = one_line(error)
         if "allow_pickle" in told:
             told = "an array of Python objects; save numbers, such as x.astype(float), or texts"
-        raise InputError(f"{path}: cannot be read as .npz ({told}); mend or replace it") from error
+        raise InputError(f"{path}: cannot be read as .npz ({told}); correct or replace it") from error
 
 
 def _inputs(

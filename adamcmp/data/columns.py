@@ -1,7 +1,7 @@
 """Columns of a table: numbers, categories, dates, and columns that hold no feature.
 
 Takes one column of a file as texts (CSV) or typed values (Parquet, DataFrame) and returns a ``Column``: its values,
-how they were converted, and what is wrong with it. Nothing is guessed silently: a note is shown before training.
+its conversions, and its problem if it has one. Nothing is guessed silently: a note is shown before training.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user has said of a table's columns."""
+    """Settings of the user about a table's columns."""
 
     marks: Marks = field(default_factory=Marks)
     na_values: frozenset[str] = frozenset()
@@ -57,7 +57,7 @@ class Column:
     notes: tuple[str, ...] = ()
     """How it was converted."""
     problem: str | None = None
-    """Why it cannot be read, with what to do."""
+    """Why it cannot be read, with the remedy."""
 
     @property
     def missing(self) -> int:
@@ -82,8 +82,10 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
     Args:
         name: of the column.
         texts: one per row; missing ones are None or NaN.
-        options: what the user has said.
+        options: the user's settings.
     """
+    if (plain := _plain_numbers(name, texts, options)) is not None:
+        return plain
     codes, raw = pd.factorize(texts, use_na_sentinel=True)
     unique = [str(text).strip() for text in raw]
     absent = MISSING | options.na_values
@@ -122,6 +124,24 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
     return merged(column, options.similar)
 
 
+def _plain_numbers(name: str, texts: pd.Series[Any], options: Options) -> Column | None:
+    """Return a column in which all texts are numbers as programs write them; None for the slower look at each text."""
+    if name in options.categorical or any(options.marks):
+        return None
+    try:
+        array = pc.utf8_trim_whitespace(pa.array(texts.to_numpy(object), pa.string(), from_pandas=True))
+        absent = pc.is_in(array, value_set=pa.array(sorted(MISSING | options.na_values)))
+        known = pc.if_else(absent, pa.scalar(None, pa.string()), array)
+        values = pc.cast(known, pa.float64())
+    except (pa.ArrowException, TypeError):
+        return None
+    if values.null_count == len(values):
+        return None
+    padded = known.filter(pc.match_substring_regex(known, r"^0\d+$"))
+    notes = (f"leading zeros dropped, as of {padded[0]}",) if len(padded) else ()
+    return Column(name, "numeric", np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False)), notes)
+
+
 def merged(column: Column, similar: str) -> Column:
     """Look for texts of a column that differ only in letter case or blanks; refuse, merge or keep them."""
     if similar == "keep":
@@ -145,7 +165,7 @@ def merged(column: Column, similar: str) -> Column:
 
 
 def _dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str] | Column | None:
-    """Return days since 1970-01-01, or seconds since midnight, by text; a column with a problem; or None."""
+    """Return days since 1970-01-01, or seconds since midnight, by text, a column with a problem, or None."""
     if all(TIME_OF_DAY.fullmatch(text) for text in texts):
         return {text: _seconds(text) for text in texts}, "date", "as seconds since 0:00"
     if all(DATE.fullmatch(text) for text in texts):

@@ -79,11 +79,11 @@ class Dataset:
     scale: Scale | None = None
     """Normalization that `inputs` applies, of examples too large to be normalised beforehand; float64 for float64."""
     input_dtype: torch.dtype = torch.float32
-    """Of what `inputs` returns there."""
+    """Dtype of the result of `inputs` there."""
     notes: tuple[str, ...] = ()
     """What the user should know of it."""
     summary: tuple[tuple[str, str], ...] = ()
-    """What was understood of it: pairs of a heading and a text."""
+    """Data summary: pairs of a heading and a text."""
 
     @property
     def input_shape(self) -> Shape:
@@ -358,7 +358,7 @@ def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:
     """Return an order of examples of which each stretch has the classes in nearly equal shares.
 
     An example's place is (k + 1/2) / n, the kth in the given order of the n of its class; the last one's is 1, so that
-    what is left after the cuts has an example of each class.
+    the rest after the cuts has an example of each class.
     """
     place_N = torch.empty(len(y_N), dtype=torch.float64)
     for label in torch.unique(y_N):

@@ -267,7 +267,7 @@ def _look(path: Path) -> Look:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct or remove it") from error
     try:
         with Image.open(path) as opened:
             turned = opened.getexif().get(ORIENTATION, 1) != 1
@@ -275,7 +275,7 @@ def _look(path: Path) -> Look:
             narrowed = any(";16" in str(tile) for tile in opened.tile) and opened.mode not in DEEP
             return Look(digest, opened.mode, turned, transparent, bool(getattr(opened, "is_animated", False)), narrowed)
     except Exception as error:  # Pillow says no in many ways
-        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); mend or remove it") from error
+        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); correct or remove it") from error
 
 
 def _fill(
@@ -319,7 +319,7 @@ def _image(path: Path, size: int | None, channels: int, colour: tuple[int, int, 
             else:
                 image = image.convert(MODES[channels])
     except Exception as error:  # Pillow says no in many ways
-        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); mend or remove it") from error
+        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); correct or remove it") from error
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     pixels_HWC = np.asarray(image).reshape(image.height, image.width, -1)

@@ -48,7 +48,7 @@ class Numbers(NamedTuple):
     """The numbers of a column's different texts."""
 
     values: dict[str, float]
-    """By text; NaN for a placeholder."""
+    """Numbers by text; NaN for a placeholder."""
     note: str
     """How they were read, if it is not plain; empty otherwise."""
 
@@ -71,11 +71,11 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
 
     Args:
         texts: without blanks at their ends, and without those that stand for missing values everywhere.
-        marks: what the user has said of them.
+        marks: the user's settings.
         delimiter: of the file; None if it has none. Between commas, ``1,950`` is a number with thousands.
 
     Returns:
-        The numbers; a doubt, if most texts look like numbers; None if they are categories.
+        The numbers, a doubt if most texts look like numbers, or None if they are categories.
     """
     given = marks.decimal is not None or marks.thousands is not None
     if not given and all(PLAIN.fullmatch(text) for text in texts):

@@ -38,7 +38,7 @@ HASHED_AT_ONCE = 1 << 24
 
 
 def plain_arrays(given: Any, name: str) -> Any:
-    """Turn what a data function returned into the dict of arrays that ``RawData`` describes, if it is none yet.
+    """Turn the result of a data function into the dict of arrays that ``RawData`` describes, if it is none yet.
 
     Raises:
         InputError: an object that cannot be read to its end, or examples that are no pairs.

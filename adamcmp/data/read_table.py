@@ -1,4 +1,4 @@
-"""CSV and Parquet files as columns of texts or typed values, with what was found out about the file.
+"""CSV and Parquet files as columns of texts or typed values, with a description of the file.
 
 The encoding is detected by charset-normalizer, the delimiter by clevercsv; every setting overrides its detection.
 """
@@ -35,7 +35,7 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\
 
 
 class Layout(NamedTuple):
-    """What the user has said of a file; None where it is to be found out."""
+    """Settings of the user about a file; None for those that are to be detected."""
 
     delimiter: str | None = None
     header: bool | None = None
@@ -49,7 +49,7 @@ class Frame(NamedTuple):
     """Texts, or typed values, by name."""
     rows: int
     described: str
-    """What was found out about the file."""
+    """Properties of the file, in words."""
     delimiter: str | None = None
 
 
@@ -69,7 +69,7 @@ def read(path: str | Path, option: str, layout: Layout) -> Frame:
     try:
         frame = readers[kind](file, layout)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({one_line(error)}); mend or replace it") from error
+        raise InputError(f"{path}: cannot be read as {kind} ({one_line(error)}); correct or replace it") from error
     if not frame.rows or len(frame.columns) < 2:
         raise InputError(
             f"{path}: {frame.rows} rows and {len(frame.columns)} columns; needs a row of names, rows, and two columns"

@@ -1,4 +1,4 @@
-"""The data summary: what was understood of a data set, as pairs of a short heading and a text."""
+"""The data summary: how a data set was understood, as pairs of a short heading and a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Line = tuple[str, str]
 
 
 def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: int) -> Iterator[Line]:
-    """Yield what a data function has said of its data, then examples, splits and targets as they were read."""
+    """Yield the data function's own lines, then examples, splits and targets as they were read."""
     own = list(raw.get("summary", ()))
     if not any(heading == "data" for heading, _ in own):
         yield "data", _inputs(parts["train"])

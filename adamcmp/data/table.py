@@ -57,7 +57,7 @@ def table(
     another text in each row is left out unless ``columns`` names it. The summary states all of that.
 
     A label with fractions is a quantity. Whole numbers are classes if there are at most 20 different ones, and
-    refused otherwise until ``targets`` says what they are. Of several label columns those with 0 and 1 alone, or with
+    refused otherwise until ``targets`` is set. Of several label columns those with 0 and 1 alone, or with
     truth values, are labels, and others quantities.
 
     Args:
@@ -81,7 +81,7 @@ def table(
             refused.
         na_values: more texts and numbers that stand for a missing value.
         encoding: of a CSV file; found by its bytes if it is not UTF-8.
-        similar: what is done about texts that differ only in letter case or blanks: ``refuse``, ``merge`` or ``keep``.
+        similar: treatment of texts that differ only in letter case or blanks: ``refuse``, ``merge`` or ``keep``.
         group: a column whose equal values stay in one part; it is no feature.
         time: a column by which rows are sorted: the last ones are the test part; it is no feature.
         inputs: of an ``.npz`` with whole numbers: ``numbers`` or ``tokens``.
@@ -258,7 +258,7 @@ def _targets(
 
 
 def _target_problems(column: Column, kind: str, targets: str, columns: int) -> Iterator[str]:
-    """Yield what is wrong with a column that is predicted."""
+    """Yield the problems of a label column."""
     name, known = column.name, column.known
     text = column.kind == "categorical"
     different = len(pd.unique(pd.Series(known)))
@@ -353,7 +353,7 @@ def _summary(
     missing: str,
     unseen: Sequence[str],
 ) -> Iterator[tuple[str, str]]:
-    """Yield what was understood, as pairs of a short heading and a text."""
+    """Yield how the table was understood, as pairs of a short heading and a text."""
     yield (
         "data",
         "; ".join(f"{'test file ' if part == 'test' else ''}{each.described}" for part, each in frames.items()),

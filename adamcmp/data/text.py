@@ -113,7 +113,7 @@ def kind_of_binary(path: Path, encoding: str | None) -> str | None:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend it, or leave it out") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct it, or leave it out") from error
     for start, kind in SIGNATURES.items():
         if head.startswith(start):
             return kind
@@ -182,7 +182,7 @@ def _read(files: list[Path], max_bytes: int | None) -> bytes:
                 with path.open("rb") as file:
                     chunk = file.read(-1 if left is None else left)
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror}); mend it, or leave it out") from error
+                raise InputError(f"{path}: cannot be read ({error.strerror}); correct it, or leave it out") from error
             left = left - len(chunk) if left is not None else None
             yield chunk
 

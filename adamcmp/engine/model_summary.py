@@ -1,4 +1,4 @@
-"""What a model holds: parameters, how many of them are trained, its outputs, and layers that training cannot reach."""
+"""Model summary: parameters, how many of them are trained, its outputs, and layers that training cannot reach."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Loading(NamedTuple):
 
 
 def parts_of(init: Init, model: nn.Module) -> Loading:
-    """Return what of a model is to be loaded, and what starts anew.
+    """Return the tensors of a model that a file gives, and those that keep their initial values.
 
     Raises:
         InputError: a pattern matches nothing.

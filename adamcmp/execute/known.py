@@ -26,7 +26,18 @@ from adamcmp.untrusted import load_json
 
 NAMED = ("path", "test_path", "folder")
 """Arguments by which data sets that ship are told where their files are."""
-LIBRARIES = ("adamcmp", "numpy", "pandas", "pillow", "pyarrow", "torch", "scikit-learn", "mnist1d")
+LIBRARIES = (
+    "adamcmp",
+    "charset-normalizer",
+    "clevercsv",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "torch",
+    "scikit-learn",
+    "mnist1d",
+)
 
 
 def known(settings: Data) -> DataFacts | None:

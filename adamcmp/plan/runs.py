@@ -77,7 +77,7 @@ class Init:
     digest: str
     """Hash of the file, which is part of a run ID."""
     skip: tuple[str, ...] = ()
-    """Patterns of parameters that start anew."""
+    """Patterns of parameters that keep their initial values."""
     strict: bool = True
     """The file and the model hold the same other parameters."""
 

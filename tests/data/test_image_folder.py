@@ -92,7 +92,7 @@ def test_pictures_of_any_size_are_brought_to_one(folder):
 def test_a_refused_folder_leaves_nothing_half_written(folder, cache):
     root, _ = folder
     (root / "dog" / "2.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"2\.png: cannot be decoded .*; mend or remove it") as caught:
+    with pytest.raises(InputError, match=r"2\.png: cannot be decoded .*; correct or remove it") as caught:
         image_folder(root)
     assert "\n" not in str(caught.value)
     assert not list(cache.rglob("*"))

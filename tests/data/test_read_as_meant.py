@@ -384,3 +384,58 @@ def test_whole_numbers_in_arrays_are_numbers_or_asked_about(tmp_path):
     raw = table(tmp_path / "b.npz")
     assert raw["train"][0].dtype == np.float64
     assert raw["train"][1].tolist() == y.tolist()
+
+
+WORDS = st.text(st.characters(codec="latin-1", categories=["Lu", "Ll"]), min_size=2, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    words=st.lists(WORDS, min_size=2, max_size=5, unique_by=str.casefold),
+    glue=st.sampled_from(["", ", ", "; ", ' "x" ', "\n", " | "]),
+    floats=st.lists(st.floats(-1e6, 1e6).map(lambda x: round(x, 3)), min_size=12, max_size=12, unique=True),
+)
+def test_a_table_written_by_csv_is_read_back(tmp_path_factory, delimiter, encoding, end, words, glue, floats):
+    assert len({word.casefold() for word in words}) == len(words)
+    texts = [f"{words[i % len(words)]}{glue}{words[0]}" for i in range(12)]
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+    writer.writerow(["amount", "remark", "kind"])
+    writer.writerows(zip(floats, texts, ["u", "v", "w"] * 4, strict=True))
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(text.getvalue().encode(encoding))
+    raw = table(path, delimiter=delimiter)
+    assert raw["train"][0][:, 0].tolist() == floats
+    assert raw["train"][1].tolist() == [0, 1, 2] * 4
+    names = sorted({" ".join(text.split("\n")) for text in texts})
+    assert raw["train"][0].shape == (12, 1 + len(names))
+
+
+@settings(max_examples=40, deadline=None)
+@given(order=st.permutations(range(24)), name=st.sampled_from(["", "id", "Unnamed: 0", "patient_id", "userId"]))
+def test_identifiers_in_any_order_never_become_features(tmp_path_factory, order, name):
+    path = stored(tmp_path_factory.mktemp("ids"), **{name: order, "noise": NOISE[:24], "kind": KIND[:24]})
+    assert table(path)["train"][0].shape == (24, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(5, 9), width=st.integers(5, 9), channels=st.sampled_from([1, 3, 4]), last=st.booleans())
+def test_images_in_arrays_have_their_channels_first(tmp_path_factory, height, width, channels, last):
+    x = np.arange(12 * channels * height * width, dtype=np.float32).reshape(12, channels, height, width)
+    path = tmp_path_factory.mktemp("npz") / "a.npz"
+    np.savez(path, x=x.transpose(0, 2, 3, 1) if last else x, y=np.arange(12) % 3)
+    assert np.array_equal(table(path)["train"][0], x)
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=6), seed=st.integers(0, 10**6))
+def test_no_class_vanishes_from_training(counts, seed):
+    y = np.repeat(np.arange(len(counts)), counts)
+    if round(0.6 * len(y)) < len(counts) + 2:
+        return
+    dataset = prepare({"train": (np.arange(len(y), dtype=np.float64)[:, None], y)}, name="t", split_seed=seed)
+    assert set(dataset.train.y.tolist()) == set(range(len(counts)))
+    assert len(dataset.train.y) + len(dataset.validation.y) + len(dataset.test.y) == len(y)

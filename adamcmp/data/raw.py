@@ -260,7 +260,8 @@ def _check_input(x: Tensor | Rows, y: Tensor, where: str, lacks: bool) -> None:
 def _tensor(array: object, what: str) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach().cpu().contiguous()
-    if isinstance(array, list) or type(array).__module__.startswith("pandas."):  # numbers in a list, or of a Series
+    is_list = isinstance(array, list) and what.endswith(" y")  # a list x may hold several inputs
+    if is_list or type(array).__module__.startswith("pandas."):
         array = np.asarray(array)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__

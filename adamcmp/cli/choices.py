@@ -69,6 +69,12 @@ def list_(
         present(console.named_table(each, named))
 
 
+def _full_batches(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with a batch size that no data set is too small for, unless one is given."""
+    given = any(text.lstrip("+").startswith("train.batch_size") for text in overrides)
+    return [*overrides, *([] if given else ["train.batch_size=full"])]
+
+
 def show_data(
     config: ConfigName,
     overrides: Overrides = None,
@@ -82,8 +88,8 @@ def show_data(
 
     with status("loading data") as doing:
         opened = open_session(
-            config, overrides or [], results_dir=Path("no results"), config_dir=config_dir, device=None, dry_run=True,
-            say=doing,
+            config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir, device=None,
+            dry_run=True, say=doing,
         )  # fmt: skip
     lines = opened.unseen_summaries(opened.plan.runs)
     for line in console.summary_lines(lines):

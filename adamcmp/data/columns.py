@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
+from adamcmp.data.remedies import listed
 from adamcmp.errors import shown
 
 Kind = Literal["numeric", "categorical", "date", "boolean", "empty"]
@@ -32,6 +33,11 @@ ROW_NAME = re.compile(
 ID_NAME = re.compile(r"(.*[ _.-])?(id|uuid|guid)([ _.-].*)?|.*[a-z](Id|ID)|unnamed(: ?\d+)?|__index_.*|", re.IGNORECASE)
 DATE = re.compile(r"\d{4}-\d\d-\d\d([ T].*)?")
 OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T].*)?")
+NAMED_DATE = re.compile(r"(\d{1,2}[ -])?[A-Z][a-z]{2,8}[ -]\d{1,2},?([ -]\d{4})?|\d{1,2}[ -][A-Z][a-z]{2,8}[ -]\d{2,4}")
+DATE_FORMS = (
+    "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y.%m.%d", "%d-%m-%Y", "%m-%d-%Y", "%b %d %Y", "%B %d %Y",
+    "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y",
+)  # fmt: skip
 TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 
 
@@ -114,7 +120,7 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
         if isinstance(found, Doubt):
             return Column(
                 name, "numeric", np.full(len(texts), np.nan), problem=f"{found.problem}, or keep it as text with "
-                f"data.categorical=[{name}]",
+                f"{listed('categorical', [name])}",
             )  # fmt: skip
         if found is not None:
             return Column(name, "numeric", numeric(found.values), (found.note,) if found.note else ())
@@ -174,10 +180,31 @@ def _dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str
             days = (moments.dt.tz_convert(None) - pd.Timestamp(0)) / pd.Timedelta(days=1)
             return dict(zip(texts, days.tolist(), strict=True)), "date", ""
         return None
-    if all(OTHER_DATE.fullmatch(text) for text in texts):
-        problem = f"holds dates, such as {texts[0]!r}: write them as 2024-01-31, or set data.categorical=[{name}]"
-        return Column(name, "date", np.empty(0), problem=problem)
+    if all(OTHER_DATE.fullmatch(text) or NAMED_DATE.fullmatch(text) for text in texts):
+        return _other_dates(name, texts)
     return None
+
+
+def _other_dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str] | Column | None:
+    """Read dates in the one common form that fits all of them."""
+    readings: dict[tuple[float, ...], str] = {}
+    for form in DATE_FORMS:
+        try:
+            moments = pd.to_datetime(pd.Series(texts), format=form)
+        except ValueError:
+            continue
+        days = ((moments - pd.Timestamp(0)) / pd.Timedelta(days=1)).tolist()
+        readings.setdefault(tuple(days), form)
+    if len(readings) == 1:
+        ((values, form),) = readings.items()
+        return dict(zip(texts, values, strict=True)), "date", f"as dates of the form {form}"
+    if not readings and any(NAMED_DATE.fullmatch(text) for text in texts):
+        return None
+    why = "may be read in several ways" if readings else "are in no common form"
+    problem = (
+        f"holds dates, such as {texts[0]!r}, which {why}: write them as 2024-01-31, or set {listed('drop', [name])}"
+    )
+    return Column(name, "date", np.empty(0), problem=problem)
 
 
 def _seconds(text: str) -> float:
@@ -229,7 +256,7 @@ def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
     return Column(
         name, "empty", np.full(count, np.nan), problem=f"holds {_called(kind)}, such as "
         f"{shown(next(value for value in array.to_pylist() if value is not None))}: give each part a column of its "
-        f"own, or set data.drop=[{name}]",
+        f"own, or set {listed('drop', [name])}",
     )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ PLACEHOLDERS = frozenset({
     "no data", "nd", "n.d.", "tbd", "undefined", "\\n", "#div/0!", "#value!", "#ref!", "#n/a", "n/a", "<na>",
 })  # fmt: skip
 """Texts, in lower case, that stand for a missing value in a column of numbers."""
+CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|BRL|MXN|KRW|ZAR|TRY|RUB|SGD|HKD"
+"""Codes of currencies that may stand before a number."""
 CURRENCIES = "$€£¥₹₩₽฿₺"
 UNITS = frozenset({
     "kg", "g", "mg", "t", "lb", "lbs", "oz", "km", "m", "cm", "mm", "mi", "in", "ft", "yd", "hr", "hrs", "min",
@@ -34,7 +36,7 @@ UNITS = frozenset({
 """Texts that may follow a number; any other letters make a category of it."""
 SPACES = " \u00a0\u2007\u2009\u202f"
 DRESSED = re.compile(
-    rf"(?P<open>\()?[{SPACES}]*(?P<sign>[+\-−])?[{SPACES}]*(?P<before>[{CURRENCIES}]|[A-Z]{{3}}(?=[{SPACES}\d]))?"
+    rf"(?P<open>\()?[{SPACES}]*(?P<sign>[+\-−])?[{SPACES}]*(?P<before>[{CURRENCIES}]|({CODES})(?=[{SPACES}\d]))?"
     rf"[{SPACES}]*(?P<minus>[-−])?(?P<core>\d[\d.,'’_{SPACES}]*\d|\d|[.,]\d+)(?P<point>[.,])?"
     rf"(?P<power>[eE][+-]?\d+)?[{SPACES}]*(?P<after>%|‰|[{CURRENCIES}]|[A-Za-zµ°²³/\d]*)[{SPACES}]*(?P<close>\))?"
 )

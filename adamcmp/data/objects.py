@@ -43,7 +43,7 @@ def plain_arrays(given: Any, name: str) -> Any:
     Raises:
         InputError: an object that cannot be read to its end, or examples that are no pairs.
     """
-    if isinstance(given, pd.DataFrame | Dataset | DataLoader):
+    if isinstance(given, pd.DataFrame | Dataset | DataLoader) or _is_frame(given):
         given = {"train": given}
     if not isinstance(given, Mapping):
         return given

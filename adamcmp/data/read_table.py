@@ -168,6 +168,8 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
         frame = frame if unnamed_first else frame.iloc[1:]
     else:
         called = [str(1 + i) for i in range(frame.shape[1])]
+    if all(re.fullmatch(r"'[^']*'", name.strip()) for name in called):
+        called = [name.strip()[1:-1] for name in called]
     taken = {name.strip() for name in called}
     called = [name.strip() or _unnamed(i, taken) for i, name in enumerate(called)]
     _check_names(called, file.name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from adamcmp.data.raw import RawData, Split, dtype_name, inputs_of
+from adamcmp.data.raw import PARTS, RawData, Split, dtype_name, inputs_of
 from adamcmp.data.several import Several
 
 LISTED = 10
@@ -31,19 +31,24 @@ def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: 
     called = f"{', '.join(names)}: " if names else ""
     every_y = torch.cat([split.y for split in parts.values()])
     yield "target", called + _targets(every_y, kind, num_outputs, raw.get("class_names"), str(raw.get("unit", "")))
+    if kind == "quantities":
+        train, test = parts["train"].y.double(), parts["test"].y.double()
+        errors = (test - train.mean(0)).square().mean(0).sqrt().tolist()
+        yield "baseline", f"always the mean: test RMSE {', '.join(f'{each:.4g}' for each in errors)}"
     if kind == "classes" and every_y.ndim == 1:
         train = parts["train"].y
         common = int(train.bincount().argmax())
         error = float((parts["test"].y != common).double().mean())
         yield "baseline", f"always class {_name(common, raw.get('class_names'))}: test error {100 * error:.3g} %"
-        lacking = {
-            part: int((torch.bincount(split.y, minlength=num_outputs) == 0).sum()) for part, split in parts.items()
-        }
-        if any(lacking.values()):
-            shown = ", ".join(f"{count} in {part}" for part, count in lacking.items() if count)
-            yield "note", f"classes without an example: {shown}"
+        for part, split in parts.items():
+            counts = torch.bincount(split.y, minlength=num_outputs)
+            absent = [_name(label, raw.get("class_names")) for label in (counts == 0).nonzero().flatten().tolist()]
+            if absent:
+                more = " …" if len(absent) > 5 else ""
+                yield "note", f"{part} has no example of {len(absent)} of the classes: {', '.join(absent[:5])}{more}"
     order = [part for part in ("train", "validation", "test") if part in parts]
-    yield "splits", ", ".join(f"{len(parts[part].y):,} {part}" for part in order)
+    drawn = "" if set(PARTS) <= set(raw) or raw.get("contiguous") or "groups" in raw else "; drawn at random"
+    yield "splits", ", ".join(f"{len(parts[part].y):,} {part}" for part in order) + drawn
 
 
 def _inputs(split: Split) -> str:

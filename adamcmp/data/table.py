@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from adamcmp.data.missing import MODES
 from adamcmp.data.numbers_in_text import Marks
 from adamcmp.data.raw import FEW, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
+from adamcmp.data.remedies import listed
 from adamcmp.errors import InputError, closest
 
 MOST_CATEGORIES = 100
 """A text column with more different values than that is a name, not a category."""
 SIMILAR = ("refuse", "merge", "keep")
+LEAST_TO_COMPARE = 20
+"""Rows from which a feature that determines the label is no chance."""
+SAME_ORDER = 1 - 1e-9
+"""Rank correlation from which two columns have the same order."""
 LISTED = 8
 """Columns that a summary names one by one."""
 
@@ -44,6 +50,7 @@ def table(
     na_values: Sequence[Any] | str | float | None = None,
     encoding: str | None = None,
     similar: str = "refuse",
+    missing_labels: str = "refuse",
     group: str | int | None = None,
     time: str | int | None = None,
     inputs: str = "auto",
@@ -82,6 +89,7 @@ def table(
         na_values: more texts and numbers that stand for a missing value.
         encoding: of a CSV file; found by its bytes if it is not UTF-8.
         similar: treatment of texts that differ only in letter case or blanks: ``refuse``, ``merge`` or ``keep``.
+        missing_labels: treatment of rows without a label: ``refuse`` or ``drop``.
         group: a column whose equal values stay in one part; it is no feature.
         time: a column by which rows are sorted: the last ones are the test part; it is no feature.
         inputs: of an ``.npz`` with whole numbers: ``numbers`` or ``tokens``.
@@ -92,6 +100,8 @@ def table(
     """
     if missing not in MODES:
         raise InputError(f"data.missing={missing}: not known; {closest(str(missing), MODES)}")
+    if missing_labels not in ("refuse", "drop"):
+        raise InputError(f"data.missing_labels={missing_labels}: not known; give refuse or drop")
     if similar not in SIMILAR:
         raise InputError(f"data.similar={similar}: not known; {closest(str(similar), SIMILAR)}")
     if path is None:
@@ -108,7 +118,8 @@ def table(
     return from_frames(
         frames, " and ".join(str(each) for each in (path, test_path) if each is not None), label=label, missing=missing,
         targets=targets, unit=unit, separator=separator, columns=columns, drop=drop, categorical=categorical,
-        decimal=decimal, thousands=thousands, na_values=na_values, similar=similar, group=group, time=time,
+        decimal=decimal, thousands=thousands, na_values=na_values, similar=similar,
+        missing_labels=missing_labels, group=group, time=time,
     )  # fmt: skip
 
 
@@ -128,6 +139,7 @@ def from_frames(
     thousands: str | None = None,
     na_values: Any = None,
     similar: str = "refuse",
+    missing_labels: str = "refuse",
     group: Any = None,
     time: Any = None,
 ) -> RawData:
@@ -155,7 +167,10 @@ def from_frames(
     )
     wanted = [name for name in (chosen or every) if name not in (*labels, *dropped, *aside)]
     found = understood(list(frames.values()), [*labels, *wanted, *aside], options)
-    rows = train.rows
+    counts = [frame.rows for frame in frames.values()]
+    if missing_labels == "drop":
+        found, counts = _with_labels(found, labels, counts)
+    rows = counts[0]
     reasons: dict[str, str] = {}
     if not chosen:
         kept = list(wanted)
@@ -167,18 +182,18 @@ def from_frames(
     predicted = [found[name] for name in labels]
     kind = _kind(predicted) if targets == "auto" else targets
     problems = [text for column in predicted for text in _target_problems(column, kind, targets, len(labels))]
-    problems += [text for name in wanted for text in _feature_problems(found[name], missing, predicted, chosen)]
-    problems += [
-        f"column {name!r} lacks {found[name].missing:,} values: fill them" for name in aside if found[name].missing
-    ]
+    problems += [text for name in wanted for text in _feature_problems(found[name], dropped, predicted, chosen)]
+    problems += _missing_problems([found[name] for name in wanted], missing)
+    problems += [text for name in aside for text in _aside_problems(found[name], is_time=time is not None)]
     if not wanted:
-        left = "; ".join(f"{name!r} {reason}" for name, reason in reasons.items())
-        problems.append(f"no features are left ({left or 'all columns are labels'}); name them in data.columns")
+        left = [f"{name!r} {reason}" for name, reason in reasons.items()]
+        left += [f"{name!r} is the label" for name in labels] + [f"{name!r} splits the rows" for name in aside]
+        problems.append(f"no features are left ({'; '.join(left)}); name them in data.columns")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     y, names, count = _targets(predicted, kind, separator, rows, where)
     x, unseen = _features([found[name] for name in wanted], rows)
-    bounds = np.cumsum([frame.rows for frame in frames.values()])[:-1]
+    bounds = np.cumsum(counts)[:-1]
     pairs = zip(np.split(x, bounds), np.split(y, bounds), strict=True)
     raw: Any = dict(zip(frames, pairs, strict=True))
     if time is not None:
@@ -190,8 +205,67 @@ def from_frames(
     raw |= {"unit": unit} if kind == "quantities" else {}
     raw |= {"missing": missing} if missing != "refuse" else {}
     raw["target_names"] = labels
-    raw["summary"] = list(_summary(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen))
+    raw["summary"] = list(
+        _summary(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None)
+    )
     return raw  # type: ignore[no-any-return]
+
+
+def _with_labels(
+    found: Mapping[str, Column], labels: Sequence[str], counts: Sequence[int]
+) -> tuple[dict[str, Column], list[int]]:
+    """Return the columns without the rows that lack a label, and the rows that are left of each file."""
+    has_N = ~np.any([found[name].is_missing for name in labels], axis=0)
+    kept = {name: replace(column, values=column.values[has_N]) for name, column in found.items()}
+    parts = np.split(has_N, np.cumsum(counts)[:-1])
+    return kept, [int(part.sum()) for part in parts]
+
+
+def _lacking(columns: Sequence[Column]) -> str:
+    """Return the columns with missing values and their numbers, the largest first."""
+    lacking = sorted((column for column in columns if column.missing), key=lambda column: -column.missing)
+    return ", ".join(f"{column.name!r} {column.missing:,}" for column in lacking)
+
+
+def _missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
+    lacking = [column for column in columns if column.missing and column.problem is None]
+    if not lacking or missing != "refuse":
+        return []
+    remedy = "fill or drop them, or set data.missing=median or indicator"
+    count = len(lacking[0].values)
+    if len(lacking) == 1:
+        return [f"column {lacking[0].name!r} lacks {lacking[0].missing:,} of {count:,} values: {remedy}"]
+    return [f"{len(lacking)} columns lack some of {count:,} values ({_lacking(lacking)}): {remedy}"]
+
+
+def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
+    """Yield the reasons for which rows cannot be split by a column."""
+    if column.problem is not None:
+        yield f"column {column.name!r} {column.problem}"
+    elif is_time and column.kind == "categorical":
+        yield f"data.time={column.name}: holds text, such as {column.known[0]!r}; give dates as 2024-01-31, or numbers"
+    elif column.missing:
+        yield f"column {column.name!r} lacks {column.missing:,} values: fill them"
+
+
+def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | None:
+    """Return how a feature determines a label in all rows; None if it does not."""
+    if rows < LEAST_TO_COMPARE:
+        return None
+    values = pd.Series(column.values[:rows])
+    for label in labels:
+        y = pd.Series(label.values[:rows])
+        if label.kind == "categorical" or y.nunique() <= FEW:
+            groups = y.groupby(values, dropna=False)
+            if 1 < groups.ngroups <= FEW and y.nunique() > 1 and int(groups.nunique(dropna=False).max()) == 1:
+                return f"determines the label {label.name!r} in every row"
+        elif column.kind != "categorical" and values.nunique() > FEW:
+            both = values.notna() & y.notna()
+            with np.errstate(invalid="ignore"):  # of a column that does not vary
+                correlation = np.corrcoef(values[both].rank(), y[both].rank())[0, 1]
+            if abs(correlation) > SAME_ORDER:
+                return f"orders the rows exactly as the label {label.name!r} does"
+    return None
 
 
 def _several(given: Any) -> list[Any]:
@@ -292,29 +366,24 @@ def _shown(value: Any) -> str:
 
 
 def _feature_problems(
-    column: Column, missing: str, predicted: Sequence[Column], chosen: Sequence[str]
+    column: Column, dropped: Sequence[str], predicted: Sequence[Column], chosen: Sequence[str]
 ) -> Iterator[str]:
     name = column.name
     if column.problem is not None:
         yield f"column {name!r} {column.problem}"
         return
-    if column.missing and missing == "refuse":
-        yield (
-            f"column {name!r} lacks {column.missing:,} of {len(column.values):,} values: fill or drop them, or set "
-            "data.missing=median or indicator"
-        )
     if column.kind == "categorical":
         different = len(set(column.known))
         if different > MOST_CATEGORIES:
             yield (
                 f"column {name!r} holds text with {different:,} different values, more than {MOST_CATEGORIES} "
-                f"categories: set data.drop=[{name}], or turn it into numbers"
+                f"categories: set {listed('drop', [*dropped, name])}, or turn it into numbers"
             )
     for label in predicted:
         if not chosen and _is_same(column, label):
             yield (
-                f"column {name!r} equals the label {label.name!r}: set data.drop=[{name}], or name the features in "
-                "data.columns"
+                f"column {name!r} equals the label {label.name!r}: set {listed('drop', [*dropped, name])}, or name the "
+                "features in data.columns"
             )
 
 
@@ -352,6 +421,8 @@ def _summary(
     time: object,
     missing: str,
     unseen: Sequence[str],
+    rows: int,
+    is_last: bool,
 ) -> Iterator[tuple[str, str]]:
     """Yield how the table was understood, as pairs of a short heading and a text."""
     yield (
@@ -369,21 +440,27 @@ def _summary(
             parts.append(f"{len(of_kind)} {called}: {shown}")
     yield "features", "; ".join(parts)
     for name, reason in reasons.items():
-        yield "left out", f"{name!r} {reason}; data.columns keeps it"
+        yield "left out", f"{name!r} {reason}; a list of features that names it, data.columns, keeps it"
     if dropped:
         yield "left out", f"{', '.join(map(repr, dropped))} by data.drop"
     for column in (found[name] for name in (*labels, *wanted, *aside)):
         for note in column.notes:
             yield "converted", f"{column.name!r}: {note}"
-    rows = frames["train"].rows
+    if is_last:
+        yield "label", f"{labels[0]!r}, the last column; data.label names another one"
+    if (gone := frames["train"].rows - rows) > 0:
+        yield "left out", f"{gone:,} rows without a label"
+    for column in columns:
+        if determined := gives_away(column, [found[name] for name in labels], rows):
+            yield "warning", f"{column.name!r} {determined}; {listed('drop', [*dropped, column.name])} leaves it out"
     for column in columns:
         if column.kind == "numeric" and numbers_rows(column.values[:rows]) and column.values[0] in (0, 1):
-            yield "note", f"{column.name!r} rises by one from row to row; data.drop=[{column.name}] leaves it out"
+            remedy = listed("drop", [*dropped, column.name])
+            yield "note", f"{column.name!r} rises by one from row to row; {remedy} leaves it out"
     yield from _placeholders(columns)
-    lacking = {column.name: column.missing for column in columns if column.missing}
+    counted = _lacking(columns)
     told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
-    counted = ", ".join(f"{name!r} {count:,}" for name, count in [*lacking.items()][:LISTED])
-    yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if lacking else "none"
+    yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if counted else "none"
     if unseen:
         yield "note", f"categories of the test file alone, encoded as none: {'; '.join(unseen)}"
     if aside:
@@ -406,4 +483,4 @@ def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
             if math.isfinite(spread) and gap > spread:
                 count = len(known) - len(rest)
                 told = f"{column.name!r} is {value:g} in {count:,} rows"
-                yield "note", f"{told}: if that means missing, set data.na_values=[{value:g}]"
+                yield "note", f"{told}: if that means missing, set {listed('na_values', [f'{value:g}'])}"

@@ -40,7 +40,7 @@ def frame(**columns):
 
 
 def test_all_problems_come_in_one_line(tmp_path):
-    holes = frame(c=[None, *range(39)], day=["31/01/2024"] * 40, city=[f"town {i}" for i in range(40)] * 1)
+    holes = frame(c=[None, *range(39)], day=["01/02/2024"] * 40, city=[f"town {i}" for i in range(40)] * 1)
     holes = pd.concat([holes] * 3, ignore_index=True).assign(city=[f"town {i % 110}" for i in range(120)])
     holes.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(InputError) as caught:
@@ -49,7 +49,7 @@ def test_all_problems_come_in_one_line(tmp_path):
     for says in (
         "'c' lacks 3 of 120",
         "data.missing=median",
-        "'day' holds dates, such as '31/01/2024'",
+        "'day' holds dates, such as '01/02/2024'",
         "'city' holds",
     ):
         assert says in text

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import math
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adamcmp.config.sweeps import parse_override
 from adamcmp.data import prepare
 from adamcmp.data.numbers_in_text import PLACEHOLDERS, Doubt, Marks, Numbers, numbers_in
 from adamcmp.data.read_table import looks_like_data
@@ -439,3 +441,64 @@ def test_no_class_vanishes_from_training(counts, seed):
     dataset = prepare({"train": (np.arange(len(y), dtype=np.float64)[:, None], y)}, name="t", split_seed=seed)
     assert set(dataset.train.y.tolist()) == set(range(len(counts)))
     assert len(dataset.train.y) + len(dataset.validation.y) + len(dataset.test.y) == len(y)
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [("%m/%d/%Y", "03/15/2021"), ("%d.%m.%Y", "15.03.2021"), ("%b %d %Y", "Mar 15 2021"), ("%Y/%m/%d", "2021/03/15")],
+)
+def test_dates_of_one_certain_form_are_days(tmp_path, form, first):
+    days = pd.date_range("2021-03-15", periods=N)
+    path = stored(tmp_path, day=[day.strftime(form) for day in days], noise=NOISE, kind=KIND)
+    raw = table(path)
+    assert raw["train"][0][:, 0].tolist() == [18701 + i for i in range(N)]
+    assert said(raw, "converted") == [f"'day': as dates of the form {form}"]
+    assert first in path.read_text()
+
+
+def test_dates_that_may_be_read_in_two_ways_are_refused(tmp_path):
+    path = stored(tmp_path, day=[f"0{1 + i % 9}/0{1 + i % 7}/2021" for i in range(N)], noise=NOISE, kind=KIND)
+    with pytest.raises(InputError, match=r"may be read in several ways: write them as 2024-01-31, or set data.drop"):
+        table(path)
+    with pytest.raises(InputError, match=r"column 'day' holds dates, such as '01/01/2021'"):
+        table(path, time="day", label="kind")
+    path = stored(tmp_path, day=[f"day {i}" for i in range(N)], noise=NOISE, kind=KIND)
+    with pytest.raises(InputError, match=r"data.time=day: holds text, such as 'day 0'"):
+        table(path, time="day", label="kind")
+
+
+def test_features_that_give_the_label_away_are_named(tmp_path):
+    price = np.exp(NOISE)
+    path = stored(tmp_path, size=NOISE[::-1], log_price=NOISE, price=price)
+    assert "'log_price' orders the rows exactly as the label 'price' does" in said(table(path), "warning")[0]
+    path = stored(tmp_path, noise=NOISE, code=["l" if kind == "low" else "other" for kind in KIND], kind=KIND)
+    assert not said(table(path), "warning")
+    path = stored(tmp_path, noise=NOISE, code=[{"low": 7, "mid": 3, "high": 5}[kind] for kind in KIND], kind=KIND)
+    assert said(table(path), "warning") == [
+        "'code' determines the label 'kind' in every row; data.drop=[code] leaves it out"
+    ]
+
+
+def test_rows_without_a_label_may_be_dropped(tmp_path):
+    path = stored(tmp_path, noise=NOISE, kind=["" if i % 6 == 0 else KIND[i] for i in range(N)])
+    with pytest.raises(InputError, match="label column 'kind' lacks 10 of 60"):
+        table(path)
+    raw = table(path, missing_labels="drop")
+    assert len(raw["train"][0]) == N - 10
+    assert "10 rows without a label" in said(raw, "left out")
+
+
+def test_codes_with_a_common_prefix_are_categories(tmp_path):
+    path = stored(tmp_path, study=["PAL0708", "PAL0809", "PAL0910"] * (N // 3), noise=NOISE, kind=sorted(KIND))
+    assert table(path)["train"][0].shape == (N, 4)
+
+
+def test_remedies_can_be_typed_as_they_are_printed(tmp_path):
+    names = ['Individual "ID"', "Delta 15 N (o/oo)"]
+    path = stored(
+        tmp_path, **{names[0]: [f"x {i % 40} {i}" for i in range(N)], names[1]: KIND, "noise": NOISE, "kind": KIND}
+    )
+    with pytest.raises(InputError, match="equals the label") as caught:
+        table(path)
+    word = shlex.split(str(caught.value).partition("set ")[2].partition(", or name")[0])[0]
+    assert table(path, drop=parse_override(word).value())["train"][0].shape == (N, 1)

@@ -1,0 +1,25 @@
+"""Settings as they are typed in a shell, for the ends of error messages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+
+def listed(option: str, names: Sequence[object]) -> str:
+    """Return a setting that takes a list of names, quoted if a shell or Hydra would misread them.
+
+    >>> print(listed("drop", ["name", "id"]), listed("drop", ["Individual ID"]))
+    data.drop=[name,id] 'data.drop=["Individual ID"]'
+    """
+    texts = [str(name) for name in names]
+    if all(re.fullmatch(r"[\w.-]+", text, re.ASCII) for text in texts):
+        return f"data.{option}=[{','.join(texts)}]"
+    inner = ",".join('"' + re.sub(r'(\\*)("|$)', _escaped, text) + '"' for text in texts)
+    return shlex.quote(f"data.{option}=[{inner}]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Double the backslashes in front of a quotation mark, which are all that Hydra takes for escapes."""
+    return found[1] * 2 + ('\\"' if found[2] else "")

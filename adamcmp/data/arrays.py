@@ -61,6 +61,13 @@ def arrays(path: Path, *, missing: str, unit: str, targets: str, inputs: str, la
         y, also = _labels(found[names["y"]], x, targets, str(path))
         raw[part] = (x, y)
         summary += [("converted", text) for text in (*told, *also) if ("converted", text) not in summary]
+    if all(pair[1].ndim == 1 and pair[1].dtype.kind in "iu" for pair in raw.values()):
+        for part in raw:
+            unknown = np.setdiff1d(raw[part][1], raw["train"][1])
+            if len(unknown):
+                raise InputError(
+                    f"{path}: class {unknown[0]} occurs in the {part} part alone, so no model can learn it"
+                )
     raw["summary"] = summary
     raw |= {"missing": missing} if missing != "refuse" else {}
     raw |= {"unit": unit} if unit else {}
@@ -85,6 +92,8 @@ def _inputs(
 ) -> tuple[npt.NDArray[Any], list[str]]:
     notes: list[str] = []
     last = layout == "channels_last"
+    if last and x.ndim != 4:
+        raise InputError(f"{where}: data.layout=channels_last is for images (N, H, W, C); x has shape {x.shape}")
     if x.ndim == 4 and layout == "auto" and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS:
         last = True
         notes.append(f"x {x.shape[1:]} has its channels last and is transposed (data.layout=channels_first keeps it)")

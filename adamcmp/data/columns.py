@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adamcmp.data.dates_in_text import dates_in, days_of
 from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
 from adamcmp.data.remedies import listed
 from adamcmp.errors import shown
@@ -31,14 +32,6 @@ ROW_NAME = re.compile(
 )
 """Names, with blanks for underscores and dots, that number the rows in files of many programs."""
 ID_NAME = re.compile(r"(.*[ _.-])?(id|uuid|guid)([ _.-].*)?|.*[a-z](Id|ID)|unnamed(: ?\d+)?|__index_.*|", re.IGNORECASE)
-DATE = re.compile(r"\d{4}-\d\d-\d\d([ T].*)?")
-OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T].*)?")
-NAMED_DATE = re.compile(r"(\d{1,2}[ -])?[A-Z][a-z]{2,8}[ -]\d{1,2},?([ -]\d{4})?|\d{1,2}[ -][A-Z][a-z]{2,8}[ -]\d{2,4}")
-DATE_FORMS = (
-    "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y.%m.%d", "%d-%m-%Y", "%m-%d-%Y", "%b %d %Y", "%B %d %Y",
-    "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y",
-)  # fmt: skip
-TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?")
 
 
 @dataclass(frozen=True)
@@ -108,14 +101,21 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
         return spread([values.get(text, np.nan) for text in unique], np.nan, np.float64)
 
     if name not in options.categorical and len(known) <= MANY_TEXTS * 20:
-        if {text.lower() for text in known} <= {"true", "false"}:
-            return Column(name, "boolean", numeric({text: float(text.lower() == "true") for text in known}))
-        dates = _dates(name, known)
-        if isinstance(dates, Column):
-            return replace(dates, values=np.full(len(texts), np.nan))
+        words = {text.lower() for text in known}
+        if words <= {"true", "false", "1", "0"} and words & {"true", "false"}:
+            notes = ("true and 1, false and 0 read alike",) if words & {"1", "0"} else ()
+            return Column(
+                name, "boolean", numeric({text: float(text.lower() in ("true", "1")) for text in known}), notes
+            )
+        if all(re.fullmatch(r"[+-]?\d+", text) for text in known):
+            return _large(name, known, numeric)
+        dates = dates_in(known)
+        if isinstance(dates, Doubt):
+            return Column(
+                name, "date", np.full(len(texts), np.nan), problem=f"{dates.problem}, or set {listed('drop', [name])}"
+            )
         if dates is not None:
-            values, kind, note = dates
-            return Column(name, kind, numeric(values), (note,) if note else ())
+            return Column(name, "date", numeric(dates.values), (dates.note,) if dates.note else ())
         found = numbers_in(known, options.marks, options.delimiter)
         if isinstance(found, Doubt):
             return Column(
@@ -123,7 +123,8 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
                 f"{listed('categorical', [name])}",
             )  # fmt: skip
         if found is not None:
-            return Column(name, "numeric", numeric(found.values), (found.note,) if found.note else ())
+            values = numeric(found.values)
+            return Column(name, "numeric", _without(values, options), (found.note,) if found.note else ())
     strings = spread([text if text not in absent else None for text in unique], None, object)
     blanks = sum(str(text) != text.strip() for text in raw)
     column = Column(name, "categorical", strings, ("blanks at the ends of texts removed",) if blanks else ())
@@ -143,9 +144,41 @@ def _plain_numbers(name: str, texts: pd.Series[Any], options: Options) -> Column
         return None
     if values.null_count == len(values):
         return None
+    if pc.max(pc.abs(values)).as_py() > 2**53 and pc.all(pc.match_substring_regex(known, r"^[+-]?\d+$")).as_py():
+        return None  # read exactly
     padded = known.filter(pc.match_substring_regex(known, r"^0\d+$"))
-    notes = (f"leading zeros dropped, as of {padded[0]}",) if len(padded) else ()
-    return Column(name, "numeric", np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False)), notes)
+    notes: tuple[str, ...] = (f"leading zeros dropped, as of {padded[0]}",) if len(padded) else ()
+    numbers = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+    if _are_calendar_days(numbers):
+        notes += ("numbers such as 20240131 read as they are; write dates as 2024-01-31",)
+    return Column(name, "numeric", _without(numbers, options), notes)
+
+
+def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
+    """Whether all numbers look like days written as 20240131."""
+    known = numbers[~np.isnan(numbers)]
+    if not len(known) or not (known == np.round(known)).all() or known.min() < 19000101 or known.max() > 21001231:
+        return False
+    month, day = known // 100 % 100, known % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
+
+
+def _without(values: npt.NDArray[Any], options: Options) -> npt.NDArray[Any]:
+    """Replace the numbers that stand for missing values."""
+    named = [float(each) for each in options.na_values if _is_number(each)]
+    return np.where(np.isin(values, named), np.nan, values) if named else values
+
+
+def _large(name: str, texts: Sequence[str], numeric: Callable[[dict[str, float]], npt.NDArray[Any]]) -> Column:
+    """Return whole numbers, less the smallest one if float64 would round them."""
+    exact = {text: int(text) for text in texts}
+    least, most = min(exact.values()), max(exact.values())
+    if max(abs(least), abs(most)) <= 2**53:
+        return Column(name, "numeric", numeric({text: float(number) for text, number in exact.items()}))
+    notes = [f"less {least}, since float64 would round numbers of this size"]
+    notes += ["rounded to float64"] if most - least > 2**53 else []
+    values = {text: float(number - least) for text, number in exact.items()}
+    return Column(name, "numeric", numeric(values), tuple(notes))
 
 
 def merged(column: Column, similar: str) -> Column:
@@ -170,58 +203,13 @@ def merged(column: Column, similar: str) -> Column:
     return replace(column, values=values, notes=(*column.notes, f"{first} merged"))
 
 
-def _dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str] | Column | None:
-    """Return days since 1970-01-01, or seconds since midnight, by text, a column with a problem, or None."""
-    if all(TIME_OF_DAY.fullmatch(text) for text in texts):
-        return {text: _seconds(text) for text in texts}, "date", "as seconds since 0:00"
-    if all(DATE.fullmatch(text) for text in texts):
-        moments = pd.to_datetime(pd.Series(texts), format="ISO8601", utc=True, errors="coerce")
-        if moments.notna().all():
-            days = (moments.dt.tz_convert(None) - pd.Timestamp(0)) / pd.Timedelta(days=1)
-            return dict(zip(texts, days.tolist(), strict=True)), "date", ""
-        return None
-    if all(OTHER_DATE.fullmatch(text) or NAMED_DATE.fullmatch(text) for text in texts):
-        return _other_dates(name, texts)
-    return None
-
-
-def _other_dates(name: str, texts: Sequence[str]) -> tuple[dict[str, float], Kind, str] | Column | None:
-    """Read dates in the one common form that fits all of them."""
-    readings: dict[tuple[float, ...], str] = {}
-    for form in DATE_FORMS:
-        try:
-            moments = pd.to_datetime(pd.Series(texts), format=form)
-        except ValueError:
-            continue
-        days = ((moments - pd.Timestamp(0)) / pd.Timedelta(days=1)).tolist()
-        readings.setdefault(tuple(days), form)
-    if len(readings) == 1:
-        ((values, form),) = readings.items()
-        return dict(zip(texts, values, strict=True)), "date", f"as dates of the form {form}"
-    if not readings and any(NAMED_DATE.fullmatch(text) for text in texts):
-        return None
-    why = "may be read in several ways" if readings else "are in no common form"
-    problem = (
-        f"holds dates, such as {texts[0]!r}, which {why}: write them as 2024-01-31, or set {listed('drop', [name])}"
-    )
-    return Column(name, "date", np.empty(0), problem=problem)
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds since midnight of ``13:30`` or ``13:30:05.5``."""
-    return float(sum(float(part) * 60 ** (2 - i) for i, part in enumerate(text.split(":"))))
-
-
 def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
     """Understand a typed column, as of a Parquet file or a DataFrame."""
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        array = array.cast(kind.value_type)
-        kind = array.type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            array = array.cast(pa.string())
-            options = replace(options, categorical=options.categorical | {name})
-        kind = array.type
+    if pa.types.is_dictionary(kind):  # declared categories stay categories
+        options = replace(options, categorical=options.categorical | {name})
+        texts_ = [None if value is None else str(value) for value in array.to_pylist()]
+        return from_texts(name, pd.Series(texts_, dtype=object), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return from_texts(name, pd.Series(array.to_pylist(), dtype=object), replace(options, delimiter=None))
     count = len(array)
@@ -233,20 +221,16 @@ def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
     if pa.types.is_boolean(kind):
         return Column(name, "boolean", _floats(array.cast(pa.int8())))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        values = _floats(array)
-        named = [float(each) for each in options.na_values if _is_number(each)]
-        if named:
-            values = np.where(np.isin(values, named), np.nan, values)
-        notes = () if _is_exact(array) else ("rounded to float64",)
-        return Column(name, "numeric", values, notes)
+        if not _is_exact(array):
+            texts_ = [None if value is None else str(value) for value in array.to_pylist()]
+            return from_texts(name, pd.Series(texts_, dtype=object), options)
+        return Column(name, "numeric", _without(_floats(array), options))
     if pa.types.is_decimal(kind):
         return Column(name, "numeric", _floats(array), ("decimals as float64",))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        moments = pd.to_datetime(
-            pd.Series(array.to_pylist() if pa.types.is_date(kind) else array.to_pandas()), utc=True
-        )
-        days = (moments.dt.tz_convert(None) - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return Column(name, "date", days.to_numpy(np.float64))
+        zone = getattr(kind, "tz", None)
+        moments = pd.Series(array.cast(pa.timestamp("us"), safe=False).to_numpy())
+        return Column(name, "date", days_of(moments), (f"from {zone} to UTC",) if zone not in (None, "UTC") else ())
     if pa.types.is_duration(kind):
         seconds = array.to_pandas() / pd.Timedelta(seconds=1)
         return Column(name, "date", seconds.to_numpy(np.float64), ("durations as seconds",))

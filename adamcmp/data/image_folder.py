@@ -31,6 +31,8 @@ SHOWN = {
     "RGB": "colour", "RGBA": "colour with alpha", "F": "float", "I": "32-bit", "I;16": "16-bit", "I;16B": "16-bit",
 }  # fmt: skip
 """Pillow's modes in words."""
+WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+"""Pillow's modes with transparency."""
 FURTHER = (".gif", ".jfif", ".jpe", ".avif", ".jp2", ".j2k", ".tga", ".pbm", ".pnm", ".dib")
 """Extensions that torchvision does not name, but Pillow reads."""
 ORIENTATION = 274
@@ -100,6 +102,13 @@ def image_folder(
             if name not in classes:
                 hint = closest(name, classes)
                 raise InputError(f"{root}: class {name!r} of the {part} part is not among those to train on; {hint}")
+    alike: dict[str, str] = {}
+    for name in classes:
+        other = alike.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            raise InputError(
+                f"{root}: the folders {other!r} and {name!r} differ only in letter case or blanks; rename one"
+            )
     parts: dict[str, tuple[Array, Array]] = {}
     looks: list[Look] = []
     for part, images in found.items():
@@ -148,7 +157,7 @@ def _summary(
     ):
         if count:
             yield "converted", f"{count:,} {text}"
-    if left_out:
+    if left_out := {name: count for name, count in left_out.items() if count}:
         yield "left out", ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
 
 
@@ -182,7 +191,8 @@ def _parts(root: Path, *, nested: bool) -> tuple[dict[str, dict[str, list[Path]]
     folders = {part: several[0] for part, several in named.items()}
     left_out: Counter[str] = Counter()
     if "train" not in folders or len(folders) == 1:
-        folders = {"train": folders["train"] if len(below) == len(folders) == 1 else root}
+        only_train = "train" in folders and len(below) == 1
+        folders = {"train": folders["train"] if only_train else root}
     else:
         left_out.update(f"folder {folder.name}" for folder in below if folder not in folders.values())
     folders = {part: folders[part] for part in PARTS if part in folders}
@@ -229,6 +239,8 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
     for each in below:
         files = sorted(path for path in each.rglob("*") if path.is_file() and not _is_hidden(path, folder))
         images = [path for path in files if path.suffix.lower() in known]
+        links = [path for path in each.rglob("*") if path.is_symlink() and (path.is_dir() or not path.exists())]
+        left_out["links to folders or to nothing"] += len(links)
         left_out.update(path.suffix.lower() or "files without extension" for path in files if path not in set(images))
         if not images:
             raise InputError(f"{each}: a class without images ({', '.join(sorted(known))}); fill or remove it")
@@ -271,7 +283,7 @@ def _look(path: Path) -> Look:
     try:
         with Image.open(path) as opened:
             turned = opened.getexif().get(ORIENTATION, 1) != 1
-            transparent = "A" in opened.getbands() or "a" in opened.getbands() or "transparency" in opened.info
+            transparent = opened.mode in WITH_ALPHA or "transparency" in opened.info
             narrowed = any(";16" in str(tile) for tile in opened.tile) and opened.mode not in DEEP
             return Look(digest, opened.mode, turned, transparent, bool(getattr(opened, "is_animated", False)), narrowed)
     except Exception as error:  # Pillow says no in many ways
@@ -312,7 +324,7 @@ def _image(path: Path, size: int | None, channels: int, colour: tuple[int, int, 
             image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode in DEEP:
                 image = Image.fromarray(np.asarray(image).astype(np.float32))
-            elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+            elif image.mode in WITH_ALPHA or "transparency" in image.info:
                 image = image.convert("RGBA")
                 ground = Image.new("RGBA", image.size, (*colour, 255))
                 image = Image.alpha_composite(ground, image).convert(MODES[channels])

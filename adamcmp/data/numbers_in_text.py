@@ -18,8 +18,9 @@ MISSING = frozenset({
 })  # fmt: skip
 """Texts that stand for a missing value in any column: those of ``pandas.read_csv``."""
 PLACEHOLDERS = frozenset({
-    "?", "??", "???", "-", "--", "---", "–", "—", ".", "..", "...", "…", "*", "**", "x", "_", "unknown", "unk",
+    "?", "??", "???", "-", "--", "---", "–", "—", ".", "..", "...", "…", "*", "**", "_", "unknown", "unk",
     "missing", "not available", "not applicable", "none", "nil", "n.a.", "n.a", "na", "nan", "null", "(null)",
+    "0000-00-00",
     "no data", "nd", "n.d.", "tbd", "undefined", "\\n", "#div/0!", "#value!", "#ref!", "#n/a", "n/a", "<na>",
 })  # fmt: skip
 """Texts, in lower case, that stand for a missing value in a column of numbers."""
@@ -109,6 +110,7 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
     if not all(map(math.isfinite, values.values())):
         return Doubt("holds numbers beyond the range of float64: write them in another unit")
     notes = [separators, *(f"{part!r} left out" for part in next(iter(dressing)) if part)]
+    notes += ["numbers in brackets read as negative"] if any(match["open"] for match in matches.values()) else []
     notes += [f"{', '.join(map(repr, placeholders[:3]))} read as missing"] if placeholders else []
     return Numbers(values | dict.fromkeys(placeholders, math.nan), ", ".join(filter(None, notes)))
 

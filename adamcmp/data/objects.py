@@ -74,6 +74,11 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     for part, value in parts.items():
         frame = value
         if isinstance(value, tuple | list):
+            if isinstance(value[1], pd.Series) and not value[0].index.equals(value[1].index):
+                raise InputError(
+                    f"data set {name}: the DataFrame and the Series of {part} have other indices; give both the "
+                    "same, or reset them"
+                )
             frame = value[0].reset_index(drop=True)
             label = "target" if getattr(value[1], "name", None) is None else str(value[1].name)
             if label in map(str, frame.columns):
@@ -88,6 +93,9 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     options = {key: value for key, value in given.items() if key not in (*PARTS, "label")}
     try:
         return from_frames(frames, f"data set {name}", label=label, **options)
+    except InputError as error:
+        hint = "settings of a DataFrame are keys of the dict: return {'train': frame, 'label': …, 'drop': […]}"
+        raise InputError(f"{error} ({hint})") from error
     except TypeError as error:
         raise InputError(f"data set {name}: {told(error)}; beside DataFrames give settings of data=table") from error
 
@@ -145,10 +153,10 @@ def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[A
     def fill(x_N: npt.NDArray[Any]) -> None:
         for i in range(count):
             x, y = pair(i)
-            if x.shape != shape or y.shape != first[1].shape or x.dtype != dtype:
+            if x.shape != shape or y.shape != first[1].shape or x.dtype != dtype or y.dtype != first[1].dtype:
                 raise InputError(
-                    f"{where}: example {i} has x {x.dtype} {x.shape} and y {y.shape}, the first one {dtype} {shape} "
-                    f"and {first[1].shape}; bring all to one size"
+                    f"{where}: example {i} has x {x.dtype} {x.shape} and y {y.dtype} {y.shape}, the first one "
+                    f"{dtype} {shape} and {first[1].dtype} {first[1].shape}; bring all to one size and type"
                 )
             x_N[i], ys[i] = x, y
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
 import numpy as np
@@ -182,7 +183,8 @@ def _targets(given: object, y: Tensor, name: str) -> Targets:
             return "labels"
         if not y.is_floating_point():
             return "classes"
-        different = len(torch.unique(y)) if y.ndim == 1 and bool((y == y.round()).all()) else FEW + 1
+        single = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
+        different = len(torch.unique(y)) if single and bool((y == y.round()).all()) else FEW + 1
         if different <= FEW:
             raise InputError(
                 f"data set {name}: y holds {different} different whole numbers as {dtype_name(y)}; give integers "
@@ -281,7 +283,8 @@ def _num_classes(given: object, parts: Mapping[str, Split], name: str) -> int:
         num_classes = 1 + max(high for _, high in ranges.values())
         occurring = sorted(set(torch.cat([split.y.flatten() for split in parts.values()]).tolist()))
         if ranges["train"][0] >= 0 and len(occurring) < num_classes:
-            lacking = sorted(set(range(num_classes)) - set(occurring))
+            known = set(occurring)
+            lacking = list(islice((label for label in range(num_classes) if label not in known), 6))
             shown = ", ".join(map(str, lacking[:5])) + (", …" if len(lacking) > 5 else "")
             raise InputError(
                 f"data set {name}: labels run from {occurring[0]} to {num_classes - 1}, and {shown} never "

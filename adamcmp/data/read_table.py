@@ -14,6 +14,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import clevercsv
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
@@ -31,7 +33,10 @@ from adamcmp.errors import InputError, one_line, shown
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
 SAMPLE_LINES, SAMPLE_CHARACTERS, SAMPLE_BYTES = 200, 20_000, 1_000_000
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}  # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -69,10 +74,14 @@ def read(path: str | Path, option: str, layout: Layout) -> Frame:
     try:
         frame = readers[kind](file, layout)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({one_line(error)}); correct or replace it") from error
+        hint = "; if its first lines are no table, remove them" if "fields" in str(error) else ""
+        raise InputError(
+            f"{path}: cannot be read as {kind} ({one_line(error)}); correct or replace it{hint}"
+        ) from error
     if not frame.rows or len(frame.columns) < 2:
         raise InputError(
-            f"{path}: {frame.rows} rows and {len(frame.columns)} columns; needs a row of names, rows, and two columns"
+            f"{path}: {frame.rows} rows and {len(frame.columns)} columns; needs a row of names, rows, and two columns. "
+            "If fields are between other characters, set data.delimiter"
         )
     return frame
 
@@ -110,20 +119,37 @@ def from_frame(frame: pd.DataFrame) -> Frame:
     Raises:
         InputError: two columns have one name, or a column holds values of several types.
     """
+    told = ""
+    if frame.index.names != [None]:
+        frame = frame.reset_index()
+        told = ", with its index as columns"
+    elif not frame.index.equals(pd.RangeIndex(len(frame))):
+        told = ", without its index"
     names = [str(name) for name in frame.columns]
     _check_names(names, "the DataFrame")
     columns: dict[str, pd.Series[Any] | pa.ChunkedArray] = {}
     for i, name in enumerate(names):
         try:
-            columns[name] = pa.chunked_array([pa.Array.from_pandas(frame.iloc[:, i])])
+            column = frame.iloc[:, i]
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                texts = [None if value is None or value != value else str(value) for value in column.astype(object)]
+                columns[name] = pa.chunked_array([pa.array(texts, pa.string()).dictionary_encode()])
+            else:
+                columns[name] = pa.chunked_array([pa.Array.from_pandas(column)])
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise InputError(f"column {name!r} of the DataFrame: {one_line(error)}; give it one type") from error
-    return Frame(columns, len(frame), f"{len(frame):,} rows of a DataFrame")
+    return Frame(columns, len(frame), f"{len(frame):,} rows of a DataFrame{told}")
 
 
 def _read_parquet(file: Path, _layout: Layout) -> Frame:
     stored = pq.ParquetFile(file).read()
     _check_names(stored.column_names, file.name)
+    described = (stored.schema.pandas_metadata or {}).get("columns", [])
+    for column in described:  # Parquet itself knows categories of texts alone
+        name = column.get("name")
+        if column.get("pandas_type") == "categorical" and name in stored.column_names:
+            i = stored.column_names.index(name)
+            stored = stored.set_column(i, name, pc.dictionary_encode(stored.column(i)))
     return Frame(dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{len(stored):,} rows")
 
 
@@ -131,6 +157,8 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     content = _content(file)
     encoding, told = _encoding(content, layout.encoding, file)
     text = content.decode(encoding)
+    if "\0" in text:
+        raise ValueError("it holds characters of value 0")
     declared = re.match(r'"?sep=(.)"?\r?\n', text)
     if declared:  # a line that spreadsheets write
         text = text[declared.end() :]
@@ -139,16 +167,19 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     sample = (
         text[:SAMPLE_CHARACTERS] if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS].rpartition("\n")[0]
     )
-    delimiter = layout.delimiter or (declared and declared[1]) or _delimiter(sample, file)
+    asked = {"\\t": "\t", "tab": "\t"}.get(layout.delimiter or "", layout.delimiter)
+    delimiter = asked or (declared and declared[1]) or _delimiter(sample, file)
     if len(delimiter) != 1:
-        raise InputError(f"data.delimiter={delimiter!r}: must be one character, such as ';' or '\\t'")
+        raise InputError(f"data.delimiter={delimiter!r}: must be one character, such as ';', or tab")
     lines = list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True))
     lines = [line for line in lines if line][:SAMPLE_LINES]
     if not lines:
         raise ValueError("it holds no rows")
     widths = Counter(map(len, lines[1:]))
     width = widths.most_common(1)[0][0] if widths else len(lines[0])
-    unnamed_first = len(lines[0]) == width - 1  # as R writes row names
+    unnamed_first = len(lines[0]) == width - 1 and _are_row_names(lines[1:], text, width)  # as R writes them
+    if not unnamed_first and len(lines[0]) < width:
+        raise ValueError(f"its first row has {len(lines[0])} fields, others have {width}")
     with_header = layout.header
     if with_header is None:
         if not unnamed_first and looks_like_data(lines):
@@ -161,8 +192,6 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
         io.StringIO(text, newline=""), sep=delimiter, header=None, dtype=object, keep_default_na=False, na_filter=False,
         skiprows=1 if with_header and unnamed_first else 0, skipinitialspace=True, quotechar='"', engine="c",
     )  # fmt: skip
-    if not unnamed_first and len(lines[0]) < width:
-        raise ValueError(f"its first row has {len(lines[0])} fields, others have {width}")
     if with_header:
         called = ["", *lines[0]] if unnamed_first else [str(each) for each in frame.iloc[0]]
         frame = frame if unnamed_first else frame.iloc[1:]
@@ -176,6 +205,7 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     columns: dict[str, Any] = {name: frame.iloc[:, i].reset_index(drop=True) for i, name in enumerate(called)}
     separated = "" if delimiter == "," else f", between {DELIMITERS.get(delimiter, repr(delimiter))}"
     named = "" if with_header else ", no row of names"
+    named += ", names of rows without a header" if unnamed_first else ""
     short = int(frame.isna().any(axis=1).sum())
     cut = f", {short:,} of them too short and filled as missing" if short else ""
     return Frame(columns, len(frame), f"{len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
@@ -185,6 +215,19 @@ def _unnamed(i: int, taken: set[str]) -> str:
     """Return the name of a column without one, unlike those of others."""
     name = f"Unnamed: {i}"
     return name if name not in taken else f"{name} (no name)"
+
+
+def _are_row_names(lines: Sequence[Sequence[str]], text: str, width: int) -> bool:
+    """Whether the first fields of rows that have one more than the header are names or numbers of rows."""
+    rows = [line for line in lines if len(line) == width]
+    firsts = [line[0].strip() for line in rows]
+    counts = len(firsts) > 1 and all(text.isdecimal() for text in firsts) and _rises([int(text) for text in firsts])
+    quotes = text.partition("\n")[2].lstrip().startswith('"')
+    return len(set(firsts)) == len(firsts) and (counts or quotes) and any(line[-1].strip() for line in rows)
+
+
+def _rises(numbers: Sequence[int]) -> bool:
+    return all(later == earlier + 1 for earlier, later in pairwise(numbers))
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
@@ -242,7 +285,7 @@ def _delimiter(sample: str, file: Path) -> str:
     """Return the character between fields, as clevercsv finds it; a comma where there is but one column."""
     try:
         dialect = clevercsv.Sniffer().sniff(sample, delimiters=[",", ";", "\t", "|"])
-    except clevercsv.exceptions.NoDetectionResult:
+    except (clevercsv.exceptions.Error, csv.Error):
         dialect = None
     found = (dialect.delimiter if dialect is not None else "") or ","
     if file.suffixes[-1:] == [".tsv"] and "\t" in sample:

@@ -107,6 +107,12 @@ def table(
     if path is None:
         raise InputError("data.path is not set; give a table: data.path=my.csv data.label=my_column")
     if Path(path).suffix == ".npz":
+        others = {"columns": columns, "drop": drop, "categorical": categorical, "decimal": decimal, "group": group,
+                  "thousands": thousands, "delimiter": delimiter, "header": header, "na_values": na_values,
+                  "encoding": encoding, "time": time}  # fmt: skip
+        for option, given in others.items():
+            if given is not None:
+                raise InputError(f"data.{option}={given}: is for CSV and Parquet files; an .npz has no columns")
         if test_path is not None or label is not None:
             raise InputError("data.test_path, data.label: an .npz holds x, y, x_test and y_test itself; leave them out")
         return arrays(Path(path), missing=missing, unit=unit, targets=targets, inputs=inputs, layout=layout)
@@ -280,11 +286,26 @@ def _text(value: Any) -> str:
 
 def _named(option: str, given: Any, every: Sequence[str], where: str) -> list[str]:
     """Return columns by the names that an option gives."""
-    names = [str(each) for each in _several(given)]
+    names = [_as_named(each, every) for each in _several(given)]
     for name in names:
         if name not in every:
             raise InputError(f"data.{option}={name}: {where} has no such column; {closest(name, every)}")
     return names
+
+
+def _as_named(given: Any, every: Sequence[str]) -> str:
+    """Return the column that Hydra has made another value of, such as True of ``true``, or 1.5 of ``1.50``."""
+    name = str(given)
+    if name in every or isinstance(given, str):
+        return name
+    for column in every:
+        try:
+            same = float(column) == given if isinstance(given, int | float) and not isinstance(given, bool) else False
+        except ValueError:
+            same = False
+        if same or column.casefold() == name.casefold() or (given is None and column == "null"):
+            return column
+    return name
 
 
 def _mark(option: str, given: str | None) -> str | None:
@@ -337,9 +358,13 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     text = column.kind == "categorical"
     different = len(pd.unique(pd.Series(known)))
     if column.problem is not None:
-        yield f"label column {name!r} {column.problem}"
+        yield f"label column {name!r} {column.problem.partition(', or set data.drop')[0]}"
     elif column.missing and not (kind == "labels" and text):
-        yield f"label column {name!r} lacks {column.missing:,} of {len(column.values):,} values: drop those rows"
+        told = f" ({column.notes[-1]})" if column.notes else ""
+        yield (
+            f"label column {name!r} lacks {column.missing:,} of {len(column.values):,} values{told}: drop those rows, "
+            "or set data.missing_labels=drop"
+        )
     elif column.kind == "date" and kind == "classes":
         yield f"data.label={name}: holds dates; set data.targets=quantities to predict them as numbers"
     elif kind == "classes" and columns > 1:
@@ -372,6 +397,8 @@ def _feature_problems(
     if column.problem is not None:
         yield f"column {name!r} {column.problem}"
         return
+    if column.kind != "categorical" and (count := int(np.isinf(column.values.astype(np.float64)).sum())):
+        yield f"column {name!r} is infinite in {count:,} rows: set data.na_values=[inf,-inf] data.missing=median"
     if column.kind == "categorical":
         different = len(set(column.known))
         if different > MOST_CATEGORIES:

@@ -28,6 +28,7 @@ SIGNATURES = {
     b"SQLite format 3": "an SQLite database", b"\x93NUMPY": "a NumPy array", b"\x89HDF": "an HDF5 file",
     b"OggS": "an Ogg file", b"fLaC": "a FLAC file",
 }  # fmt: skip
+UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 """Folders of the standard library's that hold no sources of its own, or tests: machines differ in having them."""
@@ -66,6 +67,8 @@ def text(
         raise InputError(f"data.level={level}: not known; give bytes or characters")
     if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
         raise InputError(f"data.max_bytes={max_bytes}: must be ≥ 1 and whole, or null for all")
+    if encoding is not None:
+        _check_encoding(encoding)
     where, files = ("the standard library", _standard_library()) if path is None else (str(path), _files(path))
     left_out: list[Path] = []
     if not binary and path is not None:
@@ -117,6 +120,8 @@ def kind_of_binary(path: Path, encoding: str | None) -> str | None:
     for start, kind in SIGNATURES.items():
         if head.startswith(start):
             return kind
+    if encoding is None and head.startswith(UTF32):
+        raise InputError(f"{path}: begins as UTF-32; set data.encoding=utf-32")
     if encoding is None and head.startswith(UTF16):
         raise InputError(f"{path}: begins as UTF-16; set data.encoding=utf-16")
     wide = encoding is not None and re.fullmatch(r"utf[-_ ]?(16|32).*", encoding, re.IGNORECASE)
@@ -129,16 +134,23 @@ def _suffixes(files: list[Path]) -> str:
     )
 
 
+def _check_encoding(encoding: str) -> None:
+    try:
+        b"a\0\0\0".decode(encoding)  # refuses codecs that are no encodings of text
+    except UnicodeDecodeError:
+        return
+    except LookupError as error:
+        raise InputError(f"data.encoding={encoding}: no such encoding; give utf-8, latin-1, cp1252, …") from error
+
+
 def _as_utf8(read: bytes, encoding: str | None, where: str, *, cut: bool) -> tuple[bytes, list[str]]:
     """Return a text in UTF-8 without a byte-order mark, and how it was converted."""
     if encoding is None:
         mark = read.startswith(codecs.BOM_UTF8)
         return read.removeprefix(codecs.BOM_UTF8), ["byte-order mark removed"] if mark else []
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        decoder = codecs.getincrementaldecoder(encoding)()
         decoded = decoder.decode(read, final=not cut)
-    except LookupError as error:
-        raise InputError(f"data.encoding={encoding}: no such encoding; give utf-8, latin-1, cp1252, …") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: is not {encoding} at byte {error.start:,}; set another data.encoding") from error
     return decoded.encode("utf-8"), [f"from {encoding} to UTF-8"]

@@ -150,7 +150,7 @@ def _read_parquet(file: Path, _layout: Layout) -> Frame:
         if column.get("pandas_type") == "categorical" and name in stored.column_names:
             i = stored.column_names.index(name)
             stored = stored.set_column(i, name, pc.dictionary_encode(stored.column(i)))
-    return Frame(dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{len(stored):,} rows")
+    return Frame(dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{file.name}, {len(stored):,} rows")
 
 
 def _read_csv(file: Path, layout: Layout) -> Frame:
@@ -208,7 +208,7 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     named += ", names of rows without a header" if unnamed_first else ""
     short = int(frame.isna().any(axis=1).sum())
     cut = f", {short:,} of them too short and filled as missing" if short else ""
-    return Frame(columns, len(frame), f"{len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
+    return Frame(columns, len(frame), f"{file.name}, {len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
 
 
 def _unnamed(i: int, taken: set[str]) -> str:

@@ -47,8 +47,10 @@ def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: 
                 more = " …" if len(absent) > 5 else ""
                 yield "note", f"{part} has no example of {len(absent)} of the classes: {', '.join(absent[:5])}{more}"
     order = [part for part in ("train", "validation", "test") if part in parts]
-    drawn = "" if set(PARTS) <= set(raw) or raw.get("contiguous") or "groups" in raw else "; drawn at random"
-    yield "splits", ", ".join(f"{len(parts[part].y):,} {part}" for part in order) + drawn
+    drawn = [part for part in PARTS if part not in raw and part in parts]
+    how = "from the end" if raw.get("contiguous") else "by groups, at random" if "groups" in raw else "at random"
+    cut = f"; {' and '.join(drawn)} drawn {how}" if drawn else ""
+    yield "splits", ", ".join(f"{len(parts[part].y):,} {part}" for part in order) + cut
 
 
 def _inputs(split: Split) -> str:

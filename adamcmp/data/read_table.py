@@ -150,7 +150,9 @@ def _read_parquet(file: Path, _layout: Layout) -> Frame:
         if column.get("pandas_type") == "categorical" and name in stored.column_names:
             i = stored.column_names.index(name)
             stored = stored.set_column(i, name, pc.dictionary_encode(stored.column(i)))
-    return Frame(dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{file.name}, {len(stored):,} rows")
+    return Frame(
+        dict(zip(stored.column_names, stored.columns, strict=True)), len(stored), f"{file.name}, {len(stored):,} rows"
+    )
 
 
 def _read_csv(file: Path, layout: Layout) -> Frame:

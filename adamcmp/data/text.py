@@ -89,6 +89,7 @@ def text(
         summary.append(("left out", f"{len(left_out):,} files that hold no text ({_suffixes(left_out)})"))
     read, told = _as_utf8(read, encoding, where, cut=max_bytes is not None)
     summary += [("converted", each) for each in told]
+    summary.append(("encoding", encoding or ("UTF-8" if level == "characters" else "bytes as they are")))
     if level == "bytes":
         tokens, token_bytes = np.frombuffer(read, np.uint8).astype(np.int64), np.ones(256, np.int64)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from adamcmp.data.arrays import arrays
-from adamcmp.data.columns import Column, Options, left_out, numbers_rows
+from adamcmp.data.columns import Column, Options, left_out
 from adamcmp.data.missing import MODES
 from adamcmp.data.numbers_in_text import Marks
 from adamcmp.data.raw import FEW, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
 from adamcmp.data.remedies import listed
+from adamcmp.data.table_summary import lacking, summary_of
 from adamcmp.errors import InputError, closest
 
 MOST_CATEGORIES = 100
 """A text column with more different values than that is a name, not a category."""
 SIMILAR = ("refuse", "merge", "keep")
-LEAST_TO_COMPARE = 20
-"""Rows from which a feature that determines the label is no chance."""
-SAME_ORDER = 1 - 1e-9
-"""Rank correlation from which two columns have the same order."""
-LISTED = 8
-"""Columns that a summary names one by one."""
 
 
 def table(
@@ -212,7 +206,7 @@ def from_frames(
     raw |= {"missing": missing} if missing != "refuse" else {}
     raw["target_names"] = labels
     raw["summary"] = list(
-        _summary(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None)
+        summary_of(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None)
     )
     return raw  # type: ignore[no-any-return]
 
@@ -227,21 +221,15 @@ def _with_labels(
     return kept, [int(part.sum()) for part in parts]
 
 
-def _lacking(columns: Sequence[Column]) -> str:
-    """Return the columns with missing values and their numbers, the largest first."""
-    lacking = sorted((column for column in columns if column.missing), key=lambda column: -column.missing)
-    return ", ".join(f"{column.name!r} {column.missing:,}" for column in lacking)
-
-
 def _missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
-    lacking = [column for column in columns if column.missing and column.problem is None]
-    if not lacking or missing != "refuse":
+    gaps = [column for column in columns if column.missing and column.problem is None]
+    if not gaps or missing != "refuse":
         return []
     remedy = "fill or drop them, or set data.missing=median or indicator"
-    count = len(lacking[0].values)
-    if len(lacking) == 1:
-        return [f"column {lacking[0].name!r} lacks {lacking[0].missing:,} of {count:,} values: {remedy}"]
-    return [f"{len(lacking)} columns lack some of {count:,} values ({_lacking(lacking)}): {remedy}"]
+    count = len(gaps[0].values)
+    if len(gaps) == 1:
+        return [f"column {gaps[0].name!r} lacks {gaps[0].missing:,} of {count:,} values: {remedy}"]
+    return [f"{len(gaps)} columns lack some of {count:,} values ({lacking(gaps)}): {remedy}"]
 
 
 def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
@@ -252,26 +240,6 @@ def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
         yield f"data.time={column.name}: holds text, such as {column.known[0]!r}; give dates as 2024-01-31, or numbers"
     elif column.missing:
         yield f"column {column.name!r} lacks {column.missing:,} values: fill them"
-
-
-def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | None:
-    """Return how a feature determines a label in all rows; None if it does not."""
-    if rows < LEAST_TO_COMPARE:
-        return None
-    values = pd.Series(column.values[:rows])
-    for label in labels:
-        y = pd.Series(label.values[:rows])
-        if label.kind == "categorical" or y.nunique() <= FEW:
-            groups = y.groupby(values, dropna=False)
-            if 1 < groups.ngroups <= FEW and y.nunique() > 1 and int(groups.nunique(dropna=False).max()) == 1:
-                return f"determines the label {label.name!r} in every row"
-        elif column.kind != "categorical" and values.nunique() > FEW:
-            both = values.notna() & y.notna()
-            with np.errstate(invalid="ignore"):  # of a column that does not vary
-                correlation = np.corrcoef(values[both].rank(), y[both].rank())[0, 1]
-            if abs(correlation) > SAME_ORDER:
-                return f"orders the rows exactly as the label {label.name!r} does"
-    return None
 
 
 def _several(given: Any) -> list[Any]:
@@ -435,79 +403,3 @@ def _features(columns: Sequence[Column], rows: int) -> tuple[npt.NDArray[np.floa
             unseen.append(f"{column.name!r}: {', '.join(map(repr, others[:3]))}{' …' if len(others) > 3 else ''}")
         numbers += [(values == name).to_numpy(np.float64) for name in names]
     return np.stack(numbers, axis=1), unseen
-
-
-def _summary(
-    frames: Mapping[str, Frame],
-    found: Mapping[str, Column],
-    wanted: Sequence[str],
-    labels: Sequence[str],
-    dropped: Sequence[str],
-    reasons: Mapping[str, str],
-    aside: Sequence[str],
-    time: object,
-    missing: str,
-    unseen: Sequence[str],
-    rows: int,
-    is_last: bool,
-) -> Iterator[tuple[str, str]]:
-    """Yield how the table was understood, as pairs of a short heading and a text."""
-    yield (
-        "data",
-        "; ".join(f"{'test file ' if part == 'test' else ''}{each.described}" for part, each in frames.items()),
-    )
-    columns = [found[name] for name in wanted]
-    by_kind = {"numeric": "numeric", "boolean": "true/false", "date": "date", "categorical": "categorical"}
-    parts = []
-    for kind, called in by_kind.items():
-        of_kind = [column for column in columns if column.kind == kind]
-        if of_kind:
-            many = [f"{c.name} ({len(set(c.known))})" if kind == "categorical" else c.name for c in of_kind]
-            shown = ", ".join(many[:LISTED]) + (f", … ({len(many) - LISTED} more)" if len(many) > LISTED else "")
-            parts.append(f"{len(of_kind)} {called}: {shown}")
-    yield "features", "; ".join(parts)
-    for name, reason in reasons.items():
-        yield "left out", f"{name!r} {reason}; a list of features that names it, data.columns, keeps it"
-    if dropped:
-        yield "left out", f"{', '.join(map(repr, dropped))} by data.drop"
-    for column in (found[name] for name in (*labels, *wanted, *aside)):
-        for note in column.notes:
-            yield "converted", f"{column.name!r}: {note}"
-    if is_last:
-        yield "label", f"{labels[0]!r}, the last column; data.label names another one"
-    if (gone := frames["train"].rows - rows) > 0:
-        yield "left out", f"{gone:,} rows without a label"
-    for column in columns:
-        if determined := gives_away(column, [found[name] for name in labels], rows):
-            yield "warning", f"{column.name!r} {determined}; {listed('drop', [*dropped, column.name])} leaves it out"
-    for column in columns:
-        if column.kind == "numeric" and numbers_rows(column.values[:rows]) and column.values[0] in (0, 1):
-            remedy = listed("drop", [*dropped, column.name])
-            yield "note", f"{column.name!r} rises by one from row to row; {remedy} leaves it out"
-    yield from _placeholders(columns)
-    counted = _lacking(columns)
-    told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
-    yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if counted else "none"
-    if unseen:
-        yield "note", f"categories of the test file alone, encoded as none: {'; '.join(unseen)}"
-    if aside:
-        how = "sorted by it, the last rows are tested on" if time is not None else "equal values stay in one part"
-        yield "split by", f"{aside[0]!r}: {how}"
-
-
-def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
-    """Yield columns in which a number such as −999 may stand for a missing value."""
-    for column in columns:
-        known = column.known
-        if column.kind != "numeric" or len(known) < 20:
-            continue
-        for value in (known.min(), known.max()):
-            rest = known[known != value]
-            if abs(value) not in (99, 999, 9999, 99999, 999999) or not len(rest) or len(rest) == len(known) - 1:
-                continue
-            spread = rest.max() - rest.min()
-            gap = min(abs(value - rest.min()), abs(value - rest.max()))
-            if math.isfinite(spread) and gap > spread:
-                count = len(known) - len(rest)
-                told = f"{column.name!r} is {value:g} in {count:,} rows"
-                yield "note", f"{told}: if that means missing, set {listed('na_values', [f'{value:g}'])}"

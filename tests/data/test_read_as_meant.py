@@ -502,3 +502,15 @@ def test_remedies_can_be_typed_as_they_are_printed(tmp_path):
         table(path)
     word = shlex.split(str(caught.value).partition("set ")[2].partition(", or name")[0])[0]
     assert table(path, drop=parse_override(word).value())["train"][0].shape == (N, 1)
+
+
+def test_several_columns_with_missing_values_are_one_problem(tmp_path):
+    path = stored(tmp_path, a=["" if i < 3 else i / 7 for i in range(N)], b=["" if i < 9 else i / 3 for i in range(N)],
+                  kind=KIND)  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"2 columns lack some of 60 values \('b' 9, 'a' 3\): fill or drop them, or set"
+    ):
+        table(path)
+    assert said(table(path, missing="indicator"), "missing") == [
+        "'b' 9, 'a' 3; filled, with an indicator per column; missing text is a category"
+    ]

@@ -73,7 +73,7 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     label, frames = given.get("label"), {}
     for part, value in parts.items():
         frame = value
-        if isinstance(value, tuple | list):
+        if _is_frame(value) and not isinstance(value, pd.DataFrame):
             if isinstance(value[1], pd.Series) and not value[0].index.equals(value[1].index):
                 raise InputError(
                     f"data set {name}: the DataFrame and the Series of {part} have other indices; give both the "

@@ -240,3 +240,88 @@ def test_class_folders_that_differ_in_case_and_a_lone_test_folder(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "lone" / "test" / "p" / "a.png")
     with pytest.raises(InputError, match="needs two class folders"):
         image_folder(tmp_path / "lone")
+
+
+def test_rows_without_a_feature_or_a_choice_of_split_are_refused(tmp_path):
+    path = stored(tmp_path, a=[1] * N, day=[f"2024-01-{1 + i % 28:02d}" for i in range(N)], kind=KIND)
+    with pytest.raises(
+        InputError, match=r"no features are left \('a' is 1 in every row; 'kind' is the label; 'day' spl"
+    ):
+        table(path, label="kind", time="day")
+    with pytest.raises(InputError, match="rows are split by one of them"):
+        table(path, label="kind", time="day", group="a")
+    with pytest.raises(InputError, match="is the label; leave it out"):
+        table(path, label="kind", drop=["kind"])
+    with pytest.raises(InputError, match=r"data.decimal='12': must be one character"):
+        table(path, decimal="12")
+    with pytest.raises(InputError, match="must be one character, such as ';', or tab"):
+        table(path, delimiter="::")
+
+
+def test_train_and_test_files_of_other_kinds(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(N) / 7, "c": pd.Categorical(KIND), "kind": sorted(KIND)})
+    frame.to_parquet(tmp_path / "train.parquet")
+    frame[:9].astype({"c": str}).to_parquet(tmp_path / "test.parquet")
+    frame[:9].to_csv(tmp_path / "test.csv", index=False)
+    for name in ("test.parquet", "test.csv"):
+        raw = table(tmp_path / "train.parquet", test_path=tmp_path / name)
+        assert raw["train"][0].shape == (N, 4)
+        assert raw["test"][0].tolist() == raw["train"][0][:9].tolist()
+
+
+@pytest.mark.parametrize("kind", ["zip", "bz2", "xz", "gz"])
+def test_packed_tables(tmp_path, kind):
+    frame = pd.DataFrame({"a": NOISE, "kind": KIND})
+    frame.to_csv(tmp_path / f"t.csv.{kind}", index=False)
+    assert table(tmp_path / f"t.csv.{kind}")["train"][0][:, 0].tolist() == NOISE.tolist()
+
+
+def test_a_separator_that_the_file_declares(tmp_path):
+    rows = "".join(f"{x};{k}\n" for x, k in zip(NOISE, KIND, strict=True))
+    (tmp_path / "t.csv").write_text(f"sep=;\na;kind\n{rows}")
+    assert table(tmp_path / "t.csv")["train"][0][:, 0].tolist() == NOISE.tolist()
+
+
+def test_encodings_that_do_not_fit_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes("größe,kind\n1,a\n".encode("cp1252"))
+    with pytest.raises(InputError, match=r"is not utf-8 at byte 2; set another data\.encoding"):
+        table(tmp_path / "t.csv", encoding="utf-8")
+    with pytest.raises(InputError, match=r"data\.encoding=klingon: no such encoding"):
+        table(tmp_path / "t.csv", encoding="klingon")
+
+
+def test_arrays_that_may_mean_two_things(tmp_path):
+    np.savez(tmp_path / "t.npz", x=X.numpy(), y=np.array(["a", "b"] * 20))
+    with pytest.raises(InputError, match=r"y holds texts; give classes counted from 0"):
+        table(tmp_path / "t.npz")
+    np.savez(tmp_path / "m.npz", x=X.numpy(), y=np.arange(80).reshape(40, 2))
+    with pytest.raises(InputError, match=r"y has 2 whole numbers per example; set data.targets=quantities"):
+        table(tmp_path / "m.npz")
+    np.savez(tmp_path / "l.npz", x=X.numpy(), y=np.ones((40, 3), int))
+    assert "taken as 3 labels" in said(table(tmp_path / "l.npz"), "converted")[0]
+    np.savez(tmp_path / "p.npz", x=X.numpy(), y=np.arange(40) % 2, x_test=X.numpy())
+    with pytest.raises(InputError, match="the test part has no array 'y'"):
+        table(tmp_path / "p.npz")
+    np.savez(tmp_path / "b.npz", x=X.numpy() > 0, y=np.arange(40) % 2)
+    assert table(tmp_path / "b.npz")["train"][0].dtype == np.float64
+    with pytest.raises(InputError, match=r"data\.inputs=words: not known"):
+        table(tmp_path / "b.npz", inputs="words")
+    with pytest.raises(InputError, match="channels_last is for images"):
+        table(tmp_path / "b.npz", layout="channels_last")
+
+
+def test_dataframes_whose_parts_do_not_fit():
+    frame = pd.DataFrame({"a": NOISE, "kind": KIND})
+    with pytest.raises(InputError, match="the parts' DataFrames have other columns"):
+        prepare({"train": frame, "test": frame.rename(columns={"a": "b"})}, name="mine")
+    with pytest.raises(InputError, match="test is tuple; give a DataFrame"):
+        prepare({"train": frame, "test": (X, X)}, name="mine")
+    with pytest.raises(InputError, match="column 'kind' is a feature and the target"):
+        prepare({"train": (frame, frame["kind"])}, name="mine")
+    with pytest.raises(InputError, match=r"beside DataFrames give settings of data=table"):
+        prepare({"train": frame, "colour": 1}, name="mine")
+    with pytest.raises(InputError, match="2 columns are called 'a'"):
+        prepare(pd.concat([frame, frame[["a"]]], axis=1), name="mine")
+    with pytest.raises(InputError, match=r"equals the label 'kind'.*return \{'train': frame, 'label'"):
+        prepare(frame.assign(copy=frame["kind"])[["a", "copy", "kind"]], name="mine")
+    assert prepare((frame[["a"]], frame["kind"]), name="mine").input_shape == (1,)

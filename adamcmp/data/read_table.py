@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import lzma
+import math
 import re
 import zipfile
 from collections import Counter
@@ -306,7 +307,7 @@ def looks_like_data(lines: Sequence[Sequence[str]]) -> bool:
     below = [
         [row[i].strip() for row in rest if i < len(row) and row[i].strip() not in MISSING] for i in range(len(first))
     ]
-    numbers = [i for i, text in enumerate(first) if PLAIN.fullmatch(text.strip())]
+    numbers = [i for i, text in enumerate(first) if PLAIN.fullmatch(text.strip()) and math.isfinite(float(text))]
     counted = [float(first[i]) for i in numbers]
     if len(numbers) > 1 and bool((np.diff(counted) == 1).all()) and all(map(float.is_integer, counted)):
         return False

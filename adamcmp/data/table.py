@@ -236,6 +236,8 @@ def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
     """Yield the reasons for which rows cannot be split by a column."""
     if column.problem is not None:
         yield f"column {column.name!r} {column.problem}"
+    elif not len(column.known):
+        yield f"column {column.name!r} has no values to split by"
     elif is_time and column.kind == "categorical":
         yield f"data.time={column.name}: holds text, such as {column.known[0]!r}; give dates as 2024-01-31, or numbers"
     elif column.missing:
@@ -283,7 +285,8 @@ def _mark(option: str, given: str | None) -> str | None:
 
 
 def _is_whole(column: Column) -> bool:
-    return column.kind == "boolean" or (column.kind == "numeric" and bool((column.known % 1 == 0).all()))
+    finite = column.kind == "numeric" and bool(np.isfinite(column.known).all())
+    return column.kind == "boolean" or (finite and bool((column.known % 1 == 0).all()))
 
 
 def _kind(predicted: Sequence[Column]) -> str:
@@ -327,6 +330,10 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     different = len(pd.unique(pd.Series(known)))
     if column.problem is not None:
         yield f"label column {name!r} {column.problem.partition(', or set data.drop')[0]}"
+    elif not len(known):
+        yield f"label column {name!r} has no values; set data.label to another one"
+    elif not text and not np.isfinite(known.astype(np.float64)).all():
+        yield f"label column {name!r} holds infinite values: drop those rows"
     elif column.missing and not (kind == "labels" and text):
         told = f" ({column.notes[-1]})" if column.notes else ""
         yield (

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -10,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adamcmp.data import prepare
 from adamcmp.data.dates_in_text import Dates, dates_in
@@ -325,3 +331,29 @@ def test_dataframes_whose_parts_do_not_fit():
     with pytest.raises(InputError, match=r"equals the label 'kind'.*return \{'train': frame, 'label'"):
         prepare(frame.assign(copy=frame["kind"])[["a", "copy", "kind"]], name="mine")
     assert prepare((frame[["a"]], frame["kind"]), name="mine").input_shape == (1,)
+
+
+WORDS = "1 2.5 1,950 $4 5% ? a B true False 2024-01-31 31/12/2023 12:30 1e400 inf 007 x;y (5) ² ½ 1.2.3 2024-13-45 NA"
+FRAGMENTS = [*WORDS.split(), "9" * 20, "", "b ", 'q"r', "3 kg", "a\nb"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    width = data.draw(st.integers(1, 4))
+    kinds = [data.draw(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=4)) for _ in range(width)]
+    rows = [[data.draw(st.sampled_from(kind)) for kind in kinds] for _ in range(data.draw(st.integers(0, 12)))]
+    written = io.StringIO()
+    writer = csv.writer(written, delimiter=data.draw(st.sampled_from(",;\t| ")))
+    writer.writerows([[f"c{i}" for i in range(width)], *rows])
+    content = written.getvalue().encode(data.draw(st.sampled_from(["utf-8", "utf-16", "utf-8-sig"])))
+    path = tmp_path_factory.mktemp("any") / "t.csv"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    choices = {
+        "missing": ["median", "indicator"], "targets": ["classes", "quantities", "labels"], "header": [True, False],
+        "similar": ["merge", "keep"], "missing_labels": ["drop"], "na_values": [["?"], [1], "a"], "thousands": [","],
+        "decimal": [","], "group": ["c0"], "time": ["c0"], "categorical": [["c0"]], "columns": [["c0"]],
+    }  # fmt: skip
+    given_ = {key: data.draw(st.sampled_from(values)) for key, values in choices.items() if data.draw(st.booleans())}
+    with warnings.catch_warnings(action="error"), suppress(InputError):
+        prepare(table(path, **given_), name="any")

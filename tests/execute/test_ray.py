@@ -49,9 +49,13 @@ class Nodes:
         self.cluster.remove_node(self.others.pop(), allow_graceful=False)
 
     def workers(self):
-        """Processes that are at a task now."""
+        """Return the processes of this cluster that are at a task now; another test may have a cluster of its own."""
+        alive = self.cluster.list_all_nodes()
+        raylets = {each.process.pid for node in alive for each in node.all_processes.get("raylet", [])}
         return [
-            each for each in psutil.process_iter(["cmdline"]) if "ray::work" in " ".join(each.info["cmdline"] or ())
+            each
+            for each in psutil.process_iter(["cmdline", "ppid"])
+            if each.info["ppid"] in raylets and "ray::work" in " ".join(each.info["cmdline"] or ())
         ]
 
 

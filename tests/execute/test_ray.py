@@ -157,8 +157,7 @@ def test_a_node_that_is_added_gets_work(two, driver, tmp_path):
     two.cluster.remove_node(two.others.pop(), allow_graceful=True)
     study_dir = tmp_path / "results" / "digits"
     process = driver.start(*LONG, *two.words, before=FASTER)
-    wait_until(lambda: taken(study_dir) > 1000, process, 60)
-    assert len(two.workers()) == 1
+    wait_until(lambda: taken(study_dir) > 1000 and len(two.workers()) == 1, process, 60)  # none between two tasks
     two.add()
     wait_until(lambda: len(two.workers()) == 2, process, 60)
     _, err = process.communicate(timeout=240)

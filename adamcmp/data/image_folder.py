@@ -40,7 +40,7 @@ ORIENTATION = 274
 FORMAT = 2
 """Version of the cached arrays; part of their names."""
 COMPARED = 200
-"""Images that are compared to find out whether all are the same."""
+"""Images that are compared with the first one at a time."""
 
 
 class Look(NamedTuple):
@@ -122,11 +122,17 @@ def image_folder(
         shown = ", ".join(f"{part} {shape[1]}×{shape[2]}" for part, shape in shapes.items())
         raise InputError(f"{root}: the parts hold images of different sizes ({shown}); set data.size")
     _depths(looks, str(root))
-    if len(looks) > 2 and all(bool((x[:COMPARED] == parts["train"][0][0]).all()) for x, _ in parts.values()):
+    if len(looks) > 2 and _are_all_alike([x for x, _ in parts.values()]):
         raise InputError(f"{root}: all images have the same pixels on data.background={background}; set another one")
     summary = list(_summary(looks, left_out, size, channels, background))
     raw: Any = {**parts, "num_classes": len(classes), "class_names": classes, "summary": summary}
     return raw  # type: ignore[no-any-return]
+
+
+def _are_all_alike(xs: Sequence[Array]) -> bool:
+    """Whether all images have the same pixels; mostly the first few show that they do not."""
+    starts = ((x, start) for x in xs for start in range(0, len(x), COMPARED))
+    return all(bool((x[start : start + COMPARED] == xs[0][0]).all()) for x, start in starts)
 
 
 def _colour(background: str) -> tuple[int, int, int]:
@@ -237,11 +243,16 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
     if not nested:
         _check_not_splits(folder, below)
     for each in below:
-        files = sorted(path for path in each.rglob("*") if path.is_file() and not _is_hidden(path, folder))
-        images = [path for path in files if path.suffix.lower() in known]
-        links = [path for path in each.rglob("*") if path.is_symlink() and (path.is_dir() or not path.exists())]
-        left_out["links to folders or to nothing"] += len(links)
-        left_out.update(path.suffix.lower() or "files without extension" for path in files if path not in set(images))
+        images: list[Path] = []
+        for path in sorted(each.rglob("*")):
+            if path.is_file() and not _is_hidden(path, folder):
+                suffix = path.suffix.lower()
+                if suffix in known:
+                    images.append(path)
+                else:
+                    left_out[suffix or "files without extension"] += 1
+            elif path.is_symlink():
+                left_out["links to folders or to nothing"] += not path.is_file()
         if not images:
             raise InputError(f"{each}: a class without images ({', '.join(sorted(known))}); fill or remove it")
         found[each.name] = images

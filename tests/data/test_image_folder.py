@@ -206,6 +206,14 @@ def test_images_that_show_nothing_are_refused(tmp_path):
         image_folder(tmp_path / "mine", background="chartroose")
 
 
+def test_many_equal_images_of_one_class_are_no_mistake(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "COMPARED", 2)
+    for name, level in (("cat", 10), ("dog", 20)):
+        for i in range(3):
+            save(tmp_path / "mine" / name / f"{i}.png", np.full((4, 4), level, np.uint8))
+    assert len(image_folder(tmp_path / "mine")["train"][0]) == 6
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_are_turned_as_exif_says(tmp_path, orientation):
     upright = ramps("uint8")["cat"][0]

@@ -17,7 +17,7 @@ def mapped(
     stored: Path,
     shape: Callable[[], tuple[int, ...]],
     fill: Callable[[Pixels], None],
-    dtype: type[np.generic] = np.uint8,
+    dtype: npt.DTypeLike = np.uint8,
 ) -> Pixels:
     """The array at ``stored``, which ``fill`` fills where it is not there; in memory where nothing can be kept there.
 

@@ -27,14 +27,12 @@ from torch.utils.data import (
 )
 
 from adamcmp.data.idx import cache_folder
+from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import LARGE, PARTS
-from adamcmp.data.read_table import from_frame
-from adamcmp.data.table import from_frames
 from adamcmp.errors import InputError, told
 
 INPUT_KEYS = ("x", "input", "inputs", "image", "pixel_values", "input_ids", "features", "data")
 TARGET_KEYS = ("y", "label", "labels", "target", "targets")
-HASHED_AT_ONCE = 1 << 24
 
 
 def plain_arrays(given: Any, name: str) -> Any:
@@ -70,6 +68,10 @@ def _is_frame(part: Any) -> bool:
 
 def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
     """Read DataFrames as tables: each with its targets, or as pairs of features and targets."""
+    # what reads tables takes 0.1 s to import, and most data sets are none
+    from adamcmp.data.read_table import from_frame
+    from adamcmp.data.table import from_frames
+
     label, frames = given.get("label"), {}
     for part, value in parts.items():
         frame = value
@@ -169,22 +171,13 @@ def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[A
 
 def _on_disk(shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[npt.NDArray[Any]], None]) -> Any:
     """Fill a memory-mapped file in the cache, and name it by its content."""
-    folder = cache_folder() / "objects"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{uuid.uuid4().hex}.tmp"
-    try:
-        mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        fill(mapped)
-        mapped.flush()
-        digest = hashlib.sha256()
-        with temporary.open("rb") as file:
-            while chunk := file.read(HASHED_AT_ONCE):
-                digest.update(chunk)
-        path = folder / f"{digest.hexdigest()[:24]}.npy"
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="c")
+    stored = cache_folder() / "objects" / f"{uuid.uuid4().hex}.npy"
+    array = mapped(stored, lambda: shape, fill, dtype)
+    if not stored.is_file():  # a cache that cannot be written
+        return array
+    with stored.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return np.load(stored.replace(stored.with_name(f"{digest[:24]}.npy")), mmap_mode="c")
 
 
 def _pair(example: Any, where: str) -> tuple[Any, Any]:

@@ -97,6 +97,13 @@ def test_what_is_larger_than_memory_is_mapped_from_the_cache(tmp_path, monkeypat
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_cache_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("a file where a folder should be")
+    monkeypatch.setattr(idx.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))
+    monkeypatch.setattr("adamcmp.data.objects.LARGE", 100)
+    assert numbers(prepare(Pairs(), name="mine", normalize=False)) == sorted(X[:, 0].tolist())
+
+
 def test_dataframes_are_tables():
     frame = pd.DataFrame({"a": X[:, 0].numpy(), "colour": ["red", "blue"] * 40, "kind": ["u", "v"] * 40})
     whole = prepare(frame, name="mine", normalize=False)

@@ -55,6 +55,16 @@ def escaped(text: object) -> str:
     return _START.sub(r"\1\\\2", _MARKDOWN.sub(lambda found: f"\\{found[0]}", plain(text)))
 
 
+def hydra_quoted(text: str) -> str:
+    r"""Text in the quotation marks of Hydra, which reads a backslash as itself but for those in front of a mark.
+
+    >>> print(hydra_quoted(r'a "b" \c'))
+    "a \"b\" \c"
+    """
+    inner = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
+    return f'"{inner}"'
+
+
 def cell(text: str) -> str:
     r"""Plain text for a cell of CSV, which no spreadsheet takes for a formula: an apostrophe stands before it.
 

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, present, say, tell
+from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, present, say
+from adamcmp.cli.showing import show_summary
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
 from adamcmp.store import at
@@ -83,7 +84,6 @@ def show_data(
     debug: Debug = False,
 ) -> None:
     """Show how data and model are understood: columns, classes, missing values, splits, parameters. Trains nothing."""
-    from adamcmp import console
     from adamcmp.execute.session import open_session
 
     with status("loading data") as doing:
@@ -91,12 +91,8 @@ def show_data(
             config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir, device=None,
             dry_run=True, say=doing,
         )  # fmt: skip
-    lines = opened.unseen_summaries(opened.plan.runs)
-    for line in console.summary_lines(lines):
-        tell(line, err=False)
-    for note in opened.notes:
-        tell(note, "yellow", err=False)
-    answer(summary=[{"heading": heading, "text": text} for heading, text in lines], notes=opened.notes)
+    answer(notes=list(opened.notes))
+    show_summary(opened, opened.plan.runs, err=False)
 
 
 def show(

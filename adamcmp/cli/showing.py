@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from adamcmp.analysis import Task, Verdict
     from adamcmp.analysis.claims import Claim
+    from adamcmp.execute.session import Session
+    from adamcmp.plan.runs import Run
     from adamcmp.report.reported import Reported
     from adamcmp.report.told import Told
     from adamcmp.studies.claims import Statement
@@ -54,6 +56,19 @@ def report_on(
     show_hints(found, study_dirs[0].name)
     write_files(found, formats, out or study_dirs[0] / "report")
     return found
+
+
+def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True) -> None:
+    """Print the data and model summaries and the warnings about data, each once."""
+    from adamcmp import console
+
+    lines = opened.unseen_summaries(runs)
+    for line in console.summary_lines(lines):
+        tell(line, err=err)
+    answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
+    for note in opened.notes:
+        tell(note, "yellow", err=err)
+    opened.notes.clear()
 
 
 def _tell_orphans(found: Reported) -> None:

@@ -43,6 +43,7 @@ from adamcmp.cli.showing import (
     show_found,
     show_hints,
     show_statements,
+    show_summary,
     verdict_answer,
 )
 from adamcmp.errors import InputError, command
@@ -490,19 +491,6 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
         from adamcmp.execute.on_slurm import script
 
         say(f"\n{script(opened.plan.config.execute.slurm, opened.study_dir)}")
-
-
-def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True) -> None:
-    """Print the data and model summaries and the warnings about data, each once."""
-    from adamcmp import console
-
-    lines = opened.unseen_summaries(runs)
-    for line in console.summary_lines(lines):
-        tell(line, err=err)
-    answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
-    for note in opened.notes:
-        tell(note, "yellow", err=err)
-    opened.notes.clear()
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:

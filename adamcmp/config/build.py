@@ -438,10 +438,10 @@ def call(
         InputError: it cannot be imported, or its call raised anything.
     """
     function = find(target, what)
-    accepted = _accepted(function)
+    parameters = _parameters(function)
     given = {key: built(value, f"{what}.{key}") for key, value in arguments.items()}
-    given |= {k: v for k, v in offers.items() if k in accepted}
-    if through and takes_any(function):
+    given |= {k: v for k, v in offers.items() if k in parameters}
+    if through and any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         given = {**through, **given}
     try:
         return function(**given)
@@ -474,18 +474,8 @@ def nested_targets(value: Any) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def takes_any(function: Callable[..., Any]) -> bool:
-    """Whether a function passes on keyword arguments that it does not name."""
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
-
-
-@lru_cache(maxsize=256)
-def _accepted(function: Callable[..., Any]) -> set[str]:
-    try:
-        return set(inspect.signature(function).parameters)
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):  # some built-in callables have no signature
-        return set()
+        return {}

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from adamcmp.errors import InputError, command, one_line
+from adamcmp.plain import hydra_quoted
 
 
 def geomspace(start: int | float, stop: int | float, num: int, zero: bool = False) -> ChoiceSweep:
@@ -90,9 +91,7 @@ def _unreadable(text: str, error: Exception) -> str:
 
 def quoted(key: str, value: str) -> str:
     """Return an override with its value in quotes, as it is typed in a shell."""
-    # Hydra reads a backslash as itself, but for those in front of a quotation mark
-    inner = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
-    return shlex.quote(f'{key}="{inner}"')
+    return shlex.quote(f"{key}={hydra_quoted(value)}")
 
 
 def _one_value(text: str) -> str:

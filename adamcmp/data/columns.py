@@ -25,7 +25,7 @@ from adamcmp.errors import shown
 
 Kind = Literal["numeric", "categorical", "date", "boolean", "empty"]
 
-MANY_TEXTS = 50_000
+MANY_TEXTS = 1_000_000
 """Different texts of a column beyond which it is read as text without a look at all of them."""
 ROW_NAME = re.compile(
     r"(unnamed(: ?\d+)?|__index_level_\d+__|index|idx|id|row ?(id|num|number|names?|index)?|rn|)", re.I
@@ -100,7 +100,7 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
     def numeric(values: dict[str, float]) -> npt.NDArray[Any]:
         return spread([values.get(text, np.nan) for text in unique], np.nan, np.float64)
 
-    if name not in options.categorical and len(known) <= MANY_TEXTS * 20:
+    if name not in options.categorical and len(known) <= MANY_TEXTS:
         words = {text.lower() for text in known}
         if words <= {"true", "false", "1", "0"} and words & {"true", "false"}:
             notes = ("true and 1, false and 0 read alike",) if words & {"1", "0"} else ()
@@ -294,7 +294,7 @@ def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
         return "has no values"
     different = pd.Series(values).nunique(dropna=True)
     if different == 1 and not column.is_missing[:rows].any():
-        return f"is {_as_written(values[0])} in every row"
+        return f"is {as_written(values[0])} in every row"
     if different < rows or rows < 3 or is_only:
         return None
     if column.kind == "categorical":
@@ -314,5 +314,6 @@ def numbers_rows(values: npt.NDArray[Any]) -> bool:
     return len(values) >= 3 and bool((np.diff(values) == 1).all())
 
 
-def _as_written(value: Any) -> str:
+def as_written(value: Any) -> str:
+    """Return a value of a column for a message: a text in quotes, a number in its shortest form."""
     return repr(value) if isinstance(value, str) else f"{value:g}"

@@ -158,8 +158,7 @@ def _read_parquet(file: Path, _layout: Layout) -> Frame:
 
 def _read_csv(file: Path, layout: Layout) -> Frame:
     content = _content(file)
-    encoding, told = _encoding(content, layout.encoding, file)
-    text = content.decode(encoding)
+    text, told = _decoded(content, layout.encoding, file)
     if "\0" in text:
         raise ValueError("it holds characters of value 0")
     declared = re.match(r'"?sep=(.)"?\r?\n', text)
@@ -255,33 +254,31 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _encoding(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
-    """Return the encoding, and what to say of it."""
+def _decoded(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
+    """Return the text of a file, and a description of its encoding unless that is UTF-8."""
     if given is not None:
         try:
-            content.decode(given)
+            return content.decode(given), f", {given}"
         except LookupError as error:
             raise InputError(f"data.encoding={given}: no such encoding; give utf-8, latin-1, cp1252, …") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: is not {given} at byte {error.start:,}; set another data.encoding") from error
-        return given, f", {given}"
     for mark, name in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
-            return name, "" if name.startswith("utf-8") else f", {name}"
+            return content.decode(name), "" if name.startswith("utf-8") else f", {name}"
     try:
-        content.decode("utf-8")
+        return content.decode("utf-8"), ""
     except UnicodeDecodeError as error:
         if b"\0" in content[:SAMPLE_BYTES]:
             raise ValueError(f"not UTF-8 at byte {error.start:,}, and no text in any single-byte encoding") from error
         start = max(0, error.start - SAMPLE_BYTES // 2)
-        best = from_bytes(content[start : start + SAMPLE_BYTES]).best()
-        name = best.encoding if best is not None else "latin-1"
-        try:
-            content.decode(name)
-        except UnicodeDecodeError:
-            name = "latin-1"
-        return name, f", {name} by its bytes (else set data.encoding)"
-    return "utf-8", ""
+    best = from_bytes(content[start : start + SAMPLE_BYTES]).best()
+    name = best.encoding if best is not None else "latin-1"
+    told = "by its bytes (else set data.encoding)"
+    try:
+        return content.decode(name), f", {name} {told}"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), f", latin-1 {told}"
 
 
 def _delimiter(sample: str, file: Path) -> str:

@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from adamcmp.plain import hydra_quoted
+
 
 def listed(option: str, names: Sequence[object]) -> str:
     """Return a setting that takes a list of names, quoted if a shell or Hydra would misread them.
@@ -16,10 +18,4 @@ def listed(option: str, names: Sequence[object]) -> str:
     texts = [str(name) for name in names]
     if all(re.fullmatch(r"[\w.-]+", text, re.ASCII) for text in texts):
         return f"data.{option}=[{','.join(texts)}]"
-    inner = ",".join('"' + re.sub(r'(\\*)("|$)', _escaped, text) + '"' for text in texts)
-    return shlex.quote(f"data.{option}=[{inner}]")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    """Double the backslashes in front of a quotation mark, which are all that Hydra takes for escapes."""
-    return found[1] * 2 + ('\\"' if found[2] else "")
+    return shlex.quote(f"data.{option}=[{','.join(map(hydra_quoted, texts))}]")

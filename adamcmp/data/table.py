@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from adamcmp.data.arrays import arrays
-from adamcmp.data.columns import Column, Options, left_out
+from adamcmp.data.columns import Column, Options, as_written, left_out
 from adamcmp.data.missing import MODES
 from adamcmp.data.numbers_in_text import Marks
 from adamcmp.data.raw import FEW, RawData
@@ -349,7 +349,7 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind == "labels" and not (text and columns == 1) and not np.isin(known, [0, 1]).all():
         yield f"data.label={name}: holds other values than 0 and 1; give a column a label, or text that names them"
     elif kind != "labels" and different < 2:
-        yield f"data.label={name}: all rows have the label {_shown(known[0])}; two are needed"
+        yield f"data.label={name}: all rows have the label {as_written(known[0])}; two are needed"
     elif kind == "classes" and 2 * different > len(known):
         told = "" if text else ", or set data.targets=quantities"
         count = f"{different:,} different labels in {len(known):,} rows"
@@ -359,10 +359,6 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
             f"data.label={name}: {different:,} different whole numbers from {known.min():,.0f} to {known.max():,.0f}; "
             "set data.targets=quantities to predict numbers, or data.targets=classes"
         )
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _feature_problems(

@@ -45,7 +45,7 @@ class Session:
     models: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Summaries of models, by task."""
     _checked: set[str] = field(default_factory=set)
-    _shown: set[str] = field(default_factory=set)
+    _shown: set[tuple[tuple[str, str], ...]] = field(default_factory=set)
 
     def summary(self, task: Task) -> str:
         """Return the data and model summary of a task as lines; empty if its data are not loaded."""
@@ -58,14 +58,13 @@ class Session:
         lines: list[tuple[str, str]] = []
         for task in {run.task.key: run.task for run in todo}.values():
             dataset = self.datasets.get(task.facts.fingerprint)
-            known = {task.facts.fingerprint: dataset.summary if dataset is not None else ()}
-            known |= {repr(self.models.get(task.key)): self.models.get(task.key, ())}
-            for key, found in known.items():
-                if key not in self._shown:
-                    self._shown.add(key)
-                    named = found and key == task.facts.fingerprint
-                    first = [(found[0][0], f"{task.data.name}: {found[0][1]}"), *found[1:]] if named else found
-                    lines += first
+            data = dataset.summary if dataset is not None else ()
+            if data:
+                data = ((data[0][0], f"{task.data.name}: {data[0][1]}"), *data[1:])
+            for block in (data, self.models.get(task.key, ())):
+                if block not in self._shown:
+                    self._shown.add(block)
+                    lines += block
         return lines
 
     @property

@@ -212,7 +212,9 @@ def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
     for path in [folder / f"{name}.yaml", *(path for group in GROUPS for path in (folder / group).glob("*.yaml"))]:
         if path.is_file() and not path.is_relative_to(_shipped()):
             _check_size(path, path.stat().st_mtime_ns)
-    _check_hydra(folder / f"{name}.yaml")
+    primary = folder / f"{name}.yaml"
+    if primary.is_file():
+        _check_hydra(primary, primary.stat().st_mtime_ns)
     with initialize_config_dir(str(folder), version_base=HYDRA_VERSION_BASE):
         merged = hydra_compose(name, list(overrides), return_hydra_config=True)
     if params := OmegaConf.select(merged, "hydra.sweeper.params"):
@@ -225,10 +227,11 @@ def _merge_files(folder: Path, name: str, overrides: tuple[str, ...]) -> Merged:
     return Merged(merged, choices)
 
 
-def _check_hydra(path: Path) -> None:
+@lru_cache(maxsize=512)
+def _check_hydra(path: Path, _modified: int) -> None:
     """Refuse Hydra's own settings in a file, which adamcmp would drop: it uses Hydra to compose only."""
     try:
-        content = OmegaConf.load(path) if path.is_file() else None
+        content = OmegaConf.load(path)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException):
         return  # composing says so
     hydra = content.get("hydra") if isinstance(content, DictConfig) else None

@@ -68,7 +68,7 @@ def _is_frame(part: Any) -> bool:
 
 def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
     """Read DataFrames as tables: each with its targets, or as pairs of features and targets."""
-    # what reads tables takes 0.1 s to import, and most data sets are none
+    # imported here: it takes 0.1 s, and most data sets are no tables
     from adamcmp.data.read_table import from_frame
     from adamcmp.data.table import from_frames
 

@@ -347,7 +347,7 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind == "quantities" and text:
         yield f"data.label={name}: holds text, such as {known[0]!r}; quantities are numbers"
     elif kind == "labels" and not (text and columns == 1) and not np.isin(known, [0, 1]).all():
-        yield f"data.label={name}: holds other values than 0 and 1; give a column a label, or text that names them"
+        yield f"data.label={name}: holds other values than 0 and 1; give one column per label, or text that names them"
     elif kind != "labels" and different < 2:
         yield f"data.label={name}: all rows have the label {as_written(known[0])}; two are needed"
     elif kind == "classes" and 2 * different > len(known):

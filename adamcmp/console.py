@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +25,10 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from adamcmp.analysis import criteria_of
-from adamcmp.analysis.verdicts import fewest_seeds
-from adamcmp.execute.confirming import arm_of
+from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.plain import markup as escape
 from adamcmp.plain import visible
+from adamcmp.plan.runs import arm_of
 
 if TYPE_CHECKING:
     from adamcmp.conformance.fit import Fitted
@@ -141,29 +140,21 @@ FEW_TUNED = 2
 """Tuning seeds that tell little of the choice of a cell."""
 
 
-def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int, reference: str | None) -> list[str]:
-    """What confirming will take, and whether it can tell all arms apart that so many seeds tune.
-
-    With a ``reference``, each is compared with that one alone.
-    """
+def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int) -> list[str]:
+    """Return the cost of the held-out runs, and a warning if too few seeds tune to estimate the selection error."""
     if not runs:
         return []
     seeds, arms = len({run.seed for run in runs}), {arm_of(run) for run in runs}
-    pairs = max(
-        math.comb(count, 2) if reference is None else count - 1
-        for count in Counter(task for task, _, _ in arms).values()
-    )
-    cost = f"{len(runs):,} runs, about {duration(crew.estimate.seconds)}"
-    found = [f"  then the best cell of each of {len(arms)} arms on {seeds} fresh seeds: {cost}"]
-    if pairs and seeds < (needed := fewest_seeds(pairs)):
-        which = f"all {pairs} pairs" if pairs > 1 else "two arms"
-        found.append(f"  {seeds} seeds cannot tell {which} apart, whatever they show; study.confirm.seeds={needed} can")
-    if pairs and tuned <= FEW_TUNED:
-        little = "one tuning seed does not tell how sure the choice is, so that no pair will be told apart"
-        found.append(
-            f"  {little if tuned == 1 else 'two tuning seeds hardly tell how sure the choice is'}; study.seeds=5 do"
+    cost = f"about {len(runs):,} runs, {duration(crew.estimate.seconds)}"
+    which = f"the trials of {len(arms)} optimizers that win in {MIN_WIN_SHARE:.0%} of bootstrap resamples or more"
+    lines = [f"  then {which}, on {seeds} held-out seeds: {cost}"]
+    if len(arms) > 1 and tuned <= FEW_TUNED:
+        lines.append(
+            "  1 tuning seed: the selection error cannot be estimated, so no pair will be decided; use study.seeds=5"
+            if tuned == 1
+            else "  2 tuning seeds: the selection error is estimated poorly; use study.seeds=5"
         )
-    return found
+    return lines
 
 
 OPEN = "time is a rough count, mostly too high; ways to train are timed when it starts"

@@ -30,9 +30,8 @@ class ErrorMetric:
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
-    is_mean: bool = True
-    """It is a mean over examples, or the root of one: what each example says can be told, and drawn again."""
     is_root: bool = False
+    """The root of a mean over examples."""
 
     @property
     def factor(self) -> float:
@@ -69,11 +68,11 @@ ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
     "quantities": (
         ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
         ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True, is_mean=False),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True, is_mean=False),
-        ErrorMetric("f1", "F1", "all labels for all", "%", True, is_mean=False),
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True),
+        ErrorMetric("f1", "F1", "all labels for all", "%", True),
         ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }

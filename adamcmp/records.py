@@ -228,7 +228,7 @@ OUTCOMES: tuple[Column, ...] = (
         form="bits|floats",
     ),
     Column("length", INTEGER, "example", "how many there are; of floats at most 4,096 blocks, evenly cut"),
-    Column("values", pa.binary(), "error", "wrong or not, share of wrong predictions, absolute or squared error"),
+    Column("values", pa.binary(), "error", "per-example errors; their mean (of RMSE its root) is the error of the run"),
 )
 
 

@@ -90,11 +90,11 @@ def test_arms_studies_and_folders_are_compared(cli):
     assert cli("sweep", "digits", "optimizer=adamw", *grid, confirmed, "--results-dir", "other").code == 0
     arms = cli("compare", "adam", "adamw")
     assert arms.code == 0, arms.err
-    assert "Adam + L2 against AdamW" in arms.out or "AdamW against Adam + L2" in arms.out
+    assert "Adam + L2 vs. AdamW" in arms.out or "AdamW vs. Adam + L2" in arms.out
     folders = cli("compare", "digits", "other/digits", "--out", "both", "--format", "md", "--margin", "2")
     assert folders.code == 0, folders.err
-    assert "digits: AdamW against other/digits: AdamW: no verdict (the same in all 3 seeds" in folders.out
-    assert "Adam + L2 against" not in folders.out
+    assert "digits: AdamW and other/digits: AdamW are equivalent within ±2.00 pp: +0.00 pp" in folders.out
+    assert "Adam + L2 vs." not in folders.out
     assert "2.00 pp" in (cli.folder / "both" / "verdicts.md").read_text()
     one = cli("compare", "results/digits:adam", "other/digits")
     assert "results/digits: Adam + L2" in one.out

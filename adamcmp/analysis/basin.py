@@ -33,10 +33,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, tuning
-from adamcmp.analysis.verdicts import POINTS
+from adamcmp.analysis.selection_uncertainty import redrawn
+from adamcmp.analysis.verdicts import DEFAULT_MARGIN
 from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import is_grid
 
@@ -44,7 +44,7 @@ LEAST = 3
 """Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
 BASIN, FEWEST = 0.4, 9
 """The share of the cells that a surface is fitted to; and how many these are at least."""
-WITHIN = 2 * POINTS
+WITHIN = 2 * DEFAULT_MARGIN
 """Of shares, a point; of other errors this share of the best."""
 DRAWS = 1000
 PARABOLA = 0.15

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.choice import rank_weights
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import BASELINE, ranked_cells
+from adamcmp.analysis.selection_uncertainty import rank_weights
 from adamcmp.criteria import criteria_of
 
 BAND = (0.1, 0.9)

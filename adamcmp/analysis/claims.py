@@ -35,6 +35,8 @@ VERDICTS = {
 """How each is spelt."""
 
 
+RATE = 0.05
+"""False discovery rate that the claims of one page are corrected to."""
 DETECTED = float((norm.ppf(0.975) + norm.ppf(0.8)) / norm.ppf(0.975))
 """Half widths of a 95 % interval that an effect measures which is seen in four of five trials."""
 
@@ -71,6 +73,18 @@ class Claim(NamedTuple):
         return "refuted" if high <= self.predicted[0] or low >= self.predicted[1] else "inconclusive"
 
     @property
+    def p_value(self) -> float:
+        """Two-sided p of the nearest end of the predicted range, from the interval; NaN without an interval.
+
+        The half width on the side of that end counts as 1.96 standard errors. A number without chance has p = 0.
+        """
+        value, low, high = self.estimate
+        if not self.estimate.has_interval:
+            return math.nan
+        ends = [end for end in self.predicted if math.isfinite(end)]
+        return max((_p_of(value, low, high, end) for end in ends), default=0.0)
+
+    @property
     def narrower(self) -> float:
         """How many times narrower the interval would have to be, around the same value, to tell; NaN where it does.
 
@@ -93,6 +107,37 @@ class Claim(NamedTuple):
         return DETECTED * max(value - low, high - value)
 
 
+def _p_of(value: float, low: float, high: float, end: float) -> float:
+    half = value - low if end < value else high - value
+    if half <= 0:
+        return 1.0 if end == value else 0.0
+    return float(2 * norm.sf(norm.ppf(0.975) * abs(value - end) / half))
+
+
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """Return p-values of claims that are tested together, adjusted by Benjamini and Hochberg; NaN stays NaN.
+
+    Of decided claims with an adjusted p ≤ ``RATE``, a share of at most ``RATE`` is expected to be decided wrongly.
+
+    Source: Y. Benjamini and Y. Hochberg, JRSS B 57, 1995; Y. Benjamini and D. Yekutieli, Annals of Statistics 29, 2001
+    (positive dependence).
+    """
+    known = [(p, i) for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted, least = [math.nan] * len(p_values), 1.0
+    for rank, (p, i) in sorted(enumerate(sorted(known), start=1), reverse=True):
+        least = min(least, p * len(known) / rank)
+        adjusted[i] = least
+    return adjusted
+
+
+def not_after_correction(claims: Sequence[Claim]) -> list[bool]:
+    """Return which claims are decided by their own interval, but not at the false discovery rate of all of them."""
+    return [
+        claim.verdict in ("supported", "refuted") and p > RATE
+        for claim, p in zip(claims, false_discovery([claim.p_value for claim in claims]), strict=True)
+    ]
+
+
 def frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row a claim, numbers as they are shown."""
     rows = [
@@ -106,11 +151,13 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
             "predicted_low": each.predicted[0],
             "predicted_high": each.predicted[1],
             "verdict": each.verdict,
+            "p_value": each.p_value,
+            "p_adjusted": adjusted,
             "narrower": each.narrower,
             "detectable": each.detectable,
             "form": each.form,
         }
-        for each in claims
+        for each, adjusted in zip(claims, false_discovery([claim.p_value for claim in claims]), strict=True)
     ]
     return pd.DataFrame(rows)
 

@@ -18,10 +18,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.claims import of_values
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, ranked_cells, tuning
+from adamcmp.analysis.selection_uncertainty import redrawn
 from adamcmp.criteria import criteria_of
 
 POINTS = 200

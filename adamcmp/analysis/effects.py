@@ -29,9 +29,11 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
+from adamcmp.analysis.held_out import candidate_runs, held_out_rows
 from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
-from adamcmp.analysis.selection import judged
-from adamcmp.analysis.verdicts import RESAMPLES, Verdict, differences
+from adamcmp.analysis.selection import cells
+from adamcmp.analysis.selection_uncertainty import selections
+from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import criteria_of
 
 LEAST = 4
@@ -52,15 +54,29 @@ class Effect(NamedTuple):
     standardised: Estimate
 
 
-def effects(records: pd.DataFrame, best: pd.DataFrame, found: Sequence[Verdict]) -> list[Effect]:
-    """Of each pair that has a verdict, by the runs that it is about."""
-    rows, sign = judged(records, best), criteria_of(records).error.sign
+def effects(records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame | None = None) -> list[Effect]:
+    """Estimate the effect sizes of every pair that has a verdict, over held-out seeds.
+
+    Args:
+        records: runs of one task, all stages.
+        found: the verdicts on its pairs.
+        table: ``cells(records)``, if it is known.
+    """
+    table, sign = cells(records) if table is None else table, criteria_of(records).error.sign
+    rows = held_out_rows(candidate_runs(records, table, selections(records, table)))
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
     return [
         _effect(each, differences(rows, each.a, each.b), by_arm[each.a], by_arm[each.b], sign)
         for each in found
         if each.kind != "none"
     ]
+
+
+def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
+    """Return a − b of the final test errors on the seeds that two optimizers share, in their order."""
+    of_a, of_b = (rows[rows["arm"] == arm].set_index("seed")["final_test_error"] for arm in (a, b))
+    shared = sorted(set(of_a.index) & set(of_b.index))
+    return np.array([of_a[seed] - of_b[seed] for seed in shared])
 
 
 def _effect(of: Verdict, d: Array, x: Array, y: Array, sign: float) -> Effect:
@@ -93,7 +109,7 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
         found = stats.bootstrap(
             samples,
             of_all,
-            n_resamples=RESAMPLES,
+            n_resamples=4000,
             method="BCa",
             confidence_level=1 - 2 * tail,
             rng=generator("effects"),
@@ -121,17 +137,21 @@ def improvement(x: Array, y: Array) -> Estimate:
 
 def standardised_paired(d: Array) -> Estimate:
     """d̄/s_d."""
-    return _standardised(float(d.mean() / d.std(ddof=1)), len(d) - 1, 1 / math.sqrt(len(d)))
+    spread = float(d.std(ddof=1))
+    return _standardised(float(d.mean()) / spread if spread else math.nan, len(d) - 1, 1 / math.sqrt(len(d)))
 
 
 def standardised(x: Array, y: Array) -> Estimate:
     """(x̄ − ȳ)/√((s_x² + s_y²)/2)."""
     spread = math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
-    return _standardised(float(x.mean() - y.mean()) / spread, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
+    effect = float(x.mean() - y.mean()) / spread if spread else math.nan
+    return _standardised(effect, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
 
 
 def _standardised(effect: float, freedom: int, scale: float) -> Estimate:
-    """With the interval by the noncentral t distribution of effect/scale."""
+    """With the interval by the noncentral t distribution of effect/scale; NaN of values without spread."""
+    if math.isnan(effect):
+        return Estimate(math.nan)
     low, high = (float(special.nctdtrinc(freedom, p, effect / scale)) * scale for p in (1 - TAIL, TAIL))
     return Estimate(effect, low, high)
 

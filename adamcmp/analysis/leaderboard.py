@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from adamcmp.analysis.choice import choices, near_ties
+from adamcmp.analysis.held_out import LOST, candidate_runs, held_out_rows
 from adamcmp.analysis.selection import (
     BASELINE,
     CELL,
@@ -14,10 +14,10 @@ from adamcmp.analysis.selection import (
     best_cells,
     cells,
     edge,
-    judged,
     means_of,
-    shown_runs,
+    tuning,
 )
+from adamcmp.analysis.selection_uncertainty import Selection, runner_ups, selections
 from adamcmp.criteria import criteria_of
 
 
@@ -57,8 +57,9 @@ def leaderboard(
     groups = dict(iter(table.groupby("arm")))
     edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
-    confirmed = judged(records, best)
-    shown_of = shown_runs(records, best, confirmed)
+    choices = selections(records, table)
+    confirmed = held_out_rows(candidate_runs(records, table, choices))
+    shown_of = _reported(records, best, confirmed)
     board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(means_of(shown_of, ["arm"])[measures])
     board["n"] = shown_of.groupby("arm").size()
     board = board.join(_tuned(table, best, confirmed, shown_of))
@@ -67,8 +68,8 @@ def leaderboard(
         board[column] = records[column].max()  # one number a task; older runs lack it
     board["edge"] = [edges.get(arm, "") for arm in board.index]
     board["n"] = board["n"].fillna(0).astype("int64")
-    board["note"] = _notes(board, _lost(records, best))
-    board = board.join(_ties(records, table))
+    board["note"] = _notes(board, _lost(confirmed))
+    board = board.join(_ties(choices))
     criteria = ("loss", "error_metric", "error_unit", "error_better")
     for column in criteria:
         board[column] = table[column].iloc[0]
@@ -112,14 +113,22 @@ TIES = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
 """Columns that tell how surely the cell was chosen."""
 
 
-def _ties(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """``TIES`` of each arm whose cell was chosen by two seeds or more."""
+def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
+    """Return the held-out rows, and of optimizers without held-out runs the tuning runs of their selected trial."""
+    rest = best[~best["arm"].isin(confirmed["arm"])]
+    tuned = tuning(records)
+    own = tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)
+    return pd.concat([confirmed, own.assign(lost="")[confirmed.columns]], ignore_index=True) if len(own) else confirmed
+
+
+def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
+    """``TIES`` of each optimizer whose trial was selected by two seeds or more."""
     rows = {}
-    for arm, choice in choices(records, table).items():
+    for arm, choice in choices.items():
         if 2 <= choice.seeds < float("inf"):
-            near = near_ties(choice)
+            near = runner_ups(choice)
             (lr, weight_decay), share = near[0] if near else ((None, None), None)
-            rows[arm] = (float(choice.wins_C[choice.place]), len(near), lr, weight_decay, share)
+            rows[arm] = (float(choice.win_share_C[choice.place]), len(near), lr, weight_decay, share)
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TIES), dtype=float)
 
 
@@ -140,16 +149,15 @@ def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: p
     return found
 
 
-def _lost(records: pd.DataFrame, best: pd.DataFrame) -> dict[str, str]:
-    """Of each arm, how many of the runs that should judge its best cell did not complete."""
-    if "stage" not in records:
-        return {}
-    rows = records[records["stage"] == "confirm"].merge(best[CELL], on=CELL)
-    lost = rows[rows["status"] != "completed"].groupby("arm").size()
-    return {
-        str(arm): f"{count} of {(rows['arm'] == arm).sum()} confirming runs did not complete"
-        for arm, count in lost.items()
-    }
+def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
+    """Return, by optimizer, on how many held-out seeds runs diverged or failed."""
+    notes = {}
+    for arm, own in confirmed.groupby("arm"):
+        counts = {status: int((own["lost"] == status).sum()) for status in LOST}
+        told = " and ".join(f"{status} on {count}" for status, count in counts.items() if count)
+        if told:
+            notes[str(arm)] = f"{told} of {len(own)} held-out seeds, which count with the error of the baseline"
+    return notes
 
 
 def _notes(board: pd.DataFrame, lost: Mapping[str, str]) -> pd.Series[str]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
@@ -247,6 +248,7 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
     needed = [*CELL, "seed", "run_id", "status", "seconds", *_CONSTANT, *METRICS]
     ordered = tuning(records)[needed].sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
+    ordered["status"] = ordered["status"].where(~_is_infinite(ordered), "diverged")
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
     )
@@ -258,6 +260,16 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
 
     measured = means_of(ordered[ordered["status"] == "completed"], CELL)
     return _placed(table.join(measured).reset_index())
+
+
+def _is_infinite(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Return which completed runs ended with a validation error that is no number, or with an infinite test error.
+
+    They count as diverged.
+    """
+    validation, test = (runs[f"final_{split}_error"].to_numpy(float) for split in ("validation", "test"))
+    infinite = (runs["status"] == "completed").to_numpy() & (~np.isfinite(validation) | np.isinf(test))
+    return pd.Series(infinite, index=runs.index)
 
 
 def _placed(table: pd.DataFrame) -> pd.DataFrame:

@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.choice import redrawn
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import BASELINE, tuning
+from adamcmp.analysis.selection_uncertainty import redrawn
 from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import is_grid
 

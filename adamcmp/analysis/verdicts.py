@@ -1,469 +1,519 @@
-r"""What may be said of two arms: told apart, the same to within a margin, or not told apart, and what that would take.
+r"""Compare pairs of optimizers: one model of variance, one confidence interval, one statement.
 
-Arms share seeds, so all is about d_i = a_i − b_i, the difference of their errors on seed i (of n):
+The error of an optimizer is that of "this optimizer, tuned with T seeds" (``held_out``). The difference a − b is
+estimated by its mean over n held-out seeds, and its variance has three sources:
 
-- *told apart* by the exact paired permutation test: under "no difference" each d_i may as well have the other sign, so
-  p is the share of the 2ⁿ signs whose |Σ ± d_i| is at least the observed one; it cannot go below 2/2ⁿ. Holm's
-  correction is over the pairs that are compared.
-- *the same* by two one-sided t tests: p = max(P(T ≥ (d̄ + m)/se), P(T ≤ (d̄ − m)/se)) for a margin m, Holm too.
-- else the smallest difference that these seeds would have shown in four of five trials, and how many seeds the
-  observed one would take: by the noncentral t distribution at the level 0.05 over the number of pairs, and no fewer
-  than the permutation test needs.
+- *seeds* and *test examples*, by a two-way random-effects model of e_ij = a_ij − b_ij on seed i and test example j:
+  s²(row means)/n, and max(s²(column means)/N − r, 0) with r = MS_interaction/(n N). Optimizers that share fewer than
+  two seeds have s_a²/n_a + s_b²/n_b for seeds (Welch);
+- *selection* of the trials by T tuning seeds (``selection_uncertainty``), T − 1 degrees of freedom.
 
-A test part is a sample too, and so are the seeds that chose the cells (``choice``): "told apart" and "the same" need
-the interval over all of these as well; and of arms that searched unequally the interval at the smaller budget.
+With V = Σ V_k and ν = V² / Σ (V_k²/ν_k) (Welch–Satterthwaite), t = (ā − b̄)/√V has about ν degrees of freedom. Over m
+pairs of a task:
 
-Arms that share no seeds, as in two folders, are compared by Welch's test, with intervals and power by its degrees of
-freedom, ν = (u + v)² / (u²/(n−1) + v²/(m−1)) with u = s_a²/n and v = s_b²/m.
+- the *confidence interval* is t_ν(1 − 0.025/m) √V wide to both sides: simultaneously 95 % for all pairs (Bonferroni);
+- *different*: Holm's adjusted p ≤ 0.05. Where Holm rejects and the interval still covers 0, it ends at 0, so that a
+  pair is different exactly when its interval excludes 0;
+- *equivalent*: the interval lies within ±margin;
+- *no significant difference* otherwise.
 
-Sources: R. A. Fisher, The Design of Experiments, 1935, section 21 (permutation); D. J. Schuirmann, Journal of
-Pharmacokinetics and Biopharmaceutics 15, 1987 (two one-sided tests); J. Cohen, Statistical Power Analysis, 1988;
-B. L. Welch, Biometrika 34, 1947.
+Test errors that are shares have an example variance of at least 1/(N + 2)²: equal predictions on N examples do not
+prove equal predictions on others (A. Agresti and Y. Min, Statistics in Medicine 24, 2005: half an example more in every
+cell of the paired table). Without stored per-example errors, shares get the variance of independent errors,
+(p_a (1 − p_a) + p_b (1 − p_b))/N, which is too large for optimizers that fail on the same examples; other errors count
+seeds and selection only, and ``examples`` says so.
+
+Optimizers with unequal tuning budgets are compared at the smaller budget (``at_equal_budget``).
+
+Sources: S. L. Hillis, Statistics in Medicine 33, 2014 (two-way model, degrees of freedom); S. Holm, Scandinavian
+Journal of Statistics 6, 1979; D. J. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987
+(equivalence); B. L. Welch, Biometrika 34, 1947.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
-from adamcmp.analysis.choice import Choice, at_smaller_budget, choices, half_width_of_choice
-from adamcmp.analysis.intervals import Array, generator, half_width, holm
-from adamcmp.analysis.selection import judged
+from adamcmp.analysis.held_out import HeldOut, candidate_runs, held_out
+from adamcmp.analysis.intervals import Array, holm
+from adamcmp.analysis.selection import cells
+from adamcmp.analysis.selection_uncertainty import (
+    Component,
+    EqualBudget,
+    Selection,
+    at_equal_budget,
+    selection_variance,
+    selections,
+)
 from adamcmp.criteria import ErrorMetric, criteria_of
 
 LEVEL, POWER = 0.05, 0.8
-EXACT = 20
-"""Seeds up to which all signs are tried."""
-DRAWS = 1 << 18
-"""Signs that are drawn beyond that."""
-MOST_SEEDS = 10_000
-"""More than so many are not counted."""
-RESAMPLES, AT_ONCE = 4000, 200
-"""Of the crossed bootstrap; and how many are drawn together."""
-POINTS = 0.005
-"""The margin of shares where none is given: half a point."""
+MAX_SEEDS = 10_000
+"""More seeds than this are reported as not attainable."""
+DEFAULT_MARGIN = 0.005
+"""Margin of shares without a given one: half a percentage point."""
+JUST_BEYOND = 1e-12
+"""How far an interval stays from 0 where Holm rejects and Bonferroni does not."""
+
+Kind = Literal["apart", "same", "open", "none"]
+Limit = Literal["", "seeds", "examples", "tuning", "one tuning seed", "diverged"]
+Examples = Literal["stored", "bounded", "ignored"]
 
 
-class Verdict(NamedTuple):
-    """What the shared seeds of two arms say of their errors; differences are a − b, as errors are stored."""
+class Difference(NamedTuple):
+    """The estimated difference of one pair before any correction for several pairs."""
 
     a: str
     b: str
-    kind: Literal["apart", "same", "open", "none"]
-    """Told apart; the same to within ``margin``; not told apart; fewer than two shared seeds, or no spread."""
     n: int
-    """Shared seeds."""
+    """Shared held-out seeds; of optimizers that share fewer than two, the smaller number."""
+    mean: float
+    """a − b, as errors are stored; at the smaller tuning budget where budgets differ."""
+    seeds: Component
+    examples: Component
+    selection: list[Component]
+    size: int = 0
+    """N test examples; 0: not known."""
+    known: Examples = "stored"
+    """Whether the example variance is estimated, bounded from above, or missing."""
+    tuning_seeds: float = math.inf
+    """T; infinite where nothing was selected."""
+    paired: bool = True
+    budget: float = math.nan
+    """Runs of the smaller tuning budget; NaN where budgets are equal."""
+    mean_as_tuned: float = math.nan
+    lost: tuple[int, int] = (0, 0)
+    """Held-out seeds of each optimizer on which a run diverged or failed."""
+    runs: tuple[int, int] = (0, 0)
+    """Held-out seeds of each optimizer."""
+    luck: EqualBudget | None = None
+    """Correction for unequal tuning budgets; None: budgets are equal."""
+
+    @property
+    def variance(self) -> float:
+        """V, the sum over all sources, but for the luck of the smaller search."""
+        return self.seeds.variance + self.examples.variance + sum(each.variance for each in self.selection)
+
+    @property
+    def luck_variance(self) -> float:
+        """Variance of which trials the smaller search drew."""
+        return 0.0 if self.luck is None else float(self.luck.luck_R**2 @ self.luck.weight_R)
+
+    def probability(self, x: float) -> float:
+        """Return the confidence that the true difference is below x."""
+        scale = math.sqrt(self.variance)
+        if self.luck is None:
+            return float(special.stdtr(self.freedom, (x - self.mean) / scale))
+        each_R = special.stdtr(self.freedom, (x - self.mean - self.luck.luck_R) / scale)
+        return float(each_R @ self.luck.weight_R)
+
+    def quantile(self, level: float) -> float:
+        """Return the x with ``probability(x) = level``."""
+        half = float(special.stdtrit(self.freedom, level)) * math.sqrt(self.variance)
+        if self.luck is None:
+            return self.mean + half
+        ends = self.mean + half + np.array([self.luck.luck_R.min(), self.luck.luck_R.max()])
+        pad = 1e-9 * math.sqrt(self.variance)
+        return float(optimize.brentq(lambda x: self.probability(x) - level, ends[0] - pad, ends[1] + pad))
+
+    @property
+    def freedom(self) -> float:
+        """ν, by Welch and Satterthwaite."""
+        return freedom_of([self.seeds, self.examples, *self.selection])
+
+    @property
+    def is_testable(self) -> bool:
+        """Whether there is an estimate of the variance over seeds, above zero."""
+        return self.n >= 2 and self.variance > 0
+
+
+class Verdict(NamedTuple):
+    """The verdict on one pair of optimizers; differences are a − b, as errors are stored."""
+
+    a: str
+    b: str
+    kind: Kind
+    """Significantly different, equivalent within ``margin``, no significant difference, or not tested."""
+    n: int
+    """Shared held-out seeds."""
     mean: float
     low: float
     high: float
-    """Student's 95 % interval."""
+    """The simultaneous 95 % confidence interval over all pairs of the task and all sources of variance."""
     p_value: float
-    """Of the permutation test, after Holm."""
+    """The p-value of "no difference" after Holm's correction."""
     margin: float
     """NaN: none."""
     p_same: float
-    """Of the two one-sided tests, after Holm."""
+    """The level at which the interval would just reach the margin; 0.05 or less: equivalent."""
     detectable: float
-    """The smallest difference that n seeds show with a power of 0.8."""
+    """The smallest true difference that is found with 80 % power, from all sources of variance."""
     seeds_needed: float
-    """For the observed difference; infinite beyond ``MOST_SEEDS``."""
-    low_examples: float = math.nan
-    """The 95 % interval over seeds and test examples; NaN where outcomes of examples are not stored."""
-    high_examples: float = math.nan
-    choice: float = 0.0
-    """The half width for the choice of the cells; 0: nothing was chosen, infinite: by one seed."""
+    """Held-out seeds that find the observed difference with 80 % power; infinite where more seeds alone do not."""
+    limit: Limit = ""
+    """The largest source of variance, or another obstacle; empty unless ``kind`` is ``open``."""
+    needed: float = math.nan
+    """Test examples or tuning seeds that find the observed difference with 80 % power, by ``limit``; infinite: none."""
+    examples: Examples = "stored"
+    """Whether the variance over test examples is estimated, bounded from above or missing."""
+    test_examples: int = 0
+    """Test examples, or blocks of them; 0: not known."""
     tuned: float = math.inf
-    """Seeds that chose; infinite where nothing was chosen."""
+    """Tuning seeds; infinite where nothing was selected."""
     paired: bool = True
-    """By differences over shared seeds; else by Welch's test, over ``n`` seeds each at least."""
+    """Differences on shared held-out seeds are compared; else Welch's test is used."""
+    pairs: int = 1
+    """Pairs that the interval and p are corrected for."""
+    freedom: float = math.nan
+    se_seeds: float = math.nan
+    se_examples: float = math.nan
+    se_selection: float = math.nan
+    """Standard errors by source of variance."""
     budget: float = math.nan
-    """Runs of the arm that searched less; NaN where both searched as much."""
-    mean_at_budget: float = math.nan
-    low_at_budget: float = math.nan
-    high_at_budget: float = math.nan
-    """The difference if the other had searched no more; with the widest 95 % interval."""
-    choice_at_budget: float = 0.0
-    """The half width for the choice then."""
-    choice_factor: float = 1.0
-    """How many times wider the choice counts in a verdict, since several pairs are told at once (``of_all_pairs``)."""
+    """Tuning runs of the smaller budget, at which unequal budgets are compared; NaN: budgets are equal."""
+    mean_as_tuned: float = math.nan
+    """The difference without that correction."""
+    lost_a: int = 0
+    lost_b: int = 0
+    """Held-out seeds on which a run diverged or failed; they count with the error of the best constant prediction."""
+    runs_a: int = 0
+    runs_b: int = 0
+    """Held-out seeds of each optimizer."""
 
     @property
-    def widest(self) -> tuple[float, float]:
-        """The interval over seeds, test examples (where known) and the choice of cells."""
-        return self.with_half_width(self.choice)
+    def has_interval(self) -> bool:
+        """Whether both ends are numbers."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
-    @property
-    def known(self) -> tuple[float, float]:
-        """The widest one that can be told: without the choice of cells where one seed chose them."""
-        return self.widest if math.isfinite(self.choice) else self.with_half_width(0.0)
-
-    def with_half_width(self, choice: float, shift: float = 0.0) -> tuple[float, float]:
-        """The interval over seeds and test examples, and so much for the choice of cells, around a shifted mean."""
-        alone = math.isnan(self.low_examples)
-        low, high = (self.low, self.high) if alone else (self.low_examples, self.high_examples)
-        centre = self.mean + shift
-        return centre - math.hypot(self.mean - low, choice), centre + math.hypot(high - self.mean, choice)
+    def pointwise(self, *sources: Literal["seeds", "examples", "selection"]) -> tuple[float, float]:
+        """Return a 95 % interval of this pair alone over some sources of variance."""
+        variance = sum(getattr(self, f"se_{each}") ** 2 for each in sources)
+        half = float(special.stdtrit(self.freedom, 1 - LEVEL / 2)) * math.sqrt(variance)
+        return self.mean - half, self.mean + half
 
 
 def verdicts(
     records: pd.DataFrame,
-    best: pd.DataFrame,
     margin: float | None = None,
     reference: str | None = None,
     outcomes: Mapping[str, Array] | None = None,
     table: pd.DataFrame | None = None,
 ) -> list[Verdict]:
-    """Every pair of arms, or each arm against a reference, by their final test errors.
+    """Compare every pair of optimizers of one task, or each optimizer with a reference.
 
-    Where records have a column ``side``, as ``comparing.compared`` makes it, pairs are of arms of different sides.
+    Where records have a column ``side`` (``comparing.compared``), pairs are of optimizers of different sides.
 
     Args:
-        records: of one task, of both stages.
-        best: one row an arm, as ``best_cells`` returns it.
-        margin: as errors are stored; None: half a point of shares, and none of other errors.
-        reference: an arm, or its optimizer's configuration; None: all pairs.
-        outcomes: what each test example says of a run, by its id, as ``records.read_outcomes`` gives it.
+        records: runs of one task, all stages.
+        margin: in the unit of stored errors; None: half a percentage point of shares, and none of other errors.
+        reference: label or configuration name of an optimizer; None: all pairs.
+        outcomes: per-example errors of a run by its ID, as ``records.read_outcomes`` returns them.
         table: ``cells(records)``, if it is known.
     """
-    rows = judged(records, best)
-    examples = examples_of(rows, outcomes or {})
+    table = cells(records) if table is None else table
+    choices = selections(records, table)
     error = criteria_of(records).error
-    means = rows.groupby("arm")["final_test_error"].mean()
-    ordered = [str(arm) for arm in best["arm"] if arm in means.index]
-    ordered.sort(key=lambda arm: error.sign * means[arm])  # the better one of a pair stands first
-    named = set(best.loc[(best["arm"] == reference) | (best["optimizer"] == reference), "arm"].astype(str))
+    runs = candidate_runs(records, table, choices)
+    tested = held_out(runs, choices, outcomes or {}, is_root=error.is_root)
+    # the better one of a pair comes first
+    ordered = sorted(tested, key=lambda arm: (error.sign * float(tested[arm].error_S.mean()), arm))
+    named = set(records.loc[(records["arm"] == reference) | (records["optimizer"] == reference), "arm"].astype(str))
     across = pairs_across(records)
     pairs = [
         pair
         for pair in combinations(ordered, 2)
         if (reference is None or named & set(pair)) and (across is None or frozenset(pair) in across)
     ]
-    single = [_looked_at(rows, a, b, tolerance(margin, error), len(pairs)) for a, b in pairs]
-    if examples:
-        drawn = over_examples(examples, is_root=error.is_root)
-        single = [_with_examples(each, examples, drawn) for each in single]
-    how = choices(records, table)
-    return decided([with_choice(each, how[each.a], how[each.b], len(pairs)) for each in single])
+    count = example_count(records)
+    compared = [
+        compare(tested[a], tested[b], choices.get(a), choices.get(b), is_share=error.unit == "%", count=count)
+        for a, b in pairs
+    ]
+    return decide(compared, tolerance(margin, error))
 
 
-def examples_of(rows: pd.DataFrame, outcomes: Mapping[str, Array]) -> dict[str, dict[int, Array]]:
-    """What each test example says of runs, by arm and seed; empty where none or different numbers of them are known."""
-    found = {
-        str(arm): {
-            int(seed): outcomes[i] for seed, i in zip(part["seed"], part["run_id"], strict=True) if i in outcomes
-        }
-        for arm, part in rows.groupby("arm")
-    }
-    return found if len({len(each) for own in found.values() for each in own.values()}) == 1 else {}
-
-
-def with_choice(single: Verdict, a: Choice, b: Choice, pairs: int = 1) -> Verdict:
-    """The same with what the choice of both cells adds, and at the budget of the arm that searched less.
+def compare(
+    a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None, *, is_share: bool = False, count: int = 0
+) -> Difference:
+    """Estimate the difference of two optimizers and its variance by source.
 
     Args:
-        single: a pair.
-        a: how the cell of its first arm was chosen.
-        b: and of its second.
-        pairs: how many are told of at once.
+        a: held-out errors of one optimizer.
+        b: of the other.
+        of_a: its selection; None: it has one trial, which never completed.
+        of_b: the same of the other.
+        is_share: the error is a share, so that equal predictions and missing per-example errors have a variance.
+        count: test examples, where per-example errors are not stored.
     """
-    tuned = min(a.seeds, b.seeds)
-    found = single._replace(choice=half_width_of_choice(a, b), tuned=tuned, choice_factor=of_all_pairs(pairs, tuned))
-    if (smaller := at_smaller_budget(a, b)) is None:
-        return found
-    budget, shift, choice = smaller
-    low, high = found.with_half_width(choice, shift)
-    mean = found.mean + shift
-    return found._replace(
-        budget=budget, mean_at_budget=mean, low_at_budget=low, high_at_budget=high, choice_at_budget=choice
-    )
+    shared = tuple(sorted(set(a.seeds) & set(b.seeds)))
+    paired = not len(shared) < 2 <= min(len(a.seeds), len(b.seeds))
+    lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
+    if paired:
+        a, b = a.take(shared), b.take(shared)
+    n = min(len(a.seeds), len(b.seeds))
+    mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
+    seeds, examples, known, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
+    selection, budget, shift = _selection_variance(a, b, of_a, of_b)
+    tuned = min((each.seeds for each in (of_a, of_b) if each is not None), default=math.inf)
+    return Difference(
+        a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, known, tuned, paired,
+        math.nan if budget is None else budget.runs, mean, lost, runs, budget,
+    )  # fmt: skip
 
 
-def of_all_pairs(pairs: int, seeds: float) -> float:
-    """How many times Student's quantile of one pair it takes for all pairs together to be right in 95 % (Bonferroni).
+def _selection_variance(
+    a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None
+) -> tuple[list[Component], EqualBudget | None, float]:
+    if of_a is None or of_b is None:
+        one, tested = (of_b, b) if of_a is None else (of_a, a)
+        return (selection_variance(one, one, tested.trial_error_C, None)[:1] if one else []), None, 0.0
+    if budget := at_equal_budget(of_a, of_b):
+        return budget.components, budget, budget.shift
+    return selection_variance(of_a, of_b, a.trial_error_C, b.trial_error_C), None, 0.0
 
-    By ``seeds`` − 1 degrees of freedom. Tukey's range, which is smaller, was too small where few cells nearly tie.
 
-    >>> [round(of_all_pairs(pairs, 5), 2) for pairs in (1, 3, 6)]
-    [1.0, 1.43, 1.75]
+def _held_out_variance(
+    a: HeldOut, b: HeldOut, *, is_paired: bool, is_share: bool, count: int
+) -> tuple[Component, Component, Examples, int]:
+    """Return the variance over seeds and over test examples, whether examples are known, and how many."""
+    floor = 0.0
+    if a.examples_SN is not None and b.examples_SN is not None and a.examples_SN.shape[1] == b.examples_SN.shape[1]:
+        count = a.examples_SN.shape[1]
+        floor = 1 / (count + 2) ** 2 if is_share else 0.0
+        if min(len(a.seeds), len(b.seeds)) < 2:
+            return Component(math.nan, 1), Component(floor, count - 1), "stored", count
+        sides = [a.examples_SN - b.examples_SN] if is_paired else [a.examples_SN, -b.examples_SN]
+        seeds, examples = two_way(sides)
+        return seeds, examples._replace(variance=max(examples.variance, floor)), "stored", count
+    seeds = two_way([(a.error_S - b.error_S)[:, None]] if is_paired else [a.error_S[:, None], -b.error_S[:, None]])[0]
+    if not (is_share and count):
+        return seeds, Component(0.0, math.inf), "ignored", count
+    shares = [float(np.clip(each.error_S.mean(), 0, 1)) if len(each.seeds) else 0.0 for each in (a, b)]
+    bound = sum(share * (1 - share) for share in shares) / count
+    return seeds, Component(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
+
+
+def two_way(sides: Sequence[Array]) -> tuple[Component, Component]:
+    """Return the variance of a sum of means over seeds and test examples: the part of seeds, and that of examples.
+
+    Args:
+        sides: (n, N) values on n seeds and N examples; several where seeds are not shared but examples are.
     """
-    if not 2 <= seeds < math.inf:
+    parts = [_row_component(values_SN) for values_SN in sides]
+    variance = sum(part.variance for part in parts)
+    seeds = Component(variance, freedom_of(parts))
+    count = sides[0].shape[1]
+    if count < 2:
+        return seeds, Component(0.0, math.inf)
+    column_N = sum(values_SN.mean(0) for values_SN in sides)
+    residual = sum(_interaction(values_SN) for values_SN in sides)
+    examples = max(float(np.var(column_N, ddof=1)) / count - residual, 0.0)
+    return seeds, Component(examples, count - 1)
+
+
+def _row_component(values_SN: Array) -> Component:
+    n = len(values_SN)
+    if n < 2:
+        return Component(math.nan, 1)
+    return Component(float(values_SN.mean(1).var(ddof=1)) / n, n - 1)
+
+
+def _interaction(values_SN: Array) -> float:
+    """Return MS_interaction/(n N)."""
+    n, count = values_SN.shape
+    if n < 2:
+        return 0.0
+    row_S, column_N = values_SN.mean(1), values_SN.mean(0)
+    total = float(((values_SN - row_S.mean()) ** 2).sum())
+    rest = total - count * n * float(row_S.var()) - n * count * float(column_N.var())
+    return float(max(rest, 0.0) / ((n - 1) * (count - 1) * n * count))
+
+
+def freedom_of(components: Sequence[Component]) -> float:
+    """Return the degrees of freedom of a sum of independent variances, by Welch and Satterthwaite."""
+    total = sum(each.variance for each in components)
+    if math.isinf(total):
         return 1.0
-    one, all_ = (special.stdtrit(seeds - 1, 1 - LEVEL / 2 / count) for count in (1, pairs))
-    return float(all_ / one)
+    squares = sum(each.variance**2 / each.freedom for each in components if each.variance > 0)
+    return float(total**2 / squares) if squares > 0 else math.inf
 
 
-def decided(single: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts on pairs that were looked at one by one (``alone``), with Holm's correction over all of them."""
-    apart = holm([1.0 if math.isnan(each.p_value) else each.p_value for each in single])
-    same = holm([1.0 if math.isnan(each.p_same) else each.p_same for each in single])
-    return [_decided(each, p, q) for each, p, q in zip(single, apart, same, strict=True)]
+def decide(compared: Sequence[Difference], margin: float = math.nan, *, has_power: bool = True) -> list[Verdict]:
+    """Return the verdicts on pairs of one task, corrected for how many there are.
+
+    Args:
+        compared: the pairs.
+        margin: in the unit of stored errors; NaN: none.
+        has_power: also compute detectable differences and the seeds that the observed ones need.
+    """
+    pairs = max(len(compared), 1)
+    adjusted = holm([_p_value(each) for each in compared])
+    return [
+        _decide(each, p_value, margin, pairs, has_power=has_power)
+        for each, p_value in zip(compared, adjusted, strict=True)
+    ]
 
 
-def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
-    """Of the final test errors of two arms, over the seeds that both have, in their order."""
-    of_a, of_b = (rows[rows["arm"] == arm].set_index("seed")["final_test_error"] for arm in (a, b))
-    shared = sorted(set(of_a.index) & set(of_b.index))
-    return np.array([of_a[seed] - of_b[seed] for seed in shared])
+def _p_value(of: Difference) -> float:
+    if not of.is_testable or math.isinf(of.variance):
+        return 1.0
+    if of.luck:
+        below = of.probability(0.0)
+        return 2 * min(below, 1 - below)
+    return float(2 * special.stdtr(of.freedom, -abs(of.mean) / math.sqrt(of.variance)))
+
+
+def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_power: bool) -> Verdict:
+    nan = math.nan
+    known: dict[str, Any] = {
+        "examples": of.known, "test_examples": of.size, "tuned": of.tuning_seeds, "paired": of.paired, "pairs": pairs,
+        "budget": of.budget, "mean_as_tuned": of.mean_as_tuned, "lost_a": of.lost[0], "lost_b": of.lost[1],
+        "runs_a": of.runs[0], "runs_b": of.runs[1],
+    }  # fmt: skip
+    if not of.is_testable:
+        return Verdict(of.a, of.b, "none", of.n, of.mean, nan, nan, nan, margin, nan, nan, nan, **known)
+    errors: dict[str, Any] = {
+        "freedom": of.freedom, "se_seeds": math.sqrt(of.seeds.variance), "se_examples": math.sqrt(of.examples.variance),
+        "se_selection": math.sqrt(sum(each.variance for each in of.selection) + of.luck_variance),
+    }  # fmt: skip
+    if math.isinf(of.variance):
+        return Verdict(
+            of.a, of.b, "open", of.n, of.mean, -math.inf, math.inf, 1.0, margin, 1.0, math.inf, math.inf,
+            "one tuning seed", **known, **errors,
+        )  # fmt: skip
+    se, level = math.sqrt(of.variance + of.luck_variance), LEVEL / pairs
+    low, high = of.quantile(level / 2), of.quantile(1 - level / 2)
+    if p_value <= LEVEL:
+        low, high = (max(low, JUST_BEYOND), high) if of.probability(0.0) < 0.5 else (low, min(high, -JUST_BEYOND))
+    is_different = low > 0 or high < 0
+    is_equivalent = not math.isnan(margin) and -margin < low and high < margin
+    kind: Kind = "apart" if is_different else "same" if is_equivalent else "open"
+    beyond = nan if math.isnan(margin) else max(of.probability(-margin), 1 - of.probability(margin))
+    p_same = min(1.0, 2 * pairs * beyond)
+    limit = _limit(of) if kind == "open" else ""
+    found = Verdict(
+        of.a, of.b, kind, of.n, of.mean, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
+    )  # fmt: skip
+    if not has_power:
+        return found
+    needed = nan if limit not in ("examples", "tuning") else needed_of(of, limit, level)
+    return found._replace(
+        detectable=_noncentrality(round(of.freedom, 3), level) * se, seeds_needed=needed_of(of, "seeds", level),
+        needed=needed,
+    )  # fmt: skip
+
+
+def _limit(of: Difference) -> Limit:
+    """Return the largest source of variance; lost runs come first, since a reader has to know about them."""
+    if any(of.lost):
+        return "diverged"
+    selection = sum(each.variance for each in of.selection) + of.luck_variance
+    sizes: dict[Limit, float] = {
+        "seeds": of.seeds.variance, "examples": of.examples.variance, "tuning": selection
+    }  # fmt: skip
+    return max(sizes, key=lambda source: sizes[source])
+
+
+def power(difference: float, se: float, freedom: float, level: float = LEVEL) -> float:
+    """Return how often a two-sided t test finds a true difference.
+
+    That is the normal power, averaged over the χ² distribution of the estimated standard error.
+
+    Args:
+        difference: the true one.
+        se: standard error of its estimate.
+        freedom: degrees of freedom of the standard error.
+        level: of the test.
+    """
+    shift, limit = abs(difference) / se, float(special.stdtrit(freedom, 1 - level / 2))
+    scale_Q, weight_Q = _scales(round(freedom, 3))
+    return float(weight_Q @ (special.ndtr(shift - limit * scale_Q) + special.ndtr(-shift - limit * scale_Q)))
+
+
+@lru_cache(maxsize=4096)
+def _scales(freedom: float) -> tuple[Array, Array]:
+    """Return quantiles of estimated over true standard errors, √(χ²_ν/ν), with weights that sum to 1."""
+    if math.isinf(freedom):
+        return np.ones(1), np.ones(1)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return np.sqrt(special.chdtri(freedom, (1 - nodes) / 2) / freedom), weights / 2
+
+
+@lru_cache(maxsize=4096)
+def _noncentrality(freedom: float, level: float) -> float:
+    """Return the true difference, in standard errors, that a t test finds with ``POWER``."""
+    return float(optimize.brentq(lambda shift: power(shift, 1.0, freedom, level) - POWER, 1e-6, 1e6))
+
+
+def needed_of(of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = LEVEL) -> float:
+    """Return how many seeds, test examples or tuning seeds find the observed difference with 80 % power.
+
+    The variance of that source shrinks in proportion, the others stay. Infinite where that does not suffice, or where
+    it takes more than ``MAX_SEEDS`` seeds.
+    """
+    now = {"seeds": of.n, "examples": of.size, "tuning": of.tuning_seeds}[source]
+    if not now or not math.isfinite(now) or of.mean == 0:
+        return math.inf
+
+    def is_enough(count: float) -> bool:
+        ratio = now / count
+        parts = {
+            "seeds": [of.seeds], "examples": [of.examples], "tuning": of.selection,
+        }  # fmt: skip
+        parts[source] = [Component(each.variance * ratio, max(each.freedom + count - now, 1)) for each in parts[source]]
+        flat = [*(each for group in parts.values() for each in group), Component(of.luck_variance, math.inf)]
+        return power(of.mean, math.sqrt(sum(each.variance for each in flat)), freedom_of(flat), level) >= POWER
+
+    most = MAX_SEEDS if source != "examples" else 1000 * now
+    if not is_enough(most):
+        return math.inf
+    low, high = 2, int(most)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
+    return float(low)
 
 
 def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:
-    """Of records with a column ``side``: pairs of arms of different sides, and where two sides have arms of one label,
-    of these alone. None: all pairs.
+    """Return the pairs of optimizers of different sides; where two sides share labels, of equal labels only.
+
+    None: records have no column ``side``, and all pairs are compared.
     """
     if "side" not in records:
         return None
     arms = records[["side", "own_arm", "arm"]].drop_duplicates()
     sides = [list(zip(part["own_arm"], part["arm"], strict=True)) for _, part in arms.groupby("side")]
-    found: set[frozenset[str]] = set()
+    pairs: set[frozenset[str]] = set()
     for one, other in combinations(sides, 2):
         shared = {label for label, _ in one} & {label for label, _ in other}
-        found |= {frozenset((a, b)) for x, a in one for y, b in other if (x == y if shared else True)}
-    return found
+        pairs |= {frozenset((a, b)) for x, a in one for y, b in other if (x == y if shared else True)}
+    return pairs
 
 
 def tolerance(margin: float | None, error: ErrorMetric) -> float:
-    """The margin as given; else ``POINTS`` of shares, and NaN of other errors."""
+    """Return the margin as given; else ``DEFAULT_MARGIN`` of shares, and NaN of other errors."""
     if margin is not None:
         return margin
-    return POINTS if error.unit == "%" else math.nan
+    return DEFAULT_MARGIN if error.unit == "%" else math.nan
 
 
-def _looked_at(rows: pd.DataFrame, a: str, b: str, margin: float, pairs: int) -> Verdict:
-    """By differences where two seeds or more are shared; else by Welch's test, where each arm has two."""
-    d = differences(rows, a, b)
-    x, y = (rows.loc[rows["arm"] == arm, "final_test_error"].to_numpy() for arm in (a, b))
-    if len(d) < 2 <= min(len(x), len(y)):
-        return unpaired(a, b, x, y, margin, pairs)
-    return alone(a, b, d, margin, pairs)
+def example_count(records: pd.DataFrame) -> int:
+    """Return the number of test examples that the last evaluation of a run shows; 0 where it is not stored."""
+    import json
 
-
-def unpaired(a: str, b: str, x: Array, y: Array, margin: float, pairs: int = 1) -> Verdict:
-    """A pair that shares no seeds, by Welch's test; else as ``alone``."""
-    n, mean = min(len(x), len(y)), float(x.mean() - y.mean())
-    u, v = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
-    if u + v <= 1e-18 * max(float(np.abs(x).max()), float(np.abs(y).max())) ** 2:
-        nan = math.nan
-        return Verdict(a, b, "none", n, mean, nan, nan, nan, margin, nan, nan, nan, paired=False)
-    se, freedom = math.sqrt(u + v), (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))
-    half = float(special.stdtrit(freedom, 0.975)) * se
-    level = LEVEL / pairs
-    same = max(special.stdtr(freedom, -(mean + margin) / se), special.stdtr(freedom, (mean - margin) / se))
-    sd, shrunk = se * math.sqrt(n), freedom / (n - 1)
-    return Verdict(
-        a, b, "open", n, mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / se)), margin,
-        float(same), detectable(sd, n, level, shrunk), seeds_needed(abs(mean), sd, level, shrunk), paired=False,
-    )  # fmt: skip
-
-
-def alone(a: str, b: str, d: Array, margin: float, pairs: int = 1) -> Verdict:
-    """A pair, one of so many, by its differences over seeds, before any correction of p, and not yet decided."""
-    n = len(d)
-    mean = float(d.mean()) if n else math.nan
-    sd = float(d.std(ddof=1)) if n > 1 else math.nan
-    if n < 2 or sd <= 1e-9 * float(np.abs(d).max()):  # errors are multiples of 1/N: no spread is no certainty
-        nan = math.nan
-        return Verdict(a, b, "none", n, mean, nan, nan, nan, margin, nan, nan, nan)
-    half, level = float(half_width(sd, n)), LEVEL / pairs
-    return Verdict(
-        a, b, "open", n, mean, mean - half, mean + half, permutation_test(d), margin,
-        equivalence_test(d, margin), detectable(sd, n, level),
-        max(seeds_needed(abs(mean), sd, level), fewest_seeds(pairs)),
-    )  # fmt: skip
-
-
-def _decided(single: Verdict, p_value: float, p_same: float) -> Verdict:
-    if single.kind == "none":
-        return single
-    wide_apart, wide_same = intervals_say(single)
-    if single.choice == 0 and math.isnan(single.low_examples) and math.isnan(single.budget):
-        wide_apart = wide_same = True  # the tests alone
-    kind: Literal["apart", "same", "open"] = "open"
-    if p_value <= LEVEL and wide_apart:
-        kind = "apart"
-    elif p_same <= LEVEL and wide_same:
-        kind = "same"
-    return single._replace(kind=kind, p_value=p_value, p_same=p_same)
-
-
-def intervals_say(single: Verdict) -> tuple[bool, bool]:
-    """Whether the widest interval, and the one at the smaller budget, lie on one side of 0; and within the margin.
-
-    Of several pairs both are wider by the ``choice_factor``.
-    """
-    factor = single.choice_factor
-    ends = [single.with_half_width(factor * single.choice)]
-    if not math.isnan(single.budget):
-        ends.append(single.with_half_width(factor * single.choice_at_budget, single.mean_at_budget - single.mean))
-    apart = all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)
-    return apart, all(low > -single.margin and high < single.margin for low, high in ends)
-
-
-def _with_examples(
-    single: Verdict, examples: Mapping[str, Mapping[int, Array]], drawn: Mapping[str, Mapping[int, Array]]
-) -> Verdict:
-    """The same with its interval over seeds and test examples, where all shared seeds have outcomes."""
-    a, b = (examples[arm] for arm in single[:2])
-    if not single.paired and min(len(a), len(b)) < single.n:
-        return single
-    if not single.paired:
-        low, high = over_seeds_apart(*(np.stack(list(drawn[arm].values())) for arm in single[:2]))
-        return single._replace(low_examples=low, high_examples=high)
-    seeds = sorted(a.keys() & b.keys())
-    if len(seeds) != single.n or single.n < 2:
-        return single
-    d_SB = np.stack([drawn[single.a][seed] - drawn[single.b][seed] for seed in seeds])
-    low, high = over_seeds(d_SB)
-    return single._replace(low_examples=low, high_examples=high)
-
-
-def over_examples(examples: Mapping[str, Mapping[int, Array]], *, is_root: bool) -> dict[str, dict[int, Array]]:
-    """The error of each run, by arm and seed, on ``RESAMPLES`` draws of the test examples: (B,), the same for all.
-
-    Args:
-        examples: what each of N examples says of a run, such as 1 for a wrong prediction; N the same for all.
-        is_root: the error is the root of the mean over examples.
-    """
-    runs = [(arm, seed) for arm, own in examples.items() for seed in own]
-    stacked_RN = np.stack([examples[arm][seed] for arm, seed in runs])
-    draw, count = generator("test examples"), stacked_RN.shape[1]
-    parts = []
-    for _ in range(0, RESAMPLES, AT_ONCE):
-        weight_BN = draw.multinomial(count, np.full(count, 1 / count), AT_ONCE) / count
-        parts.append(stacked_RN @ weight_BN.T)
-    mean_RB = np.concatenate(parts, axis=1)
-    found: dict[str, dict[int, Array]] = {arm: {} for arm in examples}
-    for (arm, seed), mean_B in zip(runs, np.sqrt(mean_RB) if is_root else mean_RB, strict=True):
-        found[arm][seed] = mean_B
-    return found
-
-
-def over_seeds(d_SB: Array) -> tuple[float, float]:
-    """95 % interval of a mean over seeds and test examples, both drawn anew: percentiles of a crossed bootstrap.
-
-    Args:
-        d_SB: a difference on each of S seeds, for each of B draws of the test examples.
-
-    Source: A. B. Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1(2), 2007: where both vary, it is
-    conservative.
-    """
-    return _middle(_redrawn_mean(d_SB, generator("seeds")))
-
-
-def over_seeds_apart(a_SB: Array, b_SB: Array) -> tuple[float, float]:
-    """The same of the difference of two arms that share no seeds, but all test examples."""
-    draw = generator("seeds")
-    return _middle(_redrawn_mean(a_SB, draw) - _redrawn_mean(b_SB, draw))
-
-
-def _redrawn_mean(error_SB: Array, draw: np.random.Generator) -> Array:
-    """The mean over seeds drawn anew, one draw of them for each draw of the examples: (B,)."""
-    seeds, draws = error_SB.shape
-    weight_BS = draw.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
-    return np.asarray((weight_BS * error_SB.T).sum(1))
-
-
-def _middle(draws_B: Array) -> tuple[float, float]:
-    low, high = np.quantile(draws_B, [LEVEL / 2, 1 - LEVEL / 2])
-    return float(low), float(high)
-
-
-def permutation_test(d: Array) -> float:
-    """Two-sided p of "each difference may have either sign": exact up to ``EXACT`` of them, else of drawn signs.
-
-    >>> permutation_test(np.array([1.0, 2.0, 3.0, 4.0]))
-    0.125
-    """
-    n, observed = len(d), abs(float(d.sum()))
-    if n <= EXACT:
-        sums: NDArray[np.float64] = np.zeros(1)
-        for each in d:
-            sums = np.concatenate([sums + each, sums - each])
-        return float((np.abs(sums) >= observed * (1 - 1e-12)).mean())
-    signs = generator("signs").integers(0, 2, (DRAWS, n), np.int8) * 2 - 1
-    as_large = (np.abs(signs @ d) >= observed * (1 - 1e-12)).sum()
-    return float((1 + as_large) / (1 + DRAWS))
-
-
-def equivalence_test(d: Array, margin: float) -> float:
-    """P of two one-sided t tests against "they differ by the margin or more"; NaN without a margin."""
-    se = float(d.std(ddof=1)) / math.sqrt(len(d))
-    above, below = (float(d.mean()) + margin) / se, (float(d.mean()) - margin) / se
-    return float(max(special.stdtr(len(d) - 1, -above), special.stdtr(len(d) - 1, below)))
-
-
-def power(difference: float, sd: float, n: int, level: float = LEVEL, freedom: float = 1.0) -> float:
-    """Of the two-sided paired t test: how often n seeds show a true difference.
-
-    Args:
-        difference: the true one.
-        sd: of differences over seeds; of arms that share no seeds √n times the standard error of the difference.
-        n: seeds.
-        level: of the test.
-        freedom: degrees of freedom over n − 1: 1 of pairs, up to 2 of arms that share no seeds.
-    """
-    degrees = freedom * (n - 1)
-    limit, shift = special.stdtrit(degrees, 1 - level / 2), difference / sd * math.sqrt(n)
-    this_way, other_way = stats.nct.sf(limit, degrees, shift), stats.nct.cdf(-limit, degrees, shift)
-    return float(np.nan_to_num(this_way, nan=1.0) + np.nan_to_num(other_way, nan=0.0))  # of large shifts scipy has none
-
-
-def detectable(sd: float, n: int, level: float = LEVEL, freedom: float = 1.0) -> float:
-    """The smallest difference that n seeds show with ``POWER``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of scipy's series far off, where the power is 1
-        return float(optimize.brentq(lambda x: power(x * sd, sd, n, level, freedom) - POWER, 1e-6, 1e6)) * sd
-
-
-def seeds_needed(difference: float, sd: float, level: float = LEVEL, freedom: float = 1.0) -> float:
-    """The fewest seeds that show a difference with ``POWER``; infinite where ``MOST_SEEDS`` do not."""
-    if power(difference, sd, MOST_SEEDS, level, freedom) < POWER:
-        return math.inf
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(difference, sd, middle, level, freedom) >= POWER else (middle + 1, high)
-    return float(low)
-
-
-def fewest_seeds(pairs: int) -> int:
-    """Seeds from which on the permutation test can tell all of so many pairs apart, after Holm.
-
-    >>> [fewest_seeds(pairs) for pairs in (1, 3, 6)]
-    [6, 7, 8]
-    """
-    return math.ceil(math.log2(2 * max(pairs, 1) / LEVEL))
-
-
-def in_the_way(verdict: Verdict) -> Literal["one seed", "examples", "effort", "choice", "seeds"]:
-    """Why a pair is open: what more fresh seeds would not mend, or ``seeds``."""
-    if math.isinf(verdict.choice):
-        return "one seed"
-    equal = verdict._replace(budget=math.nan)
-    of_cells = equal._replace(choice=0.0)
-    if _kind(of_cells) == "open" and _kind(of_cells._replace(low_examples=math.nan)) == "apart":
-        return "examples"
-    if _kind(equal) != "open":
-        return "effort"
-    return "choice" if _kind(of_cells) != "open" else "seeds"
-
-
-def _kind(corrected: Verdict) -> str:
-    """What would be said of a pair whose p values are corrected already."""
-    return _decided(corrected, corrected.p_value, corrected.p_same).kind
+    settings = records["settings"].dropna() if "settings" in records else pd.Series(dtype=object)
+    shown = json.loads(settings.iloc[-1]).get("eval_examples") if len(settings) else None
+    return int(shown[-1][-1]) if shown else 0
 
 
 def frame(found: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a pair, with the fields of ``Verdict`` as columns; ``low_widest`` and ``high_widest`` are over all
-    sources that are known.
-    """
-    table = pd.DataFrame(found, columns=Verdict._fields)
-    widest = [each.with_half_width(each.choice if each.choice < math.inf else 0.0) for each in found]
-    return table.assign(low_widest=[low for low, _ in widest], high_widest=[high for _, high in widest])
+    """Return one row per pair, with the fields of ``Verdict`` as columns."""
+    return pd.DataFrame(found, columns=Verdict._fields)

@@ -237,8 +237,8 @@ def _tell(opened: Session, spending: _Spending) -> None:
         from adamcmp.records import read_outcomes, read_records
         from adamcmp.report import tables
         from adamcmp.report.advice import advice, minimum
-        from adamcmp.report.judging import Judging
         from adamcmp.report.recommendation import write_recommendation
+        from adamcmp.report.verdict_text import Judging
 
         records = read_records(opened.study_dir)
         judging = Judging.of(opened.plan.config.study.model_dump())

@@ -203,9 +203,9 @@ def compare(
         from adamcmp.analysis import by_task
         from adamcmp.analysis.comparing import compared, left_out
         from adamcmp.records import read_all, read_outcomes
-        from adamcmp.report.judging import Judging
         from adamcmp.report.reported import Reported
         from adamcmp.report.sides import find
+        from adamcmp.report.verdict_text import Judging
         from adamcmp.studies import judging_of
 
         asked = find(sides, results_dir)

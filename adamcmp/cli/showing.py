@@ -122,7 +122,7 @@ def show_found(found: Reported, title: str) -> None:
     from adamcmp import console
     from adamcmp.analysis import best_cells, criteria_of, leaderboard, time_to_error
     from adamcmp.report import tables
-    from adamcmp.report.judging import cuts_sentences, sentences
+    from adamcmp.report.verdict_text import MOST_TOLD, format_pooled, sentences, split_sentences
 
     tasks = found.tasks
     answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
@@ -139,9 +139,11 @@ def show_found(found: Reported, title: str) -> None:
         _show_told(found.told.about(about))
     if len(tasks) > 1:
         _show_told(found.told.about({None}))
-    for cuts in found.over_cuts(tasks):
-        for line in cuts_sentences(cuts):
+    for splits in found.over_splits(tasks):
+        for line in split_sentences(splits):
             tell(f"- {line}", err=False)
+    for pooled in found.pooled[:MOST_TOLD]:
+        tell(f"- {format_pooled(pooled)}", err=False)
 
 
 BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
@@ -153,7 +155,7 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 def _answered(found: Reported, task: Task) -> dict[str, Any]:
     """A task as ``--json`` prints it."""
     from adamcmp.analysis import criteria_of, leaderboard
-    from adamcmp.report.judging import told
+    from adamcmp.report.verdict_text import format_verdict
 
     error, table = criteria_of(task.records).error, found.cells(task)
     names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an arm has one of each
@@ -166,18 +168,27 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
         "runs": task.records["status"].value_counts().to_dict(),
         "leaderboard": board[list(BOARD)].to_dict("records"),
         "verdicts": [
-            verdict_answer(each, told(each, error, len(verdicts)))
-            | {"p_value": each.p_value, "margin": each.margin, "seeds_needed": each.seeds_needed}
+            verdict_answer(each, format_verdict(each, error))
+            | {
+                "p_value": each.p_value,
+                "margin": each.margin,
+                "seeds_needed": each.seeds_needed,
+                "detectable": each.detectable,
+                "limit": each.limit,
+                "pairs": each.pairs,
+            }
             for each in verdicts
         ],
     }
 
 
 def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
-    """What ``--json`` prints of every verdict."""
-    low, high = verdict.known
-    numbers = {"n": verdict.n, "difference": verdict.mean, "low": low, "high": high}
-    return {"a": verdict.a, "b": verdict.b, "kind": verdict.kind, **numbers, "text": text}
+    """Return what ``--json`` prints of every verdict."""
+    from adamcmp.report.verdict_text import NAMES
+
+    numbers = {"n": verdict.n, "difference": verdict.mean, "low": verdict.low, "high": verdict.high}
+    kinds = {"kind": verdict.kind, "verdict": NAMES[verdict.kind]}
+    return {"a": verdict.a, "b": verdict.b, **kinds, **numbers, "text": text}
 
 
 def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:

@@ -131,8 +131,8 @@ def sweep(
         report_on([opened.study_dir], None, None)
         raise typer.Exit(_exit_code(records))
     from adamcmp.records import read_outcomes
-    from adamcmp.report.judging import Judging
     from adamcmp.report.reported import Reported
+    from adamcmp.report.verdict_text import Judging
 
     judging = Judging.of(opened.plan.config.study.model_dump())
     found = Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
@@ -188,9 +188,10 @@ def _submit(opened: Session) -> None:
 
 def _collected(opened: Session) -> pd.DataFrame:
     """The records of all planned runs that are stored; what is lacking is told."""
-    from adamcmp.execute.confirming import confirming, is_chosen
+    from adamcmp.execute.confirming import confirming
     from adamcmp.execute.leases import Lookout
     from adamcmp.execute.study import missing
+    from adamcmp.plan.runs import is_chosen
     from adamcmp.records import merge_parts, read_records
 
     merge_parts(opened.study_dir)
@@ -224,7 +225,14 @@ def settle(
     margin: Annotated[
         float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
     ] = None,
-    max_runs: Annotated[int, typer.Option(min=2, help="Runs of both arms, at most.")] = 400,
+    max_seeds: Annotated[int, typer.Option(min=1, help="Seeds of each optimizer, at most.")] = 200,
+    assume_symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--assume-symmetric",
+            help="Differences are symmetric: neither optimizer fails on some seeds. Needs far fewer seeds.",
+        ),
+    ] = False,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
@@ -232,12 +240,12 @@ def settle(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Add fresh seeds to two tuned arms until one is better, both are the same, or the runs are used up."""
-    from adamcmp.analysis import best_cells, by_task, cells, criteria_of
-    from adamcmp.analysis.anytime import is_stuck, settled
-    from adamcmp.execute.confirming import SETTLING, match, on_fresh_seeds
+    """Add held-out seeds to two tuned optimizers until their verdict is clear, or the seeds are used up."""
+    from adamcmp.analysis import by_task, criteria_of
+    from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
+    from adamcmp.execute.confirming import SETTLING, match, settling
     from adamcmp.records import read_outcomes, read_records
-    from adamcmp.report.judging import settled_sentence
+    from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
 
     if study is None:
         study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir, trust=trust)
@@ -252,22 +260,27 @@ def settle(
         (task,) = (each for each in by_task(records) if each.task == found.task.task)
         try:
             outcomes = read_outcomes([opened.study_dir])
-            verdict = settled(task.records, best_cells(cells(task.records)), found.arms, tolerated, outcomes)
+            verdict = sequential_verdict(
+                task.records, found.arms, tolerated, outcomes, assume_symmetric=assume_symmetric
+            )
         except ValueError as reason:
-            raise InputError(f"settle {a} {b}: {reason}; sweep with study.confirm.seeds=8 first") from reason
-        sentence = settled_sentence(verdict, error)
+            raise InputError(f"settle {a} {b}: {reason}") from reason
+        seeds = range(SETTLING + verdict.n, SETTLING + min(verdict.n + SEEDS_A_LOOK, max_seeds))
+        undecided = verdict.kind == "open" and not is_stuck(verdict)
+        more = f"; adding {len(seeds)} seeds (of at most {max_seeds})" if seeds else "; --max-seeds is reached"
+        sentence = settled_sentence(verdict, error, more if undecided else "")
         tell(sentence, err=False)
         answer(verdict=verdict_answer(verdict, sentence))
-        used = 2 * verdict.n
-        seeds = range(SETTLING + verdict.n, SETTLING + verdict.n + min(SEEDS_A_LOOK, (max_runs - used) // 2))
-        if verdict.kind != "open" or is_stuck(verdict) or not seeds:
+        if not undecided or not seeds:
+            if undecided and not assume_symmetric:
+                tell(symmetric_hint(verdict, task.records, error), err=False)
             return
-        added = [run for winner in found.winners for run in on_fresh_seeds(winner, seeds, "settle")]
+        added = settling(opened.plan.runs, found, seeds)
         train(opened, added, None, what="settling, ")
         records = read_records(opened.study_dir)
-        lost = records[records["run_id"].isin([run.id for run in added]) & (records["status"] != "completed")]
-        if len(lost):
-            raise InputError(f"settle {a} {b}: {len(lost)} of the added runs did not complete; there is no verdict")
+        there = records[records["run_id"].isin([run.id for run in added])]
+        if (there["status"] == "failed").any() or len(there) < len(added):
+            raise InputError(f"settle {a} {b}: some of the added runs failed; run the same command again")
 
 
 def _stored_with(
@@ -484,7 +497,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
         "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
     }])  # fmt: skip
     bill = console.bill_lines(how, rate) if todo else []
-    told = console.judging_lines(judging, judged, tuned, opened.plan.config.study.reference)
+    told = console.judging_lines(judging, judged, tuned)
     for line in [*console.choice_lines(how), *bill, *told]:
         tell(line, err=False)
     if opened.plan.config.execute.where == "slurm":
@@ -495,8 +508,9 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
-    from adamcmp.execute.confirming import confirming, is_chosen, stand_ins
+    from adamcmp.execute.confirming import confirming, stand_ins
     from adamcmp.execute.study import missing
+    from adamcmp.plan.runs import is_chosen
     from adamcmp.records import read_records
 
     runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
@@ -557,8 +571,9 @@ def _search(opened: Session) -> list[Run]:
 
 def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
     """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
-    from adamcmp.execute.confirming import confirming, is_chosen
+    from adamcmp.execute.confirming import confirming
     from adamcmp.execute.study import missing
+    from adamcmp.plan.runs import is_chosen
     from adamcmp.records import read_records
 
     seeds = opened.plan.config.study.confirm.seeds
@@ -567,11 +582,11 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     records = read_records(opened.study_dir)
     left = len(missing(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
     if left > 0:
-        tell(f"{opened.study_dir}: {left:,} runs are still to be tuned; what they choose is confirmed after that")
+        tell(f"{opened.study_dir}: {left:,} tuning runs are missing; held-out runs follow once they are stored")
         return []
     judging = confirming(runs, records, seeds)
     if limit is None or limit > 0:
-        train(opened, judging, limit, what="the best cells on fresh seeds, ")
+        train(opened, judging, limit, what="held-out seeds, ")
     return judging
 
 

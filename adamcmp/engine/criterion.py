@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adamcmp import losses, metrics
@@ -17,6 +19,7 @@ from adamcmp.config.schema import OwnLoss
 from adamcmp.criteria import ERRORS, Targets
 from adamcmp.data.several import Plain
 from adamcmp.errors import InputError, told
+from adamcmp.influence import per_example
 from adamcmp.plan.runs import Task
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -84,10 +87,7 @@ class Criterion:
         weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
         given = None if weights is None or isinstance(weights, OwnLoss) else _weights(weights.class_weights, task)
         self._class_weights = None if given is None else torch.tensor(given, **place)
-        self.is_mean = task.criteria.error.is_mean
-        """The error is a mean over examples, or the root of one."""
-        self.counts = facts.targets != "quantities"
-        """Statistics count wrong predictions of an example, which may have several."""
+        self._name = task.criteria.error.name
 
     def loss(self, given: Tensor, y: Tensor) -> Tensor:
         """Mean training loss of a batch, with what training adds to it (label smoothing, class weights)."""
@@ -118,6 +118,11 @@ class Criterion:
     def error(self, statistics: Tensor, y: Tensor) -> Tensor:
         """The error over all examples from statistics (…, N, K): (…), float64."""
         return self._error(statistics, self._scaled(y))
+
+    def per_example(self, statistics: Tensor, y: Tensor) -> NDArray[np.float64]:
+        """Return N values whose mean (of RMSE the root of it) is the error; from statistics (N, K)."""
+        known, targets = (metrics.wide(each).cpu().numpy() for each in (statistics, self._scaled(y)))
+        return per_example(self._name, known, targets, max(1, y.numel() // len(y)))
 
     def aligned(self, given: Tensor, y: Tensor) -> Tensor:
         """Outputs in the shape of targets: a single quantity may be given without an axis of its own."""

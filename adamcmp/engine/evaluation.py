@@ -88,22 +88,16 @@ def measure(
 
 
 @torch.no_grad()
-def outcomes(
-    model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Criterion, size: int
-) -> Outcomes | None:
-    """What each example says of the error, where that is a mean over examples, or the root of one; else None.
+def outcomes(model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Criterion, size: int) -> Outcomes:
+    """Return the per-example errors of a model on one part, as ``influence.per_example`` defines them.
 
-    That is 1 for a wrong prediction (of a text the share of wrong ones), an absolute or a squared error; beyond
-    ``MOST_KEPT`` examples that are no bits, the means of so many blocks of them, evenly cut.
+    Beyond ``MOST_KEPT`` examples whose values are not 0 or 1, the means of so many blocks of examples, evenly cut.
     """
     was_training = model.training
     model.eval()
     statistics = _whole([criterion.statistics(predict(model, inputs(x)), y) for x, y in part.chunks(size)])
     model.train(was_training)
-    if not criterion.is_mean or statistics.shape[1] > 1:
-        return None
-    predictions = max(1, part.y.numel() // len(part.y)) if criterion.counts else 1
-    values = metrics.wide(statistics).squeeze(1).cpu().numpy() / predictions
+    values = criterion.per_example(statistics, part.y)
     if np.isin(values, (0.0, 1.0)).all():
         return Outcomes("bits", len(values), np.packbits(values.astype(bool)).tobytes())
     if len(values) > MOST_KEPT:

@@ -290,7 +290,7 @@ def _loop(
         if task.train.save is not None and watch.weights is not None:
             chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
             weights.save(watch.weights, run, judged if kept is None else kept, chosen)
-        if run.stage == "tune":
+        if not run.stores_examples:
             return None, None
         examples = shown[task.evaluations.last]
         with autocast(task, device):

@@ -375,18 +375,16 @@ class Training:
                 weights.save(self.watch.weights, self.piece.runs[i], model, chosen)
 
     def ask_examples(self) -> None:
-        """Note what each test example says of the confirming runs that have completed."""
+        """Compute the per-example test errors of the completed runs that store them."""
         examples = self._examples(self.task.evaluations.last).dataset
         now = {**self._shown, **self.stack.rest}
         for i, row in self._places().items():
-            if self.piece.runs[i].stage != "tune" and self.diverged[i] is None:
+            if self.piece.runs[i].stores_examples and self.diverged[i] is None:
                 with autocast(self.task, self.device):
-                    told = outcomes(
+                    self.told[i] = outcomes(
                         self._of_row(now, row), examples.test, examples.inputs, self._criterion,
                         at_once(examples, CHUNK),
                     )  # fmt: skip
-                if told is not None:
-                    self.told[i] = told
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
         """A model with the weights of one row."""

@@ -1,4 +1,4 @@
-"""The second stage of a sweep: each arm's best cell by validation, on seeds that no selection has seen."""
+"""The second stage of a sweep: every trial that may have been selected, on held-out seeds."""
 
 from __future__ import annotations
 
@@ -9,30 +9,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, tuning
+from adamcmp.analysis import CELL, Task, best_cells, by_task, cells, tuning
+from adamcmp.analysis.selection_uncertainty import candidates, selections
 from adamcmp.errors import InputError, closest
-from adamcmp.plan.runs import Run, rule_identity, run_id
+from adamcmp.plan.runs import Run, arm_of, rule_identity, run_id
 from adamcmp.records import Stage
 
 FIRST, SETTLING = 1_000_000, 2_000_000
 """The first fresh seed, beyond those that people tune with; and the first of ``settle``."""
-
-
-def is_chosen(runs: Sequence[Run]) -> bool:
-    """Whether anything is chosen among these runs: some arm has several cells."""
-    cells_of: dict[object, set[tuple[float, float]]] = {}
-    for run in runs:
-        optimizer = run.optimizer
-        cells_of.setdefault(arm_of(run), set()).add((optimizer.lr, optimizer.weight_decay))
-    return any(len(each) > 1 for each in cells_of.values())
-
-
-def arm_of(run: Run) -> tuple[str, str, str]:
-    """What runs of an arm share: all settings but lr, λ and seed; or the search that drew them."""
-    if run.search is not None:
-        return run.comparison, run.search, run.optimizer.name
-    same = run.optimizer.model_copy(update={"lr": 1.0, "weight_decay": 0.0})
-    return run.task.key, rule_identity(same), rule_identity(run.schedule)
 
 
 def on_fresh_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> list[Run]:
@@ -42,12 +26,12 @@ def on_fresh_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> 
 
 
 def confirming(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[Run]:
-    """The runs that judge what the stored ones have chosen.
+    """Return the held-out runs of every candidate trial (``selection_uncertainty.candidates``).
 
     Args:
-        runs: planned for tuning; their arms are judged.
-        records: what is stored of the study, by this command and by earlier ones.
-        seeds: how many fresh seeds each arm's best cell gets, the same for all arms of a task.
+        runs: planned for tuning; their optimizers get held-out runs.
+        records: all stored runs of the study.
+        seeds: held-out seeds per candidate, the same for all optimizers of a task.
     """
     planned = {run.id: run for run in runs}
     found: list[Run] = []
@@ -55,10 +39,19 @@ def confirming(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[R
         tuned = tuning(task.records)
         seen = set(tuned["seed"])
         fresh = list(islice((seed for seed in count(FIRST) if seed not in seen), seeds))
-        for cell in best_cells(cells(task.records)).to_dict("records"):  # a few arms
-            winner = in_cell(planned, tuned, cell)
-            found += on_fresh_seeds(winner, fresh) if winner is not None else []
+        for arm, choice in selections(task.records).items():
+            for index in candidates(choice):
+                found += on_fresh_seeds_of(planned, tuned, (arm, *choice.places[index]), fresh)
     return found
+
+
+def on_fresh_seeds_of(
+    planned: Mapping[str, Run], tuned: pd.DataFrame, trial: tuple[str, float, float], seeds: Sequence[int],
+    stage: Stage = "confirm",
+) -> list[Run]:  # fmt: skip
+    """Return the runs of a trial (optimizer, lr, weight decay) on other seeds; none where it was not planned."""
+    member = in_cell(planned, tuned, dict(zip(CELL, trial, strict=True)))
+    return on_fresh_seeds(member, seeds, stage) if member is not None else []
 
 
 def in_cell(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[Any, Any]) -> Run | None:
@@ -73,18 +66,17 @@ def in_cell(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[Any, 
 
 
 class Match(NamedTuple):
-    """Two arms of one task, and a run in the best cell of each."""
+    """Two optimizers of one task."""
 
     task: Task
     arms: tuple[str, str]
-    winners: tuple[Run, Run]
 
 
 def match(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) -> Match:
-    """Find two arms, by their labels or their optimizers' configurations, in the one task that has both.
+    """Find two optimizers, by their labels or configurations, in the one task that has both.
 
     Raises:
-        InputError: no task or several have both, or their best cells are not of what is planned.
+        InputError: no task or several have both, or they are not planned.
     """
     planned, found = {run.id: run for run in runs}, []
     known: set[str] = set()
@@ -94,10 +86,8 @@ def match(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) ->
         rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
         if all(len(each) == 1 for each in rows):
             chosen = [each.iloc[0].to_dict() for each in rows]
-            winners = [in_cell(planned, tuning(task.records), each) for each in chosen]
-            if winners[0] is not None and winners[1] is not None:
-                arms = (str(chosen[0]["arm"]), str(chosen[1]["arm"]))
-                found.append(Match(task, arms, (winners[0], winners[1])))
+            if all(in_cell(planned, tuning(task.records), each) is not None for each in chosen):
+                found.append(Match(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(found) != 1:
         lacking = next((name for name in names if name not in known), None)
         why = f"no arm {lacking!r} is tuned; {closest(lacking, known)}" if lacking else f"{len(found)} tasks have both"
@@ -105,10 +95,26 @@ def match(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) ->
     return found[0]
 
 
+def settling(runs: Sequence[Run], of: Match, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of both optimizers' candidates on more held-out seeds, of stage ``settle``."""
+    planned, tuned, choices = {run.id: run for run in runs}, tuning(of.task.records), selections(of.task.records)
+    return [
+        run
+        for arm in of.arms
+        for index in candidates(choices[arm])
+        for run in on_fresh_seeds_of(planned, tuned, (arm, *choices[arm].places[index]), seeds, "settle")
+    ]
+
+
+USUAL_CANDIDATES = 3
+"""Candidates of an optimizer that the time of held-out runs is estimated by: 2.5 on average in the calibration."""
+
+
 def stand_ins(runs: Sequence[Run], seeds: int) -> list[Run]:
-    """As many runs as will judge what is chosen among these, of each arm's first cell: to price them."""
-    firsts: dict[object, Run] = {}
+    """Return about as many runs as there will be on held-out seeds, of the first trials of every optimizer."""
+    trials: dict[object, dict[tuple[float, float], Run]] = {}
     for run in runs:
-        firsts.setdefault(arm_of(run), run)
+        trials.setdefault(arm_of(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
     fresh = list(range(FIRST, FIRST + seeds))
-    return [each for run in firsts.values() for each in on_fresh_seeds(run, fresh)]
+    firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), USUAL_CANDIDATES)]
+    return [each for run in firsts for each in on_fresh_seeds(run, fresh)]

@@ -40,7 +40,7 @@ from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.criteria import ERRORS, LOSSES
 from adamcmp.errors import InputError, closest
 from adamcmp.plan import searching
-from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, rule_identity, run_id, variant
+from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, marked, rule_identity, run_id, variant
 from adamcmp.plan.searching import Dimension, Searching
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
@@ -132,7 +132,7 @@ def plan(
     _check_held_out(base, config, seen.values())
     described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _described(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return Plan(config, tuple(seen.values()), count - len(seen), text, search)
+    return Plan(config, marked(tuple(seen.values())), count - len(seen), text, search)
 
 
 def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None:

@@ -26,7 +26,7 @@ from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import rule_class, shipped
 from adamcmp.plan.expand import Plan
-from adamcmp.plan.runs import DataFacts, Init, Run, Task, rule_identity, run_id
+from adamcmp.plan.runs import DataFacts, Init, Run, Task, marked, rule_identity, run_id
 from adamcmp.store import replacing
 
 KEY = b"adamcmp_plan"
@@ -130,10 +130,10 @@ def read(path: Path, *, trust: bool, digest: str | None = None) -> Portable:
             check_targets(_named(shared, table), str(path))
         tasks = [_unpacked(each) for each in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
-        runs = tuple(
+        runs = marked([
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)
             for id_, arm, task, optimizer, schedule, seed, stage, search in zip(*columns, strict=True)
-        )
+        ])  # fmt: skip
     except InputError:
         raise
     except Exception as error:  # damaged bytes make libraries raise anything

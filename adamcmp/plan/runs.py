@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -211,6 +211,13 @@ class Run:
     """What it is trained for: to choose among cells, or to judge what was chosen. It does not enter the id."""
     search: str | None = None
     """What drew its settings, such as ``tpe over lr, betas``: its runs are one arm. It does not enter the id."""
+    is_only_trial: bool = False
+    """No optimizer of its plan has a second trial, so that tuning runs are compared. It does not enter the id."""
+
+    @property
+    def stores_examples(self) -> bool:
+        """Whether its per-example errors on the test split are stored: it is compared, not only selected from."""
+        return self.stage != "tune" or self.is_only_trial
 
     @property
     def comparison(self) -> str:
@@ -234,6 +241,29 @@ class Run:
             "schedule": self.schedule.model_dump(mode="json"),
             "seed": self.seed,
         }
+
+
+def arm_of(run: Run) -> tuple[str, str, str]:
+    """Return a key of the optimizer of a run: all settings but lr, λ and seed, or the search that drew them."""
+    if run.search is not None:
+        return run.comparison, run.search, run.optimizer.name
+    same = run.optimizer.model_copy(update={"lr": 1.0, "weight_decay": 0.0})
+    return run.task.key, rule_identity(same), rule_identity(run.schedule)
+
+
+def is_chosen(runs: Iterable[Run]) -> bool:
+    """Return whether an optimizer among these runs has several trials, so that one of them is selected."""
+    trials: dict[object, set[tuple[float, float]]] = {}
+    for run in runs:
+        trials.setdefault(arm_of(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
+    return any(len(each) > 1 for each in trials.values())
+
+
+def marked(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the runs of a plan; where no optimizer has a second trial, ``is_only_trial`` is set."""
+    if is_chosen(runs) or any(run.search for run in runs):
+        return tuple(runs)
+    return tuple(replace(run, is_only_trial=True) for run in runs)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, judged, leaderboard
+from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, leaderboard
+from adamcmp.analysis.held_out import candidate_runs, held_out_rows
+from adamcmp.analysis.selection_uncertainty import selections
 from adamcmp.criteria import ErrorMetric
 from adamcmp.drawing.labels import short
-from adamcmp.report.judging import told
 from adamcmp.report.labels import quantity
 from adamcmp.report.recipe import FRAMEWORKS, recipe
+from adamcmp.report.verdict_text import format_verdict
 
 FEWEST = 8
 """Fresh seeds of each optimizer below which nothing is said to be sure."""
@@ -27,7 +29,7 @@ class Advice:
     recipes: dict[str, str]
     """By framework: code to paste."""
     is_sure: bool
-    """Some pair that it is in was told apart, or is the same to within the margin."""
+    """Every pair with another optimizer is decided: it is significantly better, or equivalent."""
 
 
 def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice | None:
@@ -42,10 +44,12 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
         seconds_a_run: what one more run takes, to price what would make it surer.
     """
     records, error = task.records, criteria_of(task.records).error
-    best = best_cells(cells(records))
+    table = cells(records)
+    best = best_cells(table)
     if best.empty:
         return None
-    fresh = judged(records, best)
+    fresh = held_out_rows(candidate_runs(records, table, selections(records, table)))
+    fresh = fresh[fresh["arm"].isin(best["arm"])]
     means = fresh.groupby("arm")["final_validation_error"].agg(["mean", "count"])
     confirmed = len(means) == len(best) and bool((means["count"] >= 2).all())
     values = means["mean"] if confirmed else best.set_index("arm")["final_validation_error"]
@@ -58,18 +62,20 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
         row["final_test_error"], row["final_test_error_half_width"], "final_test_error", criteria_of(records)
     )
     n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
-    seeds = f"{n} {'fresh seeds' if confirmed else 'tuning seeds, which have chosen it'}"
-    first = f"Use {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}: test {error.label} {shown} over {seeds}."
+    seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
     own = [each for each in verdicts if arm in (each.a, each.b)]
-    sure = bool(own) and all(each.kind in ("apart", "same") for each in own)
+    lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
+    sure = bool(own) and all(each.kind == "same" or _wins(each, arm, error) for each in own)
+    words = "Use" if sure or not lost else "No safe choice; the best is"
     parts = [
-        first,
-        *_how_sure(own, error, len(verdicts), n if confirmed else 0),
+        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}: test {error.label} {shown} over {seeds}.",
+        *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
+        *_how_sure(own, error, n if confirmed else 0),
         *_surer(own, n, len(best), seconds_a_run),
     ]
     if edge := str(cell["edge"]):
         parts.append(
-            f"Its setting lies on the edge of what was searched ({edge}): a wider range may hold a better one."
+            f"Its setting is on the edge of the search range ({edge}); a wider range may contain a better one."
         )
     run = records[(records["arm"] == arm) & (records["lr"] == lr) & (records["weight_decay"] == decay)]
     title = f"{arm}, lr {lr:.6g}, λ {decay:.6g}: test {error.label} {shown}, {seeds}"
@@ -78,26 +84,29 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     return Advice(arm, lr, decay, " ".join(parts), recipes, sure)
 
 
-def _how_sure(own: list[Verdict], error: ErrorMetric, pairs: int, fresh: int) -> list[str]:
-    if not own or fresh == 0:
-        untold = "none was judged on seeds that did not choose its setting"
-        return [f"That was too little to tell the optimizers apart: {untold}."]
-    found = [told(each, error, pairs) for each in own]
-    if fresh < FEWEST:
-        found.append(f"With {fresh} fresh seeds that was too little to tell much.")
-    return found
+def _wins(verdict: Verdict, arm: str, error: ErrorMetric) -> bool:
+    """Return whether an optimizer of a pair is significantly better than the other."""
+    return verdict.kind == "apart" and (error.sign * verdict.mean < 0) == (verdict.a == arm)
+
+
+def _how_sure(own: list[Verdict], error: ErrorMetric, held_out: int) -> list[str]:
+    if not own or held_out == 0:
+        return ["No held-out runs compare the optimizers yet."]
+    lines = [format_verdict(verdict, error) for verdict in own]
+    if held_out < FEWEST:
+        lines.append(f"{held_out} held-out seeds are few: use {FEWEST} or more.")
+    return lines
 
 
 def _surer(own: list[Verdict], n: int, arms: int, seconds: float) -> list[str]:
-    """What would make it surer, priced by what a run took."""
-    open_ = [each for each in own if each.kind == "open" and math.isfinite(each.seeds_needed)]
+    """Return the price of more held-out seeds, where they would decide an open verdict."""
+    open_ = [verdict for verdict in own if verdict.kind == "open" and math.isfinite(verdict.seeds_needed)]
     if not open_ or seconds <= 0:
         return []
-    seeds = max(each.seeds_needed for each in open_)
-    more = max(seeds - n, 1) * arms * seconds
+    seeds = max(verdict.seeds_needed for verdict in open_)
     if seeds <= n:
         return []
-    return [f"To tell this difference by seeds alone would take about {_time(more)} more on this machine."]
+    return [f"That many seeds take about {_time((seeds - n) * arms * seconds)} more on this machine."]
 
 
 def _time(seconds: float) -> str:

@@ -13,11 +13,11 @@ from adamcmp.analysis import Task, criteria_of, ranks
 from adamcmp.analysis import claims as claimed
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, tables
-from adamcmp.report.judging import cuts_sentences
 from adamcmp.report.labels import footer
 from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Link, Mono, Picture, Section, Table, Text, page
 from adamcmp.report.page import markdown_page as markdown
-from adamcmp.report.reported import Made, Reported, TaskReport, claims_table, exhibits
+from adamcmp.report.reported import Made, Reported, TaskReport, across_tables, claims_table, exhibits
+from adamcmp.report.verdict_text import ACROSS, MOST_TOLD, format_pooled, split_sentences
 from adamcmp.store import write_file, writing
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _write_tasks(
         for report, name in zip(reports, folders, strict=True)
     ]
     said = found.told.about({None})
-    made = [claims_table(said.claims), *exhibits(said, criteria_of(found.records))]
+    made = [*across_tables(found), claims_table(said.claims), *exhibits(said, criteria_of(found.records))]
     ratios = ranks.to_targets(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
         made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
@@ -235,7 +235,8 @@ def _index(
 ) -> list[Section]:
     told = found.told.about({None})
     said = [each.text for each in told.findings]
-    said += [line for each in found.over_cuts(tasks) for line in cuts_sentences(each)]
+    said += [line for each in found.over_splits(tasks) for line in split_sentences(each)]
+    said += [format_pooled(each) for each in found.pooled[:MOST_TOLD]]
     shown = {each.name: each.shown for each in made if each.shown is not None and len(each.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
@@ -254,9 +255,11 @@ def _index(
     verdict += [Table(shown["claims"]), CLAIMED] if "claims" in shown else []
     lacking = [(Mono(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
     blocks: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
+    across = [name for name in ("optimizers_by_task", "across_tasks") if name in shown]
     return [
         Section(found.title, ()),
         *([Section("Verdict", verdict)] if verdict else []),
+        *([Section("Across tasks", [*(Table(shown[name]) for name in across), Text(ACROSS)])] if across else []),
         *([Section("Figures", blocks)] if blocks else []),
         Section("Tasks", [apart, Bullets(links)]),
         *([Section("How soon", [Table(shown[OF_TASKS]), *soon])] if OF_TASKS in shown else []),

@@ -96,8 +96,8 @@ class Section:
 SELECTION = "final_validation_error"
 """What best cells go by."""
 CAPTIONS = {
-    "verdicts": "Difference of the final test {error} of each pair, a − b: thick the 95 % interval over seeds, thin "
-    "with test examples and the choice of cells too; shaded the margin.",
+    "verdicts": "Difference of the final test {error} of each pair, a − b, with simultaneous 95 % confidence "
+    "intervals; thick: ±1.96 standard errors over seeds alone; shaded: the margin.",
     "heatmap": "Mean final test {error} over learning rate × weight decay. Colour is test {error}; star and circles "
     "mark the best cells by mean validation {error}. One colour scale; what is worse than its end has that colour.",
     "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %. The "
@@ -120,9 +120,10 @@ CAPTIONS = {
 
 
 CLAIMED = Text(
-    "A statement is supported where the whole 95 % interval lies in the range that it predicts, refuted where all of "
-    "it lies outside, else inconclusive. These intervals are not corrected for the number of statements, as verdicts "
-    "on pairs are for that of pairs; differences of two optimizers count seeds, test examples and the choice of cells."
+    "A claim predicts a range of values. It is supported if the 95 % confidence interval is inside the range, refuted "
+    "if it is outside, and inconclusive otherwise. Claims on two optimizers use the interval of their verdict. "
+    'A claim is marked "not after correction" if its own interval decides it, but a false discovery rate of 5 % over '
+    "all claims of the page (Benjamini–Hochberg) does not."
 )
 
 
@@ -271,10 +272,11 @@ def _legend(selection: str, criteria: Criteria) -> str:
         f"{metric_name(selection, criteria)}{', of which more is better' if error.higher_is_better else ''}; a ± b is "
         "the mean over n seeds and the half width of its two-sided 95 % Student t interval. gap is "
         f"{which.format(error.label)}{unit}. trials is the number of cells, diverged "
-        "and failed count runs over all of them. The interval covers the spread over seeds; neither the finite test "
-        "part nor the choice of the best of many cells: its validation error is optimistic, and its test error a "
-        "little too, where the same runs chose the cell. Where fresh seeds judge it, all numbers of a row but tuned "
-        "validation are of these; optimism is the validation {0} in tuning minus that on fresh seeds."
+        "and failed count runs over all of them. Numbers of held-out seeds are averages over the trials that win in "
+        "5 % of the bootstrap resamples of the tuning seeds or more, weighted by their win shares. A held-out run that "
+        "diverged or failed counts with the error of the best constant prediction. The interval covers seeds only. "
+        "Without held-out runs the numbers are of the tuning runs, which are too good for a selected trial. Optimism "
+        "is the validation {0} in tuning minus that on held-out seeds."
     ).replace("{0}", error.label)
 
 
@@ -292,8 +294,8 @@ def warnings_of(report: TaskReport) -> list[Line]:
     if board["trials"].nunique() > 1:
         counts = ", ".join(f"{arm} {trials}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
         found.append(
-            f"The optimizers had different numbers of trials ({counts}), which favours those with more; verdicts "
-            "hold at the smaller budget too."
+            f"The optimizers had different numbers of trials ({counts}), which favors those with more; verdicts "
+            "compare them at the smaller budget."
         )
     missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
     if missing:
@@ -346,9 +348,11 @@ def protocol(report: TaskReport) -> list[str]:
         ),
         "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
         (
-            "Verdicts: exact paired permutation test at 0.05, two one-sided t tests for the margin, both with Holm's "
-            "correction over the pairs of this task and this look, not over tasks, metrics or repeated looks; and the "
-            "widest interval must agree, of several pairs with the choice of cells at a share of the level."
+            "Verdicts: t-test at 0.05 with the variance over held-out seeds, test examples and selection by tuning "
+            "seeds; Holm's correction over the pairs of this task, not over tasks, metrics or repeated looks. "
+            "Intervals are simultaneous over these pairs: a difference is significant exactly when its interval "
+            "excludes 0, and "
+            "equivalent when it is within the margin."
         ),
         (
             f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '

@@ -11,6 +11,7 @@ import pandas as pd
 
 from adamcmp.analysis import (
     Task,
+    across_tasks,
     basin,
     best_cells,
     by_task,
@@ -28,15 +29,15 @@ from adamcmp.analysis import (
 )
 from adamcmp.analysis import claims as claimed
 from adamcmp.analysis.budget import best_of_k
-from adamcmp.analysis.cuts import OverCuts, over_cuts
 from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.split_blocks import SplitBlocks, over_splits
 from adamcmp.analysis.verdicts import Verdict, frame
 from adamcmp.criteria import Criteria
 from adamcmp.plain import plain
 from adamcmp.report import tables
-from adamcmp.report.judging import Judging, sentences
 from adamcmp.report.labels import distinct
 from adamcmp.report.told import Told, claims_display
+from adamcmp.report.verdict_text import Judging, sentences
 
 NAMES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
 """Columns of names that users gave."""
@@ -112,10 +113,37 @@ class Reported:
             return [task_report(self.tasks[0], self, {self.tasks[0].task, None})]
         return [task_report(task, self, {task.task}) for task in self.tasks]
 
-    def over_cuts(self, tasks: Sequence[Task]) -> list[OverCuts]:
-        """What tasks say together that are cuts of one data set."""
+    def over_splits(self, tasks: Sequence[Task]) -> list[SplitBlocks]:
+        """Return the verdicts over several splits of one data set."""
         margin = self.judging.margin
-        return over_cuts(tasks, margin if margin is None else margin / criteria_of(self.records).error.factor)
+        factor = criteria_of(self.records).error.factor
+        return over_splits(tasks, margin if margin is None else margin / factor, self.outcomes)
+
+    @cached_property
+    def boards(self) -> dict[str, pd.DataFrame]:
+        """The leaderboard of every task, by its label."""
+        return {task.label: leaderboard(task.records, table=self.cells(task)) for task in self.tasks}
+
+    @cached_property
+    def results(self) -> list[across_tasks.TaskResult]:
+        """The errors and verdicts of every data set and model; several splits of one data set are one task."""
+        blocks = self.over_splits(self.tasks)
+        split = {task.task for block in blocks for task in block.tasks}
+        units = [(block.label, block.tasks, block.verdicts) for block in blocks]
+        units += [(task.label, [task], self.verdicts(task)) for task in self.tasks if task.task not in split]
+        results = []
+        for label, tasks, found in units:
+            error = criteria_of(tasks[0].records).error
+            boards = pd.concat([self.boards[task.label] for task in tasks])
+            means = boards.groupby("arm")["final_test_error"].mean().dropna()
+            errors = {str(arm): 1 - mean if error.higher_is_better else mean for arm, mean in means.items()}
+            results.append(across_tasks.TaskResult(label, errors, found, error.sign))
+        return results
+
+    @cached_property
+    def pooled(self) -> list[across_tasks.Pooled]:
+        """The statements on pairs over several tasks; none of one task."""
+        return across_tasks.pool(self.results) if len(self.tasks) > 1 else []
 
 
 @dataclass(frozen=True)
@@ -160,7 +188,7 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
     table = reported.cells(task)
     board = leaderboard(records, table=table)
     best = best_cells(table)
-    found, sizes = requested(records, best), effects.effects(records, best, pronounced)
+    found, sizes = requested(records, best), effects.effects(records, pronounced, table)
     basins, spans = basin.basins(records, table), sensitivity.sensitivities(records, table)
     best_of, order = best_of_k(records, table), ranks.ranks(curves, records, best)
     made = [
@@ -197,6 +225,22 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
 def claims_table(claims: Sequence[claimed.Claim]) -> Made:
     """What was found of statements, as a table."""
     return Made("claims", claimed.frame(claims), claims_display(claims))
+
+
+def across_tables(found: Reported) -> list[Made]:
+    """Return the tables over several tasks: pooled pairs, and the test error of every optimizer on every task."""
+    if not found.pooled:
+        return []
+    raw = across_tasks.frame(found.pooled)
+    by_task = (
+        pd.DataFrame({label: board.set_index("arm")["final_test_error"] for label, board in found.boards.items()})
+        .rename_axis("optimizer")
+        .reset_index()
+    )
+    return [
+        Made("across_tasks", raw, tables.across_display(found.pooled)),
+        Made("optimizers_by_task", by_task, tables.by_task_display(found.boards)),
+    ]
 
 
 def exhibits(told: Told, criteria: Criteria) -> list[Made]:

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from adamcmp.analysis import BASELINE, Verdict, criteria_of
+from adamcmp.analysis.across_tasks import Pooled
 from adamcmp.analysis.basin import Basin
-from adamcmp.analysis.choice import NEAR
-from adamcmp.analysis.claims import VERDICTS, Claim
+from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
 from adamcmp.plain import cell, escaped, plain
 from adamcmp.plain import markup as escape
 from adamcmp.report.labels import NOTHING, claimed, estimated, plain_quantity, quantity
+from adamcmp.report.told import MARK
+from adamcmp.report.verdict_text import format_difference, format_interval
 
 SHORT = 5
 """Characters of a unit that a column's head has room for."""
@@ -44,6 +47,7 @@ _WORDS = {
     "on",
     "statement",
     "measured",
+    "wins / ties / losses of a",
     "value",
     "error",
     "task",
@@ -104,8 +108,14 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     return _without_empty(shown, ("tuned validation", "optimism", "on the edge", "note"))
 
 
-SELDOM = ["with examples", "with the choice of cells", "at the smaller budget"]
+SELDOM = ["as tuned"]
 """Columns of verdicts that are left out where they are empty."""
+KINDS = {
+    "apart": "significantly different",
+    "same": "equivalent",
+    "open": "no significant difference",
+    "none": "not tested",
+}
 
 
 def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFrame:
@@ -114,35 +124,82 @@ def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFra
     def shown(value: float, half: float = math.nan) -> str:
         return quantity(value, half, "final_gap", criteria)
 
-    kinds = {"apart": "told apart", "same": "the same", "open": "not told apart", "none": "no verdict"}
     table = pd.DataFrame(
         {
             "a": [each.a for each in found],
             "b": [each.b for each in found],
-            "verdict": [kinds[each.kind] for each in found],
-            f"test {criteria.error.label}, a − b": [shown(each.mean, (each.high - each.low) / 2) for each in found],
-            "with examples": [
-                shown(each.mean, (each.high_examples - each.low_examples) / 2)
-                if each.low_examples == each.low_examples
+            "verdict": [KINDS[each.kind] for each in found],
+            f"Δ test {criteria.error.label}, a − b [95 % CI]": [
+                f"{format_difference(criteria.error, each.mean, sign=True)} "
+                f"{format_interval(criteria.error, each).replace('95 % CI ', '')}"
+                if each.has_interval
                 else NOTHING
                 for each in found
             ],
-            "with the choice of cells": [
-                shown(each.mean, (each.widest[1] - each.widest[0]) / 2) if 0 < each.choice < math.inf else NOTHING
-                for each in found
-            ],
-            "at the smaller budget": [
-                shown(each.mean_at_budget, (each.high_at_budget - each.low_at_budget) / 2) for each in found
+            "as tuned": [NOTHING if math.isnan(each.budget) else shown(each.mean_as_tuned) for each in found],
+            "SE seeds": [shown(each.se_seeds) for each in found],
+            "SE test examples": [shown(each.se_examples) for each in found],
+            "SE selection": [
+                shown(each.se_selection) if math.isfinite(each.se_selection) else NOTHING for each in found
             ],
             "seeds": [str(each.n) if each.paired else f"{each.n} each" for each in found],
             "p": [_p(each.p_value) for each in found],
             "margin": [shown(each.margin) for each in found],
-            "p, the same": [_p(each.p_same) for each in found],
-            "seen in 4 of 5": [shown(each.detectable) for each in found],
-            "seeds it takes": [_count(each.seeds_needed) for each in found],
+            "80 % power at": [shown(each.detectable) if math.isfinite(each.detectable) else NOTHING for each in found],
+            "seeds needed": [_count(each.seeds_needed) for each in found],
         }
     )
     return table.loc[:, (table != NOTHING).any() | ~table.columns.isin(SELDOM)]
+
+
+def across_display(pooled: Sequence[Pooled]) -> pd.DataFrame:
+    """``across_tasks.pool`` as text: one row per pair."""
+
+    def percent(value: float) -> str:
+        return f"{100 * value:+.1f}".replace("-", "−")
+
+    return pd.DataFrame(
+        {
+            "a": [each.verdict.a for each in pooled],
+            "b": [each.verdict.b for each in pooled],
+            "verdict": [KINDS[each.verdict.kind] for each in pooled],
+            "relative difference, a − b [95 % CI] (%)": [
+                f"{percent(each.verdict.mean)} [{percent(each.verdict.low)}, {percent(each.verdict.high)}]"
+                if each.verdict.has_interval
+                else percent(each.verdict.mean)
+                for each in pooled
+            ],
+            "p": [_p(each.verdict.p_value) for each in pooled],
+            "SD between tasks (%)": [f"{100 * each.spread:.1f}" for each in pooled],
+            "tasks": [str(each.verdict.n) for each in pooled],
+            "wins / ties / losses of a": [f"{each.wins} / {each.ties} / {each.losses}" for each in pooled],
+        }
+    )
+
+
+def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Test errors as text: one row per optimizer, one column per task; optimizers with the best mean rank first."""
+    columns = {}
+    for label, board in boards.items():
+        criteria = criteria_of(board)
+        columns[label] = pd.Series(
+            {
+                row["arm"]: quantity(
+                    row["final_test_error"], row["final_test_error_half_width"], "final_test_error", criteria
+                )
+                for row in board.to_dict("records")
+            }
+        )
+    values = pd.DataFrame(
+        {
+            label: board.set_index("arm")["final_test_error"] * criteria_of(board).error.sign
+            for label, board in boards.items()
+        }
+    )
+    rank = values.rank().mean(axis=1).sort_values()
+    shown = pd.DataFrame(columns).reindex(rank.index).fillna(NOTHING)
+    shown.insert(0, "optimizer", rank.index)
+    return shown.assign(**{"mean rank": [f"{each:.1f}" for each in rank]}).reset_index(drop=True)
 
 
 def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame:
@@ -418,22 +475,23 @@ def terminal_claims(claims: Sequence[Claim]) -> Table:
     for name in ("statement", "on", "measured", "value and 95 % interval", "verdict"):
         table.add_column(name)
     colours = {"supported": "green", "refuted": "red"}
-    for each in claims:
+    for each, mark in zip(claims, not_after_correction(claims), strict=True):
         value = claimed(each.estimate, each.form, f" {each.unit}".rstrip())
-        cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, VERDICTS[each.verdict])
+        verdict = f"{VERDICTS[each.verdict]} ({MARK})" if mark else VERDICTS[each.verdict]
+        cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, verdict)
         table.add_row(*map(escape, cells), style=colours.get(each.verdict))
     return table
 
 
 def ties(board: pd.DataFrame) -> list[str]:
-    """How surely the cells were chosen, of arms where it could have been another."""
+    """Return how stable the selection is, for optimizers where another trial may have won."""
     lines = []
     for row in board[board["near_ties"] > 0].to_dict("records"):  # a few arms
         more = int(row["near_ties"]) - 1
-        others = f", {more} other{'s' if more > 1 else ''} on {NEAR:.0%} or more" if more else ""
+        others = f", {more} other{'s' if more > 1 else ''} in {MIN_WIN_SHARE:.0%} or more" if more else ""
         lines.append(
-            f"{row['arm']}: near ties; the cell wins on {row['wins']:.0%} of redrawn tuning seeds, lr "
-            f"{short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)} on {row['next_wins']:.0%}{others}"
+            f"{row['arm']}: the selected trial wins in {row['wins']:.0%} of bootstrap resamples of the tuning seeds, "
+            f"lr {short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)} in {row['next_wins']:.0%}{others}"
         )
     return lines
 
@@ -451,7 +509,7 @@ def baseline(board: pd.DataFrame) -> str:
 def remarks(board: pd.DataFrame) -> list[str]:
     """What stands below the leaderboard."""
     spread = "mean ± half width of the 95 % interval over n " if (board["n"] > 1).any() else ""
-    fresh = "fresh seeds, at" if (board["stage"] == "confirm").all() else "seeds, at"
+    fresh = "held-out seeds, at" if (board["stage"] == "confirm").all() else "seeds, at"
     found = [f"{spread}{fresh if spread else 'at'} the best of so many cells by validation"]
     if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
         found.append("not confirmed: these are the runs that chose the cells, so that their errors are too good")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis.claims import VERDICTS, Claim
+from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.report.labels import claimed
 
 MOST_NARROWER = 30.0
@@ -57,7 +57,7 @@ def claim_sentence(claim: Claim) -> str:
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
     if claim.verdict != "inconclusive":
         return said
-    return f"{said} Such an interval shows {detected(claim)} in four of five trials. {to_tell(claim.narrower)}"
+    return f"{said} Such an interval finds {detected(claim)} with 80 % power. {to_tell(claim.narrower)}"
 
 
 def detected(claim: Claim) -> str:
@@ -72,10 +72,20 @@ def to_tell(narrower: float) -> str:
     return f"An interval {narrower:.2g} times as narrow would tell, by seeds alone {narrower**2:.2g} times as many."
 
 
-def verdict_of(claim: Claim) -> str:
-    """The verdict, of an inconclusive one with the smallest effect that could have been seen."""
-    told = VERDICTS[claim.verdict]
-    return f"{told}; {detected(claim)} would be seen" if claim.verdict == "inconclusive" else told
+MARK = "not after correction"
+
+
+def verdict_of(claim: Claim, *, is_marked: bool = False) -> str:
+    """Return the verdict; of an inconclusive one the smallest effect that 80 % power finds.
+
+    Args:
+        claim: the claim.
+        is_marked: it is not decided at the false discovery rate of its page (``not_after_correction``).
+    """
+    verdict = VERDICTS[claim.verdict]
+    if is_marked:
+        return f"{verdict} ({MARK})"
+    return f"{verdict}; 80 % power at {detected(claim)}" if claim.verdict == "inconclusive" else verdict
 
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -86,7 +96,10 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             "on": [each.on for each in claims],
             "measured": [each.measured for each in claims],
             "value": [claimed(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
-            "verdict": [verdict_of(each) for each in claims],
+            "verdict": [
+                verdict_of(claim, is_marked=mark)
+                for claim, mark in zip(claims, not_after_correction(claims), strict=True)
+            ],
         }
     )
     return shown if shown["on"].nunique() > 1 else shown.drop(columns="on")

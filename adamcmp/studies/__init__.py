@@ -16,9 +16,9 @@ from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
 from adamcmp.errors import InputError, closest
-from adamcmp.report.judging import Judging
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
+from adamcmp.report.verdict_text import Judging
 from adamcmp.untrusted import load_yaml
 
 

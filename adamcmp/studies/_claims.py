@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from adamcmp.analysis import Task, by_task, criteria_of, judged
+import pandas as pd
+
+from adamcmp.analysis import Task, by_task, criteria_of
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, times
 from adamcmp.analysis.decay import gain
+from adamcmp.analysis.held_out import candidate_runs, held_out_rows
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection import best_cells, cells
-from adamcmp.analysis.verdicts import POINTS
+from adamcmp.analysis.selection import cells
+from adamcmp.analysis.selection_uncertainty import selections
+from adamcmp.analysis.verdicts import DEFAULT_MARGIN
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 
@@ -34,10 +38,16 @@ def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
     """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
     for each in found.verdicts(task):
         if {each.a, each.b} == {a, b}:
-            low, high = each.widest
-            told = Estimate(each.mean) if each.kind == "none" else Estimate(each.mean, low, high)
+            told = Estimate(each.mean, each.low, each.high) if each.has_interval else Estimate(each.mean)
             return told if each.a == a else Estimate(-told.value, -told.high, -told.low)
     return Estimate(math.nan)
+
+
+def held_out_errors(task: Task) -> pd.Series[float]:
+    """Return the mean test error on held-out seeds by optimizer."""
+    table = cells(task.records)
+    rows = held_out_rows(candidate_runs(task.records, table, selections(task.records, table)))
+    return rows.groupby("arm")["final_test_error"].mean()
 
 
 def better(
@@ -76,9 +86,8 @@ def _compared(
     if a is None or b is None:
         return []
     error, told = criteria_of(task.records).error, difference(found, task, a, b)
-    rows = judged(task.records, best_cells(cells(task.records)))
-    base = float(rows.loc[rows["arm"] == b, "final_test_error"].mean())
-    if math.isnan(told.value) or base == 0:
+    base = float(held_out_errors(task).get(b, math.nan))
+    if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
         return []
     factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
     low, high = sorted(error.sign * factor * each for each in predicted)
@@ -90,7 +99,7 @@ def margin_of(found: Reported, task: Task) -> float:
     """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
     error = criteria_of(task.records).error
     given = found.judging.margin
-    return given / error.factor if given is not None else POINTS if error.unit == "%" else 0.0
+    return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 
 def adamw_against_adam(found: Reported, task: Task, source: str, schedule: str | None = None) -> list[Claim]:

@@ -10,7 +10,7 @@ from rliable import metrics
 from scipy import stats
 from statsmodels.stats import effect_size
 
-from adamcmp.analysis import best_cells, cells, verdicts
+from adamcmp.analysis import verdicts
 from adamcmp.analysis.effects import (
     bca,
     effects,
@@ -104,10 +104,9 @@ def test_few_seeds_and_seeds_that_are_alike_have_no_interval():
 
 def test_a_table_has_one_row_a_pair_and_the_same_numbers_each_time(synthetic):
     records = synthetic.make_records({"A": "l2", "B": "l2", "C": "l2"}, lrs=[0.1], lambdas=[0.001], seeds=range(8))
-    best = best_cells(cells(records))
-    found = verdicts(records, best)
-    table = frame(effects(records, best, found))
+    found = verdicts(records)
+    table = frame(effects(records, found))
     assert list(zip(table["a"], table["b"], strict=True)) == [(each.a, each.b) for each in found]
     assert np.allclose(table["mean"], [each.mean for each in found])
     assert (table["improvement"] > 0.5).all()  # the better one of a pair stands first
-    assert table.equals(frame(effects(records, best, found)))
+    assert table.equals(frame(effects(records, found)))

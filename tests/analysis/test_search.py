@@ -14,8 +14,8 @@ from statsmodels.stats.anova import anova_lm
 
 from adamcmp.analysis import best_cells, by_task, cells
 from adamcmp.analysis.budget import best_of_k
-from adamcmp.analysis.choice import rank_weights
 from adamcmp.analysis.ranks import flips, ranks, to_targets
+from adamcmp.analysis.selection_uncertainty import rank_weights
 from adamcmp.analysis.sensitivity import frame, of_drawn, sensitivities, to_lr
 from adamcmp.drawing.budget import profile
 

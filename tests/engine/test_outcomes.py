@@ -44,6 +44,8 @@ on_cuda = pytest.mark.skipif(DEVICE.type == "cuda", reason="its fused dropout of
         ("regression", ["train.error=mae"], "floats", False),
         ("regression", [], "floats", True),
         ("multilabel", ["train.error=hamming_loss"], "floats", False),
+        ("multilabel", [], "floats", False),
+        ("regression", ["train.error=r2"], "floats", False),
     ],
 )
 def test_their_mean_is_the_error_and_both_engines_agree(planned, config, overrides, kind, root):
@@ -55,13 +57,15 @@ def test_their_mean_is_the_error_and_both_engines_agree(planned, config, overrid
         assert (mean**0.5 if root else mean) == pytest.approx(one.evaluations[-1].test_error, rel=1e-6)
 
 
-def test_errors_that_are_no_means_and_tuning_runs_have_none(planned):
-    assert all(each.outcomes is None for outcomes in trained(planned, config="multilabel") for each in outcomes)
-    runs, datasets = planned(*SHORT)
-    (cohort,), (dataset,) = cohorts(runs), datasets.values()
-    assert all(
-        each.outcomes is None for each in sequential.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch())
-    )
+@pytest.mark.parametrize("engine", [sequential, vectorised])
+def test_tuning_runs_have_none_but_those_of_only_trials(planned, engine):
+    for words, stored in ((SHORT, False), ((*SHORT[:-1], "optimizer=adam,sgd", "optimizer.lr=1e-2"), True)):
+        runs, datasets = planned(*words)
+        (dataset,) = datasets.values()
+        assert {run.is_only_trial for run in runs} == {stored}
+        for cohort in cohorts(runs):
+            ended = list(engine.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch()))
+            assert all((each.outcomes is not None) == stored for each in ended)
 
 
 def test_many_examples_are_blocks_and_text_has_shares(planned, monkeypatch):

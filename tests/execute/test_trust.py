@@ -92,9 +92,9 @@ def test_settling_runs_it_where_that_is_trusted(cli):
     refused = cli("settle", "adam", "sgd")
     assert refused.code == 2
     assert "'model._target_=spy.Net', which could run code here" in refused.err
-    settled = cli("settle", "adam", "sgd", "--trust", "--max-runs", "16")
+    settled = cli("settle", "adam", "sgd", "--trust", "--max-seeds", "8")
     assert settled.code == 0, settled.err
-    named = cli("settle", "adam", "sgd", "digits", *words[2:], "study.seeds=4", "--max-runs", "16")  # as typed
+    named = cli("settle", "adam", "sgd", "digits", *words[2:], "study.seeds=4", "--max-seeds", "8")  # as typed
     assert named.code == 0, named.err
 
 

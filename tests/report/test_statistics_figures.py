@@ -45,7 +45,7 @@ def drawn(name, records, curves):
     table = cells(records)
     best = best_cells(table)
     return {
-        "verdicts": lambda: verdicts_figure(frame(verdicts(records, best))),
+        "verdicts": lambda: verdicts_figure(frame(verdicts(records))),
         "basin": lambda: basin_figure(
             basin.frame(basin.basins(records, table)), sensitivity.frame(sensitivity.sensitivities(records, table))
         ),
@@ -72,22 +72,22 @@ def test_nothing_overlaps_and_nothing_is_cut_off(records, curves, name, width):
         assert not any(box.overlaps(other) for other in boxes[i + 1 :])
 
 
-def test_each_pair_has_its_intervals_and_what_changes_at_the_smaller_budget(records):
-    best = best_cells(cells(records))
-    found = verdicts(records, best)
-    few = found[0]._replace(budget=5.0, mean_at_budget=0.01, low_at_budget=0.0, high_at_budget=0.02)
+def test_each_pair_has_its_intervals_and_unequal_budgets_are_marked(records):
+    found = verdicts(records)
+    few = found[0]._replace(budget=5.0, mean_as_tuned=0.01)
     ax = verdicts_figure(frame([few, *found[1:]])).axes[0]
     lines = [line.get_xdata() for line in ax.lines]
     assert len(ax.get_yticklabels()) == len(found)
     for each in found:
         assert any(np.allclose(x, [100 * each.low, 100 * each.high]) for x in lines)
-        assert any(np.allclose(x, 100 * np.array(each.widest)) for x in lines)
+        ends = [100 * (each.mean + sign * 1.96 * each.se_seeds) for sign in (-1, 1)]
+        assert any(np.allclose(x, ends) for x in lines)
     assert any(np.allclose(x, [1.0]) for x in lines)
 
 
 def test_what_cannot_be_told_is_not_drawn(synthetic, records):
     nothing = pd.DataFrame(columns=["arm", "k", "task"])
-    open_ = verdicts(records, best_cells(cells(records)))[0]._replace(kind="none", low=math.nan)
+    open_ = verdicts(records)[0]._replace(kind="none", low=math.nan)
     for draw in (
         lambda: verdicts_figure(frame([open_])),
         lambda: basin_figure(nothing, nothing),

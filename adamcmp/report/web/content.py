@@ -333,7 +333,7 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
     ]
     return {
         "errors": error,
-        "pairs": [_pair(each, factor, arms) for each in report.verdicts if each.kind != "none"],
+        "pairs": [_pair(each, factor, arms) for each in report.verdicts if each.has_interval],
         "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
         "budget": _budget(raw.get("best_of_k", pd.DataFrame()), factor, arms),
         "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
@@ -344,14 +344,14 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
 
 
 def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
-    low, high = each.known
+    inner = each.pointwise("seeds") if each.has_interval else (each.mean, each.mean)
     return {
         "a": arms.index(each.a),
         "b": arms.index(each.b),
         "kind": each.kind,
         "value": _shown(each.mean, factor),
-        "inner": [_shown(each.low, factor), _shown(each.high, factor)],
-        "outer": [_shown(low, factor), _shown(high, factor)],
+        "inner": [_shown(inner[0], factor), _shown(inner[1], factor)],
+        "outer": [_shown(each.low, factor), _shown(each.high, factor)],
     }
 
 

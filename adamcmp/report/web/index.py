@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from adamcmp.report.judging import headline, ranked
 from adamcmp.report.labels import distinct
 from adamcmp.report.reported import Reported
+from adamcmp.report.verdict_text import format_headline, ranked
 from adamcmp.report.web.page import lead, render
 
 MOST = 3
@@ -46,7 +46,9 @@ def _shown(study: Indexed) -> dict[str, Any]:
             {
                 "label": each.task.label if len(study.found.reports) > 1 else "",
                 "lead": lead(each),
-                "verdicts": [(one.kind, headline(one, each.criteria.error)) for one in ranked(each.verdicts)[:MOST]],
+                "verdicts": [
+                    (one.kind, format_headline(one, each.criteria.error)) for one in ranked(each.verdicts)[:MOST]
+                ],
                 "more": max(len(each.verdicts) - MOST, 0),
             }
             for each in study.found.reports

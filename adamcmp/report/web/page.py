@@ -24,10 +24,20 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import short
 from adamcmp.plain import plain
-from adamcmp.report.judging import MOST_TOLD, beyond, cuts_sentences, headline, ranked, told
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
 from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warnings_of
-from adamcmp.report.reported import Reported, TaskReport, claims_table
+from adamcmp.report.reported import Reported, TaskReport, across_tables, claims_table
+from adamcmp.report.verdict_text import (
+    ACROSS,
+    MOST_TOLD,
+    beyond,
+    format_headline,
+    format_pooled,
+    format_sources,
+    format_verdict,
+    ranked,
+    split_sentences,
+)
 from adamcmp.report.web.content import curves_content, task_content
 
 SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
@@ -61,12 +71,15 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
     if len(reports) > 1:
         said = found.told.about({None})
         lines = [each.text for each in said.findings]
-        lines += [line for each in found.over_cuts([r.task for r in reports]) for line in cuts_sentences(each)]
+        lines += [line for each in found.over_splits([r.task for r in reports]) for line in split_sentences(each)]
+        lines += [format_pooled(each) for each in found.pooled[:MOST_TOLD]]
         own = {each.name: each.caption for each in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
             "findings": lines,
             "claims": claims_table(said.claims).shown if said.claims else None,
+            "across": [made.shown for made in across_tables(found)],
+            "across_note": ACROSS,
             "figures": [
                 (name, (CAPTIONS | own)[name].format(error=error), *picture_size(svg))
                 for name, svg in pictures[-1].items()
@@ -150,7 +163,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
     """What the template shows of a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
-    pairs = {told(each, criteria.error, len(report.verdicts)) for each in report.verdicts}
+    pairs = {format_verdict(each, criteria.error) for each in report.verdicts}
     pairs.add(beyond(len(report.verdicts)))  # which the page says in its own place
     code, facts = provenance(report.task)
     return {
@@ -159,7 +172,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
         "question": _question(report),
         "lead": lead(report),
         "verdicts": [
-            (each.kind, headline(each, criteria.error), told(each, criteria.error, len(report.verdicts)))
+            (each.kind, format_headline(each, criteria.error), _details(each, criteria))
             for each in ranked(report.verdicts)[:MOST_TOLD]
         ],
         "more": max(len(report.verdicts) - MOST_TOLD, 0),
@@ -187,6 +200,11 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _details(verdict: Verdict, criteria: Criteria) -> str:
+    sources = format_sources(verdict, criteria.error)
+    return format_verdict(verdict, criteria.error) + (f" ({sources})" if sources else "")
+
+
 def _commits(values: pd.Series) -> str:
     return ", ".join(sorted({str(each)[:9] for each in values.dropna()})[:3]) or "unknown"
 
@@ -209,18 +227,24 @@ def lead(report: TaskReport) -> str:
     error = criteria.error
     best = board.sort_values("final_test_error", ascending=not error.higher_is_better).iloc[0]
     value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
-    counted = f"{best['n']} {'fresh ' if best['stage'] == 'confirm' else ''}seed{'' if best['n'] == 1 else 's'}"
+    counted = f"{best['n']} {'held-out ' if best['stage'] == 'confirm' else ''}seed{'' if best['n'] == 1 else 's'}"
     on = counted if best["stage"] == "confirm" else f"the {counted} that chose it"
     where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
     said = f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}, at {where}."
     mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]
-    apart = sum(each.kind == "apart" for each in mine)
+    better = [
+        each.b if each.a == best["arm"] else each.a
+        for each in mine
+        if each.kind == "apart" and (error.sign * each.mean < 0) == (each.a == best["arm"])
+    ]
     if not mine:
         return said
+    if not better:
+        others = "the other" if len(mine) == 1 else f"any of the {len(mine)} others"
+        return f"No significant difference between {best['arm']} and {others}. {said}"
     if len(mine) == 1:
-        other = mine[0].b if mine[0].a == best["arm"] else mine[0].a
-        return f"{said} It is {'' if apart else 'not '}told apart from {other}."
-    return f"{said} It is told apart from {apart or 'none'} of {len(mine)} others."
+        return f"{said} It is significantly better than {better[0]}."
+    return f"{said} It is significantly better than {len(better)} of {len(mine)} others."
 
 
 def _five(report: TaskReport) -> list[str]:
@@ -238,8 +262,8 @@ def _five(report: TaskReport) -> list[str]:
         if len(judged)
         else "Judged: by the runs that chose the cells, which flatters them; study.confirm.seeds=8 adds fresh seeds.",
         (
-            "Told apart: exact paired permutation test at 0.05, Holm's correction over pairs, and an interval over "
-            "seeds, test examples and the choice of cells, of several pairs a wider one than is shown, that excludes 0."
+            "Compared: t-test at 0.05 with the variance over seeds, test examples and selection, Holm's correction "
+            "over pairs; the intervals are simultaneous, and exclude 0 exactly where a difference is significant."
         ),
         (
             f"Trained: {distinct(records['model'])} on {distinct(records['data'])}, "
@@ -259,7 +283,7 @@ def _matrix(verdicts: Sequence[Verdict], criteria: Criteria) -> dict[str, Any]:
         for row, column, mean in ((each.a, each.b, each.mean), (each.b, each.a, -each.mean)):
             better = sign * mean < 0
             kind = each.kind if each.kind != "apart" else "better" if better else "worse"
-            mark = {"better": "▲ better", "worse": "▼ worse", "same": "≈ same", "open": "? open"}[kind]
+            mark = {"better": "▲ better", "worse": "▼ worse", "same": "≈ equivalent", "open": "· not significant"}[kind]
             text = quantity(mean, float("nan"), "final_gap", criteria)
             cells[row, column] = (kind, mark, text if mean < 0 else f"+{text}")
     return {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import by_task, leaderboard
-from adamcmp.analysis.claims import VERDICTS, Claim, frame
+from adamcmp.analysis.claims import VERDICTS, Claim, frame, not_after_correction
 from adamcmp.drawing.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
 from adamcmp.report.labels import claimed, distinct, runs_hash, seeds, wall_seconds
@@ -41,10 +41,10 @@ def tested(statement: Statement, found: Mapping[str, Reported]) -> Tested:
 def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str) -> Article:
     """What a page, a table and the figures show of them."""
     records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
-    told = [frame(each.claims).assign(claim=each.statement.name) for each in every if each.claims]
-    raw = pd.concat(told, ignore_index=True) if told else pd.DataFrame()
-    shown = [_shown(each).assign(claim=each.statement.name) for each in every if each.claims]
-    table = pd.concat(shown, ignore_index=True) if shown else pd.DataFrame()
+    claims = [claim for each in every for claim in each.claims]
+    names = [each.statement.name for each in every for _ in each.claims]
+    raw = frame(claims).assign(claim=names) if claims else pd.DataFrame()
+    table = _shown(claims).assign(claim=names) if claims else pd.DataFrame()
     counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
     counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
     intro = Text(
@@ -54,7 +54,7 @@ def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str
     )
     first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
     sections = [Section("Statements about Adam and AdamW", [intro, Table(first), CLAIMED])]
-    sections += [_section(each) for each in every]
+    sections += [_section(each, table[table["claim"] == each.statement.name] if claims else table) for each in every]
     sections.append(Section("Made by", _made(records, found, command)))
     drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
     figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
@@ -62,7 +62,7 @@ def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str
     return Article("claims", sections, {"claims": (raw, first)}, figures, _footer(records), _facts(records, command))
 
 
-def _shown(each: Tested) -> pd.DataFrame:
+def _shown(claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
@@ -72,9 +72,9 @@ def _shown(each: Tested) -> pd.DataFrame:
                 "measured": claim.measured,
                 "value (95 % interval)": claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
                 "predicted": _range(claim),
-                "verdict": verdict_of(claim),
+                "verdict": verdict_of(claim, is_marked=mark),
             }
-            for claim in each.claims
+            for claim, mark in zip(claims, not_after_correction(claims), strict=True)
         ]
     )
 
@@ -86,12 +86,12 @@ def _range(claim: Claim) -> str:
     return f"above {low}" if high == "inf" else f"{low} to {high}"
 
 
-def _section(each: Tested) -> Section:
+def _section(each: Tested, shown: pd.DataFrame) -> Section:
     blocks: list[Block] = []
     if each.statement.about:
         blocks.append(Text(each.statement.about))
     if each.claims:
-        blocks.append(Table(_shown(each).drop(columns="source")))
+        blocks.append(Table(shown.drop(columns=["claim", "source"])))
     blocks.append(Picture(each.statement.name, (), each.statement.caption))
     blocks.append(Code([f"adamcmp reproduce claims/{each.statement.name}"]))
     return Section(f"{each.statement.text} ({each.statement.source})", blocks)

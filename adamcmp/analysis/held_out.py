@@ -1,0 +1,240 @@
+r"""Held-out errors: one row per optimizer and held-out seed, for the optimizer as it was tuned.
+
+Every candidate trial c of an optimizer (``selection_uncertainty.candidates``) is trained on the same held-out seeds.
+A row holds, for every metric, the average over the candidates, weighted by their win shares. With one trial per
+optimizer nothing was selected; then the runs themselves are held-out runs, with weight 1.
+
+A run that diverged or failed, or whose test error is not finite, counts with the error of the best constant prediction
+(``baseline_test_error``; without a stored baseline, the worst error of the task). Its other metrics are missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.selection import CELL, METRICS, best_cells, tuning
+from adamcmp.analysis.selection_uncertainty import Selection, candidates
+from adamcmp.criteria import criteria_of
+
+LOST = ("diverged", "failed")
+ERRORS = {
+    "final_test_error": "baseline_test_error",
+    "best_test_error": "baseline_test_error",
+    "final_validation_error": "baseline_validation_error",
+    "best_validation_error": "baseline_validation_error",
+}
+"""Metrics of a lost run that have a value, and the column with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out errors of one optimizer."""
+
+    arm: str
+    seeds: tuple[int, ...]
+    """S held-out seeds."""
+    error_S: Array
+    """Test error per seed, averaged over the candidates."""
+    trial_error_C: Array | None
+    """Mean test error of every trial of the selection; None: a candidate has no held-out runs."""
+    diverged: int
+    """Seeds on which a candidate diverged, or ended with an error that is not finite."""
+    failed: int
+    examples_SN: Array | None = None
+    """Per-example errors whose mean is the error, averaged over the candidates; None: not stored."""
+
+    def take(self, seeds: tuple[int, ...]) -> HeldOut:
+        """Return the same on some of its seeds."""
+        index = [self.seeds.index(seed) for seed in seeds]
+        examples = None if self.examples_SN is None else self.examples_SN[index]
+        return HeldOut(self.arm, seeds, self.error_S[index], self.trial_error_C, self.diverged, self.failed, examples)
+
+    @property
+    def lost(self) -> int:
+        """Seeds without a completed run of every candidate."""
+        return self.diverged + self.failed
+
+
+def candidate_runs(
+    records: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Selection], stage: str = "confirm"
+) -> pd.DataFrame:
+    """Return the held-out runs of every candidate that has all held-out seeds of the selected trial.
+
+    Columns of ``records``, with ``weight`` (win share of the trial among those returned), ``lost`` and, for lost runs,
+    the errors they count with.
+
+    Args:
+        records: runs of one task, all stages.
+        table: ``cells(records)``.
+        choices: ``selections(records)``.
+        stage: ``confirm`` for held-out runs, ``settle`` for those that ``adamcmp settle`` adds.
+    """
+    tuned = tuning(records)
+    nothing_selected = not tuned.drop_duplicates(CELL)["arm"].duplicated().any()
+    if nothing_selected and stage == "confirm":
+        runs = tuned
+    else:
+        runs = records[(records["stage"] == stage) & ~records["seed"].isin(tuned["seed"])]
+        if stage == "confirm":
+            sizes = tuned.drop_duplicates(CELL)["arm"].value_counts()
+            single = set(sizes.index[sizes == 1]) - set(runs["arm"])
+            runs = pd.concat([runs, tuned[tuned["arm"].isin(single)]], ignore_index=True)
+    runs = runs[runs["status"].isin(["completed", *LOST])]
+    weights = _weights(runs, table, choices)
+    if not weights:
+        return runs.head(0).assign(weight=pd.Series(dtype=float), lost=pd.Series(dtype=object))
+    runs = runs.merge(pd.DataFrame(weights, columns=[*CELL, "weight"]), on=CELL)
+    return _with_lost(runs, records)
+
+
+def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Selection]) -> list[tuple[Any, ...]]:
+    """Return arm, lr, weight_decay and weight of the candidates with all seeds of the selected trial."""
+    seeds = {key: set(part) for key, part in runs.groupby(CELL)["seed"]}
+    selected = best_cells(table)
+    rows: list[tuple[Any, ...]] = []
+    for arm, lr, decay in selected[CELL].itertuples(index=False):
+        needed = seeds.get((arm, lr, decay))
+        if not needed:
+            continue
+        choice = choices[str(arm)]
+        found = [
+            ((arm, *choice.places[i]), choice.win_share_C[i])
+            for i in candidates(choice)
+            if needed <= seeds.get((arm, *choice.places[i]), set())
+        ]
+        total = sum(share for _, share in found)
+        rows += [(*place, share / total) for place, share in found]
+    known = {row[0] for row in rows} | set(selected["arm"])
+    sizes = table["arm"].value_counts()
+    for arm, lr, decay in table.loc[table["arm"].map(sizes) == 1, CELL].itertuples(index=False):
+        if arm not in known and (arm, lr, decay) in seeds:  # its only trial never completed
+            rows.append((arm, lr, decay, 1.0))
+    return rows
+
+
+def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Mark lost runs, and give them the errors that they count with."""
+    sign = criteria_of(records).error.sign
+    finite = np.isfinite(runs["final_test_error"].to_numpy(float))
+    lost = (runs["status"] != "completed") | ~finite
+    runs = runs.assign(lost=np.where(runs["status"] == "failed", "failed", np.where(lost, "diverged", "")))
+    if not lost.any():
+        return runs
+    runs.loc[lost, list(METRICS)] = math.nan
+    for metric, column in ERRORS.items():
+        known = records[metric].to_numpy(float)
+        known = known[np.isfinite(known)]
+        worst = baseline(records, column)
+        if math.isnan(worst):
+            worst = sign * float(np.max(sign * known)) if len(known) else math.nan
+        runs.loc[lost, metric] = worst
+    return runs
+
+
+def baseline(records: pd.DataFrame, column: str = "baseline_test_error") -> float:
+    """Return the error of the best constant prediction; NaN where no run has stored it."""
+    known = records[column].dropna() if column in records else pd.Series(dtype=float)
+    return float(known.iloc[0]) if len(known) else math.nan
+
+
+def held_out_rows(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per optimizer and held-out seed, metrics averaged over the candidates.
+
+    Args:
+        runs: ``candidate_runs``.
+
+    Returns:
+        Columns ``arm``, ``seed``, ``stage``, ``lost`` (``diverged``, ``failed`` or empty), ``seconds`` (mean per run)
+        and all metrics; a metric that one candidate lacks is missing.
+    """
+    names = [*METRICS]
+    values = runs[names].to_numpy(float)
+    summed = pd.DataFrame(values * runs[["weight"]].to_numpy(float), columns=names)
+    keys = [runs["arm"].to_numpy(), runs["seed"].to_numpy()]
+    groups = summed.groupby(keys, sort=True)
+    averages = groups.sum().mask(groups.count() < groups.size().to_numpy()[:, None])
+    averages.index.names = ["arm", "seed"]
+    rest = runs.groupby(["arm", "seed"]).agg(
+        stage=("stage", "first"), lost=("lost", "max"), seconds=("seconds", "mean")
+    )
+    return rest.join(averages).reset_index()
+
+
+def held_out(
+    runs: pd.DataFrame,
+    choices: Mapping[str, Selection],
+    outcomes: Mapping[str, Array],
+    *,
+    is_root: bool = False,
+) -> dict[str, HeldOut]:
+    """Return the held-out errors of every optimizer.
+
+    Args:
+        runs: ``candidate_runs``.
+        choices: ``selections(records)``.
+        outcomes: per-example errors of a run by its ID, (N,), as ``records.read_outcomes`` returns them.
+        is_root: the error is the root of the mean over examples.
+    """
+    result = {}
+    for arm, own in runs.groupby("arm"):
+        seeds = tuple(sorted(set(map(int, own["seed"]))))
+        by_trial = own.groupby(CELL[1:], sort=False)
+        choice = choices.get(str(arm))
+        error_S, examples_SN = np.zeros(len(seeds)), np.zeros((len(seeds), 1))
+        is_stored, means = True, {}
+        for place, part in by_trial:
+            ordered = part.sort_values("seed")
+            errors, weight = ordered["final_test_error"].to_numpy(float), float(ordered["weight"].iloc[0])
+            error_S = error_S + weight * errors
+            means[place] = float(errors.mean())
+            stacked = _pseudo_values(ordered, errors, outcomes, is_root=is_root) if is_stored else None
+            is_stored = stacked is not None and (examples_SN.shape[1] in (1, stacked.shape[1]) or stacked.shape[1] == 1)
+            if is_stored and stacked is not None:
+                examples_SN = examples_SN + weight * stacked
+        lost = own.groupby("seed")["lost"].max()
+        result[str(arm)] = HeldOut(
+            str(arm), seeds, error_S, _trial_errors(choice, means),
+            int((lost == "diverged").sum()), int((lost == "failed").sum()),
+            examples_SN if is_stored and examples_SN.shape[1] > 1 else None,
+        )  # fmt: skip
+    return result
+
+
+def _trial_errors(choice: Selection | None, means: Mapping[Any, float]) -> Array | None:
+    """Return the held-out error of every trial; trials below the win share that held-out runs need get the mean."""
+    if choice is None:
+        return np.array(list(means.values()))
+    wanted = candidates(choice)
+    if any(choice.places[i] not in means for i in wanted):
+        return None
+    error_C = np.full(len(choice.places), np.mean([means[choice.places[i]] for i in wanted]))
+    error_C[wanted] = [means[choice.places[i]] for i in wanted]
+    return error_C
+
+
+def _pseudo_values(runs: pd.DataFrame, error_S: Array, outcomes: Mapping[str, Array], *, is_root: bool) -> Array | None:
+    """Return per-example values whose mean is the error of each run (S, N); None where they are not stored.
+
+    Of a root, √m, they are √m + (q − m)/(2 √m) for per-example squares q with mean m (the delta method). A lost run has
+    the same value for every example.
+    """
+    known = [None if lost else outcomes.get(run) for run, lost in zip(runs["run_id"], runs["lost"], strict=True)]
+    sizes = {len(each) for each in known if each is not None}
+    if len(sizes) > 1 or any(each is None and not lost for each, lost in zip(known, runs["lost"], strict=True)):
+        return None
+    rows = []
+    for error, values in zip(error_S, known, strict=True):
+        if values is None:
+            rows.append(np.full(next(iter(sizes), 1), error))
+            continue
+        mean = values.mean()
+        values = math.sqrt(mean) + (values - mean) / (2 * math.sqrt(mean)) if is_root and mean > 0 else values
+        rows.append(values + (error - values.mean()))
+    return np.stack(rows)

@@ -1,0 +1,322 @@
+r"""How uncertain the selection of a trial is: a bootstrap over the tuning seeds.
+
+Other tuning seeds may have selected another trial. A verdict is about an optimizer as it was tuned, so the T tuning
+seeds are resampled with replacement and the selection is repeated on every resample b. The *win share* w_c of trial c
+is the share of resamples in which c wins. Held-out runs exist for the trials with w_c ≥ ``MIN_WIN_SHARE``, and the
+error of the optimizer is the average of their held-out errors f_c, weighted by w_c (bagging: the error of "this
+optimizer, tuned with T seeds").
+
+Its variance over tuning seeds is the infinitesimal jackknife of that average, with T − 1 degrees of freedom:
+
+.. math:: V = \frac{T}{T−1} \sum_t \mathrm{Cov}_b(N_{bt}, f_{c(b)})^2
+
+with N_bt copies of seed t in resample b.
+
+Without held-out runs of the other trials, V is the mean square of the shift t̄(c(b)) − t̄(c) in test error of the
+tuning runs, which includes the noise of these runs and is therefore too large rather than too small.
+
+Optimizers with unequal tuning budgets (trials × seeds, in runs) are compared as if each had had the smaller budget.
+The best of k among an optimizer's N trials, drawn without replacement, is the trial of validation rank r with
+probability w_r = C(N−1−r, k−1) / C(N, k) (``rank_weights``). The trials of the smaller search are one such draw. Its
+luck is skewed (a few trials may all be bad), so it enters interval and p as a distribution, not as a variance.
+
+Up to ``MAX_EXACT_SEEDS`` tuning seeds, all resamples are enumerated with their multinomial probabilities.
+
+Sources: B. Efron, Estimation and Accuracy After Model Selection, JASA 109, 2014 (bagging, infinitesimal jackknife);
+S. Wager, T. Hastie and B. Efron, Confidence Intervals for Random Forests, JMLR 15, 2014; J. Dodge et al., Show Your
+Work: Improved Reporting of Experimental Results, EMNLP 2019 (best of k).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from adamcmp.analysis.intervals import Array, generator
+from adamcmp.analysis.selection import CELL, cells, ranked_cells, tuning
+from adamcmp.criteria import criteria_of
+
+RESAMPLES = 4000
+"""Bootstrap resamples where they are not enumerated."""
+MAX_EXACT_SEEDS = 7
+MIN_WIN_SHARE = 0.05
+"""Trials that win in this share of the resamples or more get held-out runs."""
+
+
+class Component(NamedTuple):
+    """One source of variance of an estimate."""
+
+    variance: float
+    freedom: float
+    """Degrees of freedom of the variance; infinite where the variance is known."""
+
+
+class Resamples(NamedTuple):
+    """Bootstrap resamples of T seeds."""
+
+    share_BT: Array
+    """Share of each seed in resample b; rows sum to 1."""
+    probability_B: Array
+
+
+class BestOf(NamedTuple):
+    """The result of a search with k trials."""
+
+    shift: float
+    """Expected test error minus that of the selected trial."""
+    error_R: Array
+    """Test error of the trial of each validation rank, minus the expected one."""
+    weight_R: Array
+    """Probability that the search finds the trial of that rank."""
+    shift_B: Array
+    """The expected shift on every resample of the tuning seeds."""
+    noise: float
+    """Variance of the mean shift of the trial that a search finds, over the noise of its tuning runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The tuning results of one optimizer that its trial was selected by."""
+
+    validation_CT: Array
+    """Validation errors of C eligible trials on T tuning seeds, lower is better, the selected trial first."""
+    test_CT: Array
+    trials: int
+    """N trials that were tuned, eligible or not."""
+    seed_ids: tuple[int, ...] = ()
+    """The T tuning seeds."""
+    places: Sequence[tuple[float, float]] = ()
+    """Learning rate and weight decay of each eligible trial."""
+    _best_of: dict[int, BestOf] = field(default_factory=dict, repr=False)
+
+    @property
+    def seeds(self) -> float:
+        """T; infinite with one trial, where nothing was selected."""
+        return math.inf if len(self.test_CT) == 1 else self.test_CT.shape[1]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the uncertainty of the selection can be estimated: one trial, or two tuning seeds or more."""
+        return self.seeds >= 2
+
+    @property
+    def runs(self) -> int:
+        """The tuning budget."""
+        return self.trials * int(self.test_CT.shape[1])
+
+    @property
+    def place(self) -> int:
+        """Index of the selected trial."""
+        return int(np.argmin(self.validation_CT.mean(1).round(12)))
+
+    @cached_property
+    def winner_B(self) -> NDArray[np.int64]:  # noqa: N802  # axes, as in all arrays
+        """Index of the trial that wins on every resample."""
+        if not 2 <= self.seeds < math.inf:
+            return np.array([self.place])
+        return np.asarray(self._validation_BC().argmin(1))
+
+    @cached_property
+    def win_share_C(self) -> Array:  # noqa: N802  # axes, as in all arrays
+        """Share of the resamples in which each trial wins."""
+        if not 2 <= self.seeds < math.inf:
+            return np.asarray(np.arange(len(self.test_CT)) == self.place, float)
+        probability_B = resamples(self.test_CT.shape[1]).probability_B
+        return np.asarray(np.bincount(self.winner_B, probability_B, minlength=len(self.test_CT)).round(12))
+
+    def influence(self, error_C: Array) -> Array:
+        """Return the covariance of the selected trial's error with the copies of each tuning seed: (T,).
+
+        Args:
+            error_C: an error of every trial, such as the mean of its held-out runs.
+        """
+        share_BT, probability_B = resamples(self.test_CT.shape[1])
+        copies_BT = share_BT * share_BT.shape[1] - 1
+        error_B = error_C[self.winner_B]
+        return np.asarray((probability_B * (error_B - probability_B @ error_B)) @ copies_BT)
+
+    @cached_property
+    def shift_B(self) -> Array:  # noqa: N802  # axes, as in all arrays
+        """Test error of the tuning runs of the trial that wins on each resample, minus that of the selected trial."""
+        mean_C = self.test_CT.mean(1)
+        return np.asarray(mean_C[self.winner_B] - mean_C[self.place])
+
+    def best_of(self, k: int) -> BestOf:
+        """Return the expected result of a search of k of the N trials."""
+        if k not in self._best_of:
+            self._best_of[k] = self._expected_best_of(k)
+        return self._best_of[k]
+
+    def _expected_best_of(self, k: int) -> BestOf:
+        if math.isinf(self.seeds):
+            return BestOf(0.0, np.zeros(1), np.ones(1), np.zeros(1), 0.0)
+        mean_C, weight_C = self.test_CT.mean(1), rank_weights(self.trials, k)[: len(self.test_CT)]
+        weight_C = weight_C / weight_C.sum()
+        order_C = self.validation_CT.mean(1).round(12).argsort(kind="stable")
+        expected = float(mean_C[order_C] @ weight_C)
+        selected = float(mean_C[self.place])
+        expected_B = mean_C[self._validation_BC().argsort(1, kind="stable")] @ weight_C
+        shift_CT = self.test_CT[order_C] - self.test_CT[self.place]
+        noise = float(weight_C @ shift_CT.var(1, ddof=1)) / self.test_CT.shape[1]
+        return BestOf(expected - selected, mean_C[order_C] - expected, weight_C, expected_B - selected, noise)
+
+    def _validation_BC(self) -> Array:  # noqa: N802  # axes, as in all arrays
+        return np.asarray((resamples(self.test_CT.shape[1]).share_BT @ self.validation_CT.T).round(12))
+
+
+def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict[str, Selection]:
+    """Return the selection of every optimizer of one task that has an eligible trial.
+
+    Args:
+        records: runs of one task.
+        table: ``cells(records)``, if it is known.
+    """
+    table = cells(records) if table is None else table
+    runs = tuning(records)
+    runs = runs[runs["status"] == "completed"]
+    runs = runs[np.isfinite(runs["final_validation_error"].to_numpy(float))]
+    sign, trials, result = criteria_of(records).error.sign, table.groupby("arm").size(), {}
+    by_arm = dict(iter(runs.groupby("arm")))
+    for arm, ranked in ranked_cells(table).groupby("arm"):
+        own = by_arm[arm].set_index([*CELL[1:], "seed"])
+        order = pd.MultiIndex.from_frame(ranked[CELL[1:]])
+        validation_CT = own["final_validation_error"].unstack().loc[order].dropna(axis="columns")
+        test_CT = own["final_test_error"].unstack().loc[order, validation_CT.columns]
+        result[str(arm)] = Selection(
+            sign * validation_CT.to_numpy(),
+            test_CT.to_numpy(),
+            int(trials[arm]),
+            tuple(map(int, validation_CT.columns)),
+            list(order),
+        )
+    return result
+
+
+def from_arrays(validation_CT: Array, test_CT: Array) -> Selection:
+    """Return the selection among C trials on T tuning seeds, by the lowest mean validation error, ties to the first."""
+    return Selection(validation_CT, test_CT, len(test_CT), tuple(range(test_CT.shape[1])))
+
+
+def candidates(selection: Selection) -> list[int]:
+    """Return the indices of the trials that get held-out runs: the selected one first, then by win share."""
+    share_C, place = selection.win_share_C, selection.place
+    others = [int(i) for i in np.argsort(-share_C, kind="stable") if i != place and share_C[i] >= MIN_WIN_SHARE]
+    return [place, *others]
+
+
+def runner_ups(selection: Selection) -> list[tuple[tuple[float, float], float]]:
+    """Return learning rate and weight decay of the other candidates, with their win shares, largest first."""
+    return [(selection.places[i], float(selection.win_share_C[i])) for i in candidates(selection)[1:]]
+
+
+def selection_variance(a: Selection, b: Selection, error_a_C: Array | None, error_b_C: Array | None) -> list[Component]:
+    """Return the variance that the selection of both trials adds to a difference a − b.
+
+    Args:
+        a: selection of one optimizer.
+        b: of the other. Shared tuning seeds are resampled together.
+        error_a_C: held-out error of every trial of ``a``; None: other candidates have no held-out runs.
+        error_b_C: the same of ``b``.
+
+    Returns:
+        One component, or one per optimizer; infinite variance where one tuning seed selected among several trials.
+    """
+    sides = [(each, error_C) for each, error_C in ((a, error_a_C), (b, error_b_C)) if math.isfinite(each.seeds)]
+    if any(not each.is_known for each, _ in sides):
+        return [Component(math.inf, 1)]
+    if len(sides) == 2 and a.seed_ids == b.seed_ids:
+        seeds = len(a.seed_ids)
+        if error_a_C is not None and error_b_C is not None:
+            return [_jackknife(a.influence(error_a_C) - b.influence(error_b_C))]
+        if error_a_C is None and error_b_C is None:
+            probability_B = resamples(seeds).probability_B
+            return [Component(float(probability_B @ (a.shift_B - b.shift_B) ** 2), seeds - 1)]
+    return [
+        _jackknife(each.influence(error_C))
+        if error_C is not None
+        else Component(float(resamples(int(each.seeds)).probability_B @ each.shift_B**2), each.seeds - 1)
+        for each, error_C in sides
+    ]
+
+
+def _jackknife(influence_T: Array) -> Component:
+    seeds = len(influence_T)
+    return Component(float((influence_T**2).sum()) * seeds / (seeds - 1), seeds - 1)
+
+
+class EqualBudget(NamedTuple):
+    """A difference a − b as if both optimizers had had the smaller tuning budget."""
+
+    runs: int
+    """The smaller budget."""
+    shift: float
+    """The change of the difference."""
+    components: list[Component]
+    """Variance of the selection then."""
+    luck_R: Array
+    """Deviation of the true difference from the estimate by which trials the smaller search drew."""
+    weight_R: Array
+    """Probability of each deviation."""
+
+
+def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
+    """Return the correction of a difference a − b for unequal tuning budgets; None for equal ones."""
+    runs = min(a.runs, b.runs)
+    if runs == max(a.runs, b.runs) or not (a.is_known and b.is_known) or (math.isinf(a.seeds) and math.isinf(b.seeds)):
+        return None
+    of_a, of_b = (each.best_of(max(1, runs // each.test_CT.shape[1])) for each in (a, b))
+    components = []
+    if a.seed_ids == b.seed_ids and math.isfinite(a.seeds) and math.isfinite(b.seeds):
+        centred_B = (of_a.shift_B - of_a.shift) - (of_b.shift_B - of_b.shift)
+        components.append(Component(float(resamples(len(a.seed_ids)).probability_B @ centred_B**2), a.seeds - 1))
+    else:
+        for each, best in ((a, of_a), (b, of_b)):
+            if math.isfinite(each.seeds):
+                square = float(resamples(int(each.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
+                components.append(Component(square, each.seeds - 1))
+    larger, sign = (of_a, 1.0) if a.runs > b.runs else (of_b, -1.0)
+    components.append(Component(larger.noise, min(a.seeds, b.seeds) - 1))
+    return EqualBudget(runs, of_a.shift - of_b.shift, components, sign * larger.error_R, larger.weight_R)
+
+
+def rank_weights(trials: int, k: int) -> Array:
+    """Return the probability that the best of k of N trials has rank 0, 1, …, N − k; drawn without replacement.
+
+    >>> [round(float(w), 3) for w in rank_weights(4, 2)]
+    [0.5, 0.333, 0.167, 0.0]
+    """
+    rank = np.arange(trials - 1)
+    return k / trials * np.concatenate([[1.0], np.cumprod(np.maximum(trials - k - rank, 0) / (trials - 1 - rank))])
+
+
+@lru_cache(maxsize=16)
+def resamples(seeds: int) -> Resamples:
+    """Return the bootstrap resamples of T seeds; optimizers with as many seeds get the same ones.
+
+    >>> resamples(2)
+    Resamples(share_BT=array([[1. , 0. ],
+           [0.5, 0.5],
+           [0. , 1. ]]), probability_B=array([0.25, 0.5 , 0.25]))
+    """
+    if seeds > MAX_EXACT_SEEDS:
+        return Resamples(redrawn(seeds), np.full(RESAMPLES, 1 / RESAMPLES))
+    bars = np.array([*combinations(range(2 * seeds - 1), seeds - 1)], int).reshape(math.comb(2 * seeds - 1, seeds), -1)
+    edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), 2 * seeds - 1)])
+    copies_BT = (np.diff(edges, axis=1) - 1)[::-1]
+    probability_B = np.exp(-special.gammaln(copies_BT + 1).sum(1))
+    return Resamples(copies_BT / seeds, probability_B / probability_B.sum())
+
+
+@lru_cache(maxsize=8)
+def redrawn(seeds: int) -> NDArray[np.float64]:
+    """Return ``RESAMPLES`` draws of T seeds with replacement, as shares (B, T)."""
+    return generator("tuning seeds").multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds

@@ -1,0 +1,289 @@
+"""Verdicts in words: one format for terminal, page, Markdown and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from adamcmp.analysis import Task, Verdict, cells, criteria_of, verdicts
+from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
+from adamcmp.analysis.held_out import baseline
+from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.sequential_test import is_stuck, seeds_for
+from adamcmp.analysis.split_blocks import SplitBlocks
+from adamcmp.criteria import ErrorMetric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_TOLD = 15
+"""Pairs in words; a table has all of them."""
+NAMES = {"apart": "different", "same": "equivalent", "open": "inconclusive", "none": "untested"}
+"""``Verdict.kind`` in the field's words."""
+MANY_TUNING_SEEDS = 50
+"""More tuning seeds than this are not proposed."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The settings of a study for its verdicts."""
+
+    margin: float | None = None
+    """In the unit that the error is shown in; None: half a point of shares, and none of other errors."""
+    reference: str | None = None
+
+    @classmethod
+    def of(cls, study: Mapping[str, Any]) -> Self:
+        """From the section ``study`` of a configuration."""
+        margin, reference = study.get("margin"), study.get("reference")
+        return cls(
+            float(margin) if isinstance(margin, int | float) else None,
+            reference if isinstance(reference, str) else None,
+        )
+
+    def verdicts(self, task: Task, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None) -> list[Verdict]:
+        """Compare the arms of a task; ``table`` is ``cells`` of its records, if it is known."""
+        factor = criteria_of(task.records).error.factor
+        margin = None if self.margin is None else self.margin / factor
+        table = cells(task.records) if table is None else table
+        return verdicts(task.records, margin, self.reference, outcomes, table)
+
+
+def sentences(task: Task, found: list[Verdict]) -> list[str]:
+    """Return the verdicts of a task in words, significant ones first."""
+    error = criteria_of(task.records).error
+    lines = [format_verdict(verdict, error) for verdict in ranked(found)[:MOST_TOLD]]
+    lines += [beyond(len(found))] if len(found) > MOST_TOLD else []
+    known = {verdict.examples for verdict in found if verdict.kind != "none"}
+    if "ignored" in known:
+        lines.append("Test examples are not counted: no per-example errors are stored for these runs.")
+    if "bounded" in known:
+        lines.append(
+            "No per-example errors are stored for these runs: the intervals assume that optimizers fail on different "
+            "test examples, and are too wide rather than too narrow."
+        )
+    variants = task.records.groupby("optimizer")["arm"].nunique()
+    if found and variants.nunique() > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in variants.items())
+        lines.append(f"Optimizers have different numbers of variants ({counts}), which favors those with more.")
+    return lines
+
+
+def beyond(pairs: int) -> str:
+    """Return the line for the pairs without a sentence."""
+    return f"{pairs - MOST_TOLD} more pairs are in the table."
+
+
+def ranked(found: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts, significant ones first."""
+    order = {"apart": 0, "same": 1, "open": 2, "none": 3}
+    return sorted(found, key=lambda verdict: order[verdict.kind])
+
+
+def format_headline(verdict: Verdict, error: ErrorMetric) -> str:
+    """Return the verdict on a pair in short: statement and estimate."""
+    verdict = better_first(verdict, error)
+    pair = f"{verdict.a} vs. {verdict.b}"
+    numbers = f"{format_difference(error, verdict.mean, sign=True)} {format_interval(error, verdict)}"
+    match verdict.kind:
+        case "apart":
+            return f"{verdict.a} is significantly better than {verdict.b}: {numbers}"
+        case "same":
+            margin = format_difference(error, verdict.margin)
+            return f"{verdict.a} and {verdict.b} are equivalent within ±{margin}: {numbers}"
+        case "open" if verdict.limit == "diverged":
+            return f"{pair}: not decidable: {format_lost(verdict)}"
+        case "open" if verdict.limit == "one tuning seed":
+            return f"{pair}: not decidable with 1 tuning seed; use study.seeds=5 or more"
+        case "open":
+            return f"{pair}: no significant difference: {numbers}"
+        case _:
+            why = (
+                "fewer than 2 shared held-out seeds"
+                if verdict.n < 2
+                else f"identical errors on all {verdict.n} held-out seeds"
+            )
+            return f"{pair}: not tested ({why})"
+
+
+def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
+    """Return the verdict on a pair as one line: statement, estimate with interval, p, seeds, and what limits it."""
+    verdict = better_first(verdict, error)
+    pair, line = f"{verdict.a} vs. {verdict.b}", format_headline(verdict, error)
+    if verdict.kind == "none" or verdict.limit == "one tuning seed":
+        return f"{line}."
+    correction = f" (Holm, {verdict.pairs} pairs)" if verdict.pairs > 1 else ""
+    seeds = f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired'}"
+    p = f"p = {verdict.p_value:.2g}{correction}, {seeds}"
+    budget = "" if math.isnan(verdict.budget) else f" At equal tuning budgets ({verdict.budget:,.0f} runs each)."
+    if verdict.kind in ("apart", "same"):
+        lost = f" {format_lost(verdict)}." if verdict.lost_a or verdict.lost_b else ""
+        return f"{line}, {p if verdict.kind == 'apart' else seeds}.{budget}{lost}"
+    good, bad = (-verdict.low, verdict.high) if error.sign > 0 else (verdict.high, -verdict.low)
+    spread = (
+        f"{verdict.a} may be anything from {format_difference(error, max(good, 0.0))} better to "
+        f"{format_difference(error, max(bad, 0.0))} worse (95 % CI; {p})"
+    )
+    if verdict.limit == "diverged":
+        return f"{line}. With these runs counted as the baseline, {spread}."
+    return f"{pair}: no significant difference. {spread}. {format_limit(verdict, error)}{budget}"
+
+
+def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
+    """Return what limits an inconclusive verdict, and what would help."""
+    seeds = (
+        f"about {verdict.seeds_needed:,.0f} held-out seeds would show a difference of "
+        f"{format_difference(error, abs(verdict.mean))} with 80 % power"
+        if math.isfinite(verdict.seeds_needed)
+        else "more seeds will not help"
+    )
+    smallest = f"the smallest difference found with 80 % power is {format_difference(error, verdict.detectable)}"
+    match verdict.limit:
+        case "examples":
+            return f"Limited by the test set ({verdict.test_examples:,} examples); {seeds}."
+        case "tuning":
+            needed = verdict.needed if math.isfinite(verdict.needed) else 2 * verdict.tuned
+            proposed = f"use study.seeds={needed:.0f}" if needed <= MANY_TUNING_SEEDS else smallest
+            return f"Limited by the selection with {verdict.tuned:.0f} tuning seeds; {proposed}."
+        case _ if math.isfinite(verdict.seeds_needed):
+            return f"Limited by seeds; {seeds}."
+        case _:
+            return f"Limited by seeds; {smallest}."
+
+
+def format_lost(verdict: Verdict) -> str:
+    """Return which optimizer diverged or failed on how many held-out seeds."""
+    sides = ((verdict.a, verdict.lost_a, verdict.runs_a), (verdict.b, verdict.lost_b, verdict.runs_b))
+    return "; ".join(
+        f"{arm} diverged or failed on {lost} of {runs} held-out seeds" for arm, lost, runs in sides if lost
+    )
+
+
+def format_sources(verdict: Verdict, error: ErrorMetric) -> str:
+    """Return the interval of a pair alone by source of variance, for details."""
+    if math.isnan(verdict.se_seeds) or not verdict.has_interval:
+        return ""
+    parts = []
+    sources: list[Any] = ["seeds"]
+    for source, name in (("examples", "test examples"), ("selection", "selection")):
+        if getattr(verdict, f"se_{source}") > 0:
+            sources.append(source)
+            ends = " to ".join(_number(error, end, sign=True) for end in verdict.pointwise(*sources))
+            parts.append(f"with {name} {ends}")
+    ends = " to ".join(_number(error, end, sign=True) for end in verdict.pointwise("seeds"))
+    return ", ".join([f"95 % interval of this pair alone: seeds {ends}", *parts])
+
+
+def better_first(verdict: Verdict, error: ErrorMetric) -> Verdict:
+    """Return the verdict with the better optimizer as ``a``, by the estimated difference."""
+    if math.isnan(verdict.mean) or error.sign * verdict.mean <= 0:
+        return verdict
+    return verdict._replace(
+        a=verdict.b, b=verdict.a, mean=-verdict.mean, low=-verdict.high, high=-verdict.low,
+        mean_as_tuned=-verdict.mean_as_tuned, lost_a=verdict.lost_b, lost_b=verdict.lost_a,
+        runs_a=verdict.runs_b, runs_b=verdict.runs_a,
+    )  # fmt: skip
+
+
+def format_difference(error: ErrorMetric, value: float, *, sign: bool = False) -> str:
+    """Return a difference of two errors in the unit they are shown in, such as ``−0.52 pp``."""
+    return f"{_number(error, value, sign=sign)} {error.gap_unit}".rstrip()
+
+
+def format_interval(error: ErrorMetric, verdict: Verdict) -> str:
+    """Return ``[95 % CI −6.70, −0.40]``."""
+    return f"[95 % CI {_number(error, verdict.low, sign=True)}, {_number(error, verdict.high, sign=True)}]"
+
+
+def _number(error: ErrorMetric, value: float, *, sign: bool = False) -> str:
+    form = ".2f" if error.unit == "%" else ".3g"
+    return f"{error.factor * value:{'+' if sign else ''}{form}}".replace("-", "−")
+
+
+def split_sentences(found: SplitBlocks) -> list[str]:
+    """Return the verdicts over several data splits in words."""
+    error = criteria_of(found.tasks[0].records).error
+    lines = []
+    for verdict in found.verdicts[:MOST_TOLD]:
+        line = format_headline(verdict, error)
+        p = "" if math.isnan(verdict.p_value) else f", p = {verdict.p_value:.2g}"
+        lines.append(
+            f"Over {verdict.n} data splits of {found.label}: {line}{p}, each split tuned and tested by itself."
+        )
+    return lines
+
+
+ACROSS = (
+    "The relative difference is a − b in percent of the mean error of both (of 1 − error where higher is better). "
+    "It is pooled over tasks by a random-effects model with Hartung–Knapp intervals. Wins and losses count "
+    "significant verdicts of single tasks."
+)
+
+
+def format_pooled(pooled: Pooled) -> str:
+    """Return the statement on a pair over several tasks."""
+    verdict = pooled.verdict
+    wins = f"{verdict.a} wins {pooled.wins}, ties {pooled.ties}, loses {pooled.losses}"
+    if verdict.kind == "none":
+        return (
+            f"Over {verdict.n} tasks: {verdict.a} vs. {verdict.b}: relative difference {_percent(verdict.mean)} of the "
+            f"error; {MIN_TASKS} tasks or more are needed for an interval; {wins}."
+        )
+    numbers = f"{_percent(verdict.mean)} [95 % CI {_percent(verdict.low)}, {_percent(verdict.high)}]"
+    pair = (
+        f"{verdict.a} is significantly better than {verdict.b}"
+        if verdict.kind == "apart" and verdict.mean < 0
+        else f"{verdict.b} is significantly better than {verdict.a}"
+        if verdict.kind == "apart"
+        else f"{verdict.a} vs. {verdict.b}: no significant difference"
+    )
+    correction = f" (Holm, {verdict.pairs} pairs)" if verdict.pairs > 1 else ""
+    return (
+        f"Over {verdict.n} tasks: {pair}; relative difference {numbers} of the error, p = {verdict.p_value:.2g}"
+        f"{correction}; SD between tasks {100 * pooled.spread:.1f} %; {wins}."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: ErrorMetric) -> str:
+    """Return how many seeds the bounded sequence of ``settle`` needs, and the alternative."""
+    bound = baseline(records)
+    needed = seeds_for(verdict.mean, bound if math.isfinite(bound) else 1.0, verdict.pairs)
+    size = format_difference(error, abs(verdict.mean))
+    takes = f"a difference of {size} takes about {needed:,.0f} seeds" if math.isfinite(needed) else "no difference yet"
+    return (
+        f"Without assumptions, {takes}: rare failures of one optimizer have to be excluded. If neither optimizer fails "
+        "on some seeds, --assume-symmetric needs far fewer."
+    )
+
+
+def settled_sentence(verdict: Verdict, error: ErrorMetric, more: str = "") -> str:
+    """Return the state of ``settle``: the interval that holds at any number of seeds.
+
+    Args:
+        verdict: a sequential verdict.
+        error: the error that is compared.
+        more: what happens next, or what would help.
+    """
+    verdict = better_first(verdict, error)
+    pair, seeds = f"{verdict.a} vs. {verdict.b}", f"seeds {verdict.n}"
+    if verdict.limit == "one tuning seed":
+        return f"{pair}: not decidable with 1 tuning seed; use study.seeds=5 or more."
+    if not verdict.n:
+        return f"{pair}: no added seeds yet{more}."
+    numbers = f"{format_difference(error, verdict.mean, sign=True)} {format_interval(error, verdict)}"
+    if verdict.kind == "apart":
+        return f"{seeds}: {verdict.a} is significantly better than {verdict.b}: {numbers}."
+    if verdict.kind == "same":
+        margin = format_difference(error, verdict.margin)
+        return f"{seeds}: {verdict.a} and {verdict.b} are equivalent within ±{margin}: {numbers}."
+    if is_stuck(verdict):
+        source = "test set" if verdict.se_examples > verdict.se_selection else "selection"
+        fix = "test on more examples" if source == "test set" else "add tuning seeds (study.seeds)"
+        return f"{seeds}: {pair}: {numbers}: undecided, and more seeds will not help: limited by the {source}; {fix}."
+    return f"{seeds}: {pair}: {numbers}: undecided{more}."

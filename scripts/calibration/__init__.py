@@ -1,0 +1,1 @@
+"""Calibrate the verdicts on real trainings: the parts of ``scripts/calibrate``."""

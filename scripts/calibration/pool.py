@@ -1,0 +1,96 @@
+"""Train the runs that a calibration draws from: every trial of two optimizers on many seeds."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adamcmp.config.sources import locate
+from adamcmp.console import SweepProgress
+from adamcmp.data.raw import Split
+from adamcmp.engine.inputs import facts, load_data
+from adamcmp.execute.crew import crew
+from adamcmp.execute.recording import Provenance
+from adamcmp.execute.study import driving
+from adamcmp.execute.training import train_all
+from adamcmp.plan.expand import plan
+from adamcmp.records import read_outcomes, read_records
+
+LRS = {
+    "digits": {"adamw": "3e-3,1e-2,3e-2", "sgdw": "3e-3,1e-2,3e-2"},
+    "mnist1d": {"adamw": "3e-3,1e-2,3e-2", "sgdw": "3e-2,1e-1,3e-1"},
+}
+"""Learning rates by data set and optimizer; weight decays are 1e-3, 1e-2 and 1e-1."""
+TRAINING = {"digits": [], "mnist1d": ["train.epochs=10"]}
+
+
+class Pool(NamedTuple):
+    """All trainings of one optimizer: C trials, S seeds; per-example errors, 1 for a wrong prediction."""
+
+    validation_CSM: NDArray[np.uint8]
+    test_CSN: NDArray[np.uint8]
+
+    @property
+    def seeds(self) -> int:
+        """S."""
+        return int(self.test_CSN.shape[1])
+
+
+def trained(data: str, seeds: int, device: torch.device) -> dict[str, Pool]:
+    """Train every trial of each optimizer on every seed.
+
+    Per-example errors are stored for the test split only, so validation and test examples form one test split here.
+    """
+    datasets, counts = {}, {}
+
+    def load(settings, _):
+        dataset = load_data(settings)
+        parts = (dataset.validation, dataset.test)
+        counts["validation"] = len(dataset.validation.y)
+        joined = Split(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
+        datasets[dataset.fingerprint] = replace(dataset, test=joined)
+        return facts(datasets[dataset.fingerprint])
+
+    runs = []
+    for optimizer, lrs in LRS[data].items():
+        words = [f"optimizer={optimizer}", f"optimizer.lr={lrs}", "optimizer.weight_decay=1e-3,1e-2,1e-1"]
+        planned = plan(locate(data), [*words, *TRAINING[data], f"study.seeds={seeds}"], load)
+        runs += [replace(run, stage="confirm") for run in planned.runs]
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            driving(Path(folder)) as leases,
+            crew(runs, datasets, device, planned.config.execute) as how,
+            SweepProgress(runs) as progress,
+        ):
+            train_all(how, runs, Path(folder), Provenance.here("calibration"), progress, leases)
+        records, outcomes = read_records(Path(folder)), read_outcomes([Path(folder)])
+    lost = records["status"] != "completed"
+    if lost.any():
+        raise SystemExit(f"{lost.sum()} runs did not complete; use a grid on which all runs complete")
+    pools = {}
+    for name, part in records.groupby("optimizer"):
+        ordered = part.sort_values(["lr", "weight_decay", "seed"])
+        errors = np.stack([outcomes[run].astype(np.uint8) for run in ordered["run_id"]])
+        errors_CSN = errors.reshape(len(ordered) // seeds, seeds, -1)
+        cut = counts["validation"]
+        pools[str(name)] = Pool(errors_CSN[..., :cut], errors_CSN[..., cut:])
+    return pools
+
+
+def save(pools: dict[str, Pool], path: Path) -> None:
+    """Write the pools of one data set to a compressed NumPy file."""
+    np.savez_compressed(path, **{f"{name}_{field}": values for name, pool in pools.items()
+                                 for field, values in pool._asdict().items()})  # fmt: skip
+
+
+def load(path: Path) -> dict[str, Pool]:
+    """Read the pools of one data set."""
+    stored = np.load(path)
+    names = sorted({key.partition("_")[0] for key in stored})
+    return {name: Pool(stored[f"{name}_validation_CSM"], stored[f"{name}_test_CSN"]) for name in names}

@@ -1,0 +1,171 @@
+"""The uncertainty of a selection: against all resamples, and against one optimizer under two names."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamcmp.analysis import best_cells, cells, leaderboard
+from adamcmp.analysis.selection_uncertainty import (
+    MAX_EXACT_SEEDS,
+    Selection,
+    at_equal_budget,
+    candidates,
+    from_arrays,
+    rank_weights,
+    resamples,
+    runner_ups,
+    selection_variance,
+    selections,
+)
+
+
+def all_resamples(seeds):
+    """All T^T equally likely resamples, as indices."""
+    return list(itertools.product(range(seeds), repeat=seeds))
+
+
+def random_selection(draw, trials=6, seeds=4, **changed):
+    made = from_arrays(draw.normal(0, 1, (trials, seeds)), draw.normal(0, 1, (trials, seeds)))
+    return replace(made, places=[(float(i), 0.0) for i in range(trials)], **changed)
+
+
+@pytest.mark.parametrize("seeds", range(1, MAX_EXACT_SEEDS + 1))
+def test_enumerated_resamples_have_multinomial_probabilities(seeds):
+    share_BT, probability_B = resamples(seeds)
+    assert len(share_BT) == math.comb(2 * seeds - 1, seeds)
+    assert probability_B.sum() == pytest.approx(1)
+    assert np.allclose(share_BT.sum(1), 1)
+    assert probability_B @ share_BT == pytest.approx(np.full(seeds, 1 / seeds))
+    assert len(np.unique(share_BT, axis=0)) == len(share_BT)
+
+
+def test_many_seeds_are_drawn():
+    share_BT, probability_B = resamples(12)
+    assert probability_B.sum() == pytest.approx(1)
+    assert probability_B @ share_BT == pytest.approx(np.full(12, 1 / 12), abs=0.01)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+def test_win_shares_and_influence_are_those_of_all_resamples(seeds):
+    draw = np.random.default_rng(seeds)
+    choice, error_C = random_selection(draw, 6, seeds), draw.normal(0, 1, 6)
+    winners = [choice.validation_CT[:, index].mean(1).round(12).argmin() for index in all_resamples(seeds)]
+    assert choice.win_share_C == pytest.approx(np.bincount(winners, minlength=6) / len(winners))
+    copies = np.array([np.bincount(index, minlength=seeds) for index in all_resamples(seeds)])
+    expected = [np.cov(copies[:, t], error_C[winners], bias=True)[0, 1] for t in range(seeds)]
+    assert choice.influence(error_C) == pytest.approx(np.array(expected))
+
+
+def test_the_variance_is_the_jackknife_of_the_averaged_error():
+    draw = np.random.default_rng(1)
+    a, b = random_selection(draw), random_selection(draw)
+    error_a, error_b = draw.normal(0, 1, (2, 6))
+    (shared,) = selection_variance(a, b, error_a, error_b)
+    influence = a.influence(error_a) - b.influence(error_b)
+    assert shared == pytest.approx((4 / 3 * (influence**2).sum(), 3))
+    apart = selection_variance(a, replace(b, seed_ids=(7, 8, 9, 10)), error_a, error_b)
+    assert sum(each.variance for each in apart) == pytest.approx(
+        4 / 3 * ((a.influence(error_a) ** 2).sum() + (b.influence(error_b) ** 2).sum())
+    )
+    (same,) = selection_variance(a, a, error_a, error_a)
+    assert same.variance == 0
+
+
+def test_without_held_out_runs_of_the_candidates_it_is_the_mean_square_shift():
+    draw = np.random.default_rng(2)
+    a, b = random_selection(draw), random_selection(draw)
+    shifts = [
+        each.test_CT.mean(1)[[each.validation_CT[:, index].mean(1).argmin() for index in all_resamples(4)]]
+        - each.test_CT.mean(1)[each.place]
+        for each in (a, b)
+    ]
+    (found,) = selection_variance(a, b, None, None)
+    assert found == pytest.approx((np.mean((shifts[0] - shifts[1]) ** 2), 3))
+    mixed = selection_variance(a, b, None, np.zeros(6))
+    assert [each.variance for each in mixed] == pytest.approx([np.mean(shifts[0] ** 2), 0])
+
+
+def test_one_trial_adds_nothing_and_one_seed_is_not_known():
+    draw = np.random.default_rng(3)
+    one_trial, one_seed = random_selection(draw, 1), random_selection(draw, 3, 1)
+    assert selection_variance(one_trial, one_trial, np.zeros(1), np.zeros(1)) == []
+    (found,) = selection_variance(one_seed, one_trial, None, np.zeros(1))
+    assert math.isinf(found.variance)
+    assert candidates(one_seed) == [one_seed.place]
+    clear = from_arrays(np.array([[0.1, 0.2], [0.9, 0.8]]), np.array([[0.1, 0.2], [0.9, 0.8]]))
+    assert selection_variance(clear, one_trial, np.zeros(2), np.zeros(1))[0].variance == 0
+
+
+def test_selection_sees_validation_alone(synthetic):
+    records = synthetic.make_records({"A": "l2", "B": "l2"})
+    records["final_validation_error"] += np.random.default_rng(0).normal(0, 0.3, len(records))
+    other = selections(records.assign(final_test_error=1 - records["final_test_error"]))
+    for arm, choice in selections(records).items():
+        assert choice.seeds == 3
+        assert (choice.winner_B == other[arm].winner_B).all()
+        assert np.allclose(choice.shift_B, -other[arm].shift_B)
+
+
+def test_candidates_are_the_trials_that_may_win(synthetic):
+    records = synthetic.make_records({"A": "l2", "B": "l2"}, lrs=[1e-3, 1e-2], lambdas=[0.0], seeds=range(4))
+    records["final_validation_error"] = 0.1 + np.random.default_rng(3).normal(0, 0.01, len(records))
+    records.loc[(records["arm"] == "B") & (records["lr"] > 5e-3), "final_validation_error"] = 0.5
+    found = selections(records)
+    ((place, share),) = runner_ups(found["A"])
+    best = best_cells(cells(records)).set_index("arm")["lr"]
+    assert place[0] != best["A"]
+    assert share == pytest.approx(1 - found["A"].win_share_C.max())
+    assert (candidates(found["A"]), candidates(found["B"])) == ([0, 1], [0])
+    board = leaderboard(records).set_index("arm")
+    assert board.loc["A", "next_lr"] == place[0]
+    assert board["near_ties"].to_dict() == {"A": 1, "B": 0}
+    assert board.loc["B", "wins"] == 1
+
+
+def searched(draw, count, seeds=5, tried=None, ids=None):
+    validation = 0.1 + 0.02 * np.arange(count)[:, None] / count + draw.normal(0, 0.004, (count, seeds))
+    test = validation + draw.normal(0, 0.002, (count, seeds))
+    return Selection(
+        validation, test, tried or count, ids or tuple(range(seeds)), [(i + 1.0, 0.0) for i in range(count)]
+    )
+
+
+def test_an_equal_budget_is_what_the_best_of_so_many_trials_brings():
+    draw = np.random.default_rng(0)
+    large, small = searched(draw, 30), searched(draw, 3)
+    assert at_equal_budget(large, searched(draw, 30)) is None
+    found = at_equal_budget(large, small)
+    order = large.validation_CT.mean(1).argsort()
+    mean = large.test_CT.mean(1)[order]
+    assert found.runs == 15
+    assert found.shift == pytest.approx(mean @ rank_weights(30, 3) - mean[0])
+    assert found.luck_R @ found.weight_R == pytest.approx(0)
+    searches = [mean[min(search)] for search in itertools.combinations(range(30), 3)]
+    assert found.luck_R**2 @ found.weight_R == pytest.approx(np.var(searches))
+    turned = at_equal_budget(small, large)
+    assert turned.shift == pytest.approx(-found.shift)
+    assert turned.luck_R == pytest.approx(-found.luck_R)
+    more_seeds = searched(draw, 30, seeds=10)
+    assert more_seeds.best_of(1).shift > more_seeds.best_of(3).shift > more_seeds.best_of(30).shift == pytest.approx(0)
+
+
+def test_where_nothing_was_searched_there_is_no_budget():
+    draw = np.random.default_rng(5)
+    one, other = searched(draw, 1, seeds=3), searched(draw, 1, seeds=8)
+    assert at_equal_budget(one, other) is None
+    assert at_equal_budget(one, searched(draw, 4)).runs == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 1000))
+def test_win_shares_sum_to_one_and_the_first_candidate_is_the_selected_trial(trials, seeds, seed):
+    choice = from_arrays(*np.random.default_rng(seed).integers(0, 3, (2, trials, seeds)) / 10)
+    assert choice.win_share_C.sum() == pytest.approx(1)
+    assert candidates(choice)[0] == choice.place == choice.validation_CT.mean(1).round(12).argmin()

@@ -1,4 +1,4 @@
-"""The verdict of adamcmp until version 0.15, for comparison: an intersection of a permutation test and two intervals.
+"""The first verdict of adamcmp, for comparison: an intersection of a permutation test and two intervals.
 
 Differences over held-out seeds of the selected trials only. "Different" needs an exact permutation test after Holm, and
 that a crossed bootstrap over seeds and test examples, widened for the selection, excludes 0.

@@ -157,6 +157,36 @@ def test_what_was_written_when_there_was_one_task_goes_when_there_are_two(synthe
     }
 
 
+def test_a_study_of_several_tasks_has_one_statement_per_pair_and_a_table_of_all_errors(synthetic, tmp_path):
+    tasks = [
+        synthetic.confirmed(
+            synthetic.make_records({"A": "lr_scaled", "B": "l2"}, lrs=[0.1, 0.2], lambdas=[0.001], task=f"a{i}",
+                                   task_label=f"data {i}, mlp", noise=0.002)
+        ).assign(
+            run_id=lambda runs, i=i: f"{i}" + runs["run_id"].str[1:],
+            settings=lambda runs, i=i: runs["settings"].str.replace('"digits"', f'"data {i}"'),
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    study = synthetic.store(tmp_path / "three", pd.concat(tasks, ignore_index=True))
+    write_report(study, formats=("md", "csv", "tex", "html"))
+    whole = (study / "report" / "report.md").read_text()
+    assert "Over 3 tasks: A " in whole
+    assert "## Across tasks" in whole
+    pooled = pd.read_csv(study / "report" / "across_tasks.csv")
+    assert pooled[["a", "b", "tasks"]].to_numpy().tolist() == [["A", "B", 3]]
+    assert pooled["wins"].item() + pooled["ties"].item() + pooled["losses"].item() == 3
+    assert pooled["low"].item() < pooled["relative_difference"].item() < pooled["high"].item()
+    errors = pd.read_csv(study / "report" / "optimizers_by_task.csv").set_index("optimizer")
+    assert sorted(errors.columns) == ["data 0, mlp", "data 1, mlp", "data 2, mlp"]
+    for folder in (study / "report").glob("data-*"):
+        board = pd.read_csv(folder / "leaderboard.csv").set_index("arm")["final_test_error"]
+        name = f"data {folder.name.split('-')[1]}, mlp"
+        assert errors[name].to_dict() == pytest.approx(board.to_dict())
+    assert {"across_tasks.tex", "optimizers_by_task.tex"} <= {path.name for path in (study / "report").iterdir()}
+    assert "Across tasks" in (study / "report" / "report.html").read_text()
+
+
 def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_studys(synthetic, tmp_path):
     one = synthetic.make_records(**SMALL)
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")

@@ -79,8 +79,8 @@ class BestOf(NamedTuple):
     """Probability that the search finds the trial of that rank."""
     shift_B: Array
     """The expected shift on every resample of the tuning seeds."""
-    noise: float
-    """Variance of the mean shift of the trial that a search finds, over the noise of its tuning runs."""
+    noise_R: Array
+    """Variance of these errors over the noise of tuning runs, relative to the selected trial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ class Selection:
 
     def _expected_best_of(self, k: int) -> BestOf:
         if math.isinf(self.seeds):
-            return BestOf(0.0, np.zeros(1), np.ones(1), np.zeros(1), 0.0)
+            return BestOf(0.0, np.zeros(1), np.ones(1), np.zeros(1), np.zeros(1))
         mean_C, weight_C = self.test_CT.mean(1), rank_weights(self.trials, k)[: len(self.test_CT)]
         weight_C = weight_C / weight_C.sum()
         order_C = self.validation_CT.mean(1).round(12).argsort(kind="stable")
@@ -166,11 +166,14 @@ class Selection:
         selected = float(mean_C[self.place])
         expected_B = mean_C[self._validation_BC().argsort(1, kind="stable")] @ weight_C
         shift_CT = self.test_CT[order_C] - self.test_CT[self.place]
-        noise = float(weight_C @ shift_CT.var(1, ddof=1)) / self.test_CT.shape[1]
-        return BestOf(expected - selected, mean_C[order_C] - expected, weight_C, expected_B - selected, noise)
+        noise_C = shift_CT.var(1, ddof=1) / self.test_CT.shape[1]
+        return BestOf(expected - selected, mean_C[order_C] - expected, weight_C, expected_B - selected, noise_C)
 
     def _validation_BC(self) -> Array:  # noqa: N802  # axes, as in all arrays
-        return np.asarray((resamples(self.test_CT.shape[1]).share_BT @ self.validation_CT.T).round(12))
+        """Return the mean validation errors of every resample, spread as those of new seeds are."""
+        seeds, mean_C = self.test_CT.shape[1], self.validation_CT.mean(1)
+        drawn_BC = resamples(seeds).share_BT @ self.validation_CT.T
+        return np.asarray((mean_C + math.sqrt(seeds / (seeds - 1)) * (drawn_BC - mean_C)).round(12))
 
 
 def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict[str, Selection]:
@@ -266,6 +269,8 @@ class EqualBudget(NamedTuple):
     """Deviation of the true difference from the estimate by which trials the smaller search drew."""
     weight_R: Array
     """Probability of each deviation."""
+    noise_R: list[Component]
+    """Variance of each deviation over the noise of tuning runs."""
 
 
 def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
@@ -284,8 +289,8 @@ def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
                 square = float(resamples(int(each.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
                 components.append(Component(square, each.seeds - 1))
     larger, sign = (of_a, 1.0) if a.runs > b.runs else (of_b, -1.0)
-    components.append(Component(larger.noise, min(a.seeds, b.seeds) - 1))
-    return EqualBudget(runs, of_a.shift - of_b.shift, components, sign * larger.error_R, larger.weight_R)
+    noise_R = [Component(float(variance), min(a.seeds, b.seeds) - 1) for variance in larger.noise_R]
+    return EqualBudget(runs, of_a.shift - of_b.shift, components, sign * larger.error_R, larger.weight_R, noise_R)
 
 
 def rank_weights(trials: int, k: int) -> Array:

@@ -27,7 +27,17 @@ from adamcmp.analysis.held_out import HeldOut, candidate_runs, held_out
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import Task, cells
 from adamcmp.analysis.selection_uncertainty import Component, Selection, selections
-from adamcmp.analysis.verdicts import Difference, Examples, Verdict, compare, decide, example_count, tolerance, two_way
+from adamcmp.analysis.verdicts import (
+    Difference,
+    Examples,
+    Verdict,
+    compare,
+    decide,
+    example_count,
+    tolerance,
+    two_way,
+    unseen_variance,
+)
 from adamcmp.criteria import criteria_of
 
 IGNORED = ("data", "data_settings", "optimizer", "schedule", "seed")
@@ -127,10 +137,10 @@ def _examples(
              if x.examples_SN is not None and y.examples_SN is not None
              and x.examples_SN.shape[1] == y.examples_SN.shape[1]]  # fmt: skip
     if len(means) == len(pairs) > 1 and len({len(mean) for mean in means}) == 1:
-        size = len(means[0])
-        floor = 1 / (size + 2) ** 2 if is_share else 0.0
-        _, examples = two_way([np.stack(means)])
-        return examples._replace(variance=max(examples.variance, floor)), "stored", size
+        stacked_JN = np.stack(means)
+        floor = unseen_variance(stacked_JN, np.zeros_like(stacked_JN), is_paired=True) if is_share else 0.0
+        _, examples = two_way([stacked_JN])
+        return examples._replace(variance=max(examples.variance, floor)), "stored", stacked_JN.shape[1]
     widest = max(each, key=lambda found: found.examples.variance)
     return widest.examples, widest.known if widest.known != "stored" else "bounded", widest.size
 

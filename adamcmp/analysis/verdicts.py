@@ -17,9 +17,10 @@ pairs of a task:
 - *equivalent*: the interval lies within ±margin;
 - *no significant difference* otherwise.
 
-Test errors that are shares have an example variance of at least 1/(N + 2)²: equal predictions on N examples do not
-prove equal predictions on others (A. Agresti and Y. Min, Statistics in Medicine 24, 2005: half an example more in every
-cell of the paired table). Without stored per-example errors, shares get the variance of independent errors,
+Equal predictions on N examples do not prove equal predictions on others: of shares, where fewer than four test examples
+separate two optimizers on any seed, the example variance is at least that of half an example more in each direction,
+1/(N + 2)², which fades out with every example (``unseen_variance``). Without stored per-example errors, shares get the
+variance of independent errors,
 (p_a (1 − p_a) + p_b (1 − p_b))/N, which is too large for optimizers that fail on the same examples; other errors count
 seeds and selection only, and ``examples`` says so.
 
@@ -58,6 +59,8 @@ from adamcmp.criteria import ErrorMetric, criteria_of
 LEVEL, POWER = 0.05, 0.8
 MAX_SEEDS = 10_000
 """More seeds than this are reported as not attainable."""
+FEW_EXAMPLES = 4
+"""Test examples that show a difference, from which on their variance is estimated from them alone."""
 DEFAULT_MARGIN = 0.005
 """Margin of shares without a given one: half a percentage point."""
 JUST_BEYOND = 1e-12
@@ -105,24 +108,35 @@ class Difference(NamedTuple):
     @property
     def luck_variance(self) -> float:
         """Variance of which trials the smaller search drew."""
-        return 0.0 if self.luck is None else float(self.luck.luck_R**2 @ self.luck.weight_R)
+        if self.luck is None:
+            return 0.0
+        noise_R = np.array([noise.variance for noise in self.luck.noise_R])
+        return float((self.luck.luck_R**2 + noise_R) @ self.luck.weight_R)
 
     def probability(self, x: float) -> float:
         """Return the confidence that the true difference is below x."""
-        scale = math.sqrt(self.variance)
         if self.luck is None:
-            return float(special.stdtr(self.freedom, (x - self.mean) / scale))
-        each_R = special.stdtr(self.freedom, (x - self.mean - self.luck.luck_R) / scale)
+            return float(special.stdtr(self.freedom, (x - self.mean) / math.sqrt(self.variance)))
+        scale_R, freedom_R = self._luck_scales
+        each_R = special.stdtr(freedom_R, (x - self.mean - self.luck.luck_R) / scale_R)
         return float(each_R @ self.luck.weight_R)
+
+    @property
+    def _luck_scales(self) -> tuple[Array, Array]:
+        """Return the standard error given each outcome of the smaller search, and its degrees of freedom."""
+        assert self.luck is not None
+        own = [self.seeds, self.examples, *self.selection]
+        scale_R = np.sqrt([self.variance + noise.variance for noise in self.luck.noise_R])
+        return scale_R, np.array([freedom_of([*own, noise]) for noise in self.luck.noise_R])
 
     def quantile(self, level: float) -> float:
         """Return the x with ``probability(x) = level``."""
-        half = float(special.stdtrit(self.freedom, level)) * math.sqrt(self.variance)
         if self.luck is None:
-            return self.mean + half
-        ends = self.mean + half + np.array([self.luck.luck_R.min(), self.luck.luck_R.max()])
-        pad = 1e-9 * math.sqrt(self.variance)
-        return float(optimize.brentq(lambda x: self.probability(x) - level, ends[0] - pad, ends[1] + pad))
+            return self.mean + float(special.stdtrit(self.freedom, level)) * math.sqrt(self.variance)
+        scale_R, freedom_R = self._luck_scales
+        ends_R = self.mean + self.luck.luck_R + special.stdtrit(freedom_R, level) * scale_R
+        pad = 1e-9 * float(scale_R.max())
+        return float(optimize.brentq(lambda x: self.probability(x) - level, ends_R.min() - pad, ends_R.max() + pad))
 
     @property
     def freedom(self) -> float:
@@ -287,7 +301,7 @@ def _held_out_variance(
     floor = 0.0
     if a.examples_SN is not None and b.examples_SN is not None and a.examples_SN.shape[1] == b.examples_SN.shape[1]:
         count = a.examples_SN.shape[1]
-        floor = 1 / (count + 2) ** 2 if is_share else 0.0
+        floor = unseen_variance(a.examples_SN, b.examples_SN, is_paired=is_paired) if is_share else 0.0
         if min(len(a.seeds), len(b.seeds)) < 2:
             return Component(math.nan, 1), Component(floor, count - 1), "stored", count
         sides = [a.examples_SN - b.examples_SN] if is_paired else [a.examples_SN, -b.examples_SN]
@@ -299,6 +313,16 @@ def _held_out_variance(
     shares = [float(np.clip(each.error_S.mean(), 0, 1)) if len(each.seeds) else 0.0 for each in (a, b)]
     bound = sum(share * (1 - share) for share in shares) / count
     return seeds, Component(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
+
+
+def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:
+    """Return the least variance over test examples of a difference of shares, by how many examples show any difference.
+
+    Source: A. Agresti and Y. Min, Statistics in Medicine 24, 2005 (half an example more in every cell of the table).
+    """
+    count = a_SN.shape[1]
+    differs_N = (a_SN != b_SN).any(0) if is_paired else a_SN.mean(0) != b_SN.mean(0)
+    return max(0.0, 1 - int(np.sum(differs_N)) / FEW_EXAMPLES) / float((count + 2) ** 2)
 
 
 def two_way(sides: Sequence[Array]) -> tuple[Component, Component]:

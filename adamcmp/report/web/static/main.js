@@ -31,7 +31,7 @@ function drawCharts(article, task) {
   });
   const unit = charts.unit;
   const label = unit ? `test ${error} (${unit})` : `test ${error}`;
-  const gap = { "%": "points" }[unit] ?? unit;
+  const gap = { "%": "pp" }[unit] ?? unit;
   const row = (each) => ({
     ...look(each.arm),
     label: arms[each.arm].name,

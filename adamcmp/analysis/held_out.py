@@ -5,14 +5,15 @@ A row holds, for every metric, the average over the candidates, weighted by thei
 optimizer nothing was selected; then the runs themselves are held-out runs, with weight 1.
 
 A run that diverged or failed, or whose test error is not finite, counts with the error of the best constant prediction
-(``baseline_test_error``; without a stored baseline, the worst error of the task). Its other metrics are missing.
+(``baseline_test_error``; of shares without a stored one, all predictions wrong), or with the worst error of a completed
+held-out run, whichever is worse: losing a run never makes an optimizer better. Its other metrics are missing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,8 @@ class HeldOut:
     """Test error per seed, averaged over the candidates."""
     trial_error_C: Array | None
     """Mean test error of every trial of the selection; None: a candidate has no held-out runs."""
-    diverged: int
-    """Seeds on which a candidate diverged, or ended with an error that is not finite."""
-    failed: int
+    lost_S: tuple[str, ...]
+    """``diverged`` or ``failed`` per seed, for the candidates' worst run; empty where all completed."""
     examples_SN: Array | None = None
     """Per-example errors whose mean is the error, averaged over the candidates; None: not stored."""
 
@@ -54,12 +54,19 @@ class HeldOut:
         """Return the same on some of its seeds."""
         index = [self.seeds.index(seed) for seed in seeds]
         examples = None if self.examples_SN is None else self.examples_SN[index]
-        return HeldOut(self.arm, seeds, self.error_S[index], self.trial_error_C, self.diverged, self.failed, examples)
+        lost_S = tuple(self.lost_S[i] for i in index)
+        return HeldOut(self.arm, seeds, self.error_S[index], self.trial_error_C, lost_S, examples)
+
+    def on_examples(self, count: int) -> HeldOut:
+        """Return the same with per-example errors where every run is lost: all examples have the error of the run."""
+        if self.examples_SN is not None or self.lost < len(self.seeds):
+            return self
+        return replace(self, examples_SN=np.tile(self.error_S[:, None], count))
 
     @property
     def lost(self) -> int:
         """Seeds without a completed run of every candidate."""
-        return self.diverged + self.failed
+        return sum(bool(status) for status in self.lost_S)
 
 
 def candidate_runs(
@@ -91,6 +98,8 @@ def candidate_runs(
     if not weights:
         return runs.head(0).assign(weight=pd.Series(dtype=float), lost=pd.Series(dtype=object))
     runs = runs.merge(pd.DataFrame(weights, columns=[*CELL, "weight"]), on=CELL)
+    complete = runs.groupby(["arm", "seed"])["weight"].transform("sum") > 1 - 1e-9
+    runs = runs[complete].reset_index(drop=True)  # a candidate may have more seeds than the selected trial
     return _with_lost(runs, records)
 
 
@@ -121,7 +130,7 @@ def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Sele
 
 def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Mark lost runs, and give them the errors that they count with."""
-    sign = criteria_of(records).error.sign
+    error = criteria_of(records).error
     finite = np.isfinite(runs["final_test_error"].to_numpy(float))
     lost = (runs["status"] != "completed") | ~finite
     runs = runs.assign(lost=np.where(runs["status"] == "failed", "failed", np.where(lost, "diverged", "")))
@@ -129,12 +138,13 @@ def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         return runs
     runs.loc[lost, list(METRICS)] = math.nan
     for metric, column in ERRORS.items():
-        known = records[metric].to_numpy(float)
+        known = runs[metric].to_numpy(float)
         known = known[np.isfinite(known)]
-        worst = baseline(records, column)
-        if math.isnan(worst):
-            worst = sign * float(np.max(sign * known)) if len(known) else math.nan
-        runs.loc[lost, metric] = worst
+        options = [baseline(records, column), *known]
+        if math.isnan(options[0]) and error.unit == "%":
+            options[0] = 0.0 if error.higher_is_better else 1.0
+        values = error.sign * np.array(options)
+        runs.loc[lost, metric] = math.nan if np.isnan(values).all() else error.sign * float(np.nanmax(values))
     return runs
 
 
@@ -198,25 +208,21 @@ def held_out(
             is_stored = stacked is not None and (examples_SN.shape[1] in (1, stacked.shape[1]) or stacked.shape[1] == 1)
             if is_stored and stacked is not None:
                 examples_SN = examples_SN + weight * stacked
-        lost = own.groupby("seed")["lost"].max()
+        lost_S = tuple(own.groupby("seed")["lost"].max())  # by seed
         result[str(arm)] = HeldOut(
             str(arm), seeds, error_S, _trial_errors(choice, means),
-            int((lost == "diverged").sum()), int((lost == "failed").sum()),
+            lost_S,
             examples_SN if is_stored and examples_SN.shape[1] > 1 else None,
         )  # fmt: skip
     return result
 
 
 def _trial_errors(choice: Selection | None, means: Mapping[Any, float]) -> Array | None:
-    """Return the held-out error of every trial; trials below the win share that held-out runs need get the mean."""
+    """Return the error of every trial of an optimizer."""
     if choice is None:
         return np.array(list(means.values()))
-    wanted = candidates(choice)
-    if any(choice.places[i] not in means for i in wanted):
-        return None
-    error_C = np.full(len(choice.places), np.mean([means[choice.places[i]] for i in wanted]))
-    error_C[wanted] = [means[choice.places[i]] for i in wanted]
-    return error_C
+    indices = {place: index for index, place in enumerate(choice.places)}
+    return choice.trial_errors({indices[place]: mean for place, mean in means.items() if place in indices})
 
 
 def _pseudo_values(runs: pd.DataFrame, error_S: Array, outcomes: Mapping[str, Array], *, is_root: bool) -> Array | None:
@@ -227,6 +233,8 @@ def _pseudo_values(runs: pd.DataFrame, error_S: Array, outcomes: Mapping[str, Ar
     """
     known = [None if lost else outcomes.get(run) for run, lost in zip(runs["run_id"], runs["lost"], strict=True)]
     sizes = {len(each) for each in known if each is not None}
+    if any(each is not None and not np.isfinite(each).all() for each in known):
+        return None
     if len(sizes) > 1 or any(each is None and not lost for each, lost in zip(known, runs["lost"], strict=True)):
         return None
     rows = []

@@ -114,7 +114,11 @@ TIES = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
 
 
 def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
-    """Return the held-out rows, and of optimizers without held-out runs the tuning runs of their selected trial."""
+    """Return the held-out rows, and of optimizers without held-out runs the tuning runs of their selected trial.
+
+    An optimizer that no tuning run completed with has no numbers.
+    """
+    confirmed = confirmed[confirmed["arm"].isin(best["arm"])]
     rest = best[~best["arm"].isin(confirmed["arm"])]
     tuned = tuning(records)
     own = tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)
@@ -156,7 +160,7 @@ def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
         counts = {status: int((own["lost"] == status).sum()) for status in LOST}
         told = " and ".join(f"{status} on {count}" for status, count in counts.items() if count)
         if told:
-            notes[str(arm)] = f"{told} of {len(own)} held-out seeds, which count with the error of the baseline"
+            notes[str(arm)] = f"{told} of {len(own)} held-out seeds, which count as the baseline or worse"
     return notes
 
 

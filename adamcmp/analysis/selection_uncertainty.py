@@ -10,7 +10,9 @@ Its variance over tuning seeds is the infinitesimal jackknife of that average, w
 
 .. math:: V = \frac{T}{T−1} \sum_t \mathrm{Cov}_b(N_{bt}, f_{c(b)})^2
 
-with N_bt copies of seed t in resample b.
+with N_bt copies of seed t in resample b, and at least half the variance of the error that a selection by other seeds
+has without averaging, since the jackknife misses trials that hardly win by chance. Bootstrap means of T seeds spread by
+√((T − 1)/T) too little, so their deviations are multiplied by √(T/(T − 1)).
 
 Without held-out runs of the other trials, V is the mean square of the shift t̄(c(b)) − t̄(c) in test error of the
 tuning runs, which includes the noise of these runs and is therefore too large rather than too small.
@@ -30,7 +32,7 @@ Work: Improved Reporting of Experimental Results, EMNLP 2019 (best of k).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -50,6 +52,10 @@ RESAMPLES = 4000
 MAX_EXACT_SEEDS = 7
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
+
+
+LEAST = 0.5
+"""Least share of the variance of the selected trial's error over resamples that the average over trials has."""
 
 
 class Component(NamedTuple):
@@ -96,6 +102,8 @@ class Selection:
     """The T tuning seeds."""
     places: Sequence[tuple[float, float]] = ()
     """Learning rate and weight decay of each eligible trial."""
+    selected: int | None = None
+    """Index of the selected trial; None: the lowest mean validation error, ties to the first."""
     _best_of: dict[int, BestOf] = field(default_factory=dict, repr=False)
 
     @property
@@ -116,7 +124,7 @@ class Selection:
     @property
     def place(self) -> int:
         """Index of the selected trial."""
-        return int(np.argmin(self.validation_CT.mean(1).round(12)))
+        return self.selected if self.selected is not None else int(np.argmin(self.validation_CT.mean(1).round(12)))
 
     @cached_property
     def winner_B(self) -> NDArray[np.int64]:  # noqa: N802  # axes, as in all arrays
@@ -132,6 +140,31 @@ class Selection:
             return np.asarray(np.arange(len(self.test_CT)) == self.place, float)
         probability_B = resamples(self.test_CT.shape[1]).probability_B
         return np.asarray(np.bincount(self.winner_B, probability_B, minlength=len(self.test_CT)).round(12))
+
+    def trial_errors(self, held_out: Mapping[int, float]) -> Array | None:
+        """Return the error of every trial: held-out errors, and for other trials, which hardly ever win, their average.
+
+        Args:
+            held_out: mean held-out error by index.
+
+        Returns:
+            (C,); None if a candidate has no held-out error.
+        """
+        wanted = candidates(self)
+        if any(index not in held_out for index in wanted):
+            return None
+        error_C = np.full(len(self.test_CT), np.mean([held_out[index] for index in wanted]))
+        error_C[list(held_out)] = list(held_out.values())
+        return np.asarray(error_C)
+
+    def spread_B(self, error_C: Array) -> Array:  # noqa: N802  # axes, as in all arrays
+        """Return the error of the trial that other tuning seeds select, on every resample, minus its average.
+
+        The trials' means differ between two sets of tuning seeds by √2 times as much as between a set and the truth.
+        """
+        probability_B = resamples(self.test_CT.shape[1]).probability_B
+        error_B = error_C[self._validation_BC(math.sqrt(2)).argmin(1)]
+        return np.asarray(error_B - probability_B @ error_B)
 
     def influence(self, error_C: Array) -> Array:
         """Return the covariance of the selected trial's error with the copies of each tuning seed: (T,).
@@ -169,11 +202,11 @@ class Selection:
         noise_C = shift_CT.var(1, ddof=1) / self.test_CT.shape[1]
         return BestOf(expected - selected, mean_C[order_C] - expected, weight_C, expected_B - selected, noise_C)
 
-    def _validation_BC(self) -> Array:  # noqa: N802  # axes, as in all arrays
+    def _validation_BC(self, times: float = 1.0) -> Array:  # noqa: N802  # axes, as in all arrays
         """Return the mean validation errors of every resample, spread as those of new seeds are."""
         seeds, mean_C = self.test_CT.shape[1], self.validation_CT.mean(1)
         drawn_BC = resamples(seeds).share_BT @ self.validation_CT.T
-        return np.asarray((mean_C + math.sqrt(seeds / (seeds - 1)) * (drawn_BC - mean_C)).round(12))
+        return np.asarray((mean_C + times * math.sqrt(seeds / (seeds - 1)) * (drawn_BC - mean_C)).round(12))
 
 
 def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict[str, Selection]:
@@ -192,14 +225,18 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
     for arm, ranked in ranked_cells(table).groupby("arm"):
         own = by_arm[arm].set_index([*CELL[1:], "seed"])
         order = pd.MultiIndex.from_frame(ranked[CELL[1:]])
-        validation_CT = own["final_validation_error"].unstack().loc[order].dropna(axis="columns")
-        test_CT = own["final_test_error"].unstack().loc[order, validation_CT.columns]
+        whole_CT = own["final_validation_error"].unstack().loc[order]
+        validation_CT = whole_CT.dropna(axis="columns")
+        if not len(validation_CT.columns):  # no tuning seed is shared by all trials: the selection is not known
+            validation_CT = whole_CT.mean(axis=1).to_frame(whole_CT.columns[0])
+        test_CT = own["final_test_error"].unstack().loc[order].reindex(columns=validation_CT.columns)
         result[str(arm)] = Selection(
             sign * validation_CT.to_numpy(),
             test_CT.to_numpy(),
             int(trials[arm]),
             tuple(map(int, validation_CT.columns)),
             list(order),
+            selected=0,  # by all of its tuning seeds, which trials need not share
         )
     return result
 
@@ -239,21 +276,25 @@ def selection_variance(a: Selection, b: Selection, error_a_C: Array | None, erro
     if len(sides) == 2 and a.seed_ids == b.seed_ids:
         seeds = len(a.seed_ids)
         if error_a_C is not None and error_b_C is not None:
-            return [_jackknife(a.influence(error_a_C) - b.influence(error_b_C))]
+            influence_T = a.influence(error_a_C) - b.influence(error_b_C)
+            return [_jackknife(influence_T, a.spread_B(error_a_C) - b.spread_B(error_b_C))]
         if error_a_C is None and error_b_C is None:
             probability_B = resamples(seeds).probability_B
             return [Component(float(probability_B @ (a.shift_B - b.shift_B) ** 2), seeds - 1)]
     return [
-        _jackknife(each.influence(error_C))
+        _jackknife(each.influence(error_C), each.spread_B(error_C))
         if error_C is not None
         else Component(float(resamples(int(each.seeds)).probability_B @ each.shift_B**2), each.seeds - 1)
         for each, error_C in sides
     ]
 
 
-def _jackknife(influence_T: Array) -> Component:
+def _jackknife(influence_T: Array, spread_B: Array) -> Component:
+    """Return the variance by the infinitesimal jackknife, and at least a share of that of the unaveraged selection."""
     seeds = len(influence_T)
-    return Component(float((influence_T**2).sum()) * seeds / (seeds - 1), seeds - 1)
+    jackknife = float((influence_T**2).sum()) * seeds / (seeds - 1)
+    unaveraged = float(resamples(seeds).probability_B @ spread_B**2)
+    return Component(max(jackknife, unaveraged * (LEAST if seeds > 2 else 1.0)), seeds - 1)
 
 
 class EqualBudget(NamedTuple):

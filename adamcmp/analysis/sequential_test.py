@@ -130,6 +130,16 @@ def has_outlier(d_n: Array) -> bool:
     return bool(np.abs(d_n - centre).max() > OUTLIER * max(typical, 1e-12))
 
 
+def bound_of(records: pd.DataFrame) -> float:
+    """Return the largest error that the bounded sequence counts; NaN if it is not known.
+
+    That is the error of the best constant prediction, or 1 of shares where higher is better or none is stored.
+    """
+    error = criteria_of(records).error
+    bound = math.nan if error.higher_is_better else baseline(records)
+    return 1.0 if error.unit == "%" and not bound > 0 else bound
+
+
 class _Sequential:
     """All that a sequential verdict on one pair needs, from stored runs."""
 
@@ -145,9 +155,7 @@ class _Sequential:
         self.confirming = [confirming.get(arm) for arm in pair]
         self.added = [added.get(arm) for arm in pair]
         self.count = example_count(records)
-        self.bound = math.nan if self.error.higher_is_better else baseline(records)
-        if math.isnan(self.bound) and self.error.unit == "%":
-            self.bound = 1.0
+        self.bound = bound_of(records)
 
     def shared(self, sides: list[HeldOut | None]) -> Array:
         a, b = sides
@@ -188,7 +196,7 @@ def sequential_verdict(
         raise ValueError("one of the two has no held-out runs")
     difference = compare(a, b, *of.selections, is_share=of.error.unit == "%", count=of.count)
     before, d_n, level = of.shared(of.confirming), of.shared(of.added), LEVEL / of.pairs
-    if not assume_symmetric and math.isnan(of.bound):
+    if not assume_symmetric and not of.bound > 0:
         raise ValueError(
             f"the {of.error.label} has no known bound, so that only differences that are symmetric can be judged: "
             "use --assume-symmetric"
@@ -205,6 +213,9 @@ def sequential_verdict(
     else:
         low, high = bounded_sequence(d_n, of.bound, level) if len(d_n) else (-of.bound, of.bound)
     mean = float(d_n.mean()) if len(d_n) else difference.mean_as_tuned
+    x, y = of.added
+    lost = (0 if x is None else x.lost, 0 if y is None else y.lost)
+    difference = difference._replace(lost=lost, runs=(len(d_n), len(d_n)))
     return decide_sequence(difference, len(d_n), mean, (low, high), tolerance(margin, of.error), of.pairs)
 
 
@@ -222,12 +233,12 @@ def decide_sequence(
         pairs: pairs of the task.
     """
     shift = 0.0 if difference.luck is None else difference.luck.shift
-    rest = difference._replace(mean=0.0, seeds=Component(0.0, math.inf))
+    rest = difference._replace(mean=0.0, seeds=Component((1e-9 * abs(mean)) ** 2, math.inf))
     level, low, high = LEVEL / pairs, ends[0] + shift, ends[1] + shift
     centre = mean + shift
     if math.isinf(rest.variance):
         low, high = -math.inf, math.inf
-    elif rest.variance > 0:
+    elif rest.variance > 0 or rest.luck_variance > 0:
         low = centre - math.hypot(centre - low, rest.quantile(level / 2))
         high = centre + math.hypot(high - centre, rest.quantile(1 - level / 2))
     kind: Kind = "apart" if low > 0 or high < 0 else "same" if -margin < low and high < margin else "open"
@@ -238,7 +249,8 @@ def decide_sequence(
         examples=difference.known, test_examples=difference.size, tuned=difference.tuning_seeds, pairs=pairs,
         se_seeds=(ends[1] - ends[0]) / 4, se_examples=math.sqrt(difference.examples.variance),
         se_selection=math.sqrt(sum(each.variance for each in difference.selection) + difference.luck_variance),
-        budget=difference.budget, mean_as_tuned=mean, freedom=difference.freedom,
+        budget=difference.budget, mean_as_tuned=mean, freedom=difference.freedom, lost_a=difference.lost[0],
+        lost_b=difference.lost[1], runs_a=difference.runs[0], runs_b=difference.runs[1],
     )  # fmt: skip
 
 
@@ -248,9 +260,14 @@ def is_stuck(verdict: Verdict) -> bool:
         return False
     if verdict.limit == "one tuning seed":
         return True
-    fixed = 1.96 * math.hypot(verdict.se_examples, verdict.se_selection)
     largest = abs(verdict.mean) + 2 * verdict.se_seeds
-    return verdict.n > 0 and not fixed < verdict.margin and largest <= fixed
+    return verdict.n > 0 and not fixed_half_width(verdict) < verdict.margin and largest <= fixed_half_width(verdict)
+
+
+def fixed_half_width(verdict: Verdict) -> float:
+    """Return the half width that test examples and selection leave, however many seeds are added."""
+    quantile = float(special.ndtri(1 - LEVEL / 2 / verdict.pairs))
+    return quantile * math.hypot(verdict.se_examples, verdict.se_selection)
 
 
 def seeds_for(difference: float, bound: float, pairs: int = 1) -> float:
@@ -259,4 +276,6 @@ def seeds_for(difference: float, bound: float, pairs: int = 1) -> float:
     >>> round(seeds_for(0.04, 0.9))
     101
     """
-    return math.inf if difference == 0 else math.log(4 * pairs / LEVEL) / math.log1p(abs(difference) / bound)
+    if difference == 0 or not bound > 0:
+        return math.inf
+    return math.log(4 * pairs / LEVEL) / math.log1p(abs(difference) / bound)

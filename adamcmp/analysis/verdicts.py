@@ -67,7 +67,7 @@ JUST_BEYOND = 1e-12
 """How far an interval stays from 0 where Holm rejects and Bonferroni does not."""
 
 Kind = Literal["apart", "same", "open", "none"]
-Limit = Literal["", "seeds", "examples", "tuning", "one tuning seed", "diverged"]
+Limit = Literal["", "seeds", "examples", "tuning", "budget", "one tuning seed", "diverged"]
 Examples = Literal["stored", "bounded", "ignored"]
 
 
@@ -208,9 +208,8 @@ class Verdict(NamedTuple):
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def pointwise(self, *sources: Literal["seeds", "examples", "selection"]) -> tuple[float, float]:
-        """Return a 95 % interval of this pair alone over some sources of variance."""
-        variance = sum(getattr(self, f"se_{each}") ** 2 for each in sources)
-        half = float(special.stdtrit(self.freedom, 1 - LEVEL / 2)) * math.sqrt(variance)
+        """Return the estimate ± 1.96 standard errors of some sources of variance, without any correction."""
+        half = 1.96 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
         return self.mean - half, self.mean + half
 
 
@@ -269,9 +268,12 @@ def compare(
     """
     shared = tuple(sorted(set(a.seeds) & set(b.seeds)))
     paired = not len(shared) < 2 <= min(len(a.seeds), len(b.seeds))
-    lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
     if paired:
         a, b = a.take(shared), b.take(shared)
+    lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
+    if a.examples_SN is not None or b.examples_SN is not None:
+        size = (b if a.examples_SN is None else a).examples_SN
+        a, b = (each.on_examples(0 if size is None else size.shape[1]) for each in (a, b))
     n = min(len(a.seeds), len(b.seeds))
     mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
     seeds, examples, known, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
@@ -347,13 +349,14 @@ def _row_component(values_SN: Array) -> Component:
     n = len(values_SN)
     if n < 2:
         return Component(math.nan, 1)
-    return Component(float(values_SN.mean(1).var(ddof=1)) / n, n - 1)
+    # the interaction alone makes seeds differ by as much; of few seeds they may differ by less by chance
+    return Component(max(float(values_SN.mean(1).var(ddof=1)) / n, _interaction(values_SN)), n - 1)
 
 
 def _interaction(values_SN: Array) -> float:
     """Return MS_interaction/(n N)."""
     n, count = values_SN.shape
-    if n < 2:
+    if n < 2 or count < 2:
         return 0.0
     row_S, column_N = values_SN.mean(1), values_SN.mean(0)
     total = float(((values_SN - row_S.mean()) ** 2).sum())
@@ -366,8 +369,10 @@ def freedom_of(components: Sequence[Component]) -> float:
     total = sum(each.variance for each in components)
     if math.isinf(total):
         return 1.0
-    squares = sum(each.variance**2 / each.freedom for each in components if each.variance > 0)
-    return float(total**2 / squares) if squares > 0 else math.inf
+    if not total > 0:
+        return math.inf
+    squares = sum((each.variance / total) ** 2 / each.freedom for each in components)
+    return float(1 / squares) if squares > 0 else math.inf
 
 
 def decide(compared: Sequence[Difference], margin: float = math.nan, *, has_power: bool = True) -> list[Verdict]:
@@ -413,34 +418,41 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
             of.a, of.b, "open", of.n, of.mean, -math.inf, math.inf, 1.0, margin, 1.0, math.inf, math.inf,
             "one tuning seed", **known, **errors,
         )  # fmt: skip
-    se, level = math.sqrt(of.variance + of.luck_variance), LEVEL / pairs
+    level = LEVEL / pairs
+    estimate = of.mean if of.luck is None else of.quantile(0.5)  # the mean of a skewed luck may be outside the interval
+    wide = of.quantile(1 - LEVEL / 2) - of.quantile(LEVEL / 2)
+    se = wide / 2 / float(special.stdtrit(of.freedom, 1 - LEVEL / 2))
     low, high = of.quantile(level / 2), of.quantile(1 - level / 2)
     if p_value <= LEVEL:
-        low, high = (max(low, JUST_BEYOND), high) if of.probability(0.0) < 0.5 else (low, min(high, -JUST_BEYOND))
+        beyond = min(JUST_BEYOND, 1e-9 * abs(estimate))
+        low, high = (max(low, beyond), high) if estimate > 0 else (low, min(high, -beyond))
     is_different = low > 0 or high < 0
     is_equivalent = not math.isnan(margin) and -margin < low and high < margin
     kind: Kind = "apart" if is_different else "same" if is_equivalent else "open"
-    beyond = nan if math.isnan(margin) else max(of.probability(-margin), 1 - of.probability(margin))
-    p_same = min(1.0, 2 * pairs * beyond)
+    outside = nan if math.isnan(margin) else max(of.probability(-margin), 1 - of.probability(margin))
+    p_same = min(1.0, 2 * pairs * outside)
     limit = _limit(of) if kind == "open" else ""
     found = Verdict(
-        of.a, of.b, kind, of.n, of.mean, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
+        of.a, of.b, kind, of.n, estimate, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
     )  # fmt: skip
     if not has_power:
         return found
-    needed = nan if limit not in ("examples", "tuning") else needed_of(of, limit, level)
+    known_source = limit if limit in ("examples", "tuning") else None
+    needed = nan if known_source is None else needed_of(of, known_source, level, estimate)
     return found._replace(
-        detectable=_noncentrality(round(of.freedom, 3), level) * se, seeds_needed=needed_of(of, "seeds", level),
+        detectable=_noncentrality(round(of.freedom, 3), level) * se,
+        seeds_needed=needed_of(of, "seeds", level, estimate),
         needed=needed,
-    )  # fmt: skip
+    )
 
 
 def _limit(of: Difference) -> Limit:
     """Return the largest source of variance; lost runs come first, since a reader has to know about them."""
     if any(of.lost):
         return "diverged"
-    selection = sum(each.variance for each in of.selection) + of.luck_variance
+    selection = sum(each.variance for each in of.selection)
     sizes: dict[Limit, float] = {
+        "budget": of.luck_variance,
         "seeds": of.seeds.variance, "examples": of.examples.variance, "tuning": selection
     }  # fmt: skip
     return max(sizes, key=lambda source: sizes[source])
@@ -477,14 +489,17 @@ def _noncentrality(freedom: float, level: float) -> float:
     return float(optimize.brentq(lambda shift: power(shift, 1.0, freedom, level) - POWER, 1e-6, 1e6))
 
 
-def needed_of(of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = LEVEL) -> float:
+def needed_of(
+    of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = LEVEL, estimate: float | None = None
+) -> float:
     """Return how many seeds, test examples or tuning seeds find the observed difference with 80 % power.
 
     The variance of that source shrinks in proportion, the others stay. Infinite where that does not suffice, or where
     it takes more than ``MAX_SEEDS`` seeds.
     """
     now = {"seeds": of.n, "examples": of.size, "tuning": of.tuning_seeds}[source]
-    if not now or not math.isfinite(now) or of.mean == 0:
+    difference = of.mean if estimate is None else estimate
+    if not now or not math.isfinite(now) or difference == 0:
         return math.inf
 
     def is_enough(count: float) -> bool:
@@ -494,7 +509,7 @@ def needed_of(of: Difference, source: Literal["seeds", "examples", "tuning"], le
         }  # fmt: skip
         parts[source] = [Component(each.variance * ratio, max(each.freedom + count - now, 1)) for each in parts[source]]
         flat = [*(each for group in parts.values() for each in group), Component(of.luck_variance, math.inf)]
-        return power(of.mean, math.sqrt(sum(each.variance for each in flat)), freedom_of(flat), level) >= POWER
+        return power(difference, math.sqrt(sum(each.variance for each in flat)), freedom_of(flat), level) >= POWER
 
     most = MAX_SEEDS if source != "examples" else 1000 * now
     if not is_enough(most):

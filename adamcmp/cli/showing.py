@@ -120,7 +120,7 @@ def _runs(ids: Collection[str]) -> str:
 def show_found(found: Reported, title: str) -> None:
     """Print leaderboards, verdicts and findings."""
     from adamcmp import console
-    from adamcmp.analysis import best_cells, criteria_of, leaderboard, time_to_error
+    from adamcmp.analysis import across_tasks, best_cells, criteria_of, leaderboard, time_to_error
     from adamcmp.report import tables
     from adamcmp.report.verdict_text import MOST_TOLD, format_pooled, sentences, split_sentences
 
@@ -142,6 +142,7 @@ def show_found(found: Reported, title: str) -> None:
     for splits in found.over_splits(tasks):
         for line in split_sentences(splits):
             tell(f"- {line}", err=False)
+    answer(across_tasks=across_tasks.frame(found.pooled).to_dict("records"))
     for pooled in found.pooled[:MOST_TOLD]:
         tell(f"- {format_pooled(pooled)}", err=False)
 
@@ -167,18 +168,7 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
         "error": {"name": error.name, "unit": error.stored_unit, "better": error.better},
         "runs": task.records["status"].value_counts().to_dict(),
         "leaderboard": board[list(BOARD)].to_dict("records"),
-        "verdicts": [
-            verdict_answer(each, format_verdict(each, error))
-            | {
-                "p_value": each.p_value,
-                "margin": each.margin,
-                "seeds_needed": each.seeds_needed,
-                "detectable": each.detectable,
-                "limit": each.limit,
-                "pairs": each.pairs,
-            }
-            for each in verdicts
-        ],
+        "verdicts": [verdict_answer(each, format_verdict(each, error)) for each in verdicts],
     }
 
 
@@ -188,7 +178,10 @@ def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
 
     numbers = {"n": verdict.n, "difference": verdict.mean, "low": verdict.low, "high": verdict.high}
     kinds = {"kind": verdict.kind, "verdict": NAMES[verdict.kind]}
-    return {"a": verdict.a, "b": verdict.b, **kinds, **numbers, "text": text}
+    more = {
+        name: getattr(verdict, name) for name in ("p_value", "margin", "seeds_needed", "detectable", "limit", "pairs")
+    }
+    return {"a": verdict.a, "b": verdict.b, **kinds, **numbers, **more, "text": text}
 
 
 def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:

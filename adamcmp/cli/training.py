@@ -275,12 +275,16 @@ def settle(
             if undecided and not assume_symmetric:
                 tell(symmetric_hint(verdict, task.records, error), err=False)
             return
-        added = settling(opened.plan.runs, found, seeds)
+        added = settling(opened.plan.runs, found, range(SETTLING, seeds.stop))  # failed ones are trained again
         train(opened, added, None, what="settling, ")
         records = read_records(opened.study_dir)
         there = records[records["run_id"].isin([run.id for run in added])]
-        if (there["status"] == "failed").any() or len(there) < len(added):
-            raise InputError(f"settle {a} {b}: some of the added runs failed; run the same command again")
+        failed = int((there["status"] == "failed").sum())
+        if failed or len(there) < len(added):
+            raise InputError(
+                f"settle {a} {b}: {failed} of the added runs failed, {len(added) - len(there)} are missing; the same "
+                "command trains them again"
+            )
 
 
 def _stored_with(

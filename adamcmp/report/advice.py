@@ -29,7 +29,7 @@ class Advice:
     recipes: dict[str, str]
     """By framework: code to paste."""
     is_sure: bool
-    """Every pair with another optimizer is decided: it is significantly better, or equivalent."""
+    """Every pair is decided, significantly better or equivalent, and no held-out run of it was lost."""
 
 
 def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice | None:
@@ -65,10 +65,13 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
     own = [each for each in verdicts if arm in (each.a, each.b)]
     lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
-    sure = bool(own) and all(each.kind == "same" or _wins(each, arm, error) for each in own)
-    words = "Use" if sure or not lost else "No safe choice; the best is"
+    sure = bool(own) and not lost and all(each.kind == "same" or _wins(each, arm, error) for each in own)
+    wins = bool(own) and all(_wins(each, arm, error) for each in own)
+    words = "Use" if wins or not lost else "No safe choice; the best is"
+    averaged = ", averaged over the trials that tuning may select" if confirmed and row["near_ties"] > 0 else ""
+    over = f"over {seeds}{averaged}"
     parts = [
-        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}: test {error.label} {shown} over {seeds}.",
+        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}: test {error.label} {shown} {over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
         *_how_sure(own, error, n if confirmed else 0),
         *_surer(own, n, len(best), seconds_a_run),

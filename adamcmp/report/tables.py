@@ -156,7 +156,7 @@ def across_display(pooled: Sequence[Pooled]) -> pd.DataFrame:
     """``across_tasks.pool`` as text: one row per pair."""
 
     def percent(value: float) -> str:
-        return f"{100 * value:+.1f}".replace("-", "−")
+        return f"{100 * value:+.3g}".replace("-", "−")
 
     return pd.DataFrame(
         {

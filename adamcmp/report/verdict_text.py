@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adamcmp.analysis import Task, Verdict, cells, criteria_of, verdicts
 from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
-from adamcmp.analysis.held_out import baseline
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.sequential_test import is_stuck, seeds_for
+from adamcmp.analysis.sequential_test import bound_of, fixed_half_width, is_stuck, seeds_for
 from adamcmp.analysis.split_blocks import SplitBlocks
 from adamcmp.criteria import ErrorMetric
 
@@ -96,14 +95,18 @@ def format_headline(verdict: Verdict, error: ErrorMetric) -> str:
         case "open" if verdict.limit == "diverged":
             return f"{pair}: not decidable: {format_lost(verdict)}"
         case "open" if verdict.limit == "one tuning seed":
-            return f"{pair}: not decidable with 1 tuning seed; use study.seeds=5 or more"
+            return f"{pair}: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more"
         case "open":
             return f"{pair}: no significant difference: {numbers}"
         case _:
             why = (
                 "fewer than 2 shared held-out seeds"
                 if verdict.n < 2
+                else "errors are missing"
+                if math.isnan(verdict.mean)
                 else f"identical errors on all {verdict.n} held-out seeds"
+                if verdict.mean == 0
+                else f"the same difference on all {verdict.n} held-out seeds"
             )
             return f"{pair}: not tested ({why})"
 
@@ -115,7 +118,7 @@ def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
     if verdict.kind == "none" or verdict.limit == "one tuning seed":
         return f"{line}."
     correction = f" (Holm, {verdict.pairs} pairs)" if verdict.pairs > 1 else ""
-    seeds = f"{verdict.n} seeds{'' if verdict.paired else ' each, unpaired'}"
+    seeds = f"{verdict.n} seeds" if verdict.paired else f"{verdict.runs_a} and {verdict.runs_b} seeds, unpaired"
     p = f"p = {verdict.p_value:.2g}{correction}, {seeds}"
     budget = "" if math.isnan(verdict.budget) else f" At equal tuning budgets ({verdict.budget:,.0f} runs each)."
     if verdict.kind in ("apart", "same"):
@@ -134,7 +137,8 @@ def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
 def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
     """Return what limits an inconclusive verdict, and what would help."""
     seeds = (
-        f"about {verdict.seeds_needed:,.0f} held-out seeds would show a difference of "
+        f"about {verdict.seeds_needed:,.0f} {'seeds' if math.isinf(verdict.tuned) else 'held-out seeds'} "
+        f"{_seeds_word(verdict)}would show a difference of "
         f"{format_difference(error, abs(verdict.mean))} with 80 % power"
         if math.isfinite(verdict.seeds_needed)
         else "more seeds will not help"
@@ -142,15 +146,24 @@ def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
     smallest = f"the smallest difference found with 80 % power is {format_difference(error, verdict.detectable)}"
     match verdict.limit:
         case "examples":
-            return f"Limited by the test set ({verdict.test_examples:,} examples); {seeds}."
+            more = f"; about {verdict.needed:,.0f} examples would" if math.isfinite(verdict.needed) else ""
+            helps = "" if math.isfinite(verdict.seeds_needed) else more
+            return f"Limited by the test set ({verdict.test_examples:,} examples); {seeds}{helps}."
         case "tuning":
-            needed = verdict.needed if math.isfinite(verdict.needed) else 2 * verdict.tuned
-            proposed = f"use study.seeds={needed:.0f}" if needed <= MANY_TUNING_SEEDS else smallest
+            proposed = f"use study.seeds={verdict.needed:.0f}" if verdict.needed <= MANY_TUNING_SEEDS else smallest
             return f"Limited by the selection with {verdict.tuned:.0f} tuning seeds; {proposed}."
+        case "budget":
+            return "Limited by the smaller tuning budget; tune both optimizers over as many trials."
         case _ if math.isfinite(verdict.seeds_needed):
             return f"Limited by seeds; {seeds}."
         case _:
             return f"Limited by seeds; {smallest}."
+
+
+def _seeds_word(verdict: Verdict) -> str:
+    """Return the setting of the number of seeds."""
+    key = "study.seeds" if math.isinf(verdict.tuned) else "study.confirm.seeds"
+    return f"({key}={verdict.seeds_needed:.0f}) "
 
 
 def format_lost(verdict: Verdict) -> str:
@@ -173,7 +186,7 @@ def format_sources(verdict: Verdict, error: ErrorMetric) -> str:
             ends = " to ".join(_number(error, end, sign=True) for end in verdict.pointwise(*sources))
             parts.append(f"with {name} {ends}")
     ends = " to ".join(_number(error, end, sign=True) for end in verdict.pointwise("seeds"))
-    return ", ".join([f"95 % interval of this pair alone: seeds {ends}", *parts])
+    return ", ".join([f"±1.96 standard errors by source: seeds {ends}", *parts])
 
 
 def better_first(verdict: Verdict, error: ErrorMetric) -> Verdict:
@@ -247,18 +260,19 @@ def format_pooled(pooled: Pooled) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.1f} %".replace("-", "−")
+    return f"{100 * value:+.3g} %".replace("-", "−")
 
 
 def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: ErrorMetric) -> str:
     """Return how many seeds the bounded sequence of ``settle`` needs, and the alternative."""
-    bound = baseline(records)
-    needed = seeds_for(verdict.mean, bound if math.isfinite(bound) else 1.0, verdict.pairs)
-    size = format_difference(error, abs(verdict.mean))
-    takes = f"a difference of {size} takes about {needed:,.0f} seeds" if math.isfinite(needed) else "no difference yet"
+    size, fixed = format_difference(error, abs(verdict.mean)), fixed_half_width(verdict)
+    if abs(verdict.mean) <= fixed:
+        left = format_difference(error, fixed)
+        return f"Test examples and selection leave ±{left} open, more than this difference: seeds may not decide."
+    needed = max(seeds_for(abs(verdict.mean) - fixed, bound_of(records), verdict.pairs), verdict.n)
     return (
-        f"Without assumptions, {takes}: rare failures of one optimizer have to be excluded. If neither optimizer fails "
-        "on some seeds, --assume-symmetric needs far fewer."
+        f"Without assumptions, a difference of {size} takes {needed:,.0f} seeds or more: rare failures of one "
+        "optimizer have to be excluded. If neither optimizer fails on some seeds, use --assume-symmetric."
     )
 
 
@@ -273,10 +287,11 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric, more: str = "") -> st
     verdict = better_first(verdict, error)
     pair, seeds = f"{verdict.a} vs. {verdict.b}", f"seeds {verdict.n}"
     if verdict.limit == "one tuning seed":
-        return f"{pair}: not decidable with 1 tuning seed; use study.seeds=5 or more."
+        return f"{pair}: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more."
     if not verdict.n:
         return f"{pair}: no added seeds yet{more}."
     numbers = f"{format_difference(error, verdict.mean, sign=True)} {format_interval(error, verdict)}"
+    numbers += f"; {format_lost(verdict)}" if verdict.lost_a or verdict.lost_b else ""
     if verdict.kind == "apart":
         return f"{seeds}: {verdict.a} is significantly better than {verdict.b}: {numbers}."
     if verdict.kind == "same":

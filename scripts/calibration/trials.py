@@ -41,11 +41,9 @@ class Side(NamedTuple):
         weights = share_C[wanted] / share_C[wanted].sum()
         stacked = [self.errors(trial) for trial in wanted]
         examples_SN = sum(weight * each for weight, each in zip(weights, stacked, strict=True))
-        means = [float(each.mean()) for each in stacked]
-        error_C = np.full(len(share_C), np.mean(means))
-        error_C[wanted] = means
+        error_C = self.selection.trial_errors({i: float(each.mean()) for i, each in zip(wanted, stacked, strict=True)})
         seeds = tuple(map(int, self.fresh))
-        return HeldOut(name, seeds, examples_SN.mean(1), error_C, 0, 0, examples_SN)
+        return HeldOut(name, seeds, examples_SN.mean(1), error_C, ("",) * len(seeds), examples_SN)
 
 
 def side(pool: Pool, tuning: NDArray[np.int64], fresh: NDArray[np.int64], part: NDArray[np.int64],

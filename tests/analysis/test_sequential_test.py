@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from adamcmp.analysis.selection_uncertainty import Component
+from adamcmp.analysis.selection_uncertainty import Component, EqualBudget
 from adamcmp.analysis.sequential_test import (
     bounded_sequence,
     decide_sequence,
@@ -24,8 +24,8 @@ from adamcmp.analysis.sequential_test import (
     symmetric_sequence,
 )
 from adamcmp.analysis.verdicts import Difference
-from adamcmp.criteria import CLASSIFICATION
-from adamcmp.report.verdict_text import settled_sentence
+from adamcmp.criteria import CLASSIFICATION, error_metric
+from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
 
 LOOKS = range(8, 161, 8)
 BOUND = 0.9
@@ -236,4 +236,26 @@ def test_it_ends_where_more_seeds_cannot_decide():
     assert not is_stuck(decided(0.02, n=0, ends=(-1, 1)))
     unknown = decided(math.inf, n=0, ends=(-1, 1))
     assert is_stuck(unknown)
-    assert "not decidable with 1 tuning seed" in settled_sentence(unknown, CLASSIFICATION.error)
+    assert "not decidable: trials share fewer than 2 tuning seeds" in settled_sentence(unknown, CLASSIFICATION.error)
+
+
+def test_the_hint_counts_all_that_seeds_cannot_change(synthetic):
+    records = settling(synthetic)
+    found = sequential_verdict(records, ("A", "B"))
+    assert "takes " in symmetric_hint(found, records, CLASSIFICATION.error)
+    wide = found._replace(se_selection=0.05)
+    assert "seeds may not decide" in symmetric_hint(wide, records, CLASSIFICATION.error)
+    precision = records.assign(loss="bce", error_metric="average_precision", error_better="higher")
+    assert math.isinf(seeds_for(0.1, 0.0))
+    assert "takes " in symmetric_hint(
+        found, precision.assign(baseline_test_error=0.0), error_metric("average_precision")
+    )
+
+
+def test_the_luck_of_a_smaller_search_widens_a_sequence_without_other_noise():
+    luck = EqualBudget(2, 0.0, [], np.array([-1.0, 1.0]), np.array([0.5, 0.5]), [Component(0.0, 4)] * 2)
+    nothing = Component(0.0, math.inf)
+    of = Difference("a", "b", 8, 1.0, nothing, nothing, [], luck=luck)
+    found = decide_sequence(of, 40, 1.0, (0.98, 1.02), 0.005)
+    assert found.low < 0.1
+    assert found.high > 1.9

@@ -35,7 +35,7 @@ ONE_TRIAL = from_arrays(np.zeros((1, 3)), np.zeros((1, 3)))
 
 def held(arm, examples_SN, seeds=None, stored=True):
     seeds = tuple(range(len(examples_SN))) if seeds is None else tuple(seeds)
-    return HeldOut(arm, seeds, examples_SN.mean(1), np.zeros(1), 0, 0, examples_SN if stored else None)
+    return HeldOut(arm, seeds, examples_SN.mean(1), np.zeros(1), ("",) * len(seeds), examples_SN if stored else None)
 
 
 def exact(arm, error_S, seeds=None):
@@ -116,11 +116,11 @@ def test_more_sources_of_noise_make_a_wider_interval():
 def test_the_two_way_model_finds_the_variance_of_seeds_and_of_examples():
     draw, seen = np.random.default_rng(5), []
     for _ in range(200):
-        seeds, examples = draw.normal(0, 0.02, 12), draw.normal(0, 0.4, 300)
+        seeds, examples = draw.normal(0, 0.2, 12), draw.normal(0, 0.4, 300)
         e_SN = seeds[:, None] + examples + draw.normal(0, 1, (12, 300))
         seen.append([*(part.variance for part in two_way([e_SN])), e_SN.mean()])
     of_seeds, of_examples, means = np.array(seen).T
-    assert of_seeds.mean() == pytest.approx(0.02**2 / 12 + 1 / 3600, rel=0.1)
+    assert of_seeds.mean() == pytest.approx(0.2**2 / 12 + 1 / 3600, rel=0.1)
     assert of_examples.mean() == pytest.approx(0.4**2 / 300, rel=0.1)
     assert (of_seeds + of_examples).mean() == pytest.approx(means.var(), rel=0.3)
 
@@ -342,7 +342,8 @@ def test_one_tuning_seed_decides_nothing(synthetic):
     (found,) = verdicts(one)
     assert (found.kind, found.limit) == ("open", "one tuning seed")
     assert not found.has_interval
-    assert format_verdict(found, ERROR) == "A vs. B: not decidable with 1 tuning seed; use study.seeds=5 or more."
+    words = "A vs. B: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more."
+    assert format_verdict(found, ERROR) == words
 
 
 def outcomes_of(records, rng, count=400):
@@ -371,3 +372,59 @@ def test_where_a_run_has_no_stored_examples_none_are_used(synthetic):
     del known[next(iter(known))]
     (found,) = verdicts(records, outcomes=known)
     assert (found.examples, found.se_examples) == ("ignored", 0)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_few_seeds_that_agree_by_chance_are_no_proof(seeds):
+    """Of few seeds the spread may be small by chance; test examples make seeds differ by a known least amount."""
+    draw, wrong, count = np.random.default_rng(1), 0, 500
+    for _ in range(count):
+        p = np.clip(draw.normal(0.1, 0.1, 400), 0, 1)
+        a, b = (held(arm, (draw.random((seeds, 400)) < p).astype(float)) for arm in "ab")
+        wrong += decide([compare(a, b, ONE_TRIAL, ONE_TRIAL, is_share=True)], has_power=False)[0].kind == "apart"
+    assert wrong / count <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / count)
+
+
+def test_of_a_skewed_smaller_search_the_estimate_is_inside_its_interval():
+    """A search of many trials, two of them terrible, against a search of two: the mean of its luck is misleading."""
+    draw = np.random.default_rng(0)
+    errors = np.where(np.arange(30) < 28, 1.0 + 0.001 * np.arange(30), 600.0)
+    large, small = (
+        from_arrays(values[:, None] + 0.001 * draw.standard_normal((len(values), 4)),
+                    values[:, None] + 0.001 * draw.standard_normal((len(values), 4)))
+        for values in (errors, np.array([1.5, 1.6]))
+    )  # fmt: skip
+    held_errors = [np.full(8, value) + 0.001 * draw.standard_normal(8) for value in (1.0, 1.5)]
+    a, b = (
+        HeldOut(arm, tuple(range(8)), error, np.full(count, error.mean()), ("",) * 8)
+        for arm, error, count in (("A", held_errors[0], 30), ("B", held_errors[1], 2))
+    )
+    (found,) = decide([compare(a, b, large, small)])
+    assert found.low < found.mean < found.high
+    assert found.budget == small.runs
+    if found.kind == "apart":
+        assert (found.mean < 0) == (found.high < 0)
+        assert format_verdict(found, error_metric("rmse", "")).startswith("A is significantly better than B")
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-12, 1.0, 1e100])
+def test_the_scale_of_errors_does_not_matter(scale):
+    draw = np.random.default_rng(0)
+    errors = [0.1 + gap + 0.003 * draw.standard_normal(8) for gap in (0.0, 0.02)]
+    a, b = (exact(arm, scale * error) for arm, error in zip("ab", errors, strict=True))
+    (found,) = decide([compare(a, b, ONE_TRIAL, ONE_TRIAL)])
+    assert found.kind == "apart"
+    assert found.low <= found.mean <= found.high < 0
+    assert found.high / scale == pytest.approx(decide([compare(exact("a", errors[0]), exact("b", errors[1]), ONE_TRIAL,
+                                                               ONE_TRIAL)])[0].high, rel=1e-6)  # fmt: skip
+
+
+def test_a_pair_without_a_test_says_why():
+    same = decide([compare(exact("a", [1.0, 2.0, 3.0]), exact("b", [1.0, 2.0, 3.0]), ONE_TRIAL, ONE_TRIAL)])[0]
+    assert "identical errors on all 3 held-out seeds" in format_verdict(same, ERROR)
+    shifted = decide([compare(exact("a", [1.0, 2.0, 3.0]), exact("b", [2.0, 3.0, 4.0]), ONE_TRIAL, ONE_TRIAL)])[0]
+    assert "the same difference on all 3 held-out seeds" in format_verdict(shifted, ERROR)
+    missing = decide([compare(exact("a", [np.nan] * 3), exact("b", [2.0, 3.0, 4.0]), ONE_TRIAL, ONE_TRIAL)])[0]
+    assert "errors are missing" in format_verdict(missing, ERROR)
+    few = decide([compare(exact("a", [1.0]), exact("b", [2.0]), ONE_TRIAL, ONE_TRIAL)])[0]
+    assert "fewer than 2 shared held-out seeds" in format_verdict(few, ERROR)

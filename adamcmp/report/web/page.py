@@ -230,7 +230,10 @@ def lead(report: TaskReport) -> str:
     counted = f"{best['n']} {'held-out ' if best['stage'] == 'confirm' else ''}seed{'' if best['n'] == 1 else 's'}"
     on = counted if best["stage"] == "confirm" else f"the {counted} that chose it"
     where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
-    said = f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}, at {where}."
+    said = (
+        f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}; "
+        f"selected trial: {where}."
+    )
     mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]
     better = [
         each.b if each.a == best["arm"] else each.a
@@ -251,16 +254,16 @@ def _five(report: TaskReport) -> list[str]:
     """The protocol in five lines."""
     records, board, criteria = report.task.records, report.board, report.criteria
     tuned = tuning(records)["seed"].dropna().astype(int)
-    judged = records["seed"].drop(tuned.index).dropna().astype(int)
+    judged = records.loc[records["stage"] == "confirm", "seed"].dropna().astype(int)
     better = "highest" if criteria.error.higher_is_better else "lowest"
     trials = sorted(set(board["trials"]))
     searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
     return [
         f"Searched: {searched} cells (lr, λ) an optimizer, on seeds {seeds(tuned)}, alike in weights and batches.",
         f"Chosen: the {better} mean validation {criteria.error.label} after the last step; test data choose nothing.",
-        f"Judged: on {judged.nunique()} fresh seeds that chose nothing ({seeds(judged)})."
+        f"Tested: on {judged.nunique()} held-out seeds ({seeds(judged)})."
         if len(judged)
-        else "Judged: by the runs that chose the cells, which flatters them; study.confirm.seeds=8 adds fresh seeds.",
+        else "Tested: by the tuning runs, which are too good; study.confirm.seeds=8 adds held-out seeds.",
         (
             "Compared: t-test at 0.05 with the variance over seeds, test examples and selection, Holm's correction "
             "over pairs; the intervals are simultaneous, and exclude 0 exactly where a difference is significant."

@@ -116,9 +116,10 @@ TIES = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
 def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
     """Return the held-out rows, and of optimizers without held-out runs the tuning runs of their selected trial.
 
-    An optimizer that no tuning run completed with has no numbers.
+    An optimizer without any completed run has no numbers.
     """
-    confirmed = confirmed[confirmed["arm"].isin(best["arm"])]
+    completed = confirmed.loc[confirmed["lost"] == "", "arm"]
+    confirmed = confirmed[confirmed["arm"].isin([*best["arm"], *completed])]
     rest = best[~best["arm"].isin(confirmed["arm"])]
     tuned = tuning(records)
     own = tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)

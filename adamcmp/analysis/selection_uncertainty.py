@@ -10,9 +10,11 @@ Its variance over tuning seeds is the infinitesimal jackknife of that average, w
 
 .. math:: V = \frac{T}{T−1} \sum_t \mathrm{Cov}_b(N_{bt}, f_{c(b)})^2
 
-with N_bt copies of seed t in resample b, and at least half the variance of the error that a selection by other seeds
-has without averaging, since the jackknife misses trials that hardly win by chance. Bootstrap means of T seeds spread by
-√((T − 1)/T) too little, so their deviations are multiplied by √(T/(T − 1)).
+with N_bt copies of seed t in resample b. Bootstrap means of T seeds spread by √((T − 1)/T) too little, so their
+deviations are multiplied by √(T/(T − 1)). The jackknife misses trials that these T seeds hardly select by chance. So V is
+at least a quarter of the variance of the error that other tuning seeds select (``spread_B``), where trials without
+held-out runs count with the test errors of their tuning runs. Both constants were set on real trainings
+(docs/protocol.md).
 
 Without held-out runs of the other trials, V is the mean square of the shift t̄(c(b)) − t̄(c) in test error of the
 tuning runs, which includes the noise of these runs and is therefore too large rather than too small.
@@ -54,8 +56,8 @@ MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
 
 
-LEAST = 0.5
-"""Least share of the variance of the selected trial's error over resamples that the average over trials has."""
+LEAST = 0.25
+"""Least share of the variance of an unaveraged selection that the average over candidates has; 1 with two seeds."""
 
 
 class Component(NamedTuple):
@@ -142,7 +144,7 @@ class Selection:
         return np.asarray(np.bincount(self.winner_B, probability_B, minlength=len(self.test_CT)).round(12))
 
     def trial_errors(self, held_out: Mapping[int, float]) -> Array | None:
-        """Return the error of every trial: held-out errors, and for other trials, which hardly ever win, their average.
+        """Return the held-out error of every candidate, and for other trials the shift of their tuning runs.
 
         Args:
             held_out: mean held-out error by index.
@@ -150,17 +152,17 @@ class Selection:
         Returns:
             (C,); None if a candidate has no held-out error.
         """
-        wanted = candidates(self)
-        if any(index not in held_out for index in wanted):
+        if any(index not in held_out for index in candidates(self)):
             return None
-        error_C = np.full(len(self.test_CT), np.mean([held_out[index] for index in wanted]))
+        mean_C = self.test_CT.mean(1)
+        error_C = held_out[self.place] + mean_C - mean_C[self.place]
         error_C[list(held_out)] = list(held_out.values())
         return np.asarray(error_C)
 
     def spread_B(self, error_C: Array) -> Array:  # noqa: N802  # axes, as in all arrays
         """Return the error of the trial that other tuning seeds select, on every resample, minus its average.
 
-        The trials' means differ between two sets of tuning seeds by √2 times as much as between a set and the truth.
+        Means of two sets of tuning seeds differ by √2 times as much as a mean from the truth.
         """
         probability_B = resamples(self.test_CT.shape[1]).probability_B
         error_B = error_C[self._validation_BC(math.sqrt(2)).argmin(1)]
@@ -170,11 +172,14 @@ class Selection:
         """Return the covariance of the selected trial's error with the copies of each tuning seed: (T,).
 
         Args:
-            error_C: an error of every trial, such as the mean of its held-out runs.
+            error_C: error of every trial (``trial_errors``); trials that are no candidates count as their average.
         """
         share_BT, probability_B = resamples(self.test_CT.shape[1])
         copies_BT = share_BT * share_BT.shape[1] - 1
-        error_B = error_C[self.winner_B]
+        wanted = candidates(self)
+        averaged_C = np.full(len(error_C), error_C[wanted].mean())
+        averaged_C[wanted] = error_C[wanted]
+        error_B = averaged_C[self.winner_B]
         return np.asarray((probability_B * (error_B - probability_B @ error_B)) @ copies_BT)
 
     @cached_property

@@ -11,9 +11,9 @@ Its variance over tuning seeds is the infinitesimal jackknife of that average, w
 .. math:: V = \frac{T}{T−1} \sum_t \mathrm{Cov}_b(N_{bt}, f_{c(b)})^2
 
 with N_bt copies of seed t in resample b. Bootstrap means of T seeds spread by √((T − 1)/T) too little, so their
-deviations are multiplied by √(T/(T − 1)). The jackknife misses trials that these T seeds hardly select by chance. So V is
-at least a quarter of the variance of the error that other tuning seeds select (``spread_B``), where trials without
-held-out runs count with the test errors of their tuning runs. Both constants were set on real trainings
+deviations are multiplied by √(T/(T − 1)). The jackknife misses trials that these T seeds hardly select by chance.
+So V is at least a quarter of the variance of the error that other tuning seeds select (``spread_B``), where trials
+without held-out runs count with the test errors of their tuning runs. Both constants were set on real trainings
 (docs/protocol.md).
 
 Without held-out runs of the other trials, V is the mean square of the shift t̄(c(b)) − t̄(c) in test error of the

@@ -144,9 +144,11 @@ def to_lr(errors_LJT: Array) -> Estimate:
     lrs, _, seeds = errors_LJT.shape
     if lrs < 2:
         return Estimate(math.nan)
-    filled_LJT = np.where(np.isnan(errors_LJT), np.inf, errors_LJT)
+    missing_LJT = np.isnan(errors_LJT)
     weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)])
-    best_BL = np.moveaxis(filled_LJT @ weight_BT.T, -1, 0).min(2)
+    mean_LJB = np.where(missing_LJT, 0.0, errors_LJT) @ weight_BT.T
+    mean_LJB[missing_LJT.astype(float) @ weight_BT.T > 0] = np.inf  # a trial that lacks a drawn seed never wins
+    best_BL = np.moveaxis(mean_LJB, -1, 0).min(2)
     lost_B = best_BL.mean(1) - best_BL.min(1)
     value = float(lost_B[0])
     if seeds < 2:

@@ -177,3 +177,11 @@ def test_ranks_of_arms_that_tie_do_not_flip(synthetic, records):
     last = mixed["epoch"] == mixed["epoch"].max()
     mixed.loc[last & (mixed["arm"] == "B"), "test_error"] = 0.1  # until the end they lead together
     assert flips(ranks(mixed.drop(columns="arm"), records, best)) == ""
+
+
+def test_trials_that_lack_seeds_never_win_and_raise_no_warning():
+    """A grid that was extended in pieces: not every learning rate has every weight decay."""
+    errors_LJT = np.array([[[0.3, 0.3], [np.nan, np.nan]], [[0.2, 0.2], [0.1, np.nan]], [[0.5, 0.5], [0.4, 0.4]]])
+    found = to_lr(errors_LJT)
+    assert found.value == pytest.approx(((0.3 + 0.2 + 0.4) / 3) - 0.2)
+    assert np.isfinite(found.low)

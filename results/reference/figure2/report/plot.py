@@ -51,7 +51,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study figure2 · digits · mlp · 500 steps × 100 · 1,312 runs (0 diverged, 0 failed) · seeds 0–4, 1000000–1000007 · adamcmp 0.1.0, torch 2.14.1 · runs 625111d2'
+FOOTER = 'Made from: study figure2 · digits · mlp · 500 steps × 100 · 1,408 runs (0 diverged, 0 failed) · seeds 0–4, 1000000–1000007 · adamcmp 0.1.0, torch 2.14.1 · runs 59bc8a3b'
 ARMS = ('Adam + L2', 'AdamW (paper)', 'SGD + L2 (paper)', 'SGDW (paper)')
 DRAWN = {
 
@@ -97,9 +97,8 @@ class ErrorMetric:
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
-    is_mean: bool = True
-    """It is a mean over examples, or the root of one: what each example says can be told, and drawn again."""
     is_root: bool = False
+    """The root of a mean over examples."""
 
     @property
     def factor(self) -> float:
@@ -136,11 +135,11 @@ ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
     "quantities": (
         ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
         ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True, is_mean=False),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True, is_mean=False),
-        ErrorMetric("f1", "F1", "all labels for all", "%", True, is_mean=False),
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True),
+        ErrorMetric("f1", "F1", "all labels for all", "%", True),
         ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }
@@ -838,16 +837,17 @@ LONG = 45
 """Characters of a pair from which on it takes two lines; in one column it always does."""
 MOST_PAIRS = 28
 """That have room."""
+SE_IN_95 = 1.96
 KINDS = {
-    "apart": ("told apart", "#0072B2", "o"),
-    "same": ("the same", "#009E73", "s"),
-    "open": ("not told apart", GREY, "D"),
+    "apart": ("significantly different", "#0072B2", "o"),
+    "same": ("equivalent", "#009E73", "s"),
+    "open": ("no significant difference", GREY, "D"),
 }
 
 
 @styled
 def verdicts_figure(found: pd.DataFrame) -> Figure:
-    """Mean difference of final test errors: thick the 95 % interval over seeds, thin with all sources of noise.
+    """Draw the difference of every pair with its simultaneous 95 % CI; thick: the standard error over seeds alone.
 
     Args:
         found: ``analysis.verdicts.frame`` of one task.
@@ -855,9 +855,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: no pair has an interval.
     """
-    rows: list[Any] = found[found["kind"] != "none"].head(MOST_PAIRS).to_dict("records")
+    known = found[np.isfinite(found[["low", "high"]].to_numpy(float)).all(axis=1)]
+    rows: list[Any] = known.head(MOST_PAIRS).to_dict("records")
     if not rows:
-        raise NotDrawn("no pair of optimizers has two confirming seeds that differ")
+        raise NotDrawn("no pair of optimizers has a confidence interval")
     criteria = criteria_of(found)
     factor, unit = scale("final_gap", criteria)
     names = [f"{each['a']} − {each['b']}" for each in rows]
@@ -872,13 +873,13 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     ax.axvline(0, color="black", lw=0.7)
     for row, each in enumerate(rows):
         _, colour, marker = KINDS[each["kind"]]
-        widest = [factor * each["low_widest"], factor * each["high_widest"]]
-        ax.plot(widest, [row, row], color=colour, lw=0.9, zorder=3)
-        over_seeds = [factor * each["low"], factor * each["high"]]
-        ax.plot(over_seeds, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
+        ax.plot([factor * each["low"], factor * each["high"]], [row, row], color=colour, lw=0.9, zorder=3)
+        half = factor * each["se_seeds"] * SE_IN_95
+        centre = factor * each["mean"]
+        ax.plot([centre - half, centre + half], [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
         ax.plot(factor * each["mean"], row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
         if not math.isnan(each["budget"]):
-            ax.plot(factor * each["mean_at_budget"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
+            ax.plot(factor * each["mean_as_tuned"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(with_unit(f"difference of the final test {criteria.error.label}", unit))
@@ -890,11 +891,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
         for kind, (text, colour, marker) in KINDS.items()
         if kind in used
     ]
-    handles.append(Line2D([], [], color=GREY, lw=2.6, label="95 % over seeds"))
-    if any((each["low_widest"], each["high_widest"]) != (each["low"], each["high"]) for each in rows):
-        handles.append(Line2D([], [], color=GREY, lw=0.9, label="with all sources"))
+    handles.append(Line2D([], [], color=GREY, lw=0.9, label="95 % CI, simultaneous"))
+    handles.append(Line2D([], [], color=GREY, lw=2.6, label="±1.96 SE over seeds alone"))
     if any(not math.isnan(each["budget"]) for each in rows):
-        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="at the smaller budget"))
+        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="as tuned, unequal budgets"))
     patches = [] if math.isnan(margin) else [Patch(color="#009E73", alpha=0.2, lw=0, label="margin")]
     legend(fig, [*handles, *patches], 6)
     return fig

@@ -211,7 +211,13 @@ class Selection:
         """Return the mean validation errors of every resample, spread as those of new seeds are."""
         seeds, mean_C = self.test_CT.shape[1], self.validation_CT.mean(1)
         drawn_BC = resamples(seeds).share_BT @ self.validation_CT.T
-        return np.asarray((mean_C + times * math.sqrt(seeds / (seeds - 1)) * (drawn_BC - mean_C)).round(12))
+        away_BC = drawn_BC - mean_C
+        # a trial that failed on some seeds must not become better than all that was measured of it: its means are moved
+        # by no more than those of the better half of the trials are at most
+        better = np.argsort(mean_C, kind="stable")[: max(2, len(mean_C) // 2)]
+        typical = float(np.abs(away_BC).max(0)[better].max())
+        more = times * math.sqrt(seeds / (seeds - 1)) - 1
+        return np.asarray((drawn_BC + more * np.clip(away_BC, -typical, typical)).round(12))
 
 
 def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict[str, Selection]:

@@ -35,9 +35,11 @@ def all_resamples(seeds):
 
 def winners_of(choice, seeds, times=1.0):
     """The trial that wins on each of the T^T resamples; their means are spread as those of new seeds are."""
-    mean, spread = choice.validation_CT.mean(1), times * math.sqrt(seeds / (seeds - 1))
-    means = [mean + spread * (choice.validation_CT[:, index].mean(1) - mean) for index in all_resamples(seeds)]
-    return np.array([each.round(12).argmin() for each in means])
+    mean, more = choice.validation_CT.mean(1), times * math.sqrt(seeds / (seeds - 1)) - 1
+    drawn = np.array([choice.validation_CT[:, index].mean(1) for index in all_resamples(seeds)])
+    better = mean.argsort()[: max(2, len(mean) // 2)]
+    typical = np.abs(drawn - mean).max(0)[better].max()
+    return (drawn + more * np.clip(drawn - mean, -typical, typical)).round(12).argmin(1)
 
 
 def random_selection(draw, trials=6, seeds=4, **changed):
@@ -229,3 +231,15 @@ def test_trials_that_nearly_tie_are_no_difference_of_optimizers(seeds, trials):
         wrong += decide([compare(a, b, of_a, replace(of_b, seed_ids=(9,) * seeds))], has_power=False)[0].kind == "apart"
     # of two trials 7 %, see docs/protocol.md
     assert wrong / count <= 0.075 + 2 * math.sqrt(0.05 * 0.95 / count)
+
+
+def test_a_trial_that_failed_on_one_seed_is_not_better_without_it_than_it_was():
+    """Widened resamples must not extrapolate a failure into an error below all that was measured."""
+    good = 0.020 + 0.001 * np.arange(3)[:, None] + np.array([0.0, 0.001, -0.001, 0.0, 0.0])
+    validation = np.concatenate([good, [[0.024, 0.026, 0.025, 0.9, 0.025]]])
+    choice = from_arrays(validation, validation)
+    assert choice.win_share_C[0] > 0.9
+    assert choice.win_share_C[3] == 0
+    assert candidates(choice) == [0]
+    (found,) = selection_variance(choice, from_arrays(good[:1], good[:1]), choice.trial_errors({0: 0.02}), np.zeros(1))
+    assert found.variance < 1e-6

@@ -36,7 +36,7 @@ MIN_TASKS = 3
 
 
 class TaskResult(NamedTuple):
-    """What one task contributes."""
+    """The errors and verdicts of one task."""
 
     label: str
     errors: Mapping[str, float]
@@ -50,7 +50,7 @@ class Pooled(NamedTuple):
     """The statement on a pair over several tasks."""
 
     verdict: Verdict
-    """Of the relative difference a − b; ``n`` counts tasks."""
+    """The verdict on the relative difference a − b; ``n`` counts tasks."""
     spread: float
     """τ, the standard deviation of the relative difference between tasks."""
     wins: int

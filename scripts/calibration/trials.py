@@ -35,7 +35,7 @@ class Side(NamedTuple):
         return self.pool.test_CSN[self.trials[trial]][np.ix_(self.fresh, self.part)].astype(float)
 
     def held_out(self, name: str) -> HeldOut:
-        """Return what a study stores of the candidates of this optimizer."""
+        """Return the held-out errors of the candidates of this optimizer."""
         wanted = candidates(self.selection)
         share_C = self.selection.win_share_C
         weights = share_C[wanted] / share_C[wanted].sum()
@@ -70,7 +70,7 @@ def new(sides: Sequence[Side], *, has_power: bool = False) -> list[Verdict]:
 
 
 def old(sides: Sequence[Side]) -> list[tuple[bool, float, tuple[float, float]]]:
-    """Return what the previous procedure says of all pairs."""
+    """Return the verdicts of the previous procedure on all pairs."""
     selected = [each.errors(each.selection.place) for each in sides]
     return different([
         (selected[i] - selected[j], sides[i].selection, sides[j].selection)

@@ -21,6 +21,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection
+from matplotlib.collections import PathCollection
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study figure1, figure2_mnist1d · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 1,344 runs (12 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 2c606340'
+FOOTER = 'Made from: study figure2_mnist1d · mnist1d_20000 · mlp_100_100 · 2,160 steps × 100 · 1,424 runs (12 diverged, 0 failed) · seeds 0–4, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 3c1a820d'
 ARMS = ('Adam + L2', 'AdamW (paper)', 'SGD + L2 (paper)', 'SGDW (paper)')
 DRAWN = {
 
@@ -96,9 +97,8 @@ class ErrorMetric:
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
-    is_mean: bool = True
-    """It is a mean over examples, or the root of one: what each example says can be told, and drawn again."""
     is_root: bool = False
+    """The root of a mean over examples."""
 
     @property
     def factor(self) -> float:
@@ -135,11 +135,11 @@ ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
     "quantities": (
         ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
         ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True, is_mean=False),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True, is_mean=False),
-        ErrorMetric("f1", "F1", "all labels for all", "%", True, is_mean=False),
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True),
+        ErrorMetric("f1", "F1", "all labels for all", "%", True),
         ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }
@@ -837,16 +837,17 @@ LONG = 45
 """Characters of a pair from which on it takes two lines; in one column it always does."""
 MOST_PAIRS = 28
 """That have room."""
+SE_IN_95 = 1.96
 KINDS = {
-    "apart": ("told apart", "#0072B2", "o"),
-    "same": ("the same", "#009E73", "s"),
-    "open": ("not told apart", GREY, "D"),
+    "apart": ("significantly different", "#0072B2", "o"),
+    "same": ("equivalent", "#009E73", "s"),
+    "open": ("no significant difference", GREY, "D"),
 }
 
 
 @styled
 def verdicts_figure(found: pd.DataFrame) -> Figure:
-    """Mean difference of final test errors: thick the 95 % interval over seeds, thin with all sources of noise.
+    """Draw the difference of every pair with its simultaneous 95 % CI; thick: the standard error over seeds alone.
 
     Args:
         found: ``analysis.verdicts.frame`` of one task.
@@ -854,9 +855,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: no pair has an interval.
     """
-    rows: list[Any] = found[found["kind"] != "none"].head(MOST_PAIRS).to_dict("records")
+    known = found[np.isfinite(found[["low", "high"]].to_numpy(float)).all(axis=1)]
+    rows: list[Any] = known.head(MOST_PAIRS).to_dict("records")
     if not rows:
-        raise NotDrawn("no pair of optimizers has two confirming seeds that differ")
+        raise NotDrawn("no pair of optimizers has a confidence interval")
     criteria = criteria_of(found)
     factor, unit = scale("final_gap", criteria)
     names = [f"{each['a']} − {each['b']}" for each in rows]
@@ -871,13 +873,13 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     ax.axvline(0, color="black", lw=0.7)
     for row, each in enumerate(rows):
         _, colour, marker = KINDS[each["kind"]]
-        widest = [factor * each["low_widest"], factor * each["high_widest"]]
-        ax.plot(widest, [row, row], color=colour, lw=0.9, zorder=3)
-        over_seeds = [factor * each["low"], factor * each["high"]]
-        ax.plot(over_seeds, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
+        ax.plot([factor * each["low"], factor * each["high"]], [row, row], color=colour, lw=0.9, zorder=3)
+        half = factor * each["se_seeds"] * SE_IN_95
+        centre = factor * each["mean"]
+        ax.plot([centre - half, centre + half], [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
         ax.plot(factor * each["mean"], row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
         if not math.isnan(each["budget"]):
-            ax.plot(factor * each["mean_at_budget"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
+            ax.plot(factor * each["mean_as_tuned"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(with_unit(f"difference of the final test {criteria.error.label}", unit))
@@ -889,11 +891,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
         for kind, (text, colour, marker) in KINDS.items()
         if kind in used
     ]
-    handles.append(Line2D([], [], color=GREY, lw=2.6, label="95 % over seeds"))
-    if any((each["low_widest"], each["high_widest"]) != (each["low"], each["high"]) for each in rows):
-        handles.append(Line2D([], [], color=GREY, lw=0.9, label="with all sources"))
+    handles.append(Line2D([], [], color=GREY, lw=0.9, label="95 % CI, simultaneous"))
+    handles.append(Line2D([], [], color=GREY, lw=2.6, label="±1.96 SE over seeds alone"))
     if any(not math.isnan(each["budget"]) for each in rows):
-        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="at the smaller budget"))
+        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="as tuned, unequal budgets"))
     patches = [] if math.isnan(margin) else [Patch(color="#009E73", alpha=0.2, lw=0, label="margin")]
     legend(fig, [*handles, *patches], 6)
     return fig
@@ -904,6 +905,20 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
 
 COLOURMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
+
+
+SCATTERED = 0.5
+"""Share of the rows × columns that has to be there for cells to be a grid: a search draws a point at a time."""
+
+
+def is_grid(cells: pd.DataFrame) -> bool:
+    """Whether the cells of an arm fill a grid of lr × λ, or are points that were drawn."""
+    return len(cells) >= SCATTERED * cells["lr"].nunique() * cells["weight_decay"].nunique()
+
+
+def grids(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells of those arms that have a grid."""
+    return table[table["arm"].map({arm: is_grid(part) for arm, part in table.groupby("arm")}).astype(bool)]
 
 
 class Colours(NamedTuple):
@@ -952,13 +967,16 @@ def heatmap(
     colours = Colours(Normalize(low, high), COLOURMAP + ("_r" if more_is_better else ""))
     k = circled(table)
     best, top = table[table["rank"] == 1], table[table["rank"] <= k]
-    mesh = None
+    mesh: QuadMesh | PathCollection | None = None
     for arm, ax in panels.items():
         part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
         across, down = part["weight_decay"].nunique(), part["lr"].nunique()
-        cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
-        mesh = _heatmap_panel(ax, part, colours)
-        _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
+        if is_grid(part):
+            cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
+            mesh = _heatmap_panel(ax, part, colours)
+            _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
+        else:
+            mesh = _scattered_panel(ax, part, colours, best[best["arm"] == arm])
         named = decay_name(part["decay"].iloc[0])
         ax.set(
             title=textwrap.fill(arm, int(10 * width / columns)),
@@ -1061,6 +1079,37 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     return mesh
 
 
+def _scattered_panel(ax: Axes, part: pd.DataFrame, colours: Colours, best: pd.DataFrame) -> PathCollection:
+    """A dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
+    positive = part.loc[part["weight_decay"] > 0, "weight_decay"]
+    low = float(positive.min()) if len(positive) else 1.0
+    zero = low / 10 ** max(0.35, 0.08 * math.log10(float(positive.max()) / low) if len(positive) else 0.35)
+    x = part["weight_decay"].where(part["weight_decay"] > 0, zero)
+    good = part["n"] > 0
+    lost = part[~good]
+    ax.scatter(x[~good], lost["lr"], marker="x", s=14, linewidths=0.8, color="#8A8A8A", zorder=2)
+    dots = ax.scatter(x[good], part.loc[good, "lr"], c=part.loc[good, "value"], norm=colours.norm, cmap=colours.name,
+                      s=22, edgecolors="white", linewidths=0.3, zorder=3)  # fmt: skip
+    star = best["weight_decay"].where(best["weight_decay"] > 0, zero)
+    ax.scatter(star, best["lr"], s=110, marker="*", c="white", edgecolors="black", linewidths=0.6, zorder=4)
+    ax.set(xscale="log", yscale="log")
+    if (part["weight_decay"] == 0).any():
+        ax.axvline(math.sqrt(zero * low), color=GREY, lw=0.6, ls=":", zorder=1)
+        ax.annotate("0", (zero, 0), xycoords=("data", "axes fraction"), xytext=(0, -3), textcoords="offset points",
+                    ha="center", va="top", fontsize="small")  # fmt: skip
+        ticks_ = [each for each in ax.get_xticks() if each >= low * 0.99 and each <= float(positive.max()) * 1.01]
+        ax.set_xticks(ticks_)
+        ax.minorticks_off()
+    low_lr, high_lr = float(part["lr"].min()), float(part["lr"].max())
+    nice = [m * 10.0**e for e in range(math.floor(math.log10(low_lr)), math.ceil(math.log10(high_lr)) + 1) for m in
+            ((1, 2, 5) if high_lr < 100 * low_lr else (1,))]  # fmt: skip
+    shown = [each for each in nice if low_lr <= each <= high_lr]
+    ax.set_yticks(shown, ticks(shown))
+    ax.yaxis.minorticks_off()
+    ax.spines[:].set_visible(True)
+    return dots
+
+
 def _heatmap_marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, cell_points: float) -> None:
     size = min(max(0.72 * cell_points, 3.5), 12.0)
     ring = [withStroke(linewidth=1.7, foreground="black")]
@@ -1101,16 +1150,19 @@ def _heatmap_legend(
         handles.append(mark("*", "white", "best on validation"))
     if True in flagged:
         handles.append(mark("*", FLAG, "best, on the edge of the grid"))
-    if flagged and k > 1:
+    full = [part for part in parts.values() if is_grid(part)]
+    if flagged and k > 1 and full:
         handles.append(mark("o", "none", f"{k} best on validation", size=6))
-    if (table["diverged"] > 0).any():
+    if len(full) < len(parts) and (table["n"] == 0).any():
+        handles.append(mark("x", "#8A8A8A", "diverged or ended early", "#8A8A8A", 5))
+    if full and (table["diverged"] > 0).any():
         text = (
             "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over colour: some seeds)"
         )
         handles.append(Patch(facecolor=DIVERGED, edgecolor="#8A8A8A", hatch=HATCH, linewidth=0, label=text))
     if (table["failed"] > 0).any():
         handles.append(mark("x", FLAG, "failed", FLAG, 5))
-    if any(len(p) < p["lr"].nunique() * p["weight_decay"].nunique() for p in parts.values()):
+    if any(len(p) < p["lr"].nunique() * p["weight_decay"].nunique() for p in full):
         handles.append(Patch(facecolor="white", edgecolor=GREY, linewidth=0.5, label="not run"))
     return handles
 
@@ -1218,6 +1270,7 @@ def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure
 
 
 def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
+    table = grids(table)
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     profile = profile[profile[metric].notna()]

@@ -20,16 +20,23 @@ from functools import wraps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PatchCollection
+from matplotlib.collections import PathCollection
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 from matplotlib.ticker import FuncFormatter
 from matplotlib.ticker import LogLocator
 from matplotlib.ticker import MaxNLocator
 from matplotlib.ticker import NullFormatter
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 from pathlib import Path
 from typing import Any
 from typing import Literal
@@ -44,7 +51,7 @@ import numpy as np
 import pandas as pd
 import textwrap
 
-FOOTER = 'Made from: study figure3 · mnist1d_20000 · mlp_100_100 · 8,640 steps × 100 · 184 runs (0 diverged, 0 failed) · seeds 0–7, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 8c1e2b73'
+FOOTER = 'Made from: study figure3 · mnist1d_20000 · mlp_100_100 · 8,640 steps × 100 · 200 runs (0 diverged, 0 failed) · seeds 0–7, 1000000–1000015 · adamcmp 0.1.0, torch 2.14.1 · runs 38d6a260'
 ARMS = ('Adam + L2', 'AdamW (normalized)')
 DRAWN = {
 
@@ -86,9 +93,8 @@ class ErrorMetric:
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
-    is_mean: bool = True
-    """It is a mean over examples, or the root of one: what each example says can be told, and drawn again."""
     is_root: bool = False
+    """The root of a mean over examples."""
 
     @property
     def factor(self) -> float:
@@ -125,11 +131,11 @@ ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
     "quantities": (
         ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
         ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True, is_mean=False),
+        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True, is_mean=False),
-        ErrorMetric("f1", "F1", "all labels for all", "%", True, is_mean=False),
+        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True),
+        ErrorMetric("f1", "F1", "all labels for all", "%", True),
         ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }
@@ -806,16 +812,17 @@ LONG = 45
 """Characters of a pair from which on it takes two lines; in one column it always does."""
 MOST_PAIRS = 28
 """That have room."""
+SE_IN_95 = 1.96
 KINDS = {
-    "apart": ("told apart", "#0072B2", "o"),
-    "same": ("the same", "#009E73", "s"),
-    "open": ("not told apart", GREY, "D"),
+    "apart": ("significantly different", "#0072B2", "o"),
+    "same": ("equivalent", "#009E73", "s"),
+    "open": ("no significant difference", GREY, "D"),
 }
 
 
 @styled
 def verdicts_figure(found: pd.DataFrame) -> Figure:
-    """Mean difference of final test errors: thick the 95 % interval over seeds, thin with all sources of noise.
+    """Draw the difference of every pair with its simultaneous 95 % CI; thick: the standard error over seeds alone.
 
     Args:
         found: ``analysis.verdicts.frame`` of one task.
@@ -823,9 +830,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: no pair has an interval.
     """
-    rows: list[Any] = found[found["kind"] != "none"].head(MOST_PAIRS).to_dict("records")
+    known = found[np.isfinite(found[["low", "high"]].to_numpy(float)).all(axis=1)]
+    rows: list[Any] = known.head(MOST_PAIRS).to_dict("records")
     if not rows:
-        raise NotDrawn("no pair of optimizers has two confirming seeds that differ")
+        raise NotDrawn("no pair of optimizers has a confidence interval")
     criteria = criteria_of(found)
     factor, unit = scale("final_gap", criteria)
     names = [f"{each['a']} − {each['b']}" for each in rows]
@@ -840,13 +848,13 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     ax.axvline(0, color="black", lw=0.7)
     for row, each in enumerate(rows):
         _, colour, marker = KINDS[each["kind"]]
-        widest = [factor * each["low_widest"], factor * each["high_widest"]]
-        ax.plot(widest, [row, row], color=colour, lw=0.9, zorder=3)
-        over_seeds = [factor * each["low"], factor * each["high"]]
-        ax.plot(over_seeds, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
+        ax.plot([factor * each["low"], factor * each["high"]], [row, row], color=colour, lw=0.9, zorder=3)
+        half = factor * each["se_seeds"] * SE_IN_95
+        centre = factor * each["mean"]
+        ax.plot([centre - half, centre + half], [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
         ax.plot(factor * each["mean"], row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
         if not math.isnan(each["budget"]):
-            ax.plot(factor * each["mean_at_budget"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
+            ax.plot(factor * each["mean_as_tuned"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(with_unit(f"difference of the final test {criteria.error.label}", unit))
@@ -858,11 +866,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
         for kind, (text, colour, marker) in KINDS.items()
         if kind in used
     ]
-    handles.append(Line2D([], [], color=GREY, lw=2.6, label="95 % over seeds"))
-    if any((each["low_widest"], each["high_widest"]) != (each["low"], each["high"]) for each in rows):
-        handles.append(Line2D([], [], color=GREY, lw=0.9, label="with all sources"))
+    handles.append(Line2D([], [], color=GREY, lw=0.9, label="95 % CI, simultaneous"))
+    handles.append(Line2D([], [], color=GREY, lw=2.6, label="±1.96 SE over seeds alone"))
     if any(not math.isnan(each["budget"]) for each in rows):
-        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="at the smaller budget"))
+        handles.append(Line2D([], [], color=FLAG, marker="|", ms=9, mew=1.4, lw=0, label="as tuned, unequal budgets"))
     patches = [] if math.isnan(margin) else [Patch(color="#009E73", alpha=0.2, lw=0, label="margin")]
     legend(fig, [*handles, *patches], 6)
     return fig
@@ -943,6 +950,273 @@ def limit_curves(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: floa
         ax.set_ylim(max(band_low, low - room / 2, floor) - 0.04 * room, min(band_high, high + room / 2) + 0.04 * room)
 
 
+# -------------------- heatmap: Error over lr × λ, one panel an arm (the paper's Figures 1 and 2): cells in, a figure out.
+
+
+COLOURMAP = "viridis"
+DIVERGED, HATCH = "#DDDDDD", "//////"
+
+
+SCATTERED = 0.5
+"""Share of the rows × columns that has to be there for cells to be a grid: a search draws a point at a time."""
+
+
+def is_grid(cells: pd.DataFrame) -> bool:
+    """Whether the cells of an arm fill a grid of lr × λ, or are points that were drawn."""
+    return len(cells) >= SCATTERED * cells["lr"].nunique() * cells["weight_decay"].nunique()
+
+
+def grids(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells of those arms that have a grid."""
+    return table[table["arm"].map({arm: is_grid(part) for arm, part in table.groupby("arm")}).astype(bool)]
+
+
+class Colours(NamedTuple):
+    """What colour a value has, alike in all panels: the best is dark, whichever way that is."""
+
+    norm: Normalize
+    name: str
+
+
+@styled
+def heatmap(
+    table: pd.DataFrame,
+    metric: str = "final_test_error",
+) -> Figure:
+    """One panel an arm: x weight decay (categorical, 0 first), y lr (rising), colour the mean of ``metric``.
+
+    Args:
+        table: ``analysis.cells`` of one task; star and circles go by its column ``rank``.
+        metric: What colour shows; any of ``analysis.METRICS``.
+
+    Raises:
+        NotDrawn: no arm has two learning rates and two weight decays.
+    """
+    sizes = table.groupby("arm")[["lr", "weight_decay"]].nunique()
+    if not (sizes > 1).all(axis=1).any():
+        raise NotDrawn("no optimizer has two learning rates and two weight decays: there is no grid to show")
+    arms = list(looks(table["arm"]))
+    most = len(arms) if len(arms) <= 3 else 2 if len(arms) == 4 else 3 if len(arms) <= 9 else 4
+    rows, columns = grid_of(len(arms), most, 2)
+    narrow = page().is_narrow
+    fig = figure(1.3 + 2.7 * columns, 0.1 + (1.75 if narrow else 2.3 if columns < 3 else 2.0) * rows)
+    width = fig.get_figwidth()
+    axes = fig.subplots(rows, columns, squeeze=False)
+    panels = dict(zip(arms, axes.flat, strict=False))
+    for ax in axes.flat[len(arms) :]:
+        ax.remove()
+
+    criteria = criteria_of(table)
+    factor, unit = scale(metric, criteria)
+    more_is_better = metric.endswith("error") and criteria.error.higher_is_better
+    sign = -1 if more_is_better else 1
+    values = table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor
+    low, high, clipped = colour_limits(sign * values)
+    if more_is_better:
+        low, high = -high, -low
+    colours = Colours(Normalize(low, high), COLOURMAP + ("_r" if more_is_better else ""))
+    k = circled(table)
+    best, top = table[table["rank"] == 1], table[table["rank"] <= k]
+    mesh: QuadMesh | PathCollection | None = None
+    for arm, ax in panels.items():
+        part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
+        across, down = part["weight_decay"].nunique(), part["lr"].nunique()
+        if is_grid(part):
+            cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
+            mesh = _heatmap_panel(ax, part, colours)
+            _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
+        else:
+            mesh = _scattered_panel(ax, part, colours, best[best["arm"] == arm])
+        named = decay_name(part["decay"].iloc[0])
+        ax.set(
+            title=textwrap.fill(arm, int(10 * width / columns)),
+            xlabel=f"weight decay λ ({named})"
+            if columns < 3 and not narrow
+            else _fitting(f"λ ({named})", width / columns),
+        )
+    for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
+        ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
+    assert mesh is not None
+    worse = "min" if more_is_better else "max"
+    bar = fig.colorbar(
+        mesh,
+        ax=list(panels.values()),
+        extend=worse if clipped else "neither",
+        aspect=28,
+        pad=0.015,
+        location="top" if narrow else "right",
+    )
+    bar.set_label(with_unit(metric_name(metric, criteria), unit))
+    handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
+    legend(fig, handles, 5 if width > 5 else 2)
+    return fig
+
+
+def _fitting(text: str, inches: float) -> str:
+    """Broken into lines that a panel of such a width has room for."""
+    return textwrap.fill(text, int(12 * inches))
+
+
+def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
+    """Limits of the colour scale, and whether some value lies above them.
+
+    From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
+    of the grid that shows all but the corners (q25 lies at 0.16 of its height). Cells far above, such as those at
+    chance level, have the colour of the end, and a few of them more or less hardly move the limits.
+    """
+    known = np.sort(values[np.isfinite(values)])
+    if known.size == 0:
+        return 0.0, 1.0, False
+    low, top = float(known[0]), float(known[-1])
+    above = known[known > low]
+    quarter = np.quantile(known, 0.25, method="higher")
+    reach = 4 * float((quarter if quarter > low else above[0] if above.size else low) - low)
+    high = float(known[known <= low + reach * (1 + 1e-9)][-1])
+    if high == low:
+        return low, low + max(abs(low) * 0.01, 1e-9), False
+    return low, high, top > high
+
+
+def circled(table: pd.DataFrame) -> int:
+    """How many best cells are circled in each panel: ten as in the paper, fewer where that were over a quarter."""
+    return int(min(10, max(1, table.groupby("arm").size().max() // 4)))
+
+
+def _positions(part: pd.DataFrame, all_of: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    x = np.searchsorted(np.unique(all_of["weight_decay"]), part["weight_decay"])
+    y = np.searchsorted(np.unique(all_of["lr"]), part["lr"])
+    return x, y
+
+
+def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
+    decays, lrs = np.unique(part["weight_decay"]), np.unique(part["lr"])
+    x, y = _positions(part, part)
+    values = np.full((len(lrs), len(decays)), np.nan)
+    values[y, x] = part["value"]
+    big = values.size > 1600
+    mesh = ax.pcolormesh(
+        np.ma.masked_invalid(values),
+        norm=colours.norm,
+        cmap=colours.name,
+        edgecolors="face",
+        linewidth=0.2,
+        rasterized=big,
+    )
+    for status, face, hatch, edge_colour in (
+        ("diverged", DIVERGED, HATCH, "#8A8A8A"),
+        ("failed", "#F4F4F4", None, GREY),
+    ):
+        for rows, colour in (((part["n"] == 0), face), ((part["n"] > 0), "none")):
+            hit = (rows & (part[status] > 0)).to_numpy()
+            boxes = [Rectangle((i, j), 1, 1) for i, j in zip(x[hit], y[hit], strict=True)]
+            if boxes and (hatch or colour != "none"):
+                patches = PatchCollection(boxes, label=status, facecolor=colour, edgecolor=edge_colour, linewidth=0)
+                patches.set(hatch=hatch, rasterized=big)
+                ax.add_collection(patches, autolim=False)
+    hit = (part["failed"] > 0).to_numpy()
+    ax.scatter(x[hit] + 0.5, y[hit] + 0.5, marker="x", s=16, linewidths=1.0, color=FLAG, label="failed")
+    ax.set(xlim=(0, len(decays)), ylim=(0, len(lrs)))
+    if decays[0] == 0 and len(decays) > 1:
+        ax.axvline(1, color="white", lw=1.2)  # λ = 0 is no neighbour of the lowest λ on a logarithmic scale
+    ax.spines[:].set_visible(True)
+    for which, known in (("x", decays), ("y", lrs)):
+        texts = ticks([float(v) for v in known])
+        every = math.ceil(len(known) / 12)
+        axis = ax.xaxis if which == "x" else ax.yaxis
+        axis.set_ticks(np.arange(len(known))[::every] + 0.5, texts[::every])
+    if len(decays) > 5:
+        ax.tick_params(axis="x", labelrotation=90)
+    return mesh
+
+
+def _scattered_panel(ax: Axes, part: pd.DataFrame, colours: Colours, best: pd.DataFrame) -> PathCollection:
+    """A dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
+    positive = part.loc[part["weight_decay"] > 0, "weight_decay"]
+    low = float(positive.min()) if len(positive) else 1.0
+    zero = low / 10 ** max(0.35, 0.08 * math.log10(float(positive.max()) / low) if len(positive) else 0.35)
+    x = part["weight_decay"].where(part["weight_decay"] > 0, zero)
+    good = part["n"] > 0
+    lost = part[~good]
+    ax.scatter(x[~good], lost["lr"], marker="x", s=14, linewidths=0.8, color="#8A8A8A", zorder=2)
+    dots = ax.scatter(x[good], part.loc[good, "lr"], c=part.loc[good, "value"], norm=colours.norm, cmap=colours.name,
+                      s=22, edgecolors="white", linewidths=0.3, zorder=3)  # fmt: skip
+    star = best["weight_decay"].where(best["weight_decay"] > 0, zero)
+    ax.scatter(star, best["lr"], s=110, marker="*", c="white", edgecolors="black", linewidths=0.6, zorder=4)
+    ax.set(xscale="log", yscale="log")
+    if (part["weight_decay"] == 0).any():
+        ax.axvline(math.sqrt(zero * low), color=GREY, lw=0.6, ls=":", zorder=1)
+        ax.annotate("0", (zero, 0), xycoords=("data", "axes fraction"), xytext=(0, -3), textcoords="offset points",
+                    ha="center", va="top", fontsize="small")  # fmt: skip
+        ticks_ = [each for each in ax.get_xticks() if each >= low * 0.99 and each <= float(positive.max()) * 1.01]
+        ax.set_xticks(ticks_)
+        ax.minorticks_off()
+    low_lr, high_lr = float(part["lr"].min()), float(part["lr"].max())
+    nice = [m * 10.0**e for e in range(math.floor(math.log10(low_lr)), math.ceil(math.log10(high_lr)) + 1) for m in
+            ((1, 2, 5) if high_lr < 100 * low_lr else (1,))]  # fmt: skip
+    shown = [each for each in nice if low_lr <= each <= high_lr]
+    ax.set_yticks(shown, ticks(shown))
+    ax.yaxis.minorticks_off()
+    ax.spines[:].set_visible(True)
+    return dots
+
+
+def _heatmap_marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.DataFrame, cell_points: float) -> None:
+    size = min(max(0.72 * cell_points, 3.5), 12.0)
+    ring = [withStroke(linewidth=1.7, foreground="black")]
+    x, y = _positions(top, part)
+    ax.scatter(
+        x + 0.5,
+        y + 0.5,
+        s=size**2,
+        facecolors="none",
+        edgecolors="white",
+        linewidths=0.9,
+        path_effects=ring,
+        label="top",
+    )
+    x, y = _positions(best, part)
+    colour = [FLAG if each else "white" for each in best["edge"].fillna("")]
+    ax.scatter(
+        x + 0.5,
+        y + 0.5,
+        s=max(0.8 * size, 6.0) ** 2,
+        marker="*",
+        c=colour,
+        edgecolors="black",
+        linewidths=0.4,
+        label="best",
+    )
+
+
+def _heatmap_legend(
+    table: pd.DataFrame, best: pd.DataFrame, k: int, parts: dict[str, pd.DataFrame]
+) -> list[Line2D | Patch]:
+    def mark(marker: str, face: str, text: str, edge_colour: str = "black", size: float = 7) -> Line2D:
+        return Line2D([], [], ls="", marker=marker, mfc=face, mec=edge_colour, mew=0.6, ms=size, label=text)
+
+    flagged = {bool(each) for each in best["edge"].fillna("")}
+    handles: list[Line2D | Patch] = []
+    if False in flagged:
+        handles.append(mark("*", "white", "best on validation"))
+    if True in flagged:
+        handles.append(mark("*", FLAG, "best, on the edge of the grid"))
+    full = [part for part in parts.values() if is_grid(part)]
+    if flagged and k > 1 and full:
+        handles.append(mark("o", "none", f"{k} best on validation", size=6))
+    if len(full) < len(parts) and (table["n"] == 0).any():
+        handles.append(mark("x", "#8A8A8A", "diverged or ended early", "#8A8A8A", 5))
+    if full and (table["diverged"] > 0).any():
+        text = (
+            "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over colour: some seeds)"
+        )
+        handles.append(Patch(facecolor=DIVERGED, edgecolor="#8A8A8A", hatch=HATCH, linewidth=0, label=text))
+    if (table["failed"] > 0).any():
+        handles.append(mark("x", FLAG, "failed", FLAG, 5))
+    if any(len(p) < p["lr"].nunique() * p["weight_decay"].nunique() for p in full):
+        handles.append(Patch(facecolor="white", edgecolor=GREY, linewidth=0.5, label="not run"))
+    return handles
+
+
 # -------------------- profiles: Test error along one axis of the grid, the other tuned on validation: how much λ and lr matter.
 
 
@@ -971,6 +1245,7 @@ def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure
 
 
 def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
+    table = grids(table)
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     profile = profile[profile[metric].notna()]

@@ -29,10 +29,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from adamcmp.analysis.held_out import candidate_runs, held_out_rows
+from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
-from adamcmp.analysis.selection import cells
-from adamcmp.analysis.selection_uncertainty import selections
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import criteria_of
 
@@ -62,8 +60,7 @@ def effects(records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame
         found: the verdicts on its pairs.
         table: ``cells(records)``, if it is known.
     """
-    table, sign = cells(records) if table is None else table, criteria_of(records).error.sign
-    rows = held_out_rows(candidate_runs(records, table, selections(records, table)))
+    sign, rows = criteria_of(records).error.sign, held_out_rows_of(records, table)
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
     return [
         _effect(each, differences(rows, each.a, each.b), by_arm[each.a], by_arm[each.b], sign)

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import CELL, METRICS, best_cells, tuning
-from adamcmp.analysis.selection_uncertainty import Selection, candidates
+from adamcmp.analysis.selection import CELL, METRICS, best_cells, cells, tuning
+from adamcmp.analysis.selection_uncertainty import Selection, candidates, selections
 from adamcmp.criteria import criteria_of
 
 LOST = ("diverged", "failed")
@@ -175,6 +175,17 @@ def held_out_rows(runs: pd.DataFrame) -> pd.DataFrame:
         stage=("stage", "first"), lost=("lost", "max"), seconds=("seconds", "mean")
     )
     return rest.join(averages).reset_index()
+
+
+def held_out_rows_of(records: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return ``held_out_rows`` of the candidates that the tuning runs of one task select.
+
+    Args:
+        records: runs of one task, all stages.
+        table: ``cells(records)``, if it is known.
+    """
+    table = cells(records) if table is None else table
+    return held_out_rows(candidate_runs(records, table, selections(records, table)))
 
 
 def held_out(

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, leaderboard
-from adamcmp.analysis.held_out import candidate_runs, held_out_rows
-from adamcmp.analysis.selection_uncertainty import selections
+from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.criteria import ErrorMetric
 from adamcmp.drawing.labels import short
 from adamcmp.report.labels import quantity
@@ -48,7 +47,7 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     best = best_cells(table)
     if best.empty:
         return None
-    fresh = held_out_rows(candidate_runs(records, table, selections(records, table)))
+    fresh = held_out_rows_of(records, table)
     fresh = fresh[fresh["arm"].isin(best["arm"])]
     means = fresh.groupby("arm")["final_validation_error"].agg(["mean", "count"])
     confirmed = len(means) == len(best) and bool((means["count"] >= 2).all())

@@ -11,10 +11,8 @@ from adamcmp.analysis import Task, by_task, criteria_of
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, times
 from adamcmp.analysis.decay import gain
-from adamcmp.analysis.held_out import candidate_runs, held_out_rows
+from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection import cells
-from adamcmp.analysis.selection_uncertainty import selections
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
@@ -45,9 +43,7 @@ def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
 
 def held_out_errors(task: Task) -> pd.Series[float]:
     """Return the mean test error on held-out seeds by optimizer."""
-    table = cells(task.records)
-    rows = held_out_rows(candidate_runs(task.records, table, selections(task.records, table)))
-    return rows.groupby("arm")["final_test_error"].mean()
+    return held_out_rows_of(task.records).groupby("arm")["final_test_error"].mean()
 
 
 def better(

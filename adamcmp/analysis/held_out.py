@@ -228,6 +228,26 @@ def held_out(
     return result
 
 
+def held_out_of(
+    records: pd.DataFrame,
+    outcomes: Mapping[str, Array] | None = None,
+    table: pd.DataFrame | None = None,
+    stage: str = "confirm",
+) -> tuple[dict[str, HeldOut], dict[str, Selection]]:
+    """Return the held-out errors of every optimizer of one task, and the selections of their candidates.
+
+    Args:
+        records: runs of one task, all stages.
+        outcomes: per-example errors of a run by its ID; None: none are stored.
+        table: ``cells(records)``, if it is known.
+        stage: as ``candidate_runs`` has it.
+    """
+    table = cells(records) if table is None else table
+    choices = selections(records, table)
+    runs = candidate_runs(records, table, choices, stage)
+    return held_out(runs, choices, outcomes or {}, is_root=criteria_of(records).error.is_root), choices
+
+
 def _trial_errors(choice: Selection | None, means: Mapping[Any, float]) -> Array | None:
     """Return the error of every trial of an optimizer."""
     if choice is None:

@@ -54,8 +54,6 @@ RESAMPLES = 4000
 MAX_EXACT_SEEDS = 7
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
-
-
 LEAST = 0.25
 """Least share of the variance of an unaveraged selection that the average over candidates has; 1 with two seeds."""
 

@@ -34,10 +34,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from adamcmp.analysis.held_out import HeldOut, baseline, candidate_runs, held_out
+from adamcmp.analysis.held_out import HeldOut, baseline, held_out_of
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import cells
-from adamcmp.analysis.selection_uncertainty import Component, selections
+from adamcmp.analysis.selection_uncertainty import Component
 from adamcmp.analysis.verdicts import LEVEL, Difference, Kind, Verdict, compare, example_count, tolerance
 from adamcmp.criteria import criteria_of
 
@@ -140,31 +140,12 @@ def bound_of(records: pd.DataFrame) -> float:
     return 1.0 if error.unit == "%" and not bound > 0 else bound
 
 
-class _Sequential:
-    """All that a sequential verdict on one pair needs, from stored runs."""
-
-    def __init__(self, records: pd.DataFrame, pair: tuple[str, str], outcomes: Mapping[str, Array] | None) -> None:
-        self.error, self.pair = criteria_of(records).error, pair
-        table = cells(records)
-        choices = selections(records, table)
-        self.selections = choices.get(pair[0]), choices.get(pair[1])
-        known, is_root = outcomes or {}, self.error.is_root
-        confirming = held_out(candidate_runs(records, table, choices), choices, known, is_root=is_root)
-        added = held_out(candidate_runs(records, table, choices, "settle"), choices, known, is_root=is_root)
-        self.pairs = max(len(confirming) * (len(confirming) - 1) // 2, 1)
-        self.confirming = [confirming.get(arm) for arm in pair]
-        self.added = [added.get(arm) for arm in pair]
-        self.count = example_count(records)
-        self.bound = bound_of(records)
-
-    def shared(self, sides: list[HeldOut | None]) -> Array:
-        a, b = sides
-        if a is None or b is None:
-            return np.zeros(0)
-        seeds = tuple(sorted(set(a.seeds) & set(b.seeds)))
-        errors = [np.minimum(each.take(seeds).error_S, self.bound if self.bound == self.bound else np.inf)
-                  for each in (a, b)]  # fmt: skip
-        return np.asarray(errors[0] - errors[1])
+def _differences(a: HeldOut | None, b: HeldOut | None, bound: float) -> Array:
+    """Return a − b on the seeds that both have, errors above the bound counted as the bound; NaN: no bound."""
+    if a is None or b is None:
+        return np.zeros(0)
+    seeds = tuple(sorted(set(a.seeds) & set(b.seeds)))
+    return np.fmin(a.take(seeds).error_S, bound) - np.fmin(b.take(seeds).error_S, bound)
 
 
 def sequential_verdict(
@@ -190,15 +171,22 @@ def sequential_verdict(
     Raises:
         ValueError: too few held-out seeds of the sweep, no bound for the error, or differences that are not symmetric.
     """
-    of = _Sequential(records, pair, outcomes)
-    a, b = of.confirming
+    error, bound, table = criteria_of(records).error, bound_of(records), cells(records)
+    confirming, choices = held_out_of(records, outcomes, table)
+    added, _ = held_out_of(records, outcomes, table, stage="settle")
+    a, b = (confirming.get(arm) for arm in pair)
     if a is None or b is None:
         raise ValueError("one of the two has no held-out runs")
-    difference = compare(a, b, *of.selections, is_share=of.error.unit == "%", count=of.count)
-    before, d_n, level = of.shared(of.confirming), of.shared(of.added), LEVEL / of.pairs
-    if not assume_symmetric and not of.bound > 0:
+    difference = compare(
+        a, b, *map(choices.get, pair), is_share=error.unit == "%", count=example_count(records)
+    )  # fmt: skip
+    x, y = (added.get(arm) for arm in pair)
+    before, d_n = _differences(a, b, bound), _differences(x, y, bound)
+    pairs = math.comb(len(confirming), 2)
+    level = LEVEL / pairs
+    if not assume_symmetric and not bound > 0:
         raise ValueError(
-            f"the {of.error.label} has no known bound, so that only differences that are symmetric can be judged: "
+            f"the {error.label} has no known bound, so that only differences that are symmetric can be judged: "
             "use --assume-symmetric"
         )
     if assume_symmetric:
@@ -211,12 +199,11 @@ def sequential_verdict(
             )
         low, high = symmetric_sequence(d_n, scale(float(before.std(ddof=1)), level), level)
     else:
-        low, high = bounded_sequence(d_n, of.bound, level) if len(d_n) else (-of.bound, of.bound)
+        low, high = bounded_sequence(d_n, bound, level) if len(d_n) else (-bound, bound)
     mean = float(d_n.mean()) if len(d_n) else difference.mean_as_tuned
-    x, y = of.added
     lost = (0 if x is None else x.lost, 0 if y is None else y.lost)
     difference = difference._replace(lost=lost, runs=(len(d_n), len(d_n)))
-    return decide_sequence(difference, len(d_n), mean, (low, high), tolerance(margin, of.error), of.pairs)
+    return decide_sequence(difference, len(d_n), mean, (low, high), tolerance(margin, error), pairs)
 
 
 def decide_sequence(
@@ -248,7 +235,7 @@ def decide_sequence(
         "" if kind != "open" else "one tuning seed" if math.isinf(rest.variance) else "seeds",
         examples=difference.known, test_examples=difference.size, tuned=difference.tuning_seeds, pairs=pairs,
         se_seeds=(ends[1] - ends[0]) / 4, se_examples=math.sqrt(difference.examples.variance),
-        se_selection=math.sqrt(sum(each.variance for each in difference.selection) + difference.luck_variance),
+        se_selection=math.sqrt(difference.selection_variance + difference.luck_variance),
         budget=difference.budget, mean_as_tuned=mean, freedom=difference.freedom, lost_a=difference.lost[0],
         lost_b=difference.lost[1], runs_a=difference.runs[0], runs_b=difference.runs[1],
     )  # fmt: skip

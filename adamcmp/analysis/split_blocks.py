@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.held_out import HeldOut, candidate_runs, held_out
+from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import Task, cells
-from adamcmp.analysis.selection_uncertainty import Component, Selection, selections
+from adamcmp.analysis.selection import Task
+from adamcmp.analysis.selection_uncertainty import Component, Selection
 from adamcmp.analysis.verdicts import (
     Difference,
     Examples,
@@ -96,10 +96,7 @@ class _Split(NamedTuple):
 def _compared(tasks: Sequence[Task], margin: float | None, outcomes: Mapping[str, Array]) -> list[Verdict]:
     error, splits = criteria_of(tasks[0].records).error, []
     for task in tasks:
-        table = cells(task.records)
-        choices = selections(task.records, table)
-        runs = candidate_runs(task.records, table, choices)
-        tested = held_out(runs, choices, outcomes, is_root=error.is_root)
+        tested, choices = held_out_of(task.records, outcomes)
         splits.append(_Split(tested, choices, example_count(task.records)))
     arms = sorted(set.intersection(*(set(split.tested) for split in splits)))
     arms.sort(key=lambda arm: error.sign * float(np.mean([split.tested[arm].error_S.mean() for split in splits])))

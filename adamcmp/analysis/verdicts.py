@@ -43,16 +43,14 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from adamcmp.analysis.held_out import HeldOut, candidate_runs, held_out
+from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array, holm
-from adamcmp.analysis.selection import cells
 from adamcmp.analysis.selection_uncertainty import (
     Component,
     EqualBudget,
     Selection,
     at_equal_budget,
     selection_variance,
-    selections,
 )
 from adamcmp.criteria import ErrorMetric, criteria_of
 
@@ -63,6 +61,8 @@ FEW_EXAMPLES = 4
 """Test examples that show a difference, from which on their variance is estimated from them alone."""
 DEFAULT_MARGIN = 0.005
 """Margin of shares without a given one: half a percentage point."""
+IN_95 = 1.96
+"""Standard errors on each side of a 95 % interval of normal estimates."""
 JUST_BEYOND = 1e-12
 """How far an interval stays from 0 where Holm rejects and Bonferroni does not."""
 
@@ -103,7 +103,12 @@ class Difference(NamedTuple):
     @property
     def variance(self) -> float:
         """V, the sum over all sources, but for the luck of the smaller search."""
-        return self.seeds.variance + self.examples.variance + sum(each.variance for each in self.selection)
+        return self.seeds.variance + self.examples.variance + self.selection_variance
+
+    @property
+    def selection_variance(self) -> float:
+        """Variance of the selection of the trials, but for the luck of the smaller search."""
+        return sum(each.variance for each in self.selection)
 
     @property
     def luck_variance(self) -> float:
@@ -209,7 +214,7 @@ class Verdict(NamedTuple):
 
     def pointwise(self, *sources: Literal["seeds", "examples", "selection"]) -> tuple[float, float]:
         """Return the estimate ± 1.96 standard errors of some sources of variance, without any correction."""
-        half = 1.96 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
+        half = IN_95 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
         return self.mean - half, self.mean + half
 
 
@@ -231,11 +236,8 @@ def verdicts(
         outcomes: per-example errors of a run by its ID, as ``records.read_outcomes`` returns them.
         table: ``cells(records)``, if it is known.
     """
-    table = cells(records) if table is None else table
-    choices = selections(records, table)
     error = criteria_of(records).error
-    runs = candidate_runs(records, table, choices)
-    tested = held_out(runs, choices, outcomes or {}, is_root=error.is_root)
+    tested, choices = held_out_of(records, outcomes, table)
     # the better one of a pair comes first
     ordered = sorted(tested, key=lambda arm: (error.sign * float(tested[arm].error_S.mean()), arm))
     named = set(records.loc[(records["arm"] == reference) | (records["optimizer"] == reference), "arm"].astype(str))
@@ -397,7 +399,7 @@ def _p_value(of: Difference) -> float:
     if of.luck:
         below = of.probability(0.0)
         return 2 * min(below, 1 - below)
-    return float(2 * special.stdtr(of.freedom, -abs(of.mean) / math.sqrt(of.variance)))
+    return float(2 * special.stdtr(of.freedom, -abs(of.mean) / math.sqrt(of.variance)))  # no rounding of small p
 
 
 def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_power: bool) -> Verdict:
@@ -411,7 +413,7 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
         return Verdict(of.a, of.b, "none", of.n, of.mean, nan, nan, nan, margin, nan, nan, nan, **known)
     errors: dict[str, Any] = {
         "freedom": of.freedom, "se_seeds": math.sqrt(of.seeds.variance), "se_examples": math.sqrt(of.examples.variance),
-        "se_selection": math.sqrt(sum(each.variance for each in of.selection) + of.luck_variance),
+        "se_selection": math.sqrt(of.selection_variance + of.luck_variance),
     }  # fmt: skip
     if math.isinf(of.variance):
         return Verdict(
@@ -450,10 +452,9 @@ def _limit(of: Difference) -> Limit:
     """Return the largest source of variance; lost runs come first, since a reader has to know about them."""
     if any(of.lost):
         return "diverged"
-    selection = sum(each.variance for each in of.selection)
     sizes: dict[Limit, float] = {
         "budget": of.luck_variance,
-        "seeds": of.seeds.variance, "examples": of.examples.variance, "tuning": selection
+        "seeds": of.seeds.variance, "examples": of.examples.variance, "tuning": of.selection_variance,
     }  # fmt: skip
     return max(sizes, key=lambda source: sizes[source])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from adamcmp.analysis import Task, by_task, criteria_of
 from adamcmp.analysis.basin import basins
-from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, times
+from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, of_values, times
 from adamcmp.analysis.decay import gain
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
@@ -44,6 +44,25 @@ def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
 def held_out_errors(task: Task) -> pd.Series[float]:
     """Return the mean test error on held-out seeds by optimizer."""
     return held_out_rows_of(task.records).groupby("arm")["final_test_error"].mean()
+
+
+def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: tuple[str, str]) -> tuple[Estimate, str]:
+    """Return the mean of a quantity that lost runs do not have, and in words which held-out runs were lost.
+
+    Without the lost runs an interval would be one over survivors, so that the estimate has none then.
+
+    Args:
+        differences: one per held-out seed on which both optimizers have all runs.
+        held_out: ``held_out_rows``.
+        arms: the two optimizers.
+    """
+    estimate = of_values(differences)
+    lost = []
+    for each in arms:
+        status = held_out.loc[held_out["arm"] == each, "lost"]
+        if (status != "").any():
+            lost.append(f"{each} {status.max()} on {(status != '').sum()} of {len(status)} held-out seeds")
+    return (Estimate(estimate.value), f" ({'; '.join(lost)})") if lost else (estimate, "")
 
 
 def better(

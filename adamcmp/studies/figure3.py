@@ -7,13 +7,14 @@ import math
 import pandas as pd
 
 from adamcmp.analysis import CELL, Task, by_task, cells, criteria_of
-from adamcmp.analysis.claims import BELOW, Claim, of_values, times
+from adamcmp.analysis.claims import BELOW, Claim, times
 from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.decay import at_equal_loss
-from adamcmp.analysis.selection import best_cells, judged, tuning
+from adamcmp.analysis.held_out import held_out_rows_of
+from adamcmp.analysis.selection import best_cells, tuning
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
-from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of
+from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of, over_completed
 
 STUDY = "figure3"
 SOURCE = f"{PAPER}, Figure 3"
@@ -39,13 +40,13 @@ def told(found: Reported) -> Told:
 
 def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
     criteria = criteria_of(task.records)
-    rows = judged(task.records, best_cells(cells(task.records)))
+    rows = held_out_rows_of(task.records)
     losses = [rows[rows["arm"] == each].set_index("seed")["final_train_loss"] for each in (adamw, adam)]
-    estimate = of_values((losses[0] - losses[1]).dropna())
+    estimate, lost = over_completed((losses[0] - losses[1]).dropna(), rows, (adamw, adam))
     if math.isnan(estimate.value):
         return []
     statement = "AdamW's best λ ends with a lower training loss than Adam's"
-    measured = f"final training loss of {adamw} minus that of {adam}"
+    measured = f"final training loss of {adamw} minus that of {adam}{lost}"
     return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, criteria.loss_unit, "+.4f")]
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, criteria_of, judged
+from adamcmp.analysis import Task, best_cells, by_task, cells, criteria_of
 from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
+from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optima import best_decays
 from adamcmp.report.reported import Reported
@@ -85,7 +86,7 @@ def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
     """The gain's slope over log epochs, seed by seed."""
     parts = []
     for task in tasks:
-        rows = judged(task.records, best_cells(cells(task.records)))
+        rows = held_out_rows_of(task.records)
         wide = rows[rows["arm"].isin([WITH, WITHOUT])].pivot(index="seed", columns="arm", values="final_test_error")
         if {WITH, WITHOUT} <= set(wide.columns):
             gain = (wide[WITHOUT] - wide[WITH]) * criteria_of(task.records).error.sign

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis import best_cells, by_task, cells, criteria_of
-from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
+from adamcmp.analysis.claims import ABOVE, Claim, times
+from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import judged, tuning
 from adamcmp.report.reported import Reported
+from adamcmp.studies._claims import over_completed
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
 from adamcmp.studies.claims._toys import normal, rule, simulate
 
@@ -95,7 +97,8 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             continue
         a, b = max(pairs, key=lambda pair: min(_flip(before, *pair).mean()))
         changed = _flip(after, a, b)
-        ahead, behind = (times(of_values(changed[when].dropna()), error.factor) for when in ("half", "end"))
+        rows = held_out_rows_of(task.records)
+        (ahead, lost), (behind, _) = (over_completed(changed[when].dropna(), rows, (a, b)) for when in ("half", "end"))
         weaker = min(ahead, behind, key=lambda each: each.low if not np.isnan(each.low) else np.inf)
         steps = [int(step) for step in after[a].columns]
         claims.append(
@@ -103,8 +106,8 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 "Some pair of optimizers changes places in the second half of a cosine",
                 SOURCE,
                 f"the smaller of how far {a} is ahead of {b} half way and behind in the end, test {error.label}, "
-                "held-out seeds",
-                weaker,
+                f"held-out seeds{lost}",
+                times(weaker, error.factor),
                 ABOVE,
                 task.task,
                 task.label,

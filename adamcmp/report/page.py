@@ -122,8 +122,8 @@ CAPTIONS = {
 CLAIMED = Text(
     "A claim predicts a range of values. It is supported if the 95 % confidence interval is inside the range, refuted "
     "if it is outside, and inconclusive otherwise. Claims on two optimizers use the interval of their verdict. "
-    'A claim is marked "not after correction" if its own interval decides it, but a false discovery rate of 5 % over '
-    "all claims of the page (Benjamini–Hochberg) does not."
+    "A false discovery rate of 5 % is controlled over all claims of the page (Benjamini–Hochberg). A claim is marked "
+    '"not after correction" if its own interval decides it, but the corrected p-value does not.'
 )
 
 
@@ -349,10 +349,9 @@ def protocol(report: TaskReport) -> list[str]:
         "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
         (
             "Verdicts: t-test at 0.05 with the variance over held-out seeds, test examples and selection by tuning "
-            "seeds; Holm's correction over the pairs of this task, not over tasks, metrics or repeated looks. "
-            "Intervals are simultaneous over these pairs: a difference is significant exactly when its interval "
-            "excludes 0, and "
-            "equivalent when it is within the margin."
+            "seeds. Holm's correction covers the pairs of this task, but not other tasks, metrics or repeated looks. "
+            "Intervals are simultaneous over these pairs. A difference is significant exactly when its interval "
+            "excludes 0, and equivalent when its interval is within the margin."
         ),
         (
             f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '

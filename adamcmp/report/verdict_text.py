@@ -230,8 +230,8 @@ def split_sentences(found: SplitBlocks) -> list[str]:
 
 ACROSS = (
     "The relative difference is a − b in percent of the mean error of both (of 1 − error where higher is better). "
-    "It is pooled over tasks by a random-effects model with Hartung–Knapp intervals. Wins and losses count "
-    "significant verdicts of single tasks."
+    "A random-effects model with Hartung–Knapp intervals pools it over tasks. "
+    "Wins and losses count significant verdicts of single tasks."
 )
 
 

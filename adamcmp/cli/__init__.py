@@ -1,31 +1,60 @@
 """The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from adamcmp.cli import choices, evidence, recommending, results, training
-from adamcmp.cli.app import app, main
+from adamcmp.cli.app import app, help_, main
 
 __all__ = ["app", "main"]
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": training.run,
-    "sweep": training.sweep,
-    "reproduce": training.reproduce,
-    "recommend": recommending.recommend,
-    "report": results.report,
-    "watch": results.watch,
-    "compare": results.compare,
-    "settle": training.settle,
-    "work": training.work,
-    "conformance": evidence.conformance,
-    "convert": evidence.convert,
-    "export": results.export,
-    "merge": results.merge,
-    "remove": results.remove,
-    "list": choices.list_,
-    "show": choices.show,
-    "show-data": choices.show_data,
+
+class Entry(NamedTuple):
+    """A command and the example that its help ends with."""
+
+    call: Callable[..., None]
+    example: str
+
+
+TRAIN, INSPECT, MAINTAIN, CONVENTIONS = (
+    "Train and compare",
+    "Inspect results",
+    "Export and maintain",
+    "Optimizer conventions",
+)
+PANELS: dict[str, dict[str, Entry]] = {
+    TRAIN: {
+        "run": Entry(training.run, "adamcmp run digits optimizer=adamw optimizer.lr=3e-3"),
+        "sweep": Entry(training.sweep, "adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2"),
+        "recommend": Entry(
+            recommending.recommend, "adamcmp recommend table data.path=my.csv data.label=y --budget 30m"
+        ),
+        "settle": Entry(training.settle, "adamcmp settle adam adamw --margin 0.5"),
+        "reproduce": Entry(training.reproduce, "adamcmp reproduce figure2 --scale smoke"),
+    },
+    INSPECT: {
+        "report": Entry(results.report, "adamcmp report results/mnist1d --open"),
+        "compare": Entry(results.compare, "adamcmp compare adam adamw"),
+        "watch": Entry(results.watch, "adamcmp watch results"),
+        "code": Entry(choices.code, "adamcmp code results/mnist1d --optimizer AdamW --framework torch"),
+        "show": Entry(choices.show, "adamcmp show digits optimizer=sgd"),
+        "show-data": Entry(choices.show_data, "adamcmp show-data table data.path=my.csv data.label=price"),
+        "list": Entry(choices.list_, "adamcmp list optimizers"),
+    },
+    MAINTAIN: {
+        "export": Entry(results.export, "adamcmp export results/digits --to csv"),
+        "merge": Entry(results.merge, "adamcmp merge laptop/results server/results --out results"),
+        "remove": Entry(results.remove, "adamcmp remove results --status failed"),
+        "verify": Entry(results.verify, "adamcmp verify results/mnist1d"),
+    },
+    CONVENTIONS: {
+        "convert": Entry(evidence.convert, "adamcmp convert --from keras --to torch learning_rate=3e-4"),
+        "conformance": Entry(evidence.conformance, "adamcmp conformance torch optax"),
+    },
 }
 """In the order of ``--help``."""
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+for panel, commands in PANELS.items():
+    for name, entry in commands.items():
+        app.command(name, rich_help_panel=panel, epilog=f"Example:  {entry.example}")(entry.call)
+app.command("work", hidden=True)(training.work)
+app.command("help", hidden=True)(help_)

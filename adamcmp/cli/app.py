@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from adamcmp import interrupts
-from adamcmp.errors import InputError, from_outside, one_line, told
+from adamcmp.cli.usage import usage_text
+from adamcmp.errors import InputError, command, from_outside, one_line, told
 from adamcmp.plain import visible
 from adamcmp.store import at
 
@@ -25,8 +27,9 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="adamcmp",
-    help="Compare Adam, AdamW, SGD and SGDW on your model and data, with evidence.",
-    epilog="Exit codes: 0 done, 1 some run failed, 2 bad input, 3 a defect in adamcmp, 130 interrupted.",
+    help="Compare optimizers (Adam, AdamW, SGD, …) on your model and data, with confidence intervals.",
+    epilog="Start here:  adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2 study.seeds=5\n\n"
+    "Exit codes: 0 done, 1 some run failed, 2 bad input, 3 a defect in adamcmp, 130 interrupted.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,8 +74,8 @@ def answer(**found: Any) -> None:
 
 
 def _print_answers(code: int) -> None:
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    head = {"schema": ANSWER_SCHEMA, "adamcmp": _version_here(), "command": command, "exit_code": code}
+    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    head = {"schema": ANSWER_SCHEMA, "adamcmp": _version_here(), "command": name, "exit_code": code}
     typer.echo(json.dumps(_plain({**head, **_answers}), ensure_ascii=False))
 
 
@@ -109,7 +112,7 @@ def main() -> None:
     except InputError as error:
         _fail(str(error), BAD_INPUT, error)
     except USAGE_ERROR as error:
-        _fail(f"{getattr(error, 'format_message', error.__str__)()} See adamcmp --help.", BAD_INPUT, error)
+        _fail(usage_text(error, sys.argv[1:]), BAD_INPUT, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
         if not interrupts.asked():
             if reason := from_outside(error):
@@ -184,6 +187,13 @@ def _root(
         typer.echo(context.get_help())
 
 
+def help_(
+    command_: Annotated[str | None, typer.Argument(metavar="COMMAND")] = None,
+) -> None:
+    """Print the help of adamcmp or of one command."""
+    app([*([command_] if command_ else []), "--help"], standalone_mode=False)
+
+
 def _home_expanded(overrides: list[str] | None) -> list[str] | None:
     """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder."""
     if not overrides or not any("=~" in text for text in overrides):
@@ -193,40 +203,77 @@ def _home_expanded(overrides: list[str] | None) -> list[str] | None:
     return [with_home(text) for text in overrides]
 
 
+def _not_a_setting(name: str) -> str:
+    """Refuse a setting in place of the configuration that comes first.
+
+    Raises:
+        InputError: the name is a setting.
+    """
+    if re.match(r"[+~]*[\w.]+=", name) and not name.endswith((".yaml", ".yml")):
+        given = sys.argv[1] if len(sys.argv) > 1 else "run"
+        raise InputError(
+            f"{name}: is a setting, and no configuration is named before it; see `adamcmp list configs`, "
+            f"or try {command(given, 'digits', name)}"
+        )
+    return name
+
+
 ConfigName = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A configuration's name or YAML file.", autocompletion=complete(""))
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
+        autocompletion=complete(""),
+        callback=_not_a_setting,
+    ),
 ]
 StudyName = Annotated[
     str,
-    typer.Argument(metavar="STUDY", help="A study's name or YAML file.", autocompletion=complete("study", "")),
+    typer.Argument(
+        metavar="CONFIG",
+        help="Name of a built-in configuration or study (see `adamcmp list`) or path to a YAML file.",
+        autocompletion=complete("study", ""),
+        callback=_not_a_setting,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="KEY=VALUE", help="Hydra overrides, such as optimizer=adamw optimizer.lr=3e-3.", callback=_home_expanded
+        metavar="KEY=VALUE…",
+        help="Settings to change, in Hydra syntax. Commas sweep: optimizer.lr=1e-3,1e-2.",
+        callback=_home_expanded,
     ),
 ]
 ResultsDir = Annotated[
     Path,
     typer.Option(
-        help="Where studies are stored: a folder, or a URL such as s3://bucket/results.",
+        help="Results folder or URL (s3://bucket/results).",
         envvar="ADAMCMP_RESULTS_DIR",
         parser=at,
         metavar="FOLDER",
     ),
 ]
-ConfigDir = Annotated[Path | None, typer.Option(help="A folder of own YAML files (model/, data/, optimizer/, …).")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing.")]
+ConfigDir = Annotated[Path | None, typer.Option(help="Folder with your own YAML files (model/, data/, optimizer/, …).")]
+Device = Annotated[
+    str | None, typer.Option(help="Device: cpu, cuda, cuda:1, mps or auto (use an accelerator if available).")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan with estimated time and memory, then exit.")]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run classes and functions that the results folder names; see docs/trust.md.")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Train at most so many of the missing runs.")]
-Formats = Annotated[list[Format] | None, typer.Option("--format", help="Write only these; may be repeated.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Train at most N of the missing runs.")]
+Margin = Annotated[
+    float | None,
+    typer.Option(min=0, help="Equivalence margin, in the unit of the reported metric (0.5 = 0.5 pp)."),
+]
+Formats = Annotated[
+    list[Format] | None,
+    typer.Option("--format", help="Output format (repeatable): md, csv, tex, png, svg, pdf, html. Default: all."),
+]
 # read from sys.argv by _fail, which may run before anything is parsed
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback on errors.")]
 # likewise
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and all else on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
 DEFAULT_RESULTS = Path("results")
 
 

@@ -47,18 +47,18 @@ class Group(StrEnum):
 def list_(
     group: Annotated[
         str | None,
-        typer.Argument(help=f"{', '.join(Group)}; all without it.", autocompletion=lambda: list(Group)),
+        typer.Argument(help=f"{', '.join(Group)}. Default: all.", autocompletion=lambda: list(Group)),
     ] = None,
     config_dir: ConfigDir = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List what there is to choose from."""
+    """List configurations, optimizers, models, data sets, studies."""
     from adamcmp import console
     from adamcmp.config.sources import options
 
     if group is not None and group not in set(Group):
-        raise InputError(f"list {group}: there is no such list; {closest(group, Group)}")
+        raise InputError(f"list {group}: no such list; {closest(group, Group)}")
     for each in [group] if group else list(Group):
         if each == Group.claims:
             from adamcmp.studies.claims import statements
@@ -83,7 +83,7 @@ def show_data(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show how data and model are understood: columns, classes, missing values, splits, parameters. Trains nothing."""
+    """Show how data and model are read: columns, splits, sizes."""
     from adamcmp.execute.session import open_session
 
     with status("loading data") as doing:
@@ -100,24 +100,20 @@ def show(
         str,
         typer.Argument(
             metavar="CONFIG",
-            help="A name or YAML file; with --best results/STUDY.",
+            help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
             autocompletion=complete("", "study"),
         ),
     ],
     overrides: Overrides = None,
-    best: Annotated[
-        str | None, typer.Option("--best", metavar="ARM", help="The code of this optimizer's best cell in RESULTS.")
-    ] = None,
-    framework: Annotated[
-        list[Framework] | None, typer.Option(help="Of --best: only in this one; may be repeated.")
-    ] = None,
+    best: Annotated[str | None, typer.Option("--best", metavar="OPTIMIZER", hidden=True)] = None,
+    framework: Annotated[list[Framework] | None, typer.Option(hidden=True)] = None,
     config_dir: ConfigDir = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show a resolved configuration and where each value comes from; or, with --best, how to train as the best did."""
-    if best is not None:
-        _show_recipe(at(config), best, framework or list(Framework))
+    """Print a resolved configuration and the source of each value."""
+    if best is not None:  # the name that `adamcmp code` had
+        code(at(config), best, framework)
         return
     from adamcmp import console
     from adamcmp.config import compose
@@ -135,13 +131,23 @@ def show(
     present(console.settings_table(source.name, leaves, origins))
 
 
-def _show_recipe(results: Path, arm: str, frameworks: Sequence[Framework]) -> None:
-    """Print how an arm's best cell is trained, as code."""
+def code(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="results/STUDY, or the folder above studies.", parser=at)
+    ],
+    optimizer: Annotated[str, typer.Option(help="An optimizer, by its label or its configuration's name.")],
+    framework: Annotated[
+        list[Framework] | None, typer.Option(help="Only for this framework (repeatable). Default: all.")
+    ] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Print training code with the selected hyperparameters."""
     from adamcmp.records import read_records, studies
     from adamcmp.report.recipe import best_recipes
 
     for study_dir in studies(results):
-        texts = best_recipes(read_records(study_dir), arm, frameworks)
+        texts = best_recipes(read_records(study_dir), optimizer, framework or list(Framework))
         answer(recipes=texts)
         for text in texts:
             say(text)

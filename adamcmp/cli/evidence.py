@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 def conformance(
     libraries: Annotated[
         list[str] | None,
-        typer.Argument(metavar="LIBRARY…", help="torch, keras, optax, timm, …; all without it."),
+        typer.Argument(metavar="LIBRARY…", help="torch, keras, optax, timm, … Default: all."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Write table, figure and page here.", parser=at)] = Path(
-        "results/conformance"
-    ),
+    out: Annotated[Path, typer.Option(help="Output folder.", parser=at)] = Path("results/conformance"),
     formats: Formats = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Hold other libraries' optimizers against adamcmp's: which convention each follows, and how far updates differ."""
+    """Check which weight-decay and ε convention other libraries use."""
     with status("starting"):
         from adamcmp.conformance.fit import chosen, conformance
         from adamcmp.conformance.page import article
@@ -63,12 +61,12 @@ def convert(
             "examples), steps. For another batch size: to_batch, to_lr.",
         ),
     ] = None,
-    from_: Annotated[str, typer.Option("--from", help="Whose settings: torch, keras, optax, paper, …")] = "torch",
-    to: Annotated[str | None, typer.Option("--to", help="Whose they shall become; adds the call to paste.")] = None,
+    from_: Annotated[str, typer.Option("--from", help="Source framework: torch, keras, optax, paper, …")] = "torch",
+    to: Annotated[str | None, typer.Option("--to", help="Target framework; also prints the constructor call.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Carry AdamW's settings between frameworks, papers and batch sizes: λ in every convention, and its effect."""
+    """Convert AdamW hyperparameters between frameworks and papers."""
     from adamcmp import console
     from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
 

@@ -63,18 +63,24 @@ def seconds_of(text: str) -> float:
 def recommend(
     config: Annotated[
         str,
-        typer.Argument(metavar="[CONFIG]", help="A configuration's name or YAML file.", autocompletion=complete("")),
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
+            autocompletion=complete(""),
+        ),
     ] = "digits",
     overrides: Overrides = None,
-    budget: Annotated[str, typer.Option(help="Time to spend in this command: 90s, 30m, 2h.")] = "30m",
-    optimizers: Annotated[str, typer.Option(help="Which are compared, by their configurations.")] = "adam,adamw",
+    budget: Annotated[str, typer.Option(help="Time budget: 90s, 30m, 2h.")] = "30m",
+    optimizers: Annotated[
+        str, typer.Option(help="Comma-separated optimizers to compare (see `adamcmp list optimizers`).")
+    ] = "adam,adamw",
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Recommend an optimizer with its settings, for a model and data, within a budget of time."""
+    """Recommend an optimizer and settings within a time budget."""
     began = time.monotonic() - (time.time() - psutil.Process().create_time())
     seconds = seconds_of(budget)
     if "=" in config:

@@ -23,6 +23,7 @@ from adamcmp.cli.app import (
     Format,
     Formats,
     Json,
+    Margin,
     ResultsDir,
     Width,
     answer,
@@ -51,27 +52,26 @@ def report(
     results: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RESULTS…", help="results/STUDY, or the folder above it; several make one report.", parser=at
+            metavar="RESULTS…",
+            help="results/STUDY, or the folder above studies. Several folders make one report.",
+            parser=at,
         ),
     ],
     formats: Formats = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/report.", parser=at)] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/report.", parser=at)] = None,
     target_error: Annotated[
         float | None,
-        typer.Option(help="Tell how soon a validation error is reached; 0.1 is 10 %."),
+        typer.Option(help="Add the time to reach this validation error (0.1 = 10 %)."),
     ] = None,
-    width: Annotated[Width | None, typer.Option(help="Draw for one column of a journal or two.")] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Write nothing; tell whether reports are as they were written.")
-    ] = False,
+    width: Annotated[Width | None, typer.Option(help="Figure width: single or double journal column.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
+    verify_: Annotated[bool, typer.Option("--verify", hidden=True)] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write tables, figures and a page of stored runs; of a folder above studies also an index of them."""
-    if verify:
-        _verify(results)
-        return
+    """Write report.html, tables and figures for one or more studies."""
+    if verify_:  # the name that `adamcmp verify` had
+        verify(results)
     with status("reading"):
         from adamcmp.records import studies
 
@@ -123,15 +123,18 @@ def _open_in_browser(page: Path) -> None:
         tell(f"no browser could be started; open {page} yourself", "yellow")
 
 
-def _verify(folders: Sequence[Path]) -> None:
-    """Tell of each report whether its files are as its manifest has them.
+def verify(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at),
+    ],
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check report files against their checksums; write nothing."""
+    from adamcmp.report import manifest
 
-    Raises:
-        typer.Exit: some are not.
-    """
-    from adamcmp.report.manifest import verify
-
-    verified = [verify(folder) for folder in folders]
+    verified = [manifest.verify(folder) for folder in results]
     for each in verified:
         for text, names in (("changed", each.changed), ("missing", each.missing), ("not of it", each.others)):
             for name in names:
@@ -147,15 +150,15 @@ def watch(
     results: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RESULTS…]", help="results/STUDY, or the folder above it; results without it.", parser=at
+            metavar="[RESULTS…]", help="results/STUDY, or the folder above studies. Default: results.", parser=at
         ),
     ] = None,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="Refresh interval in seconds.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Watch sweeps that run in other shells: progress, time left, best so far, failures; ends when they have ended."""
+    """Show a live dashboard of running sweeps."""
     from rich.console import Console
     from rich.live import Live
 
@@ -185,20 +188,19 @@ def watch(
 def compare(
     sides: Annotated[
         list[str],
-        typer.Argument(metavar="A B…", help="Arms, studies, results folders, or FOLDER:ARM."),
+        typer.Argument(metavar="A B…", help="Optimizers, studies, results folders, or FOLDER:OPTIMIZER."),
     ],
-    margin: Annotated[
-        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
-    ] = None,
+    margin: Margin = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     out: Annotated[
-        Path | None, typer.Option(help="Write tables and figures of the comparison here.", parser=at)
+        Path | None,
+        typer.Option(help="Folder for tables and figures of the comparison. Default: none are written.", parser=at),
     ] = None,
     formats: Formats = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare stored runs across folders: paired where they share seeds, else by Welch's test."""
+    """Compare optimizers or studies that are already trained."""
     with status("reading"):
         from adamcmp.analysis import by_task
         from adamcmp.analysis.comparing import compared, left_out
@@ -226,13 +228,13 @@ def compare(
 
 def merge(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above some.", parser=at)
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above studies.", parser=at)
     ],
-    out: Annotated[Path, typer.Option(help="The folder above the joined studies.", parser=at)],
+    out: Annotated[Path, typer.Option(help="Folder for the merged studies.", parser=at)],
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Join stored studies by their names, as those of two machines; no run is lost or counted twice."""
+    """Merge results folders, for example from two machines."""
     from adamcmp.execute.stored import merge_into
     from adamcmp.records import read_records, studies
 
@@ -261,14 +263,14 @@ class To(StrEnum):
 
 def export(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at)
     ],
-    to: Annotated[To, typer.Option(help="The files or the tracker to write.")],
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into RESULTS/<what>.", parser=at)] = None,
+    to: Annotated[To, typer.Option(help="Target: files or a tracker.")],
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/TARGET.", parser=at)] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write stored runs for other tools; what a tracker has already is not told to it again."""
+    """Export runs to CSV, Parquet, MLflow, TensorBoard, W&B, Optuna."""
     with status("writing"):
         from adamcmp.records import read_all, studies
         from adamcmp.trackers import export as write
@@ -317,31 +319,34 @@ def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
 
 def remove(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above it.", parser=at)
+        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at)
     ],
     status_: Annotated[
-        Status | None, typer.Option("--status", help="Runs that ended so: completed, diverged or failed.")
+        Status | None, typer.Option("--status", help="Only runs with this status: completed, diverged or failed.")
     ] = None,
-    arm: Annotated[str | None, typer.Option(help="Runs of this optimizer, by its label or its configuration.")] = None,
-    study: Annotated[str | None, typer.Option(help="Runs that this study trained first.")] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option("--optimizer", "--arm", help="Only runs of this optimizer (label or configuration name)."),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Only runs that this study trained.")] = None,
     id_: Annotated[
-        list[str] | None, typer.Option("--id", help="A run's id, or its beginning; may be repeated.")
+        list[str] | None, typer.Option("--id", help="Only the run with this ID or beginning of an ID (repeatable).")
     ] = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Runs that have lost their curve or their outcomes.")
+        bool, typer.Option("--incomplete", help="Only runs whose curve or per-example errors are lost.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Remove stored runs; the next sweep trains them again."""
+    """Delete stored runs by status, optimizer, study or ID."""
     from adamcmp.execute.stored import chosen, remove_runs
     from adamcmp.records import incomplete as lacking
     from adamcmp.records import read_records, studies
 
-    _check_filters({"--arm": arm, "--study": study}, id_ or ())
+    _check_filters({"--optimizer": arm, "--study": study}, id_ or ())
     if not (incomplete or any((status_, arm, study, id_))):
-        raise InputError("remove: names no runs; give --status, --arm, --study, --id or --incomplete")
+        raise InputError("remove: no filter given; use --status, --optimizer, --study, --id or --incomplete")
     found = {
         folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
         for path in results
@@ -353,12 +358,12 @@ def remove(
     for folder, ids in found.items():
         say(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
     if not found:
-        say("no stored run is like that; nothing is removed")
+        say("No stored runs match these filters. Nothing was removed.")
         return
-    if not yes and not typer.confirm("remove them?"):
-        say("nothing is removed")
+    if not yes and not typer.confirm("Remove these runs?"):
+        say("Nothing was removed.")
         return
     for folder, ids in found.items():
         remove_runs(folder, ids)
         answer(removed=[{"folder": str(folder), "runs": sorted(ids)}])
-    say("removed")
+    say("Removed.")

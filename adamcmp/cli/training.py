@@ -26,6 +26,7 @@ from adamcmp.cli.app import (
     Formats,
     Json,
     Limit,
+    Margin,
     Overrides,
     ResultsDir,
     StudyName,
@@ -72,7 +73,7 @@ def run(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train one run and store its record."""
+    """Train a single configuration and print its metrics."""
 
     def alone() -> str:
         from adamcmp.config.sweeps import single
@@ -103,18 +104,21 @@ def sweep(
     device: Device = None,
     dry_run: DryRun = False,
     limit: Limit = None,
-    only_failed: Annotated[bool, typer.Option("--only-failed", help="Train only what has failed before.")] = False,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Retry failed runs only.")] = False,
     extend: Annotated[
-        bool, typer.Option("--extend", help="Widen grids whose best cell lies on the edge, up to five times.")
+        bool,
+        typer.Option(
+            "--extend", help="Extend the grid while the best trial is at its boundary (up to 5 values per side)."
+        ),
     ] = False,
-    report: Annotated[bool, typer.Option("--report", help="Write tables and figures too.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write the full report.")] = False,
     collect: Annotated[
-        bool, typer.Option("--collect", help="Train nothing: show what is stored, as of jobs that work elsewhere.")
+        bool, typer.Option("--collect", help="Slurm: show results stored so far without training.")
     ] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train all missing runs of a study; end with the leaderboard."""
+    """Tune optimizers, then compare them on held-out seeds."""
     given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
     opened = open_study(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
     if dry_run:
@@ -144,14 +148,14 @@ def sweep(
 
 def work(
     study_dir: Annotated[
-        Path, typer.Argument(metavar="RESULTS/STUDY", help="Where execute=slurm has left a plan.", parser=at)
+        Path, typer.Argument(metavar="RESULTS/STUDY", help="Folder with the plan that execute=slurm wrote.", parser=at)
     ],
     trust: Trust = False,
-    plan: Annotated[str | None, typer.Option(help="Trust the plan if this is the SHA-256 of its file.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Trust the plan if its file has this SHA-256.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train what a plan in a study's folder still lacks, beside others who do: what each job of execute=slurm runs."""
+    """Run by Slurm jobs: train the missing runs of a submitted plan."""
     with status("starting"):
         from adamcmp.execute.on_slurm import PLAN
         from adamcmp.execute.session import Session
@@ -211,21 +215,19 @@ def _collected(opened: Session) -> pd.DataFrame:
 
 
 def settle(
-    a: Annotated[str, typer.Argument(metavar="A", help="An arm, by its label or its optimizer's configuration.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="An optimizer, by its label or its configuration's name.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another optimizer.")],
     study: Annotated[
         str | None,
         typer.Argument(
             metavar="STUDY",
-            help="A study's name or YAML file; without it the stored study that has both arms.",
+            help="A study's name or YAML file. Default: the stored study that has both optimizers.",
             autocompletion=complete("study", ""),
         ),
     ] = None,
     overrides: Overrides = None,
-    margin: Annotated[
-        float | None, typer.Option(min=0, help="What differences count as none, as the error is shown.")
-    ] = None,
-    max_seeds: Annotated[int, typer.Option(min=1, help="Seeds of each optimizer, at most.")] = 200,
+    margin: Margin = None,
+    max_seeds: Annotated[int, typer.Option(min=1, help="Maximum number of held-out seeds per optimizer.")] = 200,
     assume_symmetric: Annotated[
         bool,
         typer.Option(
@@ -240,7 +242,7 @@ def settle(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Add held-out seeds to two tuned optimizers until their verdict is clear, or the seeds are used up."""
+    """Add held-out seeds until two optimizers are decided."""
     from adamcmp.analysis import by_task, criteria_of
     from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
     from adamcmp.execute.confirming import SETTLING, match, settling
@@ -317,12 +319,15 @@ def reproduce(
     figure: Annotated[
         str,
         typer.Argument(
-            help="Such as figure2, or a YAML file that starts from it; all: every study; claims or claims/NAME."
+            metavar="STUDY",
+            help="figure1 … figure4, another study (see `adamcmp list studies`), a YAML file based on one, all, claims "
+            "or claims/NAME.",
         ),
     ],
     overrides: Overrides = None,
     scale: Annotated[
-        str | None, typer.Option(help="smoke: seconds; laptop: minutes; paper: as published, for --dry-run.")
+        str | None,
+        typer.Option(help="Size preset: smoke (seconds), laptop (minutes, default) or paper (as published)."),
     ] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
@@ -333,7 +338,7 @@ def reproduce(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a study of the paper's kind, or what statements about Adam and AdamW need, and tell what was found."""
+    """Reproduce a figure of the AdamW paper or test published claims."""
     given = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
     if figure.partition("/")[0] == "claims" and not figure.endswith((".yaml", ".yml")):
         raise typer.Exit(_claims(figure, given, scale, results_dir, config_dir, device, dry_run, limit, formats))

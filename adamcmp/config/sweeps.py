@@ -72,8 +72,10 @@ def parse_override(text: str) -> Override:
 def _unreadable(text: str, error: Exception) -> str:
     """Return why an override cannot be read, without the parser's words if it needs quotes."""
     key, equals, value = text.partition("=")
+    if text.endswith(","):
+        return f"{text}: ends with a comma; write several values without spaces: {key}=v1,v2"
     if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key):
-        return f"{text}: is no setting; write key=value or key=v1,v2"
+        return f"{text}: is not a setting; write {_setting_of(text)}"
     for opening, closing in ("()", "[]", "{}"):
         if value.count(opening) != value.count(closing) and re.match(r"\w*[(\[{]", value):
             return (
@@ -87,6 +89,16 @@ def _unreadable(text: str, error: Exception) -> str:
         return f"{text}: cannot be read ({told}); write key=value or key=v1,v2"
     held = " ".join("a blank" if each == " " else each for each in (*strange, *brackets))
     return f"{text}: the value holds {held}, and needs quotes: {quoted(key, value)}"
+
+
+def _setting_of(name: str) -> str:
+    """Return the setting whose value a name is, such as ``optimizer=adamw``."""
+    from adamcmp.config.sources import options
+
+    groups = [
+        group for group in ("optimizer", "model", "data", "schedule", "search", "execute") if name in options(group)
+    ]
+    return " or ".join(f"{group}={name}" for group in groups) or "key=value or key=v1,v2"
 
 
 def quoted(key: str, value: str) -> str:

@@ -402,5 +402,5 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
             first = runs.sort_values("seed").iloc[0]
             found += [recipe(first, framework, title) for framework in frameworks]
     if not found:
-        raise InputError(f"--best {arm}: no such arm with a cell to choose; {closest(arm, names)}")
+        raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {closest(arm, names)}")
     return found

@@ -1,0 +1,65 @@
+"""Errors in how a command was typed: what is wrong, and the command to type instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+
+def usage_text(error: Exception, words: Sequence[str]) -> str:
+    """Return one line for an error of click.
+
+    Args:
+        error: click's UsageError.
+        words: of the command line, without the program's name.
+    """
+    context: Any = getattr(error, "ctx", None)
+    text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    name = getattr(context, "info_name", None) if getattr(context, "parent", None) else None
+    option = getattr(error, "option_name", None)
+    if name and option is not None and type(error).__name__ == "NoSuchOption":
+        text = _unknown_option(option, words, _options(context))
+    elif name and type(error).__name__ == "MissingParameter":
+        example = str(context.command.epilog or "").removeprefix("Example:").strip()
+        text += f". Example: `{example}`" if example else ""
+    elif not name and (match := re.fullmatch(r"No such command '(.+)'", text)):
+        text = _unknown_command(match[1])
+    return f"{text.rstrip('?')}{'?' if text.endswith('?') else '.'} See `adamcmp {f'{name} ' if name else ''}--help`."
+
+
+def _options(context: Any) -> list[str]:
+    return [option for each in context.command.params for option in getattr(each, "opts", ()) if option[:2] == "--"]
+
+
+def _unknown_option(option: str, words: Sequence[str], known: Sequence[str]) -> str:
+    """Return what to type in place of an option that a command does not have."""
+    given = next((word for word in words if word.startswith(option) or word.lstrip("-") == option.lstrip("-")), option)
+    given = given.partition("=")[0]
+    near = get_close_matches(f"--{given.lstrip('-')}", known, n=2, cutoff=0.75)
+    if near:
+        return f"No such option: {given}. Did you mean {' or '.join(near)}?"
+    key = given.lstrip("-").replace("-", "_")
+    return f"No such option: {given}. Settings have no dashes: {key}=VALUE (`adamcmp show digits` lists all settings)"
+
+
+SYNONYMS = {
+    "train": ("run", "sweep"), "fit": ("run", "sweep"), "tune": ("sweep",), "search": ("sweep",), "plot": ("report",),
+    "results": ("report",), "delete": ("remove",), "rm": ("remove",), "ls": ("list",), "status": ("watch",),
+    "config": ("show",), "test": ("settle",),
+}  # fmt: skip
+"""Other words for commands."""
+
+
+def _unknown_command(name: str) -> str:
+    """Return what to type if a configuration, a setting or another word is in the place of a command."""
+    if name in SYNONYMS:
+        return f"No such command: {name}. Did you mean {' or '.join(SYNONYMS[name])}?"
+    if "=" in name:
+        return f"No such command: {name}. A command and a configuration come first: `adamcmp run digits {name}`"
+    from adamcmp.config.sources import options
+
+    if name in {*options(""), *options("study")} or name.endswith((".yaml", ".yml")):
+        return f"No such command: {name}. Did you mean `adamcmp sweep {name}` or `adamcmp run {name}`?"
+    return f"No such command: {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,8 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from adamcmp.analysis import criteria_of
-from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.plain import markup as escape
-from adamcmp.plain import visible
+from adamcmp.plain import plain, visible
 from adamcmp.plan.runs import arm_of
 
 if TYPE_CHECKING:
@@ -36,23 +36,27 @@ if TYPE_CHECKING:
     from adamcmp.engine.outcome import Evaluation, Outcome
     from adamcmp.execute.crew import Crew
     from adamcmp.optim.frameworks import Decay, Framework
-    from adamcmp.plan.expand import Plan
     from adamcmp.plan.runs import Run
 
 
 class SweepProgress:
-    """A progress bar over all steps, with time left, runs done and the best validation error so far."""
+    """A progress bar over all steps: runs done, time left, and the best validation error so far; gone at the end."""
 
-    def __init__(self, runs: Sequence[Run], *, compiles: bool = False) -> None:
+    def __init__(self, runs: Sequence[Run], *, label: str = "", compiles: bool = False) -> None:
         self._single = len(runs) == 1
+        console = Console(stderr=True, highlight=False)
         self._bar = Progress(
+            TextColumn(f"  {label}"),
             TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=16),
             TaskProgressColumn(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             expand=True,
-            console=Console(stderr=True, highlight=False),
+            transient=True,
+            console=console,
+            disable=not console.is_terminal,
         )
         self._total = len(runs)
         self._ended = self._diverged = self._failed = 0
@@ -60,8 +64,17 @@ class SweepProgress:
         self._error = runs[0].task.criteria.error
         self._comparable = len({run.task.comparison for run in runs}) == 1
         self._note = ""
+        self._began = time.monotonic()
         total = sum(run.task.steps for run in runs)
         self._task = self._bar.add_task("", total=total, done=self._done(), note="compiling" if compiles else "")
+
+    def done_text(self, stored: int) -> str:
+        """Return how long it took, and how many runs diverged or failed; ``stored`` runs were there before."""
+        counts = [(self._diverged, "diverged"), (self._failed, "failed")]
+        lost = "".join(f", {count:,} {name}" for count, name in counts if count)
+        stopped = "" if self._ended >= self._total else f", {self._total - self._ended:,} still missing"
+        trained = f"{stored:,} stored, {self._ended:,} trained" if stored else "done"
+        return f"{trained} in {duration(time.monotonic() - self._began)}{lost}{stopped}"
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -98,7 +111,7 @@ class SweepProgress:
             self._best = self._error.sign * found
             optimizer = outcome.run.optimizer
             where = escape(f"{outcome.run.arm}, lr {optimizer.lr:.3g}, λ {optimizer.weight_decay:.3g}")
-            best = f"best on validation {self._error.text(found)}: {where}"
+            best = f"best {self._error.text(found)} ({where})"
             self._note = self._note if self._single else best
         self._bar.update(self._task, done=self._done(), note=self._note)
 
@@ -122,42 +135,48 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
-def plan_line(plan: Plan, planned: int, missing: int, todo: int, seconds: float, device: object, what: str = "") -> str:
-    """How much there is to do, in one line: runs planned, missing on disk, and to be trained now.
+def shape_text(runs: Sequence[Run]) -> str:
+    """Return optimizers × trials × seeds of some runs; the number of trials where optimizers have different ones.
 
-    ``what`` says what they are, where they are not those that were asked for.
+    Args:
+        runs: of one stage.
     """
-    duplicates = 0 if what else plan.duplicates
-    stored = planned - missing
-    kept = f", {stored:,} of them stored" if stored else ""
-    twice = f" ({duplicates:,} rows of the grid name a run twice)" if duplicates else ""
-    runs = "run" if planned == 1 else "runs"
-    all_of_it = f"{plan.config.study.name}: {what}{planned:,} {runs}{twice}{kept}"
-    return f"{all_of_it}; {todo:,} to train, about {duration(seconds)} on {device}"
+    arms: dict[tuple[str, ...], set[tuple[float, float]]] = {}
+    for run in runs:
+        arms.setdefault(arm_of(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
+    trials, seeds = {len(cells) for cells in arms.values()}, len({run.seed for run in runs})
+    each = trials.pop() if len(trials) == 1 else None
+    optimizers = _count(len(arms), "optimizer")
+    held_out = "held-out " if runs[0].stage == "confirm" else "new " if runs[0].stage == "settle" else ""
+    seeds_text = _count(seeds, f"{held_out}seed")
+    if each is None:
+        return f"{optimizers}, {_count(sum(map(len, arms.values())), 'trial')} × {seeds_text}"
+    return f"{optimizers} × {_count(each, 'trial')} × {seeds_text}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def stage_line(label: str, runs: Sequence[Run], rest: str) -> str:
+    """Return the line of one stage of a sweep: ``Tuning     300 runs  2 optimizers × 30 trials × 5 seeds   …``."""
+    return f"  {label:<9} {_count(len(runs), 'run'):>10}   {shape_text(runs):<44}  {rest}".rstrip()
 
 
 FEW_TUNED = 2
-"""Tuning seeds that tell little of the choice of a cell."""
+"""Tuning seeds from which the selection error is estimated poorly or not at all."""
 
 
-def judging_lines(runs: Sequence[Run], crew: Crew, tuned: int) -> list[str]:
-    """Return the cost of the held-out runs, and a warning if too few seeds tune to estimate the selection error."""
-    if not runs:
-        return []
-    seeds, arms = len({run.seed for run in runs}), {arm_of(run) for run in runs}
-    cost = f"about {len(runs):,} runs, {duration(crew.estimate.seconds)}"
-    which = f"the trials of {len(arms)} optimizers that win in {MIN_WIN_SHARE:.0%} of bootstrap resamples or more"
-    lines = [f"  then {which}, on {seeds} held-out seeds: {cost}"]
-    if len(arms) > 1 and tuned <= FEW_TUNED:
-        lines.append(
-            "  1 tuning seed: the selection error cannot be estimated, so no pair will be decided; use study.seeds=5"
-            if tuned == 1
-            else "  2 tuning seeds: the selection error is estimated poorly; use study.seeds=5"
-        )
-    return lines
+def tuning_warning(arms: int, tuned: int) -> str:
+    """Return a warning if too few seeds tune to estimate the selection error; else nothing."""
+    if arms < 2 or tuned > FEW_TUNED:
+        return ""
+    if tuned == 1:
+        return "1 tuning seed: the selection error cannot be estimated, so no pair will be decided; use study.seeds=5"
+    return "2 tuning seeds: the selection error is estimated poorly; use study.seeds=5"
 
 
-OPEN = "time is a rough count, mostly too high; ways to train are timed when it starts"
+OPEN = "rough upper estimate; adamcmp benchmarks strategies when training starts"
 
 
 def choice_lines(crew: Crew) -> list[str]:
@@ -168,64 +187,77 @@ def choice_lines(crew: Crew) -> list[str]:
         if choice.open:
             lines.append(f"  {len(cohort.runs):,} {form}: {OPEN}")
             continue
-        how = f"{s.rows:,} runs a program, {'compiled' if s.compiled else 'eager'}" if s.engine == "vectorised" else ""
+        batched = f"{s.rows:,} runs per program, {'compiled' if s.compiled else 'eager'}"
+        how = batched if s.engine == "vectorised" else ""
         how += ", CUDA graphs" if s.graphs else ""
         where = f"{s.processes} processes" if s.processes > 1 else "1 process"
-        parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} each", f"{s.matmul} matmul"]
+        parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} per process", f"{s.matmul} matmul"]
         why = f"; not vectorised: {s.reason}" if s.reason else ""
         lines.append(f"  {len(cohort.runs):,} {form}: {s.engine}, {', '.join(filter(None, parts))}{why}")
-    return [*lines, *crew.estimate.notes]
+    return lines
 
 
-def bill_lines(crew: Crew, gflops: float) -> list[str]:
-    """What the training costs in arithmetic and memory: here, and where there is a PFLOP/s.
+def cost_lines(crew: Crew, held_out: Crew, gflops: float) -> list[str]:
+    """Return estimated time, memory and compute of a plan.
 
     Args:
-        crew: what is to be trained.
+        crew: the tuning runs to train.
+        held_out: the held-out runs to train.
         gflops: rate of this machine's fp32 matrix product by torch's default library.
     """
-    held = sum(each.memory_bytes for each in crew.datasets.values())
-    disk = sum(each.disk_bytes for each in crew.datasets.values())
-    costs = crew.estimate
-    parts = [
-        f"data {filesize.decimal(held)}" + (f", {filesize.decimal(disk)} more stay on disk" if disk else ""),
-        f"training up to {filesize.decimal(costs.peak_bytes)} of {filesize.decimal(int(costs.memory))} allowed",
-        f"{filesize.decimal(costs.run_bytes)} a run",
-    ]
-    memory = f"  memory: {'; '.join(parts)}"
-    if not math.isfinite(costs.flops):
-        return ["  its arithmetic cannot be counted", memory]
-    here, there = duration(costs.flops / (1e9 * gflops)), duration(costs.flops / 1e15)
-    rate = f"  {here} at the {gflops:,.0f} GFLOP/s of an fp32 matrix product here, {there} at 1 PFLOP/s"
-    return [f"  {costs.flops:.2g} FLOPs in training steps", rate, memory]
+    costs, more = crew.estimate, held_out.estimate
+    stages = [("tuning", costs.seconds), ("held-out", more.seconds)]
+    parts = [f"{name} {duration(seconds)}" for name, seconds in stages if seconds > 0]
+    is_open = any(choice.open for _, choice in (*crew.pairs, *held_out.pairs))
+    lines = [f"Estimated time   {' + '.join(parts) or 'nothing to train'}{f' ({OPEN})' if is_open and parts else ''}"]
+    if not parts:
+        return lines
+    datasets = {**crew.datasets, **held_out.datasets}.values()
+    held, disk = (sum(getattr(each, name) for each in datasets) for name in ("memory_bytes", "disk_bytes"))
+    on_disk = f", {filesize.decimal(disk)} more on disk" if disk else ""
+    peak = max(costs.peak_bytes, more.peak_bytes)
+    lines.append(
+        f"Memory           training up to {filesize.decimal(peak)} of {filesize.decimal(int(costs.memory))}; "
+        f"data {filesize.decimal(held)}{on_disk}; {filesize.decimal(max(costs.run_bytes, more.run_bytes))} per run"
+    )
+    flops = costs.flops + more.flops
+    if not math.isfinite(flops):
+        return [*lines, "Compute          cannot be counted for this model"]
+    here, there = duration(flops / (1e9 * gflops)), duration(flops / 1e15)
+    speed = f"{here} at the {gflops:,.0f} GFLOP/s of this machine, {there} at 1 PFLOP/s"
+    return [*lines, f"Compute          {flops:.2g} FLOPs: {speed}"]
 
 
-def plan_table(runs: Sequence[Run], todo: Sequence[Run]) -> Table:
-    """One row an arm: its grid, seeds and runs."""
+def plan_lines(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
+    """Return a table of a plan: per optimizer its grid, seeds, planned and missing runs."""
     tasks = {run.task.label: None for run in runs}
-    lr, weight_decay = Column("lr", no_wrap=True), Column("λ", no_wrap=True)
-    table = Table("arm", lr, weight_decay, "seeds", "runs", "to train", title="\n".join(["plan", *map(escape, tasks)]))
     missing = {run.id for run in todo}
     arms: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         arms.setdefault((run.arm, run.task.label), []).append(run)
+    rows = [("optimizer", "lr", "λ", "seeds", "runs", "missing")]
     for (arm, task), members in arms.items():
-        table.add_row(
-            escape(arm if len(tasks) == 1 else f"{arm}\n  {task}"),
+        rows.append((
+            plain(arm if len(tasks) == 1 else f"{arm} on {task}"),
             _axis(run.optimizer.lr for run in members),
             _axis(run.optimizer.weight_decay for run in members),
             str(len({run.seed for run in members})),
             f"{len(members):,}",
             f"{sum(run.id in missing for run in members):,}",
-        )
-    return table
+        ))  # fmt: skip
+    sizes = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    sides = ("<", "<", "<", ">", ">", ">")
+    return [
+        "  " + "   ".join(f"{text:{side}{size}}" for text, side, size in zip(row, sides, sizes, strict=True))
+        for row in rows
+    ]
 
 
 def _axis(values: Iterable[float]) -> str:
     distinct = sorted(set(values))
     if len(distinct) == 1:
         return f"{distinct[0]:.4g}"
-    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)})"
+    return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
 
 
 def settings_table(name: str, leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]) -> Table:

@@ -20,6 +20,13 @@ def test_every_column_is_documented_as_it_is(section, columns):
     assert rows == [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in columns]
 
 
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    prose = re.sub(r"```.*?```|<!-- made.*?end -->", "", text, flags=re.DOTALL)
+    assert len(prose.split()) <= 900
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_named_files_exist(page):
     text = page.read_text()
@@ -35,7 +42,7 @@ def test_tables_of_results_are_what_the_committed_reports_say(page):
     reference = runpy.run_path(str(ROOT / "scripts" / "reference"))
     text = (ROOT / page).read_text()
     made = reference["TABLES"][page]()
-    assert len(made.splitlines()) > 20
+    assert len(made.splitlines()) >= 2 + 5
     assert reference["replaced"](page, made) == text
     assert made in text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 
 import pandas as pd
 import pytest
@@ -38,7 +38,7 @@ def test_runs_are_removed_by_arm_and_id_with_their_curves(stored):
     first = left.records["run_id"].iloc[0]
     assert stored("remove", "results", "--id", first[:10], "--yes").out.startswith("results/digits: 1 run\n")
     again = stored("sweep", "digits", *GRID, *QUICK)
-    assert "5 to train" in again.err
+    assert "3 stored, 5 trained" in again.err
     records_again, _ = load(stored.folder / "results/digits")
     both = records.merge(records_again, on="run_id", suffixes=("", "_again"))
     assert len(both) == len(records) == len(records_again)
@@ -48,10 +48,10 @@ def test_runs_are_removed_by_arm_and_id_with_their_curves(stored):
 def test_nothing_is_removed_without_a_yes_or_without_a_choice(stored, monkeypatch):
     before = len(load(stored.folder / "results").records)
     monkeypatch.setattr("typer.confirm", lambda _: False)
-    assert "nothing is removed" in stored("remove", "results", "--status", "completed").out
+    assert "Nothing was removed." in stored("remove", "results", "--status", "completed").out
     assert stored("remove", "results").code == 2
-    assert "no stored run is like that" in stored("remove", "results", "--status", "failed").out
-    assert "no stored run is like that" in stored("remove", "results", "--study", "other", "--yes").out
+    assert "No stored runs match these filters" in stored("remove", "results", "--status", "failed").out
+    assert "No stored runs match these filters" in stored("remove", "results", "--study", "other", "--yes").out
     assert len(load(stored.folder / "results").records) == before
 
 
@@ -90,10 +90,10 @@ def test_arms_studies_and_folders_are_compared(cli):
     assert cli("sweep", "digits", "optimizer=adamw", *grid, confirmed, "--results-dir", "other").code == 0
     arms = cli("compare", "adam", "adamw")
     assert arms.code == 0, arms.err
-    assert "Adam + L2 vs. AdamW" in arms.out or "AdamW vs. Adam + L2" in arms.out
+    assert re.search(r"^Verdict   .*AdamW and Adam \+ L2|^Verdict   .*Adam \+ L2 and AdamW", arms.out, re.MULTILINE)
     folders = cli("compare", "digits", "other/digits", "--out", "both", "--format", "md", "--margin", "2")
     assert folders.code == 0, folders.err
-    assert "digits: AdamW and other/digits: AdamW are equivalent within ±2.00 pp: +0.00 pp" in folders.out
+    assert "digits: AdamW and other/digits: AdamW are equivalent within ±2.00 pp" in " ".join(folders.out.split())
     assert "Adam + L2 vs." not in folders.out
     assert "2.00 pp" in (cli.folder / "both" / "verdicts.md").read_text()
     one = cli("compare", "results/digits:adam", "other/digits")
@@ -124,40 +124,16 @@ def test_what_cannot_be_compared_is_one_line(stored, words, said):
     assert ended.err.count("\n") == 1
 
 
-def test_an_edge_and_a_single_seed_come_with_commands_that_work(cli):
+def test_a_boundary_and_a_single_seed_come_with_settings_that_help(cli):
     words = ("digits", "optimizer=adamw", "optimizer.lr=1e-4,1e-3", "study.name=my study", *QUICK)
     ended = cli("sweep", *words)
-    hints = [line.partition("`")[2].rpartition("`")[0] for line in ended.out.splitlines() if "`adamcmp sweep" in line]
-    wider, more = map(shlex.split, hints)
-    assert "optimizer.lr=0.01,0.1" in wider
-    assert "study.name=my study" in wider
-    assert "study.seeds=5" in more
-    for command in (wider, more):
-        assert cli(*command[1:]).code == 0
+    fixes = re.findall(r"(?:Extend the grid:|Use) (study\.\w+=\d)", " ".join(ended.out.split()))
+    assert fixes == ["study.seeds=5", "study.extend=5"]
+    for fix in fixes:
+        assert cli("sweep", *words, fix).code == 0
     records, _ = load(cli.folder / "results/my study")
-    assert sorted(set(records["lr"])) == [1e-4, 1e-3, 1e-2, 1e-1]
+    assert len(set(records["lr"])) > 2
     assert set(records["seed"]) == set(range(5))
-    assert not [
-        line for line in cli("sweep", *words, "study.seeds=2", "optimizer.lr=1e-3").out.splitlines() if "`" in line
-    ]
-
-
-@pytest.mark.slow
-def test_hints_leave_out_what_was_meant_for_one_time_and_replace_keys_with_a_plus(cli):
-    words = ("own.yaml", "++optimizer.lr=1e-4,1e-3", "+study.seeds=1", *QUICK, "--results-dir", "kept")
-    (cli.folder / "own.yaml").write_text("defaults: [digits, _self_]\n")
-    ended = cli("reproduce", "figure2", *QUICK, "scale=smoke", "study.seeds=1", "--limit", "99", "--format=md")
-    assert ended.code == 0, ended.err
-    assert "`adamcmp sweep figure2" in ended.out
-    assert not {"--limit", "99", "--format=md"} & set(ended.out.replace("`", " ").split())
-    ended = cli("sweep", *words, "--report", "--debug")
-    hints = [line.partition("`")[2].rpartition("`")[0] for line in ended.out.splitlines() if "`adamcmp sweep" in line]
-    assert len(hints) == 2
-    for hint in map(shlex.split, hints):
-        assert len([word for word in hint if "optimizer.lr=" in word]) == 1
-        assert len([word for word in hint if "study.seeds=" in word]) == 1
-        assert hint[hint.index("--results-dir") + 1] == "kept"
-        assert cli(*hint[1:]).code == 0
 
 
 def test_what_goes_to_a_pipe_has_no_colour_and_no_trailing_blanks(stored, monkeypatch):
@@ -170,10 +146,11 @@ def test_what_goes_to_a_pipe_has_no_colour_and_no_trailing_blanks(stored, monkey
 
 def test_no_interval_is_explained_where_there_is_none(cli):
     one = cli("sweep", "digits", "optimizer=adam,adamw", *QUICK).out
-    assert "interval over n seeds" not in one
+    assert "±" not in one.partition("Verdict")[0]
+    assert "1 seed" in one
     several = cli("sweep", "digits", "optimizer=adam,adamw", "study.seeds=2", *QUICK).out
-    assert "interval over n seeds" in several
-    assert "always the majority class: 92.2 % validation" in several
+    assert "mean ± 95 % CI, 2 seeds" in several
+    assert re.search(r"always the majority class +92\.2 ", several)
 
 
 def test_two_writers_of_one_file_do_not_fail_each_other(tmp_path):

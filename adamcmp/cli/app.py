@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -55,6 +55,8 @@ class Width(StrEnum):
     double = "double"
 
 
+WIDTH = 100
+"""Columns of lines in a pipe, and of a wide terminal."""
 ANSWER_SCHEMA = 1
 """Of what ``--json`` prints: keys are added within a version, and none is renamed or taken away; docs/json.md."""
 _answers: dict[str, Any] = {}
@@ -63,6 +65,16 @@ _answers: dict[str, Any] = {}
 def wants_json() -> bool:
     """Whether one JSON object is to be all of standard output; read before parsing, whose errors go there too."""
     return "--json" in sys.argv[1:]
+
+
+def is_verbose() -> bool:
+    """Return whether details were requested; read before parsing, as ``--json``."""
+    return not {"-v", "--verbose"}.isdisjoint(sys.argv[1:])
+
+
+def is_quiet() -> bool:
+    """Return whether only verdicts were requested."""
+    return not {"-q", "--quiet"}.isdisjoint(sys.argv[1:])
 
 
 def answer(**found: Any) -> None:
@@ -145,6 +157,24 @@ def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -
 
     console = Console(stderr=err or wants_json(), highlight=False)
     console.print(visible(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
+
+
+def print_lines(lines: Sequence[Sequence[tuple[str, str]]]) -> None:
+    """Print lines of styled text on standard output, each whole."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=wants_json(), highlight=False)
+    for parts in lines:
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def terminal_width() -> int:
+    """Return the columns that text may take: those of the terminal up to ``WIDTH``, which a pipe has."""
+    from rich.console import Console
+
+    console = Console(stderr=wants_json())
+    return max(min(console.width, WIDTH), 60) if console.is_terminal else WIDTH
 
 
 def say(text: str) -> None:
@@ -274,6 +304,11 @@ Formats = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback on errors.")]
 # likewise
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
+# read from sys.argv by is_verbose and is_quiet
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also print training strategies, full verdicts and all warnings.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print verdicts only.")]
 DEFAULT_RESULTS = Path("results")
 
 

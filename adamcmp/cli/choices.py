@@ -92,7 +92,7 @@ def show_data(
             dry_run=True, say=doing,
         )  # fmt: skip
     answer(notes=list(opened.notes))
-    show_summary(opened, opened.plan.runs, err=False)
+    show_summary(opened, opened.plan.runs, err=False, always=True)
 
 
 def show(

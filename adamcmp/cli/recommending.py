@@ -19,14 +19,17 @@ from adamcmp.cli.app import (
     Device,
     Json,
     Overrides,
+    Quiet,
     ResultsDir,
+    Verbose,
     answer,
     complete,
-    present,
+    print_lines,
     say,
     tell,
+    terminal_width,
 )
-from adamcmp.cli.training import open_study, train
+from adamcmp.cli.training import open_study, show_header, train
 from adamcmp.errors import InputError
 from adamcmp.status import status
 
@@ -77,6 +80,8 @@ def recommend(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -89,9 +94,8 @@ def recommend(
     opened = open_study(lambda: config, given, results_dir, config_dir, device)
     if opened.plan.searching is None:
         raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
-    name = opened.plan.config.study.name
     deadline = began + seconds - max(LEAST_REPORTING, REPORTING * seconds)
-    tell(f"{name}: {seconds_text(seconds)} for {', '.join(arm.name for arm in opened.plan.searching.arms)}")
+    show_header(opened)
     spending = _Spending(opened, began, deadline, seconds)
     with interrupts.by_clock(deadline - time.monotonic()) as struck:
         try:
@@ -184,11 +188,10 @@ class _Spending:
         batch = list(self._opened.plan.runs)
         if not self._has_ended():
             first = {run.arm: run for run in reversed(batch)}  # with these there is an answer, however uncertain
-            self._train(list(first.values()), "a first run of each optimizer, ")
+            self._train(list(first.values()), "first run of each optimizer")
         while batch:
-            self._train(
-                batch, f"{searching.settings.method}, {max(len(arm.trials) for arm in searching.arms):,} trials, "
-            )
+            tried = max(len(arm.trials) for arm in searching.arms)
+            self._train(batch, f"{searching.settings.method}, {tried:,} trials")
             batch = searching.more(read_records(self._opened.study_dir))
             missing = self._missing(batch)
             if missing and self.spent + self.a_run * len(missing) > self._until():
@@ -221,17 +224,17 @@ class _Spending:
                 missing and seeds > SEEDS and self.a_run * len(missing) > self._deadline - time.monotonic()
             ):
                 return
-            self._train(runs, f"the best on {seeds} fresh seeds, ")
+            self._train(runs, "", "Held-out")
 
     def _missing(self, runs: Sequence[Run]) -> list[Run]:
         from adamcmp.execute.study import missing
 
         return missing(runs, self._opened.study_dir)
 
-    def _train(self, runs: Sequence[Run], what: str) -> None:
+    def _train(self, runs: Sequence[Run], rest: str, label: str = "") -> None:
         began, count = time.monotonic(), len(self._missing(runs))
         benchmarks = self._seconds >= WORTH_BENCHMARKING
-        train(self._opened, runs, None, what=what, brief=self.a_run > 0, benchmarks=benchmarks)
+        train(self._opened, runs, None, label=label, rest=rest, benchmarks=benchmarks)
         if count:
             self.a_run = (time.monotonic() - began) / count
 
@@ -241,7 +244,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
     with status("drawing"):
         from adamcmp.analysis import by_task, leaderboard
         from adamcmp.records import read_outcomes, read_records
-        from adamcmp.report import tables
+        from adamcmp.report import terminal
         from adamcmp.report.advice import advice, minimum
         from adamcmp.report.recommendation import write_recommendation
         from adamcmp.report.verdict_text import Judging
@@ -273,8 +276,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
         files=[str(path) for path in files],
         spent_seconds=spending.spent,
     )
-    present(tables.terminal(leaderboard(task.records), task.label))
-    say("")
+    print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
     tell(found.paragraph, "bold", err=False)
     if not verdicts or any(each.kind == "none" for each in verdicts):
         tell(f"The same command with --budget {enough} or more goes on from here.", err=False)

@@ -24,7 +24,9 @@ from adamcmp.cli.app import (
     Formats,
     Json,
     Margin,
+    Quiet,
     ResultsDir,
+    Verbose,
     Width,
     answer,
     present,
@@ -66,6 +68,8 @@ def report(
     width: Annotated[Width | None, typer.Option(help="Figure width: single or double journal column.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
     verify_: Annotated[bool, typer.Option("--verify", hidden=True)] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -197,6 +201,8 @@ def compare(
         typer.Option(help="Folder for tables and figures of the comparison. Default: none are written.", parser=at),
     ] = None,
     formats: Formats = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -215,7 +221,7 @@ def compare(
         judging = judging_of(asked.study_dirs) if margin is None else Judging(margin)
         curves = read_all(asked.study_dirs).curves
         found = Reported(records, curves, read_outcomes(asked.study_dirs), judging)
-    show_found(found, " against ".join(sides))
+    show_found(found, " vs. ".join(sides))
     for line in left_out(asked.sides, records):
         tell(line, err=False)
     if not any(found.verdicts(task) for task in by_task(records)):

@@ -1,4 +1,4 @@
-"""What is stored, shown: leaderboards, verdicts and findings on the terminal, reports in files."""
+"""Print stored studies: leaderboards, verdicts, claims and warnings; write their reports."""
 
 from __future__ import annotations
 
@@ -8,8 +8,22 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from adamcmp.cli.app import Format, Width, answer, as_typed, present, say, tell, wants_json
-from adamcmp.errors import InputError
+from adamcmp.cli.app import (
+    DEFAULT_RESULTS,
+    Format,
+    Width,
+    answer,
+    as_typed,
+    is_quiet,
+    is_verbose,
+    present,
+    print_lines,
+    say,
+    tell,
+    terminal_width,
+    wants_json,
+)
+from adamcmp.errors import InputError, command
 from adamcmp.status import status
 
 if TYPE_CHECKING:
@@ -20,7 +34,7 @@ if TYPE_CHECKING:
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.reported import Reported
-    from adamcmp.report.told import Told
+    from adamcmp.report.warnings import Warned
     from adamcmp.studies.claims import Statement
 
 
@@ -30,8 +44,13 @@ def report_on(
     out: Path | None,
     target_error: float | None = None,
     width: Width | None = None,
+    *,
+    title: bool = True,
 ) -> Reported:
-    """Write the report of what is stored in some folders, and show the heart of it; what it was made of."""
+    """Write the report of stored studies, and print leaderboards and verdicts; return its contents.
+
+    ``title`` prints the study's name first.
+    """
     with status("reading"):
         from adamcmp.records import read_all, read_outcomes
         from adamcmp.report.reported import Reported
@@ -52,19 +71,28 @@ def report_on(
             found = replace(found, told=reproduction(figure).told(found))
     tell_damage(study_dirs)
     _tell_orphans(found)
-    show_found(found, found.title)
-    show_hints(found, study_dirs[0].name)
+    show_found(found, found.title if title else None)
     write_files(found, formats, out or study_dirs[0] / "report")
     return found
 
 
-def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True) -> None:
-    """Print the data and model summaries and the warnings about data, each once."""
+def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, always: bool = False) -> None:
+    """Print the warnings about data, and how the user's data and model are read, each once.
+
+    Args:
+        opened: the study.
+        runs: whose data and models to describe.
+        err: on standard error.
+        always: also of data and models that come with adamcmp.
+    """
     from adamcmp import console
 
     lines = opened.unseen_summaries(runs)
-    for line in console.summary_lines(lines):
-        tell(line, err=err)
+    data, model = opened.plan.config.data, opened.plan.config.model
+    is_ours = (data.embedded or data.official is not None) and model.target.startswith("adamcmp.")
+    if always or is_verbose() or not (is_ours or is_quiet()):
+        for line in console.summary_lines(lines):
+            tell(line, err=err)
     answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
     for note in opened.notes:
         tell(note, "yellow", err=err)
@@ -117,34 +145,65 @@ def _runs(ids: Collection[str]) -> str:
     return f"{len(ids):,} run{'' if len(ids) == 1 else 's'} {'is' if len(ids) == 1 else 'are'}"
 
 
-def show_found(found: Reported, title: str) -> None:
-    """Print leaderboards, verdicts and findings."""
-    from adamcmp import console
-    from adamcmp.analysis import across_tasks, best_cells, criteria_of, leaderboard, time_to_error
-    from adamcmp.report import tables
-    from adamcmp.report.verdict_text import MOST_TOLD, format_pooled, sentences, split_sentences
+def show_found(found: Reported, title: str | None = None) -> None:
+    """Print leaderboards, verdicts, claims and warnings.
+
+    Args:
+        found: what to show.
+        title: printed above each task; None: it stands above already.
+    """
+    from adamcmp.analysis import across_tasks, best_cells, criteria_of, time_to_error
+    from adamcmp.report import terminal
 
     tasks = found.tasks
+    if title is None and not is_quiet():
+        say("")
     answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
+    width, verbose = terminal_width(), is_verbose()
     for task in tasks:
-        table = found.cells(task)
-        present(tables.terminal(leaderboard(task.records, table=table), f"{title}: {task.label}"))
-        for line in sentences(task, found.verdicts(task)):
-            tell(f"- {line}", err=False)
-        if found.target_error is not None:
-            soon = time_to_error(found.curves, task.records, best_cells(table), found.target_error)
-            error = criteria_of(task.records).error
-            present(console.time_table(soon, f"{title}: {task.label}", found.target_error, error))
+        error, verdicts = criteria_of(task.records).error, found.verdicts(task)
         about = {task.task, None} if len(tasks) == 1 else {task.task}
-        _show_told(found.told.about(about))
-    if len(tasks) > 1:
-        _show_told(found.told.about({None}))
-    for splits in found.over_splits(tasks):
-        for line in split_sentences(splits):
-            tell(f"- {line}", err=False)
+        told = found.told.about(about)
+        sections = [terminal.verdict_lines(verdicts, error, width, verbose=verbose)]
+        if not is_quiet():
+            if title is not None or len(tasks) > 1:
+                print_lines([terminal.heading(title, task.label) if title else terminal.heading(task.label)])
+            warned = warnings_of_task(found, task)
+            sections.insert(0, terminal.leaderboard_lines(found.board(task), width))
+            sections.append(terminal.claim_lines(told.claims, width))
+            if verbose:
+                sections.append(terminal.finding_lines([each.text for each in told.findings], width))
+            sections.append(terminal.warning_lines(warned, width, verbose=verbose))
+        _print_sections(sections)
+        answer(claims=_claimed(told.claims), hints=[each.text for each in warnings_of_task(found, task) if each.fix])
+        if found.target_error is not None:
+            from adamcmp import console
+
+            soon = time_to_error(found.curves, task.records, best_cells(found.cells(task)), found.target_error)
+            present(console.time_table(soon, task.label, found.target_error, error))
     answer(across_tasks=across_tasks.frame(found.pooled).to_dict("records"))
-    for pooled in found.pooled[:MOST_TOLD]:
-        tell(f"- {format_pooled(pooled)}", err=False)
+    if len(tasks) > 1:
+        told = found.told.about({None})
+        answer(claims=_claimed(told.claims))
+        _print_sections([
+            terminal.splits_lines(found.over_splits(tasks), width),
+            terminal.pooled_lines(found.pooled, width),
+            terminal.claim_lines(told.claims, width),
+            terminal.finding_lines([each.text for each in told.findings], width) if verbose else [],
+        ])  # fmt: skip
+
+
+def _print_sections(sections: Sequence[Sequence[Any]]) -> None:
+    """Print sections that have lines, with an empty line between."""
+    for lines in filter(None, sections):
+        print_lines([*lines, [("", "")]])
+
+
+def warnings_of_task(found: Reported, task: Task) -> list[Warned]:
+    """Return the warnings on one task."""
+    from adamcmp.report.warnings import warnings_of
+
+    return warnings_of(found.board(task), found.cells(task), task.records, found.verdicts(task))
 
 
 BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
@@ -155,12 +214,13 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 
 def _answered(found: Reported, task: Task) -> dict[str, Any]:
     """A task as ``--json`` prints it."""
-    from adamcmp.analysis import criteria_of, leaderboard
+    from adamcmp.analysis import criteria_of
+    from adamcmp.report.answer import format_answer
     from adamcmp.report.verdict_text import format_verdict
 
     error, table = criteria_of(task.records).error, found.cells(task)
     names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an arm has one of each
-    board = leaderboard(task.records, table=table).join(names, on="arm")
+    board = found.board(task).join(names, on="arm")
     verdicts = found.verdicts(task)
     return {
         "task": task.task,
@@ -168,7 +228,9 @@ def _answered(found: Reported, task: Task) -> dict[str, Any]:
         "error": {"name": error.name, "unit": error.stored_unit, "better": error.better},
         "runs": task.records["status"].value_counts().to_dict(),
         "leaderboard": board[list(BOARD)].to_dict("records"),
+        "answer": format_answer(verdicts, error),
         "verdicts": [verdict_answer(each, format_verdict(each, error)) for each in verdicts],
+        "warnings": [warned.text for warned in warnings_of_task(found, task)],
     }
 
 
@@ -196,23 +258,18 @@ def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _show_told(told: Told) -> None:
-    """Print what a study says."""
-    answer(claims=_claimed(told.claims))
-    from adamcmp.report.told import claim_sentence
-
-    for text in [*map(claim_sentence, told.claims), *(each.text for each in told.findings)]:
-        tell(f"- {text}", err=False)
-
-
-def show_hints(found: Reported, study: str) -> None:
-    """Print the commands that resolve the leaderboard's notes on grid boundaries and missing intervals."""
-    from adamcmp.report.hints import hints
-
-    lines = hints([(task, found.cells(task)) for task in found.tasks], study)
-    answer(hints=lines)
-    for line in lines:
-        say(line)
+def show_next(found: Reported, study_dir: Path) -> None:
+    """Print the commands that usually follow a sweep."""
+    if is_quiet():
+        return
+    steps = [(command("report", str(study_dir)), "write report.html, tables and figures")]
+    pairs = [verdict for task in found.tasks for verdict in found.verdicts(task)]
+    if len(pairs) == 1 and pairs[0].kind == "open" and pairs[0].limit == "seeds":
+        folder = [] if study_dir.parent == DEFAULT_RESULTS else ["--results-dir", str(study_dir.parent)]
+        steps.append((command("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
+    longest = max(len(words) for words, _ in steps) - 2
+    for i, (words, what) in enumerate(steps):
+        say(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
 
 
 def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> None:
@@ -225,11 +282,12 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
     pages = [path for path in files if path.name == "report.html"]
     pages = pages or [path for path in files if path.name == "report.md"]
     if not pages:
-        _show_files(files)
+        say(f"Report   {folder}  ({len(files)} files)")
         return
     more = len(files) - 1
-    others = f" and {more} file{'' if more == 1 else 's'} beside it" if more else ""
-    say(f"\nwritten: {pages[-1]}{others}")
+    others = f"  (+ {more} file{'' if more == 1 else 's'}: tables and figures)" if more else ""
+    if not is_quiet():
+        say(f"Report   {pages[-1]}{others}")
 
 
 def reported(study_dir: Path, records: pd.DataFrame) -> Reported:

@@ -28,11 +28,15 @@ from adamcmp.cli.app import (
     Limit,
     Margin,
     Overrides,
+    Quiet,
     ResultsDir,
     StudyName,
     Trust,
+    Verbose,
     answer,
     complete,
+    is_quiet,
+    is_verbose,
     present,
     say,
     tell,
@@ -42,7 +46,7 @@ from adamcmp.cli.showing import (
     reported,
     show_claims,
     show_found,
-    show_hints,
+    show_next,
     show_statements,
     show_summary,
     verdict_answer,
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.config.schema import Execute
+    from adamcmp.execute.crew import Crew
     from adamcmp.execute.session import Session
     from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
@@ -70,6 +75,8 @@ def run(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     config_dir: ConfigDir = None,
     device: Device = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -84,6 +91,7 @@ def run(
     opened = open_study(alone, overrides, results_dir, config_dir, device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
+    show_header(opened)
     train(opened, opened.plan.runs, limit=None)
     from adamcmp import console
     from adamcmp.records import read_records
@@ -115,6 +123,8 @@ def sweep(
     collect: Annotated[
         bool, typer.Option("--collect", help="Slurm: show results stored so far without training.")
     ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -124,6 +134,7 @@ def sweep(
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
+    show_header(opened)
     if collect:
         records = _collected(opened)
     elif opened.plan.config.execute.where == "slurm":
@@ -132,7 +143,7 @@ def sweep(
     else:
         records = _sweep(opened, limit, only_failed)
     if report:
-        report_on([opened.study_dir], None, None)
+        report_on([opened.study_dir], None, None, title=False)
         raise typer.Exit(_exit_code(records))
     from adamcmp.records import read_outcomes
     from adamcmp.report.reported import Reported
@@ -140,9 +151,8 @@ def sweep(
 
     judging = Judging.of(opened.plan.config.study.model_dump())
     found = Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
-    show_found(found, opened.study_dir.name)
-    show_hints(found, opened.plan.config.study.name)
-    say(f"\ntables and figures: {command('report', str(opened.study_dir)).strip('`')}")
+    show_found(found)
+    show_next(found, opened.study_dir)
     raise typer.Exit(_exit_code(records))
 
 
@@ -239,6 +249,8 @@ def settle(
     config_dir: ConfigDir = None,
     device: Device = None,
     trust: Trust = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -253,6 +265,7 @@ def settle(
         study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir, trust=trust)
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
+    show_header(opened)
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
     error = criteria_of(found.task.records).error
@@ -278,7 +291,7 @@ def settle(
                 tell(symmetric_hint(verdict, task.records, error), err=False)
             return
         added = settling(opened.plan.runs, found, range(SETTLING, seeds.stop))  # failed ones are trained again
-        train(opened, added, None, what="settling, ")
+        train(opened, added, None, label="Added")
         records = read_records(opened.study_dir)
         there = records[records["run_id"].isin([run.id for run in added])]
         failed = int((there["status"] == "failed").sum())
@@ -335,6 +348,8 @@ def reproduce(
     dry_run: DryRun = False,
     limit: Limit = None,
     formats: Formats = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -385,6 +400,7 @@ def _claims(
         if dry_run:
             _show_plan(opened, limit)
             continue
+        show_header(opened)
         records = _sweep(opened, limit)
         codes.append(_exit_code(records))
         found[study] = reported(opened.study_dir, records)
@@ -426,8 +442,9 @@ def _reproduce(
     if dry_run:
         _show_plan(opened, limit)
         return Reproduced(DONE, Told())
+    show_header(opened)
     records = _sweep(opened, limit)
-    return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None).told)
+    return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None, title=False).told)
 
 
 def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:
@@ -496,19 +513,35 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
             for each in (todo, judging)
         )
         rate = product_rate(opened.device) if todo else 0.0
-    show_summary(opened, [*todo, *judging], err=False)
-    present(console.plan_table(runs, todo))
-    seconds = how.estimate.seconds
-    tell(console.plan_line(opened.plan, len(runs), len(lacking), len(todo), seconds, opened.device), err=False)
+    say(header_text(opened, "dry run"))
+    show_summary(opened, [*todo, *judging], err=False, always=True)
+    say("")
+    for line in console.plan_lines(runs, todo):
+        say(line)
+    seconds, duplicates = how.estimate.seconds, opened.plan.duplicates
+    if duplicates:
+        tell(repeated_text(duplicates), err=False)
     answer(plans=[{
         "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
         "missing": len(lacking), "to_train": len(todo), "seconds": seconds, "flops": how.estimate.flops,
         "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
     }])  # fmt: skip
-    bill = console.bill_lines(how, rate) if todo else []
-    told = console.judging_lines(judging, judged, tuned)
-    for line in [*console.choice_lines(how), *bill, *told]:
+    say("")
+    for name, stage in (("Tuning", todo), ("Held-out", judging)):
+        if stage:
+            estimate = how.estimate if stage is todo else judged.estimate
+            kept = f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
+            say(
+                console.stage_line(
+                    name, stage, f"{kept}{len(stage):,} to train, about {console.duration(estimate.seconds)}"
+                )
+            )
+    for line in console.cost_lines(how, judged, rate):
         tell(line, err=False)
+    notes = [line for line in console.choice_lines(how) if is_verbose()] + how.estimate.notes
+    for line in [*notes, console.tuning_warning(len({run.arm for run in judging}), tuned)]:
+        if line:
+            tell(line, "" if line.startswith("  ") else "yellow", err=False)
     if opened.plan.config.execute.where == "slurm":
         from adamcmp.execute.on_slurm import script
 
@@ -558,7 +591,7 @@ def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
     most = opened.plan.config.study.extend
     while most and (wider := extending(runs, read_records(opened.study_dir), most)):
         added += wider
-        if not train(opened, wider, None, what="wider grids, "):
+        if not train(opened, wider, None, label="Extended"):
             break  # they have failed before, or nothing more can be told of them
     return added
 
@@ -574,7 +607,7 @@ def _search(opened: Session) -> list[Run]:
     while batch := searching.more(read_records(opened.study_dir)):
         added += batch
         tried = max(len(arm.trials) for arm in searching.arms)
-        train(opened, batch, None, what=f"{searching.settings.method} up to trial {tried:,} of {most:,}, ")
+        train(opened, batch, None, rest=f"{searching.settings.method}, trial {tried:,} of {most:,}")
     return added
 
 
@@ -595,7 +628,7 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
         return []
     judging = confirming(runs, records, seeds)
     if limit is None or limit > 0:
-        train(opened, judging, limit, what="held-out seeds, ")
+        train(opened, judging, limit, label="Held-out")
     return judging
 
 
@@ -610,41 +643,73 @@ def _exit_code(records: pd.DataFrame) -> int:
     return SOME_FAILED if (records["status"] == "failed").any() else DONE
 
 
+def show_header(opened: Session) -> None:
+    """Print the study, its task and device."""
+    if is_quiet():
+        return
+    say(header_text(opened))
+    if repeated := opened.plan.duplicates:
+        tell(repeated_text(repeated))
+
+
+def repeated_text(count: int) -> str:
+    """Return a line on trials of a grid that are equal."""
+    return f"{count:,} {'trial repeats' if count == 1 else 'trials repeat'} another one of the grid, and trains once"
+
+
+def header_text(opened: Session, more: str = "") -> str:
+    """Return the study, its task and device: ``mnist1d · mlp_100_100 · 360 steps × 100 · cpu``."""
+    tasks = list(dict.fromkeys(run.task.label for run in opened.plan.runs))
+    task = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
+    name = opened.plan.config.study.name
+    start = [] if task.startswith(f"{name} · ") else [name]
+    return " · ".join([*start, task, str(opened.device), *([more] if more else [])])
+
+
 def train(
     opened: Session,
     runs: Sequence[Run],
     limit: int | None,
     *,
     only_failed: bool = False,
-    what: str = "",
-    brief: bool = False,
+    label: str = "",
+    rest: str = "",
     benchmarks: bool = True,
 ) -> int:
-    """Train what is missing and no other driver trains, with a progress bar; how many runs were missing.
+    """Train the missing runs that no other process trains, with a progress bar; return how many were missing.
 
-    ``what`` names the runs if they are not the requested ones; ``brief`` omits how they train; without ``benchmarks``,
-    rough estimates choose the strategies.
+    Args:
+        opened: the study.
+        runs: of one stage.
+        limit: train at most this many; None: all.
+        only_failed: train only runs that failed before.
+        label: the stage; empty: ``Tuning``, or ``Training`` if no optimizer has a second trial.
+        rest: more about it.
+        benchmarks: benchmark strategies; else rough estimates select them.
     """
     from adamcmp.execute import study
     from adamcmp.records import parts
 
     if opened.plan.config.execute.where == "slurm":
         raise InputError("execute=slurm: jobs train what `adamcmp sweep` plans; this command trains here, or on Ray")
-    study_dir = opened.study_dir
+    from adamcmp.plan.runs import is_chosen
+
+    study_dir, label = opened.study_dir, label or ("Tuning" if is_chosen(runs) else "Training")
     with study.driving(study_dir) as leases:
         leases.begin(parts(study_dir))
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
         if not only_failed and (adopted := study.adopted(lacking, study_dir, lambda line: tell(line, "yellow"))):
-            tell(f"{study_dir}: {adopted:,} runs were found in other studies beside it, and are not trained again")
+            tell(f"{study_dir}: {adopted:,} runs of other studies in the same folder are reused")
             lacking = study.missing(runs, study_dir)
         todo = lacking[:limit]
         study.describe(study_dir, opened.plan.resolved)
-        if not todo:
-            stored = "no run has failed" if only_failed else f"all {len(runs):,} runs are stored"
-            if not what:
-                tell(f"{study_dir}: {stored}; nothing to train")
-            return 0
         from adamcmp import console
+
+        if not todo:
+            stored = "no run has failed, nothing to train" if only_failed else "all stored, nothing to train"
+            if runs and not is_quiet():
+                tell(console.stage_line(label, runs, stored), whole=True)
+            return 0
         from adamcmp.execute.asks import Store
         from adamcmp.execute.crew import crew
         from adamcmp.execute.progress import Published
@@ -654,8 +719,8 @@ def train(
         tunes = opened.plan.searching is not None and all(run.stage == "tune" for run in todo)
         search = opened.plan.config.search if tunes else None
         with ExitStack() as stack:
-            with status("planning") as say:
-                opened.prepare(todo, say)
+            with status("planning") as doing:
+                opened.prepare(todo, doing)
                 summaries = {run.task.key: opened.summary(run.task) for run in todo}
                 provenance = Provenance.here(opened.plan.config.study.name, opened.words)
                 provenance = replace(provenance, summaries=summaries)
@@ -668,27 +733,44 @@ def train(
                         _execute(opened),
                         store=store,
                         search=search,
-                        say=say,
+                        say=doing,
                         benchmarks=benchmarks,
                     )
                 )
             show_summary(opened, todo)
-            if len(runs) > 1:
-                line = console.plan_line(
-                    opened.plan, len(runs), len(lacking), len(todo), how.estimate.seconds, opened.device, what
-                )
-                tell("\n".join([line, *([] if brief else console.choice_lines(how))]))
+            before = len(runs) - len(lacking)
+            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how)
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
-            bar = stack.enter_context(console.SweepProgress(todo, compiles=how.estimate.compiles))
-            name = opened.plan.config.study.name
-            listener: Listener = stack.enter_context(Published(bar, leases, how, len(runs), what, name))
-            if trackers := opened.plan.config.log:
-                from adamcmp.execute.tracking import Logged
+            with console.SweepProgress(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:
+                name = opened.plan.config.study.name
+                what = "" if label in ("Tuning", "Training") else f"{label.lower()} runs, "
+                listener: Listener = inner.enter_context(Published(bar, leases, how, len(runs), what, name))
+                if trackers := opened.plan.config.log:
+                    from adamcmp.execute.tracking import Logged
 
-                listener = stack.enter_context(Logged(listener, study_dir, trackers))
-            train_all(how, todo, study_dir, provenance, listener, leases)
+                    listener = inner.enter_context(Logged(listener, study_dir, trackers))
+                train_all(how, todo, study_dir, provenance, listener, leases)
+            if not is_quiet():
+                tell(console.stage_line(label, runs, bar.done_text(before) + (f"; {rest}" if rest else "")), whole=True)
             if importing.ident is not None:
                 importing.join()  # two threads that import parts of one package may each get half of it
         return len(todo)
+
+
+LONG = 60.0
+"""Seconds of training from which on a line is printed before it, for logs without a progress bar."""
+
+
+def _tell_plan(line: str, stored: int, todo: int, how: Crew) -> None:
+    """Print a stage before it is trained: in a log if it takes long, and its strategies if details were requested."""
+    from adamcmp import console
+
+    seconds = how.estimate.seconds
+    if is_verbose() or (seconds > LONG and not sys.stderr.isatty() and not is_quiet()):
+        kept = f"{stored:,} stored, " if stored else ""
+        tell(f"{line}  {kept}{todo:,} to train, about {console.duration(seconds)}", whole=True)
+    lines = console.choice_lines(how) if is_verbose() else []
+    for text in [*lines, *how.estimate.notes]:
+        tell(text, "" if text.startswith("  ") else "yellow")

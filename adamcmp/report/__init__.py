@@ -6,6 +6,6 @@ browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcm
 
 from adamcmp.report.document import FORMATS, write_report
 from adamcmp.report.reported import Reported
-from adamcmp.report.tables import grid_display, leaderboard_display, terminal
+from adamcmp.report.tables import grid_display, leaderboard_display
 
-__all__ = ["FORMATS", "Reported", "grid_display", "leaderboard_display", "terminal", "write_report"]
+__all__ = ["FORMATS", "Reported", "grid_display", "leaderboard_display", "write_report"]

@@ -1,71 +1,16 @@
-"""What to run next: commands that widen a grid whose best cell lies on its edge, or add seeds where there is one."""
+"""The command that trained stored runs, as words that train more of them."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, beyond, edge
-from adamcmp.config.trust import runs_code
-from adamcmp.errors import command
-
-KEYS = {"lr": ("optimizer.lr", "lr"), "λ": ("optimizer.weight_decay", "weight_decay")}
 TRAINING = ("run", "sweep", "reproduce")
 """Commands whose words say what was trained."""
-FEW_SEEDS = 5
-"""What is proposed where there is no interval."""
-BEYOND = 2
-"""Values beyond an edge that are proposed."""
-
-
-def hints(tasks: Sequence[tuple[Task, pd.DataFrame]], study: str) -> list[str]:
-    """Return a line per grid to widen, and one if seeds are missing; each with a command to paste.
-
-    The command is the one that trained the runs, with other values; it resumes in the same folder.
-
-    Args:
-        tasks: each task with ``cells`` of its records.
-        study: the name of the study's folder.
-    """
-    found: list[str] = []
-    wider: dict[str, list[str]] = {}
-    for task, table in tasks:
-        words = _words(task.records, study)
-        for _, row in best_cells(table).iterrows():
-            own = table[table["arm"] == row["arm"]]
-            for side in edge(own, row):
-                name, _, end = side.partition(" ")
-                key, column = KEYS[name]
-                values = beyond(sorted(set(own[column])), end, BEYOND)
-                if values:
-                    swept = f"{key}={','.join(f'{value:.6g}' for value in values)}"
-                    named = any(word.startswith("optimizer._target_=") for word in words)  # by its class alone
-                    optimizer = [] if named else [f"optimizer={row['optimizer']}"]
-                    line = command(*_without(words, {"optimizer", key}), *optimizer, swept) + _warning(words)
-                    wider.setdefault(f"({side}); wider: {line}", []).append(str(row["arm"]))
-        if (table["runs"] < 2).all() and len(table) > 1:
-            kept = _without(words, {"study.seeds", "seed"})
-            found.append(
-                f"one seed tells no spread; more: {command(*kept, f'study.seeds={FEW_SEEDS}')}{_warning(words)}"
-            )
-    return [f"{_names(arms)} best cell lies on the edge of the grid {rest}" for rest, arms in wider.items()] + found
-
-
-def _warning(words: Sequence[str]) -> str:
-    """Return a clause that names the code in a stored command: a results folder may come from anybody."""
-    named = [word for word in words if runs_code(word)]
-    return f" (it runs {named[0]}, as the stored command did)" if named else ""
-
-
-def _names(arms: Sequence[str]) -> str:
-    """Whose best cell: one arm, or one of several that one command would widen."""
-    more = f" and {len(arms) - 1} more: their" if len(arms) > 1 else ": its"
-    return f"{arms[0]}{more}"
 
 
 def _words(records: pd.DataFrame, study: str) -> list[str]:
@@ -117,7 +62,3 @@ def _this_time_only() -> argparse.ArgumentParser:
     for option in ("--format", "--limit"):
         parser.add_argument(option, action="append")
     return parser
-
-
-def _without(words: Sequence[str], keys: set[str]) -> list[str]:
-    return [word for word in words if word.lstrip("+").partition("=")[0] not in keys]

@@ -75,6 +75,7 @@ class Reported:
     """That figures are drawn at: one column of a journal (``single``) or two."""
     _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
     _cells: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+    _boards: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Names are shown as they are, whatever letters they have."""
@@ -106,6 +107,12 @@ class Reported:
             self._cells[task.task] = cells(task.records)
         return self._cells[task.task]
 
+    def board(self, task: Task) -> pd.DataFrame:
+        """Return the leaderboard of one of its tasks, computed once."""
+        if task.task not in self._boards:
+            self._boards[task.task] = leaderboard(task.records, table=self.cells(task))
+        return self._boards[task.task]
+
     @cached_property
     def reports(self) -> list[TaskReport]:
         """What is told of each of its tasks, the task with the latest run first; reckoned once."""
@@ -122,7 +129,7 @@ class Reported:
     @cached_property
     def boards(self) -> dict[str, pd.DataFrame]:
         """The leaderboard of every task, by its label."""
-        return {task.label: leaderboard(task.records, table=self.cells(task)) for task in self.tasks}
+        return {task.label: self.board(task) for task in self.tasks}
 
     @cached_property
     def results(self) -> list[across_tasks.TaskResult]:
@@ -186,7 +193,7 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
     records, curves, criteria = task.records, reported.curves, criteria_of(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
     table = reported.cells(task)
-    board = leaderboard(records, table=table)
+    board = reported.board(task)
     best = best_cells(table)
     found, sizes = requested(records, best), effects.effects(records, pronounced, table)
     basins, spans = basin.basins(records, table), sensitivity.sensitivities(records, table)

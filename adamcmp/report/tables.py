@@ -29,9 +29,6 @@ from adamcmp.report.labels import NOTHING, claimed, estimated, plain_quantity, q
 from adamcmp.report.told import MARK
 from adamcmp.report.verdict_text import format_difference, format_interval
 
-SHORT = 5
-"""Characters of a unit that a column's head has room for."""
-
 SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
 """Measured columns of a table."""
 _WORDS = {
@@ -446,29 +443,6 @@ def _plain(letter: str) -> str:
     return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
 
 
-def terminal(board: pd.DataFrame, title: str = "") -> Table:
-    """The leaderboard for a terminal of 80 columns: what decides; all else that matters stands below the table."""
-    shown = leaderboard_display(board)
-    table = Table(title=escape(title) or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0)
-    table.caption, table.caption_justify = escape("\n".join(remarks(board))) or None, "left"
-    criteria = criteria_of(board)
-    heads, digits = {}, {}
-    for metric in ("final_validation_error", "final_test_error", "final_gap"):
-        unit = scale(metric, criteria)[1]
-        name = shown_as(metric, criteria)
-        heads[name] = with_unit(name.replace(" ", "\n"), unit if len(unit) <= SHORT else "")
-        digits[name] = f" {unit}"
-    table.add_column("optimizer", style="bold", overflow="fold", min_width=12)
-    for name in ("lr", "λ", *heads, "n", "cells"):
-        table.add_column(heads.get(name, name), justify="right", no_wrap=True)
-    for position, row in enumerate(shown.to_dict("records")):  # a few arms
-        lr, weight_decay = (board[name].iloc[position] for name in ("lr", "weight_decay"))
-        cell = [short(x, 3) if pd.notna(x) else NOTHING for x in (lr, weight_decay)]
-        measured = [str(row[name]).removesuffix(digits[name]) or NOTHING for name in heads]
-        table.add_row(*map(escape, (str(row["optimizer"]), *cell, *measured, row["n"], row["trials"])))
-    return table
-
-
 def terminal_claims(claims: Sequence[Claim]) -> Table:
     """What was found of each statement, for a terminal."""
     table = Table(title="statements", box=SIMPLE_HEAD, title_justify="left", title_style="bold")
@@ -504,28 +478,3 @@ def baseline(board: pd.DataFrame) -> str:
         return ""
     validation, test = (f"{error.factor * value:.3g} {error.unit}".rstrip() for value in values)
     return f"always {error.baseline}: {validation} validation, {test} test {error.label}"
-
-
-def remarks(board: pd.DataFrame) -> list[str]:
-    """What stands below the leaderboard."""
-    spread = "mean ± half width of the 95 % interval over n " if (board["n"] > 1).any() else ""
-    fresh = "held-out seeds, at" if (board["stage"] == "confirm").all() else "seeds, at"
-    found = [f"{spread}{fresh if spread else 'at'} the best of so many cells by validation"]
-    if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
-        found.append("not confirmed: these are the runs that chose the cells, so that their errors are too good")
-    for row in board[board["stage"] == "confirm"].to_dict("records"):  # a few arms
-        criteria = criteria_of(board)
-        tuned = quantity(
-            row["tuned_validation_error"], row["tuned_validation_error_half_width"], "final_validation_error", criteria
-        )
-        optimism = quantity(row["optimism"], math.nan, "final_gap", criteria)
-        found.append(f"{row['arm']}: validation {criteria.error.label} in tuning {tuned}, optimism {optimism}")
-    told = baseline(board)
-    found += [told] if told else []
-    found += ties(board)
-    for row in board.to_dict("records"):  # a few arms
-        ended = [f"{row[name]} of {row['runs']} runs {name}" for name in ("diverged", "failed") if row[name]]
-        edge = [f"best cell on the edge of the grid, {row['edge']}"] if row["edge"] else []
-        said = [*ended, *edge, *([row["note"]] if row["note"] else [])]
-        found += [f"{row['arm']}: {'; '.join(said)}"] if said else []
-    return found

@@ -58,7 +58,7 @@ def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tm
     assert ended.code == 0, ended.err
     _, err = other.communicate(timeout=60)
     assert other.returncode == 0, err
-    assert f"{RUNS} runs, {len(stored)} of them stored; {RUNS - len(stored)} to train" in err
+    assert f"{len(stored)} stored, {RUNS - len(stored)} trained" in err
     parts = pd.concat([pd.read_parquet(path) for path in (study_dir / "records").glob("*.parquet")])
     assert len(parts) == RUNS
     assert parts["run_id"].is_unique

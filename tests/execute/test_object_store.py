@@ -60,7 +60,7 @@ def test_a_sweep_its_report_and_its_weights(bucket, cli):
     weights = sorted(path.name for path in (store.at(bucket) / "digits" / "weights").glob("*.safetensors"))
     assert weights == sorted(path.name for path in (cli.folder / "results/digits/weights").glob("*.safetensors"))
     assert "nothing to train" in cli(*SWEEP, "--results-dir", bucket).err
-    assert f"written: {bucket}/digits/report/report.html" in cli("report", f"{bucket}/digits", "--format", "html").out
+    assert f"Report   {bucket}/digits/report/report.html" in cli("report", f"{bucket}/digits", "--format", "html").out
     assert "all 1 files are as they were written" in cli("report", f"{bucket}/digits", "--verify").out
     removed = cli("remove", f"{bucket}/digits", "--arm", "adam", "--yes")
     assert removed.code == 0

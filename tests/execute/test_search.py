@@ -16,7 +16,7 @@ def test_a_search_over_beta_is_one_arm_confirmed_in_its_own_cell(cli):
     betas = "optimizer.betas=[0.9,0.9],[0.9,0.99],[0.9,0.999]"
     ended = cli.as_given(*WORDS, betas, "search=tpe", "study.confirm.seeds=3")
     assert ended.code == 0, ended.err
-    assert "tpe up to trial 8 of 8" in ended.err
+    assert "tpe, trial 8 of 8" in ended.err
     records = read_records(cli.folder / "results" / "digits")
     assert set(records["search"]) == {"tpe over lr, betas"}
     (task,) = by_task(records)
@@ -37,7 +37,7 @@ def test_an_interrupted_search_asks_the_same_again(cli):
     assert first.code == 0
     whole = cli(*WORDS, "search=tpe")
     assert whole.code == 0, whole.err
-    assert "16 runs, 5 of them stored; 11 to train" in whole.err
+    assert "5 stored, 11 trained" in whole.err
     assert len(read_records(cli.folder / "results" / "digits")) == 32
     again = cli(*WORDS, "search=tpe")
     assert "nothing to train" in again.err

@@ -190,7 +190,7 @@ def test_runs_are_removed_by_ids_that_are_whole_and_inside_the_folder(cli):
     stored = len(read_records(study_dir))
     for words, says in (
         (("--id", ""), "remove --id '': is empty"),
-        (("--arm", ""), "remove --arm '': is empty"),
+        (("--arm", ""), "remove --optimizer '': is empty"),
         (("--study", " "), "remove --study ' ': is empty"),
         (("--id", "abcde"), "at least the first 6"),
         (("--id", "*"), "at least the first 6"),

@@ -70,7 +70,7 @@ def test_runs_that_lack_their_weights_are_trained_again_and_end_as_before(cli, t
     before, _ = stored(tmp_path)
     assert not (tmp_path / "results/digits/weights").exists()
     again = cli(*SWEEP, "train.save=last")
-    assert "4 to train" in again.err
+    assert "4 runs   2 optimizers × 2 trials × 1 seed              done in" in again.err
     after, _ = stored(tmp_path)
     assert set(before["run_id"]) == set(after["run_id"])
     merged = before.merge(after, on="run_id")
@@ -78,7 +78,7 @@ def test_runs_that_lack_their_weights_are_trained_again_and_end_as_before(cli, t
     assert "nothing to train" in cli(*SWEEP, "train.save=last").err
     first = next((tmp_path / "results/digits/weights").glob("*.safetensors"))
     first.unlink()
-    assert "1 to train" in cli(*SWEEP, "train.save=last").err
+    assert "3 stored, 1 trained" in cli(*SWEEP, "train.save=last").err
     assert cli("remove", "results/digits", "--id", first.name.partition("-")[0], "--yes").code == 0
     assert len(list((tmp_path / "results/digits/weights").iterdir())) == 6
 

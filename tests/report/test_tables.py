@@ -6,10 +6,9 @@ from csv import DictReader
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from adamcmp.analysis import cells, leaderboard
-from adamcmp.report.tables import csv, grid_display, latex, latex_text, leaderboard_display, markdown, terminal
+from adamcmp.report.tables import csv, grid_display, latex, latex_text, leaderboard_display, markdown
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +77,3 @@ def test_the_grid_has_one_row_a_cell_and_dashes_for_what_is_not_known(synthetic,
     gone = shown[shown["lr"] == "0.1"]
     assert (gone["test error"] == "–").all()
     assert (gone["diverged"] == "3").all()
-
-
-def test_the_terminal_table_has_a_row_an_arm_and_reads_no_markup(synthetic):
-    records = synthetic.make_records({"[bold]Adam": "l2", "AdamW": "lr_scaled"}, best_lr=10.0)
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(terminal(leaderboard(records), "digits [mlp]"))
-    text = console.export_text()
-    assert "[bold]Adam" in text
-    assert "digits [mlp]" in text
-    assert "[bold]Adam: best cell on the edge of the grid, lr high" in " ".join(text.split())
-    assert text.count("±") == 6 + 1
-    assert "…" not in text
-
-
-def test_the_terminal_table_says_what_diverged_and_failed(synthetic, records):
-    records = synthetic.end(records, (records["lr"] > 0.05) & (records["seed"] == 0), "diverged")
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(terminal(leaderboard(records)))
-    assert "runs diverged" in " ".join(console.export_text().split())

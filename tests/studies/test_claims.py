@@ -155,7 +155,7 @@ def test_the_command_trains_what_a_statement_needs_and_writes_its_page(tmp_path,
 def test_a_dry_run_plans_every_study(tmp_path, capsys):
     app(["reproduce", "claims/consistent_decay", "--dry-run", "--scale", "smoke", "--results-dir", str(tmp_path)],
         standalone_mode=False)  # fmt: skip
-    assert capsys.readouterr().out.count("to train") >= 2
+    assert capsys.readouterr().out.count("to train, about") >= 2
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,148 @@
+"""Warnings of a report: each names a problem of the evidence, and the setting that helps, most severe first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis import Verdict
+from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
+from adamcmp.drawing.labels import short
+
+MIN_TUNING_SEEDS = 5
+"""Tuning seeds that are proposed where there is no interval."""
+MIN_STABILITY = 0.5
+"""Share of bootstrap resamples below which a selection counts as unstable."""
+EXTEND = "study.extend=5"
+"""The setting that widens a grid while its best trial is at the boundary."""
+
+
+class Warned(NamedTuple):
+    """One warning."""
+
+    about: str
+    """Optimizers that the text starts with; empty: all."""
+    problem: str
+    fix: str
+
+    @property
+    def text(self) -> str:
+        """One or two sentences."""
+        start = f"{self.about}: {self.problem}" if self.about else self.problem[:1].upper() + self.problem[1:]
+        return f"{start}. {self.fix}." if self.fix else f"{start}."
+
+
+def warnings_of(
+    board: pd.DataFrame, table: pd.DataFrame, records: pd.DataFrame, verdicts: Sequence[Verdict]
+) -> list[Warned]:
+    """Return the warnings on one task.
+
+    Args:
+        board: ``analysis.leaderboard``.
+        table: ``analysis.cells``.
+        records: runs of the task, all stages.
+        verdicts: on its pairs.
+    """
+    return [
+        *_lost_runs(board, table),
+        *_missing_evaluation(board, verdicts),
+        *_boundaries(board),
+        *_unstable(board),
+        *_unequal(board, records),
+        *_examples(verdicts),
+    ]
+
+
+def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[Warned]:
+    found = []
+    if failed := int(table["failed"].sum()):
+        found.append(Warned("", f"{failed:,} tuning runs failed", "Run the same sweep again: it trains missing runs"))
+    notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
+    found += [Warned(arms, *_note(str(note))) for note, arms in notes.items()]
+    missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
+    if missing:
+        trials = "1 trial has" if missing == 1 else f"{missing:,} trials have"
+        were = "was" if missing == 1 else "were"
+        problem = f"{trials} fewer seeds than the others of the optimizer and {were} not considered"
+        found.append(Warned("", problem, "Run the same sweep again: it trains missing runs"))
+    return found
+
+
+def _note(note: str) -> tuple[str, str]:
+    """Return problem and fix of a leaderboard's note."""
+    if "held-out seeds" in note:
+        return note, "Lower the learning rate or clip gradients (train.clip_norm=1)"
+    if note.startswith("no "):
+        return note, "Search smaller learning rates"
+    if note.startswith("one seed"):
+        return "one seed, so that no interval can be computed", f"Use study.seeds={MIN_TUNING_SEEDS}"
+    return note, ""
+
+
+def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[Warned]:
+    found = []
+    if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
+        problem = "no held-out runs: these are the tuning runs that selected the trials, and their errors are too low"
+        found.append(Warned("", problem, "Use study.confirm.seeds=8"))
+    if any(verdict.limit == "one tuning seed" for verdict in verdicts):
+        problem = "the selection error cannot be estimated from 1 tuning seed, so that no pair can be decided"
+        found.append(Warned("", problem, f"Use study.seeds={MIN_TUNING_SEEDS}"))
+    return found
+
+
+def _boundaries(board: pd.DataFrame) -> list[Warned]:
+    rows = board[board["edge"] != ""].groupby("edge", sort=False)["arm"].agg(", ".join)
+    return [
+        Warned(arms, f"the best trial is at the boundary of the grid ({side})", f"Extend the grid: {EXTEND}")
+        for side, arms in rows.items()
+    ]
+
+
+def stability(row: Mapping[Any, Any]) -> str:
+    """Return how stable the selection of an optimizer's trial is: ``stable``, ``69 %`` or ``44 % !``."""
+    if row["wins"] != row["wins"]:
+        return "–"
+    if not row["near_ties"] > 0:
+        return "stable"
+    return f"{row['wins']:.0%}".replace("%", " %") + (" !" if row["wins"] < MIN_STABILITY else "")
+
+
+def _unstable(board: pd.DataFrame) -> list[Warned]:
+    found = []
+    for row in board[(board["near_ties"] > 0) & (board["wins"] < MIN_STABILITY)].to_dict("records"):
+        more = int(row["near_ties"]) - 1
+        others = f", {more} more above {MIN_WIN_SHARE:.0%}".replace("%", " %") if more else ""
+        problem = (
+            f"the selected trial won in only {100 * row['wins']:.0f} % of bootstrap resamples of the tuning seeds "
+            f"(runner-up: lr {short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)}, "
+            f"{100 * row['next_wins']:.0f} %{others})"
+        )
+        found.append(Warned(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
+    return found
+
+
+def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[Warned]:
+    found = []
+    if board["trials"].nunique() > 1:
+        counts = ", ".join(f"{arm} {trials:,}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
+        problem = f"different numbers of trials ({counts})"
+        found.append(Warned("", problem, "Verdicts compare optimizers at the smaller tuning budget"))
+    variants = records.groupby("optimizer")["arm"].nunique()
+    if variants.nunique() > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in variants.items())
+        problem = f"different numbers of variants per optimizer ({counts}), which favors those with more"
+        found.append(Warned("", problem, "Compare equal numbers of variants"))
+    return found
+
+
+def _examples(verdicts: Sequence[Verdict]) -> list[Warned]:
+    known = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
+    fix = "Train these runs again to store per-example errors"
+    if "ignored" in known:
+        return [Warned("", "test examples are not counted: these runs store no per-example errors", fix)]
+    if "bounded" in known:
+        problem = "these runs store no per-example errors, so that intervals are wider than necessary"
+        return [Warned("", problem, fix)]
+    return []

@@ -1,7 +1,7 @@
 """Where the command starts: signals are handled before anything is imported that takes time.
 
 Importing torch makes a million objects that stay. Python would look through them for cycles once more when it ends, for
-half a second to one. While it runs, it looks as often as ever: what own models leave in cycles may hold tensors.
+half a second to one.
 """
 
 import atexit
@@ -9,7 +9,7 @@ import gc
 import os
 import sys
 
-from adamcmp import interrupts, streams
+from adamcmp import collector, interrupts, streams
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     streams.guard()
     if sys.flags.optimize and sys.executable:
         _start_with_assertions()
+    collector.spare()
     atexit.register(gc.freeze)
     from adamcmp.cli import main as command_line
 

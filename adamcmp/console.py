@@ -7,11 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from rich import filesize
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -25,12 +23,12 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from adamcmp.analysis import criteria_of
 from adamcmp.plain import markup as escape
 from adamcmp.plain import plain, visible
-from adamcmp.plan.runs import arm_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from adamcmp.conformance.fit import Fitted
     from adamcmp.criteria import ErrorMetric
     from adamcmp.engine.outcome import Evaluation, Outcome
@@ -141,6 +139,8 @@ def shape_text(runs: Sequence[Run]) -> str:
     Args:
         runs: of one stage.
     """
+    from adamcmp.plan.runs import arm_of
+
     arms: dict[tuple[str, ...], set[tuple[float, float]]] = {}
     for run in runs:
         arms.setdefault(arm_of(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
@@ -260,45 +260,12 @@ def _axis(values: Iterable[float]) -> str:
     return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
 
 
-def settings_table(name: str, leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]) -> Table:
-    """A resolved configuration, one row a value."""
-    table = Table(Column("setting", overflow="fold"), Column("value", overflow="fold"), "from", title=name)
-    for key, value in leaves:
-        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        table.add_row(escape(key), escape(shown), escape(_origin(key, origins)))
-    return table
-
-
-def _origin(key: str, origins: Mapping[str, str]) -> str:
-    parts = key.split(".")
-    found = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in origins), None)
-    if found is None:
-        return "the chosen budget" if key.startswith("train.") else ""
-    path = Path(origins[found])
-    return "/".join(path.parts[-2:]) if path.suffix else origins[found]
-
-
-def options_named(options: Mapping[str, Path]) -> dict[str, str]:
-    """What a group holds: the name of each file and the comment it opens with."""
-    return {name: _comment(path) for name, path in options.items()}
-
-
-def _comment(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    comments = [line.lstrip("# ").strip() for line in lines if line[:1] == "#"]
-    return next((line for line in comments if not line.startswith("@")), "")
-
-
-def named_table(title: str, named: Mapping[str, str]) -> Table:
-    """Names, and what each is."""
-    table = Table("name", "what it is", title=title, title_justify="left")
-    for name, text in named.items():
-        table.add_row(name, escape(text))
-    return table
-
-
 def run_table(record: pd.Series[Any]) -> Table:
     """One run's record: status, and what it measured after the last step and at its best evaluation."""
+    import pandas as pd
+
+    from adamcmp.criteria import criteria_of
+
     decay = f"λ {record['weight_decay']:.4g} ({record['decay'] if pd.notna(record['decay']) else 'own'})"
     title = f"{record['arm']}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}: {record['status']}"
     error = criteria_of(record.to_frame().T).error

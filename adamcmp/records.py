@@ -15,20 +15,26 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from filelock import Timeout
-from numpy.typing import NDArray
 
 from adamcmp.errors import InputError, one_line, shown
+from adamcmp.lazy import LazyModule
 from adamcmp.plain import plain, visible
 from adamcmp.store import is_local, lock, readable, replacing, write_file
 from adamcmp.untrusted import load_object
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+else:
+    np, pd = LazyModule("numpy"), LazyModule("pandas")
+    pc, pq = LazyModule("pyarrow.compute"), LazyModule("pyarrow.parquet")
 
 SCHEMA_VERSION = 2
 """Enters every run id: records of another version are never taken for ours."""

@@ -10,8 +10,8 @@ import pytest
 from adamcmp import studies
 from adamcmp.config.compose import compose
 from adamcmp.config.sources import file, locate, options
-from adamcmp.drawing import FIGURES
 from adamcmp.drawing.reading import read_table
+from adamcmp.drawing.registry import FIGURES
 from adamcmp.records import read_records
 
 from .execute.conftest import CommandLine

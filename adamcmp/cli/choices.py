@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, present, say
+from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, say
+from adamcmp.cli.listing import descriptions, settings_lines, text_table
 from adamcmp.cli.showing import show_summary
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
@@ -54,20 +55,22 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """List configurations, optimizers, models, data sets, studies."""
-    from adamcmp import console
     from adamcmp.config.sources import options
 
     if group is not None and group not in set(Group):
         raise InputError(f"list {group}: no such list; {closest(group, Group)}")
     for each in [group] if group else list(Group):
         if each == Group.claims:
-            from adamcmp.studies.claims import statements
+            from adamcmp.studies.claims import sentences
 
-            named = {one.name: one.text for one in statements()}
+            named = sentences()
         else:
-            named = console.options_named(options(FOLDERS.get(each, each), config_dir))
+            named = descriptions(options(FOLDERS.get(each, each), config_dir))
         answer(**{str(each): named})
-        present(console.named_table(each, named))
+        if group is None:
+            say(f"{chr(10) if each != Group.configs else ''}{each}")
+        for line in text_table(("name", "description"), list(named.items())):
+            say(line)
 
 
 def _full_batches(overrides: Sequence[str]) -> list[str]:
@@ -115,7 +118,6 @@ def show(
     if best is not None:  # the name that `adamcmp code` had
         code(at(config), best, framework)
         return
-    from adamcmp import console
     from adamcmp.config import compose
     from adamcmp.config.build import typed
     from adamcmp.config.sources import locate
@@ -128,7 +130,7 @@ def show(
     origins = compose.origins(source, overrides or [])
     leaves = list(compose.leaves(composed.values))
     answer(config=source.name, settings=dict(leaves), origins=origins)
-    present(console.settings_table(source.name, leaves, origins))
+    say("\n".join(settings_lines(leaves, origins)))
 
 
 def code(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adamcmp import collector
 from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
@@ -38,6 +39,7 @@ def conformance(
         asked = chosen(libraries or [])
     from adamcmp import console
 
+    collector.resume()
     with console.counting(len(asked), "libraries") as bar:
         found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
     answer(optimizers=[{"library": each.library, "optimizer": each.optimizer, "convention": each.convention,

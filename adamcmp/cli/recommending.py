@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
 import typer
 
 from adamcmp import interrupts
@@ -86,6 +85,8 @@ def recommend(
     debug: Debug = False,
 ) -> None:
     """Recommend an optimizer and settings within a time budget."""
+    import psutil
+
     began = time.monotonic() - (time.time() - psutil.Process().create_time())
     seconds = seconds_of(budget)
     if "=" in config:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from adamcmp import collector
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
     DONE,
@@ -430,10 +431,10 @@ def _reproduce(
     formats: list[Format] | None,
 ) -> Reproduced:
     def named() -> str:
-        from adamcmp.studies import reproduction
+        from adamcmp.studies import study_of
 
-        # study.figure brings what it tells, in a file that starts from one of ours too
-        return name if name.endswith((".yaml", ".yml")) else reproduction(name).study
+        # study.figure names the findings, also in a file that starts from one of ours
+        return name if name.endswith((".yaml", ".yml")) else study_of(name)
 
     opened = open_study(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     opened.words = words
@@ -489,77 +490,91 @@ def open_study(
             say=say,
         )
         if opened.plan.config.study.figure is not None:
-            from adamcmp.studies import reproduction
+            from adamcmp.studies import check_name
 
-            reproduction(opened.plan.config.study.figure)  # a name that is none is told before anything is trained
+            check_name(opened.plan.config.study.figure)  # before anything is trained
         return opened
 
 
 def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
-    from adamcmp import console
-    from adamcmp.engine.timing import product_rate
-    from adamcmp.execute.crew import crew
+    """Print a plan with its estimated costs; from the cache if it was made before."""
+    from adamcmp.execute import known, plan_cache
     from adamcmp.execute.study import missing
 
-    runs = opened.plan.runs
+    runs, config = opened.plan.runs, opened.plan.config
     lacking = missing(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
     judging = [] if only_failed or limit is not None else _judging(opened, is_tuned=not lacking)
-    tuned = len({run.seed for run in runs})
+    ids = [run.id for run in (*runs, *todo, *judging)]
+    key = plan_cache.key_of(
+        ids, config.study.name, config.execute, opened.plan.duplicates, opened.study_dir, is_verbose()
+    )
+    found = None if opened.datasets else plan_cache.load(key)  # data are loaded if their metadata is not cached
+    if found is None:
+        found = _planned(opened, todo, judging, lacking)
+        if all(known.known(data) for data in {run.task.key: run.task.data for run in runs}.values()):
+            plan_cache.save(key, found)
+    for text, style in found["lines"]:
+        tell(text, style, err=False, whole=not style)
+    answer(**found["answer"])
+    if config.execute.where == "slurm":
+        from adamcmp.execute.on_slurm import script
+
+        say(f"\n{script(config.execute.slurm, opened.study_dir)}")
+
+
+def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacking: Sequence[Run]) -> dict[str, Any]:
+    """Return the lines of a dry run with their styles, and what ``--json`` prints."""
+    from adamcmp import console
+    from adamcmp.engine.timing import product_rate
+    from adamcmp.execute.crew import crew
+
+    runs, tuned = opened.plan.runs, len({run.seed for run in opened.plan.runs})
     with status("planning") as doing, ExitStack() as stack:
-        opened.prepare([run for run in judging if run.task.facts.fingerprint not in opened.datasets], doing)
+        opened.prepare([*todo, *(run for run in judging if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
             for each in (todo, judging)
         )
         rate = product_rate(opened.device) if todo else 0.0
-    say(header_text(opened, "dry run"))
-    show_summary(opened, [*todo, *judging], err=False, always=True)
-    say("")
-    for line in console.plan_lines(runs, todo):
-        say(line)
-    seconds, duplicates = how.estimate.seconds, opened.plan.duplicates
-    if duplicates:
-        tell(repeated_text(duplicates), err=False)
-    answer(plans=[{
-        "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
-        "missing": len(lacking), "to_train": len(todo), "seconds": seconds, "flops": how.estimate.flops,
-        "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
-    }])  # fmt: skip
-    say("")
-    for name, stage in (("Tuning", todo), ("Held-out", judging)):
+    summary = opened.unseen_summaries([*todo, *judging])
+    lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in console.summary_lines(summary))]
+    lines += [(note, "yellow") for note in opened.notes]
+    lines += [("", ""), *((line, "") for line in console.plan_lines(runs, todo))]
+    lines += [(repeated_text(opened.plan.duplicates), "yellow")] if opened.plan.duplicates else []
+    lines.append(("", ""))
+    for name, stage, crew_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
         if stage:
-            estimate = how.estimate if stage is todo else judged.estimate
             kept = f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
-            say(
-                console.stage_line(
-                    name, stage, f"{kept}{len(stage):,} to train, about {console.duration(estimate.seconds)}"
-                )
-            )
-    for line in console.cost_lines(how, judged, rate):
-        tell(line, err=False)
-    notes = [line for line in console.choice_lines(how) if is_verbose()] + how.estimate.notes
-    for line in [*notes, console.tuning_warning(len({run.arm for run in judging}), tuned)]:
-        if line:
-            tell(line, "" if line.startswith("  ") else "yellow", err=False)
-    if opened.plan.config.execute.where == "slurm":
-        from adamcmp.execute.on_slurm import script
-
-        say(f"\n{script(opened.plan.config.execute.slurm, opened.study_dir)}")
+            about = f"{kept}{len(stage):,} to train, about {console.duration(crew_.estimate.seconds)}"
+            lines.append((console.stage_line(name, stage, about), ""))
+    lines += [(line, "") for line in console.cost_lines(how, judged, rate)]
+    lines += [(line, "") for line in console.choice_lines(how) if is_verbose()]
+    warnings = [*how.estimate.notes, console.tuning_warning(len({run.arm for run in judging}), tuned)]
+    lines += [(line, "yellow") for line in warnings if line]
+    plan = {
+        "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
+        "missing": len(lacking), "to_train": len(todo), "seconds": how.estimate.seconds, "flops": how.estimate.flops,
+        "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
+    }  # fmt: skip
+    told = [{"heading": heading, "text": text} for heading, text in summary]
+    return {"lines": lines, "answer": {"summary": told, "plans": [plan]}}
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
-    from adamcmp.execute.confirming import confirming, stand_ins
+    from adamcmp.execute.fresh import stand_ins
     from adamcmp.execute.study import missing
     from adamcmp.plan.runs import is_chosen
-    from adamcmp.records import read_records
 
     runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
     if not seeds or not is_chosen(runs):
         return []
     if not is_tuned:
         return stand_ins(runs, seeds)
+    from adamcmp.execute.confirming import confirming
+    from adamcmp.records import read_records
+
     return missing(confirming(runs, read_records(opened.study_dir), seeds), opened.study_dir)
 
 
@@ -751,6 +766,7 @@ def train(
                     from adamcmp.execute.tracking import Logged
 
                     listener = inner.enter_context(Logged(listener, study_dir, trackers))
+                collector.resume()
                 train_all(how, todo, study_dir, provenance, listener, leases)
             if not is_quiet():
                 tell(console.stage_line(label, runs, bar.done_text(before) + (f"; {rest}" if rest else "")), whole=True)

@@ -22,10 +22,13 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,6 +40,17 @@ from adamcmp.config.sources import Source, file, shipped_configs
 from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.untrusted import load_yaml
+
+
+class ShippedConfigs(SearchPathPlugin):
+    """Puts adamcmp's own configurations at the end of Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folder; called by Hydra."""
+        search_path.append(provider="adamcmp", path=shipped_configs().as_uri())
+
+
+Plugins.instance().register(ShippedConfigs)
 
 KEPT: dict[str, frozenset[str]] = {
     "model": frozenset(),

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-
 from adamcmp.errors import InputError, closest
 
 
@@ -17,17 +13,6 @@ def shipped_configs() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
-
-
-class ShippedConfigs(SearchPathPlugin):
-    """Puts adamcmp's own configurations at the end of Hydra's search path."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the folder; called by Hydra."""
-        search_path.append(provider="adamcmp", path=shipped_configs().as_uri())
-
-
-Plugins.instance().register(ShippedConfigs)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from adamcmp.data.raw import Array, RawData
 from adamcmp.errors import InputError
+from adamcmp.lazy import deferred
 
 
 def mnist1d(
@@ -40,7 +41,8 @@ def mnist1d(
             f"data.corr_noise_scale={corr_noise_scale}, data.iid_noise_scale={iid_noise_scale}: must be ≥ 0"
         )
     try:
-        from mnist1d.data import get_dataset_args, make_dataset
+        with deferred("matplotlib.pyplot", "requests"):
+            from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
         raise InputError(f"data set mnist1d needs a package ({error}); run: pip install mnist1d") from error
 

@@ -7,13 +7,13 @@ to a memory-mapped file in the user's cache, named by its content.
 from __future__ import annotations
 
 import hashlib
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -41,7 +41,7 @@ def plain_arrays(given: Any, name: str) -> Any:
     Raises:
         InputError: an object that cannot be read to its end, or examples that are no pairs.
     """
-    if isinstance(given, pd.DataFrame | Dataset | DataLoader) or _is_frame(given):
+    if isinstance(given, Dataset | DataLoader) or _is_frame(given):
         given = {"train": given}
     if not isinstance(given, Mapping):
         return given
@@ -61,13 +61,17 @@ def plain_arrays(given: Any, name: str) -> Any:
 
 
 def _is_frame(part: Any) -> bool:
-    return isinstance(part, pd.DataFrame) or (
-        isinstance(part, tuple | list) and len(part) == 2 and isinstance(part[0], pd.DataFrame)
+    pd = sys.modules.get("pandas")  # which whoever made a frame has imported
+    return pd is not None and (
+        isinstance(part, pd.DataFrame)
+        or (isinstance(part, tuple | list) and len(part) == 2 and isinstance(part[0], pd.DataFrame))
     )
 
 
 def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
     """Read DataFrames as tables: each with its targets, or as pairs of features and targets."""
+    import pandas as pd
+
     # imported here: it takes 0.1 s, and most data sets are no tables
     from adamcmp.data.read_table import from_frame
     from adamcmp.data.table import from_frames

@@ -114,6 +114,13 @@ def unmeasured(work: Work, settings: Execute, device: torch.device, why: str = L
     return replace(common, engine="vectorised", rows=rows, **_of_model(work))
 
 
+def brief(work: Work, settings: Execute, device: torch.device) -> Strategy:
+    """Return the strategy of work that is too short to benchmark; sequential runs take adamcmp's own step."""
+    strategy = unmeasured(work, settings, device)
+    is_free = settings.engine == "auto" and strategy.engine == "sequential" and settings.ranks == 1
+    return replace(strategy, update="adamcmp") if is_free else strategy
+
+
 def is_short(works: Sequence[Work], settings: Execute) -> bool:
     """Whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"

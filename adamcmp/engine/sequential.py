@@ -30,7 +30,7 @@ from adamcmp.engine.inputs import autocast, build_model, placed
 from adamcmp.engine.measures import asks_for_state, measure_all
 from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
 from adamcmp.engine.shared import modules_of, owners, restored
-from adamcmp.engine.strategy import Piece, in_force
+from adamcmp.engine.strategy import Piece, Strategy, in_force
 from adamcmp.engine.streams import host_state, host_streams, seed_device, set_host_state, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch, unsaved
@@ -88,7 +88,7 @@ def _train_run(
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _loop(
-                run, model, dataset, shown, device, evaluations, watch, started, losses, resumed
+                run, piece.strategy, model, dataset, shown, device, evaluations, watch, started, losses, resumed
             )
     except (Stopped, Unwritable):
         raise
@@ -191,6 +191,7 @@ def _parts(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
 
 def _loop(
     run: Run,
+    strategy: Strategy,
     model: nn.Module,
     dataset: Dataset,
     shown: Mapping[Shown, Dataset],
@@ -203,7 +204,8 @@ def _loop(
 ) -> tuple[int | None, Outcomes | None]:
     """Train and fill ``evaluations``; the step of the first loss that is not finite, from 1; what examples say."""
     task = run.task
-    update = make_update(run.optimizer, model, schedule_of(run), ours=asks_for_state(task))
+    ours = asks_for_state(task) or strategy.update == "adamcmp"
+    update = make_update(run.optimizer, model, schedule_of(run), ours=ours)
     criterion = Criterion(task, device)
     average = Average(model, task.train.ema) if task.train.ema is not None else None
     kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None

@@ -87,10 +87,14 @@ class Strategy:
     reduction: int = 3
     ranks: int = 1
     """Processes that each take a share of every batch of one run."""
+    update: Literal["torch", "adamcmp"] = "torch"
+    """Whose step a sequential run takes, if torch.optim has the rule. Torch's imports a compiler, which takes longer
+    than a short run."""
 
     def settings(self) -> dict[str, Any]:
-        """What the record tells of it."""
-        return {key: value for key, value in asdict(self).items() if key not in SILENT}
+        """Return the fields that records store."""
+        fields = {key: value for key, value in asdict(self).items() if key not in SILENT}
+        return fields if self.update == "adamcmp" else {key: fields[key] for key in fields if key != "update"}
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,12 @@ import pandas as pd
 from adamcmp.analysis import CELL, Task, best_cells, by_task, cells, tuning
 from adamcmp.analysis.selection_uncertainty import candidates, selections
 from adamcmp.errors import InputError, closest
-from adamcmp.plan.runs import Run, arm_of, rule_identity, run_id
+from adamcmp.execute.fresh import FIRST, on_fresh_seeds
+from adamcmp.plan.runs import Run
 from adamcmp.records import Stage
 
-FIRST, SETTLING = 1_000_000, 2_000_000
-"""The first fresh seed, beyond those that people tune with; and the first of ``settle``."""
-
-
-def on_fresh_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> list[Run]:
-    """The same cell on other seeds, to be judged."""
-    optimizer, schedule = rule_identity(run.optimizer), rule_identity(run.schedule)
-    return [replace(run, id=run_id(run.task, optimizer, schedule, seed), seed=seed, stage=stage) for seed in seeds]
+SETTLING = 2_000_000
+"""The first seed of ``settle``."""
 
 
 def confirming(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[Run]:
@@ -104,17 +99,3 @@ def settling(runs: Sequence[Run], of: Match, seeds: Sequence[int]) -> list[Run]:
         for index in candidates(choices[arm])
         for run in on_fresh_seeds_of(planned, tuned, (arm, *choices[arm].places[index]), seeds, "settle")
     ]
-
-
-USUAL_CANDIDATES = 3
-"""Candidates of an optimizer that the time of held-out runs is estimated by: 2.5 on average in the calibration."""
-
-
-def stand_ins(runs: Sequence[Run], seeds: int) -> list[Run]:
-    """Return about as many runs as there will be on held-out seeds, of the first trials of every optimizer."""
-    trials: dict[object, dict[tuple[float, float], Run]] = {}
-    for run in runs:
-        trials.setdefault(arm_of(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
-    fresh = list(range(FIRST, FIRST + seeds))
-    firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), USUAL_CANDIDATES)]
-    return [each for run in firsts for each in on_fresh_seeds(run, fresh)]

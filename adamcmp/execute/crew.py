@@ -11,7 +11,7 @@ import torch
 from adamcmp import interrupts
 from adamcmp.config.schema import Execute, Search
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.choice import Ask, Choice, Work, choose, is_short, rough_seconds, unmeasured
+from adamcmp.engine.choice import Ask, Choice, Work, brief, choose, is_short, rough_seconds
 from adamcmp.engine.machine import cores, devices, of_process, rounds_products
 from adamcmp.engine.memory import LEAST, training_memory
 from adamcmp.engine.profile import profile
@@ -95,7 +95,7 @@ def crew(
         return Crew(device, datasets, settings, Estimate(works, given, memory), executor)
 
     if not todo or short:
-        yield made(works, [Choice(unmeasured(work, settings, device), rough_seconds(work)) for work in works], None)
+        yield made(works, [Choice(brief(work, settings, device), rough_seconds(work)) for work in works], None)
         return
     if dry_run:
         yield made(works, choose(works, settings, device, processes, memory), None)

@@ -161,7 +161,9 @@ def open_session(
     planned = plan(locate(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
-    if not dry_run and len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:
+    if dry_run:
+        return session  # models are built if their plan is not cached
+    if len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:
         start_processes()
     session.prepare(todo, say)
     return session

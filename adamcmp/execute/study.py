@@ -67,8 +67,8 @@ def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) 
 
     Or those that have failed alone.
     """
-    records = read_records(study_dir)
-    status = dict(zip(records["run_id"], records["status"], strict=True))
+    records = read_records(study_dir) if (study_dir / "records").is_dir() else None
+    status = {} if records is None else dict(zip(records["run_id"], records["status"], strict=True))
     if only_failed:
         return [run for run in runs if status.get(run.id) == "failed"]
     weights = (

@@ -26,12 +26,17 @@ fixed, parameters of less than two axes, and matrices that begin with zeros, are
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from adamcmp.lazy import LazyModule
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+else:
+    np, Array = LazyModule("numpy"), Any
 Convertible = Literal["lr_scaled", "schedule_only", "normalized"]
 """d_t is η_t times a constant: λ can be told in each of them."""
 Decoupled = Literal[Convertible, "lr_squared", "lr_free", "cautious", "fixed_norm"]

@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
-import numpy as np
 from pydantic import model_validator
 
+from adamcmp.lazy import LazyModule
 from adamcmp.optim.decay import Array, Decay, share
 from adamcmp.settings import Group, NonNegative, Number, Positive, Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+else:
+    np = LazyModule("numpy")
 
 Decayed = Literal["all", "no_bias_norm"]
 """Which parameters are decayed: all, as in the paper, or only those with two or more axes."""

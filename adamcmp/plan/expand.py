@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
 import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
@@ -125,7 +124,7 @@ def plan(
         runs = [run for space in spaces for run in _expand(source, fixed, config, space, facts_of)]
     else:
         search = _searching(source, fixed, config, spaces, facts_of, base)
-        runs = search.more(pd.DataFrame())
+        runs = search.more(None)
     for run in runs:
         count += 1
         seen.setdefault(run.id, run)

@@ -13,14 +13,18 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from adamcmp.config.schema import Range, Search
 from adamcmp.errors import InputError
+from adamcmp.lazy import LazyModule
 from adamcmp.plan.runs import Run, Task, canonical
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = LazyModule("numpy")
 
 DIGITS = 4
 """Of what is drawn: more make no other training, and longer names."""
@@ -132,11 +136,11 @@ class Searching:
         """All that was asked for so far."""
         return [run for arm in self.arms for trial in arm.trials for run in trial.runs]
 
-    def more(self, records: pd.DataFrame) -> list[Run]:
+    def more(self, records: pd.DataFrame | None) -> list[Run]:
         """The runs of the next batch of every arm that has trials left; empty where none has.
 
         Args:
-            records: what is stored, of the batches before at least.
+            records: stored runs, at least those of earlier batches; None: there are none.
         """
         errors = _errors(records)
         found: list[Run] = []
@@ -189,9 +193,9 @@ def _new(arm: Arm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str
     return found
 
 
-def _errors(records: pd.DataFrame) -> dict[str, float]:
+def _errors(records: pd.DataFrame | None) -> dict[str, float]:
     """Of each run the validation error, so that less is better; inf where it has none."""
-    if records.empty:
+    if records is None or records.empty:
         return {}
     sign = records["error_better"].map({"higher": -1.0}).fillna(1.0)
     values = (sign * records["final_validation_error"]).fillna(math.inf)

@@ -64,7 +64,7 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
     """Write the report of stored runs and return the files, in the order they were written.
 
     Per task, each where there is something to show: the tables ``TABULATED`` (md, csv, tex), those that figures are
-    drawn from (csv), the figures of ``drawing.FIGURES`` (png, svg, pdf) with ``plot.py`` (csv), which draws them again,
+    drawn from (csv), the figures of ``drawing.registry`` (png, svg, pdf) with ``plot.py`` (csv), which redraws them,
     and ``report.md`` (md), which shows them. ``report.html`` (html) shows all tasks in one file. The same records give
     the same bytes. ``MANIFEST.json`` tells what all of it was made from, and the SHA-256 of each file.
 
@@ -183,8 +183,8 @@ def _write_figures(
     raw = {each.name: each.raw for each in made}
     if not (kinds or PAGE in formats) or not raw:
         return Drawn({}, {}, {})
-    from adamcmp.drawing import FIGURES as DRAWN
     from adamcmp.drawing.reading import read_table
+    from adamcmp.drawing.registry import FIGURES as DRAWN
     from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
     from adamcmp.report.parallel import each
 

@@ -20,8 +20,8 @@ def write_recommendation(found: Advice, task: Task, folder: Path) -> list[Path]:
     Raises:
         InputError: they cannot be written.
     """
-    from adamcmp.drawing import FIGURES
     from adamcmp.drawing.reading import read_table
+    from adamcmp.drawing.registry import FIGURES
     from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
 
     written = [write_file(folder / NAMES[each], text.encode()) for each, text in found.recipes.items()]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from adamcmp.drawing import FIGURES
+from adamcmp.drawing.registry import FIGURES
 from adamcmp.drawing.style import Page
 
 ORDER = ("criteria", "drawing.labels", "drawing.reading", "drawing.style")

@@ -9,17 +9,19 @@ stands in ``study.yaml``, so that a report knows what a folder holds whatever it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adamcmp.errors import InputError, closest
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Told
-from adamcmp.report.verdict_text import Judging
-from adamcmp.untrusted import load_yaml
+
+if TYPE_CHECKING:
+    from adamcmp.report.reported import Reported
+    from adamcmp.report.told import Told
+    from adamcmp.report.verdict_text import Judging
 
 
 class Reproduction(NamedTuple):
@@ -31,25 +33,48 @@ class Reproduction(NamedTuple):
     told: Callable[[Reported], Told]
 
 
+def names() -> list[str]:
+    """Return the names of all reproductions; nothing is imported."""
+    return [info.name for info in iter_modules(__path__) if not (info.name.startswith("_") or info.ispkg)]
+
+
 def available() -> Iterator[Reproduction]:
-    """Every reproduction there is."""
-    for info in iter_modules(__path__):
-        if info.name.startswith("_") or info.ispkg:
-            continue
-        module = import_module(f"{__name__}.{info.name}")
-        yield Reproduction(info.name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.told)
+    """Yield all reproductions."""
+    yield from map(reproduction, names())
 
 
 def reproduction(name: str) -> Reproduction:
-    """The reproduction of that name.
+    """Return the reproduction of that name.
 
     Raises:
         InputError: there is none.
     """
-    found = {each.name: each for each in available()}
-    if name not in found:
-        raise InputError(f"{name}: nothing to reproduce by that name; {closest(name, found)}")
-    return found[name]
+    check_name(name)
+    module = import_module(f"{__name__}.{name}")
+    return Reproduction(name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.told)
+
+
+def check_name(name: str) -> None:
+    """Check that there is a reproduction of that name; nothing is imported.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = names()
+    if name not in known:
+        raise InputError(f"{name}: nothing to reproduce by that name; {closest(name, known)}")
+
+
+def study_of(name: str) -> str:
+    """Return the configuration of a reproduction, read from its file; nothing is imported.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    check_name(name)
+    text = (Path(__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+    match = re.search(r'^STUDY(?:, \w+)* = "(\w+)"', text, re.MULTILINE)
+    return match[1] if match else reproduction(name).study
 
 
 def figure_of(study_dir: Path) -> str | None:
@@ -89,12 +114,16 @@ def width_of(study_dirs: Sequence[Path]) -> str:
 
 def judging_of(study_dirs: Sequence[Path]) -> Judging:
     """How the arms of stored studies are judged, where they agree on it."""
+    from adamcmp.report.verdict_text import Judging
+
     found = {Judging.of(_described(study_dir)) for study_dir in study_dirs}
     return found.pop() if len(found) == 1 else Judging()
 
 
 def _described(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
     """A section of a stored study's ``study.yaml``; empty where it cannot be read."""
+    from adamcmp.untrusted import load_yaml
+
     try:
         described = load_yaml((study_dir / "study.yaml").read_text(encoding="utf-8"))
         study = described[name]

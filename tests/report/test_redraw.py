@@ -17,7 +17,7 @@ from matplotlib.testing.compare import compare_images
 from PIL import Image
 
 from adamcmp import report
-from adamcmp.drawing import FIGURES
+from adamcmp.drawing.registry import FIGURES
 from adamcmp.drawing.style import FLAG, SMALLEST_FONT, WIDTHS, NotDrawn, Page, arrange, on_page, render
 from adamcmp.errors import InputError
 from adamcmp.records import read

@@ -18,14 +18,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from adamcmp.lazy import LazyModule
 from adamcmp.optim.decay import Decay
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
 from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+else:
+    np = LazyModule("numpy")
 
 
 class Adam(Rule):

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from adamcmp.errors import InputError, closest
-from adamcmp.report.reported import Reported
-from adamcmp.studies.claims._form import Evidence
+
+if TYPE_CHECKING:
+    from adamcmp.report.reported import Reported
+    from adamcmp.studies.claims._form import Evidence
 
 GROUP = "claims"
 ORDER = (
@@ -66,6 +69,17 @@ def statements() -> list[Statement]:
     names = [info.name for info in iter_modules(__path__) if not info.name.startswith("_")]
     place = {name: i for i, name in enumerate(ORDER)}
     return [_statement(name) for name in sorted(names, key=lambda name: (place.get(name, len(ORDER)), name))]
+
+
+def sentences() -> dict[str, str]:
+    """Return the sentence of every statement by name, read from the files; nothing is imported."""
+    names = [info.name for info in iter_modules(__path__) if not info.name.startswith("_")]
+    place = {name: i for i, name in enumerate(ORDER)}
+    found = {}
+    for name in sorted(names, key=lambda name: (place.get(name, len(ORDER)), name)):
+        first = (Path(__path__[0]) / f"{name}.py").read_text(encoding="utf-8").partition("\n")[0]
+        found[name] = first.removeprefix("r").strip('"').rstrip(".")
+    return found
 
 
 def _statement(name: str) -> Statement:

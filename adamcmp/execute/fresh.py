@@ -1,0 +1,31 @@
+"""Runs on held-out seeds that follow from a plan alone. No pandas, so that a dry run starts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from adamcmp.plan.runs import Run, arm_of, rule_identity, run_id
+from adamcmp.records import Stage
+
+FIRST = 1_000_000
+"""The first held-out seed, beyond those that users tune with."""
+USUAL_CANDIDATES = 3
+"""Candidates of an optimizer that the time of held-out runs is estimated by: 2.5 on average in the calibration."""
+
+
+def on_fresh_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> list[Run]:
+    """Return runs of the same trial on other seeds."""
+    optimizer, schedule = rule_identity(run.optimizer), rule_identity(run.schedule)
+    return [replace(run, id=run_id(run.task, optimizer, schedule, seed), seed=seed, stage=stage) for seed in seeds]
+
+
+def stand_ins(runs: Sequence[Run], seeds: int) -> list[Run]:
+    """Return about as many runs as there will be on held-out seeds, of the first trials of every optimizer."""
+    trials: dict[object, dict[tuple[float, float], Run]] = {}
+    for run in runs:
+        trials.setdefault(arm_of(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
+    fresh = list(range(FIRST, FIRST + seeds))
+    firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), USUAL_CANDIDATES)]
+    return [each for run in firsts for each in on_fresh_seeds(run, fresh)]

@@ -75,8 +75,8 @@ def flips(found: pd.DataFrame) -> str:
     halfway = by_epoch.iloc[(len(by_epoch) - 1) // 2]
     then, now = (f"{' and '.join(arms)} {'leads' if len(arms) == 1 else 'lead'}" for arms in (others.iloc[-1], last))
     return (
-        f"Ranks flip: {then} at epoch {others.index[-1]:g}, {now} at the end; halfway, {halfway:.0%} of the pairs have "
-        "the order that they have at the end, over seeds."
+        f"Ranks flip: {then} at epoch {others.index[-1]:g}, {now} at the end. Halfway, {halfway:.0%} of the pairs have "
+        "their final order, over seeds."
     )
 
 

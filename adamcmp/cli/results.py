@@ -34,7 +34,7 @@ from adamcmp.cli.app import (
     tell,
 )
 from adamcmp.cli.showing import report_on, show_found, tell_damage, write_files
-from adamcmp.errors import InputError
+from adamcmp.errors import InputError, command
 from adamcmp.status import status
 from adamcmp.store import at, is_local
 
@@ -66,6 +66,12 @@ def report(
         typer.Option(help="Add the time to reach this validation error (0.1 = 10 %)."),
     ] = None,
     width: Annotated[Width | None, typer.Option(help="Figure width: single or double journal column.")] = None,
+    plot_script: Annotated[
+        bool, typer.Option("--plot-script", help="Also write plot.py, which redraws the figures without adamcmp.")
+    ] = False,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Also write bundle.zip for reviewers: runs, code, versions and commands.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
     verify_: Annotated[bool, typer.Option("--verify", hidden=True)] = False,
     verbose: Verbose = False,
@@ -83,13 +89,16 @@ def report(
     if len(results) > 1:
         if out is None:
             raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
-        report_on(found, formats, out, target_error, width)
+        report_on(found, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
         pages = [out / "report.html"]
     elif found == results:
-        report_on(found, formats, out, target_error, width)
+        report_on(found, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
         pages = [(out or results[0] / "report") / "report.html"]
     else:
-        pages = [_report_on_all(results[0], found, formats, out, target_error, width)]
+        if bundle:
+            one = command("report", str(found[0]), "--bundle")
+            raise InputError(f"report {results[0]} --bundle: holds {len(found)} studies; name one, such as {one}")
+        pages = [_report_on_all(results[0], found, formats, out, target_error, width, plot_script)]
     if open_:
         _open_in_browser(pages[0])
 
@@ -101,6 +110,7 @@ def _report_on_all(
     out: Path | None,
     target_error: float | None,
     width: Width | None,
+    plot_script: bool,
 ) -> Path:
     """The report of each study below a folder, and a page of all; that page."""
     from adamcmp.execute.progress import Progress
@@ -109,7 +119,8 @@ def _report_on_all(
 
     indexed = []
     for study_dir in study_dirs:
-        found = report_on([study_dir], formats, out / study_dir.name if out else None, target_error, width)
+        folder = out / study_dir.name if out else None
+        found = report_on([study_dir], formats, folder, target_error, width, plot_script=plot_script)
         told = Progress.read(study_dir)
         state = told.state if told is not None else "done"
         link = f"{study_dir.name}/report.html" if out else f"{study_dir.name}/report/report.html"

@@ -46,10 +46,13 @@ def report_on(
     width: Width | None = None,
     *,
     title: bool = True,
+    plot_script: bool = False,
+    bundle: bool = False,
 ) -> Reported:
     """Write the report of stored studies, and print leaderboards and verdicts; return its contents.
 
-    ``title`` prints the study's name first.
+    ``title`` prints the study's name first; ``plot_script`` writes a script that redraws the figures; ``bundle`` writes
+    an archive of everything.
     """
     with status("reading"):
         from adamcmp.records import read_all, read_outcomes
@@ -66,13 +69,21 @@ def report_on(
             target_error=target_error,
             name=" + ".join(folder.name for folder in study_dirs),
             width=width_of(study_dirs) if width is None else width.value,
+            has_plot_script=plot_script or bundle,
         )
         if figure is not None:
             found = replace(found, told=reproduction(figure).told(found))
     tell_damage(study_dirs)
     _tell_orphans(found)
     show_found(found, found.title if title else None)
-    write_files(found, formats, out or study_dirs[0] / "report")
+    folder = out or study_dirs[0] / "report"
+    write_files(found, formats, folder)
+    if bundle:
+        from adamcmp.report.bundle import write_bundle
+
+        path = write_bundle(study_dirs, found.records, folder)
+        answer(bundle=str(path))
+        say(f"Bundle   {path}")
     return found
 
 

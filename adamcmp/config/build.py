@@ -305,7 +305,7 @@ def source_hash(target: str) -> str | None:
             "that folder to PYTHONPATH, or install the package"
         )
     origin = spec.origin or next(iter(spec.submodule_search_locations or ()), "")
-    return _installed_hash(top) if origin and is_installed(Path(origin)) else _hash_of(_with_imports(_files_of(spec)))
+    return _installed_hash(top) if origin and is_installed(Path(origin)) else _hash_of(files_with_imports(spec))
 
 
 @cache
@@ -327,6 +327,11 @@ def _files_of(spec: ModuleSpec) -> list[Path]:
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     return files or [path for path in [Path(spec.origin or "")] if path.suffix == ".py" and path.is_file()]
+
+
+def files_with_imports(spec: ModuleSpec) -> list[Path]:
+    """Return the source files of a module or package, and of what they import from the same folder."""
+    return _with_imports(_files_of(spec))
 
 
 def _with_imports(files: Sequence[Path]) -> list[Path]:

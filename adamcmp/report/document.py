@@ -107,7 +107,9 @@ def _write_tasks(
             if "/" not in name:
                 (folder / name).unlink(missing_ok=True)
     tasks = [each.task for each in reports]
-    folders = [f"{_slug(task.label)}-{task.task[:8]}" for task in tasks]
+    slugs = [_slug(task.label) for task in tasks]
+    hashes = ["" if slugs.count(slug) == 1 else f"-{task.task[:8]}" for slug, task in zip(slugs, tasks, strict=True)]
+    folders = [f"{slug}{digits}" for slug, digits in zip(slugs, hashes, strict=True)]
     drawn = [
         _write_task(report, found, folder / name, formats, written)
         for report, name in zip(reports, folders, strict=True)
@@ -165,6 +167,10 @@ def write_tables(made: Sequence[Made], folder: Path, formats: Sequence[str]) -> 
         texts = {"csv": partial(tables.csv, raw)}
         if shown is not None:
             texts = {"md": partial(tables.markdown, shown), **texts, "tex": partial(tables.latex, shown)}
+        if name == "leaderboard" and shown is not None and "tex" in formats:
+            main, rest = tables.latex_leaderboard(shown, raw)
+            texts["tex"] = partial(str, main)
+            written.append(write_file(folder / "leaderboard_appendix.tex", rest.encode()))
         written += [
             write_file(folder / f"{name}.{kind}", text().encode()) for kind, text in texts.items() if kind in formats
         ]
@@ -219,7 +225,7 @@ def _write_figures(
                 written[name] = [write_file(folder / f"{name}.{kind}", drawn[kind]) for kind in kinds]
             if name in for_page:
                 pictures[name] = drawn["svg"]
-    if written and "csv" in formats:
+    if written and "csv" in formats and found.has_plot_script:
         written[REDRAW] = [write_file(folder / REDRAW, _script(on, written).encode())]
     return Drawn(written, skipped, pictures)
 
@@ -242,7 +248,7 @@ def _index(
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
         for task, name in zip(tasks, folders, strict=True)
     ]
-    apart = Text("Runs of different tasks are not comparable; each has a page of its own.")
+    apart = Text("Runs of different tasks are not comparable; each task has its own page.")
     error = criteria_of(found.records).error.label
     captions = CAPTIONS | {each.name: each.caption for each in told.exhibits}
     pictures = {
@@ -262,7 +268,7 @@ def _index(
         *([Section("Across tasks", [*(Table(shown[name]) for name in across), Text(ACROSS)])] if across else []),
         *([Section("Figures", blocks)] if blocks else []),
         Section("Tasks", [apart, Bullets(links)]),
-        *([Section("How soon", [Table(shown[OF_TASKS]), *soon])] if OF_TASKS in shown else []),
+        *([Section("Time to target", [Table(shown[OF_TASKS]), *soon])] if OF_TASKS in shown else []),
     ]
 
 

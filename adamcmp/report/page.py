@@ -16,9 +16,11 @@ from adamcmp.analysis import Task
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, metric_name
 from adamcmp.plain import escaped, plain
+from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import distinct, mixed_origins, runs_hash, seeds, wall_seconds
 from adamcmp.report.reported import TaskReport
-from adamcmp.report.tables import baseline, leaderboard_display, markdown, ties
+from adamcmp.report.tables import baseline, leaderboard_display, markdown
+from adamcmp.report.warnings import warnings_of
 
 
 class Strong(NamedTuple):
@@ -94,27 +96,27 @@ class Section:
 
 
 SELECTION = "final_validation_error"
-"""What best cells go by."""
+"""The metric that selects trials."""
 CAPTIONS = {
     "verdicts": "Difference of the final test {error} of each pair, a − b, with simultaneous 95 % confidence "
-    "intervals; thick: ±1.96 standard errors over seeds alone; shaded: the margin.",
-    "heatmap": "Mean final test {error} over learning rate × weight decay. Colour is test {error}; star and circles "
-    "mark the best cells by mean validation {error}. One colour scale; what is worse than its end has that colour.",
-    "learning_curves": "Learning curves of each optimizer's best cell: mean over seeds, band of 95 %. The "
-    "last evaluation shows all examples, those before it may show fewer.",
-    "error_vs_decay": "Test {error} against λ, at the learning rate that is best for it on validation; bars of 95 %.",
-    "error_vs_lr": "Test {error} against the learning rate, at the λ that is best for it on validation; bars of 95 %.",
-    "error_vs_train_loss": "Test {error} against training loss, one point a cell; winners outlined.",
-    "basin": "What each optimizer's basin is like, with 95 % intervals over tuning seeds: how the best λ moves with "
-    "the learning rate (−1: their product counts; 0: each can be chosen alone), how lr and λ hang together, how many "
-    "cells are near the best, and what an untuned learning rate costs on average.",
-    "budget": "Expected {error} of the best of k cells by validation, drawn without replacement; band: the middle 80 % "
-    "of such searches. By the runs that tuned.",
-    "ranks": "Mean rank by test {error} at every evaluation, over seeds; and how many pairs stand as at the end.",
-    "profiles": "Performance profiles: on which share of tasks an optimizer reaches the target within so many times "
-    "what the fastest takes, in steps and in seconds.",
-    "metrics": "What was asked for, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
-    "layers": "Layer by layer, along the training of each optimizer's best cell: mean over seeds, band of 95 %.",
+    "intervals; thick: ±1.96 standard errors over seeds alone; shaded: the equivalence margin.",
+    "heatmap": "Mean final test {error} over learning rate × weight decay. Color is test {error}; star and circles "
+    "mark the best trials by mean validation {error}. Values beyond the end of the color scale have its last color.",
+    "learning_curves": "Learning curves of each optimizer's best trial: mean over seeds and 95 % confidence band. The "
+    "last evaluation uses all examples; earlier ones may use fewer.",
+    "error_vs_decay": "Test {error} against λ, at the best learning rate by validation; bars: 95 % CI.",
+    "error_vs_lr": "Test {error} against the learning rate, at the best λ by validation; bars: 95 % CI.",
+    "error_vs_train_loss": "Test {error} against training loss, one point per trial; selected trials are outlined.",
+    "basin": "The basin of each optimizer, with 95 % confidence intervals over tuning seeds: slope of the best λ over "
+    "lr (−1: only their product matters; 0: each can be tuned alone), coupling of lr and λ, share "
+    "of trials near the best, and average loss by an untuned learning rate.",
+    "budget": "Expected {error} of the best of k trials by validation, drawn without replacement; band: the middle "
+    "80 % of such searches. From the tuning runs.",
+    "ranks": "Mean rank by test {error} at every evaluation, over seeds, and the share of pairs in final order.",
+    "profiles": "Performance profiles: share of tasks on which an optimizer reaches the target within a multiple of "
+    "the fastest optimizer's steps or seconds.",
+    "metrics": "Extra metrics during the training of each optimizer's best trial: mean over seeds and 95 % band.",
+    "layers": "Per layer, during the training of each optimizer's best trial: mean over seeds and 95 % band.",
 }
 """By figure; ``{error}`` is what the task's error is called."""
 
@@ -149,19 +151,20 @@ def page(
         of_pairs: list[Block] = [Table(tables[name]) for name in names]
         if "claims" in names:
             of_pairs.insert(1, CLAIMED)
-        sections.append(Section("Verdict", [Bullets(report.findings), *of_pairs]))
+        answer = [Text(format_answer(report.verdicts, error))] if report.verdicts else []
+        sections.append(Section("Verdict", [*answer, Bullets(report.findings), *of_pairs]))
     sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), legend(report)]))
     if "time_to_error" in tables:
         reached = f"to the first evaluation with that {error.label} or a better one"
-        medians = Text(f"Medians over the runs of each optimizer's best cell, {reached}.")
+        medians = Text(f"Medians over the runs of each optimizer's best trial, {reached}.")
         title = f"Steps and time to a validation {error.label} of {target_error:.3g}"
         sections.append(Section(title, [Table(tables["time_to_error"]), medians]))
     if "metrics" in tables:
-        sections.append(Section("Metrics on request", _shortened(tables["metrics"])))
+        sections.append(Section("Extra metrics", _shortened(tables["metrics"])))
     sections += _search(tables)
-    warnings = warnings_of(report)
+    warnings = warning_texts(report)
     if warnings:
-        sections.append(Section("Mind", [Bullets(warnings)]))
+        sections.append(Section("Warnings", [Bullets(warnings)]))
     if figures or skipped:
         known = captions(report)
         pictures = [Picture(name, files, known[name]) for name, files in figures.items()]
@@ -169,7 +172,7 @@ def page(
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
     sections.append(Section("Runs", _runs(records)))
     sections.append(Section("Protocol", [Bullets(protocol(report))]))
-    sections.append(Section("Made from", provenance(report.task)))
+    sections.append(Section("Provenance", provenance(report.task)))
     return sections
 
 
@@ -234,15 +237,15 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
     blocks: list[Block] = []
     if "basin" in tables:
         what = Text(
-            "How the best λ moves with the learning rate, by each row's optimum and by a quadratic surface: −1 where "
-            "their product counts, 0 where each can be chosen alone. Separability is the correlation of that surface's "
-            "level ellipse. In brackets 95 % intervals over tuning seeds; – where there is no valley to measure."
+            "Slope of the best λ over lr, from the optimum of each row and from a quadratic surface: −1 if "
+            "only their product matters, 0 if each can be tuned alone. Separability is the correlation of the "
+            "level ellipse of the surface. In brackets: 95 % confidence intervals over tuning seeds; –: no valley."
         )
         blocks += [Table(tables["basin"]), what]
     if "sensitivity" in tables:
         what = Text(
-            "What a learning rate of the grid costs on average that was not tuned, at its best λ; and the share of the "
-            "spread of validation errors that each explains alone, that cells explain beyond, and that seeds make."
+            "Average loss by an untuned learning rate of the grid, at its best λ; and the share of the variance of "
+            "validation errors that each hyperparameter explains alone, that all explain together, and that seeds make."
         )
         blocks += [Table(tables["sensitivity"]), what]
     return [Section("Search", blocks)] if blocks else []
@@ -251,10 +254,10 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
 def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
     """The table's first rows, and where all of them are; what ± means."""
     text = (
-        "After the last step of each optimizer's best cell; a ± b is the mean over seeds and the half "
-        "width of its 95 % interval."
+        "After the last step of each optimizer's best trial; a ± b is the mean over seeds and the half "
+        "width of its 95 % confidence interval."
     )
-    more = (f"{text} {len(shown) - most} more stand in ", Link("metrics.md", "metrics.md"), ".")
+    more = (f"{text} {len(shown) - most} more are in ", Link("metrics.md", "metrics.md"), ".")
     return [Table(shown.head(most)), Text(more if len(shown) > most else text)]
 
 
@@ -268,43 +271,22 @@ def _legend(selection: str, criteria: Criteria) -> str:
     unit = {"%": " in percentage points (pp)", "": ""}.get(error.unit, f" in {error.unit}")
     which = "train {0} − test {0}" if error.higher_is_better else "test {0} − train {0}"
     return (
-        "Each row is the optimizer's best cell (lr, λ) by mean "
-        f"{metric_name(selection, criteria)}{', of which more is better' if error.higher_is_better else ''}; a ± b is "
+        "Each row is the optimizer's best trial (lr, λ) by mean "
+        f"{metric_name(selection, criteria)}{' (higher is better)' if error.higher_is_better else ''}; a ± b is "
         "the mean over n seeds and the half width of its two-sided 95 % Student t interval. gap is "
-        f"{which.format(error.label)}{unit}. trials is the number of cells, diverged "
+        f"{which.format(error.label)}{unit}. trials is the number of trials; diverged "
         "and failed count runs over all of them. Numbers of held-out seeds are averages over the trials that win in "
         "5 % of the bootstrap resamples of the tuning seeds or more, weighted by their win shares. A held-out run that "
         "diverged or failed counts with the error of the best constant prediction. The interval covers seeds only. "
-        "Without held-out runs the numbers are of the tuning runs, which are too good for a selected trial. Optimism "
+        "Without held-out runs the numbers come from the tuning runs, which are too low for a selected trial. Optimism "
         "is the validation {0} in tuning minus that on held-out seeds."
     ).replace("{0}", error.label)
 
 
-def warnings_of(report: TaskReport) -> list[Line]:
-    """What a reader has to mind: cells on edges, near ties, unequal search, what failed."""
-    board, table = report.board, report.table
-    found: list[Line] = [
-        (Strong(arm), f": the best cell lies on the edge of the grid ({sides}); the optimum may lie outside.")
-        for arm, sides in zip(board["arm"], board["edge"], strict=True)
-        if sides
-    ]
-    notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
-    found += [(Strong(arms), f": {note}.") for note, arms in notes.items()]
-    found += [f"{line}." for line in ties(board)]
-    if board["trials"].nunique() > 1:
-        counts = ", ".join(f"{arm} {trials}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
-        found.append(
-            f"The optimizers had different numbers of trials ({counts}), which favors those with more; verdicts "
-            "compare them at the smaller budget."
-        )
-    missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
-    if missing:
-        cells = "1 cell has" if missing == 1 else f"{missing} cells have"
-        were = "was" if missing == 1 else "were"
-        found.append(f"{cells} fewer seeds than the others of their optimizer and {were} not selected from.")
-    if (table["failed"] > 0).any():
-        found.append("Failed runs are missing above: run the same sweep again, which trains only what is missing.")
-    return found
+def warning_texts(report: TaskReport) -> list[Line]:
+    """Return the warnings of a task, the optimizers that they are about emphasized."""
+    warned = warnings_of(report.board, report.table, report.task.records, report.verdicts)
+    return [(Strong(each.about), each.text.removeprefix(each.about)) if each.about else each.text for each in warned]
 
 
 def _runs(records: pd.DataFrame) -> list[Block]:
@@ -327,7 +309,7 @@ def _runs(records: pd.DataFrame) -> list[Block]:
 
 
 def protocol(report: TaskReport) -> list[str]:
-    """How cells were chosen and judged."""
+    """Return how trials were selected and compared."""
     records, board, criteria = report.task.records, report.board, report.criteria
     conventions = ", ".join(
         f"{arm} ({decay_name(decay)})" for arm, decay in sorted(zip(board["arm"], board["decay"], strict=True))
@@ -336,17 +318,17 @@ def protocol(report: TaskReport) -> list[str]:
         (
             f"Selection: {'highest' if criteria.error.higher_is_better else 'lowest'} mean "
             f"{metric_name(SELECTION, criteria)}, then mean validation loss, then the smaller lr, then "
-            "the smaller λ. Test data is reported and never chosen on."
+            "the smaller λ. Test data are never used for selection."
         ),
         (
-            "A cell is eligible when no run of it diverged or failed and it has as many seeds as most cells of its "
+            "A trial is eligible if none of its runs diverged or failed and it has as many seeds as most trials of its "
             "optimizer."
         ),
         (
             f"Seeds: {seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the same "
             "initial weights and batch order."
         ),
-        "Intervals: two-sided 95 % Student t over seeds; none for a single seed.",
+        "Intervals of errors: two-sided 95 % Student t over seeds; none for a single seed.",
         (
             "Verdicts: t-test at 0.05 with the variance over held-out seeds, test examples and selection by tuning "
             "seeds. Holm's correction covers the pairs of this task, but not other tasks, metrics or repeated looks. "
@@ -354,8 +336,8 @@ def protocol(report: TaskReport) -> list[str]:
             "excludes 0, and equivalent when its interval is within the margin."
         ),
         (
-            f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate; behind "decoupled" '
-            "stands what one step takes off each weight. λ of different conventions is not comparable as a number."
+            f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate. After "decoupled": '
+            "the share of each weight that one step removes. λ values of different conventions are not comparable."
         ),
         f"Data: {distinct(records['data'])} (fingerprint {distinct(records['data_fingerprint'])}).",
         (
@@ -397,9 +379,7 @@ def provenance(task: Task) -> tuple[Code, Bullets]:
     ]
     if "data_summary" in records and len(summaries := records["data_summary"].dropna().unique()):
         lines_ = dict.fromkeys(line for text in summaries for line in str(text).splitlines())
-        facts += [
-            f"Data and model as they were understood. {line}" if i == 0 else line for i, line in enumerate(lines_)
-        ]
+        facts += [f"Data and model as they were read. {line}" if i == 0 else line for i, line in enumerate(lines_)]
     if mixed := mixed_origins(records):
         facts.append(
             f"The runs were trained in several ways ({mixed}). A run ID fixes settings and random streams, not the "

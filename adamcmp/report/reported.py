@@ -73,6 +73,8 @@ class Reported:
     """What the study is called; empty: as its runs say, which other studies may have trained first."""
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
+    has_plot_script: bool = False
+    """Write ``plot.py``, which redraws the figures without adamcmp."""
     _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
     _cells: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
     _boards: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)

@@ -19,7 +19,6 @@ from adamcmp.analysis.basin import Basin
 from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
@@ -39,7 +38,7 @@ _WORDS = {
     "optimizer",
     "optimizers",
     "decay",
-    "on the edge",
+    "boundary",
     "note",
     "on",
     "statement",
@@ -101,8 +100,8 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     shown["tuned validation"] = [text if text != NOTHING else "" for text in told]
     optimism = [quantity(each, math.nan, "final_gap", criteria) for each in board["optimism"]]
     shown["optimism"] = [text if text != NOTHING else "" for text in optimism]
-    shown["on the edge"], shown["note"] = board["edge"], board["note"]
-    return _without_empty(shown, ("tuned validation", "optimism", "on the edge", "note"))
+    shown["boundary"], shown["note"] = board["edge"], board["note"]
+    return _without_empty(shown, ("tuned validation", "optimism", "boundary", "note"))
 
 
 SELDOM = ["as tuned"]
@@ -225,7 +224,7 @@ def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame
 def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
     """``analysis.basin`` as text: a row an arm."""
     within = {quantity(each.within, math.nan, "final_gap", criteria) for each in found}
-    head = f"cells within {within.pop()} of the best" if len(within) == 1 else "cells near the best"
+    head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
     return pd.DataFrame(
         {
             "optimizer": [each.arm for each in found],
@@ -234,7 +233,7 @@ def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
             "d log lr*/d log λ, columns": [estimated(each.columns, "+.2f") for each in found],
             "separability": [estimated(each.separability, "+.2f") for each in found],
             head: [estimated(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
-            "optima on an edge": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
+            "optima at a boundary": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
         }
     )
 
@@ -302,18 +301,18 @@ def targets_display(found: pd.DataFrame) -> pd.DataFrame:
 def with_edges(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """A table of arms or pairs, with the sides of the grid that their best cells lie on, where any do."""
     edges = {arm: edge for arm, edge in zip(board["arm"], board["edge"], strict=True) if edge}
-    if not edges or "on the edge" in shown:
+    if not edges or "boundary" in shown:
         return shown
     names = [name for name in ("optimizer", "a", "b") if name in shown]
     if not names:  # a column an arm
-        return shown.rename(columns={arm: f"{arm} (edge: {edge})" for arm, edge in edges.items()})
+        return shown.rename(columns={arm: f"{arm} (boundary: {edge})" for arm, edge in edges.items()})
     told = [
         "; ".join(
             f"{name}: {edges[arm]}" if len(names) > 1 else edges[arm] for name, arm in row.items() if arm in edges
         )
         for row in shown[names].to_dict("records")
     ]
-    return shown.assign(**{"on the edge": told}) if any(told) else shown
+    return shown.assign(boundary=told) if any(told) else shown
 
 
 def _p(value: float) -> str:
@@ -422,6 +421,34 @@ def latex(shown: pd.DataFrame) -> str:
     return note + "\\par\\bigskip\\noindent\n".join(texts)
 
 
+MAIN = ("optimizer", "lr", "λ", "n")
+"""Columns of the leaderboard for one journal column, next to validation and test error."""
+
+
+def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, str]:
+    """Return the leaderboard for one column of a journal, six columns wide, and all other columns for an appendix.
+
+    Args:
+        shown: ``leaderboard_display``.
+        board: ``analysis.leaderboard``.
+    """
+    criteria = criteria_of(board)
+    unit = scale("final_test_error", criteria)[1]
+    errors = [shown_as(metric, criteria) for metric in SHOWN[:2]]
+    main = shown[[*MAIN[:3], *errors, MAIN[3]]].copy()
+    for name in errors:
+        main[name] = main[name].str.removesuffix(f" {unit}")
+    heads = {name: with_unit(name.partition(" ")[0] if name != errors[1] else name, unit) for name in errors}
+    text = main.rename(columns=heads).map(latex_text).rename(columns=latex_text)
+    body = text.style.hide(axis="index").to_latex(hrules=True, column_format="lrrrrr")
+    first = (
+        "% \\usepackage{booktabs}; after a plus-minus sign: half width of a 95 % Student t interval over n seeds\n"
+        "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
+    )
+    rest = shown.drop(columns=[name for name in (*MAIN[1:], *errors) if name in shown])
+    return f"{first}{body}\\endgroup\n", latex(rest)
+
+
 def _column(name: str) -> str:
     """How LaTeX sets a column: sentences as paragraphs, other text from the left, numbers from the right."""
     if name in PARAGRAPHS:
@@ -455,19 +482,6 @@ def terminal_claims(claims: Sequence[Claim]) -> Table:
         cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, verdict)
         table.add_row(*map(escape, cells), style=colours.get(each.verdict))
     return table
-
-
-def ties(board: pd.DataFrame) -> list[str]:
-    """Return how stable the selection is, for optimizers where another trial may have won."""
-    lines = []
-    for row in board[board["near_ties"] > 0].to_dict("records"):  # a few arms
-        more = int(row["near_ties"]) - 1
-        others = f", {more} other{'s' if more > 1 else ''} in {MIN_WIN_SHARE:.0%} or more" if more else ""
-        lines.append(
-            f"{row['arm']}: the selected trial wins in {row['wins']:.0%} of bootstrap resamples of the tuning seeds, "
-            f"lr {short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)} in {row['next_wins']:.0%}{others}"
-        )
-    return lines
 
 
 def baseline(board: pd.DataFrame) -> str:

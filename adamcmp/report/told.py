@@ -57,7 +57,7 @@ def claim_sentence(claim: Claim) -> str:
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
     if claim.verdict != "inconclusive":
         return said
-    return f"{said} Such an interval finds {detected(claim)} with 80 % power. {to_tell(claim.narrower)}"
+    return f"{said} An effect of {detected(claim)} would be found with 80 % power. {to_tell(claim.narrower)}"
 
 
 def detected(claim: Claim) -> str:
@@ -68,8 +68,8 @@ def detected(claim: Claim) -> str:
 def to_tell(narrower: float) -> str:
     """What it would take to tell a claim that is open."""
     if narrower > MOST_NARROWER:
-        return "The value lies where the prediction ends: no interval would tell."
-    return f"An interval {narrower:.2g} times as narrow would tell, by seeds alone {narrower**2:.2g} times as many."
+        return "The value is at the boundary of the prediction: no interval can decide."
+    return f"The interval must shrink by {narrower:.2g}×, with about {narrower**2:.2g}× as many seeds."
 
 
 MARK = "not after correction"

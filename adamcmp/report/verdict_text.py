@@ -55,18 +55,6 @@ def sentences(task: Task, found: list[Verdict]) -> list[str]:
     error = criteria_of(task.records).error
     lines = [format_verdict(verdict, error) for verdict in ranked(found)[:MOST_TOLD]]
     lines += [beyond(len(found))] if len(found) > MOST_TOLD else []
-    known = {verdict.examples for verdict in found if verdict.kind != "none"}
-    if "ignored" in known:
-        lines.append("Test examples are not counted: no per-example errors are stored for these runs.")
-    if "bounded" in known:
-        lines.append(
-            "No per-example errors are stored for these runs: the intervals assume that optimizers fail on different "
-            "test examples, and are too wide rather than too narrow."
-        )
-    variants = task.records.groupby("optimizer")["arm"].nunique()
-    if found and variants.nunique() > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in variants.items())
-        lines.append(f"Optimizers have different numbers of variants ({counts}), which favors those with more.")
     return lines
 
 

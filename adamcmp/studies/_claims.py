@@ -118,10 +118,10 @@ def margin_of(found: Reported, task: Task) -> float:
 
 
 def adamw_against_adam(found: Reported, task: Task, source: str, schedule: str | None = None) -> list[Claim]:
-    """AdamW generalises better than Adam with L2."""
+    """Return the claim that AdamW generalizes better than Adam with L2."""
     arms = arm(task, ADAMW, schedule), arm(task, ADAM, schedule)
     with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
-    statement = f"AdamW generalises better than Adam with L2{with_schedule}; the paper found 15 % on pictures"
+    statement = f"AdamW generalizes better than Adam with L2{with_schedule}; the paper found 15 % on images"
     return better(found, task, arms, statement, source)
 
 
@@ -149,8 +149,8 @@ def separable(task: Task, decoupled: str | None, coupled: str | None, source: st
     told = minus(magnitude(of[decoupled]), magnitude(of[coupled]))
     if math.isnan(told.value):
         return []
-    statement = f"lr and λ can be chosen more independently under {rule} than under L2"
-    measured = f"size of the correlation of lr and λ in the basin, {decoupled} minus {coupled}"
+    statement = f"lr and λ can be tuned more independently under {rule} than under L2"
+    measured = f"absolute correlation of lr and λ in the basin, {decoupled} minus {coupled}"
     return [Claim(statement, source, measured, told, BELOW, task.task, task.label)]
 
 

@@ -24,7 +24,7 @@ def told(found: Reported) -> Told:
     for task in by_task(found.records):
         claims += adamw_against_adam(found, task, SOURCE)
         both = arm(task, SGDW), arm(task, SGD)
-        claims += better(found, task, both, "SGDW generalises better than SGD with L2", SOURCE)
+        claims += better(found, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
         claims += separable(task, arm(task, ADAMW), arm(task, ADAM), SOURCE)
         claims += separable(task, *both, SOURCE, "SGDW")
         close = "AdamW is as good as SGDW, or better"
@@ -39,7 +39,7 @@ def tilts(records: pd.DataFrame) -> list[str]:
     """
     found = {each.arm: each for each in basins(records)}
     small = (
-        "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no tilt to measure."
+        "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no slope to measure."
     )
     return [
         _tilt(arm, found[arm].separability, found[arm].ridge) if arm in found else small.format(arm)
@@ -49,12 +49,12 @@ def tilts(records: pd.DataFrame) -> list[str]:
 
 def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     if math.isnan(separability.value):
-        return f"{arm}: its best cells show no valley, so that their basin has no tilt to measure."
+        return f"{arm}: its best trials show no valley, so that their basin has no slope to measure."
     together, slope = (estimated(each, "+.2f") for each in (separability, ridge))
-    told = f"{arm}: lr and λ of its basin correlate by {together}; d log λ*/d log lr is {slope}"
+    told = f"{arm}: the correlation of lr and λ in its basin is {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
         return f"{told}, without an interval."
     if separability.low <= 0 <= separability.high:
-        return f"{told}: whether they are separable is not told."
-    how = "a larger λ wants a smaller lr" if separability.high < 0 else "a larger λ wants a larger lr"
-    return f"{told}: they are not separable, {how}."
+        return f"{told}: the data do not show whether lr and λ can be tuned independently."
+    how = "a larger λ needs a smaller lr" if separability.high < 0 else "a larger λ needs a larger lr"
+    return f"{told}: they cannot be tuned independently; {how}."

@@ -55,7 +55,7 @@ def _at_equal_loss(task: Task, adamw: str, adam: str) -> list[Claim]:
     estimate = times(at_equal_loss(task.records, adamw, adam), error.factor)
     if math.isnan(estimate.value):
         return []
-    statement = "AdamW generalises better than Adam with L2 at the same training loss"
+    statement = "AdamW generalizes better than Adam with L2 at the same training loss"
     measured = f"test {error.label} of {adamw} minus that of {adam}, mean over the training losses that both reach"
     return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, error.gap_unit)]
 

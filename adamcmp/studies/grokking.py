@@ -30,12 +30,12 @@ def told(found: Reported) -> Told:
         for name in (adamw, adam):
             if name is not None:
                 estimate = difference(of_best(steps, name), without_decay(steps, name))
-                statement = f"Weight decay makes {name} generalise sooner"
+                statement = f"Weight decay makes {name} generalize sooner"
                 measured = f"log10 of the steps of {name} at its best λ by those without decay"
                 claims += _claim(task, statement, measured, estimate)
         if adamw is not None and adam is not None:
             estimate = difference(of_best(steps, adamw), of_best(steps, adam))
-            statement = "Decoupled decay makes it generalise sooner than L2 does"
+            statement = "Decoupled decay makes it generalize sooner than L2 does"
             measured = f"log10 of the steps of {adamw} by those of {adam}, each at its best λ"
             claims += _claim(task, statement, measured, estimate)
         table = by_cell(steps).assign(budget=float(task.records["steps"].iloc[0]))

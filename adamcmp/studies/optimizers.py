@@ -26,7 +26,7 @@ def told(found: Reported) -> Told:
         adamw = arm(task, [REFERENCE])
         own = [arm(task, ["adam"]), arm(task, ["adam_m_only"]), arm(task, ["adam_v_only"])]
         claims += better(
-            found, task, (adamw, own[0]), "AdamW generalises better than Adam with L2; the paper found 15 %", PAPER
+            found, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
         )
         for other, moment in zip(own[1:], ("first", "second"), strict=True):
             statement = f"Decay off the weights is better than in Adam's {moment} moment alone"
@@ -36,6 +36,6 @@ def told(found: Reported) -> Told:
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
             claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")
         for name, (words, source) in NEWER.items():
-            statement = f"{words} generalises better than AdamW, lr and λ tuned for either"
+            statement = f"{words} generalizes better than AdamW, with lr and λ tuned for both"
             claims += better(found, task, (arm(task, [name]), adamw), statement, source)
     return Told(claims)

@@ -122,7 +122,7 @@ def test_ranks_flip_where_curves_cross(synthetic, records):
     assert of_a["final_rank"].tolist() == [1] * 5
     assert of_a["agreement"].tolist() == [0, 0, 0, 1, 1]
     assert of_a["seeds"].tolist() == [3] * 5
-    assert flips(found).startswith("Ranks flip: B leads at epoch 50, A leads at the end; halfway, 0% of the pairs")
+    assert flips(found).startswith("Ranks flip: B leads at epoch 50, A leads at the end. Halfway, 0% of the pairs")
     steady = ranks(crossing(synthetic, records), records[records["arm"] == "A"], best[best["arm"] == "A"])
     assert steady.empty
     assert flips(steady) == ""

@@ -45,7 +45,8 @@ def test_everything_is_written_and_every_link_leads_somewhere(whole):
     folder = study / "report"
     expected = {f"{name}.{kind}" for name in TABLES for kind in ("md", "csv", "tex")}
     expected |= {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
-    expected |= {"report.md", "learning_curves.csv", "ranks.csv", "plot.py", "report.html", "MANIFEST.json"}
+    expected |= {"report.md", "learning_curves.csv", "ranks.csv", "report.html", "MANIFEST.json"}
+    expected |= {"leaderboard_appendix.tex"}
     assert {file.name for file in files} == expected == {path.name for path in folder.iterdir()}
     assert all(file.stat().st_size > 200 for file in files)
     page = (folder / "report.md").read_text()
@@ -53,7 +54,7 @@ def test_everything_is_written_and_every_link_leads_somewhere(whole):
         assert (folder / link).is_file()
     for text in (
         "adamcmp sweep study=synthetic",
-        "## Verdict\n\n- ",
+        "## Verdict\n\n",
         "- AdamW and Adam + L2 do not differ.",
         "95 % Student t",
         "torch 2.9.0",
@@ -74,7 +75,7 @@ def test_metrics_on_request_and_time_to_an_error_are_reported(synthetic, tmp_pat
     page = (study / "report" / "report.md").read_text()
     for text in (
         "## Steps and time to a validation error of 0.3\n\n| optimizer",
-        "## Metrics on request",
+        "## Extra metrics",
         "| test_top5_error",
         "![layers](layers.svg)",
     ):
@@ -98,7 +99,7 @@ def test_the_same_records_give_the_same_bytes(whole, tmp_path):
 def test_formats_are_what_is_written(synthetic, study, tmp_path):
     records = synthetic.make_records(**DEGENERATE["one cell"])
     few = synthetic.store(tmp_path / "few", records, synthetic.make_curves(records, 2))
-    assert {file.suffix for file in write_report(few, formats=("csv", "pdf"))} == {".csv", ".pdf", ".py", ".json"}
+    assert {file.suffix for file in write_report(few, formats=("csv", "pdf"))} == {".csv", ".pdf", ".json"}
     only = write_report(study, formats=("md",), out=study / "tables")
     assert {file.name for file in only} == {*(f"{name}.md" for name in TABLES), "report.md", "MANIFEST.json"}
     assert "## Figures" not in only[-2].read_text()
@@ -211,7 +212,7 @@ def test_failed_runs_are_listed_with_their_errors_and_edges_are_warned_of(synthe
     page = write_report(study, formats=("md", "png"))[-2].read_text()
     assert "ValueError: a \\| b" in page
     assert "Errors of the 6 failed runs" in page
-    assert "edge of the grid (lr high" in page
+    assert "at the boundary of the grid (lr high" in page
     assert "`learning_curves` was not drawn: no optimizer has a best cell whose runs have stored curves." in page
     assert re.search(r"\| AdamW +\| +21 \| +3 \| +3 \|", page)
 

@@ -123,7 +123,9 @@ def study(synthetic, tmp_path_factory):
     curves = synthetic.make_curves(records, 6).assign(metrics=asked)
     folder = synthetic.store(tmp_path_factory.mktemp("redraw") / "digits", records.assign(metrics=asked), curves)
     told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
-    report.write_report(report.Reported(*read(folder), told=told), folder / "report", formats=("md", "csv", "svg"))
+    report.write_report(
+        report.Reported(*read(folder), told=told, has_plot_script=True), folder / "report", formats=("md", "csv", "svg")
+    )
     return folder
 
 
@@ -131,7 +133,11 @@ def study(synthetic, tmp_path_factory):
 def pictures(study):
     """The folder of its figures as PNG and SVG."""
     told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
-    report.write_report(report.Reported(*read(study), told=told), study / "pictures", formats=("csv", "png", "svg"))
+    report.write_report(
+        report.Reported(*read(study), told=told, has_plot_script=True),
+        study / "pictures",
+        formats=("csv", "png", "svg"),
+    )
     return study / "pictures"
 
 

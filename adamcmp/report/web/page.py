@@ -24,8 +24,9 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import short
 from adamcmp.plain import plain
+from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
-from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warnings_of
+from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warning_texts
 from adamcmp.report.reported import Reported, TaskReport, across_tables, claims_table
 from adamcmp.report.verdict_text import (
     ACROSS,
@@ -46,14 +47,16 @@ CELL, LOW, PANEL, DENSE = 26, 16, 30, 16
 """Pixels: of a heatmap's row, of one among more than ``DENSE``, and of what stands below them."""
 ROW, AXIS = 22, 64
 """Pixels: of a row of dots with intervals, and of their axis."""
+MAX_MATRIX = 8
+"""Optimizers whose matrix of verdicts has room next to the results."""
 SECTIONS = {
     "verdict": "Verdict",
     "grid": "lr × λ",
     "curves": "Learning curves",
     "leaderboard": "Leaderboard",
-    "cells": "All cells",
+    "cells": "All trials",
     "search": "Search and basin",
-    "pairs": "Pairs",
+    "pairs": "Pairwise comparisons",
     "protocol": "Protocol",
 }
 
@@ -181,7 +184,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
         "error": criteria.error.label,
         "confirmed": bool((board["stage"] == "confirm").any()),
         "five": _five(report),
-        "warnings": warnings_of(report),
+        "warnings": warning_texts(report),
         "legend": legend(report).text,
         "protocol": protocol(report),
         "commands": code.lines,
@@ -195,7 +198,8 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
         "tables": {name_: shown[name_] for name_ in ("leaderboard", "verdicts", "effects", "basin", "sensitivity",
                                                      "best_of_k", "metrics", "time_to_error") if name_ in shown},
         "target_error": found.target_error,
-        "matrix": _matrix(report.verdicts, criteria),
+        "matrix": (matrix := _matrix(report.verdicts, criteria)),
+        "shows_matrix": 2 < len(matrix["arms"]) <= MAX_MATRIX,
         "captions": captions(report),
     }  # fmt: skip
 
@@ -215,43 +219,28 @@ def _question(report: TaskReport) -> str:
     if len(arms) == 1:
         return f"What does {arms[0]} reach {where.replace('and with', 'with')}"
     if len(arms) > 3:
-        return f"Which of {len(arms)} optimizers generalises best {where}"
-    return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalises best {where}"
+        return f"Which of {len(arms)} optimizers generalizes best {where}"
+    return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalizes best {where}"
 
 
 def lead(report: TaskReport) -> str:
-    """Which arm has the best test error, where its optimum lies, and from how many others it is told apart."""
+    """Return the answer in one sentence; of a single optimizer its test error."""
     criteria, board = report.criteria, report.board[report.board["final_test_error"].notna()]
     if board.empty:
-        return "No cell may be chosen: in all of them runs have diverged, have failed or are missing."
-    error = criteria.error
-    best = board.sort_values("final_test_error", ascending=not error.higher_is_better).iloc[0]
+        return "No trial can be selected: in all of them runs diverged, failed or are missing."
+    if len(board) > 1:
+        return format_answer(report.verdicts, criteria.error)
+    best = board.iloc[0]
     value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
-    counted = f"{best['n']} {'held-out ' if best['stage'] == 'confirm' else ''}seed{'' if best['n'] == 1 else 's'}"
-    on = counted if best["stage"] == "confirm" else f"the {counted} that chose it"
-    where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
-    said = (
-        f"{best['arm']} has the {error.better.replace('er', 'est')} test {error.label}, {value} on {on}; "
-        f"selected trial: {where}."
+    counted = (
+        f"{best['n']} {'held-out' if best['stage'] == 'confirm' else 'tuning'} seed{'' if best['n'] == 1 else 's'}"
     )
-    mine = [each for each in report.verdicts if best["arm"] in (each.a, each.b) and each.kind != "none"]
-    better = [
-        each.b if each.a == best["arm"] else each.a
-        for each in mine
-        if each.kind == "apart" and (error.sign * each.mean < 0) == (each.a == best["arm"])
-    ]
-    if not mine:
-        return said
-    if not better:
-        others = "the other" if len(mine) == 1 else f"any of the {len(mine)} others"
-        return f"No significant difference between {best['arm']} and {others}. {said}"
-    if len(mine) == 1:
-        return f"{said} It is significantly better than {better[0]}."
-    return f"{said} It is significantly better than {len(better)} of {len(mine)} others."
+    where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
+    return f"{best['arm']}: test {criteria.error.label} {value} on {counted} with {where}."
 
 
 def _five(report: TaskReport) -> list[str]:
-    """The protocol in five lines."""
+    """Return the protocol in five lines."""
     records, board, criteria = report.task.records, report.board, report.criteria
     tuned = tuning(records)["seed"].dropna().astype(int)
     judged = records.loc[records["stage"] == "confirm", "seed"].dropna().astype(int)
@@ -259,17 +248,17 @@ def _five(report: TaskReport) -> list[str]:
     trials = sorted(set(board["trials"]))
     searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
     return [
-        f"Searched: {searched} cells (lr, λ) an optimizer, on seeds {seeds(tuned)}, alike in weights and batches.",
-        f"Chosen: the {better} mean validation {criteria.error.label} after the last step; test data choose nothing.",
-        f"Tested: on {judged.nunique()} held-out seeds ({seeds(judged)})."
+        f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds(tuned)}, with the same weights and batches.",
+        f"Selection: the {better} mean validation {criteria.error.label} after the last step, never test data.",
+        f"Evaluation: {judged.nunique()} held-out seeds ({seeds(judged)})."
         if len(judged)
-        else "Tested: by the tuning runs, which are too good; study.confirm.seeds=8 adds held-out seeds.",
+        else "Evaluation: the tuning runs, whose errors are too low. study.confirm.seeds=8 adds held-out seeds.",
         (
-            "Compared: t-test at 0.05 with the variance over seeds, test examples and selection, Holm's correction "
-            "over pairs; the intervals are simultaneous, and exclude 0 exactly where a difference is significant."
+            "Comparison: t-test at 0.05 with the variance over seeds, test examples and selection, and Holm's "
+            "correction over pairs. A difference is significant exactly when its simultaneous interval excludes 0."
         ),
         (
-            f"Trained: {distinct(records['model'])} on {distinct(records['data'])}, "
+            f"Training: {distinct(records['model'])} on {distinct(records['data'])}, "
             f"{distinct(records['steps'].map('{:,}'.format))} steps, batches of {distinct(records['batch_size'])}, "
             f"{criteria.loss_text}, schedule {distinct(records['schedule'], 6)}."
         ),

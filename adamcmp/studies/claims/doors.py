@@ -68,7 +68,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     for task in by_task(own.records):
         adamw = arm(task, ("adamw",))
         for name, label in DOORS.items():
-            statement = f"Decay off the weights generalises better than a penalty in {label}"
+            statement = f"Decoupled decay generalizes better than a penalty in {label}"
             claims += better(own, task, (adamw, arm(task, (name,))), statement, SOURCE)
     rows = {f"penalty in {label}": each.estimate for label, each in zip(DOORS.values(), claims, strict=False)}
     return Evidence(claims, named("training: AdamW against a", "test error (%)", rows))

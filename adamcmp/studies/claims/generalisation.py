@@ -1,4 +1,4 @@
-"""AdamW generalises better than Adam with L2, above all for Transformers and large models.
+"""AdamW generalizes better than Adam with L2, above all for Transformers and large models.
 
 Both have as many cells to choose from on each network, and are judged on fresh seeds.
 """
@@ -47,7 +47,7 @@ def toy() -> Evidence:
     errors = {name: best(regression(name, LRS, lambdas)) for name, lambdas in DECAYS.items()}
     told = over(100 * (errors["adamw"] / errors["adam"] - 1))
     claim = Claim(
-        "AdamW generalises better than Adam with L2",
+        "AdamW generalizes better than Adam with L2",
         SOURCE,
         "error over all inputs of AdamW against Adam + L2, tuned on other draws",
         told,
@@ -70,7 +70,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             continue
         for task in by_task(own.records):
             arms = arm(task, ["adamw"]) or arm(task, ADAMW), arm(task, ADAM)  # a study may have several conventions
-            made = better(own, task, arms, f"AdamW generalises better than Adam with L2: {network}", SOURCE)
+            made = better(own, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
             claims += made
             if made and not criteria_of(task.records).error.higher_is_better:
                 told[study] = made[0].estimate

@@ -1,4 +1,4 @@
-"""Weight decay makes a network that has long fitted generalise, and decoupled decay does so sooner than L2.
+"""Weight decay makes a network that has long fitted generalize, and decoupled decay does so sooner than L2.
 
 Where gradients vanish, Adam divides the penalty by a √v̂ that is made of the penalty alone: L2 then takes the full
 learning rate off each weight, and decoupled decay ηαλ|θ| of it. So L2 takes more only while λ|θ| < 1.
@@ -75,7 +75,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims, panels = [], []
-    axes = Axes("training: addition modulo 31", "λ", "steps to generalise")
+    axes = Axes("training: addition modulo 31", "λ", "steps to generalize")
     for task in by_task(own.records):
         steps = steps_to(own.curves, task.records)
         arms = {label: arm(task, names) for label, names in (("Adam + L2", ADAM), ("AdamW", ADAMW))}
@@ -88,7 +88,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             if not math.isnan(told.value):
                 claims.append(
                     Claim(
-                        f"Weight decay makes {label} generalise sooner",
+                        f"Weight decay makes {label} generalize sooner",
                         SOURCE,
                         "log10 of the steps at the best λ by those without decay",
                         told,
@@ -107,7 +107,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             if not math.isnan(told.value):
                 claims.append(
                     Claim(
-                        "Decoupled decay makes it generalise sooner than L2 does",
+                        "Decoupled decay makes it generalize sooner than L2 does",
                         SOURCE,
                         "log10 of the steps of AdamW by those of Adam + L2, each at its best λ"
                         + "".join(f"; {text}" for text in ends_of),

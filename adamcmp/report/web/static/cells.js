@@ -1,6 +1,6 @@
 /* Cells of a task: what is told of one, and those that are chosen, with curves, command and code. */
 
-/** Okabe and Ito's colours, told apart by colour-blind readers. */
+/** The palette of Okabe and Ito, which color-blind readers can distinguish. */
 const PINNED = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00", "#000000"];
 const ENDED = ["completed", "diverged", "failed", "ended early"];
 
@@ -54,14 +54,14 @@ class Cells {
     for (const [text, values] of Object.entries(cells.conventions)) if (values[cell] !== null) wide(text, values[cell]);
     wide("tuning seeds", `${cells.seeds[cell]} (n = ${cells.n[cell]} of ${cells.runs[cell]})`);
     const judged = fresh[cell];
-    if (judged) wide("fresh seeds", `${judged.seeds} (n = ${judged.n})`);
+    if (judged) wide("held-out seeds", `${judged.seeds} (n = ${judged.n})`);
     wide(
       "place",
       cells.rank[cell] === null
         ? "not eligible"
-        : `${cells.rank[cell]} by validation${cells.edge[cell] ? `, on the edge: ${cells.edge[cell]}` : ""}`,
+        : `${cells.rank[cell]} by validation${cells.edge[cell] ? `, at the boundary: ${cells.edge[cell]}` : ""}`,
     );
-    if (cells.seconds[cell] !== null) wide("training a run", `${brief(cells.seconds[cell])} s`);
+    if (cells.seconds[cell] !== null) wide("training time per run", `${brief(cells.seconds[cell])} s`);
     const rows = [];
     if (cells.n[cell]) {
       rows.push(h("dt", {}, ""), h("dd", {}, "last step"), h("dd", {}, "best evaluation"));
@@ -78,7 +78,7 @@ class Cells {
       }
       if (judged) {
         const metric = of("final_test_error");
-        rows.push(named(metric, ", fresh seeds"), number(metric, ...judged.values.final_test_error), h("dd", {}, ""));
+        rows.push(named(metric, ", held-out seeds"), number(metric, ...judged.values.final_test_error), h("dd", {}, ""));
       }
     }
     const wrong = (cells.wrong[cell] ?? []).slice(0, 6).map((text) => h("p", { class: "wrong" }, text));
@@ -90,14 +90,14 @@ class Cells {
     if (this.pinned.has(cell)) {
       this.pinned.get(cell).card?.remove();
       this.pinned.delete(cell);
-      say(`${this.name(cell)} taken away`);
+      say(`${this.name(cell)} removed`);
     } else {
       const used = new Set([...this.pinned.values()].map((each) => each.colour));
       const colour = PINNED.find((each) => !used.has(each)) ?? PINNED[this.pinned.size % PINNED.length];
       const card = this.card(cell, colour);
       this.pinned.set(cell, { colour, card });
       this.list.append(card);
-      say(`${this.name(cell)} chosen; its learning curves stand below`);
+      say(`${this.name(cell)} selected; its learning curves are below`);
     }
     for (const listener of this.listeners) listener(this.pinned);
     await this.draw();
@@ -109,7 +109,7 @@ class Cells {
       { width: 16, height: 16, "aria-hidden": "true" },
       s("circle", { cx: 8, cy: 8, r: 7, fill: colour }),
     );
-    const away = h("button", { type: "button", "aria-label": `Take ${this.name(cell)} away` }, "✕");
+    const away = h("button", { type: "button", "aria-label": `Remove ${this.name(cell)}` }, "✕");
     away.addEventListener("click", () => {
       this.toggle(cell);
       this.article.querySelector(`td[data-cell="${cell}"]`).focus({ preventScroll: true }); // the button is gone

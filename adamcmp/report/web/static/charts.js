@@ -248,7 +248,7 @@ function intervalChart(svg, { rows, label, unit = "", zero = false, margin = nul
         h("div", {}, `${shown(row.value, unit)}${row.note ? ` (${row.note})` : ""}`),
       ];
       if (row.inner) lines.push(h("div", {}, `95 % interval${row.outer ? " over seeds" : ""}: ${told(row.inner)}`));
-      if (row.outer) lines.push(h("div", {}, `with test examples and the choice of cells: ${told(row.outer)}`));
+      if (row.outer) lines.push(h("div", {}, `with test examples and selection: ${told(row.outer)}`));
       Tip.show(lines, event.clientX, event.clientY);
     });
     group.addEventListener("pointerleave", Tip.hide);

@@ -68,7 +68,7 @@ function drawCharts(article, task) {
         low: each.test_low,
         high: each.test_high,
       }));
-      lineChart(svg, { lines, x: { label: "cells tried", log: true }, y: { label, unit } });
+      lineChart(svg, { lines, x: { label: "trials", log: true }, y: { label, unit } });
     },
     alongLr: (svg) => along(svg, charts.alongLr, "learning rate"),
     alongDecay: (svg) =>
@@ -108,7 +108,7 @@ async function start() {
       const svg = content.pictures[Number(space.dataset.of)][space.dataset.picture];
       const src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
       const [width, height] = [space.getAttribute("width"), space.getAttribute("height")];
-      const alt = `${space.dataset.picture.replaceAll("_", " ")}: what it shows stands below it`;
+      const alt = `${space.dataset.picture.replaceAll("_", " ")}: the caption is below it`;
       space.replaceWith(h("img", { src, width, height, alt }));
     }
   }

@@ -205,7 +205,7 @@ class CellTable {
       h("tbody", {}, body),
     );
     this.place.replaceChildren(...[table, button].filter(Boolean));
-    this.count.textContent = `${rows.length.toLocaleString("en")} cells`;
+    this.count.textContent = `${rows.length.toLocaleString("en")} trials`;
   }
 
   /** Show which cells are chosen. */

@@ -360,7 +360,7 @@ def conformance_table(found: Sequence[Fitted]) -> Table:
 def conversion_table(frameworks: Mapping[str, Framework], target: str | None, decay: Decay) -> Table:
     """λ in the conventions of frameworks, the one that is wanted in bold."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("framework", "λ", "a step takes off", "ε is added"):
+    for name in ("framework", "λ", "removed per step", "ε is added"):
         table.add_column(name, overflow="fold")
     per_step = {"lr_scaled": "η_t α λ θ", "schedule_only": "η_t λ θ", "normalized": "η_t λ θ / √steps"}
     for name, each in frameworks.items():

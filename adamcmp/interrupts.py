@@ -18,7 +18,7 @@ from typing import NoReturn
 
 EXIT_CODE = 130
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-LINE = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
+LINE = "adamcmp: interrupted; finished runs are stored, and the same command resumes"
 
 _asked = _asked_by_someone = False
 _patient = 0

@@ -85,7 +85,7 @@ METRICS: tuple[tuple[str, str, str], ...] = tuple(
 
 def _at(prefix: str, when: str) -> list[Column]:
     metrics = [Column(f"{prefix}_{name}", REAL, unit, f"{text}, {when}") for name, unit, text in METRICS]
-    text = "generalization gap: by how much the test error is worse than the train error"
+    text = "generalization gap: test error minus train error, positive if the test error is worse"
     gap = Column(f"{prefix}_gap", REAL, "error", f"{text}, {when}")
     text = "cross-entropy in bits for each byte of text"
     bits = [Column(f"{prefix}_{part}_bits_per_byte", REAL, "bit", f"{text}, {part}, {when}", True) for part in PARTS]
@@ -95,15 +95,15 @@ def _at(prefix: str, when: str) -> list[Column]:
 RECORD: tuple[Column, ...] = (
     Column("run_id", TEXT, "", "hash of all that determines the run's numbers", form=HASH),
     Column("study", TEXT, "", "name of the study that trained it first", form=NAME),
-    Column("task", TEXT, "", "hash of what all compared runs share: data, model, budget, precision", form=HASH),
-    Column("task_label", TEXT, "", "the same for people"),
-    Column("arm", TEXT, "", "what is compared: the optimizer's label; reports add what tells variants apart"),
+    Column("task", TEXT, "", "hash of the task that compared runs share: data, model, budget, precision", form=HASH),
+    Column("task_label", TEXT, "", "human-readable label of the task"),
+    Column("arm", TEXT, "", "label of the optimizer; reports add the settings that distinguish variants"),
     Column("variant", TEXT, "", "hash of all settings of optimizer and schedule but lr and λ", form=HASH),
     Column(
         "stage",
         TEXT,
         "",
-        "tune: chooses a cell; confirm: judges the choice; settle: of adamcmp settle",
+        "tune: tuning run, confirm: held-out run, settle: held-out run of adamcmp settle",
         True,
         form="tune|confirm|settle",
     ),
@@ -124,7 +124,7 @@ RECORD: tuple[Column, ...] = (
     Column("model", TEXT, "", "model configuration"),
     Column("parameters", INTEGER, "", "P, trained parameters"),
     Column("optimizer", TEXT, "", "optimizer configuration"),
-    Column("rule", TEXT, "", "its file in adamcmp/optim/rules, or the path of an own class", form=PATH),
+    Column("rule", TEXT, "", "its file in adamcmp/optim/rules, or the path of a custom class", form=PATH),
     Column("schedule", TEXT, "", "schedule configuration"),
     Column("lr", REAL, "", "peak learning rate α"),
     Column("weight_decay", REAL, "", "λ in the convention of the column decay"),
@@ -134,7 +134,7 @@ RECORD: tuple[Column, ...] = (
         "decay_per_step",
         REAL,
         "1/step",
-        "share of a weight taken off at η = 1 (in the first period); null but in the next three",
+        "share of a weight removed at η = 1 (in the first period); null except in the next three",
     ),
     Column(
         "weight_decay_lr_scaled", REAL, "", "λ as torch.optim.AdamW takes it; null where decay is none of the three"
@@ -167,7 +167,7 @@ RECORD: tuple[Column, ...] = (
         "loss",
         TEXT,
         "",
-        "what is minimised and measured: cross_entropy, mse, huber, bce or an own path",
+        "the loss: cross_entropy, mse, huber, bce or the path of a custom function",
         True,
         form=PATH,
     ),
@@ -178,7 +178,7 @@ RECORD: tuple[Column, ...] = (
         "comparison",
         TEXT,
         "",
-        "hash of what compared runs share; tasks that share it stand in one table",
+        "hash of the comparison; tasks that share it are in one table",
         True,
         form=HASH,
     ),
@@ -193,7 +193,7 @@ RECORD: tuple[Column, ...] = (
         "",
         "how: rows of the program, compiled, matrix library, processes, threads, CUDA graphs; JSON",
     ),
-    Column("engine_reason", TEXT, "", "why it was not vectorised, or not compiled though that was asked for"),
+    Column("engine_reason", TEXT, "", "why it was not vectorised, or not compiled although compilation was requested"),
     Column("device", TEXT, "", "where", form=PATH),
     Column("hardware", TEXT, "", "what that is: the chip; cores and memory of the machine", True),
     Column("seconds", REAL, "s", "wall time of the training with evaluations; of runs trained together an equal share"),

@@ -95,8 +95,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
         raise InputError(
-            f"{path}: cannot be written: {reason}; make room or choose another folder; what was stored before is "
-            "whole, and the same command goes on from there"
+            f"{path}: cannot be written: {reason}; make room or choose another folder; stored runs are "
+            "intact, and the same command resumes"
         ) from error
 
 

@@ -91,7 +91,7 @@ class Watch:
         title = Text(plain(told.study if told else self.folder.name), "bold")
         if told is None:
             return [title.append(f": {len(self._records):,} runs stored; nothing is trained", "default")]
-        more = "; the same command goes on from here" if told.state == "stopped" else ""
+        more = "; the same command resumes" if told.state == "stopped" else ""
         title.append(f": {told.what}{told.state}{more}", "not bold")
         left = (told.steps - told.taken) / self.rate if self.rate > 0 else told.estimate
         counts = [f"{told.planned - told.todo + told.ended:,} of {told.planned:,} runs"]

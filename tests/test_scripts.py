@@ -33,6 +33,7 @@ PYTHON = {
         ["--repeats", "1", "--trials", "4", "--batch", "2", "--methods", "random", "tpe"], ()
     ),
     "scripts/bench/single_runs.py": (["digits", "--seconds", "0.2"], ()),
+    "scripts/bench/startup.py": ([], ()),
     "scripts/bench/suite.py": ([sys.executable, "-c", "print(1)"], ()),
     "scripts/bench/throughput.py": (["--quick", "--works", "digits"], ()),
 }  # fmt: skip

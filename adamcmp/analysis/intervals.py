@@ -148,7 +148,7 @@ def _per_seed(values: Mapping[int, float]) -> dict[int, float]:
     items = list(values.items())
     found = {int(seed): float(value) for seed, value in items}
     if len(found) < len(items):
-        raise ValueError("a seed stands twice: pair one run a seed, such as the best cell's")
+        raise ValueError("a seed occurs twice: pair one run per seed, such as those of the best trial")
     return found
 
 

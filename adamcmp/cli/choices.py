@@ -94,6 +94,7 @@ def show_data(
             config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir, device=None,
             dry_run=True, say=doing,
         )  # fmt: skip
+        opened.prepare(opened.plan.runs, doing)
     answer(notes=list(opened.notes))
     show_summary(opened, opened.plan.runs, err=False, always=True)
 

@@ -50,7 +50,7 @@ def conformance(
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
     files = write_article(article(found, as_typed()), out, [each.value for each in formats or Format])
-    say(f"\nwritten: {files[-2]} and {len(files) - 1} files beside it")
+    say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
     raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
 
 
@@ -196,7 +196,9 @@ def _about(source: Framework, filled: list[str], values: Mapping[str, float], de
     if filled:
         known = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
         lines.append(f"{source.title}'s own defaults: {known}")
-    lines.append(f"a step at the peak takes off {decay.per_step:.3g} of each weight, η_t times that along a schedule")
+    lines.append(
+        f"one step at the peak removes {decay.per_step:.3g} of each weight, and η_t times that along a schedule"
+    )
     if 0 < decay.per_step < 1:
         lines.append(f"half-life of a weight without gradient: {decay.half_life:,.0f} steps at the peak")
     if decay.per_step >= 1:

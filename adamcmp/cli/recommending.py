@@ -28,7 +28,7 @@ from adamcmp.cli.app import (
     tell,
     terminal_width,
 )
-from adamcmp.cli.training import open_study, show_header, train
+from adamcmp.cli.training import open_study, train
 from adamcmp.errors import InputError
 from adamcmp.status import status
 
@@ -96,7 +96,6 @@ def recommend(
     if opened.plan.searching is None:
         raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
     deadline = began + seconds - max(LEAST_REPORTING, REPORTING * seconds)
-    show_header(opened)
     spending = _Spending(opened, began, deadline, seconds)
     with interrupts.by_clock(deadline - time.monotonic()) as struck:
         try:
@@ -280,7 +279,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
     print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
     tell(found.paragraph, "bold", err=False)
     if not verdicts or any(each.kind == "none" for each in verdicts):
-        tell(f"The same command with --budget {enough} or more goes on from here.", err=False)
+        tell(f"The same command with --budget {enough} or more resumes from here.", err=False)
     say(f"\n{found.recipes['torch']}")
-    say(f"table, picture, and the same for Keras and optax: {files[0]}")
+    say(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
     tell(f"spent {seconds_text(spending.spent)}")

@@ -236,9 +236,7 @@ def compare(
     for line in left_out(asked.sides, records):
         tell(line, err=False)
     if not any(found.verdicts(task) for task in by_task(records)):
-        tell(
-            "no verdict: none of these pairs was confirmed on fresh seeds; sweep with study.confirm.seeds=8", err=False
-        )
+        tell("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)
     if out is not None:
         write_files(found, formats, out)
 

@@ -92,7 +92,6 @@ def run(
     opened = open_study(alone, overrides, results_dir, config_dir, device)
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
-    show_header(opened)
     train(opened, opened.plan.runs, limit=None)
     from adamcmp import console
     from adamcmp.records import read_records
@@ -135,8 +134,8 @@ def sweep(
     if dry_run:
         _show_plan(opened, limit, only_failed)
         return
-    show_header(opened)
     if collect:
+        show_header(opened)
         records = _collected(opened)
     elif opened.plan.config.execute.where == "slurm":
         _submit(opened)
@@ -266,7 +265,6 @@ def settle(
         study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir, trust=trust)
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
-    show_header(opened)
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
     error = criteria_of(found.task.records).error
@@ -401,7 +399,6 @@ def _claims(
         if dry_run:
             _show_plan(opened, limit)
             continue
-        show_header(opened)
         records = _sweep(opened, limit)
         codes.append(_exit_code(records))
         found[study] = reported(opened.study_dir, records)
@@ -443,7 +440,6 @@ def _reproduce(
     if dry_run:
         _show_plan(opened, limit)
         return Reproduced(DONE, Told())
-    show_header(opened)
     records = _sweep(opened, limit)
     return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None, title=False).told)
 
@@ -536,7 +532,7 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
             for each in (todo, judging)
         )
-        rate = product_rate(opened.device) if todo else 0.0
+        rate = product_rate(opened.device)
     summary = opened.unseen_summaries([*todo, *judging])
     lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in console.summary_lines(summary))]
     lines += [(note, "yellow") for note in opened.notes]
@@ -659,9 +655,10 @@ def _exit_code(records: pd.DataFrame) -> int:
 
 
 def show_header(opened: Session) -> None:
-    """Print the study, its task and device."""
-    if is_quiet():
+    """Print the study, its task and device, once."""
+    if is_quiet() or opened.is_announced:
         return
+    opened.is_announced = True
     say(header_text(opened))
     if repeated := opened.plan.duplicates:
         tell(repeated_text(repeated))
@@ -722,6 +719,7 @@ def train(
 
         if not todo:
             stored = "no run has failed, nothing to train" if only_failed else "all stored, nothing to train"
+            show_header(opened)
             if runs and not is_quiet():
                 tell(console.stage_line(label, runs, stored), whole=True)
             return 0
@@ -752,6 +750,7 @@ def train(
                         benchmarks=benchmarks,
                     )
                 )
+            show_header(opened)
             show_summary(opened, todo)
             before = len(runs) - len(lacking)
             _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how)

@@ -335,8 +335,8 @@ def _check_sections(source: Source, merged: DictConfig) -> None:
     lacking = [section for section in SECTIONS if section not in merged]
     if lacking:
         raise InputError(
-            f"{source.name}: lacks {', '.join(lacking)}; an own file is a mapping that starts with "
-            "`defaults: [config, _self_]`, or with another configuration in the place of config"
+            f"{source.name}: lacks {', '.join(lacking)}; your file has to start with "
+            "`defaults: [config, _self_]`, or with another configuration instead of config"
         )
 
 
@@ -383,7 +383,7 @@ def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
     known += [*SECTIONS, "search", "seed", "scale"]
     if any(path == key or path.startswith(f"{key}.") for path in known):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
-    return f"{key}: no such setting; {closest(key, known)} A new key of an own class is given as +{key}=…"
+    return f"{key}: no such setting; {closest(key, known)} A new key of your own class is given as +{key}=…"
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

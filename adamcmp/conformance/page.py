@@ -36,9 +36,9 @@ def article(found: Sequence[Fitted], command: str) -> Article:
     reading = Text(
         "The difference is the largest of an update, relative to the update: max |Δθ − Δθ'| / max |Δθ'| over all "
         f"steps, parameters and problems, in float64. Same: at most {SAME:g}. Same but for rounding: at most {NEAR:g}, "
-        "where a library keeps some number in float32 (5 % where it multiplies in bfloat16, as torch's Muon). Next: "
-        "how far off the convention is that fits second best. Differs: no convention of adamcmp's makes these steps; "
-        "then the nearest one stands there."
+        "if a library keeps some number in float32 (5 % if it multiplies in bfloat16, as torch's Muon). Next: the "
+        "difference of the convention that fits second best. Differs: no convention of adamcmp makes these steps, and "
+        "the nearest one is shown."
     )
     caption = (
         "The largest relative difference of an update between each optimizer and adamcmp under the convention that it "

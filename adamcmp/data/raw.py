@@ -124,8 +124,8 @@ def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
     if not isinstance(raw, Mapping):
         raise InputError(
             f"data set {name}: the data function returned {type(raw).__name__}; "
-            "return a dict with train=(x, y) and, where there are such parts, validation and test; or a Dataset of "
-            "torch, a DataLoader or a DataFrame in place of each pair, or alone"
+            "return a dict with train=(x, y) and optionally validation and test; or a Dataset of torch, a DataLoader "
+            "or a DataFrame instead of each pair, or alone"
         )
     allowed = tuple(RawData.__annotations__)
     for key in raw:
@@ -211,7 +211,7 @@ def _as_targets(y: Tensor, kind: Targets, where: str) -> Tensor:
             raise InputError(f"{where} y has shape {tuple(y.shape)}; give labels of shape ({len(y)},)")
         return y.long()
     if y.is_complex() or (y.ndim != 2 and (kind == "labels" or y.ndim != 1)):
-        shape = "(N, L), one column a label" if kind == "labels" else "(N,) or (N, D)"
+        shape = "(N, L), one column per label" if kind == "labels" else "(N,) or (N, D)"
         raise InputError(f"{where} y is {_kind(y, 0)}; {kind} have shape {shape}")
     wide = y.unsqueeze(1) if y.ndim == 1 else y
     if not all_finite(wide):

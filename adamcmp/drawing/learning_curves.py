@@ -25,7 +25,7 @@ def learning_curves(means: pd.DataFrame) -> Figure:
         NotDrawn: no arm has a best cell, or none of their runs has a curve of two evaluations.
     """
     if means.empty:
-        raise NotDrawn("no optimizer has a best cell whose runs have stored curves")
+        raise NotDrawn("no optimizer has a best trial with stored curves")
     if (means.groupby("arm")["step"].nunique() < 2).all():
         raise NotDrawn("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
     look, criteria = looks(means["arm"]), criteria_of(means)

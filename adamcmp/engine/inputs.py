@@ -307,7 +307,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     shape = dataset.input_shape
     if task.data.augment is not None and (isinstance(dataset.train.x, Several) or len(shape) != 3):
         raise InputError(
-            f"data.augment={task.data.augment}: is for pictures (C, H, W), {task.data.name} gives {shape}; set it to "
+            f"data.augment={task.data.augment}: is for images (C, H, W), but {task.data.name} gives {shape}; set it to "
             "null"
         )
     x, y = _two(task, dataset, device)

@@ -133,7 +133,7 @@ def _known(name: str, task: Task) -> None:
             f"train.metrics: {name} is not for {targets}, which {task.data.name} has to predict; fitting: "
             f"{', '.join(fitting)}"
         )
-    raise InputError(f"train.metrics: no metric {name!r}; {closest(name, fitting)} A path names an own function.")
+    raise InputError(f"train.metrics: no metric {name!r}; {closest(name, fitting)} A path names your own function.")
 
 
 def _seen(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:

@@ -144,7 +144,7 @@ def foreign(state: Mapping[str, Any]) -> str | None:
     """What other version wrote a checkpoint, ``torch 2.13.0, not 2.14.1``; None where it is ours."""
     wrote = state.get("versions")
     if not isinstance(wrote, dict):
-        return "an adamcmp that told no versions"
+        return "an adamcmp version that did not record its dependencies"
     return next(
         (f"{name} {wrote.get(name)}, not {ours}" for name, ours in VERSIONS.items() if wrote.get(name) != ours), None
     )

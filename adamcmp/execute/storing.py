@@ -133,7 +133,7 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
             states.append((state["runs"], Strategy(**state["strategy"]), path))
         except (ValueError, TypeError, KeyError) as error:
             aside = path.replace(path.with_suffix(".unusable"))
-            say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start anew")
+            say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start again")
     found: list[Unfinished] = []
     for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
         members = tuple(runs.pop(each) for each in ids if each in runs)

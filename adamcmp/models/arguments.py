@@ -61,7 +61,7 @@ def picture_shape(model: str, input_shape: Sequence[int], num_classes: int) -> t
     shape = data_shape(input_shape, num_classes)
     if len(shape) != 3:
         raise InputError(
-            f"model {model} takes pictures of shape (C, H, W), the data gives {shape}; "
+            f"model {model} takes images of shape (C, H, W), but the data have {shape}; "
             f"take model={'modular_mlp or model=mlp' if shape == (2,) else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]

@@ -41,7 +41,7 @@ class ViT(nn.Module):
         check_sizes(width, depth, heads, dropout)
         channels, rows, columns = shape
         if rows % arguments.size("patch", patch) or columns % patch:
-            raise InputError(f"model.patch={patch}: must divide the pictures' height and width, {rows}×{columns}")
+            raise InputError(f"model.patch={patch}: must divide the height and width of the images, {rows}×{columns}")
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.position = nn.Parameter(torch.randn((rows // patch) * (columns // patch) + 1, width) * 0.02)

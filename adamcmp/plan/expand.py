@@ -384,7 +384,7 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
         times = f" × train.accumulate={train.accumulate}" if train.accumulate > 1 else ""
         raise InputError(
             f"train.batch_size={train.batch_size}{times}: {config.data.name} has {examples} training examples; "
-            "give at most so many, or full"
+            f"give at most {examples // max(train.accumulate, 1)}, or full"
         )
     steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * (examples // batch_size)))
     if steps > MOST_STEPS:

@@ -81,7 +81,7 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    reports = found.reports
+    reports, earlier = found.reports, manifest.listed(folder)
     if not reports:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     drawn: list[Drawn] = []
@@ -95,7 +95,19 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
 
         pictures = [each.pictures for each in drawn]
         written.append(write_file(folder / "report.html", html_page(found, reports, pictures).encode()))
+    _remove_left(folder, earlier, written)
     return [*written, manifest.write(found.records, written, folder)]
+
+
+def _remove_left(folder: Path, earlier: Iterable[str], written: Sequence[Path]) -> None:
+    """Remove the files of an earlier report in sub-folders that this one does not write."""
+    used = {path.parent for path in written}
+    for name in earlier:
+        path = folder / name
+        if "/" in name and path.parent not in used:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
 
 
 def _write_tasks(

@@ -116,7 +116,7 @@ def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     if board is not None and (board["edge"] != "").any():
         flagged = board[board["edge"] != ""]
         cells = [f"{arm} ({edge})" for arm, edge in zip(flagged["arm"], flagged["edge"], strict=True)]
-        facts.append(f"best cell on the edge of its grid: {', '.join(cells)}")
+        facts.append(f"best trial at the boundary of its grid: {', '.join(cells)}")
     return " · ".join(facts)
 
 

@@ -36,7 +36,7 @@ def write_recommendation(found: Advice, task: Task, folder: Path) -> list[Path]:
             written.append(write_file(folder / "basin.png", render(figure, "png")))
         lines += ["![Test error over learning rate and weight decay](basin.png)", ""]
     except NotDrawn as reason:
-        lines += [f"No picture of the basin: {reason}.", ""]
+        lines += [f"No figure of the basin: {reason}.", ""]
     for framework, text in found.recipes.items():
         lines += [f"## {FRAMEWORKS[framework]}", "", "```python", text.rstrip(), "```", ""]
     return [write_file(folder / "recommendation.md", "\n".join(lines).encode()), *written]

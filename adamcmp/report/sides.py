@@ -30,8 +30,8 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     """
     if len(set(words)) < max(2, len(words)):
         raise InputError(
-            f"compare {' '.join(words)}: give two or more different arms, studies or results folders; what one folder "
-            f"holds shows {command('report', words[0])}"
+            f"compare {' '.join(words)}: give two or more different optimizers, studies or results folders; "
+            f"{command('report', words[0])} shows one folder"
         )
     scopes: dict[str, tuple[list[Path], str | None]] = {}
     prefixes: dict[str, str] = {}

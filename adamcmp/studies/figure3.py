@@ -19,8 +19,8 @@ from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm,
 STUDY = "figure3"
 SOURCE = f"{PAPER}, Figure 3"
 CAPTION = (
-    "Training loss and test {error} of every λ at one learning rate, means over the seeds that tuned; bold: the best "
-    "λ by validation; the darker, the larger λ, and dotted without decay."
+    "Training loss and test {error} of every λ at one learning rate, means over tuning seeds. Bold: the best λ by "
+    "validation. Darker: larger λ; dotted: no decay."
 )
 
 

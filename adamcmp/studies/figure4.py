@@ -21,8 +21,8 @@ from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm,
 STUDY = "figure4"
 SOURCE = f"{PAPER}, Figure 4"
 CAPTION = (
-    "Test {error} over epochs, on a logarithmic axis, of each optimizer's best cell: mean over seeds, band of 95 %; "
-    "vertical lines end the periods of warm restarts. With the top-5 error beside it, where it was measured."
+    "Test {error} over epochs, on a logarithmic axis, of each optimizer's best trial: mean over seeds and 95 % band; "
+    "vertical lines end the periods of warm restarts. The top-5 error is next to it, if it was measured."
 )
 TOP5 = "test_top5_error"
 

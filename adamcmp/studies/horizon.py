@@ -22,8 +22,8 @@ STUDY = "horizon"
 WITH, WITHOUT = "AdamW", "AdamW without decay"
 PRETRAINING, TIMESCALE = "arXiv 2509.02046, 130 M parameters", "Wang & Aitchison 2024"
 GAINS = (
-    "What AdamW's best λ takes off the test {error} of AdamW without decay, at several budgets, each at its best "
-    "learning rate; 95 % intervals over seeds, test examples and the choice of cells."
+    "Test {error} of AdamW without decay minus that at the best λ, at several budgets, each at its best "
+    "learning rate; 95 % confidence intervals over seeds, test examples and selection."
 )
 OPTIMA = (
     "AdamW's best λ (decay per step ηαλ) at one learning rate against the budget, and against the size of the training "

@@ -92,7 +92,7 @@ def test_an_own_configuration_has_scales_beside_it(tmp_path):
 @pytest.mark.parametrize(
     ("study", "scale", "message"),
     [
-        ("figure2", "papr", r"^scale=papr: no such scale of figure2; give one of laptop, paper, smoke"),
+        ("figure2", "papr", r"^scale=papr: no such scale of figure2; give one of demo, laptop, paper, smoke"),
         ("digits", "paper", r"^scale=paper: no such scale of digits; give one of laptop, smoke"),
     ],
 )

@@ -39,8 +39,8 @@ class Adagrad(Rule):
         return None if decoupled else Counterpart("torch.optim.Adagrad", arguments, trains=True)
 
     def optax(self) -> Code:
-        return Code(reason="optax's Adagrad adds ε under the root, this rule beside it")
+        return Code(reason="optax's Adagrad adds ε under the root, this rule outside")
 
     def keras(self, *, decoupled: bool) -> Code:
         arguments = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.eps}
-        return Code("keras.optimizers.Adagrad", arguments, ("Keras adds ε under the root, the run beside it.",))
+        return Code("keras.optimizers.Adagrad", arguments, ("Keras adds ε under the root, the run outside.",))

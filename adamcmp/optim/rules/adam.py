@@ -90,7 +90,7 @@ class Adam(Rule):
     def keras(self, *, decoupled: bool) -> Code:
         beta1, beta2 = self.betas
         if self._is_rmsprop:
-            under = "Keras adds ε under the root, the run beside it."
+            under = "Keras adds ε under the root, the run outside."
             return Code("keras.optimizers.RMSprop", {"rho": beta2, "epsilon": self.eps}, (under,))
         if not self.bias_correction:
             return Code(reason="Keras has no Adam without bias correction")

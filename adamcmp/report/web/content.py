@@ -325,7 +325,7 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
             "value": _shown(row["final_test_error"], factor),
             "low": _shown(row["final_test_error"] - row["final_test_error_half_width"], factor),
             "high": _shown(row["final_test_error"] + row["final_test_error_half_width"], factor),
-            "note": f"n = {row['n']}, {'fresh seeds' if row['stage'] == 'confirm' else 'tuning seeds'}",
+            "note": f"n = {row['n']}, {'held-out seeds' if row['stage'] == 'confirm' else 'tuning seeds'}",
         }
         for row in board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better).to_dict(
             "records"
@@ -374,16 +374,16 @@ def _budget(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[st
 
 
 BASIN = (
-    ("ridge", "How the best λ moves with lr, by the ridge: −1 where lr · λ counts, 0 where not at all", 1.0, SLOPES),
-    ("rows", "How the best λ moves with lr, by rows", 1.0, SLOPES),
-    ("separability", "How lr and λ hang together in the basin", 1.0, (-1.0, 1.0)),
-    ("area", "How many cells are near the best", 100.0, (0.0, 100.0)),
+    ("ridge", "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent", 1.0, SLOPES),
+    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPES),
+    ("separability", "Coupling of lr and λ in the basin", 1.0, (-1.0, 1.0)),
+    ("area", "Share of trials near the best", 100.0, (0.0, 100.0)),
 )
 AXES = {
     "ridge": "d log λ* / d log lr",
     "rows": "d log λ* / d log lr",
     "separability": "correlation of lr and λ",
-    "area": "cells near the best (%)",
+    "area": "trials near the best (%)",
 }
 
 
@@ -392,7 +392,7 @@ def _basin(
 ) -> list[dict[str, Any]]:
     """Panels of dots with intervals: what each arm's basin is like, and what an untuned lr costs."""
     panels = []
-    lost = ("lr_sensitivity", "What an untuned learning rate costs on average", factor, None)
+    lost = ("lr_sensitivity", "Average loss by an untuned learning rate", factor, None)
     for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN), (sensitivity, lost)]:
         rows = [
             {

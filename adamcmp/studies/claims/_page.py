@@ -48,14 +48,14 @@ def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str
     counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
     counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
     intro = Text(
-        f"{len(every)} statement{'' if len(every) == 1 else 's'}, each as numbers with the range that it predicts: "
-        f"{counted}. Toy numbers come from adamcmp's kernels where a formula gives the gradients; all others from "
-        "trainings of small networks. What a common text has wrong stands as the text has it, and is refuted."
+        f"{len(every)} claim{'' if len(every) == 1 else 's'}, each with the range of values that it predicts: "
+        f"{counted}. Closed-form tests (toy) use adamcmp's update kernels on gradients given by a formula; all others "
+        "train small networks. Wrong statements of common texts are quoted as they are, and are refuted."
     )
     first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
-    sections = [Section("Statements about Adam and AdamW", [intro, Table(first), CLAIMED])]
+    sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIMED])]
     sections += [_section(each, table[table["claim"] == each.statement.name] if claims else table) for each in every]
-    sections.append(Section("Made by", _made(records, found, command)))
+    sections.append(Section("Provenance", _made(records, found, command)))
     drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
     figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
                for each, panels in drawn if panels]  # fmt: skip
@@ -128,7 +128,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, Reported], command: str) ->
     )
     edges = [line for name, each in found.items() for line in _edges(name, each)]
     if edges:
-        blocks += [Text("Best cells on the edge of their grid, beyond which the optimum may lie:"), Bullets(edges)]
+        blocks += [Text("Best trials at the boundary of their grid; the optimum may be outside:"), Bullets(edges)]
     return blocks
 
 

@@ -46,7 +46,7 @@ def toy() -> Evidence:
             Claim(
                 "Cautious decay helps at AdamW's best learning rate and λ",
                 SOURCE,
-                "error of the cautious variant against AdamW, cell chosen on other draws",
+                "error of the cautious variant against AdamW, trial selected on other draws",
                 over(100 * np.expm1(gap)),
                 BELOW,
                 None,

@@ -20,8 +20,8 @@ from adamcmp.studies.claims.weaker_decay import SCALES, toy_rates
 SOURCE = "Bjorck et al. 2021"
 STUDIES = ("claims_mlp",)
 CAPTION = (
-    "Left: the share that decay takes off in a step under random gradients, by the door that the penalty comes in by;"
-    " the second moment alone takes nothing, and is not on a logarithmic axis. Right: test error of an MLP on "
+    "Left: the share that decay removes per step under random gradients, by the place where λθ enters the update; the "
+    "second moment alone removes nothing, and is not on a logarithmic axis. Right: test error of an MLP on "
     "MNIST-1D against that of AdamW, each at its best learning rate and λ, with 95 % intervals."
 )
 DOORS = {"adam": "both moments", "adam_m_only": "the first alone", "adam_v_only": "the second alone"}

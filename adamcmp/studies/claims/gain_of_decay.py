@@ -18,9 +18,9 @@ from adamcmp.studies.horizon import gains, grows
 SOURCE = "arXiv 2509.02046"
 STUDIES = ("claims_horizon",)
 CAPTION = (
-    "What the best λ takes off the error of AdamW without decay, against the length of the run. Left: regression with"
-    " fewer examples than features, over draws. Right: an MLP on MNIST-1D, each at its best learning rate; intervals "
-    "over seeds, test examples and the choice of cells."
+    "Error of AdamW without decay minus that at the best λ, against the length of the run. Left: regression with "
+    "fewer examples than features, over draws. Right: an MLP on MNIST-1D, each at its best learning rate; intervals "
+    "over seeds, test examples and selection."
 )
 
 

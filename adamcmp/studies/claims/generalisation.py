@@ -23,7 +23,7 @@ STUDIES = ("claims_mlp", "claims_wide", "claims_cnn", "claims_vit", "claims_gpt"
 CAPTION = (
     "Test error of AdamW against Adam with L2, each at its best learning rate and λ, in percent of the latter: left "
     "of 0 AdamW is better. Toy: regression with fewer examples than features, over twelve draws. Trainings: 95 % "
-    "intervals over fresh seeds, test examples and the choice of cells."
+    "confidence intervals over held-out seeds, test examples and selection."
 )
 NETWORKS = {
     "claims_mlp": "MLP, 100 wide",

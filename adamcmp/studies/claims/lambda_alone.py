@@ -18,7 +18,7 @@ from adamcmp.studies.claims._toys import simulate, traced
 SOURCE = "common texts"
 STUDIES = ("claims_decay",)
 CAPTION = (
-    "The share of the weights that AdamW's decay takes off in a step, over λ; 1 is what the statement says. Left: "
+    "The share of the weights that AdamW's decay removes per step, over λ; the claim predicts 1. Left: "
     "torch's AdamW and the paper's convention with gradients of zero, at several learning rates. Right: trainings at "
     "lr 0.004."
 )

@@ -21,7 +21,7 @@ SOURCE = "Loshchilov & Hutter 2019"
 STUDIES = ("claims_mlp",)
 CAPTION = (
     "The best λ at each learning rate. Left: regression with fewer examples than features, means over draws. Right: "
-    "an MLP on MNIST-1D, the λ of the best validation error; d is the share that AdamW takes off in a step over λ."
+    "an MLP on MNIST-1D, the λ of the best validation error; d is the share that AdamW removes per step over λ."
 )
 INDEPENDENT = (-0.25, 0.25)
 LRS = tuple(np.geomspace(0.02, 0.32, 5))

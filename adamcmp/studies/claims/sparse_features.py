@@ -19,8 +19,8 @@ SOURCE = "common texts; v ≈ p g² by definition"
 STUDIES = ("claims_words",)
 CAPTION = (
     "The effective learning rate over α, 1/(√v̂ + ε), against how often a feature is active. Left: gradients ±g with "
-    "probability p, and 1/(g√p). Right: words of made-up documents, bands of frequency, mean over seeds; grey: what "
-    "the root of the frequency alone would make of the rarest band."
+    "probability p, and 1/(g√p). Right: words of made-up documents, bands of frequency, mean over seeds; grey: the "
+    "rarest band if only the root of the frequency mattered."
 )
 PROBABILITIES = tuple(2.0**-k for k in range(8))
 SIZES = (0.1, 1.0)

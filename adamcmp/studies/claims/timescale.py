@@ -27,9 +27,9 @@ from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
 SOURCE = "Wang & Aitchison 2024"
 STUDIES = ("claims_horizon",)
 CAPTION = (
-    "Left: what is left of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
+    "Left: the remaining share of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
     "Right: AdamW's best λ at one learning rate against the size of the training set and against the budget, with 95 "
-    "% intervals; grey: the slopes that are predicted."
+    "% intervals; grey: the predicted slopes."
 )
 RATES = (0.003, 0.01, 0.03)
 RULES = (
@@ -49,7 +49,7 @@ def toy() -> Evidence:
     """Weights that get no gradient."""
     import torch
 
-    axes = Axes("toy: no gradient", "steps · ηλ", "what is left", "linear")
+    axes = Axes("toy: no gradient", "steps · ηλ", "remaining share", "linear")
     times, panels = [], []
     for rate in RATES:
         left: list[float] = []
@@ -77,7 +77,7 @@ def toy() -> Evidence:
             Claim(
                 "AdamW's weights are a moving average over 1/(ηλ) steps",
                 SOURCE,
-                "−log of what is left of a weight after 1/(ηλ) steps, farthest from 1",
+                "−log of the remaining share of a weight after 1/(ηλ) steps, farthest from 1",
                 exact(round(worst, 6)),
                 (0.95, 1.05),
                 None,

@@ -19,9 +19,9 @@ from adamcmp.studies.claims._toys import normal, simulate, traced
 SOURCE = "common texts"
 STUDIES = ("claims_decay",)
 CAPTION = (
-    "The share of a weight that decay takes off in a step against √v̂, in tenths of each layer's weights. Left: "
+    "The share of a weight that decay removes per step against √v̂, in tenths of each layer's weights. Left: "
     "random gradients of four sizes. Right: an MLP on MNIST-1D over the last half of training, each layer a row of "
-    "points; AdamW takes the same off all."
+    "points; AdamW removes the same share of all."
 )
 SCALES = (0.01, 0.1, 1.0, 10.0)
 ADAM, ADAMW = "Adam + L2", "AdamW"

@@ -105,13 +105,13 @@ def test_arms_studies_and_folders_are_compared(cli):
 
 
 def test_what_is_not_confirmed_has_no_verdict(stored):
-    assert "no verdict: none of these pairs was confirmed" in stored("compare", "adam", "adamw").out
+    assert "No verdict: none of these pairs has held-out runs" in stored("compare", "adam", "adamw").out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["digits"], "give two or more different arms, studies or results folders; what one folder holds shows"),
+        (["digits"], "give two or more different optimizers, studies or results folders;"),
         (["digits", "digits"], "give two or more different"),
         (["adamw", "adamm"], "is called so, and no study in results; did you mean adam"),
         (["results/digits:sgd", "adam"], "no arm of results/digits is called so"),

@@ -94,9 +94,9 @@ def test_several_drivers_are_told_as_one(tmp_path):
     ("given", "state"),
     [
         ({"over": True, "ended": 80}, "done"),
-        ({"over": True, "ended": 20}, "stopped; the same command goes on from here"),
-        ({"pid": 2**22 + 1}, "stopped; the same command goes on from here"),
-        ({"host": "another", "told": 0.0}, "stopped; the same command goes on from here"),
+        ({"over": True, "ended": 20}, "stopped; the same command resumes"),
+        ({"pid": 2**22 + 1}, "stopped; the same command resumes"),
+        ({"host": "another", "told": 0.0}, "stopped; the same command resumes"),
         ({"host": "another"}, "training"),
         ({"what": "the best cells on fresh seeds, "}, "the best cells on fresh seeds, training"),
     ],
@@ -157,4 +157,4 @@ def test_a_real_sweep_is_watched_from_another_process_until_it_is_killed(tmp_pat
         sweep.send_signal(signal.SIGKILL)
         sweep.wait()
     app(["watch", str(tmp_path)], standalone_mode=False)  # no terminal: it looks once
-    assert "digits: stopped; the same command goes on from here" in capsys.readouterr().out
+    assert "digits: stopped; the same command resumes" in capsys.readouterr().out

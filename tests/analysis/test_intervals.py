@@ -103,7 +103,7 @@ def test_two_shared_seeds_have_an_interval_and_fewer_have_nothing_but_a_mean():
 
 
 def test_a_seed_that_stands_twice_is_refused():
-    with pytest.raises(ValueError, match=r"^a seed stands twice: pair one run a seed, such as the best cell's$"):
+    with pytest.raises(ValueError, match=r"^a seed occurs twice: pair one run per seed"):
         paired_difference(pd.Series([1.0, 2.0], index=[3, 3]), {3: 1.0})
 
 

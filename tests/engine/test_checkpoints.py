@@ -175,7 +175,7 @@ def test_a_checkpoint_of_other_versions_is_not_gone_on_from(planned, tmp_path, m
         state["versions"] = {**state["versions"], name: "0.0.1"}
     torch.save(state, tmp_path / "c.pt")
     told = foreign(state)
-    assert told.startswith(f"{name} 0.0.1, not " if name else "an adamcmp that told no versions")
+    assert told.startswith(f"{name} 0.0.1, not " if name else "an adamcmp version that did not record its dependencies")
     assert Watch(piece=piece, checkpoint=tmp_path / "c.pt").resumed() is None
 
 

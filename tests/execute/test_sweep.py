@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pandas as pd
 import pytest
@@ -138,6 +139,7 @@ BARE = ("~model.hidden", "~model.activation", "~model.dropout")
 def test_own_code_that_cannot_work_is_refused_before_anything_is_trained(cli, overrides, says):
     (cli.folder / "bad.py").write_text(MODULE)
     (cli.folder / "broken.py").write_text("def (:\n")
+    sys.modules.pop("broken", None)  # of another test
     (cli.folder / "own.yaml").write_text("defaults: [digits, _self_]\n")
     (cli.folder / "optimizer").mkdir()
     (cli.folder / "optimizer" / "mine.yaml").write_text("_target_: bad.Optimizer\nlr: 0.1\n")

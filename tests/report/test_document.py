@@ -213,7 +213,7 @@ def test_failed_runs_are_listed_with_their_errors_and_edges_are_warned_of(synthe
     assert "ValueError: a \\| b" in page
     assert "Errors of the 6 failed runs" in page
     assert "at the boundary of the grid (lr high" in page
-    assert "`learning_curves` was not drawn: no optimizer has a best cell whose runs have stored curves." in page
+    assert "`learning_curves` was not drawn: no optimizer has a best trial with stored curves." in page
     assert re.search(r"\| AdamW +\| +21 \| +3 \| +3 \|", page)
 
 

@@ -310,7 +310,7 @@ REFUSED = {
     "cnn on features": (partial(SmallCNN, input_shape=(7,)), r"\(C, H, W\), but the data have \(7,\); take model=mlp"),
     "cnn on pairs": (partial(SmallCNN, input_shape=(2,)), "take model=modular_mlp or model=mlp"),
     "pairs on pictures": (partial(ModularMLP, input_shape=(1, 8, 8)), r"\(2,\), .*; take model=cnn or model=mlp"),
-    "pairs on features": (partial(ModularMLP, input_shape=(3,)), r"but the data have \(3,\); take model=mlp"),
+    "pairs on features": (partial(ModularMLP, input_shape=(3,)), r"\(3,\); take model=mlp"),
     "embedding": (partial(ModularMLP, input_shape=(2,), embedding=0), r"^model\.embedding=0: must be ≥ 1"),
     "resnet depth": (partial(ResNet, depth=21), r"^model\.depth=21: must be 6n \+ 2, such as 20, 32 or 56"),
     "resnet on features": (partial(ResNet, input_shape=(7,)), r"model resnet takes images .*; take model=mlp"),

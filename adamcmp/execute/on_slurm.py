@@ -6,6 +6,7 @@ that is preempted or out of time writes checkpoints and is queued again.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -69,7 +70,7 @@ def _deaf() -> None:
 
 
 def _executor(settings: OnSlurm, study_dir: Path) -> Any:
-    with needs("execute=slurm", "submitit"):
+    with needs("execute=slurm", "submitit"), _logging_left_alone():
         import submitit
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
     found = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
@@ -113,7 +114,7 @@ def script(settings: OnSlurm, study_dir: Path) -> str:
     Raises:
         InputError: submitit is not installed, or refuses a setting.
     """
-    with needs("execute=slurm", "submitit"):
+    with needs("execute=slurm", "submitit"), _logging_left_alone():
         from submitit.slurm import slurm
 
     with _slurm_assumed():
@@ -122,6 +123,21 @@ def script(settings: OnSlurm, study_dir: Path) -> str:
         command=made._submitit_command_str, folder=made.folder, map_count=settings.jobs, **made.parameters
     )
     return text
+
+
+@contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """Import submitit without its configuration of logging, which closes the handlers of all other libraries."""
+    name = "SUBMITIT_LOG_LEVEL"
+    given = os.environ.get(name)
+    os.environ[name] = "NOCONFIG"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = given
 
 
 def check_available(settings: OnSlurm) -> None:

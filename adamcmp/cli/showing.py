@@ -181,7 +181,7 @@ def show_found(found: Reported, title: str | None = None) -> None:
                 print_lines([terminal.heading(title, task.label) if title else terminal.heading(task.label)])
             warned = warnings_of_task(found, task)
             sections.insert(0, terminal.leaderboard_lines(found.board(task), width))
-            sections.append(terminal.claim_lines(told.claims, width))
+            sections.append(terminal.claim_lines(told.claims, width, verbose=verbose))
             if verbose:
                 sections.append(terminal.finding_lines([each.text for each in told.findings], width))
             sections.append(terminal.warning_lines(warned, width, verbose=verbose))
@@ -199,7 +199,7 @@ def show_found(found: Reported, title: str | None = None) -> None:
         _print_sections([
             terminal.splits_lines(found.over_splits(tasks), width),
             terminal.pooled_lines(found.pooled, width),
-            terminal.claim_lines(told.claims, width),
+            terminal.claim_lines(told.claims, width, verbose=verbose),
             terminal.finding_lines([each.text for each in told.findings], width) if verbose else [],
         ])  # fmt: skip
 

@@ -21,7 +21,7 @@ from adamcmp.drawing.labels import scale, short
 from adamcmp.plain import plain
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, claimed, quantity
-from adamcmp.report.told import MARK
+from adamcmp.report.told import MARK, claim_sentence
 from adamcmp.report.verdict_text import (
     better_first,
     format_difference,
@@ -270,10 +270,18 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: ErrorMetric
     return lines
 
 
-def claim_lines(claims: Sequence[Claim], width: int = WIDTH) -> list[Line]:
-    """Return one line per claim: symbol, statement, estimate with interval, verdict."""
+def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = False) -> list[Line]:
+    """Return one line per claim: symbol, statement, estimate with interval, verdict; a whole sentence if verbose."""
     if not claims:
         return []
+    if verbose:
+        title = heading("Paper claims")
+        firsts = [(f" {CLAIM_SYMBOLS[claim.verdict]}  ", CLAIM_STYLES.get(claim.verdict, "")) for claim in claims]
+        pairs = zip(claims, firsts, strict=True)
+        return [
+            title,
+            *(row for claim, first in pairs for row in _wrapped(claim_sentence(claim), width, first, "    ")),
+        ]
     decided = dict(zip(map(id, claims), not_after_correction(claims), strict=True))
     numbers = [
         claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip())

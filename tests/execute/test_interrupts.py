@@ -22,7 +22,7 @@ POOL = (
 )  # fmt: skip
 LONG = (*POOL, "study.confirm.seeds=0", "train.steps=20000", "execute.checkpoint_seconds=0.5")
 SHORT = (*POOL, "study.confirm.seeds=2", "train.steps=20", "execute.compile=false")
-INTERRUPTED = "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
+INTERRUPTED = "adamcmp: interrupted; finished runs are stored, and the same command resumes"
 
 
 @pytest.fixture

@@ -91,9 +91,7 @@ def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_opti
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert error_lines(err) == [
-        "adamcmp: interrupted; what had finished is stored, and the same command goes on from there"
-    ]
+    assert error_lines(err) == ["adamcmp: interrupted; finished runs are stored, and the same command resumes"]
     assert "Traceback" not in out + err
     stored = read_records(tmp_path / "results" / "own")
     assert trainings() - 12 <= len(stored) < trainings()

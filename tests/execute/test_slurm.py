@@ -129,7 +129,7 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(tmp_path):
     assert len(stored) == 2
     assert set(stored["status"]) == {"completed"}
     logs = "".join(path.read_text() for path in (tmp_path / "results" / "digits" / "slurm").glob("*_log.err"))
-    assert "interrupted; what had finished is stored" in logs
+    assert "interrupted; finished runs are stored" in logs
 
 
 UNTIL_EMPTY = 'for i in $(seq 150); do [ -z "$(squeue -h)" ] && break; sleep 1; done'

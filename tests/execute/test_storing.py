@@ -59,7 +59,7 @@ def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_pat
     told: list[str] = []
     assert unfinished(tmp_path, every, told.append) == []
     assert len(told) == 2
-    assert f"set aside (written by torch 2.0.0, not {torch.__version__}); its runs start anew" in told[0]
+    assert f"set aside (written by torch 2.0.0, not {torch.__version__}); its runs start again" in told[0]
     assert "set aside (damaged, or written by another version of adamcmp)" in told[1]
     assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".unusable"}
 

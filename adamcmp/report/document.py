@@ -100,11 +100,12 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
 
 
 def _remove_left(folder: Path, earlier: Iterable[str], written: Sequence[Path]) -> None:
-    """Remove the files of an earlier report in sub-folders that this one does not write."""
+    """Remove the files of an earlier report in sub-folders that this one does not write, and its plot scripts."""
     used = {path.parent for path in written}
     for name in earlier:
         path = folder / name
-        if "/" in name and path.parent not in used:
+        is_script = path.name == REDRAW and path not in written  # it would not fit the new tables
+        if is_script or ("/" in name and path.parent not in used):
             path.unlink(missing_ok=True)
             if path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()

@@ -267,6 +267,7 @@ def settle(
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
+    show_header(opened)
     error = criteria_of(found.task.records).error
     given = margin if margin is not None else opened.plan.config.study.margin
     tolerated = None if given is None else given / error.factor

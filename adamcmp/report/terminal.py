@@ -213,7 +213,7 @@ def _listed(verdict: Verdict, error: ErrorMetric, width: int, *, is_alone: bool)
     elif verdict.kind == "open":
         text += f". {format_limit(verdict, error)}"
     first = _symbol(verdict) if is_said else ("     ", "")
-    return [*lines, *_wrapped(text.rstrip("."), width, first, "     ")]
+    return [*lines, *_wrapped(text if ". " in text else text.rstrip("."), width, first, "     ")]
 
 
 def _holm(verdict: Verdict) -> str:

@@ -197,22 +197,22 @@ def choice_lines(crew: Crew) -> list[str]:
     return lines
 
 
-def cost_lines(crew: Crew, held_out: Crew, gflops: float) -> list[str]:
+def cost_lines(tuning: Crew, held_out: Crew, gflops: float) -> list[str]:
     """Return estimated time, memory and compute of a plan.
 
     Args:
-        crew: the tuning runs to train.
-        held_out: the held-out runs to train.
+        tuning: plan of the tuning runs.
+        held_out: plan of the held-out runs.
         gflops: rate of this machine's fp32 matrix product by torch's default library.
     """
-    costs, more = crew.estimate, held_out.estimate
+    costs, more = tuning.estimate, held_out.estimate
     stages = [("tuning", costs.seconds), ("held-out", more.seconds)]
     parts = [f"{name} {duration(seconds)}" for name, seconds in stages if seconds > 0]
-    is_open = any(choice.open for _, choice in (*crew.pairs, *held_out.pairs))
+    is_open = any(choice.open for _, choice in (*tuning.pairs, *held_out.pairs))
     lines = [f"Estimated time   {' + '.join(parts) or 'nothing to train'}{f' ({OPEN})' if is_open and parts else ''}"]
     if not parts:
         return lines
-    datasets = {**crew.datasets, **held_out.datasets}.values()
+    datasets = {**tuning.datasets, **held_out.datasets}.values()
     held, disk = (sum(getattr(each, name) for each in datasets) for name in ("memory_bytes", "disk_bytes"))
     on_disk = f", {filesize.decimal(disk)} more on disk" if disk else ""
     peak = max(costs.peak_bytes, more.peak_bytes)

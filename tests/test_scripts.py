@@ -20,6 +20,7 @@ PYTHON = {
     "scripts/reference": (["--tables"], ()),
     "scripts/screenshots": ([], (chromium,)),
     "scripts/slow": (["reports", "no-such-group"], ()),
+    "scripts/wording": (["--count"], ()),
     "scripts/storm": (["limits", "--short"], ()),
     "scripts/bench/choices.py": (["digits", "--rows", "4", "--times", "1"], ()),
     "scripts/bench/growth.py": (["--quick"], ()),

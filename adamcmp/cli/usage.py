@@ -1,4 +1,4 @@
-"""Errors in how a command was typed: what is wrong, and the command to type instead."""
+"""Typing errors in a command: the error in one line, and the command to type instead."""
 
 from __future__ import annotations
 

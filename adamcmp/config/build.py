@@ -330,7 +330,7 @@ def _files_of(spec: ModuleSpec) -> list[Path]:
 
 
 def files_with_imports(spec: ModuleSpec) -> list[Path]:
-    """Return the source files of a module or package, and of what they import from the same folder."""
+    """Return the source files of a module or package, and the modules of the same folder that they import."""
     return _with_imports(_files_of(spec))
 
 

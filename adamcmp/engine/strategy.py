@@ -88,8 +88,8 @@ class Strategy:
     ranks: int = 1
     """Processes that each take a share of every batch of one run."""
     update: Literal["torch", "adamcmp"] = "torch"
-    """Whose step a sequential run takes, if torch.optim has the rule. Torch's imports a compiler, which takes longer
-    than a short run."""
+    """Library whose update step a sequential run uses, if torch.optim has the rule. Torch's step imports a compiler,
+    which takes longer than a short run."""
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that records store."""

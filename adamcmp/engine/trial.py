@@ -171,7 +171,7 @@ def _smaller(task: Task, dataset: Dataset, precision: Precision) -> tuple[Task, 
 def _other(alone: Outcome, row: Outcome, tolerance: float) -> str | None:
     """How a row differs from the run alone; None if it does not."""
     if alone.status != row.status:
-        return f"in a batch of runs a run has {row.status}, alone it has {alone.status}"
+        return f"in a batch of several the run has {row.status}, alone it has {alone.status}"
     bounds = {"train_loss": tolerance, "validation_loss": tolerance, "test_loss": tolerance}
     bounds["weight_norm"] = max(tolerance, SAME["fp32"])  # a bias that no loss feels takes steps of rounding errors
     for one, other in zip(alone.evaluations, row.evaluations, strict=True):

@@ -1,4 +1,4 @@
-"""What a dry run has printed, kept in the user's cache for an hour, so that the next one needs no torch.
+"""The output of dry runs, kept in the user's cache for an hour, so that the next one needs no torch.
 
 The key holds everything that the text follows from: the runs to train, the settings of their execution, the machine,
 adamcmp's code, and the state of the cached timings. Data whose metadata is not cached is not planned from here.
@@ -29,7 +29,7 @@ MAX_AGE_SECONDS = 3600.0
 
 
 def load(key: str) -> dict[str, Any] | None:
-    """Return what was kept under a key; None if there is nothing, or it is too old."""
+    """Return the output under a key; None if it is missing or too old."""
     path = _folder() / f"{key}.json"
     try:
         if not 0 <= time.time() - path.stat().st_mtime <= MAX_AGE_SECONDS:
@@ -40,7 +40,7 @@ def load(key: str) -> dict[str, Any] | None:
 
 
 def save(key: str, found: Mapping[str, Any]) -> None:
-    """Keep it, and remove what is too old."""
+    """Store an output, and remove old ones."""
     with suppress(OSError, InputError):  # a cache that cannot be written never stops a command
         write_file(_folder() / f"{key}.json", json.dumps(found).encode())
         for path in _folder().glob("*.json"):

@@ -13,7 +13,7 @@ MAX_NAMES = 4
 
 
 def format_answer(verdicts: Sequence[Verdict], error: ErrorMetric) -> str:
-    """Return the answer: who is significantly better than whom, or that nobody is.
+    """Return the answer: the optimizers that differ significantly, or that none do.
 
     Args:
         verdicts: on all pairs of a task, or on all pairs with a reference.

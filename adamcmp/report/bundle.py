@@ -28,7 +28,7 @@ NAME = "bundle.zip"
 STORED = ("records", "curves", "outcomes")
 """Folders of a study that a bundle holds, next to ``study.yaml``."""
 DATE = (1980, 1, 1, 0, 0, 0)
-"""Of every file, so that the same study gives the same bytes."""
+"""Date of every file, so that the same study gives the same bytes."""
 README = """# {studies}: a bundle of adamcmp
 
 - `results/`: one row per run, learning curves and per-example test errors (Parquet), the configuration, and the report.
@@ -117,7 +117,7 @@ def _elsewhere(command: str) -> str:
 
 
 def _code(records: pd.DataFrame, commands: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the user's own files by their place relative to the working folder: modules, YAML files and folders."""
+    """Yield the user's modules and YAML files by their path relative to the working folder."""
     here = Path.cwd().resolve()
     paths = set(_modules(records))
     for command in commands:
@@ -132,7 +132,7 @@ def _code(records: pd.DataFrame, commands: Iterable[str]) -> Iterator[tuple[str,
 
 
 def _modules(records: pd.DataFrame) -> Iterator[Path]:
-    """Yield the files of modules that settings name, and of what they import from the same folder."""
+    """Yield the files of modules that settings name, and the modules of the same folder that they import."""
     own_modules_importable()
     names = {
         name.partition(".")[0] for text in records["settings"].dropna().unique() for name in _dotted(json.loads(text))

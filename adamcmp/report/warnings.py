@@ -12,7 +12,7 @@ from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
 from adamcmp.drawing.labels import short
 
 MIN_TUNING_SEEDS = 5
-"""Tuning seeds that are proposed where there is no interval."""
+"""Tuning seeds that are proposed if no interval can be computed."""
 MIN_STABILITY = 0.5
 """Share of bootstrap resamples below which a selection counts as unstable."""
 EXTEND = "study.extend=5"

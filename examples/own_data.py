@@ -1,4 +1,4 @@
-"""A data set of one's own: two spirals that turn around each other."""
+"""A custom data set: two interleaved spirals."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A metric of one's own: how sure the model is of what it says, on average."""
+"""A custom metric: the model's mean confidence in its predictions."""
 
 
 def confidence(logits):

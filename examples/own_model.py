@@ -1,4 +1,4 @@
-"""A model of one's own: two layers with a learned skip connection."""
+"""A custom model: two layers with a learned skip connection."""
 
 import math
 

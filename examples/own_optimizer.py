@@ -1,4 +1,4 @@
-"""An optimizer of one's own: the sign of the momentum, with decoupled decay (Lion, arXiv 2302.06675)."""
+"""A custom optimizer: the sign of the momentum, with decoupled decay (Lion, arXiv 2302.06675)."""
 
 import torch
 

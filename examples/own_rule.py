@@ -1,4 +1,4 @@
-"""An update rule of one's own, trained many runs at once: Lion (arXiv 2302.06675), its decay said in the YAML."""
+"""A custom update rule for vectorized training: Lion (arXiv 2302.06675). The YAML file sets its decay."""
 
 from adamcmp.optim.rule import Rule, zeros
 from adamcmp.settings import Beta

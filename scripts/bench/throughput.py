@@ -33,7 +33,7 @@ from tasks import end_to_end, machine
 from tasks.sweeps import RefusedError, Sweep, environment
 from tasks.works import WORKS, Goals, Work, build, flops
 
-PLAIN, PER_CORE, JAX = "plain loop, all threads", "plain loop, one process a core", "JAX vmap + scan"
+PLAIN, PER_CORE, JAX = "plain loop, all threads", "plain loop, one process per core", "JAX vmap + scan"
 PRECISIONS = ("fp32", "bf16")
 LEAST_STEPS = 20
 """T of a sweep, at least."""
@@ -132,7 +132,7 @@ def ways(work: Work, effort: Effort, notes: list[str]) -> dict[str, Callable[[],
 
 
 def sweep_timing(sweep: Sweep, effort: Effort, expected: float) -> tuple[Callable[[], float], str]:
-    """The timing of a sweep that is expected to make so many member-steps per second, and a note on it.
+    """The timing of a sweep that is expected to make so many run-steps per second, and a note on it.
 
     Raises:
         RefusedError: this adamcmp does not take the sweep's precision.
@@ -175,7 +175,7 @@ def compare(work: Work, effort: Effort) -> str:
     matmul = {kind: statistics.median(each[kind] for each in matmuls) for kind in matmuls[0]}
     step = flops(build(work))
     kinds = ", ".join(f"{kind} {rate:,.0f}" for kind, rate in matmul.items())
-    notes.insert(0, f"A member-step is {step / 1e6:,.1f} MFLOP; matrix product, GFLOP/s: {kinds}.")
+    notes.insert(0, f"A run-step is {step / 1e6:,.1f} MFLOP; matrix product, GFLOP/s: {kinds}.")
     return "\n".join([f"## {work.title}", "", table(work, rates, matmul, step), "", *(f"- {n}" for n in notes), ""])
 
 
@@ -200,7 +200,7 @@ def table(work: Work, rates: Rates, matmul: Mapping[str, float], step: int) -> s
                 f"{gflops / matmul.get(precision, matmul['fp32']):.0%}" if math.isfinite(gflops) else "–",
             ]
         )
-    headers = ["way", "member-steps/s", "min–max", "× plain loop", "× JAX", "GFLOP/s", "of matmul"]
+    headers = ["way", "run-steps/s", "min–max", "× plain loop", "× JAX", "GFLOP/s", "of matmul"]
     return tabulate(lines, headers, tablefmt="pipe", disable_numparse=True, colalign=("left", *["right"] * 6))
 
 
@@ -241,7 +241,7 @@ def adam_against_adamw(effort: Effort) -> str:
     return "\n".join(
         [
             f"## Adam + L2 against AdamW: {work.title}", "",
-            tabulate(lines, ["all runs", "member-steps/s", "min–max"], tablefmt="pipe", disable_numparse=True), "",
+            tabulate(lines, ["all runs", "run-steps/s", "min–max"], tablefmt="pipe", disable_numparse=True), "",
             f"Adam + L2 takes {number(time)} times AdamW's time (goal 0.9 to 1.1: {verdict}).", "", *notes, "",
         ]
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Many runs of an MLP as one JAX program, by hand: vmap over runs, scan over steps; prints member-steps per second.
+"""Many runs of an MLP as one JAX program, by hand: vmap over runs, scan over steps; prints run-steps per second.
 
     python -m tasks.jax_program digits 64 2.0
 

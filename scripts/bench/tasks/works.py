@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 
 @dataclass(frozen=True)
 class Goals:
-    """The least ratios of adamcmp's member-steps per second to another way's, on two cores; None where there is none.
+    """The least ratios of adamcmp's run-steps per second to another way's, on two cores; None where there is none.
 
     Keys are precisions: ``{"fp32": 15.0}`` is 15 times the other.
     """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich import filesize
 from rich.box import SIMPLE_HEAD
@@ -258,44 +257,6 @@ def _axis(values: Iterable[float]) -> str:
     if len(distinct) == 1:
         return f"{distinct[0]:.4g}"
     return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
-
-
-def run_table(record: pd.Series[Any]) -> Table:
-    """One run's record: status, and what it measured after the last step and at its best evaluation."""
-    import pandas as pd
-
-    from adamcmp.criteria import criteria_of
-
-    decay = f"λ {record['weight_decay']:.4g} ({record['decay'] if pd.notna(record['decay']) else 'own'})"
-    title = f"{record['arm']}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}: {record['status']}"
-    error = criteria_of(record.to_frame().T).error
-    table = Table("", "after the last step", f"at the best validation {error.label}", title=escape(title))
-    if record["status"] == "failed":
-        table.add_row("error", escape(record["error"]), "")
-    if record["status"] == "diverged":
-        table.add_row("first loss that is not finite", f"step {record['diverged_step']:.0f}", "")
-    if record["status"] != "completed":
-        return table
-    table.add_row("step", f"{record['steps']:,}", f"{record['best_step']:,.0f}")
-    for part in ("train", "validation", "test"):
-        table.add_row(f"{part} loss", *(f"{record[f'{when}_{part}_loss']:.4f}" for when in ("final", "best")))
-        values = (record[f"{when}_{part}_error"] for when in ("final", "best"))
-        table.add_row(f"{part} {error.label}", *map(error.text, values))
-    for part in ("validation", "test"):
-        if pd.notna(record[f"baseline_{part}_error"]):
-            told = error.text(record[f"baseline_{part}_error"])
-            table.add_row(f"{part} {error.label} of {error.baseline}", told, "")
-    if pd.notna(record["final_test_bits_per_byte"]):
-        bits = [f"{record[f'{when}_test_bits_per_byte']:.3f}" for when in ("final", "best")]
-        table.add_row("test bits per byte", *bits)
-    gaps = (error.factor * record[f"{when}_gap"] for when in ("final", "best"))
-    gap = ".2f" if error.unit == "%" else ".4g"
-    table.add_row("generalization gap", *(f"{each:{gap}} {error.gap_unit}".rstrip() for each in gaps))
-    if pd.notna(record["metrics"]):
-        for name, value in json.loads(record["metrics"]).items():
-            table.add_row(escape(name), f"{value:.4g}", "")
-    table.add_row("time", duration(record["seconds"]), "")
-    return table
 
 
 def time_table(found: pd.DataFrame, title: str, target: float, error: ErrorMetric) -> Table:

@@ -89,8 +89,8 @@ LOSSES: Mapping[Targets, tuple[str, ...]] = {
 LOSS_TEXTS: Mapping[str, tuple[str, str]] = {
     "cross_entropy": ("cross-entropy", "nat"),
     "bce": ("binary cross-entropy", "nat"),
-    "mse": ("squared error of standardised targets", ""),
-    "huber": ("Huber loss of standardised targets", ""),
+    "mse": ("squared error of standardized targets", ""),
+    "huber": ("Huber loss of standardized targets", ""),
 }
 """What each is called, and its unit."""
 

@@ -186,7 +186,7 @@ RECORD: tuple[Column, ...] = (
     Column("best_epoch", REAL, "epoch", "the same in epochs"),
     Column("metrics", TEXT, "", "what train.metrics asked for, measured after the last step; JSON", True),
     Column("final_weight_norm", REAL, "", "Euclidean norm of all parameters after the last step"),
-    Column("engine", TEXT, "", "what trained it: sequential, or vectorised with other runs as one program", form=PATH),
+    Column("engine", TEXT, "", "engine: sequential, or vectorised with other runs in one program", form=PATH),
     Column(
         "engine_settings",
         TEXT,
@@ -230,7 +230,7 @@ OUTCOMES: tuple[Column, ...] = (
         "kind",
         TEXT,
         "",
-        "bits: one a test example, packed, 1 where it is wrong; floats: 4 bytes each",
+        "bits: one per test example, packed, 1 if wrong; floats: 4 bytes each",
         form="bits|floats",
     ),
     Column("length", INTEGER, "example", "how many there are; of floats at most 4,096 blocks, evenly cut"),

@@ -79,12 +79,11 @@ def test_torch_is_not_imported_where_nothing_is_trained(cli):
 def test_run_stores_a_record_and_a_curve_and_shows_them(cli):
     ended = cli("run", "digits", "train.steps=6", "train.evaluations=3", "seed=4")
     assert ended.code == 0
-    assert "AdamW, lr 0.001, λ 0.01 (lr_scaled), seed 4: completed" in ended.out
-    assert "test error" in ended.out
+    assert "Result   AdamW, lr 0.001, λ 0.01 (lr_scaled), seed 4: 6 steps in " in ended.out
     records, curves = load(cli.folder / "results")
     row = records.iloc[0]
-    assert f"run {row['run_id']} is stored in results/digits" in ended.out
-    assert f"{row['final_test_error']:.2%}" in ended.out
+    assert f"Stored   results/digits (run {row['run_id']})" in ended.out
+    assert re.search(rf"^  test +{100 * row['final_test_error']:.2f} +{row['final_test_loss']:.4f} ", ended.out, re.M)
     assert curves["step"].tolist() == [2, 4, 6]
     assert curves["test_error"].iloc[-1] == row["final_test_error"]
     assert curves["validation_error"].min() == row["best_validation_error"]
@@ -103,7 +102,7 @@ def test_run_of_a_stored_run_trains_nothing_and_shows_it(cli):
 def test_a_run_is_the_same_run_by_whatever_name_its_settings_come(cli):
     (cli.folder / "mine.yaml").write_text("defaults: [digits, _self_]\ntrain: {steps: 5, evaluations: 1}\n")
     outputs = [cli("run", "digits", *QUICK).out, cli("run", "mine.yaml").out, cli("run", "config", *QUICK).out]
-    ids = {line.split()[1] for out in outputs for line in out.splitlines() if line.startswith("run ")}
+    ids = {found for out in outputs for found in re.findall(r"\(run (\w+)\)$", out, re.MULTILINE)}
     assert len(ids) == 1
 
 

@@ -240,6 +240,6 @@ def _other_eps(source: Framework, target: Framework, values: Mapping[str, float]
     factor = 1 / first if source.eps_placement == "before" else first
     return (
         f"ε: {source.title} adds it {source.eps_placement} the bias correction, {target.title} {target.eps_placement} "
-        f"it: no value is the same in all steps. In the first step {values['eps'] * factor:.3g} would be, after some "
-        f"{3 / (1 - values['beta2']):,.0f} steps {values['eps']:.3g} is"
+        f"it, so no single value matches at every step: {values['eps'] * factor:.3g} matches the first step, "
+        f"{values['eps']:.3g} the steps after the first {3 / (1 - values['beta2']):,.0f}"
     )

@@ -38,7 +38,7 @@ from adamcmp.cli.app import (
     complete,
     is_quiet,
     is_verbose,
-    present,
+    print_lines,
     say,
     tell,
 )
@@ -93,13 +93,13 @@ def run(
     if len(opened.plan.runs) > 1:
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
     train(opened, opened.plan.runs, limit=None)
-    from adamcmp import console
+    from adamcmp.cli.run_result import run_lines
     from adamcmp.records import read_records
 
     records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
-    present(console.run_table(record))
-    say(f"run {record['run_id']} is stored in {opened.study_dir}")
+    print_lines(run_lines(record.to_dict()))
+    say(f"Stored   {opened.study_dir} (run {record['run_id']})")
     answer(folder=str(opened.study_dir), run=record.to_dict())
     raise typer.Exit(SOME_FAILED if record["status"] == "failed" else DONE)
 

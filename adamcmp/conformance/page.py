@@ -42,7 +42,7 @@ def article(found: Sequence[Fitted], command: str) -> Article:
     )
     caption = (
         "The largest relative difference of an update between each optimizer and adamcmp under the convention that it "
-        "was found to follow; the grey stroke is the next nearest convention."
+        "was found to follow; the gray stroke is the next nearest convention."
     )
     sections = [
         Section("Other libraries against adamcmp", [Text(f"{counted}."), how, Picture(NAME, (), caption)]),

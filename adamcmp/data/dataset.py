@@ -308,13 +308,13 @@ def _target_scale(y: Tensor, name: str) -> Scale:
     """Mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
     std, mean = torch.std_mean(y.double(), dim=0, correction=0)
     if not bool(torch.isfinite(std).all()):
-        raise InputError(f"data set {name}: train y is too large to be standardised; scale it before")
+        raise InputError(f"data set {name}: train y is too large to be standardized; scale it before")
     return Scale(mean, torch.where(std > 0, std, 1.0))
 
 
 def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
     for part, x in zip(PARTS, xs, strict=True):
-        after = "normalised, " if normalize else ""
+        after = "normalized, " if normalize else ""
         told = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
         for each in inputs_of(x):
             scaled = (dataset.inputs(rows) if dataset.scale else rows for rows in chunks(each))

@@ -27,8 +27,8 @@ MODES = {1: "L", 3: "RGB"}
 DEEP = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "float"}
 """Pillow's modes whose pixels 8 bits do not hold, and their depths."""
 SHOWN = {
-    "1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "PA": "palette with alpha",
-    "RGB": "colour", "RGBA": "colour with alpha", "F": "float", "I": "32-bit", "I;16": "16-bit", "I;16B": "16-bit",
+    "1": "black and white", "L": "grey", "LA": "gray with alpha", "P": "palette", "PA": "palette with alpha",
+    "RGB": "colour", "RGBA": "color with alpha", "F": "float", "I": "32-bit", "I;16": "16-bit", "I;16B": "16-bit",
 }  # fmt: skip
 """Pillow's modes in words."""
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -91,7 +91,7 @@ def image_folder(
     if size is not None and (type(size) is not int or size < 1):
         raise InputError(f"data.size={size}: must be ≥ 1 and whole, or null for images of one size")
     if channels not in MODES:
-        raise InputError(f"data.channels={channels}: must be 3 (colour) or 1 (grey)")
+        raise InputError(f"data.channels={channels}: must be 3 (color) or 1 (gray)")
     colour = _colour(background)
     found, left_out = _parts(root, nested=bool(nested))
     classes = sorted(found["train"])
@@ -141,7 +141,7 @@ def _colour(background: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(str(background))[:3]
     except ValueError as error:
-        raise InputError(f"data.background={background}: no such colour; give white, black or #808080") from error
+        raise InputError(f"data.background={background}: no such color; give white, black or #808080") from error
 
 
 def _summary(
@@ -154,12 +154,12 @@ def _summary(
     yield "data", f"{len(looks):,} images ({kinds}){resized}"
     colour = {"RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA"}
     if channels == 1 and (coloured := sum(modes[mode] for mode in colour)):
-        yield "converted", f"{coloured:,} from colour to grey"
+        yield "converted", f"{coloured:,} from color to gray"
     for text, count in (
         ("turned as their EXIF data say", sum(look.is_turned for look in looks)),
         (f"with transparency, laid on {background}", sum(look.is_transparent for look in looks)),
         ("with several frames, of which the first is read", sum(look.is_animated for look in looks)),
-        ("with 16 bits per colour, of which Pillow keeps 8", sum(look.is_narrowed for look in looks)),
+        ("with 16 bits per color, of which Pillow keeps 8", sum(look.is_narrowed for look in looks)),
     ):
         if count:
             yield "converted", f"{count:,} {text}"

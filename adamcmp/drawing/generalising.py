@@ -58,7 +58,7 @@ def steps_to_generalise(table: pd.DataFrame) -> Figure:
         places, texts = [zero, *places], ["0", *texts]
         mark_break(ax, zero, float(positive[0]), float(positive[-1]))
     fixed_ticks(ax, "x", places, texts)
-    ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalise")
+    ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalize")
     ax.grid(visible=True)
     shared_legend(fig, 4)
     return fig

@@ -278,9 +278,7 @@ def _heatmap_legend(
     if len(full) < len(parts) and (table["n"] == 0).any():
         handles.append(mark("x", "#8A8A8A", "diverged or ended early", "#8A8A8A", 5))
     if full and (table["diverged"] > 0).any():
-        text = (
-            "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over colour: some seeds)"
-        )
+        text = "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over color: some seeds)"
         handles.append(Patch(facecolor=DIVERGED, edgecolor="#8A8A8A", hatch=HATCH, linewidth=0, label=text))
     if (table["failed"] > 0).any():
         handles.append(mark("x", FLAG, "failed", FLAG, 5))

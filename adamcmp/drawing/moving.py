@@ -25,14 +25,14 @@ from adamcmp.drawing.style import (
     styled,
 )
 
-CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalised λ"}
+CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalized λ"}
 PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
 """Slopes, and how their lines are drawn."""
 
 
 @styled
 def budgets(table: pd.DataFrame) -> Figure:
-    """Test error against raw and normalised λ, a line a budget, the best λ marked; and the best λ against the budget.
+    """Test error against raw and normalized λ, a line a budget, the best λ marked; and the best λ against the budget.
 
     Args:
         table: rows of ``part`` profile (``x`` epochs, ``weight_decay``, ``test``, ``half_width``) and of ``part``

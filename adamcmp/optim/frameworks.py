@@ -66,7 +66,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         "optimizer=adamw_paper",
     ),
     "paper_normalized": Framework(
-        "Loshchilov & Hutter, normalised λ", "", "normalized", "after", _defaults(1e-3, 1e-8, None), _TORCH,
+        "Loshchilov & Hutter, normalized λ", "", "normalized", "after", _defaults(1e-3, 1e-8, None), _TORCH,
         "optimizer=adamw_normalized",
     ),
 }  # fmt: skip
@@ -108,7 +108,7 @@ def decay_of(
     Source: the time scale is X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
     """
     if source == "normalized" and steps is None:
-        raise ValueError("a normalised λ needs the number of steps")
+        raise ValueError("a normalized λ needs the number of steps")
     targets = [each for each in CONVERTIBLE if each != "normalized" or steps is not None]
     lambdas = {
         target: convert_weight_decay(weight_decay, source, target, lr=lr, steps=steps or 1.0) for target in targets

@@ -113,13 +113,13 @@ def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:
     rules = (
         [
             ("AdamW's best λ falls as one over the root of the budget", f"{PAPER}, Appendix B.1", -0.5),
-            ("AdamW's best λ does not move with the budget: τ = B/(ηλN) epochs is what counts", TIMESCALE, 0.0),
+            ("AdamW's best λ does not change with the budget: τ = B/(ηλN) in epochs is constant", TIMESCALE, 0.0),
         ]
         if by == "epochs"
         else [
             ("AdamW's best λ falls as one over the root of the training set", f"{PAPER}, Appendix B.1", -0.5),
             (
-                "AdamW's best λ falls as one over the training set, since τ = B/(ηλN) epochs is what counts",
+                "AdamW's best λ falls as one over the training set: τ = B/(ηλN) in epochs is constant",
                 TIMESCALE,
                 -1.0,
             ),

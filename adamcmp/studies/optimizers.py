@@ -29,9 +29,9 @@ def told(found: Reported) -> Told:
             found, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
         )
         for other, moment in zip(own[1:], ("first", "second"), strict=True):
-            statement = f"Decay off the weights is better than in Adam's {moment} moment alone"
+            statement = f"Decoupled decay is better than decay only in Adam's {moment} moment"
             claims += better(found, task, (adamw, other), statement, MIXING)
-        for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalised"),
+        for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalized"),
                                  ("adamw_keras", "Keras'")):  # fmt: skip
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
             claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")

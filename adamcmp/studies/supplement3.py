@@ -18,7 +18,7 @@ STUDY = "supplement3"
 SOURCE = f"{PAPER}, Supplement 3 and Appendix B.1"
 RAW, NORMALISED = "weight_decay_schedule_only", "weight_decay_normalized"
 CAPTION = (
-    "Test {error} against λ as the paper's algorithm takes it and against its normalised λ, at several budgets, each λ "
+    "Test {error} against λ as the paper's algorithm takes it and against its normalized λ, at several budgets, each λ "
     "at its best learning rate; then the best λ against the budget with 95 % intervals (open: on the edge of the grid)."
 )
 TOLERATED = 0.25
@@ -38,7 +38,7 @@ def told(found: Reported) -> Told:
             parts += [each.assign(convention=kind) for each in (optima.profile.assign(part="profile"),
                                                                 optima.found.assign(part="optimum"))]  # fmt: skip
             if kind == "normalised" and not math.isnan(optima.slope.value):
-                statement = "The best normalised λ stays where it is as the budget grows"
+                statement = "The best normalized λ does not change with the budget"
                 measured = "slope d log λ_norm* / d log epochs"
                 claims.append(
                     Claim(statement, SOURCE, measured, optima.slope, (-TOLERATED, TOLERATED), None, family.label)

@@ -112,7 +112,7 @@ def test_bad_folders_are_refused_in_one_line(folder, tmp_path):
         ({"path": None}, r"^data\.path is not set; give a folder"),
         ({"path": "nowhere"}, r"^data\.path=nowhere: no such folder"),
         ({"path": root, "size": 0}, r"^data\.size=0: must be ≥ 1"),
-        ({"path": root, "channels": 2}, r"^data\.channels=2: must be 3 \(colour\) or 1 \(grey\)"),
+        ({"path": root, "channels": 2}, r"^data\.channels=2: must be 3 \(color\) or 1 \(gray\)"),
         ({"path": root / "cat"}, r"cat: holds no folders; give one folder of images for each class"),
     ):
         with pytest.raises(InputError, match=message):
@@ -202,7 +202,7 @@ def test_images_that_show_nothing_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"all images have the same pixels on data.background=black"):
         image_folder(tmp_path / "mine", background="black")
     image_folder(tmp_path / "mine")
-    with pytest.raises(InputError, match=r"data.background=chartroose: no such colour"):
+    with pytest.raises(InputError, match=r"data.background=chartroose: no such color"):
         image_folder(tmp_path / "mine", background="chartroose")
 
 

@@ -34,7 +34,7 @@ from adamcmp.report.retraining import retraining
 CONVENTIONS = {
     "weight_decay_lr_scaled": "λ of torch's AdamW, ηαλ",
     "weight_decay_schedule_only": "λ of the paper, ηλ",
-    "weight_decay_normalized": "λ normalised",
+    "weight_decay_normalized": "λ normalized",
     "decay_per_step": "decay per step at η = 1",
 }
 """λ in every convention; none under L2, which is no share of the weights."""

@@ -79,9 +79,9 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         spread = _angles(own, heads=own is decay)
         claims.append(
             Claim(
-                f"Under AdamW {what} turn more alike than under L2",
+                f"Under AdamW {what} turn at more equal angles than under L2",
                 SOURCE,
-                f"SD of log10 angle a step over {what}, Adam + L2 minus AdamW",
+                f"SD of log10 angle per step over {what}, Adam + L2 minus AdamW",
                 over(spread.loc[ADAM] - spread.loc[ADAMW]),
                 ABOVE,
                 None,

@@ -59,7 +59,7 @@ def toy() -> Evidence:
     return Evidence(
         [
             Claim(
-                "Half way the larger learning rate is behind",
+                "Halfway the larger learning rate is behind",
                 SOURCE,
                 "log of its loss by that of the smaller",
                 over(half),
@@ -105,7 +105,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             Claim(
                 "Some pair of optimizers changes places in the second half of a cosine",
                 SOURCE,
-                f"the smaller of how far {a} is ahead of {b} half way and behind in the end, test {error.label}, "
+                f"the smaller of {a}'s lead over {b} halfway and its deficit at the end, test {error.label}, "
                 f"held-out seeds{lost}",
                 times(weaker, error.factor),
                 ABOVE,

@@ -25,8 +25,8 @@ SOURCE = "Power et al. 2022"
 STUDIES = ("claims_grokking",)
 CAPTION = (
     "Left: a weight that gets no gradient. Right: steps until addition modulo 31 has a validation error of "
-    f"{TARGET:.0%}, median over seeds with the fastest and the slowest, by λ; the grey line is the budget, and λ = 0 "
-    "stands at the left edge."
+    f"{TARGET:.0%}, median over seeds with the fastest and the slowest, by λ; the gray line is the budget, and λ = 0 "
+    "is at the left edge."
 )
 LR, LAMBDA, STEPS = 1e-3, 0.1, 600
 
@@ -50,7 +50,7 @@ def toy() -> Evidence:
     return Evidence(
         [
             Claim(
-                "Where gradients vanish, L2 under Adam takes more off weights below 1/λ than decoupled decay does",
+                "Where gradients vanish, L2 under Adam decays weights below 1/λ more than decoupled decay does",
                 SOURCE,
                 f"log10 of the decrease of a weight of 1 in a hundred steps, λ = {LAMBDA:g}, Adam + L2 by AdamW",
                 exact(round(math.log10(taken[0] / taken[1]), 6)),

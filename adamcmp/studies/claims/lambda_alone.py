@@ -47,7 +47,7 @@ def toy() -> Evidence:
     return Evidence(
         [
             Claim(
-                "torch.optim.AdamW takes λθ off in a step",
+                "torch.optim.AdamW subtracts λθ per step",
                 SOURCE,
                 "share of the weight over λ at lr 1e-3",
                 exact(float(f"{shares[at]:.9g}")),
@@ -57,7 +57,7 @@ def toy() -> Evidence:
                 form=".4g",
             ),
             Claim(
-                "Algorithm 2 takes λθ off in a step",
+                "Algorithm 2 subtracts λθ per step",
                 SOURCE,
                 "share of the weight over λ at lr 1e-3",
                 exact(float(f"{paper[at]:.9g}")),
@@ -92,7 +92,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     return Evidence(
         [
             Claim(
-                "AdamW as in torch takes λθ off in a step",
+                "AdamW as in torch subtracts λθ per step",
                 SOURCE,
                 f"share of the weights over λ at lr {lr:g}",
                 over(rounded),

@@ -54,7 +54,7 @@ def toy() -> Evidence:
     simulate(rules, start, gradient, STEPS, watch=watch)
     angles_KDT = np.array(angles).T.reshape(len(LAMBDAS), DRAWS, STEPS)
     parts = angles_KDT.reshape(len(LAMBDAS), DRAWS, 40, -1).mean(-1)
-    axes = Axes("toy: in front of a norm", "step", "angle a step (rad)", "linear")
+    axes = Axes("toy: in front of a norm", "step", "angle per step (rad)", "linear")
     x = (np.arange(40) + 0.5) * STEPS / 40
     panels = [axes.over_seeds(f"λ = {each:g}", list(x), parts[k]) for k, each in enumerate(LAMBDAS)]
     half, end = parts[:, :, 19:21].mean(-1), parts[:, :, 36:].mean(-1)
@@ -62,7 +62,7 @@ def toy() -> Evidence:
     return Evidence(
         [
             Claim(
-                "Without decay weights in front of a norm turn ever less",
+                "Without decay, weights before a normalization layer turn less and less",
                 SOURCE,
                 "log2 of the angle at the end by that after half of the steps, λ = 0",
                 over(slowed[0]),
@@ -100,7 +100,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         claims += alike(
             own, task, (arms[NORMED], arms[ALL]), "Decay in front of norms alone is as good as on all", SOURCE
         )
-        claims += alike(own, task, (arms[OTHERS], arms[NONE]), "Decay elsewhere alone brings nothing", SOURCE)
+        claims += alike(own, task, (arms[OTHERS], arms[NONE]), "Decay of the other layers alone has no effect", SOURCE)
     labels = ("all − none", "in front of norms − none", "in front of norms − all", "elsewhere − none")
     rows = {label: each.estimate for label, each in zip(labels, claims, strict=False)}
     return Evidence(claims, named("training: a CNN", "test error (%)", rows))

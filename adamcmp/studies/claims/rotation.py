@@ -80,7 +80,7 @@ def toy() -> Evidence:
                     Claim(
                         f"{label} turns weights by √(2ηλ(1−β1)/(1+β1)), gradients of size {scale:g}",
                         SOURCE,
-                        "angle a step over that predicted",
+                        "measured angle per step over the predicted one",
                         over(row),
                         NEAR_TOY,
                         None,
@@ -116,7 +116,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 Claim(
                     "AdamW turns layers in front of a norm by √(2ηλ(1−β1)/(1+β1))",
                     SOURCE,
-                    "angle a step over that predicted, last half of training",
+                    "measured angle per step over the predicted one, last half of training",
                     over(ending),
                     NEAR,
                     None,

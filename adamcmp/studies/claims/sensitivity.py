@@ -29,7 +29,7 @@ NAMES = {"adamw": "d = ηαλ", "adamw_paper": "d = ηλ"}
 
 def toy() -> Evidence:
     """Random gradients."""
-    axes = Axes("toy: random gradients", "lr", "angle a step (rad)")
+    axes = Axes("toy: random gradients", "lr", "angle per step (rad)")
     claims, panels = [], []
     for name, decay, near in (("adamw", 0.3, (0.4, 0.6)), ("adamw_paper", 0.003, (-0.1, 0.1))):
         angles_LD = turning(name, (1.0,), LRS, weight_decay=decay)

@@ -19,7 +19,7 @@ SOURCE = "common texts; v ≈ p g² by definition"
 STUDIES = ("claims_words",)
 CAPTION = (
     "The effective learning rate over α, 1/(√v̂ + ε), against how often a feature is active. Left: gradients ±g with "
-    "probability p, and 1/(g√p). Right: words of made-up documents, bands of frequency, mean over seeds; grey: the "
+    "probability p, and 1/(g√p). Right: words of synthetic documents, bands of frequency, mean over seeds; gray: the "
     "rarest band if only the root of the frequency mattered."
 )
 PROBABILITIES = tuple(2.0**-k for k in range(8))

@@ -29,7 +29,7 @@ STUDIES = ("claims_horizon",)
 CAPTION = (
     "Left: the remaining share of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
     "Right: AdamW's best λ at one learning rate against the size of the training set and against the budget, with 95 "
-    "% intervals; grey: the predicted slopes."
+    "% intervals; gray: the predicted slopes."
 )
 RATES = (0.003, 0.01, 0.03)
 RULES = (

@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 
 @dataclass(frozen=True)
 class Goals:
-    """The least ratios of adamcmp's run-steps per second to another way's, on two cores; None where there is none.
+    """Minimum ratios of adamcmp's run-steps per second to those of another loop, on two cores; None without a goal.
 
     Keys are precisions: ``{"fp32": 15.0}`` is 15 times the other.
     """

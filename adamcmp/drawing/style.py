@@ -33,7 +33,7 @@ WIDTHS = {"single": 3.5, "double": 7.0}
 """Inches: one column of a journal (89 mm), and two (178 mm)."""
 SMALLEST_FONT = 6
 """Points, of any text in a figure at its printed size."""
-DPI = 200
+DPI = 150
 """Of png."""
 GREY = "#666666"
 FLAG = "#D55E00"

@@ -217,7 +217,7 @@ def test_a_cell_comes_with_its_command_and_its_code_for_each_framework(page, rec
     run = runs[(runs["arm"] == "AdamW") & (runs["lr"] == 0.1) & (runs["weight_decay"] == 0.01)].iloc[0]
     for name, framework in (("PyTorch", "torch"), ("optax", "optax"), ("Keras", "keras")):
         pin.locator("select").select_option(name)
-        title = "AdamW, lr 0.1, λ 0.01, a cell of digits, mlp, 1000 steps, batch 100, fp32"
+        title = "AdamW, lr 0.1, λ 0.01, a trial of digits, mlp, 1000 steps, batch 100, fp32"
         assert pin.locator("pre.code:not(.command)").text_content() == recipe(run, framework, title)
 
 

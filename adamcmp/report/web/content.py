@@ -300,7 +300,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
         known: dict[tuple[str, int], int] = {}
         of_cells: list[list[Any]] = []
         for _, run in first.iterrows():
-            title = f"{run['arm']}, lr {run['lr']:.6g}, λ {run['weight_decay']:.6g}, a cell of {report.task.label}"
+            title = f"{run['arm']}, lr {run['lr']:.6g}, λ {run['weight_decay']:.6g}, a trial of {report.task.label}"
             lines = recipe.recipe(run, framework, title).splitlines()
             key = (str(run["arm"]), len(lines))
             if key not in known:

@@ -28,9 +28,9 @@ Count = Annotated[Whole, Field(ge=1)]
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and a misspelt key is an error."""
+    """Base class of all settings: immutable; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Group(Settings):

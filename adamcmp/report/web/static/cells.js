@@ -78,7 +78,11 @@ class Cells {
       }
       if (judged) {
         const metric = of("final_test_error");
-        rows.push(named(metric, ", held-out seeds"), number(metric, ...judged.values.final_test_error), h("dd", {}, ""));
+        rows.push(
+          named(metric, ", held-out seeds"),
+          number(metric, ...judged.values.final_test_error),
+          h("dd", {}, ""),
+        );
       }
     }
     const wrong = (cells.wrong[cell] ?? []).slice(0, 6).map((text) => h("p", { class: "wrong" }, text));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 FEW = 20
@@ -17,6 +17,9 @@ class InputError(Exception):
 
     The CLI prints the text and exits with code 2; with ``--debug`` it shows the traceback too.
     """
+
+    summary: Sequence[tuple[str, str]] = ()
+    """Data as far as they were read, as pairs of heading and text, for ``adamcmp show-data``."""
 
 
 def closest(word: str, allowed: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, say
+from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, say, tell
 from adamcmp.cli.listing import descriptions, settings_lines, text_table
 from adamcmp.cli.showing import show_summary
 from adamcmp.errors import InputError, closest
@@ -89,12 +89,19 @@ def show_data(
     """Show how data and model are read: columns, splits, sizes."""
     from adamcmp.execute.session import open_session
 
-    with status("loading data") as doing:
-        opened = open_session(
-            config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir, device=None,
-            dry_run=True, say=doing,
-        )  # fmt: skip
-        opened.prepare(opened.plan.runs, doing)
+    try:
+        with status("loading data") as doing:
+            opened = open_session(
+                config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir,
+                device=None, dry_run=True, say=doing,
+            )  # fmt: skip
+            opened.prepare(opened.plan.runs, doing)
+    except InputError as error:
+        from adamcmp.console import summary_lines
+
+        for line in summary_lines(error.summary):
+            tell(line, err=False)
+        raise
     answer(notes=list(opened.notes))
     show_summary(opened, opened.plan.runs, err=False, always=True)
 

@@ -323,8 +323,8 @@ def show_statements(
 ) -> None:
     """Test statements, print what was found, and write their page."""
     from adamcmp import console
+    from adamcmp.report import terminal
     from adamcmp.report.article import write_article
-    from adamcmp.report.tables import terminal_claims
     from adamcmp.studies.claims._page import article, tested
 
     every = []
@@ -332,19 +332,20 @@ def show_statements(
         for each in statements:
             bar(each.text)
             every.append(tested(each, found))
-    present(terminal_claims([claim for each in every for claim in each.claims]))
-    answer(claims=_claimed([claim for each in every for claim in each.claims]))
+    claims = [claim for each in every for claim in each.claims]
+    print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
+    answer(claims=_claimed(claims))
     with status("drawing"):
         files = write_article(article(every, found, as_typed()), folder, _values(formats))
-    say(f"\nwritten: {folder} ({len(files)} files)")
+    say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
     """Print what was found of each statement, and write it into a folder."""
+    from adamcmp.report import terminal
     from adamcmp.report.document import write_claims
-    from adamcmp.report.tables import terminal_claims
 
-    present(terminal_claims(claims))
+    print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     _show_files(write_claims(claims, folder, formats=_values(formats)))
 
 

@@ -229,6 +229,10 @@ class Official(Settings):
     """Of one example."""
 
 
+TARGET_ALIASES = {"classification": "classes", "regression": "quantities", "multilabel": "labels"}
+"""Other names of ``data.targets``."""
+
+
 class Data(Target):
     """A function that returns the parts of a data set, and how they are cut and normalised."""
 
@@ -239,7 +243,8 @@ class Data(Target):
     normalize: bool = True
     train_examples: Count | None = None
     targets: Literal["auto", "classes", "quantities", "labels"] = "auto"
-    """What is predicted; ``auto`` is as the data say: integers are classes, real numbers quantities."""
+    """Kind of the labels. ``auto`` decides by their type: integers are classes, real numbers quantities.
+    ``classification``, ``regression`` and ``multilabel`` are accepted too."""
     normalize_targets: bool = True
     """Quantities are trained on as (y − mean) / std of the training part; errors are told in their own unit."""
     duplicates: Literal["warn", "group", "drop"] = "warn"
@@ -251,6 +256,11 @@ class Data(Target):
     official: Official | None = None
     embedded: bool = False
     """The examples follow from these settings and from installed code alone, so that facts on them can be kept."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _target_alias(cls, value: Any) -> Any:
+        return TARGET_ALIASES.get(value, value) if isinstance(value, str) else value
 
 
 class Train(Settings):

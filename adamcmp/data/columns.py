@@ -298,14 +298,14 @@ def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
     if different < rows or rows < 3 or is_only:
         return None
     if column.kind == "categorical":
-        return "holds another text in each row"
+        return "is a different text in every row"
     name = re.sub(r"[ _.]+", " ", column.name).strip()
     if column.kind != "numeric" or not (values == np.round(values)).all():
         return None
     if ROW_NAME.fullmatch(name) and numbers_rows(values):
         return "numbers the rows"
     if ID_NAME.fullmatch(column.name) and rows >= 10:
-        return "holds another number in each row, an identifier by its name"
+        return "is a different number in every row and named like an identifier"
     return None
 
 

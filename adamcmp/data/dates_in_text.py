@@ -117,7 +117,7 @@ def _forms(texts: Sequence[str]) -> Dates | Doubt | None:
         readings.setdefault(tuple(days_of(moments).tolist()), form)
     if len(readings) == 1:
         ((values, form),) = readings.items()
-        return Dates(dict(zip(texts, values, strict=True)), f"as dates of the form {form}")
+        return Dates(dict(zip(texts, values, strict=True)), f"dates in the form {form}, as days since 1970")
     if not readings and not all(SLASHED.fullmatch(text) for text in texts):
         return None
     why = "may be read in several ways" if readings else "are in no common form"

@@ -83,7 +83,7 @@ def boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
 
 
 def warning(name: str, parts: Mapping[str, Split]) -> str | None:
-    """What to know of examples that stand in several parts; None where there are none."""
+    """Return a warning about examples that occur in several splits; None if there are none."""
     found = identities(parts)
     held_out = {part: torch.unique(found[part]) for part in ("test", "validation")}
     shared = {part: int(torch.isin(own, found["train"]).sum()) for part, own in held_out.items()}
@@ -91,6 +91,6 @@ def warning(name: str, parts: Mapping[str, Split]) -> str | None:
     if not told:
         return None
     return (
-        f"{name}: {' and '.join(told)} examples also stand in training; data.duplicates=group keeps equal ones in one "
-        "part, drop leaves copies out"
+        f"{name}: {' and '.join(told)} examples also occur in training; data.duplicates=group keeps equal ones in one "
+        "split, drop removes copies"
     )

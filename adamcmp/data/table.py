@@ -18,7 +18,7 @@ from adamcmp.data.numbers_in_text import Marks
 from adamcmp.data.raw import FEW, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
 from adamcmp.data.remedies import listed
-from adamcmp.data.table_summary import lacking, summary_of
+from adamcmp.data.table_summary import described, is_whole, lacking, summary_of
 from adamcmp.errors import InputError, closest
 
 MOST_CATEGORIES = 100
@@ -57,9 +57,9 @@ def table(
     seconds, text one feature per value (one-hot). A column that numbers the rows, that never changes, or that holds
     another text in each row is left out unless ``columns`` names it. The summary states all of that.
 
-    A label with fractions is a quantity. Whole numbers are classes if there are at most 20 different ones, and
-    refused otherwise until ``targets`` is set. Of several label columns those with 0 and 1 alone, or with
-    truth values, are labels, and others quantities.
+    A label with fractions is a quantity. Whole numbers are classes if there are at most 20 different ones, and a
+    quantity if most rows have different ones; all others are refused until ``targets`` is set. Of several label
+    columns those with only 0 and 1, or with truth values, are labels, and others quantities.
 
     Args:
         path: a ``.csv`` (also ``.csv.gz``, ``.tsv``), ``.parquet`` or ``.npz`` file. An ``.npz`` holds arrays x and y,
@@ -190,7 +190,12 @@ def from_frames(
         left += [f"{name!r} is the label" for name in labels] + [f"{name!r} splits the rows" for name in aside]
         problems.append(f"no features are left ({'; '.join(left)}); name them in data.columns")
     if problems:
-        raise InputError(f"{where}: {'; '.join(problems)}")
+        error = InputError(f"{where}: {'; '.join(problems)}")
+        error.summary = [
+            ("data", f"{where}, {rows:,} rows"),
+            *(("column", described(column)) for column in found.values()),
+        ]
+        raise error
     y, names, count = _targets(predicted, kind, separator, rows, where)
     x, unseen = _features([found[name] for name in wanted], rows)
     bounds = np.cumsum(counts)[:-1]
@@ -206,7 +211,9 @@ def from_frames(
     raw |= {"missing": missing} if missing != "refuse" else {}
     raw["target_names"] = labels
     raw["summary"] = list(
-        summary_of(frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None)
+        summary_of(
+            frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None, kind
+        )
     )
     return raw  # type: ignore[no-any-return]
 
@@ -225,11 +232,11 @@ def _missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
     gaps = [column for column in columns if column.missing and column.problem is None]
     if not gaps or missing != "refuse":
         return []
-    remedy = "fill or drop them, or set data.missing=median or indicator"
+    remedy = "set data.missing=median (the median of training) or data.missing=indicator (also an extra feature)"
     count = len(gaps[0].values)
     if len(gaps) == 1:
-        return [f"column {gaps[0].name!r} lacks {gaps[0].missing:,} of {count:,} values: {remedy}"]
-    return [f"{len(gaps)} columns lack some of {count:,} values ({lacking(gaps)}): {remedy}"]
+        return [f"column {gaps[0].name!r} has missing values ({gaps[0].missing:,} of {count:,} rows): {remedy}"]
+    return [f"{len(gaps)} columns have missing values ({lacking(gaps)} of {count:,} rows): {remedy}"]
 
 
 def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
@@ -284,18 +291,21 @@ def _mark(option: str, given: str | None) -> str | None:
     return given
 
 
-def _is_whole(column: Column) -> bool:
-    finite = column.kind == "numeric" and bool(np.isfinite(column.known).all())
-    return column.kind == "boolean" or (finite and bool((column.known % 1 == 0).all()))
-
-
 def _kind(predicted: Sequence[Column]) -> str:
     """Return what some columns hold, as far as their values show."""
     if len(predicted) == 1:
         (column,) = predicted
-        return "classes" if column.kind in ("categorical", "empty", "date") or _is_whole(column) else "quantities"
+        is_class = column.kind in ("categorical", "empty", "date") or (is_whole(column) and not is_count(column.known))
+        return "classes" if is_class else "quantities"
     truths = all(column.kind != "categorical" and np.isin(column.known, [0, 1]).all() for column in predicted)
     return "labels" if truths else "quantities"
+
+
+def is_count(known: npt.NDArray[Any]) -> bool:
+    """Return whether whole numbers are a quantity: most rows have different ones, which do not just number the rows."""
+    different = np.unique(known)
+    numbers = np.ptp(different) + 1 == len(different)
+    return 2 * len(different) > len(known) > FEW and not numbers
 
 
 def _targets(
@@ -337,8 +347,8 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif column.missing and not (kind == "labels" and text):
         told = f" ({column.notes[-1]})" if column.notes else ""
         yield (
-            f"label column {name!r} lacks {column.missing:,} of {len(column.values):,} values{told}: drop those rows, "
-            "or set data.missing_labels=drop"
+            f"label column {name!r} has missing values ({column.missing:,} of {len(column.values):,} rows){told}: set "
+            "data.missing_labels=drop to leave these rows out"
         )
     elif column.kind == "date" and kind == "classes":
         yield f"data.label={name}: holds dates; set data.targets=quantities to predict them as numbers"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.data.columns import Column, numbers_rows
+from adamcmp.data.columns import Column, as_written, numbers_rows
 from adamcmp.data.raw import FEW
 from adamcmp.data.read_table import Frame
 from adamcmp.data.remedies import listed
@@ -34,6 +34,7 @@ def summary_of(
     unseen: Sequence[str],
     rows: int,
     is_last: bool,
+    kind: str,
 ) -> Iterator[tuple[str, str]]:
     """Yield how the table was understood, as pairs of a short heading and a text."""
     yield (
@@ -41,17 +42,22 @@ def summary_of(
         "; ".join(f"{'test file ' if part == 'test' else ''}{each.described}" for part, each in frames.items()),
     )
     columns = [found[name] for name in wanted]
-    by_kind = {"numeric": "numeric", "boolean": "true/false", "date": "date", "categorical": "categorical"}
+    by_kind = {
+        "numeric": "numeric",
+        "boolean": "true/false",
+        "date": "date (as days since 1970)",
+        "categorical": "categorical",
+    }
     parts = []
-    for kind, called in by_kind.items():
-        of_kind = [column for column in columns if column.kind == kind]
+    for column_kind, called in by_kind.items():
+        of_kind = [column for column in columns if column.kind == column_kind]
         if of_kind:
-            many = [f"{c.name} ({len(set(c.known))})" if kind == "categorical" else c.name for c in of_kind]
+            many = [f"{c.name} ({len(set(c.known))})" if column_kind == "categorical" else c.name for c in of_kind]
             shown = ", ".join(many[:LISTED]) + (f", … ({len(many) - LISTED} more)" if len(many) > LISTED else "")
             parts.append(f"{len(of_kind)} {called}: {shown}")
     yield "features", "; ".join(parts)
     for name, reason in reasons.items():
-        yield "left out", f"{name!r} {reason}; a list of features that names it, data.columns, keeps it"
+        yield "left out", f"{name!r} {reason} (list it in data.columns to keep it)"
     if dropped:
         yield "left out", f"{', '.join(map(repr, dropped))} by data.drop"
     for column in (found[name] for name in (*labels, *wanted, *aside)):
@@ -72,11 +78,28 @@ def summary_of(
     counted = lacking(columns)
     told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
     yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if counted else "none"
+    for column in (found[name] for name in labels if kind == "quantities"):
+        if is_whole(column):
+            count = f"{len(set(column.known.tolist())):,} different whole numbers, read as a quantity"
+            yield "note", f"label {column.name!r} has {count}; data.targets=classes reads them as classes"
     if unseen:
         yield "note", f"categories of the test file alone, encoded as none: {'; '.join(unseen)}"
     if aside:
         how = "sorted by it, the last rows are tested on" if time is not None else "equal values stay in one part"
         yield "split by", f"{aside[0]!r}: {how}"
+
+
+def described(column: Column) -> str:
+    """Return name, kind, number of missing values and examples of a column."""
+    shown = ", ".join(as_written(value) for value in pd.unique(pd.Series(column.known))[:3])
+    gaps = f", {column.missing:,} missing" if column.missing else ""
+    return f"{column.name!r} {column.kind}{gaps}{f', such as {shown}' if shown else ''}"
+
+
+def is_whole(column: Column) -> bool:
+    """Return whether a column has only whole numbers or truth values."""
+    finite = column.kind == "numeric" and bool(np.isfinite(column.known).all())
+    return column.kind == "boolean" or (finite and bool((column.known % 1 == 0).all()))
 
 
 def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ PARTS = {"validation": [4.0, 5.0], "test": [1.0, 1.0, 6.0]}
 def test_what_stands_in_two_parts_is_told():
     dataset = prepare(raw([1.0, 2.0, 3.0, 4.0], **PARTS), name="mine", normalize=False)
     (note,) = dataset.notes
-    assert note.startswith("mine: 1 of 2 distinct test and 1 of 2 distinct validation examples also stand in training")
+    assert note.startswith("mine: 1 of 2 distinct test and 1 of 2 distinct validation examples also occur in training")
     assert "data.duplicates=group" in note
     clean = prepare(raw([2.0, 3.0, 7.0], **PARTS), name="mine", normalize=False)
     assert clean.notes == ()

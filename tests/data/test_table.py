@@ -104,7 +104,7 @@ BROKEN = {
     "header only": ("a,b\n", "0 rows and 2 columns"),
     "one column": ("a\n1\n2\n", "2 rows and 1 columns"),
     "ragged": ("a,b\n1,2\n3,4,5,6\n", "cannot be read as .csv"),
-    "missing": ("a,b\n1,x\n,y\n3,x\n4,y\n", r"column 'a' lacks 1 of 4 values: fill or drop them"),
+    "missing": ("a,b\n1,x\n,y\n3,x\n4,y\n", r"column 'a' has missing values \(1 of 4 rows\): set data.missing=median"),
     "one class": ("a,b\n1,x\n2,x\n", "all rows have the label 'x'"),
     "names": ("a,b\n" + "".join(f"name{i},{i % 2}\n" for i in range(300)), "300 different values, more than 100"),
 }

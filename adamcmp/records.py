@@ -771,6 +771,9 @@ def studies(path: Path) -> list[Path]:
         InputError: there is none.
     """
     if not path.is_dir():
+        stored = Path("results") / str(path)
+        if stored.is_dir():
+            raise InputError(f"{path}: no such folder; did you mean {stored}?")
         raise InputError(f"{path}: no such folder; give results/<study>, or the folder that holds studies")
     found = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "records").is_dir()]
     if not found:

@@ -30,7 +30,7 @@ def test_the_root_help_has_four_panels_and_one_line_per_command_on_80_columns(cl
     assert [row.split()[0] for row in rows] == list(ENTRIES)
     assert not re.search(r"^│   ", shown, re.MULTILINE)  # no line is continued
     assert not re.search(r"\bwork\b", " ".join(row.split()[0] for row in rows))
-    assert "Start here:  adamcmp sweep" in ended.out
+    assert "Start:  adamcmp sweep" in ended.out
 
 
 def test_adamcmp_alone_and_help_print_help_and_exit_with_0(cli):

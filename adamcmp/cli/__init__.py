@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from adamcmp.cli import choices, evidence, recommending, results, training
 from adamcmp.cli.app import app, help_, main
+from adamcmp.cli.usage import Command
 
 __all__ = ["app", "main"]
 
@@ -55,6 +56,6 @@ PANELS: dict[str, dict[str, Entry]] = {
 """In the order of ``--help``."""
 for panel, commands in PANELS.items():
     for name, entry in commands.items():
-        app.command(name, rich_help_panel=panel, epilog=f"Example:  {entry.example}")(entry.call)
-app.command("work", hidden=True)(training.work)
-app.command("help", hidden=True)(help_)
+        app.command(name, cls=Command, rich_help_panel=panel, epilog=f"Example:  {entry.example}")(entry.call)
+app.command("work", cls=Command, hidden=True)(training.work)
+app.command("help", cls=Command, hidden=True)(help_)

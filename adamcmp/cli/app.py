@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from adamcmp import interrupts
-from adamcmp.cli.usage import usage_text
+from adamcmp.cli.usage import Group, usage_text
 from adamcmp.errors import InputError, command, from_outside, one_line, told
 from adamcmp.plain import visible
 from adamcmp.store import at
@@ -27,8 +27,9 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="adamcmp",
+    cls=Group,
     help="Compare optimizers (Adam, AdamW, SGD, …) on your model and data, with confidence intervals.",
-    epilog="Start here:  adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2 study.seeds=5\n\n"
+    epilog="Start:  adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2 study.seeds=5\n\n"
     "Exit codes: 0 done, 1 some run failed, 2 bad input, 3 a defect in adamcmp, 130 interrupted.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -269,8 +270,8 @@ StudyName = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="KEY=VALUE…",
-        help="Settings to change, in Hydra syntax. Commas sweep: optimizer.lr=1e-3,1e-2.",
+        metavar="KEY=VALUE",
+        help="Settings to change, such as optimizer.lr=1e-3. `adamcmp sweep` takes several values: 1e-3,1e-2.",
         callback=_home_expanded,
     ),
 ]

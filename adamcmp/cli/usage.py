@@ -7,6 +7,40 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from typer.core import TyperCommand, TyperGroup
+
+TYPES = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "float": "NUMBER"}
+"""Python types in the words of a command line."""
+
+
+class Command(TyperCommand):
+    """A command whose help shows the values of options in the words of a command line, and none for flags."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters."""
+        return _with_metavars(super().get_params(ctx), ctx)
+
+
+class Group(TyperGroup):
+    """A group with the same."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters."""
+        return _with_metavars(super().get_params(ctx), ctx)
+
+
+def _with_metavars(params: Any, context: Any) -> Any:
+    for param in params:
+        if param.param_type_name == "argument":
+            param.display_type_rich = lambda **_: None  # its metavar says it
+        elif param.metavar is None and param.is_flag:
+            param.metavar = ""
+        elif param.metavar is None and hasattr(param, "display_type"):  # typer's own click, which shows Python's types
+            text = param.display_type(context).strip("<>").removeprefix("list[").removesuffix("]")
+            kind, _, limits = text.partition(" range")
+            param.metavar = TYPES.get(kind.lower(), text) + limits
+    return params
+
 
 def usage_text(error: Exception, words: Sequence[str]) -> str:
     """Return one line for an error of click.

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import math
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 
 from adamcmp.config.compose import Composed
 from adamcmp.config.schema import AnyRule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
-from adamcmp.config.sources import Source
+from adamcmp.config.sources import Source, shipped_configs
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.extras import EXTRAS, missing_extra
 from adamcmp.optim.rule import Rule, rule_class, shipped
@@ -35,6 +36,19 @@ OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
 """Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
 
 
+def _default_name(source: Source, values: Mapping[str, Any]) -> str:
+    """Return the name of a study without one: that of its configuration, and of your data for a shipped one.
+
+    So the results of two files do not share a folder: ``table_flats`` of ``data.path=flats.csv``.
+    """
+    data = values.get("data")
+    path = data.get("path") if isinstance(data, Mapping) else None
+    if not isinstance(path, str) or source.folder != shipped_configs():
+        return source.stem
+    name = re.sub(r"[^\w.+=-]+", "_", Path(path).name.partition(".")[0]).strip("_. ")
+    return f"{source.stem}_{name}"[:100] if name else source.stem
+
+
 def typed(composed: Composed, source: Source) -> Config:
     """Validate a composed configuration.
 
@@ -43,7 +57,7 @@ def typed(composed: Composed, source: Source) -> Config:
     """
     values = dict(composed.values)
     study = _section(values, "study") if values.get("study") else {}
-    study["name"] = study.get("name") or source.stem
+    study["name"] = study.get("name") or _default_name(source, values)
     if composed.scale and isinstance(study["name"], str):
         study["name"] += f"_{composed.scale}"
     shaped = {

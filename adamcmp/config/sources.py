@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from adamcmp.errors import InputError, closest
+
+TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
+"""Endings of files that users give in place of a configuration."""
 
 
 def shipped_configs() -> Path:
@@ -50,6 +54,11 @@ def locate(config: str, config_dir: Path | None = None) -> Source:
             if folder is not None and (folder / f"{name}.yaml").is_file():
                 main = (config_dir or folder).resolve()
                 return Source(name, main, None)
+    if config.endswith(TABLES):
+        label = "" if path.suffix == ".npz" else " data.label=COLUMN"
+        raise InputError(
+            f"{config}: is a table, not a configuration; use `table data.path={shlex.quote(config)}{label}`"
+        )
     raise InputError(f"{config}: no such configuration; {closest(config, _available(config_dir))}")
 
 

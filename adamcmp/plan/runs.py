@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel
@@ -193,8 +194,10 @@ class Task:
 
     @property
     def label(self) -> str:
-        """For people: ``digits · mlp · 500 steps × 100``."""
-        return f"{self.data.name} · {self.model.name} · {self.steps:,} steps × {self.batch_size:,}"
+        """Human-readable label: ``digits · mlp · 500 steps × 100``; data from a path with its name."""
+        path = self.data.arguments.get("path")
+        data = f"{self.data.name} {Path(path).name}" if isinstance(path, str) else self.data.name
+        return f"{data} · {self.model.name} · {self.steps:,} steps × {self.batch_size:,}"
 
 
 @dataclass(frozen=True, slots=True)

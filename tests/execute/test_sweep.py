@@ -248,7 +248,7 @@ def test_data_from_files_are_read_again_when_they_change_and_not_before(cli, tmp
     write_rows(tmp_path / "rows.csv", "5,5,1\n")
     changed = cli("sweep", "table", *TABLE)
     assert "1 of them stored" not in changed.err
-    assert len(read_records(tmp_path / "results" / "table")) == 2
+    assert len(read_records(tmp_path / "results" / "table_rows")) == 2
 
 
 def test_data_that_change_unseen_are_met_when_they_are_trained_on(cli, tmp_path, monkeypatch):

@@ -59,8 +59,22 @@ class ErrorMetric:
         return -1.0 if self.higher_is_better else 1.0
 
     def text(self, value: float) -> str:
-        """A value for people, of one run: ``2.31%``, ``54.3``, ``54.3 mg/dl``."""
-        return f"{value:.2%}" if self.unit == "%" else f"{value:.4g} {self.unit}".rstrip()
+        """Return a value of one run with its unit: ``2.31%``, ``54.3``, ``54.3 mg/dl``, ``61,809 EUR``."""
+        if self.unit == "%":
+            return f"{value:.2%}"
+        return f"{significant(value, 5 if abs(value) >= 1e4 else 4)} {self.unit}".rstrip()
+
+
+def significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
+    """Return a number with some significant digits; thousands get commas where ``g`` gives an exponent.
+
+    >>> [significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)]
+    ['0.0123', '12.3', '66,100', '-1.23e+12']
+    """
+    text = f"{value:{'+' if sign else ''}.{digits}g}"
+    if "e+" not in text or abs(value) >= 1e9:
+        return text
+    return f"{float(text):{'+' if sign else ''},.0f}"
 
 
 ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import studies
+from adamcmp.analysis.claims import VERDICTS
 from adamcmp.config.compose import compose
 from adamcmp.config.sources import file, locate, options
 from adamcmp.drawing.reading import read_table
@@ -74,7 +75,8 @@ def test_all_runs_everything_in_order_and_goes_on_where_it_was(cli, monkeypatch)
     parts = [pd.read_csv(cli.folder / "results" / f"{each.name}_smoke" / "report" / "claims.csv") for each in few]
     assert table["statement"].tolist() == pd.concat(parts)["statement"].tolist()
     assert set(table["verdict"]) <= {"supported", "refuted", "inconclusive", "none"}
-    assert {"statement", "measured", "verdict"} <= set(re.findall(r"\w+", first.out))
+    together = first.out.rpartition("Paper claims")[2]
+    assert len(re.findall(rf"  (?:{'|'.join(VERDICTS.values())})\*?$", together, re.MULTILINE)) == len(table)
     for each in few:
         commands = set(read_records(cli.folder / "results" / f"{each.name}_smoke")["command"])
         assert commands == {f"adamcmp reproduce {each.name} scale=smoke --format csv"}

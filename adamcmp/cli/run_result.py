@@ -25,7 +25,7 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     import pandas as pd
 
     from adamcmp.console import duration
-    from adamcmp.criteria import criteria_of
+    from adamcmp.criteria import criteria_of, significant
 
     decay = f"λ {record['weight_decay']:.4g}" + (f" ({record['decay']})" if pd.notna(record["decay"]) else "")
     settings = f"{plain(record['arm'])}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}"
@@ -38,13 +38,18 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     error = criteria_of(pd.DataFrame([record])).error
     unit = f" {error.unit}" if error.unit == "%" else f" ({error.unit})" if error.unit else ""
     heads = ["split", f"{error.label}{unit}", "loss", f"always {error.baseline}{unit}"]
-    number = ".2f" if error.unit == "%" else "#.4g"
+
+    def value_text(value: float) -> str:
+        if error.unit == "%":
+            return f"{100 * value:.2f}"
+        return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 else significant(value, 5)
+
     rows = []
     for split, name in (("train", "training"), ("validation", "validation"), ("test", "test")):
         baseline = record.get(f"baseline_{split}_error", math.nan)
         rows.append([
-            name, f"{error.factor * record[f'final_{split}_error']:{number}}", f"{record[f'final_{split}_loss']:.4f}",
-            f"{error.factor * baseline:{number}}" if pd.notna(baseline) else "",
+            name, value_text(record[f"final_{split}_error"]), f"{record[f'final_{split}_loss']:.4f}",
+            value_text(baseline) if pd.notna(baseline) else "",
         ])  # fmt: skip
     if not any(row[-1] for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]
@@ -55,7 +60,7 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
         lines.append(
             _line(f"  {'   '.join([first, *others])}".rstrip().replace("-", "−"), "dim" if row is heads else "")
         )
-    gap = f"{error.factor * record['final_gap']:{number}} {error.gap_unit}".rstrip().replace("-", "−")
+    gap = f"{value_text(record['final_gap'])} {error.gap_unit}".rstrip().replace("-", "−")
     lines.append(_line(f"Generalization gap   {gap}"))
     if pd.notna(record["final_test_bits_per_byte"]):
         lines.append(_line(f"Test bits per byte   {record['final_test_bits_per_byte']:.3f}"))

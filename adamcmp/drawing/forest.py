@@ -64,7 +64,8 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
             ax.plot(factor * each["mean_as_tuned"], row, marker="|", color=FLAG, ms=9, mew=1.4, zorder=5)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel(with_unit(f"difference of the final test {criteria.error.label}", unit))
+    gap = "\n" if page().is_narrow else " "
+    ax.set_xlabel(with_unit(f"difference of the{gap}final test {criteria.error.label}", unit))
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=True, axis="x")
     used = {each["kind"] for each in rows}

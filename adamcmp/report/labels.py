@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 
 import pandas as pd
 
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.criteria import Criteria
+from adamcmp.criteria import Criteria, significant
 from adamcmp.drawing.labels import scale
 
 NOTHING = "–"
@@ -30,33 +31,53 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
     if math.isnan(value):
         return "–"
     if math.isnan(half) or not math.isfinite(value):
-        return (f"{value:.2f} {unit}" if factor == 100 else f"{value:.3g} {unit}").rstrip()
+        return minus(f"{value:.2f} {unit}" if factor == 100 else f"{significant(value)} {unit}").rstrip()
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 2 if factor == 100 else 6)
     else:
         decimals = 2 if factor == 100 else 4
-    return f"{value:.{decimals}f} ± {half:.{decimals}f} {unit}".rstrip()
+    return f"{minus(f'{value:,.{decimals}f}')} ± {half:,.{decimals}f} {unit}".rstrip()
+
+
+def minus(text: str) -> str:
+    """Return a number with a minus sign in place of a hyphen, except in exponents.
+
+    >>> minus("-0.5"), minus("-1.2e-7")
+    ('−0.5', '−1.2e-7')
+    """
+    return re.sub(r"(?<!e)-", "−", text)
+
+
+def number(value: float, form: str) -> str:
+    """Return a number by a format specification; ``g`` without exponents up to 1e9.
+
+    >>> number(-61800.4, "+.3g"), number(0.5, ".2f")
+    ('−61,800', '0.50')
+    """
+    if form.endswith("g"):
+        return minus(significant(value, int(form[-2]), sign=form.startswith("+")))
+    return minus(f"{value:{form}}")
 
 
 def estimated(each: Estimate, form: str, unit: str = "") -> str:
-    """``value (low to high)``.
+    """Return ``value [low, high] unit``.
 
-    >>> [estimated(each, ".1f", " %") for each in (Estimate(5.0, 2.5, 10.0), Estimate(12.0), Estimate(math.nan))]
-    ['5.0 (2.5 to 10.0) %', '12.0 %', '–']
+    >>> [estimated(each, ".1f", " %") for each in (Estimate(-5.0, -9.5, 1.0), Estimate(12.0), Estimate(math.nan))]
+    ['−5.0 [−9.5, 1.0] %', '12.0 %', '–']
     """
     if math.isnan(each.value):
         return NOTHING
-    value, low, high = (f"{x:{form}}" for x in each)
-    return f"{value} ({low} to {high}){unit}" if each.has_interval else f"{value}{unit}"
+    value, low, high = (number(x, form) for x in each)
+    return f"{value} [{low}, {high}]{unit}" if each.has_interval else f"{value}{unit}"
 
 
 def claimed(each: Estimate, form: str, unit: str = "") -> str:
-    """The same of what a claim measures, which may be known without chance.
+    """Return the value of a claim like ``estimated``, or as exact if it involves no randomness.
 
     >>> claimed(Estimate(12.0, 12.0, 12.0), ".1f", " %"), claimed(Estimate(5.0, 2.5, 10.0), ".1f")
-    ('12.0 % (exact)', '5.0 (2.5 to 10.0)')
+    ('12.0 % (exact)', '5.0 [2.5, 10.0]')
     """
-    return f"{each.value:{form}}{unit} (exact)" if each.low == each.high else estimated(each, form, unit)
+    return f"{number(each.value, form)}{unit} (exact)" if each.low == each.high else estimated(each, form, unit)
 
 
 def plain_quantity(mean: float, half_width: float) -> str:
@@ -66,11 +87,11 @@ def plain_quantity(mean: float, half_width: float) -> str:
     ('0.0231 ± 0.0020', '12.3', '1.50e-7 ± 2.0e-8')
     """
     if not (math.isfinite(half_width) and half_width > 0 and math.isfinite(mean)):
-        return f"{mean:.3g}".replace("e-0", "e-")
+        return minus(f"{mean:.3g}".replace("e-0", "e-"))
     if abs(mean) >= 1e-4 or mean == 0:
         decimals = max(1 - math.floor(math.log10(half_width)), 0)
-        return f"{mean:.{decimals}f} ± {half_width:.{decimals}f}"
-    return f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-")
+        return minus(f"{mean:.{decimals}f} ± {half_width:.{decimals}f}")
+    return minus(f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-"))
 
 
 def seeds(values: Iterable[int]) -> str:

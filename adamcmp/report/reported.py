@@ -151,8 +151,9 @@ class Reported:
 
     @cached_property
     def pooled(self) -> list[across_tasks.Pooled]:
-        """The statements on pairs over several tasks; none of one task."""
-        return across_tasks.pool(self.results) if len(self.tasks) > 1 else []
+        """The statements on pairs over several data sets or models; none over several budgets of one."""
+        kinds = [tuple(result.label.split(" · ")[:2]) for result in self.results]
+        return across_tasks.pool(self.results) if len(kinds) > 1 and len(set(kinds)) == len(kinds) else []
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,17 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from adamcmp.analysis import BASELINE, Verdict, criteria_of
 from adamcmp.analysis.across_tasks import Pooled
 from adamcmp.analysis.basin import Basin
-from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
-from adamcmp.criteria import Criteria
+from adamcmp.criteria import Criteria, significant
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
 from adamcmp.plain import cell, escaped, plain
-from adamcmp.plain import markup as escape
-from adamcmp.report.labels import NOTHING, claimed, estimated, plain_quantity, quantity
-from adamcmp.report.told import MARK
+from adamcmp.report.labels import NOTHING, estimated, number, plain_quantity, quantity
 from adamcmp.report.verdict_text import format_difference, format_interval
 
 SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
@@ -152,7 +147,7 @@ def across_display(pooled: Sequence[Pooled]) -> pd.DataFrame:
     """``across_tasks.pool`` as text: one row per pair."""
 
     def percent(value: float) -> str:
-        return f"{100 * value:+.3g}".replace("-", "−")
+        return number(100 * value, "+.3g")
 
     return pd.DataFrame(
         {
@@ -470,25 +465,11 @@ def _plain(letter: str) -> str:
     return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
 
 
-def terminal_claims(claims: Sequence[Claim]) -> Table:
-    """What was found of each statement, for a terminal."""
-    table = Table(title="statements", box=SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for name in ("statement", "on", "measured", "value and 95 % interval", "verdict"):
-        table.add_column(name)
-    colours = {"supported": "green", "refuted": "red"}
-    for each, mark in zip(claims, not_after_correction(claims), strict=True):
-        value = claimed(each.estimate, each.form, f" {each.unit}".rstrip())
-        verdict = f"{VERDICTS[each.verdict]} ({MARK})" if mark else VERDICTS[each.verdict]
-        cells = (f"{each.statement} ({each.source})", each.on, each.measured, value, verdict)
-        table.add_row(*map(escape, cells), style=colours.get(each.verdict))
-    return table
-
-
 def baseline(board: pd.DataFrame) -> str:
     """What the best constant prediction has: ``always the majority class: 89 % validation, 90 % test error``."""
     error = criteria_of(board).error
     values = board[list(BASELINE)].iloc[0]
     if not len(board) or values.isna().any():
         return ""
-    validation, test = (f"{error.factor * value:.3g} {error.unit}".rstrip() for value in values)
+    validation, test = (f"{significant(error.factor * value)} {error.unit}".rstrip() for value in values)
     return f"always {error.baseline}: {validation} validation, {test} test {error.label}"

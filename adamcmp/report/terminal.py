@@ -16,7 +16,7 @@ from adamcmp.analysis import BASELINE, Verdict, criteria_of
 from adamcmp.analysis.across_tasks import Pooled
 from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.criteria import Criteria, ErrorMetric
+from adamcmp.criteria import Criteria, ErrorMetric, significant
 from adamcmp.drawing.labels import scale, short
 from adamcmp.plain import plain
 from adamcmp.report.answer import format_answer
@@ -75,7 +75,12 @@ def leaderboard_lines(board: pd.DataFrame, width: int = WIDTH) -> list[Line]:
     rows = [_board_row(i, row, criteria) for i, row in enumerate(board.to_dict("records"), start=1)]
     if known := _baseline_row(board, criteria):
         rows.append(known)
-    return [heading("Leaderboard", _board_caption(board)), *_table(rows, ("gap", "selection"), width, criteria)]
+    lines = [heading("Leaderboard", _board_caption(board)), *_table(rows, ("gap", "selection"), width, criteria)]
+    if ((board["stage"] == "confirm") & (board["near_ties"] > 0)).any():
+        lines.append(
+            line("    errors are averages over the trials that tuning may select; lr and λ are the best one's", "dim")
+        )
+    return lines
 
 
 def _board_caption(board: pd.DataFrame) -> str:
@@ -128,7 +133,7 @@ def _baseline_row(board: pd.DataFrame, criteria: Criteria) -> dict[str, str]:
     if not len(values) or values.isna().any():
         return {}
     heads = list(_metrics(criteria))
-    texts = (f"{criteria.error.factor * value:.3g}" for value in values)
+    texts = (significant(criteria.error.factor * value) for value in values)
     return {"optimizer": f"always {criteria.error.baseline}", **dict(zip(heads, texts, strict=False))}
 
 
@@ -283,11 +288,7 @@ def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = 
             *(row for claim, first in pairs for row in _wrapped(claim_sentence(claim), width, first, "    ")),
         ]
     decided = dict(zip(map(id, claims), not_after_correction(claims), strict=True))
-    numbers = [
-        claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip())
-        .replace(" to ", ", ").replace("(", "[").replace(")", "]").replace("[exact]", "(exact)").replace("-", "−")
-        for claim in claims
-    ]  # fmt: skip
+    numbers = [claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims]
     words = [f"{VERDICTS[claim.verdict]}{'*' if decided[id(claim)] else ''}" for claim in claims]
     room = max(width - max(map(len, numbers)) - max(map(len, words)) - 9, 24)
     statements = [textwrap.shorten(plain(claim.statement), room, placeholder=" …") for claim in claims]

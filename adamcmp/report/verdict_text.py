@@ -12,7 +12,8 @@ from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.sequential_test import bound_of, fixed_half_width, is_stuck, seeds_for
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.criteria import ErrorMetric
+from adamcmp.criteria import ErrorMetric, significant
+from adamcmp.report.labels import minus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,8 +200,9 @@ def format_interval(error: ErrorMetric, verdict: Verdict) -> str:
 
 
 def _number(error: ErrorMetric, value: float, *, sign: bool = False) -> str:
-    form = ".2f" if error.unit == "%" else ".3g"
-    return f"{error.factor * value:{'+' if sign else ''}{form}}".replace("-", "−")
+    if error.unit == "%":
+        return minus(f"{error.factor * value:{'+' if sign else ''}.2f}")
+    return minus(significant(value, sign=sign))
 
 
 def split_sentences(found: SplitBlocks) -> list[str]:

@@ -83,6 +83,9 @@ def _note(note: str) -> tuple[str, str]:
 
 def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[Warned]:
     found = []
+    if (board["trials"] == 1).all():
+        problem = "every optimizer has one trial: learning rate and weight decay are not tuned"
+        found.append(Warned("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
     if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
         problem = "no held-out runs: these are the tuning runs that selected the trials, and their errors are too low"
         found.append(Warned("", problem, "Use study.confirm.seeds=8"))

@@ -31,7 +31,7 @@ def test_docstring_examples_hold(module):
         (0.1234, 0.0056, "final_train_loss", "0.1234 ± 0.0056 nat"),
         (0.0123, math.nan, "final_train_loss", "0.0123 nat"),
         (math.inf, math.nan, "final_train_loss", "inf nat"),
-        (-0.01, 0.002, "final_gap", "-1.00 ± 0.20 pp"),
+        (-0.01, 0.002, "final_gap", "−1.00 ± 0.20 pp"),
     ],
 )
 def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metric, text):

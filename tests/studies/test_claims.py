@@ -149,7 +149,7 @@ def test_the_command_trains_what_a_statement_needs_and_writes_its_page(tmp_path,
     assert f"adamcmp reproduce claims/{name}" in page
     assert (folder / "report.html").stat().st_size > 10_000
     assert f"{name}.csv" in {path.name for path in folder.iterdir()}
-    assert "statements" in capsys.readouterr().out
+    assert "Paper claims" in capsys.readouterr().out
 
 
 def test_a_dry_run_plans_every_study(tmp_path, capsys):

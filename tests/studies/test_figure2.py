@@ -43,7 +43,7 @@ FLAT = dict.fromkeys(ARMS, 0.0)
 def test_the_tilt_of_each_basin_is_told_with_its_interval():
     lines = dict(zip(sorted(ARMS), tilts(records({**FLAT, "Adam + L2": -1.0})), strict=True))
     assert lines["Adam + L2"].endswith("they cannot be tuned independently; a larger λ needs a smaller lr.")
-    assert "d log λ*/d log lr is -1.0" in lines["Adam + L2"]
+    assert "d log λ*/d log lr is −1.0" in lines["Adam + L2"]
     assert lines["AdamW"].endswith("the data do not show whether lr and λ can be tuned independently.")
     assert tilts(records(FLAT, seeds=(0,)))[0].endswith("without an interval.")
     assert "no slope to measure" in tilts(records(FLAT, lrs=(0.1, 0.01)))[0]

@@ -70,7 +70,7 @@ def _shown(claims: Sequence[Claim]) -> pd.DataFrame:
                 "source": claim.source,
                 "on": claim.on.partition(" · ")[0] if claim.on != TOY else TOY,
                 "measured": claim.measured,
-                "value (95 % interval)": claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
+                "value [95 % CI]": claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
                 "predicted": _range(claim),
                 "verdict": verdict_of(claim, is_marked=mark),
             }

@@ -40,6 +40,7 @@ function shown(value, unit = "", half = null) {
   } else {
     text = percent ? value.toFixed(2) : brief(value, 4);
   }
+  text = text.replace(/^-/, "−");
   return unit ? `${text} ${unit}` : text;
 }
 
@@ -47,7 +48,7 @@ function shown(value, unit = "", half = null) {
 function brief(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e-3 && size < 1e5) return String(Number(value.toPrecision(digits)));
+  if (size >= 1e-3 && size < 1e7) return String(Number(value.toPrecision(digits)));
   return value
     .toExponential(digits - 1)
     .replace(/\.?0*e/, "e")

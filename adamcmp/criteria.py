@@ -66,15 +66,16 @@ class ErrorMetric:
 
 
 def significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
-    """Return a number with some significant digits; thousands get commas where ``g`` gives an exponent.
+    """Return a number with some significant digits; thousands get commas.
 
-    >>> [significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)]
-    ['0.0123', '12.3', '66,100', '-1.23e+12']
+    >>> [significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)], significant(52382, 6)
+    (['0.0123', '12.3', '66,100', '-1.23e+12'], '52,382')
     """
     text = f"{value:{'+' if sign else ''}.{digits}g}"
-    if "e+" not in text or abs(value) >= 1e9:
+    if not 1e4 <= abs(value) < 1e9:
         return text
-    return f"{float(text):{'+' if sign else ''},.0f}"
+    rounded = float(text)
+    return f"{rounded:{'+' if sign else ''},{'.0f' if rounded.is_integer() else ''}}"
 
 
 ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {

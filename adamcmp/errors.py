@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 FEW = 20
 """Names that are listed whole."""
+SIMILAR = 0.15
+"""Similarity, of 1, below that of the closest name within which other names are suggested too."""
 LONGEST = 1200
 """Characters of an error's text that are shown; user input may be of any length."""
 
@@ -37,6 +39,8 @@ def closest(word: str, allowed: Iterable[str]) -> str:
     if not near:
         near = [lower[each] for each in get_close_matches(given, list(lower), n=3, cutoff=0.6)]
     if near:
+        alike = {name: SequenceMatcher(None, given, name.casefold()).ratio() for name in near}
+        near = [name for name in near if alike[name] > max(alike.values()) - SIMILAR or name.endswith(f".{word}")]
         return f"did you mean {' or '.join(near)}?"
     if len(names) > FEW:
         return f"closest of {len(names)}: {', '.join(get_close_matches(word, names, n=3, cutoff=0.0))}."

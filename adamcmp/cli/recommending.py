@@ -117,6 +117,7 @@ def seconds_text(seconds: float) -> str:
 def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
     """What the command asks for beyond the words that were given: names, seeds, ranges where nobody has said any."""
     with status("starting"):
+        from adamcmp.config.build import stem_of
         from adamcmp.config.compose import compose
         from adamcmp.config.sources import locate
         from adamcmp.config.sweeps import parse_override
@@ -133,7 +134,9 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         if "study.name" not in keys:
             data = next((each.value() for each in parsed if each.key_or_group == "data"), None)
             model = next((each.value() for each in parsed if each.key_or_group == "model"), None)
+            path = next((each.value() for each in parsed if each.key_or_group == "data.path"), None)
             parts = [str(each) for each in (data, model) if isinstance(each, str)] or [source.stem]
+            parts += [stem_of(path)] if isinstance(path, str) else []
             found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
         has_ranges = (
             study.get("grid")

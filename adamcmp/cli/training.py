@@ -271,6 +271,7 @@ def settle(
     error = criteria_of(found.task.records).error
     given = margin if margin is not None else opened.plan.config.study.margin
     tolerated = None if given is None else given / error.factor
+    hint = ""
     while True:
         (task,) = (each for each in by_task(records) if each.task == found.task.task)
         try:
@@ -286,9 +287,11 @@ def settle(
         sentence = settled_sentence(verdict, error, more if undecided else "")
         tell(sentence, err=False)
         answer(verdict=verdict_answer(verdict, sentence))
+        if undecided and verdict.n and not assume_symmetric and (not hint or not seeds):
+            last, hint = hint, symmetric_hint(verdict, task.records, error)
+            if hint != last:
+                tell(hint, err=False)
         if not undecided or not seeds:
-            if undecided and not assume_symmetric:
-                tell(symmetric_hint(verdict, task.records, error), err=False)
             return
         added = settling(opened.plan.runs, found, range(SETTLING, seeds.stop))  # failed ones are trained again
         train(opened, added, None, label="Added")
@@ -317,11 +320,11 @@ def _stored_with(
     }
     if len(found) != 1:
         which = (
-            f"{len(found)} studies have both arms: {', '.join(path.name for path in found)}"
+            f"{len(found)} studies have both: {', '.join(path.name for path in found)}"
             if found
             else "no study has both"
         )
-        raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the words it was swept with")
+        raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the settings of its sweep")
     ((study_dir, trained),) = found.items()
     if not trust:
         check_words(*trained, whose=f"the command stored in {study_dir}")

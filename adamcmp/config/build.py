@@ -45,8 +45,17 @@ def _default_name(source: Source, values: Mapping[str, Any]) -> str:
     path = data.get("path") if isinstance(data, Mapping) else None
     if not isinstance(path, str) or source.folder != shipped_configs():
         return source.stem
-    name = re.sub(r"[^\w.+=-]+", "_", Path(path).name.partition(".")[0]).strip("_. ")
+    name = stem_of(path)
     return f"{source.stem}_{name}"[:100] if name else source.stem
+
+
+def stem_of(path: str) -> str:
+    """Return the name of a file without its endings, in characters that a folder's name may have.
+
+    >>> stem_of("/data/my flats.csv.gz")
+    'my_flats'
+    """
+    return re.sub(r"[^\w.+=-]+", "_", Path(path).name.partition(".")[0]).strip("_. ")
 
 
 def typed(composed: Composed, source: Source) -> Config:

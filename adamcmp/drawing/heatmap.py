@@ -27,8 +27,8 @@ from adamcmp.drawing.style import FLAG, GREY, NotDrawn, figure, grid_of, legend,
 
 COLOURMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
-
-
+FEW_CELLS = 8
+"""Trials below which the limits of the color scale follow from the median."""
 SCATTERED = 0.5
 """Share of the rows × columns that has to be there for cells to be a grid: a search draws a point at a time."""
 
@@ -134,14 +134,15 @@ def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
 
     From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
     of the grid that shows all but the corners (q25 lies at 0.16 of its height). Cells far above, such as those at
-    chance level, have the colour of the end, and a few of them more or less hardly move the limits.
+    chance level, have the colour of the end, and a few of them more or less hardly move the limits. Of fewer than eight
+    cells the median stands for q25.
     """
     known = np.sort(values[np.isfinite(values)])
     if known.size == 0:
         return 0.0, 1.0, False
     low, top = float(known[0]), float(known[-1])
     above = known[known > low]
-    quarter = np.quantile(known, 0.25, method="higher")
+    quarter = np.quantile(known, 0.25 if known.size >= FEW_CELLS else 0.5, method="higher")
     reach = 4 * float((quarter if quarter > low else above[0] if above.size else low) - low)
     high = float(known[known <= low + reach * (1 + 1e-9)][-1])
     if high == low:

@@ -85,8 +85,14 @@ def match(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) ->
                 found.append(Match(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(found) != 1:
         lacking = next((name for name in names if name not in known), None)
-        why = f"no arm {lacking!r} is tuned; {closest(lacking, known)}" if lacking else f"{len(found)} tasks have both"
-        raise InputError(f"settle {' '.join(names)}: {why} Sweep the same study with both arms first.")
+        if found:
+            tasks = "; ".join(each.task.label for each in found)
+            why = f"{len(found)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
+        elif lacking:
+            why = f"no optimizer {lacking!r} is tuned; {closest(lacking, known)} Sweep the study with both first."
+        else:
+            why = "no task has both; sweep the study with both first."
+        raise InputError(f"settle {' '.join(names)}: {why}")
     return found[0]
 
 

@@ -69,8 +69,10 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     words = "Use" if wins or not lost else "No safe choice; the best is"
     averaged = ", averaged over the trials that tuning may select" if confirmed and row["near_ties"] > 0 else ""
     over = f"over {seeds}{averaged}"
+    best_word = "highest" if error.higher_is_better else "lowest"
+    why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
     parts = [
-        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}: test {error.label} {shown} {over}.",
+        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}{why}: test {error.label} {shown} {over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
         *_how_sure(own, error, n if confirmed else 0),
         *_surer(own, n, len(best), seconds_a_run),

@@ -398,7 +398,7 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
                 for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
             ]
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"
-            title = f"{row['arm']}, {where}: {', '.join(shown)} (n = {row['n']})"
+            title = f"{row['arm']}, {where}: {', '.join(shown)}; mean ± 95 % CI, {row['n']} tuning seeds"
             first = runs.sort_values("seed").iloc[0]
             found += [recipe(first, framework, title) for framework in frameworks]
     if not found:

@@ -274,7 +274,7 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric, more: str = "") -> st
         error: the error that is compared.
         more: what happens next, or what would help.
     """
-    verdict = better_first(verdict, error)
+    verdict = better_first(verdict, error) if verdict.kind == "apart" else verdict
     pair, seeds = f"{verdict.a} vs. {verdict.b}", f"seeds {verdict.n}"
     if verdict.limit == "one tuning seed":
         return f"{pair}: not decidable: trials share fewer than 2 tuning seeds; use study.seeds=5 or more."

@@ -171,7 +171,7 @@ SETTLE = ("digits", "optimizer=adamw,sgd", "optimizer.lr=1e-3,3e-2", *SHORT)
 
 def test_settling_adds_seeds_until_there_is_a_verdict(cli, tmp_path):
     refused = cli.as_given("settle", "AdamW", "sgd", *SETTLE)
-    assert (refused.code, "no arm 'AdamW' is tuned" in refused.err) == (2, True)
+    assert (refused.code, "no optimizer 'AdamW' is tuned" in refused.err) == (2, True)
     assert cli.as_given("sweep", *SETTLE).code == 0
     before = stored(tmp_path)
     ended = cli.as_given("settle", "AdamW", "sgd", *SETTLE)

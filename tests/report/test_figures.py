@@ -106,6 +106,7 @@ def test_colour_limits_show_a_bowl_but_its_corners_and_cut_a_plateau_at_chance()
     smooth = np.linspace(2, 4, 50)
     assert colour_limits(smooth) == (2, 4, False)
     assert colour_limits(np.array([])) == (0, 1, False)
+    assert colour_limits(np.array([15559.0, 15580, 16698, 16703])) == (15559, 16703, False)
     low, high, _ = colour_limits(np.array([3.0, 3.0, np.nan]))
     assert low == 3 < high
 

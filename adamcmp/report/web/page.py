@@ -220,7 +220,7 @@ def _question(report: TaskReport) -> str:
         return f"What does {arms[0]} reach {where.replace('and with', 'with')}"
     if len(arms) > 3:
         return f"Which of {len(arms)} optimizers generalizes best {where}"
-    return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalizes best {where}"
+    return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalizes {'better' if len(arms) == 2 else 'best'} {where}"
 
 
 def lead(report: TaskReport) -> str:

@@ -36,7 +36,7 @@ function shown(value, unit = "", half = null) {
   let text;
   if (half > 0) {
     const decimals = Math.max(0, Math.min(1 - Math.floor(Math.log10(half)), percent ? 2 : 6));
-    text = `${value.toFixed(decimals)} ± ${half.toFixed(decimals)}`;
+    text = `${commas(value.toFixed(decimals))} ± ${commas(half.toFixed(decimals))}`;
   } else {
     text = percent ? value.toFixed(2) : brief(value, 4);
   }
@@ -48,11 +48,16 @@ function shown(value, unit = "", half = null) {
 function brief(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e-3 && size < 1e7) return String(Number(value.toPrecision(digits)));
+  if (size >= 1e-3 && size < 1e7) return commas(String(Number(value.toPrecision(digits))));
   return value
     .toExponential(digits - 1)
     .replace(/\.?0*e/, "e")
     .replace("e+", "e");
+}
+
+/** A number's text with commas between thousands from 10,000 on. */
+function commas(text) {
+  return text.replace(/^-?\d{5,}/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ","));
 }
 
 /** Tell assistive technology, and nobody else, what has just happened. */

@@ -111,7 +111,7 @@ class Heatmaps {
         td.style.background = ramp(value);
         td.style.color = isLight(ramp(value)) ? "#000" : "#fff";
       } else td.style.background = td.style.color = "";
-      const number = value === null ? "" : value.toFixed(Math.abs(value) >= 100 ? 0 : decimals);
+      const number = value === null ? "" : commas(value.toFixed(Math.abs(value) >= 100 ? 0 : decimals));
       td.dataset.marks = this.marks(cell); // shown by the style sheet: what is said of a cell is its label
       td.dataset.number = number;
       td.setAttribute("aria-label", this.cells.label(cell, metric));

@@ -6,6 +6,7 @@ unit, and which way is better. The functions behind the names are in ``losses`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -69,13 +70,22 @@ def significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
     """Return a number with some significant digits; thousands get commas.
 
     >>> [significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)], significant(52382, 6)
-    (['0.0123', '12.3', '66,100', '-1.23e+12'], '52,382')
+    (['0.0123', '12.3', '66,100', '-1.23e12'], '52,382')
     """
     text = f"{value:{'+' if sign else ''}.{digits}g}"
-    if not 1e4 <= abs(value) < 1e9:
-        return text
+    if not 1e4 <= abs(value) < 1e7:
+        return re.sub(r"e[+]?(-?)0*", r"e\1", text)
     rounded = float(text)
     return f"{rounded:{'+' if sign else ''},{'.0f' if rounded.is_integer() else ''}}"
+
+
+def minus(text: str) -> str:
+    """Return a number with a minus sign in place of a hyphen, except in exponents.
+
+    >>> minus("-0.5"), minus("-1.2e-7")
+    ('−0.5', '−1.2e-7')
+    """
+    return re.sub(r"(?<!e)-", "−", text)
 
 
 ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {

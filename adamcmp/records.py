@@ -387,10 +387,19 @@ def incomplete(study_dir: Path) -> Incomplete:
         set(_read_table(study_dir / table, columns)["run_id"].to_pylist())
         for table, columns in (("curves", CURVE), ("outcomes", OUTCOMES))
     )
-    ended = records[records["status"].isin(["completed", "diverged"])]
+    ended = records[(records["status"] == "completed") | _has_evaluation(records)]
     judging = records[records["stage"].isin(["confirm", "settle"]) & (records["status"] == "completed")]
     lacking = set(judging["run_id"]) - outcomes if outcomes else set[str]()
     return Incomplete(set(ended["run_id"]) - curves, lacking)
+
+
+def _has_evaluation(records: pd.DataFrame) -> pd.Series:
+    """Return which runs diverged after their first evaluation: those before it have no curve."""
+    diverged = records["status"] == "diverged"
+    first = [load_object(text).get("eval_steps", [0])[0] for text in records.loc[diverged, "settings"]]
+    later = pd.Series(data=False, index=records.index)
+    later[diverged] = records.loc[diverged, "diverged_step"].to_numpy(float) > np.array(first, float)
+    return later
 
 
 def finished(study_dir: Path) -> set[str]:

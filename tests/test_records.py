@@ -616,6 +616,13 @@ def test_runs_without_their_curve_or_outcomes_are_told(tmp_path):
     assert records.incomplete(tmp_path) == ({"0003"}, {"0002"})
 
 
+def test_a_run_that_diverged_before_its_first_evaluation_lacks_nothing(tmp_path):
+    settings = {"settings": '{"eval_steps": [10, 20]}'}
+    early, late = ({**a_record(i, status="diverged"), **settings, "diverged_step": 4 + 8 * i} for i in (0, 1))
+    append(tmp_path, [early, late], [])
+    assert records.incomplete(tmp_path).curves == {"0001"}
+
+
 @pytest.mark.parametrize(
     ("column", "text"),
     [("run_id", "../../../victim/x"), ("run_id", "Abc"), ("study", "../up"), ("study", "a/b"), ("study", ".hidden"),

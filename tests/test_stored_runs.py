@@ -91,6 +91,8 @@ def test_arms_studies_and_folders_are_compared(cli):
     arms = cli("compare", "adam", "adamw")
     assert arms.code == 0, arms.err
     assert re.search(r"^Verdict   .*AdamW and Adam \+ L2|^Verdict   .*Adam \+ L2 and AdamW", arms.out, re.MULTILINE)
+    of_one = cli("compare", "adam", "adamw", "results/digits")
+    assert of_one.out.partition("Leaderboard")[2] == arms.out.partition("Leaderboard")[2]
     folders = cli("compare", "digits", "other/digits", "--out", "both", "--format", "md", "--margin", "2")
     assert folders.code == 0, folders.err
     assert "digits: AdamW and other/digits: AdamW are equivalent within ±2.00 pp" in " ".join(folders.out.split())
@@ -113,8 +115,8 @@ def test_what_is_not_confirmed_has_no_verdict(stored):
     [
         (["digits"], "give two or more different optimizers, studies or results folders;"),
         (["digits", "digits"], "give two or more different"),
-        (["adamw", "adamm"], "is called so, and no study in results; did you mean adam"),
-        (["results/digits:sgd", "adam"], "no arm of results/digits is called so"),
+        (["adamw", "adamm"], "no study in results, and no optimizer of results/digits; did you mean adam"),
+        (["results/digits:sgd", "adam"], "no optimizer of results/digits"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(stored, words, said):

@@ -49,13 +49,15 @@ class HeldOut:
     """``diverged`` or ``failed`` per seed, for the candidates' worst run; empty where all completed."""
     examples_SN: Array | None = None
     """Per-example errors whose mean is the error, averaged over the candidates; None: not stored."""
+    stage: str = "confirm"
+    """Stage of the runs. ``tune``: each optimizer has one trial, so that tuning seeds serve as held-out seeds."""
 
     def take(self, seeds: tuple[int, ...]) -> HeldOut:
         """Return the same on some of its seeds."""
         index = [self.seeds.index(seed) for seed in seeds]
         examples = None if self.examples_SN is None else self.examples_SN[index]
         lost_S = tuple(self.lost_S[i] for i in index)
-        return HeldOut(self.arm, seeds, self.error_S[index], self.trial_error_C, lost_S, examples)
+        return replace(self, seeds=seeds, error_S=self.error_S[index], lost_S=lost_S, examples_SN=examples)
 
     def on_examples(self, count: int) -> HeldOut:
         """Return the same with per-example errors where every run is lost: all examples have the error of the run."""
@@ -223,7 +225,7 @@ def held_out(
         result[str(arm)] = HeldOut(
             str(arm), seeds, error_S, _trial_errors(choice, means),
             lost_S,
-            examples_SN if is_stored and examples_SN.shape[1] > 1 else None,
+            examples_SN if is_stored and examples_SN.shape[1] > 1 else None, str(own["stage"].iloc[0]),
         )  # fmt: skip
     return result
 

@@ -230,7 +230,7 @@ def decide_sequence(
         high = centre + math.hypot(high - centre, rest.quantile(1 - level / 2))
     kind: Kind = "apart" if low > 0 or high < 0 else "same" if -margin < low and high < margin else "open"
     nan = math.nan
-    return Verdict(
+    verdict = Verdict(
         difference.a, difference.b, kind if n else "open", n, centre, low, high, nan, margin, nan, nan, nan,
         "" if kind != "open" else "one tuning seed" if math.isinf(rest.variance) else "seeds",
         examples=difference.known, test_examples=difference.size, tuned=difference.tuning_seeds, pairs=pairs,
@@ -239,6 +239,9 @@ def decide_sequence(
         budget=difference.budget, mean_as_tuned=mean, freedom=difference.freedom, lost_a=difference.lost[0],
         lost_b=difference.lost[1], runs_a=difference.runs[0], runs_b=difference.runs[1],
     )  # fmt: skip
+    if is_stuck(verdict) and verdict.limit == "seeds":
+        return verdict._replace(limit="examples" if verdict.se_examples > verdict.se_selection else "tuning")
+    return verdict
 
 
 def is_stuck(verdict: Verdict) -> bool:

@@ -99,6 +99,8 @@ class Difference(NamedTuple):
     """Held-out seeds of each optimizer."""
     luck: EqualBudget | None = None
     """Correction for unequal tuning budgets; None: budgets are equal."""
+    stage: str = "confirm"
+    """Stage of the compared runs; ``tune`` if both optimizers have one trial."""
 
     @property
     def variance(self) -> float:
@@ -206,6 +208,8 @@ class Verdict(NamedTuple):
     runs_a: int = 0
     runs_b: int = 0
     """Held-out seeds of each optimizer."""
+    stage: str = "confirm"
+    """Stage of the compared runs. ``tune``: each optimizer has one trial, and tuning seeds serve as held-out seeds."""
 
     @property
     def has_interval(self) -> bool:
@@ -252,7 +256,15 @@ def verdicts(
         compare(tested[a], tested[b], choices.get(a), choices.get(b), is_share=error.unit == "%", count=count)
         for a, b in pairs
     ]
-    return decide(compared, tolerance(margin, error))
+    found = decide(compared, tolerance(margin, error))
+    return [_within_range(each) for each in found] if error.unit == "%" else found
+
+
+def _within_range(verdict: Verdict) -> Verdict:
+    """Cut the interval of a difference of two shares to [−1, 1]."""
+    if not verdict.has_interval:
+        return verdict
+    return verdict._replace(low=max(verdict.low, -1.0), high=min(verdict.high, 1.0))
 
 
 def compare(
@@ -284,6 +296,7 @@ def compare(
     return Difference(
         a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, known, tuned, paired,
         math.nan if budget is None else budget.runs, mean, lost, runs, budget,
+        "tune" if a.stage == b.stage == "tune" else "confirm",
     )  # fmt: skip
 
 
@@ -407,7 +420,7 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     known: dict[str, Any] = {
         "examples": of.known, "test_examples": of.size, "tuned": of.tuning_seeds, "paired": of.paired, "pairs": pairs,
         "budget": of.budget, "mean_as_tuned": of.mean_as_tuned, "lost_a": of.lost[0], "lost_b": of.lost[1],
-        "runs_a": of.runs[0], "runs_b": of.runs[1],
+        "runs_a": of.runs[0], "runs_b": of.runs[1], "stage": of.stage,
     }  # fmt: skip
     if not of.is_testable:
         return Verdict(of.a, of.b, "none", of.n, of.mean, nan, nan, nan, margin, nan, nan, nan, **known)

@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,6 @@ def descriptions(options: Mapping[str, Path]) -> dict[str, str]:
 
 def _comment(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    comments = [line.lstrip("# ").strip() for line in lines if line[:1] == "#"]
-    return next((line for line in comments if not line.startswith("@")), "")
+    comments = [line.lstrip("# ").strip() for line in takewhile(lambda line: line[:1] == "#", lines)]
+    text = " ".join(line for line in comments if not line.startswith("@"))
+    return text.partition(". ")[0].rstrip(".")

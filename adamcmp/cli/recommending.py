@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -280,7 +281,8 @@ def _tell(opened: Session, spending: _Spending) -> None:
         spent_seconds=spending.spent,
     )
     print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
-    tell(found.paragraph, "bold", err=False)
+    for row in textwrap.wrap(found.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False):
+        tell(row, "bold", err=False)
     if not verdicts or any(each.kind == "none" for each in verdicts):
         tell(f"The same command with --budget {enough} or more resumes from here.", err=False)
     say(f"\n{found.recipes['torch']}")

@@ -151,7 +151,11 @@ def verify(
 
     verified = [manifest.verify(folder) for folder in results]
     for each in verified:
-        for text, names in (("changed", each.changed), ("missing", each.missing), ("not of it", each.others)):
+        for text, names in (
+            ("changed", each.changed),
+            ("missing", each.missing),
+            ("not a file of the report", each.others),
+        ):
             for name in names:
                 say(f"{each.folder / name}: {text}")
         state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from adamcmp.execute.session import Session
     from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
+    from adamcmp.report.hints import Trained
     from adamcmp.report.told import Told
 
 SEEDS_A_LOOK = 8
@@ -261,8 +262,12 @@ def settle(
     from adamcmp.records import read_outcomes, read_records
     from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
 
-    if study is None:
-        study, overrides, config_dir = _stored_with(a, b, results_dir, config_dir, trust=trust)
+    if stored_study(a, results_dir) and study is not None:
+        raise InputError(f"settle {a}: is a study; the two optimizers come first: {command('settle', b, study, a)}")
+    if study is None or (stored_study(study, results_dir) and not overrides):
+        folder, trained = _stored_with(a, b, study, results_dir, trust=trust)
+        study, overrides, config_dir = trained.study, trained.overrides, config_dir or trained.config_dir
+        results_dir = folder.parent
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
@@ -305,30 +310,40 @@ def settle(
             )
 
 
-def _stored_with(
-    a: str, b: str, results_dir: Path, config_dir: Path | None, *, trust: bool
-) -> tuple[str, list[str] | None, Path | None]:
-    """The study that has both arms, as it was trained."""
+def stored_study(name: str, results_dir: Path) -> Path | None:
+    """Return the folder of a stored study by its name, its path or the path of its ``study.yaml``."""
+    given = at(name)
+    folders = (results_dir / name, given.parent if given.name == "study.yaml" else given)
+    return next((folder for folder in folders if name and (folder / "records").is_dir()), None)
+
+
+def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: bool) -> tuple[Path, Trained]:
+    """Return the folder of the stored study that has both optimizers, and its configuration and settings."""
     from adamcmp.config.trust import check_words
     from adamcmp.records import read_records, studies
     from adamcmp.report.hints import trained_with
 
     found = {
         study_dir: trained
-        for study_dir in studies(results_dir)
+        for study_dir in studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)
         if (trained := trained_with(read_records(study_dir), (a, b)))
     }
-    if len(found) != 1:
-        which = (
-            f"{len(found)} studies have both: {', '.join(path.name for path in found)}"
-            if found
-            else "no study has both"
-        )
-        raise InputError(f"settle {a} {b}: in {results_dir} {which}; name one, with the settings of its sweep")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        one = command("settle", a, b, next(iter(found)).name)
+        raise InputError(f"settle {a} {b}: {len(found)} studies have both: {names}; name one, such as {one}")
+    if not found:
+        where = results_dir if name is None else name
+        raise InputError(f"settle {a} {b}: no sweep in {where} has both; sweep the two optimizers first")
     ((study_dir, trained),) = found.items()
     if not trust:
         check_words(*trained, whose=f"the command stored in {study_dir}")
-    return trained.study, trained.overrides, config_dir or trained.config_dir
+    others = [word for word in trained.overrides if not word.startswith("study.name=")]
+    scale = next((word.partition("=")[2] for word in others if word.startswith("scale=")), "")
+    own = study_dir.name.removesuffix(
+        f"_{scale}" if scale else ""
+    )  # runs that another study shares may be stored with its command
+    return study_dir, trained._replace(overrides=[*others, f"study.name={own}"])
 
 
 def reproduce(
@@ -669,8 +684,9 @@ def show_header(opened: Session) -> None:
 
 
 def repeated_text(count: int) -> str:
-    """Return a line on trials of a grid that are equal."""
-    return f"{count:,} {'trial repeats' if count == 1 else 'trials repeat'} another one of the grid, and trains once"
+    """Return a line on runs of a grid that are equal."""
+    runs, are = ("run equals", "is") if count == 1 else ("runs equal", "are")
+    return f"{count:,} {runs} another one of the grid (only the label may differ) and {are} left out"
 
 
 def header_text(opened: Session, more: str = "") -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adamcmp.criteria import minus
 from adamcmp.data.dates_in_text import dates_in, days_of
 from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
 from adamcmp.data.remedies import listed
@@ -316,4 +317,4 @@ def numbers_rows(values: npt.NDArray[Any]) -> bool:
 
 def as_written(value: Any) -> str:
     """Return a value of a column for a message: a text in quotes, a number in its shortest form."""
-    return repr(value) if isinstance(value, str) else f"{value:g}"
+    return repr(value) if isinstance(value, str) else minus(f"{value:g}")

@@ -33,6 +33,11 @@ from adamcmp.errors import InputError, one_line, shown
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
 SAMPLE_LINES, SAMPLE_CHARACTERS, SAMPLE_BYTES = 200, 20_000, 1_000_000
+NOT_LATIN = ("cp1251", "cp1253", "cp1255", "cp1256", "cp855", "cp866", "koi8", "mac_cyrillic", "mac_greek", "iso8859_5",
+             "iso8859_6", "iso8859_7", "iso8859_8")  # fmt: skip
+"""Encodings of one byte per character for other alphabets."""
+WESTERN = frozenset("ÄÖÜäöüßÀÁÂÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕØÙÚÛàáâãåæçèéêëìíîïñòóôõøùúû€„…‘’“”•–—«»°²µ§£©®·\xa0".encode("cp1252"))
+"""Bytes above 127 of texts in Western European languages."""
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
@@ -273,12 +278,28 @@ def _decoded(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
             raise ValueError(f"not UTF-8 at byte {error.start:,}, and no text in any single-byte encoding") from error
         start = max(0, error.start - SAMPLE_BYTES // 2)
     best = from_bytes(content[start : start + SAMPLE_BYTES]).best()
-    name = best.encoding if best is not None else "latin-1"
+    if best is None:
+        name = "latin-1"
+    elif not best.encoding.startswith(NOT_LATIN) and _is_western(content):
+        name = "cp1252"
+    else:
+        name = best.encoding
     told = "by its bytes (else set data.encoding)"
     try:
         return content.decode(name), f", {name} {told}"
     except UnicodeDecodeError:
         return content.decode("latin-1"), f", latin-1 {told}"
+
+
+def _is_western(content: bytes) -> bool:
+    """Return whether a text that is not UTF-8 reads as cp1252, which holds latin-1.
+
+    All bytes above 127 are then letters of Western European languages, no more than ASCII letters, or typographic
+    signs. Texts in Cyrillic or Greek consist of such bytes; those of DOS and old Macs have letters from 128 to 159.
+    """
+    high = [byte for byte in content if byte > 127]
+    letters = sum(65 <= byte & 0xDF <= 90 for byte in content)
+    return all(byte in WESTERN for byte in high) and sum(byte >= 0xC0 for byte in high) <= letters
 
 
 def _delimiter(sample: str, file: Path) -> str:

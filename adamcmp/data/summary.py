@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from adamcmp.criteria import significant
+from adamcmp.criteria import minus, significant
 from adamcmp.data.raw import PARTS, RawData, Split, dtype_name, inputs_of
 from adamcmp.data.several import Several
 
@@ -69,7 +69,7 @@ def _inputs(split: Split) -> str:
 def _targets(y: Tensor, kind: str, num_outputs: int, names: Sequence[str] | None, unit: str) -> str:
     if kind == "quantities":
         ends = ", ".join(
-            f"{significant(low, 6)} to {significant(high, 6)}"
+            minus(f"{significant(low, 6)} to {significant(high, 6)}")
             for low, high in zip(y.amin(0).tolist(), y.amax(0).tolist(), strict=True)
         )
         many = "a quantity" if num_outputs == 1 else f"{num_outputs} quantities"

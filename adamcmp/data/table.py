@@ -363,7 +363,8 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind == "classes" and 2 * different > len(known):
         told = "" if text else ", or set data.targets=quantities"
         count = f"{different:,} different labels in {len(known):,} rows"
-        yield f"data.label={name}: {count}; give the column of classes{told}"
+        few = "give more rows" if len(known) < FEW else f"give the column of classes{told}"
+        yield f"data.label={name}: {count}; {few}"
     elif kind == "classes" and targets == "auto" and not text and different > FEW:
         yield (
             f"data.label={name}: {different:,} different whole numbers from {known.min():,.0f} to {known.max():,.0f}; "

@@ -77,11 +77,16 @@ def summary_of(
     yield from _placeholders(columns)
     counted = lacking(columns)
     told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
-    yield "missing", f"{counted}; {told.get(missing, missing)}; missing text is a category" if counted else "none"
+    text = (
+        "; missing text is a category" if any(each.kind == "categorical" and each.missing for each in columns) else ""
+    )
+    yield "missing", f"{counted}; {told.get(missing, missing)}{text}" if counted else "none"
     for column in (found[name] for name in labels if kind == "quantities"):
         if is_whole(column):
-            count = f"{len(set(column.known.tolist())):,} different whole numbers, read as a quantity"
-            yield "note", f"label {column.name!r} has {count}; data.targets=classes reads them as classes"
+            different = len(set(column.known.tolist()))
+            count = f"{different:,} different whole numbers, read as a quantity"
+            classes = "; data.targets=classes reads them as classes" if 2 * different <= len(column.known) else ""
+            yield "note", f"label {column.name!r} has {count}{classes}"
     if unseen:
         yield "note", f"categories of the test file alone, encoded as none: {'; '.join(unseen)}"
     if aside:
@@ -91,7 +96,11 @@ def summary_of(
 
 def described(column: Column) -> str:
     """Return name, kind, number of missing values and examples of a column."""
-    shown = ", ".join(as_written(value) for value in pd.unique(pd.Series(column.known))[:3])
+    values = pd.unique(pd.Series(column.known))[:3]
+    if column.kind == "date" and not column.notes and all(float(value).is_integer() for value in values):
+        shown = ", ".join(str(np.datetime64(0, "D") + int(value)) for value in values)
+    else:
+        shown = ", ".join(map(as_written, values))
     gaps = f", {column.missing:,} missing" if column.missing else ""
     return f"{column.name!r} {column.kind}{gaps}{f', such as {shown}' if shown else ''}"
 

@@ -16,6 +16,8 @@ from adamcmp.execute.study import missing
 from adamcmp.plain import plain
 from adamcmp.plan.expand import Plan, plan
 from adamcmp.plan.runs import DataFacts, Run, Task, cohorts
+from adamcmp.records import read_records
+from adamcmp.untrusted import load_object
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +127,19 @@ def _load(
     return inputs.facts(dataset)
 
 
+def other_files(config: Config, study_dir: Path) -> list[str]:
+    """Return a note if a study has runs on another file than the one that is given now."""
+    path = config.data.arguments.get("path")
+    if not isinstance(path, str) or not (study_dir / "records").is_dir():
+        return []
+    stored = read_records(study_dir)["settings"].drop_duplicates()
+    found = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
+    others = sorted(str(each) for each in found - {path, None})
+    if not others:
+        return []
+    return [f"{study_dir} also has runs on {', '.join(others[:3])}; set study.name=NAME to keep {path} apart"]
+
+
 def open_session(
     config: str,
     overrides: Sequence[str],
@@ -163,6 +178,7 @@ def open_session(
     planned = plan(locate(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
+    notes += other_files(planned.config, session.study_dir)
     if dry_run:
         return session  # models are built if their plan is not cached
     if len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:

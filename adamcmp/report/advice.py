@@ -72,7 +72,7 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     best_word = "highest" if error.higher_is_better else "lowest"
     why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
     parts = [
-        f"{words} {arm} with lr {short(lr, 4)} and λ {short(decay, 4)}{why}: test {error.label} {shown} {over}.",
+        f"{words} {arm} with lr {short(lr, 3)} and λ {short(decay, 3)}{why}: test {error.label} {shown} {over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
         *_how_sure(own, error, n if confirmed else 0),
         *_surer(own, n, len(best), seconds_a_run),
@@ -95,9 +95,9 @@ def _wins(verdict: Verdict, arm: str, error: ErrorMetric) -> bool:
 
 def _how_sure(own: list[Verdict], error: ErrorMetric, held_out: int) -> list[str]:
     if not own or held_out == 0:
-        return ["No held-out runs compare the optimizers yet."]
+        return ["No held-out runs compare the optimizers yet: give a larger --budget."]
     lines = [format_verdict(verdict, error) for verdict in own]
-    if held_out < FEWEST:
+    if held_out < FEWEST and any(verdict.limit not in ("examples", "tuning") for verdict in own):
         lines.append(f"{held_out} held-out seeds are few: use {FEWEST} or more.")
     return lines
 

@@ -57,8 +57,11 @@ def words_of(records: pd.DataFrame, study: str) -> Trained:
 def _this_time_only() -> argparse.ArgumentParser:
     """Takes the options out that tell nothing of what is to be trained."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect"):
+    flags = ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect", "--trust", "--dry-run")
+    for flag in flags:
         parser.add_argument(flag, action="store_true")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("-v", "--verbose", action="store_true")
     for option in ("--format", "--limit"):
         parser.add_argument(option, action="append")
     return parser

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable
 
 import pandas as pd
 
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.criteria import Criteria, significant
+from adamcmp.criteria import Criteria, minus, significant
 from adamcmp.drawing.labels import scale
 
 NOTHING = "–"
+
+
+SMALLEST, LARGEST = 1e-5, 1e7
+"""Half width and value beyond which a number is written with an exponent."""
 
 
 def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) -> str:
@@ -25,6 +28,8 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
     >>> from adamcmp.criteria import CLASSIFICATION
     >>> [quantity(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
     ['2.31 ± 0.20 %', '31.3 ± 1.3 %']
+
+    Errors below 1e-5 or above 1e7 have exponents: ``3.26e-9 ± 0.90e-9``.
     """
     factor, unit = scale(metric, criteria)
     value, half = factor * mean, factor * half_width
@@ -32,20 +37,17 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
         return "–"
     if math.isnan(half) or not math.isfinite(value):
         return minus(f"{value:.2f} {unit}" if factor == 100 else f"{significant(value)} {unit}").rstrip()
+    size = max(abs(value), half)
+    if factor == 1 and half > 0 and (half < SMALLEST or size > LARGEST):
+        exponent = math.floor(math.log10(size))
+        decimals = exponent - math.floor(math.log10(half)) + 1
+        scaled = (f"{x / 10.0**exponent:.{decimals}f}e{exponent}" for x in (value, half))
+        return f"{minus(next(scaled))} ± {next(scaled)} {unit}".rstrip()
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 2 if factor == 100 else 6)
     else:
         decimals = 2 if factor == 100 else 4
     return f"{minus(f'{value:,.{decimals}f}')} ± {half:,.{decimals}f} {unit}".rstrip()
-
-
-def minus(text: str) -> str:
-    """Return a number with a minus sign in place of a hyphen, except in exponents.
-
-    >>> minus("-0.5"), minus("-1.2e-7")
-    ('−0.5', '−1.2e-7')
-    """
-    return re.sub(r"(?<!e)-", "−", text)
 
 
 def number(value: float, form: str) -> str:

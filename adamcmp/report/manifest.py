@@ -115,4 +115,4 @@ def verify(folder: Path) -> Verified:
     missing = [name for name in expected if not (found / name).is_file()]
     changed = [name for name, digest in expected.items() if name not in missing and _sha256(found / name) != digest]
     here = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-    return Verified(found, len(expected), changed, missing, sorted(here - expected.keys() - {NAME}))
+    return Verified(found, len(expected), changed, missing, sorted(here - expected.keys() - {NAME, "bundle.zip"}))

@@ -44,6 +44,8 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     named = [study_dir for study_dirs, _ in scopes.values() for study_dir in study_dirs]
     others = [word for word in words if word not in scopes]
     everywhere = named or (studies(results_dir) if others else [])
+    if len(scopes) == 1 and len(others) > 1:
+        words = others  # the one folder says where the optimizers are
     scopes |= {word: (everywhere, word) for word in others}
     sides = []
     for word in words:
@@ -67,7 +69,7 @@ def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) 
     if found.empty:
         known = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
         raise InputError(
-            f"compare {word}: no arm of {', '.join(sorted({str(path) for path in study_dirs})[:3])} is called so, and "
-            f"no study in {results_dir}; {closest(arm, map(str, known))}"
+            f"compare {word}: no such folder, no study in {results_dir}, and no optimizer of "
+            f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {closest(arm, map(str, known))}"
         )
     return found.reset_index(drop=True)

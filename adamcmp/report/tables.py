@@ -210,7 +210,7 @@ def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame
                 shown(each.interquartile_mean, factor, form) for each in found
             ],
             "P(a better)": [shown(each.improvement, 1, ".2f") for each in found],
-            "standardised": [shown(each.standardised, 1, "+.2f") for each in found],
+            "standardized": [shown(each.standardised, 1, "+.2f") for each in found],
             "seeds": [str(each.n) for each in found],
         }
     )

@@ -104,7 +104,8 @@ def _board_caption(board: pd.DataFrame) -> str:
 
 
 def _board_row(place: int, row: Mapping[Any, Any], criteria: Criteria) -> dict[str, str]:
-    texts = {"#": str(place), "optimizer": _label(str(row["arm"]))}
+    has_error = row["final_test_error"] == row["final_test_error"]
+    texts = {"#": str(place) if has_error else NOTHING, "optimizer": _label(str(row["arm"]))}
     for name, column in (("lr", "lr"), ("λ", "weight_decay")):
         texts[name] = short(row[column], 3) if row[column] == row[column] else NOTHING
     for name, metric in _metrics(criteria).items():
@@ -206,6 +207,8 @@ def _listed(verdict: Verdict, error: ErrorMetric, width: int, *, is_alone: bool)
         statement, numbers = f"{statement}: no significant difference", numbers.partition(": ")[2]
     is_said = is_alone and verdict.kind != "none"  # by the answer
     lines = [] if is_said else _wrapped(statement, width, _symbol(verdict), "     ")
+    if is_said and verdict.limit == "one tuning seed":
+        numbers = f"{numbers.partition('; ')[2].capitalize()}."  # the remedy
     if verdict.kind == "none" or not verdict.has_interval:
         return [*lines, *(_wrapped(numbers, width, ("     ", ""), "     ") if numbers else [])]
     parts = [numbers, *([f"p = {verdict.p_value:.2g}{_holm(verdict)}"] if verdict.kind != "same" else [])]

@@ -12,8 +12,7 @@ from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.sequential_test import bound_of, fixed_half_width, is_stuck, seeds_for
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.criteria import ErrorMetric, significant
-from adamcmp.report.labels import minus
+from adamcmp.criteria import ErrorMetric, minus, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +125,7 @@ def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
 def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
     """Return what limits an inconclusive verdict, and what would help."""
     seeds = (
-        f"about {verdict.seeds_needed:,.0f} {'seeds' if math.isinf(verdict.tuned) else 'held-out seeds'} "
+        f"about {verdict.seeds_needed:,.0f} {'seeds' if verdict.stage == 'tune' else 'held-out seeds'} "
         f"{_seeds_word(verdict)}would show a difference of "
         f"{format_difference(error, abs(verdict.mean))} with 80 % power"
         if math.isfinite(verdict.seeds_needed)
@@ -151,7 +150,7 @@ def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
 
 def _seeds_word(verdict: Verdict) -> str:
     """Return the setting of the number of seeds."""
-    key = "study.seeds" if math.isinf(verdict.tuned) else "study.confirm.seeds"
+    key = "study.seeds" if verdict.stage == "tune" else "study.confirm.seeds"
     return f"({key}={verdict.seeds_needed:.0f}) "
 
 
@@ -288,7 +287,10 @@ def settled_sentence(verdict: Verdict, error: ErrorMetric, more: str = "") -> st
         margin = format_difference(error, verdict.margin)
         return f"{seeds}: {verdict.a} and {verdict.b} are equivalent within ±{margin}: {numbers}."
     if is_stuck(verdict):
-        source = "test set" if verdict.se_examples > verdict.se_selection else "selection"
-        fix = "test on more examples" if source == "test set" else "add tuning seeds (study.seeds)"
+        source, fix = (
+            ("test set", "test on more examples")
+            if verdict.limit == "examples"
+            else ("selection", "add tuning seeds (study.seeds)")
+        )
         return f"{seeds}: {pair}: {numbers}: undecided, and more seeds will not help: limited by the {source}; {fix}."
     return f"{seeds}: {pair}: {numbers}: undecided{more}."

@@ -334,6 +334,16 @@ def test_a_reference_and_a_margin_of_the_users_own(synthetic):
     assert any("test examples are not counted" in warning.problem for warning in warned)
 
 
+def test_intervals_of_shares_end_at_the_largest_difference(synthetic):
+    records, _ = two_stages(synthetic, 0.05)
+    rng = np.random.default_rng(0)
+    held_out = records["stage"] == "confirm"
+    records.loc[held_out, "final_test_error"] = rng.integers(0, 2, held_out.sum()).astype(float)
+    few = records[~held_out | (records["seed"] < records.loc[held_out, "seed"].min() + 2)]
+    (found,) = verdicts(few)
+    assert -1 <= found.low < found.high <= 1
+
+
 def test_one_tuning_seed_decides_nothing(synthetic):
     records, best = two_stages(synthetic, 0.05)
     one = records[(records["stage"] == "confirm") | (records["seed"] == 0)].copy()

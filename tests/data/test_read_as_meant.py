@@ -245,6 +245,13 @@ def test_encodings(tmp_path, encoding):
         assert "by its bytes (else set data.encoding)" in said(table(tmp_path / "t.csv"), "data")[0]
 
 
+@pytest.mark.parametrize("words", [("nein", "jä"), ("größer", "kleiner"), ("garçon", "élève"), ("señor", "niño")])
+def test_western_letters_are_not_read_as_those_of_old_computers(tmp_path, words):
+    text = "a,straße\n" + "".join(f"{i % 7},{words[i % 2]}\n" for i in range(60))
+    (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
+    assert sorted(table(tmp_path / "t.csv", label="straße")["class_names"]) == sorted(words)
+
+
 def test_a_first_row_of_data_is_no_header(tmp_path):
     path = stored(tmp_path, header=False, a=NOISE, b=NOISE[::-1], c=KIND)
     with pytest.raises(InputError, match=r"the first row looks like data .*set data.header=false"):
@@ -509,6 +516,4 @@ def test_several_columns_with_missing_values_are_one_problem(tmp_path):
                   kind=KIND)  # fmt: skip
     with pytest.raises(InputError, match=r"2 columns have missing values \('b' 9, 'a' 3 of 60 rows\): set"):
         table(path)
-    assert said(table(path, missing="indicator"), "missing") == [
-        "'b' 9, 'a' 3; filled, with an indicator per column; missing text is a category"
-    ]
+    assert said(table(path, missing="indicator"), "missing") == ["'b' 9, 'a' 3; filled, with an indicator per column"]

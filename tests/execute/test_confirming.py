@@ -187,10 +187,36 @@ def test_settling_adds_seeds_until_there_is_a_verdict(cli, tmp_path):
         assert again.code == 0, again.err
         assert again.out.splitlines()[-1] == ended.out.splitlines()[-1]
     nothing = cli.as_given("settle", "AdamW", "adam")
-    assert (nothing.code, "no study has both; name one" in nothing.err) == (2, True)
+    assert (nothing.code, "no sweep in results has both" in nothing.err) == (2, True)
     assert len(stored(tmp_path)) == len(after)
     told = cli.as_given("sweep", *SETTLE).out
     assert " 8 seeds" in told  # verdicts of reports are of the confirming seeds, however many were added since
+
+
+def test_a_stored_study_is_settled_by_its_name_however_it_was_swept(cli, tmp_path):
+    few = ("--max-seeds", "8")
+    for name in ("one", "two"):
+        assert cli.as_given("sweep", *SETTLE, f"study.name={name}", "-q").code == 0
+    several = cli.as_given("settle", "adamw", "sgd", *few)
+    assert (several.code, "2 studies have both: one, two; name one, such as `adamcmp settle" in several.err) == (
+        2,
+        True,
+    )
+    for named in ("two", "results/two", "results/two/study.yaml"):
+        ended = cli.as_given("settle", "adamw", "sgd", named, *few)
+        assert ended.code == 0, ended.err
+    assert set(stored(tmp_path, "two")["stage"]) == {"tune", "confirm", "settle"}
+    assert set(stored(tmp_path, "one")["stage"]) == {"tune", "confirm"}
+    swapped = cli.as_given("settle", "two", "adamw", "sgd")
+    assert (swapped.code, "`adamcmp settle adamw sgd two`" in swapped.err) == (2, True)
+    assert "no sweep in results has both" in cli.as_given("settle", "adam", "sgd").err
+
+
+def test_seeds_that_would_help_are_held_out_seeds_where_these_are_compared(cli):
+    once = ("digits", "optimizer=adamw,sgd", "optimizer.lr=1e-2,1e6", "train.steps=60", "study.seeds=1")
+    ended = cli.as_given("sweep", *once, "--json")
+    (verdict,) = json.loads(ended.out.splitlines()[-1])["tasks"][0]["verdicts"]
+    assert "(study.seeds=" not in verdict["text"]
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_a_wider_grid_trains_only_its_new_cells(cli):
 def test_rows_that_name_one_run_twice_are_trained_once(cli):
     ended = cli("sweep", "digits", "optimizer.lr=1e-3,0.001,1e-2", *QUICK)
     assert ended.code == 0
-    assert "1 trial repeats another one of the grid" in ended.err
+    assert "1 run equals another one of the grid" in ended.err
     assert len(read_records(cli.folder / "results" / "digits")) == 2
 
 

@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 
+from adamcmp import criteria
 from adamcmp.analysis import intervals
-from adamcmp.criteria import CLASSIFICATION
+from adamcmp.criteria import CLASSIFICATION, ERRORS, Criteria
 from adamcmp.drawing import labels as drawn
 from adamcmp.report import labels
 
 
-@pytest.mark.parametrize("module", [labels, drawn, intervals])
+@pytest.mark.parametrize("module", [criteria, labels, drawn, intervals])
 def test_docstring_examples_hold(module):
     tried = doctest.testmod(module)
     assert tried.attempted > 0
@@ -36,6 +37,21 @@ def test_docstring_examples_hold(module):
 )
 def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metric, text):
     assert labels.quantity(mean, half, metric, CLASSIFICATION) == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (3.26e-9, 9.2e-10, "3.26e-9 ± 0.92e-9"),
+        (2.72812816578e11, 1.16318767230e11, "2.7e11 ± 1.2e11"),
+        (-4.2e-7, 3.3e-6, "−0.4e-6 ± 3.3e-6"),
+        (15755.2, 111.0, "15,755 ± 111"),
+        (0.0123, 0.00045, "0.01230 ± 0.00045"),
+        (5.0, 0.0, "5.0000 ± 0.0000"),
+    ],
+)
+def test_quantities_of_any_size_are_short(mean, half, text):
+    assert labels.quantity(mean, half, "final_test_error", Criteria("squared", ERRORS["quantities"][0])) == text
 
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():

@@ -1,4 +1,4 @@
-"""Bias correction stabilises early training.
+"""Bias correction stabilizes early training.
 
 Without it v is small at first against g²: the first step is (1 − β1)/√(1 − β2) = 3.16 α, and the largest 6.6 α for a
 constant gradient, where Adam's is α. With it, steps are bounded by α for gradients of one size alone: a single gradient

@@ -1,4 +1,4 @@
-"""AdamW regularises all weights alike.
+"""AdamW regularizes all weights alike.
 
 It takes the same share off each, and in equilibrium turns each layer by the same angle a step; under Adam with L2
 both depend on the gradients' size.

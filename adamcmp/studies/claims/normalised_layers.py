@@ -1,4 +1,4 @@
-"""With batch norm decay acts through the effective learning rate: nearly all of it comes from the normalised layers.
+"""With batch norm decay acts through the effective learning rate: nearly all of it comes from the normalized layers.
 
 A norm behind weights makes their length count for nothing but the angle of a step. Without decay they grow, and turn
 ever less.

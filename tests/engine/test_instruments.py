@@ -98,6 +98,7 @@ def test_shares_norms_and_the_largest_weight():
 
 
 def test_projections_tell_how_far_two_models_are_apart():
+    torch.manual_seed(0)
     a, b = nn.Linear(50, 40), nn.Linear(50, 40)
     one, other = instruments.projections(a), instruments.projections(b)
     gap = math.sqrt(sum((one[str(i)] - other[str(i)]) ** 2 for i in range(8)) / 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -286,10 +287,10 @@ def test_what_a_custom_model_imports_from_its_folder_is_part_of_its_id(cli, tmp_
         ("parts/blocks.py", f"{BLOCK}# more\n"),
     ):
         out = cli("run", "digits", "model._target_=mine.Net", *SHORT).out
-        ids.append(next(line.split()[1] for line in out.splitlines() if line.startswith("run ")))
+        ids += re.findall(r"\(run (\w+)\)", out)
         (tmp_path / path).write_text(text)
     out = cli("run", "digits", "model._target_=mine.Net", *SHORT).out
-    ids.append(next(line.split()[1] for line in out.splitlines() if line.startswith("run ")))
+    ids += re.findall(r"\(run (\w+)\)", out)
     assert ids[0] == ids[1]  # what it does not import
     assert len(set(ids)) == 3
 

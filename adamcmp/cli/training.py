@@ -773,7 +773,7 @@ def train(
             show_header(opened)
             show_summary(opened, todo)
             before = len(runs) - len(lacking)
-            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how)
+            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how, opened.told)
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
@@ -798,8 +798,11 @@ LONG = 60.0
 """Seconds of training from which on a line is printed before it, for logs without a progress bar."""
 
 
-def _tell_plan(line: str, stored: int, todo: int, how: Crew) -> None:
-    """Print a stage before it is trained: in a log if it takes long, and its strategies if details were requested."""
+def _tell_plan(line: str, stored: int, todo: int, how: Crew, told: set[str]) -> None:
+    """Print a stage before it is trained: in a log if it takes long, and its strategies if details were requested.
+
+    Notes that stand in ``told`` were printed before; the others are added to it.
+    """
     from adamcmp import console
 
     seconds = how.estimate.seconds
@@ -807,5 +810,6 @@ def _tell_plan(line: str, stored: int, todo: int, how: Crew) -> None:
         kept = f"{stored:,} stored, " if stored else ""
         tell(f"{line}  {kept}{todo:,} to train, about {console.duration(seconds)}", whole=True)
     lines = console.choice_lines(how) if is_verbose() else []
-    for text in [*lines, *how.estimate.notes]:
+    for text in [*lines, *(note for note in how.estimate.notes if note not in told)]:
         tell(text, "" if text.startswith("  ") else "yellow")
+    told.update(how.estimate.notes)

@@ -258,7 +258,7 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: ErrorMetric
         for column in arms:
             text, style = known.get((arm, column), (f"{NOTHING}  ", "dim"))
             cells.append((f"{text:>{size + 2}}", style))
-        lines.append(cells)
+        lines.append([*cells[:-1], (cells[-1][0].rstrip(), cells[-1][1])])
     key = (
         "▲ row significantly better", "▼ row significantly worse", f"≈ equivalent within ±{margin}",
         "· no significant difference", "– not tested",

@@ -773,7 +773,7 @@ def train(
             show_header(opened)
             show_summary(opened, todo)
             before = len(runs) - len(lacking)
-            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how, opened.told)
+            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how, opened.printed)
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
@@ -798,10 +798,10 @@ LONG = 60.0
 """Seconds of training from which on a line is printed before it, for logs without a progress bar."""
 
 
-def _tell_plan(line: str, stored: int, todo: int, how: Crew, told: set[str]) -> None:
+def _tell_plan(line: str, stored: int, todo: int, how: Crew, printed: set[str]) -> None:
     """Print a stage before it is trained: in a log if it takes long, and its strategies if details were requested.
 
-    Notes that stand in ``told`` were printed before; the others are added to it.
+    Notes in ``printed`` are left out; the others are added to it.
     """
     from adamcmp import console
 
@@ -810,6 +810,6 @@ def _tell_plan(line: str, stored: int, todo: int, how: Crew, told: set[str]) -> 
         kept = f"{stored:,} stored, " if stored else ""
         tell(f"{line}  {kept}{todo:,} to train, about {console.duration(seconds)}", whole=True)
     lines = console.choice_lines(how) if is_verbose() else []
-    for text in [*lines, *(note for note in how.estimate.notes if note not in told)]:
+    for text in [*lines, *(note for note in how.estimate.notes if note not in printed)]:
         tell(text, "" if text.startswith("  ") else "yellow")
-    told.update(how.estimate.notes)
+    printed.update(how.estimate.notes)

@@ -46,8 +46,8 @@ class Session:
     """Of the command that trains this study, where they are others than those that were typed."""
     models: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Summaries of models, by task."""
-    told: set[str] = field(default_factory=set)
-    """Notes on the training that were printed: each stage has the same."""
+    printed: set[str] = field(default_factory=set)
+    """Notes on the training that were printed; each stage has the same ones."""
     is_announced: bool = False
     """Whether the study's name, task and device were printed."""
     _checked: set[str] = field(default_factory=set)

@@ -69,7 +69,7 @@ def test_every_reference_report_is_whole_small_and_ours():
         assert found.is_whole, found
         assert not found.others, found
     files = [path for path in (ROOT / "results").rglob("*") if path.is_file() and "records" not in path.parts]
-    assert sum(path.stat().st_size for path in files if "report" in path.parts) < 25e6
+    assert sum(path.stat().st_size for path in files if "report" in path.parts) < 8e6
 
 
 def blocks(page, language):

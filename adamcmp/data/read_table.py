@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from string import ascii_letters
 from typing import Any, NamedTuple
 
 import clevercsv
@@ -36,7 +37,7 @@ SAMPLE_LINES, SAMPLE_CHARACTERS, SAMPLE_BYTES = 200, 20_000, 1_000_000
 NOT_LATIN = ("cp1251", "cp1253", "cp1255", "cp1256", "cp855", "cp866", "koi8", "mac_cyrillic", "mac_greek", "iso8859_5",
              "iso8859_6", "iso8859_7", "iso8859_8")  # fmt: skip
 """Encodings of one byte per character for other alphabets."""
-WESTERN = frozenset("ÄÖÜäöüßÀÁÂÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕØÙÚÛàáâãåæçèéêëìíîïñòóôõøùúû€„…‘’“”•–—«»°²µ§£©®·\xa0".encode("cp1252"))
+WESTERN = "ÄÖÜäöüßÀÁÂÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕØÙÚÛàáâãåæçèéêëìíîïñòóôõøùúû€„…‘’“”•–—«»°²µ§£©®·\xa0".encode("cp1252")
 """Bytes above 127 of texts in Western European languages."""
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 BYTE_ORDER_MARKS = {
@@ -297,9 +298,9 @@ def _is_western(content: bytes) -> bool:
     All bytes above 127 are then letters of Western European languages, no more than ASCII letters, or typographic
     signs. Texts in Cyrillic or Greek consist of such bytes; those of DOS and old Macs have letters from 128 to 159.
     """
-    high = [byte for byte in content if byte > 127]
-    letters = sum(65 <= byte & 0xDF <= 90 for byte in content)
-    return all(byte in WESTERN for byte in high) and sum(byte >= 0xC0 for byte in high) <= letters
+    high = content.translate(None, bytes(range(128)))
+    others, letters = high.translate(None, WESTERN), high.translate(None, bytes(range(0xC0)))
+    return not others and len(letters) <= len(content) - len(content.translate(None, ascii_letters.encode()))
 
 
 def _delimiter(sample: str, file: Path) -> str:

@@ -20,6 +20,7 @@ from adamcmp.records import read_records
 from adamcmp.untrusted import load_object
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from adamcmp.data.dataset import Dataset
@@ -129,12 +130,12 @@ def _load(
     return inputs.facts(dataset)
 
 
-def other_files(config: Config, study_dir: Path) -> list[str]:
+def other_files(config: Config, records: pd.DataFrame | None, study_dir: Path) -> list[str]:
     """Return a note if a study has runs on another file than the one that is given now."""
     path = config.data.arguments.get("path")
-    if not isinstance(path, str) or not (study_dir / "records").is_dir():
+    if not isinstance(path, str) or records is None:
         return []
-    stored = read_records(study_dir)["settings"].drop_duplicates()
+    stored = records["settings"].drop_duplicates()
     found = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
     others = sorted(str(each) for each in found - {path, None})
     if not others:
@@ -179,8 +180,9 @@ def open_session(
 
     planned = plan(locate(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
-    todo = missing(planned.runs, session.study_dir, only_failed=only_failed)
-    notes += other_files(planned.config, session.study_dir)
+    records = read_records(session.study_dir) if (session.study_dir / "records").is_dir() else None
+    todo = missing(planned.runs, session.study_dir, only_failed=only_failed, records=records)
+    notes += other_files(planned.config, records, session.study_dir)
     if dry_run:
         return session  # models are built if their plan is not cached
     if len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned, unsent
@@ -13,6 +14,9 @@ from adamcmp.execute.leases import Leases, alone
 from adamcmp.plan.runs import Run
 from adamcmp.records import Wanted, adopt, finished, join, read_records, remove_leftovers, weights_of
 from adamcmp.store import is_local, write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -62,12 +66,15 @@ def describe(study_dir: Path, resolved: str) -> None:
     write_file(study_dir / "study.yaml", resolved.encode())
 
 
-def missing(runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False) -> list[Run]:
+def missing(
+    runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False, records: pd.DataFrame | None = None
+) -> list[Run]:
     """The runs that are not stored yet, have failed, or lack the weights that ``train.save`` asks for.
 
-    Or those that have failed alone.
+    Or those that have failed alone. ``records`` are those of the study, if they have been read.
     """
-    records = read_records(study_dir) if (study_dir / "records").is_dir() else None
+    if records is None and (study_dir / "records").is_dir():
+        records = read_records(study_dir)
     status = {} if records is None else dict(zip(records["run_id"], records["status"], strict=True))
     if only_failed:
         return [run for run in runs if status.get(run.id) == "failed"]

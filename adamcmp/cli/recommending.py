@@ -133,9 +133,10 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         found += [] if "search.batch" in keys else [f"search.batch={BATCH}"]
         found += [] if "study.seeds" in keys else ["study.seeds=5"]
         if "study.name" not in keys:
-            data = next((each.value() for each in parsed if each.key_or_group == "data"), None)
-            model = next((each.value() for each in parsed if each.key_or_group == "model"), None)
-            path = next((each.value() for each in parsed if each.key_or_group == "data.path"), None)
+            data, model, path = (
+                next((each.value() for each in parsed if each.key_or_group == key), None)
+                for key in ("data", "model", "data.path")
+            )
             parts = [str(each) for each in (data, model) if isinstance(each, str)] or [source.stem]
             parts += [stem_of(path)] if isinstance(path, str) else []
             found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")

@@ -25,7 +25,7 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     import pandas as pd
 
     from adamcmp.console import duration
-    from adamcmp.criteria import criteria_of, significant
+    from adamcmp.criteria import criteria_of, minus, significant
 
     decay = f"λ {record['weight_decay']:.4g}" + (f" ({record['decay']})" if pd.notna(record["decay"]) else "")
     settings = f"{plain(record['arm'])}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}"
@@ -57,10 +57,8 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     lines = [_heading(f"{settings}: {record['steps']:,} steps in {duration(record['seconds'])}")]
     for row in [heads, *rows]:
         first, *others = (f"{text:{'<' if i == 0 else '>'}{sizes[i]}}" for i, text in enumerate(row))
-        lines.append(
-            _line(f"  {'   '.join([first, *others])}".rstrip().replace("-", "−"), "dim" if row is heads else "")
-        )
-    gap = f"{value_text(record['final_gap'])} {error.gap_unit}".rstrip().replace("-", "−")
+        lines.append(_line(minus(f"  {'   '.join([first, *others])}".rstrip()), "dim" if row is heads else ""))
+    gap = f"{minus(value_text(record['final_gap']))} {error.gap_unit}".rstrip()
     lines.append(_line(f"Generalization gap   {gap}"))
     if pd.notna(record["final_test_bits_per_byte"]):
         lines.append(_line(f"Test bits per byte   {record['final_test_bits_per_byte']:.3f}"))

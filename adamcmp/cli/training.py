@@ -340,9 +340,8 @@ def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: 
         check_words(*trained, whose=f"the command stored in {study_dir}")
     others = [word for word in trained.overrides if not word.startswith("study.name=")]
     scale = next((word.partition("=")[2] for word in others if word.startswith("scale=")), "")
-    own = study_dir.name.removesuffix(
-        f"_{scale}" if scale else ""
-    )  # runs that another study shares may be stored with its command
+    # runs that several studies share are stored with the command of the first, which names another study
+    own = study_dir.name.removesuffix(f"_{scale}") if scale else study_dir.name
     return study_dir, trained._replace(overrides=[*others, f"study.name={own}"])
 
 

@@ -13,33 +13,30 @@ TYPES = {"str": "TEXT", "path": "PATH", "int": "INTEGER", "float": "NUMBER"}
 """Python types in the words of a command line."""
 
 
-class Command(TyperCommand):
-    """A command whose help shows the values of options in the words of a command line, and none for flags."""
+class _InWords:
+    """Help that shows the values of options in the words of a command line, and none for flags."""
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters."""
-        return _with_metavars(super().get_params(ctx), ctx)
+        params = super().get_params(ctx)  # type: ignore[misc]  # of the class that stands behind it
+        for param in params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = lambda **_: None  # its metavar says it
+            elif param.metavar is None and param.is_flag:
+                param.metavar = ""
+            elif param.metavar is None and hasattr(param, "display_type"):  # typer's own click shows Python's types
+                text = param.display_type(ctx).strip("<>").removeprefix("list[").removesuffix("]")
+                kind, _, limits = text.partition(" range")
+                param.metavar = TYPES.get(kind.lower(), text) + limits
+        return params
 
 
-class Group(TyperGroup):
-    """A group with the same."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Return the parameters."""
-        return _with_metavars(super().get_params(ctx), ctx)
+class Command(_InWords, TyperCommand):
+    """A command."""
 
 
-def _with_metavars(params: Any, context: Any) -> Any:
-    for param in params:
-        if param.param_type_name == "argument":
-            param.display_type_rich = lambda **_: None  # its metavar says it
-        elif param.metavar is None and param.is_flag:
-            param.metavar = ""
-        elif param.metavar is None and hasattr(param, "display_type"):  # typer's own click, which shows Python's types
-            text = param.display_type(context).strip("<>").removeprefix("list[").removesuffix("]")
-            kind, _, limits = text.partition(" range")
-            param.metavar = TYPES.get(kind.lower(), text) + limits
-    return params
+class Group(_InWords, TyperGroup):
+    """A group of commands."""
 
 
 def usage_text(error: Exception, words: Sequence[str]) -> str:

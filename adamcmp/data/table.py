@@ -295,13 +295,13 @@ def _kind(predicted: Sequence[Column]) -> str:
     """Return what some columns hold, as far as their values show."""
     if len(predicted) == 1:
         (column,) = predicted
-        is_class = column.kind in ("categorical", "empty", "date") or (is_whole(column) and not is_count(column.known))
+        is_class = column.kind in ("categorical", "empty", "date") or (is_whole(column) and not _is_count(column.known))
         return "classes" if is_class else "quantities"
     truths = all(column.kind != "categorical" and np.isin(column.known, [0, 1]).all() for column in predicted)
     return "labels" if truths else "quantities"
 
 
-def is_count(known: npt.NDArray[Any]) -> bool:
+def _is_count(known: npt.NDArray[Any]) -> bool:
     """Return whether whole numbers are a quantity: most rows have different ones, which do not just number the rows."""
     different = np.unique(known)
     numbers = np.ptp(different) + 1 == len(different)

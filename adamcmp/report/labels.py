@@ -51,7 +51,7 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
 
 
 def number(value: float, form: str) -> str:
-    """Return a number by a format specification; ``g`` without exponents up to 1e9.
+    """Return a number by a format specification; ``g`` without exponents up to 1e7.
 
     >>> number(-61800.4, "+.3g"), number(0.5, ".2f")
     ('−61,800', '0.50')

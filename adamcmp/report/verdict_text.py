@@ -249,7 +249,7 @@ def format_pooled(pooled: Pooled) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.3g} %".replace("-", "−")
+    return f"{minus(significant(100 * value, sign=True))} %"
 
 
 def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: ErrorMetric) -> str:

@@ -8,7 +8,7 @@ The way that data takes, one function an arrow, never back::
 ``config`` turns Hydra's YAML into typed settings; ``plan`` turns a study into runs; ``data`` and ``models`` hold
 what is trained, ``optim`` the update rules, ``engine`` the training, ``execute`` the driver that stores what comes
 back; ``records`` is the file format; ``analysis`` and ``report`` work from stored files alone, without torch;
-``studies`` holds what ``adamcmp reproduce`` offers; ``cli`` and ``console`` face the user.
+``find_studies`` holds what ``adamcmp reproduce`` offers; ``cli`` and ``console`` face the user.
 
 The public API is ``adamcmp.load``::
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from adamcmp.records import Results
+    from adamcmp.storage.records import Results
 
 __all__ = ["load"]
 
@@ -38,7 +38,10 @@ def load(results: str | Path) -> Results:
     Raises:
         adamcmp.errors.InputError: nothing is stored there, or a file is damaged or not ours.
     """
-    from adamcmp.records import read_all, studies  # imported here, so that `adamcmp --help` answers at once
-    from adamcmp.store import at
+    from adamcmp.storage.backend import open_path
+    from adamcmp.storage.records import (  # imported here, so that `adamcmp --help` answers at once
+        find_studies,
+        read_all,
+    )
 
-    return read_all(studies(at(results)))
+    return read_all(find_studies(open_path(results)))

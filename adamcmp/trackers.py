@@ -19,7 +19,8 @@ import pandas as pd
 from adamcmp.errors import InputError, one_line
 from adamcmp.extras import needs
 from adamcmp.plain import cell
-from adamcmp.records import METRICS, Results
+from adamcmp.storage.records import Results
+from adamcmp.storage.schema import METRICS
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 FILES = ("csv", "parquet", "optuna")

@@ -21,7 +21,7 @@ from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
 from adamcmp.execute.progress import Progress
 from adamcmp.plain import markup, plain
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 RECENT = 30.0
 """Seconds over which the rate of steps is measured."""

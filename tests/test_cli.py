@@ -15,7 +15,7 @@ import pytest
 from adamcmp import load
 from adamcmp.cli.app import tell
 from adamcmp.cli.showing import BOARD
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .execute.conftest import QUICK, CommandLine
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.records import CURVE, OUTCOMES, RECORD
 from adamcmp.report.manifest import verify
+from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

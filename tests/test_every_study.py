@@ -13,7 +13,7 @@ from adamcmp.config.compose import compose
 from adamcmp.config.sources import file, locate, options
 from adamcmp.drawing.reading import read_table
 from adamcmp.drawing.registry import FIGURES
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .execute.conftest import CommandLine
 

@@ -3,7 +3,7 @@
 import pytest
 
 from adamcmp.cli import app
-from adamcmp.records import read
+from adamcmp.storage.records import read
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from adamcmp.cli import app
 from adamcmp.config.sources import options
 from adamcmp.data.text import text
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 CASES = {
     "mlp": ("digits",),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from adamcmp.cli.recommending import seconds_of
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .execute.conftest import CommandLine, error_lines
 

@@ -16,24 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adamcmp import load, records
+from adamcmp import load
 from adamcmp.errors import InputError
-from adamcmp.records import (
-    CURVE,
-    INTEGER,
-    REAL,
-    RECORD,
-    SCHEMA_VERSION,
-    TEXT,
-    TIME,
-    append,
-    arrow_schema,
-    finished,
-    merge_parts,
-    read,
-    read_records,
-    studies,
-)
+from adamcmp.storage import merging, part_files
+from adamcmp.storage import records as stored_records
+from adamcmp.storage.merging import merge_parts
+from adamcmp.storage.part_files import append_runs
+from adamcmp.storage.records import find_studies, finished_ids, read, read_records
+from adamcmp.storage.schema import CURVE, INTEGER, REAL, RECORD, SCHEMA_VERSION, TEXT, TIME, arrow_schema
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 TABLES = ("records", "curves")
@@ -55,7 +45,7 @@ def a_curve(number: int, steps: tuple[int, ...] = (5, 10)) -> list[dict[str, obj
 
 
 def store(study_dir: Path, *numbers: int, **how) -> None:
-    append(study_dir, [a_record(n, **how) for n in numbers], [row for n in numbers for row in a_curve(n)])
+    append_runs(study_dir, [a_record(n, **how) for n in numbers], [row for n in numbers for row in a_curve(n)])
 
 
 def parts(study_dir: Path, table: str = "records") -> list[Path]:
@@ -85,7 +75,7 @@ def test_appended_rows_are_read_again_bit_for_bit(tmp_path):
 
 def test_what_does_not_apply_is_null_and_stays_null(tmp_path):
     known = {"run_id": "a", "status": "diverged", "diverged_step": 3, "finished_at": START}
-    append(tmp_path, [known], [])
+    append_runs(tmp_path, [known], [])
     row = read_records(tmp_path).iloc[0]
     assert row.drop(list(known)).isna().all()
     assert row["diverged_step"] == 3
@@ -93,7 +83,7 @@ def test_what_does_not_apply_is_null_and_stays_null(tmp_path):
 
 @pytest.mark.parametrize("extreme", [float("inf"), float("nan"), 5e-324, -0.0, 1.7976931348623157e308])
 def test_extreme_numbers_survive(tmp_path, extreme):
-    append(tmp_path, [{**a_record(0), "final_train_loss": extreme}], [])
+    append_runs(tmp_path, [{**a_record(0), "final_train_loss": extreme}], [])
     assert repr(read_records(tmp_path)["final_train_loss"][0].item()) == repr(extreme)
 
 
@@ -125,7 +115,7 @@ def test_nothing_stored_gives_empty_tables_with_all_columns(tmp_path, prepared):
     assert list(curves.columns) == [column.name for column in CURVE]
     assert records.empty
     assert curves.empty
-    assert finished(tmp_path) == set()
+    assert finished_ids(tmp_path) == set()
 
 
 def test_half_written_and_unrelated_files_are_not_read(tmp_path):
@@ -141,24 +131,24 @@ def test_half_written_and_unrelated_files_are_not_read(tmp_path):
 def test_of_a_failed_run_trained_again_the_later_record_counts(tmp_path):
     store(tmp_path, 0, status="failed", minute=0)
     store(tmp_path, 1)
-    assert finished(tmp_path) == {"0001"}
+    assert finished_ids(tmp_path) == {"0001"}
     store(tmp_path, 0, minute=9)
     records = read_records(tmp_path)
     assert dict(zip(records["run_id"], records["status"], strict=True)) == {
         "0000": "completed",
         "0001": "completed",
     }
-    assert finished(tmp_path) == {"0000", "0001"}
+    assert finished_ids(tmp_path) == {"0000", "0001"}
     assert not read(tmp_path).curves.duplicated(["run_id", "step"]).any()
 
 
 def test_a_diverged_run_is_finished(tmp_path):
     store(tmp_path, 0, status="diverged")
-    assert finished(tmp_path) == {"0000"}
+    assert finished_ids(tmp_path) == {"0000"}
 
 
 def test_a_curve_without_its_record_does_not_count(tmp_path):
-    """What a kill between the two writes of ``append`` leaves."""
+    """What a kill between the two writes of ``append_runs`` leaves."""
     store(tmp_path, 0, 1)
     store(tmp_path, 2)
     parts(tmp_path, "records")[-1].unlink()
@@ -288,17 +278,18 @@ def test_merging_changes_the_files_and_not_the_tables(tmp_path):
 def test_parts_that_are_merged_as_they_come_stay_few_and_are_not_rewritten_for_ever(tmp_path, monkeypatch):
     """Ten hours leave 18,000 of them; here a merge is due at every eighth."""
     written: list[tuple[int, int]] = []
-    write = records._write
+    write = part_files.write_part
 
     def noted(path, table):
         write(path, table)
         written.append((len(table), path.stat().st_size))
 
-    monkeypatch.setattr(records, "_write", noted)
+    for module in (part_files, merging):
+        monkeypatch.setattr(module, "write_part", noted)
     most = 0
     for i in range(120):
         store(tmp_path, i)
-        records.merge_parts(tmp_path, more_than=8)
+        merging.merge_parts(tmp_path, more_than=8)
         most = max(most, len(parts(tmp_path)))
     assert most <= 9
     assert len(read(tmp_path).records) == 120
@@ -311,7 +302,7 @@ def test_what_was_stored_last_counts_after_a_merge_too(tmp_path):
     store(tmp_path, 1, status="failed", minute=0)
     for number in (10, 11, 12):
         store(tmp_path, number)
-    append(tmp_path, [a_record(1, minute=30)], [{**row, "train_loss": 99.0} for row in a_curve(1)])
+    append_runs(tmp_path, [a_record(1, minute=30)], [{**row, "train_loss": 99.0} for row in a_curve(1)])
     for number in (20, 21):
         store(tmp_path, number)
     before = read(tmp_path)
@@ -455,8 +446,8 @@ def test_studies_are_found_at_a_path_and_right_below_it(tmp_path):
     for name in ("b", "a"):
         store(tmp_path / name, 0)
     (tmp_path / "unrelated").mkdir()
-    assert studies(tmp_path) == [tmp_path / "a", tmp_path / "b"]
-    assert studies(tmp_path / "a") == [tmp_path / "a"]
+    assert find_studies(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert find_studies(tmp_path / "a") == [tmp_path / "a"]
 
 
 def test_the_public_load_joins_the_studies_of_a_folder(tmp_path):
@@ -480,9 +471,9 @@ def test_no_studies_are_an_input_error(tmp_path):
 
 def test_folders_are_read_as_one_and_of_a_run_in_both_the_later_folder_counts(tmp_path):
     store(tmp_path / "a", 1, 2)
-    append(tmp_path / "b", [{**a_record(2), "arm": "later"}], [{**row, "train_loss": 7.0} for row in a_curve(2)])
+    append_runs(tmp_path / "b", [{**a_record(2), "arm": "later"}], [{**row, "train_loss": 7.0} for row in a_curve(2)])
     store(tmp_path / "b", 3)
-    found, curves = records.read_all([tmp_path / "a", tmp_path / "b"])
+    found, curves = stored_records.read_all([tmp_path / "a", tmp_path / "b"])
     assert found["run_id"].tolist() == ["0001", "0002", "0003"]
     assert found.index.tolist() == [0, 1, 2]
     assert found.loc[1, "arm"] == "later"
@@ -499,7 +490,7 @@ def test_what_a_killed_writer_left_goes_from_every_folder_of_a_study(tmp_path):
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
-    records.remove_leftovers(tmp_path)
+    merging.remove_leftovers(tmp_path)
     assert not any(path.exists() for path in left)
     assert mine.exists()
     assert len(read(tmp_path).records) == 1
@@ -524,12 +515,12 @@ def test_a_completed_run_counts_whatever_the_clocks_say(tmp_path):
     store(tmp_path, 1, status="completed", minute=1)
     store(tmp_path, 1, status="diverged", minute=2_000)
     assert read(tmp_path).records["status"].tolist() == ["completed"]
-    assert records.read_all([tmp_path]).records["status"].tolist() == ["completed"]
-    assert finished(tmp_path) == {"0001"}
+    assert stored_records.read_all([tmp_path]).records["status"].tolist() == ["completed"]
+    assert finished_ids(tmp_path) == {"0001"}
     other = tmp_path / "other"
     store(other, 1, status="failed", minute=5_000)
     for both in ([tmp_path, other], [other, tmp_path]):
-        assert records.read_all(both).records["status"].tolist() == ["completed"]
+        assert stored_records.read_all(both).records["status"].tolist() == ["completed"]
 
 
 @pytest.mark.parametrize("order", [("failed", "pruned"), ("pruned", "diverged"), ("failed", "diverged")])
@@ -542,11 +533,11 @@ def test_of_other_ends_the_more_final_one_counts(tmp_path, order):
 
 def test_completed_records_of_a_run_with_other_numbers_are_found(tmp_path):
     store(tmp_path, 1, 2)
-    append(tmp_path, [a_record(1, minute=9), {**a_record(2, minute=9), "final_test_loss": 7.0}], [])
-    append(tmp_path, [{**a_record(3), "final_test_loss": None}, a_record(3, status="failed")], [])
-    assert set(records.disagreeing([tmp_path])["run_id"]) == {"0002"}
+    append_runs(tmp_path, [a_record(1, minute=9), {**a_record(2, minute=9), "final_test_loss": 7.0}], [])
+    append_runs(tmp_path, [{**a_record(3), "final_test_loss": None}, a_record(3, status="failed")], [])
+    assert set(stored_records.find_disagreements([tmp_path])["run_id"]) == {"0002"}
     merge_parts(tmp_path, more_than=1)
-    assert set(records.disagreeing([tmp_path])["run_id"]) == {"0002"}
+    assert set(stored_records.find_disagreements([tmp_path])["run_id"]) == {"0002"}
 
 
 def test_a_part_never_changes_under_its_name(tmp_path):
@@ -566,15 +557,15 @@ def test_joining_again_brings_what_has_come_since_and_nothing_twice(tmp_path):
     source, target = tmp_path / "a", tmp_path / "b"
     for number in range(6):
         store(source, number)
-    records.join(source, target)
+    merging.merge_study(source, target)
     for number in range(6, 10):
         store(source, number)
         merge_parts(source, more_than=2)
-    records.join(source, target)
+    merging.merge_study(source, target)
     assert len(read(target).records) == 10
     assert len(read(target).curves) == 20
     before = stored_bytes(target)
-    records.join(source, target)
+    merging.merge_study(source, target)
     assert stored_bytes(target) == before
 
 
@@ -591,7 +582,7 @@ def test_a_link_to_a_file_that_is_not_here_is_named(tmp_path, table):
 def test_any_damage_is_one_line_with_what_moving_the_file_means(tmp_path, table):
     """Each byte of the footer, flipped."""
     outcome = {"run_id": "0001", "kind": "bits", "length": 3, "values": b"\1"}
-    append(tmp_path, [a_record(1)], a_curve(1), [outcome])
+    append_runs(tmp_path, [a_record(1)], a_curve(1), [outcome])
     (path,) = parts(tmp_path, table)
     content = path.read_bytes()
     says = {"records": "trained again", "curves": "without their curves", "outcomes": "over seeds alone"}[table]
@@ -600,7 +591,7 @@ def test_any_damage_is_one_line_with_what_moving_the_file_means(tmp_path, table)
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         try:
             read(tmp_path)
-            records.read_outcomes([tmp_path])
+            stored_records.read_outcomes([tmp_path])
         except InputError as error:
             met += 1
             text = str(error)
@@ -610,17 +601,17 @@ def test_any_damage_is_one_line_with_what_moving_the_file_means(tmp_path, table)
 
 def test_runs_without_their_curve_or_outcomes_are_told(tmp_path):
     outcome = {"kind": "bits", "length": 3, "values": b"\1"}
-    append(tmp_path, [{**a_record(1), "stage": "confirm"}], a_curve(1), [{**outcome, "run_id": "0001"}])
-    append(tmp_path, [{**a_record(2), "stage": "confirm"}], a_curve(2))
-    append(tmp_path, [a_record(3), a_record(4, status="failed")], [])
-    assert records.incomplete(tmp_path) == ({"0003"}, {"0002"})
+    append_runs(tmp_path, [{**a_record(1), "stage": "confirm"}], a_curve(1), [{**outcome, "run_id": "0001"}])
+    append_runs(tmp_path, [{**a_record(2), "stage": "confirm"}], a_curve(2))
+    append_runs(tmp_path, [a_record(3), a_record(4, status="failed")], [])
+    assert stored_records.find_incomplete(tmp_path) == ({"0003"}, {"0002"})
 
 
 def test_a_run_that_diverged_before_its_first_evaluation_lacks_nothing(tmp_path):
     settings = {"settings": '{"eval_steps": [10, 20]}'}
     early, late = ({**a_record(i, status="diverged"), **settings, "diverged_step": 4 + 8 * i} for i in (0, 1))
-    append(tmp_path, [early, late], [])
-    assert records.incomplete(tmp_path).curves == {"0001"}
+    append_runs(tmp_path, [early, late], [])
+    assert stored_records.find_incomplete(tmp_path).curves == {"0001"}
 
 
 @pytest.mark.parametrize(
@@ -640,6 +631,8 @@ def test_texts_that_adamcmp_never_writes_are_refused_where_they_come_in(tmp_path
 
 
 def test_what_own_code_raises_is_stored_so_that_it_can_be_read(tmp_path):
-    append(tmp_path, [{**a_record(1), "error": "Boom\x1b[2J:\n  no", "arm": "a\nb\u2028c", "hardware": "\x07"}], [])
+    append_runs(
+        tmp_path, [{**a_record(1), "error": "Boom\x1b[2J:\n  no", "arm": "a\nb\u2028c", "hardware": "\x07"}], []
+    )
     (row,) = read(tmp_path).records.to_dict("records")
     assert (row["error"], row["arm"], row["hardware"]) == ("Boom\\x1b[2J:\n  no", "a b c", "\\x07")

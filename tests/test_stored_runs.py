@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import load
-from adamcmp.records import read
+from adamcmp.storage.records import read
 
 from .execute.conftest import MY_OPTIMIZERS, QUICK, CommandLine
 
@@ -158,7 +158,7 @@ def test_no_interval_is_explained_where_there_is_none(cli):
 def test_two_writers_of_one_file_do_not_fail_each_other(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from adamcmp.store import write_file
+    from adamcmp.storage.backend import write_file
 
     path = tmp_path / "shared.json"
     with ThreadPoolExecutor(8) as pool:

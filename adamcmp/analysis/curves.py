@@ -10,7 +10,7 @@ import pandas as pd
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import shown_runs
 from adamcmp.criteria import criteria_of
-from adamcmp.records import METRICS
+from adamcmp.storage.schema import METRICS
 
 
 def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:

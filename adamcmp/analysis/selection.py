@@ -17,7 +17,7 @@ import pandas as pd
 from adamcmp.analysis.intervals import half_width
 from adamcmp.criteria import LOSSES, criteria_of
 from adamcmp.errors import InputError
-from adamcmp.records import METRICS as MEASURED
+from adamcmp.storage.schema import METRICS as MEASURED
 
 CELL = ["arm", "lr", "weight_decay"]
 """What identifies a cell."""

@@ -18,7 +18,7 @@ from adamcmp import interrupts
 from adamcmp.cli.usage import Group, usage_text
 from adamcmp.errors import InputError, command, from_outside, one_line, told
 from adamcmp.plain import visible
-from adamcmp.store import at
+from adamcmp.storage.backend import open_path
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -280,7 +280,7 @@ ResultsDir = Annotated[
     typer.Option(
         help="Results folder or URL (s3://bucket/results).",
         envvar="ADAMCMP_RESULTS_DIR",
-        parser=at,
+        parser=open_path,
         metavar="FOLDER",
     ),
 ]

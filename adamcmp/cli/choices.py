@@ -14,7 +14,7 @@ from adamcmp.cli.listing import descriptions, settings_lines, text_table
 from adamcmp.cli.showing import show_summary
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
-from adamcmp.store import at
+from adamcmp.storage.backend import open_path
 
 FOLDERS = {
     "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
@@ -124,7 +124,7 @@ def show(
 ) -> None:
     """Print a resolved configuration and the source of each value."""
     if best is not None:  # the name that `adamcmp code` had
-        code(at(config), best, framework)
+        code(open_path(config), best, framework)
         return
     from adamcmp.config import compose
     from adamcmp.config.build import typed
@@ -143,7 +143,7 @@ def show(
 
 def code(
     results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="results/STUDY, or the folder above studies.", parser=at)
+        Path, typer.Argument(metavar="RESULTS", help="results/STUDY, or the folder above studies.", parser=open_path)
     ],
     optimizer: Annotated[str, typer.Option(help="An optimizer, by its label or its configuration's name.")],
     framework: Annotated[
@@ -153,10 +153,10 @@ def code(
     debug: Debug = False,
 ) -> None:
     """Print training code with the selected hyperparameters."""
-    from adamcmp.records import read_records, studies
     from adamcmp.report.recipe import best_recipes
+    from adamcmp.storage.records import find_studies, read_records
 
-    for study_dir in studies(results):
+    for study_dir in find_studies(results):
         texts = best_recipes(read_records(study_dir), optimizer, framework or list(Framework))
         answer(recipes=texts)
         for text in texts:

@@ -13,7 +13,7 @@ from adamcmp import collector
 from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
 from adamcmp.errors import InputError, closest
 from adamcmp.status import status
-from adamcmp.store import at
+from adamcmp.storage.backend import open_path
 
 if TYPE_CHECKING:
     from adamcmp.optim.frameworks import Decay, Framework
@@ -24,7 +24,7 @@ def conformance(
         list[str] | None,
         typer.Argument(metavar="LIBRARY…", help="torch, keras, optax, timm, … Default: all."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Output folder.", parser=at)] = Path("results/conformance"),
+    out: Annotated[Path, typer.Option(help="Output folder.", parser=open_path)] = Path("results/conformance"),
     formats: Formats = None,
     json_: Json = False,
     debug: Debug = False,

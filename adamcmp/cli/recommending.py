@@ -186,7 +186,7 @@ class _Spending:
 
     def tune(self) -> None:
         """Ask for batches, until so much of the budget is spent that fresh seeds need the rest."""
-        from adamcmp.records import read_records
+        from adamcmp.storage.records import read_records
 
         searching = self._opened.plan.searching
         assert searching is not None
@@ -204,7 +204,7 @@ class _Spending:
             self._tuned += batch
 
     def _has_ended(self) -> bool:
-        from adamcmp.records import read_records
+        from adamcmp.storage.records import read_records
 
         return bool((read_records(self._opened.study_dir)["status"] == "completed").any())
 
@@ -218,7 +218,7 @@ class _Spending:
     def confirm(self) -> None:
         """Train what was chosen on fresh seeds, as many as the budget has room for."""
         from adamcmp.execute.confirming import confirming
-        from adamcmp.records import read_records
+        from adamcmp.storage.records import read_records
 
         seeds = 0
         while True:
@@ -248,11 +248,11 @@ def _tell(opened: Session, spending: _Spending) -> None:
     """Print the recommendation, and write it beside the runs."""
     with status("drawing"):
         from adamcmp.analysis import by_task, leaderboard
-        from adamcmp.records import read_outcomes, read_records
         from adamcmp.report import terminal
         from adamcmp.report.advice import advice, minimum
         from adamcmp.report.recommendation import write_recommendation
         from adamcmp.report.verdict_text import Judging
+        from adamcmp.storage.records import read_outcomes, read_records
 
         records = read_records(opened.study_dir)
         judging = Judging.of(opened.plan.config.study.model_dump())

@@ -36,7 +36,7 @@ from adamcmp.cli.app import (
 from adamcmp.cli.showing import report_on, show_found, tell_damage, write_files
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
-from adamcmp.store import at, is_local
+from adamcmp.storage.backend import is_local, open_path
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,11 +56,11 @@ def report(
         typer.Argument(
             metavar="RESULTS…",
             help="results/STUDY, or the folder above studies. Several folders make one report.",
-            parser=at,
+            parser=open_path,
         ),
     ],
     formats: Formats = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/report.", parser=at)] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/report.", parser=open_path)] = None,
     target_error: Annotated[
         float | None,
         typer.Option(help="Add the time to reach this validation error (0.1 = 10 %)."),
@@ -83,9 +83,9 @@ def report(
     if verify_:  # the name that `adamcmp verify` had
         verify(results)
     with status("reading"):
-        from adamcmp.records import studies
+        from adamcmp.storage.records import find_studies
 
-        found = [study_dir for path in results for study_dir in studies(path)]
+        found = [study_dir for path in results for study_dir in find_studies(path)]
     if len(results) > 1:
         if out is None:
             raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
@@ -141,7 +141,7 @@ def _open_in_browser(page: Path) -> None:
 def verify(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at),
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=open_path),
     ],
     json_: Json = False,
     debug: Debug = False,
@@ -169,7 +169,7 @@ def watch(
     results: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RESULTS…]", help="results/STUDY, or the folder above studies. Default: results.", parser=at
+            metavar="[RESULTS…]", help="results/STUDY, or the folder above studies. Default: results.", parser=open_path
         ),
     ] = None,
     every: Annotated[float, typer.Option(min=0.2, help="Refresh interval in seconds.")] = 2.0,
@@ -213,7 +213,9 @@ def compare(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for tables and figures of the comparison. Default: none are written.", parser=at),
+        typer.Option(
+            help="Folder for tables and figures of the comparison. Default: none are written.", parser=open_path
+        ),
     ] = None,
     formats: Formats = None,
     verbose: Verbose = False,
@@ -225,10 +227,10 @@ def compare(
     with status("reading"):
         from adamcmp.analysis import by_task
         from adamcmp.analysis.comparing import compared, left_out
-        from adamcmp.records import read_all, read_outcomes
         from adamcmp.report.reported import Reported
         from adamcmp.report.sides import find
         from adamcmp.report.verdict_text import Judging
+        from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import judging_of
 
         asked = find(sides, results_dir)
@@ -247,19 +249,20 @@ def compare(
 
 def merge(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above studies.", parser=at)
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or folders above studies.", parser=open_path),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the merged studies.", parser=at)],
+    out: Annotated[Path, typer.Option(help="Folder for the merged studies.", parser=open_path)],
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Merge results folders, for example from two machines."""
     from adamcmp.execute.stored import merge_into
-    from adamcmp.records import read_records, studies
+    from adamcmp.storage.records import find_studies, read_records
 
     by_name: dict[str, list[Path]] = {}
     for path in results:
-        for folder in studies(path):
+        for folder in find_studies(path):
             by_name.setdefault(folder.resolve().name, []).append(folder)
     for name, folders in by_name.items():
         merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
@@ -282,19 +285,20 @@ class To(StrEnum):
 
 def export(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at)
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=open_path),
     ],
     to: Annotated[To, typer.Option(help="Target: files or a tracker.")],
-    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/TARGET.", parser=at)] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/TARGET.", parser=open_path)] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Export runs to CSV, Parquet, MLflow, TensorBoard, W&B, Optuna."""
     with status("writing"):
-        from adamcmp.records import read_all, studies
+        from adamcmp.storage.records import find_studies, read_all
         from adamcmp.trackers import export as write
 
-        folders = [folder for path in results for folder in studies(path)]
+        folders = [folder for path in results for folder in find_studies(path)]
         where = out or results[0] / to.value
         if not is_local(where):
             raise InputError(f"export --to {to.value}: {where} is no folder of this machine; add --out FOLDER")
@@ -338,7 +342,8 @@ def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
 
 def remove(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=at)
+        list[Path],
+        typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=open_path),
     ],
     status_: Annotated[
         Status | None, typer.Option("--status", help="Only runs with this status: completed, diverged or failed.")
@@ -360,8 +365,8 @@ def remove(
 ) -> None:
     """Delete stored runs by status, optimizer, study or ID."""
     from adamcmp.execute.stored import chosen, remove_runs
-    from adamcmp.records import incomplete as lacking
-    from adamcmp.records import read_records, studies
+    from adamcmp.storage.records import find_incomplete as lacking
+    from adamcmp.storage.records import find_studies, read_records
 
     _check_filters({"--optimizer": arm, "--study": study}, id_ or ())
     if not (incomplete or any((status_, arm, study, id_))):
@@ -369,7 +374,7 @@ def remove(
     found = {
         folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
         for path in results
-        for folder in studies(path)
+        for folder in find_studies(path)
     }
     if incomplete:
         found = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in found.items()}

@@ -55,8 +55,8 @@ def report_on(
     an archive of everything.
     """
     with status("reading"):
-        from adamcmp.records import read_all, read_outcomes
         from adamcmp.report.reported import Reported
+        from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import figure_of, judging_of, reproduction, width_of
 
         stored = read_all(study_dirs)
@@ -127,9 +127,9 @@ def _tell_orphans(found: Reported) -> None:
 
 def tell_damage(study_dirs: Sequence[Path]) -> None:
     """Say which runs stand several times with other numbers, and which have lost their curves or outcomes."""
-    from adamcmp.records import disagreeing, incomplete
+    from adamcmp.storage.records import find_disagreements, find_incomplete
 
-    differing = disagreeing(study_dirs)
+    differing = find_disagreements(study_dirs)
     if len(differing):
         ids = list(differing["run_id"].unique())
         values = differing.loc[differing["run_id"] == ids[0], "final_validation_error"].tolist()
@@ -139,7 +139,7 @@ def tell_damage(study_dirs: Sequence[Path]) -> None:
             "yellow",
         )
     for folder in study_dirs:
-        lacking = incomplete(folder)
+        lacking = find_incomplete(folder)
         for runs, what, then in (
             (lacking.curves, "curve", "they are missing from learning curves"),
             (lacking.outcomes, "outcome on each test example", "intervals are over seeds alone where they take part"),
@@ -303,8 +303,8 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
 
 def reported(study_dir: Path, records: pd.DataFrame) -> Reported:
     """Some runs of a stored study, with their curves, as reports take them."""
-    from adamcmp.records import read_all, read_outcomes
     from adamcmp.report.reported import Reported
+    from adamcmp.storage.records import read_all, read_outcomes
     from adamcmp.studies import judging_of
 
     stored = read_all([study_dir])

@@ -54,7 +54,7 @@ from adamcmp.cli.showing import (
 )
 from adamcmp.errors import InputError, command
 from adamcmp.status import status
-from adamcmp.store import at
+from adamcmp.storage.backend import open_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def run(
         raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
     train(opened, opened.plan.runs, limit=None)
     from adamcmp.cli.run_result import run_lines
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     records = read_records(opened.study_dir)
     record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
@@ -146,9 +146,9 @@ def sweep(
     if report:
         report_on([opened.study_dir], None, None, title=False)
         raise typer.Exit(_exit_code(records))
-    from adamcmp.records import read_outcomes
     from adamcmp.report.reported import Reported
     from adamcmp.report.verdict_text import Judging
+    from adamcmp.storage.records import read_outcomes
 
     judging = Judging.of(opened.plan.config.study.model_dump())
     found = Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
@@ -159,7 +159,10 @@ def sweep(
 
 def work(
     study_dir: Annotated[
-        Path, typer.Argument(metavar="RESULTS/STUDY", help="Folder with the plan that execute=slurm wrote.", parser=at)
+        Path,
+        typer.Argument(
+            metavar="RESULTS/STUDY", help="Folder with the plan that execute=slurm wrote.", parser=open_path
+        ),
     ],
     trust: Trust = False,
     plan: Annotated[str | None, typer.Option(help="Trust the plan if its file has this SHA-256.")] = None,
@@ -207,7 +210,8 @@ def _collected(opened: Session) -> pd.DataFrame:
     from adamcmp.execute.leases import Lookout
     from adamcmp.execute.study import missing
     from adamcmp.plan.runs import is_chosen
-    from adamcmp.records import merge_parts, read_records
+    from adamcmp.storage.merging import merge_parts
+    from adamcmp.storage.records import read_records
 
     merge_parts(opened.study_dir)
     runs, records = list(opened.plan.runs), read_records(opened.study_dir)
@@ -259,8 +263,8 @@ def settle(
     from adamcmp.analysis import by_task, criteria_of
     from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
     from adamcmp.execute.confirming import SETTLING, match, settling
-    from adamcmp.records import read_outcomes, read_records
     from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
+    from adamcmp.storage.records import read_outcomes, read_records
 
     if stored_study(a, results_dir) and study is not None:
         raise InputError(f"settle {a}: is a study; the two optimizers come first: {command('settle', b, study, a)}")
@@ -312,7 +316,7 @@ def settle(
 
 def stored_study(name: str, results_dir: Path) -> Path | None:
     """Return the folder of a stored study by its name, its path or the path of its ``study.yaml``."""
-    given = at(name)
+    given = open_path(name)
     folders = (results_dir / name, given.parent if given.name == "study.yaml" else given)
     return next((folder for folder in folders if name and (folder / "records").is_dir()), None)
 
@@ -320,12 +324,12 @@ def stored_study(name: str, results_dir: Path) -> Path | None:
 def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: bool) -> tuple[Path, Trained]:
     """Return the folder of the stored study that has both optimizers, and its configuration and settings."""
     from adamcmp.config.trust import check_words
-    from adamcmp.records import read_records, studies
     from adamcmp.report.hints import trained_with
+    from adamcmp.storage.records import find_studies, read_records
 
     found = {
         study_dir: trained
-        for study_dir in studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)
+        for study_dir in find_studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)
         if (trained := trained_with(read_records(study_dir), (a, b)))
     }
     if len(found) > 1:
@@ -587,7 +591,7 @@ def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     if not is_tuned:
         return stand_ins(runs, seeds)
     from adamcmp.execute.confirming import confirming
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     return missing(confirming(runs, read_records(opened.study_dir), seeds), opened.study_dir)
 
@@ -595,7 +599,7 @@ def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
     """Tune what is missing, and judge what was chosen on fresh seeds; the records of all planned runs."""
     from adamcmp import console
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     runs = list(opened.plan.runs)
     trained = train(opened, runs, limit, only_failed=only_failed)
@@ -614,7 +618,7 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
 def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
     """Widen grids whose best cell lies on the edge, as often as the study allows; the runs that this took."""
     from adamcmp.execute.extending import extending
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     added: list[Run] = []
     most = opened.plan.config.study.extend
@@ -627,7 +631,7 @@ def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
 
 def _search(opened: Session) -> list[Run]:
     """Ask for batch after batch until each arm has had its trials; the runs that this took beyond the first batch."""
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     searching = opened.plan.searching
     assert searching is not None
@@ -645,7 +649,7 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     from adamcmp.execute.confirming import confirming
     from adamcmp.execute.study import missing
     from adamcmp.plan.runs import is_chosen
-    from adamcmp.records import read_records
+    from adamcmp.storage.records import read_records
 
     seeds = opened.plan.config.study.confirm.seeds
     if not seeds or not is_chosen(runs):
@@ -719,7 +723,7 @@ def train(
         benchmarks: benchmark strategies; else rough estimates select them.
     """
     from adamcmp.execute import study
-    from adamcmp.records import parts
+    from adamcmp.storage.part_files import part_files
 
     if opened.plan.config.execute.where == "slurm":
         raise InputError("execute=slurm: jobs train what `adamcmp sweep` plans; this command trains here, or on Ray")
@@ -727,7 +731,7 @@ def train(
 
     study_dir, label = opened.study_dir, label or ("Tuning" if is_chosen(runs) else "Training")
     with study.driving(study_dir) as leases:
-        leases.begin(parts(study_dir))
+        leases.begin(part_files(study_dir))
         lacking = study.missing(runs, study_dir, only_failed=only_failed)
         if not only_failed and (adopted := study.adopted(lacking, study_dir, lambda line: tell(line, "yellow"))):
             tell(f"{study_dir}: {adopted:,} runs of other studies in the same folder are reused")

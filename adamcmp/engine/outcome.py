@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from adamcmp.engine.strategy import Strategy
 from adamcmp.plan.runs import Run
-from adamcmp.records import Status
+from adamcmp.storage.schema import Status
 
 
 class Evaluation(NamedTuple):

@@ -19,7 +19,7 @@ from adamcmp.engine.strategy import Layout, Strategy
 from adamcmp.engine.timing import Timing
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import Cohort, canonical
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
 WAY = 2

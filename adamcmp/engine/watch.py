@@ -22,8 +22,8 @@ import torch
 from adamcmp.engine.outcome import OnSteps
 from adamcmp.engine.strategy import Piece
 from adamcmp.errors import InputError
-from adamcmp.records import SCHEMA_VERSION
-from adamcmp.store import replacing
+from adamcmp.storage.backend import atomic_write
+from adamcmp.storage.schema import SCHEMA_VERSION
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
@@ -116,7 +116,7 @@ MAGIC = b"adamcmp checkpoint\n"
 def _save(path: Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(state, content)
-    with replacing(path, sync=True) as file:
+    with atomic_write(path, sync=True) as file:
         file.write(MAGIC + hashlib.sha256(content.getbuffer()).digest())
         file.write(content.getbuffer())
 

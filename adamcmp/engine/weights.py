@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.errors import InputError, closest, one_line
 from adamcmp.plan.runs import Init, Run
-from adamcmp.records import weights_of
-from adamcmp.store import replacing, write_file
+from adamcmp.storage.backend import atomic_write, write_file
+from adamcmp.storage.records import weights_path
 
 
 def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> None:
@@ -38,7 +38,7 @@ def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> No
     """
     kept = run.task.train.save
     assert kept is not None
-    path = weights_of(folder, run.id, kept)
+    path = weights_path(folder, run.id, kept)
     about = {
         "run_id": run.id,
         "kept": kept,
@@ -50,7 +50,7 @@ def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> No
     }
     metadata = {"run_id": run.id, "kept": kept, "step": str(evaluation.step)}
     state = model.state_dict()
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         if any(each.dtype == torch.complex128 for each in state.values()):  # safetensors has no such type
             save_file({name + PAIRS * t.is_complex(): _pairs(t) for name, t in state.items()}, file.name, metadata)
         else:

@@ -14,7 +14,7 @@ from adamcmp.analysis.selection_uncertainty import candidates, selections
 from adamcmp.errors import InputError, closest
 from adamcmp.execute.fresh import FIRST, on_fresh_seeds
 from adamcmp.plan.runs import Run
-from adamcmp.records import Stage
+from adamcmp.storage.schema import Stage
 
 SETTLING = 2_000_000
 """The first seed of ``settle``."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from adamcmp.plan.runs import Run, arm_of, rule_identity, run_id
-from adamcmp.records import Stage
+from adamcmp.storage.schema import Stage
 
 FIRST = 1_000_000
 """The first held-out seed, beyond those that users tune with."""

@@ -21,7 +21,7 @@ import platformdirs
 from adamcmp.config.schema import Data
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import DataFacts
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
 NAMED = ("path", "test_path", "folder")

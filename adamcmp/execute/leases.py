@@ -27,8 +27,8 @@ import psutil
 from filelock import Timeout
 
 from adamcmp.errors import InputError
-from adamcmp.records import stored_since
-from adamcmp.store import GoneError, Held, is_local, lock, patiently, write_file
+from adamcmp.storage.backend import GoneError, HeldLock, is_local, lock, retry_while_away, write_file
+from adamcmp.storage.part_files import stored_since
 from adamcmp.untrusted import load_json
 
 T = TypeVar("T")
@@ -222,13 +222,13 @@ class Leases:
                 return held, found
 
         while True:
-            is_done, found = patiently(once, self._folder)
+            is_done, found = retry_while_away(once, self._folder)
             if is_done:
                 return found
 
 
 @contextmanager
-def locked(study_dir: Path) -> Iterator[Held]:
+def locked(study_dir: Path) -> Iterator[HeldLock]:
     """Hold the study's lock, for moments; or for long, where no driver is to be there.
 
     Raises:

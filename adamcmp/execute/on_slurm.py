@@ -22,7 +22,7 @@ import psutil
 from adamcmp.config.schema import OnSlurm
 from adamcmp.errors import InputError, one_line
 from adamcmp.extras import check_installed, needs
-from adamcmp.store import is_local
+from adamcmp.storage.backend import is_local
 
 PROGRAMS = ("sbatch", "srun")
 """Programs of Slurm that submitit calls to submit jobs."""

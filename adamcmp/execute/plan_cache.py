@@ -21,7 +21,7 @@ from typing import Any
 import platformdirs
 
 from adamcmp.errors import InputError
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_object
 
 MAX_AGE_SECONDS = 3600.0

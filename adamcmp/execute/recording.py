@@ -21,7 +21,7 @@ from adamcmp.engine.updates import first_period
 from adamcmp.metrics import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
 from adamcmp.plan.runs import Run, Task, canonical, variant
-from adamcmp.records import METRICS
+from adamcmp.storage.schema import METRICS
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from adamcmp.execute.study import missing
 from adamcmp.plain import plain
 from adamcmp.plan.expand import Plan, plan
 from adamcmp.plan.runs import DataFacts, Run, Task, cohorts
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 from adamcmp.untrusted import load_object
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from adamcmp.execute.leases import alone
-from adamcmp.records import join, merge_parts, remove
-from adamcmp.store import write_file
+from adamcmp.storage import merging
+from adamcmp.storage.backend import write_file
+from adamcmp.storage.merging import merge_parts, merge_study
 
 
 def chosen(
@@ -41,7 +42,7 @@ def merge_into(target: Path, sources: Collection[Path]) -> None:
     """
     with alone(target):
         for source in sources:
-            join(source, target)
+            merge_study(source, target)
             described = source / "study.yaml"
             if described.is_file() and not (target / "study.yaml").exists():
                 write_file(target / "study.yaml", described.read_bytes())
@@ -55,4 +56,4 @@ def remove_runs(study_dir: Path, ids: Collection[str]) -> None:
         InputError: another process trains it, or it cannot be written.
     """
     with alone(study_dir):
-        remove(study_dir, ids)
+        merging.remove_runs(study_dir, ids)

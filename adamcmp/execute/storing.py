@@ -20,8 +20,9 @@ from adamcmp.errors import one_line
 from adamcmp.execute.folders import unsent
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.runs import Run, cohorts
-from adamcmp.records import append, merge_parts
-from adamcmp.store import GoneError, patiently
+from adamcmp.storage.backend import GoneError, retry_while_away
+from adamcmp.storage.merging import merge_parts
+from adamcmp.storage.part_files import append_runs
 
 STORE_EVERY = 2.0
 """Seconds between two parts on disk."""
@@ -78,10 +79,10 @@ class Pending:
             GoneError: the store is away; its text says where the runs are.
         """
         try:
-            patiently(lambda: append(self.study_dir, *tables), self.study_dir)
+            retry_while_away(lambda: append_runs(self.study_dir, *tables), self.study_dir)
         except GoneError as error:
             kept = unsent(self.study_dir)
-            append(kept, *tables)
+            append_runs(kept, *tables)
             raise GoneError(
                 f"{error}; {len(tables[0]):,} finished run{'' if len(tables[0]) == 1 else 's'} that it lacks "
                 f"{'is' if len(tables[0]) == 1 else 'are'} kept in {kept}, and the same command stores them there and "

@@ -12,8 +12,9 @@ from adamcmp.errors import InputError
 from adamcmp.execute.folders import remove_abandoned, unsent
 from adamcmp.execute.leases import Leases, alone
 from adamcmp.plan.runs import Run
-from adamcmp.records import Wanted, adopt, finished, join, read_records, remove_leftovers, weights_of
-from adamcmp.store import is_local, write_file
+from adamcmp.storage.backend import is_local, write_file
+from adamcmp.storage.merging import RunMetadata, copy_runs, merge_study, remove_leftovers
+from adamcmp.storage.records import finished_ids, read_records, weights_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def deliver(study_dir: Path) -> None:
     """Store the runs that an earlier command has kept on this machine, since the study's object store was away."""
     kept = unsent(study_dir)
     if not is_local(study_dir) and kept.is_dir():
-        join(kept, study_dir)
+        merge_study(kept, study_dir)
         shutil.rmtree(kept)
 
 
@@ -50,7 +51,7 @@ def tidy(study_dir: Path) -> None:
     remove_leftovers(study_dir)
     folder = study_dir / "checkpoints"
     paths = list(folder.glob("*.pt"))
-    done = finished(study_dir) if paths else set()
+    done = finished_ids(study_dir) if paths else set()
     for path in paths:
         from adamcmp.engine.watch import load_checkpoint  # imports torch, which a finished study does without
 
@@ -99,14 +100,14 @@ def adopted(runs: Sequence[Run], study_dir: Path, say: Callable[[str], object] =
     damaged study.
     """
     wanted = {
-        run.id: Wanted(run.stage, run.optimizer.label, run.optimizer.name, run.search, run.comparison)
+        run.id: RunMetadata(run.stage, run.optimizer.label, run.optimizer.name, run.search, run.comparison)
         for run in runs
         if run.task.train.save is None
     }
     others = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
-    return adopt(study_dir, others, wanted, say) if wanted and others else 0
+    return copy_runs(study_dir, others, wanted, say) if wanted and others else 0
 
 
 def _lacks_weights(run: Run, status: Mapping[str, str], weights: Collection[str]) -> bool:
     kept = run.task.train.save
-    return kept is not None and status[run.id] == "completed" and weights_of(Path(), run.id, kept).name not in weights
+    return kept is not None and status[run.id] == "completed" and weights_path(Path(), run.id, kept).name not in weights

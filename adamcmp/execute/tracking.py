@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from adamcmp.extras import EXTRAS, check_installed
-from adamcmp.records import Results, parts, read, stored_since
-from adamcmp.store import is_local
+from adamcmp.storage.backend import is_local
+from adamcmp.storage.part_files import part_files, stored_since
+from adamcmp.storage.records import Results, read
 from adamcmp.trackers import export
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Logged:
             if name in EXTRAS:
                 check_installed(f"log={name}", name)
         self._listener, self._study_dir, self._trackers = listener, study_dir, trackers
-        self._known = parts(study_dir)
+        self._known = part_files(study_dir)
         self._next = time.monotonic() + EVERY
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import rule_class, shipped
 from adamcmp.plan.expand import Plan
 from adamcmp.plan.runs import DataFacts, Init, Run, Task, marked, rule_identity, run_id
-from adamcmp.store import replacing
+from adamcmp.storage.backend import atomic_write
 
 KEY = b"adamcmp_plan"
 COLUMNS = ("run_id", "arm", "task", "optimizer", "schedule", "seed", "stage", "search")
@@ -78,7 +78,7 @@ def write(portable: Portable, path: Path) -> str:
     }
     content = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({KEY: json.dumps(shared).encode()}), content, compression="zstd")
-    with replacing(path, sync=True) as file:
+    with atomic_write(path, sync=True) as file:
         file.write(content.getvalue())
     return hashlib.sha256(content.getvalue()).hexdigest()
 

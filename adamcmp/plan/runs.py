@@ -21,7 +21,7 @@ from adamcmp.config.schema import AnyRule, AnySchedule, Data, Loss, Model, OwnLo
 from adamcmp.criteria import ERRORS, LOSSES, Criteria, Targets, error_metric
 from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluations import Evaluations, evaluations
-from adamcmp.records import SCHEMA_VERSION, Stage
+from adamcmp.storage.schema import SCHEMA_VERSION, Stage
 
 NAMES = {"name", "label"}
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]

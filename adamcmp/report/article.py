@@ -15,7 +15,7 @@ from adamcmp.report import manifest, tables
 from adamcmp.report.document import FIGURES, PAGE, write_tables
 from adamcmp.report.page import Picture, Section, markdown_page
 from adamcmp.report.reported import Made
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,7 +22,7 @@ import pandas as pd
 
 from adamcmp.config.build import files_with_imports, is_installed, own_modules_importable
 from adamcmp.errors import InputError
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 
 NAME = "bundle.zip"
 STORED = ("records", "curves", "outcomes")

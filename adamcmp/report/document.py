@@ -18,7 +18,7 @@ from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Link, Mono, P
 from adamcmp.report.page import markdown_page as markdown
 from adamcmp.report.reported import Made, Reported, TaskReport, across_tables, claims_table, exhibits
 from adamcmp.report.verdict_text import ACROSS, MOST_TOLD, format_pooled, split_sentences
-from adamcmp.store import write_file, writing
+from adamcmp.storage.backend import open_for_writing, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ def _write_tasks(
     reports: Sequence[TaskReport], found: Reported, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> list[Drawn]:
     """A folder each, and a page of all; what was drawn for each, and at last for all together."""
-    with writing(folder):
+    with open_for_writing(folder):
         for name in manifest.listed(folder):  # of the time when there was one task
             if "/" not in name:
                 (folder / name).unlink(missing_ok=True)

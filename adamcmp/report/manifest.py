@@ -13,7 +13,7 @@ import pandas as pd
 
 from adamcmp.errors import InputError
 from adamcmp.report.labels import mixed_origins, runs_hash, seeds, wall_seconds
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
 NAME = "MANIFEST.json"

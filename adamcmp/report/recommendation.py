@@ -9,7 +9,7 @@ from adamcmp.analysis import Task, cells, leaderboard
 from adamcmp.report import tables
 from adamcmp.report.advice import Advice
 from adamcmp.report.recipe import FRAMEWORKS
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
 
 NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
 

@@ -11,8 +11,8 @@ import pandas as pd
 from adamcmp.analysis import by_task
 from adamcmp.analysis.comparing import Side
 from adamcmp.errors import InputError, closest, command
-from adamcmp.records import read_all, read_records, studies
-from adamcmp.store import at
+from adamcmp.storage.backend import open_path
+from adamcmp.storage.records import find_studies, read_all, read_records
 
 
 class Found(NamedTuple):
@@ -38,12 +38,12 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     for word in words:
         head, colon, arm = word.rpartition(":")
         if (folder := _folder(word, results_dir)) is not None:
-            scopes[word], prefixes[word] = (studies(folder), None), word.rstrip("/")
+            scopes[word], prefixes[word] = (find_studies(folder), None), word.rstrip("/")
         elif colon and (folder := _folder(head, results_dir)) is not None:
-            scopes[word], prefixes[word] = (studies(folder), arm), head.rstrip("/")
+            scopes[word], prefixes[word] = (find_studies(folder), arm), head.rstrip("/")
     named = [study_dir for study_dirs, _ in scopes.values() for study_dir in study_dirs]
     others = [word for word in words if word not in scopes]
-    everywhere = named or (studies(results_dir) if others else [])
+    everywhere = named or (find_studies(results_dir) if others else [])
     if len(scopes) == 1 and len(others) > 1:
         words = others  # the one folder says where the optimizers are
     scopes |= {word: (everywhere, word) for word in others}
@@ -56,7 +56,7 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
 
 
 def _folder(word: str, results_dir: Path) -> Path | None:
-    return next((path for path in (at(word), results_dir / word) if word and path.is_dir()), None)
+    return next((path for path in (open_path(word), results_dir / word) if word and path.is_dir()), None)
 
 
 def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) -> pd.DataFrame:

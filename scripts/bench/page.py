@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from adamcmp.records import read
 from adamcmp.report import Reported, write_report
+from adamcmp.storage.records import read
 
 SYNTHETIC = Path(__file__).resolve().parents[2] / "tests" / "analysis" / "synthetic.py"
 OBSERVE = """

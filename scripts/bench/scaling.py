@@ -27,8 +27,10 @@ from tabulate import tabulate
 
 from adamcmp.execute.leases import CLAIMS, DRIVERS, Leases, Lookout
 from adamcmp.execute.training import CLAIMING_TAKES
-from adamcmp.records import append, merge_parts, parts, read_records
-from adamcmp.store import write_file
+from adamcmp.storage.backend import write_file
+from adamcmp.storage.merging import merge_parts
+from adamcmp.storage.part_files import append_runs, part_files
+from adamcmp.storage.records import read_records
 
 BOUND = ("mnist1d", "model=mlp_128_128", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-2,8)", "study.seeds=4",
          "train.epochs=60", "execute.rows=4", "execute.compile=false", "execute.matmul=default",
@@ -104,7 +106,7 @@ class Costs:
             for i in range(drivers):
                 write_file(folder / DRIVERS / f"d{i}.json", b'{"machine": "another", "beat": 1, "told": 0}')
             leases = Leases(folder)
-            leases.begin(parts(folder))
+            leases.begin(part_files(folder))
             counter = iter(range(10**9))
             self.claim = seconds(lambda: leases.claim([[f"new{next(counter)}" for _ in range(claimed)]]))
             leases.release([f"new{i * claimed + j}" for i in range(20) for j in range(claimed)])
@@ -119,7 +121,7 @@ def part_seconds(runs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         rows = [{**record, "run_id": f"{i:016x}"} for i in range(runs)]
         curves = [{**each, "run_id": f"{i:016x}"} for i in range(runs) for each in curve]
-        return seconds(lambda: append(Path(folder), rows, curves), 10)
+        return seconds(lambda: append_runs(Path(folder), rows, curves), 10)
 
 
 def merged_files(count: int) -> tuple[int, float]:
@@ -128,7 +130,7 @@ def merged_files(count: int) -> tuple[int, float]:
     with tempfile.TemporaryDirectory() as folder:
         spent = 0.0
         for i in range(count):
-            append(
+            append_runs(
                 Path(folder), [{**record, "run_id": f"{i:016x}"}], [{**each, "run_id": f"{i:016x}"} for each in curve]
             )
             began = time.perf_counter()

@@ -20,7 +20,7 @@ from adamcmp.execute.recording import Provenance
 from adamcmp.execute.study import driving
 from adamcmp.execute.training import train_all
 from adamcmp.plan.expand import plan
-from adamcmp.records import read_outcomes, read_records
+from adamcmp.storage.records import read_outcomes, read_records
 
 LRS = {
     "digits": {"adamw": "3e-3,1e-2,3e-2", "sgdw": "3e-3,1e-2,3e-2"},

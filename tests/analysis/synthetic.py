@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adamcmp.records import CURVE, METRICS, RECORD, arrow_schema
+from adamcmp.storage.schema import CURVE, METRICS, RECORD, arrow_schema
 
 DECAYS = {"Adam + L2": "l2", "AdamW": "lr_scaled", "SGD + L2": "l2", "SGDW": "lr_scaled"}
 LRS = tuple(0.1 * 2.0**k for k in range(-10, 1, 2))

@@ -9,7 +9,7 @@ import pytest
 
 from adamcmp.analysis import best_cells, cells, mean_curves, mean_interval, time_to_error
 from adamcmp.analysis.selection import CELL
-from adamcmp.records import METRICS
+from adamcmp.storage.schema import METRICS
 
 
 def test_the_first_evaluation_at_the_target_counts_and_never_is_infinite():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adamcmp import report
-from adamcmp.records import read
+from adamcmp.storage.records import read
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

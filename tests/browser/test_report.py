@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 from adamcmp import report
 from adamcmp.analysis import CELL, by_task, cells
 from adamcmp.drawing.style import looks
-from adamcmp.records import read
 from adamcmp.report.recipe import recipe
 from adamcmp.report.told import Finding, Told
+from adamcmp.storage.records import read
 
 pytestmark = pytest.mark.needs("chromium")
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from adamcmp.engine.watch import Watch
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending
 from adamcmp.plan.runs import cohorts
-from adamcmp.records import merge_parts, read_outcomes, remove
+from adamcmp.storage.merging import merge_parts, remove_runs
+from adamcmp.storage.records import read_outcomes
 
 from .conftest import DEVICE
 
@@ -88,5 +89,5 @@ def test_they_are_stored_merged_and_removed_with_their_runs(planned, tmp_path):
     found = read_outcomes([tmp_path])
     for outcome in outcomes:
         assert np.array_equal(found[outcome.run.id], values(outcome.outcomes))
-    remove(tmp_path, [outcomes[0].run.id])
+    remove_runs(tmp_path, [outcomes[0].run.id])
     assert set(read_outcomes([tmp_path])) == {outcomes[1].run.id}

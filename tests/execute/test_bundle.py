@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .conftest import QUICK
 

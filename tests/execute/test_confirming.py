@@ -11,7 +11,7 @@ import pytest
 
 from adamcmp.analysis import by_task
 from adamcmp.analysis.selection_uncertainty import candidates, selections
-from adamcmp.records import read, read_outcomes
+from adamcmp.storage.records import read, read_outcomes
 
 GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,3e-2", "optimizer.weight_decay=0,0.1")
 SHORT = ("train.steps=60", "train.evaluations=1", "study.seeds=2")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adamcmp.records import read, read_records
+from adamcmp.storage.records import read, read_records
 
 from .conftest import processes_in, wait_until
 

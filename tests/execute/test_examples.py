@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = re.findall(r"^adamcmp (.*?) *# (\w+)\.py$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp import records
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.execute import tracking
 from adamcmp.execute.session import open_session
 from adamcmp.execute.study import adopted, missing
 from adamcmp.execute.training import Desk, Job
+from adamcmp.storage import part_files
 
 QUICK = ("train.steps=5", "train.evaluations=1")
 
@@ -57,14 +57,14 @@ def test_a_driver_claims_a_bounded_share_of_jobs_timed_or_not(cli, seconds, most
 def test_runs_are_taken_from_other_studies_after_a_look_at_their_ids_alone(cli, monkeypatch):
     cli("sweep", "digits", *QUICK, "study.name=other", "seed=0,1", "study.confirm.seeds=0")
     new, same = planned(cli, "seed=2"), planned(cli, "seed=1")
-    read, whole = records._parquet, []
+    read, whole = part_files._read_parquet, []
 
     def reading(path, columns=None):
         if columns is None:
             whole.append(path)
         return read(path, columns)
 
-    monkeypatch.setattr(records, "_parquet", reading)
+    monkeypatch.setattr(part_files, "_read_parquet", reading)
     assert adopted(new, cli.folder / "results" / "new") == 0
     assert whole == []
     assert adopted(same, cli.folder / "results" / "new") == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .conftest import error_lines, hear_signals, processes_in, wait_until
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adamcmp.records import read, read_outcomes, read_records
+from adamcmp.storage.records import read, read_outcomes, read_records
 
 from .conftest import QUICK
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adamcmp.records import Results, read, read_records
+from adamcmp.storage.records import Results, read, read_records
 
 from .conftest import STORE_EVERY_RUN, error_lines, wait_until
 

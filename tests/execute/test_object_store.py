@@ -11,8 +11,8 @@ import pytest
 from filelock import Timeout
 from pandas.testing import assert_frame_equal
 
-from adamcmp import store
-from adamcmp.records import read, read_records
+from adamcmp.storage import backend
+from adamcmp.storage.records import read, read_records
 
 from .conftest import error_lines, wait_until
 from .test_kill_and_resume import CIRCUMSTANCES
@@ -53,31 +53,33 @@ def test_a_sweep_its_report_and_its_weights(bucket, cli):
     local = cli(*SWEEP)
     remote = cli(*SWEEP, "--results-dir", bucket)
     assert (local.code, remote.code) == (0, 0), remote.err
-    expected, found = read(cli.folder / "results" / "digits"), read(store.at(bucket) / "digits")
+    expected, found = read(cli.folder / "results" / "digits"), read(backend.open_path(bucket) / "digits")
     same = [each.records.drop(columns=CIRCUMSTANCES).sort_values("run_id", ignore_index=True)
             for each in (expected, found)]  # fmt: skip
     assert_frame_equal(*same, check_exact=True)
-    weights = sorted(path.name for path in (store.at(bucket) / "digits" / "weights").glob("*.safetensors"))
+    weights = sorted(path.name for path in (backend.open_path(bucket) / "digits" / "weights").glob("*.safetensors"))
     assert weights == sorted(path.name for path in (cli.folder / "results/digits/weights").glob("*.safetensors"))
     assert "nothing to train" in cli(*SWEEP, "--results-dir", bucket).err
     assert f"Report   {bucket}/digits/report/report.html" in cli("report", f"{bucket}/digits", "--format", "html").out
     assert "all 1 files are as they were written" in cli("report", f"{bucket}/digits", "--verify").out
     removed = cli("remove", f"{bucket}/digits", "--arm", "adam", "--yes")
     assert removed.code == 0
-    assert set(read_records(store.at(bucket) / "digits")["optimizer"]) == {"adamw"}
+    assert set(read_records(backend.open_path(bucket) / "digits")["optimizer"]) == {"adamw"}
 
 
 @pytest.mark.slow
 def test_two_drivers_share_a_study(bucket, driver):
     long = (*SWEEP, "study.seeds=8", "train.steps=400", "execute.processes=1", "--results-dir", bucket)
-    study_dir = store.at(bucket) / "digits"
+    study_dir = backend.open_path(bucket) / "digits"
     first = driver.start(*long)
     wait_until(lambda: any((study_dir / "records").glob("*.parquet")), first)
     second = driver.start(*long)
     for process in (first, second):
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-    ends = pd.concat([pd.read_parquet(store.readable(path)) for path in (study_dir / "records").glob("*.parquet")])
+    ends = pd.concat(
+        [pd.read_parquet(backend.open_for_reading(path)) for path in (study_dir / "records").glob("*.parquet")]
+    )
     assert len(ends) == 64
     assert ends["run_id"].is_unique
 
@@ -107,15 +109,15 @@ def memory():
 def test_a_lock_has_one_holder_and_goes_with_a_dead_one(request, where, monkeypatch):
     """Of 24 that wait for the lock of a dead holder, one at a time has it."""
     found = request.getfixturevalue(where)
-    path = found if where == "memory" else store.at(found) / ".lock"
-    monkeypatch.setattr(store, "STALE", 0.4)
-    monkeypatch.setattr(store, "EVERY", 0.02)
-    dead = store._Turns(path)
+    path = found if where == "memory" else backend.open_path(found) / ".lock"
+    monkeypatch.setattr(backend, "STALE_LOCK_SECONDS", 0.4)
+    monkeypatch.setattr(backend, "RETRY_INTERVAL_SECONDS", 0.02)
+    dead = backend._ObjectStoreLock(path)
     dead._create(7)
     inside, most, entered = [], [], []
 
     def enter():
-        with store.lock(path, 60) as is_held:
+        with backend.lock(path, 60) as is_held:
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.01)
@@ -130,20 +132,20 @@ def test_a_lock_has_one_holder_and_goes_with_a_dead_one(request, where, monkeypa
         each.join()
     assert max(most) == 1
     assert len(entered) == len(threads)
-    assert store._Turns(path)._known() == [7 + len(threads)]
+    assert backend._ObjectStoreLock(path)._known() == [7 + len(threads)]
 
 
 def test_a_holder_that_takes_long_keeps_its_lock_and_one_that_was_stopped_loses_it(memory, monkeypatch):
-    monkeypatch.setattr(store, "STALE", 0.3)
-    monkeypatch.setattr(store, "EVERY", 0.02)
-    with store.lock(memory):
+    monkeypatch.setattr(backend, "STALE_LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(backend, "RETRY_INTERVAL_SECONDS", 0.02)
+    with backend.lock(memory):
         time.sleep(0.8)
-        with pytest.raises(Timeout), store.lock(memory, 0.6):
+        with pytest.raises(Timeout), backend.lock(memory, 0.6):
             raise AssertionError
-    monkeypatch.setattr(store._Turns, "_stay", lambda _: None)  # as of a process that SIGSTOP has stopped
-    with store.lock(memory) as is_held:
+    monkeypatch.setattr(backend._ObjectStoreLock, "_stay", lambda _: None)  # as of a process that SIGSTOP has stopped
+    with backend.lock(memory) as is_held:
         assert is_held()
-        with store.lock(memory, 5) as is_held_later:
+        with backend.lock(memory, 5) as is_held_later:
             assert is_held_later()
             assert not is_held()
 
@@ -178,7 +180,7 @@ def test_half_a_url_is_no_folder(cli, text):
 
 def test_a_path_with_a_colon_is_a_path():
     for text in ("runs:/new", "C:/x", "a:b", "/s3:/x", "./s3:/x"):
-        assert store.is_local(store.at(text))
+        assert backend.is_local(backend.open_path(text))
 
 
 def test_an_export_into_a_store_says_that_it_needs_a_folder(cli, monkeypatch):
@@ -200,7 +202,7 @@ def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(c
 
     EndpointError.__module__ = "botocore.exceptions"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    monkeypatch.setattr(backend, "RETRY_SECONDS", 0.2)
     monkeypatch.setattr(storing, "STORE_EVERY", 0.0)
     files = fsspec.filesystem("memory")
     for path in files.ls("/", detail=False):
@@ -220,7 +222,7 @@ def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(c
     words = ("sweep", "digits", "optimizer.lr=geomspace(1e-3,1e-1,6)", "train.steps=4", "execute.engine=sequential",
              "--results-dir", "memory://away")  # fmt: skip
     with monkeypatch.context() as patch:
-        for kind, name in ((type(store.at("memory://away")), "write_bytes"), (type(files), "pipe_file"),
+        for kind, name in ((type(backend.open_path("memory://away")), "write_bytes"), (type(files), "pipe_file"),
                            (type(files), "cat_file"), (type(files), "ls")):  # fmt: skip
             patch.setattr(kind, name, failing(getattr(kind, name)))
         ended = cli(*words)
@@ -228,13 +230,13 @@ def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(c
     (line,) = error_lines(ended.err)
     assert "the store did not answer for 0 s (Could not connect to the endpoint)" in line
     assert "kept in" in line
-    stored = len(read_records(store.at("memory://away/digits")))
+    stored = len(read_records(backend.open_path("memory://away/digits")))
     assert stored == 2
-    for path in (store.at("memory://away/digits") / "drivers").glob("*.json"):
+    for path in (backend.open_path("memory://away/digits") / "drivers").glob("*.json"):
         path.unlink()  # its process has ended, this one goes on
     again = cli(*words)
     assert again.code == 0, again.err
-    found = read_records(store.at("memory://away/digits"))
+    found = read_records(backend.open_path("memory://away/digits"))
     assert len(found) == 6
     assert found["run_id"].is_unique
     assert not list((tmp_path / "data").rglob("*.parquet"))

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adamcmp.records import read, read_records
+from adamcmp.storage.records import read, read_records
 
 from .conftest import error_lines, wait_until
 from .test_kill_and_resume import CIRCUMSTANCES

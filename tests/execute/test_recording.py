@@ -11,7 +11,7 @@ from adamcmp.engine.strategy import Strategy
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.expand import plan
 from adamcmp.plan.runs import DataFacts
-from adamcmp.records import CURVE, METRICS, RECORD
+from adamcmp.storage.schema import CURVE, METRICS, RECORD
 
 HERE = Provenance("study", "adamcmp", None, "0", "0", "0")
 CURVES = (

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import load
-from adamcmp.records import read
+from adamcmp.storage.records import read
 
 MODELS = '''
 import random

@@ -6,7 +6,7 @@ import pytest
 
 from adamcmp.analysis import best_cells, by_task, cells
 from adamcmp.analysis.selection_uncertainty import candidates, selections
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 WORDS = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,5)", "train.steps=20",
          "train.evaluations=4", "search.trials=8", "search.batch=4", "study.seeds=2")  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from adamcmp.execute.leases import Lookout
 from adamcmp.execute.on_slurm import PLAN, Job
-from adamcmp.records import read_records
+from adamcmp.storage.records import read_records
 
 from .conftest import error_lines
 

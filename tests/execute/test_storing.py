@@ -9,7 +9,7 @@ from adamcmp.engine.watch import VERSIONS, _save
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
-from adamcmp.records import finished
+from adamcmp.storage.records import finished_ids
 
 
 def runs(cli, count: int) -> list[Run]:
@@ -81,4 +81,4 @@ def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path
     assert path.exists()
     pending.store()
     assert not path.exists()
-    assert finished(tmp_path) == {run.id}
+    assert finished_ids(tmp_path) == {run.id}

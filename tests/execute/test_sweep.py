@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from adamcmp.records import read, read_records
+from adamcmp.storage.records import read, read_records
 
 from .conftest import QUICK, error_lines
 

@@ -16,7 +16,8 @@ import pytest
 from adamcmp.config.trust import runs_code
 from adamcmp.execute import folders
 from adamcmp.plan import portable
-from adamcmp.records import RECORD, arrow_schema, read_records
+from adamcmp.storage.records import read_records
+from adamcmp.storage.schema import RECORD, arrow_schema
 
 from .conftest import QUICK
 

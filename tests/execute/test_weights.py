@@ -13,7 +13,7 @@ from torch import nn
 from adamcmp.engine.weights import load
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import Init
-from adamcmp.records import read
+from adamcmp.storage.records import read
 
 from .conftest import CommandLine
 

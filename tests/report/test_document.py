@@ -10,9 +10,9 @@ import pytest
 
 from adamcmp import report
 from adamcmp.errors import InputError
-from adamcmp.records import read
 from adamcmp.report import FORMATS
 from adamcmp.report.told import Finding, Told
+from adamcmp.storage.records import read
 
 NAMES = (
     "verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "error_vs_train_loss", "basin", "budget",
@@ -259,7 +259,7 @@ def test_perfect_and_equal_results_are_drawn(synthetic, tmp_path):
 def test_no_report_imports_torch(study):
     """Of its figures, test_cli.py tests the same."""
     code = (
-        "import sys, pathlib; from adamcmp.records import read\n"
+        "import sys, pathlib; from adamcmp.storage.records import read\n"
         "from adamcmp.report import Reported, write_report, terminal\n"
         "study = pathlib.Path(sys.argv[1]); stored = read(study)\n"
         "write_report(Reported(*stored), study / 'report', formats=('md', 'csv', 'tex'))\n"

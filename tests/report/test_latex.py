@@ -10,8 +10,8 @@ import pytest
 from adamcmp import report
 from adamcmp.analysis.claims import BELOW, Claim
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.records import read
 from adamcmp.report.told import Told
+from adamcmp.storage.records import read
 
 HEAD = r"""\documentclass[a4paper]{article}
 \usepackage[margin=1.6cm]{geometry}

@@ -20,10 +20,10 @@ from adamcmp import report
 from adamcmp.drawing.registry import FIGURES
 from adamcmp.drawing.style import FLAG, SMALLEST_FONT, WIDTHS, NotDrawn, Page, arrange, on_page, render
 from adamcmp.errors import InputError
-from adamcmp.records import read
 from adamcmp.report import manifest
 from adamcmp.report.redraw import script
 from adamcmp.report.told import Exhibit, Told
+from adamcmp.storage.records import read
 
 ARMS = ("Adam + L2", "AdamW")
 

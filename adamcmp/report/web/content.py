@@ -25,11 +25,11 @@ from adamcmp.drawing.basin import SLOPES
 from adamcmp.drawing.heatmap import circled, colour_limits, grids, is_grid
 from adamcmp.drawing.labels import decay_name, metric_name, named, requested_name, scale, short, ticks, with_unit
 from adamcmp.drawing.style import Look, looks
-from adamcmp.records import METRICS as MEASURED
 from adamcmp.report import recipe, tables
 from adamcmp.report.labels import seeds
 from adamcmp.report.reported import TaskReport
 from adamcmp.report.retraining import retraining
+from adamcmp.storage.schema import METRICS as MEASURED
 
 CONVENTIONS = {
     "weight_decay_lr_scaled": "λ of torch's AdamW, ηαλ",

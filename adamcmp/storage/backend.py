@@ -25,15 +25,15 @@ from adamcmp.errors import InputError, from_outside, one_line
 from adamcmp.extras import check_installed, needs
 
 T = TypeVar("T")
-STALE = 30.0
+STALE_LOCK_SECONDS = 30.0
 """Seconds after which a lock in an object store that did not change is taken for that of a dead process."""
-PATIENCE = 120.0
+RETRY_SECONDS = 120.0
 """Seconds for which an object store that does not answer is asked again."""
-EVERY = 0.2
+RETRY_INTERVAL_SECONDS = 0.2
 """Seconds between two tries for a lock."""
 
 
-def at(given: str | Path) -> Path:
+def open_path(given: str | Path) -> Path:
     """A folder by its path, or by its URL, such as ``s3://bucket/results``.
 
     Raises:
@@ -78,13 +78,13 @@ def is_local(path: Path) -> bool:
     return isinstance(path, Path)
 
 
-def readable(path: Path) -> Any:
+def open_for_reading(path: Path) -> Any:
     """What libraries take that read a file: its path, or all of its bytes."""
     return path if is_local(path) else io.BytesIO(path.read_bytes())
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def open_for_writing(path: Path) -> Iterator[None]:
     """Turn the errors of a write into one clear line.
 
     Raises:
@@ -101,13 +101,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
     """A local file to write, of a name that no other process has, that takes the place of ``path`` when the block ends.
 
     Raises:
         InputError: it cannot be written.
     """
-    with writing(path):
+    with open_for_writing(path):
         if not is_local(path):
             with tempfile.NamedTemporaryFile() as file:
                 yield file
@@ -133,25 +133,25 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
     return path
 
 
 class GoneError(InputError):
-    """An object store that has not answered for ``PATIENCE`` seconds."""
+    """An object store that has not answered for ``RETRY_SECONDS`` seconds."""
 
 
-def patiently(do: Callable[[], T], path: Path) -> T:
+def retry_while_away(do: Callable[[], T], path: Path) -> T:
     """Do something to an object store, again and again where the store cannot be reached, less and less often.
 
     Raises:
-        GoneError: it could not be reached for ``PATIENCE`` seconds.
+        GoneError: it could not be reached for ``RETRY_SECONDS`` seconds.
         InputError: it answers, and refuses.
     """
     if is_local(path):
         return do()
-    deadline, pause = time.monotonic() + PATIENCE, 1.0
+    deadline, pause = time.monotonic() + RETRY_SECONDS, 1.0
     while True:
         try:
             return do()
@@ -164,27 +164,30 @@ def patiently(do: Callable[[], T], path: Path) -> T:
                 raise
             reason = error
         if time.monotonic() >= deadline:
-            raise GoneError(f"{path}: the store did not answer for {PATIENCE:.0f} s ({one_line(reason)})") from reason
+            raise GoneError(
+                f"{path}: the store did not answer for {RETRY_SECONDS:.0f} s ({one_line(reason)})"
+            ) from reason
         time.sleep(pause)
         pause = min(2 * pause, 20.0)
 
 
-Held = Callable[[], bool]
+HeldLock = Callable[[], bool]
 """Whether a lock is still its holder's: one that was stopped for long may have lost it to another process."""
 
 
 @contextmanager
-def lock(path: Path, seconds: float = 60.0) -> Iterator[Held]:
+def lock(path: Path, seconds: float = 60.0) -> Iterator[HeldLock]:
     """Hold the one lock of that name, on whatever machine others ask for it.
 
-    On a disk it is the system's lock of a file, which ends with the process. In an object store see ``_Turns``.
+    On a disk it is the system's lock of a file, which ends with the process. In an object store see
+    ``_ObjectStoreLock``.
 
     Raises:
         Timeout: others have held it all the time.
         InputError: nothing can be written there.
     """
     if is_local(path):
-        with writing(path):
+        with open_for_writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(path)
         try:
@@ -192,14 +195,14 @@ def lock(path: Path, seconds: float = 60.0) -> Iterator[Held]:
         except Timeout:
             raise
         except OSError as error:
-            with writing(path):
+            with open_for_writing(path):
                 raise error
         try:
             yield lambda: True
         finally:
             held.release()
         return
-    turns = _Turns(path)
+    turns = _ObjectStoreLock(path)
     turns.take(time.monotonic() + seconds)
     try:
         yield turns.is_mine
@@ -207,12 +210,12 @@ def lock(path: Path, seconds: float = 60.0) -> Iterator[Held]:
         turns.end()
 
 
-class _Turns:
+class _ObjectStoreLock:
     """A lock in an object store: numbered turns, each an object that exactly one process can create.
 
     The turn with the highest number counts. The process that created it holds the lock until its content is
-    ``free``. A holder changes the content every few seconds; if it has not changed for ``STALE`` seconds by the
-    clock of a process that waits, the holder has died, and that process tries to create the next turn. So a dead
+    ``free``. A holder changes the content every few seconds; if it has not changed for ``STALE_LOCK_SECONDS`` seconds
+    by the clock of a process that waits, the holder has died, and that process tries to create the next turn. So a dead
     holder's turn is never deleted to be taken, and of all that try one succeeds. The number is the fencing token: a
     holder that was stopped and resumes finds a higher one, and writes nothing.
 
@@ -241,14 +244,14 @@ class _Turns:
             now = time.monotonic()
             if (last, content) != seen:
                 seen, since = (last, content), now
-            if (content in (self.FREE, None) or now - since > STALE) and self._create(last + 1):
+            if (content in (self.FREE, None) or now - since > STALE_LOCK_SECONDS) and self._create(last + 1):
                 self._turn = last + 1
                 threading.Thread(target=self._stay, daemon=True).start()
                 self._remove_before(last)
                 return
             if now >= deadline:
                 raise Timeout(str(self._path))
-            time.sleep(EVERY * random.uniform(0.5, 1.5))  # so that those who wait do not ask at once
+            time.sleep(RETRY_INTERVAL_SECONDS * random.uniform(0.5, 1.5))  # so that those who wait do not ask at once
 
     def is_mine(self) -> bool:
         """Return whether no other process has taken a later turn."""
@@ -261,7 +264,7 @@ class _Turns:
 
     def _stay(self) -> None:
         beat = 0
-        while not self._over.wait(STALE / 6):
+        while not self._over.wait(STALE_LOCK_SECONDS / 6):
             beat += 1
             with suppress(Exception):  # the next beat may come through
                 self._write(f"{self._token} {beat}".encode())
@@ -292,7 +295,7 @@ class _Turns:
             return b""  # removed since it was listed: a later one is there
 
     def _create(self, turn: int) -> bool:
-        with writing(self._path):
+        with open_for_writing(self._path):
             try:
                 self._files.pipe_file(self._name(turn), f"{self._token} 0".encode(), mode="create")
             except FileExistsError:

@@ -1,0 +1,1 @@
+"""Results on disk: folders and URLs, the columns of stored tables, and reading, writing and merging them."""

@@ -1,0 +1,193 @@
+"""Change stored studies: merge part files, merge studies, copy runs between them, and remove runs.
+
+All functions expect that their caller holds the study's lock, except ``merge_parts``, which takes locks of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+from filelock import Timeout
+
+from adamcmp.errors import InputError
+from adamcmp.lazy import LazyModule
+from adamcmp.storage.backend import lock, write_file
+from adamcmp.storage.part_files import list_part_files, new_part_name, read_part, read_table, stored_since, write_part
+from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD, TABLES, TEXT, Column, Stage
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+else:
+    pc, pq = (LazyModule("pyarrow.compute"), LazyModule("pyarrow.parquet"))
+
+
+TEMPORARY_NAME = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.tmp")
+"""Names of files that are being written, as ``storage.backend.atomic_write`` and ``engine.watch`` give them."""
+
+
+def remove_leftovers(study_dir: Path) -> None:
+    """Remove what a killed writer left half written; only the holder of the study's lock may."""
+    for folder in (
+        study_dir,
+        *(study_dir / name for name in ("outcomes", "curves", "records", "checkpoints", "weights")),
+    ):
+        for path in folder.glob(".*.tmp"):
+            if TEMPORARY_NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def merge_parts(study_dir: Path, more_than: int = 64) -> None:
+    """Rewrite the newest of many parts as one, so that reading stays quick, unless another process is at it.
+
+    It takes in older parts for as long as one is no larger than all newer ones together. So n parts of equal size,
+    merged as they come, leave about log₂(n / 64) besides the newest, and each row is rewritten about as often.
+
+    The merged part is a new file, whose name takes the newest's place in the order; the others go once it is there.
+    ``read`` drops what stands twice, so that a kill in between loses nothing.
+    """
+    many = [(table, columns) for table, columns in TABLES if len(list_part_files(study_dir / table)) > more_than]
+    with suppress(Timeout):
+        for table, columns in many:
+            with lock(study_dir / f".merging_{table}", 0.0):
+                _merge_newest(list_part_files(study_dir / table), columns, more_than // 2)
+
+
+def _merge_newest(parts: Sequence[Path], columns: Sequence[Column], fewest: int) -> None:
+    total, count = 0, 0
+    for path in reversed(parts):
+        size = path.stat().st_size
+        if count > fewest and size > total:
+            break
+        total, count = total + size, count + 1
+    newest = parts[-count:]
+    whole = pa.concat_tables([read_part(path, columns) for path in newest])
+    name = f"{newest[-1].stem.partition('_')[0]}_{uuid.uuid4().hex[:8]}.parquet"  # right behind the newest
+    write_part(newest[-1].with_name(name), whole.combine_chunks())
+    for path in newest:
+        path.unlink(missing_ok=True)
+
+
+def _replace_parts(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:
+    """Put one part in the place of others."""
+    write_part(folder / new_part_name(), whole.combine_chunks())
+    for path in parts:
+        path.unlink()
+
+
+def merge_study(source: Path, target: Path) -> None:
+    """Put a study's runs and weights beside those of another; only the holder of the target's lock may.
+
+    Records that the target has already are left out, and with them their curves, so that joining again adds only what
+    is new, however the source has been merged since.
+
+    Raises:
+        InputError: a part is damaged or not ours, or the target cannot be written.
+    """
+    there = {_training_key(row) for row in read_table(target / "records", RECORD).select(TRAINING_KEY).to_pylist()}
+    records = read_table(source / "records", RECORD)
+    is_new = [_training_key(row) not in there for row in records.select(TRAINING_KEY).to_pylist()]
+    records = records.filter(pa.array(is_new, pa.bool_()))
+    name, ids = new_part_name(), pc.unique(records["run_id"])
+    for table, columns in TABLES:
+        rows = records
+        if table != "records":
+            whole = read_table(source / table, columns)
+            rows = whole.filter(pc.is_in(whole["run_id"], value_set=ids))
+        if len(rows):
+            write_part(target / table / name, rows.combine_chunks())
+    for path in sorted((source / "weights").glob("*")):
+        if path.suffix in (".safetensors", ".json") and not (target / "weights" / path.name).exists():
+            write_file(target / "weights" / path.name, path.read_bytes())
+
+
+TRAINING_KEY = ["run_id", "status", "finished_at"]
+"""Columns that tell one training of a run from another."""
+
+
+def _training_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in TRAINING_KEY)
+
+
+class RunMetadata(NamedTuple):
+    """What a run is here, wherever it was trained: nothing of this enters its id."""
+
+    stage: Stage
+    arm: str
+    """The optimizer's label."""
+    optimizer: str
+    """Its configuration."""
+    search: str | None
+    comparison: str
+
+
+def copy_runs(
+    study_dir: Path, others: Sequence[Path], wanted: Mapping[str, RunMetadata], say: Callable[[str], object] = print
+) -> int:
+    """Take completed and diverged runs from other studies as one part; how many those are.
+
+    Args:
+        study_dir: where they are lacking; its lock is held.
+        others: studies that may have them; one that cannot be read is left out, with a line.
+        wanted: ids of the runs, and what each is here.
+        say: gets a line for each study that is left out.
+    """
+    found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
+    taken: set[str] = set()
+    for other in others:
+        try:
+            if wanted.keys().isdisjoint(_run_ids(other)):
+                continue
+            records = read_table(other / "records", RECORD)
+            more = {table: read_table(other / table, columns) for table, columns in TABLES[:-1]}
+        except InputError as error:
+            say(f"{other}: not searched for runs that are wanted here, since it is damaged: {error}")
+            continue
+        ids = records.column("run_id").to_pylist()
+        done = [
+            i not in taken and i in wanted and status in ("completed", "diverged")
+            for i, status in zip(ids, records.column("status").to_pylist(), strict=True)
+        ]
+        if not any(done):
+            continue
+        fresh = pa.array({i for i, is_done in zip(ids, done, strict=True) if is_done}, TEXT)
+        rows = records.filter(pa.array(done))
+        here = [wanted[i] for i in rows.column("run_id").to_pylist()]
+        for name in RunMetadata._fields:
+            values = pa.array([getattr(each, name) for each in here], TEXT)
+            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+        found["records"].append(rows)
+        for table, own in more.items():
+            found[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
+        taken |= set(fresh.to_pylist())
+    name = new_part_name()
+    for table, _ in TABLES:
+        if sum(map(len, found[table])):
+            write_part(study_dir / table / name, pa.concat_tables(found[table]))
+    return len(taken)
+
+
+def _run_ids(study_dir: Path) -> set[str]:
+    """Return the IDs of all stored runs of a study, from one column of its records."""
+    return stored_since(study_dir, ())[0]
+
+
+def remove_runs(study_dir: Path, run_ids: Collection[str]) -> None:
+    """Remove runs with their curves and weights; only the holder of the study's lock may.
+
+    The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
+    """
+    for table, columns in (("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)):
+        parts = list_part_files(study_dir / table)
+        if parts:
+            whole = pa.concat_tables([read_part(path, columns) for path in parts])
+            removed = pc.is_in(whole.column("run_id"), value_set=pa.array(run_ids, TEXT))
+            _replace_parts(study_dir / table, parts, whole.filter(pc.invert(removed)))
+    for run_id in run_ids:
+        for path in (study_dir / "weights").glob(f"{run_id}-*"):
+            path.unlink()

@@ -20,8 +20,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adamcmp import renamed
+
 if TYPE_CHECKING:
     from adamcmp.storage.records import Results
+
+renamed.install()
 
 __all__ = ["load"]
 

@@ -9,23 +9,23 @@ import gc
 import os
 import sys
 
-from adamcmp import collector, interrupts, streams
+from adamcmp import garbage_collection, signals, standard_streams
 
 
 def main() -> None:
     """Run the command line."""
-    interrupts.handle()
-    streams.guard()
+    signals.install_handlers()
+    standard_streams.guard_streams()
     if sys.flags.optimize and sys.executable:
         _start_with_assertions()
-    collector.spare()
+    garbage_collection.collect_seldom()
     atexit.register(gc.freeze)
     from adamcmp.cli import main as command_line
 
     try:
         command_line()
     except SystemExit as end:
-        error = streams.failure()
+        error = standard_streams.output_failure()
         if error is None or (end.code or 0) not in (0, 1):
             raise
         from adamcmp.cli.app import BAD_INPUT

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
 
-FEW = 20
+MAX_LISTED_NAMES = 20
 """Names that are listed whole."""
-SIMILAR = 0.15
+SUGGESTION_MARGIN = 0.15
 """Similarity, of 1, below that of the closest name within which other names are suggested too."""
-LONGEST = 1200
+MAX_ERROR_CHARS = 1200
 """Characters of an error's text that are shown; user input may be of any length."""
 
 
@@ -24,7 +24,7 @@ class InputError(Exception):
     """Data as far as they were read, as pairs of heading and text, for ``adamcmp show-data``."""
 
 
-def closest(word: str, allowed: Iterable[str]) -> str:
+def suggest_names(word: str, allowed: Iterable[str]) -> str:
     """Return a clause to end an error with: the closest names if there are some, else all of them, if they are few.
 
     Capitals make no difference, and a name such as ``lr`` is close to each that ends with it, as ``optimizer.lr``.
@@ -40,14 +40,16 @@ def closest(word: str, allowed: Iterable[str]) -> str:
         near = [lower[each] for each in get_close_matches(given, list(lower), n=3, cutoff=0.6)]
     if near:
         alike = {name: SequenceMatcher(None, given, name.casefold()).ratio() for name in near}
-        near = [name for name in near if alike[name] > max(alike.values()) - SIMILAR or name.endswith(f".{word}")]
+        near = [
+            name for name in near if alike[name] > max(alike.values()) - SUGGESTION_MARGIN or name.endswith(f".{word}")
+        ]
         return f"did you mean {' or '.join(near)}?"
-    if len(names) > FEW:
+    if len(names) > MAX_LISTED_NAMES:
         return f"closest of {len(names)}: {', '.join(get_close_matches(word, names, n=3, cutoff=0.0))}."
     return f"known: {', '.join(names)}." if names else "none is known."
 
 
-def command(*words: str) -> str:
+def command_text(*words: str) -> str:
     """A command that can be pasted into a shell."""
     return f"`{shlex.join(['adamcmp', *map(str, words)])}`"
 
@@ -55,44 +57,57 @@ def command(*words: str) -> str:
 def one_line(error: BaseException) -> str:
     """An error's text without its line breaks, of bearable length; its type where it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return text if len(text) <= MAX_ERROR_CHARS else f"{text[: MAX_ERROR_CHARS // 2]} … {text[-MAX_ERROR_CHARS // 2 :]}"
 
 
-def told(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """``ValueError: what it says``, in one line: of errors that are not ours."""
     return f"{type(error).__name__}: {one_line(error)}"
 
 
-def shown(text: object) -> str:
+def quote_value(text: object) -> str:
     """A given text in quotes, as Python writes it, of bearable length."""
     found = repr(text)
     return found if len(found) <= 80 else f"{found[:60]}…{found[-10:]}"
 
 
-NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "failed to map segment", "start new thread",
+MEMORY_PHRASES = ("cannot allocate memory", "can't allocate memory", "failed to map segment", "start new thread",
              "failed to launch worker thread", "resource temporarily unavailable", "out of memory")  # fmt: skip
 """Phrases of libraries for a process that has used up its memory or threads."""
-AWAY = ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "gcsfs", "adlfs", "google", "azure", "urllib3")
+OBJECT_STORE_PACKAGES = (
+    "botocore",
+    "aiobotocore",
+    "aiohttp",
+    "fsspec",
+    "s3fs",
+    "gcsfs",
+    "adlfs",
+    "google",
+    "azure",
+    "urllib3",
+)
 """Packages whose errors are those of an object store."""
 
 
-def from_outside(error: BaseException) -> str:
+def explain_external(error: BaseException) -> str:
     """Return one line for an error that is none of adamcmp's: of files, memory, or an object store; else nothing."""
-    chain = list(_chain(error))
-    if any(isinstance(each, MemoryError) or any(text in str(each).lower() for text in NO_MEMORY) for each in chain):
+    chain = list(_causes(error))
+    if any(
+        isinstance(each, MemoryError) or any(text in str(each).lower() for text in MEMORY_PHRASES) for each in chain
+    ):
         return (
-            f"not enough memory ({told(chain[-1])}); close other programs, raise the limit (ulimit -v), or take fewer "
-            "rows and processes (execute.rows, execute.processes); stored runs are whole"
+            f"not enough memory ({describe_exception(chain[-1])}); close other programs, raise the limit (ulimit -v), "
+            "or take fewer rows and processes (execute.rows, execute.processes); stored runs are whole"
         )
-    if any(type(each).__module__.partition(".")[0] in AWAY for each in chain):
-        return f"the results folder cannot be reached ({told(chain[-1])}); stored runs are whole"
+    if any(type(each).__module__.partition(".")[0] in OBJECT_STORE_PACKAGES for each in chain):
+        return f"the results folder cannot be reached ({describe_exception(chain[-1])}); stored runs are whole"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or one_line(error)}; give another file or folder, or correct this one"
     return ""
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what caused it, the first cause last."""
     found: BaseException | None = error
     while found is not None:

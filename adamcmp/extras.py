@@ -56,7 +56,7 @@ def check_installed(setting: str, module: str) -> None:
 
 
 @contextmanager
-def needs(setting: str, module: str) -> Iterator[None]:
+def require_extra(setting: str, module: str) -> Iterator[None]:
     """Turn the failed import of an optional module into one clear line.
 
     Raises:

@@ -14,23 +14,23 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from adamcmp.losses import cross_entropy
-from adamcmp.metrics import wide
+from adamcmp.metrics.functions import to_float64
+from adamcmp.metrics.losses import cross_entropy
 
 State = Mapping[str, Mapping[str, Tensor]]
 """What an optimizer keeps of each parameter, by the parameter's name."""
-BINS = 10
+NUM_BINS = 10
 """Of equally many weights, from the smallest gradients to the largest."""
-BANDS = 12
+NUM_BANDS = 12
 """Of words, each as wide on a logarithmic axis of frequency."""
-PROJECTIONS = 8
+NUM_PROJECTIONS = 8
 
 
 def _matrices(state: State, *names: str) -> Iterator[tuple[str, list[Tensor]]]:
     """Of each parameter with two or more axes: its name, and parts of the record, flattened."""
     for name, kept in state.items():
         if next(iter(kept.values())).ndim >= 2:
-            yield name, [wide(kept[each]).flatten() for each in names]
+            yield name, [to_float64(kept[each]).flatten() for each in names]
 
 
 def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float]:
@@ -41,15 +41,15 @@ def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float
     """
     found: dict[str, float] = {}
     for name, (scale, taken) in _matrices(state, "scale", "taken"):
-        before = wide(previous[name]).flatten()
-        found[name] = _share(before, taken)
-        for k, part in enumerate(scale.argsort().chunk(BINS)):
+        before = to_float64(previous[name]).flatten()
+        found[name] = _decay_fraction(before, taken)
+        for k, part in enumerate(scale.argsort().chunk(NUM_BINS)):
             found[f"{name}_scale_{k}"] = scale[part].median().item()
-            found[f"{name}_rate_{k}"] = _share(before[part], taken[part])
+            found[f"{name}_rate_{k}"] = _decay_fraction(before[part], taken[part])
     return found
 
 
-def _share(weights: Tensor, taken: Tensor) -> float:
+def _decay_fraction(weights: Tensor, taken: Tensor) -> float:
     total = weights.square().sum().item()
     return (weights * taken).sum().item() / total if total else 0.0
 
@@ -72,16 +72,16 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
         state: of a model whose first parameter of two axes is the table of words (V, D).
     """
     kept = next(kept for kept in state.values() if kept["scale"].ndim == 2)
-    second_V, square_V = (wide(kept[each]).square().mean(1) for each in ("scale", "grad"))
+    second_V, square_V = (to_float64(kept[each]).square().mean(1) for each in ("scale", "grad"))
     documents = len(x)
     pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(second_V))
     count_V = torch.bincount(pairs % len(second_V), minlength=len(second_V)).to(second_V)
     count_V[0] = 0  # no word
     share_V = (count_V / documents).clamp(min=1e-12).log()
     lowest, highest = share_V[count_V > 0].min(), share_V.max()
-    band_V = ((share_V - lowest) / (highest - lowest) * BANDS).long().clamp(0, BANDS - 1)
+    band_V = ((share_V - lowest) / (highest - lowest) * NUM_BANDS).long().clamp(0, NUM_BANDS - 1)
     found: dict[str, float] = {}
-    for k in range(BANDS):
+    for k in range(NUM_BANDS):
         own = (band_V == k) & (count_V > 0)
         active = own & (square_V > 0)
         if active.any():
@@ -102,9 +102,9 @@ def projections(model: nn.Module) -> dict[str, float]:
     ``<i>`` is ⟨r_i, θ⟩ with r_i ~ N(0, 1), so that the mean of (⟨r_i, θ⟩ − ⟨r_i, θ'⟩)² estimates ‖θ − θ'‖²; ``norm`` is
     ‖θ‖.
     """
-    weights = torch.cat([wide(p.detach()).flatten().cpu() for p in model.parameters()])
+    weights = torch.cat([to_float64(p.detach()).flatten().cpu() for p in model.parameters()])
     generator = torch.Generator().manual_seed(0)
-    directions = torch.randn(PROJECTIONS, len(weights), generator=generator, dtype=weights.dtype)
+    directions = torch.randn(NUM_PROJECTIONS, len(weights), generator=generator, dtype=weights.dtype)
     found = {str(i): each for i, each in enumerate((directions @ weights).tolist())}
     return found | {"norm": weights.norm().item()}
 

@@ -17,22 +17,22 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError, one_line
-from adamcmp.extras import needs
-from adamcmp.plain import cell
+from adamcmp.extras import require_extra
 from adamcmp.storage.records import Results
 from adamcmp.storage.schema import METRICS
+from adamcmp.text_safety import escape_csv_cell
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 FILES = ("csv", "parquet", "optuna")
-SCALARS = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
+SCALAR_TYPES = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
 NAMES = ("arm", "optimizer", "schedule", "decay", "data", "model", "stage", "precision")
-SHOWN = ("arm", "lr", "weight_decay", "seed", "stage")
+SHOWN_COLUMNS = ("arm", "lr", "weight_decay", "seed", "stage")
 """Of TensorBoard's table, which has room for few: all others stand in its text."""
-ENDS = ("final_validation_error", "final_test_error", "final_gap")
+FINAL_METRICS = ("final_validation_error", "final_test_error", "final_gap")
 """What a run ended with, beside its curves, whose last points say the rest."""
 
 
-class Tracked(NamedTuple):
+class TrackedRun(NamedTuple):
     """One run, as trackers take it."""
 
     id: str
@@ -50,18 +50,18 @@ class Tracked(NamedTuple):
     seconds: float
 
 
-def tracked(stored: Results) -> Iterator[Tracked]:
+def to_tracked_runs(stored: Results) -> Iterator[TrackedRun]:
     """Stored runs, the first that ended first."""
     curves = dict(iter(stored.curves.groupby("run_id")))
     for row in stored.records.sort_values("finished_at").to_dict("records"):
-        known = {name: row[name] for name in (*SCALARS, *NAMES) if not _is_missing(row[name])}
+        known = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not _is_missing(row[name])}
         seed, cell = row["seed"], f"lr {row['lr']:.3g} λ {row['weight_decay']:.3g}"
-        yield Tracked(
+        yield TrackedRun(
             id=row["run_id"],
             study=row["study"],
             name=f"{row['arm']} {cell} seed {seed}",
             settings=known,
-            ends={name: float(row[name]) for name in ENDS if not _is_missing(row[name])},
+            ends={name: float(row[name]) for name in FINAL_METRICS if not _is_missing(row[name])},
             status=row["status"],
             error="" if _is_missing(row["error"]) else str(row["error"]),
             curve=[] if row["run_id"] not in curves else _curve(curves[row["run_id"]]),
@@ -86,12 +86,12 @@ def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
 
 def to_tensorboard(stored: Results, where: Path) -> int:
     """An event file for each run, with its settings for the HPARAMS page; how many are new."""
-    with needs("export --to tensorboard", "tensorboard"):
+    with require_extra("export --to tensorboard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
     count = 0
-    for each in tracked(stored):
-        folder = where / _safe(each.study) / f"{_safe(each.name)} {each.id}"
+    for each in to_tracked_runs(stored):
+        folder = where / _safe_name(each.study) / f"{_safe_name(each.name)} {each.id}"
         if folder.exists():
             continue
         count += 1
@@ -101,8 +101,8 @@ def to_tensorboard(stored: Results, where: Path) -> int:
                 at = start + each.seconds * step / last
                 for name, value in values.items():
                     writer.add_scalar(name.replace("_", "/", 1), value, step, at)
-            ends = {name: each.ends[name] for name in ENDS[:2] if each.ends}
-            told = {name: each.settings[name] for name in SHOWN if name in each.settings}
+            ends = {name: each.ends[name] for name in FINAL_METRICS[:2] if each.ends}
+            told = {name: each.settings[name] for name in SHOWN_COLUMNS if name in each.settings}
             writer.add_text("settings", "\n".join(f"- {name}: {value}" for name, value in each.settings.items()))
             shown = hparams(told, ends)  # type: ignore[no-untyped-call]  # it has no types
             for summary in shown:
@@ -114,17 +114,17 @@ def to_tensorboard(stored: Results, where: Path) -> int:
 
 def to_mlflow(stored: Results, where: Path) -> int:
     """A run for each run, in an experiment for each study, of ``MLFLOW_TRACKING_URI`` or a database in ``where``."""
-    with needs("export --to mlflow", "mlflow"):
+    with require_extra("export --to mlflow", "mlflow"):
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
     where.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{where.absolute()}/mlflow.db"))
     known: dict[str, tuple[str, set[str]]] = {}
     count = 0
-    for each in tracked(stored):
+    for each in to_tracked_runs(stored):
         if each.study not in known:
             found = client.get_experiment_by_name(each.study)
-            artifacts = (where.absolute() / "artifacts" / _safe(each.study)).as_uri()
+            artifacts = (where.absolute() / "artifacts" / _safe_name(each.study)).as_uri()
             id_ = found.experiment_id if found else client.create_experiment(each.study, artifacts)
             client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
             known[each.study] = (id_, _runs_of(client, id_))
@@ -134,7 +134,7 @@ def to_mlflow(stored: Results, where: Path) -> int:
         count += 1
         ended = round(1000 * each.ended_at)
         began = ended - round(1000 * each.seconds)
-        tags = {"adamcmp.run_id": each.id, "adamcmp.status": each.status, "mlflow.note.content": each.error}
+        tags = {"adamcmp.run_id": each.id, "adamcmp.cli.spinner": each.status, "mlflow.note.content": each.error}
         run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, each.name)
         last = each.curve[-1][0] if each.curve else 1
         metrics = [
@@ -165,12 +165,12 @@ def _runs_of(client: Any, experiment: str) -> set[str]:
 
 def to_wandb(stored: Results, where: Path) -> int:
     """A run for each run, in a group for each study; offline unless ``WANDB_MODE`` says otherwise."""
-    with needs("export --to wandb", "wandb"):
+    with require_extra("export --to wandb", "wandb"):
         import wandb
     where.mkdir(parents=True, exist_ok=True)
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     count = 0
-    for each in tracked(stored):
+    for each in to_tracked_runs(stored):
         if any(where.glob(f"wandb/*run-*-{each.id}")):
             continue
         count += 1
@@ -190,7 +190,9 @@ def to_csv(stored: Results, where: Path) -> int:
     where.mkdir(parents=True, exist_ok=True)
     for name, frame in stored._asdict().items():
         texts = {
-            column: frame[column].map(cell, na_action="ignore") for column in frame if not _is_number(frame[column])
+            column: frame[column].map(escape_csv_cell, na_action="ignore")
+            for column in frame
+            if not _is_number(frame[column])
         }
         frame.assign(**texts).to_csv(where / f"{name}.csv", index=False)
     return len(stored.records)
@@ -213,7 +215,7 @@ def to_optuna(stored: Results, where: Path) -> int:
     """``optuna.db``: a study for each arm of each task, a trial for each cell, its value the mean validation error."""
     import optuna
 
-    from adamcmp.analysis import by_task, cells, criteria_of
+    from adamcmp.analysis import by_task, cells, task_metrics
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where.mkdir(parents=True, exist_ok=True)
@@ -221,7 +223,7 @@ def to_optuna(stored: Results, where: Path) -> int:
     storage = optuna.storages.RDBStorage(f"sqlite:///{where.absolute()}/optuna.db")
     count = 0
     for task in by_task(stored.records):
-        error, table = criteria_of(task.records).error, cells(task.records)
+        error, table = task_metrics(task.records).error, cells(task.records)
         for arm, own in table.groupby("arm"):
             way = optuna.study.StudyDirection
             direction = way.MAXIMIZE if error.higher_is_better else way.MINIMIZE
@@ -248,7 +250,7 @@ def to_optuna(stored: Results, where: Path) -> int:
     return count
 
 
-TO: Mapping[str, Callable[[Results, Path], int]] = {
+EXPORTERS: Mapping[str, Callable[[Results, Path], int]] = {
     "csv": to_csv,
     "parquet": to_parquet,
     "optuna": to_optuna,
@@ -266,11 +268,11 @@ def export(stored: Results, to: str, where: Path) -> int:
         InputError: what it takes is not installed, or it cannot be written.
     """
     try:
-        return TO[to](stored, where)
+        return EXPORTERS[to](stored, where)
     except OSError as error:
         raise InputError(f"export --to {to}: {where} cannot be written: {one_line(error)}") from error
 
 
-def _safe(name: str) -> str:
+def _safe_name(name: str) -> str:
     """Return a name as one of a folder, which leads nowhere else."""
     return "".join(each if each.isalnum() or each in " .-+=" else "_" for each in name).lstrip(".") or "_"

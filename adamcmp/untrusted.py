@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-MOST_NODES = 200_000
+MAX_NODES = 200_000
 """Values of a YAML file with all aliases written out, at most."""
 
 
@@ -42,7 +42,7 @@ def load_yaml(text: str) -> Any:
     """Return the value of a YAML text, of plain types alone.
 
     Raises:
-        ValueError: it is not YAML, nested too deeply, or its aliases stand for more than ``MOST_NODES`` values.
+        ValueError: it is not YAML, nested too deeply, or its aliases stand for more than ``MAX_NODES`` values.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -50,7 +50,7 @@ def load_yaml(text: str) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _count(node, {})
+            _count_nodes(node, {})
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -60,7 +60,7 @@ def load_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _count(node: yaml.Node, known: dict[int, int]) -> int:
+def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
     """Return the number of values that a node stands for, each alias counted as often as it is used."""
     if id(node) in known:
         return known[id(node)]
@@ -69,8 +69,8 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
         children = node.value
     elif isinstance(node, yaml.MappingNode):
         children = [each for pair in node.value for each in pair]
-    total = 1 + sum(_count(each, known) for each in children)
-    if total > MOST_NODES:
-        raise ValueError(f"YAML whose aliases stand for more than {MOST_NODES:,} values")
+    total = 1 + sum(_count_nodes(each, known) for each in children)
+    if total > MAX_NODES:
+        raise ValueError(f"YAML whose aliases stand for more than {MAX_NODES:,} values")
     known[id(node)] = total
     return total

@@ -1,7 +1,7 @@
 """A custom update rule for vectorized training: Lion (arXiv 2302.06675). The YAML file sets its decay."""
 
+from adamcmp.base_settings import Beta
 from adamcmp.optim.rule import Rule, zeros
-from adamcmp.settings import Beta
 
 
 class Lion(Rule):

@@ -18,6 +18,9 @@ from adamcmp.plan.portable import read as read_plan
 
 from .execute.conftest import CommandLine
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:adamcmp.* has moved:FutureWarning", "ignore:.* is now adamcmp:FutureWarning"
+)
 EARLIER = Path(__file__).parent / "earlier"
 QUICK = ("train.steps=5", "train.evaluations=1", "study.confirm.seeds=2", "model.hidden=[8]")
 GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "study.seeds=2")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adamcmp.errors import InputError
-from adamcmp.extras import EXTRAS, check_installed, missing_extra, needs
+from adamcmp.extras import EXTRAS, check_installed, missing_extra, require_extra
 
 from .execute.conftest import QUICK, CommandLine, error_lines
 
@@ -92,7 +92,7 @@ def test_libraries_that_are_not_compared_are_named_with_the_extra(cli):
 def test_a_package_that_is_there_and_broken_is_called_broken():
     error = missing_extra("execute=ray", "ray", ImportError("libray.so: cannot open shared object file"))
     assert "cannot be imported (libray.so" in str(error)
-    with pytest.raises(InputError, match="wants a package of its own"), needs("execute=ray", "ray"):
+    with pytest.raises(InputError, match="wants a package of its own"), require_extra("execute=ray", "ray"):
         raise ModuleNotFoundError("wants a package of its own", name="grpc")
 
 

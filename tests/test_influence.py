@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, r2_score
 
-from adamcmp import metrics
-from adamcmp.influence import per_example
+from adamcmp.metrics import functions
+from adamcmp.metrics.influence import per_example
 
 N = 60
 
@@ -22,11 +22,11 @@ def outputs_of(name, rng, count=N):
 
 
 def error(name, outputs, y):
-    return metrics.ERRORS[name](torch.from_numpy(outputs), torch.from_numpy(y))
+    return functions.METRIC_FUNCTIONS[name](torch.from_numpy(outputs), torch.from_numpy(y))
 
 
 def values_of(name, outputs, y):
-    statistics = metrics.ERRORS[name].statistics(torch.from_numpy(outputs), torch.from_numpy(y))
+    statistics = functions.METRIC_FUNCTIONS[name].statistics(torch.from_numpy(outputs), torch.from_numpy(y))
     return per_example(name, statistics.double().numpy(), y, y[0].size if name == "hamming_loss" else 1)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import functional_call
 from torchmetrics.functional.classification import multiclass_calibration_error, multilabel_average_precision
 
-from adamcmp import losses, metrics
+from adamcmp.metrics import functions, losses
 
 
 @pytest.fixture
@@ -26,22 +26,22 @@ def predictions():
 def test_top5_error(predictions):
     logits, y = predictions
     expected = 1 - top_k_accuracy_score(y, logits, k=5, labels=np.arange(12))
-    assert metrics.top5_error(logits, y) == pytest.approx(expected)
-    assert metrics.top5_error(logits.view(50, 10, 12), y.view(50, 10)) == pytest.approx(expected)
-    assert metrics.top5_error(logits[:, :3], y.clamp(max=2)) == 0
+    assert functions.top5_error(logits, y) == pytest.approx(expected)
+    assert functions.top5_error(logits.view(50, 10, 12), y.view(50, 10)) == pytest.approx(expected)
+    assert functions.top5_error(logits[:, :3], y.clamp(max=2)) == 0
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_calibration_error(predictions, bins):
     logits, y = predictions
     expected = multiclass_calibration_error(logits.softmax(-1), y, num_classes=12, n_bins=bins, norm="l1").item()
-    assert metrics.calibration_error(logits, y, bins) == pytest.approx(expected, abs=1e-6)
+    assert functions.calibration_error(logits, y, bins) == pytest.approx(expected, abs=1e-6)
 
 
 def test_calibration_error_of_what_is_sure_and_wrong_or_right():
     sure = torch.tensor([[100.0, 0.0], [100.0, 0.0]])
-    assert metrics.calibration_error(sure, torch.tensor([0, 0])) == pytest.approx(0, abs=1e-12)
-    assert metrics.calibration_error(sure, torch.tensor([1, 1])) == pytest.approx(1)
+    assert functions.calibration_error(sure, torch.tensor([0, 0])) == pytest.approx(0, abs=1e-12)
+    assert functions.calibration_error(sure, torch.tensor([1, 1])) == pytest.approx(1)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def net():
 
 
 def test_weight_norms(net):
-    found = metrics.weight_norms(net)
+    found = functions.weight_norms(net)
     for name, p in net.named_parameters():
         assert found[name] == pytest.approx(np.linalg.norm(p.detach().numpy()))
     assert sum(found[f"{name}_share"] for name, _ in net.named_parameters()) == pytest.approx(1)
@@ -59,7 +59,7 @@ def test_weight_norms(net):
 
 def test_updates(net):
     previous = {name: p.detach() + torch.randn_like(p) for name, p in net.named_parameters()}
-    found = metrics.updates(net, previous)
+    found = functions.updates(net, previous)
     assert set(found) == {"0.weight_ratio", "0.weight_angle", "2.weight_ratio", "2.weight_angle"}
     for name in ("0.weight", "2.weight"):
         now, before = net.get_parameter(name).detach().numpy().ravel(), previous[name].numpy().ravel()
@@ -74,7 +74,7 @@ def test_small_angles_are_not_rounded_away(net):
     sideways = torch.randn_like(weight)
     sideways -= weight * (sideways * weight).sum() / weight.square().sum()
     turned["0.weight"] = weight + 1e-9 * weight.norm() / sideways.norm() * sideways
-    assert metrics.updates(net, turned)["0.weight_angle"] == pytest.approx(1e-9, rel=1e-5)
+    assert functions.updates(net, turned)["0.weight_angle"] == pytest.approx(1e-9, rel=1e-5)
 
 
 def test_the_largest_hessian_eigenvalue(net):
@@ -93,13 +93,13 @@ def test_the_largest_hessian_eigenvalue(net):
     def objective():
         return losses.cross_entropy(net(x), y, reduction="mean")
 
-    assert metrics.hessian_eigenvalue(net, objective, iterations=300) == pytest.approx(largest, rel=1e-6)
-    assert metrics.hessian_eigenvalue(net, objective) == pytest.approx(largest, rel=0.05)
+    assert functions.hessian_eigenvalue(net, objective, iterations=300) == pytest.approx(largest, rel=1e-6)
+    assert functions.hessian_eigenvalue(net, objective) == pytest.approx(largest, rel=0.05)
 
 
 def test_bits_per_byte_of_the_uniform_prediction():
-    assert metrics.bits_per_byte(math.log(256), 1.0) == pytest.approx(8)
-    assert metrics.bits_per_byte(math.log(256), 2.0) == pytest.approx(4)
+    assert functions.bits_per_byte(math.log(256), 1.0) == pytest.approx(8)
+    assert functions.bits_per_byte(math.log(256), 2.0) == pytest.approx(4)
 
 
 @pytest.fixture
@@ -119,10 +119,10 @@ def quantities():
 )
 def test_errors_of_quantities(quantities, name, oracle):
     outputs, y = quantities
-    assert getattr(metrics, name)(outputs, y) == pytest.approx(oracle(y.numpy(), outputs.numpy()))
+    assert getattr(functions, name)(outputs, y) == pytest.approx(oracle(y.numpy(), outputs.numpy()))
     constant = torch.cat([y, torch.ones(200, 1)], 1), torch.cat([y, torch.ones(200, 1)], 1)
-    assert metrics.r2(*constant) == 1
-    assert metrics.r2(constant[0] + 1, constant[1]) == pytest.approx(
+    assert functions.r2(*constant) == 1
+    assert functions.r2(constant[0] + 1, constant[1]) == pytest.approx(
         sklearn.metrics.r2_score(constant[1].numpy(), constant[0].numpy() + 1)
     )
 
@@ -139,19 +139,19 @@ def test_errors_of_labels(labels):
     logits, y = labels
     known, whole = slice(0, 5), y.long()
     average_precision = sklearn.metrics.average_precision_score(whole[:, known], logits[:, known], average="macro")
-    assert metrics.average_precision(logits, y) == pytest.approx(average_precision)
+    assert functions.average_precision(logits, y) == pytest.approx(average_precision)
     by_torchmetrics = multilabel_average_precision(logits[:, known], whole[:, known], num_labels=5, average="macro")
-    assert metrics.average_precision(logits, y) == pytest.approx(by_torchmetrics.item(), rel=1e-5)
+    assert functions.average_precision(logits, y) == pytest.approx(by_torchmetrics.item(), rel=1e-5)
     expected = sklearn.metrics.f1_score(whole, logits > 0, average="macro", zero_division=0)
-    assert metrics.f1(logits, y) == pytest.approx(expected)
-    assert metrics.hamming_loss(logits, y) == pytest.approx(sklearn.metrics.hamming_loss(whole, logits > 0))
+    assert functions.f1(logits, y) == pytest.approx(expected)
+    assert functions.hamming_loss(logits, y) == pytest.approx(sklearn.metrics.hamming_loss(whole, logits > 0))
 
 
 def test_errors_of_many_runs_at_once_are_those_of_each(labels, quantities):
     for name, (outputs, y) in {
         "average_precision": labels, "f1": labels, "hamming_loss": labels, "rmse": quantities, "r2": quantities,
     }.items():  # fmt: skip
-        function = metrics.ERRORS[name]
+        function = functions.METRIC_FUNCTIONS[name]
         runs = torch.stack([outputs, -outputs, outputs.flip(0)])
         together = function.error(torch.stack([function.statistics(each, y) for each in runs]), y)
         assert together.tolist() == pytest.approx([function(each, y) for each in runs])

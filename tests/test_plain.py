@@ -12,31 +12,31 @@ from hypothesis import strategies as st
 
 from adamcmp.cli import app
 from adamcmp.drawing.reading import read_table
-from adamcmp.plain import cell, escaped, markup, plain, visible
 from adamcmp.report.page import Bullets, Code, Mono, Section, Strong, Text, markdown_page
 from adamcmp.report.tables import csv, latex, markdown
+from adamcmp.text_safety import escape_csv_cell, escape_markdown, escape_rich, show_control_chars, to_one_line
 
 HOSTILE = "<script>alert(1)</script> \"q\" 'a' \\input{x} | `b` [c](javascript:d) *e* \x1b[31mred\x07\n# f \u202etxt"
 
 
 def test_control_characters_are_shown_and_not_obeyed():
-    assert plain("a\x1b[31m\x07b\u202e\r\n\tc") == "a\\x1b[31m\\x07b\\u202e c"
-    assert visible("a\nb\x1b") == "a\nb\\x1b"
-    assert markup("[red]x[/red]\x1b[0m") == "\\[red]x\\[/red]\\x1b[0m"
-    assert plain("Größe λ₂ · 2⁻⁵ — 漢字 🙂") == "Größe λ₂ · 2⁻⁵ — 漢字 🙂"
+    assert to_one_line("a\x1b[31m\x07b\u202e\r\n\tc") == "a\\x1b[31m\\x07b\\u202e c"
+    assert show_control_chars("a\nb\x1b") == "a\nb\\x1b"
+    assert escape_rich("[red]x[/red]\x1b[0m") == "\\[red]x\\[/red]\\x1b[0m"
+    assert to_one_line("Größe λ₂ · 2⁻⁵ — 漢字 🙂") == "Größe λ₂ · 2⁻⁵ — 漢字 🙂"
 
 
 @given(st.text())
 def test_plain_text_is_one_line_of_printable_letters(text):
-    safe = plain(text)
+    safe = to_one_line(text)
     assert "\n" not in safe
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", safe)
-    assert plain(safe) == safe
+    assert to_one_line(safe) == safe
 
 
 @pytest.mark.parametrize("start", ["# a", "> a", "- a", "+ a", "1. a", "12) a", "===", "---"])
 def test_nothing_at_the_beginning_of_a_line_makes_a_block(start):
-    assert re.match(r"\d*\\[#>+=.)-]", escaped(start))
+    assert re.match(r"\d*\\[#>+=.)-]", escape_markdown(start))
 
 
 def test_markdown_of_a_page_shows_names_as_they_are():
@@ -69,10 +69,10 @@ def test_csv_holds_no_formula_and_reads_back(name):
     for line in text.splitlines()[1:]:
         assert not line.lstrip('"').startswith(("=", "+", "-", "@"))
     back = read_table(io.StringIO(text))
-    assert back["arm"].to_list() == [plain(name), "b"]
+    assert back["arm"].to_list() == [to_one_line(name), "b"]
     assert back["value"].to_list() == [-1.5, 2.0]
     assert back["form"].to_list() == ["+.1f", ".2g"]
-    assert cell(name)[:1] not in ("=", "+", "-", "@")
+    assert escape_csv_cell(name)[:1] not in ("=", "+", "-", "@")
 
 
 def test_a_label_with_escapes_is_text_in_a_plan_and_in_records(tmp_path, monkeypatch, capsys):

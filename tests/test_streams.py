@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.errors import InputError, from_outside
+from adamcmp.errors import InputError, explain_external
 from adamcmp.untrusted import load_json, load_object, load_yaml
 
 from .execute.conftest import CommandLine
@@ -96,8 +96,8 @@ def test_too_little_memory_is_one_line(tmp_path):
      (RuntimeError("can't start new thread"), "not enough memory"), (ValueError("other"), ""), (KeyError("a"), "")],
 )  # fmt: skip
 def test_errors_of_the_machine_are_told_from_ours(error, says):
-    assert from_outside(error).startswith(says)
-    assert bool(from_outside(error)) == bool(says)
+    assert explain_external(error).startswith(says)
+    assert bool(explain_external(error)) == bool(says)
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -165,4 +165,4 @@ def test_a_manifest_removes_nothing_outside_its_report(tmp_path):
 
 
 def test_an_input_error_is_none_of_the_machine():
-    assert not from_outside(InputError("x"))
+    assert not explain_external(InputError("x"))

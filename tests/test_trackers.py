@@ -10,7 +10,7 @@ import pytest
 
 import adamcmp
 from adamcmp.cli import app
-from adamcmp.trackers import export, tracked
+from adamcmp.trackers import export, to_tracked_runs
 
 from .execute.conftest import CommandLine
 
@@ -83,7 +83,7 @@ def test_optuna_sees_a_study_for_each_arm(stored, tmp_path):
 
 
 def test_runs_that_diverged_are_told_of_too(stored):
-    found = list(tracked(adamcmp.load(stored)))
+    found = list(to_tracked_runs(adamcmp.load(stored)))
     assert sorted({each.status for each in found}) == ["completed", "diverged"]
     assert {bool(each.ends) for each in found if each.status == "diverged"} == {False}
     assert all(each.settings["optimizer"] in ("adam", "adamw") for each in found)

@@ -19,10 +19,10 @@ import pytest
 from rich.console import Console
 
 from adamcmp.cli import app
+from adamcmp.cli.dashboard import StudyMonitor, find_monitors
 from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
 from adamcmp.execute.progress import Progress
-from adamcmp.watching import Watch, watched
 
 SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=20",
          "train.steps=4000", "execute.engine=sequential", "execute.processes=1")  # fmt: skip
@@ -51,7 +51,7 @@ def put(folder, told, name="one"):
 
 
 def shown(folder, looks=1):
-    watch = Watch(folder)
+    watch = StudyMonitor(folder)
     for _ in range(looks):
         watch.look()
     console = Console(width=120, file=io.StringIO())
@@ -71,7 +71,7 @@ def test_progress_time_left_throughput_and_workers_are_told(tmp_path):
 
 
 def test_the_rate_is_that_of_late(tmp_path):
-    watch, now = Watch(tmp_path), time.time()
+    watch, now = StudyMonitor(tmp_path), time.time()
     for second, taken in ((-4, 1000), (-2, 1100), (0, 1200)):
         put(tmp_path, progress(told=now + second, taken=taken))
         watch.look()
@@ -128,10 +128,10 @@ def test_best_so_far_of_each_arm_and_first_lines_of_errors(synthetic, tmp_path):
 
 def test_a_folder_without_studies_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="no study is stored or trained here"):
-        watched(tmp_path)
+        find_monitors(tmp_path)
     (tmp_path / "digits" / DRIVERS).mkdir(parents=True)
     (tmp_path / "digits" / DRIVERS / "one.json").write_text("{")
-    assert watched(tmp_path) == [tmp_path / "digits"]
+    assert find_monitors(tmp_path) == [tmp_path / "digits"]
     assert Progress.read(tmp_path / "digits") is None
 
 

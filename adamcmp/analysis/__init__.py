@@ -28,7 +28,7 @@ from adamcmp.analysis.selection import (
     tuning,
 )
 from adamcmp.analysis.verdicts import Verdict, verdicts
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 __all__ = [
     "BASELINE",
@@ -43,7 +43,6 @@ __all__ = [
     "beyond",
     "by_task",
     "cells",
-    "criteria_of",
     "edge",
     "has_tuning",
     "holm",
@@ -56,6 +55,7 @@ __all__ = [
     "requested",
     "requested_curves",
     "shown_runs",
+    "task_metrics",
     "time_to_error",
     "top_cells",
     "tuning",

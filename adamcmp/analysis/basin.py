@@ -37,8 +37,8 @@ from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, tuning
 from adamcmp.analysis.selection_uncertainty import redrawn
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import is_grid
+from adamcmp.metrics.spec import task_metrics
 
 LEAST = 3
 """Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
@@ -107,7 +107,7 @@ class Row(NamedTuple):
 def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
     """Of each arm of one task with a grid of ``LEAST`` × ``LEAST`` cells or more; ``table`` is its ``cells``."""
     table = cells(records) if table is None else table
-    error = criteria_of(records).error
+    error = task_metrics(records).error
     runs = tuning(records)
     runs = runs[runs["status"] == "completed"]
     by_arm = dict(iter(runs.groupby("arm")))

@@ -16,7 +16,7 @@ import pandas as pd
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import BASELINE, ranked_cells
 from adamcmp.analysis.selection_uncertainty import rank_weights
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 BAND = (0.1, 0.9)
 MOST = 60
@@ -30,7 +30,7 @@ def best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         records: of one task.
         table: ``cells`` of them.
     """
-    sign = criteria_of(records).error.sign
+    sign = task_metrics(records).error.sign
     rows = []
     for arm, ranked in ranked_cells(table).groupby("arm", sort=True):
         trials = int((table["arm"] == arm).sum())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import shown_runs
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 from adamcmp.storage.schema import METRICS
 
 
@@ -51,7 +51,7 @@ def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFram
         share of wall time, in proportion to steps.
     """
     winners = shown_runs(records, best)[["run_id", "arm", "steps", "seconds"]].rename(columns={"steps": "budget"})
-    sign = criteria_of(records).error.sign
+    sign = task_metrics(records).error.sign
     first = curves[sign * curves["validation_error"] <= sign * target].groupby("run_id")["step"].min()
     winners["steps"] = winners["run_id"].map(first).fillna(math.inf)
     winners["seconds"] = winners["seconds"] * winners["steps"] / winners["budget"]

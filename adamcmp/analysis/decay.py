@@ -22,7 +22,7 @@ from adamcmp.analysis.claims import of_values
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import cells, ranked_cells, tuning
 from adamcmp.analysis.selection_uncertainty import redrawn
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 POINTS = 200
 """At which two curves are compared."""
@@ -38,7 +38,7 @@ def gain(records: pd.DataFrame, arm: str) -> Estimate:
     if with_decay.empty or without.empty:
         return Estimate(math.nan)
     errors = [_by_seed(own, each.iloc[0]["lr"], each.iloc[0]["weight_decay"]) for each in (with_decay, without)]
-    return of_values((errors[0] - errors[1]).dropna() * criteria_of(records).error.sign)
+    return of_values((errors[0] - errors[1]).dropna() * task_metrics(records).error.sign)
 
 
 def _by_seed(own: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[float]:
@@ -69,7 +69,7 @@ def at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
     difference_B = np.array([
         _between(*((np.log(np.maximum(loss[:, i], LEAST_LOSS)), error[:, i]) for loss, error in curves))
         for i in range(weight_BT.shape[0])
-    ]) * criteria_of(records).error.sign  # fmt: skip
+    ]) * task_metrics(records).error.sign  # fmt: skip
     known_B = difference_B[1:][~np.isnan(difference_B[1:])]
     if math.isnan(difference_B[0]) or seeds < 2 or len(known_B) < 0.9 * len(weight_BT):
         return Estimate(float(difference_B[0]))

@@ -32,7 +32,7 @@ from scipy import optimize, special, stats
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
 from adamcmp.analysis.verdicts import Verdict
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 LEAST = 4
 """Seeds from which on a bootstrap of them says anything, and a quarter can be cut off."""
@@ -60,7 +60,7 @@ def effects(records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame
         found: the verdicts on its pairs.
         table: ``cells(records)``, if it is known.
     """
-    sign, rows = criteria_of(records).error.sign, held_out_rows_of(records, table)
+    sign, rows = task_metrics(records).error.sign, held_out_rows_of(records, table)
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
     return [
         _effect(each, differences(rows, each.a, each.b), by_arm[each.a], by_arm[each.b], sign)

@@ -22,7 +22,7 @@ import pandas as pd
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import CELL, METRICS, best_cells, cells, tuning
 from adamcmp.analysis.selection_uncertainty import Selection, candidates, selections
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 LOST = ("diverged", "failed")
 ERRORS = {
@@ -132,7 +132,7 @@ def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Sele
 
 def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Mark lost runs, and give them the errors that they count with."""
-    error = criteria_of(records).error
+    error = task_metrics(records).error
     finite = np.isfinite(runs["final_test_error"].to_numpy(float))
     lost = (runs["status"] != "completed") | ~finite
     runs = runs.assign(lost=np.where(runs["status"] == "failed", "failed", np.where(lost, "diverged", "")))
@@ -247,7 +247,7 @@ def held_out_of(
     table = cells(records) if table is None else table
     choices = selections(records, table)
     runs = candidate_runs(records, table, choices, stage)
-    return held_out(runs, choices, outcomes or {}, is_root=criteria_of(records).error.is_root), choices
+    return held_out(runs, choices, outcomes or {}, is_root=task_metrics(records).error.is_root), choices
 
 
 def _trial_errors(choice: Selection | None, means: Mapping[Any, float]) -> Array | None:

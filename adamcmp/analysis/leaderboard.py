@@ -18,7 +18,7 @@ from adamcmp.analysis.selection import (
     tuning,
 )
 from adamcmp.analysis.selection_uncertainty import Selection, runner_ups, selections
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 
 def leaderboard(
@@ -73,7 +73,7 @@ def leaderboard(
     criteria = ("loss", "error_metric", "error_unit", "error_better")
     for column in criteria:
         board[column] = table[column].iloc[0]
-    sign = criteria_of(table).error.sign if metric.endswith("error") else 1.0
+    sign = task_metrics(table).error.sign if metric.endswith("error") else 1.0
     board = board.reset_index().assign(order=lambda found: found[metric] * sign)
     board = board.sort_values(["order", "arm"], ignore_index=True)
     shown = [

@@ -17,7 +17,7 @@ import pandas as pd
 from adamcmp.analysis.basin import Grid, row_of, slope_of_rows
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import Task, cells, ranked_cells, tuning
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 
 class Optima(NamedTuple):
@@ -50,7 +50,7 @@ def best_decays(
         own = own if lr is None else own[own["lr"] == lr]
         if own.empty:
             continue
-        sign, x = criteria_of(own).error.sign, float(own[by].iloc[0])
+        sign, x = task_metrics(own).error.sign, float(own[by].iloc[0])
         runs = tuning(own)
         runs = runs[runs["status"] == "completed"]
         named = dict(zip(runs["weight_decay"], runs[decay], strict=True))

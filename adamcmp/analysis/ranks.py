@@ -21,7 +21,7 @@ import pandas as pd
 
 from adamcmp.analysis.curves import time_to_error
 from adamcmp.analysis.selection import Task, best_cells, cells, shown_runs
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 MOST_RUNS = 0.9
 """Share of an arm's runs that end with the target, where none is given."""
@@ -36,7 +36,7 @@ def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd
     shown = shown_runs(records, best)[["run_id", "arm", "seed"]]
     joined = curves[["run_id", "epoch", "test_error"]].merge(shown, on="run_id")
     wide = joined.pivot_table(index=["epoch", "seed"], columns="arm", values="test_error", aggfunc="first")
-    wide = wide.dropna() * criteria_of(records).error.sign
+    wide = wide.dropna() * task_metrics(records).error.sign
     counts = wide.groupby("epoch").size()
     at = list(counts.index[counts == counts.max()])
     if wide.shape[1] < 2 or len(at) < 2:
@@ -86,7 +86,7 @@ def to_targets(tasks: Sequence[Task], curves: pd.DataFrame, target: float | None
     """
     parts = []
     for task in tasks:
-        best, error = best_cells(cells(task.records)), criteria_of(task.records).error
+        best, error = best_cells(cells(task.records)), task_metrics(task.records).error
         if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
             continue
         shown = shown_runs(task.records, best)

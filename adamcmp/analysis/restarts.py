@@ -16,7 +16,7 @@ import pandas as pd
 from adamcmp.analysis.claims import of_values
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import shown_runs
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 
 def period_ends(first: float, factor: float, epochs: float) -> list[float]:
@@ -45,7 +45,7 @@ def speed_ups(
         ends: as ``period_ends`` gives them; the last one is the end of the budget for both, and left out.
     """
     shown = shown_runs(records, best)
-    sign = criteria_of(records).error.sign
+    sign = task_metrics(records).error.sign
     by_seed = {arm: shown[shown["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)}
     shared = by_seed[restarted].keys() & by_seed[other].keys()
     own = curves[curves["run_id"].isin(shown["run_id"])]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.criteria import LOSSES, criteria_of
 from adamcmp.errors import InputError
+from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
 CELL = ["arm", "lr", "weight_decay"]
@@ -177,7 +177,7 @@ def _told_apart(settings: str) -> dict[str, object]:
     recipe = {key: loaded[key] for key in RECIPE if key in loaded}
     loss = dict(recipe.pop("loss", {}))
     called = loss.get("name", loss.get("target"))
-    if loss and called != LOSSES[loaded["targets"]][0]:
+    if loss and called != LOSS_NAMES[loaded["targets"]][0]:
         recipe["loss"] = called
     recipe |= loss.get("arguments", {key: value for key, value in loss.items() if key != "name"})
     return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
@@ -313,7 +313,7 @@ def ranked_cells(table: pd.DataFrame, metric: str = "final_validation_error") ->
     tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
     seen = table.loc[table["eligible"] & table[metric].notna(), [*CELL, metric, tie_break]]
     error = metric if metric.endswith("error") else tie_break
-    seen = seen.assign(**{error: seen[error] * criteria_of(table).error.sign})
+    seen = seen.assign(**{error: seen[error] * task_metrics(table).error.sign})
     rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
     order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"]).index
     return table.loc[order]

@@ -47,7 +47,7 @@ from scipy import special
 
 from adamcmp.analysis.intervals import Array, generator
 from adamcmp.analysis.selection import CELL, cells, ranked_cells, tuning
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 RESAMPLES = 4000
 """Bootstrap resamples where they are not enumerated."""
@@ -229,7 +229,7 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
     runs = tuning(records)
     runs = runs[runs["status"] == "completed"]
     runs = runs[np.isfinite(runs["final_validation_error"].to_numpy(float))]
-    sign, trials, result = criteria_of(records).error.sign, table.groupby("arm").size(), {}
+    sign, trials, result = task_metrics(records).error.sign, table.groupby("arm").size(), {}
     by_arm = dict(iter(runs.groupby("arm")))
     for arm, ranked in ranked_cells(table).groupby("arm"):
         own = by_arm[arm].set_index([*CELL[1:], "seed"])

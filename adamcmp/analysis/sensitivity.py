@@ -27,8 +27,8 @@ import pandas as pd
 from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
 from adamcmp.analysis.selection import BASELINE, tuning
 from adamcmp.analysis.selection_uncertainty import redrawn
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import is_grid
+from adamcmp.metrics.spec import task_metrics
 
 FEWEST_DRAWN = 10
 """Points of a search below which nothing is said of importance."""
@@ -56,7 +56,7 @@ class _Grid(NamedTuple):
 
 def sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivity]:
     """Of each arm of one task that tried two learning rates or weight decays; ``table`` is ``cells`` of the records."""
-    sign = criteria_of(records).error.sign
+    sign = task_metrics(records).error.sign
     baseline = sign * float(records[BASELINE[0]].max())
     runs = tuning(records)
     by_arm = {str(arm): part for arm, part in runs.groupby("arm")}

@@ -39,7 +39,7 @@ from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import cells
 from adamcmp.analysis.selection_uncertainty import Component
 from adamcmp.analysis.verdicts import LEVEL, Difference, Kind, Verdict, compare, example_count, tolerance
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 BEST_AT = 30
 """Seeds at which the symmetric sequence is narrowest."""
@@ -135,7 +135,7 @@ def bound_of(records: pd.DataFrame) -> float:
 
     That is the error of the best constant prediction, or 1 of shares where higher is better or none is stored.
     """
-    error = criteria_of(records).error
+    error = task_metrics(records).error
     bound = math.nan if error.higher_is_better else baseline(records)
     return 1.0 if error.unit == "%" and not bound > 0 else bound
 
@@ -171,7 +171,7 @@ def sequential_verdict(
     Raises:
         ValueError: too few held-out seeds of the sweep, no bound for the error, or differences that are not symmetric.
     """
-    error, bound, table = criteria_of(records).error, bound_of(records), cells(records)
+    error, bound, table = task_metrics(records).error, bound_of(records), cells(records)
     confirming, choices = held_out_of(records, outcomes, table)
     added, _ = held_out_of(records, outcomes, table, stage="settle")
     a, b = (confirming.get(arm) for arm in pair)

@@ -38,7 +38,7 @@ from adamcmp.analysis.verdicts import (
     two_way,
     unseen_variance,
 )
-from adamcmp.criteria import criteria_of
+from adamcmp.metrics.spec import task_metrics
 
 IGNORED = ("data", "data_settings", "optimizer", "schedule", "seed")
 """Settings that splits and optimizers may differ in; of ``data_settings`` only ``split_seed``."""
@@ -94,7 +94,7 @@ class _Split(NamedTuple):
 
 
 def _compared(tasks: Sequence[Task], margin: float | None, outcomes: Mapping[str, Array]) -> list[Verdict]:
-    error, splits = criteria_of(tasks[0].records).error, []
+    error, splits = task_metrics(tasks[0].records).error, []
     for task in tasks:
         tested, choices = held_out_of(task.records, outcomes)
         splits.append(_Split(tested, choices, example_count(task.records)))

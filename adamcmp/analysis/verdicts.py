@@ -52,7 +52,7 @@ from adamcmp.analysis.selection_uncertainty import (
     at_equal_budget,
     selection_variance,
 )
-from adamcmp.criteria import ErrorMetric, criteria_of
+from adamcmp.metrics.spec import MetricSpec, task_metrics
 
 LEVEL, POWER = 0.05, 0.8
 MAX_SEEDS = 10_000
@@ -240,7 +240,7 @@ def verdicts(
         outcomes: per-example errors of a run by its ID, as ``records.read_outcomes`` returns them.
         table: ``cells(records)``, if it is known.
     """
-    error = criteria_of(records).error
+    error = task_metrics(records).error
     tested, choices = held_out_of(records, outcomes, table)
     # the better one of a pair comes first
     ordered = sorted(tested, key=lambda arm: (error.sign * float(tested[arm].error_S.mean()), arm))
@@ -551,7 +551,7 @@ def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:
     return pairs
 
 
-def tolerance(margin: float | None, error: ErrorMetric) -> float:
+def tolerance(margin: float | None, error: MetricSpec) -> float:
     """Return the margin as given; else ``DEFAULT_MARGIN`` of shares, and NaN of other errors."""
     if margin is not None:
         return margin

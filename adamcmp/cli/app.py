@@ -14,11 +14,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.cli.usage import Group, usage_text
-from adamcmp.errors import InputError, command, from_outside, one_line, told
-from adamcmp.plain import visible
+from adamcmp.errors import InputError, command_text, describe_exception, explain_external, one_line
 from adamcmp.storage.backend import open_path
+from adamcmp.text_safety import show_control_chars
 
 DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
 
@@ -127,12 +127,12 @@ def main() -> None:
     except USAGE_ERROR as error:
         _fail(usage_text(error, sys.argv[1:]), BAD_INPUT, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
-        if not interrupts.asked():
-            if reason := from_outside(error):
+        if not signals.stop_requested():
+            if reason := explain_external(error):
                 _fail(reason, BAD_INPUT, error)
-            _fail(f"{told(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
-    if interrupts.asked():
-        interrupts.leave()
+            _fail(f"{describe_exception(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+    if signals.stop_requested():
+        signals.exit_now()
     if wants_json():
         _print_answers(code)
     sys.exit(code)
@@ -157,7 +157,7 @@ def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -
     from rich.console import Console
 
     console = Console(stderr=err or wants_json(), highlight=False)
-    console.print(visible(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
+    console.print(show_control_chars(text), style=style, markup=False, soft_wrap=whole or not console.is_terminal)
 
 
 def print_lines(lines: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -180,7 +180,7 @@ def terminal_width() -> int:
 
 def say(text: str) -> None:
     """Print lines on standard output, whole."""
-    typer.echo(visible(text), err=wants_json())
+    typer.echo(show_control_chars(text), err=wants_json())
 
 
 def as_typed() -> str:
@@ -244,7 +244,7 @@ def _not_a_setting(name: str) -> str:
         given = sys.argv[1] if len(sys.argv) > 1 else "run"
         raise InputError(
             f"{name}: is a setting, and no configuration is named before it; see `adamcmp list configs`, "
-            f"or try {command(given, 'digits', name)}"
+            f"or try {command_text(given, 'digits', name)}"
         )
     return name
 

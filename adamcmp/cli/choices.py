@@ -12,8 +12,8 @@ import typer
 from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, say, tell
 from adamcmp.cli.listing import descriptions, settings_lines, text_table
 from adamcmp.cli.showing import show_summary
-from adamcmp.errors import InputError, closest
-from adamcmp.status import status
+from adamcmp.cli.spinner import show_status
+from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
 
 FOLDERS = {
@@ -58,7 +58,7 @@ def list_(
     from adamcmp.config.sources import options
 
     if group is not None and group not in set(Group):
-        raise InputError(f"list {group}: no such list; {closest(group, Group)}")
+        raise InputError(f"list {group}: no such list; {suggest_names(group, Group)}")
     for each in [group] if group else list(Group):
         if each == Group.claims:
             from adamcmp.studies.claims import sentences
@@ -90,14 +90,14 @@ def show_data(
     from adamcmp.execute.session import open_session
 
     try:
-        with status("loading data") as doing:
+        with show_status("loading data") as doing:
             opened = open_session(
                 config, _full_batches(overrides or []), results_dir=Path("no results"), config_dir=config_dir,
                 device=None, dry_run=True, say=doing,
             )  # fmt: skip
             opened.prepare(opened.plan.runs, doing)
     except InputError as error:
-        from adamcmp.console import summary_lines
+        from adamcmp.cli.plan_view import summary_lines
 
         for line in summary_lines(error.summary):
             tell(line, err=False)

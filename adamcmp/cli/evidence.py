@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamcmp import collector
+from adamcmp import garbage_collection
 from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
-from adamcmp.errors import InputError, closest
-from adamcmp.status import status
+from adamcmp.cli.spinner import show_status
+from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
 
 if TYPE_CHECKING:
@@ -30,22 +30,22 @@ def conformance(
     debug: Debug = False,
 ) -> None:
     """Check which weight-decay and ε convention other libraries use."""
-    with status("starting"):
+    with show_status("starting"):
         from adamcmp.conformance.fit import chosen, conformance
         from adamcmp.conformance.page import article
         from adamcmp.conformance.peers import LIBRARIES
         from adamcmp.report.article import write_article
 
         asked = chosen(libraries or [])
-    from adamcmp import console
+    from adamcmp.cli import plan_view, progress
 
-    collector.resume()
-    with console.counting(len(asked), "libraries") as bar:
+    garbage_collection.restore_thresholds()
+    with progress.item_progress(len(asked), "libraries") as bar:
         found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
     answer(optimizers=[{"library": each.library, "optimizer": each.optimizer, "convention": each.convention,
                         "setting": each.setting, "difference": each.difference, "verdict": each.verdict,
                         "error": each.error} for each in found])  # fmt: skip
-    present(console.conformance_table(found))
+    present(plan_view.conformance_table(found))
     absent = [each.library for each in found if each.verdict == "not installed"]
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
@@ -69,7 +69,7 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Convert AdamW hyperparameters between frameworks and papers."""
-    from adamcmp import console
+    from adamcmp.cli import plan_view
     from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
 
     source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
@@ -92,7 +92,7 @@ def convert(
         values, decay, line = _moved(values, decay, steps)
         told += [line, *_about(source, [], values, decay), *_rounded(values)]
     answer(settings=dict(values), weight_decay={k: decay.lambdas.get(each.decay) for k, each in FRAMEWORKS.items()})
-    present(console.conversion_table(FRAMEWORKS, to, decay))
+    present(plan_view.conversion_table(FRAMEWORKS, to, decay))
     for line in told:
         say(line)
     if target is not None:
@@ -107,7 +107,7 @@ def _framework(name: str | None, option: str) -> Framework:
 
     known = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
     if name not in known:
-        raise InputError(f"{option} {name}: no such framework; {closest(str(name), FRAMEWORKS)}")
+        raise InputError(f"{option} {name}: no such framework; {suggest_names(str(name), FRAMEWORKS)}")
     return known[name]
 
 
@@ -126,7 +126,7 @@ def _given(words: list[str], source: Framework) -> dict[str, float]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in names:
-            raise InputError(f"convert {word}: not a setting; {closest(key, names)} Write key=number.")
+            raise InputError(f"convert {word}: not a setting; {suggest_names(key, names)} Write key=number.")
         try:
             value = float(text)
         except ValueError:

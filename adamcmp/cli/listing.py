@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from adamcmp.plain import plain
+from adamcmp.text_safety import to_one_line
 
 WIDTH = 100
 """Columns of a pipe, and of a wide terminal."""
@@ -21,7 +21,7 @@ MIN_LAST = 24
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows with aligned columns; the last column is wrapped to the width of the terminal."""
     width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH) if sys.stdout.isatty() else WIDTH
-    texts = [[plain(text) for text in row] for row in (heads, *rows)]
+    texts = [[to_one_line(text) for text in row] for row in (heads, *rows)]
     sizes = [max(len(row[i]) for row in texts) for i in range(len(heads) - 1)]
     indent = sum(sizes) + 2 * len(sizes)
     room = max(width - indent, MIN_LAST)

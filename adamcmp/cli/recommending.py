@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
     ConfigDir,
@@ -29,9 +29,9 @@ from adamcmp.cli.app import (
     tell,
     terminal_width,
 )
+from adamcmp.cli.spinner import show_status
 from adamcmp.cli.training import open_study, train
 from adamcmp.errors import InputError
-from adamcmp.status import status
 
 if TYPE_CHECKING:
     from adamcmp.execute.session import Session
@@ -98,7 +98,7 @@ def recommend(
         raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
     deadline = began + seconds - max(LEAST_REPORTING, REPORTING * seconds)
     spending = _Spending(opened, began, deadline, seconds)
-    with interrupts.by_clock(deadline - time.monotonic()) as struck:
+    with signals.stop_after(deadline - time.monotonic()) as struck:
         try:
             spending.tune()
             spending.confirm()
@@ -110,14 +110,14 @@ def recommend(
 
 def seconds_text(seconds: float) -> str:
     """A budget for people."""
-    from adamcmp.console import duration
+    from adamcmp.cli.progress import format_duration
 
-    return duration(seconds)
+    return format_duration(seconds)
 
 
 def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
     """What the command asks for beyond the words that were given: names, seeds, ranges where nobody has said any."""
-    with status("starting"):
+    with show_status("starting"):
         from adamcmp.config.build import stem_of
         from adamcmp.config.compose import compose
         from adamcmp.config.sources import locate
@@ -246,7 +246,7 @@ class _Spending:
 
 def _tell(opened: Session, spending: _Spending) -> None:
     """Print the recommendation, and write it beside the runs."""
-    with status("drawing"):
+    with show_status("drawing"):
         from adamcmp.analysis import by_task, leaderboard
         from adamcmp.report import terminal
         from adamcmp.report.advice import advice, minimum

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import typer
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
     DONE,
@@ -34,8 +34,8 @@ from adamcmp.cli.app import (
     tell,
 )
 from adamcmp.cli.showing import report_on, show_found, tell_damage, write_files
-from adamcmp.errors import InputError, command
-from adamcmp.status import status
+from adamcmp.cli.spinner import show_status
+from adamcmp.errors import InputError, command_text
 from adamcmp.storage.backend import is_local, open_path
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def report(
     """Write report.html, tables and figures for one or more studies."""
     if verify_:  # the name that `adamcmp verify` had
         verify(results)
-    with status("reading"):
+    with show_status("reading"):
         from adamcmp.storage.records import find_studies
 
         found = [study_dir for path in results for study_dir in find_studies(path)]
@@ -96,7 +96,7 @@ def report(
         pages = [(out or results[0] / "report") / "report.html"]
     else:
         if bundle:
-            one = command("report", str(found[0]), "--bundle")
+            one = command_text("report", str(found[0]), "--bundle")
             raise InputError(f"report {results[0]} --bundle: holds {len(found)} studies; name one, such as {one}")
         pages = [_report_on_all(results[0], found, formats, out, target_error, width, plot_script)]
     if open_:
@@ -181,27 +181,27 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from adamcmp.watching import Watch, board, watched
+    from adamcmp.cli.dashboard import StudyMonitor, find_monitors, render_dashboard
 
-    watches = [Watch(folder) for path in results or [DEFAULT_RESULTS] for folder in watched(path)]
+    watches = [StudyMonitor(folder) for path in results or [DEFAULT_RESULTS] for folder in find_monitors(path)]
 
     def looked() -> RenderableType:
         for each in watches:
             each.look()
-        return board(watches)
+        return render_dashboard(watches)
 
     console = Console(highlight=False)
     first = looked()
     if not once and console.is_terminal:
-        with interrupts.patient(), Live(first, console=console, screen=True, auto_refresh=False) as live:
-            while any(each.is_alive for each in watches) and not interrupts.asked():
+        with signals.defer_signals(), Live(first, console=console, screen=True, auto_refresh=False) as live:
+            while any(each.is_alive for each in watches) and not signals.stop_requested():
                 deadline = time.monotonic() + every
-                while time.monotonic() < deadline and not interrupts.asked():
+                while time.monotonic() < deadline and not signals.stop_requested():
                     time.sleep(0.05)
                 live.update(looked(), refresh=True)
     answer(studies=[{"folder": str(each.folder), **(asdict(each.progress) if each.progress else {}),
                      "state": each.progress.state if each.progress else None} for each in watches])  # fmt: skip
-    present(board(watches))
+    present(render_dashboard(watches))
 
 
 def compare(
@@ -224,7 +224,7 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Compare optimizers or studies that are already trained."""
-    with status("reading"):
+    with show_status("reading"):
         from adamcmp.analysis import by_task
         from adamcmp.analysis.comparing import compared, left_out
         from adamcmp.report.reported import Reported
@@ -294,7 +294,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Export runs to CSV, Parquet, MLflow, TensorBoard, W&B, Optuna."""
-    with status("writing"):
+    with show_status("writing"):
         from adamcmp.storage.records import find_studies, read_all
         from adamcmp.trackers import export as write
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from adamcmp.plain import plain
+from adamcmp.text_safety import to_one_line
 
 Line = list[tuple[str, str]]
 """Texts with their styles."""
@@ -24,25 +24,25 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     """
     import pandas as pd
 
-    from adamcmp.console import duration
-    from adamcmp.criteria import criteria_of, minus, significant
+    from adamcmp.cli.progress import format_duration
+    from adamcmp.metrics.spec import format_significant, task_metrics, with_minus_sign
 
     decay = f"λ {record['weight_decay']:.4g}" + (f" ({record['decay']})" if pd.notna(record["decay"]) else "")
-    settings = f"{plain(record['arm'])}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}"
+    settings = f"{to_one_line(record['arm'])}, lr {record['lr']:.4g}, {decay}, seed {record['seed']}"
     match record["status"]:
         case "failed":
-            return [_heading(f"{settings}: failed"), _line(f"  {plain(record['error'])}", "red")]
+            return [_heading(f"{settings}: failed"), _line(f"  {to_one_line(record['error'])}", "red")]
         case "diverged":
             step = f"the loss is not finite from step {record['diverged_step']:,.0f} on"
             return [_heading(f"{settings}: diverged; {step}")]
-    error = criteria_of(pd.DataFrame([record])).error
+    error = task_metrics(pd.DataFrame([record])).error
     unit = f" {error.unit}" if error.unit == "%" else f" ({error.unit})" if error.unit else ""
     heads = ["split", f"{error.label}{unit}", "loss", f"always {error.baseline}{unit}"]
 
     def value_text(value: float) -> str:
         if error.unit == "%":
             return f"{100 * value:.2f}"
-        return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 else significant(value, 5)
+        return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 else format_significant(value, 5)
 
     rows = []
     for split, name in (("train", "training"), ("validation", "validation"), ("test", "test")):
@@ -54,11 +54,13 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     if not any(row[-1] for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]
     sizes = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    lines = [_heading(f"{settings}: {record['steps']:,} steps in {duration(record['seconds'])}")]
+    lines = [_heading(f"{settings}: {record['steps']:,} steps in {format_duration(record['seconds'])}")]
     for row in [heads, *rows]:
         first, *others = (f"{text:{'<' if i == 0 else '>'}{sizes[i]}}" for i, text in enumerate(row))
-        lines.append(_line(minus(f"  {'   '.join([first, *others])}".rstrip()), "dim" if row is heads else ""))
-    gap = f"{minus(value_text(record['final_gap']))} {error.gap_unit}".rstrip()
+        lines.append(
+            _line(with_minus_sign(f"  {'   '.join([first, *others])}".rstrip()), "dim" if row is heads else "")
+        )
+    gap = f"{with_minus_sign(value_text(record['final_gap']))} {error.gap_unit}".rstrip()
     lines.append(_line(f"Generalization gap   {gap}"))
     if pd.notna(record["final_test_bits_per_byte"]):
         lines.append(_line(f"Test bits per byte   {record['final_test_bits_per_byte']:.3f}"))
@@ -68,7 +70,7 @@ def run_lines(record: Mapping[Any, Any]) -> list[Line]:
     if pd.notna(record["metrics"]):
         values = json.loads(record["metrics"])
         size = max(map(len, values), default=0)
-        lines += [_line(f"  {plain(name):<{size}}   {value:.4g}") for name, value in values.items()]
+        lines += [_line(f"  {to_one_line(name):<{size}}   {value:.4g}") for name, value in values.items()]
     return lines
 
 

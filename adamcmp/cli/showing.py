@@ -23,8 +23,8 @@ from adamcmp.cli.app import (
     terminal_width,
     wants_json,
 )
-from adamcmp.errors import InputError, command
-from adamcmp.status import status
+from adamcmp.cli.spinner import show_status
+from adamcmp.errors import InputError, command_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def report_on(
     ``title`` prints the study's name first; ``plot_script`` writes a script that redraws the figures; ``bundle`` writes
     an archive of everything.
     """
-    with status("reading"):
+    with show_status("reading"):
         from adamcmp.report.reported import Reported
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import figure_of, judging_of, reproduction, width_of
@@ -96,13 +96,13 @@ def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, alwa
         err: on standard error.
         always: also of data and models that come with adamcmp.
     """
-    from adamcmp import console
+    from adamcmp.cli import plan_view
 
     lines = opened.unseen_summaries(runs)
     data, model = opened.plan.config.data, opened.plan.config.model
     is_ours = (data.embedded or data.official is not None) and model.target.startswith("adamcmp.")
     if always or is_verbose() or not (is_ours or is_quiet()):
-        for line in console.summary_lines(lines):
+        for line in plan_view.summary_lines(lines):
             tell(line, err=err)
     answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
     for note in opened.notes:
@@ -163,7 +163,7 @@ def show_found(found: Reported, title: str | None = None) -> None:
         found: what to show.
         title: printed above each task; None: it stands above already.
     """
-    from adamcmp.analysis import across_tasks, best_cells, criteria_of, time_to_error
+    from adamcmp.analysis import across_tasks, best_cells, task_metrics, time_to_error
     from adamcmp.report import terminal
 
     tasks = found.tasks
@@ -172,7 +172,7 @@ def show_found(found: Reported, title: str | None = None) -> None:
     answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
     width, verbose = terminal_width(), is_verbose()
     for task in tasks:
-        error, verdicts = criteria_of(task.records).error, found.verdicts(task)
+        error, verdicts = task_metrics(task.records).error, found.verdicts(task)
         about = {task.task, None} if len(tasks) == 1 else {task.task}
         told = found.told.about(about)
         sections = [terminal.verdict_lines(verdicts, error, width, verbose=verbose)]
@@ -188,10 +188,10 @@ def show_found(found: Reported, title: str | None = None) -> None:
         _print_sections(sections)
         answer(claims=_claimed(told.claims), hints=[each.text for each in warnings_of_task(found, task) if each.fix])
         if found.target_error is not None:
-            from adamcmp import console
+            from adamcmp.cli import plan_view
 
             soon = time_to_error(found.curves, task.records, best_cells(found.cells(task)), found.target_error)
-            present(console.time_table(soon, task.label, found.target_error, error))
+            present(plan_view.time_to_target_table(soon, task.label, found.target_error, error))
     answer(across_tasks=across_tasks.frame(found.pooled).to_dict("records"))
     if len(tasks) > 1:
         told = found.told.about({None})
@@ -225,11 +225,11 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 
 def _answered(found: Reported, task: Task) -> dict[str, Any]:
     """A task as ``--json`` prints it."""
-    from adamcmp.analysis import criteria_of
+    from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer
     from adamcmp.report.verdict_text import format_verdict
 
-    error, table = criteria_of(task.records).error, found.cells(task)
+    error, table = task_metrics(task.records).error, found.cells(task)
     names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an arm has one of each
     board = found.board(task).join(names, on="arm")
     verdicts = found.verdicts(task)
@@ -273,11 +273,11 @@ def show_next(found: Reported, study_dir: Path) -> None:
     """Print the commands that usually follow a sweep."""
     if is_quiet():
         return
-    steps = [(command("report", str(study_dir)), "write report.html, tables and figures")]
+    steps = [(command_text("report", str(study_dir)), "write report.html, tables and figures")]
     pairs = [verdict for task in found.tasks for verdict in found.verdicts(task)]
     if len(pairs) == 1 and pairs[0].kind == "open" and pairs[0].limit == "seeds":
         folder = [] if study_dir.parent == DEFAULT_RESULTS else ["--results-dir", str(study_dir.parent)]
-        steps.append((command("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
+        steps.append((command_text("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
     longest = max(len(words) for words, _ in steps) - 2
     for i, (words, what) in enumerate(steps):
         say(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
@@ -285,7 +285,7 @@ def show_next(found: Reported, study_dir: Path) -> None:
 
 def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> None:
     """Write the report, and say where."""
-    with status("drawing"):
+    with show_status("drawing"):
         from adamcmp.report.document import write_report
 
         files = write_report(found, folder, formats=_values(formats))
@@ -322,20 +322,20 @@ def show_statements(
     statements: Sequence[Statement], found: Mapping[str, Reported], folder: Path, formats: list[Format] | None
 ) -> None:
     """Test statements, print what was found, and write their page."""
-    from adamcmp import console
+    from adamcmp.cli import progress
     from adamcmp.report import terminal
     from adamcmp.report.article import write_article
     from adamcmp.studies.claims._page import article, tested
 
     every = []
-    with console.counting(len(statements), "statements") as bar:
+    with progress.item_progress(len(statements), "statements") as bar:
         for each in statements:
             bar(each.text)
             every.append(tested(each, found))
     claims = [claim for each in every for claim in each.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     answer(claims=_claimed(claims))
-    with status("drawing"):
+    with show_status("drawing"):
         files = write_article(article(every, found, as_typed()), folder, _values(formats))
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from adamcmp import collector
+from adamcmp import garbage_collection
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
     DONE,
@@ -52,8 +52,8 @@ from adamcmp.cli.showing import (
     show_summary,
     verdict_answer,
 )
-from adamcmp.errors import InputError, command
-from adamcmp.status import status
+from adamcmp.cli.spinner import show_status
+from adamcmp.errors import InputError, command_text
 from adamcmp.storage.backend import open_path
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def run(
 
     opened = open_study(alone, overrides, results_dir, config_dir, device)
     if len(opened.plan.runs) > 1:
-        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command('sweep', config)}")
+        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command_text('sweep', config)}")
     train(opened, opened.plan.runs, limit=None)
     from adamcmp.cli.run_result import run_lines
     from adamcmp.storage.records import read_records
@@ -170,7 +170,7 @@ def work(
     debug: Debug = False,
 ) -> None:
     """Run by Slurm jobs: train the missing runs of a submitted plan."""
-    with status("starting"):
+    with show_status("starting"):
         from adamcmp.execute.on_slurm import PLAN
         from adamcmp.execute.session import Session
         from adamcmp.plan import portable
@@ -184,7 +184,7 @@ def work(
 
 def _submit(opened: Session) -> None:
     """Leave the plan in the study's folder, and hand in jobs that work on it."""
-    from adamcmp import console
+    from adamcmp.cli import plan_view
     from adamcmp.execute.on_slurm import PLAN, check_available, submit
     from adamcmp.execute.study import missing
     from adamcmp.plan import portable
@@ -201,7 +201,7 @@ def _submit(opened: Session) -> None:
     ids = submit(settings, opened.study_dir, digest)
     say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
     answer(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
-    say(f"{console.listed(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
+    say(f"{plan_view.abbreviate(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
 
 
 def _collected(opened: Session) -> pd.DataFrame:
@@ -260,14 +260,16 @@ def settle(
     debug: Debug = False,
 ) -> None:
     """Add held-out seeds until two optimizers are decided."""
-    from adamcmp.analysis import by_task, criteria_of
+    from adamcmp.analysis import by_task, task_metrics
     from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
     from adamcmp.execute.confirming import SETTLING, match, settling
     from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
     from adamcmp.storage.records import read_outcomes, read_records
 
     if stored_study(a, results_dir) and study is not None:
-        raise InputError(f"settle {a}: is a study; the two optimizers come first: {command('settle', b, study, a)}")
+        raise InputError(
+            f"settle {a}: is a study; the two optimizers come first: {command_text('settle', b, study, a)}"
+        )
     if study is None or (stored_study(study, results_dir) and not overrides):
         folder, trained = _stored_with(a, b, study, results_dir, trust=trust)
         study, overrides, config_dir = trained.study, trained.overrides, config_dir or trained.config_dir
@@ -277,7 +279,7 @@ def settle(
     records = read_records(opened.study_dir)
     found = match(opened.plan.runs, records, (a, b))
     show_header(opened)
-    error = criteria_of(found.task.records).error
+    error = task_metrics(found.task.records).error
     given = margin if margin is not None else opened.plan.config.study.margin
     tolerated = None if given is None else given / error.factor
     hint = ""
@@ -334,7 +336,7 @@ def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: 
     }
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        one = command("settle", a, b, next(iter(found)).name)
+        one = command_text("settle", a, b, next(iter(found)).name)
         raise InputError(f"settle {a} {b}: {len(found)} studies have both: {names}; name one, such as {one}")
     if not found:
         where = results_dir if name is None else name
@@ -407,7 +409,7 @@ def _claims(
     formats: list[Format] | None,
 ) -> int:
     """Train what statements need, test each, and write a page of them."""
-    with status("starting"):
+    with show_status("starting"):
         from adamcmp.studies.claims import chosen, studies_of
 
         statements = chosen(asked)
@@ -494,7 +496,7 @@ def open_study(
     only_failed: bool = False,
 ) -> Session:
     """Plan the configuration that ``name`` gives, looked up and imported for while a line tells what is being done."""
-    with status("starting") as say:
+    with show_status("starting") as say:
         from adamcmp.execute.session import open_session
 
         opened = open_session(
@@ -543,12 +545,12 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
 
 def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacking: Sequence[Run]) -> dict[str, Any]:
     """Return the lines of a dry run with their styles, and what ``--json`` prints."""
-    from adamcmp import console
+    from adamcmp.cli import plan_view, progress
     from adamcmp.engine.timing import product_rate
     from adamcmp.execute.crew import crew
 
     runs, tuned = opened.plan.runs, len({run.seed for run in opened.plan.runs})
-    with status("planning") as doing, ExitStack() as stack:
+    with show_status("planning") as doing, ExitStack() as stack:
         opened.prepare([*todo, *(run for run in judging if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
@@ -556,19 +558,19 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
         )
         rate = product_rate(opened.device)
     summary = opened.unseen_summaries([*todo, *judging])
-    lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in console.summary_lines(summary))]
+    lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in plan_view.summary_lines(summary))]
     lines += [(note, "yellow") for note in opened.notes]
-    lines += [("", ""), *((line, "") for line in console.plan_lines(runs, todo))]
+    lines += [("", ""), *((line, "") for line in plan_view.format_plan(runs, todo))]
     lines += [(repeated_text(opened.plan.duplicates), "yellow")] if opened.plan.duplicates else []
     lines.append(("", ""))
     for name, stage, crew_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
         if stage:
             kept = f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
-            about = f"{kept}{len(stage):,} to train, about {console.duration(crew_.estimate.seconds)}"
-            lines.append((console.stage_line(name, stage, about), ""))
-    lines += [(line, "") for line in console.cost_lines(how, judged, rate)]
-    lines += [(line, "") for line in console.choice_lines(how) if is_verbose()]
-    warnings = [*how.estimate.notes, console.tuning_warning(len({run.arm for run in judging}), tuned)]
+            about = f"{kept}{len(stage):,} to train, about {progress.format_duration(crew_.estimate.seconds)}"
+            lines.append((plan_view.format_stage(name, stage, about), ""))
+    lines += [(line, "") for line in plan_view.format_cost(how, judged, rate)]
+    lines += [(line, "") for line in plan_view.format_strategies(how) if is_verbose()]
+    warnings = [*how.estimate.notes, plan_view.tuning_warning(len({run.arm for run in judging}), tuned)]
     lines += [(line, "yellow") for line in warnings if line]
     plan = {
         "study": opened.plan.config.study.name, "folder": str(opened.study_dir), "planned": len(runs),
@@ -598,7 +600,7 @@ def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
     """Tune what is missing, and judge what was chosen on fresh seeds; the records of all planned runs."""
-    from adamcmp import console
+    from adamcmp.cli import plan_view
     from adamcmp.storage.records import read_records
 
     runs = list(opened.plan.runs)
@@ -610,7 +612,7 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
     planned = records[records["run_id"].isin({run.id for run in (*runs, *judging)})]
     counts = planned["status"].value_counts().to_dict()
     answer(studies=[{"study": opened.plan.config.study.name, "folder": str(opened.study_dir), "runs": counts}])
-    for line in console.failure_lines(planned[planned["status"] == "failed"]):
+    for line in plan_view.format_failures(planned[planned["status"] == "failed"]):
         tell(line, "red")
     return planned
 
@@ -738,13 +740,13 @@ def train(
             lacking = study.missing(runs, study_dir)
         todo = lacking[:limit]
         study.describe(study_dir, opened.plan.resolved)
-        from adamcmp import console
+        from adamcmp.cli import plan_view, progress
 
         if not todo:
             stored = "no run has failed, nothing to train" if only_failed else "all stored, nothing to train"
             show_header(opened)
             if runs and not is_quiet():
-                tell(console.stage_line(label, runs, stored), whole=True)
+                tell(plan_view.format_stage(label, runs, stored), whole=True)
             return 0
         from adamcmp.execute.asks import Store
         from adamcmp.execute.crew import crew
@@ -755,7 +757,7 @@ def train(
         tunes = opened.plan.searching is not None and all(run.stage == "tune" for run in todo)
         search = opened.plan.config.search if tunes else None
         with ExitStack() as stack:
-            with status("planning") as doing:
+            with show_status("planning") as doing:
                 opened.prepare(todo, doing)
                 summaries = {run.task.key: opened.summary(run.task) for run in todo}
                 provenance = Provenance.here(opened.plan.config.study.name, opened.words)
@@ -776,11 +778,11 @@ def train(
             show_header(opened)
             show_summary(opened, todo)
             before = len(runs) - len(lacking)
-            _tell_plan(console.stage_line(label, runs, rest), before, len(todo), how, opened.printed)
+            _tell_plan(plan_view.format_stage(label, runs, rest), before, len(todo), how, opened.printed)
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
-            with console.SweepProgress(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:
+            with progress.SweepProgress(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:
                 name = opened.plan.config.study.name
                 what = "" if label in ("Tuning", "Training") else f"{label.lower()} runs, "
                 listener: Listener = inner.enter_context(Published(bar, leases, how, len(runs), what, name))
@@ -788,10 +790,13 @@ def train(
                     from adamcmp.execute.tracking import Logged
 
                     listener = inner.enter_context(Logged(listener, study_dir, trackers))
-                collector.resume()
+                garbage_collection.restore_thresholds()
                 train_all(how, todo, study_dir, provenance, listener, leases)
             if not is_quiet():
-                tell(console.stage_line(label, runs, bar.done_text(before) + (f"; {rest}" if rest else "")), whole=True)
+                tell(
+                    plan_view.format_stage(label, runs, bar.done_text(before) + (f"; {rest}" if rest else "")),
+                    whole=True,
+                )
             if importing.ident is not None:
                 importing.join()  # two threads that import parts of one package may each get half of it
         return len(todo)
@@ -806,13 +811,13 @@ def _tell_plan(line: str, stored: int, todo: int, how: Crew, printed: set[str]) 
 
     Notes in ``printed`` are left out; the others are added to it.
     """
-    from adamcmp import console
+    from adamcmp.cli import plan_view, progress
 
     seconds = how.estimate.seconds
     if is_verbose() or (seconds > LONG and not sys.stderr.isatty() and not is_quiet()):
         kept = f"{stored:,} stored, " if stored else ""
-        tell(f"{line}  {kept}{todo:,} to train, about {console.duration(seconds)}", whole=True)
-    lines = console.choice_lines(how) if is_verbose() else []
+        tell(f"{line}  {kept}{todo:,} to train, about {progress.format_duration(seconds)}", whole=True)
+    lines = plan_view.format_strategies(how) if is_verbose() else []
     for text in [*lines, *(note for note in how.estimate.notes if note not in printed)]:
         tell(text, "" if text.startswith("  ") else "yellow")
     printed.update(how.estimate.notes)

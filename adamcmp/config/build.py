@@ -20,14 +20,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adamcmp.base_settings import Settings
 from adamcmp.config.compose import Composed
 from adamcmp.config.schema import AnyRule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
 from adamcmp.config.sources import Source, shipped_configs
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.extras import EXTRAS, missing_extra
 from adamcmp.optim.rule import Rule, rule_class, shipped
-from adamcmp.plain import plain
-from adamcmp.settings import Settings
+from adamcmp.text_safety import to_one_line
 
 SCHEDULES = ("constant", "drop_step", "cosine", "warm_restarts", "linear", "warmup_stable_decay")
 SECTIONS: dict[str, type[Settings]] = {"data": Data, "model": Model, "train": Train, "study": Study, "execute": Execute}
@@ -192,7 +192,7 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[O
 
 def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[OwnOptimizer]) -> dict[str, Any]:
     """An optimizer's section of a configuration in the shape that its class validates."""
-    named = {"name": name, "label": plain(values.get("label") or name)}
+    named = {"name": name, "label": to_one_line(values.get("label") or name)}
     if "_target_" not in values:
         return {**values, **named}
     target = str(values["_target_"])
@@ -275,7 +275,7 @@ def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> st
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
     if first["type"] == "extra_forbidden":
         allowed = set(Config.model_fields) if len(parts) == 1 and not prefix else _fields(composed, group)
-        return f"{key}: no such setting; {closest(parts[-1], allowed)}"
+        return f"{key}: no such setting; {suggest_names(parts[-1], allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing; set it in {where} or on the command line"
     given = first["input"]
@@ -442,7 +442,9 @@ def find(target: str, what: str) -> Callable[..., Any]:
     found = getattr(module, attribute, None)
     if found is None:
         names = [name for name in dir(module) if not name.startswith("_")]
-        raise InputError(f"{what}._target_={target}: {module_name} has no {attribute!r}; {closest(attribute, names)}")
+        raise InputError(
+            f"{what}._target_={target}: {module_name} has no {attribute!r}; {suggest_names(attribute, names)}"
+        )
     if not callable(found):
         raise InputError(f"{what}._target_={target}: is a {type(found).__name__}, not a class or function")
     return found  # type: ignore[no-any-return]  # callable() does not narrow Any

@@ -38,7 +38,7 @@ from adamcmp.config.scales import model_at, scaled
 from adamcmp.config.schema import Data, OnRay, OnSlurm, Search, Train
 from adamcmp.config.sources import Source, file, shipped_configs
 from adamcmp.config.sweeps import GROUPS, parse_override
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.untrusted import load_yaml
 
 
@@ -371,7 +371,7 @@ def _search(source: Source) -> list[str]:
 def _missing(error: MissingConfigException, source: Source) -> str:
     missing = str(error.missing_cfg_file or source.name)
     group, _, name = missing.rpartition("/")
-    return f"{group}={name}: no such {group}; {closest(name, error.options or [])}" if group else one_line(error)
+    return f"{group}={name}: no such {group}; {suggest_names(name, error.options or [])}" if group else one_line(error)
 
 
 def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
@@ -383,7 +383,7 @@ def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
     known += [*SECTIONS, "search", "seed", "scale"]
     if any(path == key or path.startswith(f"{key}.") for path in known):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
-    return f"{key}: no such setting; {closest(key, known)} A new key of your own class is given as +{key}=…"
+    return f"{key}: no such setting; {suggest_names(key, known)} A new key of your own class is given as +{key}=…"
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

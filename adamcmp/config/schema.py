@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from adamcmp.base_settings import Count, Fraction, NonNegative, Number, ParamGroup, Positive, Settings, Whole
 from adamcmp.optim.rule import Rule
-from adamcmp.settings import Count, Fraction, Group, NonNegative, Number, Positive, Settings, Whole
 
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 MOST_STEPS = 10**9
@@ -47,7 +47,7 @@ class OwnOptimizer(Settings):
     """Hash of the file that defines the class, so that editing it makes new runs."""
     lr: Positive
     weight_decay: NonNegative = 0.0
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ParamGroup, ...] = ()
     arguments: Mapping[str, Any]
     """The other keyword arguments of the class."""
     decay_given: bool = False
@@ -279,11 +279,12 @@ class Train(Settings):
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
-    """What else is measured at every evaluation: names of ``adamcmp.metrics``, or paths of own functions."""
+    """What else is measured at every evaluation: names of ``adamcmp.metrics.functions``, or paths of own functions."""
     loss: AnyLoss = Loss()
     """What is minimised."""
     error: str = "auto"
-    """What runs are compared and selected by: ``auto`` is the first of ``criteria.ERRORS`` that fits the targets."""
+    """What runs are compared and selected by: ``auto`` is the first of ``metrics.spec.METRIC_SPECS`` that fits the
+    targets."""
     clip_norm: Positive | None = None
     """The gradient of each step is scaled down to at most this Euclidean norm, over all parameters."""
     accumulate: Count = 1

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
 """Endings of files that users give in place of a configuration."""
@@ -59,7 +59,7 @@ def locate(config: str, config_dir: Path | None = None) -> Source:
         raise InputError(
             f"{config}: is a table, not a configuration; use `table data.path={shlex.quote(config)}{label}`"
         )
-    raise InputError(f"{config}: no such configuration; {closest(config, _available(config_dir))}")
+    raise InputError(f"{config}: no such configuration; {suggest_names(config, _available(config_dir))}")
 
 
 def check_folder(config_dir: Path | None) -> None:

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from adamcmp.errors import InputError, command, one_line
-from adamcmp.plain import hydra_quoted
+from adamcmp.errors import InputError, command_text, one_line
+from adamcmp.text_safety import quote_hydra
 
 
 def geomspace(start: int | float, stop: int | float, num: int, zero: bool = False) -> ChoiceSweep:
@@ -103,7 +103,7 @@ def _setting_of(name: str) -> str:
 
 def quoted(key: str, value: str) -> str:
     """Return an override with its value in quotes, as it is typed in a shell."""
-    return shlex.quote(f"{key}={hydra_quoted(value)}")
+    return shlex.quote(f"{key}={quote_hydra(value)}")
 
 
 def _one_value(text: str) -> str:
@@ -149,4 +149,4 @@ def single(config: str, overrides: Sequence[str]) -> None:
     for text in overrides:
         if parse_override(text).is_sweep_override():
             hint = f"; {_one_value(text)}" if not re.search(r"[\[({]", text) else ""
-            raise InputError(f"{text}: several values are a sweep; use {command('sweep', config, text)}{hint}")
+            raise InputError(f"{text}: several values are a sweep; use {command_text('sweep', config, text)}{hint}")

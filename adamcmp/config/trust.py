@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from adamcmp.config.sources import options
-from adamcmp.errors import InputError, shown
+from adamcmp.errors import InputError, quote_value
 
 DOTTED = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]")
 """A name with dots, as of a class; no number has it."""
@@ -68,7 +68,7 @@ def refuse(found: Sequence[str], whose: str) -> None:
     """
     if found:
         raise InputError(
-            f"{whose} names {shown(found[0])}, which could run code here; if you trust who made that folder, add "
+            f"{whose} names {quote_value(found[0])}, which could run code here; if you trust who made that folder, add "
             "--trust"
         )
 

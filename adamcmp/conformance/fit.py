@@ -19,7 +19,7 @@ from adamcmp.conformance import ours
 from adamcmp.conformance.peers import LIBRARIES
 from adamcmp.conformance.problems import Path, difference, problems
 from adamcmp.conformance.worker import Ran
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 
 SAME = 1e-9
 """A largest relative difference of an update up to which two rules are the same, in float64."""
@@ -74,7 +74,7 @@ def chosen(names: Sequence[str]) -> list[str]:
     for name in names:
         key = {**known, **short}.get(name.casefold())
         if key is None:
-            raise InputError(f"conformance {name}: no such library; {closest(name, [*short, *LIBRARIES])}")
+            raise InputError(f"conformance {name}: no such library; {suggest_names(name, [*short, *LIBRARIES])}")
         found.append(key)
     return found or list(LIBRARIES)
 

@@ -16,7 +16,7 @@ from pathlib import Path as File
 from typing import Any, NamedTuple
 
 from adamcmp.conformance.problems import Path, problems
-from adamcmp.errors import told
+from adamcmp.errors import describe_exception
 
 
 class Ran(NamedTuple):
@@ -40,7 +40,7 @@ def all_of(library: str) -> list[Ran]:
             paths = [peer.path(problem) for problem in problems()]
             found.append(Ran(peer.name, peer.rule, plain, peer.precision, paths))
         except Exception as error:  # another library may fail in any way
-            found.append(Ran(peer.name, peer.rule, plain, peer.precision, [], told(error)))
+            found.append(Ran(peer.name, peer.rule, plain, peer.precision, [], describe_exception(error)))
     return found
 
 

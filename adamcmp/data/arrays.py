@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adamcmp.data.raw import RawData
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 
 INPUTS = ("auto", "numbers", "tokens")
 LAYOUTS = ("auto", "channels_first", "channels_last")
@@ -33,7 +33,7 @@ def arrays(path: Path, *, missing: str, unit: str, targets: str, inputs: str, la
     """
     for option, given, allowed in (("inputs", inputs, INPUTS), ("layout", layout, LAYOUTS)):
         if given not in allowed:
-            raise InputError(f"data.{option}={given}: not known; {closest(str(given), allowed)}")
+            raise InputError(f"data.{option}={given}: not known; {suggest_names(str(given), allowed)}")
     found = _read(path)
     parts: dict[str, dict[str, str]] = {}
     others: list[str] = []

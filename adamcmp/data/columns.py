@@ -18,11 +18,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adamcmp.criteria import minus
 from adamcmp.data.dates_in_text import dates_in, days_of
 from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
 from adamcmp.data.remedies import listed
-from adamcmp.errors import shown
+from adamcmp.errors import quote_value
+from adamcmp.metrics.spec import with_minus_sign
 
 Kind = Literal["numeric", "categorical", "date", "boolean", "empty"]
 
@@ -240,8 +240,8 @@ def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
         return Column(name, "date", np.array(seconds_), ("as seconds since 0:00",))
     return Column(
         name, "empty", np.full(count, np.nan), problem=f"holds {_called(kind)}, such as "
-        f"{shown(next(value for value in array.to_pylist() if value is not None))}: give each part a column of its "
-        f"own, or set {listed('drop', [name])}",
+        f"{quote_value(next(value for value in array.to_pylist() if value is not None))}: give each part a column of "
+        f"its own, or set {listed('drop', [name])}",
     )  # fmt: skip
 
 
@@ -317,4 +317,4 @@ def numbers_rows(values: npt.NDArray[Any]) -> bool:
 
 def as_written(value: Any) -> str:
     """Return a value of a column for a message: a text in quotes, a number in its shortest form."""
-    return repr(value) if isinstance(value, str) else minus(f"{value:g}")
+    return repr(value) if isinstance(value, str) else with_minus_sign(f"{value:g}")

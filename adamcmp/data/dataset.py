@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adamcmp.criteria import Targets
 from adamcmp.data.missing import filled
 from adamcmp.data.objects import plain_arrays
 from adamcmp.data.raw import (
@@ -37,6 +36,7 @@ from adamcmp.data.rows import Rows, in_memory
 from adamcmp.data.several import Plain, Several
 from adamcmp.data.summary import summarize
 from adamcmp.errors import InputError
+from adamcmp.metrics.spec import Targets
 
 __all__ = ["Dataset", "RawData", "Split", "prepare"]
 

@@ -19,7 +19,7 @@ from rich.progress import track
 from adamcmp.data.idx import cache_folder
 from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import Array, RawData
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 
 PARTS = {"train": r"train(ing)?", "validation": r"val(id(ation)?)?|dev", "test": r"test(ing)?"}
 """Names of a part's folder in any capitals; ``set``, ``data`` or ``images`` may follow."""
@@ -100,7 +100,7 @@ def image_folder(
     for part, images in found.items():
         for name in images:
             if name not in classes:
-                hint = closest(name, classes)
+                hint = suggest_names(name, classes)
                 raise InputError(f"{root}: class {name!r} of the {part} part is not among those to train on; {hint}")
     alike: dict[str, str] = {}
     for name in classes:

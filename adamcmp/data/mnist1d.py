@@ -8,7 +8,7 @@ import numpy as np
 
 from adamcmp.data.raw import Array, RawData
 from adamcmp.errors import InputError
-from adamcmp.lazy import deferred
+from adamcmp.lazy_imports import defer_imports
 
 
 def mnist1d(
@@ -41,7 +41,7 @@ def mnist1d(
             f"data.corr_noise_scale={corr_noise_scale}, data.iid_noise_scale={iid_noise_scale}: must be ≥ 0"
         )
     try:
-        with deferred("matplotlib.pyplot", "requests"):
+        with defer_imports("matplotlib.pyplot", "requests"):
             from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
         raise InputError(f"data set mnist1d needs a package ({error}); run: pip install mnist1d") from error

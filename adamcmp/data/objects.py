@@ -29,7 +29,7 @@ from torch.utils.data import (
 from adamcmp.data.idx import cache_folder
 from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import LARGE, PARTS
-from adamcmp.errors import InputError, told
+from adamcmp.errors import InputError, describe_exception
 
 INPUT_KEYS = ("x", "input", "inputs", "image", "pixel_values", "input_ids", "features", "data")
 TARGET_KEYS = ("y", "label", "labels", "target", "targets")
@@ -103,7 +103,9 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
         hint = "settings of a DataFrame are keys of the dict: return {'train': frame, 'label': …, 'drop': […]}"
         raise InputError(f"{error} ({hint})") from error
     except TypeError as error:
-        raise InputError(f"data set {name}: {told(error)}; beside DataFrames give settings of data=table") from error
+        raise InputError(
+            f"data set {name}: {describe_exception(error)}; beside DataFrames give settings of data=table"
+        ) from error
 
 
 def _read(given: Any, where: str) -> tuple[tuple[Any, Any], list[tuple[str, str]]]:
@@ -147,7 +149,7 @@ def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[A
         except InputError:
             raise
         except Exception as error:  # a custom data set may fail in any way
-            raise InputError(f"{where}: example {i} cannot be read ({told(error)})") from error
+            raise InputError(f"{where}: example {i} cannot be read ({describe_exception(error)})") from error
         return _array(x, f"{where}: x of example {i}"), _array(y, f"{where}: y of example {i}")
 
     first, again = pair(0), pair(0)

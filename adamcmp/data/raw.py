@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adamcmp.criteria import Targets
 from adamcmp.data.rows import Rows, Stored, in_memory
 from adamcmp.data.several import Several
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
+from adamcmp.metrics.spec import Targets
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
 Inputs: TypeAlias = Array | tuple[Array, ...] | Mapping[str, Array]
@@ -130,7 +130,7 @@ def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
     allowed = tuple(RawData.__annotations__)
     for key in raw:
         if key not in allowed:
-            raise InputError(f"data set {name}: unknown key {key!r}; {closest(str(key), allowed)}")
+            raise InputError(f"data set {name}: unknown key {key!r}; {suggest_names(str(key), allowed)}")
     if "train" not in raw:
         raise InputError(f"data set {name}: no train part; return train=(x, y)")
 
@@ -192,7 +192,7 @@ def _targets(given: object, y: Tensor, name: str) -> Targets:
             )
         return "quantities"
     if given not in allowed:
-        raise InputError(f"data set {name}: targets={given!r}; {closest(str(given), allowed)}")
+        raise InputError(f"data set {name}: targets={given!r}; {suggest_names(str(given), allowed)}")
     return given  # type: ignore[return-value]  # it is one of them
 
 

@@ -30,7 +30,7 @@ from charset_normalizer import from_bytes
 
 from adamcmp.data.columns import Column, Options, from_arrow, from_texts
 from adamcmp.data.numbers_in_text import MISSING, PLAIN
-from adamcmp.errors import InputError, one_line, shown
+from adamcmp.errors import InputError, one_line, quote_value
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
 SAMPLE_LINES, SAMPLE_CHARACTERS, SAMPLE_BYTES = 200, 20_000, 1_000_000
@@ -192,8 +192,8 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     if with_header is None:
         if not unnamed_first and looks_like_data(lines):
             raise InputError(
-                f"{file}: the first row looks like data ({shown(','.join(lines[0]))[1:-1]}); set data.header=false if "
-                "there are no names (columns are then called 1, 2, …), or data.header=true"
+                f"{file}: the first row looks like data ({quote_value(','.join(lines[0]))[1:-1]}); set "
+                "data.header=false if there are no names (columns are then called 1, 2, …), or data.header=true"
             )
         with_header = True
     frame = pd.read_csv(

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from adamcmp.plain import hydra_quoted
+from adamcmp.text_safety import quote_hydra
 
 
 def listed(option: str, names: Sequence[object]) -> str:
@@ -18,4 +18,4 @@ def listed(option: str, names: Sequence[object]) -> str:
     texts = [str(name) for name in names]
     if all(re.fullmatch(r"[\w.-]+", text, re.ASCII) for text in texts):
         return f"data.{option}=[{','.join(texts)}]"
-    return shlex.quote(f"data.{option}=[{','.join(map(hydra_quoted, texts))}]")
+    return shlex.quote(f"data.{option}=[{','.join(map(quote_hydra, texts))}]")

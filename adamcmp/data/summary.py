@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from adamcmp.criteria import minus, significant
 from adamcmp.data.raw import PARTS, RawData, Split, dtype_name, inputs_of
 from adamcmp.data.several import Several
+from adamcmp.metrics.spec import format_significant, with_minus_sign
 
 LISTED = 10
 """Classes that are listed with their counts."""
@@ -35,7 +35,7 @@ def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: 
     if kind == "quantities":
         train, test = parts["train"].y.double(), parts["test"].y.double()
         errors = (test - train.mean(0)).square().mean(0).sqrt().tolist()
-        yield "baseline", f"always the mean: test RMSE {', '.join(map(significant, errors))}"
+        yield "baseline", f"always the mean: test RMSE {', '.join(map(format_significant, errors))}"
     if kind == "classes" and every_y.ndim == 1:
         train = parts["train"].y
         common = int(train.bincount().argmax())
@@ -69,7 +69,7 @@ def _inputs(split: Split) -> str:
 def _targets(y: Tensor, kind: str, num_outputs: int, names: Sequence[str] | None, unit: str) -> str:
     if kind == "quantities":
         ends = ", ".join(
-            minus(f"{significant(low, 6)} to {significant(high, 6)}")
+            with_minus_sign(f"{format_significant(low, 6)} to {format_significant(high, 6)}")
             for low, high in zip(y.amin(0).tolist(), y.amax(0).tolist(), strict=True)
         )
         many = "a quantity" if num_outputs == 1 else f"{num_outputs} quantities"

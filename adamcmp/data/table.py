@@ -19,7 +19,7 @@ from adamcmp.data.raw import FEW, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
 from adamcmp.data.remedies import listed
 from adamcmp.data.table_summary import described, is_whole, lacking, summary_of
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 MOST_CATEGORIES = 100
 """A text column with more different values than that is a name, not a category."""
@@ -93,11 +93,11 @@ def table(
         InputError: no such file or column; else one line with all that is wrong in the columns.
     """
     if missing not in MODES:
-        raise InputError(f"data.missing={missing}: not known; {closest(str(missing), MODES)}")
+        raise InputError(f"data.missing={missing}: not known; {suggest_names(str(missing), MODES)}")
     if missing_labels not in ("refuse", "drop"):
         raise InputError(f"data.missing_labels={missing_labels}: not known; give refuse or drop")
     if similar not in SIMILAR:
-        raise InputError(f"data.similar={similar}: not known; {closest(str(similar), SIMILAR)}")
+        raise InputError(f"data.similar={similar}: not known; {suggest_names(str(similar), SIMILAR)}")
     if path is None:
         raise InputError("data.path is not set; give a table: data.path=my.csv data.label=my_column")
     if Path(path).suffix == ".npz":
@@ -266,7 +266,7 @@ def _named(option: str, given: Any, every: Sequence[str], where: str) -> list[st
     names = [_as_named(each, every) for each in _several(given)]
     for name in names:
         if name not in every:
-            raise InputError(f"data.{option}={name}: {where} has no such column; {closest(name, every)}")
+            raise InputError(f"data.{option}={name}: {where} has no such column; {suggest_names(name, every)}")
     return names
 
 

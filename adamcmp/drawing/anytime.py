@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import named, scale, with_unit
 from adamcmp.drawing.learning_curves import draw_curves, limit_curves
 from adamcmp.drawing.style import GREY, NotDrawn, figure, log_ticks, looks, page, shared_legend, styled
+from adamcmp.metrics.spec import task_metrics
 
 TOP5 = "test_top5_error"
 
@@ -27,7 +27,7 @@ def anytime(curves: pd.DataFrame) -> Figure:
     """
     if curves.empty or curves["step"].nunique() < 2:
         raise NotDrawn("no optimizer was evaluated twice; train.evaluations=5 makes a curve")
-    criteria, look = criteria_of(curves), looks(curves["arm"])
+    criteria, look = task_metrics(curves), looks(curves["arm"])
     panels = [("test_error", with_unit(named("test_error", criteria), scale("test_error", criteria)[1]))]
     if TOP5 in curves and curves[TOP5].notna().any():
         panels.append((TOP5, "test top-5 error (%)"))

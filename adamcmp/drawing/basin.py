@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import scale, with_unit
 from adamcmp.drawing.style import GREY, NotDrawn, figure, grid_of, legend, looks, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 SLOPES = (-2.2, 2.2)
 """The axis of slopes, at most: what cannot be told has intervals that reach beyond it."""
@@ -38,7 +38,7 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     ratios = {"width_ratios": (1.5, 1.2, 1, 1)} if columns == 4 else {}
     axes = fig.subplots(rows, columns, sharey=True, gridspec_kw=ratios).ravel()
     slope, separable, area, lr = axes
-    factor, unit = scale("final_gap", criteria_of(found))
+    factor, unit = scale("final_gap", task_metrics(found))
     costs: dict[Any, Any] = of_lr.set_index("arm").to_dict("index") if len(of_lr) else {}
     for row, each in enumerate(found.to_dict("records")):
         style = look[str(each["arm"])]

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import named, scale, with_unit
 from adamcmp.drawing.style import (
     NotDrawn,
@@ -20,6 +19,7 @@ from adamcmp.drawing.style import (
     shared_legend,
     styled,
 )
+from adamcmp.metrics.spec import task_metrics
 
 WIDE = 5.8
 FEW_ARMS = 6
@@ -38,7 +38,7 @@ def budget_figure(found: pd.DataFrame) -> Figure:
     """
     if found.empty or found["k"].max() < 2:
         raise NotDrawn("no optimizer has two cells to search among")
-    criteria = criteria_of(found)
+    criteria = task_metrics(found)
     fig = figure(WIDE, 1.9 if page().is_narrow else 2.3)
     axes = fig.subplots(1, 2, sharey=True)
     look = looks(found["arm"])

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import named, scale, short, with_unit
 from adamcmp.drawing.style import NotDrawn, figure, legend, log_if_wide, looks, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 SHADES = "Greys"
 """Thin lines: the darker, the larger λ."""
@@ -28,7 +28,7 @@ def decay_curves(curves: pd.DataFrame) -> Figure:
     """
     if curves.empty or curves["step"].nunique() < 2:
         raise NotDrawn("no cell was evaluated twice; train.evaluations=5 makes a curve")
-    criteria, look = criteria_of(curves), looks(curves["arm"])
+    criteria, look = task_metrics(curves), looks(curves["arm"])
     metrics = ("train_loss", "test_error")
     fig = figure(1.2 + 2.6 * len(look), 3.0 if page().is_narrow else 3.9)
     axes = fig.subplots(len(metrics), len(look), squeeze=False, sharex=True, sharey="row")

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import scale, with_unit
 from adamcmp.drawing.style import FLAG, GREY, NotDrawn, figure, legend, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 LONG = 45
 """Characters of a pair from which on it takes two lines; in one column it always does."""
@@ -41,7 +41,7 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     rows: list[Any] = known.head(MOST_PAIRS).to_dict("records")
     if not rows:
         raise NotDrawn("no pair of optimizers has a confidence interval")
-    criteria = criteria_of(found)
+    criteria = task_metrics(found)
     factor, unit = scale("final_gap", criteria)
     names = [f"{each['a']} − {each['b']}" for each in rows]
     long = max(map(len, names)) > (24 if page().is_narrow else LONG)

@@ -21,9 +21,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import decay_name, metric_name, scale, ticks, with_unit
 from adamcmp.drawing.style import FLAG, GREY, NotDrawn, figure, grid_of, legend, looks, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 COLOURMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
@@ -78,7 +78,7 @@ def heatmap(
     for ax in axes.flat[len(arms) :]:
         ax.remove()
 
-    criteria = criteria_of(table)
+    criteria = task_metrics(table)
     factor, unit = scale(metric, criteria)
     more_is_better = metric.endswith("error") and criteria.error.higher_is_better
     sign = -1 if more_is_better else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from adamcmp.criteria import ERRORS, Criteria
+from adamcmp.metrics.spec import METRIC_SPECS, TaskMetrics
 
 DECAYS: dict[str, str] = {
     "l2": "L2",
@@ -30,7 +30,7 @@ def decay_name(decay: object) -> str:
     return DECAYS.get(str(decay), "own convention")
 
 
-def named(column: str, criteria: Criteria) -> str:
+def named(column: str, criteria: TaskMetrics) -> str:
     """A measured column for people: ``test_error`` → ``test error`` or ``test RMSE``."""
     if column == "gap":
         return "generalization gap"
@@ -41,18 +41,18 @@ def named(column: str, criteria: Criteria) -> str:
 def requested_name(metric: str) -> str:
     """A metric on request for people: ``validation_mae`` → ``validation MAE``."""
     part, _, name = metric.partition("_")
-    known = {each.name: each.label for every in ERRORS.values() for each in every}
+    known = {each.name: each.label for every in METRIC_SPECS.values() for each in every}
     return f"{part} {known[name]}" if name in known else metric.replace("_", " ")
 
 
-def metric_name(metric: str, criteria: Criteria) -> str:
+def metric_name(metric: str, criteria: TaskMetrics) -> str:
     """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
     when, _, name = metric.partition("_")
     text = named(name, criteria).replace("training", "train")
     return f"final {text}" if when == "final" else f"{text} at the best epoch"
 
 
-def scale(metric: str, criteria: Criteria) -> tuple[float, str]:
+def scale(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
     """Factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or none."""
     error = criteria.error
     if metric.endswith("gap"):

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import named, scale, short, with_unit
 from adamcmp.drawing.style import Look, NotDrawn, figure, grid_of, legend, log_if_wide, looks, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 LEARNING = ("validation_error", "test_error", "train_loss")
 
@@ -28,7 +28,7 @@ def learning_curves(means: pd.DataFrame) -> Figure:
         raise NotDrawn("no optimizer has a best trial with stored curves")
     if (means.groupby("arm")["step"].nunique() < 2).all():
         raise NotDrawn("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
-    look, criteria = looks(means["arm"]), criteria_of(means)
+    look, criteria = looks(means["arm"]), task_metrics(means)
     rows, columns = grid_of(len(LEARNING), 3, 1)
     fig = figure(7.0, 1.25 * rows if page().is_narrow else 2.15)
     axes = fig.subplots(rows, columns, squeeze=False, sharex=page().is_narrow).ravel()

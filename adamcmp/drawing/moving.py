@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import scale, short, ten_to, with_unit
 from adamcmp.drawing.style import (
     GREY,
@@ -24,6 +23,7 @@ from adamcmp.drawing.style import (
     page,
     styled,
 )
+from adamcmp.metrics.spec import task_metrics
 
 CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalized λ"}
 PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
@@ -45,7 +45,7 @@ def budgets(table: pd.DataFrame) -> Figure:
     xs = sorted(set(found["x"]))
     if len(xs) < 2:
         raise NotDrawn("the best λ was found at fewer than two budgets")
-    criteria = criteria_of(table)
+    criteria = task_metrics(table)
     factor, unit = scale("final_test_error", criteria)
     look = looks(f"{x:g} epochs" for x in xs)
     styles = dict(zip(xs, (look[f"{x:g} epochs"] for x in xs), strict=True))
@@ -145,7 +145,7 @@ def gains_figure(table: pd.DataFrame) -> Figure:
     ax.plot(x, y, color="#0072B2", marker="o", ms=4)
     ax.set_xscale("log")
     fixed_ticks(ax, "x", x.tolist(), [short(each, 3) for each in x])
-    error = criteria_of(table).error
+    error = task_metrics(table).error
     ax.set(xlabel="epochs", ylabel=with_unit(f"gain in test {error.label}", error.gap_unit))
     ax.grid(visible=True)
     return fig

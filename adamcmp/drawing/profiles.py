@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.heatmap import grids
 from adamcmp.drawing.labels import decay_name, metric_name, scale, short, ten_to, with_unit
 from adamcmp.drawing.style import (
@@ -29,6 +28,7 @@ from adamcmp.drawing.style import (
     page,
     styled,
 )
+from adamcmp.metrics.spec import task_metrics
 
 
 @styled
@@ -72,7 +72,7 @@ def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Fig
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     look = looks(table["arm"])
-    criteria = criteria_of(table)
+    criteria = task_metrics(table)
     factor, unit = scale(metric, criteria)
     for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
         _profile_panel(ax, part, axis, metric, factor, look)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.criteria import criteria_of
 from adamcmp.drawing.labels import metric_name, scale, with_unit
 from adamcmp.drawing.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, page, styled
+from adamcmp.metrics.spec import task_metrics
 
 BEYOND = 10.0
 """Training loss (as of guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
@@ -42,7 +42,7 @@ def error_vs_train_loss(
     drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
     if len(drawn) < 2:
         raise NotDrawn("fewer than two cells have a completed run")
-    criteria = criteria_of(table)
+    criteria = task_metrics(table)
     factor, unit = scale(metric, criteria)
     look = looks(table["arm"])
     best = table[table["rank"] == 1].set_index("arm")

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adamcmp import losses, metrics
 from adamcmp.config.build import find
 from adamcmp.config.schema import OwnLoss
-from adamcmp.criteria import ERRORS, Targets
 from adamcmp.data.several import Plain
-from adamcmp.errors import InputError, told
-from adamcmp.influence import per_example
+from adamcmp.errors import InputError, describe_exception
+from adamcmp.metrics import functions, losses
+from adamcmp.metrics.influence import per_example
+from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import Task
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -80,7 +80,7 @@ class Criterion:
         self._mean = torch.tensor(facts.target_mean, **place) if scaled else None
         self._std = torch.tensor(facts.target_std, **place) if scaled else None
         self._wide = facts.targets != "classes"
-        self._statistics, self._error = metrics.ERRORS[task.criteria.error.name]
+        self._statistics, self._error = functions.METRIC_FUNCTIONS[task.criteria.error.name]
         self.custom = _own(task.train.loss) if isinstance(task.train.loss, OwnLoss) else None
         """A loss of the user's own, which may have attributes that change."""
         self._trained, self._measured = _functions(task, place, self.custom)
@@ -121,7 +121,7 @@ class Criterion:
 
     def per_example(self, statistics: Tensor, y: Tensor) -> NDArray[np.float64]:
         """Return N values whose mean (of RMSE the root of it) is the error; from statistics (N, K)."""
-        known, targets = (metrics.wide(each).cpu().numpy() for each in (statistics, self._scaled(y)))
+        known, targets = (functions.to_float64(each).cpu().numpy() for each in (statistics, self._scaled(y)))
         return per_example(self._name, known, targets, max(1, y.numel() // len(y)))
 
     def aligned(self, given: Tensor, y: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ def _own(settings: OwnLoss) -> LossFunction:
     try:
         built: Any = target(**settings.arguments)
     except Exception as error:  # an own class may fail in any way while it is built
-        raise InputError(f"train.loss: {settings.target} cannot be built: {told(error)}") from error
+        raise InputError(f"train.loss: {settings.target} cannot be built: {describe_exception(error)}") from error
     return built  # type: ignore[no-any-return]  # what it gives is looked at before anything is trained
 
 
@@ -198,7 +198,7 @@ def check_loss(criterion: Criterion, settings: OwnLoss, given: Tensor, y: Tensor
         found: Any = criterion.losses_of_each(given, y)
     except Exception as error:  # an own function may fail in any way
         raise InputError(
-            f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {told(error)}"
+            f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {describe_exception(error)}"
         ) from error
     if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(y):
         given_ = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -214,13 +214,13 @@ def baselines(
     """By error and part: what the best constant prediction of training has."""
     found: dict[str, dict[str, float]] = {}
     scale = 1.0 if std is None else std
-    for each in ERRORS[targets]:
-        function = metrics.ERRORS[each.name]
+    for each in METRIC_SPECS[targets]:
+        function = functions.METRIC_FUNCTIONS[each.name]
         best = _constant(each.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
         found[each.name] = {}
         for part, y in ys.items():
             if targets == "classes":
-                found[each.name][part] = metrics.wide(y != best).mean().item()
+                found[each.name][part] = functions.to_float64(y != best).mean().item()
             else:
                 found[each.name][part] = function(best.expand(y.shape) * scale, y * scale)
     return found

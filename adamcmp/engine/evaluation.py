@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adamcmp import metrics
 from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.raw import X
 from adamcmp.data.several import Plain
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.outcome import Evaluation, Outcomes
+from adamcmp.metrics import functions
 from adamcmp.plan.evaluations import Shown
 
 MOST_KEPT = 4096
@@ -40,7 +40,7 @@ def evaluate(model: nn.Module, shown: Dataset, criterion: Criterion, step: int) 
     model.eval()
     size = at_once(shown, CHUNK)
     parts = (shown.train, shown.validation, shown.test)
-    squares = torch.stack([metrics.wide(p).square().sum() for p in model.parameters()]).sum()
+    squares = torch.stack([functions.to_float64(p).square().sum() for p in model.parameters()]).sum()
     found = [each for part in parts for each in measure(model, part, shown.inputs, criterion, size)]
     measured = torch.stack([squares, *found])
     model.train(was_training)
@@ -83,7 +83,7 @@ def measure(
         given = predict(model, inputs(x))
         losses.append(criterion.losses(given, y))
         statistics.append(criterion.statistics(given, y))
-    loss = metrics.wide(_whole(losses)).sum() / part.y.numel()
+    loss = functions.to_float64(_whole(losses)).sum() / part.y.numel()
     return loss, criterion.error(_whole(statistics), part.y)
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from adamcmp import metrics
 from adamcmp.config.build import call
 from adamcmp.config.schema import Data, Official, OwnLoss, OwnOptimizer
 from adamcmp.data.dataset import Dataset, Scale, Shape, Split, prepare
@@ -27,7 +26,8 @@ from adamcmp.engine.model_summary import LISTED, describe, hidden_layers
 from adamcmp.engine.shared import restored
 from adamcmp.engine.streams import all_streams, host_streams, seed_device, stream_seed
 from adamcmp.engine.updates import make_update, schedule_of
-from adamcmp.errors import InputError, one_line, told
+from adamcmp.errors import InputError, describe_exception, one_line
+from adamcmp.metrics import functions
 from adamcmp.plan.runs import MOST_COUNTED, Cohort, DataFacts, Run, Task
 
 CPU = torch.device("cpu")
@@ -222,7 +222,7 @@ def _materialize(model: nn.Module, task: Task) -> None:
     except Exception as error:  # a custom model may fail in any way
         raise InputError(
             f"model {task.model.name}: its lazy layers cannot be built from examples of shape {_listed(shape)} "
-            f"({told(error)})"
+            f"({describe_exception(error)})"
         ) from error
     model.train(was_training)
 
@@ -285,8 +285,8 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
     except Exception as error:  # an own class may fail in any way
         how = "adamcmp trains with optimizers whose step() needs no closure, and rules as docs/extending.md shows"
         raise InputError(
-            f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch ({told(error)}); "
-            f"{how}"
+            f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch "
+            f"({describe_exception(error)}); {how}"
         ) from error
 
 
@@ -299,7 +299,7 @@ def _two(task: Task, dataset: Dataset, device: torch.device) -> tuple[Plain, Ten
 
 def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
     task = run.task
-    if task.train.precision == "fp64" and device.type in metrics.NARROW:
+    if task.train.precision == "fp64" and device.type in functions.DEVICES_WITHOUT_FLOAT64:
         raise InputError(f"train.precision=fp64: {device.type} has no float64; give fp32, or execute.device=cpu")
     model = build_model(task, 0, device)
     if not any(p.requires_grad for p in model.parameters()):

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from adamcmp.config.build import find
-from adamcmp.criteria import ERRORS, Targets
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once
 from adamcmp.engine.streams import all_streams, stream_seed
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
+from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import Task
 
 State = Mapping[str, Mapping[str, Tensor]]
@@ -26,10 +26,10 @@ State = Mapping[str, Mapping[str, Tensor]]
 CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
 OF_TARGETS: Mapping[Targets, tuple[str, ...]] = {
     targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
-    for targets, errors in ERRORS.items()
+    for targets, errors in METRIC_SPECS.items()
 }
 OF_MODELS = ("weight_norms", "updates", "hessian_eigenvalue")
-"""Names that need no path: functions of ``adamcmp.metrics``, for some targets or for any model."""
+"""Names that need no path: functions of ``adamcmp.metrics.functions``, for some targets or for any model."""
 OBJECTIVE_EXAMPLES = 1000
 """Training examples that ``objective`` is over, at most."""
 
@@ -115,7 +115,7 @@ def asks_for_state(task: Task) -> bool:
 
 
 def _function(name: str) -> Any:
-    return find(f"adamcmp.metrics.{name}" if "." not in name else name, "train.metrics")
+    return find(f"adamcmp.metrics.functions.{name}" if "." not in name else name, "train.metrics")
 
 
 def _known(name: str, task: Task) -> None:
@@ -133,7 +133,9 @@ def _known(name: str, task: Task) -> None:
             f"train.metrics: {name} is not for {targets}, which {task.data.name} has to predict; fitting: "
             f"{', '.join(fitting)}"
         )
-    raise InputError(f"train.metrics: no metric {name!r}; {closest(name, fitting)} A path names your own function.")
+    raise InputError(
+        f"train.metrics: no metric {name!r}; {suggest_names(name, fitting)} A path names your own function."
+    )
 
 
 def _seen(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:

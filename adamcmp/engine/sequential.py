@@ -34,7 +34,7 @@ from adamcmp.engine.strategy import Piece, Strategy, in_force
 from adamcmp.engine.streams import host_state, host_streams, seed_device, set_host_state, stream_seed
 from adamcmp.engine.updates import average_share, make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch, unsaved
-from adamcmp.errors import told
+from adamcmp.errors import describe_exception
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run
 
@@ -94,7 +94,7 @@ def _train_run(
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
         diverged_step = losses.lost()  # what a model raises of weights that are not finite is no error of its own
-        error = None if diverged_step else told(caught)
+        error = None if diverged_step else describe_exception(caught)
     done = evaluations[-1].step if evaluations else 0
     watch.on_steps(run.task.steps - done, None)
     return Outcome(

@@ -19,7 +19,7 @@ from adamcmp.engine.inputs import placed
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
 from adamcmp.engine.watch import Stopped, Watch
-from adamcmp.errors import told
+from adamcmp.errors import describe_exception
 from adamcmp.plan.runs import Cohort, Run
 
 ENOUGH = 0.3
@@ -76,7 +76,7 @@ def time_strategies(
             else:
                 probes.append(_Vectorised(cohort, strategy, dataset, device, stacks))
         except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
-            probes.append(Timing(error=told(error)))
+            probes.append(Timing(error=describe_exception(error)))
     for turn in range(TURNS * (1 + AGAIN)):
         asked = [i for i, each in enumerate(probes) if isinstance(each, _Probe) and (turn == 0 or not each.enough)]
         if turn >= TURNS:
@@ -87,7 +87,7 @@ def time_strategies(
             try:
                 probe.turn()
             except Exception as error:  # likewise
-                probes[i] = Timing(error=told(error))
+                probes[i] = Timing(error=describe_exception(error))
     return [each.timing() if isinstance(each, _Probe) else each for each in probes]
 
 

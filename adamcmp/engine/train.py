@@ -12,7 +12,7 @@ from adamcmp.engine import ranks, sequential, vectorised
 from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
-from adamcmp.errors import told
+from adamcmp.errors import describe_exception
 
 
 def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[tuple[Outcome, ...]]:
@@ -35,7 +35,7 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     except Exception as error:  # the check on a small batch has let it pass
         if is_out_of_memory(error):
             raise
-        reason = f"as one program: {told(error)}"
+        reason = f"as one program: {describe_exception(error)}"
         strategy = replace(piece.strategy, engine="sequential", compiled=False, graphs=False, reason=reason)
         for outcome in sequential.train(replace(piece, strategy=strategy), dataset, device, watch):
             yield (outcome,)

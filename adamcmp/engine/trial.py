@@ -26,8 +26,8 @@ from adamcmp.engine.shared import restored
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import host_state, host_streams
 from adamcmp.engine.watch import Watch
-from adamcmp.errors import told
-from adamcmp.metrics import NARROW
+from adamcmp.errors import describe_exception
+from adamcmp.metrics.functions import DEVICES_WITHOUT_FLOAT64
 from adamcmp.optim.rule import Rule
 from adamcmp.plan.runs import Cohort, Run, Task
 
@@ -65,7 +65,7 @@ def _refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | No
         found = _found(cohort.task, dataset, device)
         if found.reason:
             return _short(found.reason)
-        if found.parameters <= MOST_PARAMETERS and device.type not in NARROW:
+        if found.parameters <= MOST_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
             try:
                 reason = _compared(cohort, dataset, device, found, "fp64")
                 if reason or cohort.task.train.precision != "bf16":  # autocast has rules of its own
@@ -75,7 +75,7 @@ def _refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | No
                     raise
         return _compared(cohort, dataset, device, found, cohort.task.train.precision)
     except Exception as error:  # torch.func and custom models may fail in any way
-        return _short(told(error))
+        return _short(describe_exception(error))
 
 
 class _Found(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adamcmp.base_settings import ParamGroup
 from adamcmp.config.build import call, find
 from adamcmp.config.schema import (
     AnyRule,
@@ -26,12 +27,11 @@ from adamcmp.config.schema import (
     WarmRestarts,
     WarmupStableDecay,
 )
-from adamcmp.errors import InputError, told
+from adamcmp.errors import InputError, describe_exception
 from adamcmp.optim import schedules
 from adamcmp.optim.decay import NOT_SCALED_BY_LR, Array
 from adamcmp.optim.rule import Rule, Steps, coefficients
 from adamcmp.plan.runs import Run
-from adamcmp.settings import Group
 
 
 class Update(Protocol):
@@ -132,7 +132,7 @@ def kind_of(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> Ki
 
 def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
     """Peak learning rate and λ of parameters of a kind."""
-    group = Group(params=()) if kind.group is None else rule.groups[kind.group]
+    group = ParamGroup(params=()) if kind.group is None else rule.groups[kind.group]
     if group.lr_scale == 0:
         return 0.0, 0.0  # frozen, whatever the convention: some decay without the learning rate
     spared = not kind.matrix and isinstance(rule, Rule) and rule.decayed != "all"
@@ -297,7 +297,7 @@ def _own_optimizer(
     except Exception as error:  # an own class may fail in any way while it is built
         matrices = isinstance(error, ValueError) and "2D" in str(error)
         hint = "; name a class that gives the others to AdamW, as docs/extending.md shows" if matrices else ""
-        raise InputError(f"optimizer: {settings.target} cannot be built: {told(error)}{hint}") from error
+        raise InputError(f"optimizer: {settings.target} cannot be built: {describe_exception(error)}{hint}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise InputError(
             f"optimizer._target_={settings.target}: gives a {type(optimizer).__name__}; must be a torch.optim.Optimizer"

@@ -34,7 +34,7 @@ from adamcmp.engine.strategy import Layout, Piece, in_force
 from adamcmp.engine.streams import seed_device, stream_seed
 from adamcmp.engine.updates import average_share, coefficient_table, of_row, schedule_of
 from adamcmp.engine.watch import Watch
-from adamcmp.metrics import wide
+from adamcmp.metrics.functions import to_float64
 from adamcmp.optim.decay import Array
 from adamcmp.plan.evaluations import Shown
 from adamcmp.plan.runs import Run, rule_identity
@@ -272,7 +272,7 @@ class Training:
         shown = self.task.evaluations.shown(self.step)
         measured = self._examples(shown).measure(runs, self._shown, self.stack.rest, self._criterion)
         everything = {**self._shown, **self.stack.rest}
-        squares = [wide(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
+        squares = [to_float64(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
         seen: set[int] = set()
         newest = None
@@ -439,7 +439,7 @@ class _Examples:
         )
         columns = []
         for loss, known, y in zip(losses, statistics, self._ys, strict=True):
-            columns += [wide(loss).sum(1) / y.numel(), criterion.error(known, y)]
+            columns += [to_float64(loss).sum(1) / y.numel(), criterion.error(known, y)]
         rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
         return rows
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from adamcmp.engine.outcome import Evaluation
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.plan.runs import Init, Run
 from adamcmp.storage.backend import atomic_write, write_file
 from adamcmp.storage.records import weights_path
@@ -140,7 +140,7 @@ def parts_of(init: Init, model: nn.Module) -> Loading:
     names = list(model.state_dict())
     for pattern in init.skip:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"init.skip={pattern}: matches no parameter; {closest(pattern, names)}")
+            raise InputError(f"init.skip={pattern}: matches no parameter; {suggest_names(pattern, names)}")
     new = [name for name in names if any(fnmatchcase(name, pattern) for pattern in init.skip)]
     loaded = [name for name in names if name not in new]
     if not init.strict:

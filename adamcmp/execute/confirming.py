@@ -11,7 +11,7 @@ import pandas as pd
 
 from adamcmp.analysis import CELL, Task, best_cells, by_task, cells, tuning
 from adamcmp.analysis.selection_uncertainty import candidates, selections
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 from adamcmp.execute.fresh import FIRST, on_fresh_seeds
 from adamcmp.plan.runs import Run
 from adamcmp.storage.schema import Stage
@@ -89,7 +89,7 @@ def match(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) ->
             tasks = "; ".join(each.task.label for each in found)
             why = f"{len(found)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
         elif lacking:
-            why = f"no optimizer {lacking!r} is tuned; {closest(lacking, known)} Sweep the study with both first."
+            why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, known)} Sweep the study with both first."
         else:
             why = "no task has both; sweep the study with both first."
         raise InputError(f"settle {' '.join(names)}: {why}")

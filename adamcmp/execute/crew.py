@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.config.schema import Execute, Search
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, brief, choose, is_short, rough_seconds
@@ -180,7 +180,7 @@ def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], most: int, *, to
                 which = waiting.pop(0) if waiting else left[0]
                 taken.add(slot)
                 executor.submit(slot, asks[which], which)
-        if interrupts.asked():  # by a clock: a signal ends the process here
+        if signals.stop_requested():  # by a clock: a signal ends the process here
             raise KeyboardInterrupt
         for slot, answer in executor.answers(LOOK_EVERY):
             if slot.busy is not None:  # else one that waited has died, and was replaced

@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from adamcmp import interrupts
+from adamcmp import signals
 
 PREFIX = "adamcmp-"
 MARKER = ".adamcmp-temporary"
@@ -55,7 +55,7 @@ def own_folder(inside: Path | None = None) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
 
     util.Finalize(None, remove, exitpriority=AFTER_SOCKETS)
-    interrupts.before_leaving(remove).__enter__()  # for as long as this process lives
+    signals.run_before_exit(remove).__enter__()  # for as long as this process lives
     return folder
 
 

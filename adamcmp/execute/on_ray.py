@@ -33,7 +33,7 @@ from adamcmp.engine.trial import refusal
 from adamcmp.errors import InputError, one_line
 from adamcmp.execute.asks import Answer, AnyAsk, Died, Ended, Store, TrainAsk, Tried, TryAsk
 from adamcmp.execute.worker import compile_with, train_piece
-from adamcmp.extras import needs
+from adamcmp.extras import require_extra
 
 TOLD_EVERY = 1.0
 """Seconds between two messages of a task, at least: thousands of them share one actor."""
@@ -325,7 +325,7 @@ def cluster(settings: Execute, datasets: Mapping[str, Dataset], store: Store) ->
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with needs("execute=ray", "ray"):
+    with require_extra("execute=ray", "ray"):
         import ray
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

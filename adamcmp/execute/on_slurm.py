@@ -21,7 +21,7 @@ import psutil
 
 from adamcmp.config.schema import OnSlurm
 from adamcmp.errors import InputError, one_line
-from adamcmp.extras import check_installed, needs
+from adamcmp.extras import check_installed, require_extra
 from adamcmp.storage.backend import is_local
 
 PROGRAMS = ("sbatch", "srun")
@@ -70,7 +70,7 @@ def _deaf() -> None:
 
 
 def _executor(settings: OnSlurm, study_dir: Path) -> Any:
-    with needs("execute=slurm", "submitit"), _logging_left_alone():
+    with require_extra("execute=slurm", "submitit"), _logging_left_alone():
         import submitit
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
     found = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
@@ -114,7 +114,7 @@ def script(settings: OnSlurm, study_dir: Path) -> str:
     Raises:
         InputError: submitit is not installed, or refuses a setting.
     """
-    with needs("execute=slurm", "submitit"), _logging_left_alone():
+    with require_extra("execute=slurm", "submitit"), _logging_left_alone():
         from submitit.slurm import slurm
 
     with _slurm_assumed():

@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.data.dataset import Dataset
 from adamcmp.execute.asks import Answer, AnyAsk, Died, Ready
 from adamcmp.execute.folders import own_folder
@@ -64,7 +64,7 @@ class Pool:
     def _start(self, device: str) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, device, self._folder), daemon=False)
-        with interrupts.blocked():  # where each process is started anew, it inherits what is blocked
+        with signals.block_signals():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
         return Worker(process, ours, device)
@@ -132,7 +132,7 @@ def pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[Po
         share(datasets, Path(folder))
         made = Pool(devices, Path(folder))
         try:
-            with interrupts.before_leaving(made.kill):
+            with signals.run_before_exit(made.kill):
                 yield made
         finally:
             made.close()

@@ -18,7 +18,7 @@ from adamcmp.config.schema import AnyRule, OwnOptimizer
 from adamcmp.engine.machine import hardware
 from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.updates import first_period
-from adamcmp.metrics import bits_per_byte, generalization_gap
+from adamcmp.metrics.functions import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
 from adamcmp.plan.runs import Run, Task, canonical, variant
 from adamcmp.storage.schema import METRICS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.execute.folders import socket_folder
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -22,7 +22,7 @@ def start_processes() -> None:
     tempfile.tempdir = str(socket_folder())
     resource_tracker.ensure_running()  # its start would let signals through again
     try:
-        with interrupts.blocked():
+        with signals.block_signals():
             forkserver.ensure_running()
     finally:
         tempfile.tempdir = usual

@@ -13,10 +13,10 @@ from adamcmp.errors import InputError
 from adamcmp.execute import known
 from adamcmp.execute.server import start_processes
 from adamcmp.execute.study import missing
-from adamcmp.plain import plain
 from adamcmp.plan.expand import Plan, plan
 from adamcmp.plan.runs import DataFacts, Run, Task, cohorts
 from adamcmp.storage.records import read_records
+from adamcmp.text_safety import to_one_line
 from adamcmp.untrusted import load_object
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Session:
         """Return the data and model summary of a task as lines; empty if its data are not loaded."""
         dataset = self.datasets.get(task.facts.fingerprint)
         lines = [*(dataset.summary if dataset is not None else ()), *self.models.get(task.key, ())]
-        return "\n".join(plain(f"{heading}: {text}") for heading, text in lines)
+        return "\n".join(to_one_line(f"{heading}: {text}") for heading, text in lines)
 
     def unseen_summaries(self, todo: Sequence[Run]) -> list[tuple[str, str]]:
         """Return the summaries of the data sets and models of runs, each once per session."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adamcmp import interrupts
+from adamcmp import signals
 from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece, divide
 from adamcmp.engine.train import train
@@ -84,7 +84,7 @@ class Job:
         return self.piece.steps * self.piece.strategy.step_seconds
 
 
-@interrupts.patient()
+@signals.defer_signals()
 def train_all(
     crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener, leases: Leases
 ) -> None:
@@ -138,7 +138,7 @@ def _wait(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
             listener.say(f"waiting for {len(left):,} runs that {', '.join(sorted(claimed))} trains")
         until = time.monotonic() + WAITING
         while time.monotonic() < until:
-            if interrupts.asked():
+            if signals.stop_requested():
                 raise KeyboardInterrupt
             time.sleep(0.05)
         _forget(left, leases, listener, ())
@@ -210,7 +210,7 @@ def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) ->
             start=job.start,
             every=crew.settings.checkpoint_seconds,
             weights=pending.study_dir / "weights",
-            stopping=interrupts.asked,
+            stopping=signals.stop_requested,
         )
         try:
             for outcomes in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
@@ -248,7 +248,7 @@ class _Driver:
         """
         self.desk = desk
         while desk.claimed or desk.jobs or any(slot.busy is not None for slot in self.executor.slots):
-            if interrupts.asked():
+            if signals.stop_requested():
                 self._stop()
                 raise KeyboardInterrupt
             for slot in self.executor.slots:

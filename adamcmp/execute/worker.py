@@ -31,7 +31,7 @@ from adamcmp.engine.timing import time_strategies
 from adamcmp.engine.train import is_out_of_memory, train
 from adamcmp.engine.trial import refusal
 from adamcmp.engine.watch import Stopped, Unwritable, Watch
-from adamcmp.errors import InputError, told
+from adamcmp.errors import InputError, describe_exception
 from adamcmp.execute.asks import Ended, Progress, Ready, Saved, TrainAsk, Tried, TryAsk
 from adamcmp.execute.storing import Pending
 
@@ -128,7 +128,7 @@ def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: 
     except (BrokenPipeError, ConnectionError):
         raise
     except Exception as error:  # the driver tries a smaller piece, and at last one run alone, which tells its error
-        return Ended("memory" if is_out_of_memory(error) else "error", told(error))
+        return Ended("memory" if is_out_of_memory(error) else "error", describe_exception(error))
     return Ended("done")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 
 def sizes(option: str, given: Iterable[int] | str | float | None) -> tuple[int, ...]:
@@ -30,7 +30,7 @@ def choice(option: str, given: str, allowed: Iterable[str]) -> str:
     """`given`, if it is one of `allowed`."""
     names = tuple(allowed)
     if given not in names:
-        raise InputError(f"model.{option}={given}: not known; {closest(str(given), names)}")
+        raise InputError(f"model.{option}={given}: not known; {suggest_names(str(given), names)}")
     return given
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from adamcmp.lazy import LazyModule
+from adamcmp.lazy_imports import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np

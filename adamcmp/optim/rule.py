@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 from pydantic import model_validator
 
-from adamcmp.lazy import LazyModule
+from adamcmp.base_settings import NonNegative, Number, ParamGroup, Positive, Settings
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.optim.decay import Array, Decay, share
-from adamcmp.settings import Group, NonNegative, Number, Positive, Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +138,7 @@ class Rule(Settings):
     decay: Decay = "lr_scaled"
     """Where λ enters: see ``optim/decay.py``."""
     decayed: Decayed = "all"
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ParamGroup, ...] = ()
     """Parameters that are treated otherwise, by name."""
     width_lr: Number = -1.0
     """In a model with ``mup_base``, power of its width by which the learning rate of hidden matrices grows."""

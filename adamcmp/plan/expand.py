@@ -36,8 +36,8 @@ from adamcmp.config.schema import (
 )
 from adamcmp.config.sources import Source
 from adamcmp.config.sweeps import GROUPS, parse_override
-from adamcmp.criteria import ERRORS, LOSSES
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
+from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS
 from adamcmp.plan import searching
 from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, marked, rule_identity, run_id, variant
 from adamcmp.plan.searching import Dimension, Searching
@@ -358,7 +358,7 @@ def _optimizer(composed: Composed, row: Mapping[str, Value]) -> AnyRule:
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
         if path not in values and key not in FREE and "_target_" not in values:
-            raise InputError(f"{key}: no such setting of optimizer {name}; {closest(path, values)}")
+            raise InputError(f"{key}: no such setting of optimizer {name}; {suggest_names(path, values)}")
         _put(values, path.split("."), value.python)
     return typed_optimizer(values, name)
 
@@ -406,17 +406,17 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
 def _check_criteria(config: Config, known: DataFacts) -> None:
     """Refuse a loss and an error that do not fit what is predicted."""
     loss, error, targets = config.train.loss, config.train.error, known.targets
-    fitting = [each.name for each in ERRORS[targets]]
+    fitting = [each.name for each in METRIC_SPECS[targets]]
     if error not in ("auto", *fitting):
         raise InputError(
             f"train.error={error}: {config.data.name} has {targets} to predict; fitting: {', '.join(fitting)}"
         )
     if isinstance(loss, OwnLoss):
         return
-    if loss.name not in ("auto", *LOSSES[targets]):
+    if loss.name not in ("auto", *LOSS_NAMES[targets]):
         raise InputError(
             f"train.loss={loss.name}: {config.data.name} has {targets} to predict; fitting: "
-            f"{', '.join(LOSSES[targets])}, or a function of your own (train.loss._target_=…)"
+            f"{', '.join(LOSS_NAMES[targets])}, or a function of your own (train.loss._target_=…)"
         )
     weighted = loss.class_weights is not None or loss.label_smoothing > 0
     if targets == "quantities" and weighted:

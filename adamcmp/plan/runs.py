@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from adamcmp.config.build import source_hash
 from adamcmp.config.schema import AnyRule, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
-from adamcmp.criteria import ERRORS, LOSSES, Criteria, Targets, error_metric
+from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS, Targets, TaskMetrics, metric_spec
 from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluations import Evaluations, evaluations
 from adamcmp.storage.schema import SCHEMA_VERSION, Stage
@@ -120,13 +120,13 @@ class Task:
         return evaluations(self.train, parts, self.batch_size, self.steps)
 
     @cached_property
-    def criteria(self) -> Criteria:
+    def criteria(self) -> TaskMetrics:
         """What it minimises and is judged by."""
         targets, loss, error = self.facts.targets, self.train.loss, self.train.error
         own = loss.target if isinstance(loss, OwnLoss) else None
-        named = LOSSES[targets][0] if isinstance(loss, OwnLoss) or loss.name == "auto" else loss.name
-        name = ERRORS[targets][0].name if error == "auto" else error
-        return Criteria(own or named, error_metric(name, self.facts.unit))
+        named = LOSS_NAMES[targets][0] if isinstance(loss, OwnLoss) or loss.name == "auto" else loss.name
+        name = METRIC_SPECS[targets][0].name if error == "auto" else error
+        return TaskMetrics(own or named, metric_spec(name, self.facts.unit))
 
     @property
     def baselines(self) -> Mapping[str, float]:
@@ -142,7 +142,7 @@ class Task:
         train, found = self.train, dict[str, Any]()
         if isinstance(train.loss, OwnLoss):
             found["loss"] = train.loss.model_dump(mode="json")
-        elif loss := _asked(train.loss, self.criteria.loss, LOSSES[self.facts.targets][0]):
+        elif loss := _asked(train.loss, self.criteria.loss, LOSS_NAMES[self.facts.targets][0]):
             found["loss"] = loss
         for key in ("clip_norm", "ema"):
             if getattr(train, key) is not None:
@@ -185,7 +185,7 @@ class Task:
 
     @property
     def _judged_otherwise(self) -> bool:
-        return self.criteria.error.name != ERRORS[self.facts.targets][0].name
+        return self.criteria.error.name != METRIC_SPECS[self.facts.targets][0].name
 
     @cached_property
     def key(self) -> str:

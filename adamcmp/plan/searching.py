@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from adamcmp.config.schema import Range, Search
 from adamcmp.errors import InputError
-from adamcmp.lazy import LazyModule
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.plan.runs import Run, Task, canonical
 
 if TYPE_CHECKING:

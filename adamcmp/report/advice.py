@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from adamcmp.analysis import Task, Verdict, best_cells, cells, criteria_of, leaderboard
+from adamcmp.analysis import Task, Verdict, best_cells, cells, leaderboard, task_metrics
 from adamcmp.analysis.held_out import held_out_rows_of
-from adamcmp.criteria import ErrorMetric
 from adamcmp.drawing.labels import short
+from adamcmp.metrics.spec import MetricSpec
 from adamcmp.report.labels import quantity
 from adamcmp.report.recipe import FRAMEWORKS, recipe
 from adamcmp.report.verdict_text import format_verdict
@@ -42,7 +42,7 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
         verdicts: of its arms.
         seconds_a_run: what one more run takes, to price what would make it surer.
     """
-    records, error = task.records, criteria_of(task.records).error
+    records, error = task.records, task_metrics(task.records).error
     table = cells(records)
     best = best_cells(table)
     if best.empty:
@@ -58,7 +58,7 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     board = leaderboard(records)
     row = board[board["arm"] == arm].iloc[0]
     shown = quantity(
-        row["final_test_error"], row["final_test_error_half_width"], "final_test_error", criteria_of(records)
+        row["final_test_error"], row["final_test_error_half_width"], "final_test_error", task_metrics(records)
     )
     n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
     seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
@@ -88,12 +88,12 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
     return Advice(arm, lr, decay, " ".join(parts), recipes, sure)
 
 
-def _wins(verdict: Verdict, arm: str, error: ErrorMetric) -> bool:
+def _wins(verdict: Verdict, arm: str, error: MetricSpec) -> bool:
     """Return whether an optimizer of a pair is significantly better than the other."""
     return verdict.kind == "apart" and (error.sign * verdict.mean < 0) == (verdict.a == arm)
 
 
-def _how_sure(own: list[Verdict], error: ErrorMetric, held_out: int) -> list[str]:
+def _how_sure(own: list[Verdict], error: MetricSpec, held_out: int) -> list[str]:
     if not own or held_out == 0:
         return ["No held-out runs compare the optimizers yet: give a larger --budget."]
     lines = [format_verdict(verdict, error) for verdict in own]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adamcmp.analysis import Verdict
-from adamcmp.criteria import ErrorMetric
+from adamcmp.metrics.spec import MetricSpec
 from adamcmp.report.verdict_text import better_first, format_difference, format_lost
 
 MAX_NAMES = 4
 """Optimizers that are listed by name."""
 
 
-def format_answer(verdicts: Sequence[Verdict], error: ErrorMetric) -> str:
+def format_answer(verdicts: Sequence[Verdict], error: MetricSpec) -> str:
     """Return the answer: the optimizers that differ significantly, or that none do.
 
     Args:
@@ -36,7 +36,7 @@ def format_answer(verdicts: Sequence[Verdict], error: ErrorMetric) -> str:
     return _of_several(arms, wins, len(tested))
 
 
-def _of_pair(verdict: Verdict, error: ErrorMetric) -> str:
+def _of_pair(verdict: Verdict, error: MetricSpec) -> str:
     a, b = verdict.a, verdict.b
     if verdict.kind == "apart":
         return f"{a} is significantly better than {b}, by {format_difference(error, abs(verdict.mean))}."

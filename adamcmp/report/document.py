@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from adamcmp.analysis import Task, criteria_of, ranks
+from adamcmp.analysis import Task, ranks, task_metrics
 from adamcmp.analysis import claims as claimed
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, tables
@@ -128,7 +128,7 @@ def _write_tasks(
         for report, name in zip(reports, folders, strict=True)
     ]
     said = found.told.about({None})
-    made = [*across_tables(found), claims_table(said.claims), *exhibits(said, criteria_of(found.records))]
+    made = [*across_tables(found), claims_table(said.claims), *exhibits(said, task_metrics(found.records))]
     ratios = ranks.to_targets(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
         made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
@@ -262,7 +262,7 @@ def _index(
         for task, name in zip(tasks, folders, strict=True)
     ]
     apart = Text("Runs of different tasks are not comparable; each task has its own page.")
-    error = criteria_of(found.records).error.label
+    error = task_metrics(found.records).error.label
     captions = CAPTIONS | {each.name: each.caption for each in told.exhibits}
     pictures = {
         name: Picture(name, [path.name for path in paths], captions[name].format(error=error))

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.criteria import Criteria, minus, significant
 from adamcmp.drawing.labels import scale
+from adamcmp.metrics.spec import TaskMetrics, format_significant, with_minus_sign
 
 NOTHING = "–"
 
@@ -20,12 +20,12 @@ SMALLEST, LARGEST = 1e-5, 1e7
 """Half width and value beyond which a number is written with an exponent."""
 
 
-def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) -> str:
+def quantity(mean: float, half_width: float, metric: str, criteria: TaskMetrics) -> str:
     """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
 
     Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits elsewhere.
 
-    >>> from adamcmp.criteria import CLASSIFICATION
+    >>> from adamcmp.metrics.spec import CLASSIFICATION
     >>> [quantity(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
     ['2.31 ± 0.20 %', '31.3 ± 1.3 %']
 
@@ -36,18 +36,20 @@ def quantity(mean: float, half_width: float, metric: str, criteria: Criteria) ->
     if math.isnan(value):
         return "–"
     if math.isnan(half) or not math.isfinite(value):
-        return minus(f"{value:.2f} {unit}" if factor == 100 else f"{significant(value)} {unit}").rstrip()
+        return with_minus_sign(
+            f"{value:.2f} {unit}" if factor == 100 else f"{format_significant(value)} {unit}"
+        ).rstrip()
     size = max(abs(value), half)
     if factor == 1 and half > 0 and (half < SMALLEST or size > LARGEST):
         exponent = math.floor(math.log10(size))
         decimals = exponent - math.floor(math.log10(half)) + 1
         scaled = (f"{x / 10.0**exponent:.{decimals}f}e{exponent}" for x in (value, half))
-        return f"{minus(next(scaled))} ± {next(scaled)} {unit}".rstrip()
+        return f"{with_minus_sign(next(scaled))} ± {next(scaled)} {unit}".rstrip()
     if half > 0:
         decimals = min(max(1 - math.floor(math.log10(half)), 0), 2 if factor == 100 else 6)
     else:
         decimals = 2 if factor == 100 else 4
-    return f"{minus(f'{value:,.{decimals}f}')} ± {half:,.{decimals}f} {unit}".rstrip()
+    return f"{with_minus_sign(f'{value:,.{decimals}f}')} ± {half:,.{decimals}f} {unit}".rstrip()
 
 
 def number(value: float, form: str) -> str:
@@ -57,8 +59,8 @@ def number(value: float, form: str) -> str:
     ('−61,800', '0.50')
     """
     if form.endswith("g"):
-        return minus(significant(value, int(form[-2]), sign=form.startswith("+")))
-    return minus(f"{value:{form}}")
+        return with_minus_sign(format_significant(value, int(form[-2]), sign=form.startswith("+")))
+    return with_minus_sign(f"{value:{form}}")
 
 
 def estimated(each: Estimate, form: str, unit: str = "") -> str:
@@ -89,11 +91,11 @@ def plain_quantity(mean: float, half_width: float) -> str:
     ('0.0231 ± 0.0020', '12.3', '1.50e-7 ± 2.0e-8')
     """
     if not (math.isfinite(half_width) and half_width > 0 and math.isfinite(mean)):
-        return minus(f"{mean:.3g}".replace("e-0", "e-"))
+        return with_minus_sign(f"{mean:.3g}".replace("e-0", "e-"))
     if abs(mean) >= 1e-4 or mean == 0:
         decimals = max(1 - math.floor(math.log10(half_width)), 0)
-        return minus(f"{mean:.{decimals}f} ± {half_width:.{decimals}f}")
-    return minus(f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-"))
+        return with_minus_sign(f"{mean:.{decimals}f} ± {half_width:.{decimals}f}")
+    return with_minus_sign(f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-"))
 
 
 def seeds(values: Iterable[int]) -> str:

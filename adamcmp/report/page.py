@@ -13,14 +13,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import Task
-from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import decay_name, metric_name
-from adamcmp.plain import escaped, plain
+from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import distinct, mixed_origins, runs_hash, seeds, wall_seconds
 from adamcmp.report.reported import TaskReport
 from adamcmp.report.tables import baseline, leaderboard_display, markdown
 from adamcmp.report.warnings import warnings_of
+from adamcmp.text_safety import escape_markdown, to_one_line
 
 
 class Strong(NamedTuple):
@@ -190,29 +190,29 @@ def legend(report: TaskReport) -> Text:
 def markdown_page(sections: Sequence[Section]) -> str:
     """The page as Markdown."""
     first, *others = sections
-    parts = [f"# {escaped(first.title)}", *map(_markdown, first.blocks)]
+    parts = [f"# {escape_markdown(first.title)}", *map(_markdown, first.blocks)]
     for section in others:
-        parts += [f"## {escaped(section.title)}", *map(_markdown, section.blocks)]
+        parts += [f"## {escape_markdown(section.title)}", *map(_markdown, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
 def _line(text: Line) -> str:
     """Text or its parts, as Markdown."""
     if isinstance(text, str):
-        return escaped(text)
+        return escape_markdown(text)
     return "".join(map(_inline, text))
 
 
 def _inline(part: Inline) -> str:
     match part:
         case Strong():
-            return f"**{escaped(part.text)}**"
+            return f"**{escape_markdown(part.text)}**"
         case Mono():
-            return f"`{plain(part.text).replace('`', 'ˋ')}`"
+            return f"`{to_one_line(part.text).replace('`', 'ˋ')}`"
         case Link():
-            return f"[{escaped(part.text)}]({part.to})"
+            return f"[{escape_markdown(part.text)}]({part.to})"
         case str():
-            return escaped(part)
+            return escape_markdown(part)
 
 
 def _markdown(block: Block) -> str:
@@ -227,9 +227,9 @@ def _markdown(block: Block) -> str:
             shown = next((f for kind in ("png", "svg") for f in block.files if f.endswith(kind)), None)
             links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in block.files)
             image = f"![{block.name.replace('_', ' ')}]({shown})\n\n" if shown else ""
-            return f"{image}{escaped(block.caption)} ({links})"
+            return f"{image}{escape_markdown(block.caption)} ({links})"
         case Code():
-            return "\n".join(["~~~sh", *map(plain, block.lines), "~~~"])
+            return "\n".join(["~~~sh", *map(to_one_line, block.lines), "~~~"])
 
 
 def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -266,7 +266,7 @@ def _baseline(board: pd.DataFrame) -> str:
     return f"{told[0].upper()}{told[1:]}. " if told else ""
 
 
-def _legend(selection: str, criteria: Criteria) -> str:
+def _legend(selection: str, criteria: TaskMetrics) -> str:
     error = criteria.error
     unit = {"%": " in percentage points (pp)", "": ""}.get(error.unit, f" in {error.unit}")
     which = "train {0} − test {0}" if error.higher_is_better else "test {0} − train {0}"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import joblib
 
-from adamcmp import interrupts
+from adamcmp import signals
 
 T = TypeVar("T")
 PRELOAD = "adamcmp.report.preload"
@@ -36,14 +36,14 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     context = multiprocessing.get_context("fork")
     waiting, found = list(tasks), dict[str, Any]()
     running: dict[Connection, tuple[str, Any]] = {}
-    with interrupts.before_leaving(lambda: [process.kill() for _, process in running.values()]):
+    with signals.run_before_exit(lambda: [process.kill() for _, process in running.values()]):
         while waiting or running:
             while waiting and len(running) < at_once:
                 name = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(ours, theirs, tasks[name]), daemon=True)
                 # a signal meets neither a child that answers it as the parent does, nor one that is not known yet
-                with interrupts.blocked(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                with signals.block_signals(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                     process.start()  # Python 3.12 warns where there are threads; none of theirs is met in a drawing
                     running[ours] = name, process
                 theirs.close()
@@ -60,10 +60,10 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
 
 
 def _child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:
-    for number in interrupts.SIGNALS:
+    for number in signals.SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
     theirs.close()  # held open here, it would let this process wait for ever for a parent that is gone
     with suppress(OSError):  # it is gone
         pipe.send(_tried(task))

@@ -16,15 +16,15 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adamcmp.analysis import CELL, best_cells, by_task, cells, criteria_of
-from adamcmp.criteria import LOSS_TEXTS
+from adamcmp.analysis import CELL, best_cells, by_task, cells, task_metrics
 from adamcmp.drawing.labels import named
-from adamcmp.errors import InputError, closest, one_line
+from adamcmp.errors import InputError, one_line, suggest_names
+from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.decay import CONVERTIBLE
 from adamcmp.optim.rule import Counterpart, Rule, rule_class, shipped
 from adamcmp.optim.schedules import restarts
-from adamcmp.plain import plain
 from adamcmp.report.labels import quantity
+from adamcmp.text_safety import to_one_line
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
 DECOUPLED = (*CONVERTIBLE, "lr_squared", "lr_free")
@@ -147,10 +147,10 @@ def _checked(record: pd.Series[Any]) -> dict[str, Any]:
 def _on_one_line(value: Any) -> Any:
     """Return plain values whose texts have no line breaks: some stand in comments."""
     if isinstance(value, dict):
-        return {plain(key): _on_one_line(each) for key, each in value.items()}
+        return {to_one_line(key): _on_one_line(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_on_one_line(each) for each in value]
-    return plain(value) if isinstance(value, str) else value
+    return to_one_line(value) if isinstance(value, str) else value
 
 
 def _line(text: object) -> str:
@@ -392,7 +392,7 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
         names |= {*best["arm"], *best["optimizer"]}
         for row in best[(best["arm"] == arm) | (best["optimizer"] == arm)].to_dict("records"):  # one arm, or variants
             runs = task.records[(task.records[CELL] == pd.Series({key: row[key] for key in CELL})).all(axis=1)]
-            criteria = criteria_of(task.records)
+            criteria = task_metrics(task.records)
             shown = [
                 f"{named(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
                 for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
@@ -402,5 +402,5 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
             first = runs.sort_values("seed").iloc[0]
             found += [recipe(first, framework, title) for framework in frameworks]
     if not found:
-        raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {closest(arm, names)}")
+        raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {suggest_names(arm, names)}")
     return found

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adamcmp.drawing.registry import FIGURES
 from adamcmp.drawing.style import Page
 
-ORDER = ("criteria", "drawing.labels", "drawing.reading", "drawing.style")
+ORDER = ("metrics.spec", "drawing.labels", "drawing.reading", "drawing.style")
 """What others stand on."""
 OWN = "adamcmp"
 

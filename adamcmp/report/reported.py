@@ -16,7 +16,6 @@ from adamcmp.analysis import (
     best_cells,
     by_task,
     cells,
-    criteria_of,
     effects,
     has_tuning,
     leaderboard,
@@ -25,6 +24,7 @@ from adamcmp.analysis import (
     requested,
     requested_curves,
     sensitivity,
+    task_metrics,
     time_to_error,
 )
 from adamcmp.analysis import claims as claimed
@@ -32,12 +32,12 @@ from adamcmp.analysis.budget import best_of_k
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.split_blocks import SplitBlocks, over_splits
 from adamcmp.analysis.verdicts import Verdict, frame
-from adamcmp.criteria import Criteria
-from adamcmp.plain import plain
+from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import tables
 from adamcmp.report.labels import distinct
 from adamcmp.report.told import Told, claims_display
 from adamcmp.report.verdict_text import Judging, sentences
+from adamcmp.text_safety import to_one_line
 
 NAMES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
 """Columns of names that users gave."""
@@ -82,7 +82,7 @@ class Reported:
     def __post_init__(self) -> None:
         """Names are shown as they are, whatever letters they have."""
         known = {name: self.records[name] for name in NAMES if name in self.records}
-        texts = {name: {each: plain(each) for each in column.dropna().unique()} for name, column in known.items()}
+        texts = {name: {each: to_one_line(each) for each in column.dropna().unique()} for name, column in known.items()}
         if any(each != safe for of in texts.values() for each, safe in of.items()):
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
             object.__setattr__(self, "records", shown)
@@ -90,7 +90,7 @@ class Reported:
     @property
     def title(self) -> str:
         """What the study is called."""
-        return plain(self.name) or distinct(self.records["study"])
+        return to_one_line(self.name) or distinct(self.records["study"])
 
     def verdicts(self, task: Task) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""
@@ -125,7 +125,7 @@ class Reported:
     def over_splits(self, tasks: Sequence[Task]) -> list[SplitBlocks]:
         """Return the verdicts over several splits of one data set."""
         margin = self.judging.margin
-        factor = criteria_of(self.records).error.factor
+        factor = task_metrics(self.records).error.factor
         return over_splits(tasks, margin if margin is None else margin / factor, self.outcomes)
 
     @cached_property
@@ -142,7 +142,7 @@ class Reported:
         units += [(task.label, [task], self.verdicts(task)) for task in self.tasks if task.task not in split]
         results = []
         for label, tasks, found in units:
-            error = criteria_of(tasks[0].records).error
+            error = task_metrics(tasks[0].records).error
             boards = pd.concat([self.boards[task.label] for task in tasks])
             means = boards.groupby("arm")["final_test_error"].mean().dropna()
             errors = {str(arm): 1 - mean if error.higher_is_better else mean for arm, mean in means.items()}
@@ -176,9 +176,9 @@ class TaskReport:
     """What can be said in words."""
 
     @cached_property
-    def criteria(self) -> Criteria:
+    def criteria(self) -> TaskMetrics:
         """What its runs are judged by."""
-        return criteria_of(self.task.records)
+        return task_metrics(self.task.records)
 
     @property
     def shown(self) -> dict[str, pd.DataFrame]:
@@ -193,7 +193,7 @@ class TaskReport:
 
 def task_report(task: Task, reported: Reported, about: Collection[str | None]) -> TaskReport:
     """Reckon the report of one task, with what is told ``about`` it."""
-    records, curves, criteria = task.records, reported.curves, criteria_of(task.records)
+    records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
     table = reported.cells(task)
     board = reported.board(task)
@@ -253,12 +253,12 @@ def across_tables(found: Reported) -> list[Made]:
     ]
 
 
-def exhibits(told: Told, criteria: Criteria) -> list[Made]:
+def exhibits(told: Told, criteria: TaskMetrics) -> list[Made]:
     """The tables of a study's own."""
     return [Made(each.name, with_criteria(each.table, criteria)) for each in told.exhibits]
 
 
-def with_criteria(raw: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
+def with_criteria(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """A table that says by what its errors are measured, so that a figure needs nothing else."""
     error = criteria.error
     told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from adamcmp.analysis import by_task
 from adamcmp.analysis.comparing import Side
-from adamcmp.errors import InputError, closest, command
+from adamcmp.errors import InputError, command_text, suggest_names
 from adamcmp.storage.backend import open_path
 from adamcmp.storage.records import find_studies, read_all, read_records
 
@@ -31,7 +31,7 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     if len(set(words)) < max(2, len(words)):
         raise InputError(
             f"compare {' '.join(words)}: give two or more different optimizers, studies or results folders; "
-            f"{command('report', words[0])} shows one folder"
+            f"{command_text('report', words[0])} shows one folder"
         )
     scopes: dict[str, tuple[list[Path], str | None]] = {}
     prefixes: dict[str, str] = {}
@@ -70,6 +70,6 @@ def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) 
         known = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
         raise InputError(
             f"compare {word}: no such folder, no study in {results_dir}, and no optimizer of "
-            f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {closest(arm, map(str, known))}"
+            f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {suggest_names(arm, map(str, known))}"
         )
     return found.reset_index(drop=True)

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from adamcmp.analysis import BASELINE, Verdict, criteria_of
+from adamcmp.analysis import BASELINE, Verdict, task_metrics
 from adamcmp.analysis.across_tasks import Pooled
 from adamcmp.analysis.basin import Basin
 from adamcmp.analysis.effects import Effect
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
-from adamcmp.criteria import Criteria, significant
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
-from adamcmp.plain import cell, escaped, plain
+from adamcmp.metrics.spec import TaskMetrics, format_significant
 from adamcmp.report.labels import NOTHING, estimated, number, plain_quantity, quantity
 from adamcmp.report.verdict_text import format_difference, format_interval
+from adamcmp.text_safety import escape_csv_cell, escape_markdown, to_one_line
 
 SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
 """Measured columns of a table."""
@@ -89,7 +89,7 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"optimizer": board["arm"], **_cell_columns(board)})
     for name in ("n", "trials", "diverged", "failed"):
         shown[name] = board[name].astype(str)
-    criteria = criteria_of(board)
+    criteria = task_metrics(board)
     tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
     told = [quantity(mean, half, "final_validation_error", criteria) for mean, half in tuned]
     shown["tuned validation"] = [text if text != NOTHING else "" for text in told]
@@ -109,7 +109,7 @@ KINDS = {
 }
 
 
-def verdicts_display(found: Sequence[Verdict], criteria: Criteria) -> pd.DataFrame:
+def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.verdicts`` as text: a row a pair."""
 
     def shown(value: float, half: float = math.nan) -> str:
@@ -172,7 +172,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Test errors as text: one row per optimizer, one column per task; optimizers with the best mean rank first."""
     columns = {}
     for label, board in boards.items():
-        criteria = criteria_of(board)
+        criteria = task_metrics(board)
         columns[label] = pd.Series(
             {
                 row["arm"]: quantity(
@@ -183,7 +183,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         )
     values = pd.DataFrame(
         {
-            label: board.set_index("arm")["final_test_error"] * criteria_of(board).error.sign
+            label: board.set_index("arm")["final_test_error"] * task_metrics(board).error.sign
             for label, board in boards.items()
         }
     )
@@ -193,7 +193,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return shown.assign(**{"mean rank": [f"{each:.1f}" for each in rank]}).reset_index(drop=True)
 
 
-def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame:
+def effects_display(found: Sequence[Effect], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.effects`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
     factor, unit = scale("final_gap", criteria)
 
@@ -216,7 +216,7 @@ def effects_display(found: Sequence[Effect], criteria: Criteria) -> pd.DataFrame
     )
 
 
-def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
+def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.basin`` as text: a row an arm."""
     within = {quantity(each.within, math.nan, "final_gap", criteria) for each in found}
     head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
@@ -233,7 +233,7 @@ def basin_display(found: Sequence[Basin], criteria: Criteria) -> pd.DataFrame:
     )
 
 
-def sensitivity_display(found: Sequence[Sensitivity], criteria: Criteria) -> pd.DataFrame:
+def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.sensitivity`` as text: a row an arm."""
     factor, unit = scale("final_gap", criteria)
     form = ".2f" if factor == 100 else ".3g"
@@ -259,7 +259,7 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: Criteria) -> pd.
     return shown if several else shown.drop(columns="importance of variant")
 
 
-def budget_display(found: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:
+def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.budget`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
     rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
     factor, unit = scale("final_test_error", criteria)
@@ -346,7 +346,7 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def shown_as(metric: str, criteria: Criteria) -> str:
+def shown_as(metric: str, criteria: TaskMetrics) -> str:
     """What a table calls a measured column: ``test error``, ``test RMSE, best epoch``."""
     when, _, name = metric.partition("_")
     text = "gap" if name == "gap" else named(name, criteria).replace("training", "train")
@@ -359,7 +359,7 @@ def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
         "λ": [short(x, 4) if pd.notna(x) else NOTHING for x in table["weight_decay"]],
         "decay": table["decay"].map(decay_name, na_action=None).tolist(),
     }
-    criteria = criteria_of(table)
+    criteria = task_metrics(table)
     for metric in SHOWN:
         pairs = zip(table[metric].to_numpy(float), table[f"{metric}_half_width"].to_numpy(float), strict=True)
         columns[shown_as(metric, criteria)] = [quantity(mean, half, metric, criteria) for mean, half in pairs]
@@ -372,7 +372,7 @@ def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 def markdown(shown: pd.DataFrame) -> str:
     """A GitHub table."""
-    safe = shown.map(escaped).rename(columns=escaped)
+    safe = shown.map(escape_markdown).rename(columns=escape_markdown)
     align = ["left" if name in _WORDS else "right" for name in shown.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
@@ -385,7 +385,7 @@ def csv(raw: pd.DataFrame) -> str:
 
 
 def _cell(value: object) -> object:
-    return cell(value) if isinstance(value, str) else value
+    return escape_csv_cell(value) if isinstance(value, str) else value
 
 
 PARAGRAPHS = {"statement": 0.34, "measured": 0.28}
@@ -427,7 +427,7 @@ def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, st
         shown: ``leaderboard_display``.
         board: ``analysis.leaderboard``.
     """
-    criteria = criteria_of(board)
+    criteria = task_metrics(board)
     unit = scale("final_test_error", criteria)[1]
     errors = [shown_as(metric, criteria) for metric in SHOWN[:2]]
     main = shown[[*MAIN[:3], *errors, MAIN[3]]].copy()
@@ -456,7 +456,7 @@ def latex_text(text: object) -> str:
 
     Letters that it may lack are made plain.
     """
-    safe = plain(text).translate(_LATEX)
+    safe = to_one_line(text).translate(_LATEX)
     return "".join(letter if letter.isascii() else _plain(letter) for letter in safe)
 
 
@@ -467,9 +467,9 @@ def _plain(letter: str) -> str:
 
 def baseline(board: pd.DataFrame) -> str:
     """What the best constant prediction has: ``always the majority class: 89 % validation, 90 % test error``."""
-    error = criteria_of(board).error
+    error = task_metrics(board).error
     values = board[list(BASELINE)].iloc[0]
     if not len(board) or values.isna().any():
         return ""
-    validation, test = (f"{significant(error.factor * value)} {error.unit}".rstrip() for value in values)
+    validation, test = (f"{format_significant(error.factor * value)} {error.unit}".rstrip() for value in values)
     return f"always {error.baseline}: {validation} validation, {test} test {error.label}"

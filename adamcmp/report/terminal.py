@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from adamcmp.analysis import BASELINE, Verdict, criteria_of
+from adamcmp.analysis import BASELINE, Verdict, task_metrics
 from adamcmp.analysis.across_tasks import Pooled
 from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.criteria import Criteria, ErrorMetric, significant
 from adamcmp.drawing.labels import scale, short
-from adamcmp.plain import plain
+from adamcmp.metrics.spec import MetricSpec, TaskMetrics, format_significant
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, claimed, quantity
 from adamcmp.report.told import MARK, claim_sentence
@@ -35,6 +34,7 @@ from adamcmp.report.verdict_text import (
     split_sentences,
 )
 from adamcmp.report.warnings import Warned, stability
+from adamcmp.text_safety import to_one_line
 
 WIDTH = 100
 """Columns of a pipe."""
@@ -71,7 +71,7 @@ def leaderboard_lines(board: pd.DataFrame, width: int = WIDTH) -> list[Line]:
         board: ``analysis.leaderboard``.
         width: columns.
     """
-    criteria = criteria_of(board)
+    criteria = task_metrics(board)
     rows = [_board_row(i, row, criteria) for i, row in enumerate(board.to_dict("records"), start=1)]
     if known := _baseline_row(board, criteria):
         rows.append(known)
@@ -85,7 +85,7 @@ def leaderboard_lines(board: pd.DataFrame, width: int = WIDTH) -> list[Line]:
 
 def _board_caption(board: pd.DataFrame) -> str:
     trials = sorted(set(board["trials"]))
-    validation = f"validation {criteria_of(board).error.label}"
+    validation = f"validation {task_metrics(board).error.label}"
     best = (
         "one trial per optimizer"
         if trials[-1] == 1
@@ -103,7 +103,7 @@ def _board_caption(board: pd.DataFrame) -> str:
     return f"{best}; {spread}{' '.join(seeds.split())}{'' if counts == [1] else 's'}"
 
 
-def _board_row(place: int, row: Mapping[Any, Any], criteria: Criteria) -> dict[str, str]:
+def _board_row(place: int, row: Mapping[Any, Any], criteria: TaskMetrics) -> dict[str, str]:
     has_error = row["final_test_error"] == row["final_test_error"]
     texts = {"#": str(place) if has_error else NOTHING, "optimizer": _label(str(row["arm"]))}
     for name, column in (("lr", "lr"), ("λ", "weight_decay")):
@@ -114,7 +114,7 @@ def _board_row(place: int, row: Mapping[Any, Any], criteria: Criteria) -> dict[s
     return {**texts, "selection": stability(dict(row))}
 
 
-def _metrics(criteria: Criteria) -> dict[str, str]:
+def _metrics(criteria: TaskMetrics) -> dict[str, str]:
     """Return the metric of each measured column, by the column's head."""
     error = criteria.error
     unit = f" ({error.unit})" if error.unit and error.unit != "%" else " %" if error.unit else ""
@@ -128,17 +128,17 @@ def _metrics(criteria: Criteria) -> dict[str, str]:
     }
 
 
-def _baseline_row(board: pd.DataFrame, criteria: Criteria) -> dict[str, str]:
+def _baseline_row(board: pd.DataFrame, criteria: TaskMetrics) -> dict[str, str]:
     """Return the errors of the best constant prediction."""
     values = board[list(BASELINE)].iloc[0] if len(board) else pd.Series(dtype=float)
     if not len(values) or values.isna().any():
         return {}
     heads = list(_metrics(criteria))
-    texts = (significant(criteria.error.factor * value) for value in values)
+    texts = (format_significant(criteria.error.factor * value) for value in values)
     return {"optimizer": f"always {criteria.error.baseline}", **dict(zip(heads, texts, strict=False))}
 
 
-def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int, criteria: Criteria) -> list[Line]:
+def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int, criteria: TaskMetrics) -> list[Line]:
     """Return head and rows; optional columns are left out, the last one first, until the table fits."""
     heads = ["#", "optimizer", "lr", "λ", *_metrics(criteria), "selection"]
     heads = [head for head in heads if any(row.get(head, NOTHING) != NOTHING for row in rows)]
@@ -162,13 +162,13 @@ def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: in
 
 def _label(text: str, longest: int = MAX_LABEL) -> str:
     """Return an optimizer's label, shortened in its middle: labels of variants differ at their ends."""
-    safe = plain(text)
+    safe = to_one_line(text)
     half = (longest - 1) // 2
     return safe if len(safe) <= longest else f"{safe[:half]}…{safe[-half:]}"
 
 
 def verdict_lines(
-    verdicts: Sequence[Verdict], error: ErrorMetric, width: int = WIDTH, *, verbose: bool = False
+    verdicts: Sequence[Verdict], error: MetricSpec, width: int = WIDTH, *, verbose: bool = False
 ) -> list[Line]:
     """Return the answer, and the verdicts that it follows from: a list, a matrix, or the pairs with the leader."""
     if not verdicts:
@@ -199,7 +199,7 @@ def _symbol(verdict: Verdict) -> tuple[str, str]:
     return f"  {SYMBOLS[kind]}  ", STYLES[kind]
 
 
-def _listed(verdict: Verdict, error: ErrorMetric, width: int, *, is_alone: bool) -> list[Line]:
+def _listed(verdict: Verdict, error: MetricSpec, width: int, *, is_alone: bool) -> list[Line]:
     """Return one verdict: the pair, then numbers and the limiting factor."""
     verdict = better_first(verdict, error)
     statement, _, numbers = format_headline(verdict, error).partition(": ")
@@ -228,7 +228,7 @@ def _holm(verdict: Verdict) -> str:
     return f" (Holm, {verdict.pairs} pairs)" if verdict.pairs > 1 else ""
 
 
-def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: ErrorMetric, width: int) -> list[Line]:
+def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: MetricSpec, width: int) -> list[Line]:
     """Return the differences of all pairs, row − column, with a symbol each; nothing if it is too wide."""
     if len(arms) > MAX_MATRIX or len(verdicts) < len(arms) * (len(arms) - 1) // 2:
         return []
@@ -294,7 +294,7 @@ def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = 
     numbers = [claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims]
     words = [f"{VERDICTS[claim.verdict]}{'*' if decided[id(claim)] else ''}" for claim in claims]
     room = max(width - max(map(len, numbers)) - max(map(len, words)) - 9, 24)
-    statements = [textwrap.shorten(plain(claim.statement), room, placeholder=" …") for claim in claims]
+    statements = [textwrap.shorten(to_one_line(claim.statement), room, placeholder=" …") for claim in claims]
     longest = max(map(len, statements))
     lines = [heading("Paper claims", "estimate [95 % CI]; sources and definitions are in the report")]
     for claim, statement, number, word in zip(claims, statements, numbers, words, strict=True):
@@ -342,7 +342,7 @@ def _wrapped(text: str, width: int, first: tuple[str, str], rest: str, style: st
     """Return a paragraph that starts with a styled text and continues indented."""
     start, start_style = first
     rows = textwrap.wrap(
-        plain(text), width, initial_indent=" " * len(start), subsequent_indent=rest, break_long_words=False,
+        to_one_line(text), width, initial_indent=" " * len(start), subsequent_indent=rest, break_long_words=False,
         break_on_hyphens=False,
     ) or [""]  # fmt: skip
     return [[(start, start_style), (rows[0][len(start) :], style)], *([(row, style)] for row in rows[1:])]

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from adamcmp.analysis import Task, Verdict, cells, criteria_of, verdicts
+from adamcmp.analysis import Task, Verdict, cells, task_metrics, verdicts
 from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.sequential_test import bound_of, fixed_half_width, is_stuck, seeds_for
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.criteria import ErrorMetric, minus, significant
+from adamcmp.metrics.spec import MetricSpec, format_significant, with_minus_sign
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Judging:
 
     def verdicts(self, task: Task, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None) -> list[Verdict]:
         """Compare the arms of a task; ``table`` is ``cells`` of its records, if it is known."""
-        factor = criteria_of(task.records).error.factor
+        factor = task_metrics(task.records).error.factor
         margin = None if self.margin is None else self.margin / factor
         table = cells(task.records) if table is None else table
         return verdicts(task.records, margin, self.reference, outcomes, table)
@@ -52,7 +52,7 @@ class Judging:
 
 def sentences(task: Task, found: list[Verdict]) -> list[str]:
     """Return the verdicts of a task in words, significant ones first."""
-    error = criteria_of(task.records).error
+    error = task_metrics(task.records).error
     lines = [format_verdict(verdict, error) for verdict in ranked(found)[:MOST_TOLD]]
     lines += [beyond(len(found))] if len(found) > MOST_TOLD else []
     return lines
@@ -69,7 +69,7 @@ def ranked(found: Sequence[Verdict]) -> list[Verdict]:
     return sorted(found, key=lambda verdict: order[verdict.kind])
 
 
-def format_headline(verdict: Verdict, error: ErrorMetric) -> str:
+def format_headline(verdict: Verdict, error: MetricSpec) -> str:
     """Return the verdict on a pair in short: statement and estimate."""
     verdict = better_first(verdict, error)
     pair = f"{verdict.a} vs. {verdict.b}"
@@ -99,7 +99,7 @@ def format_headline(verdict: Verdict, error: ErrorMetric) -> str:
             return f"{pair}: not tested ({why})"
 
 
-def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
+def format_verdict(verdict: Verdict, error: MetricSpec) -> str:
     """Return the verdict on a pair as one line: statement, estimate with interval, p, seeds, and what limits it."""
     verdict = better_first(verdict, error)
     pair, line = f"{verdict.a} vs. {verdict.b}", format_headline(verdict, error)
@@ -122,7 +122,7 @@ def format_verdict(verdict: Verdict, error: ErrorMetric) -> str:
     return f"{pair}: no significant difference. {spread}. {format_limit(verdict, error)}{budget}"
 
 
-def format_limit(verdict: Verdict, error: ErrorMetric) -> str:
+def format_limit(verdict: Verdict, error: MetricSpec) -> str:
     """Return what limits an inconclusive verdict, and what would help."""
     seeds = (
         f"about {verdict.seeds_needed:,.0f} {'seeds' if verdict.stage == 'tune' else 'held-out seeds'} "
@@ -162,7 +162,7 @@ def format_lost(verdict: Verdict) -> str:
     )
 
 
-def format_sources(verdict: Verdict, error: ErrorMetric) -> str:
+def format_sources(verdict: Verdict, error: MetricSpec) -> str:
     """Return the interval of a pair alone by source of variance, for details."""
     if math.isnan(verdict.se_seeds) or not verdict.has_interval:
         return ""
@@ -177,7 +177,7 @@ def format_sources(verdict: Verdict, error: ErrorMetric) -> str:
     return ", ".join([f"±1.96 standard errors by source: seeds {ends}", *parts])
 
 
-def better_first(verdict: Verdict, error: ErrorMetric) -> Verdict:
+def better_first(verdict: Verdict, error: MetricSpec) -> Verdict:
     """Return the verdict with the better optimizer as ``a``, by the estimated difference."""
     if math.isnan(verdict.mean) or error.sign * verdict.mean <= 0:
         return verdict
@@ -188,25 +188,25 @@ def better_first(verdict: Verdict, error: ErrorMetric) -> Verdict:
     )  # fmt: skip
 
 
-def format_difference(error: ErrorMetric, value: float, *, sign: bool = False) -> str:
+def format_difference(error: MetricSpec, value: float, *, sign: bool = False) -> str:
     """Return a difference of two errors in the unit they are shown in, such as ``−0.52 pp``."""
     return f"{_number(error, value, sign=sign)} {error.gap_unit}".rstrip()
 
 
-def format_interval(error: ErrorMetric, verdict: Verdict) -> str:
+def format_interval(error: MetricSpec, verdict: Verdict) -> str:
     """Return ``[95 % CI −6.70, −0.40]``."""
     return f"[95 % CI {_number(error, verdict.low, sign=True)}, {_number(error, verdict.high, sign=True)}]"
 
 
-def _number(error: ErrorMetric, value: float, *, sign: bool = False) -> str:
+def _number(error: MetricSpec, value: float, *, sign: bool = False) -> str:
     if error.unit == "%":
-        return minus(f"{error.factor * value:{'+' if sign else ''}.2f}")
-    return minus(significant(value, sign=sign))
+        return with_minus_sign(f"{error.factor * value:{'+' if sign else ''}.2f}")
+    return with_minus_sign(format_significant(value, sign=sign))
 
 
 def split_sentences(found: SplitBlocks) -> list[str]:
     """Return the verdicts over several data splits in words."""
-    error = criteria_of(found.tasks[0].records).error
+    error = task_metrics(found.tasks[0].records).error
     lines = []
     for verdict in found.verdicts[:MOST_TOLD]:
         line = format_headline(verdict, error)
@@ -249,10 +249,10 @@ def format_pooled(pooled: Pooled) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{minus(significant(100 * value, sign=True))} %"
+    return f"{with_minus_sign(format_significant(100 * value, sign=True))} %"
 
 
-def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: ErrorMetric) -> str:
+def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: MetricSpec) -> str:
     """Return how many seeds the bounded sequence of ``settle`` needs, and the alternative."""
     size, fixed = format_difference(error, abs(verdict.mean)), fixed_half_width(verdict)
     if abs(verdict.mean) <= fixed:
@@ -265,7 +265,7 @@ def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: ErrorMetric) 
     )
 
 
-def settled_sentence(verdict: Verdict, error: ErrorMetric, more: str = "") -> str:
+def settled_sentence(verdict: Verdict, error: MetricSpec, more: str = "") -> str:
     """Return the state of ``settle``: the interval that holds at any number of seeds.
 
     Args:

@@ -21,8 +21,8 @@ from typing import IO, Any, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
-from adamcmp.errors import InputError, from_outside, one_line
-from adamcmp.extras import check_installed, needs
+from adamcmp.errors import InputError, explain_external, one_line
+from adamcmp.extras import check_installed, require_extra
 
 T = TypeVar("T")
 STALE_LOCK_SECONDS = 30.0
@@ -43,7 +43,7 @@ def open_path(given: str | Path) -> Path:
     if "://" not in text:
         _check_not_half_a_url(text)
         return Path(text)
-    with needs(text, "upath"):
+    with require_extra(text, "upath"):
         from upath import UPath
     if text.startswith(("s3://", "s3a://")):
         check_installed(text, "s3fs")
@@ -156,11 +156,11 @@ def retry_while_away(do: Callable[[], T], path: Path) -> T:
         try:
             return do()
         except InputError as error:
-            if error.__cause__ is None or not from_outside(error.__cause__):
+            if error.__cause__ is None or not explain_external(error.__cause__):
                 raise
             reason: BaseException = error.__cause__
         except Exception as error:
-            if not from_outside(error):
+            if not explain_external(error):
                 raise
             reason = error
         if time.monotonic() >= deadline:

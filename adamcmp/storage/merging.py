@@ -16,7 +16,7 @@ import pyarrow as pa
 from filelock import Timeout
 
 from adamcmp.errors import InputError
-from adamcmp.lazy import LazyModule
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.storage.backend import lock, write_file
 from adamcmp.storage.part_files import list_part_files, new_part_name, read_part, read_table, stored_since, write_part
 from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD, TABLES, TEXT, Column, Stage

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from adamcmp.errors import InputError, one_line, shown
-from adamcmp.lazy import LazyModule
-from adamcmp.plain import plain, visible
+from adamcmp.errors import InputError, one_line, quote_value
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.storage.backend import atomic_write, is_local, open_for_reading
 from adamcmp.storage.schema import (
     CURVE,
@@ -31,6 +30,7 @@ from adamcmp.storage.schema import (
     Column,
     arrow_schema,
 )
+from adamcmp.text_safety import show_control_chars, to_one_line
 from adamcmp.untrusted import load_object
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _without_control_chars(text: Any, column: Column) -> Any:
     """Return a text without control characters: messages and names of custom code may hold any."""
     if text is None or text.isprintable():
         return text
-    return visible(text) if column.form == LINES else plain(text)
+    return show_control_chars(text) if column.form == LINES else to_one_line(text)
 
 
 def new_part_name() -> str:
@@ -228,8 +228,8 @@ def _check_texts(path: Path, table: pa.Table, columns: Sequence[Column]) -> None
             wrong = [text for text in values if not is_sound(text)]
         if wrong:
             raise InputError(
-                f"{path}: {column.name} is {shown(wrong[0])}, which adamcmp never writes; the file was changed or "
-                "comes from another program; move it out of the folder"
+                f"{path}: {column.name} is {quote_value(wrong[0])}, which adamcmp never writes; the file was changed "
+                "or comes from another program; move it out of the folder"
             )
 
 

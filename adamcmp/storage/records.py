@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from adamcmp.errors import InputError
-from adamcmp.lazy import LazyModule
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.storage.part_files import read_frame, read_table
 from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD
 from adamcmp.untrusted import load_object

@@ -16,7 +16,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
     from adamcmp.report.reported import Reported
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     """
     known = names()
     if name not in known:
-        raise InputError(f"{name}: nothing to reproduce by that name; {closest(name, known)}")
+        raise InputError(f"{name}: nothing to reproduce by that name; {suggest_names(name, known)}")
 
 
 def study_of(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from adamcmp.analysis import Task, by_task, criteria_of
+from adamcmp.analysis import Task, by_task, task_metrics
 from adamcmp.analysis.basin import basins
 from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, of_values, times
 from adamcmp.analysis.decay import gain
@@ -100,7 +100,7 @@ def _compared(
     a, b = arms
     if a is None or b is None:
         return []
-    error, told = criteria_of(task.records).error, difference(found, task, a, b)
+    error, told = task_metrics(task.records).error, difference(found, task, a, b)
     base = float(held_out_errors(task).get(b, math.nan))
     if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
         return []
@@ -112,7 +112,7 @@ def _compared(
 
 def margin_of(found: Reported, task: Task) -> float:
     """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
-    error = criteria_of(task.records).error
+    error = task_metrics(task.records).error
     given = found.judging.margin
     return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
@@ -132,7 +132,7 @@ def gains(task: Task, arm_: str | None, statement: str, source: str, within: flo
     """The claim that decay helps an arm; or, with a margin, that it hardly does."""
     if arm_ is None:
         return []
-    error = criteria_of(task.records).error
+    error = task_metrics(task.records).error
     told = times(gain(task.records, arm_), error.factor)
     if math.isnan(told.value):
         return []

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from adamcmp.analysis import CELL, Task, by_task, cells, criteria_of
+from adamcmp.analysis import CELL, Task, by_task, cells, task_metrics
 from adamcmp.analysis.claims import BELOW, Claim, times
 from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.decay import at_equal_loss
@@ -39,7 +39,7 @@ def told(found: Reported) -> Told:
 
 
 def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
-    criteria = criteria_of(task.records)
+    criteria = task_metrics(task.records)
     rows = held_out_rows_of(task.records)
     losses = [rows[rows["arm"] == each].set_index("seed")["final_train_loss"] for each in (adamw, adam)]
     estimate, lost = over_completed((losses[0] - losses[1]).dropna(), rows, (adamw, adam))
@@ -51,7 +51,7 @@ def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
 
 
 def _at_equal_loss(task: Task, adamw: str, adam: str) -> list[Claim]:
-    error = criteria_of(task.records).error
+    error = task_metrics(task.records).error
     estimate = times(at_equal_loss(task.records, adamw, adam), error.factor)
     if math.isnan(estimate.value):
         return []

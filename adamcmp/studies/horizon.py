@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, criteria_of
+from adamcmp.analysis import Task, best_cells, by_task, cells, task_metrics
 from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
@@ -75,7 +75,7 @@ def gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
     """Of each task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
-        error = criteria_of(task.records).error
+        error = task_metrics(task.records).error
         told = times(difference(found, task, WITH, WITHOUT), error.factor)
         if not math.isnan(told.value):
             rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
@@ -89,7 +89,7 @@ def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
         rows = held_out_rows_of(task.records)
         wide = rows[rows["arm"].isin([WITH, WITHOUT])].pivot(index="seed", columns="arm", values="final_test_error")
         if {WITH, WITHOUT} <= set(wide.columns):
-            gain = (wide[WITHOUT] - wide[WITH]) * criteria_of(task.records).error.sign
+            gain = (wide[WITHOUT] - wide[WITH]) * task_metrics(task.records).error.sign
             parts.append(gain.rename(float(task.records["epochs"].iloc[0])))
     if len(parts) < 2:
         return []
@@ -97,7 +97,7 @@ def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
     x = np.log2(gains_ST.columns.to_numpy(float))
     centred = x - x.mean()
     slopes = gains_ST.to_numpy(float) @ centred / (centred @ centred)
-    error = criteria_of(tasks[0].records).error
+    error = task_metrics(tasks[0].records).error
     told = times(of_values(slopes), error.factor)
     if math.isnan(told.value):
         return []

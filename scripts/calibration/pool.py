@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adamcmp.cli.progress import SweepProgress
 from adamcmp.config.sources import locate
-from adamcmp.console import SweepProgress
 from adamcmp.data.raw import Split
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.execute.crew import crew

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, by_task, cells, criteria_of, leaderboard, time_to_error
-from adamcmp.criteria import CLASSIFICATION, ERRORS, LOSSES, error_metric
-from adamcmp.metrics import ERRORS as FUNCTIONS
+from adamcmp.analysis import best_cells, by_task, cells, leaderboard, task_metrics, time_to_error
+from adamcmp.metrics.functions import METRIC_FUNCTIONS as FUNCTIONS
+from adamcmp.metrics.spec import CLASSIFICATION, LOSS_NAMES, METRIC_SPECS, metric_spec
 
 
 def judged(records, name, unit=""):
     """The records as if they told another error: where more is better, 1 − error."""
-    error = error_metric(name, unit)
+    error = metric_spec(name, unit)
     table = records.assign(error_metric=name, error_unit=unit, error_better=error.better, loss="mse")
     if error.higher_is_better:
         for column in [each for each in table if each.endswith("_error") and table[each].dtype == float]:
@@ -21,15 +21,15 @@ def judged(records, name, unit=""):
 
 
 def test_every_error_has_a_function_and_every_loss_a_name():
-    assert {each.name for every in ERRORS.values() for each in every} == set(FUNCTIONS)
-    assert {"mse", "huber", "bce", "cross_entropy"} == {name for names in LOSSES.values() for name in names}
+    assert {each.name for every in METRIC_SPECS.values() for each in every} == set(FUNCTIONS)
+    assert {"mse", "huber", "bce", "cross_entropy"} == {name for names in LOSS_NAMES.values() for name in names}
 
 
 def test_old_records_tell_of_classification(synthetic):
     records = synthetic.make_records()
     assert records["error_metric"].isna().all()
-    assert criteria_of(records) == CLASSIFICATION
-    assert criteria_of(leaderboard(records)) == CLASSIFICATION
+    assert task_metrics(records) == CLASSIFICATION
+    assert task_metrics(leaderboard(records)) == CLASSIFICATION
 
 
 @pytest.mark.parametrize("name", ["r2", "f1", "average_precision"])
@@ -40,7 +40,7 @@ def test_where_more_is_better_the_same_cells_are_chosen(synthetic, name):
     pd.testing.assert_frame_equal(found.reset_index(drop=True), expected.reset_index(drop=True))
     assert cells(other)["rank"].equals(cells(plain)["rank"])
     assert leaderboard(other)["arm"].tolist() == leaderboard(plain)["arm"].tolist()
-    assert criteria_of(leaderboard(other)).error.higher_is_better
+    assert task_metrics(leaderboard(other)).error.higher_is_better
 
 
 def test_a_target_is_reached_from_the_worse_side(synthetic):

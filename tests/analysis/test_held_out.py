@@ -12,7 +12,7 @@ from adamcmp.analysis import best_cells, cells, leaderboard, verdicts
 from adamcmp.analysis.held_out import candidate_runs, held_out, held_out_rows
 from adamcmp.analysis.selection import Task
 from adamcmp.analysis.selection_uncertainty import candidates, selections
-from adamcmp.criteria import CLASSIFICATION
+from adamcmp.metrics.spec import CLASSIFICATION
 from adamcmp.report.advice import advice
 from adamcmp.report.verdict_text import format_verdict
 

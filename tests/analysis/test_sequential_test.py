@@ -24,7 +24,7 @@ from adamcmp.analysis.sequential_test import (
     symmetric_sequence,
 )
 from adamcmp.analysis.verdicts import Difference
-from adamcmp.criteria import CLASSIFICATION, error_metric
+from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
 
 LOOKS = range(8, 161, 8)
@@ -248,7 +248,7 @@ def test_the_hint_counts_all_that_seeds_cannot_change(synthetic):
     precision = records.assign(loss="bce", error_metric="average_precision", error_better="higher")
     assert math.isinf(seeds_for(0.1, 0.0))
     assert "takes " in symmetric_hint(
-        found, precision.assign(baseline_test_error=0.0), error_metric("average_precision")
+        found, precision.assign(baseline_test_error=0.0), metric_spec("average_precision")
     )
 
 

@@ -26,7 +26,7 @@ from adamcmp.analysis.verdicts import (
     power,
     two_way,
 )
-from adamcmp.criteria import CLASSIFICATION, error_metric
+from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import format_verdict
 from adamcmp.report.warnings import warnings_of
 
@@ -329,7 +329,7 @@ def test_a_reference_and_a_margin_of_the_users_own(synthetic):
     rmse = records.assign(loss="mse", error_metric="rmse", error_unit="mm", error_better="lower")
     found = verdicts(rmse)
     assert all(math.isnan(v.margin) for v in found)
-    assert "mm" in format_verdict(verdicts(rmse, 0.5)[0], error_metric("rmse", "mm"))
+    assert "mm" in format_verdict(verdicts(rmse, 0.5)[0], metric_spec("rmse", "mm"))
     warned = warnings_of(leaderboard(rmse), cells(rmse), rmse, found)
     assert any("test examples are not counted" in warning.problem for warning in warned)
 
@@ -415,7 +415,7 @@ def test_of_a_skewed_smaller_search_the_estimate_is_inside_its_interval():
     assert found.budget == small.runs
     if found.kind == "apart":
         assert (found.mean < 0) == (found.high < 0)
-        assert format_verdict(found, error_metric("rmse", "")).startswith("A is significantly better than B")
+        assert format_verdict(found, metric_spec("rmse", "")).startswith("A is significantly better than B")
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e-12, 1.0, 1e100])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adamcmp.config.compose import compose
 from adamcmp.config.sources import locate
 from adamcmp.config.sweeps import parse_override, quoted, single, with_home
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 PARSER = ("token recognition", "mismatched input", "viable alternative", "extraneous input", "missing ")
 
@@ -71,7 +71,7 @@ def test_one_text_with_a_comma_is_no_sweep():
     ],
 )
 def test_the_closest_name_comes_first(word, names, first):
-    assert closest(word, names).startswith(f"did you mean {first}")
+    assert suggest_names(word, names).startswith(f"did you mean {first}")
 
 
 @pytest.mark.parametrize(

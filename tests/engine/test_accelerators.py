@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adamcmp import metrics
 from adamcmp.engine import graphs, sequential, vectorised
 from adamcmp.engine.inputs import CPU, check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
+from adamcmp.metrics import functions
 from adamcmp.plan.runs import cohorts
 
 SHORT = ("train.steps=30", "train.evaluations=3")
@@ -49,13 +49,13 @@ def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
     expected = trained(engine, piece, data)
     wide = []
 
-    def to_host(x):  # as ``metrics.wide`` does on a device in ``metrics.NARROW``
+    def to_host(x):  # as ``to_float64`` does on a device in ``DEVICES_WITHOUT_FLOAT64``
         with torch.utils._python_dispatch._disable_current_modes():
             wide.append(x)
             return x.float()
 
-    for module in (metrics, vectorised):
-        monkeypatch.setattr(module, "wide", to_host)
+    for module in (functions, vectorised):
+        monkeypatch.setattr(module, "to_float64", to_host)
     with Narrow():
         found = trained(engine, piece, data)
     assert wide
@@ -66,18 +66,18 @@ def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
 
 
 def test_what_is_summed_goes_to_the_host_where_the_device_has_no_float64(monkeypatch):
-    monkeypatch.setattr(metrics, "NARROW", frozenset({"meta"}))
+    monkeypatch.setattr(functions, "DEVICES_WITHOUT_FLOAT64", frozenset({"meta"}))
     moved = []
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: moved.append(self) or torch.ones(self.shape))
-    assert metrics.wide(torch.ones(3, device="meta")).dtype == torch.float64
+    assert functions.to_float64(torch.ones(3, device="meta")).dtype == torch.float64
     assert len(moved) == 1
-    assert metrics.wide(torch.ones(3)).dtype == torch.float64
+    assert functions.to_float64(torch.ones(3)).dtype == torch.float64
     assert len(moved) == 1
 
 
 def test_fp64_is_refused_where_there_is_none(planned, monkeypatch):
     runs, datasets = planned(*SHORT, "train.precision=fp64")
-    monkeypatch.setattr(metrics, "NARROW", frozenset({"cpu"}))
+    monkeypatch.setattr(functions, "DEVICES_WITHOUT_FLOAT64", frozenset({"cpu"}))
     with pytest.raises(InputError, match=r"^train\.precision=fp64: cpu has no float64; give fp32"):
         check(cohorts(runs), datasets, CPU)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from adamcmp import losses, metrics
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential, weights
 from adamcmp.engine.criterion import Criterion
@@ -16,6 +15,7 @@ from adamcmp.engine.inputs import CPU, build_model, check, choose_device
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
+from adamcmp.metrics import functions, losses
 from adamcmp.models.mlp import MLP
 from adamcmp.plan.runs import Init, cohorts
 
@@ -173,7 +173,7 @@ def test_metrics_take_sequences_too():
     expected = nn.functional.cross_entropy(logits.reshape(6, 5), y.reshape(6))
     torch.testing.assert_close(losses.cross_entropy(logits, y, reduction="mean"), expected)
     assert losses.cross_entropy(logits, y).shape == (2, 3)
-    assert metrics.error_rate(logits, y) == (logits.argmax(-1) != y).double().mean()
+    assert functions.error_rate(logits, y) == (logits.argmax(-1) != y).double().mean()
 
 
 def test_training_error_is_measured_on_examples_evenly_spread(planned):

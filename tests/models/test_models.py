@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamcmp import losses
 from adamcmp.errors import InputError
+from adamcmp.metrics import losses
 from adamcmp.models.bag_of_words import BagOfWords
 from adamcmp.models.cnn import SmallCNN
 from adamcmp.models.gpt import GPT

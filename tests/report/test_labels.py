@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from adamcmp import criteria
 from adamcmp.analysis import intervals
-from adamcmp.criteria import CLASSIFICATION, ERRORS, Criteria
 from adamcmp.drawing import labels as drawn
+from adamcmp.metrics import spec
+from adamcmp.metrics.spec import CLASSIFICATION, METRIC_SPECS, TaskMetrics
 from adamcmp.report import labels
 
 
-@pytest.mark.parametrize("module", [criteria, labels, drawn, intervals])
+@pytest.mark.parametrize("module", [spec, labels, drawn, intervals])
 def test_docstring_examples_hold(module):
     tried = doctest.testmod(module)
     assert tried.attempted > 0
@@ -51,7 +51,9 @@ def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metr
     ],
 )
 def test_quantities_of_any_size_are_short(mean, half, text):
-    assert labels.quantity(mean, half, "final_test_error", Criteria("squared", ERRORS["quantities"][0])) == text
+    assert (
+        labels.quantity(mean, half, "final_test_error", TaskMetrics("squared", METRIC_SPECS["quantities"][0])) == text
+    )
 
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():

@@ -11,7 +11,7 @@ import pytest
 from adamcmp.analysis import Verdict, cells, leaderboard
 from adamcmp.analysis.claims import ABOVE, BELOW, Claim
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.criteria import CLASSIFICATION, error_metric
+from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.answer import format_answer
 from adamcmp.report.terminal import claim_lines, leaderboard_lines, verdict_lines, warning_lines
 from adamcmp.report.warnings import Warned, warnings_of
@@ -81,7 +81,7 @@ def test_an_answer_on_any_verdicts_agrees_with_them():
 
 
 def test_higher_is_better_turns_the_symbols():
-    f1 = error_metric("f1")
+    f1 = metric_spec("f1")
     verdicts = [verdict(a, b, 0.02, pairs=6) for a, b in ("AB", "AC", "AD", "BC", "BD", "CD")]
     assert format_answer(verdicts, f1) == "A is significantly better than all 3 others."
     rows = [row for row in plain(verdict_lines(verdicts, f1)) if row.startswith("  A ")]

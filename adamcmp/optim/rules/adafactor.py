@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from adamcmp.base_settings import NonNegative, Number, Positive
 from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, norm, zeros
-from adamcmp.settings import NonNegative, Number, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor

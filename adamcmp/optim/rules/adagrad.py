@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adamcmp.base_settings import NonNegative
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
-from adamcmp.settings import NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from adamcmp.lazy import LazyModule
+from adamcmp.base_settings import Beta, NonNegative
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.optim.decay import Decay
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
-from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
     import numpy as np

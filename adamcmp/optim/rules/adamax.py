@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adamcmp.base_settings import Beta, Positive
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
-from adamcmp.settings import Beta, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor

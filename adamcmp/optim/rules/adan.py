@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
-from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.decay import Decay
 from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
-from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adamcmp.base_settings import Beta
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
-from adamcmp.settings import Beta
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from adamcmp.base_settings import Beta, Count, NonNegative, Positive
 from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
-from adamcmp.settings import Beta, Count, NonNegative, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor

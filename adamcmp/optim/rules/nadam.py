@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
-from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, move, zeros
-from adamcmp.settings import Beta, NonNegative
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
+from adamcmp.base_settings import Beta
 from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
-from adamcmp.settings import Beta
 
 if TYPE_CHECKING:
     from torch import Tensor

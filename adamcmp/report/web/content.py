@@ -20,11 +20,11 @@ from adamcmp.analysis import CELL, METRICS, tuning
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import means_of
 from adamcmp.analysis.verdicts import Verdict
-from adamcmp.criteria import Criteria
 from adamcmp.drawing.basin import SLOPES
 from adamcmp.drawing.heatmap import circled, colour_limits, grids, is_grid
 from adamcmp.drawing.labels import decay_name, metric_name, named, requested_name, scale, short, ticks, with_unit
 from adamcmp.drawing.style import Look, looks
+from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import recipe, tables
 from adamcmp.report.labels import seeds
 from adamcmp.report.reported import TaskReport
@@ -128,7 +128,7 @@ def _placed(report: TaskReport) -> pd.DataFrame:
     return found[found["cell"] >= 0]
 
 
-def _metrics(criteria: Criteria) -> list[dict[str, Any]]:
+def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
     found = []
     for metric in METRICS:
         factor, unit = scale(metric, criteria)

@@ -21,9 +21,8 @@ import pandas as pd
 
 from adamcmp.analysis import tuning
 from adamcmp.analysis.verdicts import Verdict
-from adamcmp.criteria import Criteria
 from adamcmp.drawing.labels import short
-from adamcmp.plain import plain
+from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
 from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warning_texts
@@ -40,6 +39,7 @@ from adamcmp.report.verdict_text import (
     split_sentences,
 )
 from adamcmp.report.web.content import curves_content, task_content
+from adamcmp.text_safety import to_one_line
 
 SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
 STYLE = "report.css"
@@ -141,7 +141,9 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
+        finalize=lambda value: (
+            to_one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+        ),
     )
     environment.filters["parts"] = lambda line: [line] if isinstance(line, str) else list(line)
     return environment
@@ -204,7 +206,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _details(verdict: Verdict, criteria: Criteria) -> str:
+def _details(verdict: Verdict, criteria: TaskMetrics) -> str:
     sources = format_sources(verdict, criteria.error)
     return format_verdict(verdict, criteria.error) + (f" ({sources})" if sources else "")
 
@@ -265,7 +267,7 @@ def _five(report: TaskReport) -> list[str]:
     ]
 
 
-def _matrix(verdicts: Sequence[Verdict], criteria: Criteria) -> dict[str, Any]:
+def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any]:
     """Row minus column for every pair: kind, text and words for who cannot see colours."""
     known = [each for each in verdicts if each.kind != "none"]
     arms = list(dict.fromkeys(name for each in known for name in (each.a, each.b)))

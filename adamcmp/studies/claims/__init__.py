@@ -15,7 +15,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, NamedTuple
 
-from adamcmp.errors import InputError, closest
+from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
     from adamcmp.report.reported import Reported
@@ -108,7 +108,7 @@ def chosen(asked: str) -> list[Statement]:
     if not name:
         return list(found.values())
     if name not in found:
-        raise InputError(f"{asked}: no such claim; {closest(name, found)}")
+        raise InputError(f"{asked}: no such claim; {suggest_names(name, found)}")
     return [found[name]]
 
 

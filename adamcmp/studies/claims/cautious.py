@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+from adamcmp.analysis import best_cells, by_task, cells, task_metrics
 from adamcmp.analysis.claims import BELOW, Claim, times
 from adamcmp.analysis.selection import tuning
 from adamcmp.report.reported import Reported
@@ -69,7 +69,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         arms = {name: arm(task, (name,)) for name in NAMES}
         if None in arms.values():
             continue
-        error, table = criteria_of(task.records).error, cells(task.records)
+        error, table = task_metrics(task.records).error, cells(task.records)
         best = best_cells(table[(table["arm"] == arms["adamw"]) & (table["weight_decay"] > 0)])
         if best.empty:
             continue

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import best_cells, by_task, cells, criteria_of
+from adamcmp.analysis import best_cells, by_task, cells, task_metrics
 from adamcmp.analysis.claims import ABOVE, Claim, times
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import judged, tuning
@@ -88,7 +88,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         return Evidence([])
     claims, panels = [], []
     for task in by_task(own.records):
-        error, best = criteria_of(task.records).error, best_cells(cells(task.records))
+        error, best = task_metrics(task.records).error, best_cells(cells(task.records))
         tuned = tuning(task.records).merge(best[["arm", "lr", "weight_decay"]])
         before = _errors(own.curves, tuned, error.sign, "validation")
         after = _errors(own.curves, judged(task.records, best), error.sign, "test")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task, criteria_of
+from adamcmp.analysis import by_task, task_metrics
 from adamcmp.analysis.claims import BELOW, Claim, minus, times
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.reported import Reported
@@ -72,7 +72,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             arms = arm(task, ["adamw"]) or arm(task, ADAMW), arm(task, ADAM)  # a study may have several conventions
             made = better(own, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
             claims += made
-            if made and not criteria_of(task.records).error.higher_is_better:
+            if made and not task_metrics(task.records).error.higher_is_better:
                 told[study] = made[0].estimate
     between = (
         (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task, cells, criteria_of
+from adamcmp.analysis import by_task, cells, task_metrics
 from adamcmp.analysis.claims import BELOW, Claim, minus, times
 from adamcmp.analysis.sensitivity import sensitivities
 from adamcmp.report.reported import Reported
@@ -60,7 +60,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     claims, panels = [], []
     axes = Axes("training: an MLP", "lr", "test error (%)", y_scale="linear")
     for task in by_task(own.records):
-        table, error = cells(task.records), criteria_of(task.records).error
+        table, error = cells(task.records), task_metrics(task.records).error
         of = {each.arm: each.to_lr for each in sensitivities(task.records, table)}
         coupled, free = arm(task, ("adamw",)), arm(task, ("adamw_paper",))
         if coupled is None or free is None or not {coupled, free} <= of.keys():

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import gc
 
-USUAL = gc.get_threshold()
-SPARED = (100_000, 50, 1000)
+DEFAULT_THRESHOLDS = gc.get_threshold()
+IMPORT_THRESHOLDS = (100_000, 50, 1000)
 """Objects and collections between two collections of each generation, while little is freed."""
 
 
-def spare() -> None:
+def collect_seldom() -> None:
     """Collect seldom."""
-    gc.set_threshold(*SPARED)
+    gc.set_threshold(*IMPORT_THRESHOLDS)
 
 
-def resume() -> None:
+def restore_thresholds() -> None:
     """Collect as usual."""
-    gc.set_threshold(*USUAL)
+    gc.set_threshold(*DEFAULT_THRESHOLDS)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def wide_enough(x: Tensor) -> Tensor:
+def to_fp32_or_wider(x: Tensor) -> Tensor:
     """The same numbers, at least as fp32: bf16 would round a loss."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -36,7 +36,7 @@ def cross_entropy(
         reduction: ``none`` gives (B,) or (B, T); ``mean`` and ``sum`` one number.
     """
     losses = functional.cross_entropy(
-        wide_enough(logits).flatten(0, -2),
+        to_fp32_or_wider(logits).flatten(0, -2),
         y.flatten(),
         weight=class_weights,
         label_smoothing=label_smoothing,
@@ -47,7 +47,7 @@ def cross_entropy(
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
     """Squared error (ŷ − y)²."""
-    return (wide_enough(outputs) - y).square()
+    return (to_fp32_or_wider(outputs) - y).square()
 
 
 def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
@@ -55,7 +55,9 @@ def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
 
     Source: P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35(1), 1964.
     """
-    distance = (wide_enough(outputs) - y).abs()  # torch's function has a rule for vmap that confuses rows and examples
+    distance = (
+        to_fp32_or_wider(outputs) - y
+    ).abs()  # torch's function has a rule for vmap that confuses rows and examples
     return torch.where(distance <= delta, 0.5 * distance.square(), delta * (distance - 0.5 * delta))
 
 
@@ -70,5 +72,5 @@ def bce(logits: Tensor, y: Tensor, label_smoothing: float = 0.0, class_weights: 
     """
     target = y * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else y
     return functional.binary_cross_entropy_with_logits(
-        wide_enough(logits), target, pos_weight=class_weights, reduction="none"
+        to_fp32_or_wider(logits), target, pos_weight=class_weights, reduction="none"
     )

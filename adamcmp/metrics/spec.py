@@ -19,11 +19,11 @@ Targets = Literal["classes", "quantities", "labels"]
 
 
 @dataclass(frozen=True)
-class ErrorMetric:
+class MetricSpec:
     """What runs of a task are compared and selected by."""
 
     name: str
-    """``train.error``, and the record's ``error_metric``."""
+    """``train.error``, and the record's ``metric_spec``."""
     label: str
     """How people spell it behind the name of a part: ``test error``, ``test RMSE``."""
     baseline: str = ""
@@ -63,13 +63,13 @@ class ErrorMetric:
         """Return a value of one run with its unit: ``2.31%``, ``54.3``, ``54.3 mg/dl``, ``61,809 EUR``."""
         if self.unit == "%":
             return f"{value:.2%}"
-        return f"{significant(value, 5 if abs(value) >= 1e4 else 4)} {self.unit}".rstrip()
+        return f"{format_significant(value, 5 if abs(value) >= 1e4 else 4)} {self.unit}".rstrip()
 
 
-def significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
+def format_significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
     """Return a number with some significant digits; thousands get commas.
 
-    >>> [significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)], significant(52382, 6)
+    >>> [format_significant(x) for x in (0.012345, 12.345, 66132.0, -1.234e12)], format_significant(52382, 6)
     (['0.0123', '12.3', '66,100', '-1.23e12'], '52,382')
     """
     text = f"{value:{'+' if sign else ''}.{digits}g}"
@@ -79,33 +79,33 @@ def significant(value: float, digits: int = 3, *, sign: bool = False) -> str:
     return f"{rounded:{'+' if sign else ''},{'.0f' if rounded.is_integer() else ''}}"
 
 
-def minus(text: str) -> str:
+def with_minus_sign(text: str) -> str:
     """Return a number with a minus sign in place of a hyphen, except in exponents.
 
-    >>> minus("-0.5"), minus("-1.2e-7")
+    >>> with_minus_sign("-0.5"), with_minus_sign("-1.2e-7")
     ('−0.5', '−1.2e-7')
     """
     return re.sub(r"(?<!e)-", "−", text)
 
 
-ERRORS: Mapping[Targets, tuple[ErrorMetric, ...]] = {
-    "classes": (ErrorMetric("error_rate", "error", "the majority class", "%"),),
+METRIC_SPECS: Mapping[Targets, tuple[MetricSpec, ...]] = {
+    "classes": (MetricSpec("error_rate", "error", "the majority class", "%"),),
     "quantities": (
-        ErrorMetric("rmse", "RMSE", "the mean of training", is_root=True),
-        ErrorMetric("mae", "MAE", "the median of training"),
-        ErrorMetric("r2", "R²", "the mean of training", higher_is_better=True),
+        MetricSpec("rmse", "RMSE", "the mean of training", is_root=True),
+        MetricSpec("mae", "MAE", "the median of training"),
+        MetricSpec("r2", "R²", "the mean of training", higher_is_better=True),
     ),
     "labels": (
-        ErrorMetric("average_precision", "average precision", "the same ranking for all", "%", True),
-        ErrorMetric("f1", "F1", "all labels for all", "%", True),
-        ErrorMetric("hamming_loss", "Hamming loss", "the more common answer", "%"),
+        MetricSpec("average_precision", "average precision", "the same ranking for all", "%", True),
+        MetricSpec("f1", "F1", "all labels for all", "%", True),
+        MetricSpec("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }
 """What fits which targets; the first is taken where ``train.error`` is ``auto``."""
-UNITLESS = ("r2",)
+UNITLESS_METRICS = ("r2",)
 """Errors of quantities that do not have their unit."""
 
-LOSSES: Mapping[Targets, tuple[str, ...]] = {
+LOSS_NAMES: Mapping[Targets, tuple[str, ...]] = {
     "classes": ("cross_entropy",),
     "quantities": ("mse", "huber"),
     "labels": ("bce",),
@@ -121,11 +121,11 @@ LOSS_TEXTS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Criteria:
+class TaskMetrics:
     """What compared runs share: the loss that they are measured by and their error."""
 
     loss: str
-    error: ErrorMetric
+    error: MetricSpec
 
     @property
     def loss_unit(self) -> str:
@@ -138,24 +138,24 @@ class Criteria:
         return LOSS_TEXTS.get(self.loss, (self.loss, ""))[0]
 
 
-def error_metric(name: str, unit: str = "") -> ErrorMetric:
+def metric_spec(name: str, unit: str = "") -> MetricSpec:
     """The error of that name; of quantities in a unit of the data.
 
     Raises:
         KeyError: there is none.
     """
-    targets, found = {each.name: (kind, each) for kind, every in ERRORS.items() for each in every}[name]
-    return replace(found, unit=unit) if targets == "quantities" and name not in UNITLESS else found
+    targets, found = {each.name: (kind, each) for kind, every in METRIC_SPECS.items() for each in every}[name]
+    return replace(found, unit=unit) if targets == "quantities" and name not in UNITLESS_METRICS else found
 
 
-CLASSIFICATION = Criteria("cross_entropy", ERRORS["classes"][0])
+CLASSIFICATION = TaskMetrics("cross_entropy", METRIC_SPECS["classes"][0])
 """What records say that were stored before there was any other."""
 
 
-def criteria_of(table: pd.DataFrame) -> Criteria:
+def task_metrics(table: pd.DataFrame) -> TaskMetrics:
     """What runs or cells of one task are judged by; records from before there was a choice tell of classification."""
     known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
     if any(each.empty for each in known.values()) or len(known) < 3:
         return CLASSIFICATION
     loss, name, unit = (str(each.iloc[0]) for each in known.values())
-    return Criteria(loss, error_metric(name, unit))
+    return TaskMetrics(loss, metric_spec(name, unit))

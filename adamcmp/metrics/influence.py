@@ -26,7 +26,7 @@ def per_example(name: str, statistics_NK: Array, y_N: Array, predictions: int = 
     """Return the per-example values of an error.
 
     Args:
-        name: of the error, as in ``criteria.ERRORS``.
+        name: of the error, as in ``metrics.spec.METRIC_SPECS``.
         statistics_NK: the statistics of every example, as ``metrics.ErrorFunction.statistics`` returns them.
         y_N: targets, (N, …), in the unit of the statistics.
         predictions: predictions per example, of errors that count wrong ones.

@@ -22,7 +22,7 @@ class LazyModule:
 
 
 @contextmanager
-def deferred(*names: str) -> Iterator[None]:
+def defer_imports(*names: str) -> Iterator[None]:
     """Let packages that are imported here import some modules at their first use: drawing that is never asked for.
 
     Modules that are imported already are left as they are.

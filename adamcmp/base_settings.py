@@ -11,15 +11,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _no_flag(given: Any) -> Any:
+def _reject_bool(given: Any) -> Any:
     """``true`` is no number, though Python takes it for 1."""
     if isinstance(given, bool):
         raise ValueError("must be a number")
     return given
 
 
-Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_no_flag)]
+Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_reject_bool)]
 Positive = Annotated[Number, Field(gt=0)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Beta = Annotated[Number, Field(ge=0, lt=1)]
@@ -33,7 +33,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Group(Settings):
+class ParamGroup(Settings):
     """Parameters with a learning rate and a weight decay of their own."""
 
     params: str | tuple[str, ...]

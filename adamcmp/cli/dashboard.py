@@ -14,22 +14,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adamcmp.analysis import by_task, criteria_of, tuning
-from adamcmp.console import duration
+from adamcmp.analysis import by_task, task_metrics, tuning
+from adamcmp.cli.progress import format_duration
 from adamcmp.drawing.labels import short
 from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
 from adamcmp.execute.progress import Progress
-from adamcmp.plain import markup, plain
 from adamcmp.storage.records import read_records
+from adamcmp.text_safety import escape_rich, to_one_line
 
-RECENT = 30.0
+RATE_WINDOW_SECONDS = 30.0
 """Seconds over which the rate of steps is measured."""
-ERRORS = 3
+MAX_LISTED_ERRORS = 3
 """Texts of failures that are shown of a study."""
 
 
-def watched(path: Path) -> list[Path]:
+def find_monitors(path: Path) -> list[Path]:
     """The folders at a path in which runs are stored or trained: itself, or those right below it.
 
     Raises:
@@ -43,14 +43,14 @@ def watched(path: Path) -> list[Path]:
 
 
 @dataclass
-class Watch:
+class StudyMonitor:
     """One study, looked at again and again."""
 
     folder: Path
     _parts: tuple[str, ...] = ()
     _records: pd.DataFrame = field(default_factory=pd.DataFrame)
     _seen: list[tuple[float, int]] = field(default_factory=list)
-    """Seconds since 1970 and steps taken, of the last ``RECENT`` seconds."""
+    """Seconds since 1970 and steps taken, of the last ``RATE_WINDOW_SECONDS`` seconds."""
     progress: Progress | None = None
 
     def look(self) -> None:
@@ -65,7 +65,7 @@ class Watch:
                 self._seen.clear()  # the next stage has begun
             if not self._seen or told[0] > self._seen[-1][0]:
                 self._seen.append(told)
-            while len(self._seen) > 2 and self._seen[-1][0] - self._seen[0][0] > RECENT:
+            while len(self._seen) > 2 and self._seen[-1][0] - self._seen[0][0] > RATE_WINDOW_SECONDS:
                 self._seen.pop(0)
 
     @property
@@ -88,7 +88,7 @@ class Watch:
 
     def _head(self) -> list[RenderableType]:
         told = self.progress
-        title = Text(plain(told.study if told else self.folder.name), "bold")
+        title = Text(to_one_line(told.study if told else self.folder.name), "bold")
         if told is None:
             return [title.append(f": {len(self._records):,} runs stored; nothing is trained", "default")]
         more = "; the same command resumes" if told.state == "stopped" else ""
@@ -99,7 +99,11 @@ class Watch:
         counts += [f"{told.failed:,} failed"] if told.failed else []
         bar = Table.grid(padding=(0, 1))
         share = 1.0 if told.state == "done" or not told.steps else min(told.taken / told.steps, 1.0)
-        times = f"about {duration(left)} left" if told.is_running else f"after {duration(told.told - told.started)}"
+        times = (
+            f"about {format_duration(left)} left"
+            if told.is_running
+            else f"after {format_duration(told.told - told.started)}"
+        )
         drawn = ProgressBar(total=1.0, completed=share, width=24)
         bar.add_row(drawn, f"{share:.0%}", ", ".join(counts), times)
         if not told.is_running:
@@ -107,15 +111,15 @@ class Watch:
         runs = 60 * told.ended / max(told.told - told.started, 1e-9)
         speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if told.taken else "no step yet"
         where = f"{told.busy} of {told.processes} processes at work" if told.taken else f"{told.processes} processes"
-        whose = f"{plain(told.host)}, process {told.pid}" if told.drivers == 1 else f"{told.drivers} drivers"
+        whose = f"{to_one_line(told.host)}, process {told.pid}" if told.drivers == 1 else f"{told.drivers} drivers"
         return [title, bar, Text(f"{speed}; {where} on {told.device}; {whose}", "dim")]
 
     def _arms(self) -> list[RenderableType]:
         boards: list[RenderableType] = []
         for task in by_task(self._records):
-            error = criteria_of(task.records).error
+            error = task_metrics(task.records).error
             table = Table(box=SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="dim")
-            table.title = markup(plain(task.label))
+            table.title = escape_rich(to_one_line(task.label))
             for name in ("optimizer", "runs", "diverged", "failed", f"best validation {error.label} so far", "lr", "λ"):
                 table.add_column(name, justify="left" if name == "optimizer" else "right")
             for arm, runs in task.records.groupby("arm"):
@@ -127,7 +131,7 @@ class Watch:
                     row = done.sort_values("final_validation_error", ascending=not error.higher_is_better).iloc[0]
                     value = error.text(float(row["final_validation_error"]))
                     best = (value, short(float(row["lr"]), 3), short(float(row["weight_decay"]), 3))
-                table.add_row(markup(plain(arm)), f"{len(runs):,}", *count, *best)
+                table.add_row(escape_rich(to_one_line(arm)), f"{len(runs):,}", *count, *best)
             boards.append(table)
         return boards
 
@@ -136,11 +140,17 @@ class Watch:
         if failed.empty:
             return []
         texts = failed["error"].fillna("no error text").astype(str).str.strip().str.partition("\n")[0].value_counts()
-        lines = [Text(f"failed, {n:,}: {plain(text)}", "red") for text, n in list(texts.items())[:ERRORS]]
-        return [*lines, Text(f"{len(texts) - ERRORS:,} other errors", "red")] if len(texts) > ERRORS else [*lines]
+        lines = [
+            Text(f"failed, {n:,}: {to_one_line(text)}", "red") for text, n in list(texts.items())[:MAX_LISTED_ERRORS]
+        ]
+        return (
+            [*lines, Text(f"{len(texts) - MAX_LISTED_ERRORS:,} other errors", "red")]
+            if len(texts) > MAX_LISTED_ERRORS
+            else [*lines]
+        )
 
 
-def board(watches: Sequence[Watch]) -> RenderableType:
+def render_dashboard(watches: Sequence[StudyMonitor]) -> RenderableType:
     """All studies, those at work first."""
     ordered = sorted(watches, key=lambda each: not each.is_alive)
     now = Text(time.strftime("%H:%M:%S"), "dim")

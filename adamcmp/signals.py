@@ -1,8 +1,8 @@
 """Ctrl-C and its kind: the first one lets a training write what it has, and ends anything else; a second ends that too.
 
-Outside ``patient`` blocks there is nothing to save, since files are replaced as a whole: the process ends at once, with
-one line and exit code 130, wherever the signal met it. An exception in its place would be raised inside imports, weak
-references and other people's ``except`` clauses, where it is swallowed or printed.
+Outside ``defer_signals`` blocks there is nothing to save, since files are replaced as a whole: the process ends at
+once, with one line and exit code 130, wherever the signal met it. An exception in its place would be raised inside
+imports, weak references and other people's ``except`` clauses, where it is swallowed or printed.
 """
 
 from __future__ import annotations
@@ -16,61 +16,61 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-EXIT_CODE = 130
+EXIT_INTERRUPTED = 130
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-LINE = "adamcmp: interrupted; finished runs are stored, and the same command resumes"
+INTERRUPTED_MESSAGE = "adamcmp: interrupted; finished runs are stored, and the same command resumes"
 
-_asked = _asked_by_someone = False
-_patient = 0
-_wishes: list[Callable[[], object]] = []
+_stop_requested = _signal_received = False
+_deferring = 0
+_exit_actions: list[Callable[[], object]] = []
 
 
-def handle() -> None:
+def install_handlers() -> None:
     """Take the signals over, but for those that are ignored, as under ``nohup``."""
-    global _asked, _asked_by_someone
-    _asked = _asked_by_someone = False
+    global _stop_requested, _signal_received
+    _stop_requested = _signal_received = False
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _met)
+            signal.signal(number, _on_signal)
 
 
-def _met(_: int, __: FrameType | None) -> None:
-    global _asked, _asked_by_someone
-    if _asked_by_someone or not _patient:
-        leave()
-    _asked = _asked_by_someone = True
+def _on_signal(_: int, __: FrameType | None) -> None:
+    global _stop_requested, _signal_received
+    if _signal_received or not _deferring:
+        exit_now()
+    _stop_requested = _signal_received = True
 
 
 @contextmanager
-def patient() -> Iterator[None]:
-    """Inside the block, or the function that it decorates, the first signal is only noted: see ``asked``."""
-    global _patient
-    _patient += 1
+def defer_signals() -> Iterator[None]:
+    """Inside the block, or the function that it decorates, the first signal is only noted: see ``stop_requested``."""
+    global _deferring
+    _deferring += 1
     try:
         yield
     finally:
-        _patient -= 1
+        _deferring -= 1
 
 
-def asked() -> bool:
+def stop_requested() -> bool:
     """Whether someone has asked to stop."""
-    return _asked
+    return _stop_requested
 
 
 @contextmanager
-def by_clock(seconds: float) -> Iterator[Callable[[], bool]]:
+def stop_after(seconds: float) -> Iterator[Callable[[], bool]]:
     """Inside the block, the clock asks to stop after so long, as a first signal does; whether it was the clock.
 
     At the end of the block that is forgotten, unless someone has asked too.
     """
-    global _asked
+    global _stop_requested
     struck = threading.Event()
 
     def strike() -> None:
-        global _asked
-        if not _asked:
+        global _stop_requested
+        if not _stop_requested:
             struck.set()
-            _asked = True
+            _stop_requested = True
 
     timer = threading.Timer(max(seconds, 0.0), strike)
     timer.daemon = True
@@ -80,21 +80,21 @@ def by_clock(seconds: float) -> Iterator[Callable[[], bool]]:
     finally:
         timer.cancel()
         if struck.is_set():
-            _asked = _asked_by_someone
+            _stop_requested = _signal_received
 
 
 @contextmanager
-def before_leaving(wish: Callable[[], object]) -> Iterator[None]:
+def run_before_exit(wish: Callable[[], object]) -> Iterator[None]:
     """Do this too where the process ends at once inside the block."""
-    _wishes.append(wish)
+    _exit_actions.append(wish)
     try:
         yield
     finally:
-        _wishes.remove(wish)
+        _exit_actions.remove(wish)
 
 
 @contextmanager
-def blocked() -> Iterator[None]:
+def block_signals() -> Iterator[None]:
     """Signals wait until the end of the block; what is started inside never sees them, unless it asks to."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -106,11 +106,11 @@ def blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def leave() -> NoReturn:
+def exit_now() -> NoReturn:
     """End this process now, with one line."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    for wish in reversed(_wishes):
+    for wish in reversed(_exit_actions):
         with suppress(Exception):
             wish()
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -119,5 +119,5 @@ def leave() -> NoReturn:
         with suppress(Exception):
             stream.flush()
     with suppress(OSError):
-        os.write(2, f"{clear}{LINE}\n".encode())
-    os._exit(EXIT_CODE)
+        os.write(2, f"{clear}{INTERRUPTED_MESSAGE}\n".encode())
+    os._exit(EXIT_INTERRUPTED)

@@ -5,8 +5,8 @@ Those that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) an
 step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
 training examples, and give a number or a dictionary of numbers.
 
-``ERRORS`` holds what a task may be compared by, in two steps: statistics of each example, which programs of many runs
-compute chunk by chunk, and the error over all of them.
+``METRIC_FUNCTIONS`` holds what a task may be compared by, in two steps: statistics of each example, which programs of
+many runs compute chunk by chunk, and the error over all of them.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NARROW = frozenset({"mps"})
+DEVICES_WITHOUT_FLOAT64 = frozenset({"mps"})
 """Devices that have no float64."""
 
 
-def wide(x: Tensor) -> Tensor:
+def to_float64(x: Tensor) -> Tensor:
     """Return the numbers as float64, to be summed: on their device, or on the CPU if their device has no float64.
 
     Complex numbers become pairs of real ones, with the same sum of squares.
     """
     x = torch.view_as_real(x) if x.is_complex() else x
-    return (x.cpu() if x.device.type in NARROW else x).double()
+    return (x.cpu() if x.device.type in DEVICES_WITHOUT_FLOAT64 else x).double()
 
 
-class ErrorFunction(NamedTuple):
+class MetricFunction(NamedTuple):
     """An error in two steps, for outputs and targets as ``losses`` has them."""
 
     statistics: Callable[[Tensor, Tensor], Tensor]
@@ -51,18 +51,18 @@ def _of_each(values: Tensor) -> Tensor:
 
 
 def _share(wrong: Tensor, y: Tensor) -> Tensor:
-    return wide(wrong.sum((-2, -1))) / y.numel()
+    return to_float64(wrong.sum((-2, -1))) / y.numel()
 
 
 def _mean(statistics: Tensor, _: Tensor) -> Tensor:
     """(…, N, D) → (…, D)."""
-    return wide(statistics).mean(-2)
+    return to_float64(statistics).mean(-2)
 
 
 def _r2(squares: Tensor, y: Tensor) -> Tensor:
     """1 − Σ (ŷ − y)² / Σ (y − ȳ)² of each target; of one that does not vary 1 or 0, as in scikit-learn."""
-    residual = wide(squares).sum(-2)
-    total = (wide(y) - wide(y).mean(0)).square().sum(0)
+    residual = to_float64(squares).sum(-2)
+    total = (to_float64(y) - to_float64(y).mean(0)).square().sum(0)
     constant = (residual > 0).to(residual)
     return (1 - torch.where(total > 0, residual / torch.where(total > 0, total, 1.0), constant)).mean(-1)
 
@@ -74,7 +74,7 @@ def _confusion(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _f1(confusion: Tensor, _: Tensor) -> Tensor:
-    true_positive, false_positive, false_negative = wide(confusion.sum(-2)).chunk(3, dim=-1)
+    true_positive, false_positive, false_negative = to_float64(confusion.sum(-2)).chunk(3, dim=-1)
     twice = 2 * true_positive
     return (twice / (twice + false_positive + false_negative).clamp(min=1)).mean(-1)
 
@@ -82,7 +82,7 @@ def _f1(confusion: Tensor, _: Tensor) -> Tensor:
 def _average_precision(scores: Tensor, y: Tensor) -> Tensor:
     order = scores.argsort(dim=-2, descending=True)
     ranked = scores.gather(-2, order)
-    true = wide(y).to(scores.device).expand(scores.shape).gather(-2, order)
+    true = to_float64(y).to(scores.device).expand(scores.shape).gather(-2, order)
     place = torch.arange(scores.shape[-2], device=scores.device).unsqueeze(-1)
     ends = torch.ones_like(ranked, dtype=torch.bool)  # the last of equal scores: a threshold takes all of them
     ends[..., :-1, :] = ranked[..., :-1, :] != ranked[..., 1:, :]
@@ -94,62 +94,62 @@ def _average_precision(scores: Tensor, y: Tensor) -> Tensor:
     return (each * occurs).sum(-1) / occurs.sum(-1).clamp(min=1)
 
 
-ERRORS: Mapping[str, ErrorFunction] = {
-    "error_rate": ErrorFunction(lambda logits, y: _of_each(logits.argmax(-1) != y), _share),
-    "rmse": ErrorFunction(lambda outputs, y: (outputs - y).square(), lambda s, y: _mean(s, y).sqrt().mean(-1)),
-    "mae": ErrorFunction(lambda outputs, y: (outputs - y).abs(), lambda s, y: _mean(s, y).mean(-1)),
-    "r2": ErrorFunction(lambda outputs, y: (outputs - y).square(), _r2),
-    "f1": ErrorFunction(_confusion, _f1),
-    "average_precision": ErrorFunction(lambda logits, _: logits, _average_precision),
-    "hamming_loss": ErrorFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share),
+METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
+    "error_rate": MetricFunction(lambda logits, y: _of_each(logits.argmax(-1) != y), _share),
+    "rmse": MetricFunction(lambda outputs, y: (outputs - y).square(), lambda s, y: _mean(s, y).sqrt().mean(-1)),
+    "mae": MetricFunction(lambda outputs, y: (outputs - y).abs(), lambda s, y: _mean(s, y).mean(-1)),
+    "r2": MetricFunction(lambda outputs, y: (outputs - y).square(), _r2),
+    "f1": MetricFunction(_confusion, _f1),
+    "average_precision": MetricFunction(lambda logits, _: logits, _average_precision),
+    "hamming_loss": MetricFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share),
 }
-"""By the names of ``criteria.ERRORS``."""
+"""By the names of ``metrics.spec.METRIC_SPECS``."""
 
 
 def error_rate(logits: Tensor, y: Tensor) -> float:
     """Share of predictions (the class of the largest logit) that differ from the label."""
-    return ERRORS["error_rate"](logits, y)
+    return METRIC_FUNCTIONS["error_rate"](logits, y)
 
 
 def rmse(outputs: Tensor, y: Tensor) -> float:
     """Root of the mean squared error of each target, averaged over targets, in their unit."""
-    return ERRORS["rmse"](outputs, y)
+    return METRIC_FUNCTIONS["rmse"](outputs, y)
 
 
 def mae(outputs: Tensor, y: Tensor) -> float:
     """Mean absolute error, averaged over targets, in their unit."""
-    return ERRORS["mae"](outputs, y)
+    return METRIC_FUNCTIONS["mae"](outputs, y)
 
 
 def r2(outputs: Tensor, y: Tensor) -> float:
     """Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
-    return ERRORS["r2"](outputs, y)
+    return METRIC_FUNCTIONS["r2"](outputs, y)
 
 
 def f1(logits: Tensor, y: Tensor) -> float:
     """F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for one that never occurs nor is named."""
-    return ERRORS["f1"](logits, y)
+    return METRIC_FUNCTIONS["f1"](logits, y)
 
 
 def average_precision(logits: Tensor, y: Tensor) -> float:
     """Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
-    return ERRORS["average_precision"](logits, y)
+    return METRIC_FUNCTIONS["average_precision"](logits, y)
 
 
 def hamming_loss(logits: Tensor, y: Tensor) -> float:
     """Share of labels that are told wrongly, at probability ½."""
-    return ERRORS["hamming_loss"](logits, y)
+    return METRIC_FUNCTIONS["hamming_loss"](logits, y)
 
 
 def top5_error(logits: Tensor, y: Tensor) -> float:
     """Share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
     found = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
-    return 1 - wide(found.any(-1)).mean().item()
+    return 1 - to_float64(found.any(-1)).mean().item()
 
 
 def balanced_error(logits: Tensor, y: Tensor) -> float:
     """Mean over the classes that occur of the share of their examples that are predicted wrongly."""
-    wrong_N = wide((logits.argmax(-1) != y).flatten())
+    wrong_N = to_float64((logits.argmax(-1) != y).flatten())
     class_N = y.flatten().to(wrong_N.device)
     count_C = class_N.bincount(minlength=logits.shape[-1])
     wrong_C = wrong_N.new_zeros(len(count_C)).index_add(0, class_N, wrong_N)
@@ -163,8 +163,8 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, eq. 3; 15 bins as there.
     """
-    confidence_N, guess_N = (each.flatten() for each in wide(logits).softmax(-1).max(-1))
-    right_N = wide(guess_N == y.flatten().to(guess_N.device))
+    confidence_N, guess_N = (each.flatten() for each in to_float64(logits).softmax(-1).max(-1))
+    right_N = to_float64(guess_N == y.flatten().to(guess_N.device))
     bin_N = (confidence_N * bins).ceil().long().clamp(1, bins) - 1  # (m/M, (m+1)/M]
     zeros_M = right_N.new_zeros(bins)
     accuracy_M, sure_M = (zeros_M.index_add(0, bin_N, each) for each in (right_N, confidence_N))
@@ -173,7 +173,7 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
 def weight_norms(model: nn.Module) -> dict[str, float]:
     """Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and ``<name>_share``."""
-    squares = {name: wide(p.detach()).square().sum().item() for name, p in model.named_parameters()}
+    squares = {name: to_float64(p.detach()).square().sum().item() for name, p in model.named_parameters()}
     total = sum(squares.values()) or 1.0
     return {name: math.sqrt(each) for name, each in squares.items()} | {
         f"{name}_share": each / total for name, each in squares.items()
@@ -193,7 +193,7 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue
-        before, now = wide(previous[name]).flatten(), wide(parameter.detach()).flatten()
+        before, now = to_float64(previous[name]).flatten(), to_float64(parameter.detach()).flatten()
         norm = before.norm()
         found[f"{name}_ratio"] = ((now - before).norm() / norm).item() if norm > 0 else 0.0
         # atan2 of both halves keeps small angles that acos would round to 0
@@ -216,12 +216,12 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
     v = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
     eigenvalue = 0.0
     for _ in range(iterations):
-        norm = math.sqrt(sum(wide(each).square().sum().item() for each in v))
+        norm = math.sqrt(sum(to_float64(each).square().sum().item() for each in v))
         if norm == 0:
             return 0.0
         v = [each / norm for each in v]
         product = torch.autograd.grad(gradients, parameters, v, retain_graph=True, materialize_grads=True)
-        eigenvalue = sum((wide(a) * wide(b)).sum().item() for a, b in zip(v, product, strict=True))
+        eigenvalue = sum((to_float64(a) * to_float64(b)).sum().item() for a, b in zip(v, product, strict=True))
         v = [each.detach() for each in product]
     return eigenvalue
 

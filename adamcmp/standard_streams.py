@@ -16,7 +16,7 @@ from typing import TextIO, cast
 _failure: OSError | None = None
 
 
-class Guarded(io.RawIOBase):
+class GuardedStream(io.RawIOBase):
     """A file descriptor to write to, which is replaced by ``os.devnull`` at its first error."""
 
     def __init__(self, descriptor: int, *, is_output: bool) -> None:
@@ -52,24 +52,24 @@ class Guarded(io.RawIOBase):
                 return len(data)
 
 
-def guard() -> None:
+def guard_streams() -> None:
     """Put guarded streams in the place of this process's standard output and error."""
-    sys.stdout = _guarded(sys.stdout, 1)
-    sys.stderr = _guarded(sys.stderr, 2)
+    sys.stdout = _guarded_stream(sys.stdout, 1)
+    sys.stderr = _guarded_stream(sys.stderr, 2)
 
 
-def _guarded(stream: TextIO | None, descriptor: int) -> TextIO:
+def _guarded_stream(stream: TextIO | None, descriptor: int) -> TextIO:
     if stream is None:  # closed by who started this process
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  # for as long as the process
     with suppress(OSError):
         stream.flush()
-    raw = io.BufferedWriter(cast(io.RawIOBase, Guarded(descriptor, is_output=descriptor == 1)))
+    raw = io.BufferedWriter(cast(io.RawIOBase, GuardedStream(descriptor, is_output=descriptor == 1)))
     return io.TextIOWrapper(
         raw, encoding=stream.encoding, errors=stream.errors, line_buffering=descriptor == 2 or raw.isatty()
     )
 
 
-def failure() -> OSError | None:
+def output_failure() -> OSError | None:
     """Return the error at which standard output was dropped, None if it was not, or if only its reader has left."""
     sys.stdout.flush()
     sys.stderr.flush()

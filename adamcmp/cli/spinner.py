@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def status(first: str) -> Iterator[Callable[[str], None]]:
+def show_status(first: str) -> Iterator[Callable[[str], None]]:
     """A line on stderr, where that is a terminal; the yielded function changes it, the end of the block removes it."""
     from rich.console import Console
 

@@ -1,0 +1,1 @@
+"""Losses and metrics: their descriptions, their functions, and per-example values of a metric."""

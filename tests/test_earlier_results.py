@@ -14,7 +14,7 @@ import torch
 from adamcmp import load
 from adamcmp.engine.watch import foreign, load_checkpoint
 from adamcmp.execute.session import open_session
-from adamcmp.plan.portable import read as read_plan
+from adamcmp.plan.saved_plan import read_plan as read_plan
 
 from .execute.conftest import CommandLine
 

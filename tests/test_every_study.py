@@ -10,7 +10,7 @@ import pytest
 from adamcmp import studies
 from adamcmp.analysis.claims import VERDICTS
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import file, locate, options
+from adamcmp.config.lookup import find_config, find_file, list_group
 from adamcmp.drawing.reading import read_table
 from adamcmp.drawing.registry import FIGURES
 from adamcmp.storage.records import read_records
@@ -89,9 +89,9 @@ def test_all_runs_everything_in_order_and_goes_on_where_it_was(cli, monkeypatch)
 def test_optimizers_has_every_rule_at_the_same_budget(cli):
     ended = cli("sweep", "optimizers", "data=digits", "--dry-run")
     assert ended.code == 0, ended.err
-    source = locate("optimizers")
+    source = find_config("optimizers")
     spaces = compose(source, []).values["study"]["spaces"]
     swept = [name for space in spaces for name in space["optimizer"].split(",")]
-    ours = [name for name in options("optimizer") if "rule:" in file(source, f"optimizer/{name}").read_text()]
+    ours = [name for name in list_group("optimizer") if "rule:" in find_file(source, f"optimizer/{name}").read_text()]
     assert sorted(swept) == sorted(ours)
     assert {int(n) for n in re.findall(r" (\d+) +\d+$", ended.out, re.MULTILINE)} == {36 * 5}

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from adamcmp.cli import app
-from adamcmp.config.sources import options
+from adamcmp.config.lookup import list_group
 from adamcmp.data.text import text
 from adamcmp.storage.records import read_records
 
@@ -54,7 +54,7 @@ def trivial(config: str) -> float:
 
 def test_no_model_is_left_out():
     names = {case.partition(" ")[0] for case in CASES}
-    presets = [name for name in options("model") if name not in names]
+    presets = [name for name in list_group("model") if name not in names]
     assert all(any(name.startswith(f"{base}_") for base in names) for name in presets), presets
 
 

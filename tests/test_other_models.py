@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adamcmp.config.build import built, nested_targets
+from adamcmp.config.instantiate import build_nested, nested_targets
 from adamcmp.engine.criterion import outputs
 from adamcmp.engine.model_summary import describe, hidden_layers
 from adamcmp.errors import InputError
@@ -64,11 +64,11 @@ def test_layers_in_a_plain_list_are_named():
 
 def test_nested_targets_are_built():
     values = {"config": {"_target_": "collections.Counter", "a": 2}, "list": [{"_target_": "builtins.dict", "b": 1}]}
-    assert built(values, "model") == {"config": {"a": 2}, "list": [{"b": 1}]}
+    assert build_nested(values, "model") == {"config": {"a": 2}, "list": [{"b": 1}]}
     assert nested_targets(values) == ["collections.Counter", "builtins.dict"]
-    assert built({"_target_": "builtins.dict", "_partial_": True, "b": 1}, "model")(c=2) == {"b": 1, "c": 2}
+    assert build_nested({"_target_": "builtins.dict", "_partial_": True, "b": 1}, "model")(c=2) == {"b": 1, "c": 2}
     with pytest.raises(InputError, match=r"model.config._target_=nowhere.Here"):
-        built({"config": {"_target_": "nowhere.Here"}}, "model")
+        build_nested({"config": {"_target_": "nowhere.Here"}}, "model")
 
 
 MODELS = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import adamcmp
-from adamcmp.config.sources import shipped_configs
+from adamcmp.config.lookup import shipped_configs
 from adamcmp.errors import InputError
 
 ROOT = Path(__file__).parent.parent

@@ -192,9 +192,9 @@ def complete(*groups: str) -> Callable[[str], list[str]]:
     """What a shell offers for an argument: names of these groups of configurations."""
 
     def names(incomplete: str) -> list[str]:
-        from adamcmp.config.sources import options
+        from adamcmp.config.lookup import list_group
 
-        return [name for group in groups for name in options(group) if name.startswith(incomplete)]
+        return [name for group in groups for name in list_group(group) if name.startswith(incomplete)]
 
     return names
 
@@ -229,9 +229,9 @@ def _home_expanded(overrides: list[str] | None) -> list[str] | None:
     """Replace ``~`` at the beginning of a value, which Hydra does not read, by the home folder."""
     if not overrides or not any("=~" in text for text in overrides):
         return overrides
-    from adamcmp.config.sweeps import with_home
+    from adamcmp.config.overrides import quote_home_path
 
-    return [with_home(text) for text in overrides]
+    return [quote_home_path(text) for text in overrides]
 
 
 def _not_a_setting(name: str) -> str:

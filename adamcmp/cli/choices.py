@@ -55,7 +55,7 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """List configurations, optimizers, models, data sets, studies."""
-    from adamcmp.config.sources import options
+    from adamcmp.config.lookup import list_group
 
     if group is not None and group not in set(Group):
         raise InputError(f"list {group}: no such list; {suggest_names(group, Group)}")
@@ -65,7 +65,7 @@ def list_(
 
             named = sentences()
         else:
-            named = descriptions(options(FOLDERS.get(each, each), config_dir))
+            named = descriptions(list_group(FOLDERS.get(each, each), config_dir))
         answer(**{str(each): named})
         if group is None:
             say(f"{chr(10) if each != Group.configs else ''}{each}")
@@ -127,16 +127,16 @@ def show(
         code(open_path(config), best, framework)
         return
     from adamcmp.config import compose
-    from adamcmp.config.build import typed
-    from adamcmp.config.sources import locate
-    from adamcmp.config.sweeps import single
+    from adamcmp.config.instantiate import validate_config
+    from adamcmp.config.lookup import find_config
+    from adamcmp.config.overrides import require_single_run
 
-    single(config, overrides or [])
-    source = locate(config, config_dir)
+    require_single_run(config, overrides or [])
+    source = find_config(config, config_dir)
     composed = compose.compose(source, overrides or [])
-    typed(composed, source)
-    origins = compose.origins(source, overrides or [])
-    leaves = list(compose.leaves(composed.values))
+    validate_config(composed, source)
+    origins = compose.value_origins(source, overrides or [])
+    leaves = list(compose.flatten(composed.values))
     answer(config=source.name, settings=dict(leaves), origins=origins)
     say("\n".join(settings_lines(leaves, origins)))
 

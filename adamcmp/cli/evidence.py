@@ -16,7 +16,7 @@ from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
 
 if TYPE_CHECKING:
-    from adamcmp.optim.frameworks import Decay, Framework
+    from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
 
 
 def conformance(
@@ -70,7 +70,7 @@ def convert(
 ) -> None:
     """Convert AdamW hyperparameters between frameworks and papers."""
     from adamcmp.cli import plan_view
-    from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
+    from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
 
     source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
     given = _given(settings or [], source)
@@ -83,7 +83,9 @@ def convert(
     if needs and steps is None:
         raise InputError(f"convert: {needs[0].title} needs steps=…, or batch=…, epochs=… and n=… (training examples)")
     batch, examples = values.get("batch"), values.get("n")
-    decay = decay_of(source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples)
+    decay = convert_decay(
+        source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples
+    )
     filled = [name for name in source.defaults if name not in given]
     told = [*_about(source, filled, values, decay), *_rounded(values)]
     if {"to_batch", "to_lr"} & values.keys():
@@ -102,8 +104,8 @@ def convert(
             say(_other_eps(source, target, values))
 
 
-def _framework(name: str | None, option: str) -> Framework:
-    from adamcmp.optim.frameworks import FRAMEWORKS
+def _framework(name: str | None, option: str) -> FrameworkConvention:
+    from adamcmp.optim.conventions import FRAMEWORKS
 
     known = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
     if name not in known:
@@ -114,7 +116,7 @@ def _framework(name: str | None, option: str) -> Framework:
 BUDGET = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
 
 
-def _given(words: list[str], source: Framework) -> dict[str, float]:
+def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
     """Numbers by our names.
 
     Raises:
@@ -164,19 +166,21 @@ def _rounded(values: Mapping[str, float]) -> list[str]:
     return [line + f"if you train on that too, give steps={values['epochs'] * math.ceil(examples / batch):.6g}"]
 
 
-def _moved(values: Mapping[str, float], decay: Decay, steps: float | None) -> tuple[dict[str, float], Decay, str]:
+def _moved(
+    values: Mapping[str, float], decay: DecayConversion, steps: float | None
+) -> tuple[dict[str, float], DecayConversion, str]:
     """Settings for ``to_batch`` and ``to_lr``: d′ = d B′/B, so that weights average over as many epochs, B/(N d).
 
     Source: X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
     """
-    from adamcmp.optim.frameworks import decay_of
+    from adamcmp.optim.conventions import convert_decay
 
     batch, target = values["batch"], values.get("to_batch", values["batch"])
     lr, ratio = values.get("to_lr", values["lr"]), target / batch
     moved = {key: value for key, value in values.items() if not key.startswith("to_")} | {"batch": target, "lr": lr}
     if "steps" in values:
         moved["steps"] = values["steps"] / ratio
-    found = decay_of(
+    found = convert_decay(
         "schedule_only", lr, decay.per_step * ratio, steps=None if steps is None else _steps(moved), batch=target,
         examples=values.get("n"),
     )  # fmt: skip
@@ -191,7 +195,9 @@ def _moved(values: Mapping[str, float], decay: Decay, steps: float | None) -> tu
     return moved, found, line
 
 
-def _about(source: Framework, filled: list[str], values: Mapping[str, float], decay: Decay) -> list[str]:
+def _about(
+    source: FrameworkConvention, filled: list[str], values: Mapping[str, float], decay: DecayConversion
+) -> list[str]:
     lines = []
     if filled:
         known = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
@@ -212,14 +218,14 @@ def _about(source: Framework, filled: list[str], values: Mapping[str, float], de
     return lines
 
 
-def _theirs(each: Framework, values: Mapping[str, float], decay: Decay) -> dict[str, float]:
+def _theirs(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> dict[str, float]:
     """Settings by a framework's names, λ in its convention."""
     own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
     own["weight_decay"] = decay.lambdas[each.decay]
     return {each.arguments[name]: value for name, value in own.items()}
 
 
-def _call(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
+def _call(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
     known: dict[str, Any] = {name: f"{value:.6g}" for name, value in _theirs(each, values, decay).items()}
     if "beta1" in known:
         known = {"lr": known.pop("lr"), "betas": f"({known.pop('beta1')}, {known.pop('beta2')})", **known}
@@ -227,7 +233,7 @@ def _call(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
     return f"{each.call}({arguments})" if each.call else f"{each.title}: {arguments}"
 
 
-def _words(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
+def _words(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
     betas = f"'optimizer.betas=[{values['beta1']:g},{values['beta2']:g}]'"
     return (
         f"optimizer.lr={values['lr']:.6g} optimizer.weight_decay={decay.lambdas[each.decay]:.6g} {betas} "
@@ -235,7 +241,7 @@ def _words(each: Framework, values: Mapping[str, float], decay: Decay) -> str:
     )
 
 
-def _other_eps(source: Framework, target: Framework, values: Mapping[str, float]) -> str:
+def _other_eps(source: FrameworkConvention, target: FrameworkConvention, values: Mapping[str, float]) -> str:
     first = math.sqrt(1 - values["beta2"])
     factor = 1 / first if source.eps_placement == "before" else first
     return (

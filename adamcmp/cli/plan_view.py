@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adamcmp.conformance.fit import Fitted
     from adamcmp.execute.crew import Crew
     from adamcmp.metrics.spec import MetricSpec
-    from adamcmp.optim.frameworks import Decay, Framework
+    from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
     from adamcmp.plan.runs import Run
 
 
@@ -30,11 +30,11 @@ def format_sweep_shape(runs: Sequence[Run]) -> str:
     Args:
         runs: of one stage.
     """
-    from adamcmp.plan.runs import arm_of
+    from adamcmp.plan.runs import optimizer_key
 
     arms: dict[tuple[str, ...], set[tuple[float, float]]] = {}
     for run in runs:
-        arms.setdefault(arm_of(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
+        arms.setdefault(optimizer_key(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
     trials, seeds = {len(cells) for cells in arms.values()}, len({run.seed for run in runs})
     each = trials.pop() if len(trials) == 1 else None
     optimizers = _count(len(arms), "optimizer")
@@ -192,7 +192,9 @@ def conformance_table(found: Sequence[Fitted]) -> Table:
     return table
 
 
-def conversion_table(frameworks: Mapping[str, Framework], target: str | None, decay: Decay) -> Table:
+def conversion_table(
+    frameworks: Mapping[str, FrameworkConvention], target: str | None, decay: DecayConversion
+) -> Table:
     """λ in the conventions of frameworks, the one that is wanted in bold."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("framework", "λ", "removed per step", "ε is added"):

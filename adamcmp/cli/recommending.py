@@ -118,12 +118,12 @@ def seconds_text(seconds: float) -> str:
 def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
     """What the command asks for beyond the words that were given: names, seeds, ranges where nobody has said any."""
     with show_status("starting"):
-        from adamcmp.config.build import stem_of
         from adamcmp.config.compose import compose
-        from adamcmp.config.sources import locate
-        from adamcmp.config.sweeps import parse_override
+        from adamcmp.config.instantiate import safe_stem
+        from adamcmp.config.lookup import find_config
+        from adamcmp.config.overrides import parse_override
 
-        source = locate(config, config_dir)
+        source = find_config(config, config_dir)
         parsed = [parse_override(text) for text in overrides]
         keys = {each.key_or_group for each in parsed}
         fixed = [text for text, each in zip(overrides, parsed, strict=True) if not each.is_sweep_override()]
@@ -138,7 +138,7 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
                 for key in ("data", "model", "data.path")
             )
             parts = [str(each) for each in (data, model) if isinstance(each, str)] or [source.stem]
-            parts += [stem_of(path)] if isinstance(path, str) else []
+            parts += [safe_stem(path)] if isinstance(path, str) else []
             found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
         has_ranges = (
             study.get("grid")

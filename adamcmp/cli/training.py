@@ -59,7 +59,7 @@ from adamcmp.storage.backend import open_path
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adamcmp.config.schema import Execute
+    from adamcmp.config.schema import ExecutionSettings
     from adamcmp.execute.crew import Crew
     from adamcmp.execute.session import Session
     from adamcmp.execute.training import Listener
@@ -85,9 +85,9 @@ def run(
     """Train a single configuration and print its metrics."""
 
     def alone() -> str:
-        from adamcmp.config.sweeps import single
+        from adamcmp.config.overrides import require_single_run
 
-        single(config, overrides or [])
+        require_single_run(config, overrides or [])
         return config
 
     opened = open_study(alone, overrides, results_dir, config_dir, device)
@@ -173,9 +173,9 @@ def work(
     with show_status("starting"):
         from adamcmp.execute.on_slurm import PLAN
         from adamcmp.execute.session import Session
-        from adamcmp.plan import portable
+        from adamcmp.plan import saved_plan
 
-        found = portable.read(study_dir / PLAN, trust=trust, digest=plan)
+        found = saved_plan.read_plan(study_dir / PLAN, trust=trust, digest=plan)
         opened = Session(found.plan.here(), study_dir, words=found.words)
     records = _sweep(opened, None)
     answer(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
@@ -187,17 +187,17 @@ def _submit(opened: Session) -> None:
     from adamcmp.cli import plan_view
     from adamcmp.execute.on_slurm import PLAN, check_available, submit
     from adamcmp.execute.study import missing
-    from adamcmp.plan import portable
-    from adamcmp.plan.searching import ADAPTIVE
+    from adamcmp.plan import saved_plan
+    from adamcmp.plan.search import ADAPTIVE_METHODS
 
     runs, settings = opened.plan.runs, opened.plan.config.execute.slurm
     method = opened.plan.config.search.method
-    if method in ADAPTIVE:
+    if method in ADAPTIVE_METHODS:
         raise InputError(f"search={method}: asks after each batch; with execute=slurm give random, sobol, asha or grid")
     check_available(settings)
     lacking = missing(runs, opened.study_dir)
     words = sys.argv[1:] if opened.words is None else opened.words
-    digest = portable.write(portable.Portable(opened.plan, tuple(words)), opened.study_dir / PLAN)
+    digest = saved_plan.write_plan(saved_plan.SavedPlan(opened.plan, tuple(words)), opened.study_dir / PLAN)
     ids = submit(settings, opened.study_dir, digest)
     say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
     answer(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
@@ -209,7 +209,7 @@ def _collected(opened: Session) -> pd.DataFrame:
     from adamcmp.execute.confirming import confirming
     from adamcmp.execute.leases import Lookout
     from adamcmp.execute.study import missing
-    from adamcmp.plan.runs import is_chosen
+    from adamcmp.plan.runs import has_selection
     from adamcmp.storage.merging import merge_parts
     from adamcmp.storage.records import read_records
 
@@ -217,7 +217,7 @@ def _collected(opened: Session) -> pd.DataFrame:
     runs, records = list(opened.plan.runs), read_records(opened.study_dir)
     lacking = missing(runs, opened.study_dir)
     seeds = opened.plan.config.study.confirm.seeds
-    if seeds and is_chosen(runs) and not lacking:
+    if seeds and has_selection(runs) and not lacking:
         fresh = confirming(runs, records, seeds)
         lacking += missing(fresh, opened.study_dir)
         runs += fresh
@@ -325,7 +325,7 @@ def stored_study(name: str, results_dir: Path) -> Path | None:
 
 def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: bool) -> tuple[Path, Trained]:
     """Return the folder of the stored study that has both optimizers, and its configuration and settings."""
-    from adamcmp.config.trust import check_words
+    from adamcmp.config.trust import check_stored_words
     from adamcmp.report.hints import trained_with
     from adamcmp.storage.records import find_studies, read_records
 
@@ -343,7 +343,7 @@ def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: 
         raise InputError(f"settle {a} {b}: no sweep in {where} has both; sweep the two optimizers first")
     ((study_dir, trained),) = found.items()
     if not trust:
-        check_words(*trained, whose=f"the command stored in {study_dir}")
+        check_stored_words(*trained, whose=f"the command stored in {study_dir}")
     others = [word for word in trained.overrides if not word.startswith("study.name=")]
     scale = next((word.partition("=")[2] for word in others if word.startswith("scale=")), "")
     # runs that several studies share are stored with the command of the first, which names another study
@@ -585,10 +585,10 @@ def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
     from adamcmp.execute.fresh import stand_ins
     from adamcmp.execute.study import missing
-    from adamcmp.plan.runs import is_chosen
+    from adamcmp.plan.runs import has_selection
 
     runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
-    if not seeds or not is_chosen(runs):
+    if not seeds or not has_selection(runs):
         return []
     if not is_tuned:
         return stand_ins(runs, seeds)
@@ -650,11 +650,11 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
     from adamcmp.execute.confirming import confirming
     from adamcmp.execute.study import missing
-    from adamcmp.plan.runs import is_chosen
+    from adamcmp.plan.runs import has_selection
     from adamcmp.storage.records import read_records
 
     seeds = opened.plan.config.study.confirm.seeds
-    if not seeds or not is_chosen(runs):
+    if not seeds or not has_selection(runs):
         return []
     records = read_records(opened.study_dir)
     left = len(missing(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
@@ -667,7 +667,7 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     return judging
 
 
-def _execute(opened: Session) -> Execute:
+def _execute(opened: Session) -> ExecutionSettings:
     """How to train: runs that are compared while they are in training have to be one program."""
     execute = opened.plan.config.execute
     together = opened.plan.config.search.method == "asha" and execute.engine == "auto"
@@ -729,9 +729,9 @@ def train(
 
     if opened.plan.config.execute.where == "slurm":
         raise InputError("execute=slurm: jobs train what `adamcmp sweep` plans; this command trains here, or on Ray")
-    from adamcmp.plan.runs import is_chosen
+    from adamcmp.plan.runs import has_selection
 
-    study_dir, label = opened.study_dir, label or ("Tuning" if is_chosen(runs) else "Training")
+    study_dir, label = opened.study_dir, label or ("Tuning" if has_selection(runs) else "Training")
     with study.driving(study_dir) as leases:
         leases.begin(part_files(study_dir))
         lacking = study.missing(runs, study_dir, only_failed=only_failed)

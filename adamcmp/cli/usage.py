@@ -89,8 +89,8 @@ def _unknown_command(name: str) -> str:
         return f"No such command: {name}. Did you mean {' or '.join(SYNONYMS[name])}?"
     if "=" in name:
         return f"No such command: {name}. A command and a configuration come first: `adamcmp run digits {name}`"
-    from adamcmp.config.sources import options
+    from adamcmp.config.lookup import list_group
 
-    if name in {*options(""), *options("study")} or name.endswith((".yaml", ".yml")):
+    if name in {*list_group(""), *list_group("study")} or name.endswith((".yaml", ".yml")):
         return f"No such command: {name}. Did you mean `adamcmp sweep {name}` or `adamcmp run {name}`?"
     return f"No such command: {name}"

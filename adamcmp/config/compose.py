@@ -34,10 +34,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from adamcmp.config.scales import model_at, scaled
-from adamcmp.config.schema import Data, OnRay, OnSlurm, Search, Train
-from adamcmp.config.sources import Source, file, shipped_configs
-from adamcmp.config.sweeps import GROUPS, parse_override
+from adamcmp.config.lookup import ConfigSource, find_file, shipped_configs
+from adamcmp.config.overrides import GROUPS, parse_override
+from adamcmp.config.presets import apply_preset, preset_model
+from adamcmp.config.schema import Data, RaySettings, SearchSettings, SlurmSettings, Train
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.untrusted import load_yaml
 
@@ -61,12 +61,14 @@ KEPT: dict[str, frozenset[str]] = {
 """What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
 take."""
 KNOWN = {
-    "search": set(Search.model_fields),
+    "search": set(SearchSettings.model_fields),
     "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
     "train": set(Train.model_fields),
     "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
 }
-EXECUTE = {f"{name}.{key}" for name, kind in (("ray", OnRay), ("slurm", OnSlurm)) for key in kind.model_fields}
+EXECUTE = {
+    f"{name}.{key}" for name, kind in (("ray", RaySettings), ("slurm", SlurmSettings)) for key in kind.model_fields
+}
 FREE = {
     "optimizer.groups",
     "optimizer.width_lr",
@@ -110,7 +112,7 @@ class Merged(NamedTuple):
     """The file chosen in each group."""
 
 
-def compose(source: Source, overrides: Sequence[str]) -> Composed:
+def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
     """Merge a configuration's files and single-valued overrides.
 
     Shipped files are merged once per process and choice of files (10 ms); overrides of values take 2 ms.
@@ -119,12 +121,12 @@ def compose(source: Source, overrides: Sequence[str]) -> Composed:
         InputError: an unknown group option or key (with the closest names), or a broken YAML file.
     """
     try:
-        scale, chosen, given = scaled(source, overrides)
+        scale, chosen, given = apply_preset(source, overrides)
         given = _init_keys(given)
         own = _own_keys(given)
-        every = [*one_budget(_free(_named_loss(given), own)), *_search(source)]
+        every = [*drop_other_budget(_free(_named_loss(given), own)), *_search(source)]
         merged, files = _merge(chosen, every)
-        _, smaller = model_at(scale, source, str(files.get("model")))
+        _, smaller = preset_model(scale, source, str(files.get("model")))
         if smaller:
             before = [f"{key}={json.dumps(value)}" for key, value in smaller.items()]
             merged, files = _merge(chosen, [*before, *every])
@@ -155,7 +157,7 @@ REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 """Pattern of an interpolation of OmegaConf; its group is the key, ``optimizer.lr`` of ``${optimizer.lr}``."""
 
 
-def _check_grid(source: Source, raw: Mapping[str, Any]) -> None:
+def _check_grid(source: ConfigSource, raw: Mapping[str, Any]) -> None:
     """Refuse values of a grid that refer to others: they are computed once, before the grid is expanded."""
     study = raw.get("study") or {}
     grids = {key: study.get(key) for key in ("grid", "spaces")} if isinstance(study, Mapping) else {}
@@ -168,7 +170,7 @@ def _check_grid(source: Source, raw: Mapping[str, Any]) -> None:
             )
 
 
-def _merge(source: Source, overrides: Sequence[str]) -> Merged:
+def _merge(source: ConfigSource, overrides: Sequence[str]) -> Merged:
     """Merge files and overrides; shipped files, which do not change while a process runs, are merged once."""
     if source.folder != _shipped() or source.extra is not None:
         return _merge_files(source.folder, source.name, tuple(overrides))
@@ -331,7 +333,7 @@ def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dic
     }
 
 
-def _check_sections(source: Source, merged: DictConfig) -> None:
+def _check_sections(source: ConfigSource, merged: DictConfig) -> None:
     lacking = [section for section in SECTIONS if section not in merged]
     if lacking:
         raise InputError(
@@ -340,12 +342,12 @@ def _check_sections(source: Source, merged: DictConfig) -> None:
         )
 
 
-def _name(source: Source, group: str, merged: DictConfig, choice: str) -> str:
+def _name(source: ConfigSource, group: str, merged: DictConfig, choice: str) -> str:
     """What a group's choice is called: its file, or the last word of a ``_target_`` that replaces the file's own."""
     target = OmegaConf.select(merged, f"{group}._target_")
     if target is None:
         return choice
-    path = file(source, f"{group}/{choice}")
+    path = find_file(source, f"{group}/{choice}")
     in_file = _target_in(path, path.stat().st_mtime_ns) if path else None
     replaced = (in_file is not None or group == "optimizer") and target != in_file
     return str(target).rpartition(".")[2] if replaced else choice
@@ -357,64 +359,64 @@ def _target_in(path: Path, _modified: int) -> object:
     return OmegaConf.select(OmegaConf.load(path), "_target_")
 
 
-def one_budget(overrides: Sequence[str]) -> list[str]:
+def drop_other_budget(overrides: Sequence[str]) -> list[str]:
     """A budget given in epochs takes the place of one in steps, and the other way round."""
     given = {text.partition("=")[0].lstrip("+") for text in overrides}
     other = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
     return [*overrides, *(f"{other[key]}=null" for key in other if key in given and other[key] not in given)]
 
 
-def _search(source: Source) -> list[str]:
+def _search(source: ConfigSource) -> list[str]:
     return [f"hydra.searchpath=[{source.extra.as_uri()}]"] if source.extra else []
 
 
-def _missing(error: MissingConfigException, source: Source) -> str:
+def _missing(error: MissingConfigException, source: ConfigSource) -> str:
     missing = str(error.missing_cfg_file or source.name)
     group, _, name = missing.rpartition("/")
     return f"{group}={name}: no such {group}; {suggest_names(name, error.options or [])}" if group else one_line(error)
 
 
-def _not_overridable(error: ConfigCompositionException, source: Source) -> str:
+def _not_overridable(error: ConfigCompositionException, source: ConfigSource) -> str:
     match = re.search(r"Could not override '([^']+)'", str(error))
     if match is None:
         return f"{source.name}: {one_line(error)}; a configuration is a mapping of keys to values"
     key = match[1].partition("@")[0]
-    known = [path for path, _ in leaves(compose(source, []).values)]
+    known = [path for path, _ in flatten(compose(source, []).values)]
     known += [*SECTIONS, "search", "seed", "scale"]
     if any(path == key or path.startswith(f"{key}.") for path in known):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
     return f"{key}: no such setting; {suggest_names(key, known)} A new key of your own class is given as +{key}=…"
 
 
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every dotted key and its value; an empty mapping counts as a value."""
     for key, value in values.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{path}.")
+            yield from flatten(value, f"{path}.")
         else:
             yield path, value
 
 
-def origins(source: Source, overrides: Sequence[str]) -> dict[str, str]:
+def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, str]:
     """For every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
-        scale, chosen, given = scaled(source, overrides)
-        given = one_budget(given)
+        scale, chosen, given = apply_preset(source, overrides)
+        given = drop_other_budget(given)
         defaults = loader.compute_defaults_list(chosen.name, [*given, *_search(source)], RunMode.RUN)
         found: dict[str, str] = {}
         for default in defaults.defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
                 continue
-            path = file(source, default.config_path)
+            path = find_file(source, default.config_path)
             if path is None:
                 continue
             package = f"{default.package}." if default.package else ""
             content = OmegaConf.to_container(OmegaConf.load(path))
             if isinstance(content, dict):
-                found |= {key: str(path) for key, _ in leaves({str(k): v for k, v in content.items()}, package)}
-    path, smaller = model_at(scale, source, str(defaults.overrides.known_choices.get("model")))
+                found |= {key: str(path) for key, _ in flatten({str(k): v for k, v in content.items()}, package)}
+    path, smaller = preset_model(scale, source, str(defaults.overrides.known_choices.get("model")))
     found |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group

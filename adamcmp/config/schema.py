@@ -27,8 +27,8 @@ from adamcmp.base_settings import Count, Fraction, NonNegative, Number, ParamGro
 from adamcmp.optim.rule import Rule
 
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-MOST_STEPS = 10**9
-MOST_RUNS = 1_000_000
+MAX_STEPS = 10**9
+MAX_RUNS = 1_000_000
 """Of one study, before anything is expanded."""
 
 
@@ -37,7 +37,7 @@ def is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-class OwnOptimizer(Settings):
+class CustomOptimizer(Settings):
     """Any importable ``torch.optim.Optimizer``: trained by the sequential engine, its lr scheduled."""
 
     name: str
@@ -65,11 +65,11 @@ class OwnOptimizer(Settings):
         return values
 
 
-AnyRule = SerializeAsAny[Rule] | OwnOptimizer
+AnyRule = SerializeAsAny[Rule] | CustomOptimizer
 """An optimizer: a rule of ours or of the same form, trained many at once, or any class for torch, run by run."""
 
 
-class Schedule(Settings):
+class ScheduleSettings(Settings):
     """What every schedule has; η_t multiplies the learning rate at step t of T."""
 
     name: str
@@ -77,13 +77,13 @@ class Schedule(Settings):
     """Steps of linear warmup in front of the schedule, which then spans the rest of the budget."""
 
 
-class Constant(Schedule):
+class Constant(ScheduleSettings):
     """η_t = 1."""
 
     kind: Literal["constant"]
 
 
-class DropStep(Schedule):
+class DropStep(ScheduleSettings):
     """η_t = factor^k, k the number of milestones passed."""
 
     kind: Literal["drop_step"]
@@ -99,14 +99,14 @@ class DropStep(Schedule):
         return milestones
 
 
-class Cosine(Schedule):
+class Cosine(ScheduleSettings):
     """η_t = eta_min + (1 − eta_min)(1 + cos(π t/T))/2, per step."""
 
     kind: Literal["cosine"]
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class WarmRestarts(Schedule):
+class WarmRestarts(ScheduleSettings):
     """Cosine periods of T_0, T_0·T_mult, T_0·T_mult², … epochs (SGDR, Loshchilov & Hutter 2017)."""
 
     kind: Literal["warm_restarts"]
@@ -116,14 +116,14 @@ class WarmRestarts(Schedule):
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class Linear(Schedule):
+class Linear(ScheduleSettings):
     """η_t = 1 − (1 − eta_min) t/T, per step."""
 
     kind: Literal["linear"]
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class WarmupStableDecay(Schedule):
+class WarmupStableDecay(ScheduleSettings):
     """η_t = 1 until the last share of the budget, over which it falls to eta_min (Hu et al. 2024)."""
 
     kind: Literal["warmup_stable_decay"]
@@ -134,7 +134,7 @@ class WarmupStableDecay(Schedule):
     eta_min: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class Own(Settings):
+class CustomFunction(Settings):
     """Any importable function, with its arguments."""
 
     target: str
@@ -146,7 +146,7 @@ class Own(Settings):
         return hash(self.model_dump_json())
 
 
-class OwnSchedule(Own, Schedule):
+class CustomSchedule(CustomFunction, ScheduleSettings):
     """A function of the step that gives η_t."""
 
 
@@ -163,7 +163,7 @@ AnySchedule = Annotated[
     | Annotated[WarmRestarts, Tag("warm_restarts")]
     | Annotated[Linear, Tag("linear")]
     | Annotated[WarmupStableDecay, Tag("warmup_stable_decay")]
-    | Annotated[OwnSchedule, Tag("own")],
+    | Annotated[CustomSchedule, Tag("own")],
     Discriminator(_schedule_kind),
 ]
 
@@ -181,7 +181,7 @@ class Loss(Settings):
     """Where huber turns from squares to distances, in standard deviations of the targets."""
 
 
-class OwnLoss(Own):
+class CustomLoss(CustomFunction):
     """A function of outputs and targets that gives a loss for each example."""
 
 
@@ -190,7 +190,7 @@ def _loss_kind(value: Any) -> str:
     return "own" if "target" in given else "ours"
 
 
-AnyLoss = Annotated[Annotated[Loss, Tag("ours")] | Annotated[OwnLoss, Tag("own")], Discriminator(_loss_kind)]
+AnyLoss = Annotated[Annotated[Loss, Tag("ours")] | Annotated[CustomLoss, Tag("own")], Discriminator(_loss_kind)]
 
 
 class Target(Settings):
@@ -219,7 +219,7 @@ class Model(Target):
         return dumped if self.extra_outputs else {k: v for k, v in dumped.items() if k != "extra_outputs"}
 
 
-class Official(Settings):
+class OfficialSize(Settings):
     """The size of a published data set, with which it is planned where its files are not here."""
 
     examples: Count
@@ -253,7 +253,7 @@ class Data(Target):
     """Cut each class in the same shares; null does so only where a class would have no example to train on."""
     augment: Literal["flip_crop"] | None = None
     """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
-    official: Official | None = None
+    official: OfficialSize | None = None
     embedded: bool = False
     """The examples follow from these settings and from installed code alone, so that facts on them can be kept."""
 
@@ -267,7 +267,7 @@ class Train(Settings):
     """Budget and measurement of one training."""
 
     batch_size: Count | Literal["full"]
-    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
+    steps: Annotated[Whole, Field(ge=1, le=MAX_STEPS)] | None = None
     epochs: Positive | None = None
     evaluations: Count | Literal["auto"] = "auto"
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
@@ -275,7 +275,7 @@ class Train(Settings):
     """At most so many examples of each part are shown, evenly spread; the last evaluation shows all of validation and
     test."""
     evaluation_share: Fraction = 0.08
-    """What ``auto`` lets evaluations take of the training's arithmetic: see ``plan/evaluations.py``."""
+    """What ``auto`` lets evaluations take of the training's arithmetic: see ``plan/evaluation_schedule.py``."""
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
@@ -309,10 +309,10 @@ class Train(Settings):
         return self
 
 
-class Confirm(Settings):
+class HeldOutSettings(Settings):
     """The second stage of a sweep: what tuning has chosen is judged on seeds that it has not seen."""
 
-    seeds: Annotated[Whole, Field(ge=0, le=MOST_RUNS)] = 8
+    seeds: Annotated[Whole, Field(ge=0, le=MAX_RUNS)] = 8
     """Fresh seeds that each arm's best cell is trained on; 0 leaves the stage out."""
 
 
@@ -329,7 +329,7 @@ class Study(Settings):
     """
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
-    confirm: Confirm = Confirm()
+    confirm: HeldOutSettings = HeldOutSettings()
     """How what was chosen is judged."""
     margin: Positive | None = None
     """What differences of the error count as none, as it is shown: points of shares, else in the unit of the data.
@@ -359,11 +359,10 @@ class Study(Settings):
     @classmethod
     def _are_seeds(cls, seeds: Any) -> Any:
         many = isinstance(seeds, list | tuple) and all(map(is_seed, seeds)) and len(seeds) > 0
-        if seeds is None or many or (type(seeds) is int and 1 <= seeds <= MOST_RUNS):
+        if seeds is None or many or (type(seeds) is int and 1 <= seeds <= MAX_RUNS):
             return seeds
         raise ValueError(
-            f"must be a number at least 1 and at most {MOST_RUNS:,}, a list of seeds greater than or equal to 0, "
-            "or null"
+            f"must be a number at least 1 and at most {MAX_RUNS:,}, a list of seeds greater than or equal to 0, or null"
         )
 
 
@@ -388,7 +387,7 @@ class Range(Settings):
         return self
 
 
-class Search(Settings):
+class SearchSettings(Settings):
     """Which settings of the study's grids are tried."""
 
     method: Literal["grid", "random", "sobol", "tpe", "gp", "asha", "coordinate"] = "grid"
@@ -406,14 +405,14 @@ class Search(Settings):
     """Ranges or values of keys, in place of what the grids say."""
 
 
-class Report(Settings):
+class ReportSettings(Settings):
     """How a study is reported; never part of what identifies its runs."""
 
     width: Literal["single", "double"] = "double"
     """What figures are drawn for: one column of a journal (3.5 inches) or two (7)."""
 
 
-class OnRay(Settings):
+class RaySettings(Settings):
     """A Ray cluster."""
 
     address: str | None = None
@@ -422,7 +421,7 @@ class OnRay(Settings):
     """What Ray prepares on each node: see its documentation of runtime environments."""
 
 
-class OnSlurm(Settings):
+class SlurmSettings(Settings):
     """An array of Slurm jobs, each a driver that trains until nothing is left."""
 
     jobs: Count = 4
@@ -441,13 +440,13 @@ class OnSlurm(Settings):
     """``local``: the jobs are processes of this machine, to see how they do."""
 
 
-class Execute(Settings):
+class ExecutionSettings(Settings):
     """Where runs are trained; never part of what identifies them."""
 
     where: Literal["local", "ray", "slurm"] = "local"
     """This machine, the nodes of a Ray cluster, or jobs of Slurm."""
-    ray: OnRay = OnRay()
-    slurm: OnSlurm = OnSlurm()
+    ray: RaySettings = RaySettings()
+    slurm: SlurmSettings = SlurmSettings()
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
 
@@ -486,7 +485,7 @@ class Execute(Settings):
         return device
 
 
-class Start(Settings):
+class InitSettings(Settings):
     """Weights that runs start from; ``init=FILE`` gives the path alone."""
 
     path: str
@@ -509,14 +508,14 @@ class Config(Settings):
     optimizer: AnyRule
     schedule: AnySchedule
     train: Train
-    init: Start | None = None
+    init: InitSettings | None = None
     """A file of weights, as ``train.save`` writes them, that every run starts from."""
     seed: Seed
-    execute: Execute
-    search: Search = Search()
+    execute: ExecutionSettings
+    search: SearchSettings = SearchSettings()
     log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     """Trackers that are told of each run that is stored; one may be given by its name alone."""
-    report: Report = Report()
+    report: ReportSettings = ReportSettings()
     study: Study
 
     @field_validator("init", mode="before")

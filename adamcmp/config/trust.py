@@ -15,16 +15,16 @@ from typing import Any
 
 import yaml
 
-from adamcmp.config.sources import options
+from adamcmp.config.lookup import list_group
 from adamcmp.errors import InputError, quote_value
 
 DOTTED = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]")
 """A name with dots, as of a class; no number has it."""
-ELSEWHERE = ("execute.ray", "execute.slurm", "execute={", "execute=ray", "execute=slurm", "log=", "hydra")
+REMOTE_SETTINGS = ("execute.ray", "execute.slurm", "execute={", "execute=ray", "execute=slurm", "log=", "hydra")
 """Beginnings of words that lead to other machines, to shell commands, or around adamcmp."""
 
 
-def check_words(study: str, words: Sequence[str], config_dir: Path | None, whose: str) -> None:
+def check_stored_words(study: str, words: Sequence[str], config_dir: Path | None, whose: str) -> None:
     """Refuse stored words of a command that could run code here.
 
     Args:
@@ -39,13 +39,13 @@ def check_words(study: str, words: Sequence[str], config_dir: Path | None, whose
     given = [f"--config-dir {config_dir}"] if config_dir is not None else []
     if not re.fullmatch(r"[\w-]+", study):
         given.append(study)
-    refuse([*given, *filter(runs_code, words)], whose)
+    require_trust([*given, *filter(can_run_code, words)], whose)
 
 
-def runs_code(word: str) -> bool:
+def can_run_code(word: str) -> bool:
     """Whether an override could import code, or lead to another machine."""
     text = word.lstrip("+~")
-    if "_target_" in text or "${oc." in text or text.startswith(ELSEWHERE):
+    if "_target_" in text or "${oc." in text or text.startswith(REMOTE_SETTINGS):
         return True
     key, _, value = text.partition("=")
     return key.startswith("train") and ("metrics" in text or "loss" in text) and DOTTED.search(value) is not None
@@ -57,10 +57,10 @@ def check_targets(targets: Iterable[str], whose: str) -> None:
     Raises:
         InputError: one of them needs ``--trust``.
     """
-    refuse(sorted(set(targets) - shipped_targets()), whose)
+    require_trust(sorted(set(targets) - shipped_targets()), whose)
 
 
-def refuse(found: Sequence[str], whose: str) -> None:
+def require_trust(found: Sequence[str], whose: str) -> None:
     """Say what needs ``--trust``, if anything does.
 
     Raises:
@@ -76,7 +76,7 @@ def refuse(found: Sequence[str], whose: str) -> None:
 @cache
 def shipped_targets() -> frozenset[str]:
     """Return the classes and functions that the YAML files of adamcmp name by ``_target_``."""
-    paths = [path for group in ("data", "model", "optimizer", "schedule") for path in options(group).values()]
+    paths = [path for group in ("data", "model", "optimizer", "schedule") for path in list_group(group).values()]
     return frozenset(target for path in paths for target in _targets(yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
@@ -27,7 +27,7 @@ from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError
 from adamcmp.models.cnn import SmallCNN
 from adamcmp.models.mlp import MLP
-from adamcmp.plan.expand import plan
+from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import Run
 
 CONFIG = "digits"
@@ -127,7 +127,7 @@ def trained(words: list[str]) -> pd.DataFrame:
         datasets[dataset.fingerprint] = dataset
         return facts(dataset)
 
-    runs = plan(locate(CONFIG), words, load).runs
+    runs = plan_study(find_config(CONFIG), words, load).runs
     for run in runs:
         _check(run.optimizer)
     return pd.concat([_trained(run, datasets[run.task.facts.fingerprint]) for run in runs], ignore_index=True)

@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from adamcmp.config.shipped import shipped_rules
+from adamcmp.config.builtin_rules import builtin_rules
 from adamcmp.conformance.problems import Path, Problem
 from adamcmp.engine.updates import make_update
 from adamcmp.optim.rule import Rule
-from adamcmp.optim.schedules import own
+from adamcmp.optim.schedules import custom_schedule
 
 FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "rmsprop": ("adam", {"betas": (0.0, 0.99), "bias_correction": False}),
@@ -50,7 +50,7 @@ def conventions(rule: str) -> list[Convention]:
     """Every way that there is for a peer's rule, the shortest settings first."""
     kernel, fixed = FAMILIES.get(rule, (rule, {}))
     found: dict[str, Convention] = {}
-    shipped = [(name, settings) for name, settings in shipped_rules().items() if settings.rule == kernel]
+    shipped = [(name, settings) for name, settings in builtin_rules().items() if settings.rule == kernel]
     for name, settings in shipped:
         if any(getattr(settings, key) != value for key, value in fixed.items() if key != "betas"):
             continue
@@ -147,7 +147,7 @@ def path(convention: Convention, problem: Problem) -> Path:
     settings = given_to(convention.settings, problem, 0.0 if outside else problem.weight_decay)
     model = _Weights(problem)
     parameters = dict(model.named_parameters())
-    update = make_update(settings, model, own(len(problem.eta), lambda t: problem.eta[t]), ours=True)
+    update = make_update(settings, model, custom_schedule(len(problem.eta), lambda t: problem.eta[t]), ours=True)
     paths = {name: [p.detach().numpy().copy()] for name, p in parameters.items()}
     for t, lr in enumerate(problem.lrs):
         for name, p in parameters.items():

@@ -5,6 +5,6 @@ parts cut by a fixed seed, normalised with training statistics, and a fingerprin
 is one function and one YAML under ``configs/data/``; nothing here lists them.
 """
 
-from adamcmp.data.dataset import Dataset, RawData, Split, prepare
+from adamcmp.data.dataset import Dataset, RawData, Split, make_dataset
 
-__all__ = ["Dataset", "RawData", "Split", "prepare"]
+__all__ = ["Dataset", "RawData", "Split", "make_dataset"]

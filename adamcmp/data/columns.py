@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 
 from adamcmp.data.dates_in_text import dates_in, days_of
 from adamcmp.data.numbers_in_text import MISSING, Doubt, Marks, numbers_in
-from adamcmp.data.remedies import listed
+from adamcmp.data.setting_text import list_setting
 from adamcmp.errors import quote_value
 from adamcmp.metrics.spec import with_minus_sign
 
 Kind = Literal["numeric", "categorical", "date", "boolean", "empty"]
 
-MANY_TEXTS = 1_000_000
+MAX_LISTED_TEXTS = 1_000_000
 """Different texts of a column beyond which it is read as text without a look at all of them."""
 ROW_NAME = re.compile(
     r"(unnamed(: ?\d+)?|__index_level_\d+__|index|idx|id|row ?(id|num|number|names?|index)?|rn|)", re.I
@@ -36,7 +36,7 @@ ID_NAME = re.compile(r"(.*[ _.-])?(id|uuid|guid)([ _.-].*)?|.*[a-z](Id|ID)|unnam
 
 
 @dataclass(frozen=True)
-class Options:
+class ColumnOptions:
     """Settings of the user about a table's columns."""
 
     marks: Marks = field(default_factory=Marks)
@@ -76,7 +76,7 @@ class Column:
         return self.values[~self.is_missing]
 
 
-def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
+def column_from_texts(name: str, texts: pd.Series[Any], options: ColumnOptions) -> Column:
     """Understand a column of texts.
 
     Args:
@@ -101,7 +101,7 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
     def numeric(values: dict[str, float]) -> npt.NDArray[Any]:
         return spread([values.get(text, np.nan) for text in unique], np.nan, np.float64)
 
-    if name not in options.categorical and len(known) <= MANY_TEXTS:
+    if name not in options.categorical and len(known) <= MAX_LISTED_TEXTS:
         words = {text.lower() for text in known}
         if words <= {"true", "false", "1", "0"} and words & {"true", "false"}:
             notes = ("true and 1, false and 0 read alike",) if words & {"1", "0"} else ()
@@ -109,11 +109,14 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
                 name, "boolean", numeric({text: float(text.lower() in ("true", "1")) for text in known}), notes
             )
         if all(re.fullmatch(r"[+-]?\d+", text) for text in known):
-            return _large(name, known, numeric)
+            return _read_large_integers(name, known, numeric)
         dates = dates_in(known)
         if isinstance(dates, Doubt):
             return Column(
-                name, "date", np.full(len(texts), np.nan), problem=f"{dates.problem}, or set {listed('drop', [name])}"
+                name,
+                "date",
+                np.full(len(texts), np.nan),
+                problem=f"{dates.problem}, or set {list_setting('drop', [name])}",
             )
         if dates is not None:
             return Column(name, "date", numeric(dates.values), (dates.note,) if dates.note else ())
@@ -121,18 +124,18 @@ def from_texts(name: str, texts: pd.Series[Any], options: Options) -> Column:
         if isinstance(found, Doubt):
             return Column(
                 name, "numeric", np.full(len(texts), np.nan), problem=f"{found.problem}, or keep it as text with "
-                f"{listed('categorical', [name])}",
+                f"{list_setting('categorical', [name])}",
             )  # fmt: skip
         if found is not None:
             values = numeric(found.values)
-            return Column(name, "numeric", _without(values, options), (found.note,) if found.note else ())
+            return Column(name, "numeric", _mask_missing(values, options), (found.note,) if found.note else ())
     strings = spread([text if text not in absent else None for text in unique], None, object)
     blanks = sum(str(text) != text.strip() for text in raw)
     column = Column(name, "categorical", strings, ("blanks at the ends of texts removed",) if blanks else ())
-    return merged(column, options.similar)
+    return merge_similar(column, options.similar)
 
 
-def _plain_numbers(name: str, texts: pd.Series[Any], options: Options) -> Column | None:
+def _plain_numbers(name: str, texts: pd.Series[Any], options: ColumnOptions) -> Column | None:
     """Return a column in which all texts are numbers as programs write them; None for the slower look at each text."""
     if name in options.categorical or any(options.marks):
         return None
@@ -152,7 +155,7 @@ def _plain_numbers(name: str, texts: pd.Series[Any], options: Options) -> Column
     numbers = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
     if _are_calendar_days(numbers):
         notes += ("numbers such as 20240131 read as they are; write dates as 2024-01-31",)
-    return Column(name, "numeric", _without(numbers, options), notes)
+    return Column(name, "numeric", _mask_missing(numbers, options), notes)
 
 
 def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
@@ -164,13 +167,15 @@ def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
     return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
-def _without(values: npt.NDArray[Any], options: Options) -> npt.NDArray[Any]:
+def _mask_missing(values: npt.NDArray[Any], options: ColumnOptions) -> npt.NDArray[Any]:
     """Replace the numbers that stand for missing values."""
     named = [float(each) for each in options.na_values if _is_number(each)]
     return np.where(np.isin(values, named), np.nan, values) if named else values
 
 
-def _large(name: str, texts: Sequence[str], numeric: Callable[[dict[str, float]], npt.NDArray[Any]]) -> Column:
+def _read_large_integers(
+    name: str, texts: Sequence[str], numeric: Callable[[dict[str, float]], npt.NDArray[Any]]
+) -> Column:
     """Return whole numbers, less the smallest one if float64 would round them."""
     exact = {text: int(text) for text in texts}
     least, most = min(exact.values()), max(exact.values())
@@ -182,7 +187,7 @@ def _large(name: str, texts: Sequence[str], numeric: Callable[[dict[str, float]]
     return Column(name, "numeric", numeric(values), tuple(notes))
 
 
-def merged(column: Column, similar: str) -> Column:
+def merge_similar(column: Column, similar: str) -> Column:
     """Look for texts of a column that differ only in letter case or blanks; refuse, merge or keep them."""
     if similar == "keep":
         return column
@@ -204,28 +209,28 @@ def merged(column: Column, similar: str) -> Column:
     return replace(column, values=values, notes=(*column.notes, f"{first} merged"))
 
 
-def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
+def column_from_arrow(name: str, array: pa.ChunkedArray, options: ColumnOptions) -> Column:
     """Understand a typed column, as of a Parquet file or a DataFrame."""
     kind = array.type
     if pa.types.is_dictionary(kind):  # declared categories stay categories
         options = replace(options, categorical=options.categorical | {name})
         texts_ = [None if value is None else str(value) for value in array.to_pylist()]
-        return from_texts(name, pd.Series(texts_, dtype=object), options)
+        return column_from_texts(name, pd.Series(texts_, dtype=object), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return from_texts(name, pd.Series(array.to_pylist(), dtype=object), replace(options, delimiter=None))
+        return column_from_texts(name, pd.Series(array.to_pylist(), dtype=object), replace(options, delimiter=None))
     count = len(array)
     if array.null_count == count or pa.types.is_null(kind):
         return Column(name, "empty", np.full(count, np.nan))
     if name in options.categorical:
         texts = [None if value is None else str(value) for value in array.to_pylist()]
-        return from_texts(name, pd.Series(texts, dtype=object), options)
+        return column_from_texts(name, pd.Series(texts, dtype=object), options)
     if pa.types.is_boolean(kind):
         return Column(name, "boolean", _floats(array.cast(pa.int8())))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         if not _is_exact(array):
             texts_ = [None if value is None else str(value) for value in array.to_pylist()]
-            return from_texts(name, pd.Series(texts_, dtype=object), options)
-        return Column(name, "numeric", _without(_floats(array), options))
+            return column_from_texts(name, pd.Series(texts_, dtype=object), options)
+        return Column(name, "numeric", _mask_missing(_floats(array), options))
     if pa.types.is_decimal(kind):
         return Column(name, "numeric", _floats(array), ("decimals as float64",))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -239,13 +244,13 @@ def from_arrow(name: str, array: pa.ChunkedArray, options: Options) -> Column:
         seconds_ = [np.nan if value is None else _since_midnight(value) for value in array.to_pylist()]
         return Column(name, "date", np.array(seconds_), ("as seconds since 0:00",))
     return Column(
-        name, "empty", np.full(count, np.nan), problem=f"holds {_called(kind)}, such as "
+        name, "empty", np.full(count, np.nan), problem=f"holds {_kind_text(kind)}, such as "
         f"{quote_value(next(value for value in array.to_pylist() if value is not None))}: give each part a column of "
-        f"its own, or set {listed('drop', [name])}",
+        f"its own, or set {list_setting('drop', [name])}",
     )  # fmt: skip
 
 
-def _called(kind: pa.DataType) -> str:
+def _kind_text(kind: pa.DataType) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return "lists"
     if pa.types.is_struct(kind):
@@ -280,7 +285,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
+def exclusion_reason(column: Column, rows: int, *, is_only: bool) -> str | None:
     """Return why a column is no feature: constant, numbers of rows, or identifiers; None if it is one.
 
     Args:
@@ -295,7 +300,7 @@ def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
         return "has no values"
     different = pd.Series(values).nunique(dropna=True)
     if different == 1 and not column.is_missing[:rows].any():
-        return f"is {as_written(values[0])} in every row"
+        return f"is {format_value(values[0])} in every row"
     if different < rows or rows < 3 or is_only:
         return None
     if column.kind == "categorical":
@@ -303,18 +308,18 @@ def left_out(column: Column, rows: int, *, is_only: bool) -> str | None:
     name = re.sub(r"[ _.]+", " ", column.name).strip()
     if column.kind != "numeric" or not (values == np.round(values)).all():
         return None
-    if ROW_NAME.fullmatch(name) and numbers_rows(values):
+    if ROW_NAME.fullmatch(name) and is_row_number(values):
         return "numbers the rows"
     if ID_NAME.fullmatch(column.name) and rows >= 10:
         return "is a different number in every row and named like an identifier"
     return None
 
 
-def numbers_rows(values: npt.NDArray[Any]) -> bool:
+def is_row_number(values: npt.NDArray[Any]) -> bool:
     """Whether values rise by one from row to row."""
     return len(values) >= 3 and bool((np.diff(values) == 1).all())
 
 
-def as_written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value of a column for a message: a text in quotes, a number in its shortest form."""
     return repr(value) if isinstance(value, str) else with_minus_sign(f"{value:g}")

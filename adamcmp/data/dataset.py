@@ -15,37 +15,37 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adamcmp.data.missing import filled
+from adamcmp.data.duplicates import drop_duplicates, duplicate_warning, example_ids, group_duplicates, split_boundary
+from adamcmp.data.imputation import impute
+from adamcmp.data.multi_input import MultiInput, Plain
 from adamcmp.data.objects import plain_arrays
+from adamcmp.data.on_disk import DiskRows, to_memory
 from adamcmp.data.raw import (
-    LARGE,
-    PARTS,
+    LARGE_BYTES,
+    SPLITS,
     RawData,
     Split,
     X,
     all_finite,
+    check_raw_data,
     chunks,
+    count_numbers,
     dtype_name,
     inputs_of,
-    numbers,
-    read,
     token_bytes,
 )
-from adamcmp.data.repeats import boundary, identities, together, warning, without_repeats
-from adamcmp.data.rows import Rows, in_memory
-from adamcmp.data.several import Plain, Several
 from adamcmp.data.summary import summarize
 from adamcmp.errors import InputError
 from adamcmp.metrics.spec import Targets
 
-__all__ = ["Dataset", "RawData", "Split", "prepare"]
+__all__ = ["Dataset", "RawData", "Split", "make_dataset"]
 
 
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
 """Of one example: of its one input, or of each of several, by position or by name."""
 
 
-class Scale(NamedTuple):
+class Normalization(NamedTuple):
     """(x − mean) / std of examples that stay as they are, per channel (C, 1, …) or per feature."""
 
     mean: Tensor
@@ -70,13 +70,13 @@ class Dataset:
     targets: Targets = "classes"
     unit: str = ""
     """Of quantities."""
-    target_scale: Scale | None = None
+    target_scale: Normalization | None = None
     """Mean and standard deviation of quantities, (D,), where ``y`` is (quantity − mean) / std."""
     num_tokens: int = 0
     """One more than the largest token of any part; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Of text, by part: how many bytes a label stands for on average."""
-    scale: Scale | None = None
+    scale: Normalization | None = None
     """Normalization that `inputs` applies, of examples too large to be normalised beforehand; float64 for float64."""
     input_dtype: torch.dtype = torch.float32
     """Dtype of the result of `inputs` there."""
@@ -89,7 +89,7 @@ class Dataset:
     def input_shape(self) -> Shape:
         """The shape of one example: (1, 8, 8) for the digits."""
         x = self.train.x
-        if not isinstance(x, Several):
+        if not isinstance(x, MultiInput):
             return tuple(x.shape[1:])
         shapes = tuple(tuple(part.shape[1:]) for part in x.parts)
         return shapes if x.names is None else dict(zip(x.names, shapes, strict=True))
@@ -106,9 +106,9 @@ class Dataset:
             x: examples.
             copy: False if ``x`` was gathered for this call, so that nothing else reads it.
         """
-        if isinstance(x, Several):
+        if isinstance(x, MultiInput):
             return (x.each(torch.clone) if copy else x).plain()
-        fresh = in_memory(x)
+        fresh = to_memory(x)
         if self.scale is not None:
             return ((fresh - self.scale.mean) / self.scale.std).to(self.input_dtype)
         return fresh.clone() if copy and fresh is x else fresh
@@ -124,7 +124,7 @@ class Dataset:
     def disk_bytes(self) -> int:
         """What its examples take that stay on disk."""
         xs = (self.train.x, self.validation.x, self.test.x)
-        return sum(numbers(x) * x.dtype.itemsize for x in xs if isinstance(x, Rows))
+        return sum(count_numbers(x) * x.dtype.itemsize for x in xs if isinstance(x, DiskRows))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set with every tensor on `device`; what stays on disk is read to there."""
@@ -135,13 +135,13 @@ class Dataset:
         scale = (
             None
             if self.scale is None
-            else Scale(*((each.float() if narrow else each).to(device) for each in self.scale))
+            else Normalization(*((each.float() if narrow else each).to(device) for each in self.scale))
         )
         # quantities' scale stays here: what is known of a task says it
         return replace(self, train=train, validation=validation, test=test, scale=scale)
 
 
-def prepare(
+def make_dataset(
     raw: RawData,
     *,
     name: str,
@@ -183,11 +183,11 @@ def prepare(
     """
     raw = plain_arrays(raw, name)
     _check_options(validation_fraction, test_fraction, split_seed, normalize, train_examples)
-    parts, kind, num_outputs = read(raw, name, memory, targets)
-    several = isinstance(parts["train"].x, Several)
+    parts, kind, num_outputs = check_raw_data(raw, name, memory, targets)
+    several = isinstance(parts["train"].x, MultiInput)
     notes: list[str] = []
     if duplicates == "drop":
-        parts = without_repeats(parts, within=True)
+        parts = drop_duplicates(parts, within=True)
 
     cut = {
         "test": 0 if "test" in parts else test_fraction,
@@ -201,7 +201,7 @@ def prepare(
         keeps = own_N is not None and not contiguous
         if own_N is None:
             own_N = torch.arange(len(whole.y))
-        order_N = together(order_N, own_N) if keeps else order_N
+        order_N = group_duplicates(order_N, own_N) if keeps else order_N
         by_class = kind == "classes" and whole.y.ndim == 1 and not contiguous and not keeps
         if stratify and not by_class:
             raise InputError(
@@ -217,7 +217,7 @@ def prepare(
             order_N = spread_by_class(order_N, whole.y)
         for part, fraction in cut.items():
             if fraction:
-                count = boundary(max(1, round(fraction * len(whole.y))), order_N, own_N)
+                count = split_boundary(max(1, round(fraction * len(whole.y))), order_N, own_N)
                 taken_n, order_N = order_N[:count], order_N[count:]
                 parts[part] = _taken(whole, taken_n, contiguous)
         if not len(order_N):
@@ -240,27 +240,27 @@ def prepare(
         parts["train"] = _taken(whole, order_N[:train_examples], contiguous)
 
     if duplicates == "group":
-        parts = without_repeats(parts, within=False)
+        parts = drop_duplicates(parts, within=False)
         if not len(parts["train"].y):
             raise InputError(f"data set {name}: all training examples are copies of others; set data.duplicates=warn")
     elif duplicates == "warn":
-        repeated = warning(name, parts)
+        repeated = duplicate_warning(name, parts)
         notes += [repeated] if repeated else []
     told = f"num_classes={num_outputs} normalize={normalize}"
     if kind != "classes":
         told = f"{kind}={num_outputs} normalize={normalize} normalize_targets={normalize_targets}"
-    fingerprint = _fingerprint(told, [parts[part] for part in PARTS], raw.get("missing", ""))
+    fingerprint = _fingerprint(told, [parts[part] for part in SPLITS], raw.get("missing", ""))
     if "missing" in raw:
-        parts = filled(parts, raw["missing"])
-    xs = [parts[part].x for part in PARTS]
+        parts = impute(parts, raw["missing"])
+    xs = [parts[part].x for part in SPLITS]
     columns = list(zip(*map(inputs_of, xs), strict=True))  # the three parts of each input
     tokens = [column for column in columns if column[0].dtype == torch.int64]
-    large = not several and 4 * sum(map(numbers, columns[0])) > LARGE
+    large = not several and 4 * sum(map(count_numbers, columns[0])) > LARGE_BYTES
     scale = _scale(columns[0][0], normalize) if large and not tokens else None
     if scale is None:
         columns = [_ready(column, normalize) for column in columns]
         xs = [_with(x, each) for x, each in zip(xs, zip(*columns, strict=True), strict=True)]
-    ys = [parts[part].y for part in PARTS]
+    ys = [parts[part].y for part in SPLITS]
     target_scale = _target_scale(ys[0], name) if kind == "quantities" and normalize_targets else None
     if target_scale is not None:
         ys = [(y - target_scale.mean) / target_scale.std for y in ys]
@@ -268,7 +268,7 @@ def prepare(
     train, validation, test = (Split(x, y) for x, y in zip(xs, ys, strict=True))
     num_tokens = max((1 + int(each.max()) for column in tokens for x in column for each in chunks(x)), default=0)
     lengths = token_bytes(raw, num_outputs, name) if kind == "classes" else None
-    per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in PARTS}
+    per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in SPLITS}
     dataset = Dataset(
         name=name,
         train=train,
@@ -289,31 +289,31 @@ def prepare(
     return dataset
 
 
-def _with(x: X, columns: Sequence[Tensor | Rows]) -> X:
+def _with(x: X, columns: Sequence[Tensor | DiskRows]) -> X:
     """The same examples with other inputs in their place."""
-    if isinstance(x, Several):
-        return replace(x, parts=tuple(in_memory(each) for each in columns))
+    if isinstance(x, MultiInput):
+        return replace(x, parts=tuple(to_memory(each) for each in columns))
     return columns[0]
 
 
-def _ready(column: Sequence[Tensor | Rows], normalize: bool) -> tuple[Tensor | Rows, ...]:
+def _ready(column: Sequence[Tensor | DiskRows], normalize: bool) -> tuple[Tensor | DiskRows, ...]:
     """One input of all parts as a model takes it, the training part first; tokens stay what they are."""
     if column[0].dtype == torch.int64:
         return tuple(column)
-    held = [in_memory(x) for x in column]
+    held = [to_memory(x) for x in column]
     return tuple(_normalised(held) if normalize else map(_scaled, held))
 
 
-def _target_scale(y: Tensor, name: str) -> Scale:
+def _target_scale(y: Tensor, name: str) -> Normalization:
     """Mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
     std, mean = torch.std_mean(y.double(), dim=0, correction=0)
     if not bool(torch.isfinite(std).all()):
         raise InputError(f"data set {name}: train y is too large to be standardized; scale it before")
-    return Scale(mean, torch.where(std > 0, std, 1.0))
+    return Normalization(mean, torch.where(std > 0, std, 1.0))
 
 
 def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
-    for part, x in zip(PARTS, xs, strict=True):
+    for part, x in zip(SPLITS, xs, strict=True):
         after = "normalized, " if normalize else ""
         told = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
         for each in inputs_of(x):
@@ -339,7 +339,7 @@ def _groups(raw: RawData, whole: Split, name: str, *, by_content: bool) -> Tenso
             raise InputError(f"data set {name}: groups has shape {tuple(groups_N.shape)}; give one integer per example")
         distinct: tuple[Tensor, Tensor] = torch.unique(groups_N, return_inverse=True)
         return distinct[1]
-    return identities({"train": whole})["train"] if by_content else None
+    return example_ids({"train": whole})["train"] if by_content else None
 
 
 def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
@@ -397,7 +397,7 @@ def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
     lacking = f" missing={missing}" if missing else ""
     digest = hashlib.sha256(f"{told}{lacking}".encode())
     for x, y in splits:
-        if isinstance(x, Several):
+        if isinstance(x, MultiInput):
             digest.update(f"|inputs={x.names or len(x.parts)}".encode())
         for tensor in (*inputs_of(x), y):
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())
@@ -406,13 +406,13 @@ def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _scale(x: Tensor | Rows, normalize: bool) -> Scale:
+def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
     """One pass over the training part: float64 sums of distances to its first chunk's mean, and of their squares."""
     dtype = (
         torch.float64 if x.dtype == torch.float64 else torch.float32
     )  # large values are centred before they are rounded
     if not normalize:
-        return Scale(torch.tensor(0.0), torch.tensor(255.0 if x.dtype == torch.uint8 else 1.0))
+        return Normalization(torch.tensor(0.0), torch.tensor(255.0 if x.dtype == torch.uint8 else 1.0))
     axes = [0, *range(2, x.ndim)]
     near_C: Tensor | None = None
     sum_C = squares_C = torch.zeros((), dtype=torch.float64)
@@ -422,10 +422,10 @@ def _scale(x: Tensor | Rows, normalize: bool) -> Scale:
         sum_C = sum_C + distance.sum(axes, keepdim=True)[0]
         squares_C = squares_C + distance.square_().sum(axes, keepdim=True)[0]
     assert near_C is not None  # no part is empty
-    counted = numbers(x) / x.shape[1]
+    counted = count_numbers(x) / x.shape[1]
     std_C = (squares_C / counted - (sum_C / counted).square()).clamp(min=0).sqrt()
     std_C = torch.where(std_C > 0, std_C, 1.0).masked_fill(std_C.isinf(), torch.nan)
-    return Scale((near_C + sum_C / counted).to(dtype), std_C.to(dtype))
+    return Normalization((near_C + sum_C / counted).to(dtype), std_C.to(dtype))
 
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:

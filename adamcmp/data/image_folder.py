@@ -16,8 +16,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from adamcmp.data.array_cache import cached_array
 from adamcmp.data.idx import cache_folder
-from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import Array, RawData
 from adamcmp.errors import InputError, one_line, suggest_names
 
@@ -274,7 +274,7 @@ def _decoded(
         _depths(looks, str(files[0].parent.parent))
         dtype: type[np.generic] = np.float32 if looks[0].mode in DEEP else np.uint8
         stored = cache_folder() / "pictures" / f"{digest.hexdigest()[:24]}.npy"
-        array = mapped(
+        array = cached_array(
             stored,
             lambda: (len(files), *_image(files[0], size, channels, colour).shape),
             lambda images: _fill(images, files, size, channels, colour, pool),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adamcmp.data.array_cache import cached_array
 from adamcmp.data.idx import cache_folder
-from adamcmp.data.mapped import mapped
 from adamcmp.data.raw import RawData
 from adamcmp.errors import InputError, one_line
 
@@ -66,7 +66,7 @@ def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
                 digest.update(chunk)
     stored = cache_folder() / "imagenet32" / f"{digest.hexdigest()[:24]}.npy"
     y_N = _labels(files, stored.with_suffix(".labels.npy"))
-    return mapped(stored, lambda: (len(y_N), 3, 32, 32), lambda pixels: _fill(pixels, files)), y_N
+    return cached_array(stored, lambda: (len(y_N), 3, 32, 32), lambda pixels: _fill(pixels, files)), y_N
 
 
 def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:

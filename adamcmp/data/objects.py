@@ -26,9 +26,9 @@ from torch.utils.data import (
     default_collate,
 )
 
+from adamcmp.data.array_cache import cached_array
 from adamcmp.data.idx import cache_folder
-from adamcmp.data.mapped import mapped
-from adamcmp.data.raw import LARGE, PARTS
+from adamcmp.data.raw import LARGE_BYTES, SPLITS
 from adamcmp.errors import InputError, describe_exception
 
 INPUT_KEYS = ("x", "input", "inputs", "image", "pixel_values", "input_ids", "features", "data")
@@ -45,7 +45,7 @@ def plain_arrays(given: Any, name: str) -> Any:
         given = {"train": given}
     if not isinstance(given, Mapping):
         return given
-    parts = {part: given[part] for part in PARTS if part in given}
+    parts = {part: given[part] for part in SPLITS if part in given}
     if any(_is_frame(part) for part in parts.values()):
         return _from_frames(given, parts, name)
     changed = {part: value for part, value in parts.items() if isinstance(value, Dataset | DataLoader)}
@@ -96,7 +96,7 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     first = list(frames["train"].columns) if "train" in frames else []
     if any(list(frame.columns) != first for frame in frames.values()):
         raise InputError(f"data set {name}: the parts' DataFrames have other columns; all need the same, in one order")
-    options = {key: value for key, value in given.items() if key not in (*PARTS, "label")}
+    options = {key: value for key, value in given.items() if key not in (*SPLITS, "label")}
     try:
         return from_frames(frames, f"data set {name}", label=label, **options)
     except InputError as error:
@@ -168,7 +168,7 @@ def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[A
                 )
             x_N[i], ys[i] = x, y
 
-    if count * first[0].nbytes <= LARGE:
+    if count * first[0].nbytes <= LARGE_BYTES:
         x_N = np.empty((count, *shape), dtype)
         fill(x_N)
         return x_N, ys
@@ -178,7 +178,7 @@ def _examples(dataset: Any, where: str, notes: list[tuple[str, str]]) -> tuple[A
 def _on_disk(shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[npt.NDArray[Any]], None]) -> Any:
     """Fill a memory-mapped file in the cache, and name it by its content."""
     stored = cache_folder() / "objects" / f"{uuid.uuid4().hex}.npy"
-    array = mapped(stored, lambda: shape, fill, dtype)
+    array = cached_array(stored, lambda: shape, fill, dtype)
     if not stored.is_file():  # a cache that cannot be written
         return array
     with stored.open("rb") as file:

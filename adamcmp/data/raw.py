@@ -17,24 +17,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adamcmp.data.rows import Rows, Stored, in_memory
-from adamcmp.data.several import Several
+from adamcmp.data.multi_input import MultiInput
+from adamcmp.data.on_disk import DiskRows, MappedArray, to_memory
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.metrics.spec import Targets
 
 Array: TypeAlias = Tensor | npt.NDArray[Any]
 Inputs: TypeAlias = Array | tuple[Array, ...] | Mapping[str, Array]
-X: TypeAlias = Tensor | Rows | Several
+X: TypeAlias = Tensor | DiskRows | MultiInput
 
-LARGE = 256e6
+LARGE_BYTES = 256e6
 """Bytes as float32 above which examples are normalised batch by batch, so that pictures stay uint8."""
-AT_ONCE = 1 << 24
+CHUNK_NUMBERS = 1 << 24
 """Numbers of a large array that are looked at together."""
 
-FEW = 20
+FEW_CLASSES = 20
 """Different whole numbers, written as floats, that may be classes."""
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 X_DTYPES = (torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -87,23 +87,23 @@ class Split(NamedTuple):
         return (self.take(slice(start, start + size)) for start in range(0, len(self.y), size))
 
 
-def chunks(x: Tensor | Rows) -> Iterator[Tensor]:
-    """All rows, as many at a time as make ``AT_ONCE`` numbers."""
-    size = max(1, AT_ONCE // max(1, numbers(x) // len(x)))
-    return (in_memory(x[start : start + size]) for start in range(0, len(x), size))
+def chunks(x: Tensor | DiskRows) -> Iterator[Tensor]:
+    """All rows, as many at a time as make ``CHUNK_NUMBERS`` numbers."""
+    size = max(1, CHUNK_NUMBERS // max(1, count_numbers(x) // len(x)))
+    return (to_memory(x[start : start + size]) for start in range(0, len(x), size))
 
 
-def numbers(x: Tensor | Rows) -> int:
+def count_numbers(x: Tensor | DiskRows) -> int:
     """How many there are."""
     return math.prod(x.shape)
 
 
-def inputs_of(x: X) -> tuple[Tensor | Rows, ...]:
+def inputs_of(x: X) -> tuple[Tensor | DiskRows, ...]:
     """Each input of some examples: mostly one."""
-    return x.parts if isinstance(x, Several) else (x,)
+    return x.parts if isinstance(x, MultiInput) else (x,)
 
 
-class Read(NamedTuple):
+class CheckedData(NamedTuple):
     """What a data function returned, checked."""
 
     parts: dict[str, Split]
@@ -112,7 +112,7 @@ class Read(NamedTuple):
     """Classes, quantities or labels."""
 
 
-def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
+def check_raw_data(raw: RawData, name: str, memory: float, targets: str = "auto") -> CheckedData:
     """The parts that `raw` holds, as checked tensors on the CPU, and what its targets are.
 
     Memory-mapped examples that take more than `memory` bytes, and are `LARGE`, stay on disk. `targets`, if it is not
@@ -135,37 +135,39 @@ def read(raw: RawData, name: str, memory: float, targets: str = "auto") -> Read:
         raise InputError(f"data set {name}: no train part; return train=(x, y)")
 
     given: Mapping[str, Any] = raw
-    mapped = [stored for part in PARTS if (stored := _mapped(given.get(part)))]
+    mapped = [stored for part in SPLITS if (stored := _mapped(given.get(part)))]
     count = sum(math.prod(each.shape) for each in mapped)
-    on_disk = 4 * count > LARGE and sum(each.bytes for each in mapped) > memory
-    parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in PARTS if part in given}
+    on_disk = 4 * count > LARGE_BYTES and sum(each.bytes for each in mapped) > memory
+    parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in SPLITS if part in given}
     kind = _targets(given.get("targets", "auto") if targets == "auto" else targets, parts["train"].y, name)
     parts = {part: Split(x, _as_targets(y, kind, f"data set {name}: {part}")) for part, (x, y) in parts.items()}
     first = parts["train"].x
-    if "missing" in raw and (raw["missing"] not in ("median", "indicator") or _dimensions(first) != 2):
+    if "missing" in raw and (raw["missing"] not in ("median", "indicator") or _shape_text(first) != 2):
         raise InputError(f"data set {name}: missing={raw['missing']}; give median or indicator, and x of shape (N, D)")
     train = parts["train"]
     for part, split in parts.items():
-        for letter, tensor, like in _aligned(split, train, part, name):
+        for letter, tensor, like in _align_splits(split, train, part, name):
             if tensor.shape[1:] != like.shape[1:] or tensor.dtype != like.dtype:
                 raise InputError(
                     f"data set {name}: one example's {letter} is {_kind(tensor)} in {part} but {_kind(like)} "
                     "in train; all parts need the same shape and dtype"
                 )
     if kind == "classes":
-        return Read(parts, kind, _num_classes(raw.get("num_classes"), parts, name))
+        return CheckedData(parts, kind, _num_classes(raw.get("num_classes"), parts, name))
     if targets == "auto" and ("num_classes" in raw or "token_bytes" in raw):
         raise InputError(f"data set {name}: num_classes and token_bytes are of classes, its targets are {kind}")
-    return Read(parts, kind, train.y.shape[1])
+    return CheckedData(parts, kind, train.y.shape[1])
 
 
-def _dimensions(x: X) -> int:
-    return 0 if isinstance(x, Several) else x.ndim
+def _shape_text(x: X) -> int:
+    return 0 if isinstance(x, MultiInput) else x.ndim
 
 
-def _aligned(split: Split, like: Split, part: str, name: str) -> Iterator[tuple[str, Tensor | Rows, Tensor | Rows]]:
+def _align_splits(
+    split: Split, like: Split, part: str, name: str
+) -> Iterator[tuple[str, Tensor | DiskRows, Tensor | DiskRows]]:
     """What one part and the training part hold, side by side, each with what it is called."""
-    several = [each for each in (split.x, like.x) if isinstance(each, Several)]
+    several = [each for each in (split.x, like.x) if isinstance(each, MultiInput)]
     if several and (len(several) < 2 or several[0].names != several[1].names):
         raise InputError(f"data set {name}: x holds other inputs in {part} than in train; all parts need the same")
     if several and len(several[0].parts) != len(several[1].parts):
@@ -184,8 +186,8 @@ def _targets(given: object, y: Tensor, name: str) -> Targets:
         if not y.is_floating_point():
             return "classes"
         single = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
-        different = len(torch.unique(y)) if single and bool((y == y.round()).all()) else FEW + 1
-        if different <= FEW:
+        different = len(torch.unique(y)) if single and bool((y == y.round()).all()) else FEW_CLASSES + 1
+        if different <= FEW_CLASSES:
             raise InputError(
                 f"data set {name}: y holds {different} different whole numbers as {dtype_name(y)}; give integers "
                 "for classes, or say data.targets=quantities"
@@ -221,8 +223,8 @@ def _as_targets(y: Tensor, kind: Targets, where: str) -> Tensor:
     return wide.to(torch.float64 if wide.dtype in (torch.float64, torch.int64, torch.int32) else torch.float32)
 
 
-def _mapped(pair: object) -> Stored | None:
-    return Stored.of(pair[0]) if isinstance(pair, tuple | list) and len(pair) == 2 else None
+def _mapped(pair: object) -> MappedArray | None:
+    return MappedArray.of(pair[0]) if isinstance(pair, tuple | list) and len(pair) == 2 else None
 
 
 def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Split:
@@ -233,21 +235,21 @@ def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Sp
     y = _tensor(pair[1], f"{where} y")
     given = pair[0]
     if not isinstance(given, tuple | list | Mapping):
-        x: Tensor | Rows = Rows.whole(stored) if stored else _tensor(given, f"{where} x")
+        x: Tensor | DiskRows = DiskRows.whole(stored) if stored else _tensor(given, f"{where} x")
         _check_input(x, y, f"{where} x", lacks)
         return Split(x, y)
     arrays = list(given.values() if isinstance(given, Mapping) else given)
     if not arrays:
         raise InputError(f"{where} x is empty; give an array, or a tuple or dict of arrays")
     names = tuple(map(str, given)) if isinstance(given, Mapping) else None
-    several = Several(tuple(_tensor(each, f"{where} x[{i}]") for i, each in enumerate(arrays)), names)
+    several = MultiInput(tuple(_tensor(each, f"{where} x[{i}]") for i, each in enumerate(arrays)), names)
     for i, each in enumerate(several.parts):
         _check_input(each, y, f"{where} {several.called(i)}", lacks)
     return Split(several, y)
 
 
-def _check_input(x: Tensor | Rows, y: Tensor, where: str, lacks: bool) -> None:
-    if x.ndim < 2 or not numbers(x):
+def _check_input(x: Tensor | DiskRows, y: Tensor, where: str, lacks: bool) -> None:
+    if x.ndim < 2 or not count_numbers(x):
         raise InputError(f"{where} has shape {tuple(x.shape)}; give (N, D) or (N, C, ...) with at least one example")
     if y.ndim < 1 or len(y) != len(x):
         raise InputError(
@@ -322,15 +324,15 @@ def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
     return found
 
 
-def all_finite(x: Tensor | Rows) -> bool:
+def all_finite(x: Tensor | DiskRows) -> bool:
     """Whether no value is NaN or infinite; integers never are."""
     return not x.dtype.is_floating_point or all(bool(torch.isfinite(each).all()) for each in chunks(x))
 
 
-def dtype_name(tensor: Tensor | Rows) -> str:
+def dtype_name(tensor: Tensor | DiskRows) -> str:
     """The dtype as users write it: ``uint8`` for ``torch.uint8``."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _kind(tensor: Tensor | Rows, axis: int = 1) -> str:
+def _kind(tensor: Tensor | DiskRows, axis: int = 1) -> str:
     return f"{dtype_name(tensor)} of shape {tuple(tensor.shape[axis:])}"

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
-from adamcmp.data.columns import Column, Options, from_arrow, from_texts
+from adamcmp.data.columns import Column, ColumnOptions, column_from_arrow, column_from_texts
 from adamcmp.data.numbers_in_text import MISSING, PLAIN
 from adamcmp.errors import InputError, one_line, quote_value
 
@@ -93,17 +93,17 @@ def read(path: str | Path, option: str, layout: Layout) -> Frame:
     return frame
 
 
-def understood(frames: Sequence[Frame], names: Sequence[str], options: Options) -> dict[str, Column]:
+def understood(frames: Sequence[Frame], names: Sequence[str], options: ColumnOptions) -> dict[str, Column]:
     """Understand the named columns of all frames, one below the other."""
     found: dict[str, Column] = {}
     for name in names:
         columns = [frame.columns[name] for frame in frames]
         if any(isinstance(column, pd.Series) for column in columns):
             texts = [column if isinstance(column, pd.Series) else _texts(column) for column in columns]
-            found[name] = from_texts(name, pd.concat(texts, ignore_index=True), options)
+            found[name] = column_from_texts(name, pd.concat(texts, ignore_index=True), options)
         else:
             chunks = [chunk for column in columns for chunk in _alike(columns, column).chunks]
-            found[name] = from_arrow(name, pa.chunked_array(chunks), options)
+            found[name] = column_from_arrow(name, pa.chunked_array(chunks), options)
     return found
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from adamcmp.data.raw import PARTS, RawData, Split, dtype_name, inputs_of
-from adamcmp.data.several import Several
+from adamcmp.data.multi_input import MultiInput
+from adamcmp.data.raw import SPLITS, RawData, Split, dtype_name, inputs_of
 from adamcmp.metrics.spec import format_significant, with_minus_sign
 
 LISTED = 10
@@ -48,7 +48,7 @@ def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: 
                 more = " …" if len(absent) > 5 else ""
                 yield "note", f"{part} has no example of {len(absent)} of the classes: {', '.join(absent[:5])}{more}"
     order = [part for part in ("train", "validation", "test") if part in parts]
-    drawn = [part for part in PARTS if part not in raw and part in parts]
+    drawn = [part for part in SPLITS if part not in raw and part in parts]
     how = "from the end" if raw.get("contiguous") else "by groups, at random" if "groups" in raw else "at random"
     cut = f"; {' and '.join(drawn)} drawn {how}" if drawn else ""
     yield "splits", ", ".join(f"{len(parts[part].y):,} {part}" for part in order) + cut
@@ -57,7 +57,7 @@ def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: 
 def _inputs(split: Split) -> str:
     shapes = []
     for i, x in enumerate(inputs_of(split.x)):
-        named = f"{split.x.called(i)} " if isinstance(split.x, Several) else ""
+        named = f"{split.x.called(i)} " if isinstance(split.x, MultiInput) else ""
         size = " × ".join(map(str, x.shape[1:]))
         told = KINDS.get(x.dtype, dtype_name(x))
         what = {2: " numbers", 4: " (channels × height × width)"}.get(x.ndim, "")

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adamcmp.data.arrays import arrays
-from adamcmp.data.columns import Column, Options, as_written, left_out
-from adamcmp.data.missing import MODES
+from adamcmp.data.columns import Column, ColumnOptions, exclusion_reason, format_value
+from adamcmp.data.imputation import IMPUTATION_MODES
+from adamcmp.data.npz import read_npz
 from adamcmp.data.numbers_in_text import Marks
-from adamcmp.data.raw import FEW, RawData
+from adamcmp.data.raw import FEW_CLASSES, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
-from adamcmp.data.remedies import listed
+from adamcmp.data.setting_text import list_setting
 from adamcmp.data.table_summary import described, is_whole, lacking, summary_of
 from adamcmp.errors import InputError, suggest_names
 
@@ -92,8 +92,8 @@ def table(
     Raises:
         InputError: no such file or column; else one line with all that is wrong in the columns.
     """
-    if missing not in MODES:
-        raise InputError(f"data.missing={missing}: not known; {suggest_names(str(missing), MODES)}")
+    if missing not in IMPUTATION_MODES:
+        raise InputError(f"data.missing={missing}: not known; {suggest_names(str(missing), IMPUTATION_MODES)}")
     if missing_labels not in ("refuse", "drop"):
         raise InputError(f"data.missing_labels={missing_labels}: not known; give refuse or drop")
     if similar not in SIMILAR:
@@ -109,7 +109,7 @@ def table(
                 raise InputError(f"data.{option}={given}: is for CSV and Parquet files; an .npz has no columns")
         if test_path is not None or label is not None:
             raise InputError("data.test_path, data.label: an .npz holds x, y, x_test and y_test itself; leave them out")
-        return arrays(Path(path), missing=missing, unit=unit, targets=targets, inputs=inputs, layout=layout)
+        return read_npz(Path(path), missing=missing, unit=unit, targets=targets, inputs=inputs, layout=layout)
     frames = {"train": read(path, "data.path", Layout(delimiter, header, encoding))}
     if test_path is not None:
         frames["test"] = read(test_path, "data.test_path", Layout(delimiter, header, encoding))
@@ -158,7 +158,7 @@ def from_frames(
     for name in labels:
         if name in (*chosen, *dropped, *aside):
             raise InputError(f"data.label={name}: is the label; leave it out of columns, drop, group and time")
-    options = Options(
+    options = ColumnOptions(
         Marks(_mark("decimal", decimal), _mark("thousands", thousands)),
         frozenset(map(_text, _several(na_values))),
         frozenset(_named("categorical", categorical, every, where)),
@@ -175,7 +175,7 @@ def from_frames(
     if not chosen:
         kept = list(wanted)
         for name in wanted:
-            if reason := left_out(found[name], rows, is_only=len(kept) == 1):
+            if reason := exclusion_reason(found[name], rows, is_only=len(kept) == 1):
                 reasons[name] = reason
                 kept.remove(name)
         wanted = kept
@@ -305,7 +305,7 @@ def _is_count(known: npt.NDArray[Any]) -> bool:
     """Return whether whole numbers are a quantity: most rows have different ones, which do not just number the rows."""
     different = np.unique(known)
     numbers = np.ptp(different) + 1 == len(different)
-    return 2 * len(different) > len(known) > FEW and not numbers
+    return 2 * len(different) > len(known) > FEW_CLASSES and not numbers
 
 
 def _targets(
@@ -359,13 +359,13 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind == "labels" and not (text and columns == 1) and not np.isin(known, [0, 1]).all():
         yield f"data.label={name}: holds other values than 0 and 1; give one column per label, or text that names them"
     elif kind != "labels" and different < 2:
-        yield f"data.label={name}: all rows have the label {as_written(known[0])}; two are needed"
+        yield f"data.label={name}: all rows have the label {format_value(known[0])}; two are needed"
     elif kind == "classes" and 2 * different > len(known):
         told = "" if text else ", or set data.targets=quantities"
         count = f"{different:,} different labels in {len(known):,} rows"
-        few = "give more rows" if len(known) < FEW else f"give the column of classes{told}"
+        few = "give more rows" if len(known) < FEW_CLASSES else f"give the column of classes{told}"
         yield f"data.label={name}: {count}; {few}"
-    elif kind == "classes" and targets == "auto" and not text and different > FEW:
+    elif kind == "classes" and targets == "auto" and not text and different > FEW_CLASSES:
         yield (
             f"data.label={name}: {different:,} different whole numbers from {known.min():,.0f} to {known.max():,.0f}; "
             "set data.targets=quantities to predict numbers, or data.targets=classes"
@@ -386,13 +386,13 @@ def _feature_problems(
         if different > MOST_CATEGORIES:
             yield (
                 f"column {name!r} holds text with {different:,} different values, more than {MOST_CATEGORIES} "
-                f"categories: set {listed('drop', [*dropped, name])}, or turn it into numbers"
+                f"categories: set {list_setting('drop', [*dropped, name])}, or turn it into numbers"
             )
     for label in predicted:
         if not chosen and _is_same(column, label):
             yield (
-                f"column {name!r} equals the label {label.name!r}: set {listed('drop', [*dropped, name])}, or name the "
-                "features in data.columns"
+                f"column {name!r} equals the label {label.name!r}: set {list_setting('drop', [*dropped, name])}, or "
+                "name the features in data.columns"
             )
 
 

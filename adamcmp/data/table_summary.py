@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.data.columns import Column, as_written, numbers_rows
-from adamcmp.data.raw import FEW
+from adamcmp.data.columns import Column, format_value, is_row_number
+from adamcmp.data.raw import FEW_CLASSES
 from adamcmp.data.read_table import Frame
-from adamcmp.data.remedies import listed
+from adamcmp.data.setting_text import list_setting
 
 LEAST_TO_COMPARE = 20
 """Rows from which a feature that determines the label is no chance."""
@@ -69,10 +69,13 @@ def summary_of(
         yield "left out", f"{gone:,} rows without a label"
     for column in columns:
         if determined := gives_away(column, [found[name] for name in labels], rows):
-            yield "warning", f"{column.name!r} {determined}; {listed('drop', [*dropped, column.name])} leaves it out"
+            yield (
+                "warning",
+                f"{column.name!r} {determined}; {list_setting('drop', [*dropped, column.name])} leaves it out",
+            )
     for column in columns:
-        if column.kind == "numeric" and numbers_rows(column.values[:rows]) and column.values[0] in (0, 1):
-            remedy = listed("drop", [*dropped, column.name])
+        if column.kind == "numeric" and is_row_number(column.values[:rows]) and column.values[0] in (0, 1):
+            remedy = list_setting("drop", [*dropped, column.name])
             yield "note", f"{column.name!r} rises by one from row to row; {remedy} leaves it out"
     yield from _placeholders(columns)
     counted = lacking(columns)
@@ -100,7 +103,7 @@ def described(column: Column) -> str:
     if column.kind == "date" and not column.notes and all(float(value).is_integer() for value in values):
         shown = ", ".join(str(np.datetime64(0, "D") + int(value)) for value in values)
     else:
-        shown = ", ".join(map(as_written, values))
+        shown = ", ".join(map(format_value, values))
     gaps = f", {column.missing:,} missing" if column.missing else ""
     return f"{column.name!r} {column.kind}{gaps}{f', such as {shown}' if shown else ''}"
 
@@ -126,7 +129,7 @@ def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
             if math.isfinite(spread) and gap > spread:
                 count = len(known) - len(rest)
                 told = f"{column.name!r} is {value:g} in {count:,} rows"
-                yield "note", f"{told}: if that means missing, set {listed('na_values', [f'{value:g}'])}"
+                yield "note", f"{told}: if that means missing, set {list_setting('na_values', [f'{value:g}'])}"
 
 
 def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | None:
@@ -136,11 +139,11 @@ def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | Non
     values = pd.Series(column.values[:rows])
     for label in labels:
         y = pd.Series(label.values[:rows])
-        if label.kind == "categorical" or y.nunique() <= FEW:
+        if label.kind == "categorical" or y.nunique() <= FEW_CLASSES:
             groups = y.groupby(values, dropna=False)
-            if 1 < groups.ngroups <= FEW and y.nunique() > 1 and int(groups.nunique(dropna=False).max()) == 1:
+            if 1 < groups.ngroups <= FEW_CLASSES and y.nunique() > 1 and int(groups.nunique(dropna=False).max()) == 1:
                 return f"determines the label {label.name!r} in every row"
-        elif column.kind != "categorical" and values.nunique() > FEW:
+        elif column.kind != "categorical" and values.nunique() > FEW_CLASSES:
             both = values.notna() & y.notna()
             with np.errstate(invalid="ignore"):  # of a column that does not vary
                 correlation = np.corrcoef(values[both].rank(), y[both].rank())[0, 1]

@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_map
 
 from adamcmp.data.augment import flip_crop
 from adamcmp.data.dataset import Dataset
-from adamcmp.data.rows import Rows
-from adamcmp.data.several import Plain
+from adamcmp.data.multi_input import Plain
+from adamcmp.data.on_disk import DiskRows
 from adamcmp.engine.streams import batch_indices, stream_seed
-from adamcmp.plan.runs import Task
+from adamcmp.plan.runs import TaskSpec
 
 T = TypeVar("T")
 
@@ -27,16 +27,16 @@ class Batch(NamedTuple):
     y: Tensor
 
 
-def batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int = 0) -> Iterator[Batch]:
+def batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int = 0) -> Iterator[Batch]:
     """The batches of S seeds from step ``start`` (from 0) to the last, augmented from each seed's ``augment``.
 
     All seeds' examples are gathered at once. What lies on disk is read one step ahead, while the step before is taken.
     """
     every = _batches(dataset, task, seeds, start)
-    return ahead(every) if isinstance(dataset.train.x, Rows) else every
+    return ahead(every) if isinstance(dataset.train.x, DiskRows) else every
 
 
-def _batches(dataset: Dataset, task: Task, seeds: Sequence[int], start: int) -> Iterator[Batch]:
+def _batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int) -> Iterator[Batch]:
     x, y = dataset.train
     steps = range(start, task.steps)
     if task.batch_size == len(y):

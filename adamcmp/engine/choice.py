@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from adamcmp.config.schema import Execute, OwnOptimizer
+from adamcmp.config.schema import CustomOptimizer, ExecutionSettings
 from adamcmp.engine.machine import cores, rounds_products, why_not_compile
 from adamcmp.engine.profile import Profile
 from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
 from adamcmp.engine.timing import Timing
 from adamcmp.engine.timings import Place, Timings, named
-from adamcmp.plan.runs import Cohort
+from adamcmp.plan.runs import RunGroup
 
 SHORT = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
@@ -53,7 +53,7 @@ LOOK_FURTHER = 90.0
 class Work:
     """A cohort, and what is known of it before anything is timed."""
 
-    cohort: Cohort
+    cohort: RunGroup
     profile: Profile
     refusal: str | None = None
     """Why it cannot be vectorised, see ``trial.refusal``."""
@@ -84,7 +84,7 @@ class Choice:
 class Ask(NamedTuple):
     """Ways to train a cohort, to be timed in turns."""
 
-    cohort: Cohort
+    cohort: RunGroup
     strategies: tuple[Strategy, ...]
 
 
@@ -97,7 +97,7 @@ def rough_seconds(work: Work) -> float:
     return work.member_steps * (STEP_OVERHEAD + flops / SLOW_FLOPS)
 
 
-def unmeasured(work: Work, settings: Execute, device: torch.device, why: str = LITTLE) -> Strategy:
+def unmeasured(work: Work, settings: ExecutionSettings, device: torch.device, why: str = LITTLE) -> Strategy:
     """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone.
 
     ``why`` nothing was measured is the reason on record, where there is no refusal.
@@ -114,14 +114,14 @@ def unmeasured(work: Work, settings: Execute, device: torch.device, why: str = L
     return replace(common, engine="vectorised", rows=rows, **_of_model(work))
 
 
-def brief(work: Work, settings: Execute, device: torch.device) -> Strategy:
+def brief(work: Work, settings: ExecutionSettings, device: torch.device) -> Strategy:
     """Return the strategy of work that is too short to benchmark; sequential runs take adamcmp's own step."""
     strategy = unmeasured(work, settings, device)
     is_free = settings.engine == "auto" and strategy.engine == "sequential" and settings.ranks == 1
     return replace(strategy, update="adamcmp") if is_free else strategy
 
 
-def is_short(works: Sequence[Work], settings: Execute) -> bool:
+def is_short(works: Sequence[Work], settings: ExecutionSettings) -> bool:
     """Whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"
     runs = sum(len(work.cohort.runs) for work in works)
@@ -145,7 +145,7 @@ def _first_rows(work: Work, device: torch.device) -> int:
 
 def choose(
     works: Sequence[Work],
-    settings: Execute,
+    settings: ExecutionSettings,
     device: torch.device,
     processes: int,
     memory: float,
@@ -189,7 +189,7 @@ def _leaders(works: Sequence[Work]) -> list[int]:
     """
     alike: dict[object, list[int]] = {}
     for i, work in enumerate(works):
-        own = work.cohort.kernel if isinstance(work.cohort.runs[0].optimizer, OwnOptimizer) else None
+        own = work.cohort.kernel if isinstance(work.cohort.runs[0].optimizer, CustomOptimizer) else None
         alike.setdefault((work.cohort.task.key, work.cohort.patterns, work.refusal, own), []).append(i)
     first = {i: max(group, key=lambda j: len(works[j].cohort.runs)) for group in alike.values() for i in group}
     return [first[i] for i in range(len(works))]
@@ -229,7 +229,7 @@ class _Known:
     """Something that should have been timed was not."""
 
     def __init__(
-        self, work: Work, settings: Execute, device: torch.device, processes: int, memory: float, place: Place
+        self, work: Work, settings: ExecutionSettings, device: torch.device, processes: int, memory: float, place: Place
     ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
         self._memory, self._cores = memory, place.cores

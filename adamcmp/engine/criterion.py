@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adamcmp.config.build import find
-from adamcmp.config.schema import OwnLoss
-from adamcmp.data.several import Plain
+from adamcmp.config.instantiate import find_target
+from adamcmp.config.schema import CustomLoss
+from adamcmp.data.multi_input import Plain
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.metrics import functions, losses
 from adamcmp.metrics.influence import per_example
 from adamcmp.metrics.spec import METRIC_SPECS, Targets
-from adamcmp.plan.runs import Task
+from adamcmp.plan.runs import TaskSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 """What weights and optimizer state are made of."""
@@ -68,7 +68,7 @@ def predict(model: nn.Module, x: Plain) -> Tensor:
 class Criterion:
     """The loss that a task trains with, and the loss and error that it is measured by, of outputs on one device."""
 
-    def __init__(self, task: Task, device: torch.device) -> None:
+    def __init__(self, task: TaskSpec, device: torch.device) -> None:
         """From a task's settings.
 
         Raises:
@@ -81,11 +81,11 @@ class Criterion:
         self._std = torch.tensor(facts.target_std, **place) if scaled else None
         self._wide = facts.targets != "classes"
         self._statistics, self._error = functions.METRIC_FUNCTIONS[task.criteria.error.name]
-        self.custom = _own(task.train.loss) if isinstance(task.train.loss, OwnLoss) else None
+        self.custom = _own(task.train.loss) if isinstance(task.train.loss, CustomLoss) else None
         """A loss of the user's own, which may have attributes that change."""
         self._trained, self._measured = _functions(task, place, self.custom)
         weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
-        given = None if weights is None or isinstance(weights, OwnLoss) else _weights(weights.class_weights, task)
+        given = None if weights is None or isinstance(weights, CustomLoss) else _weights(weights.class_weights, task)
         self._class_weights = None if given is None else torch.tensor(given, **place)
         self._name = task.criteria.error.name
 
@@ -140,10 +140,12 @@ class Criterion:
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def _functions(task: Task, place: Mapping[str, Any], custom: LossFunction | None) -> tuple[LossFunction, LossFunction]:
+def _functions(
+    task: TaskSpec, place: Mapping[str, Any], custom: LossFunction | None
+) -> tuple[LossFunction, LossFunction]:
     """The training loss of a batch, one number; and the loss of each prediction as it is measured."""
     settings = task.train.loss
-    if isinstance(settings, OwnLoss):
+    if isinstance(settings, CustomLoss):
         assert custom is not None
 
         def function(given: Tensor, y: Tensor) -> Tensor:
@@ -165,9 +167,9 @@ def _functions(task: Task, place: Mapping[str, Any], custom: LossFunction | None
             return lambda given, y: losses.mse(given, y).mean(), losses.mse
 
 
-def _own(settings: OwnLoss) -> LossFunction:
+def _own(settings: CustomLoss) -> LossFunction:
     """A function as it is with its arguments, or a class built with them."""
-    target: Any = find(settings.target, "train.loss")
+    target: Any = find_target(settings.target, "train.loss")
     if not inspect.isclass(target):
         return partial(target, **settings.arguments)
     try:
@@ -177,7 +179,7 @@ def _own(settings: OwnLoss) -> LossFunction:
     return built  # type: ignore[no-any-return]  # what it gives is looked at before anything is trained
 
 
-def _weights(asked: str | Sequence[float] | None, task: Task) -> Sequence[float] | None:
+def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[float] | None:
     """Weights of classes; balanced are N / (C n_c) of classes, and n_without / n_with of labels, as is usual."""
     if asked is None or not isinstance(asked, str):
         return asked
@@ -187,7 +189,7 @@ def _weights(asked: str | Sequence[float] | None, task: Task) -> Sequence[float]
     return [sum(counts) / (len(counts) * each) for each in counts]
 
 
-def check_loss(criterion: Criterion, settings: OwnLoss, given: Tensor, y: Tensor) -> None:
+def check_loss(criterion: Criterion, settings: CustomLoss, given: Tensor, y: Tensor) -> None:
     """Try an own loss on two examples.
 
     Raises:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from adamcmp.data.dataset import Dataset, Split
+from adamcmp.data.multi_input import Plain
 from adamcmp.data.raw import X
-from adamcmp.data.several import Plain
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.outcome import Evaluation, Outcomes
 from adamcmp.metrics import functions
-from adamcmp.plan.evaluations import Shown
+from adamcmp.plan.evaluation_schedule import SplitSizes
 
 MOST_KEPT = 4096
 """Examples, or blocks of them, whose outcomes are kept of a confirming run."""
@@ -48,7 +48,7 @@ def evaluate(model: nn.Module, shown: Dataset, criterion: Criterion, step: int) 
     return Evaluation._make((step, *values, math.sqrt(squared), {}))
 
 
-def reduced(dataset: Dataset, shown: Shown) -> Dataset:
+def reduced(dataset: Dataset, shown: SplitSizes) -> Dataset:
     """A data set with at most so many examples in each part, evenly spread."""
     parts = (dataset.train, dataset.validation, dataset.test)
     train, validation, test = (_spread(part, count) for part, count in zip(parts, shown, strict=True))

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from adamcmp.config.build import call
-from adamcmp.config.schema import Data, Official, OwnLoss, OwnOptimizer
-from adamcmp.data.dataset import Dataset, Scale, Shape, Split, prepare
-from adamcmp.data.rows import Rows
-from adamcmp.data.several import Plain, Several
+from adamcmp.config.instantiate import call_target
+from adamcmp.config.schema import CustomLoss, CustomOptimizer, Data, OfficialSize
+from adamcmp.data.dataset import Dataset, Normalization, Shape, Split, make_dataset
+from adamcmp.data.multi_input import MultiInput, Plain
+from adamcmp.data.on_disk import DiskRows
 from adamcmp.data.summary import Line
 from adamcmp.engine import weights
 from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
@@ -28,7 +28,7 @@ from adamcmp.engine.streams import all_streams, host_streams, seed_device, strea
 from adamcmp.engine.updates import make_update, schedule_of
 from adamcmp.errors import InputError, describe_exception, one_line
 from adamcmp.metrics import functions
-from adamcmp.plan.runs import MOST_COUNTED, Cohort, DataFacts, Run, Task
+from adamcmp.plan.runs import MAX_COUNTED_CLASSES, DatasetMetadata, Run, RunGroup, TaskSpec
 
 CPU = torch.device("cpu")
 
@@ -40,8 +40,8 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
         InputError: the data function cannot be called, or what it returned cannot be used.
     """
     with all_streams(stream_seed(0, "data")):  # a data function that draws gives the same examples each time
-        raw = call(settings.target, "data", settings.arguments, targets=settings.targets)
-    return prepare(
+        raw = call_target(settings.target, "data", settings.arguments, targets=settings.targets)
+    return make_dataset(
         raw,
         name=settings.name,
         validation_fraction=settings.validation_fraction,
@@ -57,7 +57,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
     )
 
 
-def stand_in(settings: Data, official: Official) -> Dataset:
+def stand_in(settings: Data, official: OfficialSize) -> Dataset:
     """Zeros of a published data set's size, which take no memory: to plan with, not to train on."""
 
     def zeros(count: int) -> Split:
@@ -67,20 +67,20 @@ def stand_in(settings: Data, official: Official) -> Dataset:
     held_out = max(1, round(settings.validation_fraction * official.examples))
     examples = settings.train_examples or official.examples - held_out
     train, validation, test = zeros(examples), zeros(held_out), zeros(held_out)
-    scale = Scale(torch.tensor(0.0), torch.tensor(1.0))
+    scale = Normalization(torch.tensor(0.0), torch.tensor(1.0))
     return Dataset(settings.name, train, validation, test, official.classes, "not loaded", scale=scale)
 
 
-def facts(dataset: Dataset) -> DataFacts:
+def facts(dataset: Dataset) -> DatasetMetadata:
     """What planning needs to know of a data set."""
     scale, train_y = dataset.target_scale, dataset.train.y
     ys = {"validation": dataset.validation.y, "test": dataset.test.y}
     counts: tuple[int, ...] = ()
-    if dataset.num_outputs <= MOST_COUNTED and dataset.targets != "quantities":
+    if dataset.num_outputs <= MAX_COUNTED_CLASSES and dataset.targets != "quantities":
         labels = dataset.targets == "labels"
         found = train_y.sum(0) if labels else train_y.flatten().bincount(minlength=dataset.num_outputs)
         counts = tuple(map(int, found.tolist()))
-    return DataFacts(
+    return DatasetMetadata(
         fingerprint=dataset.fingerprint,
         train_examples=len(train_y),
         num_outputs=dataset.num_outputs,
@@ -126,7 +126,7 @@ def placed(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
 def as_precision(dataset: Dataset, precision: str) -> Dataset:
     """The data set with its inputs as numbers of a precision; tokens stay what they are."""
     dtype = DTYPES[precision]
-    scale = dataset.scale and Scale(
+    scale = dataset.scale and Normalization(
         *(each.to(each.dtype if each.dtype == torch.float64 else dtype) for each in dataset.scale)
     )
 
@@ -135,23 +135,23 @@ def as_precision(dataset: Dataset, precision: str) -> Dataset:
 
     def cast(part: Split) -> Split:
         x = part.x
-        if isinstance(x, Several):
+        if isinstance(x, MultiInput):
             return Split(x.each(number), number(part.y))
-        as_is = isinstance(x, Rows) or scale is not None  # `Dataset.inputs` makes such numbers
+        as_is = isinstance(x, DiskRows) or scale is not None  # `Dataset.inputs` makes such numbers
         return Split(x if as_is else number(x), number(part.y))  # type: ignore[arg-type]  # as_is says what x is
 
     train, validation, test = (cast(part) for part in (dataset.train, dataset.validation, dataset.test))
     return replace(dataset, train=train, validation=validation, test=test, scale=scale, input_dtype=dtype)
 
 
-def autocast(task: Task, device: torch.device) -> AbstractContextManager[object]:
+def autocast(task: TaskSpec, device: torch.device) -> AbstractContextManager[object]:
     """Inside it, a model's matrix products are those of the task's precision."""
     if task.train.precision != "bf16":  # torch's own context takes a tenth of a small model's step, enabled or not
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
+def build_model(task: TaskSpec, seed: int, device: torch.device) -> nn.Module:
     """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``, or read from ``init``.
 
     Raises:
@@ -169,11 +169,11 @@ def build_model(task: Task, seed: int, device: torch.device) -> nn.Module:
     return model
 
 
-def _called(task: Task, seed: int, through: Mapping[str, Any]) -> nn.Module:
+def _called(task: TaskSpec, seed: int, through: Mapping[str, Any]) -> nn.Module:
     """Call the model's class or function; ``through`` is for one that passes any keyword on."""
     with torch.random.fork_rng(devices=[]), host_streams(stream_seed(seed, "init")):
         seed_device(CPU, stream_seed(seed, "init"))
-        model = call(
+        model = call_target(
             task.model.target,
             "model",
             task.model.arguments,
@@ -197,7 +197,7 @@ def _called(task: Task, seed: int, through: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _materialize(model: nn.Module, task: Task) -> None:
+def _materialize(model: nn.Module, task: TaskSpec) -> None:
     """Give lazy layers their sizes by a batch of zeros.
 
     Raises:
@@ -240,7 +240,7 @@ def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) ->
 
 
 def check(
-    cohorts: Iterable[Cohort], datasets: Mapping[str, Dataset], device: torch.device
+    cohorts: Iterable[RunGroup], datasets: Mapping[str, Dataset], device: torch.device
 ) -> dict[str, tuple[Line, ...]]:
     """Build every model and custom optimizer once, and show two examples to each model, before anything is trained.
 
@@ -257,10 +257,10 @@ def check(
     return lines
 
 
-def _check(cohort: Cohort, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
+def _check(cohort: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
     lines = _check_model(cohort.runs[0], dataset, device)
     optimizer = cohort.runs[0].optimizer
-    if isinstance(optimizer, OwnOptimizer) or optimizer.source is not None:
+    if isinstance(optimizer, CustomOptimizer) or optimizer.source is not None:
         _check_optimizer(cohort.runs[0], dataset, device)
     elif cohort.patterns:
         make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
@@ -290,7 +290,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
         ) from error
 
 
-def _two(task: Task, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
+def _two(task: TaskSpec, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
     """Two examples as a model is given them, and their targets."""
     few = dataset.train.take(slice(2))
     data = as_precision(replace(dataset, train=few, validation=few, test=few), task.train.precision).to(device)
@@ -305,7 +305,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"model {task.model.name}: has no parameters to train")
     shape = dataset.input_shape
-    if task.data.augment is not None and (isinstance(dataset.train.x, Several) or len(shape) != 3):
+    if task.data.augment is not None and (isinstance(dataset.train.x, MultiInput) or len(shape) != 3):
         raise InputError(
             f"data.augment={task.data.augment}: is for images (C, H, W), but {task.data.name} gives {shape}; set it to "
             "null"
@@ -323,7 +323,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
         ) from error
     criterion = Criterion(task, device)
     _check_outputs(task, dataset, criterion.aligned(given, y) if isinstance(given, Tensor) else given, y)
-    if isinstance(task.train.loss, OwnLoss):
+    if isinstance(task.train.loss, CustomLoss):
         check_loss(criterion, task.train.loss, given, y)
     state = make_update(run.optimizer, model, schedule_of(run), ours=True).kept if asks_for_state(task) else {}
     check_metrics(model, state, as_precision(dataset, task.train.precision), task)
@@ -344,7 +344,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     return tuple(lines)
 
 
-def _check_outputs(task: Task, dataset: Dataset, given: Any, y: Tensor) -> None:
+def _check_outputs(task: TaskSpec, dataset: Dataset, given: Any, y: Tensor) -> None:
     """Refuse a model whose outputs are not one for each class, quantity or label."""
     shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
     if dataset.targets == "classes":

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from adamcmp.config.build import find
+from adamcmp.config.instantiate import find_target
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.criterion import Criterion, predict
 from adamcmp.engine.evaluation import CHUNK, at_once
 from adamcmp.engine.streams import all_streams, stream_seed
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.metrics.spec import METRIC_SPECS, Targets
-from adamcmp.plan.runs import Task
+from adamcmp.plan.runs import TaskSpec
 
 State = Mapping[str, Mapping[str, Tensor]]
 """What an optimizer keeps, by name of the parameter, then of what is kept."""
@@ -35,7 +35,7 @@ OBJECTIVE_EXAMPLES = 1000
 
 
 def measure_all(
-    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: Task
+    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
 ) -> dict[str, float]:
     """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
 
@@ -54,7 +54,7 @@ def measure_all(
 
 
 def _measured(
-    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: Task
+    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
 ) -> dict[str, float]:
     was_training = model.training
     model.eval()
@@ -92,7 +92,7 @@ def _measured(
     return found
 
 
-def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: Task) -> None:
+def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: TaskSpec) -> None:
     """Measure everything on two examples of each part, before anything is trained; arguments as ``measure_all`` has.
 
     Raises:
@@ -108,17 +108,17 @@ def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: Task) 
             measure_all(model, previous, state, small, task)
 
 
-def asks_for_state(task: Task) -> bool:
+def asks_for_state(task: TaskSpec) -> bool:
     """Some metric looks into the optimizer."""
     own = [name for name in task.train.metrics if "." in name]
     return any("state" in inspect.signature(_function(name)).parameters for name in own)
 
 
 def _function(name: str) -> Any:
-    return find(f"adamcmp.metrics.functions.{name}" if "." not in name else name, "train.metrics")
+    return find_target(f"adamcmp.metrics.functions.{name}" if "." not in name else name, "train.metrics")
 
 
-def _known(name: str, task: Task) -> None:
+def _known(name: str, task: TaskSpec) -> None:
     """Refuse a short name that is none of ours, or is for other targets.
 
     Raises:

@@ -18,7 +18,7 @@ from adamcmp.data.dataset import Dataset
 from adamcmp.engine.criterion import predict
 from adamcmp.engine.inputs import as_precision, autocast, build_model
 from adamcmp.engine.shared import restored
-from adamcmp.plan.runs import Cohort
+from adamcmp.plan.runs import RunGroup
 
 
 @cache
@@ -90,7 +90,7 @@ _BUDGET = {"steps", "epochs", "evaluations", "eval_examples", "evaluation_share"
 _SEEN: dict[tuple[str, ...], Profile] = {}
 
 
-def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
+def profile(cohort: RunGroup, dataset: Dataset, device: torch.device) -> Profile:
     """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights.
 
     Cohorts that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
@@ -104,7 +104,7 @@ def profile(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
     return _SEEN[key]
 
 
-def _looked(cohort: Cohort, dataset: Dataset, device: torch.device) -> Profile:
+def _looked(cohort: RunGroup, dataset: Dataset, device: torch.device) -> Profile:
     task = cohort.task
     data = as_precision(dataset, task.train.precision)
     rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))

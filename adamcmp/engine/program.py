@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamcmp.data.several import Plain
+from adamcmp.data.multi_input import Plain
 from adamcmp.engine.criterion import Criterion, arguments, outputs, predict
 from adamcmp.engine.effects import effects, undone
 from adamcmp.engine.graphs import Graphed
@@ -28,7 +28,7 @@ from adamcmp.engine.inputs import autocast, build_model
 from adamcmp.engine.strategy import Layout, Piece
 from adamcmp.engine.updates import Kind, coefficient_table, kind_of, schedule_of
 from adamcmp.optim.rule import Kernel, Rule
-from adamcmp.plan.runs import Run, Task
+from adamcmp.plan.runs import Run, TaskSpec
 
 Tensors = dict[str, Tensor]
 
@@ -85,7 +85,7 @@ _kept: dict[object, Program] = {}
 
 
 def program(
-    task: Task,
+    task: TaskSpec,
     kernel: Kernel,
     layout: Layout,
     names: Names,
@@ -211,7 +211,9 @@ def _part(t: Tensor, count: int, which: int) -> Tensor:
     return t.chunk(count, 1)[which]
 
 
-def gradients(model: nn.Module, task: Task, layout: Layout, names: Names, device: torch.device) -> Callable[..., Any]:
+def gradients(
+    model: nn.Module, task: TaskSpec, layout: Layout, names: Names, device: torch.device
+) -> Callable[..., Any]:
     """(params, rest, x_SB…, y_SB…) → gradients, (losses_R, buffers that the pass wrote)."""
     loss = _loss(model, names.written, Criterion(task, device))
     return _over_rows(grad_and_value(loss, has_aux=True), layout, shared_data=False)
@@ -219,7 +221,7 @@ def gradients(model: nn.Module, task: Task, layout: Layout, names: Names, device
 
 def _step(
     model: nn.Module,
-    task: Task,
+    task: TaskSpec,
     kernel: Kernel,
     layout: Layout,
     names: Names,
@@ -272,7 +274,7 @@ def _clipped(grads: Tensors, names: Names, most: float) -> Tensors:
 
 
 def _evaluation(
-    model: nn.Module, task: Task, layout: Layout, device: torch.device
+    model: nn.Module, task: TaskSpec, layout: Layout, device: torch.device
 ) -> Callable[..., tuple[Tensor, Tensor]]:
     criterion = Criterion(task, device)
 

@@ -110,10 +110,10 @@ def _follow(
     paths: tuple[Path | None, Path | None],
 ) -> None:  # fmt: skip
     """What another process does: the same steps, on its share of each batch."""
-    from adamcmp.config.build import own_modules_importable
+    from adamcmp.config.instantiate import add_cwd_to_path
     from adamcmp.engine import sequential
 
-    own_modules_importable()
+    add_cwd_to_path()
     own = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
     _meet(rank, ranks, meeting, own)
     watch = Watch(piece=piece, checkpoint=paths[0], start=paths[1], every=float("inf"), writes=False)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset
-from adamcmp.data.several import Plain
+from adamcmp.data.multi_input import Plain
 from adamcmp.engine import ranks, weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion, predict
@@ -35,7 +35,7 @@ from adamcmp.engine.streams import host_state, host_streams, seed_device, set_ho
 from adamcmp.engine.updates import average_share, make_update, schedule_of
 from adamcmp.engine.watch import Stopped, Unwritable, Watch, unsaved
 from adamcmp.errors import describe_exception
-from adamcmp.plan.evaluations import Shown
+from adamcmp.plan.evaluation_schedule import SplitSizes
 from adamcmp.plan.runs import Run
 
 UNSEEN = 64
@@ -74,7 +74,7 @@ def _train_run(
     run: Run,
     piece: Piece,
     dataset: Dataset,
-    shown: Mapping[Shown, Dataset],
+    shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
     watch: Watch,
     resumed: dict[str, Any] | None,
@@ -194,7 +194,7 @@ def _loop(
     strategy: Strategy,
     model: nn.Module,
     dataset: Dataset,
-    shown: Mapping[Shown, Dataset],
+    shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
     evaluations: list[Evaluation],
     watch: Watch,

@@ -12,7 +12,7 @@ from torch import Tensor
 from adamcmp.engine.updates import Kind, coefficient_table
 from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Rule
-from adamcmp.optim.schedules import constant, own
+from adamcmp.optim.schedules import constant, custom_schedule
 
 
 class Watch(Protocol):
@@ -49,7 +49,7 @@ def simulate(
         names = ", ".join(sorted(each.name for each in kernels))
         raise ValueError(f"{len(kernels)} kernels in one simulation: {names}")
     (kernel,) = kernels
-    schedule = constant(steps) if eta is None else own(steps, lambda t: float(eta[t]))
+    schedule = constant(steps) if eta is None else custom_schedule(steps, lambda t: float(eta[t]))
     tables = [coefficient_table(rule, Kind(None, matrix=True), schedule, 0, steps) for rule in rules]
     values_TCR = torch.from_numpy(np.stack([each.values for each in tables], axis=-1))
     weights = start.clone()

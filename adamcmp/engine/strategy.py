@@ -22,7 +22,7 @@ import torch
 
 from adamcmp.engine.machine import rounds_products
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import Cohort, Run, Task, rule_identity
+from adamcmp.plan.runs import Run, RunGroup, TaskSpec, rule_identity
 
 T = TypeVar("T")
 Matmul = Literal["default", "onednn"]
@@ -101,7 +101,7 @@ class Strategy:
 class Piece:
     """A part of a cohort that one process trains from beginning to end."""
 
-    task: Task
+    task: TaskSpec
     kernel: str
     runs: tuple[Run, ...]
     strategy: Strategy
@@ -109,7 +109,7 @@ class Piece:
     """At the start; None: the least that holds the runs. The pieces of a cohort share one, and so its programs."""
 
     @classmethod
-    def of(cls, cohort: Cohort, strategy: Strategy) -> Self:
+    def of(cls, cohort: RunGroup, strategy: Strategy) -> Self:
         """A whole cohort as one piece."""
         return cls(cohort.task, cohort.kernel, cohort.runs, strategy)
 
@@ -169,7 +169,7 @@ def _exact_cuda() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
-def divide(cohort: Cohort, strategy: Strategy) -> list[Piece]:
+def divide(cohort: RunGroup, strategy: Strategy) -> list[Piece]:
     """Cut a cohort into pieces of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
 
     Runs of a seed stay together, since they share their batches. Where a seed has fewer runs than fit, several seeds

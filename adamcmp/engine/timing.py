@@ -20,7 +20,7 @@ from adamcmp.engine.outcome import Outcome
 from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
 from adamcmp.engine.watch import Stopped, Watch
 from adamcmp.errors import describe_exception
-from adamcmp.plan.runs import Cohort, Run
+from adamcmp.plan.runs import Run, RunGroup
 
 ENOUGH = 0.3
 """Seconds of stepping that a timing takes at least, all turns together."""
@@ -60,7 +60,7 @@ def product_rate(device: torch.device, side: int = 1024) -> float:
 
 
 def time_strategies(
-    cohort: Cohort, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
+    cohort: RunGroup, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
 ) -> list[Timing]:
     """Time strategies on runs of a cohort, in turns, so that what else the machine does strikes all of them alike.
 
@@ -162,7 +162,7 @@ class _Sequential(_Probe):
     Steps are never told from a whole training's time: an evaluation may take as long as hundreds of them.
     """
 
-    def __init__(self, cohort: Cohort, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, cohort: RunGroup, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
         self._cohort, self._strategy, self._dataset, self._device = cohort, strategy, dataset, device
         self._runs = {run.optimizer.name: run for run in cohort.runs}
         self._steps = 1
@@ -214,7 +214,7 @@ class _Vectorised(_Probe):
 
     def __init__(
         self,
-        cohort: Cohort,
+        cohort: RunGroup,
         strategy: Strategy,
         dataset: Dataset,
         device: torch.device,

@@ -18,7 +18,7 @@ from adamcmp.engine.machine import cores, processor
 from adamcmp.engine.strategy import Layout, Strategy
 from adamcmp.engine.timing import Timing
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import Cohort, canonical
+from adamcmp.plan.runs import RunGroup, canonical_json
 from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
@@ -41,7 +41,7 @@ class Place:
 class Timings:
     """What is known of one cohort: read once, learnt from, written where something is new."""
 
-    def __init__(self, cohort: Cohort, device: torch.device, processes: int, place: Place) -> None:
+    def __init__(self, cohort: RunGroup, device: torch.device, processes: int, place: Place) -> None:
         self._path = cache_folder() / f"{_key(cohort, device, processes, place)}.json"
         self._kept = _read(self._path)
         self._new: dict[str, Timing] = {}
@@ -79,7 +79,7 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
 
 
-def _key(cohort: Cohort, device: torch.device, processes: int, place: Place) -> str:
+def _key(cohort: RunGroup, device: torch.device, processes: int, place: Place) -> str:
     """What timings depend on: the task but for its length, the form of update, the machine and versions."""
     task, facts = cohort.task, cohort.task.facts
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
@@ -88,7 +88,7 @@ def _key(cohort: Cohort, device: torch.device, processes: int, place: Place) -> 
     sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
     shape = [facts.input_shape, facts.num_outputs, sizes]
     form = [cohort.kernel, cohort.patterns]
-    text = canonical({"task": identity, "kernel": form, "shape": shape, "where": where})
+    text = canonical_json({"task": identity, "kernel": form, "shape": shape, "where": where})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from adamcmp.config.schema import OwnOptimizer
+from adamcmp.config.schema import CustomOptimizer
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.criterion import predict
@@ -29,7 +29,7 @@ from adamcmp.engine.watch import Watch
 from adamcmp.errors import describe_exception
 from adamcmp.metrics.functions import DEVICES_WITHOUT_FLOAT64
 from adamcmp.optim.rule import Rule
-from adamcmp.plan.runs import Cohort, Run, Task
+from adamcmp.plan.runs import Run, RunGroup, TaskSpec
 
 Precision = Literal["fp32", "bf16", "fp64"]
 
@@ -47,20 +47,20 @@ LEAST_LR, MOST_LR = 1e-3, 3e-2
 """Bounds of the learning rates of the check: below them weights hardly move, above them they may diverge."""
 
 
-def refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | None:
+def refusal(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     """Return why the runs of a cohort cannot be trained as one program; None if they can.
 
     The reasons are a custom optimizer, a forward pass with effects or control flow that a program cannot carry, tensors
     that share memory, an error by torch.func on the model or on a custom loss, and losses or weight norms that differ
     from the sequential engine's.
     """
-    if isinstance(cohort.runs[0].optimizer, OwnOptimizer):
+    if isinstance(cohort.runs[0].optimizer, CustomOptimizer):
         return "a custom optimizer trains one run at a time"
     with restored(cohort.runs[0]):
         return _refusal(cohort, dataset, device)
 
 
-def _refusal(cohort: Cohort, dataset: Dataset, device: torch.device) -> str | None:
+def _refusal(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     try:
         found = _found(cohort.task, dataset, device)
         if found.reason:
@@ -88,7 +88,7 @@ class _Found(NamedTuple):
     parameters: int
 
 
-def _found(task: Task, dataset: Dataset, device: torch.device) -> _Found:
+def _found(task: TaskSpec, dataset: Dataset, device: torch.device) -> _Found:
     """Look at a training pass and an evaluation of a model; what only its first pass makes counts for nothing."""
     task, few = _smaller(task, dataset, task.train.precision)
     model = build_model(task, 0, device)
@@ -128,7 +128,7 @@ def _found(task: Task, dataset: Dataset, device: torch.device) -> _Found:
 
 
 def _compared(
-    cohort: Cohort, dataset: Dataset, device: torch.device, found: _Found, precision: Precision
+    cohort: RunGroup, dataset: Dataset, device: torch.device, found: _Found, precision: Precision
 ) -> str | None:
     """Train two rows of each of two seeds by both engines; a model that draws, or is large, has one seed."""
     task, few = _smaller(cohort.task, dataset, precision)
@@ -148,7 +148,7 @@ def _compared(
     return None
 
 
-def _row(cohort: Cohort, task: Task, factor: float) -> Run:
+def _row(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
     """The cohort's first run with a learning rate that moves weights, times a factor, and without warmup."""
     run = cohort.runs[0]
     assert isinstance(run.optimizer, Rule)
@@ -157,7 +157,7 @@ def _row(cohort: Cohort, task: Task, factor: float) -> Run:
     return replace(run, task=task, schedule=schedule, optimizer=run.optimizer.model_copy(update={"lr": lr}))
 
 
-def _smaller(task: Task, dataset: Dataset, precision: Precision) -> tuple[Task, Dataset]:
+def _smaller(task: TaskSpec, dataset: Dataset, precision: Precision) -> tuple[TaskSpec, Dataset]:
     """A few steps of one small batch, each with an evaluation on other examples."""
     size = min(task.batch_size, EXAMPLES)
     size -= size % task.train.accumulate

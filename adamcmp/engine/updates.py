@@ -15,22 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from adamcmp.base_settings import ParamGroup
-from adamcmp.config.build import call, find
+from adamcmp.config.instantiate import call_target, find_target
 from adamcmp.config.schema import (
     AnyRule,
     Constant,
     Cosine,
+    CustomOptimizer,
+    CustomSchedule,
     DropStep,
     Linear,
-    OwnOptimizer,
-    OwnSchedule,
     WarmRestarts,
     WarmupStableDecay,
 )
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.optim import schedules
 from adamcmp.optim.decay import NOT_SCALED_BY_LR, Array
-from adamcmp.optim.rule import Rule, Steps, coefficients
+from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients
 from adamcmp.plan.runs import Run
 
 
@@ -82,18 +82,18 @@ def schedule_of(run: Run) -> schedules.Schedule:
             schedule = schedules.warmup_stable_decay(
                 steps, decay_fraction=settings.decay_fraction, shape=settings.shape, eta_min=settings.eta_min
             )
-        case OwnSchedule():
-            schedule = schedules.own(steps, lambda t: _own_eta(settings, t, steps))
+        case CustomSchedule():
+            schedule = schedules.custom_schedule(steps, lambda t: _own_eta(settings, t, steps))
     return schedules.with_warmup(schedule, settings.warmup_steps)
 
 
-def _own_eta(settings: OwnSchedule, t: int, steps: int) -> float:
+def _own_eta(settings: CustomSchedule, t: int, steps: int) -> float:
     """η_t of an own schedule, t from 0.
 
     Raises:
         InputError: it fails, or gives anything but a finite number of at least 0.
     """
-    given: Any = call(settings.target, "schedule", settings.arguments, step=t, steps=steps)
+    given: Any = call_target(settings.target, "schedule", settings.arguments, step=t, steps=steps)
     if isinstance(given, bool) or not isinstance(given, Real) or not 0 <= float(given) < math.inf:
         raise InputError(
             f"schedule._target_={settings.target}: gives {given!r} at step {t} of {steps}; must be a finite number, 0 "
@@ -138,7 +138,7 @@ def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
     spared = not kind.matrix and isinstance(rule, Rule) and rule.decayed != "all"
     usual = 0.0 if spared else rule.weight_decay
     lr, weight_decay = rule.lr * group.lr_scale, usual if group.weight_decay is None else group.weight_decay
-    if kind.ratio == 1 or isinstance(rule, OwnOptimizer):
+    if kind.ratio == 1 or isinstance(rule, CustomOptimizer):
         return lr, weight_decay
     power = rule.width_decay + (rule.width_lr if rule.decay in NOT_SCALED_BY_LR else 0.0)
     return lr * kind.ratio**rule.width_lr, weight_decay * kind.ratio**power
@@ -156,9 +156,9 @@ def coefficient_table(rule: Rule, kind: Kind, schedule: schedules.Schedule, star
     """The coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
     window = schedule.window(start, stop)
     lr, weight_decay = lr_and_decay(rule, kind)
-    given = coefficients(
+    given = compute_coefficients(
         rule,
-        Steps(
+        StepWindow(
             t=np.arange(start + 1, start + 1 + len(window.eta_T), dtype=np.float64),
             eta=window.eta_T,
             period=window.period_T,
@@ -199,7 +199,7 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     kinds = {name: kind_of(settings, name, p, model) for name, p in trained.items()}
     _check_groups(settings, kinds)
-    if isinstance(settings, OwnOptimizer):
+    if isinstance(settings, CustomOptimizer):
         if any(kind.ratio != 1 for kind in kinds.values()):
             raise InputError(
                 f"model.mup_base: learning rates by width are for adamcmp's rules, not {settings.target}; take a "
@@ -209,7 +209,7 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
     oracle = settings.oracle
     if ours or oracle is None or not oracle.trains:
         return _KernelUpdate(settings, trained, kinds, schedule)
-    kind, arguments = find(oracle.target, "optimizer"), dict(oracle.arguments)
+    kind, arguments = find_target(oracle.target, "optimizer"), dict(oracle.arguments)
     if "fused" in inspect.signature(kind).parameters:
         fused = {"cpu"} if kind is torch.optim.Adagrad else {"cpu", "cuda"}
         arguments["fused"] = all(p.device.type in fused and not p.is_complex() for p in trained.values())
@@ -283,9 +283,9 @@ class _TorchUpdate:
 
 
 def _own_optimizer(
-    settings: OwnOptimizer, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, Kind]
+    settings: CustomOptimizer, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, Kind]
 ) -> torch.optim.Optimizer:
-    kind = find(settings.target, "optimizer")
+    kind = find_target(settings.target, "optimizer")
     parameters: list[Any] = list(trained.values())
     if settings.groups:
         parameters = _by_kind(settings, trained, kinds)

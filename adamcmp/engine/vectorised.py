@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset, Split
-from adamcmp.data.rows import joined
-from adamcmp.data.several import Plain
+from adamcmp.data.multi_input import Plain
+from adamcmp.data.on_disk import concatenate
 from adamcmp.engine import weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.criterion import Criterion
@@ -36,7 +36,7 @@ from adamcmp.engine.updates import average_share, coefficient_table, of_row, sch
 from adamcmp.engine.watch import Watch
 from adamcmp.metrics.functions import to_float64
 from adamcmp.optim.decay import Array
-from adamcmp.plan.evaluations import Shown
+from adamcmp.plan.evaluation_schedule import SplitSizes
 from adamcmp.plan.runs import Run, rule_identity
 
 EXAMPLES = 128
@@ -257,7 +257,7 @@ class Training:
         shares = np.array([average_share(beta, t) for t in range(window.start, window.stop)], dtype)
         return torch.from_numpy(shares).to(self.device)
 
-    def _examples(self, shown: Shown) -> _Examples:
+    def _examples(self, shown: SplitSizes) -> _Examples:
         return _examples(self.dataset, shown, self._size)
 
     @cached_property
@@ -411,7 +411,7 @@ def _examples_at_once(piece: Piece, device: torch.device) -> int:
 
 
 @lru_cache(maxsize=4)
-def _examples(dataset: Dataset, shown: Shown, size: int) -> _Examples:
+def _examples(dataset: Dataset, shown: SplitSizes, size: int) -> _Examples:
     """What an evaluation shows; kept for the pieces that follow."""
     return _Examples(reduced(dataset, shown), size)
 
@@ -424,7 +424,7 @@ class _Examples:
         parts = (dataset.train, dataset.validation, dataset.test)
         self._ys = [part.y for part in parts]
         self._lengths = [len(y) for y in self._ys]
-        whole = Split(joined([part.x for part in parts]), torch.cat(self._ys))
+        whole = Split(concatenate([part.x for part in parts]), torch.cat(self._ys))
         count = -(-len(whole.y) // size)
         padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
         self._inputs = dataset.inputs

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from adamcmp.engine.outcome import Evaluation
 from adamcmp.errors import InputError, one_line, suggest_names
-from adamcmp.plan.runs import Init, Run
+from adamcmp.plan.runs import InitWeights, Run
 from adamcmp.storage.backend import atomic_write, write_file
 from adamcmp.storage.records import weights_path
 
@@ -70,7 +70,7 @@ def _pairs(tensor: Tensor) -> Tensor:
     )
 
 
-def load(init: Init, model: nn.Module) -> None:
+def load(init: InitWeights, model: nn.Module) -> None:
     """Give a model the weights of a file.
 
     Raises:
@@ -99,7 +99,7 @@ def load(init: Init, model: nn.Module) -> None:
         ) from error
 
 
-def _load_partly(init: Init, model: nn.Module, device: torch.device) -> None:
+def _load_partly(init: InitWeights, model: nn.Module, device: torch.device) -> None:
     """Load the parameters that are not to be skipped; with ``strict=False`` those that the file holds in this shape."""
     try:
         stored = load_file(init.path, device=str(device))
@@ -131,7 +131,7 @@ class Loading(NamedTuple):
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
-def parts_of(init: Init, model: nn.Module) -> Loading:
+def parts_of(init: InitWeights, model: nn.Module) -> Loading:
     """Return the tensors of a model that a file gives, and those that keep their initial values.
 
     Raises:

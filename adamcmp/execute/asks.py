@@ -11,7 +11,7 @@ from adamcmp.engine.outcome import Evaluation, Outcome
 from adamcmp.engine.strategy import Piece
 from adamcmp.engine.timing import Timing
 from adamcmp.execute.recording import Provenance
-from adamcmp.plan.runs import Cohort
+from adamcmp.plan.runs import RunGroup
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TrainAsk:
 class TryAsk:
     """Try whether a cohort can be vectorised."""
 
-    cohort: Cohort
+    cohort: RunGroup
 
 
 @dataclass(frozen=True)

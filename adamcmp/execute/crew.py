@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from adamcmp import signals
-from adamcmp.config.schema import Execute, Search
+from adamcmp.config.schema import ExecutionSettings, SearchSettings
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask, Choice, Work, brief, choose, is_short, rough_seconds
 from adamcmp.engine.machine import cores, devices, of_process, rounds_products
@@ -24,8 +24,8 @@ from adamcmp.execute.asks import Answer, Died, Store, Tried, TryAsk
 from adamcmp.execute.estimate import Estimate
 from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.pool import pool
-from adamcmp.plan.runs import Cohort, Run, cohorts
-from adamcmp.plan.searching import rungs
+from adamcmp.plan.runs import Run, RunGroup, group_runs
+from adamcmp.plan.search import pruning_steps
 
 LOOK_EVERY = 0.2
 """Seconds after which the driver looks whether it was interrupted."""
@@ -37,13 +37,13 @@ class Crew:
 
     device: torch.device
     datasets: Mapping[str, Dataset]
-    settings: Execute
+    settings: ExecutionSettings
     estimate: Estimate
     executor: Executor | None
     """None: all is done in this process."""
 
     @property
-    def pairs(self) -> Iterator[tuple[Cohort, Choice]]:
+    def pairs(self) -> Iterator[tuple[RunGroup, Choice]]:
         """The cohorts, each with how it is trained."""
         return zip((work.cohort for work in self.estimate.works), self.estimate.choices, strict=True)
 
@@ -53,10 +53,10 @@ def crew(
     todo: Sequence[Run],
     datasets: Mapping[str, Dataset],
     device: torch.device,
-    settings: Execute,
+    settings: ExecutionSettings,
     *,
     store: Store | None = None,
-    search: Search | None = None,
+    search: SearchSettings | None = None,
     dry_run: bool = False,
     benchmarks: bool = True,
     say: Callable[[str], None] = lambda _: None,
@@ -74,7 +74,7 @@ def crew(
         raise InputError(ROUNDS)
     if settings.ranks > 1:
         settings = settings.model_copy(update={"engine": "sequential", "processes": 1})
-    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in cohorts(todo)]
+    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in group_runs(todo)]
     on_ray = settings.where == "ray" and store is not None and not dry_run
     short = is_short(works, settings) and not on_ray
     if short and settings.engine == "vectorised":
@@ -129,17 +129,17 @@ def _shared(work: Work, choice: Choice, ranks: int) -> Choice:
     return replace(choice, strategy=replace(choice.strategy, ranks=ranks))
 
 
-def _pruning(work: Work, choice: Choice, search: Search) -> Choice:
+def _pruning(work: Work, choice: Choice, search: SearchSettings) -> Choice:
     """A choice with the steps at which a search ends runs early, where it does."""
     several = len({run.seed for run in work.cohort.runs}) > 1
-    looks = () if several and not choice.strategy.mixes_seeds else rungs(work.cohort.task, search)
+    looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.cohort.task, search)
     return replace(choice, strategy=replace(choice.strategy, rungs=looks, reduction=search.reduction))
 
 
 def _chosen(
     executor: Executor,
     works: Sequence[Work],
-    settings: Execute,
+    settings: ExecutionSettings,
     device: torch.device,
     processes: int,
     memory: float,
@@ -189,7 +189,7 @@ def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], most: int, *, to
     return [found[i] for i in range(len(asks))]
 
 
-def _trials(executor: Executor, groups: Sequence[Cohort], most: int) -> list[str | None]:
+def _trials(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
     """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
     answers = _answered(executor, [TryAsk(cohort) for cohort in groups], most, together=False)
     return [answer.refusal if isinstance(answer, Tried) else None for answer in answers]

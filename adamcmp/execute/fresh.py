@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from adamcmp.plan.runs import Run, arm_of, rule_identity, run_id
+from adamcmp.plan.runs import Run, optimizer_key, rule_identity, run_id
 from adamcmp.storage.schema import Stage
 
 FIRST = 1_000_000
@@ -25,7 +25,7 @@ def stand_ins(runs: Sequence[Run], seeds: int) -> list[Run]:
     """Return about as many runs as there will be on held-out seeds, of the first trials of every optimizer."""
     trials: dict[object, dict[tuple[float, float], Run]] = {}
     for run in runs:
-        trials.setdefault(arm_of(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
+        trials.setdefault(optimizer_key(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
     fresh = list(range(FIRST, FIRST + seeds))
     firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), USUAL_CANDIDATES)]
     return [each for run in firsts for each in on_fresh_seeds(run, fresh)]

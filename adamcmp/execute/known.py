@@ -20,7 +20,7 @@ import platformdirs
 
 from adamcmp.config.schema import Data
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import DataFacts
+from adamcmp.plan.runs import DatasetMetadata
 from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
@@ -40,19 +40,19 @@ LIBRARIES = (
 )
 
 
-def known(settings: Data) -> DataFacts | None:
+def known(settings: Data) -> DatasetMetadata | None:
     """The facts of a data set, if it was loaded before from the same files by the same code."""
     try:
         path = _path(settings)
         if path is None:
             return None
         stored = load_json(path.read_text(encoding="utf-8"))
-        return DataFacts.loaded(stored)
+        return DatasetMetadata.loaded(stored)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def keep(settings: Data, facts: DataFacts) -> None:
+def keep(settings: Data, facts: DatasetMetadata) -> None:
     """Keep the facts of a data set, where it can be told whether it is still the same."""
     with suppress(InputError, OSError):  # a cache that cannot be written ends nothing
         path = _path(settings)

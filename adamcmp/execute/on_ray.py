@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from adamcmp.config.build import own_modules_importable
-from adamcmp.config.schema import Execute
+from adamcmp.config.instantiate import add_cwd_to_path
+from adamcmp.config.schema import ExecutionSettings
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.choice import Ask
 from adamcmp.engine.machine import available_memory, device_memory
@@ -126,7 +126,7 @@ def work(ask: AnyAsk, data: list[Any], device: str, board: Any, key: int, folder
 
     if folder not in sys.path and Path(folder).is_dir():
         sys.path.append(folder)
-    own_modules_importable()
+    add_cwd_to_path()
     compile_with(device)
     task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
     fingerprint = task.facts.fingerprint
@@ -317,7 +317,7 @@ def _answer_of(reference: Any) -> Answer:
 
 
 @contextmanager
-def cluster(settings: Execute, datasets: Mapping[str, Dataset], store: Store) -> Iterator[Cluster]:
+def cluster(settings: ExecutionSettings, datasets: Mapping[str, Dataset], store: Store) -> Iterator[Cluster]:
     """A cluster with its data sets, for as long as the block.
 
     Raises:

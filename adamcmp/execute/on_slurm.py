@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from adamcmp.config.schema import OnSlurm
+from adamcmp.config.schema import SlurmSettings
 from adamcmp.errors import InputError, one_line
 from adamcmp.extras import check_installed, require_extra
 from adamcmp.storage.backend import is_local
@@ -69,7 +69,7 @@ def _deaf() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _executor(settings: OnSlurm, study_dir: Path) -> Any:
+def _executor(settings: SlurmSettings, study_dir: Path) -> Any:
     with require_extra("execute=slurm", "submitit"), _logging_left_alone():
         import submitit
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
@@ -108,7 +108,7 @@ def _slurm_assumed() -> Iterator[None]:
         SlurmExecutor.affinity = found  # type: ignore[method-assign]
 
 
-def script(settings: OnSlurm, study_dir: Path) -> str:
+def script(settings: SlurmSettings, study_dir: Path) -> str:
     """Return the script for sbatch; Slurm itself need not be installed.
 
     Raises:
@@ -140,7 +140,7 @@ def _logging_left_alone() -> Iterator[None]:
             os.environ[name] = given
 
 
-def check_available(settings: OnSlurm) -> None:
+def check_available(settings: SlurmSettings) -> None:
     """Check that jobs can be submitted from this machine.
 
     Raises:
@@ -156,7 +156,7 @@ def check_available(settings: OnSlurm) -> None:
         )
 
 
-def submit(settings: OnSlurm, study_dir: Path, plan: str) -> list[str]:
+def submit(settings: SlurmSettings, study_dir: Path, plan: str) -> list[str]:
     """Submit the array of jobs, which trust the plan of that SHA-256, and return their IDs.
 
     Raises:

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from adamcmp.config.schema import AnyRule, OwnOptimizer
+from adamcmp.config.schema import AnyRule, CustomOptimizer
 from adamcmp.engine.machine import hardware
 from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.updates import first_period
 from adamcmp.metrics.functions import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
-from adamcmp.plan.runs import Run, Task, canonical, variant
+from adamcmp.plan.runs import Run, TaskSpec, canonical_json, variant_hash
 from adamcmp.storage.schema import METRICS
 
 
@@ -71,7 +71,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "task": task.key,
         "task_label": task.label,
         "arm": run.optimizer.label,
-        "variant": variant(run.optimizer, run.schedule),
+        "variant": variant_hash(run.optimizer, run.schedule),
         "stage": run.stage,
         "search": run.search,
         "status": outcome.status,
@@ -93,7 +93,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "steps": task.steps,
         "epochs": task.epochs,
         "precision": task.train.precision,
-        "settings": canonical(run.settings()),
+        "settings": canonical_json(run.settings()),
         **{f"baseline_{part}_error": task.baselines.get(part) for part in ("validation", "test")},
         "loss": task.criteria.loss,
         "error_metric": task.criteria.error.name,
@@ -102,7 +102,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "comparison": run.comparison,
         **_measured(outcome),
         "engine": outcome.strategy.engine,
-        "engine_settings": canonical(outcome.strategy.settings()),
+        "engine_settings": canonical_json(outcome.strategy.settings()),
         "engine_reason": outcome.strategy.reason,
         "device": outcome.device,
         "hardware": hardware(torch.device(outcome.device)),
@@ -147,7 +147,7 @@ def _measured(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _at(prefix: str, evaluation: Evaluation, task: Task) -> dict[str, float]:
+def _at(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict[str, float]:
     values = evaluation._asdict()
     bits = {
         f"{prefix}_{part}_bits_per_byte": bits_per_byte(values[f"{part}_loss"], length)
@@ -158,7 +158,7 @@ def _at(prefix: str, evaluation: Evaluation, task: Task) -> dict[str, float]:
 
 
 def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
-    if isinstance(optimizer, OwnOptimizer):
+    if isinstance(optimizer, CustomOptimizer):
         built = optimizer.built
         betas: Any = built.get("betas")
         beta1, beta2 = (*(betas if isinstance(betas, list) else ()), None, None)[:2]
@@ -173,7 +173,7 @@ def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
 def _decay(run: Run) -> Mapping[str, Any]:
     """λ in every decoupled convention; L2 has none."""
     optimizer = run.optimizer
-    if isinstance(optimizer, OwnOptimizer):
+    if isinstance(optimizer, CustomOptimizer):
         return {}
     source = optimizer.decay
     if source not in CONVERTIBLE:

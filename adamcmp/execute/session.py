@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamcmp.config.schema import Config, Data, Execute
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
+from adamcmp.config.schema import Config, Data, ExecutionSettings
 from adamcmp.errors import InputError
 from adamcmp.execute import known
 from adamcmp.execute.server import start_processes
 from adamcmp.execute.study import missing
-from adamcmp.plan.expand import Plan, plan
-from adamcmp.plan.runs import DataFacts, Run, Task, cohorts
+from adamcmp.plan.expand import Plan, plan_study
+from adamcmp.plan.runs import DatasetMetadata, Run, TaskSpec, group_runs
 from adamcmp.storage.records import read_records
 from adamcmp.text_safety import to_one_line
 from adamcmp.untrusted import load_object
@@ -54,7 +54,7 @@ class Session:
     _checked: set[str] = field(default_factory=set)
     _shown: set[tuple[tuple[str, str], ...]] = field(default_factory=set)
 
-    def summary(self, task: Task) -> str:
+    def summary(self, task: TaskSpec) -> str:
         """Return the data and model summary of a task as lines; empty if its data are not loaded."""
         dataset = self.datasets.get(task.facts.fingerprint)
         lines = [*(dataset.summary if dataset is not None else ()), *self.models.get(task.key, ())]
@@ -106,13 +106,18 @@ class Session:
                     known.forget(task.data)
                     raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
         say("building models")
-        self.models |= check(cohorts(new), self.datasets, device)
+        self.models |= check(group_runs(new), self.datasets, device)
         self._checked.update(run.id for run in new)
 
 
 def _load(
-    settings: Data, execute: Execute, datasets: dict[str, Dataset], notes: list[str], *, stand_in: bool = False
-) -> DataFacts:
+    settings: Data,
+    execute: ExecutionSettings,
+    datasets: dict[str, Dataset],
+    notes: list[str],
+    *,
+    stand_in: bool = False,
+) -> DatasetMetadata:
     """Load a data set, and keep its facts; one that is not here may be taken by its official size."""
     from adamcmp.engine import inputs
     from adamcmp.engine.memory import data_memory
@@ -165,7 +170,7 @@ def open_session(
     datasets: dict[str, Dataset] = {}
     notes: list[str] = []
 
-    def load(settings: Data, execute: Execute) -> DataFacts:
+    def load(settings: Data, execute: ExecutionSettings) -> DatasetMetadata:
         found = known.known(settings)
         if found is None:
             say(f"loading {settings.name}")
@@ -178,7 +183,7 @@ def open_session(
         if not dry_run and runs >= MANY and not (results_dir / settings.study.name / "records").exists():
             start_processes()  # surely there is much to train
 
-    planned = plan(locate(config, config_dir), given, load, sized)
+    planned = plan_study(find_config(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     records = read_records(session.study_dir) if (session.study_dir / "records").is_dir() else None
     todo = missing(planned.runs, session.study_dir, only_failed=only_failed, records=records)

@@ -19,7 +19,7 @@ from adamcmp.engine.watch import foreign, load_checkpoint, unsaved
 from adamcmp.errors import one_line
 from adamcmp.execute.folders import unsent
 from adamcmp.execute.recording import Provenance, curve, record
-from adamcmp.plan.runs import Run, cohorts
+from adamcmp.plan.runs import Run, group_runs
 from adamcmp.storage.backend import GoneError, retry_while_away
 from adamcmp.storage.merging import merge_parts
 from adamcmp.storage.part_files import append_runs
@@ -118,7 +118,7 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
     set aside, with a line.
     """
     runs = {run.id: run for run in todo}
-    kernels = {run.id: group.kernel for group in cohorts(todo) for run in group.runs}
+    kernels = {run.id: group.kernel for group in group_runs(todo) for run in group.runs}
     states: list[tuple[list[str], Strategy, Path]] = []
     for path in sorted((study_dir / "checkpoints").glob("*.pt")):
         try:

@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 import torch
 
-from adamcmp.config.build import own_modules_importable
-from adamcmp.data.dataset import Dataset, Scale, Split
-from adamcmp.data.rows import Rows, Stored
-from adamcmp.data.several import Several
+from adamcmp.config.instantiate import add_cwd_to_path
+from adamcmp.data.dataset import Dataset, Normalization, Split
+from adamcmp.data.multi_input import MultiInput
+from adamcmp.data.on_disk import DiskRows, MappedArray
 from adamcmp.engine.choice import Ask
 from adamcmp.engine.machine import cores
 from adamcmp.engine.outcome import Evaluation, Outcome
@@ -45,7 +45,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
     """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
     os.setpgid(0, 0)
     compile_with(device)
-    own_modules_importable()
+    add_cwd_to_path()
     threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:
@@ -196,11 +196,11 @@ def share(datasets: Mapping[str, Dataset], folder: Path) -> None:
 
 def _plain(value: Any) -> Any:
     """What torch reads back without running code: of examples on disk, where they lie."""
-    if isinstance(value, Rows):
+    if isinstance(value, DiskRows):
         return {"stores": [tuple(stored) for stored in value.stores], "index": value.index}
-    if isinstance(value, Several):
+    if isinstance(value, MultiInput):
         return {"parts": value.parts, "names": value.names}
-    return tuple(map(_plain, value)) if isinstance(value, Split | Scale) else value
+    return tuple(map(_plain, value)) if isinstance(value, Split | Normalization) else value
 
 
 def _whole(value: Any) -> Any:
@@ -208,14 +208,14 @@ def _whole(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "parts" in value:
-        return Several(**value)
-    return Rows(tuple(Stored(*stored) for stored in value["stores"]), value["index"], torch.device("cpu"))
+        return MultiInput(**value)
+    return DiskRows(tuple(MappedArray(*stored) for stored in value["stores"]), value["index"], torch.device("cpu"))
 
 
 def received(folder: Path, fingerprint: str) -> Dataset:
     """What ``share`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
-    kinds = {"train": Split, "validation": Split, "test": Split, "scale": Scale, "target_scale": Scale}
+    kinds = {"train": Split, "validation": Split, "test": Split, "scale": Normalization, "target_scale": Normalization}
     tuples = {
         name: kinds[name](*map(_whole, value)) for name, value in stored.items() if name in kinds and value is not None
     }

@@ -46,7 +46,7 @@ NOT_SCALED_BY_LR = ("schedule_only", "normalized", "lr_free")
 CONVERTIBLE: tuple[Convertible, ...] = ("lr_scaled", "schedule_only", "normalized")
 
 
-def share(convention: str, weight_decay: float, lr: float, eta: Array, period: Array) -> Array:
+def decay_fraction(convention: str, weight_decay: float, lr: float, eta: Array, period: Array) -> Array:
     """d_t: the share of each weight that a step takes off, by the table above.
 
     Args:

@@ -1,9 +1,9 @@
 r"""What an update rule is: one class in one file, found by its name or by a ``_target_``.
 
 A rule has settings, one value a run, and says three things in plain formulas: the coefficients of T steps of one run
-(``coefficients``, NumPy float64), the state that it keeps of a parameter (``start``), and the step that it takes off
-the weights (``step``, tensors). Whatever is the same for all rules is done here: the learning rate's schedule,
-parameter groups, where λ enters (``decay.py``), and the stacking of R runs.
+(``compute_coefficients``, NumPy float64), the state that it keeps of a parameter (``start``), and the step that it
+takes off the weights (``step``, tensors). Whatever is the same for all rules is done here: the learning rate's
+schedule, parameter groups, where λ enters (``decay.py``), and the stacking of R runs.
 
 Every tensor that a rule sees has a leading run axis, shape (R, …), of one run (1, …); a coefficient broadcasts over
 it, shape (R, 1, …). What mixes the axes of a parameter (norms, products) must leave the first alone. Rules work on
@@ -23,7 +23,7 @@ from pydantic import model_validator
 
 from adamcmp.base_settings import NonNegative, Number, ParamGroup, Positive, Settings
 from adamcmp.lazy_imports import LazyModule
-from adamcmp.optim.decay import Array, Decay, share
+from adamcmp.optim.decay import Array, Decay, decay_fraction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ Coefficients = Mapping[str, Array | float]
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepWindow:
     """T steps in a row of one run, and what holds in them for parameters of one kind."""
 
     t: Array
@@ -155,7 +155,7 @@ class Rule(Settings):
         """Which part of the rule treats a parameter, for a rule that has several; ``c.part`` tells the kernel."""
         return ""
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         """What ``step`` finds in ``c``: of each a number, or one a step, shape (T,)."""
         return {"lr": steps.lr}
 
@@ -163,9 +163,9 @@ class Rule(Settings):
         """By which doors λθ enters the gradient; ``l2`` is opened before ``step``, others are the rule's own."""
         return {"l2": self.decay == "l2"}
 
-    def share(self, steps: Steps) -> Array:
+    def share(self, steps: StepWindow) -> Array:
         """d_t: the share of the weights that each step takes off beside ``step``, shape (T,)."""
-        return share(self.decay, steps.weight_decay, steps.peak, steps.eta, steps.period)
+        return decay_fraction(self.decay, steps.weight_decay, steps.peak, steps.eta, steps.period)
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:  # noqa: ARG002
         """The state before the first step, of one run; ``param`` is what it starts from, shape (1, …)."""
@@ -186,7 +186,7 @@ class Rule(Settings):
     @classmethod
     def update(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> None:
         """One step, in place; a rule overrides it where weights do not simply lose ``step`` and decay."""
-        move(param, param, cls.step(param, grad, s, c), s, c)
+        apply_step(param, param, cls.step(param, grad, s, c), s, c)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:  # noqa: ARG002
         """The class for PyTorch that takes these steps, if there is one.
@@ -217,7 +217,7 @@ class Rule(Settings):
         return Kernel(type(self), how, tuple((name, getattr(self, name)) for name in self.static))
 
 
-def move(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -> None:
+def apply_step(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -> None:
     """Take a step, and the decay of the weights ``at``, off ``target``, in place: see ``decay.py``."""
     if c.how == "fixed_norm":
         moved = target - step
@@ -233,13 +233,13 @@ def move(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -> None
         target.sub_(step + c.decay * at)
 
 
-def rates(betas: tuple[float, float]) -> dict[str, float]:
-    """The coefficients of two moving averages, as ``moments`` takes them."""
+def moment_rates(betas: tuple[float, float]) -> dict[str, float]:
+    """The coefficients of two moving averages, as ``update_moments`` takes them."""
     beta1, beta2 = betas
     return {"beta1": beta1, "one_minus_beta1": 1 - beta1, "beta2": beta2, "one_minus_beta2": 1 - beta2}
 
 
-def moments(grad: Tensor, s: Values, c: Values) -> None:
+def update_moments(grad: Tensor, s: Values, c: Values) -> None:
     """Take a gradient into Adam's moments: m ← β1 m + (1−β1) g, v ← β2 v + (1−β2) g²."""
     s.m.mul_(c.beta1).add_(grad * c.one_minus_beta1)
     s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
@@ -294,7 +294,7 @@ class Kernel(NamedTuple):
             param: the weights, shape (R, …).
             grad: their gradient, of the same shape.
             state: as ``start`` gives it, of R runs.
-            coefficients: by name, each (R, 1, …): what ``coefficients`` below gives of one step.
+            coefficients: by name, each (R, 1, …): what ``compute_coefficients`` below gives of one step.
             part: which of the rule's parts treats it.
         """
         if "l2" in coefficients:
@@ -303,7 +303,7 @@ class Kernel(NamedTuple):
         self.rule.update(param, grad, _Values(state), _Values(c))
 
 
-def coefficients(rule: Rule, steps: Steps) -> dict[str, Array]:
+def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
     """All that a step needs of numbers, by name, each of shape (T,): the rule's own, its doors, and d_t.
 
     Raises:
@@ -321,7 +321,7 @@ RULES = "adamcmp.optim.rules"
 
 
 @cache
-def shipped() -> tuple[str, ...]:
+def builtin_rule_names() -> tuple[str, ...]:
     """Names of the rules that adamcmp has."""
     return tuple(sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(RULES).__path__)))
 

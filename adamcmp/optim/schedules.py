@@ -89,7 +89,7 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
     Raises:
         ValueError: a period that does not grow, or has no length.
     """
-    starts, lengths = restarts(steps, first_period, multiplier)
+    starts, lengths = restart_periods(steps, first_period, multiplier)
     # a sum of periods that rounds past a whole step restarts at that step
     bounds = np.array(starts) * (1 - 1e-12)
     start_P, length_P = np.array(starts), np.array(lengths)
@@ -129,7 +129,7 @@ def warmup_stable_decay(
     return Schedule(steps, at)
 
 
-def own(steps: int, eta: Callable[[int], float]) -> Schedule:
+def custom_schedule(steps: int, eta: Callable[[int], float]) -> Schedule:
     """η_t from a function of the step (from 0), called once per requested step."""
     eta = cache(eta)  # sums over the past ask for all steps again and again
     return Schedule(
@@ -137,7 +137,7 @@ def own(steps: int, eta: Callable[[int], float]) -> Schedule:
     )
 
 
-def restarts(steps: int, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
+def restart_periods(steps: int, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
     """Where each period of ``warm_restarts`` starts, and its length, in steps.
 
     Raises:

@@ -19,43 +19,53 @@ from typing import Any, Self
 import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
-from adamcmp.config.build import typed, typed_optimizer
 from adamcmp.config.compose import FREE, Composed, compose
+from adamcmp.config.instantiate import validate_config, validate_optimizer
+from adamcmp.config.lookup import ConfigSource
+from adamcmp.config.overrides import GROUPS, parse_override
 from adamcmp.config.schema import (
-    MOST_RUNS,
-    MOST_STEPS,
+    MAX_RUNS,
+    MAX_STEPS,
     AnyRule,
     AnySchedule,
     Config,
+    CustomLoss,
     Data,
-    Execute,
-    OwnLoss,
+    ExecutionSettings,
+    InitSettings,
     Range,
-    Start,
     is_seed,
 )
-from adamcmp.config.sources import Source
-from adamcmp.config.sweeps import GROUPS, parse_override
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS
-from adamcmp.plan import searching
-from adamcmp.plan.runs import MOST_COUNTED, DataFacts, Init, Run, Task, marked, rule_identity, run_id, variant
-from adamcmp.plan.searching import Dimension, Searching
+from adamcmp.plan import search
+from adamcmp.plan.runs import (
+    MAX_COUNTED_CLASSES,
+    DatasetMetadata,
+    InitWeights,
+    Run,
+    TaskSpec,
+    mark_only_trials,
+    rule_identity,
+    run_id,
+    variant_hash,
+)
+from adamcmp.plan.search import Dimension, SearchState
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
 TASK_KEYS = ("data", "model", "train")
 
 
 @dataclass(frozen=True)
-class Value:
+class SweptValue:
     """One value of a swept key: as Python sees it, and as an override for Hydra."""
 
     python: Any
     override: str
 
 
-Composing = Callable[[Source, Sequence[str]], Composed]
-Space = dict[str, list[Value]]
+Composing = Callable[[ConfigSource, Sequence[str]], Composed]
+Space = dict[str, list[SweptValue]]
 """A sub-grid: dotted key or group → values."""
 
 
@@ -70,7 +80,7 @@ class Plan:
     """Rows of the grid that name the same run as an earlier row, and are trained once."""
     resolved: str
     """The study as YAML: its base configuration and its spaces."""
-    searching: Searching | None = None
+    searching: SearchState | None = None
     """What asks for more runs, of which those above are the first batch; None where the grids are all."""
 
     def here(self) -> Self:
@@ -79,10 +89,10 @@ class Plan:
         return replace(self, config=self.config.model_copy(update={"execute": local}))
 
 
-def plan(
-    source: Source,
+def plan_study(
+    source: ConfigSource,
     overrides: Sequence[str],
-    facts: Callable[[Data, Execute], DataFacts],
+    facts: Callable[[Data, ExecutionSettings], DatasetMetadata],
     sized: Callable[[Config, int], None] = lambda *_: None,
 ) -> Plan:
     """Expand a study into runs.
@@ -105,15 +115,15 @@ def plan(
         if key.partition(".")[0] in ("execute", "log", "report", "search", "study"):
             raise InputError(f"{key}: takes one value, since no run is another by it")
     base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
-    config = typed(base, source)
-    pinned = {o.key_or_group: _values(o) for o in parsed if _pins(o)}
+    config = validate_config(base, source)
+    pinned = {o.key_or_group: _values(o) for o in parsed if _is_single_value(o)}
     spaces = _spaces(config, own_sweeps | pinned)
-    sized(config, _size(config, spaces))
+    sized(config, _count_runs(config, spaces))
     seen: dict[str, Run] = {}
     count = 0
-    known_facts: dict[str, DataFacts] = {}
+    known_facts: dict[str, DatasetMetadata] = {}
 
-    def facts_of(data: Data) -> DataFacts:
+    def facts_of(data: Data) -> DatasetMetadata:
         key = data.model_dump_json(exclude={"name"})
         if key not in known_facts:
             known_facts[key] = facts(data, config.execute)
@@ -123,15 +133,15 @@ def plan(
     if config.search.method == "grid":
         runs = [run for space in spaces for run in _expand(source, fixed, config, space, facts_of)]
     else:
-        search = _searching(source, fixed, config, spaces, facts_of, base)
+        search = _plan_search(source, fixed, config, spaces, facts_of, base)
         runs = search.more(None)
     for run in runs:
         count += 1
         seen.setdefault(run.id, run)
     _check_held_out(base, config, seen.values())
-    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _described(spaces)}}
+    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _describe_spaces(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return Plan(config, marked(tuple(seen.values())), count - len(seen), text, search)
+    return Plan(config, mark_only_trials(tuple(seen.values())), count - len(seen), text, search)
 
 
 def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None:
@@ -141,7 +151,7 @@ def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None
     cells: dict[str, set[tuple[float, float]]] = {}
     for run in runs:
         cell = run.optimizer.lr, run.optimizer.weight_decay
-        cells.setdefault(variant(run.optimizer, run.schedule), set()).add(cell)
+        cells.setdefault(variant_hash(run.optimizer, run.schedule), set()).add(cell)
     if any(len(each) > 1 for each in cells.values()):
         raise InputError(
             f"study.confirm.seeds={config.study.confirm.seeds}: a setting refers to ${{seed}}, and runs on "
@@ -149,27 +159,27 @@ def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None
         )
 
 
-def _pins(override: Override) -> bool:
+def _is_single_value(override: Override) -> bool:
     """A single value on the command line replaces a sweep of the same key in the study."""
     swept_by_studies = override.key_or_group.startswith("optimizer") or override.key_or_group in {*GROUPS, "seed"}
     return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
 
 
-def _values(override: Override) -> list[Value]:
+def _values(override: Override) -> list[SweptValue]:
     """The values of a sweep; of anything else its only one, as it was given."""
     key = override.key_or_group
     if not override.is_sweep_override():
-        return [Value(override.value(), f"{key}={override.get_value_element_as_str()}")]
+        return [SweptValue(override.value(), f"{key}={override.get_value_element_as_str()}")]
     texts = override.sweep_string_iterator()
     return [_value(key, value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
 
 
-def _value(key: str, value: Any, text: str) -> Value:
+def _value(key: str, value: Any, text: str) -> SweptValue:
     value = _unquoted(value)
     if isinstance(value, float) and math.isfinite(value):  # range(0.1,0.4,0.1) shall hold 0.3
         value = float(f"{value:.12g}")
         text = repr(value)
-    return Value(value, f"{key}={text}")
+    return SweptValue(value, f"{key}={text}")
 
 
 def _unquoted(value: Any) -> Any:
@@ -199,13 +209,13 @@ def _literal(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list):
-        return f"[{','.join(map(_inside, value))}]"
+        return f"[{','.join(map(_nested_text, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_inside(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_nested_text(each)}" for key, each in value.items()) + "}"
     return str(value)
 
 
-def _inside(value: Any) -> str:
+def _nested_text(value: Any) -> str:
     """A value in a list or mapping, where text that is more than a word needs quotes."""
     plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value)
     return _literal(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -223,21 +233,21 @@ def _spaces(config: Config, own: Space) -> list[Space]:
     return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*known, "seed"}} for space in spaces]
 
 
-def _size(config: Config, spaces: Sequence[Space]) -> int:
+def _count_runs(config: Config, spaces: Sequence[Space]) -> int:
     """How many runs there are, each as often as the grid names it; what would take for ever to expand is refused."""
     runs = sum(
         math.prod(len(values) for values in space.values()) * (1 if "seed" in space else len(config.seeds))
         for space in spaces
     )
-    if runs > MOST_RUNS:
+    if runs > MAX_RUNS:
         raise InputError(
-            f"study {config.study.name}: a grid of {runs:,} runs; at most {MOST_RUNS:,} make sense: "
+            f"study {config.study.name}: a grid of {runs:,} runs; at most {MAX_RUNS:,} make sense: "
             "give fewer values or seeds"
         )
     return runs
 
 
-def _of_optimizers(spaces: Sequence[Space], asked: Sequence[Value], shared: Space) -> list[Space]:
+def _of_optimizers(spaces: Sequence[Space], asked: Sequence[SweptValue], shared: Space) -> list[Space]:
     kept: list[Space] = []
     for value in asked:
         having = [s for s in spaces if value.python in {v.python for v in s.get("optimizer", ())}]
@@ -245,20 +255,20 @@ def _of_optimizers(spaces: Sequence[Space], asked: Sequence[Value], shared: Spac
     return kept
 
 
-def _described(spaces: Sequence[Space]) -> list[dict[str, Any]]:
+def _describe_spaces(spaces: Sequence[Space]) -> list[dict[str, Any]]:
     return [{key: [value.python for value in values] for key, values in space.items()} for space in spaces]
 
 
-def _searching(
-    source: Source,
+def _plan_search(
+    source: ConfigSource,
     fixed: Sequence[str],
     config: Config,
     spaces: Sequence[Space],
-    facts: Callable[[Data], DataFacts],
+    facts: Callable[[Data], DatasetMetadata],
     base: Composed,
-) -> Searching:
+) -> SearchState:
     """An arm for each optimizer, model, data set and schedule; what else has several values is searched."""
-    settings, arms = config.search, list[searching.Arm]()
+    settings, arms = config.search, list[search.SearchArm]()
     kept = cache(lambda overrides: compose(source, overrides))  # trials share most of what is composed
     for space in spaces:
         split = {key: values for key, values in space.items() if key in GROUPS}
@@ -273,20 +283,20 @@ def _searching(
                 found.append(Dimension(key, range=given) if isinstance(given, Range) else Dimension(key, tuple(given)))
 
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
-                own = {key: [Value(value, f"{key}={_literal(value)}")] for key, value in values.items()}
+                own = {key: [SweptValue(value, f"{key}={_literal(value)}")] for key, value in values.items()}
                 words = {**held, **own}
                 return list(_expand(source, fixed, config, words, facts, several, lambda _, all_: kept(tuple(all_))))
 
             told = several | {"optimizer"}
             name = " · ".join(str(value.python) for key, value in chosen.items() if key in told)
             composed = kept((*fixed, *(value.override for value in chosen.values())))
-            start = {dimension.key: _configured(composed, dimension) for dimension in found}
-            arms.append(searching.Arm(name or base.choices["optimizer"], tuple(found), make, start))
-    searching.check(settings, arms)
-    return Searching(settings, tuple(arms))
+            start = {dimension.key: _configured_value(composed, dimension) for dimension in found}
+            arms.append(search.SearchArm(name or base.choices["optimizer"], tuple(found), make, start))
+    search.check_search(settings, arms)
+    return SearchState(settings, tuple(arms))
 
 
-def _configured(composed: Composed, dimension: Dimension) -> Any:
+def _configured_value(composed: Composed, dimension: Dimension) -> Any:
     """What a configuration has of a searched setting; the middle of its values where it says nothing."""
     found: Any = composed.values
     for part in dimension.key.split("."):
@@ -295,17 +305,17 @@ def _configured(composed: Composed, dimension: Dimension) -> Any:
 
 
 def _expand(
-    source: Source,
+    source: ConfigSource,
     fixed: Sequence[str],
     config: Config,
     space: Space,
-    facts: Callable[[Data], DataFacts],
+    facts: Callable[[Data], DatasetMetadata],
     told: set[str] | None = None,
     composing: Composing = compose,
 ) -> Iterator[Run]:
     """The runs of a sub-grid; ``told`` are the keys whose values its arms are called by, if not all that vary."""
-    static = {key: values for key, values in space.items() if not _swept(key)}
-    swept = {key: values for key, values in space.items() if _swept(key) and key != "seed"}
+    static = {key: values for key, values in space.items() if not _is_swept(key)}
+    swept = {key: values for key, values in space.items() if _is_swept(key) and key != "seed"}
     seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
     several = {k for k, values in space.items() if len(values) > 1} if told is None else told
     varying = several - set(LABELLED_ELSEWHERE)
@@ -314,7 +324,7 @@ def _expand(
         chosen = [value.override for value in combination.values()]
         kept = [text for text, key in keys.items() if key not in combination | swept]
         composed = composing(source, (*kept, *chosen))
-        task, schedule = _task(typed(composed, source), facts)
+        task, schedule = _task(validate_config(composed, source), facts)
         for row in _product(swept):
             optimizer = _optimizer(composed, row)
             labels = [
@@ -326,7 +336,7 @@ def _expand(
             for seed in seeds:
                 if composed.has_interpolations:  # any value may depend on this row's, or on the seed
                     words = [*kept, *chosen, *(value.override for value in row.values()), f"seed={seed}"]
-                    config = typed(composing(source, tuple(words)), source)
+                    config = validate_config(composing(source, tuple(words)), source)
                     (task, schedule), optimizer = _task(config, facts), config.optimizer
                 id_ = run_id(task, rule_identity(optimizer), rule_identity(schedule), seed)
                 yield Run(id_, arm, task, optimizer, schedule, seed)
@@ -342,16 +352,16 @@ def _short(value: Any) -> str:
     return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _swept(key: str) -> bool:
+def _is_swept(key: str) -> bool:
     return key == "seed" or key.startswith("optimizer.")
 
 
-def _product(space: Space) -> Iterator[dict[str, Value]]:
+def _product(space: Space) -> Iterator[dict[str, SweptValue]]:
     for values in itertools.product(*space.values()):
         yield dict(zip(space, values, strict=True))
 
 
-def _optimizer(composed: Composed, row: Mapping[str, Value]) -> AnyRule:
+def _optimizer(composed: Composed, row: Mapping[str, SweptValue]) -> AnyRule:
     """The optimizer of one row: its values put in place."""
     name = composed.choices["optimizer"]
     values = dict(composed.values["optimizer"])
@@ -359,11 +369,11 @@ def _optimizer(composed: Composed, row: Mapping[str, Value]) -> AnyRule:
         path = key.removeprefix("optimizer.")
         if path not in values and key not in FREE and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {suggest_names(path, values)}")
-        _put(values, path.split("."), value.python)
-    return typed_optimizer(values, name)
+        _set_nested(values, path.split("."), value.python)
+    return validate_optimizer(values, name)
 
 
-def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def _set_nested(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Set a value in nested mappings, and copy those on its way: rows share them."""
     *above, last = path
     for key in above:
@@ -373,7 +383,7 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     values[last] = value
 
 
-def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, AnySchedule]:
+def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[TaskSpec, AnySchedule]:
     known = facts(config.data)
     train, examples = config.train, known.train_examples
     _check_criteria(config, known)
@@ -387,23 +397,23 @@ def _task(config: Config, facts: Callable[[Data], DataFacts]) -> tuple[Task, Any
             f"give at most {examples // max(train.accumulate, 1)}, or full"
         )
     steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * (examples // batch_size)))
-    if steps > MOST_STEPS:
-        raise InputError(f"train.epochs={train.epochs:g}: are {steps:.3g} steps; at most {MOST_STEPS:,} make sense")
+    if steps > MAX_STEPS:
+        raise InputError(f"train.epochs={train.epochs:g}: are {steps:.3g} steps; at most {MAX_STEPS:,} make sense")
     if config.schedule.warmup_steps >= steps:
         raise InputError(
             f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"
         )
-    init = _init(config.init) if config.init is not None else None
+    init = _init_weights(config.init) if config.init is not None else None
     ranks = config.execute.ranks
     if ranks > batch_size // train.accumulate:
         raise InputError(
             f"execute.ranks={ranks}: shares a batch of {batch_size // train.accumulate} examples. Give at most that "
             "many processes, or a larger train.batch_size"
         )
-    return Task(config.data, config.model, train, known, batch_size, steps, init, ranks), config.schedule
+    return TaskSpec(config.data, config.model, train, known, batch_size, steps, init, ranks), config.schedule
 
 
-def _check_criteria(config: Config, known: DataFacts) -> None:
+def _check_criteria(config: Config, known: DatasetMetadata) -> None:
     """Refuse a loss and an error that do not fit what is predicted."""
     loss, error, targets = config.train.loss, config.train.error, known.targets
     fitting = [each.name for each in METRIC_SPECS[targets]]
@@ -411,7 +421,7 @@ def _check_criteria(config: Config, known: DataFacts) -> None:
         raise InputError(
             f"train.error={error}: {config.data.name} has {targets} to predict; fitting: {', '.join(fitting)}"
         )
-    if isinstance(loss, OwnLoss):
+    if isinstance(loss, CustomLoss):
         return
     if loss.name not in ("auto", *LOSS_NAMES[targets]):
         raise InputError(
@@ -428,17 +438,17 @@ def _check_criteria(config: Config, known: DataFacts) -> None:
         )
     if loss.class_weights == "balanced" and (not known.class_counts or 0 in known.class_counts):
         raise InputError(
-            f"train.loss.class_weights=balanced: needs every one of at most {MOST_COUNTED:,} {targets} in the training "
-            "part; give the weights as a list"
+            f"train.loss.class_weights=balanced: needs every one of at most {MAX_COUNTED_CLASSES:,} {targets} in the "
+            "training part; give the weights as a list"
         )
 
 
 @cache
-def _init(start: Start) -> Init:
+def _init_weights(start: InitSettings) -> InitWeights:
     path = start.path
     file = Path(path).expanduser().absolute()
     try:
-        return Init(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16], start.skip, start.strict)
+        return InitWeights(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16], start.skip, start.strict)
     except OSError as error:
         raise InputError(
             f"init={path}: cannot be read ({error.strerror}); give a .safetensors file, as train.save leaves in "

@@ -16,22 +16,22 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from adamcmp.config.build import source_hash
-from adamcmp.config.schema import AnyRule, AnySchedule, Data, Loss, Model, OwnLoss, OwnOptimizer, Train
+from adamcmp.config.instantiate import source_hash
+from adamcmp.config.schema import AnyRule, AnySchedule, CustomLoss, CustomOptimizer, Data, Loss, Model, Train
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS, Targets, TaskMetrics, metric_spec
 from adamcmp.optim.rule import Rule
-from adamcmp.plan.evaluations import Evaluations, evaluations
+from adamcmp.plan.evaluation_schedule import EvaluationSchedule, schedule_evaluations
 from adamcmp.storage.schema import SCHEMA_VERSION, Stage
 
-NAMES = {"name", "label"}
+NAME_FIELDS = {"name", "label"}
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
 """Of one example: of its one input, or of each of several."""
-MOST_COUNTED = 1000
+MAX_COUNTED_CLASSES = 1000
 """Classes whose training examples are counted."""
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetMetadata:
     """What planning needs to know of a loaded data set."""
 
     fingerprint: str
@@ -71,7 +71,7 @@ def _shape(stored: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Init:
+class InitWeights:
     """Weights that runs start from."""
 
     path: str
@@ -89,17 +89,17 @@ class Init:
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskSpec:
     """What one program of runs shares: data, model, loss, budget and precision, with the budget in steps."""
 
     data: Data
     model: Model
     train: Train
-    facts: DataFacts
+    facts: DatasetMetadata
     batch_size: int
     """B, examples of a step: all batches of one that accumulates."""
     steps: int
-    init: Init | None = None
+    init: InitWeights | None = None
     ranks: int = 1
     """Processes that share each batch: dropout and batch norm of each see its own examples alone."""
 
@@ -114,17 +114,17 @@ class Task:
         return self.steps / self.steps_per_epoch
 
     @property
-    def evaluations(self) -> Evaluations:
+    def evaluations(self) -> EvaluationSchedule:
         """When all parts are evaluated, and on how many examples."""
         parts = (self.facts.train_examples, self.facts.validation_examples, self.facts.test_examples)
-        return evaluations(self.train, parts, self.batch_size, self.steps)
+        return schedule_evaluations(self.train, parts, self.batch_size, self.steps)
 
     @cached_property
     def criteria(self) -> TaskMetrics:
         """What it minimises and is judged by."""
         targets, loss, error = self.facts.targets, self.train.loss, self.train.error
-        own = loss.target if isinstance(loss, OwnLoss) else None
-        named = LOSS_NAMES[targets][0] if isinstance(loss, OwnLoss) or loss.name == "auto" else loss.name
+        own = loss.target if isinstance(loss, CustomLoss) else None
+        named = LOSS_NAMES[targets][0] if isinstance(loss, CustomLoss) or loss.name == "auto" else loss.name
         name = METRIC_SPECS[targets][0].name if error == "auto" else error
         return TaskMetrics(own or named, metric_spec(name, self.facts.unit))
 
@@ -140,9 +140,9 @@ class Task:
         What was not asked for is left out, since older ids know nothing of it.
         """
         train, found = self.train, dict[str, Any]()
-        if isinstance(train.loss, OwnLoss):
+        if isinstance(train.loss, CustomLoss):
             found["loss"] = train.loss.model_dump(mode="json")
-        elif loss := _asked(train.loss, self.criteria.loss, LOSS_NAMES[self.facts.targets][0]):
+        elif loss := _loss_identity(train.loss, self.criteria.loss, LOSS_NAMES[self.facts.targets][0]):
             found["loss"] = loss
         for key in ("clip_norm", "ema"):
             if getattr(train, key) is not None:
@@ -161,7 +161,7 @@ class Task:
         shared = {key: self.identity[key] for key in names if key in self.identity}
         given = ("steps", "epochs", "evaluations", "eval_examples", "evaluation_share")
         return _hash(
-            canonical({**shared, **self.train.model_dump(include=set(given)), "error": self.criteria.error.name})
+            canonical_json({**shared, **self.train.model_dump(include=set(given)), "error": self.criteria.error.name})
         )
 
     @cached_property
@@ -170,7 +170,7 @@ class Task:
         return {
             "schema": SCHEMA_VERSION,
             "data": [self.facts.fingerprint, self.facts.train_examples],
-            "model": self.model.model_dump(mode="json", exclude=NAMES),
+            "model": self.model.model_dump(mode="json", exclude=NAME_FIELDS),
             "batch_size": self.batch_size,
             "steps": self.steps,
             "eval_steps": self.evaluations.steps,
@@ -180,7 +180,7 @@ class Task:
             **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
             **({"init": self.init.identity} if self.init else {}),
             **({"ranks": self.ranks} if self.ranks > 1 else {}),
-            **({"metrics": [_identified(each) for each in self.train.metrics]} if self.train.metrics else {}),
+            **({"metrics": [_metric_identity(each) for each in self.train.metrics]} if self.train.metrics else {}),
         }
 
     @property
@@ -190,7 +190,7 @@ class Task:
     @cached_property
     def key(self) -> str:
         """Hash of ``identity``."""
-        return _hash(canonical(self.identity))
+        return _hash(canonical_json(self.identity))
 
     @property
     def label(self) -> str:
@@ -206,7 +206,7 @@ class Run:
 
     id: str
     arm: str
-    task: Task = field(repr=False)
+    task: TaskSpec = field(repr=False)
     optimizer: AnyRule
     schedule: AnySchedule
     seed: int
@@ -230,7 +230,7 @@ class Run:
         task = self.task
         given = task.train.model_dump(include={"steps", "epochs", "evaluations", "evaluation_share"})
         shared = {"data": task.identity["data"], "precision": task.train.precision, **given, "search": self.search}
-        return _hash(canonical({**shared, "model": task.model.target, "error": task.criteria.error.name}))
+        return _hash(canonical_json({**shared, "model": task.model.target, "error": task.criteria.error.name}))
 
     def settings(self) -> dict[str, Any]:
         """All that identifies it, and the names, as plain values."""
@@ -246,7 +246,7 @@ class Run:
         }
 
 
-def arm_of(run: Run) -> tuple[str, str, str]:
+def optimizer_key(run: Run) -> tuple[str, str, str]:
     """Return a key of the optimizer of a run: all settings but lr, λ and seed, or the search that drew them."""
     if run.search is not None:
         return run.comparison, run.search, run.optimizer.name
@@ -254,44 +254,44 @@ def arm_of(run: Run) -> tuple[str, str, str]:
     return run.task.key, rule_identity(same), rule_identity(run.schedule)
 
 
-def is_chosen(runs: Iterable[Run]) -> bool:
+def has_selection(runs: Iterable[Run]) -> bool:
     """Return whether an optimizer among these runs has several trials, so that one of them is selected."""
     trials: dict[object, set[tuple[float, float]]] = {}
     for run in runs:
-        trials.setdefault(arm_of(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
+        trials.setdefault(optimizer_key(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
     return any(len(each) > 1 for each in trials.values())
 
 
-def marked(runs: Sequence[Run]) -> tuple[Run, ...]:
+def mark_only_trials(runs: Sequence[Run]) -> tuple[Run, ...]:
     """Return the runs of a plan; where no optimizer has a second trial, ``is_only_trial`` is set."""
-    if is_chosen(runs) or any(run.search for run in runs):
+    if has_selection(runs) or any(run.search for run in runs):
         return tuple(runs)
     return tuple(replace(run, is_only_trial=True) for run in runs)
 
 
 @dataclass(frozen=True)
-class Cohort:
+class RunGroup:
     """Runs of one task whose updates have one form, so that one program can train them."""
 
-    task: Task
+    task: TaskSpec
     kernel: str
     runs: tuple[Run, ...]
 
     @property
-    def patterns(self) -> Patterns:
+    def patterns(self) -> GroupPatterns:
         """By which parameters are told apart: the same in all runs."""
-        return patterns(self.runs[0].optimizer)
+        return group_patterns(self.runs[0].optimizer)
 
 
-Patterns = tuple[tuple[str, ...], ...]
+GroupPatterns = tuple[tuple[str, ...], ...]
 
 
-def patterns(optimizer: AnyRule) -> Patterns:
+def group_patterns(optimizer: AnyRule) -> GroupPatterns:
     """The patterns of each of an optimizer's groups."""
     return tuple(group.patterns for group in optimizer.groups)
 
 
-def _asked(loss: Loss, name: str, usual: str) -> dict[str, Any]:
+def _loss_identity(loss: Loss, name: str, usual: str) -> dict[str, Any]:
     """What of a loss determines numbers, where it is not the usual one."""
     other = {
         **({"label_smoothing": loss.label_smoothing} if loss.label_smoothing else {}),
@@ -301,25 +301,25 @@ def _asked(loss: Loss, name: str, usual: str) -> dict[str, Any]:
     return {"name": name, **other} if other or name != usual else {}
 
 
-def _identified(metric: str) -> str:
+def _metric_identity(metric: str) -> str:
     """The name of a metric, an own one's with the hash of its source: editing it makes new runs."""
     source = source_hash(metric) if "." in metric else None
     return f"{metric}@{source}" if source else metric
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no white space: equal values, such as 0 and 0.0, have equal text."""
-    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(_normalize_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _whole(value: Any) -> Any:
+def _normalize_numbers(value: Any) -> Any:
     match value:
         case float() if value.is_integer() and abs(value) < 2**53:
             return int(value)
         case Mapping():
-            return {key: _whole(each) for key, each in value.items()}
+            return {key: _normalize_numbers(each) for key, each in value.items()}
         case list() | tuple():
-            return [_whole(each) for each in value]
+            return [_normalize_numbers(each) for each in value]
     return value
 
 
@@ -329,14 +329,14 @@ def _hash(text: str) -> str:
 
 def rule_identity(settings: BaseModel) -> str:
     """What of an optimizer or a schedule determines numbers, as canonical JSON."""
-    return canonical(_dump(settings, NAMES))
+    return canonical_json(_identifying_settings(settings, NAME_FIELDS))
 
 
-def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
+def _identifying_settings(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
     """All settings but some; what is not there is left out, since older ids know nothing of it."""
     dump = settings.model_dump(mode="json", exclude=exclude)
     absent: set[str] = set()
-    if isinstance(settings, OwnOptimizer):
+    if isinstance(settings, CustomOptimizer):
         absent = {"has_decay"} | {key for key in ("groups", "built") if not getattr(settings, key)}
         if settings.has_decay or not settings.decay_given:  # else the class may keep the given λ where nobody sees it
             absent |= {"decay_given"}
@@ -346,25 +346,27 @@ def _dump(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
     return {key: value for key, value in dump.items() if key not in absent}
 
 
-def variant(optimizer: AnyRule, schedule: AnySchedule) -> str:
+def variant_hash(optimizer: AnyRule, schedule: AnySchedule) -> str:
     """Hash of what runs share that differ in lr, λ and seed alone."""
-    dump = _dump(optimizer, {*NAMES, "lr", "weight_decay"})
-    return _hash(f"{canonical(dump)}|{rule_identity(schedule)}")
+    dump = _identifying_settings(optimizer, {*NAME_FIELDS, "lr", "weight_decay"})
+    return _hash(f"{canonical_json(dump)}|{rule_identity(schedule)}")
 
 
-def run_id(task: Task, optimizer: str, schedule: str, seed: int) -> str:
+def run_id(task: TaskSpec, optimizer: str, schedule: str, seed: int) -> str:
     """The id of a run; ``optimizer`` and ``schedule`` are ``rule_identity`` texts."""
     return _hash(f"{task.key}|{optimizer}|{schedule}|{seed}")
 
 
-def kernel(optimizer: AnyRule) -> str:
+def update_kernel_name(optimizer: AnyRule) -> str:
     """The name of the form of an update; runs share it where one program can train them."""
-    return optimizer.target if isinstance(optimizer, OwnOptimizer) else optimizer.kernel.name
+    return optimizer.target if isinstance(optimizer, CustomOptimizer) else optimizer.kernel.name
 
 
-def cohorts(runs: Iterable[Run]) -> tuple[Cohort, ...]:
+def group_runs(runs: Iterable[Run]) -> tuple[RunGroup, ...]:
     """Group runs by task, kernel and parameter groups; the order of runs is kept within a cohort."""
-    groups: dict[tuple[str, str, Patterns], list[Run]] = {}
+    groups: dict[tuple[str, str, GroupPatterns], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.task.key, kernel(run.optimizer), patterns(run.optimizer)), []).append(run)
-    return tuple(Cohort(members[0].task, form, tuple(members)) for (_, form, _), members in groups.items())
+        groups.setdefault((run.task.key, update_kernel_name(run.optimizer), group_patterns(run.optimizer)), []).append(
+            run
+        )
+    return tuple(RunGroup(members[0].task, form, tuple(members)) for (_, form, _), members in groups.items())

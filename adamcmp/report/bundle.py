@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from adamcmp.config.build import files_with_imports, is_installed, own_modules_importable
+from adamcmp.config.instantiate import add_cwd_to_path, files_with_imports, is_installed
 from adamcmp.errors import InputError
 from adamcmp.storage.backend import write_file
 
@@ -133,7 +133,7 @@ def _code(records: pd.DataFrame, commands: Iterable[str]) -> Iterator[tuple[str,
 
 def _modules(records: pd.DataFrame) -> Iterator[Path]:
     """Yield the files of modules that settings name, and the modules of the same folder that they import."""
-    own_modules_importable()
+    add_cwd_to_path()
     names = {
         name.partition(".")[0] for text in records["settings"].dropna().unique() for name in _dotted(json.loads(text))
     }

@@ -21,8 +21,8 @@ from adamcmp.drawing.labels import named
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.decay import CONVERTIBLE
-from adamcmp.optim.rule import Counterpart, Rule, rule_class, shipped
-from adamcmp.optim.schedules import restarts
+from adamcmp.optim.rule import Counterpart, Rule, builtin_rule_names, rule_class
+from adamcmp.optim.schedules import restart_periods
 from adamcmp.report.labels import quantity
 from adamcmp.text_safety import to_one_line
 
@@ -73,7 +73,7 @@ def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
     first = float(span)
     if schedule.get("kind") == "warm_restarts":
         first = max(schedule["T_0"] * (int(record["train_examples"]) // batch_size), 1.0)
-    starts, lengths = restarts(span, first, schedule.get("T_mult", 1.0))
+    starts, lengths = restart_periods(span, first, schedule.get("T_mult", 1.0))
     milestones, factor = schedule.get("milestones", ()), schedule.get("factor", 1.0)
     kind = "own" if "target" in schedule else schedule["kind"]
     fraction = 1.0 if kind == "linear" else schedule.get("decay_fraction", 1.0)
@@ -171,7 +171,7 @@ def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
 
 def _rule(r: Mapping[str, Any]) -> Rule | None:
     """The rule with its settings; None of a class, or a rule, of the user's own."""
-    return rule_class(r["rule"]).model_validate(r["optimizer"]) if r["rule"] in shipped() else None
+    return rule_class(r["rule"]).model_validate(r["optimizer"]) if r["rule"] in builtin_rule_names() else None
 
 
 def _no_rule(r: Mapping[str, Any], framework: str) -> str:
@@ -180,7 +180,7 @@ def _no_rule(r: Mapping[str, Any], framework: str) -> str:
         return f"Learning rates and λ follow the width here (model.mup_base), as docs/protocol.md says; {_settings(r)}."
     if r["rule"] == "own":
         return f"{framework} knows nothing of {r['optimizer']['target']}, a class for PyTorch; {_settings(r)}."
-    if r["rule"] not in shipped():
+    if r["rule"] not in builtin_rule_names():
         return f"{framework} knows nothing of {r['rule']}, a rule for adamcmp; {_settings(r)}."
     if r["decay"] != "l2" and r["decay"] not in DECOUPLED:
         return f"{framework} has no such decay, {r['decay']}; {_settings(r)}."

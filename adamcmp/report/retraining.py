@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from adamcmp.config.sources import options
+from adamcmp.config.lookup import list_group
 from adamcmp.report.hints import Trained, words_of
 
 GROUPS = {"optimizer": "optimizer", "schedule": "schedule", "model": "model", "data_settings": "data"}
@@ -97,7 +97,7 @@ def _is_other(shipped: Mapping[str, Any], name: str, value: Any) -> bool:
 
 @cache
 def _shipped(group: str) -> dict[str, dict[str, Any]]:
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in options(group).values()}
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in list_group(group).values()}
 
 
 def _pinned(trained: Trained, swept: set[str], flat: Mapping[str, Any], seeds: list[int]) -> str:

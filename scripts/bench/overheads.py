@@ -29,14 +29,14 @@ def plan_many(count: int) -> None:
 
 def planned(count: int):
     """A plan of ``count`` runs: a square grid times ten seeds."""
-    from adamcmp.config.sources import locate
-    from adamcmp.plan.expand import plan
-    from adamcmp.plan.runs import DataFacts
+    from adamcmp.config.lookup import find_config
+    from adamcmp.plan.expand import plan_study
+    from adamcmp.plan.runs import DatasetMetadata
 
     side = round((count / 10) ** 0.5)
     grid = [f"optimizer.lr=geomspace(1e-5,1,{side})", f"optimizer.weight_decay=geomspace(1e-5,1,{side})"]
-    facts = DataFacts("0" * 16, 1079, 10, (1, 8, 8), 100, 100)
-    return plan(locate("digits"), [*grid, "study.seeds=10"], lambda *_: facts)
+    facts = DatasetMetadata("0" * 16, 1079, 10, (1, 8, 8), 100, 100)
+    return plan_study(find_config("digits"), [*grid, "study.seeds=10"], lambda *_: facts)
 
 
 def store_many(count: int, folder: str) -> None:

@@ -27,16 +27,16 @@ from tabulate import tabulate
 from tasks import machine
 from tasks.sweeps import command, environment
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.engine.inputs import CPU, build_model, facts, load_data
-from adamcmp.plan.expand import plan
+from adamcmp.plan.expand import plan_study
 
 if TYPE_CHECKING:
     import torch
 
-    from adamcmp.config.schema import Data, Execute
+    from adamcmp.config.schema import Data, ExecutionSettings
     from adamcmp.data.dataset import Dataset
-    from adamcmp.plan.runs import DataFacts, Run
+    from adamcmp.plan.runs import DatasetMetadata, Run
 
 TURNS = 3
 RANDOM = "data._target_=tasks.pictures.random_pictures"
@@ -59,11 +59,11 @@ def planned(config: str, overrides: list[str]) -> tuple[Run, Dataset]:
     """The run that adamcmp plans, and its data."""
     loaded: list[Dataset] = []
 
-    def load(settings: Data, _: Execute) -> DataFacts:
+    def load(settings: Data, _: ExecutionSettings) -> DatasetMetadata:
         loaded.append(load_data(settings))
         return facts(loaded[0])
 
-    (run,) = plan(locate(config), overrides, load).runs
+    (run,) = plan_study(find_config(config), overrides, load).runs
     return run, loaded[0]
 
 

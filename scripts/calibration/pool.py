@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from adamcmp.cli.progress import SweepProgress
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.data.raw import Split
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.execute.crew import crew
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.study import driving
 from adamcmp.execute.training import train_all
-from adamcmp.plan.expand import plan
+from adamcmp.plan.expand import plan_study
 from adamcmp.storage.records import read_outcomes, read_records
 
 LRS = {
@@ -60,7 +60,7 @@ def trained(data: str, seeds: int, device: torch.device) -> dict[str, Pool]:
     runs = []
     for optimizer, lrs in LRS[data].items():
         words = [f"optimizer={optimizer}", f"optimizer.lr={lrs}", "optimizer.weight_decay=1e-3,1e-2,1e-1"]
-        planned = plan(locate(data), [*words, *TRAINING[data], f"study.seeds={seeds}"], load)
+        planned = plan_study(find_config(data), [*words, *TRAINING[data], f"study.seeds={seeds}"], load)
         runs += [replace(run, stage="confirm") for run in planned.runs]
     with tempfile.TemporaryDirectory() as folder:
         with (

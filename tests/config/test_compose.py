@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from adamcmp.config.build import call, find, source_hash, typed
-from adamcmp.config.compose import compose, leaves, origins
-from adamcmp.config.schema import OwnOptimizer
-from adamcmp.config.sources import locate, options, shipped_configs
+from adamcmp.config.compose import compose, flatten, value_origins
+from adamcmp.config.instantiate import call_target, find_target, source_hash, validate_config
+from adamcmp.config.lookup import find_config, list_group, shipped_configs
+from adamcmp.config.schema import CustomOptimizer
 from adamcmp.errors import InputError
 from adamcmp.optim.rule import rule_class
 
@@ -19,8 +19,8 @@ class Sign(optim.Optimizer): ...
 
 
 def settings(config="digits", *overrides, config_dir=None):
-    source = locate(config, config_dir)
-    return typed(compose(source, overrides), source)
+    source = find_config(config, config_dir)
+    return validate_config(compose(source, overrides), source)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_own_files_stand_beside_ours_and_hide_ours_of_the_same_name(here):
     assert settings("digits", "optimizer=mine", config_dir=here).optimizer.label == "Mine"
     assert settings("digits", "optimizer=sgd", config_dir=here).optimizer.label == "Not SGD"
     assert settings("digits", "optimizer=sgdw", config_dir=here).optimizer.label == "SGDW"
-    assert {"mine", "adamw"} <= options("optimizer", here).keys()
+    assert {"mine", "adamw"} <= list_group("optimizer", here).keys()
 
 
 def test_an_own_file_and_an_own_folder_go_together(here):
@@ -107,15 +107,15 @@ def test_bad_settings_are_one_line_that_names_the_key(overrides, says):
 
 
 def test_every_value_has_an_origin():
-    source = locate("figure2")
+    source = find_config("figure2")
     given = ["optimizer=adam", "optimizer.lr=1", "train.epochs=3"]
-    found = origins(source, given)
+    found = value_origins(source, given)
     assert found["optimizer.lr"] == "command line"
     assert found["optimizer.betas"].endswith("optimizer/adam.yaml")
     assert found["study.name"].endswith("study/figure2.yaml")
     assert found["study.grid"].endswith("config.yaml")
     assert found["train.epochs"] == "command line"
-    keys = {key for key, _ in leaves(compose(source, given).values)}
+    keys = {key for key, _ in flatten(compose(source, given).values)}
     assert {key for key in keys if key not in found} <= {"train.steps"}  # made null by train.epochs
 
 
@@ -135,15 +135,15 @@ def test_an_own_optimizer_keeps_its_arguments(here):
     (here / "optimizer").mkdir()
     (here / "optimizer/nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.1\nmomentum_decay: 0.004\n")
     optimizer = settings("digits", "optimizer=nadam", config_dir=here).optimizer
-    assert isinstance(optimizer, OwnOptimizer)
+    assert isinstance(optimizer, CustomOptimizer)
     assert optimizer.arguments == {"momentum_decay": 0.004}
     assert (optimizer.lr, optimizer.weight_decay) == (0.1, 0.0)
 
 
 def test_offers_are_made_only_where_the_signature_has_them(here):
     (here / "own_calls.py").write_text("def f(a, num_classes): return a, num_classes\ndef g(a): return a\n")
-    assert call("own_calls.f", "data", {"a": 1}, num_classes=3, input_shape=(2,)) == (1, 3)
-    assert call("own_calls.g", "data", {"a": 1}, num_classes=3) == 1
+    assert call_target("own_calls.f", "data", {"a": 1}, num_classes=3, input_shape=(2,)) == (1, 3)
+    assert call_target("own_calls.g", "data", {"a": 1}, num_classes=3) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_what_cannot_be_imported_is_one_line(here, target, says):
     (here / "own_bad.py").write_text("1 / 0\n")
     (here / "own_fine.py").write_text("VALUE = 3\n")
     with pytest.raises(InputError, match=says) as caught:
-        find(target, "model")
+        find_target(target, "model")
     assert "\n" not in str(caught.value)
 
 
 def test_interpolations_are_noticed(here):
     (here / "mine.yaml").write_text("defaults: [config, _self_]\noptimizer:\n  weight_decay: ${optimizer.lr}\n")
-    assert compose(locate("mine.yaml"), []).has_interpolations
-    assert not compose(locate("digits"), []).has_interpolations
+    assert compose(find_config("mine.yaml"), []).has_interpolations
+    assert not compose(find_config("digits"), []).has_interpolations
 
 
 def test_the_working_folder_is_importable_and_shadows_nothing(tmp_path, monkeypatch):
@@ -175,8 +175,8 @@ def test_the_working_folder_is_importable_and_shadows_nothing(tmp_path, monkeypa
     (tmp_path / "sched.py").write_text("scheduler = 1\n")  # a module of Python's own
     (tmp_path / "own_thing_here.py").write_text("def thing():\n    return 7\n")
     monkeypatch.delitem(sys.modules, "sched", raising=False)
-    assert find("own_thing_here.thing", "data")() == 7
-    assert find("sched.scheduler", "data").__module__ == "sched"
+    assert find_target("own_thing_here.thing", "data")() == 7
+    assert find_target("sched.scheduler", "data").__module__ == "sched"
     assert sys.path[-1] == str(tmp_path)
 
 
@@ -200,13 +200,13 @@ def test_files_that_are_merged_once_give_what_hydra_merges_each_time(here, confi
     """A folder of the user's, even an empty one, has Hydra merge all files and overrides in one go."""
     if config == "figure2" and "scale=smoke" in overrides:
         overrides = [each for each in overrides if not each.startswith(("model", "data"))]
-    once = compose(locate(config), overrides)
-    again = compose(locate(config), overrides)
-    each_time = compose(replace(locate(config), extra=here), overrides)
+    once = compose(find_config(config), overrides)
+    again = compose(find_config(config), overrides)
+    each_time = compose(replace(find_config(config), extra=here), overrides)
     assert once == again == each_time
 
 
 def test_what_a_caller_does_to_the_values_does_not_come_back():
-    first = compose(locate("digits"), ["optimizer=adam"])
+    first = compose(find_config("digits"), ["optimizer=adam"])
     first.values["optimizer"]["betas"][0] = 0.1
-    assert compose(locate("digits"), ["optimizer=adam"]).values["optimizer"]["betas"][0] == 0.9
+    assert compose(find_config("digits"), ["optimizer=adam"]).values["optimizer"]["betas"][0] == 0.9

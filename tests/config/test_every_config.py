@@ -3,31 +3,33 @@
 import pytest
 import torch
 
-from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate, options
+from adamcmp.config.instantiate import validate_config
+from adamcmp.config.lookup import find_config, list_group
 from adamcmp.engine.inputs import CPU, build_model
 from adamcmp.engine.updates import make_update, schedule_of
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import DataFacts, cohorts
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import DatasetMetadata, group_runs
 
 FACTS = {
-    "digits": DataFacts("0" * 16, 1079, 10, (1, 8, 8), 359, 359),
-    "mnist": DataFacts("1" * 16, 54000, 10, (1, 28, 28), 100, 100),
-    "fashion_mnist": DataFacts("2" * 16, 54000, 10, (1, 28, 28), 100, 100),
-    "mnist1d": DataFacts("3" * 16, 3600, 10, (1, 40), 100, 100),
-    "mnist1d_20000": DataFacts("f" * 16, 3600, 10, (1, 40), 6400, 10000),
-    "modular_addition": DataFacts("4" * 16, 1740, 59, (2,), 100, 100, 59),
-    "text": DataFacts("5" * 16, 28000, 256, (128,), 100, 100, 256, {"train": 1.0, "validation": 1.0, "test": 1.0}),
-    "table": DataFacts("6" * 16, 90, 3, (4,), 100, 100),
-    "sparse_words": DataFacts("7" * 16, 12000, 4, (30,), 100, 100, 5001),
-    "newsgroups": DataFacts("8" * 16, 10183, 20, (200,), 100, 100, 10001),
-    "cifar10": DataFacts("9" * 16, 45000, 10, (3, 32, 32), 100, 100),
-    "image_folder": DataFacts("b" * 16, 700, 5, (3, 32, 32), 100, 100),
-    "imagenet32": DataFacts("c" * 16, 1229920, 1000, (3, 32, 32), 100, 100),
-    "diabetes": DataFacts("d" * 16, 266, 1, (10,), 88, 88, targets="quantities"),
-    "digit_pairs": DataFacts("e" * 16, 1200, 10, (1, 8, 16), 400, 400, targets="labels"),
-    "cifar100": DataFacts("a" * 16, 45000, 100, (3, 32, 32), 100, 100),
+    "digits": DatasetMetadata("0" * 16, 1079, 10, (1, 8, 8), 359, 359),
+    "mnist": DatasetMetadata("1" * 16, 54000, 10, (1, 28, 28), 100, 100),
+    "fashion_mnist": DatasetMetadata("2" * 16, 54000, 10, (1, 28, 28), 100, 100),
+    "mnist1d": DatasetMetadata("3" * 16, 3600, 10, (1, 40), 100, 100),
+    "mnist1d_20000": DatasetMetadata("f" * 16, 3600, 10, (1, 40), 6400, 10000),
+    "modular_addition": DatasetMetadata("4" * 16, 1740, 59, (2,), 100, 100, 59),
+    "text": DatasetMetadata(
+        "5" * 16, 28000, 256, (128,), 100, 100, 256, {"train": 1.0, "validation": 1.0, "test": 1.0}
+    ),
+    "table": DatasetMetadata("6" * 16, 90, 3, (4,), 100, 100),
+    "sparse_words": DatasetMetadata("7" * 16, 12000, 4, (30,), 100, 100, 5001),
+    "newsgroups": DatasetMetadata("8" * 16, 10183, 20, (200,), 100, 100, 10001),
+    "cifar10": DatasetMetadata("9" * 16, 45000, 10, (3, 32, 32), 100, 100),
+    "image_folder": DatasetMetadata("b" * 16, 700, 5, (3, 32, 32), 100, 100),
+    "imagenet32": DatasetMetadata("c" * 16, 1229920, 1000, (3, 32, 32), 100, 100),
+    "diabetes": DatasetMetadata("d" * 16, 266, 1, (10,), 88, 88, targets="quantities"),
+    "digit_pairs": DatasetMetadata("e" * 16, 1200, 10, (1, 8, 16), 400, 400, targets="labels"),
+    "cifar100": DatasetMetadata("a" * 16, 45000, 100, (3, 32, 32), 100, 100),
 }
 NATURAL = {
     "modular_mlp": "modular_addition",
@@ -39,7 +41,7 @@ NATURAL = {
 
 
 def names(group):
-    return list(options(group))
+    return list(list_group(group))
 
 
 BUILT = set()
@@ -48,7 +50,7 @@ BUILT = set()
 
 def build(runs):
     """Take one step with the first run of every cohort, on examples of the right shape."""
-    for cohort in cohorts(runs):
+    for cohort in group_runs(runs):
         run, facts = cohort.runs[0], cohort.task.facts
         what = (repr(run.task.model), repr(facts), repr(run.optimizer.model_dump(exclude={"lr", "weight_decay"})))
         if what in BUILT:
@@ -74,12 +76,12 @@ def facts_of(data, _):
 
 @pytest.mark.parametrize("name", names(""))
 def test_configurations_build(name):
-    build(plan(locate(name), [], facts_of).runs)
+    build(plan_study(find_config(name), [], facts_of).runs)
 
 
 @pytest.mark.parametrize("name", names("study"))
 def test_studies_plan_and_build(name):
-    planned = plan(locate(name), [], facts_of)
+    planned = plan_study(find_config(name), [], facts_of)
     assert len(planned.runs) > 1
     build(planned.runs)
 
@@ -89,7 +91,7 @@ def test_studies_plan_and_build(name):
     [*((name, "cosine") for name in names("optimizer")), *(("adamw", schedule) for schedule in names("schedule"))],
 )
 def test_optimizers_and_schedules_build(name, schedule):
-    build(plan(locate("digits"), [f"optimizer={name}", f"schedule={schedule}"], facts_of).runs)
+    build(plan_study(find_config("digits"), [f"optimizer={name}", f"schedule={schedule}"], facts_of).runs)
 
 
 @pytest.mark.parametrize(
@@ -97,19 +99,19 @@ def test_optimizers_and_schedules_build(name, schedule):
 )
 def test_models_build_on_some_data(name):
     data = next((data for model, data in NATURAL.items() if name.startswith(model)), "digits")
-    build(plan(locate("digits"), [f"model={name}", f"data={data}"], facts_of).runs)
+    build(plan_study(find_config("digits"), [f"model={name}", f"data={data}"], facts_of).runs)
 
 
 @pytest.mark.parametrize("name", names("data"))
 def test_data_sets_compose(name):
-    source = locate("digits")
-    assert typed(compose(source, [f"data={name}"]), source).data.name == name
+    source = find_config("digits")
+    assert validate_config(compose(source, [f"data={name}"]), source).data.name == name
     assert name in FACTS
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for group in ("", "model", "data", "optimizer", "schedule", "study") for path in options(group).values()],
+    [path for group in ("", "model", "data", "optimizer", "schedule", "study") for path in list_group(group).values()],
     ids=lambda p: f"{p.parent.name}/{p.stem}",
 )
 def test_every_file_opens_with_a_line_that_says_what_it_is(path):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from adamcmp.config.build import typed
-from adamcmp.config.compose import compose, origins
-from adamcmp.config.sources import locate, options, shipped_configs
+from adamcmp.config.compose import compose, value_origins
+from adamcmp.config.instantiate import validate_config
+from adamcmp.config.lookup import find_config, list_group, shipped_configs
 from adamcmp.errors import InputError
 
 STUDIES = sorted(path.stem for path in (shipped_configs() / "study").glob("*.yaml"))
 
 
 def config(*overrides, study="figure2"):
-    source = locate(study)
-    return typed(compose(source, overrides), source)
+    source = find_config(study)
+    return validate_config(compose(source, overrides), source)
 
 
 @pytest.mark.parametrize("study", [each for each in STUDIES if each.startswith("claims_")])
@@ -29,7 +29,7 @@ def test_every_study_has_every_scale(study):
     assert names == {f"{study}_smoke", f"{study}_paper"}
 
 
-@pytest.mark.parametrize("name", [name for name in options("") if name != "config"])
+@pytest.mark.parametrize("name", [name for name in list_group("") if name != "config"])
 def test_every_configuration_has_a_smoke_scale(name):
     laptop, smoke = config(study=name), config("scale=smoke", study=name)
     assert smoke.study.name == f"{name}_smoke"
@@ -72,7 +72,7 @@ def test_the_command_line_has_the_last_word():
     assert config("scale=paper", "model=resnet", "train.epochs=3").train.epochs == 3
     assert config("model=resnet", "scale=paper").model.name == "resnet"
     assert config("scale=paper", "train.steps=7").train.epochs is None
-    assert origins(locate("figure2"), ["scale=paper"])["train.epochs"].endswith("paper.yaml")
+    assert value_origins(find_config("figure2"), ["scale=paper"])["train.epochs"].endswith("paper.yaml")
 
 
 def test_an_own_configuration_has_scales_beside_it(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamcmp.config.sweeps import geomspace, parse_override
+from adamcmp.config.overrides import geomspace, parse_override
 from adamcmp.errors import InputError
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate
-from adamcmp.config.sweeps import parse_override, quoted, single, with_home
+from adamcmp.config.lookup import find_config
+from adamcmp.config.overrides import parse_override, quote_home_path, quote_override, require_single_run
 from adamcmp.errors import InputError, suggest_names
 
 PARSER = ("token recognition", "mismatched input", "viable alternative", "extraneous input", "missing ")
@@ -29,7 +29,7 @@ def test_any_text_is_read_or_answered_without_the_parsers_words(value):
         said = str(error).replace(value, "")
         if any(word in said for word in PARSER) and value[:1] not in "[{'\"" and "(" not in value:
             raise AssertionError(said) from error
-    (word,) = shlex.split(quoted("data.path", value))
+    (word,) = shlex.split(quote_override("data.path", value))
     assert parse_override(word).value() == value
 
 
@@ -47,17 +47,17 @@ def test_brackets_that_do_not_match_are_named():
 
 
 def test_home_folders_are_expanded():
-    assert parse_override(with_home("data.path=~/a (1).csv")).value() == str(Path("~/a (1).csv").expanduser())
-    assert with_home("data.path=a~b") == "data.path=a~b"
-    assert with_home("~data.path") == "~data.path"
+    assert parse_override(quote_home_path("data.path=~/a (1).csv")).value() == str(Path("~/a (1).csv").expanduser())
+    assert quote_home_path("data.path=a~b") == "data.path=a~b"
+    assert quote_home_path("~data.path") == "~data.path"
 
 
 def test_one_text_with_a_comma_is_no_sweep():
-    for ask in (parse_override, lambda text: single("table", [text])):
+    for ask in (parse_override, lambda text: require_single_run("table", [text])):
         with pytest.raises(InputError, match=r"""'data\.label="price, \$"'"""):
             ask("data.label=price, $")
     with pytest.raises(InputError, match=r"several values are a sweep.*one value with a comma needs quotes"):
-        single("table", ["data.label=price,size"])
+        require_single_run("table", ["data.label=price,size"])
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_the_closest_name_comes_first(word, names, first):
 def test_hydras_own_settings_in_a_file_are_refused(tmp_path, hydra, says):
     (tmp_path / "mine.yaml").write_text(f"defaults: [config, _self_]\nhydra: {{{hydra}}}\n")
     with pytest.raises(InputError, match=says):
-        compose(locate(str(tmp_path / "mine.yaml"), None), [])
+        compose(find_config(str(tmp_path / "mine.yaml"), None), [])

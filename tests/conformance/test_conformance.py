@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from adamcmp.cli import app
-from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate, options
+from adamcmp.config.instantiate import validate_config
+from adamcmp.config.lookup import find_config, list_group
 from adamcmp.conformance import fit, ours
 from adamcmp.conformance.fit import Fitted, chosen, conformance, installed
 from adamcmp.conformance.peers import LIBRARIES
 from adamcmp.conformance.problems import difference, problems
 from adamcmp.conformance.worker import Ran
 from adamcmp.errors import InputError
-from adamcmp.optim.frameworks import FRAMEWORKS
+from adamcmp.optim.conventions import FRAMEWORKS
 
 
 def found_of(*libraries):
@@ -90,11 +90,11 @@ def test_each_convention_is_told_from_all_others(rule):
 
 
 def test_the_settings_that_are_named_compose_to_what_was_compared():
-    source = locate("digits")
+    source = find_config("digits")
     for rule in RULES:
         for each in ours.conventions(rule):
             if each.setting and not each.without:
-                settings = typed(compose(source, each.setting.split()), source).optimizer
+                settings = validate_config(compose(source, each.setting.split()), source).optimizer
                 assert settings.model_dump(exclude={"eps", "lr", "weight_decay"}) == each.settings.model_dump(
                     exclude={"eps", "lr", "weight_decay"}
                 )
@@ -146,12 +146,12 @@ def test_the_command_writes_table_figure_and_page(tmp_path, capsys):
 SETTLED = {"eps", "eps_placement", "betas"}
 
 
-@pytest.mark.parametrize("name", options("optimizer/framework"))
+@pytest.mark.parametrize("name", list_group("optimizer/framework"))
 def test_a_framework_changes_where_epsilon_stands_and_no_decay(name):
-    source = locate("digits")
+    source = find_config("digits")
     for optimizer in ("adam", "adamw"):
         plain, framed = (
-            typed(compose(source, [f"optimizer={optimizer}", *more]), source).optimizer
+            validate_config(compose(source, [f"optimizer={optimizer}", *more]), source).optimizer
             for more in ([], [f"optimizer/framework={name}"])
         )
         assert framed.model_dump(exclude=SETTLED) == plain.model_dump(exclude=SETTLED)
@@ -159,16 +159,16 @@ def test_a_framework_changes_where_epsilon_stands_and_no_decay(name):
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_the_table_of_frameworks_and_the_configurations_say_the_same(name):
-    source, each = locate("digits"), FRAMEWORKS[name]
-    settings = typed(compose(source, each.config.split()), source).optimizer
+    source, each = find_config("digits"), FRAMEWORKS[name]
+    settings = validate_config(compose(source, each.config.split()), source).optimizer
     assert (settings.decay, settings.eps_placement) == (each.decay, each.eps_placement)
     assert (settings.betas, settings.eps) == ((each.defaults["beta1"], each.defaults["beta2"]), each.defaults["eps"])
 
 
 def test_keras_by_framework_is_keras_by_configuration():
-    source = locate("digits")
-    framed = typed(compose(source, ["optimizer=adamw", "optimizer/framework=keras"]), source).optimizer
-    whole = typed(compose(source, ["optimizer=adamw_keras"]), source).optimizer
+    source = find_config("digits")
+    framed = validate_config(compose(source, ["optimizer=adamw", "optimizer/framework=keras"]), source).optimizer
+    whole = validate_config(compose(source, ["optimizer=adamw_keras"]), source).optimizer
     own = {"name", "label", "weight_decay"}
     assert framed.model_dump(exclude=own) == whole.model_dump(exclude=own)
     assert whole.weight_decay == FRAMEWORKS["keras"].defaults["weight_decay"]

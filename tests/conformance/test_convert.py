@@ -8,7 +8,7 @@ import pytest
 
 from adamcmp.cli import app
 from adamcmp.errors import InputError
-from adamcmp.optim.frameworks import FRAMEWORKS, decay_of
+from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
 
 
 def told(capsys, *words):
@@ -24,16 +24,16 @@ def test_the_papers_lambda_is_the_learning_rate_times_torchs(capsys):
 
 
 def test_half_life_and_time_scale():
-    found = decay_of("lr_scaled", 1e-3, 0.01, batch=128, examples=50_000)
+    found = convert_decay("lr_scaled", 1e-3, 0.01, batch=128, examples=50_000)
     assert found.per_step == pytest.approx(1e-5)
     assert pytest.approx((1 - 1e-5) ** found.half_life) == 0.5
     assert found.timescale == pytest.approx(1e5)
     assert found.epochs == pytest.approx(1e5 * 128 / 50_000)
     assert set(found.lambdas) == {"lr_scaled", "schedule_only"}
-    assert math.isnan(decay_of("lr_scaled", 1e-3, 0.01).epochs)
-    assert decay_of("lr_scaled", 1e-3, 0.0).half_life == math.inf
+    assert math.isnan(convert_decay("lr_scaled", 1e-3, 0.01).epochs)
+    assert convert_decay("lr_scaled", 1e-3, 0.0).half_life == math.inf
     with pytest.raises(ValueError, match="number of steps"):
-        decay_of("normalized", 1e-3, 0.01)
+        convert_decay("normalized", 1e-3, 0.01)
 
 
 def test_a_recipe_comes_with_what_its_framework_leaves_unsaid(capsys):

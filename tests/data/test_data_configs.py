@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
-COMMON = {name: p.default for name, p in inspect.signature(prepare).parameters.items() if name not in ("raw", "name")}
+COMMON = {
+    name: p.default for name, p in inspect.signature(make_dataset).parameters.items() if name not in ("raw", "name")
+}
 
 
 def test_there_are_configs():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from sklearn.datasets import load_digits
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.digits import digits
 
 
@@ -24,7 +24,7 @@ def test_they_are_scikit_learn_s_own():
 
 
 def test_digits_prepare_to_the_same_bytes_everywhere():
-    dataset = prepare(digits(), name="digits", validation_fraction=0.2, test_fraction=0.2)
+    dataset = make_dataset(digits(), name="digits", validation_fraction=0.2, test_fraction=0.2)
     assert [len(split.y) for split in (dataset.train, dataset.validation, dataset.test)] == [1079, 359, 359]
     assert dataset.input_shape == (1, 8, 8)
     assert dataset.num_outputs == 10

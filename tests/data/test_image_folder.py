@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adamcmp.data import idx, prepare
+from adamcmp.data import idx, make_dataset
 from adamcmp.data import image_folder as module
 from adamcmp.data.image_folder import image_folder
 from adamcmp.errors import InputError
@@ -42,7 +42,7 @@ def test_a_folder_a_class_becomes_pixels_and_labels(folder):
     assert np.array_equal(x_NCHW, shown)
     assert y_N.tolist() == [0, 0, 0, 1, 1, 1]
     assert raw["num_classes"] == 2
-    assert prepare(raw, name="mine").input_shape == (3, 4, 6)
+    assert make_dataset(raw, name="mine").input_shape == (3, 4, 6)
 
 
 def test_parts_by_folder(folder, tmp_path):

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from adamcmp.data import idx, imagenet32, prepare
+from adamcmp.data import idx, imagenet32, make_dataset
 from adamcmp.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_batches_become_one_mapped_array(folder, cache, monkeypatch):
     assert np.array_equal(raw["test"][0], pixels[20:].reshape(2, 3, 32, 32))
     assert raw["train"][1].tolist() == [label for i in range(10) for label in (i, 999 - i)]
     assert raw["num_classes"] == 1000
-    assert prepare({**raw, "validation": raw["test"]}, name="i").input_shape == (3, 32, 32)
+    assert make_dataset({**raw, "validation": raw["test"]}, name="i").input_shape == (3, 32, 32)
     monkeypatch.setattr(imagenet32, "_read", None)  # from the cache now
     assert np.array_equal(imagenet32.imagenet32(str(root))["train"][0], raw["train"][0])
     assert not list(cache.glob("*.tmp"))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.table import table
 from adamcmp.engine.inputs import facts
 from adamcmp.errors import InputError
@@ -18,8 +18,8 @@ X = torch.arange(24, dtype=torch.float32).view(12, 2)
 )
 def test_labels_with_a_gap_are_one_clear_line(labels, says):
     with pytest.raises(InputError, match=says):
-        prepare({"train": (X, torch.tensor(labels))}, name="mine")
-    dataset = prepare({"train": (X, torch.tensor(labels)), "num_classes": 6}, name="mine")
+        make_dataset({"train": (X, torch.tensor(labels))}, name="mine")
+    dataset = make_dataset({"train": (X, torch.tensor(labels)), "num_classes": 6}, name="mine")
     assert dataset.num_outputs == 6
 
 
@@ -29,7 +29,7 @@ def test_the_error_of_the_majority_is_that_of_trainings_most_common_class():
         "validation": (X[6:8], torch.tensor([1, 2])),
         "test": (X[8:12], torch.tensor([1, 0, 0, 0])),
     }
-    assert facts(prepare(parts, name="mine")).baselines == {"error_rate": {"validation": 0.5, "test": 0.75}}
+    assert facts(make_dataset(parts, name="mine")).baselines == {"error_rate": {"validation": 0.5, "test": 0.75}}
 
 
 def frame(**columns):
@@ -74,8 +74,8 @@ def test_missing_values_are_filled_from_the_training_part_alone(tmp_path):
         table(tmp_path / "t.csv")
     with pytest.raises(InputError, match=r"data.missing=mean: not known"):
         table(tmp_path / "t.csv", missing="mean")
-    plain = prepare(table(tmp_path / "t.csv", missing="median"), name="t", normalize=False)
-    told = prepare(table(tmp_path / "t.csv", missing="indicator"), name="t", normalize=False)
+    plain = make_dataset(table(tmp_path / "t.csv", missing="median"), name="t", normalize=False)
+    told = make_dataset(table(tmp_path / "t.csv", missing="indicator"), name="t", normalize=False)
     assert plain.input_shape == (3,)
     assert told.input_shape == (4,)
     assert plain.fingerprint != told.fingerprint
@@ -94,7 +94,7 @@ def test_the_median_is_not_that_of_the_test_part():
         "test": (torch.tensor([[nan], [900.0]]), torch.tensor([0, 1])),
         "missing": "median",
     }
-    dataset = prepare(raw, name="mine", normalize=False)
+    dataset = make_dataset(raw, name="mine", normalize=False)
     assert dataset.train.x.flatten().tolist() == [1, 3, 2, 2]
     assert dataset.test.x.flatten().tolist() == [2, 900]
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.modular_addition import modular_addition
 from adamcmp.errors import InputError
 
@@ -47,7 +47,7 @@ def test_the_seed_alone_decides_who_goes_where():
 
 def test_tokens_pass_prepare_unchanged():
     raw = modular_addition(p=7)
-    dataset = prepare(raw, name="modular_addition")
+    dataset = make_dataset(raw, name="modular_addition")
     for part in PARTS:
         assert torch.equal(getattr(dataset, part).x, raw[part][0])
     assert dataset.input_shape == (2,)

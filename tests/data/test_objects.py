@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from adamcmp.data import idx, objects, prepare
-from adamcmp.data.rows import Rows
+from adamcmp.data import idx, make_dataset, objects
+from adamcmp.data.on_disk import DiskRows
 from adamcmp.errors import InputError
 
 X = torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
@@ -65,23 +65,23 @@ GIVEN = {
 
 @pytest.mark.parametrize("kind", GIVEN)
 def test_every_kind_of_object_gives_the_same_examples(kind):
-    dataset = prepare(GIVEN[kind](), name="mine", normalize=False)
+    dataset = make_dataset(GIVEN[kind](), name="mine", normalize=False)
     assert numbers(dataset) == sorted(X[:, 0].tolist())
     assert dataset.num_outputs == 4
 
 
 def test_parts_of_objects_stay_parts():
-    dataset = prepare({"train": Pairs(), "test": Subset(Pairs(), range(5))}, name="mine", normalize=False)
+    dataset = make_dataset({"train": Pairs(), "test": Subset(Pairs(), range(5))}, name="mine", normalize=False)
     assert dataset.test.y.tolist() == Y[:5].tolist()
 
 
 def test_pictures_have_their_channels_first():
-    dataset = prepare({"train": Images()}, name="mine", normalize=False)
+    dataset = make_dataset({"train": Images()}, name="mine", normalize=False)
     assert dataset.input_shape == (3, 4, 4)
 
 
 def test_examples_that_change_are_said(monkeypatch):
-    dataset = prepare(Augmented(), name="mine")
+    dataset = make_dataset(Augmented(), name="mine")
     assert any("change from reading to reading" in text for _, text in dataset.summary)
 
 
@@ -89,9 +89,9 @@ def test_what_is_larger_than_memory_is_mapped_from_the_cache(tmp_path, monkeypat
     monkeypatch.setattr(idx.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     for module in ("adamcmp.data.objects", "adamcmp.data.raw", "adamcmp.data.dataset"):
         monkeypatch.setattr(f"{module}.LARGE", 100)
-    mapped = prepare(Pairs(), name="mine", memory=0)
-    again = prepare(Pairs(), name="mine", memory=0)
-    assert isinstance(mapped.train.x, Rows)
+    mapped = make_dataset(Pairs(), name="mine", memory=0)
+    again = make_dataset(Pairs(), name="mine", memory=0)
+    assert isinstance(mapped.train.x, DiskRows)
     assert mapped.fingerprint == again.fingerprint
     assert len(list((tmp_path / "adamcmp").rglob("*.npy"))) == 1
     assert not list(tmp_path.rglob("*.tmp"))
@@ -100,19 +100,19 @@ def test_what_is_larger_than_memory_is_mapped_from_the_cache(tmp_path, monkeypat
 def test_a_cache_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("a file where a folder should be")
     monkeypatch.setattr(idx.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))
-    monkeypatch.setattr("adamcmp.data.objects.LARGE", 100)
-    assert numbers(prepare(Pairs(), name="mine", normalize=False)) == sorted(X[:, 0].tolist())
+    monkeypatch.setattr("adamcmp.data.objects.LARGE_BYTES", 100)
+    assert numbers(make_dataset(Pairs(), name="mine", normalize=False)) == sorted(X[:, 0].tolist())
 
 
 def test_dataframes_are_tables():
     frame = pd.DataFrame({"a": X[:, 0].numpy(), "colour": ["red", "blue"] * 40, "kind": ["u", "v"] * 40})
-    whole = prepare(frame, name="mine", normalize=False)
+    whole = make_dataset(frame, name="mine", normalize=False)
     assert whole.input_shape == (3,)
     pair = {"train": (frame[["a", "colour"]], frame["kind"]), "test": (frame[["a", "colour"]][:9], frame["kind"][:9])}
-    dataset = prepare(pair, name="mine")
+    dataset = make_dataset(pair, name="mine")
     assert len(dataset.test.y) == 9
     assert dataset.input_shape == (3,)
-    labelled = prepare({"train": frame, "label": "a"}, name="mine")
+    labelled = make_dataset({"train": frame, "label": "a"}, name="mine")
     assert labelled.targets == "quantities"
 
 
@@ -128,7 +128,7 @@ def test_dataframes_are_tables():
 )
 def test_other_objects_are_refused_in_one_line(given, says):
     with pytest.raises(InputError, match=says) as caught:
-        prepare(given, name="mine")
+        make_dataset(given, name="mine")
     assert "\n" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.dates_in_text import Dates, dates_in
 from adamcmp.data.image_folder import image_folder
 from adamcmp.data.numbers_in_text import Doubt
@@ -33,7 +33,7 @@ X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 def test_huge_labels_are_one_line():
     y = torch.tensor([1, 2**40] * 20)
     with pytest.raises(InputError, match=r"0, 2, 3, 4, 5, … never occurs"):
-        prepare({"train": (X, y)}, name="mine")
+        make_dataset({"train": (X, y)}, name="mine")
 
 
 def test_targets_of_several_types_are_not_cut():
@@ -45,7 +45,7 @@ def test_targets_of_several_types_are_not_cut():
             return X[i], i % 2 if i < 30 else 0.7
 
     with pytest.raises(InputError, match=r"example 30 has .* y float64 \(\), the first one .* int64"):
-        prepare(Mixed(), name="mine")
+        make_dataset(Mixed(), name="mine")
 
 
 @pytest.mark.parametrize("row", ["{i}.5,{k},x{r},", "{i}.5,'p,q',x{r}"])
@@ -80,7 +80,7 @@ def test_whole_numbers_beyond_float64_keep_their_differences(tmp_path, base, kin
 @pytest.mark.parametrize("shape", [(40,), (40, 1)])
 def test_whole_floats_as_targets_need_a_word_in_any_shape(shape):
     with pytest.raises(InputError, match=r"y holds 2 different whole numbers as float32"):
-        prepare({"train": (X, (torch.arange(40) % 2).float().reshape(shape))}, name="mine")
+        make_dataset({"train": (X, (torch.arange(40) % 2).float().reshape(shape))}, name="mine")
 
 
 DATES = [f"2024-02-{1 + i:02d}" for i in range(20)]
@@ -135,15 +135,15 @@ def test_mixed_truth_values_are_one_kind(tmp_path):
 
 def test_the_index_of_a_dataframe_is_kept_or_said():
     frame = pd.DataFrame({"a": NOISE, "b": NOISE[::-1], "kind": KIND})
-    assert prepare(frame.set_index("b"), name="mine").input_shape == (2,)
-    assert "without its index" in prepare(frame.iloc[::-1], name="mine").summary[0][1]
+    assert make_dataset(frame.set_index("b"), name="mine").input_shape == (2,)
+    assert "without its index" in make_dataset(frame.iloc[::-1], name="mine").summary[0][1]
 
 
 def test_pairs_with_other_indices_are_refused():
     frame = pd.DataFrame({"a": NOISE, "b": NOISE[::-1], "kind": KIND})
     shuffled = frame[["a", "b"]].iloc[np.random.default_rng(0).permutation(N)]
     with pytest.raises(InputError, match="have other indices"):
-        prepare({"train": (shuffled, frame["kind"])}, name="mine")
+        make_dataset({"train": (shuffled, frame["kind"])}, name="mine")
 
 
 @pytest.mark.parametrize("values", [["10", "20", "30"], [1, 2, 3]])
@@ -151,12 +151,12 @@ def test_declared_categories_stay_categories(tmp_path, values):
     frame = pd.DataFrame({"c": pd.Categorical(values * (N // 3)), "noise": NOISE, "kind": sorted(KIND)})
     frame.to_parquet(tmp_path / "t.parquet")
     assert table(tmp_path / "t.parquet")["train"][0].shape == (N, 4)
-    assert prepare(frame, name="mine").input_shape == (4,)
+    assert make_dataset(frame, name="mine").input_shape == (4,)
 
 
 def test_intervals_are_categories():
     frame = pd.DataFrame({"noise": NOISE, "bin": pd.cut(NOISE, 3), "kind": KIND})
-    assert prepare(frame, name="mine").input_shape == (4,)
+    assert make_dataset(frame, name="mine").input_shape == (4,)
 
 
 @pytest.mark.parametrize("encoding", ["utf-32", "utf-16"])
@@ -319,18 +319,18 @@ def test_arrays_that_may_mean_two_things(tmp_path):
 def test_dataframes_whose_parts_do_not_fit():
     frame = pd.DataFrame({"a": NOISE, "kind": KIND})
     with pytest.raises(InputError, match="the parts' DataFrames have other columns"):
-        prepare({"train": frame, "test": frame.rename(columns={"a": "b"})}, name="mine")
+        make_dataset({"train": frame, "test": frame.rename(columns={"a": "b"})}, name="mine")
     with pytest.raises(InputError, match="test is tuple; give a DataFrame"):
-        prepare({"train": frame, "test": (X, X)}, name="mine")
+        make_dataset({"train": frame, "test": (X, X)}, name="mine")
     with pytest.raises(InputError, match="column 'kind' is a feature and the target"):
-        prepare({"train": (frame, frame["kind"])}, name="mine")
+        make_dataset({"train": (frame, frame["kind"])}, name="mine")
     with pytest.raises(InputError, match=r"beside DataFrames give settings of data=table"):
-        prepare({"train": frame, "colour": 1}, name="mine")
+        make_dataset({"train": frame, "colour": 1}, name="mine")
     with pytest.raises(InputError, match="2 columns are called 'a'"):
-        prepare(pd.concat([frame, frame[["a"]]], axis=1), name="mine")
+        make_dataset(pd.concat([frame, frame[["a"]]], axis=1), name="mine")
     with pytest.raises(InputError, match=r"equals the label 'kind'.*return \{'train': frame, 'label'"):
-        prepare(frame.assign(copy=frame["kind"])[["a", "copy", "kind"]], name="mine")
-    assert prepare((frame[["a"]], frame["kind"]), name="mine").input_shape == (1,)
+        make_dataset(frame.assign(copy=frame["kind"])[["a", "copy", "kind"]], name="mine")
+    assert make_dataset((frame[["a"]], frame["kind"]), name="mine").input_shape == (1,)
 
 
 WORDS = "1 2.5 1,950 $4 5% ? a B true False 2024-01-31 31/12/2023 12:30 1e400 inf 007 x;y (5) ² ½ 1.2.3 2024-13-45 NA"
@@ -356,4 +356,4 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
     }  # fmt: skip
     given_ = {key: data.draw(st.sampled_from(values)) for key, values in choices.items() if data.draw(st.booleans())}
     with warnings.catch_warnings(action="error"), suppress(InputError):
-        prepare(table(path, **given_), name="any")
+        make_dataset(table(path, **given_), name="any")

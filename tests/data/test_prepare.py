@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.data import Dataset, RawData, prepare
+from adamcmp.data import Dataset, RawData, make_dataset
 from adamcmp.errors import InputError
 
 
@@ -26,7 +26,7 @@ def numbers(dataset: Dataset, part: str) -> list[int]:
 
 
 def as_given(raw: RawData, **options: object) -> Dataset:
-    return prepare(raw, name="own", normalize=False, **options)  # type: ignore[arg-type]  # options of many types
+    return make_dataset(raw, name="own", normalize=False, **options)  # type: ignore[arg-type]  # options of many types
 
 
 @settings(max_examples=50, deadline=None)
@@ -117,7 +117,7 @@ def test_normalisation_takes_training_statistics_only():
     held_out = (torch.randn(20, 3), torch.arange(20) % 2)
     plain: RawData = {"train": (train[0].float(), train[1]), "validation": held_out, "test": held_out}
     shifted = plain | {"validation": (held_out[0] * 9 + 4, held_out[1]), "test": (held_out[0] - 50, held_out[1])}
-    one, two = prepare(plain, name="own"), prepare(shifted, name="own")
+    one, two = make_dataset(plain, name="own"), make_dataset(shifted, name="own")
     assert torch.equal(one.train.x, two.train.x)
     assert not torch.equal(one.test.x, two.test.x)
     mean_D, std_D = plain["train"][0].mean(0), plain["train"][0].std(0, correction=0)
@@ -129,7 +129,7 @@ def test_normalisation_takes_training_statistics_only():
 def test_statistics_are_taken_after_the_cut():
     x_N1, y_N = torch.randn(40, 1), torch.arange(40) % 2
     cut = as_given({"train": (x_N1, y_N)}, train_examples=10)
-    normal = prepare({"train": (x_N1, y_N)}, name="own", train_examples=10)
+    normal = make_dataset({"train": (x_N1, y_N)}, name="own", train_examples=10)
     mean, std = cut.train.x.mean(), cut.train.x.std(correction=0)
     for part in ("train", "validation", "test"):
         torch.testing.assert_close(getattr(normal, part).x, (getattr(cut, part).x - mean) / std)
@@ -139,7 +139,7 @@ def test_pictures_are_normalised_by_channel_and_constant_features_stay_finite():
     x_NCHW = torch.randint(0, 256, (30, 3, 4, 5), dtype=torch.uint8)
     x_NCHW[:, 2] = 200
     raw: RawData = {"train": (x_NCHW, torch.arange(30) % 2)}
-    x = prepare(raw, name="own").train.x
+    x = make_dataset(raw, name="own").train.x
     assert x.dtype == torch.float32
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.tensor([1.0, 1.0, 0.0]))
@@ -154,8 +154,8 @@ def test_pictures_are_normalised_by_channel_and_constant_features_stay_finite():
 def test_features_in_any_unit_are_normalised(scale):
     x_ND = torch.randn(30, 2)
     y_N = torch.arange(30) % 2
-    units = prepare({"train": (x_ND * scale, y_N)}, name="own")
-    torch.testing.assert_close(units.train.x, prepare({"train": (x_ND, y_N)}, name="own").train.x)
+    units = make_dataset({"train": (x_ND * scale, y_N)}, name="own")
+    torch.testing.assert_close(units.train.x, make_dataset({"train": (x_ND, y_N)}, name="own").train.x)
 
 
 def test_what_is_left_unnormalised():
@@ -165,7 +165,7 @@ def test_what_is_left_unnormalised():
     torch.testing.assert_close(as_given(raw).train.x, pixels.float() / 255)
     tokens = torch.arange(20).reshape(10, 2)
     for normalize in (True, False):
-        dataset = prepare({"train": (tokens, y_N)}, name="own", normalize=normalize)
+        dataset = make_dataset({"train": (tokens, y_N)}, name="own", normalize=normalize)
         assert dataset.train.x.dtype == torch.int64
         assert sorted(torch.cat([dataset.train.x, dataset.validation.x, dataset.test.x])[:, 0].tolist()) == list(
             range(0, 20, 2)
@@ -201,13 +201,13 @@ def bases(x: torch.Tensor, y: torch.Tensor) -> RawData:
 def test_any_changed_bit_changes_the_fingerprint(part, letter, row, column, bit):
     x_ND = torch.arange(24, dtype=torch.uint8).reshape(8, 3)
     raw = bases(x_ND, torch.arange(8) % 2)
-    before = prepare(raw, name="own").fingerprint
+    before = make_dataset(raw, name="own").fingerprint
     x, y = (tensor.clone() for tensor in raw[part])
     if letter:
         y[row] ^= 1 << (bit % 2)
     else:
         x[row, column] ^= 1 << bit
-    after = prepare(raw | {part: (x, y)}, name="own").fingerprint
+    after = make_dataset(raw | {part: (x, y)}, name="own").fingerprint
     assert before != after
     assert len(before) == 16
     int(before, 16)
@@ -224,17 +224,17 @@ def test_the_fingerprint_names_shape_dtype_classes_and_normalisation_but_not_the
         bases(x_ND.long(), y_N),
         raw | {"test": raw["validation"], "validation": raw["test"]},
     ]
-    prints = [prepare(variant, name="own", normalize=n).fingerprint for variant in variants for n in (True, False)]
+    prints = [make_dataset(variant, name="own", normalize=n).fingerprint for variant in variants for n in (True, False)]
     assert len(set(prints)) == len(prints)
-    assert prepare(raw, name="other").fingerprint == prints[0]
+    assert make_dataset(raw, name="other").fingerprint == prints[0]
 
 
 def test_rounding_in_the_normalisation_leaves_the_fingerprint(monkeypatch):
     raw: RawData = {"train": numbered(30)}
-    before = prepare(raw, name="own")
+    before = make_dataset(raw, name="own")
     exact = torch.std_mean
     monkeypatch.setattr(torch, "std_mean", lambda *a, **k: tuple(t * (1 + 1e-6) for t in exact(*a, **k)))
-    rounded = prepare(raw, name="own")
+    rounded = make_dataset(raw, name="own")
     assert not torch.equal(before.train.x, rounded.train.x)
     assert before.fingerprint == rounded.fingerprint
 
@@ -250,7 +250,7 @@ def test_rounding_in_the_normalisation_leaves_the_fingerprint(monkeypatch):
 def test_finite_features_come_out_finite_or_are_refused(rows):
     raw: RawData = {"train": (torch.tensor(rows), torch.arange(len(rows)) % 2), "num_classes": 2}
     try:
-        dataset = prepare(raw, name="own")
+        dataset = make_dataset(raw, name="own")
     except InputError:
         sizes = [abs(v) for row in rows for v in row if v]
         assert max(sizes) > 1e30 or min(sizes) < 1e-30 or max(sizes) / min(sizes) > 1e30
@@ -261,17 +261,17 @@ def test_finite_features_come_out_finite_or_are_refused(rows):
 def test_a_std_beyond_its_type_is_refused_and_not_turned_into_zeros():
     x_N1 = torch.tensor([[1e200], [-1e200], [3e200], [2e200], [0.0]], dtype=torch.float64)
     with pytest.raises(InputError, match="leaves the range of float32"):
-        prepare({"train": (x_N1, torch.tensor([0, 1, 0, 1, 0]))}, name="own")
+        make_dataset({"train": (x_N1, torch.tensor([0, 1, 0, 1, 0]))}, name="own")
 
 
 def test_num_classes_defaults_to_the_largest_label_of_all_parts():
     x, y = torch.zeros(4, 1), torch.tensor([0, 1, 0, 1])
-    assert prepare({"train": (x, y), "test": (x, y + 2)}, name="own").num_outputs == 4
-    assert prepare({"train": (x, y), "num_classes": np.int64(7)}, name="own").num_outputs == 7  # type: ignore[typeddict-item]  # what NumPy gives
+    assert make_dataset({"train": (x, y), "test": (x, y + 2)}, name="own").num_outputs == 4
+    assert make_dataset({"train": (x, y), "num_classes": np.int64(7)}, name="own").num_outputs == 7  # type: ignore[typeddict-item]  # what NumPy gives
 
 
 def test_input_shape_and_moving():
-    dataset = prepare({"train": (torch.zeros(10, 3, 4, 5), torch.arange(10) % 2)}, name="own")
+    dataset = make_dataset({"train": (torch.zeros(10, 3, 4, 5), torch.arange(10) % 2)}, name="own")
     assert dataset.input_shape == (3, 4, 5)
     moved = dataset.to("meta")
     assert {t.device.type for part in (moved.train, moved.validation, moved.test) for t in part} == {"meta"}
@@ -281,7 +281,7 @@ def test_input_shape_and_moving():
 
 def test_sequence_targets_are_allowed():
     tokens = torch.randint(0, 7, (20, 6))
-    dataset = prepare({"train": (tokens, tokens), "num_classes": 7}, name="own")
+    dataset = make_dataset({"train": (tokens, tokens), "num_classes": 7}, name="own")
     assert dataset.train.y.shape == (14, 6)
 
 
@@ -344,7 +344,7 @@ REFUSED = {
 def test_bad_data_is_refused_in_one_line_that_names_the_data_set(case):
     raw, message = REFUSED[case]
     with pytest.raises(InputError, match=message) as caught:
-        prepare(raw, name="mine")
+        make_dataset(raw, name="mine")
     assert str(caught.value).startswith("data set mine: ")
     assert "\n" not in str(caught.value)
 
@@ -360,21 +360,21 @@ def test_bad_data_is_refused_in_one_line_that_names_the_data_set(case):
 )
 def test_bad_options_are_refused_with_key_and_value(option, value):
     with pytest.raises(InputError, match=rf"^data\.{option}={value}: must be "):
-        prepare({"train": (X, Y)}, name="mine", **{option: value})
+        make_dataset({"train": (X, Y)}, name="mine", **{option: value})
 
 
 def test_a_setting_has_the_last_word_on_what_targets_are():
     x, y = torch.arange(60.0).view(30, 2), torch.arange(30) % 3
     raw = {"train": (x, y), "num_classes": 3}
-    assert prepare(raw, name="mine").targets == "classes"
-    quantities = prepare(raw, name="mine", targets="quantities", normalize_targets=False)
+    assert make_dataset(raw, name="mine").targets == "classes"
+    quantities = make_dataset(raw, name="mine", targets="quantities", normalize_targets=False)
     assert (quantities.targets, quantities.num_outputs, quantities.train.y.shape) == ("quantities", 1, (21, 1))
-    assert quantities.fingerprint != prepare(raw, name="mine").fingerprint
+    assert quantities.fingerprint != make_dataset(raw, name="mine").fingerprint
 
 
 def test_several_inputs_are_cut_and_normalised_together():
     a, b = torch.arange(60.0).view(30, 2), torch.arange(90).view(30, 3)
-    dataset = prepare({"train": ({"a": a, "b": b}, torch.arange(30) % 3)}, name="mine")
+    dataset = make_dataset({"train": ({"a": a, "b": b}, torch.arange(30) % 3)}, name="mine")
     own = dataset.train.x.parts
     scale = torch.std_mean(own[0], dim=0, correction=0)
     torch.testing.assert_close(scale[0], torch.ones(2))
@@ -383,7 +383,7 @@ def test_several_inputs_are_cut_and_normalised_together():
     assert torch.equal(dataset.train.y, rows % 3)
     parts = [dataset.train, dataset.validation, dataset.test]
     assert sorted(torch.cat([part.x.parts[1][:, 0] // 3 for part in parts]).tolist()) == list(range(30))
-    swapped = prepare({"train": ({"b": b, "a": a}, torch.arange(30) % 3)}, name="mine")
+    swapped = make_dataset({"train": ({"b": b, "a": a}, torch.arange(30) % 3)}, name="mine")
     assert swapped.fingerprint != dataset.fingerprint
-    twice = prepare({"train": ((a, a), torch.arange(30) % 3)}, name="mine", duplicates="drop")
+    twice = make_dataset({"train": ((a, a), torch.arange(30) % 3)}, name="mine", duplicates="drop")
     assert len(twice.train.y) + len(twice.validation.y) + len(twice.test.y) == 30

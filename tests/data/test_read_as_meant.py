@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.config.sweeps import parse_override
-from adamcmp.data import prepare
+from adamcmp.config.overrides import parse_override
+from adamcmp.data import make_dataset
 from adamcmp.data.numbers_in_text import PLACEHOLDERS, Doubt, Marks, Numbers, numbers_in
 from adamcmp.data.read_table import looks_like_data
 from adamcmp.data.table import table
@@ -211,9 +211,9 @@ def test_labels_and_categories_of_the_test_file_alone_add_nothing(tmp_path):
 @pytest.mark.parametrize("normalize", [True])
 def test_large_numbers_are_centred_before_they_are_rounded(tmp_path, base, normalize):
     path = stored(tmp_path, seconds=[f"{base + 3 * i:.0f}" for i in range(N)], noise=NOISE, kind=KIND)
-    dataset = prepare(table(path), name="t", normalize=normalize)
+    dataset = make_dataset(table(path), name="t", normalize=normalize)
     near = stored(tmp_path, file="s.csv", seconds=[3 * i for i in range(N)], noise=NOISE, kind=KIND)
-    small = prepare(table(near), name="t")
+    small = make_dataset(table(near), name="t")
     parts = [dataset.train.x, dataset.validation.x, dataset.test.x]
     assert len({float(x) for part in parts for x in part[:, 0]}) == N
     np.testing.assert_allclose(dataset.train.x, small.train.x, atol=1e-5)
@@ -332,7 +332,9 @@ def test_groups_stay_in_one_part(tmp_path_factory, seed, groups):
     path = stored(tmp_path_factory.mktemp("groups"), person=np.arange(N) % groups, noise=np.arange(N) / 7, kind=kinds)
     raw = table(path, group="person", label="kind")
     assert raw["train"][0].shape == (N, 1)
-    dataset = prepare(raw, name="t", normalize=False, split_seed=seed, test_fraction=0.25, validation_fraction=0.25)
+    dataset = make_dataset(
+        raw, name="t", normalize=False, split_seed=seed, test_fraction=0.25, validation_fraction=0.25
+    )
     parts = (dataset.train, dataset.validation, dataset.test)
     owners = [{round(float(x) * 7) % groups for x in part.x[:, 0]} for part in parts]
     assert sum(map(len, owners)) == groups
@@ -343,7 +345,7 @@ def test_a_split_by_time_tests_on_the_last_rows(tmp_path):
     order = RNG.permutation(N)
     days = [(datetime.date(2024, 1, 1) + datetime.timedelta(int(i))).isoformat() for i in order]
     path = stored(tmp_path, day=days, noise=order / 7, kind=KIND)
-    dataset = prepare(table(path, time="day", label="kind"), name="t", normalize=False, test_fraction=0.25)
+    dataset = make_dataset(table(path, time="day", label="kind"), name="t", normalize=False, test_fraction=0.25)
     assert sorted((dataset.test.x[:, 0] * 7).round().int().tolist()) == list(range(45, 60))
     assert float(dataset.train.x.max()) < float(dataset.validation.x.min())
 
@@ -352,16 +354,16 @@ def test_rare_classes_stay_in_training(tmp_path):
     path = stored(tmp_path, noise=NOISE, kind=["common"] * (N - 1) + ["rare"])
     fractions = {"test_fraction": 0.3, "validation_fraction": 0.3}
     for seed in range(20):
-        dataset = prepare(table(path), name="t", split_seed=seed, **fractions)
+        dataset = make_dataset(table(path), name="t", split_seed=seed, **fractions)
         assert int((dataset.train.y == 1).sum()) == 1
     few = {"train": (NOISE[:3, None], np.arange(3)), "class_names": ["a", "b", "c"]}
     with pytest.raises(InputError, match=r"class '.' has no example in the training part \(it has 1\)"):
-        prepare(few, name="t")
+        make_dataset(few, name="t")
 
 
 def test_stratified_splits_keep_the_shares():
     y = np.repeat([0, 1, 2], [10, 20, 70])
-    dataset = prepare({"train": (RNG.normal(size=(100, 2)), y)}, name="t", stratify=True, test_fraction=0.2)
+    dataset = make_dataset({"train": (RNG.normal(size=(100, 2)), y)}, name="t", stratify=True, test_fraction=0.2)
     assert dataset.test.y.bincount().tolist() == [2, 4, 14]
 
 
@@ -445,7 +447,7 @@ def test_no_class_vanishes_from_training(counts, seed):
     y = np.repeat(np.arange(len(counts)), counts)
     if round(0.6 * len(y)) < len(counts) + 2:
         return
-    dataset = prepare({"train": (np.arange(len(y), dtype=np.float64)[:, None], y)}, name="t", split_seed=seed)
+    dataset = make_dataset({"train": (np.arange(len(y), dtype=np.float64)[:, None], y)}, name="t", split_seed=seed)
     assert set(dataset.train.y.tolist()) == set(range(len(counts)))
     assert len(dataset.train.y) + len(dataset.validation.y) + len(dataset.test.y) == len(y)
 

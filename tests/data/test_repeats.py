@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.errors import InputError
 
 
@@ -28,28 +28,28 @@ PARTS = {"validation": [4.0, 5.0], "test": [1.0, 1.0, 6.0]}
 
 
 def test_what_stands_in_two_parts_is_told():
-    dataset = prepare(raw([1.0, 2.0, 3.0, 4.0], **PARTS), name="mine", normalize=False)
+    dataset = make_dataset(raw([1.0, 2.0, 3.0, 4.0], **PARTS), name="mine", normalize=False)
     (note,) = dataset.notes
     assert note.startswith("mine: 1 of 2 distinct test and 1 of 2 distinct validation examples also occur in training")
     assert "data.duplicates=group" in note
-    clean = prepare(raw([2.0, 3.0, 7.0], **PARTS), name="mine", normalize=False)
+    clean = make_dataset(raw([2.0, 3.0, 7.0], **PARTS), name="mine", normalize=False)
     assert clean.notes == ()
 
 
 def test_group_leaves_copies_out_of_the_later_of_official_parts():
-    dataset = prepare(raw([1.0, 2.0, 2.0, 4.0], **PARTS), name="mine", normalize=False, duplicates="group")
+    dataset = make_dataset(raw([1.0, 2.0, 2.0, 4.0], **PARTS), name="mine", normalize=False, duplicates="group")
     assert values(dataset) == {"train": [2.0, 2.0], "validation": [4.0, 5.0], "test": [1.0, 1.0, 6.0]}
     assert dataset.notes == ()
 
 
 def test_drop_keeps_one_of_each():
-    dataset = prepare(raw([1.0, 2.0, 2.0, 4.0], **PARTS), name="mine", normalize=False, duplicates="drop")
+    dataset = make_dataset(raw([1.0, 2.0, 2.0, 4.0], **PARTS), name="mine", normalize=False, duplicates="drop")
     assert values(dataset) == {"train": [2.0], "validation": [4.0, 5.0], "test": [1.0, 6.0]}
 
 
 def test_a_training_part_of_copies_alone_is_refused():
     with pytest.raises(InputError, match=r"all training examples are copies.*data.duplicates=warn"):
-        prepare(raw([1.0, 6.0], **PARTS), name="mine", duplicates="group")
+        make_dataset(raw([1.0, 6.0], **PARTS), name="mine", duplicates="group")
 
 
 @given(
@@ -57,7 +57,7 @@ def test_a_training_part_of_copies_alone_is_refused():
     st.integers(0, 5),
 )
 def test_a_cut_by_groups_parts_no_equal_ones(found, seed):
-    dataset = prepare(
+    dataset = make_dataset(
         raw([float(each) for each in found]),
         name="mine",
         normalize=False,
@@ -76,7 +76,9 @@ def test_a_cut_by_groups_parts_no_equal_ones(found, seed):
 
 def test_without_copies_all_modes_cut_alike():
     distinct = [float(i) for i in range(50)]
-    cut = {mode: values(prepare(raw(distinct), name="mine", duplicates=mode)) for mode in ("warn", "group", "drop")}
+    cut = {
+        mode: values(make_dataset(raw(distinct), name="mine", duplicates=mode)) for mode in ("warn", "group", "drop")
+    }
     assert cut["warn"] == cut["group"] == cut["drop"]
-    fingerprints = {prepare(raw(distinct), name="mine", duplicates=mode).fingerprint for mode in cut}
+    fingerprints = {make_dataset(raw(distinct), name="mine", duplicates=mode).fingerprint for mode in cut}
     assert len(fingerprints) == 1

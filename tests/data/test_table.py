@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.table import table
 from adamcmp.errors import InputError
 
@@ -45,7 +45,7 @@ def test_columns_become_features_and_labels(tmp_path, name):
     ]  # size, weight, wild, blue, green, red
     assert x_ND.dtype == np.float64
     assert x_ND[:3].tolist() == expected
-    assert prepare(raw, name="t", validation_fraction=0.2).input_shape == (6,)
+    assert make_dataset(raw, name="t", validation_fraction=0.2).input_shape == (6,)
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -160,13 +160,13 @@ def houses(request, tmp_path):
 
 def test_fractions_are_quantities_and_whole_numbers_where_that_is_said(houses):
     raw = table(houses, unit="k€")
-    dataset = prepare(raw, name="houses")
+    dataset = make_dataset(raw, name="houses")
     assert (dataset.targets, dataset.num_outputs, dataset.unit) == ("quantities", 1, "k€")
     mean, std = dataset.target_scale
     told = torch.cat([dataset.train.y, dataset.validation.y, dataset.test.y]) * std + mean
     assert sorted(told.flatten().tolist()) == pytest.approx(sorted(HOUSES["price"]))
     assert abs(dataset.train.y.mean()) < 1e-6
-    plain = prepare(raw, name="houses", normalize_targets=False)
+    plain = make_dataset(raw, name="houses", normalize_targets=False)
     assert plain.target_scale is None
     assert plain.fingerprint != dataset.fingerprint
     with pytest.raises(InputError, match=r"24 different labels in 24 rows.*or set data\.targets=quantities"):
@@ -178,11 +178,11 @@ def test_several_columns_are_labels_or_quantities(houses):
     labels = table(houses, label=["garden", "balcony"])
     assert labels["targets"] == "labels"
     assert labels["train"][1][:3].tolist() == [[0, 1], [1, 1], [1, 0]]
-    dataset = prepare(labels, name="houses")
+    dataset = make_dataset(labels, name="houses")
     assert (dataset.targets, dataset.num_outputs, dataset.target_scale) == ("labels", 2, None)
     both = table(houses, label=["price", "area"])
     assert both["targets"] == "quantities"
-    assert prepare(both, name="houses").num_outputs == 2
+    assert make_dataset(both, name="houses").num_outputs == 2
     with pytest.raises(InputError, match=r"data\.label=price: holds other values than 0 and 1"):
         table(houses, label=["garden", "price"], targets="labels")
     with pytest.raises(InputError, match=r"data\.label=garden: one of 2 columns; classes stand in one column"):
@@ -202,10 +202,10 @@ def test_arrays_hold_quantities_and_labels(tmp_path):
     np.savez(tmp_path / "q.npz", x=x, y=x[:, 0] / 7)
     np.savez(tmp_path / "l.npz", x=x, y=x[:, :3] % 2 > 0)
     np.savez(tmp_path / "i.npz", x=x, y=(x[:, :3] % 2).astype(int))
-    assert prepare(table(tmp_path / "q.npz", unit="s"), name="q").unit == "s"
-    assert prepare(table(tmp_path / "q.npz"), name="q").targets == "quantities"
-    assert prepare(table(tmp_path / "l.npz"), name="l").targets == "labels"
-    assert prepare(table(tmp_path / "i.npz", targets="labels"), name="i", targets="labels").targets == "labels"
+    assert make_dataset(table(tmp_path / "q.npz", unit="s"), name="q").unit == "s"
+    assert make_dataset(table(tmp_path / "q.npz"), name="q").targets == "quantities"
+    assert make_dataset(table(tmp_path / "l.npz"), name="l").targets == "labels"
+    assert make_dataset(table(tmp_path / "i.npz", targets="labels"), name="i", targets="labels").targets == "labels"
     one_hot = table(tmp_path / "i.npz")
     assert one_hot["train"][1].tolist() == [1] * 20
     assert ("converted", "one-hot y (20, 3) taken as 3 classes (else data.targets=labels)") in one_hot["summary"]

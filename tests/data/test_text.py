@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamcmp.data import prepare
+from adamcmp.data import make_dataset
 from adamcmp.data.text import text
 from adamcmp.errors import InputError
 
@@ -37,11 +37,11 @@ def test_y_is_the_byte_that_follows(file):
 
 def test_parts_follow_each_other_whatever_the_seed(file):
     raw = text(file, context=10)
-    data = prepare(raw, name="t", validation_fraction=0.1, test_fraction=0.2, split_seed=3)
+    data = make_dataset(raw, name="t", validation_fraction=0.1, test_fraction=0.2, split_seed=3)
     parts = torch.cat([data.train.x, data.validation.x, data.test.x])
     assert torch.equal(parts, torch.as_tensor(raw["train"][0]))
     assert len(data.test.y) == round(0.2 * len(parts))
-    fewer = prepare(raw, name="t", validation_fraction=0.1, test_fraction=0.2, train_examples=5)
+    fewer = make_dataset(raw, name="t", validation_fraction=0.1, test_fraction=0.2, train_examples=5)
     assert torch.equal(fewer.train.x, data.train.x[-5:])
     assert torch.equal(fewer.test.x, data.test.x)
 
@@ -54,7 +54,7 @@ def test_characters_are_tokens_and_know_their_bytes(tmp_path):
     assert raw["num_classes"] == 4
     assert "".join(alphabet[i] for i in raw["train"][0].ravel()) == written[: raw["train"][0].size]
     assert raw["token_bytes"].tolist() == [len(c.encode()) for c in alphabet]
-    data = prepare(raw, name="t")
+    data = make_dataset(raw, name="t")
     for part in ("train", "validation", "test"):
         bytes_of = [len(alphabet[i].encode()) for i in getattr(data, part).y.ravel().tolist()]
         assert data.bytes_per_label[part] == pytest.approx(np.mean(bytes_of))

@@ -3,13 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.inputs import choose_device, facts, load_data
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import group_runs
 
 DEVICE = choose_device(os.environ.get("ADAMCMP_TEST_DEVICE", "cpu"))
 """Where trainings of these tests take place: ADAMCMP_TEST_DEVICE=cuda takes an accelerator."""
@@ -27,7 +27,7 @@ def planned():
             datasets[dataset.fingerprint] = dataset
             return facts(dataset)
 
-        return plan(locate(config), overrides, load).runs, datasets
+        return plan_study(find_config(config), overrides, load).runs, datasets
 
     return make
 
@@ -36,7 +36,7 @@ def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectori
     """Outcomes of all runs, trained one by one and together."""
     runs, datasets = planned(*overrides, config=config)
     alone, together = [], []
-    for cohort in cohorts(runs):
+    for cohort in group_runs(runs):
         data = datasets[cohort.task.facts.fingerprint]
         alone += sequential.train(Piece.of(cohort, Strategy()), data, DEVICE, Watch())
         together += vectorised.train(Piece.of(cohort, strategy), data, DEVICE, Watch())

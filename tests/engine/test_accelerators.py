@@ -13,7 +13,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.metrics import functions
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 SHORT = ("train.steps=30", "train.evaluations=3")
 GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-2,1e30")
@@ -21,7 +21,7 @@ GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-2,1e30")
 
 def pieces(planned, *overrides):
     runs, datasets = planned(*SHORT, *overrides)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     return Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
 
 
@@ -79,7 +79,7 @@ def test_fp64_is_refused_where_there_is_none(planned, monkeypatch):
     runs, datasets = planned(*SHORT, "train.precision=fp64")
     monkeypatch.setattr(functions, "DEVICES_WITHOUT_FLOAT64", frozenset({"cpu"}))
     with pytest.raises(InputError, match=r"^train\.precision=fp64: cpu has no float64; give fp32"):
-        check(cohorts(runs), datasets, CPU)
+        check(group_runs(runs), datasets, CPU)
 
 
 class Waiting(sequential._Losses):

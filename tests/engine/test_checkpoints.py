@@ -13,7 +13,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.train import train
 from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint, unsaved
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
 
@@ -29,7 +29,7 @@ OWN = ["optimizer._target_=own_rule.Lion", "optimizer.betas=[0.9,0.99]"]
 def pieces(planned, engine, *overrides):
     custom = any(each.startswith("model._target_") for each in overrides)  # takes no dropout
     runs, datasets = planned(*LENGTH[: 2 if custom else 3], *overrides)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     return Piece.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
 
 

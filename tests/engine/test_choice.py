@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamcmp.config.schema import Execute
+from adamcmp.config.schema import ExecutionSettings
 from adamcmp.engine import choice, machine, timings
 from adamcmp.engine.choice import Work, choose, is_short, unmeasured
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.profile import profile
 from adamcmp.engine.timing import Timing
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 def work(planned):
     def make(steps=500, *overrides):
         runs, datasets = planned(f"train.steps={steps}", "optimizer.lr=geomspace(1e-4,1,100)", *overrides)
-        (cohort,) = cohorts(runs)
+        (cohort,) = group_runs(runs)
         return Work(cohort, profile(cohort, datasets[cohort.task.facts.fingerprint], CPU))
 
     return make
@@ -49,7 +49,7 @@ class Clock:
 
 
 def chosen(work, clock, memory=4e9, device=CPU, **settings):
-    (found,) = choose([work], Execute(**settings), device, 2 if device == CPU else 1, memory, clock)
+    (found,) = choose([work], ExecutionSettings(**settings), device, 2 if device == CPU else 1, memory, clock)
     return found
 
 
@@ -83,11 +83,11 @@ def test_little_work_is_not_compiled_and_less_is_not_timed(work):
     clock = Clock()
     assert not chosen(work(100), clock).strategy.compiled
     assert "compiled" not in {kind for kind, _ in clock.asked}
-    assert is_short([work(10)], Execute())
-    assert is_short([work(10)], Execute(engine="vectorised"))
-    assert not is_short([work(10)], Execute(engine="vectorised", compile=True))
-    assert not is_short([work(10)], Execute(processes=2))
-    assert not is_short([work(5000)], Execute())
+    assert is_short([work(10)], ExecutionSettings())
+    assert is_short([work(10)], ExecutionSettings(engine="vectorised"))
+    assert not is_short([work(10)], ExecutionSettings(engine="vectorised", compile=True))
+    assert not is_short([work(10)], ExecutionSettings(processes=2))
+    assert not is_short([work(5000)], ExecutionSettings())
 
 
 def test_what_is_set_is_kept(work):
@@ -103,15 +103,15 @@ def test_what_is_set_is_kept(work):
 
 
 def test_short_work_obeys_what_is_set_and_says_why_it_is_sequential(work):
-    found = unmeasured(work(10), Execute(), CPU)
+    found = unmeasured(work(10), ExecutionSettings(), CPU)
     assert (found.engine, found.rows) == ("sequential", 1)
     assert found.reason.startswith("the work is little")
-    found = unmeasured(work(10), Execute(engine="vectorised"), CPU)
+    found = unmeasured(work(10), ExecutionSettings(engine="vectorised"), CPU)
     assert (found.engine, found.rows, found.reason) == ("vectorised", 100, None)
-    assert unmeasured(work(10), Execute(engine="vectorised", rows=7), CPU).rows == 7
+    assert unmeasured(work(10), ExecutionSettings(engine="vectorised", rows=7), CPU).rows == 7
     refused = replace(work(10), refusal="because")
-    assert unmeasured(refused, Execute(engine="vectorised"), CPU).reason == "because"
-    assert unmeasured(refused, Execute(engine="sequential"), CPU).reason is None
+    assert unmeasured(refused, ExecutionSettings(engine="vectorised"), CPU).reason == "because"
+    assert unmeasured(refused, ExecutionSettings(engine="sequential"), CPU).reason is None
 
 
 def test_where_programs_fail_the_reason_is_their_error(work):
@@ -246,14 +246,14 @@ def test_a_torch_that_misplaces_updates_does_not_compile_on_the_cpu(monkeypatch,
 def test_cohorts_that_differ_in_their_rule_go_by_the_timings_of_one(planned):
     runs, datasets = planned("train.steps=5000", "optimizer=adamw,lion,nadam", "optimizer.lr=geomspace(1e-4,1,60)")
     some = [run for run in runs if run.optimizer.name != "nadam" or run.optimizer.lr < 1e-2]
-    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], CPU)) for each in cohorts(some)]
+    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], CPU)) for each in group_runs(some)]
     asked = []
 
     def measure(asks):
         asked.extend(ask.cohort.kernel for ask in asks)
         return Clock()(asks)
 
-    found = choose(works, Execute(), CPU, 2, 4e9, measure)
+    found = choose(works, ExecutionSettings(), CPU, 2, 4e9, measure)
     assert set(asked) == {"adam"}
     ways = {(each.strategy.engine, each.strategy.compiled, each.strategy.matmul) for each in found}
     assert len(ways) == 1

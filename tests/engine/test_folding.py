@@ -10,7 +10,7 @@ from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.vectorised import train
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 aten = torch.ops.aten
 ROWS, BATCH, INNER, COLUMNS = 5, 7, 3, 4
@@ -78,7 +78,7 @@ def test_compiled_programs_hold_folded_products(planned, monkeypatch):
     monkeypatch.setattr(folding.FoldSharedProducts, "__call__", counting)
     monkeypatch.setattr(folding.FoldSharedProducts, "uuid", lambda self: None)  # not from the compiler's cache
     runs, datasets = planned("train.steps=3", "train.evaluations=1", "optimizer.lr=1e-3,1e-2,1e-1", "seed=17")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     strategy = Strategy(engine="vectorised", compiled=True)
     list(train(Piece.of(cohort, strategy), datasets[cohort.task.facts.fingerprint], CPU, Watch()))
     assert len(seen) >= 2  # a step and an evaluation

@@ -14,7 +14,7 @@ from adamcmp.engine.inputs import check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
 
@@ -27,7 +27,7 @@ BUDGET = ("train.steps=20", "train.evaluations=2")
 
 def train(planned, engine, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
     return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
 
@@ -68,7 +68,7 @@ def test_states_are_those_of_our_kernel_where_torch_has_a_class(planned, tmp_pat
 def test_a_record_that_is_not_kept_is_told_before_training(planned):
     runs, datasets = planned(*BUDGET, "train.metrics=[adamcmp.instruments.decay_rates]", "optimizer=adamw")
     with pytest.raises(InputError, match=r"adamcmp\.instruments\.decay_rates failed: KeyError: 'scale'"):
-        check(cohorts(runs), datasets, DEVICE)
+        check(group_runs(runs), datasets, DEVICE)
 
 
 def test_words_are_told_by_how_rare_they_are():

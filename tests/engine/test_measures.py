@@ -11,7 +11,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.execute.recording import Provenance, record
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
 
@@ -21,7 +21,7 @@ OURS = "train.metrics=[top5_error,calibration_error,weight_norms,updates,hessian
 
 def train(engine, planned, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
     return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
 
@@ -80,7 +80,7 @@ def test_own_metrics_are_paths(planned, tmp_path, monkeypatch):
     ):
         runs, datasets = planned(*BUDGET, f"train.metrics=[{metric}]")
         with pytest.raises(InputError, match=message):
-            check(cohorts(runs), datasets, DEVICE)
+            check(group_runs(runs), datasets, DEVICE)
 
 
 def test_the_check_leaves_random_numbers_alone(planned):
@@ -88,5 +88,5 @@ def test_the_check_leaves_random_numbers_alone(planned):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    check(cohorts(runs), datasets, DEVICE)
+    check(group_runs(runs), datasets, DEVICE)
     assert torch.rand(1) == expected

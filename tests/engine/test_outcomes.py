@@ -12,7 +12,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 from adamcmp.storage.merging import merge_parts, remove_runs
 from adamcmp.storage.records import read_outcomes
 
@@ -23,7 +23,7 @@ SHORT = ("train.steps=12", "train.evaluations=1", "train.precision=fp64", "optim
 
 def trained(planned, *overrides, config="digits", engines=(sequential, vectorised)):
     runs, datasets = planned(*SHORT, *overrides, config=config)
-    (cohort,) = cohorts([replace(run, stage="confirm") for run in runs])
+    (cohort,) = group_runs([replace(run, stage="confirm") for run in runs])
     (dataset,) = datasets.values()
     return [list(each.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch())) for each in engines]
 
@@ -64,7 +64,7 @@ def test_tuning_runs_have_none_but_those_of_only_trials(planned, engine):
         runs, datasets = planned(*words)
         (dataset,) = datasets.values()
         assert {run.is_only_trial for run in runs} == {stored}
-        for cohort in cohorts(runs):
+        for cohort in group_runs(runs):
             ended = list(engine.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch()))
             assert all((each.outcomes is not None) == stored for each in ended)
 

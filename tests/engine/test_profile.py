@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from adamcmp.config.schema import OwnOptimizer
+from adamcmp.config.schema import CustomOptimizer
 from adamcmp.engine import inputs, sequential, trial, vectorised
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.profile import profile
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.trial import LONGEST_REASON, refusal
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.runs import Cohort, cohorts
+from adamcmp.plan.runs import RunGroup, group_runs
 
 
 class Branches(nn.Module):
@@ -60,7 +60,7 @@ class OwnGradient(nn.Module):
 
 def cohort_of(planned, *overrides, config="digits"):
     runs, datasets = planned(*overrides, config=config)
-    cohort = cohorts(runs)[0]
+    cohort = group_runs(runs)[0]
     return cohort, datasets[cohort.task.facts.fingerprint], CPU
 
 
@@ -318,9 +318,9 @@ def test_losses_that_differ_are_the_reason(planned, monkeypatch):
 
 def test_an_own_optimizer_is_a_reason(planned):
     cohort, data, device = cohort_of(planned)
-    own = OwnOptimizer(name="o", label="o", target="my.Optimizer", source=None, lr=0.1, arguments={})
+    own = CustomOptimizer(name="o", label="o", target="my.Optimizer", source=None, lr=0.1, arguments={})
     runs = tuple(replace(run, optimizer=own) for run in cohort.runs)
-    assert "custom optimizer" in refusal(Cohort(cohort.task, "my.Optimizer", runs), data, device)
+    assert "custom optimizer" in refusal(RunGroup(cohort.task, "my.Optimizer", runs), data, device)
 
 
 def test_looking_leaves_the_random_state_alone(planned):

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from adamcmp.config.schema import Search
+from adamcmp.config.schema import SearchSettings
 from adamcmp.engine import vectorised
 from adamcmp.engine.strategy import Piece, Strategy, divide
 from adamcmp.engine.watch import Stopped, Watch
-from adamcmp.plan.runs import cohorts
-from adamcmp.plan.searching import rungs
+from adamcmp.plan.runs import group_runs
+from adamcmp.plan.search import pruning_steps
 
 from .conftest import DEVICE
 
@@ -22,7 +22,7 @@ LOOKS = Strategy(engine="vectorised", rows=18, rungs=(10, 30), reduction=3)
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned(*GRID)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     return cohort, datasets[cohort.task.facts.fingerprint]
 
 
@@ -76,8 +76,8 @@ def test_what_was_pruned_stays_so_after_an_interruption(work, tmp_path, monkeypa
 
 def test_rungs_are_evaluations(planned):
     (run, *_), _ = planned("train.steps=900", "train.evaluations=30")
-    settings = Search(method="asha", rungs=3, reduction=3)
-    assert rungs(run.task, settings) == (60, 120, 300)
-    assert rungs(run.task, Search(method="random")) == ()
+    settings = SearchSettings(method="asha", rungs=3, reduction=3)
+    assert pruning_steps(run.task, settings) == (60, 120, 300)
+    assert pruning_steps(run.task, SearchSettings(method="random")) == ()
     short = replace(run.task, train=run.task.train.model_copy(update={"evaluations": 1}))
-    assert rungs(short, settings) == ()
+    assert pruning_steps(short, settings) == ()

@@ -9,7 +9,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.train import train
 from adamcmp.engine.watch import Stopped, Watch
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 WORDS = ("train.steps=12", "train.evaluations=3", "train.precision=fp64", "optimizer=adamw", "optimizer.lr=1e-2,1e200",
          "train.batch_size=40", "train.accumulate=2", "train.clip_norm=1", "train.ema=0.9")  # fmt: skip
@@ -22,7 +22,7 @@ def trained(piece, data, watch=None):
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned(*WORDS)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     return Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
 
 
@@ -75,7 +75,7 @@ def test_class_weights_and_unequal_shares_count_as_in_one_process(planned):
     words = ("train.steps=6", "train.evaluations=3", "train.precision=fp64", "train.batch_size=25",
              "train.loss.class_weights=[1,9,1,1,1,1,1,1,1,0.1]")  # fmt: skip
     runs, datasets = planned(*words)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     piece, data = Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
     (alone,) = trained(piece, data)
     (shared,) = trained(replace(piece, strategy=Strategy(ranks=2)), data)
@@ -88,7 +88,7 @@ def test_each_process_draws_masks_of_its_own(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     runs, datasets = planned("model._target_=noisy.Noisy", "train.steps=3", "train.evaluations=1")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     (tmp_path / "masks.txt").unlink(missing_ok=True)
     trained(replace(Piece.of(cohort, Strategy()), strategy=Strategy(ranks=2)), datasets[cohort.task.facts.fingerprint])
     masks = (tmp_path / "masks.txt").read_text().split()

@@ -16,7 +16,7 @@ from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.streams import batch_indices
 from adamcmp.engine.watch import Watch
 from adamcmp.execute.recording import Provenance, record
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 from adamcmp.report.recipe import FRAMEWORKS, recipe
 
 STEPS = 12
@@ -68,7 +68,7 @@ def run_and_end(planned, tmp_path):
         kept = [each for each in BUDGET if each.partition("=")[0] not in {text.partition("=")[0] for text in overrides}]
         (run,), datasets = planned(*kept, "optimizer.weight_decay=0.05", "optimizer.lr=3e-3", *overrides)
         (dataset,) = datasets.values()
-        piece = Piece.of(cohorts([run])[0], Strategy())
+        piece = Piece.of(group_runs([run])[0], Strategy())
         (outcome,) = sequential.train(piece, dataset, CPU, Watch(weights=tmp_path))
         assert outcome.status == "completed", outcome.error
         end = copy.deepcopy(build_model(run.task, run.seed, CPU))

@@ -15,8 +15,8 @@ from adamcmp.engine.inputs import check
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
-from adamcmp.optim.rule import shipped
-from adamcmp.plan.runs import cohorts
+from adamcmp.optim.rule import builtin_rule_names
+from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
 
@@ -63,7 +63,7 @@ def chosen(name):
     return ["optimizer._target_=own_rule.Lion", "optimizer.lr=0.01", "optimizer.betas=[0.9,0.99]"]
 
 
-ALL = [*shipped(), "own_rule"]
+ALL = [*builtin_rule_names(), "own_rule"]
 
 
 def overrides_of(name, *more):
@@ -119,7 +119,7 @@ def test_an_optimizer_that_averages_is_evaluated_at_its_average(engines, planned
     ours, _ = engines.both(*shared, "optimizer=schedule_free")
     runs, datasets = planned(*shared, "optimizer._target_=pytorch_optimizer.ScheduleFreeAdamW")
     (theirs,) = sequential.train(
-        Piece.of(cohorts(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], DEVICE, Watch()
+        Piece.of(group_runs(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], DEVICE, Watch()
     )
     for expected, found in zip(ours[0].evaluations, theirs.evaluations, strict=True):
         assert found[:-1] == pytest.approx(expected[:-1], rel=1e-7)
@@ -146,5 +146,5 @@ def test_a_rule_that_does_not_work_is_one_line(outside, planned, name, says):
     (outside / "broken.py").write_text(BROKEN)
     runs, datasets = planned(f"optimizer._target_=broken.{name}")
     with pytest.raises(InputError, match=says) as caught:
-        check(cohorts(runs), datasets, DEVICE)
+        check(group_runs(runs), datasets, DEVICE)
     assert "\n" not in str(caught.value)

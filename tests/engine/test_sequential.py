@@ -17,7 +17,7 @@ from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.metrics import functions, losses
 from adamcmp.models.mlp import MLP
-from adamcmp.plan.runs import Init, cohorts
+from adamcmp.plan.runs import InitWeights, group_runs
 
 LINEAR = ("model._target_=torch.nn.Linear", "~model.hidden", "~model.activation", "~model.dropout")
 SHORT = ("train.steps=30", "train.evaluations=3", "train.eval_examples=2000")
@@ -26,7 +26,7 @@ SHORT = ("train.steps=30", "train.evaluations=3", "train.eval_examples=2000")
 def outcomes(runs, datasets, on_steps=lambda *_: None):
     return [
         outcome
-        for cohort in cohorts(runs)
+        for cohort in group_runs(runs)
         for outcome in sequential.train(
             Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint], CPU, Watch(on_steps)
         )
@@ -249,7 +249,7 @@ def test_a_strategy_sets_the_threads_and_gives_them_back(planned):
 def test_what_cannot_be_trained_is_found_before_training(planned, overrides, says):
     runs, datasets = planned(*SHORT, *overrides)
     with pytest.raises(InputError, match=says) as caught:
-        check(cohorts(runs), datasets, CPU)
+        check(group_runs(runs), datasets, CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_a_model_with_too_few_outputs_is_found_before_training(planned, monkeypa
     runs, datasets = planned(*SHORT)
     task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_outputs=9))
     with pytest.raises(InputError, match=r"needs logits of shape \(2, 10\)"):
-        check(cohorts([replace(runs[0], task=task)]), datasets, CPU)
+        check(group_runs([replace(runs[0], task=task)]), datasets, CPU)
 
 
 def test_devices_are_chosen_by_name():
@@ -296,7 +296,7 @@ def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_p
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ("model._target_=fourier.Fourier", f"optimizer={optimizer}", f"train.precision={precision}")
     runs, datasets = planned(*words, "train.steps=8", "train.evaluations=2", "optimizer.lr=1e-2")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     data = datasets[cohort.task.facts.fingerprint]
     watch = Watch(weights=tmp_path)
     runs = tuple(replace(run, task=replace(run.task, train=run.task.train.model_copy(update={"save": "last"})))
@@ -307,7 +307,7 @@ def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_p
     assert outcome.evaluations[-1].train_loss < outcome.evaluations[0].train_loss + 0.5
     path = next(tmp_path.glob("*.safetensors"))
     model, again = (build_model(runs[0].task, 1, CPU) for _ in range(2))
-    weights.load(Init(str(path), "0" * 16), again)
+    weights.load(InitWeights(str(path), "0" * 16), again)
     assert again.filter.dtype == (torch.complex128 if precision == "fp64" else torch.complex64)
     assert not torch.equal(again.filter, model.filter)
     assert again.filter.imag.abs().max() > 0

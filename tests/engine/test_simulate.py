@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamcmp.config.shipped import shipped_rule, shipped_rules
+from adamcmp.config.builtin_rules import builtin_rule, builtin_rules
 from adamcmp.engine.simulate import simulate
 
 STEPS = 40
@@ -17,7 +17,7 @@ CURVATURE = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
 def test_each_row_is_torchs_own_path():
     start = torch.tensor([[1.0, -2.0, 3.0]], dtype=torch.float64).expand(3, -1).contiguous()
     settings = [(0.01, 0.0), (0.05, 0.1), (0.1, 1.0)]
-    rules = [shipped_rule("adamw", lr=lr, weight_decay=decay) for lr, decay in settings]
+    rules = [builtin_rule("adamw", lr=lr, weight_decay=decay) for lr, decay in settings]
     found = simulate(rules, start, lambda weights, t: CURVATURE * weights, STEPS, eta=ETA)
     for row, (lr, decay) in enumerate(settings):
         weight = torch.nn.Parameter(start[row].clone())
@@ -31,20 +31,20 @@ def test_each_row_is_torchs_own_path():
 
 def test_steps_are_told_from_one_and_the_start_is_left_alone():
     told, start = [], torch.ones(1, 2, dtype=torch.float64)
-    simulate([shipped_rule("sgd", momentum=0.0)], start, lambda w, t: w, 3, watch=lambda t, w, s: told.append(t))
+    simulate([builtin_rule("sgd", momentum=0.0)], start, lambda w, t: w, 3, watch=lambda t, w, s: told.append(t))
     assert told == [1, 2, 3]
     assert start.eq(1).all()
 
 
 def test_rows_of_other_kernels_are_refused():
-    rules = [shipped_rule("adam"), shipped_rule("adamw_cautious")]
+    rules = [builtin_rule("adam"), builtin_rule("adamw_cautious")]
     with pytest.raises(ValueError, match="2 kernels in one simulation: adam, adam cautious"):
         simulate(rules, torch.ones(2, 1), lambda w, t: w, 1)
 
 
 def test_shipped_rules_are_those_of_the_files():
-    assert shipped_rule("adam", lr=0.5).lr == 0.5
-    assert {"adam", "lion", "muon"} <= shipped_rules().keys()
-    assert "adam_traced" not in shipped_rules()
+    assert builtin_rule("adam", lr=0.5).lr == 0.5
+    assert {"adam", "lion", "muon"} <= builtin_rules().keys()
+    assert "adam_traced" not in builtin_rules()
     with pytest.raises(ValueError, match="prodigy is no rule"):
-        shipped_rule("prodigy")
+        builtin_rule("prodigy")

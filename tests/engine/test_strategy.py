@@ -9,13 +9,13 @@ from adamcmp.engine import strategy
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Layout, Strategy, divide, in_force
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 
 @pytest.fixture(scope="module")
 def cohort(planned):
     runs, _ = planned("optimizer.lr=geomspace(1e-4,1,12)", "seed=0,1,2")
-    return cohorts(runs)[0]
+    return group_runs(runs)[0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -39,7 +39,7 @@ def test_seeds_stay_together_where_they_fit(cohort):
 
 def test_pieces_of_a_cohort_share_one_layout_unless_much_of_it_would_be_idle(planned):
     runs, _ = planned("optimizer.lr=geomspace(1e-4,1,121)", "study.seeds=5")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     pieces = divide(cohort, Strategy(rows=64))
     assert {len(piece.runs) for piece in pieces} == {60, 61}
     assert {piece.layout for piece in pieces} == {Layout(1, 61)}

@@ -7,7 +7,7 @@ import pytest
 from adamcmp.engine import timing
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Strategy
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 ROWS = Strategy(engine="vectorised", rows=4)
 
@@ -15,7 +15,7 @@ ROWS = Strategy(engine="vectorised", rows=4)
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned("train.steps=50", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,1e-1,1")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     return cohort, datasets[cohort.task.facts.fingerprint]
 
 

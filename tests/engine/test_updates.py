@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from adamcmp.config.build import typed_optimizer
+from adamcmp.config.instantiate import validate_optimizer
 from adamcmp.engine import updates
 from adamcmp.engine.inputs import CPU
 from adamcmp.engine.strategy import Piece, Strategy
@@ -26,7 +26,7 @@ from adamcmp.engine.updates import (
 from adamcmp.engine.watch import Watch
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "optimizer").glob("*.yaml"))
 NAMES = [path.stem for path in CONFIGS if "rule:" in path.read_text()]
@@ -95,7 +95,7 @@ def test_biases_and_norms_are_spared_where_asked(planned, name):
 
 def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_path):
     ((run,), _) = planned("optimizer=adamw", "schedule=drop_step", "train.steps=10")
-    own = updates.OwnOptimizer(name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={})
+    own = updates.CustomOptimizer(name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={})
     model = net()
     update = make_update(own, model, schedule_of(run))
     for t in range(10):
@@ -130,7 +130,7 @@ def test_restarts_count_in_epochs(planned):
 )
 def test_an_own_optimizer_that_does_not_work_is_one_line(planned, target, arguments, says):
     ((run,), _) = planned()
-    own = updates.OwnOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
+    own = updates.CustomOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
     with pytest.raises(InputError, match=says) as caught:
         make_update(own, net(), schedule_of(run))
     assert "\n" not in str(caught.value)
@@ -166,7 +166,7 @@ def test_a_custom_schedule_is_called_once_per_step(planned, tmp_path, monkeypatc
 
     words = ("schedule._target_=counting.eta", f"optimizer={optimizer}", "train.steps=300", "model.hidden=[2]")
     runs, datasets = planned(*words, "train.batch_size=20", "train.evaluations=1")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     counting.calls.clear()
     piece = Piece.of(cohort, Strategy(engine=engine))
     assert [each for ended in train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()) for each in ended]
@@ -196,7 +196,7 @@ def test_a_learning_rate_scale_of_zero_freezes_under_every_convention(planned, n
 def test_decay_of_single_rules_is_scaled_by_width_as_that_of_all_others(rule, decay):
     """Decay that the learning rate multiplies has its width factor from there; no second one is due."""
     path = next(path for path in CONFIGS if yaml.safe_load(path.read_text()).get("decay") == decay)
-    settings = typed_optimizer(yaml.safe_load(path.read_text()) | {"weight_decay": 0.1}, path.stem)
+    settings = validate_optimizer(yaml.safe_load(path.read_text()) | {"weight_decay": 0.1}, path.stem)
     lr, weight_decay = lr_and_decay(settings, Kind(None, True, "", 4.0))
     assert lr == pytest.approx(settings.lr / 4)
     assert weight_decay == pytest.approx(0.1 * 4**settings.width_decay)

@@ -9,7 +9,7 @@ from adamcmp.engine import sequential, vectorised
 from adamcmp.engine.inputs import placed
 from adamcmp.engine.strategy import Layout, Piece, Strategy
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
 
@@ -103,7 +103,7 @@ def test_augmentation_is_drawn_by_seed_and_step(engines):
 def test_pictures_that_stay_uint8_train_alike(engines, monkeypatch, normalize):
     overrides = [f"data.normalize={normalize}", "train.steps=6", "train.evaluations=2", FP64, "optimizer=adam,adamw"]
     floats, _ = engines.both(*overrides)
-    monkeypatch.setattr("adamcmp.data.dataset.LARGE", 0)
+    monkeypatch.setattr("adamcmp.data.dataset.LARGE_BYTES", 0)
     alone, together = engines.both(*overrides)
     engines.assert_same(alone, together)
     for one, other in zip(floats, alone, strict=True):
@@ -113,7 +113,7 @@ def test_pictures_that_stay_uint8_train_alike(engines, monkeypatch, normalize):
 
 def test_seeds_share_a_program_even_with_unequal_numbers_of_runs(planned, engines):
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1,5")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     some = replace(cohort, runs=tuple(run for run in runs if run.seed != 1 or run.optimizer.lr == 1e-2)[1:])
     data = datasets[cohort.task.facts.fingerprint]
     alone = list(sequential.train(Piece.of(some, Strategy()), data, DEVICE, Watch()))
@@ -152,7 +152,7 @@ def test_rows_that_have_ended_leave_the_program(engines, shrunk):
 def test_a_program_that_would_be_no_smaller_stays(planned, shrunk):
     """One seed keeps all of its rows, so that the layout of three seeds by four stays twelve rows."""
     runs, datasets = planned(*SHORT, "optimizer=adamw", "optimizer.lr=1e-2,2e-2,3e-2,1e200", "seed=0,1,2")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     some = replace(cohort, runs=tuple(r for r in runs if r.seed == 0 or r.optimizer.lr in (1e-2, 1e200)))
     some = replace(some, runs=tuple(r for r in some.runs if not (r.seed == 0 and r.optimizer.lr == 1e200)))
     data = datasets[cohort.task.facts.fingerprint]
@@ -169,7 +169,7 @@ def train(cohort, runs, datasets):
 
 def test_order_and_company_change_no_row(planned):
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     whole, fewer = train(cohort, runs, datasets), train(cohort, runs[:5], datasets)
     backwards = train(cohort, reversed(runs), datasets)
     for run in runs:
@@ -196,7 +196,7 @@ def test_bf16_rounds_products_and_not_weights(planned, engines):
     difference = abs(full.evaluations[-1].train_loss - rounded.evaluations[-1].train_loss)
     assert 0 < difference < 0.05
     runs, datasets = planned("train.precision=bf16", "train.steps=2")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     piece = Piece.of(cohort, Strategy(engine="vectorised"))
     data = placed(datasets[cohort.task.facts.fingerprint], "bf16", DEVICE)
     training = vectorised.Training(piece, data, DEVICE, Watch())
@@ -237,7 +237,7 @@ def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
             return self.used(x)
 
     ((run,), _) = planned("train.precision=fp32")
-    found = vectorised.names_of(Idle(), Piece.of(cohorts([run])[0], Strategy()), torch.ones(2, 3))
+    found = vectorised.names_of(Idle(), Piece.of(group_runs([run])[0], Strategy()), torch.ones(2, 3))
     assert found.trained == ("used.weight", "used.bias")
 
 
@@ -274,7 +274,7 @@ def test_a_compiled_program_of_several_seeds_is_the_same(engines):
 def test_rows_that_fill_up_a_layout_change_nothing(planned, layout, engines):
     seeds = "seed=0,1" if layout.seeds > 1 else "seed=3"
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", seeds, "optimizer.lr=3e-3")
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     data = datasets[cohort.task.facts.fingerprint]
     piece = replace(Piece.of(cohort, Strategy(engine="vectorised")), layout=layout)
     engines.assert_same(

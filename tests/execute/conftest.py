@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from adamcmp.cli import main
-from adamcmp.config.build import source_hash
+from adamcmp.config.instantiate import source_hash
 
 QUICK = ("train.steps=5", "train.evaluations=1")
 STORE_EVERY_RUN = "from adamcmp.execute import storing; storing.STORE_EVERY = 0.0; "

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.engine.outcome import Evaluation, Outcome, best
 from adamcmp.engine.strategy import Strategy
 from adamcmp.execute.recording import Provenance, curve, record
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import DataFacts
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import DatasetMetadata
 from adamcmp.storage.schema import CURVE, METRICS, RECORD
 
 HERE = Provenance("study", "adamcmp", None, "0", "0", "0")
@@ -24,8 +24,8 @@ CURVES = (
 
 
 def outcome(*overrides, **changes):
-    facts = DataFacts("f" * 16, 1079, 10, (1, 8, 8), 100, 100)
-    (run,) = plan(locate("digits"), list(overrides), lambda *_: facts).runs
+    facts = DatasetMetadata("f" * 16, 1079, 10, (1, 8, 8), 100, 100)
+    (run,) = plan_study(find_config("digits"), list(overrides), lambda *_: facts).runs
     ended = Outcome(
         run=run, status="completed", evaluations=CURVES, parameters=1, strategy=Strategy(), device="cpu", seconds=1.0,
         finished_at=datetime.now(UTC),

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adamcmp.config.trust import runs_code
+from adamcmp.config.trust import can_run_code
 from adamcmp.execute import folders
-from adamcmp.plan import portable
+from adamcmp.plan import saved_plan
 from adamcmp.storage.records import read_records
 from adamcmp.storage.schema import RECORD, arrow_schema
 
@@ -107,23 +107,23 @@ def test_settling_runs_it_where_that_is_trusted(cli):
      "data.split_seed=${seed}"],
 )  # fmt: skip
 def test_words_that_choose_and_set_values_need_no_trust(word):
-    assert not runs_code(word)
+    assert not can_run_code(word)
 
 
 @pytest.mark.parametrize("section", ["model", "data", "metrics", "loss", "optimizer"])
 def test_a_plan_that_was_changed_runs_nothing(cli, section):
-    from adamcmp.config.sources import locate
+    from adamcmp.config.lookup import find_config
     from adamcmp.engine.inputs import facts, load_data
-    from adamcmp.plan.expand import plan
+    from adamcmp.plan.expand import plan_study
 
     (cli.folder / "spy.py").write_text(SPY)
     study_dir = cli.folder / "results" / "digits"
     study_dir.mkdir(parents=True)
-    whole = plan(locate("digits"), list(QUICK), lambda settings, _: facts(load_data(settings)))
-    digest = portable.write(portable.Portable(whole, ("sweep", "digits")), study_dir / "plan.parquet")
-    assert portable.read(study_dir / "plan.parquet", trust=False).plan.runs == whole.runs
+    whole = plan_study(find_config("digits"), list(QUICK), lambda settings, _: facts(load_data(settings)))
+    digest = saved_plan.write_plan(saved_plan.SavedPlan(whole, ("sweep", "digits")), study_dir / "plan.parquet")
+    assert saved_plan.read_plan(study_dir / "plan.parquet", trust=False).plan.runs == whole.runs
     table = pq.read_table(study_dir / "plan.parquet")
-    shared = json.loads(table.schema.metadata[portable.KEY])
+    shared = json.loads(table.schema.metadata[saved_plan.METADATA_KEY])
     task = shared["tasks"][0]
     if section in ("model", "data"):
         task[section]["target"] = "spy.Net"
@@ -134,7 +134,8 @@ def test_a_plan_that_was_changed_runs_nothing(cli, section):
     else:
         task["train"][section] = {"metrics": ["spy.metric"], "loss": {"name": "own", "target": "spy.loss"}}[section]
     pq.write_table(
-        table.replace_schema_metadata({portable.KEY: json.dumps(shared).encode()}), study_dir / "plan.parquet"
+        table.replace_schema_metadata({saved_plan.METADATA_KEY: json.dumps(shared).encode()}),
+        study_dir / "plan.parquet",
     )
     for words in ((), ("--plan", digest)):  # which no longer is the plan's
         ended = cli("work", "results/digits", *words)
@@ -145,19 +146,19 @@ def test_a_plan_that_was_changed_runs_nothing(cli, section):
 
 
 def test_a_plan_of_own_code_is_trusted_by_who_wrote_it(cli):
-    from adamcmp.config.sources import locate
+    from adamcmp.config.lookup import find_config
     from adamcmp.engine.inputs import facts, load_data
-    from adamcmp.plan.expand import plan
+    from adamcmp.plan.expand import plan_study
 
     (cli.folder / "spy.py").write_text(SPY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cli.folder)
         patch.syspath_prepend(str(cli.folder))
         words = ["model._target_=spy.Net", "study.confirm.seeds=0", *QUICK]
-        whole = plan(locate("digits"), words, lambda settings, _: facts(load_data(settings)))
+        whole = plan_study(find_config("digits"), words, lambda settings, _: facts(load_data(settings)))
         study_dir = cli.folder / "results" / "digits"
         study_dir.mkdir(parents=True)
-        digest = portable.write(portable.Portable(whole, ("sweep", "digits")), study_dir / "plan.parquet")
+        digest = saved_plan.write_plan(saved_plan.SavedPlan(whole, ("sweep", "digits")), study_dir / "plan.parquet")
     assert cli("work", "results/digits").code == 2
     ended = cli("work", "results/digits", "--plan", digest)
     assert ended.code == 0, ended.err

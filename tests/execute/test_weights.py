@@ -12,7 +12,7 @@ from torch import nn
 
 from adamcmp.engine.weights import load
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import Init
+from adamcmp.plan.runs import InitWeights
 from adamcmp.storage.records import read
 
 from .conftest import CommandLine
@@ -55,13 +55,13 @@ def test_the_weights_that_are_kept_have_the_errors_that_are_told(cli, tmp_path, 
 
 def wrong(weights):
     """Share of wrong predictions on the test part."""
-    from adamcmp.data import prepare
+    from adamcmp.data import make_dataset
     from adamcmp.data.digits import digits
     from adamcmp.models.mlp import MLP
 
     model = MLP(input_shape=(1, 8, 8), num_classes=10)
     model.load_state_dict({name.replace("layers.3", "layers.2"): each for name, each in weights.items()})
-    test = prepare(digits(), name="digits", validation_fraction=0.2).test
+    test = make_dataset(digits(), name="digits", validation_fraction=0.2).test
     return (model(test.x).argmax(1) != test.y).float().mean().item()
 
 
@@ -181,8 +181,8 @@ def test_what_is_skipped_is_drawn_as_without_a_file(tmp_path):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     before = model[1].weight.detach().clone()
     save_file({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}, tmp_path / "w.safetensors")
-    load(Init(str(tmp_path / "w.safetensors"), "0", ("1.*",)), model)
+    load(InitWeights(str(tmp_path / "w.safetensors"), "0", ("1.*",)), model)
     assert torch.equal(model[0].weight, torch.ones(3, 2))
     assert torch.equal(model[1].weight, before)
     with pytest.raises(InputError, match="holds no parameter of the model"):
-        load(Init(str(tmp_path / "w.safetensors"), "0", (), strict=False), nn.Linear(9, 9))
+        load(InitWeights(str(tmp_path / "w.safetensors"), "0", (), strict=False), nn.Linear(9, 9))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.engine import vectorised
 from adamcmp.engine.inputs import CPU, build_model, facts, load_data
 from adamcmp.engine.strategy import Piece, Strategy
 from adamcmp.engine.updates import coefficient_table, kind_of, schedule_of
 from adamcmp.engine.watch import Watch
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import cohorts
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import group_runs
 
 CASES = {
     "mlp": ("digits", "model.hidden=[{0},{0}]", 32),
@@ -30,7 +30,7 @@ def planned(case, width, *more):
         data[dataset.fingerprint] = dataset
         return facts(dataset)
 
-    runs = plan(locate(config), [*SMALL[case], sized.format(width), *more], load).runs
+    runs = plan_study(find_config(config), [*SMALL[case], sized.format(width), *more], load).runs
     return runs, data
 
 
@@ -71,7 +71,7 @@ def test_hidden_matrices_scale_and_nothing_else(decay, power):
 def best_lr(case, width, lrs, *more):
     """The learning rate with the least training loss at the end, over seeds."""
     runs, data = planned(case, width, f"optimizer.lr={','.join(map(str, lrs))}", *more)
-    (cohort,) = cohorts(runs)
+    (cohort,) = group_runs(runs)
     piece = Piece.of(cohort, Strategy(engine="vectorised"))
     losses = {}
     for outcome in vectorised.train(piece, data[cohort.task.facts.fingerprint], CPU, Watch()):

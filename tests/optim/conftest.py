@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from adamcmp.optim.rule import Rule, Steps, coefficients, rule_class
+from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients, rule_class
 
 Array = NDArray[np.float64]
 Gradient = Callable[[int, Array], Array]
@@ -93,9 +93,9 @@ def walk_path(
         if "v" in states[kernel]:
             states[kernel]["v"] += torch.as_tensor(accumulator)
         of_rows = [
-            coefficients(
+            compute_coefficients(
                 rules[r],
-                Steps(
+                StepWindow(
                     t_T, eta_TR[:, r], period_TR[:, r], rules[r].lr, rules[r].weight_decay,
                     lambda r=r: eta_TR[:, r], part,
                 ),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.drawing.labels import DECAYS
-from adamcmp.optim.decay import convert_weight_decay, share
-from adamcmp.optim.rule import rule_class, shipped
+from adamcmp.optim.decay import convert_weight_decay, decay_fraction
+from adamcmp.optim.rule import builtin_rule_names, rule_class
 
 DECOUPLED = ["lr_scaled", "schedule_only", "normalized"]
 LR, DECAY = 0.02, 0.3
@@ -43,7 +43,7 @@ conventions = st.sampled_from(DECOUPLED)
     ],
 )
 def test_shares_of_the_table(convention, d_t):
-    np.testing.assert_allclose(share(convention, DECAY, LR, ETA, PERIOD), [d_t], rtol=1e-15)
+    np.testing.assert_allclose(decay_fraction(convention, DECAY, LR, ETA, PERIOD), [d_t], rtol=1e-15)
 
 
 def test_adamc_is_the_square_of_the_rate_over_its_largest():
@@ -51,14 +51,14 @@ def test_adamc_is_the_square_of_the_rate_over_its_largest():
     eta = 0.5 + 0.5 * np.cos(np.pi * np.arange(50) / 50)
     rate = eta * LR
     np.testing.assert_allclose(
-        share("lr_squared", DECAY, LR, eta, np.ones(50)), DECAY * rate**2 / rate.max(), rtol=1e-13
+        decay_fraction("lr_squared", DECAY, LR, eta, np.ones(50)), DECAY * rate**2 / rate.max(), rtol=1e-13
     )
 
 
 def test_only_normalized_decay_knows_the_period():
     for convention, asked in itertools.product(DECOUPLED, (1.0, 100.0, 2500.0)):
-        rate = share(convention, DECAY, LR, np.ones(1), np.array([asked]))[0]
-        at_one = share(convention, DECAY, LR, np.ones(1), np.ones(1))[0]
+        rate = decay_fraction(convention, DECAY, LR, np.ones(1), np.array([asked]))[0]
+        at_one = decay_fraction(convention, DECAY, LR, np.ones(1), np.ones(1))[0]
         assert rate == pytest.approx(at_one / (math.sqrt(asked) if convention == "normalized" else 1.0))
 
 
@@ -101,7 +101,7 @@ def test_converted_decay_opens_the_same_door(weight_decay, lr, steps, source, ta
     """Both take the same share off every weight: d_t agrees at every η_t."""
     converted = convert_weight_decay(weight_decay, source, target, lr=lr, steps=steps)
     shares = [
-        share(name, value, lr, np.array([eta]), np.array([steps]))[0]
+        decay_fraction(name, value, lr, np.array([eta]), np.array([steps]))[0]
         for name, value in ((source, weight_decay), (target, converted))
     ]
     assert shares[0] == pytest.approx(shares[1], rel=1e-12)
@@ -128,5 +128,7 @@ def test_converted_decay_is_the_same_training(adaptive_row, walk, source, target
 
 
 def test_every_convention_of_every_rule_has_a_name_for_people():
-    found = {value for name in shipped() for value in get_args(rule_class(name).model_fields["decay"].annotation)}
+    found = {
+        value for name in builtin_rule_names() for value in get_args(rule_class(name).model_fields["decay"].annotation)
+    }
     assert found == DECAYS.keys()

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from adamcmp.config.build import find
+from adamcmp.config.instantiate import find_target
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "optimizer"
 SHIPPED = {
@@ -26,7 +26,7 @@ def test_there_are_some():
 def stepped(text, weight_decay, gradient, steps):
     """A matrix before and after the last of some steps on one gradient, and the optimizer."""
     settings = yaml.safe_load(text)
-    kind = find(settings.pop("_target_"), "optimizer")
+    kind = find_target(settings.pop("_target_"), "optimizer")
     del settings["label"]
     p = torch.nn.Parameter(torch.linspace(1, 2, 12, dtype=torch.float64).view(4, 3))
     optimizer = kind([p], **{**settings, "lr": 0.1, "weight_decay": weight_decay})

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from adamcmp.optim.rule import Steps, coefficients, rule_class, shipped
+from adamcmp.optim.rule import StepWindow, builtin_rule_names, compute_coefficients, rule_class
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "optimizer"
 STEPS = 16
@@ -318,11 +318,11 @@ def rule_from(p):
 
 
 def test_every_rule_has_a_reference():
-    assert {*PAPERS, "schedule_free"} == set(shipped())
+    assert {*PAPERS, "schedule_free"} == set(builtin_rule_names())
 
 
 @pytest.mark.parametrize("decay", CONVENTIONS)
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", builtin_rule_names())
 def test_the_formula(name, decay, walk):
     p = settings(name, decay)
     for shape in SHAPES.values():
@@ -358,7 +358,7 @@ def test_the_formula_of_variants(name, more, walk):
         np.testing.assert_allclose(path, reference(p, start)[0], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", builtin_rule_names())
 def test_without_decay_all_conventions_are_one(name, walk):
     for shape in (SHAPES["matrix"], SHAPES["vector"]):
         start = start_of(shape)
@@ -381,7 +381,7 @@ def rows_of(name):
 
 
 @pytest.mark.parametrize("shape", ["matrix", "kernel", "number"])
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", builtin_rule_names())
 def test_rows_are_runs_in_any_order_and_a_lost_one_touches_no_other(name, shape, walk):
     rules = rows_of(name)
     starts = np.stack([start_of(SHAPES[shape], seed) for seed in range(len(rules))])
@@ -428,7 +428,10 @@ TOLERANCE = {"torch.optim.NAdam": 2e-6}
 
 
 IN_LIBRARIES = [
-    (name, decay) for name in shipped() for decay in ("l2", "lr_scaled") if rule_from(settings(name, decay)).oracle
+    (name, decay)
+    for name in builtin_rule_names()
+    for decay in ("l2", "lr_scaled")
+    if rule_from(settings(name, decay)).oracle
 ]
 
 
@@ -495,10 +498,10 @@ def test_matrices_keep_their_norm_and_zeros_are_free(walk):
 
 def test_sums_over_the_past_do_not_depend_on_the_window():
     """Coefficients of the last ten steps are the same, asked for alone or with all others."""
-    for name in shipped():
+    for name in builtin_rule_names():
         rule = rule_from(settings(name))
         t, period = np.arange(1.0, STEPS + 1), np.full(STEPS, float(STEPS))
-        whole = coefficients(rule, Steps(t, ETA, period, 0.1, 0.1, lambda: ETA))
-        late = coefficients(rule, Steps(t[-10:], ETA[-10:], period[-10:], 0.1, 0.1, lambda: ETA))
+        whole = compute_coefficients(rule, StepWindow(t, ETA, period, 0.1, 0.1, lambda: ETA))
+        late = compute_coefficients(rule, StepWindow(t[-10:], ETA[-10:], period[-10:], 0.1, 0.1, lambda: ETA))
         for key, values in whole.items():
             np.testing.assert_array_equal(values[-10:], late[key], err_msg=f"{name} {key}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamcmp.optim.rule import Steps, coefficients
+from adamcmp.optim.rule import StepWindow, compute_coefficients
 
 STEPS, BATCH = 320, 16
 LR_FACTOR_T = np.random.default_rng(3).uniform(0.05, 1.0, STEPS)
@@ -91,8 +91,8 @@ def kernel_path(rule, start, gradients, accumulator):
             state["v"] += accumulator
     path = [flat(params)]
     t_T, period = np.arange(1.0, STEPS + 1), np.full(STEPS, float(STEPS))
-    steps = Steps(t_T, LR_FACTOR_T, period, rule.lr, rule.weight_decay, lambda: LR_FACTOR_T)
-    table = {name: torch.from_numpy(each.copy()) for name, each in coefficients(rule, steps).items()}
+    steps = StepWindow(t_T, LR_FACTOR_T, period, rule.lr, rule.weight_decay, lambda: LR_FACTOR_T)
+    table = {name: torch.from_numpy(each.copy()) for name, each in compute_coefficients(rule, steps).items()}
     for t in range(STEPS):
         for p, g, state in zip(params, gradients(params, t), states, strict=True):
             now = {name: each[t].view(1, *(1,) * p.ndim) for name, each in table.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adamcmp.config.shipped import shipped_rule
+from adamcmp.config.builtin_rules import builtin_rule
 from adamcmp.engine.simulate import simulate
 from adamcmp.optim.traced import Traced
 
@@ -14,7 +14,7 @@ SETTINGS = {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}
 
 
 def traced(decay, weight_decay):
-    own = shipped_rule("adamw", weight_decay=weight_decay, **SETTINGS).model_dump()
+    own = builtin_rule("adamw", weight_decay=weight_decay, **SETTINGS).model_dump()
     return Traced.model_validate({**own, "decay": decay, "rule": "traced"})
 
 
@@ -25,7 +25,7 @@ def noise(t, shape=(1, 5)):
 @pytest.mark.parametrize("decay", ["l2", "l2_m_only", "l2_v_only", "lr_scaled", "lr_squared", "lr_free"])
 def test_it_moves_as_adam_does_to_the_last_bit(decay):
     start = noise(99)
-    own = shipped_rule("adamw", weight_decay=0.1, **SETTINGS)
+    own = builtin_rule("adamw", weight_decay=0.1, **SETTINGS)
     plain = type(own).model_validate({**own.model_dump(), "decay": decay})
     paths = [simulate([each], start, lambda w, t: noise(t), STEPS) for each in (plain, traced(decay, 0.1))]
     assert torch.equal(*paths)

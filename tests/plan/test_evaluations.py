@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adamcmp.config.schema import Train
-from adamcmp.plan.evaluations import FEW, LEAST, MOST, evaluations
+from adamcmp.plan.evaluation_schedule import FEW_EVALUATIONS, MAX_EVALUATIONS, MIN_EVALUATIONS, schedule_evaluations
 
 
 def train(**given_):
@@ -13,16 +13,16 @@ def train(**given_):
 
 
 def test_small_data_are_shown_whole_ten_times():
-    found = evaluations(train(), (1079, 359, 359), 100, 500)
-    assert len(found.steps) == MOST + 1
+    found = schedule_evaluations(train(), (1079, 359, 359), 100, 500)
+    assert len(found.steps) == MAX_EVALUATIONS + 1
     assert found.before == (359, 359, 359)
     assert found.last == (1079, 359, 359)
     assert found.share < 0.08
 
 
 def test_large_data_are_shown_in_part_before_the_last_evaluation():
-    found = evaluations(train(), (54_000, 6_000, 10_000), 128, 2105)
-    assert len(found.steps) == FEW + 1
+    found = schedule_evaluations(train(), (54_000, 6_000, 10_000), 128, 2105)
+    assert len(found.steps) == FEW_EVALUATIONS + 1
     assert found.last == (10_000, 6_000, 10_000)
     assert all(few < all_of for few, all_of in zip(found.before, (6_000, 6_000, 10_000), strict=True))
     assert found.share <= 0.08
@@ -30,20 +30,24 @@ def test_large_data_are_shown_in_part_before_the_last_evaluation():
 
 @pytest.mark.parametrize(("parts", "batch", "steps"), [((54_000, 6_000, 10_000), 10, 20), ((1079, 359, 359), 100, 60)])
 def test_a_short_training_is_evaluated_four_times_on_a_few_examples_before_its_end(parts, batch, steps):
-    found = evaluations(train(), parts, batch, steps)
-    assert len(found.steps) == FEW + 1
-    assert found.before == (LEAST, LEAST, LEAST)
+    found = schedule_evaluations(train(), parts, batch, steps)
+    assert len(found.steps) == FEW_EVALUATIONS + 1
+    assert found.before == (MIN_EVALUATIONS, MIN_EVALUATIONS, MIN_EVALUATIONS)
     assert found.last[1:] == parts[1:]
-    assert len(evaluations(train(), parts, batch, 3).steps) == 3
+    assert len(schedule_evaluations(train(), parts, batch, 3).steps) == 3
 
 
 def test_what_is_set_is_kept():
-    found = evaluations(train(evaluations=7, eval_examples=200), (54_000, 6_000, 150), 128, 100)
+    found = schedule_evaluations(train(evaluations=7, eval_examples=200), (54_000, 6_000, 150), 128, 100)
     assert len(found.steps) == 7
     assert found.before == (200, 200, 150)
     assert found.last == (200, 6_000, 150)
-    assert evaluations(train(evaluations=1), (54_000, 6_000, 10_000), 128, 2105).steps == (2105,)
-    assert evaluations(train(evaluation_share=0.5), (54_000, 6_000, 10_000), 128, 2105).before == (6_000, 6_000, 10_000)
+    assert schedule_evaluations(train(evaluations=1), (54_000, 6_000, 10_000), 128, 2105).steps == (2105,)
+    assert schedule_evaluations(train(evaluation_share=0.5), (54_000, 6_000, 10_000), 128, 2105).before == (
+        6_000,
+        6_000,
+        10_000,
+    )
 
 
 counts = st.integers(1, 100_000)
@@ -51,13 +55,13 @@ counts = st.integers(1, 100_000)
 
 @given(counts, counts, counts, st.integers(1, 512), st.integers(1, 100_000), st.floats(0.001, 0.5))
 def test_the_share_is_kept_but_for_the_last_evaluation(trained, validation, test, batch, steps, share):
-    found = evaluations(train(evaluation_share=share), (trained, validation, test), batch, steps)
+    found = schedule_evaluations(train(evaluation_share=share), (trained, validation, test), batch, steps)
     assert found.steps[-1] == steps
     assert sorted(set(found.steps)) == list(found.steps)
     assert found.last[1:] == (validation, test)
     assert all(1 <= few <= all_of for few, all_of in zip(found.before, (trained, validation, test), strict=True))
     before = (len(found.steps) - 1) * sum(found.before)
     assume(before)
-    least = 3 * LEAST * (len(found.steps) - 1)
+    least = 3 * MIN_EVALUATIONS * (len(found.steps) - 1)
     assert before <= max(share * 3 * batch * steps - sum(found.last), 0) + least
     assert found.full <= len(found.steps)

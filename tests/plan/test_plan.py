@@ -5,18 +5,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.config.build import source_hash
-from adamcmp.config.sources import locate
+from adamcmp.config.instantiate import source_hash
+from adamcmp.config.lookup import find_config
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import DataFacts, cohorts, rule_identity, run_id
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import DatasetMetadata, group_runs, rule_identity, run_id
 
-FACTS = DataFacts("f" * 16, 1000, 10, (1, 8, 8), 100, 100)
+FACTS = DatasetMetadata("f" * 16, 1000, 10, (1, 8, 8), 100, 100)
 
 
 def runs(config, *overrides, facts=FACTS):
-    return plan(locate(str(config)), list(overrides), lambda *_: facts).runs
+    return plan_study(find_config(str(config)), list(overrides), lambda *_: facts).runs
 
 
 def ids(config, *overrides, facts=FACTS):
@@ -83,7 +83,7 @@ def test_arms_tell_apart_what_varies_beside_lr_decay_and_seed():
 
 def test_equal_rows_are_one_run(study):
     path = study(spaces=[{"optimizer.lr": "1e-3,1e-2"}, {"optimizer.lr": "1e-2,1e-1"}])
-    planned = plan(locate(str(path)), [], lambda *_: FACTS)
+    planned = plan_study(find_config(str(path)), [], lambda *_: FACTS)
     assert (len(planned.runs), planned.duplicates) == (3, 1)
 
 
@@ -118,7 +118,7 @@ def test_equal_numbers_are_one_run_however_they_are_written():
 
 
 def test_the_examples_enter_the_id():
-    assert ids("digits", facts=DataFacts("e" * 16, 1000, 10, (1, 8, 8), 100, 100)) != ids("digits")
+    assert ids("digits", facts=DatasetMetadata("e" * 16, 1000, 10, (1, 8, 8), 100, 100)) != ids("digits")
 
 
 def test_equal_budgets_in_steps_and_in_epochs_are_one_run():
@@ -161,7 +161,7 @@ def test_plans_are_complete_unique_and_blind_to_order(lrs, decays, seeds, random
 
 def test_cohorts_hold_every_run_once_and_share_task_and_kernel():
     found = runs("figure2", "train.steps=10,20", "seed=0")
-    groups = cohorts(found)
+    groups = group_runs(found)
     assert [(g.kernel, g.task.steps) for g in groups] == [
         ("sgd", 10), ("sgd", 20), ("adam", 10), ("adam", 20)
     ]  # fmt: skip
@@ -237,7 +237,7 @@ def test_what_was_not_asked_for_is_not_in_an_id():
         assert ids("digits", same) == plain, same
     for other in ("train.loss.label_smoothing=0.1", "train.clip_norm=1", "train.ema=0.9", "schedule=linear",
                   "train.loss={class_weights:balanced}", "optimizer.groups=[{params:x}]"):  # fmt: skip
-        facts = DataFacts("f" * 16, 1000, 10, (1, 8, 8), 100, 100, class_counts=(100,) * 10)
+        facts = DatasetMetadata("f" * 16, 1000, 10, (1, 8, 8), 100, 100, class_counts=(100,) * 10)
         assert ids("digits", other, facts=facts) != plain, other
 
 

@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.errors import InputError
-from adamcmp.plan import portable
-from adamcmp.plan.expand import plan
-from adamcmp.plan.portable import Portable
+from adamcmp.plan import saved_plan
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.saved_plan import SavedPlan
 
 ROOT = Path(__file__).parents[2]
 NAMES = [path.stem for path in sorted((ROOT / "configs" / "optimizer").glob("*.yaml"))]
 
 
 def planned(*overrides, config="digits"):
-    return plan(locate(config), overrides, lambda settings, _: facts(load_data(settings)))
+    return plan_study(find_config(config), overrides, lambda settings, _: facts(load_data(settings)))
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_every_run_comes_back(tmp_path, monkeypatch, config, overrides):
     (tmp_path / "own_schedule.py").write_text("def ramp(step, steps):\n    return step / steps\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     whole = planned(*overrides, config=config)
-    portable.write(Portable(whole, ("sweep", config)), tmp_path / "plan.parquet")
-    found = portable.read(tmp_path / "plan.parquet", trust=True)
+    saved_plan.write_plan(SavedPlan(whole, ("sweep", config)), tmp_path / "plan.parquet")
+    found = saved_plan.read_plan(tmp_path / "plan.parquet", trust=True)
     assert found.words == ("sweep", config)
     assert found.plan.runs == whole.runs
     assert [run.task.key for run in found.plan.runs] == [run.task.key for run in whole.runs]
@@ -54,7 +54,7 @@ def test_every_run_comes_back(tmp_path, monkeypatch, config, overrides):
 
 def test_a_million_runs_would_take_few_bytes(tmp_path):
     whole = planned("optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1,50)", "study.seeds=100")
-    portable.write(Portable(whole, ()), tmp_path / "plan.parquet")
+    saved_plan.write_plan(SavedPlan(whole, ()), tmp_path / "plan.parquet")
     assert len(whole.runs) == 10_000
     assert (tmp_path / "plan.parquet").stat().st_size < 30 * 10_000
 
@@ -63,4 +63,4 @@ def test_a_million_runs_would_take_few_bytes(tmp_path):
 def test_what_is_no_plan_is_one_line(tmp_path, content):
     (tmp_path / "plan.parquet").write_bytes(content)
     with pytest.raises(InputError, match="no plan that this adamcmp can read"):
-        portable.read(tmp_path / "plan.parquet", trust=True)
+        saved_plan.read_plan(tmp_path / "plan.parquet", trust=True)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import Range
-from adamcmp.config.sources import locate
 from adamcmp.engine.inputs import facts, load_data
 from adamcmp.errors import InputError
-from adamcmp.plan.expand import plan
-from adamcmp.plan.searching import ADAPTIVE, Dimension
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.search import ADAPTIVE_METHODS, Dimension
 
 METHODS = ["random", "sobol", "tpe", "gp", "asha", "coordinate"]
 GRID = ("optimizer=adam,adamw", "optimizer.lr=geomspace(1e-4,1e-1,7)",
@@ -30,7 +30,7 @@ def planned():
         data[key] = data.get(key) or facts(load_data(settings))
         return data[key]
 
-    return lambda *overrides, config="digits": plan(locate(config), overrides, load)
+    return lambda *overrides, config="digits": plan_study(find_config(config), overrides, load)
 
 
 def told(runs, error):
@@ -65,7 +65,7 @@ def test_every_arm_gets_its_trials_and_no_more(planned, method):
         assert 1e-4 <= run.optimizer.lr <= 0.1
         assert run.optimizer.weight_decay == 0 or 1e-4 <= run.optimizer.weight_decay <= 1
         assert run.search == f"{method} over lr, weight_decay"
-    if method in ADAPTIVE:
+    if method in ADAPTIVE_METHODS:
         assert len(whole.runs) < len(runs)
     else:
         assert len(whole.runs) == len(runs)

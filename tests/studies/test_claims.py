@@ -11,9 +11,9 @@ import pytest
 from adamcmp.analysis.claims import ABOVE, BELOW, Claim, exact
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.cli import app
-from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate, options
+from adamcmp.config.instantiate import validate_config
+from adamcmp.config.lookup import find_config, list_group
 from adamcmp.drawing.panels import PANELS
 from adamcmp.errors import InputError
 from adamcmp.studies import claims as package
@@ -37,10 +37,10 @@ def test_a_statement_is_whole(statement):
     assert statement.source
     assert len(statement.caption) > 60
     for study in statement.studies:
-        assert study in options("study")
+        assert study in list_group("study")
         for scale in ("laptop", "smoke"):
-            source = locate(study)
-            assert typed(compose(source, [f"scale={scale}"]), source).study.figure is None
+            source = find_config(study)
+            assert validate_config(compose(source, [f"scale={scale}"]), source).study.figure is None
 
 
 TOYS = {

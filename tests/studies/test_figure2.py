@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.config.build import typed
 from adamcmp.config.compose import compose
-from adamcmp.config.sources import locate, options
+from adamcmp.config.instantiate import validate_config
+from adamcmp.config.lookup import find_config, list_group
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Finding
 from adamcmp.studies import available, figure_of, reproduction
@@ -52,9 +52,9 @@ def test_the_tilt_of_each_basin_is_told_with_its_interval():
 @pytest.mark.parametrize("each", list(available()), ids=lambda each: each.name)
 @pytest.mark.parametrize("scale", ["laptop", "smoke", "paper"])
 def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale):
-    assert each.study in options("study")
-    source = locate(each.study)
-    study = typed(compose(source, [f"scale={scale}"]), source).study
+    assert each.study in list_group("study")
+    source = find_config(each.study)
+    study = validate_config(compose(source, [f"scale={scale}"]), source).study
     assert study.figure == each.name
     assert reproduction(study.figure) == each
     assert len(each.summary) > 20

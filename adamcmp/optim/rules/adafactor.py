@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from adamcmp.base_settings import NonNegative, Number, Positive
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, norm, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, norm, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class Adafactor(Rule):
     beta2_decay: Positive
     """γ: how soon the second moment's memory grows."""
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         return {
             "new": steps.t**-self.beta2_decay,
             "lr": steps.lr.clip(max=steps.t**-0.5),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adamcmp.base_settings import NonNegative
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, StepWindow, Values, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class Adagrad(Rule):
     eps: NonNegative
     initial_accumulator_value: NonNegative
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         return {"lr": steps.lr, "eps": self.eps}
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:

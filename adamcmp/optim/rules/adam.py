@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.lazy_imports import LazyModule
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, StepWindow, Values, moment_rates, zeros
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +40,13 @@ class Adam(Rule):
     """ε is added after the bias correction of v (torch, the paper) or before it (Keras)."""
     bias_correction: bool
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         correction1 = 1 - beta1**steps.t if self.bias_correction else 1.0
         root = np.sqrt(1 - beta2**steps.t) if self.bias_correction else 1.0
         before = self.eps_placement == "before"
         return {
-            **rates(self.betas),
+            **moment_rates(self.betas),
             "step_size": steps.lr / correction1 * (root if before else 1.0),
             "root_scale": 1.0 if before else 1.0 / root,
             "eps": self.eps,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adamcmp.base_settings import Beta, Positive
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, StepWindow, Values, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class Adamax(Rule):
     betas: tuple[Beta, Beta]
     eps: Positive
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         return {
             "beta1": beta1,

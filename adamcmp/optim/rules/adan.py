@@ -20,7 +20,7 @@ import numpy as np
 
 from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class Adan(Rule):
     def _divides(self) -> bool:
         return self.proximal and self.decay != "cautious"
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2, beta3 = self.betas
         step_size = steps.lr / (1 + super().share(steps)) if self._divides else steps.lr
         return {
@@ -55,7 +55,7 @@ class Adan(Rule):
             "eps": self.eps,
         }
 
-    def share(self, steps: Steps) -> Array:
+    def share(self, steps: StepWindow) -> Array:
         taken = super().share(steps)
         return taken / (1 + taken) if self._divides else taken
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from adamcmp.base_settings import Beta, Positive
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class ADOPT(Rule):
     betas: tuple[Beta, Beta]
     eps: Positive
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         late = np.where(steps.t > 1, 1.0, 0.0)
         return {
@@ -44,7 +44,7 @@ class ADOPT(Rule):
             "eps": self.eps,
         }
 
-    def share(self, steps: Steps) -> Array:
+    def share(self, steps: StepWindow) -> Array:
         return (steps.t > 1) * super().share(steps)
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adamcmp.base_settings import Beta, NonNegative
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, moment_rates, update_moments, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +27,10 @@ class AMSGrad(Rule):
     betas: tuple[Beta, Beta]
     eps: NonNegative
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         return {
-            **rates(self.betas),
+            **moment_rates(self.betas),
             "step_size": steps.lr / (1 - beta1**steps.t),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
             "eps": self.eps,
@@ -41,7 +41,7 @@ class AMSGrad(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        moments(grad, s, c)
+        update_moments(grad, s, c)
         s.v_max.copy_(s.v_max.maximum(s.v))
         return c.step_size * s.m / (c.root_scale * s.v_max.sqrt() + c.eps)
 

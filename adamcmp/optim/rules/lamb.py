@@ -18,7 +18,7 @@ import numpy as np
 
 from adamcmp.base_settings import Beta, NonNegative
 from adamcmp.optim.decay import Decay
-from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
+from adamcmp.optim.rule import Coefficients, Rule, StepWindow, Values, moment_rates, norm, update_moments, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,11 +31,11 @@ class LAMB(Rule):
     betas: tuple[Beta, Beta]
     eps: NonNegative
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         return {
             "lr": steps.lr,
-            **rates(self.betas),
+            **moment_rates(self.betas),
             "m_scale": 1 / (1 - beta1**steps.t),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
             "eps": self.eps,
@@ -47,7 +47,7 @@ class LAMB(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        moments(grad, s, c)
+        update_moments(grad, s, c)
         direction = c.m_scale * s.m / (c.root_scale * s.v.sqrt() + c.eps) + c.inside * param
         weights, size = norm(param), norm(direction)
         return c.lr * (weights / size).where((weights > 0) & (size > 0), 1.0) * direction

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adamcmp.base_settings import Beta
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, rates, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, StepWindow, Values, moment_rates, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +23,8 @@ class Lion(Rule):
 
     betas: tuple[Beta, Beta]
 
-    def coefficients(self, steps: Steps) -> Coefficients:
-        return {"lr": steps.lr, **rates(self.betas)}
+    def coefficients(self, steps: StepWindow) -> Coefficients:
+        return {"lr": steps.lr, **moment_rates(self.betas)}
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
         return {"m": zeros(param)}

@@ -26,7 +26,7 @@ import numpy as np
 
 from adamcmp.base_settings import Beta, Count, NonNegative, Positive
 from adamcmp.optim.decay import Array
-from adamcmp.optim.rule import Coefficients, Rule, Steps, Values, moments, norm, rates, zeros
+from adamcmp.optim.rule import Coefficients, Rule, StepWindow, Values, moment_rates, norm, update_moments, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,11 +69,11 @@ class Muon(Rule):
             return "adam"
         return "muon"
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         if steps.part == "adam":
             beta1, beta2 = self.betas
             return {
-                **rates(self.betas),
+                **moment_rates(self.betas),
                 "step_size": steps.lr * self.adam_lr_scale / (1 - beta1**steps.t),
                 "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
                 "eps": self.eps,
@@ -86,7 +86,7 @@ class Muon(Rule):
             "rms": float(self.scale == "match_rms_adamw"),
         }
 
-    def share(self, steps: Steps) -> Array:
+    def share(self, steps: StepWindow) -> Array:
         """d_t: AdamW's part decays by its own learning rate."""
         scale = self.adam_lr_scale if steps.part == "adam" else 1.0
         return super().share(replace(steps, peak=steps.peak * scale))
@@ -97,7 +97,7 @@ class Muon(Rule):
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
         if c.part == "adam":
-            moments(grad, s, c)
+            update_moments(grad, s, c)
             return c.step_size * s.m / (c.root_scale * s.v.sqrt() + c.eps)
         s.buffer.mul_(c.momentum).add_(grad * (1 - c.momentum))
         matrix = (c.take_grad * grad + c.take_buffer * s.buffer).flatten(2)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adamcmp.base_settings import Beta, NonNegative
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, moment_rates, update_moments, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class NAdam(Rule):
     momentum_decay: NonNegative
     """ψ: how soon μ_t comes to β1."""
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
 
         def mu(t: Any) -> Any:
@@ -40,7 +40,7 @@ class NAdam(Rule):
         product = steps.running(lambda t, _: np.cumprod(mu(t)))
         after = mu(steps.t + 1)
         return {
-            **rates(self.betas),
+            **moment_rates(self.betas),
             "take_m": steps.lr * after / (1 - product * after),
             "take_grad": steps.lr * (1 - mu(steps.t)) / (1 - product),
             "root_scale": 1 / np.sqrt(1 - beta2**steps.t),
@@ -52,7 +52,7 @@ class NAdam(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        moments(grad, s, c)
+        update_moments(grad, s, c)
         return (c.take_m * s.m + c.take_grad * grad) / (c.root_scale * s.v.sqrt() + c.eps)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adamcmp.base_settings import Beta, Positive
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, moments, rates, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, moment_rates, update_moments, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class RAdam(Rule):
     betas: tuple[Beta, Beta]
     eps: Positive
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
         power = beta2**steps.t
         longest = 2 / (1 - beta2) - 1
@@ -39,7 +39,7 @@ class RAdam(Rule):
         rectified = (late - 4) * (late - 2) * end / ((end - 4) * (end - 2) * late)
         step_size = steps.lr / (1 - beta1**steps.t)
         return {
-            **rates(self.betas),
+            **moment_rates(self.betas),
             "adapted": np.where(known, step_size * np.sqrt(np.where(known, rectified, 1.0) * (1 - power)), 0.0),
             "plain": np.where(known, 0.0, step_size),
             "eps": self.eps,
@@ -50,7 +50,7 @@ class RAdam(Rule):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        moments(grad, s, c)
+        update_moments(grad, s, c)
         return s.m * (c.adapted / (s.v.sqrt() + c.eps) + c.plain)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:

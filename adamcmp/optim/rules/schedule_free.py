@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adamcmp.base_settings import Beta, NonNegative
-from adamcmp.optim.rule import Coefficients, Counterpart, Rule, Steps, Values, move, zeros
+from adamcmp.optim.rule import Coefficients, Counterpart, Rule, StepWindow, Values, apply_step, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class ScheduleFree(Rule):
     weight_lr_power: NonNegative
     """Power of the learning rate in them."""
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         beta1, beta2 = self.betas
 
         def shares(t: Any, eta: Any) -> Any:
@@ -62,7 +62,7 @@ class ScheduleFree(Rule):
     @classmethod
     def update(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> None:
         s.v.mul_(c.beta2).add_(grad.square() * c.one_minus_beta2)
-        move(s.z, param, c.lr * grad / (c.root_scale * s.v.sqrt() + c.eps), s, c)
+        apply_step(s.z, param, c.lr * grad / (c.root_scale * s.v.sqrt() + c.eps), s, c)
         s.x.add_(c.new * (s.z - s.x))
         param.copy_(s.z + c.beta1 * (s.x - s.z))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import model_validator
 
 from adamcmp.base_settings import Beta
-from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, Steps, Values, zeros
+from adamcmp.optim.rule import Code, Coefficients, Counterpart, Rule, StepWindow, Values, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class SGD(Rule):
             raise ValueError("nesterov=true needs optimizer.momentum > 0")
         return self
 
-    def coefficients(self, steps: Steps) -> Coefficients:
+    def coefficients(self, steps: StepWindow) -> Coefficients:
         inside = steps.lr if self.lr_in_buffer else 1.0
         return {
             "momentum": self.momentum,

@@ -12,9 +12,9 @@ from adamcmp.analysis.intervals import Array
 
 def rule(name: str, **changes: Any) -> Any:
     """Settings of a rule as adamcmp ships it, some changed."""
-    from adamcmp.config.shipped import shipped_rule
+    from adamcmp.config.builtin_rules import builtin_rule
 
-    return shipped_rule(name, **changes)
+    return builtin_rule(name, **changes)
 
 
 def traced(decay: str, **changes: Any) -> Any:

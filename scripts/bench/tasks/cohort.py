@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from adamcmp.config.sources import locate
+from adamcmp.config.lookup import find_config
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.inputs import facts, load_data
-from adamcmp.plan.expand import plan
-from adamcmp.plan.runs import Cohort, cohorts
+from adamcmp.plan.expand import plan_study
+from adamcmp.plan.runs import RunGroup, group_runs
 from tasks.works import CONFIGS
 
 
-def prepared(config: str, runs: int, *overrides: str) -> tuple[Cohort, Dataset]:
+def prepared(config: str, runs: int, *overrides: str) -> tuple[RunGroup, Dataset]:
     """So many runs of different learning rates as one cohort, and what they train on."""
     datasets = {}
 
@@ -20,5 +20,5 @@ def prepared(config: str, runs: int, *overrides: str) -> tuple[Cohort, Dataset]:
         return facts(dataset)
 
     rates = f"optimizer.lr=geomspace(1e-4,1e-2,{runs})" if runs > 1 else "optimizer.lr=1e-3"
-    (cohort,) = cohorts(plan(locate(config, CONFIGS), [rates, *overrides], load).runs)
+    (cohort,) = group_runs(plan_study(find_config(config, CONFIGS), [rates, *overrides], load).runs)
     return cohort, datasets[cohort.task.facts.fingerprint]

@@ -83,16 +83,16 @@ class Task:
 
 def build(work: Work) -> Task:
     """Model and training data exactly as adamcmp builds them from the same configuration."""
-    from adamcmp.config.build import call, typed
     from adamcmp.config.compose import compose
-    from adamcmp.config.sources import locate
+    from adamcmp.config.instantiate import call_target, validate_config
+    from adamcmp.config.lookup import find_config
     from adamcmp.engine.inputs import load_data
 
-    source = locate(work.config, CONFIGS)
-    config = typed(compose(source, []), source)
+    source = find_config(work.config, CONFIGS)
+    config = validate_config(compose(source, []), source)
     dataset = load_data(config.data)
     shapes = {"input_shape": dataset.input_shape, "num_classes": dataset.num_outputs}
-    model = call(config.model.target, "model", config.model.arguments, **shapes)
+    model = call_target(config.model.target, "model", config.model.arguments, **shapes)
     return Task(model, dataset.train.x, dataset.train.y, int(config.train.batch_size))
 
 

@@ -24,16 +24,16 @@ def geomspace(start: int | float, stop: int | float, num: int, zero: bool = Fals
     """
     if num < 1 or start <= 0 or stop <= 0:
         raise ValueError("needs start > 0, stop > 0 and num >= 1")
-    if num > MOST_VALUES:
-        raise ValueError(f"of {num:,} values; at most {MOST_VALUES:,} make sense")
+    if num > MAX_VALUES:
+        raise ValueError(f"of {num:,} values; at most {MAX_VALUES:,} make sense")
     ratio = (stop / start) ** (1 / (num - 1)) if num > 1 else 1.0
     values = [float(f"{start * ratio**i:.12g}") for i in range(num)]
     return ChoiceSweep(list=[0.0, *values] if zero else list(values))
 
 
-MOST_VALUES = 100_000
+MAX_VALUES = 100_000
 """Of one key of a grid."""
-ONE_TEXT = ("data.label", "data.path", "data.test_path", "data.group", "data.time")
+TEXT_SETTINGS = ("data.label", "data.path", "data.test_path", "data.group", "data.time")
 """Settings whose value may be a text with commas and blanks."""
 GROUPS = ("model", "data", "optimizer", "schedule")
 
@@ -64,8 +64,8 @@ def parse_override(text: str) -> Override:
             raise InputError(f"{text}: an empty grid; give at least one value")
     except (HydraException, ValueError) as error:
         raise InputError(_unreadable(text, error)) from error
-    if override.key_or_group in ONE_TEXT and ", " in text and "(" not in text:
-        raise InputError(f"{text}: {_one_value(text)}; of several values write no blank after the comma")
+    if override.key_or_group in TEXT_SETTINGS and ", " in text and "(" not in text:
+        raise InputError(f"{text}: {_parse_value(text)}; of several values write no blank after the comma")
     return override
 
 
@@ -78,9 +78,8 @@ def _unreadable(text: str, error: Exception) -> str:
         return f"{text}: is not a setting; write {_setting_of(text)}"
     for opening, closing in ("()", "[]", "{}"):
         if value.count(opening) != value.count(closing) and re.match(r"\w*[(\[{]", value):
-            return (
-                f"{text}: {opening!r} and {closing!r} do not match; close each bracket, or quote: {quoted(key, value)}"
-            )
+            quoted = quote_override(key, value)
+            return f"{text}: {opening!r} and {closing!r} do not match; close each bracket, or quote: {quoted}"
     strange = sorted(set(re.sub(r"[\w.,:+/%*$@?|\\-]", "", value, flags=re.ASCII)) - set("()[]{}'\""))
     brackets = sorted(set(value) & set("()[]{}'\""))
     calls = isinstance(error, ValueError) or re.fullmatch(r"\w+\(.*\)", value)
@@ -88,30 +87,30 @@ def _unreadable(text: str, error: Exception) -> str:
         told = one_line(error).partition(". See https")[0].partition(" See")[0]
         return f"{text}: cannot be read ({told}); write key=value or key=v1,v2"
     held = " ".join("a blank" if each == " " else each for each in (*strange, *brackets))
-    return f"{text}: the value holds {held}, and needs quotes: {quoted(key, value)}"
+    return f"{text}: the value holds {held}, and needs quotes: {quote_override(key, value)}"
 
 
 def _setting_of(name: str) -> str:
     """Return the setting whose value a name is, such as ``optimizer=adamw``."""
-    from adamcmp.config.sources import options
+    from adamcmp.config.lookup import list_group
 
     groups = [
-        group for group in ("optimizer", "model", "data", "schedule", "search", "execute") if name in options(group)
+        group for group in ("optimizer", "model", "data", "schedule", "search", "execute") if name in list_group(group)
     ]
     return " or ".join(f"{group}={name}" for group in groups) or "key=value or key=v1,v2"
 
 
-def quoted(key: str, value: str) -> str:
+def quote_override(key: str, value: str) -> str:
     """Return an override with its value in quotes, as it is typed in a shell."""
     return shlex.quote(f"{key}={quote_hydra(value)}")
 
 
-def _one_value(text: str) -> str:
+def _parse_value(text: str) -> str:
     key, _, value = text.partition("=")
-    return f"a comma separates values of a sweep; one value with a comma needs quotes: {quoted(key, value)}"
+    return f"a comma separates values of a sweep; one value with a comma needs quotes: {quote_override(key, value)}"
 
 
-def with_home(text: str) -> str:
+def quote_home_path(text: str) -> str:
     """Return an override whose value is a path from ``~``, which Hydra does not read, with the path in quotes."""
     match = re.fullmatch(r"([+]*[\w.@/]+)=(~(/[^,'\"]*)?)", text)
     return text if match is None else f'{match[1]}="{Path(match[2]).expanduser()}"'
@@ -122,8 +121,8 @@ def _check_length(sweep: object, text: str) -> None:
     if isinstance(sweep, RangeSweep):
         start, stop, step = (float(each or 0) for each in (sweep.start, sweep.stop, sweep.step))
         count = abs(stop - start) / abs(step) if step else math.inf
-        if not count <= MOST_VALUES:
-            raise InputError(f"{text}: a range of {count:,.0f} values; at most {MOST_VALUES:,} make sense")
+        if not count <= MAX_VALUES:
+            raise InputError(f"{text}: a range of {count:,.0f} values; at most {MAX_VALUES:,} make sense")
 
 
 def _check_key(override: Override, text: str) -> None:
@@ -140,7 +139,7 @@ def _check_key(override: Override, text: str) -> None:
                 raise InputError(f"{given}: takes the name of a file, such as those of `adamcmp list`")
 
 
-def single(config: str, overrides: Sequence[str]) -> None:
+def require_single_run(config: str, overrides: Sequence[str]) -> None:
     """Refuse what names more than one run.
 
     Raises:
@@ -148,5 +147,5 @@ def single(config: str, overrides: Sequence[str]) -> None:
     """
     for text in overrides:
         if parse_override(text).is_sweep_override():
-            hint = f"; {_one_value(text)}" if not re.search(r"[\[({]", text) else ""
+            hint = f"; {_parse_value(text)}" if not re.search(r"[\[({]", text) else ""
             raise InputError(f"{text}: several values are a sweep; use {command_text('sweep', config, text)}{hint}")

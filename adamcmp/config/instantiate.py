@@ -22,21 +22,27 @@ from pydantic import ValidationError
 
 from adamcmp.base_settings import Settings
 from adamcmp.config.compose import Composed
-from adamcmp.config.schema import AnyRule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
-from adamcmp.config.sources import Source, shipped_configs
+from adamcmp.config.lookup import ConfigSource, shipped_configs
+from adamcmp.config.schema import AnyRule, Config, CustomOptimizer, Data, ExecutionSettings, Model, Study, Train
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.extras import EXTRAS, missing_extra
-from adamcmp.optim.rule import Rule, rule_class, shipped
+from adamcmp.optim.rule import Rule, builtin_rule_names, rule_class
 from adamcmp.text_safety import to_one_line
 
 SCHEDULES = ("constant", "drop_step", "cosine", "warm_restarts", "linear", "warmup_stable_decay")
-SECTIONS: dict[str, type[Settings]] = {"data": Data, "model": Model, "train": Train, "study": Study, "execute": Execute}
+SECTIONS: dict[str, type[Settings]] = {
+    "data": Data,
+    "model": Model,
+    "train": Train,
+    "study": Study,
+    "execute": ExecutionSettings,
+}
 FOR_TORCH = ("torch", "pytorch_optimizer")
 OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
 """Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
 
 
-def _default_name(source: Source, values: Mapping[str, Any]) -> str:
+def _default_name(source: ConfigSource, values: Mapping[str, Any]) -> str:
     """Return the name of a study without one: that of its configuration, and of your data for a shipped one.
 
     So the results of two files do not share a folder: ``table_flats`` of ``data.path=flats.csv``.
@@ -45,20 +51,20 @@ def _default_name(source: Source, values: Mapping[str, Any]) -> str:
     path = data.get("path") if isinstance(data, Mapping) else None
     if not isinstance(path, str) or source.folder != shipped_configs():
         return source.stem
-    name = stem_of(path)
+    name = safe_stem(path)
     return f"{source.stem}_{name}"[:100] if name else source.stem
 
 
-def stem_of(path: str) -> str:
+def safe_stem(path: str) -> str:
     """Return the name of a file without its endings, in characters that a folder's name may have.
 
-    >>> stem_of("/data/my flats.csv.gz")
+    >>> safe_stem("/data/my flats.csv.gz")
     'my_flats'
     """
     return re.sub(r"[^\w.+=-]+", "_", Path(path).name.partition(".")[0]).strip("_. ")
 
 
-def typed(composed: Composed, source: Source) -> Config:
+def validate_config(composed: Composed, source: ConfigSource) -> Config:
     """Validate a composed configuration.
 
     Raises:
@@ -73,7 +79,7 @@ def typed(composed: Composed, source: Source) -> Config:
         **values,
         "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
         "model": _target(values, "model", composed, own=frozenset({"extra_outputs"})),
-        "optimizer": typed_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
+        "optimizer": validate_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
         "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
         "train": _train(_section(values, "train")),
         "study": study,
@@ -81,30 +87,30 @@ def typed(composed: Composed, source: Source) -> Config:
     try:
         return Config.model_validate(shaped)
     except ValidationError as error:
-        raise InputError(_explain(error, composed)) from error
+        raise InputError(_validation_message(error, composed)) from error
 
 
-def typed_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
+def validate_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
     """Validate an optimizer alone: what a sweep does for each of its rows (microseconds, no composing).
 
     Raises:
-        InputError: as ``typed``.
+        InputError: as ``validate_config``.
     """
     try:
         kind = optimizer_class(values, name)
         settings: AnyRule = kind.model_validate(optimizer_values(values, name, kind))
-        return as_built(settings) if isinstance(settings, OwnOptimizer) else settings
+        return with_built_arguments(settings) if isinstance(settings, CustomOptimizer) else settings
     except ValidationError as error:
         raise InputError(
-            _explain(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
+            _validation_message(error, Composed({"optimizer": values}, {"optimizer": name}, False), "optimizer")
         ) from error
 
 
-SPEED_ALONE = {"params", "foreach", "fused", "capturable", "differentiable", "initial_lr"}
+SPEED_ARGUMENTS = {"params", "foreach", "fused", "capturable", "differentiable", "initial_lr"}
 """Keys of a parameter group that change no number."""
 
 
-def as_built(settings: OwnOptimizer) -> OwnOptimizer:
+def with_built_arguments(settings: CustomOptimizer) -> CustomOptimizer:
     """Return a custom optimizer's settings with those that the class builds, its defaults included.
 
     lr, λ and all other settings come from the parameter group that the class makes of one matrix. So the record, the
@@ -116,11 +122,11 @@ def as_built(settings: OwnOptimizer) -> OwnOptimizer:
     given = {"lr": settings.lr, **settings.arguments}
     given |= {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     try:
-        group = json.loads(_built(settings.target, settings.source, json.dumps(given, sort_keys=True)))
+        group = json.loads(_built_group_json(settings.target, settings.source, json.dumps(given, sort_keys=True)))
     except InputError:
         raise
     except Exception:  # it may need the model's own parameters; building it on them says so before anything is trained
-        group = {**_defaults(settings.target), **{key: _plain_value(value) for key, value in given.items()}}
+        group = {**_default_arguments(settings.target), **{key: _plain_value(value) for key, value in given.items()}}
     numbers = {key: group.pop(key, None) for key in ("lr", "weight_decay")}
     known = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
     others = {key: given[key] for key in known.keys() & given.keys() if given[key] != known[key]}
@@ -130,30 +136,30 @@ def as_built(settings: OwnOptimizer) -> OwnOptimizer:
 
 
 @lru_cache(maxsize=1024)
-def _built(target: str, _source: str | None, given: str) -> str:
-    """``_group`` as JSON: a sweep asks for it once per row."""
-    return json.dumps(_group(target, json.loads(given)))
+def _built_group_json(target: str, _source: str | None, given: str) -> str:
+    """``_built_group`` as JSON: a sweep asks for it once per row."""
+    return json.dumps(_built_group(target, json.loads(given)))
 
 
-def _group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _built_group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameter group that a class makes of one matrix, or of one with a bias, as plain values."""
-    kind = find(target, "optimizer")
+    kind = find_target(target, "optimizer")
     torch: Any = importlib.import_module("torch")  # a class for torch has imported it
     try:
         built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **given)
     except Exception:  # one that gives matrices and biases to two optimizers needs both
         built = kind([torch.nn.Parameter(torch.zeros(size)) for size in ((2, 2), (2,))], **given)
-    return {str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ALONE}
+    return {str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ARGUMENTS}
 
 
-def _defaults(target: str) -> dict[str, Any]:
+def _default_arguments(target: str) -> dict[str, Any]:
     """Return the defaults of a class's arguments, as plain values."""
     try:
-        parameters = inspect.signature(find(target, "optimizer")).parameters
+        parameters = inspect.signature(find_target(target, "optimizer")).parameters
     except (TypeError, ValueError):
         return {}
     known = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    return {k: _plain_value(v) for k, v in known.items() if k not in SPEED_ALONE}
+    return {k: _plain_value(v) for k, v in known.items() if k not in SPEED_ARGUMENTS}
 
 
 def _plain_value(value: Any) -> Any:
@@ -171,7 +177,7 @@ def _plain_value(value: Any) -> Any:
     return getattr(value, "__qualname__", None) or type(value).__qualname__
 
 
-def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[OwnOptimizer]:
+def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[CustomOptimizer]:
     """What an optimizer's section of a configuration is settings of.
 
     Raises:
@@ -180,23 +186,24 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[O
     if "_target_" in values:
         target = str(values["_target_"])
         if target.partition(".")[0] in FOR_TORCH:  # none of them is a rule, and planning does without torch
-            return OwnOptimizer
-        found: object = find(target, "optimizer")
-        return found if isinstance(found, type) and issubclass(found, Rule) else OwnOptimizer
-    if values.get("rule") not in shipped():
+            return CustomOptimizer
+        found: object = find_target(target, "optimizer")
+        return found if isinstance(found, type) and issubclass(found, Rule) else CustomOptimizer
+    if values.get("rule") not in builtin_rule_names():
         raise InputError(
-            f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(shipped())}, or a _target_"
+            f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(builtin_rule_names())}, or a "
+            "_target_"
         )
     return rule_class(values["rule"])
 
 
-def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[OwnOptimizer]) -> dict[str, Any]:
+def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[CustomOptimizer]) -> dict[str, Any]:
     """An optimizer's section of a configuration in the shape that its class validates."""
     named = {"name": name, "label": to_one_line(values.get("label") or name)}
     if "_target_" not in values:
         return {**values, **named}
     target = str(values["_target_"])
-    if kind is not OwnOptimizer:
+    if kind is not CustomOptimizer:
         own = {key: value for key, value in values.items() if key != "_target_"}
         return {**own, **named, "rule": target, "source": source_hash(target)}
     known = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
@@ -214,7 +221,7 @@ def _schedule(section: dict[str, Any], name: str) -> dict[str, Any]:
     if "_target_" not in section:
         return {**section, "name": name}
     kept = {key: section[key] for key in ("warmup_steps",) if key in section}
-    return {**_own(section, {*kept, "kind"}), **kept, "name": name}
+    return {**_custom_function(section, {*kept, "kind"}), **kept, "name": name}
 
 
 def _train(section: dict[str, Any]) -> dict[str, Any]:
@@ -223,11 +230,11 @@ def _train(section: dict[str, Any]) -> dict[str, Any]:
     if isinstance(loss, str):
         section["loss"] = {"name": loss}
     elif isinstance(loss, Mapping) and "_target_" in loss:
-        section["loss"] = _own(loss, {"name"})
+        section["loss"] = _custom_function(loss, {"name"})
     return section
 
 
-def _own(section: Mapping[str, Any], spared: set[str]) -> dict[str, Any]:
+def _custom_function(section: Mapping[str, Any], spared: set[str]) -> dict[str, Any]:
     """A function or class that is called with the section's other keys."""
     target = str(section["_target_"])
     arguments = {key: value for key, value in section.items() if key not in {"_target_", *spared}}
@@ -255,12 +262,12 @@ def _target(
         **fields,
         "name": composed.choices[group],
         "target": target,
-        "source": _source_of(target, nested_targets(section)),
+        "source": _combined_source_hash(target, nested_targets(section)),
         "arguments": section,
     }
 
 
-def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> str:
+def _validation_message(error: ValidationError, composed: Composed, prefix: str = "") -> str:
     first = error.errors()[0]
     skip = {"own", "ours", "str", *SCHEDULES}
     parts = [str(part) for part in first["loc"] if part not in skip]
@@ -274,7 +281,7 @@ def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> st
     where = f"configs/{group}/{composed.choices[group]}.yaml" if group in composed.choices else "the configuration"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
     if first["type"] == "extra_forbidden":
-        allowed = set(Config.model_fields) if len(parts) == 1 and not prefix else _fields(composed, group)
+        allowed = set(Config.model_fields) if len(parts) == 1 and not prefix else _known_fields(composed, group)
         return f"{key}: no such setting; {suggest_names(parts[-1], allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing; set it in {where} or on the command line"
@@ -283,18 +290,18 @@ def _explain(error: ValidationError, composed: Composed, prefix: str = "") -> st
     return f"{key}{shown}: {message} ({where}, or the command line)"
 
 
-def _fields(composed: Composed, group: str) -> set[str]:
+def _known_fields(composed: Composed, group: str) -> set[str]:
     section = composed.values.get(group)
     kind = SECTIONS.get(group)
     if group == "optimizer" and isinstance(section, Mapping):
         found = optimizer_class(section, "")
-        kind = None if found is OwnOptimizer else found
+        kind = None if found is CustomOptimizer else found
     if kind is None:  # the schedule's kinds differ in their keys, an own class has any
         return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
     return set(kind.model_fields) - {"name", "source"}
 
 
-def _source_of(target: str, nested: Sequence[str]) -> str | None:
+def _combined_source_hash(target: str, nested: Sequence[str]) -> str | None:
     """Return the hash of a target's source, and of those of its arguments if they have targets of their own."""
     hashes = [found for each in (target, *nested) if (found := source_hash(each)) is not None]
     if not nested or len(hashes) < 2:
@@ -314,7 +321,7 @@ def source_hash(target: str) -> str | None:
     """
     if target.partition(".")[0] in OUR_PACKAGES:
         return None
-    own_modules_importable()
+    add_cwd_to_path()
     top = target.partition(".")[0]
     try:
         spec = find_spec(top)
@@ -354,27 +361,27 @@ def _files_of(spec: ModuleSpec) -> list[Path]:
 
 def files_with_imports(spec: ModuleSpec) -> list[Path]:
     """Return the source files of a module or package, and the modules of the same folder that they import."""
-    return _with_imports(_files_of(spec))
+    return _with_imported_files(_files_of(spec))
 
 
-def _with_imports(files: Sequence[Path]) -> list[Path]:
+def _with_imported_files(files: Sequence[Path]) -> list[Path]:
     """Return files and the modules in the same folders that they import."""
     known, waiting = dict.fromkeys(files), list(files)
     while waiting:
         path = waiting.pop()
-        for name in _imported(path):
+        for name in _imported_names(path):
             try:
                 spec = find_spec(name)
             except (ImportError, ValueError):
                 continue
             others = [] if spec is None else _files_of(spec)
-            beside = [each for each in others if _is_beside(each, path)]
+            beside = [each for each in others if _is_user_file(each, path)]
             waiting += [each for each in beside if each not in known]
             known |= dict.fromkeys(beside)
     return [*files, *sorted(set(known) - set(files))]
 
 
-def _imported(path: Path) -> set[str]:
+def _imported_names(path: Path) -> set[str]:
     """Return the top-level names that a file imports."""
     try:
         tree = ast.parse(path.read_bytes())
@@ -389,45 +396,45 @@ def _imported(path: Path) -> set[str]:
     return found - set(sys.stdlib_module_names) - set(OUR_PACKAGES)
 
 
-def _is_beside(path: Path, importer: Path) -> bool:
+def _is_user_file(path: Path, importer: Path) -> bool:
     """Whether a file is the user's, in the folder of the file that imports it, above or below: not an installed one."""
     path, importer = path.resolve(), importer.resolve()
     if is_installed(path):
         return False
-    return path.is_relative_to(importer.parent) or any(path.is_relative_to(each) for each in _roots(importer))
+    return path.is_relative_to(importer.parent) or any(path.is_relative_to(each) for each in _path_entries_of(importer))
 
 
 @cache
-def _installed() -> tuple[Path, ...]:
+def _installed_folders() -> tuple[Path, ...]:
     """Return the folders of Python's own modules and of installed packages."""
     return tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def is_installed(path: Path) -> bool:
     """Whether a file is one of Python's own, or of an installed package."""
-    return any(path.resolve().is_relative_to(folder) for folder in _installed())
+    return any(path.resolve().is_relative_to(folder) for folder in _installed_folders())
 
 
-def _roots(importer: Path) -> list[Path]:
+def _path_entries_of(importer: Path) -> list[Path]:
     """Return the entries of ``sys.path`` that contain a file."""
     entries = [Path(each or ".").resolve() for each in sys.path]
     return [each for each in entries if importer.is_relative_to(each)]
 
 
-def own_modules_importable() -> None:
+def add_cwd_to_path() -> None:
     """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder: last, so that it shadows nothing."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
 
 
-def find(target: str, what: str) -> Callable[..., Any]:
+def find_target(target: str, what: str) -> Callable[..., Any]:
     """The object that a dotted path names.
 
     Raises:
         InputError: it cannot be imported, or is not callable.
     """
-    own_modules_importable()
+    add_cwd_to_path()
     module_name, _, attribute = target.rpartition(".")
     if not module_name:
         raise InputError(f"{what}._target_={target}: needs a dotted path, such as my_module.MyClass")
@@ -450,7 +457,7 @@ def find(target: str, what: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
-def call(
+def call_target(
     target: str, what: str, arguments: Mapping[str, Any], through: Mapping[str, Any] | None = None, **offers: Any
 ) -> Any:
     """Call a target with its arguments, and with those offers that its signature names.
@@ -467,9 +474,9 @@ def call(
     Raises:
         InputError: it cannot be imported, or its call raised anything.
     """
-    function = find(target, what)
-    parameters = _parameters(function)
-    given = {key: built(value, f"{what}.{key}") for key, value in arguments.items()}
+    function = find_target(target, what)
+    parameters = _parameters_of(function)
+    given = {key: build_nested(value, f"{what}.{key}") for key, value in arguments.items()}
     given |= {k: v for k, v in offers.items() if k in parameters}
     if through and any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         given = {**through, **given}
@@ -482,17 +489,17 @@ def call(
         raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
 
 
-def built(value: Any, what: str) -> Any:
+def build_nested(value: Any, what: str) -> Any:
     """Return a value in which each mapping with ``_target_`` is replaced by the object that it describes."""
     if isinstance(value, Mapping):
-        inner = {key: built(each, f"{what}.{key}") for key, each in value.items()}
+        inner = {key: build_nested(each, f"{what}.{key}") for key, each in value.items()}
         if "_target_" not in inner:
             return inner
         target = str(inner.pop("_target_"))
         if inner.pop("_partial_", False):
-            return partial(find(target, what), **inner)
-        return call(target, what, inner)
-    return [built(each, what) for each in value] if isinstance(value, list | tuple) else value
+            return partial(find_target(target, what), **inner)
+        return call_target(target, what, inner)
+    return [build_nested(each, what) for each in value] if isinstance(value, list | tuple) else value
 
 
 def nested_targets(value: Any) -> list[str]:
@@ -504,7 +511,7 @@ def nested_targets(value: Any) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # some built-in callables have no signature

@@ -13,7 +13,7 @@ Plain = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Several:
+class MultiInput:
     """Inputs that belong together: x of shape (N, …) each, N the same."""
 
     parts: tuple[Tensor, ...]
@@ -23,14 +23,14 @@ class Several:
     def __len__(self) -> int:
         return len(self.parts[0])
 
-    def __getitem__(self, which: Tensor | slice) -> Several:
+    def __getitem__(self, which: Tensor | slice) -> MultiInput:
         return self.each(lambda part: part[which])
 
-    def to(self, device: torch.device | str) -> Several:
+    def to(self, device: torch.device | str) -> MultiInput:
         """The same examples on ``device``."""
         return self.each(lambda part: part.to(device))
 
-    def each(self, function: Callable[[Tensor], Tensor]) -> Several:
+    def each(self, function: Callable[[Tensor], Tensor]) -> MultiInput:
         """The same function of each input."""
         return replace(self, parts=tuple(map(function, self.parts)))
 

@@ -8,10 +8,10 @@ import torch
 
 from adamcmp.data.raw import Split
 
-MODES = ("refuse", "median", "indicator")
+IMPUTATION_MODES = ("refuse", "median", "indicator")
 
 
-def filled(parts: Mapping[str, Split], mode: str) -> dict[str, Split]:
+def impute(parts: Mapping[str, Split], mode: str) -> dict[str, Split]:
     """NaN replaced by the training part's median of its feature, 0 where that has none.
 
     Args:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from adamcmp.config.schema import Range, Search
+from adamcmp.config.schema import Range, SearchSettings
 from adamcmp.errors import InputError
 from adamcmp.lazy_imports import LazyModule
-from adamcmp.plan.runs import Run, Task, canonical
+from adamcmp.plan.runs import Run, TaskSpec, canonical_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-DIGITS = 4
+SIGNIFICANT_DIGITS = 4
 """Of what is drawn: more make no other training, and longer names."""
-EVEN = 1e-3
+SPACE_FILLING = 1e-3
 """By how much the steps of a grid may differ, relatively, to count as even."""
-ADAPTIVE = ("tpe", "gp", "coordinate")
-AT_ONCE = 10_000
+ADAPTIVE_METHODS = ("tpe", "gp", "coordinate")
+TRIALS_PER_BATCH = 10_000
 """Trials beyond which those that do not depend on each other are asked for in batches too: nobody knows the end."""
 Point = tuple[float, ...]
 """A trial's place in the unit cube."""
@@ -65,12 +65,12 @@ class Dimension:
             return cls(key, given)
         whole = all(isinstance(value, int) for value in given)
         low, high = positive[0], positive[-1]
-        if _even(np.log(positive)):
+        if _evenly_spaced(np.log(positive)):
             zero = 1 / len(numbers) if has_zero else 0.0
             return cls(key, given, Range(low=low, high=high, scale="log", whole=whole), zero)
-        if _even(numbers):
+        if _evenly_spaced(numbers):
             return cls(key, given, Range(low=numbers[0], high=high, scale="linear", whole=whole))
-        if high < 1 and _even(np.log1p(-np.array(positive))):
+        if high < 1 and _evenly_spaced(np.log1p(-np.array(positive))):
             return cls(key, given, Range(low=low, high=high, scale="log1m"))
         return cls(key, given)
 
@@ -92,13 +92,13 @@ class Dimension:
         if self.range.whole:
             return int(min(max(round(found), math.ceil(low)), math.floor(high)))
         if self.range.scale == "log1m":
-            return 1 - float(f"{1 - found:.{DIGITS}g}")
-        return float(f"{found:.{DIGITS}g}")
+            return 1 - float(f"{1 - found:.{SIGNIFICANT_DIGITS}g}")
+        return float(f"{found:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _even(values: Any) -> bool:
+def _evenly_spaced(values: Any) -> bool:
     steps = np.diff(np.asarray(values, float))
-    return len(steps) >= 2 and bool(np.ptp(steps) <= EVEN * abs(steps).max())
+    return len(steps) >= 2 and bool(np.ptp(steps) <= SPACE_FILLING * abs(steps).max())
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Trial:
 
 
 @dataclass
-class Arm:
+class SearchArm:
     """What competes with the same number of trials: an optimizer, under one schedule, of one model and data."""
 
     name: str
@@ -126,11 +126,11 @@ class Arm:
 
 
 @dataclass
-class Searching:
+class SearchState:
     """The search of a study: its arms, and how far each is."""
 
-    settings: Search
-    arms: tuple[Arm, ...]
+    settings: SearchSettings
+    arms: tuple[SearchArm, ...]
 
     def runs(self) -> list[Run]:
         """All that was asked for so far."""
@@ -142,7 +142,7 @@ class Searching:
         Args:
             records: stored runs, at least those of earlier batches; None: there are none.
         """
-        errors = _errors(records)
+        errors = _validation_errors(records)
         found: list[Run] = []
         most = max(len(arm.trials) for arm in self.arms)
         for arm in self.arms:
@@ -156,44 +156,44 @@ class Searching:
                 found += [run for trial in asked for run in trial.runs]
         return found
 
-    def _ask(self, arm: Arm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
+    def _ask(self, arm: SearchArm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
         method = self.settings.method
-        by_batch = method in ADAPTIVE or self.settings.trials > AT_ONCE
+        by_batch = method in ADAPTIVE_METHODS or self.settings.trials > TRIALS_PER_BATCH
         count = batch if by_batch else left
         text = f"{self.settings.seed}|{arm.name}|{arm.batches}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        told = [(trial, _value(trial, errors)) for trial in arm.trials]
+        told = [(trial, _trial_value(trial, errors)) for trial in arm.trials]
         if method == "coordinate":
             asked = _next_coordinate(arm, told, self.settings.trials)
-            return _new(arm, [((), each) for each in asked][:left], self._label(arm))
+            return _new_trials(arm, [((), each) for each in asked][:left], self._label(arm))
         size = len(arm.dimensions)
         if method in ("tpe", "gp") and told:
-            points = _proposed(method, size, told, count, seed)
+            points = _propose_with_optuna(method, size, told, count, seed)
         elif method in ("random", "asha"):
             points = [tuple(each) for each in np.random.default_rng(seed).random((count, size)).tolist()]
         else:
-            points = _spread(size, count, seed)
+            points = _sobol_points(size, count, seed)
         placed = [(point, {d.key: d.at(u) for d, u in zip(arm.dimensions, point, strict=True)}) for point in points]
-        return _new(arm, placed, self._label(arm))
+        return _new_trials(arm, placed, self._label(arm))
 
-    def _label(self, arm: Arm) -> str:
+    def _label(self, arm: SearchArm) -> str:
         keys = ", ".join(d.key.removeprefix("optimizer.") for d in arm.dimensions)
         return f"{self.settings.method} over {keys}"
 
 
-def _new(arm: Arm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
+def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
     """Trials of settings that the arm has not tried."""
-    known = {canonical(trial.settings) for trial in arm.trials}
+    known = {canonical_json(trial.settings) for trial in arm.trials}
     found = []
     for point, settings in placed:
-        if canonical(settings) not in known:
-            known.add(canonical(settings))
+        if canonical_json(settings) not in known:
+            known.add(canonical_json(settings))
             runs = tuple(replace(run, search=label) for run in arm.make(settings))
             found.append(Trial(point, settings, runs))
     return found
 
 
-def _errors(records: pd.DataFrame | None) -> dict[str, float]:
+def _validation_errors(records: pd.DataFrame | None) -> dict[str, float]:
     """Of each run the validation error, so that less is better; inf where it has none."""
     if records is None or records.empty:
         return {}
@@ -202,12 +202,12 @@ def _errors(records: pd.DataFrame | None) -> dict[str, float]:
     return dict(zip(records["run_id"], values.astype(float), strict=True))
 
 
-def _value(trial: Trial, errors: Mapping[str, float]) -> float:
+def _trial_value(trial: Trial, errors: Mapping[str, float]) -> float:
     """A trial's mean error over its seeds; inf where one of them did not complete."""
     return float(np.mean([errors.get(run.id, math.inf) for run in trial.runs]))
 
 
-def _spread(size: int, count: int, seed: int) -> list[Point]:
+def _sobol_points(size: int, count: int, seed: int) -> list[Point]:
     """Points of a scrambled Sobol sequence."""
     from scipy.stats import qmc
 
@@ -216,7 +216,9 @@ def _spread(size: int, count: int, seed: int) -> list[Point]:
         return [tuple(each) for each in qmc.Sobol(size, rng=seed).random(count).tolist()]
 
 
-def _proposed(method: str, size: int, told: Sequence[tuple[Trial, float]], count: int, seed: int) -> list[Point]:
+def _propose_with_optuna(
+    method: str, size: int, told: Sequence[tuple[Trial, float]], count: int, seed: int
+) -> list[Point]:
     """What Optuna's sampler asks next, as if those asked before it in the batch were running."""
     import optuna
 
@@ -242,26 +244,26 @@ def _proposed(method: str, size: int, told: Sequence[tuple[Trial, float]], count
     return [tuple(min(float(trial.params[name]), math.nextafter(1.0, 0.0)) for name in space) for trial in asked]
 
 
-def _next_coordinate(arm: Arm, told: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
+def _next_coordinate(arm: SearchArm, told: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
     """All values of the next setting, the others as in the best trial so far; none when a whole round has won nothing.
 
     The first batch is the configuration as it is, with all values of the first setting.
     """
     best = min(told, key=lambda pair: pair[1])[0].settings if told else dict(arm.start)
-    known = {canonical(trial.settings) for trial, _ in told}
+    known = {canonical_json(trial.settings) for trial, _ in told}
     for i in range(len(arm.dimensions)):
         dimension = arm.dimensions[(arm.batches + i) % len(arm.dimensions)]
         asked: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
         if not told:
             asked.insert(0, best)
-        new = [each for each in asked if canonical(each) not in known]
+        new = [each for each in asked if canonical_json(each) not in known]
         if new:
             arm.batches += i
             return new[:most]
     return []
 
 
-def rungs(task: Task, settings: Search) -> tuple[int, ...]:
+def pruning_steps(task: TaskSpec, settings: SearchSettings) -> tuple[int, ...]:
     """The steps at which a search by ``asha`` looks which runs go on: evaluations next behind T/η^k."""
     if settings.method != "asha":
         return ()
@@ -273,7 +275,7 @@ def rungs(task: Task, settings: Search) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def check(settings: Search, arms: Sequence[Arm]) -> None:
+def check_search(settings: SearchSettings, arms: Sequence[SearchArm]) -> None:
     """Refuse a search of nothing.
 
     Raises:

@@ -20,21 +20,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from adamcmp.config.build import find, nested_targets
-from adamcmp.config.schema import AnyRule, AnySchedule, Config, Data, Execute, Model, OwnOptimizer, Study, Train
+from adamcmp.config.instantiate import find_target, nested_targets
+from adamcmp.config.schema import (
+    AnyRule,
+    AnySchedule,
+    Config,
+    CustomOptimizer,
+    Data,
+    ExecutionSettings,
+    Model,
+    Study,
+    Train,
+)
 from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
-from adamcmp.optim.rule import rule_class, shipped
+from adamcmp.optim.rule import builtin_rule_names, rule_class
 from adamcmp.plan.expand import Plan
-from adamcmp.plan.runs import DataFacts, Init, Run, Task, marked, rule_identity, run_id
+from adamcmp.plan.runs import DatasetMetadata, InitWeights, Run, TaskSpec, mark_only_trials, rule_identity, run_id
 from adamcmp.storage.backend import atomic_write
 
-KEY = b"adamcmp_plan"
+METADATA_KEY = b"adamcmp_plan"
 COLUMNS = ("run_id", "arm", "task", "optimizer", "schedule", "seed", "stage", "search")
 
 
 @dataclass(frozen=True)
-class Portable:
+class SavedPlan:
     """A plan on its way to workers."""
 
     plan: Plan
@@ -42,7 +52,7 @@ class Portable:
     """The command that each record names."""
 
 
-def write(portable: Portable, path: Path) -> str:
+def write_plan(portable: SavedPlan, path: Path) -> str:
     """Put a plan into a file, and return the SHA-256 of its bytes.
 
     Raises:
@@ -65,7 +75,7 @@ def write(portable: Portable, path: Path) -> str:
     ]
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)})
     shared = {
-        "tasks": [_packed(task) for task in tasks],
+        "tasks": [_task_to_json(task) for task in tasks],
         "study": config.study.model_dump(mode="json"),
         "execute": config.execute.model_dump(mode="json"),
         "report": config.report.model_dump(mode="json"),
@@ -77,13 +87,15 @@ def write(portable: Portable, path: Path) -> str:
         "words": portable.words,
     }
     content = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(shared).encode()}), content, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({METADATA_KEY: json.dumps(shared).encode()}), content, compression="zstd"
+    )
     with atomic_write(path, sync=True) as file:
         file.write(content.getvalue())
     return hashlib.sha256(content.getvalue()).hexdigest()
 
 
-def _packed(task: Task) -> dict[str, Any]:
+def _task_to_json(task: TaskSpec) -> dict[str, Any]:
     return {
         "data": task.data.model_dump(mode="json"),
         "model": task.model.model_dump(mode="json"),
@@ -96,20 +108,20 @@ def _packed(task: Task) -> dict[str, Any]:
     }
 
 
-def _unpacked(stored: Mapping[str, Any]) -> Task:
-    return Task(
+def _task_from_json(stored: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         Data.model_validate(stored["data"]),
         Model.model_validate(stored["model"]),
         Train.model_validate(stored["train"]),
-        DataFacts.loaded(stored["facts"]),
+        DatasetMetadata.loaded(stored["facts"]),
         stored["batch_size"],
         stored["steps"],
-        Init(**{**stored["init"], "skip": tuple(stored["init"].get("skip", ()))}) if stored["init"] else None,
+        InitWeights(**{**stored["init"], "skip": tuple(stored["init"].get("skip", ()))}) if stored["init"] else None,
         stored["ranks"],
     )
 
 
-def read(path: Path, *, trust: bool, digest: str | None = None) -> Portable:
+def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPlan:
     """Return a plan from its file.
 
     Args:
@@ -125,12 +137,12 @@ def read(path: Path, *, trust: bool, digest: str | None = None) -> Portable:
         content = path.read_bytes()
         table = pq.read_table(io.BytesIO(content), partitioning=None)
         trust = trust or hashlib.sha256(content).hexdigest() == digest
-        shared = json.loads(table.schema.metadata[KEY])
+        shared = json.loads(table.schema.metadata[METADATA_KEY])
         if not trust:
-            check_targets(_named(shared, table), str(path))
-        tasks = [_unpacked(each) for each in shared["tasks"]]
+            check_targets(_referenced_names(shared, table), str(path))
+        tasks = [_task_from_json(each) for each in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
-        runs = marked([
+        runs = mark_only_trials([
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)
             for id_, arm, task, optimizer, schedule, seed, stage, search in zip(*columns, strict=True)
         ])  # fmt: skip
@@ -151,16 +163,16 @@ def read(path: Path, *, trust: bool, digest: str | None = None) -> Portable:
         schedule=first.schedule,
         train=first.task.train,
         seed=shared["seed"],
-        execute=Execute.model_validate(shared["execute"]),
+        execute=ExecutionSettings.model_validate(shared["execute"]),
         report=shared["report"],
         search=shared["search"],
         log=shared["log"],
         study=Study.model_validate(shared["study"]),
     )
-    return Portable(Plan(config, runs, shared["duplicates"], shared["resolved"]), tuple(shared["words"]))
+    return SavedPlan(Plan(config, runs, shared["duplicates"], shared["resolved"]), tuple(shared["words"]))
 
 
-def _named(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
+def _referenced_names(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
     """Return the dotted names of a plan, each of which is imported where it is trained."""
     texts = {text for name in ("optimizer", "schedule") for text in table[name].unique().to_pylist()}
     settings = [json.loads(text) for text in texts]
@@ -178,8 +190,12 @@ def _named(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
 def _optimizer(text: str) -> AnyRule:
     values = json.loads(text)
     if "target" in values:
-        return OwnOptimizer.model_validate(values)
-    kind: Any = rule_class(values["rule"]) if values["rule"] in shipped() else find(values["rule"], "optimizer")
+        return CustomOptimizer.model_validate(values)
+    kind: Any = (
+        rule_class(values["rule"])
+        if values["rule"] in builtin_rule_names()
+        else find_target(values["rule"], "optimizer")
+    )
     found: AnyRule = kind.model_validate(values)
     return found
 

@@ -1,10 +1,10 @@
 """When a training is evaluated and on how many examples: from a share of its arithmetic, where the user leaves it open.
 
 A forward pass of one example counts 1, a training step of B examples 3 B (backward is twice forward), so that T steps
-count 3 B T. The last evaluation shows all of validation and test, and up to ``MOST_TRAIN`` training examples. What the
-share leaves goes to evaluations before it, evenly spread: up to nine that show as many; where it is not enough for
-four of them, four that show fewer, evenly spread over each part, and at least ``LEAST`` of each. A short training may
-so spend more than the share.
+count 3 B T. The last evaluation shows all of validation and test, and up to ``MAX_TRAIN_EXAMPLES`` training examples.
+What the share leaves goes to evaluations before it, evenly spread: up to nine that show as many; where it is not enough
+for four of them, four that show fewer, evenly spread over each part, and at least ``MIN_EVALUATIONS`` of each. A short
+training may so spend more than the share.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from functools import lru_cache
 
 from adamcmp.config.schema import Train
 
-MOST_TRAIN = 10_000
+MAX_TRAIN_EXAMPLES = 10_000
 """Training examples that an evaluation shows."""
-LEAST_TRAIN = 2_000
+MIN_TRAIN_EXAMPLES = 2_000
 """Training examples that the last evaluation shows however large the other parts are."""
-MOST, FEW = 9, 4
+MAX_EVALUATIONS, FEW_EVALUATIONS = 9, 4
 """Evaluations before the last: as many where the share allows, and from which on they show fewer examples instead."""
-LEAST = 100
+MIN_EVALUATIONS = 100
 """Examples of a part that an evaluation shows, where it has so many."""
 
-Shown = tuple[int, int, int]
+SplitSizes = tuple[int, int, int]
 """Examples of the training, validation and test part."""
 
 
 @dataclass(frozen=True)
-class Evaluations:
+class EvaluationSchedule:
     """The evaluations of one training."""
 
     steps: tuple[int, ...]
     """After how many steps; the last after the last one."""
-    before: Shown
+    before: SplitSizes
     """What each but the last shows."""
-    last: Shown
+    last: SplitSizes
     """What the last shows."""
     share: float
     """Of the training's arithmetic that they take together."""
 
-    def shown(self, step: int) -> Shown:
+    def shown(self, step: int) -> SplitSizes:
         """What the evaluation after ``step`` steps shows."""
         return self.last if step == self.steps[-1] else self.before
 
@@ -51,11 +51,11 @@ class Evaluations:
 
 
 @lru_cache(maxsize=256)
-def evaluations(train: Train, parts: Shown, batch_size: int, steps: int) -> Evaluations:
+def schedule_evaluations(train: Train, parts: SplitSizes, batch_size: int, steps: int) -> EvaluationSchedule:
     """The evaluations of a training of ``steps`` steps on data of such parts.
 
     >>> train = Train(batch_size=100, steps=500, evaluations="auto", eval_examples="auto", precision="fp32")
-    >>> found = evaluations(train, (1079, 359, 359), 100, 500)
+    >>> found = schedule_evaluations(train, (1079, 359, 359), 100, 500)
     >>> len(found.steps), found.before, found.last, round(found.share, 4)
     (10, (359, 359, 359), (1079, 359, 359), 0.0766)
     """
@@ -64,20 +64,20 @@ def evaluations(train: Train, parts: Shown, batch_size: int, steps: int) -> Eval
     trained, *held_out = parts
     if train.eval_examples == "auto":
         left = int(budget / 2) - sum(held_out)
-        last: Shown = (min(trained, MOST_TRAIN, max(left, LEAST_TRAIN)), held_out[0], held_out[1])
-        largest: Shown = (min(last[0], max(held_out[0], LEAST)), held_out[0], held_out[1])
+        last: SplitSizes = (min(trained, MAX_TRAIN_EXAMPLES, max(left, MIN_TRAIN_EXAMPLES)), held_out[0], held_out[1])
+        largest: SplitSizes = (min(last[0], max(held_out[0], MIN_EVALUATIONS)), held_out[0], held_out[1])
     else:
         last = (min(trained, train.eval_examples), held_out[0], held_out[1])
         largest = (last[0], *(min(each, train.eval_examples) for each in held_out))  # type: ignore[assignment]
     rest = max(budget - sum(last), 0.0)
     if train.evaluations == "auto":
-        count = min(MOST, int(rest // sum(largest)))
-        count = max(count, FEW)
+        count = min(MAX_EVALUATIONS, int(rest // sum(largest)))
+        count = max(count, FEW_EVALUATIONS)
     else:
         count = train.evaluations - 1
     count = min(count, steps - 1)
     share = min(1.0, rest / (count * sum(largest))) if count and train.eval_examples == "auto" else 1.0
-    before: Shown = tuple(min(each, max(LEAST, int(share * each))) for each in largest)  # type: ignore[assignment]
+    before: SplitSizes = tuple(min(each, max(MIN_EVALUATIONS, int(share * each))) for each in largest)  # type: ignore[assignment]
     at = tuple(round(steps * (i + 1) / (count + 1)) for i in range(count + 1))
     taken = (sum(last) + count * sum(before)) / training
-    return Evaluations(at, before, last, taken)
+    return EvaluationSchedule(at, before, last, taken)

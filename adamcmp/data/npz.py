@@ -16,13 +16,13 @@ from adamcmp.errors import InputError, one_line, suggest_names
 INPUTS = ("auto", "numbers", "tokens")
 LAYOUTS = ("auto", "channels_first", "channels_last")
 CHANNELS = (1, 3, 4)
-PART_NAMES = {
+SPLIT_NAMES = {
     "": "train", "train": "train", "test": "test", "validation": "validation", "valid": "validation",
     "val": "validation",
 }  # fmt: skip
 
 
-def arrays(path: Path, *, missing: str, unit: str, targets: str, inputs: str, layout: str) -> RawData:
+def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, layout: str) -> RawData:
     """Read the arrays of an NPZ file: x and y, or x_train and y_train, and those of other parts; also in capitals.
 
     Images with channels last are transposed to (N, C, H, W), whole numbers are taken as numbers or tokens as
@@ -41,8 +41,8 @@ def arrays(path: Path, *, missing: str, unit: str, targets: str, inputs: str, la
         match = re.fullmatch(r"(x|y|inputs|labels)(?:_(\w+))?|(train|test|val|valid|validation)_(x|y)", name, re.I)
         letter, part = (match[1] or match[4], match[2] or match[3] or "") if match else ("", "")
         letter = {"inputs": "x", "labels": "y"}.get(letter.lower(), letter.lower())
-        if match and part.lower() in PART_NAMES and letter not in parts.get(PART_NAMES[part.lower()], {}):
-            parts.setdefault(PART_NAMES[part.lower()], {})[letter] = name
+        if match and part.lower() in SPLIT_NAMES and letter not in parts.get(SPLIT_NAMES[part.lower()], {}):
+            parts.setdefault(SPLIT_NAMES[part.lower()], {})[letter] = name
         else:
             others.append(name)
     for letter in ("x", "y"):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from adamcmp.optim.decay import CONVERTIBLE, Convertible, convert_weight_decay
 
 
-class Framework(NamedTuple):
+class FrameworkConvention(NamedTuple):
     """What AdamW is there."""
 
     title: str
@@ -41,31 +41,31 @@ def _defaults(lr: float | None, eps: float, weight_decay: float | None, beta2: f
     return {name: value for name, value in known.items() if value is not None}
 
 
-FRAMEWORKS: Mapping[str, Framework] = {
-    "torch": Framework(
+FRAMEWORKS: Mapping[str, FrameworkConvention] = {
+    "torch": FrameworkConvention(
         "PyTorch", "torch.optim.AdamW", "lr_scaled", "after", _defaults(1e-3, 1e-8, 0.01), _TORCH, "optimizer=adamw"
     ),
-    "keras": Framework(
+    "keras": FrameworkConvention(
         "Keras, TensorFlow", "keras.optimizers.AdamW", "lr_scaled", "before", _defaults(1e-3, 1e-7, 0.004), _KERAS,
         "optimizer=adamw optimizer/framework=keras",
     ),
-    "optax": Framework(
+    "optax": FrameworkConvention(
         "optax (JAX)", "optax.adamw", "lr_scaled", "after", _defaults(None, 1e-8, 1e-4), _OPTAX,
         "optimizer=adamw optimizer/framework=optax",
     ),
-    "timm": Framework(
+    "timm": FrameworkConvention(
         "timm", "timm.optim.AdamWLegacy", "lr_scaled", "after", _defaults(1e-3, 1e-8, 0.01), _TORCH,
         "optimizer=adamw optimizer/framework=timm",
     ),
-    "fastai": Framework(
+    "fastai": FrameworkConvention(
         "fastai", "fastai.optimizer.Adam", "lr_scaled", "after", _defaults(None, 1e-5, 0.01, 0.99), _FASTAI,
         "optimizer=adamw optimizer/framework=fastai",
     ),
-    "paper": Framework(
+    "paper": FrameworkConvention(
         "Loshchilov & Hutter, Algorithm 2", "", "schedule_only", "after", _defaults(1e-3, 1e-8, None), _TORCH,
         "optimizer=adamw_paper",
     ),
-    "paper_normalized": Framework(
+    "paper_normalized": FrameworkConvention(
         "Loshchilov & Hutter, normalized λ", "", "normalized", "after", _defaults(1e-3, 1e-8, None), _TORCH,
         "optimizer=adamw_normalized",
     ),
@@ -73,7 +73,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
 """By the names of ``adamcmp convert --from``."""
 
 
-class Decay(NamedTuple):
+class DecayConversion(NamedTuple):
     """What a decay does, whatever it is called."""
 
     lambdas: Mapping[Convertible, float]
@@ -88,10 +88,10 @@ class Decay(NamedTuple):
     """The same in epochs: B / (N d); NaN where N or B is not known."""
 
 
-def decay_of(
+def convert_decay(
     source: Convertible, lr: float, weight_decay: float, *, steps: float | None = None, batch: float | None = None,
     examples: float | None = None,
-) -> Decay:  # fmt: skip
+) -> DecayConversion:  # fmt: skip
     r"""λ of a convention as what it does at the peak learning rate, and in all other conventions.
 
     Args:
@@ -117,4 +117,4 @@ def decay_of(
     half = math.log(2) / -math.log1p(-share) if 0 < share < 1 else math.nan if share else math.inf
     timescale = 1 / share if share else math.inf
     known = batch is not None and examples is not None
-    return Decay(lambdas, share, half, timescale, timescale * batch / examples if known else math.nan)  # type: ignore[operator]
+    return DecayConversion(lambdas, share, half, timescale, timescale * batch / examples if known else math.nan)  # type: ignore[operator]

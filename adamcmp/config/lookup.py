@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adamcmp.errors import InputError, suggest_names
 
-TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
 """Endings of files that users give in place of a configuration."""
 
 
@@ -20,7 +20,7 @@ def shipped_configs() -> Path:
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """Where a configuration comes from: a file found by name or path, and the folders searched for its parts."""
 
     name: str
@@ -34,7 +34,7 @@ class Source:
         return self.name.rpartition("/")[2]
 
 
-def locate(config: str, config_dir: Path | None = None) -> Source:
+def find_config(config: str, config_dir: Path | None = None) -> ConfigSource:
     """Find a configuration by name or by path.
 
     Raises:
@@ -46,20 +46,20 @@ def locate(config: str, config_dir: Path | None = None) -> Source:
         raise InputError(f"{config}: Hydra reads files that end in .yaml; rename it")
     if path.suffix == ".yaml":
         if not path.is_file():
-            raise InputError(f"{config}: no such file; give a YAML file or one of: {_names(config_dir)}")
+            raise InputError(f"{config}: no such file; give a YAML file or one of: {_config_names(config_dir)}")
         path = path.resolve()
-        return Source(path.stem, path.parent, config_dir.resolve() if config_dir else None)
+        return ConfigSource(path.stem, path.parent, config_dir.resolve() if config_dir else None)
     for folder in (config_dir, shipped_configs()):
         for name in (config, f"study/{config}"):
             if folder is not None and (folder / f"{name}.yaml").is_file():
                 main = (config_dir or folder).resolve()
-                return Source(name, main, None)
-    if config.endswith(TABLES):
+                return ConfigSource(name, main, None)
+    if config.endswith(TABLE_SUFFIXES):
         label = "" if path.suffix == ".npz" else " data.label=COLUMN"
         raise InputError(
             f"{config}: is a table, not a configuration; use `table data.path={shlex.quote(config)}{label}`"
         )
-    raise InputError(f"{config}: no such configuration; {suggest_names(config, _available(config_dir))}")
+    raise InputError(f"{config}: no such configuration; {suggest_names(config, _available_text(config_dir))}")
 
 
 def check_folder(config_dir: Path | None) -> None:
@@ -72,15 +72,15 @@ def check_folder(config_dir: Path | None) -> None:
         raise InputError(f"--config-dir {config_dir}: no such folder")
 
 
-def _available(config_dir: Path | None) -> list[str]:
-    return [*options("", config_dir), *options("study", config_dir)]
+def _available_text(config_dir: Path | None) -> list[str]:
+    return [*list_group("", config_dir), *list_group("study", config_dir)]
 
 
-def _names(config_dir: Path | None) -> str:
-    return ", ".join(_available(config_dir))
+def _config_names(config_dir: Path | None) -> str:
+    return ", ".join(_available_text(config_dir))
 
 
-def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
+def list_group(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
 
     Raises:
@@ -95,15 +95,17 @@ def options(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def files(source: Source, group: str) -> list[Path]:
+def group_files(source: ConfigSource, group: str) -> list[Path]:
     """The YAML files of a group in all folders that are searched, in their order."""
-    return [path for folder in _folders(source) for path in (folder / group).glob("*.yaml")]
+    return [path for folder in _search_folders(source) for path in (folder / group).glob("*.yaml")]
 
 
-def file(source: Source, name: str) -> Path | None:
+def find_file(source: ConfigSource, name: str) -> Path | None:
     """The file that a name stands for: ``optimizer/adam``."""
-    return next((path for path in (folder / f"{name}.yaml" for folder in _folders(source)) if path.is_file()), None)
+    return next(
+        (path for path in (folder / f"{name}.yaml" for folder in _search_folders(source)) if path.is_file()), None
+    )
 
 
-def _folders(source: Source) -> list[Path]:
+def _search_folders(source: ConfigSource) -> list[Path]:
     return [folder for folder in (source.folder, source.extra, shipped_configs()) if folder is not None]

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from adamcmp.config.sources import Source, files
+from adamcmp.config.lookup import ConfigSource, group_files
 from adamcmp.errors import InputError
 
-AS_IT_IS = "laptop"
+NO_PRESET = "laptop"
 
 
-class Scaled(NamedTuple):
+class PresetConfig(NamedTuple):
     """What a configuration and its overrides become by ``scale=NAME``."""
 
     scale: str | None
     """None for ``laptop``, which is the configuration as it is."""
-    source: Source
+    source: ConfigSource
     overrides: list[str]
 
 
-def scaled(source: Source, overrides: Sequence[str]) -> Scaled:
+def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig:
     """``scale/<configuration>/NAME.yaml`` takes the configuration's place; ``scale/NAME.yaml`` is laid over any other.
 
     Raises:
@@ -32,21 +32,21 @@ def scaled(source: Source, overrides: Sequence[str]) -> Scaled:
     """
     asked = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == "scale"]
     rest = [text for text in overrides if text.partition("=")[0] != "scale"]
-    if not asked or asked[-1] == AS_IT_IS:
-        return Scaled(None, source, rest)
+    if not asked or asked[-1] == NO_PRESET:
+        return PresetConfig(None, source, rest)
     own = f"scale/{source.stem}"
     groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
-    found = {path.stem: group for group in groups for path in files(source, group)}
+    found = {path.stem: group for group in groups for path in group_files(source, group)}
     if asked[-1] not in found:
-        known = ", ".join(sorted({AS_IT_IS, *found}))
+        known = ", ".join(sorted({NO_PRESET, *found}))
         raise InputError(f"scale={asked[-1]}: no such scale of {source.stem}; give one of {known}")
     if found[asked[-1]] == own:
-        return Scaled(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
-    return Scaled(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
+        return PresetConfig(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
+    return PresetConfig(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
 
 
-def model_at(scale: str | None, source: Source, model: str) -> tuple[Path | None, dict[str, Any]]:
+def preset_model(scale: str | None, source: ConfigSource, model: str) -> tuple[Path | None, dict[str, Any]]:
     """What ``scale/model/<scale>/<model>.yaml`` sets, and that file."""
-    path = next((each for each in files(source, f"scale/model/{scale}") if each.stem == model), None)
+    path = next((each for each in group_files(source, f"scale/model/{scale}") if each.stem == model), None)
     content = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
     return path, {f"model.{key!s}": value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[Any]
+PixelArray = npt.NDArray[Any]
 
 
-def mapped(
+def cached_array(
     stored: Path,
     shape: Callable[[], tuple[int, ...]],
-    fill: Callable[[Pixels], None],
+    fill: Callable[[PixelArray], None],
     dtype: npt.DTypeLike = np.uint8,
-) -> Pixels:
+) -> PixelArray:
     """The array at ``stored``, which ``fill`` fills where it is not there; in memory where nothing can be kept there.
 
     It is mapped copy-on-write, since torch takes writable memory only; nothing is ever written.
@@ -27,7 +27,7 @@ def mapped(
         temporary = stored.with_name(f"{stored.name}.{os.getpid()}.tmp")
         try:
             stored.parent.mkdir(parents=True, exist_ok=True)
-            array: Pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape())
+            array: PixelArray = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape())
         except OSError:  # a cache that cannot be written ends nothing
             array = np.empty(shape(), dtype)
             fill(array)
@@ -38,5 +38,5 @@ def mapped(
             temporary.replace(stored)
         finally:
             temporary.unlink(missing_ok=True)
-    found: Pixels = np.load(stored, mmap_mode="c")
+    found: PixelArray = np.load(stored, mmap_mode="c")
     return found

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from adamcmp.text_safety import quote_hydra
 
 
-def listed(option: str, names: Sequence[object]) -> str:
+def list_setting(option: str, names: Sequence[object]) -> str:
     """Return a setting that takes a list of names, quoted if a shell or Hydra would misread them.
 
-    >>> print(listed("drop", ["name", "id"]), listed("drop", ["Individual ID"]))
+    >>> print(list_setting("drop", ["name", "id"]), list_setting("drop", ["Individual ID"]))
     data.drop=[name,id] 'data.drop=["Individual ID"]'
     """
     texts = [str(name) for name in names]

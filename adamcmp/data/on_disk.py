@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adamcmp.data.several import Several
+from adamcmp.data.multi_input import MultiInput
 
 
-class Stored(NamedTuple):
+class MappedArray(NamedTuple):
     """An array inside a file, row after row."""
 
     path: str
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @classmethod
-    def of(cls, array: object) -> Stored | None:
+    def of(cls, array: object) -> MappedArray | None:
         """What a memory-mapped array maps; None for a view of one, and for anything else."""
         if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
             return None
@@ -46,17 +46,17 @@ class Stored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class DiskRows:
     """Some rows of arrays on disk, in an order of their own: it is indexed as a tensor is, and ``read`` makes one."""
 
-    stores: tuple[Stored, ...]
+    stores: tuple[MappedArray, ...]
     """All of one shape but for the number of rows, and of one dtype."""
     index: Tensor
     """Which rows, counted through all arrays; on the CPU."""
     device: torch.device
 
     @classmethod
-    def whole(cls, stored: Stored) -> Rows:
+    def whole(cls, stored: MappedArray) -> DiskRows:
         """All rows of an array."""
         return cls((stored,), torch.arange(stored.shape[0]), torch.device("cpu"))
 
@@ -78,11 +78,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, which: Tensor | slice) -> Rows:
+    def __getitem__(self, which: Tensor | slice) -> DiskRows:
         """Fewer rows, or others; nothing is read."""
         return replace(self, index=self.index[which if isinstance(which, slice) else which.cpu()])
 
-    def to(self, device: torch.device | str) -> Rows:
+    def to(self, device: torch.device | str) -> DiskRows:
         """The same rows, which ``read`` will put on ``device``."""
         return replace(self, device=torch.device(device))
 
@@ -106,20 +106,20 @@ class Rows:
         return (found.float() if self.device.type == "mps" and found.dtype == torch.float64 else found).to(self.device)
 
 
-def in_memory(x: Tensor | Rows) -> Tensor:
+def to_memory(x: Tensor | DiskRows) -> Tensor:
     """The tensor, or the rows read."""
-    return x.read() if isinstance(x, Rows) else x
+    return x.read() if isinstance(x, DiskRows) else x
 
 
-def joined(xs: Sequence[Tensor | Rows | Several]) -> Tensor | Rows | Several:
+def concatenate(xs: Sequence[Tensor | DiskRows | MultiInput]) -> Tensor | DiskRows | MultiInput:
     """One behind the other: a tensor of tensors; where one of them stays on disk, all do."""
-    several = [x for x in xs if isinstance(x, Several)]
+    several = [x for x in xs if isinstance(x, MultiInput)]
     if several:
         parts = zip(*(x.parts for x in several), strict=True)
         return replace(several[0], parts=tuple(torch.cat(each) for each in parts))
-    rows = [x for x in xs if isinstance(x, Rows)]
+    rows = [x for x in xs if isinstance(x, DiskRows)]
     if len(rows) < len(xs):
-        return torch.cat([in_memory(x) for x in xs if not isinstance(x, Several)])
+        return torch.cat([to_memory(x) for x in xs if not isinstance(x, MultiInput)])
     counts = [sum(stored.shape[0] for stored in each.stores) for each in rows]
     starts = np.cumsum([0, *counts]).tolist()
     index = torch.cat([each.index + start for each, start in zip(rows, starts, strict=False)])

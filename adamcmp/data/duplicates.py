@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adamcmp.data.on_disk import DiskRows
 from adamcmp.data.raw import Split, chunks, inputs_of
-from adamcmp.data.rows import Rows
 
-PARTS = ("test", "validation", "train")
+SPLIT_PRIORITY = ("test", "validation", "train")
 """In the order in which one of several equal examples is kept."""
 
 
-def identities(parts: Mapping[str, Split]) -> dict[str, Tensor]:
+def example_ids(parts: Mapping[str, Split]) -> dict[str, Tensor]:
     """A number for each example of each part, the same for equal ones: by a hash of its bytes, whatever its label."""
     numbers: dict[bytes, int] = {}
     return {
@@ -29,36 +29,36 @@ def identities(parts: Mapping[str, Split]) -> dict[str, Tensor]:
 def _digests(split: Split) -> list[bytes]:
     return [
         hashlib.blake2b(b"".join(row.data for row in rows), digest_size=12).digest()
-        for rows in zip(*map(_rows, inputs_of(split.x)), strict=True)
+        for rows in zip(*map(_row_bytes, inputs_of(split.x)), strict=True)
     ]
 
 
-def _rows(x: Tensor | Rows) -> Iterator[npt.NDArray[np.uint8]]:
+def _row_bytes(x: Tensor | DiskRows) -> Iterator[npt.NDArray[np.uint8]]:
     """The bytes of each example."""
     return (row for each in chunks(x) for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy())
 
 
-def without_repeats(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:
+def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:
     """Parts without the examples that stand in an earlier one of test, validation and train.
 
     Args:
         parts: some of these.
         within: an example stands once in its own part too.
     """
-    found = identities(parts)
+    found = example_ids(parts)
     seen = torch.empty(0, dtype=torch.int64)
     kept: dict[str, Split] = {}
-    for part in (part for part in PARTS if part in parts):
+    for part in (part for part in SPLIT_PRIORITY if part in parts):
         own = found[part]
         keep = ~torch.isin(own, seen)
         if within:
-            keep &= _first(own)
+            keep &= _is_first(own)
         kept[part] = parts[part] if bool(keep.all()) else parts[part].take(keep.nonzero().squeeze(1))
         seen = torch.cat([seen, own])
     return {part: kept[part] for part in parts}
 
 
-def _first(own_N: Tensor) -> Tensor:
+def _is_first(own_N: Tensor) -> Tensor:
     """Whether each number stands there for the first time."""
     order_N = torch.argsort(own_N, stable=True)
     ordered_N = own_N[order_N]
@@ -67,7 +67,7 @@ def _first(own_N: Tensor) -> Tensor:
     return first_N
 
 
-def together(order_N: Tensor, own_N: Tensor) -> Tensor:
+def group_duplicates(order_N: Tensor, own_N: Tensor) -> Tensor:
     """An order of examples with equal ones next to each other, where the first of them stood."""
     place_N = torch.empty_like(order_N)
     place_N[order_N] = torch.arange(len(order_N))
@@ -75,16 +75,16 @@ def together(order_N: Tensor, own_N: Tensor) -> Tensor:
     return order_N[torch.argsort(first[own_N[order_N]], stable=True)]
 
 
-def boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
+def split_boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
     """Where to cut at ``count`` examples, or behind them, so that equal ones stay in one part."""
     while 0 < count < len(order_N) and own_N[order_N[count]] == own_N[order_N[count - 1]]:
         count += 1
     return count
 
 
-def warning(name: str, parts: Mapping[str, Split]) -> str | None:
+def duplicate_warning(name: str, parts: Mapping[str, Split]) -> str | None:
     """Return a warning about examples that occur in several splits; None if there are none."""
-    found = identities(parts)
+    found = example_ids(parts)
     held_out = {part: torch.unique(found[part]) for part in ("test", "validation")}
     shared = {part: int(torch.isin(own, found["train"]).sum()) for part, own in held_out.items()}
     told = [f"{shared[part]:,} of {len(held_out[part]):,} distinct {part}" for part in shared if shared[part]]

@@ -41,8 +41,8 @@ def _modules(*names: str) -> Callable[[], bool]:
 
 
 def _compiles() -> bool:
-    from adamcmp.engine.inputs import choose_device
-    from adamcmp.engine.machine import why_not_compile
+    from adamcmp.engine.hardware import why_not_compile
+    from adamcmp.engine.loading import choose_device
 
     return why_not_compile(choose_device(os.environ.get("ADAMCMP_TEST_DEVICE", "cpu"))) is None
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adamcmp import load
-from adamcmp.engine.watch import foreign, load_checkpoint
+from adamcmp.engine.checkpoint import load_checkpoint, version_mismatch
 from adamcmp.execute.session import open_session
 from adamcmp.plan.saved_plan import read_plan as read_plan
 
@@ -99,7 +99,7 @@ def test_an_interrupted_earlier_run_resumes_from_its_checkpoint(cli):
     state = load_checkpoint(path)
     assert state is not None
     wrote = state["versions"]
-    assert foreign({**state, "versions": {**wrote, "torch": str(torch.__version__)}}) is None
+    assert version_mismatch({**state, "versions": {**wrote, "torch": str(torch.__version__)}}) is None
     words = ("optimizer=adamw", "optimizer.lr=1e-3", "study.seeds=1", "train.steps=30000", "train.evaluations=2",
              "model.hidden=[8]", "study.name=interrupted", "execute.engine=sequential",
              "execute.processes=1")  # fmt: skip
@@ -108,7 +108,7 @@ def test_an_interrupted_earlier_run_resumes_from_its_checkpoint(cli):
     records = load(cli.folder / "results/interrupted").records
     assert records["status"].tolist() == ["completed"]
     assert not path.exists()
-    if foreign(state) is None:
+    if version_mismatch(state) is None:
         assert state["step"] > 0
 
 

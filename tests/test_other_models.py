@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from adamcmp.config.instantiate import build_nested, nested_targets
-from adamcmp.engine.criterion import outputs
-from adamcmp.engine.model_summary import describe, hidden_layers
+from adamcmp.engine.model_summary import hidden_layers, summarize_model
+from adamcmp.engine.objective import outputs
 from adamcmp.errors import InputError
 
 from .execute.conftest import CommandLine
@@ -59,7 +59,7 @@ def test_layers_in_a_plain_list_are_named():
     model = Hidden()
     assert hidden_layers(model) == ["blocks"]
     model.head.bias.requires_grad_(False)
-    assert describe(model, LOGITS) == "6 parameters, 4 of them trained; outputs 3"
+    assert summarize_model(model, LOGITS) == "6 parameters, 4 of them trained; outputs 3"
 
 
 def test_nested_targets_are_built():

@@ -16,7 +16,7 @@ from adamcmp.text_safety import escape_rich as escape
 from adamcmp.text_safety import show_control_chars
 
 if TYPE_CHECKING:
-    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.engine.run_result import Evaluation, RunResult
     from adamcmp.plan.runs import Run
 
 
@@ -82,7 +82,7 @@ class SweepProgress:
         self._ended += len(runs)
         self._bar.update(self._task, advance=sum(run.task.steps for run in runs), done=self._done())
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: RunResult) -> None:
         """A run has ended."""
         self._ended += 1
         self._diverged += outcome.status == "diverged"

@@ -546,7 +546,7 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
 def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacking: Sequence[Run]) -> dict[str, Any]:
     """Return the lines of a dry run with their styles, and what ``--json`` prints."""
     from adamcmp.cli import plan_view, progress
-    from adamcmp.engine.timing import product_rate
+    from adamcmp.engine.strategy.benchmark import matmul_gflops
     from adamcmp.execute.crew import crew
 
     runs, tuned = opened.plan.runs, len({run.seed for run in opened.plan.runs})
@@ -556,7 +556,7 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
             stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
             for each in (todo, judging)
         )
-        rate = product_rate(opened.device)
+        rate = matmul_gflops(opened.device)
     summary = opened.unseen_summaries([*todo, *judging])
     lines = [(header_text(opened, "dry run"), ""), *((line, "") for line in plan_view.summary_lines(summary))]
     lines += [(note, "yellow") for note in opened.notes]

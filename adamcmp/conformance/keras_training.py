@@ -21,9 +21,9 @@ from torch import nn
 from adamcmp.config.lookup import find_config
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.batches import batches
-from adamcmp.engine.criterion import Criterion, predict
-from adamcmp.engine.inputs import CPU, build_model, facts, load_data, placed
-from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.engine.loading import CPU, build_model, dataset_metadata, load_data, to_device
+from adamcmp.engine.objective import Objective, predict
+from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
 from adamcmp.errors import InputError
 from adamcmp.models.cnn import SmallCNN
 from adamcmp.models.mlp import MLP
@@ -125,7 +125,7 @@ def trained(words: list[str]) -> pd.DataFrame:
     def load(settings: Any, _: Any) -> Any:
         dataset = load_data(settings)
         datasets[dataset.fingerprint] = dataset
-        return facts(dataset)
+        return dataset_metadata(dataset)
 
     runs = plan_study(find_config(CONFIG), words, load).runs
     for run in runs:
@@ -150,11 +150,11 @@ def _trained(run: Run, data: Dataset) -> pd.DataFrame:
     keras.config.set_floatx(precision)
     keras.config.set_dtype_policy(precision)
     optimizer: Any = run.optimizer
-    dataset = placed(data, run.task.train.precision, CPU)
+    dataset = to_device(data, run.task.train.precision, CPU)
     model = build_model(run.task, run.seed, CPU)
     layers = layers_of(model)
-    schedule, criterion = schedule_of(run), Criterion(run.task, CPU)
-    update = make_update(run.optimizer, model, schedule, ours=True)
+    schedule, criterion = schedule_of(run), Objective(run.task, CPU)
+    update = make_optimizer_step(run.optimizer, model, schedule, ours=True)
     shape: Any = dataset.input_shape
     turned: Any = (*shape[1:], shape[0]) if len(shape) == 3 else shape
     other = _keras_model(keras, layers, turned)

@@ -12,7 +12,7 @@ from torch import nn
 
 from adamcmp.config.builtin_rules import builtin_rules
 from adamcmp.conformance.problems import Path, Problem
-from adamcmp.engine.updates import make_update
+from adamcmp.engine.optimizer_step import make_optimizer_step
 from adamcmp.optim.rule import Rule
 from adamcmp.optim.schedules import custom_schedule
 
@@ -147,7 +147,9 @@ def path(convention: Convention, problem: Problem) -> Path:
     settings = given_to(convention.settings, problem, 0.0 if outside else problem.weight_decay)
     model = _Weights(problem)
     parameters = dict(model.named_parameters())
-    update = make_update(settings, model, custom_schedule(len(problem.eta), lambda t: problem.eta[t]), ours=True)
+    update = make_optimizer_step(
+        settings, model, custom_schedule(len(problem.eta), lambda t: problem.eta[t]), ours=True
+    )
     paths = {name: [p.detach().numpy().copy()] for name, p in parameters.items()}
     for t, lr in enumerate(problem.lrs):
         for name, p in parameters.items():

@@ -14,7 +14,7 @@ from adamcmp.data.augment import flip_crop
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.multi_input import Plain
 from adamcmp.data.on_disk import DiskRows
-from adamcmp.engine.streams import batch_indices, stream_seed
+from adamcmp.engine.random_streams import batch_indices, stream_seed
 from adamcmp.plan.runs import TaskSpec
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int =
     All seeds' examples are gathered at once. What lies on disk is read one step ahead, while the step before is taken.
     """
     every = _batches(dataset, task, seeds, start)
-    return ahead(every) if isinstance(dataset.train.x, DiskRows) else every
+    return prefetch(every) if isinstance(dataset.train.x, DiskRows) else every
 
 
 def _batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int) -> Iterator[Batch]:
@@ -57,7 +57,7 @@ def _batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int)
         yield Batch(torch.cat(moved), batch.y)
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Iterator[T]:
     """The same items, each made in a thread of its own while the one before is in use."""
     iterator = iter(items)
     nothing = object()

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-LISTED = 3
+MAX_LISTED_LAYERS = 3
 
 
-def describe(model: nn.Module, outputs: Any) -> str:
+def summarize_model(model: nn.Module, outputs: Any) -> str:
     """Return the sizes of a model in one line.
 
     Args:

@@ -21,28 +21,28 @@ from torch.utils._pytree import tree_map
 
 from adamcmp.data.dataset import Dataset
 from adamcmp.data.multi_input import Plain
-from adamcmp.engine import ranks, weights
+from adamcmp.engine import ddp, weights
 from adamcmp.engine.batches import batches
-from adamcmp.engine.criterion import Criterion, predict
-from adamcmp.engine.effects import Attributes
-from adamcmp.engine.evaluation import CHUNK, at_once, evaluate, outcomes, reduced
-from adamcmp.engine.inputs import autocast, build_model, placed
-from adamcmp.engine.measures import asks_for_state, measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
-from adamcmp.engine.shared import modules_of, owners, restored
-from adamcmp.engine.strategy import Piece, Strategy, in_force
-from adamcmp.engine.streams import host_state, host_streams, seed_device, set_host_state, stream_seed
-from adamcmp.engine.updates import average_share, make_update, schedule_of
-from adamcmp.engine.watch import Stopped, Unwritable, Watch, unsaved
+from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped, unsaved_attributes
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, evaluate, example_errors, subsample
+from adamcmp.engine.extra_metrics import compute_extra_metrics, needs_optimizer_state
+from adamcmp.engine.loading import autocast, build_model, to_device
+from adamcmp.engine.objective import Objective, predict
+from adamcmp.engine.optimizer_step import ema_weight, make_optimizer_step, schedule_of
+from adamcmp.engine.random_streams import host_state, host_streams, seed_device, set_host_state, stream_seed
+from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult, best_evaluation, from_plain, to_plain
+from adamcmp.engine.shared_state import find_owners, modules_of, restore_shared_state
+from adamcmp.engine.side_effects import TrackedAttributes
+from adamcmp.engine.strategy.types import Shard, Strategy, apply_strategy
 from adamcmp.errors import describe_exception
 from adamcmp.plan.evaluation_schedule import SplitSizes
 from adamcmp.plan.runs import Run
 
-UNSEEN = 64
+LOSS_CHECK_EVERY = 64
 """Steps whose losses an accelerator may take before they are looked at."""
 
 
-def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
+def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a piece, each yielded as it ends.
 
     Args:
@@ -55,49 +55,49 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         Stopped: the watch was asked to stop.
         Unwritable: a checkpoint cannot be written.
     """
-    data = placed(dataset, piece.task.train.precision, device)
+    data = to_device(dataset, piece.task.train.precision, device)
     plan = piece.task.evaluations
-    shown = {count: reduced(data, count) for count in (plan.before, plan.last)}
+    shown = {count: subsample(data, count) for count in (plan.before, plan.last)}
     resumed = watch.resumed()
     if piece.task.train.save == "best" and resumed and resumed.get("kept") is None:
         resumed = None  # the best so far was not kept
-    if resumed and unsaved(resumed):
+    if resumed and unsaved_attributes(resumed):
         resumed = None
     for run in piece.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
-        with in_force(piece.strategy, device):
+        with apply_strategy(piece.strategy, device):
             outcome = _train_run(run, piece, data, shown, device, watch, state)
         yield outcome
 
 
 def _train_run(
     run: Run,
-    piece: Piece,
+    piece: Shard,
     dataset: Dataset,
     shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
-    watch: Watch,
+    watch: TrainingControl,
     resumed: dict[str, Any] | None,
-) -> Outcome:
+) -> RunResult:
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
-    evaluations = unpacked(resumed["evaluations"]) if resumed else []
+    evaluations = from_plain(resumed["evaluations"]) if resumed else []
     error, diverged_step, parameters, told_of = None, None, None, None
-    losses = _Losses(device)
+    losses = _LossMonitor(device)
     try:
-        with torch.random.fork_rng(devices=[]), host_streams(stream_seed(run.seed, "host")), restored(run):
+        with torch.random.fork_rng(devices=[]), host_streams(stream_seed(run.seed, "host")), restore_shared_state(run):
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            diverged_step, told_of = _loop(
+            diverged_step, told_of = _train_steps(
                 run, piece.strategy, model, dataset, shown, device, evaluations, watch, started, losses, resumed
             )
-    except (Stopped, Unwritable):
+    except (TrainingStopped, CheckpointError):
         raise
     except Exception as caught:  # one run's error, of whatever kind, must not end the sweep
         diverged_step = losses.lost()  # what a model raises of weights that are not finite is no error of its own
         error = None if diverged_step else describe_exception(caught)
     done = evaluations[-1].step if evaluations else 0
     watch.on_steps(run.task.steps - done, None)
-    return Outcome(
+    return RunResult(
         run=run,
         status="failed" if error else "diverged" if diverged_step else "completed",
         evaluations=tuple(evaluations),
@@ -112,11 +112,13 @@ def _train_run(
     )
 
 
-class _Losses:
-    """Losses that were not looked at yet: a look makes an accelerator wait, so it is taken every ``UNSEEN`` steps."""
+class _LossMonitor:
+    """Losses that were not looked at yet: a look makes an accelerator wait, so it is taken every ``LOSS_CHECK_EVERY``
+    steps.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        self._most = 1 if device.type == "cpu" else UNSEEN
+        self._most = 1 if device.type == "cpu" else LOSS_CHECK_EVERY
         self._unseen: list[tuple[int, Tensor]] = []
         self.found: int | None = None
         """The first step, from 1, whose loss was not finite, as far as was looked."""
@@ -140,11 +142,11 @@ class _Losses:
         return self.found
 
 
-OF_MODULES = set(vars(nn.Module()))
+MODULE_ATTRIBUTES = set(vars(nn.Module()))
 """Attributes that every module has."""
 
 
-class Average:
+class MovingAverage:
     """The moving average of a model's weights, as a model that takes its buffers as they are."""
 
     def __init__(self, model: nn.Module, beta: float) -> None:
@@ -153,7 +155,7 @@ class Average:
     @torch.no_grad()
     def update(self, model: nn.Module, t: int) -> None:
         """Take in the weights after step t (from 0)."""
-        share = average_share(self._beta, t)
+        share = ema_weight(self._beta, t)
         for mean, p in zip(self.model.parameters(), model.parameters(), strict=True):
             mean.lerp_(p, share)
         for (name, _), value in zip(list(self.model.named_buffers()), model.buffers(), strict=True):
@@ -167,7 +169,7 @@ class Average:
         for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             same[id(theirs)] = ours
         for own, other in pairs:
-            for key in vars(other).keys() - OF_MODULES:
+            for key in vars(other).keys() - MODULE_ATTRIBUTES:
                 with suppress(Exception):  # what cannot be copied stays as it was
                     vars(own)[key] = copy.deepcopy(vars(other)[key], dict(same))
 
@@ -180,7 +182,7 @@ class Average:
         self.model.load_state_dict(state)
 
 
-def _parts(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
+def _microbatches(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
     """The batches that a step accumulates."""
     if count == 1:
         yield x, y
@@ -189,7 +191,7 @@ def _parts(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
         yield tree_map(lambda each, i=i: each.chunk(count)[i], (x, y))
 
 
-def _loop(
+def _train_steps(
     run: Run,
     strategy: Strategy,
     model: nn.Module,
@@ -197,20 +199,20 @@ def _loop(
     shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
     evaluations: list[Evaluation],
-    watch: Watch,
+    watch: TrainingControl,
     started: float,
-    losses: _Losses,
+    losses: _LossMonitor,
     resumed: dict[str, Any] | None,
-) -> tuple[int | None, Outcomes | None]:
+) -> tuple[int | None, ExampleErrors | None]:
     """Train and fill ``evaluations``; the step of the first loss that is not finite, from 1; what examples say."""
     task = run.task
-    ours = asks_for_state(task) or strategy.update == "adamcmp"
-    update = make_update(run.optimizer, model, schedule_of(run), ours=ours)
-    criterion = Criterion(task, device)
-    average = Average(model, task.train.ema) if task.train.ema is not None else None
+    ours = needs_optimizer_state(task) or strategy.update == "adamcmp"
+    update = make_optimizer_step(run.optimizer, model, schedule_of(run), ours=ours)
+    criterion = Objective(task, device)
+    average = MovingAverage(model, task.train.ema) if task.train.ema is not None else None
     kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
-    shared = owners(modules_of(run))
-    attributes = Attributes(model=model, optimizer=update.holder, loss=criterion.custom, **shared)
+    shared = find_owners(modules_of(run))
+    attributes = TrackedAttributes(model=model, optimizer=update.holder, loss=criterion.custom, **shared)
     start = 0
     if resumed:
         attributes.load(resumed["attributes"])
@@ -224,9 +226,9 @@ def _loop(
             kept.load_state_dict(resumed["kept"])
         watch.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
-    eval_steps = set(task.evaluations.steps) if ranks.is_first() else set[int]()
+    eval_steps = set(task.evaluations.steps) if ddp.is_first() else set[int]()
     model.train()
-    trained = ranks.wrapped(model)
+    trained = ddp.wrap_model(model)
     parameters = list(model.parameters())
     parts, most = task.train.accumulate, task.train.clip_norm
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
@@ -242,19 +244,19 @@ def _loop(
                 "host": host_state(),
                 "average": average.state() if average is not None else None,
                 "kept": kept.state_dict() if kept is not None else None,
-                "evaluations": packed(evaluations),
+                "evaluations": to_plain(evaluations),
                 "lost": losses.lost(),
                 "seconds": time.perf_counter() - started,
             }
         )
-        seed_device(device, stream_seed(run.seed, ranks.stream("dropout"), t))
+        seed_device(device, stream_seed(run.seed, ddp.local_stream_name("dropout"), t))
         for p in parameters:
             p.grad = None
-        for whole_x, whole_y in _parts(x, y, parts):
-            few_x, few_y = ranks.share((whole_x, whole_y))
+        for whole_x, whole_y in _microbatches(x, y, parts):
+            few_x, few_y = ddp.local_batch((whole_x, whole_y))
             with autocast(task, device):
-                loss = criterion.loss(predict(trained, few_x), few_y) * ranks.weight(criterion.total, few_y, whole_y)
-            losses.add(t + 1, ranks.mean(loss.detach()))
+                loss = criterion.loss(predict(trained, few_x), few_y) * ddp.loss_weight(criterion.total, few_y, whole_y)
+            losses.add(t + 1, ddp.mean_over_ranks(loss.detach()))
             if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
                 return losses.found, None
             total = loss / parts if parts > 1 else loss
@@ -279,21 +281,25 @@ def _loop(
                 if not evaluation.is_finite():
                     return t + 1, None
                 if previous:
-                    evaluation = evaluation._replace(metrics=measure_all(judged, previous, update.kept, examples, task))
+                    evaluation = evaluation._replace(
+                        metrics=compute_extra_metrics(judged, previous, update.kept, examples, task)
+                    )
                 done = evaluations[-1].step if evaluations else 0
                 evaluations.append(evaluation)
-                if kept is not None and best(evaluations, task.criteria.error.sign) is evaluation:
+                if kept is not None and best_evaluation(evaluations, task.criteria.error.sign) is evaluation:
                     kept.load_state_dict(judged.state_dict())
             watch.on_steps(t + 1 - done, evaluation)
     judged = model if average is None else average.model
-    if not ranks.is_first():
+    if not ddp.is_first():
         return None, None
     with update.evaluating():
         if task.train.save is not None and watch.weights is not None:
-            chosen = evaluations[-1] if kept is None else best(evaluations, task.criteria.error.sign)
-            weights.save(watch.weights, run, judged if kept is None else kept, chosen)
+            chosen = evaluations[-1] if kept is None else best_evaluation(evaluations, task.criteria.error.sign)
+            weights.save_weights(watch.weights, run, judged if kept is None else kept, chosen)
         if not run.stores_examples:
             return None, None
         examples = shown[task.evaluations.last]
         with autocast(task, device):
-            return None, outcomes(judged, examples.test, examples.inputs, criterion, at_once(examples, CHUNK))
+            return None, example_errors(
+                judged, examples.test, examples.inputs, criterion, chunk_size(examples, CHUNK_EXAMPLES)
+            )

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamcmp.engine.updates import Kind, coefficient_table
+from adamcmp.engine.optimizer_step import ParamKind, build_coefficient_table
 from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Rule
 from adamcmp.optim.schedules import constant, custom_schedule
 
 
-class Watch(Protocol):
+class StepCallback(Protocol):
     """Told after every step."""
 
     def __call__(self, t: int, weights: Tensor, state: dict[str, Tensor]) -> None:
@@ -29,7 +29,7 @@ def simulate(
     steps: int,
     *,
     eta: Array | None = None,
-    watch: Watch | None = None,
+    watch: StepCallback | None = None,
 ) -> Tensor:
     """The weights after so many steps of R optimizers of one kernel.
 
@@ -50,7 +50,7 @@ def simulate(
         raise ValueError(f"{len(kernels)} kernels in one simulation: {names}")
     (kernel,) = kernels
     schedule = constant(steps) if eta is None else custom_schedule(steps, lambda t: float(eta[t]))
-    tables = [coefficient_table(rule, Kind(None, matrix=True), schedule, 0, steps) for rule in rules]
+    tables = [build_coefficient_table(rule, ParamKind(None, matrix=True), schedule, 0, steps) for rule in rules]
     values_TCR = torch.from_numpy(np.stack([each.values for each in tables], axis=-1))
     weights = start.clone()
     states = [kernel.start(rule, start[i : i + 1], "") for i, rule in enumerate(rules)]

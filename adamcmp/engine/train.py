@@ -8,14 +8,16 @@ from dataclasses import replace
 import torch
 
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine import ranks, sequential, vectorised
-from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.strategy import Piece
-from adamcmp.engine.watch import Stopped, Unwritable, Watch
+from adamcmp.engine import ddp_processes, sequential, vectorized
+from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.strategy.types import Shard
 from adamcmp.errors import describe_exception
 
 
-def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[tuple[Outcome, ...]]:
+def train_shard(
+    piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl
+) -> Iterator[tuple[RunResult, ...]]:
     """Outcomes of a piece's runs, those that end together as one; see ``sequential.train`` and ``vectorised.train``.
 
     If a program fails, its runs are trained one after the other, so that an error is that of a run; the record has the
@@ -24,20 +26,20 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
     What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
     """
     if piece.strategy.engine == "sequential":
-        with ranks.together(piece, dataset, device, watch.paths):
-            for outcome in sequential.train(piece, dataset, device, watch):
+        with ddp_processes.process_group(piece, dataset, device, watch.paths):
+            for outcome in sequential.train_shard(piece, dataset, device, watch):
                 yield (outcome,)
         return
     try:
-        ended = tuple(vectorised.train(piece, dataset, device, watch))
-    except (Stopped, Unwritable):
+        ended = tuple(vectorized.train_shard(piece, dataset, device, watch))
+    except (TrainingStopped, CheckpointError):
         raise
     except Exception as error:  # the check on a small batch has let it pass
         if is_out_of_memory(error):
             raise
         reason = f"as one program: {describe_exception(error)}"
         strategy = replace(piece.strategy, engine="sequential", compiled=False, graphs=False, reason=reason)
-        for outcome in sequential.train(replace(piece, strategy=strategy), dataset, device, watch):
+        for outcome in sequential.train_shard(replace(piece, strategy=strategy), dataset, device, watch):
             yield (outcome,)
         return
     yield ended

@@ -17,14 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
-from adamcmp.engine.outcome import Evaluation
+from adamcmp.engine.run_result import Evaluation
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.plan.runs import InitWeights, Run
 from adamcmp.storage.backend import atomic_write, write_file
 from adamcmp.storage.records import weights_path
 
 
-def save(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> None:
+def save_weights(folder: Path, run: Run, model: nn.Module, evaluation: Evaluation) -> None:
     """Keep a run's weights.
 
     Args:
@@ -70,7 +70,7 @@ def _pairs(tensor: Tensor) -> Tensor:
     )
 
 
-def load(init: InitWeights, model: nn.Module) -> None:
+def load_weights(init: InitWeights, model: nn.Module) -> None:
     """Give a model the weights of a file.
 
     Raises:
@@ -105,7 +105,7 @@ def _load_partly(init: InitWeights, model: nn.Module, device: torch.device) -> N
         stored = load_file(init.path, device=str(device))
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"init={init.path}: cannot be read ({one_line(error)}); give a .safetensors file") from error
-    state, wanted = model.state_dict(), parts_of(init, model)
+    state, wanted = model.state_dict(), match_weights(init, model)
     lacking = [name for name in wanted.loaded if name not in stored or stored[name].shape != state[name].shape]
     others = [name for name in stored if name not in state and not wanted.is_skipped(name)]
     if init.strict and (lacking or others):
@@ -119,7 +119,7 @@ def _load_partly(init: InitWeights, model: nn.Module, device: torch.device) -> N
     model.load_state_dict(kept, strict=False)
 
 
-class Loading(NamedTuple):
+class WeightMatch(NamedTuple):
     """Parameters and buffers of a model, by whether a file of weights gives them."""
 
     loaded: list[str]
@@ -131,7 +131,7 @@ class Loading(NamedTuple):
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
-def parts_of(init: InitWeights, model: nn.Module) -> Loading:
+def match_weights(init: InitWeights, model: nn.Module) -> WeightMatch:
     """Return the tensors of a model that a file gives, and those that keep their initial values.
 
     Raises:
@@ -149,4 +149,4 @@ def parts_of(init: InitWeights, model: nn.Module) -> Loading:
         state = model.state_dict()
         new += [name for name in loaded if shapes.get(name) != tuple(state[name].shape)]
         loaded = [name for name in loaded if name not in new]
-    return Loading(loaded, new, init.skip)
+    return WeightMatch(loaded, new, init.skip)

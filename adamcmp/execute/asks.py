@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adamcmp.engine.choice import Ask
-from adamcmp.engine.outcome import Evaluation, Outcome
-from adamcmp.engine.strategy import Piece
-from adamcmp.engine.timing import Timing
+from adamcmp.engine.run_result import Evaluation, RunResult
+from adamcmp.engine.strategy.benchmark import Timing
+from adamcmp.engine.strategy.select import BenchmarkRequest
+from adamcmp.engine.strategy.types import Shard
 from adamcmp.execute.recording import Provenance
 from adamcmp.plan.runs import RunGroup
 
@@ -26,7 +26,7 @@ class Store:
 class TrainAsk:
     """Train a piece."""
 
-    piece: Piece
+    piece: Shard
     checkpoint: Path | None
     start: Path | None
     """A checkpoint to begin from, where the piece has none of its own."""
@@ -64,7 +64,7 @@ class Progress:
 class Saved:
     """Runs that have ended together, and are stored; of their curves the last evaluation."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RunResult, ...]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,6 @@ class Died:
     """What a cluster says of it: its machine may have gone, for no fault of the work."""
 
 
-AnyAsk = TrainAsk | TryAsk | Ask
-Answer = Progress | tuple[Outcome, ...] | Saved | Ended | Tried | list[Timing] | Died
-"""Outcomes of runs that ended together; timings of the ways that an ``Ask`` names."""
+AnyAsk = TrainAsk | TryAsk | BenchmarkRequest
+Answer = Progress | tuple[RunResult, ...] | Saved | Ended | Tried | list[Timing] | Died
+"""Outcomes of runs that ended together; timings of the ways that an ``BenchmarkRequest`` names."""

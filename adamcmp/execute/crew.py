@@ -11,17 +11,26 @@ import torch
 from adamcmp import signals
 from adamcmp.config.schema import ExecutionSettings, SearchSettings
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.choice import Ask, Choice, Work, brief, choose, is_short, rough_seconds
-from adamcmp.engine.machine import cores, devices, of_process, rounds_products
-from adamcmp.engine.memory import LEAST, training_memory
-from adamcmp.engine.profile import profile
-from adamcmp.engine.strategy import ROUNDS
-from adamcmp.engine.timing import Timing
-from adamcmp.engine.timings import Place
-from adamcmp.engine.trial import refusal
+from adamcmp.engine.hardware import count_cores, count_devices, device_for_process, onednn_rounds_to_bf16
+from adamcmp.engine.strategy.benchmark import Machine, Timing
+from adamcmp.engine.strategy.cost import (
+    MIN_TRAINING_FRACTION,
+    CostEstimate,
+    ProfiledGroup,
+    profile_group,
+    training_memory,
+)
+from adamcmp.engine.strategy.select import (
+    BenchmarkRequest,
+    estimate_seconds,
+    is_short,
+    select_strategies,
+    short_strategy,
+)
+from adamcmp.engine.strategy.types import ONEDNN_ROUNDS_ERROR, StrategyChoice
+from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError
 from adamcmp.execute.asks import Answer, Died, Store, Tried, TryAsk
-from adamcmp.execute.estimate import Estimate
 from adamcmp.execute.executor import Executor, Slot
 from adamcmp.execute.pool import pool
 from adamcmp.plan.runs import Run, RunGroup, group_runs
@@ -38,12 +47,12 @@ class Crew:
     device: torch.device
     datasets: Mapping[str, Dataset]
     settings: ExecutionSettings
-    estimate: Estimate
+    estimate: CostEstimate
     executor: Executor | None
     """None: all is done in this process."""
 
     @property
-    def pairs(self) -> Iterator[tuple[RunGroup, Choice]]:
+    def pairs(self) -> Iterator[tuple[RunGroup, StrategyChoice]]:
         """The cohorts, each with how it is trained."""
         return zip((work.cohort for work in self.estimate.works), self.estimate.choices, strict=True)
 
@@ -70,35 +79,48 @@ def crew(
     Raises:
         InputError: the matrix library that is set would not compute in fp32 here, or there is no cluster.
     """
-    if settings.matmul == "onednn" and device.type == "cpu" and rounds_products():
-        raise InputError(ROUNDS)
+    if settings.matmul == "onednn" and device.type == "cpu" and onednn_rounds_to_bf16():
+        raise InputError(ONEDNN_ROUNDS_ERROR)
     if settings.ranks > 1:
         settings = settings.model_copy(update={"engine": "sequential", "processes": 1})
-    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], device)) for each in group_runs(todo)]
+    works = [
+        ProfiledGroup(each, profile_group(each, datasets[each.task.facts.fingerprint], device))
+        for each in group_runs(todo)
+    ]
     on_ray = settings.where == "ray" and store is not None and not dry_run
     short = is_short(works, settings) and not on_ray
     if short and settings.engine == "vectorised":
         works = [
-            replace(work, refusal=refusal(work.cohort, datasets[work.cohort.task.facts.fingerprint], device))
+            replace(
+                work, refusal=why_not_vectorizable(work.cohort, datasets[work.cohort.task.facts.fingerprint], device)
+            )
             for work in works
         ]
     processes = (
-        settings.processes if settings.processes != "auto" else cores() if device.type == "cpu" else devices(device)
+        settings.processes
+        if settings.processes != "auto"
+        else count_cores()
+        if device.type == "cpu"
+        else count_devices(device)
     )
     memory = training_memory(settings, device, datasets.values())
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
 
-    def made(works: Sequence[Work], choices: Sequence[Choice], executor: Executor | None) -> Crew:
+    def made(works: Sequence[ProfiledGroup], choices: Sequence[StrategyChoice], executor: Executor | None) -> Crew:
         choices = [_shared(work, choice, settings.ranks) for work, choice in zip(works, choices, strict=True)]
         given = choices if search is None else [_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
-        return Crew(device, datasets, settings, Estimate(works, given, memory), executor)
+        return Crew(device, datasets, settings, CostEstimate(works, given, memory), executor)
 
     if not todo or short:
-        yield made(works, [Choice(brief(work, settings, device), rough_seconds(work)) for work in works], None)
+        yield made(
+            works,
+            [StrategyChoice(short_strategy(work, settings, device), estimate_seconds(work)) for work in works],
+            None,
+        )
         return
     if dry_run:
-        yield made(works, choose(works, settings, device, processes, memory), None)
+        yield made(works, select_strategies(works, settings, device, processes, memory), None)
         return
     if on_ray:
         from adamcmp.execute.on_ray import cluster
@@ -109,19 +131,21 @@ def crew(
             nodes.row_bytes = {work.cohort.task.key: work.profile.row_bytes for work in works}
             most = settings.processes if settings.processes != "auto" else nodes.processes
             whole = settings.memory_gb * 1e9 if settings.memory_gb != "auto" else nodes.memory() / 2
-            memory = max(whole - most * sum(each.memory_bytes for each in datasets.values()), LEAST * whole)
+            memory = max(
+                whole - most * sum(each.memory_bytes for each in datasets.values()), MIN_TRAINING_FRACTION * whole
+            )
             processes = max(1, min(most, int(memory // largest)))
             works, choices = _chosen(nodes, works, settings, nodes.device, processes, memory, say, nodes.place)
             share = min(1.0, processes / len(nodes.slots))  # choices are of one node
             choices = [replace(each, seconds=each.seconds * share) for each in choices]
             yield replace(made(works, choices, nodes), device=nodes.device)
         return
-    with pool([of_process(device, i) for i in range(processes)], datasets) as executor:
+    with pool([device_for_process(device, i) for i in range(processes)], datasets) as executor:
         timed = _chosen(executor, works, settings, device, processes, memory, say, benchmarks=benchmarks)
         yield made(*timed, executor)
 
 
-def _shared(work: Work, choice: Choice, ranks: int) -> Choice:
+def _shared(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:
     """A choice in which so many processes share every batch."""
     size = work.cohort.task.batch_size // work.cohort.task.train.accumulate
     if size % ranks:
@@ -129,7 +153,7 @@ def _shared(work: Work, choice: Choice, ranks: int) -> Choice:
     return replace(choice, strategy=replace(choice.strategy, ranks=ranks))
 
 
-def _pruning(work: Work, choice: Choice, search: SearchSettings) -> Choice:
+def _pruning(work: ProfiledGroup, choice: StrategyChoice, search: SearchSettings) -> StrategyChoice:
     """A choice with the steps at which a search ends runs early, where it does."""
     several = len({run.seed for run in work.cohort.runs}) > 1
     looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.cohort.task, search)
@@ -138,33 +162,35 @@ def _pruning(work: Work, choice: Choice, search: SearchSettings) -> Choice:
 
 def _chosen(
     executor: Executor,
-    works: Sequence[Work],
+    works: Sequence[ProfiledGroup],
     settings: ExecutionSettings,
     device: torch.device,
     processes: int,
     memory: float,
     say: Callable[[str], None],
-    place: Place | None = None,
+    place: Machine | None = None,
     *,
     benchmarks: bool = True,
-) -> tuple[list[Work], list[Choice]]:
+) -> tuple[list[ProfiledGroup], list[StrategyChoice]]:
     """Try and time ways to train where an executor trains; what is known of cohorts then, and their choices."""
     if settings.engine != "sequential":
         say("trying whether models train as one program")
         refusals = _trials(executor, [work.cohort for work in works], processes)
         works = [replace(work, refusal=each) for work, each in zip(works, refusals, strict=True)]
 
-    def measure(asks: Sequence[Ask]) -> list[list[Timing]]:
+    def measure(asks: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
         ways = [strategy for ask in asks for strategy in ask.strategies]
         compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
         say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
         return _timings(executor, asks, processes)
 
-    timed = choose(works, settings, device, processes, memory, measure if benchmarks else None, place)
+    timed = select_strategies(works, settings, device, processes, memory, measure if benchmarks else None, place)
     return list(works), timed
 
 
-def _answered(executor: Executor, asks: Sequence[TryAsk | Ask], most: int, *, together: bool) -> list[Answer]:
+def _answered(
+    executor: Executor, asks: Sequence[TryAsk | BenchmarkRequest], most: int, *, together: bool
+) -> list[Answer]:
     """An answer to each ask, from at most so many slots at a time: those of one machine.
 
     ``together``: a slot that would have nothing to do takes an ask that another one is at, and all have ended when
@@ -195,7 +221,7 @@ def _trials(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[s
     return [answer.refusal if isinstance(answer, Tried) else None for answer in answers]
 
 
-def _timings(executor: Executor, asks: Sequence[Ask], most: int) -> list[list[Timing]]:
+def _timings(executor: Executor, asks: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
     """Time the ways to train of each cohort, with all processes at work, unless a way takes all threads.
 
     That is how they will train, and a process that has timed a compiled program has it too.

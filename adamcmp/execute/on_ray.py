@@ -25,11 +25,10 @@ import torch
 from adamcmp.config.instantiate import add_cwd_to_path
 from adamcmp.config.schema import ExecutionSettings
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.choice import Ask
-from adamcmp.engine.machine import available_memory, device_memory
-from adamcmp.engine.timing import time_strategies
-from adamcmp.engine.timings import Place
-from adamcmp.engine.trial import refusal
+from adamcmp.engine.hardware import available_memory, device_memory
+from adamcmp.engine.strategy.benchmark import Machine, time_strategies
+from adamcmp.engine.strategy.select import BenchmarkRequest
+from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError, one_line
 from adamcmp.execute.asks import Answer, AnyAsk, Died, Ended, Store, TrainAsk, Tried, TryAsk
 from adamcmp.execute.worker import compile_with, train_piece
@@ -133,8 +132,8 @@ def work(ask: AnyAsk, data: list[Any], device: str, board: Any, key: int, folder
     if fingerprint not in _datasets:
         _datasets[fingerprint] = ray.get(data[0])
     if isinstance(ask, TryAsk):
-        return Tried(refusal(ask.cohort, _datasets[fingerprint], torch.device(device)))
-    if isinstance(ask, Ask):
+        return Tried(why_not_vectorizable(ask.cohort, _datasets[fingerprint], torch.device(device)))
+    if isinstance(ask, BenchmarkRequest):
         return time_strategies(ask.cohort, ask.strategies, _datasets[fingerprint], torch.device(device))
     line = Line(board, key)
     ended = train_piece(ask, _datasets[fingerprint], torch.device(device), line)
@@ -175,9 +174,9 @@ class Cluster:
         return max(1, int(min((node["CPU"] for node in self._nodes() if node.get("CPU", 0) >= 1), default=1)))
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Machine:
         """What strategies are chosen for."""
-        return Place(f"ray {self.address}", self.node_cores)
+        return Machine(f"ray {self.address}", self.node_cores)
 
     @property
     def processes(self) -> int:

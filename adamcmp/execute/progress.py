@@ -20,7 +20,7 @@ from adamcmp.execute.leases import DRIVERS, SILENT, Leases
 from adamcmp.untrusted import load_json
 
 if TYPE_CHECKING:
-    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.engine.run_result import Evaluation, RunResult
     from adamcmp.execute.crew import Crew
     from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
@@ -145,7 +145,7 @@ class Published:
         self._listener.stepped(steps, evaluation)
         self._tell()
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: RunResult) -> None:
         """A run has ended."""
         self._told.ended += 1
         self._told.diverged += outcome.status == "diverged"

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from adamcmp.config.schema import AnyRule, CustomOptimizer
-from adamcmp.engine.machine import hardware
-from adamcmp.engine.outcome import Evaluation, Outcome, best
-from adamcmp.engine.updates import first_period
+from adamcmp.engine.hardware import describe_hardware
+from adamcmp.engine.optimizer_step import first_period
+from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
 from adamcmp.metrics.functions import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
 from adamcmp.plan.runs import Run, TaskSpec, canonical_json, variant_hash
@@ -62,7 +62,7 @@ def _git_commit() -> str | None:
         return None
 
 
-def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
+def record(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
     """The record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
     run, task = outcome.run, outcome.run.task
     return {
@@ -105,7 +105,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "engine_settings": canonical_json(outcome.strategy.settings()),
         "engine_reason": outcome.strategy.reason,
         "device": outcome.device,
-        "hardware": hardware(torch.device(outcome.device)),
+        "hardware": describe_hardware(torch.device(outcome.device)),
         "seconds": outcome.seconds,
         "finished_at": outcome.finished_at,
         "adamcmp_version": provenance.adamcmp_version,
@@ -117,7 +117,7 @@ def record(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def curve(outcome: Outcome) -> list[dict[str, Any]]:
+def curve(outcome: RunResult) -> list[dict[str, Any]]:
     """The curve of a run: columns ``records.CURVE``."""
     task = outcome.run.task
     return [
@@ -131,12 +131,12 @@ def curve(outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _measured(outcome: Outcome) -> dict[str, Any]:
+def _measured(outcome: RunResult) -> dict[str, Any]:
     """Final and best metrics; a run that has not completed has none, so that none can enter a mean."""
     if outcome.status != "completed":
         return {}
     task = outcome.run.task
-    final, chosen = outcome.evaluations[-1], best(outcome.evaluations, task.criteria.error.sign)
+    final, chosen = outcome.evaluations[-1], best_evaluation(outcome.evaluations, task.criteria.error.sign)
     return {
         **_at("final", final, task),
         **_at("best", chosen, task),

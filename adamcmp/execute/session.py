@@ -81,7 +81,7 @@ class Session:
         Raises:
             InputError: there is no such device here.
         """
-        from adamcmp.engine.inputs import choose_device
+        from adamcmp.engine.loading import choose_device
 
         execute = self.plan.config.execute
         return choose_device(execute.device if execute.where == "local" else "cpu")
@@ -95,7 +95,7 @@ class Session:
         new = [run for run in todo if run.id not in self._checked]
         if not new:
             return
-        from adamcmp.engine.inputs import check
+        from adamcmp.engine.loading import check_before_training
 
         device = self.device
         for task in {run.task.facts.fingerprint: run.task for run in new}.values():
@@ -106,7 +106,7 @@ class Session:
                     known.forget(task.data)
                     raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
         say("building models")
-        self.models |= check(group_runs(new), self.datasets, device)
+        self.models |= check_before_training(group_runs(new), self.datasets, device)
         self._checked.update(run.id for run in new)
 
 
@@ -119,20 +119,20 @@ def _load(
     stand_in: bool = False,
 ) -> DatasetMetadata:
     """Load a data set, and keep its facts; one that is not here may be taken by its official size."""
-    from adamcmp.engine import inputs
-    from adamcmp.engine.memory import data_memory
+    from adamcmp.engine import loading
+    from adamcmp.engine.strategy.cost import data_memory
 
     try:
-        dataset = inputs.load_data(settings, data_memory(execute))
-        known.keep(settings, inputs.facts(dataset))
+        dataset = loading.load_data(settings, data_memory(execute))
+        known.keep(settings, loading.dataset_metadata(dataset))
     except InputError as error:
         if not stand_in or settings.official is None:
             raise
         notes.append(f"{settings.name} is not here, and is planned by its official size ({error})")
-        dataset = inputs.stand_in(settings, settings.official)
+        dataset = loading.placeholder_dataset(settings, settings.official)
     datasets[dataset.fingerprint] = dataset
     notes.extend(dataset.notes)
-    return inputs.facts(dataset)
+    return loading.dataset_metadata(dataset)
 
 
 def other_files(config: Config, records: pd.DataFrame | None, study_dir: Path) -> list[str]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import foreign, load_checkpoint, unsaved
+from adamcmp.engine.checkpoint import load_checkpoint, unsaved_attributes, version_mismatch
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import one_line
 from adamcmp.execute.folders import unsent
 from adamcmp.execute.recording import Provenance, curve, record
@@ -36,7 +36,7 @@ class Pending:
     provenance: Provenance
     release: Callable[[Collection[str]], object] = lambda _: None
     """Told which runs are stored."""
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[RunResult] = field(default_factory=list)
     stored_at: float = field(default_factory=time.monotonic)
     done: list[Path] = field(default_factory=list)
     """Checkpoints whose runs are among ``outcomes``."""
@@ -44,7 +44,7 @@ class Pending:
     """Whether it puts many parts together: where a cluster stores them, its driver alone does."""
     _merged_at: float = field(default_factory=time.monotonic)
 
-    def add(self, outcomes: Sequence[Outcome], checkpoint: Path | None = None) -> None:
+    def add(self, outcomes: Sequence[RunResult], checkpoint: Path | None = None) -> None:
         """Take what ended together; store all when it is time to, and then remove the ``checkpoint`` of those runs."""
         self.outcomes.extend(outcomes)
         if checkpoint is not None:
@@ -100,13 +100,13 @@ class Pending:
 class Unfinished:
     """What earlier commands began: a piece and its checkpoint; or what is left of a larger one, and where to start."""
 
-    piece: Piece
+    piece: Shard
     checkpoint: Path
     start: Path | None = None
     """The larger one's checkpoint."""
 
 
-def checkpoint_of(study_dir: Path, piece: Piece) -> Path:
+def checkpoint_of(study_dir: Path, piece: Shard) -> Path:
     """Where a piece's checkpoint goes."""
     return study_dir / "checkpoints" / f"{piece.key}.pt"
 
@@ -125,10 +125,10 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
             state = load_checkpoint(path)
             if state is None:
                 raise ValueError("damaged, or written by another version of adamcmp")
-            other = foreign(state)
+            other = version_mismatch(state)
             if other is not None:
                 raise ValueError(f"written by {other}")
-            if names := unsaved(state):
+            if names := unsaved_attributes(state):
                 changed = ", ".join(name.lstrip(".") for name in names)
                 raise ValueError(f"training changes {changed}, whose type a checkpoint cannot hold")
             states.append((state["runs"], Strategy(**state["strategy"]), path))
@@ -140,7 +140,7 @@ def unfinished(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None])
         members = tuple(runs.pop(each) for each in ids if each in runs)
         if not members:
             continue
-        piece = Piece(members[0].task, kernels[members[0].id], members, strategy)
+        piece = Shard(members[0].task, kernels[members[0].id], members, strategy)
         whole = len(members) == len(ids)
         found.append(Unfinished(piece, path) if whole else Unfinished(piece, checkpoint_of(study_dir, piece), path))
     return found

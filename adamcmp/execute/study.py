@@ -53,7 +53,7 @@ def tidy(study_dir: Path) -> None:
     paths = list(folder.glob("*.pt"))
     done = finished_ids(study_dir) if paths else set()
     for path in paths:
-        from adamcmp.engine.watch import load_checkpoint  # imports torch, which a finished study does without
+        from adamcmp.engine.checkpoint import load_checkpoint  # imports torch, which a finished study does without
 
         state = load_checkpoint(path)
         if state is not None and done.issuperset(state.get("runs", ())):

@@ -14,7 +14,7 @@ from adamcmp.storage.records import Results, read
 from adamcmp.trackers import export
 
 if TYPE_CHECKING:
-    from adamcmp.engine.outcome import Evaluation, Outcome
+    from adamcmp.engine.run_result import Evaluation, RunResult
     from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
 
@@ -52,7 +52,7 @@ class Logged:
         if time.monotonic() >= self._next:
             self._tell()
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: RunResult) -> None:
         """A run has ended."""
         self._listener.ended(outcome)
 

@@ -20,10 +20,10 @@ from typing import Any, Protocol
 import torch
 
 from adamcmp import signals
-from adamcmp.engine.outcome import Evaluation, Outcome
-from adamcmp.engine.strategy import Piece, divide
-from adamcmp.engine.train import train
-from adamcmp.engine.watch import Stopped, Watch, load_checkpoint
+from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped, load_checkpoint
+from adamcmp.engine.run_result import Evaluation, RunResult
+from adamcmp.engine.strategy.types import Shard, split_into_shards
+from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
 from adamcmp.execute.asks import Answer, Died, Ended, Progress, Saved, TrainAsk, Tried
 from adamcmp.execute.crew import LOOK_EVERY, Crew, death
@@ -51,7 +51,7 @@ class Listener(Protocol):
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """The runs in training have taken so many more steps, all together."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: RunResult) -> None:
         """A run has ended."""
 
     def elsewhere(self, runs: Sequence[Run]) -> None:
@@ -65,7 +65,7 @@ class Listener(Protocol):
 class Job:
     """A piece, where its checkpoint goes, and what it begins from."""
 
-    piece: Piece
+    piece: Shard
     checkpoint: Path
     family: object
     """The cohort whose program it shares."""
@@ -196,14 +196,14 @@ def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) 
         left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
         if left.runs:
             family = (cohort.task.key, cohort.kernel, cohort.patterns)
-            pieces = divide(left, choice.strategy)
+            pieces = split_into_shards(left, choice.strategy)
             jobs += [Job(piece, checkpoint_of(study_dir, piece), family) for piece in pieces]
     return jobs
 
 
 def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) -> None:
     while (job := desk.next()) is not None:
-        watch = Watch(
+        watch = TrainingControl(
             listener.stepped,
             piece=job.piece,
             checkpoint=job.checkpoint,
@@ -213,13 +213,13 @@ def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) ->
             stopping=signals.stop_requested,
         )
         try:
-            for outcomes in train(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
+            for outcomes in train_shard(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
                 _received(outcomes, job, desk, pending, listener)
-        except Stopped as stopped:
+        except TrainingStopped as stopped:
             raise KeyboardInterrupt from stopped
 
 
-def _received(outcomes: Sequence[Outcome], job: Job, desk: Desk, pending: Pending, listener: Listener) -> None:
+def _received(outcomes: Sequence[RunResult], job: Job, desk: Desk, pending: Pending, listener: Listener) -> None:
     ids = {outcome.run.id for outcome in outcomes}
     job.seen |= ids
     desk.ended |= ids
@@ -322,11 +322,11 @@ class _Driver:
         else:
             return []
         start = job.checkpoint if job.checkpoint.exists() else job.start
-        pieces = [Piece(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
+        pieces = [Shard(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
         return [Job(piece, checkpoint_of(self.pending.study_dir, piece), job.family, start) for piece in pieces]
 
-    def _failed(self, run: Run, error: str, piece: Piece) -> Outcome:
-        return Outcome(
+    def _failed(self, run: Run, error: str, piece: Shard) -> RunResult:
+        return RunResult(
             run=run,
             status="failed",
             evaluations=(),

@@ -24,13 +24,13 @@ from adamcmp.config.instantiate import add_cwd_to_path
 from adamcmp.data.dataset import Dataset, Normalization, Split
 from adamcmp.data.multi_input import MultiInput
 from adamcmp.data.on_disk import DiskRows, MappedArray
-from adamcmp.engine.choice import Ask
-from adamcmp.engine.machine import cores
-from adamcmp.engine.outcome import Evaluation, Outcome
-from adamcmp.engine.timing import time_strategies
-from adamcmp.engine.train import is_out_of_memory, train
-from adamcmp.engine.trial import refusal
-from adamcmp.engine.watch import Stopped, Unwritable, Watch
+from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped
+from adamcmp.engine.hardware import count_cores
+from adamcmp.engine.run_result import Evaluation, RunResult
+from adamcmp.engine.strategy.benchmark import time_strategies
+from adamcmp.engine.strategy.select import BenchmarkRequest
+from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
+from adamcmp.engine.train import is_out_of_memory, train_shard
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.execute.asks import Ended, Progress, Ready, Saved, TrainAsk, Tried, TryAsk
 from adamcmp.execute.storing import Pending
@@ -52,15 +52,15 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
         pipe.send(Ready())
         while True:
             ask = pipe.recv()
-            if not isinstance(ask, TrainAsk | Ask | TryAsk):
+            if not isinstance(ask, TrainAsk | BenchmarkRequest | TryAsk):
                 return
             task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
             fingerprint = task.facts.fingerprint
             if fingerprint not in datasets:
                 datasets[fingerprint] = received(folder, fingerprint)
             if isinstance(ask, TryAsk):
-                pipe.send(Tried(refusal(ask.cohort, datasets[fingerprint], torch.device(device))))
-            elif isinstance(ask, Ask):
+                pipe.send(Tried(why_not_vectorizable(ask.cohort, datasets[fingerprint], torch.device(device))))
+            elif isinstance(ask, BenchmarkRequest):
                 pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
                 pipe.send(train_piece(ask, datasets[fingerprint], torch.device(device), pipe))
@@ -73,7 +73,7 @@ def compile_with(device: str) -> None:
     if torch.device(device).type != "cpu":
         from torch._inductor import config
 
-        config.compile_threads = cores()
+        config.compile_threads = count_cores()
 
 
 def _end_with_driver() -> None:
@@ -101,7 +101,7 @@ def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: 
     """
     telling = _Telling(channel)
     storing = None if ask.store is None else _Storing(ask, channel)
-    watch = Watch(
+    watch = TrainingControl(
         telling.stepped,
         piece=ask.piece,
         checkpoint=ask.checkpoint,
@@ -112,7 +112,7 @@ def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: 
     )
     try:
         try:
-            for outcomes in train(ask.piece, dataset, device, watch):
+            for outcomes in train_shard(ask.piece, dataset, device, watch):
                 if storing is None:
                     channel.send(outcomes)
                 else:
@@ -121,9 +121,9 @@ def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: 
         finally:
             if storing is not None:
                 storing.close()
-    except Stopped:
+    except TrainingStopped:
         return Ended("stopped")
-    except Unwritable as error:
+    except CheckpointError as error:
         return Ended("unwritable", str(error))
     except (BrokenPipeError, ConnectionError):
         raise
@@ -137,12 +137,12 @@ class _Storing:
 
     def __init__(self, ask: TrainAsk, channel: Channel) -> None:
         assert ask.store is not None
-        self._ask, self._channel, self._told = ask, channel, list[Outcome]()
+        self._ask, self._channel, self._told = ask, channel, list[RunResult]()
         self._left = len(ask.piece.runs)
         provenance = ask.store.provenance.on_this_machine()
         self._pending = Pending(ask.store.study_dir, provenance, self._tell, merges=False)
 
-    def add(self, outcomes: tuple[Outcome, ...]) -> None:
+    def add(self, outcomes: tuple[RunResult, ...]) -> None:
         """Take what ended together."""
         self._told.extend(outcomes)
         self._left -= len(outcomes)
@@ -166,7 +166,7 @@ def _written() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise Unwritable(str(error)) from error
+        raise CheckpointError(str(error)) from error
 
 
 class _Telling:

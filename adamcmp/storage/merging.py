@@ -28,7 +28,7 @@ else:
 
 
 TEMPORARY_NAME = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.tmp")
-"""Names of files that are being written, as ``storage.backend.atomic_write`` and ``engine.watch`` give them."""
+"""Names of files that are being written, as ``storage.backend.atomic_write`` and ``engine.checkpoint`` give them."""
 
 
 def remove_leftovers(study_dir: Path) -> None:

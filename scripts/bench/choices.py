@@ -15,9 +15,9 @@ from tabulate import tabulate
 from tasks import machine
 from tasks.cohort import prepared
 
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Strategy
-from adamcmp.engine.timing import time_strategies
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy.benchmark import time_strategies
+from adamcmp.engine.strategy.types import Strategy
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from tasks import machine
 from tasks.cohort import prepared
 from tasks.sweeps import timed
 
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Strategy
-from adamcmp.engine.timing import time_strategies
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy.benchmark import time_strategies
+from adamcmp.engine.strategy.types import Strategy
 
 ROWS, WIDTHS, STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (16, 32, 64, 128, 256, 512), (250, 500, 1000, 2000, 4000)
 

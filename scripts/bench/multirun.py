@@ -27,7 +27,7 @@ CELLS = ("optimizer=sgd,sgdw,adam,adamw", "weight_decay=0,0.001")
 """Eight jobs for each learning rate."""
 LAUNCHERS = {
     "basic": (),
-    "joblib": ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={machine.cores()}"),
+    "joblib": ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={machine.count_cores()}"),
 }
 
 

@@ -41,15 +41,15 @@ def planned(count: int):
 
 def store_many(count: int, folder: str) -> None:
     """Store ``count`` made-up outcomes of ten evaluations each, and print the milliseconds a run."""
-    from adamcmp.engine.outcome import Evaluation, Outcome
-    from adamcmp.engine.strategy import Strategy
+    from adamcmp.engine.run_result import Evaluation, RunResult
+    from adamcmp.engine.strategy.types import Strategy
     from adamcmp.execute.recording import Provenance
     from adamcmp.execute.storing import Pending
 
     curve = tuple(Evaluation(50 * i, *(1.0 / i,) * 7) for i in range(1, 11))
     now = datetime.now(UTC)
     outcomes = [
-        Outcome(run=run, status="completed", evaluations=curve, parameters=2410, strategy=Strategy(), device="cpu",
+        RunResult(run=run, status="completed", evaluations=curve, parameters=2410, strategy=Strategy(), device="cpu",
                 seconds=0.1, finished_at=now)
         for run in planned(count).runs
     ]  # fmt: skip

@@ -14,11 +14,11 @@ from tabulate import tabulate
 from tasks.cohort import prepared
 from torch.profiler import ProfilerActivity, profile
 
-from adamcmp.engine.inputs import CPU, as_precision
-from adamcmp.engine.strategy import Piece, Strategy, in_force
-from adamcmp.engine.timing import time_strategies
-from adamcmp.engine.vectorised import Training
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU, as_precision
+from adamcmp.engine.strategy.benchmark import time_strategies
+from adamcmp.engine.strategy.types import Shard, Strategy, apply_strategy
+from adamcmp.engine.vectorized import BatchedTraining
 
 STEPS, MOST_LINES = 50, 15
 
@@ -51,9 +51,9 @@ def main() -> None:
     print(f"## {options.config}, {options.rows} rows, {options.precision}, one thread, torch {torch.__version__}\n")
     print(tabulate(lines, ["part", "seconds", "of the steps"], tablefmt="pipe", floatfmt=".3f"), "\n")
 
-    piece = Piece.of(cohort, strategy)
-    with in_force(strategy, CPU), torch.no_grad():
-        rehearsed = Training(piece, as_precision(dataset, cohort.task.train.precision), CPU, Watch())
+    piece = Shard.of(cohort, strategy)
+    with apply_strategy(strategy, CPU), torch.no_grad():
+        rehearsed = BatchedTraining(piece, as_precision(dataset, cohort.task.train.precision), CPU, TrainingControl())
         rehearsed.rehearse(1, evaluate=False)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             rehearsed.rehearse(STEPS, evaluate=False)

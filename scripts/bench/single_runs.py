@@ -28,7 +28,7 @@ from tasks import machine
 from tasks.sweeps import command, environment
 
 from adamcmp.config.lookup import find_config
-from adamcmp.engine.inputs import CPU, build_model, facts, load_data
+from adamcmp.engine.loading import CPU, build_model, dataset_metadata, load_data
 from adamcmp.plan.expand import plan_study
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def planned(config: str, overrides: list[str]) -> tuple[Run, Dataset]:
 
     def load(settings: Data, _: ExecutionSettings) -> DatasetMetadata:
         loaded.append(load_data(settings))
-        return facts(loaded[0])
+        return dataset_metadata(loaded[0])
 
     (run,) = plan_study(find_config(config), overrides, load).runs
     return run, loaded[0]

@@ -108,7 +108,7 @@ def ways(work: Work, effort: Effort, notes: list[str]) -> dict[str, Callable[[],
     """What is timed for a work, by name; ``notes`` takes what the reader should know of it."""
     found: dict[str, Callable[[], float]] = {
         PLAIN: lambda: plain_rate(work, effort.seconds),
-        PER_CORE: lambda: plain_rate(work, effort.seconds, machine.cores()),
+        PER_CORE: lambda: plain_rate(work, effort.seconds, machine.count_cores()),
     }
     if work.jax_rows and find_spec("jax") and find_spec("optax"):
         candidates = work.jax_rows[:1] if effort.quick else work.jax_rows

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adamcmp.cli.progress import SweepProgress
 from adamcmp.config.lookup import find_config
 from adamcmp.data.raw import Split
-from adamcmp.engine.inputs import facts, load_data
+from adamcmp.engine.loading import dataset_metadata, load_data
 from adamcmp.execute.crew import crew
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.study import driving
@@ -55,7 +55,7 @@ def trained(data: str, seeds: int, device: torch.device) -> dict[str, Pool]:
         counts["validation"] = len(dataset.validation.y)
         joined = Split(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
         datasets[dataset.fingerprint] = replace(dataset, test=joined)
-        return facts(datasets[dataset.fingerprint])
+        return dataset_metadata(datasets[dataset.fingerprint])
 
     runs = []
     for optimizer, lrs in LRS[data].items():

@@ -6,8 +6,8 @@ import torch
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
-from adamcmp.engine.inputs import CPU, build_model
-from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.engine.loading import CPU, build_model
+from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import DatasetMetadata, group_runs
 
@@ -63,7 +63,7 @@ def build(runs):
         assert logits.shape[-1] >= facts.num_outputs
         logits.square().sum().backward()
         before = [p.detach().clone() for p in model.parameters()]
-        update = make_update(run.optimizer, model, schedule_of(run))
+        update = make_optimizer_step(run.optimizer, model, schedule_of(run))
         for t in range(2):  # ADOPT moves nothing in the first
             update.step(t)
         assert all(torch.isfinite(p).all() for p in model.parameters())

@@ -7,7 +7,7 @@ import torch
 
 from adamcmp.data import make_dataset
 from adamcmp.data.table import table
-from adamcmp.engine.inputs import facts
+from adamcmp.engine.loading import dataset_metadata
 from adamcmp.errors import InputError
 
 X = torch.arange(24, dtype=torch.float32).view(12, 2)
@@ -29,7 +29,9 @@ def test_the_error_of_the_majority_is_that_of_trainings_most_common_class():
         "validation": (X[6:8], torch.tensor([1, 2])),
         "test": (X[8:12], torch.tensor([1, 0, 0, 0])),
     }
-    assert facts(make_dataset(parts, name="mine")).baselines == {"error_rate": {"validation": 0.5, "test": 0.75}}
+    assert dataset_metadata(make_dataset(parts, name="mine")).baselines == {
+        "error_rate": {"validation": 0.5, "test": 0.75}
+    }
 
 
 def frame(**columns):

@@ -88,7 +88,7 @@ def test_examples_that_change_are_said(monkeypatch):
 def test_what_is_larger_than_memory_is_mapped_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(idx.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     for module in ("adamcmp.data.objects", "adamcmp.data.raw", "adamcmp.data.dataset"):
-        monkeypatch.setattr(f"{module}.LARGE", 100)
+        monkeypatch.setattr(f"{module}.LARGE_BYTES", 100)
     mapped = make_dataset(Pairs(), name="mine", memory=0)
     again = make_dataset(Pairs(), name="mine", memory=0)
     assert isinstance(mapped.train.x, DiskRows)

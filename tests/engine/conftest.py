@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from adamcmp.config.lookup import find_config
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import choose_device, facts, load_data
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import choose_device, dataset_metadata, load_data
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import group_runs
 
@@ -25,7 +25,7 @@ def planned():
         def load(settings, _):
             dataset = load_data(settings)
             datasets[dataset.fingerprint] = dataset
-            return facts(dataset)
+            return dataset_metadata(dataset)
 
         return plan_study(find_config(config), overrides, load).runs, datasets
 
@@ -38,8 +38,8 @@ def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectori
     alone, together = [], []
     for cohort in group_runs(runs):
         data = datasets[cohort.task.facts.fingerprint]
-        alone += sequential.train(Piece.of(cohort, Strategy()), data, DEVICE, Watch())
-        together += vectorised.train(Piece.of(cohort, strategy), data, DEVICE, Watch())
+        alone += sequential.train_shard(Shard.of(cohort, Strategy()), data, DEVICE, TrainingControl())
+        together += vectorized.train_shard(Shard.of(cohort, strategy), data, DEVICE, TrainingControl())
     return alone, together
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adamcmp.engine import graphs, sequential, vectorised
-from adamcmp.engine.inputs import CPU, check
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import cuda_graphs, sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU, check_before_training
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.metrics import functions
 from adamcmp.plan.runs import group_runs
@@ -22,12 +22,14 @@ GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-2,1e30")
 def pieces(planned, *overrides):
     runs, datasets = planned(*SHORT, *overrides)
     (cohort,) = group_runs(runs)
-    return Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
+    return Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
 
 
 def trained(engine, piece, data):
     return list(
-        engine.train(replace(piece, strategy=replace(piece.strategy, engine=engine.__name__)), data, CPU, Watch())
+        engine.train_shard(
+            replace(piece, strategy=replace(piece.strategy, engine=engine.__name__)), data, CPU, TrainingControl()
+        )
     )
 
 
@@ -42,7 +44,7 @@ class Narrow(TorchDispatchMode):
         return found
 
 
-@pytest.mark.parametrize("engine", [sequential, vectorised], ids=["sequential", "vectorised"])
+@pytest.mark.parametrize("engine", [sequential, vectorized], ids=["sequential", "vectorised"])
 def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
     asked = "train.metrics=[top5_error,balanced_error,calibration_error,weight_norms,updates,hessian_eigenvalue]"
     piece, data = pieces(planned, *GRID, asked)
@@ -54,7 +56,7 @@ def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
             wide.append(x)
             return x.float()
 
-    for module in (functions, vectorised):
+    for module in (functions, vectorized):
         monkeypatch.setattr(module, "to_float64", to_host)
     with Narrow():
         found = trained(engine, piece, data)
@@ -79,10 +81,10 @@ def test_fp64_is_refused_where_there_is_none(planned, monkeypatch):
     runs, datasets = planned(*SHORT, "train.precision=fp64")
     monkeypatch.setattr(functions, "DEVICES_WITHOUT_FLOAT64", frozenset({"cpu"}))
     with pytest.raises(InputError, match=r"^train\.precision=fp64: cpu has no float64; give fp32"):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
-class Waiting(sequential._Losses):
+class Waiting(sequential._LossMonitor):
     """Looks as seldom as for an accelerator."""
 
     looks = 0
@@ -101,7 +103,7 @@ def test_looking_seldom_changes_nothing(planned, monkeypatch, lr, model):
     overrides = ("train.steps=200", "train.evaluations=2", "optimizer=sgd", f"optimizer.lr={lr}", *model.split())
     piece, data = pieces(planned, *overrides)
     (expected,) = trained(sequential, piece, data)
-    monkeypatch.setattr(sequential, "_Losses", Waiting)
+    monkeypatch.setattr(sequential, "_LossMonitor", Waiting)
     Waiting.looks = 0
     (found,) = trained(sequential, piece, data)
     assert (found.status, found.diverged_step) == (expected.status, expected.diverged_step)
@@ -126,7 +128,7 @@ def test_an_error_of_weights_that_are_not_finite_is_a_divergence_still(planned, 
         return model
 
     monkeypatch.setattr(sequential, "build_model", picky)
-    monkeypatch.setattr(sequential, "_Losses", Waiting)
+    monkeypatch.setattr(sequential, "_LossMonitor", Waiting)
     (found,) = trained(sequential, piece, data)
     assert (found.status, found.diverged_step, found.error) == ("diverged", expected.diverged_step, None)
 
@@ -137,7 +139,7 @@ class Recorder:
     recordings = replays = 0
 
     def __call__(self, function, device):
-        for _ in range(graphs.WARM_UP):
+        for _ in range(cuda_graphs.WARMUP_CALLS):
             losses = function()
         self.recordings += 1
 
@@ -152,24 +154,24 @@ class Recorder:
 @pytest.mark.parametrize("optimizers", ["optimizer=adam,adamw", "optimizer=sgd,sgdw"])
 def test_recorded_steps_are_the_steps_that_were_recorded(planned, monkeypatch, optimizers, dropout):
     recorder = Recorder()
-    monkeypatch.setattr(graphs, "record_cuda", recorder)
+    monkeypatch.setattr(cuda_graphs, "record_cuda", recorder)
     piece, data = pieces(planned, optimizers, "optimizer.lr=1e-2,1e-3,1e30", dropout)
-    expected = trained(vectorised, piece, data)
-    found = trained(vectorised, replace(piece, strategy=Strategy(graphs=True)), data)
+    expected = trained(vectorized, piece, data)
+    found = trained(vectorized, replace(piece, strategy=Strategy(graphs=True)), data)
     assert recorder.replays >= 30
     assert 1 <= recorder.recordings <= 2  # the second of the smaller program, where rows have diverged
     for one, other in zip(expected, found, strict=True):
         assert (one.status, one.diverged_step) == (other.status, other.diverged_step)
         assert one.evaluations == other.evaluations
-    again = trained(vectorised, replace(piece, strategy=Strategy(graphs=True)), data)  # another stack, kept programs
+    again = trained(vectorized, replace(piece, strategy=Strategy(graphs=True)), data)  # another stack, kept programs
     assert [each.evaluations for each in again] == [each.evaluations for each in expected]
 
 
 def test_a_large_memory_shows_more_examples_at_once(planned, monkeypatch):
     piece, _ = pieces(planned, *GRID)
     piece = replace(piece, strategy=Strategy(example_bytes=1_000_000))
-    monkeypatch.setattr(vectorised, "device_memory", lambda _: 80e9)
-    assert vectorised._examples_at_once(piece, CPU) == vectorised.EXAMPLES
-    assert vectorised._examples_at_once(piece, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
-    monkeypatch.setattr(vectorised, "device_memory", lambda _: 1e6)
-    assert vectorised._examples_at_once(piece, torch.device("cuda")) == vectorised.EXAMPLES
+    monkeypatch.setattr(vectorized, "device_memory", lambda _: 80e9)
+    assert vectorized._chunk_examples(piece, CPU) == vectorized.CPU_CHUNK_EXAMPLES
+    assert vectorized._chunk_examples(piece, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
+    monkeypatch.setattr(vectorized, "device_memory", lambda _: 1e6)
+    assert vectorized._chunk_examples(piece, torch.device("cuda")) == vectorized.CPU_CHUNK_EXAMPLES

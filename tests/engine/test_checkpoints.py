@@ -9,10 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.streams import batch_indices
-from adamcmp.engine.train import train
-from adamcmp.engine.watch import Stopped, Watch, foreign, load_checkpoint, unsaved
+from adamcmp.engine.checkpoint import (
+    TrainingControl,
+    TrainingStopped,
+    load_checkpoint,
+    unsaved_attributes,
+    version_mismatch,
+)
+from adamcmp.engine.random_streams import batch_indices
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.train import train_shard
 from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
@@ -30,21 +36,23 @@ def pieces(planned, engine, *overrides):
     custom = any(each.startswith("model._target_") for each in overrides)  # takes no dropout
     runs, datasets = planned(*LENGTH[: 2 if custom else 3], *overrides)
     (cohort,) = group_runs(runs)
-    return Piece.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
+    return Shard.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
 
 
 def interrupted(piece, data, path, looks, monkeypatch, **more):
     """Train, stopping at every ``looks``-th step, until it ends; all outcomes."""
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     outcomes, stops = {}, 0
     for _ in range(100):
         counter = itertools.count(1)
-        watch = Watch(piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more)
+        watch = TrainingControl(
+            piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more
+        )
         try:
-            for outcome in itertools.chain.from_iterable(train(piece, data, DEVICE, watch)):
+            for outcome in itertools.chain.from_iterable(train_shard(piece, data, DEVICE, watch)):
                 outcomes[outcome.run.id] = outcome
             return outcomes, stops
-        except Stopped:
+        except TrainingStopped:
             stops += 1
             assert not list(path.parent.glob(".*"))
     raise AssertionError("it never ends")
@@ -57,7 +65,7 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
     chosen = OWN if rule == "own" else [f"optimizer={rule}"]
     piece, data = pieces(planned, engine, *chosen, *overrides, "train.steps=30")
-    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
+    whole = {o.run.id: o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 9, monkeypatch)
     assert stops == 3
     assert stopped.keys() == whole.keys()
@@ -70,7 +78,11 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
 def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, engine):
     overrides = [*FULL, "optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=3e-2,1e-3,1e30"]
     piece, data = pieces(planned, engine, *overrides)
-    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch(weights=tmp_path / "whole")) for o in ended}
+    whole = {
+        o.run.id: o
+        for ended in train_shard(piece, data, DEVICE, TrainingControl(weights=tmp_path / "whole"))
+        for o in ended
+    }
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch, weights=tmp_path / "stopped")
     assert stops == 3
     for key, outcome in stopped.items():
@@ -81,50 +93,64 @@ def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, eng
 
 
 def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_path, monkeypatch):
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     for engine in ("sequential", "vectorised"):
         piece, data = pieces(planned, engine, "optimizer.lr=1e-2")
         path, counter = tmp_path / f"{engine}.pt", itertools.count(1)
-        with pytest.raises(Stopped):
+        with pytest.raises(TrainingStopped):
             list(
-                train(
-                    piece, data, DEVICE, Watch(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30)
+                train_shard(
+                    piece,
+                    data,
+                    DEVICE,
+                    TrainingControl(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30),
                 )
             )
         again, _ = pieces(planned, engine, "optimizer.lr=1e-2", "train.save=best")
         assert [run.id for run in again.runs] == [run.id for run in piece.runs]
         taken = []
-        watch = Watch(
+        watch = TrainingControl(
             lambda steps, _, taken=taken: taken.append(steps), piece=again, checkpoint=path, weights=tmp_path / engine
         )
-        list(train(again, data, DEVICE, watch))
+        list(train_shard(again, data, DEVICE, watch))
         assert len(list((tmp_path / engine).glob("*.safetensors"))) == 1
         assert taken[0] == 10  # from the first step to the first evaluation
 
 
 def test_progress_counts_resumed_steps_once(planned, tmp_path, monkeypatch):
     piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3")
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     counter = itertools.count(1)
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         list(
-            train(
+            train_shard(
                 piece,
                 data,
                 DEVICE,
-                Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31),
+                TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31),
             )
         )
     told = []
-    list(train(piece, data, DEVICE, Watch(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")))
+    list(
+        train_shard(
+            piece, data, DEVICE, TrainingControl(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")
+        )
+    )
     assert sum(told) == piece.steps
 
 
 def stopped_at(step, piece, data, path, monkeypatch):
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     counter = itertools.count()
-    with pytest.raises(Stopped):
-        list(train(piece, data, DEVICE, Watch(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step)))
+    with pytest.raises(TrainingStopped):
+        list(
+            train_shard(
+                piece,
+                data,
+                DEVICE,
+                TrainingControl(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step),
+            )
+        )
 
 
 @pytest.mark.parametrize("which", [slice(0, 2), slice(1, 4), slice(2, 3)])
@@ -132,14 +158,14 @@ def stopped_at(step, piece, data, path, monkeypatch):
 def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_path, monkeypatch, which, seeds):
     grid = ("optimizer.lr=1e-2,1e-3,1e30,3e-2", "train.precision=fp64", "model.dropout=0", seeds)
     piece, data = pieces(planned, "vectorised", *grid)
-    (whole,) = train(piece, data, DEVICE, Watch())
+    (whole,) = train_shard(piece, data, DEVICE, TrainingControl())
     stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
     part = replace(piece, runs=piece.runs[which])
     told = []
-    watch = Watch(
+    watch = TrainingControl(
         lambda steps, _: told.append(steps), piece=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
     )
-    (ended,) = train(part, data, DEVICE, watch)
+    (ended,) = train_shard(part, data, DEVICE, watch)
     assert told[0] == 40 * len(part.runs)  # these are not taken again
     assert sum(told) == part.steps
     for found, expected in zip(ended, whole[which], strict=True):
@@ -153,14 +179,14 @@ def test_a_part_of_which_all_runs_have_diverged_needs_no_row(planned, tmp_path, 
     piece, data = pieces(planned, "vectorised", "optimizer.lr=1e30,2e30,3e30,1e-2")
     stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
     part = replace(piece, runs=piece.runs[:2])
-    (ended,) = train(part, data, DEVICE, Watch(piece=part, start=tmp_path / "whole.pt"))
+    (ended,) = train_shard(part, data, DEVICE, TrainingControl(piece=part, start=tmp_path / "whole.pt"))
     assert [outcome.status for outcome in ended] == ["diverged"] * 2
 
 
 def test_runs_of_a_program_end_as_one(planned):
     """So they are stored together, and a checkpoint's runs are all stored or all to be trained."""
     piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3,1e30")
-    assert [len(ended) for ended in train(piece, data, DEVICE, Watch())] == [3]
+    assert [len(ended) for ended in train_shard(piece, data, DEVICE, TrainingControl())] == [3]
 
 
 @pytest.mark.parametrize("name", ["schema", "adamcmp", "torch", None])
@@ -168,15 +194,15 @@ def test_a_checkpoint_of_other_versions_is_not_gone_on_from(planned, tmp_path, m
     piece, data = pieces(planned, "sequential", "optimizer.lr=1e-2")
     stopped_at(30, piece, data, tmp_path / "c.pt", monkeypatch)
     state = load_checkpoint(tmp_path / "c.pt")
-    assert foreign(state) is None
+    assert version_mismatch(state) is None
     if name is None:
         del state["versions"]
     else:
         state["versions"] = {**state["versions"], name: "0.0.1"}
     torch.save(state, tmp_path / "c.pt")
-    told = foreign(state)
+    told = version_mismatch(state)
     assert told.startswith(f"{name} 0.0.1, not " if name else "an adamcmp version that did not record its dependencies")
-    assert Watch(piece=piece, checkpoint=tmp_path / "c.pt").resumed() is None
+    assert TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt").resumed() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
@@ -188,7 +214,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none(planned, tmp_path, content):
     path.write_bytes(content)
     assert load_checkpoint(path) is None
     piece, data = pieces(planned, "sequential")
-    ((outcome,),) = train(piece, data, DEVICE, Watch(checkpoint=path))
+    ((outcome,),) = train_shard(piece, data, DEVICE, TrainingControl(checkpoint=path))
     assert outcome.status == "completed"
 
 
@@ -337,7 +363,7 @@ def memory(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeypatch, memory, word):
     piece, data = pieces(planned, "sequential", word)
-    whole = {o.run.id: o for ended in train(piece, data, DEVICE, Watch()) for o in ended}
+    whole = {o.run.id: o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended}
     stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3
     for key, outcome in stopped.items():
@@ -348,11 +374,13 @@ def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeyp
 @pytest.mark.parametrize("name", ["Queue", "SubQueue", "Generates"])
 def test_what_a_checkpoint_cannot_hold_starts_anew_and_is_named(planned, tmp_path, monkeypatch, memory, name):
     piece, data = pieces(planned, "sequential", f"model._target_=memory.{name}")
-    whole = [o for ended in train(piece, data, DEVICE, Watch()) for o in ended]
+    whole = [o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended]
     path = tmp_path / "c.pt"
     stopped_at(30, piece, data, path, monkeypatch)
-    assert unsaved(load_checkpoint(path)) == [".queue"]
-    again = [o for ended in train(piece, data, DEVICE, Watch(piece=piece, checkpoint=path)) for o in ended]
+    assert unsaved_attributes(load_checkpoint(path)) == [".queue"]
+    again = [
+        o for ended in train_shard(piece, data, DEVICE, TrainingControl(piece=piece, checkpoint=path)) for o in ended
+    ]
     assert again[0].evaluations == whole[0].evaluations
 
 

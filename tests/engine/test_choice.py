@@ -6,19 +6,20 @@ import pytest
 import torch
 
 from adamcmp.config.schema import ExecutionSettings
-from adamcmp.engine import choice, machine, timings
-from adamcmp.engine.choice import Work, choose, is_short, unmeasured
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.profile import profile
-from adamcmp.engine.timing import Timing
+from adamcmp.engine import hardware
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy import benchmark, select
+from adamcmp.engine.strategy.benchmark import Timing
+from adamcmp.engine.strategy.cost import ProfiledGroup, profile_group
+from adamcmp.engine.strategy.select import default_strategy, is_short, select_strategies
 from adamcmp.plan.runs import group_runs
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(timings, "cache_folder", lambda: tmp_path / "timings")
-    monkeypatch.setattr(choice, "why_not_compile", lambda _: None)
-    monkeypatch.setattr(choice, "rounds_products", lambda: False)
+    monkeypatch.setattr(benchmark, "timings_folder", lambda: tmp_path / "timings")
+    monkeypatch.setattr(select, "why_not_compile", lambda _: None)
+    monkeypatch.setattr(select, "onednn_rounds_to_bf16", lambda: False)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def work(planned):
     def make(steps=500, *overrides):
         runs, datasets = planned(f"train.steps={steps}", "optimizer.lr=geomspace(1e-4,1,100)", *overrides)
         (cohort,) = group_runs(runs)
-        return Work(cohort, profile(cohort, datasets[cohort.task.facts.fingerprint], CPU))
+        return ProfiledGroup(cohort, profile_group(cohort, datasets[cohort.task.facts.fingerprint], CPU))
 
     return make
 
@@ -49,7 +50,9 @@ class Clock:
 
 
 def chosen(work, clock, memory=4e9, device=CPU, **settings):
-    (found,) = choose([work], ExecutionSettings(**settings), device, 2 if device == CPU else 1, memory, clock)
+    (found,) = select_strategies(
+        [work], ExecutionSettings(**settings), device, 2 if device == CPU else 1, memory, clock
+    )
     return found
 
 
@@ -68,7 +71,7 @@ def test_the_quickest_is_taken(work):
 def test_without_a_clock_only_what_was_timed_before_is_chosen(work):
     new = chosen(work(5000), None)
     assert new.open
-    assert new.seconds == pytest.approx(choice.rough_seconds(work(5000)) / 2)
+    assert new.seconds == pytest.approx(select.estimate_seconds(work(5000)) / 2)
     assert (new.strategy.engine, new.strategy.rows) == ("vectorised", 50)
     timed = chosen(work(5000), Clock())
     again = chosen(work(5000), None)
@@ -103,15 +106,15 @@ def test_what_is_set_is_kept(work):
 
 
 def test_short_work_obeys_what_is_set_and_says_why_it_is_sequential(work):
-    found = unmeasured(work(10), ExecutionSettings(), CPU)
+    found = default_strategy(work(10), ExecutionSettings(), CPU)
     assert (found.engine, found.rows) == ("sequential", 1)
     assert found.reason.startswith("the work is little")
-    found = unmeasured(work(10), ExecutionSettings(engine="vectorised"), CPU)
+    found = default_strategy(work(10), ExecutionSettings(engine="vectorised"), CPU)
     assert (found.engine, found.rows, found.reason) == ("vectorised", 100, None)
-    assert unmeasured(work(10), ExecutionSettings(engine="vectorised", rows=7), CPU).rows == 7
+    assert default_strategy(work(10), ExecutionSettings(engine="vectorised", rows=7), CPU).rows == 7
     refused = replace(work(10), refusal="because")
-    assert unmeasured(refused, ExecutionSettings(engine="vectorised"), CPU).reason == "because"
-    assert unmeasured(refused, ExecutionSettings(engine="sequential"), CPU).reason is None
+    assert default_strategy(refused, ExecutionSettings(engine="vectorised"), CPU).reason == "because"
+    assert default_strategy(refused, ExecutionSettings(engine="sequential"), CPU).reason is None
 
 
 def test_where_programs_fail_the_reason_is_their_error(work):
@@ -133,7 +136,7 @@ def test_a_cache_that_cannot_be_written_ends_nothing(work, tmp_path):
 def test_onednn_is_taken_only_where_it_computes_in_fp32(work, monkeypatch):
     for precision in ("fp64", "bf16"):
         assert chosen(work(5000, f"train.precision={precision}"), Clock()).strategy.matmul == "default"
-    monkeypatch.setattr(choice, "rounds_products", lambda: True)
+    monkeypatch.setattr(select, "onednn_rounds_to_bf16", lambda: True)
     clock = Clock()
     assert chosen(work(5000), clock).strategy.matmul == "default"
     assert "onednn" not in {matmul for _, matmul in clock.asked}
@@ -159,7 +162,7 @@ def test_memory_bounds_the_rows(work):
 
 
 def test_no_compiler_is_said_once(work, monkeypatch):
-    monkeypatch.setattr(choice, "why_not_compile", lambda _: "no C++ compiler found")
+    monkeypatch.setattr(select, "why_not_compile", lambda _: "no C++ compiler found")
     found = chosen(work(5000), Clock())
     assert not found.strategy.compiled
     assert found.note == "no C++ compiler found; programs run without torch.compile, at about half the speed"
@@ -178,7 +181,7 @@ class Accelerator(Clock):
 
 @pytest.fixture
 def cuda(monkeypatch):
-    monkeypatch.setattr(timings, "processor", lambda _: "a chip")
+    monkeypatch.setattr(benchmark, "processor_name", lambda _: "a chip")
     return torch.device("cuda")
 
 
@@ -211,8 +214,8 @@ def test_what_a_busy_machine_took_is_not_kept_and_old_timings_expire(work, monke
     again = Clock()
     chosen(work(5000), again)
     assert not again.asked
-    now = timings.time.time()
-    monkeypatch.setattr(timings.time, "time", lambda: now + 31 * 86400)
+    now = benchmark.time.time()
+    monkeypatch.setattr(benchmark.time, "time", lambda: now + 31 * 86400)
     chosen(work(5000), again)
     assert again.asked == clock.asked
 
@@ -235,25 +238,28 @@ def test_timings_belong_to_a_layout_and_to_the_sizes_of_all_parts(work):
 def test_a_torch_that_misplaces_updates_does_not_compile_on_the_cpu(monkeypatch, version, lacks):
     monkeypatch.undo()  # of the fixture
     monkeypatch.setattr(torch, "__version__", version)
-    monkeypatch.setattr(machine.shutil, "which", lambda _: "/usr/bin/g++")
-    machine.why_not_compile.cache_clear()
-    found = machine.why_not_compile(CPU)
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: "/usr/bin/g++")
+    hardware.why_not_compile.cache_clear()
+    found = hardware.why_not_compile(CPU)
     assert bool(found) == lacks
-    assert machine.why_not_compile(torch.device("cuda")) is None
-    machine.why_not_compile.cache_clear()
+    assert hardware.why_not_compile(torch.device("cuda")) is None
+    hardware.why_not_compile.cache_clear()
 
 
 def test_cohorts_that_differ_in_their_rule_go_by_the_timings_of_one(planned):
     runs, datasets = planned("train.steps=5000", "optimizer=adamw,lion,nadam", "optimizer.lr=geomspace(1e-4,1,60)")
     some = [run for run in runs if run.optimizer.name != "nadam" or run.optimizer.lr < 1e-2]
-    works = [Work(each, profile(each, datasets[each.task.facts.fingerprint], CPU)) for each in group_runs(some)]
+    works = [
+        ProfiledGroup(each, profile_group(each, datasets[each.task.facts.fingerprint], CPU))
+        for each in group_runs(some)
+    ]
     asked = []
 
     def measure(asks):
         asked.extend(ask.cohort.kernel for ask in asks)
         return Clock()(asks)
 
-    found = choose(works, ExecutionSettings(), CPU, 2, 4e9, measure)
+    found = select_strategies(works, ExecutionSettings(), CPU, 2, 4e9, measure)
     assert set(asked) == {"adam"}
     ways = {(each.strategy.engine, each.strategy.compiled, each.strategy.matmul) for each in found}
     assert len(ways) == 1

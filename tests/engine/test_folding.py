@@ -5,11 +5,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from adamcmp.engine import folding
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.vectorised import train
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import compiler_pass
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.vectorized import train_shard
 from adamcmp.plan.runs import group_runs
 
 aten = torch.ops.aten
@@ -20,7 +20,7 @@ def folded(function, *inputs):
     """The graph of a function after the pass, what it counts of each product, and what it computes."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         graph = make_fx(function, tracing_mode="fake")(*inputs)
-    folding.FoldSharedProducts()(graph.graph)
+    compiler_pass.FoldSharedProducts()(graph.graph)
     graph.recompile()
     counts = {
         name: len(graph.graph.find_nodes(op="call_function", target=target))
@@ -68,18 +68,18 @@ def test_other_products_are_left_alone():
 def test_compiled_programs_hold_folded_products(planned, monkeypatch):
     """In each step the first layer's product and its weights' gradient; the other layers' are each row's own."""
     seen = []
-    fold = folding.FoldSharedProducts.__call__
+    fold = compiler_pass.FoldSharedProducts.__call__
 
     def counting(self, graph):
         before = len(graph.find_nodes(op="call_function", target=aten.bmm.default))
         fold(self, graph)
         seen.append((before, len(graph.find_nodes(op="call_function", target=aten.bmm.default))))
 
-    monkeypatch.setattr(folding.FoldSharedProducts, "__call__", counting)
-    monkeypatch.setattr(folding.FoldSharedProducts, "uuid", lambda self: None)  # not from the compiler's cache
+    monkeypatch.setattr(compiler_pass.FoldSharedProducts, "__call__", counting)
+    monkeypatch.setattr(compiler_pass.FoldSharedProducts, "uuid", lambda self: None)  # not from the compiler's cache
     runs, datasets = planned("train.steps=3", "train.evaluations=1", "optimizer.lr=1e-3,1e-2,1e-1", "seed=17")
     (cohort,) = group_runs(runs)
     strategy = Strategy(engine="vectorised", compiled=True)
-    list(train(Piece.of(cohort, strategy), datasets[cohort.task.facts.fingerprint], CPU, Watch()))
+    list(train_shard(Shard.of(cohort, strategy), datasets[cohort.task.facts.fingerprint], CPU, TrainingControl()))
     assert len(seen) >= 2  # a step and an evaluation
     assert all(before - after >= 1 for before, after in seen)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from adamcmp import instruments
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import check
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import check_before_training
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import group_runs
 
@@ -28,13 +28,13 @@ BUDGET = ("train.steps=20", "train.evaluations=2")
 def train(planned, engine, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
     (cohort,) = group_runs(runs)
-    piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
-    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
+    piece = Shard.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
+    return list(engine.train_shard(piece, datasets[cohort.task.facts.fingerprint], DEVICE, TrainingControl()))
 
 
 def test_both_engines_see_the_same_state(planned):
     words = (ALL, "train.precision=fp64", "optimizer=adam_traced,adamw_traced", "optimizer.lr=1e-2,1e-3")
-    alone, together = (train(planned, engine, *words) for engine in (sequential, vectorised))
+    alone, together = (train(planned, engine, *words) for engine in (sequential, vectorized))
     assert len(alone) == 4
     for one, row in zip(alone, together, strict=True):
         for ours, theirs in zip(row.evaluations, one.evaluations, strict=True):
@@ -60,7 +60,7 @@ def test_states_are_those_of_our_kernel_where_torch_has_a_class(planned, tmp_pat
         "def second(state):\n    return {n: float(s['v'].mean()) for n, s in state.items()}\n"
     )
     words = ("train.metrics=[own_moments.second]", "train.precision=fp64", "optimizer=adam")
-    (alone,), (together,) = (train(planned, engine, *words) for engine in (sequential, vectorised))
+    (alone,), (together,) = (train(planned, engine, *words) for engine in (sequential, vectorized))
     assert alone.metrics == pytest.approx(together.metrics, rel=1e-9)
     assert alone.metrics["second_layers.0.weight"] > 0
 
@@ -68,7 +68,7 @@ def test_states_are_those_of_our_kernel_where_torch_has_a_class(planned, tmp_pat
 def test_a_record_that_is_not_kept_is_told_before_training(planned):
     runs, datasets = planned(*BUDGET, "train.metrics=[adamcmp.instruments.decay_rates]", "optimizer=adamw")
     with pytest.raises(InputError, match=r"adamcmp\.instruments\.decay_rates failed: KeyError: 'scale'"):
-        check(group_runs(runs), datasets, DEVICE)
+        check_before_training(group_runs(runs), datasets, DEVICE)
 
 
 def test_words_are_told_by_how_rare_they_are():

@@ -7,7 +7,7 @@ import psutil
 import pytest
 import torch
 
-from adamcmp.engine import machine
+from adamcmp.engine import hardware
 
 GIB = 2**30
 
@@ -18,7 +18,7 @@ def groups(tmp_path: Path, own: str, files: dict[str, object]) -> float:
         path = tmp_path / "cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
-    return machine._cgroup_memory(tmp_path / "cgroup", tmp_path / "self")
+    return hardware._cgroup_memory(tmp_path / "cgroup", tmp_path / "self")
 
 
 def test_the_least_limit_of_all_groups_above_counts(tmp_path):
@@ -48,15 +48,15 @@ def test_a_container_that_is_full_leaves_nothing(tmp_path):
 
 
 def test_a_limit_binds_what_is_available(monkeypatch):
-    assert 0 < machine.available_memory() <= psutil.virtual_memory().total
-    monkeypatch.setattr(machine, "_cgroup_memory", lambda *_: 1e6)
-    assert machine.available_memory() == 1e6
+    assert 0 < hardware.available_memory() <= psutil.virtual_memory().total
+    monkeypatch.setattr(hardware, "_cgroup_memory", lambda *_: 1e6)
+    assert hardware.available_memory() == 1e6
 
 
 def test_cores_heed_a_quota(monkeypatch):
-    assert machine.cores() >= 1
+    assert hardware.count_cores() >= 1
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # the last of the bounds that joblib takes the least of
-    assert machine.cores() == 1
+    assert hardware.count_cores() == 1
 
 
 def test_products_that_are_rounded_are_noticed(monkeypatch):
@@ -69,13 +69,13 @@ def test_products_that_are_rounded_are_noticed(monkeypatch):
 
     before = torch.get_float32_matmul_precision()
     try:
-        machine.rounds_products.cache_clear()
-        assert machine.rounds_products() == ("amx_bf16" in Path("/proc/cpuinfo").read_text())
-        machine.rounds_products.cache_clear()
+        hardware.onednn_rounds_to_bf16.cache_clear()
+        assert hardware.onednn_rounds_to_bf16() == ("amx_bf16" in Path("/proc/cpuinfo").read_text())
+        hardware.onednn_rounds_to_bf16.cache_clear()
         monkeypatch.setattr(torch, "bmm", rounded)
-        assert machine.rounds_products()
+        assert hardware.onednn_rounds_to_bf16()
     finally:
-        machine.rounds_products.cache_clear()
+        hardware.onednn_rounds_to_bf16.cache_clear()
     assert torch.get_float32_matmul_precision() == before
 
 
@@ -87,5 +87,5 @@ def test_products_that_are_rounded_are_noticed(monkeypatch):
 def test_processes_take_all_accelerators_in_turns(monkeypatch, name, count, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     device = torch.device(name)
-    assert [machine.of_process(device, i) for i in range(5)] == expected
-    assert machine.devices(device) == len(set(expected))
+    assert [hardware.device_for_process(device, i) for i in range(5)] == expected
+    assert hardware.count_devices(device) == len(set(expected))

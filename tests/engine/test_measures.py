@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import check
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import check_before_training
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.execute.recording import Provenance, record
 from adamcmp.plan.runs import group_runs
@@ -22,14 +22,14 @@ OURS = "train.metrics=[top5_error,calibration_error,weight_norms,updates,hessian
 def train(engine, planned, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
     (cohort,) = group_runs(runs)
-    piece = Piece.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
-    return list(engine.train(piece, datasets[cohort.task.facts.fingerprint], DEVICE, Watch()))
+    piece = Shard.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
+    return list(engine.train_shard(piece, datasets[cohort.task.facts.fingerprint], DEVICE, TrainingControl()))
 
 
 def test_both_engines_measure_the_same(planned):
     alone, together = (
         train(engine, planned, OURS, "optimizer=adam,adamw", "optimizer.lr=1e-2,1e200")
-        for engine in (sequential, vectorised)
+        for engine in (sequential, vectorized)
     )
     for one, row in zip(alone, together, strict=True):
         assert one.run == row.run
@@ -47,7 +47,7 @@ def test_both_engines_measure_the_same(planned):
 
 def test_rows_that_end_late_do_not_shift_the_others(planned):
     grid = ("train.metrics=[updates]", "train.evaluations=1", "optimizer=adamw", "optimizer.lr=1e200,1e201,1e-2")
-    alone, together = (train(engine, planned, *grid) for engine in (sequential, vectorised))
+    alone, together = (train(engine, planned, *grid) for engine in (sequential, vectorized))
     assert [bool(one.metrics) for one in alone] == [False, False, True]
     for one, row in zip(alone, together, strict=True):
         assert row.metrics == pytest.approx(one.metrics, rel=1e-8)
@@ -80,7 +80,7 @@ def test_own_metrics_are_paths(planned, tmp_path, monkeypatch):
     ):
         runs, datasets = planned(*BUDGET, f"train.metrics=[{metric}]")
         with pytest.raises(InputError, match=message):
-            check(group_runs(runs), datasets, DEVICE)
+            check_before_training(group_runs(runs), datasets, DEVICE)
 
 
 def test_the_check_leaves_random_numbers_alone(planned):
@@ -88,5 +88,5 @@ def test_the_check_leaves_random_numbers_alone(planned):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    check(group_runs(runs), datasets, DEVICE)
+    check_before_training(group_runs(runs), datasets, DEVICE)
     assert torch.rand(1) == expected

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from adamcmp.config.schema import ExecutionSettings
-from adamcmp.engine import memory
-from adamcmp.engine.inputs import CPU
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy import cost
 from adamcmp.engine.train import is_out_of_memory
 
 
@@ -17,23 +17,23 @@ class Held:
 
 
 def test_half_of_what_is_free_may_be_taken_or_what_is_set(monkeypatch):
-    monkeypatch.setattr(memory, "available_memory", lambda: 8e9)
-    assert memory.host_memory(ExecutionSettings()) == 4e9
-    assert memory.host_memory(ExecutionSettings(memory_gb=3)) == 3e9
-    assert memory.data_memory(ExecutionSettings(memory_gb=3)) == 0.75e9
+    monkeypatch.setattr(cost, "available_memory", lambda: 8e9)
+    assert cost.host_memory(ExecutionSettings()) == 4e9
+    assert cost.host_memory(ExecutionSettings(memory_gb=3)) == 3e9
+    assert cost.data_memory(ExecutionSettings(memory_gb=3)) == 0.75e9
 
 
 def test_training_has_what_two_copies_of_the_data_leave_and_never_less_than_a_quarter():
     held = [Held(100_000_000), Held(200_000_000)]
-    assert memory.training_memory(ExecutionSettings(memory_gb=1), CPU, held) == 0.4e9
-    assert memory.training_memory(ExecutionSettings(memory_gb=1), CPU, [Held(600_000_000)]) == 0.25e9
+    assert cost.training_memory(ExecutionSettings(memory_gb=1), CPU, held) == 0.4e9
+    assert cost.training_memory(ExecutionSettings(memory_gb=1), CPU, [Held(600_000_000)]) == 0.25e9
 
 
 def test_on_cuda_half_of_its_memory_counts_and_the_data_lie_there_once(monkeypatch):
-    monkeypatch.setattr(memory, "device_memory", lambda _: 80e9)
+    monkeypatch.setattr(cost, "device_memory", lambda _: 80e9)
     cuda = torch.device("cuda")
-    assert memory.training_memory(ExecutionSettings(), cuda, [Held(10_000_000_000)]) == 30e9
-    assert memory.training_memory(ExecutionSettings(memory_gb=2), cuda, [Held(500_000_000)]) == 1e9
+    assert cost.training_memory(ExecutionSettings(), cuda, [Held(10_000_000_000)]) == 30e9
+    assert cost.training_memory(ExecutionSettings(memory_gb=2), cuda, [Held(500_000_000)]) == 1e9
 
 
 @pytest.mark.parametrize(

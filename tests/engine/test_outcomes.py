@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adamcmp.engine import evaluation, sequential, vectorised
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import evaluation, sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending
 from adamcmp.plan.runs import group_runs
@@ -21,11 +21,13 @@ from .conftest import DEVICE
 SHORT = ("train.steps=12", "train.evaluations=1", "train.precision=fp64", "optimizer.lr=1e-3,3e-2")
 
 
-def trained(planned, *overrides, config="digits", engines=(sequential, vectorised)):
+def trained(planned, *overrides, config="digits", engines=(sequential, vectorized)):
     runs, datasets = planned(*SHORT, *overrides, config=config)
     (cohort,) = group_runs([replace(run, stage="confirm") for run in runs])
     (dataset,) = datasets.values()
-    return [list(each.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch())) for each in engines]
+    return [
+        list(each.train_shard(Shard.of(cohort, Strategy()), dataset, DEVICE, TrainingControl())) for each in engines
+    ]
 
 
 def values(outcomes):
@@ -58,19 +60,19 @@ def test_their_mean_is_the_error_and_both_engines_agree(planned, config, overrid
         assert (mean**0.5 if root else mean) == pytest.approx(one.evaluations[-1].test_error, rel=1e-6)
 
 
-@pytest.mark.parametrize("engine", [sequential, vectorised])
+@pytest.mark.parametrize("engine", [sequential, vectorized])
 def test_tuning_runs_have_none_but_those_of_only_trials(planned, engine):
     for words, stored in ((SHORT, False), ((*SHORT[:-1], "optimizer=adam,sgd", "optimizer.lr=1e-2"), True)):
         runs, datasets = planned(*words)
         (dataset,) = datasets.values()
         assert {run.is_only_trial for run in runs} == {stored}
         for cohort in group_runs(runs):
-            ended = list(engine.train(Piece.of(cohort, Strategy()), dataset, DEVICE, Watch()))
+            ended = list(engine.train_shard(Shard.of(cohort, Strategy()), dataset, DEVICE, TrainingControl()))
             assert all((each.outcomes is not None) == stored for each in ended)
 
 
 def test_many_examples_are_blocks_and_text_has_shares(planned, monkeypatch):
-    monkeypatch.setattr(evaluation, "MOST_KEPT", 10)
+    monkeypatch.setattr(evaluation, "MAX_STORED_VALUES", 10)
     (alone,) = trained(planned, config="regression", engines=[sequential])
     assert alone[0].outcomes.length == 10
     assert len(values(alone[0].outcomes)) == 10

@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from adamcmp.config.schema import CustomOptimizer
-from adamcmp.engine import inputs, sequential, trial, vectorised
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.profile import profile
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.trial import LONGEST_REASON, refusal
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import loading, sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy import vectorizable
+from adamcmp.engine.strategy.cost import profile_group
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.strategy.vectorizable import MAX_REASON_CHARS, why_not_vectorizable
 from adamcmp.plan.runs import RunGroup, group_runs
 
 
@@ -65,18 +66,18 @@ def cohort_of(planned, *overrides, config="digits"):
 
 
 def look(planned, *overrides):
-    return profile(*cohort_of(planned, *overrides))
+    return profile_group(*cohort_of(planned, *overrides))
 
 
 @pytest.mark.parametrize("overrides", [[], ["model.dropout=0.5"], ["model=cnn"], ["model=cnn", "model.norm=batch"]])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_shipped_models_can_be_vectorised(planned, overrides, precision):
     asked = cohort_of(planned, *overrides, f"train.precision={precision}", "seed=0,1")
-    found = profile(*asked)
+    found = profile_group(*asked)
     if precision == "bf16" and "model.norm=batch" in overrides:  # torch.func's batch norm takes no mixed precision
-        assert "BFloat16" in refusal(*asked)
+        assert "BFloat16" in why_not_vectorizable(*asked)
         return
-    assert refusal(*asked) is None
+    assert why_not_vectorizable(*asked) is None
     assert found.draws == ("model.dropout=0.5" in overrides)
     assert found.state_bytes > 0
     assert found.activation_bytes > 0
@@ -155,11 +156,11 @@ def instead(monkeypatch):
         def build(task, seed, device):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                return model().to(device, inputs.DTYPES[task.train.precision])
+                return model().to(device, loading.DTYPES[task.train.precision])
 
-        for where in ("profile", "program", "vectorised", "sequential", "trial"):
+        for where in ("strategy.cost", "batched_program", "vectorized", "sequential", "strategy.vectorizable"):
             monkeypatch.setattr(f"adamcmp.engine.{where}.build_model", build)
-        monkeypatch.setattr("adamcmp.engine.program._kept", {})
+        monkeypatch.setattr("adamcmp.engine.batched_program._programs", {})
 
     return put
 
@@ -167,7 +168,7 @@ def instead(monkeypatch):
 @pytest.mark.parametrize("model", [Branches, Counts, OwnGradient])
 def test_what_torch_func_cannot_do_is_the_reason(planned, instead, model):
     instead(model)
-    assert 10 < len(refusal(*cohort_of(planned, "seed=77,78"))) <= LONGEST_REASON
+    assert 10 < len(why_not_vectorizable(*cohort_of(planned, "seed=77,78"))) <= MAX_REASON_CHARS
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_what_torch_func_cannot_do_is_the_reason(planned, instead, model):
 )
 def test_what_a_pass_changes_and_no_program_can_carry_is_the_reason(planned, instead, model, names):
     instead(model)
-    found = refusal(*cohort_of(planned, "seed=77,78"))
+    found = why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
     assert found is None if names is None else f"changes {names}" in found
 
 
@@ -260,7 +261,7 @@ class Tied(nn.Module):
 )  # fmt: skip
 def test_what_losses_of_a_few_steps_need_not_show_is_looked_for(planned, instead, model, says):
     instead(model)
-    found = refusal(*cohort_of(planned, "seed=77,78"))
+    found = why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
     assert found is None if says is None else says in found
 
 
@@ -279,14 +280,14 @@ class MixesSeeds(nn.Module):
 def test_two_seeds_with_two_rows_each_are_compared_in_float64(planned, instead, monkeypatch):
     instead(MixesSeeds)
     seen = []
-    honest = trial.vectorised.train
+    honest = vectorizable.vectorized.train_shard
 
     def train(piece, *given):
         seen.append(([(run.seed, run.optimizer.lr) for run in piece.runs], piece.task.train.precision))
         return honest(piece, *given)
 
-    monkeypatch.setattr(trial.vectorised, "train", train)
-    assert refusal(*cohort_of(planned, "seed=77", "optimizer.lr=1e-5")) is None
+    monkeypatch.setattr(vectorizable.vectorized, "train_shard", train)
+    assert why_not_vectorizable(*cohort_of(planned, "seed=77", "optimizer.lr=1e-5")) is None
     assert seen == [([(0, 1e-3), (0, 2e-3), (1, 1e-3), (1, 2e-3)], "fp64")]
 
 
@@ -296,31 +297,33 @@ def test_a_buffer_bound_anew_is_carried_as_the_sequential_engine_does(planned, i
     cohort, data, device = cohort_of(
         planned, "seed=77,78", "train.steps=20", f"train.precision={precision}", "optimizer.lr=1e-3,1e-2"
     )
-    assert refusal(cohort, data, device) is None
-    alone = list(sequential.train(Piece.of(cohort, Strategy()), data, device, Watch()))
-    rows = list(vectorised.train(Piece.of(cohort, Strategy(engine="vectorised")), data, device, Watch()))
+    assert why_not_vectorizable(cohort, data, device) is None
+    alone = list(sequential.train_shard(Shard.of(cohort, Strategy()), data, device, TrainingControl()))
+    rows = list(
+        vectorized.train_shard(Shard.of(cohort, Strategy(engine="vectorised")), data, device, TrainingControl())
+    )
     for one, other in zip(alone, rows, strict=True):
         expected, found = one.evaluations[-1].validation_loss, other.evaluations[-1].validation_loss
         assert found == pytest.approx(expected, rel=1e-10 if precision == "fp64" else 1e-4)
 
 
 def test_losses_that_differ_are_the_reason(planned, monkeypatch):
-    honest = trial.vectorised.train
+    honest = vectorizable.vectorized.train_shard
 
     def train(*given):
         for outcome in honest(*given):
             *others, last = outcome.evaluations
             yield replace(outcome, evaluations=(*others, last._replace(test_loss=1.01 * last.test_loss)))
 
-    monkeypatch.setattr(trial.vectorised, "train", train)
-    assert "the model has test loss" in refusal(*cohort_of(planned, "seed=77,78"))
+    monkeypatch.setattr(vectorizable.vectorized, "train_shard", train)
+    assert "the model has test loss" in why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
 
 
 def test_an_own_optimizer_is_a_reason(planned):
     cohort, data, device = cohort_of(planned)
     own = CustomOptimizer(name="o", label="o", target="my.Optimizer", source=None, lr=0.1, arguments={})
     runs = tuple(replace(run, optimizer=own) for run in cohort.runs)
-    assert "custom optimizer" in refusal(RunGroup(cohort.task, "my.Optimizer", runs), data, device)
+    assert "custom optimizer" in why_not_vectorizable(RunGroup(cohort.task, "my.Optimizer", runs), data, device)
 
 
 def test_looking_leaves_the_random_state_alone(planned):

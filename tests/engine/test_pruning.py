@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from adamcmp.config.schema import SearchSettings
-from adamcmp.engine import vectorised
-from adamcmp.engine.strategy import Piece, Strategy, divide
-from adamcmp.engine.watch import Stopped, Watch
+from adamcmp.engine import vectorized
+from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
+from adamcmp.engine.strategy.types import Shard, Strategy, split_into_shards
 from adamcmp.plan.runs import group_runs
 from adamcmp.plan.search import pruning_steps
 
@@ -27,7 +27,7 @@ def work(planned):
 
 
 def test_pieces_hold_one_arm_and_all_seeds_of_a_cell(work):
-    pieces = divide(work[0], LOOKS)
+    pieces = split_into_shards(work[0], LOOKS)
     assert [len(piece.runs) for piece in pieces] == [18, 18]
     for piece in pieces:
         assert len({run.arm for run in piece.runs}) == 1
@@ -40,10 +40,13 @@ def test_pieces_hold_one_arm_and_all_seeds_of_a_cell(work):
 def test_one_in_three_goes_on_from_each_rung(work):
     cohort, data = work
     whole = {
-        o.run.id: o for o in vectorised.train(Piece.of(cohort, Strategy(engine="vectorised")), data, DEVICE, Watch())
+        o.run.id: o
+        for o in vectorized.train_shard(
+            Shard.of(cohort, Strategy(engine="vectorised")), data, DEVICE, TrainingControl()
+        )
     }
-    for piece in divide(cohort, LOOKS):
-        found = list(vectorised.train(piece, data, DEVICE, Watch()))
+    for piece in split_into_shards(cohort, LOOKS):
+        found = list(vectorized.train_shard(piece, data, DEVICE, TrainingControl()))
         status = [outcome.status for outcome in found]
         assert (status.count("completed"), status.count("pruned")) == (2, 16)
         last = [outcome.evaluations[-1].step for outcome in found]
@@ -59,17 +62,21 @@ def test_one_in_three_goes_on_from_each_rung(work):
 
 
 def test_what_was_pruned_stays_so_after_an_interruption(work, tmp_path, monkeypatch):
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     cohort, data = work
-    piece = divide(cohort, LOOKS)[0]
-    expected = {o.run.id: (o.status, o.evaluations) for o in vectorised.train(piece, data, DEVICE, Watch())}
+    piece = split_into_shards(cohort, LOOKS)[0]
+    expected = {
+        o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(piece, data, DEVICE, TrainingControl())
+    }
     for _ in range(20):
         looks = itertools.count(1)
-        watch = Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17)
+        watch = TrainingControl(
+            piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17
+        )
         try:
-            found = {o.run.id: (o.status, o.evaluations) for o in vectorised.train(piece, data, DEVICE, watch)}
+            found = {o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(piece, data, DEVICE, watch)}
             break
-        except Stopped:
+        except TrainingStopped:
             continue
     assert found == expected
 

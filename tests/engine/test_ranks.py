@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.train import train
-from adamcmp.engine.watch import Stopped, Watch
+from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import group_runs
 
@@ -16,14 +16,14 @@ WORDS = ("train.steps=12", "train.evaluations=3", "train.precision=fp64", "optim
 
 
 def trained(piece, data, watch=None):
-    return [outcome for (outcome,) in train(piece, data, CPU, watch or Watch())]
+    return [outcome for (outcome,) in train_shard(piece, data, CPU, watch or TrainingControl())]
 
 
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned(*WORDS)
     (cohort,) = group_runs(runs)
-    return Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
+    return Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
 
 
 def test_two_have_the_losses_of_one(work):
@@ -39,14 +39,16 @@ def test_two_have_the_losses_of_one(work):
 
 @pytest.mark.slow
 def test_they_go_on_from_a_checkpoint(work, tmp_path, monkeypatch):
-    monkeypatch.setattr("adamcmp.engine.watch.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     piece, data = work
     piece = replace(piece, runs=piece.runs[:1], strategy=Strategy(ranks=2))
     expected = trained(piece, data)
     looks = iter(range(1000))
-    with pytest.raises(Stopped):
-        trained(piece, data, Watch(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(looks) == 6))
-    found = trained(piece, data, Watch(piece=piece, checkpoint=tmp_path / "c.pt"))
+    with pytest.raises(TrainingStopped):
+        trained(
+            piece, data, TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(looks) == 6)
+        )
+    found = trained(piece, data, TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt"))
     assert [each[:-1] for each in found[0].evaluations] == [each[:-1] for each in expected[0].evaluations]
 
 
@@ -76,7 +78,7 @@ def test_class_weights_and_unequal_shares_count_as_in_one_process(planned):
              "train.loss.class_weights=[1,9,1,1,1,1,1,1,1,0.1]")  # fmt: skip
     runs, datasets = planned(*words)
     (cohort,) = group_runs(runs)
-    piece, data = Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
+    piece, data = Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
     (alone,) = trained(piece, data)
     (shared,) = trained(replace(piece, strategy=Strategy(ranks=2)), data)
     for a, b in zip(alone.evaluations, shared.evaluations, strict=True):
@@ -90,7 +92,7 @@ def test_each_process_draws_masks_of_its_own(planned, tmp_path, monkeypatch):
     runs, datasets = planned("model._target_=noisy.Noisy", "train.steps=3", "train.evaluations=1")
     (cohort,) = group_runs(runs)
     (tmp_path / "masks.txt").unlink(missing_ok=True)
-    trained(replace(Piece.of(cohort, Strategy()), strategy=Strategy(ranks=2)), datasets[cohort.task.facts.fingerprint])
+    trained(replace(Shard.of(cohort, Strategy()), strategy=Strategy(ranks=2)), datasets[cohort.task.facts.fingerprint])
     masks = (tmp_path / "masks.txt").read_text().split()
     assert len(masks) == 6
     assert len(set(masks)) == 6

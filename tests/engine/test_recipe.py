@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import CPU, build_model
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.streams import batch_indices
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU, build_model
+from adamcmp.engine.random_streams import batch_indices
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute.recording import Provenance, record
 from adamcmp.plan.runs import group_runs
 from adamcmp.report.recipe import FRAMEWORKS, recipe
@@ -68,8 +68,8 @@ def run_and_end(planned, tmp_path):
         kept = [each for each in BUDGET if each.partition("=")[0] not in {text.partition("=")[0] for text in overrides}]
         (run,), datasets = planned(*kept, "optimizer.weight_decay=0.05", "optimizer.lr=3e-3", *overrides)
         (dataset,) = datasets.values()
-        piece = Piece.of(group_runs([run])[0], Strategy())
-        (outcome,) = sequential.train(piece, dataset, CPU, Watch(weights=tmp_path))
+        piece = Shard.of(group_runs([run])[0], Strategy())
+        (outcome,) = sequential.train_shard(piece, dataset, CPU, TrainingControl(weights=tmp_path))
         assert outcome.status == "completed", outcome.error
         end = copy.deepcopy(build_model(run.task, run.seed, CPU))
         from safetensors.torch import load_model

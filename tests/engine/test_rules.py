@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import check
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import check_before_training
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.optim.rule import builtin_rule_names
 from adamcmp.plan.runs import group_runs
@@ -118,8 +118,8 @@ def test_an_optimizer_that_averages_is_evaluated_at_its_average(engines, planned
     shared = [*SHORT, FP64, "optimizer.lr=1e-2", "optimizer.weight_decay=0.1"]
     ours, _ = engines.both(*shared, "optimizer=schedule_free")
     runs, datasets = planned(*shared, "optimizer._target_=pytorch_optimizer.ScheduleFreeAdamW")
-    (theirs,) = sequential.train(
-        Piece.of(group_runs(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], DEVICE, Watch()
+    (theirs,) = sequential.train_shard(
+        Shard.of(group_runs(runs)[0], Strategy()), datasets[runs[0].task.facts.fingerprint], DEVICE, TrainingControl()
     )
     for expected, found in zip(ours[0].evaluations, theirs.evaluations, strict=True):
         assert found[:-1] == pytest.approx(expected[:-1], rel=1e-7)
@@ -146,5 +146,5 @@ def test_a_rule_that_does_not_work_is_one_line(outside, planned, name, says):
     (outside / "broken.py").write_text(BROKEN)
     runs, datasets = planned(f"optimizer._target_=broken.{name}")
     with pytest.raises(InputError, match=says) as caught:
-        check(group_runs(runs), datasets, DEVICE)
+        check_before_training(group_runs(runs), datasets, DEVICE)
     assert "\n" not in str(caught.value)

@@ -9,11 +9,11 @@ from torch import nn
 
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential, weights
-from adamcmp.engine.criterion import Criterion
-from adamcmp.engine.evaluation import CHUNK, evaluate, measure, reduced
-from adamcmp.engine.inputs import CPU, build_model, check, choose_device
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, evaluate, evaluate_split, subsample
+from adamcmp.engine.loading import CPU, build_model, check_before_training, choose_device
+from adamcmp.engine.objective import Objective
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.metrics import functions, losses
 from adamcmp.models.mlp import MLP
@@ -27,8 +27,8 @@ def outcomes(runs, datasets, on_steps=lambda *_: None):
     return [
         outcome
         for cohort in group_runs(runs)
-        for outcome in sequential.train(
-            Piece.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint], CPU, Watch(on_steps)
+        for outcome in sequential.train_shard(
+            Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint], CPU, TrainingControl(on_steps)
         )
     ]
 
@@ -159,10 +159,10 @@ def test_evaluation_averages_over_chunks_and_examples(planned):
         def forward(self, x):
             return x
 
-    n = CHUNK + 7
+    n = CHUNK_EXAMPLES + 7
     logits = torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.arange(n) % 4
-    loss, error = measure(Constant(), Split(logits, y), torch.clone, Criterion(run.task, CPU))
+    loss, error = evaluate_split(Constant(), Split(logits, y), torch.clone, Objective(run.task, CPU))
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, y).item(), rel=1e-12)
     assert error == (logits.argmax(1) != y).double().mean().item()
 
@@ -180,13 +180,13 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     runs, datasets = planned(*SHORT, "train.eval_examples=50")
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU)
-    few = reduced(dataset, runs[0].task.evaluations.before)
+    few = subsample(dataset, runs[0].task.evaluations.before)
     assert [len(part.y) for part in (few.train, few.validation, few.test)] == [50, 50, 50]
     index = torch.arange(50) * len(dataset.train.y) // 50
     x, y = dataset.train.x[index], dataset.train.y[index]
-    criterion = Criterion(runs[0].task, CPU)
-    assert evaluate(model, few, criterion, 0)[1:3] == measure(model, Split(x, y), torch.clone, criterion)
-    last = reduced(dataset, runs[0].task.evaluations.last)
+    criterion = Objective(runs[0].task, CPU)
+    assert evaluate(model, few, criterion, 0)[1:3] == evaluate_split(model, Split(x, y), torch.clone, criterion)
+    last = subsample(dataset, runs[0].task.evaluations.last)
     assert len(last.train.y) == 50
     assert torch.equal(last.test.x, dataset.test.x)
 
@@ -195,7 +195,7 @@ def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):
     runs, datasets = planned(*SHORT, "model.dropout=0.5")
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU).train()
-    criterion = Criterion(runs[0].task, CPU)
+    criterion = Objective(runs[0].task, CPU)
     assert evaluate(model, dataset, criterion, 0) == evaluate(model, dataset, criterion, 0)
     assert model.training
 
@@ -249,7 +249,7 @@ def test_a_strategy_sets_the_threads_and_gives_them_back(planned):
 def test_what_cannot_be_trained_is_found_before_training(planned, overrides, says):
     runs, datasets = planned(*SHORT, *overrides)
     with pytest.raises(InputError, match=says) as caught:
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_a_model_with_too_few_outputs_is_found_before_training(planned, monkeypa
     runs, datasets = planned(*SHORT)
     task = replace(runs[0].task, facts=replace(runs[0].task.facts, num_outputs=9))
     with pytest.raises(InputError, match=r"needs logits of shape \(2, 10\)"):
-        check(group_runs([replace(runs[0], task=task)]), datasets, CPU)
+        check_before_training(group_runs([replace(runs[0], task=task)]), datasets, CPU)
 
 
 def test_devices_are_chosen_by_name():
@@ -298,16 +298,16 @@ def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_p
     runs, datasets = planned(*words, "train.steps=8", "train.evaluations=2", "optimizer.lr=1e-2")
     (cohort,) = group_runs(runs)
     data = datasets[cohort.task.facts.fingerprint]
-    watch = Watch(weights=tmp_path)
+    watch = TrainingControl(weights=tmp_path)
     runs = tuple(replace(run, task=replace(run.task, train=run.task.train.model_copy(update={"save": "last"})))
                  for run in cohort.runs)  # fmt: skip
-    piece = replace(Piece.of(cohort, Strategy()), task=runs[0].task, runs=runs)
-    (outcome,) = sequential.train(piece, data, CPU, watch)
+    piece = replace(Shard.of(cohort, Strategy()), task=runs[0].task, runs=runs)
+    (outcome,) = sequential.train_shard(piece, data, CPU, watch)
     assert outcome.status == "completed", outcome.error
     assert outcome.evaluations[-1].train_loss < outcome.evaluations[0].train_loss + 0.5
     path = next(tmp_path.glob("*.safetensors"))
     model, again = (build_model(runs[0].task, 1, CPU) for _ in range(2))
-    weights.load(InitWeights(str(path), "0" * 16), again)
+    weights.load_weights(InitWeights(str(path), "0" * 16), again)
     assert again.filter.dtype == (torch.complex128 if precision == "fp64" else torch.complex64)
     assert not torch.equal(again.filter, model.filter)
     assert again.filter.imag.abs().max() > 0

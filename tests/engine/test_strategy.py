@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.engine import strategy
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Layout, Strategy, divide, in_force
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.strategy import types
+from adamcmp.engine.strategy.types import RowLayout, Strategy, apply_strategy, split_into_shards
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import group_runs
 
@@ -22,7 +22,7 @@ def cohort(planned):
 @given(data=st.data(), rows=st.integers(1, 40), mixes=st.booleans())
 def test_pieces_hold_each_run_once_and_are_even(cohort, data, rows, mixes):
     chosen = data.draw(st.lists(st.sampled_from(cohort.runs), min_size=1, unique_by=lambda run: run.id))
-    pieces = divide(replace(cohort, runs=tuple(chosen)), Strategy(rows=rows, mixes_seeds=mixes))
+    pieces = split_into_shards(replace(cohort, runs=tuple(chosen)), Strategy(rows=rows, mixes_seeds=mixes))
     assert sorted(run.id for piece in pieces for run in piece.runs) == sorted(run.id for run in chosen)
     assert all(1 <= len(piece.runs) <= rows for piece in pieces)
     if not mixes:
@@ -31,26 +31,29 @@ def test_pieces_hold_each_run_once_and_are_even(cohort, data, rows, mixes):
 
 
 def test_seeds_stay_together_where_they_fit(cohort):
-    assert [len(p.runs) for p in divide(cohort, Strategy(rows=36))] == [36]
-    assert [len(p.runs) for p in divide(cohort, Strategy(rows=30))] == [12, 24]
-    assert [len(p.runs) for p in divide(cohort, Strategy(rows=12))] == [12, 12, 12]
-    assert [len(p.runs) for p in divide(cohort, Strategy(rows=7))] == [6] * 6
+    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=36))] == [36]
+    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=30))] == [12, 24]
+    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=12))] == [12, 12, 12]
+    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=7))] == [6] * 6
 
 
 def test_pieces_of_a_cohort_share_one_layout_unless_much_of_it_would_be_idle(planned):
     runs, _ = planned("optimizer.lr=geomspace(1e-4,1,121)", "study.seeds=5")
     (cohort,) = group_runs(runs)
-    pieces = divide(cohort, Strategy(rows=64))
+    pieces = split_into_shards(cohort, Strategy(rows=64))
     assert {len(piece.runs) for piece in pieces} == {60, 61}
-    assert {piece.layout for piece in pieces} == {Layout(1, 61)}
-    assert [piece.layout for piece in divide(cohort, Strategy(rows=363))] == [Layout(2, 121), Layout(3, 121)]
+    assert {piece.layout for piece in pieces} == {RowLayout(1, 61)}
+    assert [piece.layout for piece in split_into_shards(cohort, Strategy(rows=363))] == [
+        RowLayout(2, 121),
+        RowLayout(3, 121),
+    ]
 
 
 def test_products_that_round_are_refused(monkeypatch):
-    monkeypatch.setattr(strategy, "rounds_products", lambda: True)
+    monkeypatch.setattr(types, "onednn_rounds_to_bf16", lambda: True)
     with pytest.raises(InputError, match=r"^execute\.matmul=onednn: would round fp32 products to bf16"):
-        in_force(Strategy(matmul="onednn"), CPU).__enter__()
-    with in_force(Strategy(), CPU):
+        apply_strategy(Strategy(matmul="onednn"), CPU).__enter__()
+    with apply_strategy(Strategy(), CPU):
         assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -58,7 +61,7 @@ def test_fp32_is_fp32_and_repeatable_on_cuda():
     """Flags can be set without such a device: torch's default is TF32 in convolutions."""
     assert torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("medium")  # as a user's own code may have left it
-    with in_force(Strategy(matmul="onednn"), torch.device("cuda")):
+    with apply_strategy(Strategy(matmul="onednn"), torch.device("cuda")):
         assert not torch.backends.cudnn.allow_tf32
         assert torch.backends.cudnn.deterministic
         assert not torch.backends.cudnn.benchmark
@@ -71,10 +74,10 @@ def test_fp32_is_fp32_and_repeatable_on_cuda():
 
 
 def test_a_strategy_is_in_force_only_inside(monkeypatch):
-    monkeypatch.setattr(strategy, "rounds_products", lambda: False)  # whatever this processor does
+    monkeypatch.setattr(types, "onednn_rounds_to_bf16", lambda: False)  # whatever this processor does
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     tiny = torch.tensor([1e-40])
-    with in_force(Strategy(threads=1, matmul="onednn"), CPU):
+    with apply_strategy(Strategy(threads=1, matmul="onednn"), CPU):
         assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (1, "medium")
         assert (tiny * 1.0).item() == 0.0
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (threads, precision)

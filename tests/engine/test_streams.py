@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from adamcmp.engine.streams import batch_indices, stream_seed
+from adamcmp.engine.random_streams import batch_indices, stream_seed
 
 CPU = torch.device("cpu")
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from adamcmp.config.schema import CustomLoss
 from adamcmp.engine import sequential
-from adamcmp.engine.inputs import CPU, build_model, check
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.streams import batch_indices
-from adamcmp.engine.trial import refusal
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU, build_model, check_before_training
+from adamcmp.engine.random_streams import batch_indices
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import group_runs
 
@@ -78,7 +78,7 @@ def test_compiled_programs_do_the_same(engines, case):
 def trained(planned, *overrides, config="digits"):
     """The outcome of one run, its run, and its data in float64."""
     (run,), (dataset,) = (lambda runs, datasets: (runs, datasets.values()))(*planned(*SHORT, *overrides, config=config))
-    (outcome,) = sequential.train(Piece.of(group_runs([run])[0], Strategy()), dataset, CPU, Watch())
+    (outcome,) = sequential.train_shard(Shard.of(group_runs([run])[0], Strategy()), dataset, CPU, TrainingControl())
     assert outcome.status == "completed", outcome.error
     return outcome, run, dataset
 
@@ -248,7 +248,7 @@ def test_groups_have_their_own_learning_rate_and_decay(planned):
 def test_a_group_of_nothing_is_told(planned):
     runs, datasets = planned(*SHORT, "optimizer.groups=[{params:'*.biases'}]")
     with pytest.raises(InputError, match=r"no parameter belongs to \*\.biases .*trained are layers\.0\.weight"):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_an_own_schedule_is_a_function_of_the_step(planned, own, engines):
     engines.same(*SHORT, *GRID, *overrides, "schedule.warmup_steps=3")
     runs, datasets = planned(*SHORT, "schedule._target_=own_training.broken")
     with pytest.raises(InputError, match=r"own_training\.broken: gives nan at step 4 of 12; must be a finite number"):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
 def test_an_own_loss_is_trained_with_and_measured(planned, own, engines):
@@ -397,7 +397,7 @@ def test_an_own_loss_is_trained_with_and_measured(planned, own, engines):
 def test_an_own_loss_without_a_value_for_each_example_is_told(planned, own):
     runs, datasets = planned(*SHORT, "train.loss._target_=own_training.mean")
     with pytest.raises(InputError, match=r"own_training\.mean gives one number for 2 examples; give a loss for each"):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
 @pytest.mark.parametrize("data", ["two_inputs", "a_pair"])
@@ -405,13 +405,13 @@ def test_an_own_loss_without_a_value_for_each_example_is_told(planned, own):
 def test_models_of_several_inputs_that_return_more_than_logits(planned, own, engines, data, model):
     overrides = [f"data._target_=own_training.{data}", f"model._target_=own_training.{model}", "train.batch_size=20"]
     runs, datasets = planned(*SHORT, *overrides)
-    check(group_runs(runs), datasets, CPU)
+    check_before_training(group_runs(runs), datasets, CPU)
     (dataset,) = datasets.values()
     assert dataset.input_shape == ({"words": (5,), "numbers": (3,)} if data == "two_inputs" else ((5,), (3,)))
     assert dataset.num_tokens == 11
     numbers = dataset.train.x.parts[1]
     assert numbers.mean(0).abs().max() < 1e-6  # normalised as one input is
-    assert refusal(group_runs(runs)[0], dataset, CPU) is None
+    assert why_not_vectorizable(group_runs(runs)[0], dataset, CPU) is None
     engines.same(*SHORT, *GRID, *overrides, "train.metrics=[calibration_error,hessian_eigenvalue]")
 
 
@@ -431,21 +431,21 @@ def test_one_quantity_may_come_without_an_axis(planned, own, engines):
     model = by_hand(run, dataset, lambda given, y: nn.functional.mse_loss(given, y.squeeze(1)))
     assert outcome.evaluations[-1].weight_norm == pytest.approx(norm(model), rel=1e-10)
     runs, datasets = planned(*SHORT, *flat, config="regression")
-    check(group_runs(runs), datasets, CPU)
+    check_before_training(group_runs(runs), datasets, CPU)
     engines.same(*SHORT, *GRID, *flat, config="regression")
 
 
 def test_a_model_of_one_input_tells_that_the_data_have_several(planned, own):
     runs, datasets = planned("data._target_=own_training.two_inputs")
     with pytest.raises(InputError, match=r"the model takes one input, the data have several: words, numbers"):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
 def test_a_loss_that_no_program_can_carry_is_trained_run_by_run_and_says_why(planned, own):
     runs, datasets = planned(*SHORT, "train.loss._target_=own_training.branching", "optimizer.lr=1e-3,1e-2")
     (cohort,), (dataset,) = group_runs(runs), datasets.values()
-    check([cohort], datasets, CPU)
-    assert "vmap" in str(refusal(cohort, dataset, CPU))
+    check_before_training([cohort], datasets, CPU)
+    assert "vmap" in str(why_not_vectorizable(cohort, dataset, CPU))
 
 
 @pytest.mark.parametrize("config", ["regression", "multilabel"])
@@ -470,7 +470,7 @@ def test_metrics_on_request_are_in_the_unit_of_the_data(planned):
     with pytest.raises(
         InputError, match=r"top5_error is not for quantities, which diabetes has to predict; fitting: rmse"
     ):
-        check(group_runs(runs), datasets, CPU)
+        check_before_training(group_runs(runs), datasets, CPU)
 
 
 @pytest.mark.parametrize(

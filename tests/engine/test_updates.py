@@ -10,20 +10,20 @@ import yaml
 from torch import nn
 
 from adamcmp.config.instantiate import validate_optimizer
-from adamcmp.engine import updates
-from adamcmp.engine.inputs import CPU
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.train import train
-from adamcmp.engine.updates import (
-    Kind,
-    coefficient_table,
+from adamcmp.engine import optimizer_step
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.optimizer_step import (
+    ParamKind,
+    build_coefficient_table,
     first_period,
-    kind_of,
     lr_and_decay,
-    make_update,
+    make_optimizer_step,
+    param_kind,
     schedule_of,
 )
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
 from adamcmp.plan.runs import group_runs
@@ -46,10 +46,10 @@ def gradients(model, x):
 
 def by_kernel(rule, model, schedule, t, state):
     for name, p in model.named_parameters():
-        kind = kind_of(rule, name, p, model)
+        kind = param_kind(rule, name, p, model)
         if name not in state:
             state[name] = rule.kernel.start(rule, p.detach()[None].clone(), kind.part)
-        names, values = coefficient_table(rule, kind, schedule, t, t + 1)
+        names, values = build_coefficient_table(rule, kind, schedule, t, t + 1)
         now = torch.from_numpy(values[0]).view(-1, *(1,) * (p.ndim + 1)).unbind(0)
         rule.kernel.update(p.data[None], p.grad[None], state[name], dict(zip(names, now, strict=True)), kind.part)
 
@@ -61,7 +61,7 @@ def test_every_shipped_optimizer_steps_as_its_kernel(planned, name):
     ((run,), _) = planned(*overrides, "schedule=warm_restarts", "schedule.T_0=1", "schedule.warmup_steps=3")
     schedule = schedule_of(run)
     ours, theirs = net(), net()
-    update, state = make_update(run.optimizer, ours, schedule), {}
+    update, state = make_optimizer_step(run.optimizer, ours, schedule), {}
     start = [p.detach().clone() for p in theirs.parameters()]
     for t in range(run.task.steps):
         x = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
@@ -72,7 +72,9 @@ def test_every_shipped_optimizer_steps_as_its_kernel(planned, name):
             by_kernel(run.optimizer, theirs, schedule, t, state)
     for p, q, s in zip(ours.parameters(), theirs.parameters(), start, strict=True):
         torch.testing.assert_close(p - s, q - s, rtol=1e-10, atol=1e-12)
-    assert isinstance(make_update(run.optimizer, net(), schedule), updates._TorchUpdate) == (name in BY_TORCH)
+    assert isinstance(make_optimizer_step(run.optimizer, net(), schedule), optimizer_step._TorchStep) == (
+        name in BY_TORCH
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +89,7 @@ def test_biases_and_norms_are_spared_where_asked(planned, name):
         for p in model.parameters():
             p.fill_(1.0)
             p.grad = torch.zeros_like(p)
-    update = make_update(run.optimizer, model, schedule_of(run))
+    update = make_optimizer_step(run.optimizer, model, schedule_of(run))
     for t in range(5):
         update.step(t)
     assert all((p == 1.0).all() == (p.ndim < 2) for p in model.parameters())
@@ -95,9 +97,11 @@ def test_biases_and_norms_are_spared_where_asked(planned, name):
 
 def test_the_schedule_scales_the_learning_rate_of_an_own_optimizer(planned, tmp_path):
     ((run,), _) = planned("optimizer=adamw", "schedule=drop_step", "train.steps=10")
-    own = updates.CustomOptimizer(name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={})
+    own = optimizer_step.CustomOptimizer(
+        name="own", label="own", target="torch.optim.SGD", source=None, lr=0.5, arguments={}
+    )
     model = net()
-    update = make_update(own, model, schedule_of(run))
+    update = make_optimizer_step(own, model, schedule_of(run))
     for t in range(10):
         before = [p.detach().clone() for p in model.parameters()]
         for p in model.parameters():
@@ -130,16 +134,16 @@ def test_restarts_count_in_epochs(planned):
 )
 def test_an_own_optimizer_that_does_not_work_is_one_line(planned, target, arguments, says):
     ((run,), _) = planned()
-    own = updates.CustomOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
+    own = optimizer_step.CustomOptimizer(name="o", label="o", target=target, source=None, lr=0.1, arguments=arguments)
     with pytest.raises(InputError, match=says) as caught:
-        make_update(own, net(), schedule_of(run))
+        make_optimizer_step(own, net(), schedule_of(run))
     assert "\n" not in str(caught.value)
 
 
 def test_adam_settings_reach_the_kernel(planned):
     ((run,), _) = planned("optimizer=adam", "optimizer.betas=[0.8,0.95]", "optimizer.eps=1e-3", "optimizer.lr=0.25")
     assert isinstance(run.optimizer, Adam)
-    names, values = coefficient_table(run.optimizer, updates.Kind(None, True), schedule_of(run), 0, 1)
+    names, values = build_coefficient_table(run.optimizer, optimizer_step.ParamKind(None, True), schedule_of(run), 0, 1)
     found = dict(zip(names, values[0], strict=True))
     assert [found[name] for name in ("beta1", "beta2", "eps")] == [0.8, 0.95, 1e-3]
     assert found["step_size"] == pytest.approx(0.25 / (1 - 0.8))
@@ -168,8 +172,12 @@ def test_a_custom_schedule_is_called_once_per_step(planned, tmp_path, monkeypatc
     runs, datasets = planned(*words, "train.batch_size=20", "train.evaluations=1")
     (cohort,) = group_runs(runs)
     counting.calls.clear()
-    piece = Piece.of(cohort, Strategy(engine=engine))
-    assert [each for ended in train(piece, datasets[cohort.task.facts.fingerprint], CPU, Watch()) for each in ended]
+    piece = Shard.of(cohort, Strategy(engine=engine))
+    assert [
+        each
+        for ended in train_shard(piece, datasets[cohort.task.facts.fingerprint], CPU, TrainingControl())
+        for each in ended
+    ]
     assert len(counting.calls) <= 2 * 300
     del sys.modules["counting"]
 
@@ -184,7 +192,7 @@ def test_a_learning_rate_scale_of_zero_freezes_under_every_convention(planned, n
     ((run,), _) = planned(*words)
     model = net()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    update = make_update(run.optimizer, model, schedule_of(run))
+    update = make_optimizer_step(run.optimizer, model, schedule_of(run))
     for t in range(9):
         gradients(model, torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t)))
         update.step(t)
@@ -197,6 +205,6 @@ def test_decay_of_single_rules_is_scaled_by_width_as_that_of_all_others(rule, de
     """Decay that the learning rate multiplies has its width factor from there; no second one is due."""
     path = next(path for path in CONFIGS if yaml.safe_load(path.read_text()).get("decay") == decay)
     settings = validate_optimizer(yaml.safe_load(path.read_text()) | {"weight_decay": 0.1}, path.stem)
-    lr, weight_decay = lr_and_decay(settings, Kind(None, True, "", 4.0))
+    lr, weight_decay = lr_and_decay(settings, ParamKind(None, True, "", 4.0))
     assert lr == pytest.approx(settings.lr / 4)
     assert weight_decay == pytest.approx(0.1 * 4**settings.width_decay)

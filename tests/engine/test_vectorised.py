@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import placed
-from adamcmp.engine.strategy import Layout, Piece, Strategy
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import to_device
+from adamcmp.engine.strategy.types import RowLayout, Shard, Strategy
 from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
@@ -116,8 +116,10 @@ def test_seeds_share_a_program_even_with_unequal_numbers_of_runs(planned, engine
     (cohort,) = group_runs(runs)
     some = replace(cohort, runs=tuple(run for run in runs if run.seed != 1 or run.optimizer.lr == 1e-2)[1:])
     data = datasets[cohort.task.facts.fingerprint]
-    alone = list(sequential.train(Piece.of(some, Strategy()), data, DEVICE, Watch()))
-    together = list(vectorised.train(Piece.of(some, Strategy(engine="vectorised")), data, DEVICE, Watch()))
+    alone = list(sequential.train_shard(Shard.of(some, Strategy()), data, DEVICE, TrainingControl()))
+    together = list(
+        vectorized.train_shard(Shard.of(some, Strategy(engine="vectorised")), data, DEVICE, TrainingControl())
+    )
     engines.assert_same(alone, together)
 
 
@@ -131,7 +133,7 @@ def test_a_row_that_diverges_touches_no_other(engines):
 def shrunk(monkeypatch):
     """Numbers of rows after each evaluation at which a program was laid out anew."""
     sizes = []
-    shrink = vectorised.Training._shrink
+    shrink = vectorized.BatchedTraining._shrink
 
     def noted(training):
         done = shrink(training)
@@ -139,7 +141,7 @@ def shrunk(monkeypatch):
             sizes.append(len(training.rows))
         return done
 
-    monkeypatch.setattr(vectorised.Training, "_shrink", noted)
+    monkeypatch.setattr(vectorized.BatchedTraining, "_shrink", noted)
     return sizes
 
 
@@ -156,15 +158,17 @@ def test_a_program_that_would_be_no_smaller_stays(planned, shrunk):
     some = replace(cohort, runs=tuple(r for r in runs if r.seed == 0 or r.optimizer.lr in (1e-2, 1e200)))
     some = replace(some, runs=tuple(r for r in some.runs if not (r.seed == 0 and r.optimizer.lr == 1e200)))
     data = datasets[cohort.task.facts.fingerprint]
-    outcomes = list(vectorised.train(Piece.of(some, Strategy(engine="vectorised")), data, DEVICE, Watch()))
+    outcomes = list(
+        vectorized.train_shard(Shard.of(some, Strategy(engine="vectorised")), data, DEVICE, TrainingControl())
+    )
     assert {o.status for o in outcomes} == {"completed", "diverged"}
     assert shrunk == []
 
 
 def train(cohort, runs, datasets):
-    piece = Piece.of(replace(cohort, runs=tuple(runs)), Strategy(engine="vectorised"))
+    piece = Shard.of(replace(cohort, runs=tuple(runs)), Strategy(engine="vectorised"))
     data = datasets[cohort.task.facts.fingerprint]
-    return {o.run.id: o.evaluations for o in vectorised.train(piece, data, DEVICE, Watch())}
+    return {o.run.id: o.evaluations for o in vectorized.train_shard(piece, data, DEVICE, TrainingControl())}
 
 
 def test_order_and_company_change_no_row(planned):
@@ -197,9 +201,9 @@ def test_bf16_rounds_products_and_not_weights(planned, engines):
     assert 0 < difference < 0.05
     runs, datasets = planned("train.precision=bf16", "train.steps=2")
     (cohort,) = group_runs(runs)
-    piece = Piece.of(cohort, Strategy(engine="vectorised"))
-    data = placed(datasets[cohort.task.facts.fingerprint], "bf16", DEVICE)
-    training = vectorised.Training(piece, data, DEVICE, Watch())
+    piece = Shard.of(cohort, Strategy(engine="vectorised"))
+    data = to_device(datasets[cohort.task.facts.fingerprint], "bf16", DEVICE)
+    training = vectorized.BatchedTraining(piece, data, DEVICE, TrainingControl())
     tensors = [*training.stack.params.values(), *(t for own in training.stack.state.values() for t in own.values())]
     assert {t.dtype for t in tensors} == {torch.float32}
 
@@ -237,7 +241,7 @@ def test_parameters_that_the_loss_does_not_reach_are_left_alone(planned):
             return self.used(x)
 
     ((run,), _) = planned("train.precision=fp32")
-    found = vectorised.names_of(Idle(), Piece.of(group_runs([run])[0], Strategy()), torch.ones(2, 3))
+    found = vectorized.param_names(Idle(), Shard.of(group_runs([run])[0], Strategy()), torch.ones(2, 3))
     assert found.trained == ("used.weight", "used.bias")
 
 
@@ -270,14 +274,14 @@ def test_a_compiled_program_of_several_seeds_is_the_same(engines):
     engines.same(*overrides, strategy=Strategy(engine="vectorised", compiled=True))
 
 
-@pytest.mark.parametrize("layout", [Layout(1, 4), Layout(2, 3), Layout(3, 4)], ids=str)
+@pytest.mark.parametrize("layout", [RowLayout(1, 4), RowLayout(2, 3), RowLayout(3, 4)], ids=str)
 def test_rows_that_fill_up_a_layout_change_nothing(planned, layout, engines):
     seeds = "seed=0,1" if layout.seeds > 1 else "seed=3"
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", seeds, "optimizer.lr=3e-3")
     (cohort,) = group_runs(runs)
     data = datasets[cohort.task.facts.fingerprint]
-    piece = replace(Piece.of(cohort, Strategy(engine="vectorised")), layout=layout)
+    piece = replace(Shard.of(cohort, Strategy(engine="vectorised")), layout=layout)
     engines.assert_same(
-        list(sequential.train(Piece.of(cohort, Strategy()), data, DEVICE, Watch())),
-        list(vectorised.train(piece, data, DEVICE, Watch())),
+        list(sequential.train_shard(Shard.of(cohort, Strategy()), data, DEVICE, TrainingControl())),
+        list(vectorized.train_shard(piece, data, DEVICE, TrainingControl())),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.engine.strategy import Piece, Strategy
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute import tracking
 from adamcmp.execute.session import open_session
 from adamcmp.execute.study import adopted, missing
@@ -38,7 +38,7 @@ def test_a_driver_claims_a_bounded_share_of_jobs_timed_or_not(cli, seconds, most
     (run,) = planned(cli)
     runs = [replace(run, id=f"{i:016x}") for i in range(1000)]
     strategy = Strategy(step_seconds=seconds / run.task.steps)
-    jobs = [Job(Piece(run.task, None, (each,), strategy), Path("no.pt"), i % 2) for i, each in enumerate(runs)]
+    jobs = [Job(Shard(run.task, None, (each,), strategy), Path("no.pt"), i % 2) for i, each in enumerate(runs)]
     leases = AllFree()
     desk, looks = Desk(list(jobs), leases), 0  # type: ignore[arg-type]
 

@@ -88,7 +88,7 @@ def test_a_cache_that_cannot_be_written_keeps_no_programs(tmp_path, monkeypatch)
 def test_the_compiler_has_all_cores_where_an_accelerator_trains(monkeypatch):
     from torch._inductor import config
 
-    monkeypatch.setattr("adamcmp.execute.worker.cores", lambda: 16)
+    monkeypatch.setattr("adamcmp.execute.worker.count_cores", lambda: 16)
     with config.patch(compile_threads=1):
         compile_with("cpu")
         assert config.compile_threads == 1

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from adamcmp.config.lookup import find_config
-from adamcmp.engine.outcome import Evaluation, Outcome, best
-from adamcmp.engine.strategy import Strategy
+from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
+from adamcmp.engine.strategy.types import Strategy
 from adamcmp.execute.recording import Provenance, curve, record
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import DatasetMetadata
@@ -26,7 +26,7 @@ CURVES = (
 def outcome(*overrides, **changes):
     facts = DatasetMetadata("f" * 16, 1079, 10, (1, 8, 8), 100, 100)
     (run,) = plan_study(find_config("digits"), list(overrides), lambda *_: facts).runs
-    ended = Outcome(
+    ended = RunResult(
         run=run, status="completed", evaluations=CURVES, parameters=1, strategy=Strategy(), device="cpu", seconds=1.0,
         finished_at=datetime.now(UTC),
     )  # fmt: skip
@@ -34,8 +34,11 @@ def outcome(*overrides, **changes):
 
 
 def test_the_best_evaluation_goes_by_validation_error_then_loss_then_step_and_never_by_test():
-    assert best(CURVES).step == 300
-    assert best(tuple(e._replace(test_error=0.5 - e.test_error, test_loss=-e.test_loss) for e in CURVES)).step == 300
+    assert best_evaluation(CURVES).step == 300
+    assert (
+        best_evaluation(tuple(e._replace(test_error=0.5 - e.test_error, test_loss=-e.test_loss) for e in CURVES)).step
+        == 300
+    )
 
 
 def test_a_record_holds_final_and_best_and_the_gap():

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from adamcmp.analysis import CELL, by_task
-from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.strategy import Strategy
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.strategy.types import Strategy
 from adamcmp.execute.recording import Provenance, record
 from adamcmp.execute.session import open_session
 from adamcmp.report.retraining import retraining
@@ -52,8 +52,8 @@ def stored(runs, command):
     made = Provenance("mine", command, None, "0.1.0", "2.9", "3.12")
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     outcomes = [
-        Outcome(run=run, status="failed", evaluations=(), error="", parameters=None, strategy=Strategy(), device="cpu",
-                seconds=0.0, finished_at=moment)
+        RunResult(run=run, status="failed", evaluations=(), error="", parameters=None, strategy=Strategy(),
+                  device="cpu", seconds=0.0, finished_at=moment)
         for run in runs
     ]  # fmt: skip
     return pd.DataFrame([record(outcome, made) for outcome in outcomes])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from adamcmp.engine.strategy import Strategy
-from adamcmp.engine.watch import VERSIONS, _save
+from adamcmp.engine.checkpoint import VERSIONS, _save_checkpoint
+from adamcmp.engine.strategy.types import Strategy
 from adamcmp.execute.recording import Provenance
 from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
 from adamcmp.plan.runs import Run
@@ -26,7 +26,7 @@ def write(folder, name, ids, versions=VERSIONS):
     path = folder / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(exist_ok=True)
     strategy = {"engine": "vectorised", "rows": len(ids)}
-    _save(path, {"versions": versions, "runs": ids, "strategy": strategy, "step": 5})
+    _save_checkpoint(path, {"versions": versions, "runs": ids, "strategy": strategy, "step": 5})
     return path
 
 
@@ -65,16 +65,16 @@ def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_pat
 
 
 def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path, monkeypatch):
-    from adamcmp.engine.inputs import CPU
-    from adamcmp.engine.strategy import Piece
-    from adamcmp.engine.train import train
-    from adamcmp.engine.watch import Watch
+    from adamcmp.engine.checkpoint import TrainingControl
+    from adamcmp.engine.loading import CPU
+    from adamcmp.engine.strategy.types import Shard
+    from adamcmp.engine.train import train_shard
     from adamcmp.execute.session import open_session
 
     opened = open_session("digits", ["train.steps=5"], results_dir=tmp_path / "results", config_dir=None, device="cpu")
     (run,) = opened.plan.runs
-    piece = Piece(run.task, "adam", (run,), Strategy())
-    (outcomes,) = train(piece, opened.datasets[run.task.facts.fingerprint], CPU, Watch())
+    piece = Shard(run.task, "adam", (run,), Strategy())
+    (outcomes,) = train_shard(piece, opened.datasets[run.task.facts.fingerprint], CPU, TrainingControl())
     path = write(tmp_path, "own", [run.id])
     pending = Pending(tmp_path, Provenance.here("digits"))
     pending.add(outcomes, path)

@@ -242,7 +242,7 @@ def test_data_from_files_are_read_again_when_they_change_and_not_before(cli, tmp
     write_rows(tmp_path / "rows.csv")
     assert cli("sweep", "table", *TABLE).code == 0
     with monkeypatch.context() as patched:
-        patched.setattr("adamcmp.engine.inputs.load_data", None)
+        patched.setattr("adamcmp.engine.loading.load_data", None)
         again = cli("sweep", "table", *TABLE)
     assert "nothing to train" in again.err, again.err
     write_rows(tmp_path / "rows.csv", "5,5,1\n")

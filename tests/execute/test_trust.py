@@ -113,13 +113,13 @@ def test_words_that_choose_and_set_values_need_no_trust(word):
 @pytest.mark.parametrize("section", ["model", "data", "metrics", "loss", "optimizer"])
 def test_a_plan_that_was_changed_runs_nothing(cli, section):
     from adamcmp.config.lookup import find_config
-    from adamcmp.engine.inputs import facts, load_data
+    from adamcmp.engine.loading import dataset_metadata, load_data
     from adamcmp.plan.expand import plan_study
 
     (cli.folder / "spy.py").write_text(SPY)
     study_dir = cli.folder / "results" / "digits"
     study_dir.mkdir(parents=True)
-    whole = plan_study(find_config("digits"), list(QUICK), lambda settings, _: facts(load_data(settings)))
+    whole = plan_study(find_config("digits"), list(QUICK), lambda settings, _: dataset_metadata(load_data(settings)))
     digest = saved_plan.write_plan(saved_plan.SavedPlan(whole, ("sweep", "digits")), study_dir / "plan.parquet")
     assert saved_plan.read_plan(study_dir / "plan.parquet", trust=False).plan.runs == whole.runs
     table = pq.read_table(study_dir / "plan.parquet")
@@ -147,7 +147,7 @@ def test_a_plan_that_was_changed_runs_nothing(cli, section):
 
 def test_a_plan_of_own_code_is_trusted_by_who_wrote_it(cli):
     from adamcmp.config.lookup import find_config
-    from adamcmp.engine.inputs import facts, load_data
+    from adamcmp.engine.loading import dataset_metadata, load_data
     from adamcmp.plan.expand import plan_study
 
     (cli.folder / "spy.py").write_text(SPY)
@@ -155,7 +155,7 @@ def test_a_plan_of_own_code_is_trusted_by_who_wrote_it(cli):
         patch.chdir(cli.folder)
         patch.syspath_prepend(str(cli.folder))
         words = ["model._target_=spy.Net", "study.confirm.seeds=0", *QUICK]
-        whole = plan_study(find_config("digits"), words, lambda settings, _: facts(load_data(settings)))
+        whole = plan_study(find_config("digits"), words, lambda settings, _: dataset_metadata(load_data(settings)))
         study_dir = cli.folder / "results" / "digits"
         study_dir.mkdir(parents=True)
         digest = saved_plan.write_plan(saved_plan.SavedPlan(whole, ("sweep", "digits")), study_dir / "plan.parquet")

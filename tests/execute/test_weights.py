@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from adamcmp.engine.weights import load
+from adamcmp.engine.weights import load_weights
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import InitWeights
 from adamcmp.storage.records import read
@@ -181,8 +181,8 @@ def test_what_is_skipped_is_drawn_as_without_a_file(tmp_path):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     before = model[1].weight.detach().clone()
     save_file({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}, tmp_path / "w.safetensors")
-    load(InitWeights(str(tmp_path / "w.safetensors"), "0", ("1.*",)), model)
+    load_weights(InitWeights(str(tmp_path / "w.safetensors"), "0", ("1.*",)), model)
     assert torch.equal(model[0].weight, torch.ones(3, 2))
     assert torch.equal(model[1].weight, before)
     with pytest.raises(InputError, match="holds no parameter of the model"):
-        load(InitWeights(str(tmp_path / "w.safetensors"), "0", (), strict=False), nn.Linear(9, 9))
+        load_weights(InitWeights(str(tmp_path / "w.safetensors"), "0", (), strict=False), nn.Linear(9, 9))

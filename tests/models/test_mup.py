@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from adamcmp.config.lookup import find_config
-from adamcmp.engine import vectorised
-from adamcmp.engine.inputs import CPU, build_model, facts, load_data
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.updates import coefficient_table, kind_of, schedule_of
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import CPU, build_model, dataset_metadata, load_data
+from adamcmp.engine.optimizer_step import build_coefficient_table, param_kind, schedule_of
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import group_runs
 
@@ -28,7 +28,7 @@ def planned(case, width, *more):
     def load(settings, _):
         dataset = load_data(settings)
         data[dataset.fingerprint] = dataset
-        return facts(dataset)
+        return dataset_metadata(dataset)
 
     runs = plan_study(find_config(config), [*SMALL[case], sized.format(width), *more], load).runs
     return runs, data
@@ -59,7 +59,7 @@ def test_hidden_matrices_scale_and_nothing_else(decay, power):
     model = build_model(run.task, 0, CPU)
     found = {}
     for name, p in model.named_parameters():
-        names, values = coefficient_table(rule, kind_of(rule, name, p, model), schedule_of(run), 0, 1)
+        names, values = build_coefficient_table(rule, param_kind(rule, name, p, model), schedule_of(run), 0, 1)
         found[name] = dict(zip(names, values[0], strict=True))
     hidden = found.pop("layers.2.weight")
     (usual, *others) = found.values()
@@ -72,9 +72,9 @@ def best_lr(case, width, lrs, *more):
     """The learning rate with the least training loss at the end, over seeds."""
     runs, data = planned(case, width, f"optimizer.lr={','.join(map(str, lrs))}", *more)
     (cohort,) = group_runs(runs)
-    piece = Piece.of(cohort, Strategy(engine="vectorised"))
+    piece = Shard.of(cohort, Strategy(engine="vectorised"))
     losses = {}
-    for outcome in vectorised.train(piece, data[cohort.task.facts.fingerprint], CPU, Watch()):
+    for outcome in vectorized.train_shard(piece, data[cohort.task.facts.fingerprint], CPU, TrainingControl()):
         loss = outcome.evaluations[-1].train_loss if outcome.status == "completed" else float("inf")
         losses.setdefault(outcome.run.optimizer.lr, []).append(loss)
     means = {lr: sum(each) / len(each) for lr, each in losses.items()}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from adamcmp.config.lookup import find_config
-from adamcmp.engine.inputs import facts, load_data
+from adamcmp.engine.loading import dataset_metadata, load_data
 from adamcmp.errors import InputError
 from adamcmp.plan import saved_plan
 from adamcmp.plan.expand import plan_study
@@ -17,7 +17,7 @@ NAMES = [path.stem for path in sorted((ROOT / "configs" / "optimizer").glob("*.y
 
 
 def planned(*overrides, config="digits"):
-    return plan_study(find_config(config), overrides, lambda settings, _: facts(load_data(settings)))
+    return plan_study(find_config(config), overrides, lambda settings, _: dataset_metadata(load_data(settings)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import Range
-from adamcmp.engine.inputs import facts, load_data
+from adamcmp.engine.loading import dataset_metadata, load_data
 from adamcmp.errors import InputError
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.search import ADAPTIVE_METHODS, Dimension
@@ -27,7 +27,7 @@ def planned():
 
     def load(settings, _):
         key = settings.model_dump_json()
-        data[key] = data.get(key) or facts(load_data(settings))
+        data[key] = data.get(key) or dataset_metadata(load_data(settings))
         return data[key]
 
     return lambda *overrides, config="digits": plan_study(find_config(config), overrides, load)

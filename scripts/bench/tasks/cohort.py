@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adamcmp.config.lookup import find_config
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.inputs import facts, load_data
+from adamcmp.engine.loading import dataset_metadata, load_data
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import RunGroup, group_runs
 from tasks.works import CONFIGS
@@ -17,7 +17,7 @@ def prepared(config: str, runs: int, *overrides: str) -> tuple[RunGroup, Dataset
     def load(settings, _):
         dataset = load_data(settings)
         datasets[dataset.fingerprint] = dataset
-        return facts(dataset)
+        return dataset_metadata(dataset)
 
     rates = f"optimizer.lr=geomspace(1e-4,1e-2,{runs})" if runs > 1 else "optimizer.lr=1e-3"
     (cohort,) = group_runs(plan_study(find_config(config, CONFIGS), [rates, *overrides], load).runs)

@@ -86,7 +86,7 @@ def build(work: Work) -> Task:
     from adamcmp.config.compose import compose
     from adamcmp.config.instantiate import call_target, validate_config
     from adamcmp.config.lookup import find_config
-    from adamcmp.engine.inputs import load_data
+    from adamcmp.engine.loading import load_data
 
     source = find_config(work.config, CONFIGS)
     config = validate_config(compose(source, []), source)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-WARM_UP = 3
+WARMUP_CALLS = 3
 """Steps in front of a recording, in which libraries allocate and choose."""
 
 
-class Graphed:
+class GraphedStep:
     """A step function, recorded for each stack that it meets anew."""
 
     def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
@@ -54,7 +54,7 @@ def record_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[C
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
+        for _ in range(WARMUP_CALLS):
             function()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()

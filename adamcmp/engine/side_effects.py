@@ -20,15 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from adamcmp.engine import shared
+from adamcmp.engine import shared_state
 
-OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+TORCH_ATTRIBUTES = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """Attributes of a module that are looked at by name, or never change."""
-DEEPEST = 6
+MAX_DEPTH = 6
 """Containers in containers that are looked into."""
 
 
-class Effects(NamedTuple):
+class SideEffects(NamedTuple):
     """What a pass has changed."""
 
     buffers: tuple[str, ...]
@@ -36,20 +36,20 @@ class Effects(NamedTuple):
     """Parameters, and plain attributes of modules and of what they hold."""
 
 
-def effects(model: nn.Module, forward: Callable[[], object]) -> Effects:
+def find_side_effects(model: nn.Module, forward: Callable[[], object]) -> SideEffects:
     """What ``forward`` changes of a model; it stays changed."""
     before = _state(model)
     forward()
     after = _state(model)
     changed = [name for name in {**before, **after} if _differ(before.get(name), after.get(name))]
     names = {name for name, _ in model.named_buffers()}
-    return Effects(
+    return SideEffects(
         tuple(name for name in changed if name in names), tuple(name for name in changed if name not in names)
     )
 
 
 @contextmanager
-def undone(model: nn.Module) -> Iterator[None]:
+def restore_buffers(model: nn.Module) -> Iterator[None]:
     """Buffers, after the block, are the tensors that they were before it, with the values that they had."""
     bound = {name: (tensor, tensor.clone()) for name, tensor in model.named_buffers()}
     try:
@@ -76,18 +76,18 @@ def shared_storage(model: nn.Module) -> tuple[str, ...]:
     seen: dict[int, Any] = {}
     for path, module in model.named_modules():
         for key, value in vars(module).items():
-            if key not in OF_TORCH:
-                leaves = _leaves(f"{path}.{key}".lstrip("."), value, seen, DEEPEST)
+            if key not in TORCH_ATTRIBUTES:
+                leaves = _leaves(f"{path}.{key}".lstrip("."), value, seen, MAX_DEPTH)
                 tensors = [(name, leaf[0]) for name, leaf in leaves if isinstance(leaf[0], Tensor) and leaf[0].numel()]
                 found += [name for name, tensor in tensors if tensor.untyped_storage().data_ptr() in owner]
     return tuple(dict.fromkeys(found))
 
 
-OF_OPTIMIZERS = {"param_groups", "state", "defaults"}
+OPTIMIZER_ATTRIBUTES = {"param_groups", "state", "defaults"}
 """Attributes of an optimizer that its ``state_dict`` holds, or that never change."""
 
 
-class Attributes:
+class TrackedAttributes:
     """Changes of plain attributes during a training: of a model's modules, an optimizer, a loss.
 
     A checkpoint needs them next to ``state_dict``, which holds parameters and persistent buffers alone.
@@ -99,7 +99,7 @@ class Attributes:
         saved = self._saved()
         self._before = {name: (value, _content(value, saved)) for name, value in self._values().items()}
         unknown = [(name, value) for name, (value, content) in self._before.items() if content is None]
-        self._leaves = {name: dict(_leaves("", value, {}, DEEPEST)) for name, value in unknown}
+        self._leaves = {name: dict(_leaves("", value, {}, MAX_DEPTH)) for name, value in unknown}
 
     def state(self) -> dict[str, Any]:
         """Return the changed attributes by name, ``unsaved`` those whose values no checkpoint can hold."""
@@ -142,14 +142,14 @@ class Attributes:
                 continue  # the class says itself what a checkpoint needs
             if isinstance(owner, nn.Module):
                 for path, module in owner.named_modules():
-                    own = {k: v for k, v in vars(module).items() if k not in OF_TORCH and k != "training"}
+                    own = {k: v for k, v in vars(module).items() if k not in TORCH_ATTRIBUTES and k != "training"}
                     names = module._non_persistent_buffers_set if holder == "model" else module._buffers
                     own |= {k: module._buffers[k] for k in names}
                     found |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
             elif isinstance(owner, ModuleType | type):
-                found |= {f"{holder}:.{key}": value for key, value in shared.values(owner).items()}
+                found |= {f"{holder}:.{key}": value for key, value in shared_state.owner_values(owner).items()}
             elif hasattr(owner, "__dict__"):
-                own = {k: v for k, v in vars(owner).items() if k not in OF_OPTIMIZERS}
+                own = {k: v for k, v in vars(owner).items() if k not in OPTIMIZER_ATTRIBUTES}
                 found |= {f"{holder}:.{key}": value for key, value in own.items()}
         return found
 
@@ -171,7 +171,7 @@ class Attributes:
             return content != after
         if content is not None or type(before) is not type(value):
             return True
-        was, now = self._leaves[name], dict(_leaves("", value, {}, DEEPEST))
+        was, now = self._leaves[name], dict(_leaves("", value, {}, MAX_DEPTH))
         return any(_differ(was.get(key), now.get(key)) for key in {**was, **now})
 
 
@@ -200,13 +200,13 @@ def _state(model: nn.Module) -> dict[str, Any]:
     seen: dict[int, Any] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         found[name] = _leaf(tensor)
-    for name, owner in shared.owners([type(module).__module__ for module in model.modules()]).items():
-        for key, value in shared.values(owner).items():
-            found |= _leaves(f"{name}.{key}", value, seen, DEEPEST)
+    for name, owner in shared_state.find_owners([type(module).__module__ for module in model.modules()]).items():
+        for key, value in shared_state.owner_values(owner).items():
+            found |= _leaves(f"{name}.{key}", value, seen, MAX_DEPTH)
     for path, module in model.named_modules():
         for key, value in vars(module).items():
-            if key not in OF_TORCH:
-                found |= _leaves(f"{path}.{key}".lstrip("."), value, seen, DEEPEST)
+            if key not in TORCH_ATTRIBUTES:
+                found |= _leaves(f"{path}.{key}".lstrip("."), value, seen, MAX_DEPTH)
     return found
 
 
@@ -239,10 +239,10 @@ def _leaf(value: Any) -> Any:
         return value, value.getstate()
     if isinstance(value, list | dict | set):
         return value, len(value)
-    return value, None if isinstance(value, PLAIN) or hasattr(value, "__dict__") else _digest(value)
+    return value, None if isinstance(value, PLAIN_TYPES) or hasattr(value, "__dict__") else _digest(value)
 
 
-PLAIN = (bool, int, float, str, bytes, tuple, frozenset, type(None))
+PLAIN_TYPES = (bool, int, float, str, bytes, tuple, frozenset, type(None))
 
 
 class _Pickler(pickle.Pickler):

@@ -1,134 +1,109 @@
-"""Which strategy trains a cohort: by measurement where a sweep is long enough to earn the measuring back.
+"""Select the training strategy of each run group, by benchmarks if a sweep is long enough to repay them.
 
-A sweep that a rough count of its arithmetic puts under ``SHORT`` seconds is trained sequentially, with no clock read.
-For a longer one a few ways to train are timed, in rounds: one run alone and eager rows first; then, if compiling can
-pay, compiled rows; then, if much is still to do, other numbers of rows, on an accelerator twice as many for as long as
-that pays. Cohorts that differ in their rule alone go by the timings of one of them. The decision is a pure function of
-timings (``timings`` keeps them) and work.
+A sweep that is estimated to take less than ``MIN_SECONDS_TO_BENCHMARK`` is trained sequentially, without benchmarks.
+For
+a longer one, strategies are timed in rounds: one run alone and eager rows; then compiled rows, if compiling can pay;
+then other numbers of rows, if much work remains. On an accelerator, the number of rows is doubled for as long as that
+pays. Run groups that differ only in their rule share the timings of one of them. The selection is a pure function of
+the timings, which ``strategy.benchmark`` caches, and of the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from adamcmp.config.schema import CustomOptimizer, ExecutionSettings
-from adamcmp.engine.machine import cores, rounds_products, why_not_compile
-from adamcmp.engine.profile import Profile
-from adamcmp.engine.strategy import Layout, Matmul, Strategy, divide
-from adamcmp.engine.timing import Timing
-from adamcmp.engine.timings import Place, Timings, named
+from adamcmp.engine.hardware import count_cores, onednn_rounds_to_bf16, why_not_compile
+from adamcmp.engine.strategy.benchmark import Machine, Timing, TimingCache, strategy_key
+from adamcmp.engine.strategy.cost import ProfiledGroup
+from adamcmp.engine.strategy.types import Matmul, RowLayout, Strategy, StrategyChoice, split_into_shards
 from adamcmp.plan.runs import RunGroup
 
-SHORT = 6.0
+MIN_SECONDS_TO_BENCHMARK = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
-SHORT_ALONE = 60.0
+MIN_SECONDS_SINGLE_RUN = 60.0
 """The same for a single run, of which processes train no more than one, and compiling seldom pays."""
-LITTLE = f"the work is little: below {SHORT:g} s by a count of its arithmetic, {SHORT_ALONE:g} s for a run alone"
-STEP_OVERHEAD, SLOW_FLOPS = 120e-6, 40e9
+TOO_SHORT_REASON = (
+    f"the work is little: below {MIN_SECONDS_TO_BENCHMARK:g} s by a count of its arithmetic, "
+    f"{MIN_SECONDS_SINGLE_RUN:g} s for a run alone"
+)
+STEP_OVERHEAD_SECONDS, ONE_THREAD_FLOPS_PER_SECOND = 120e-6, 40e9
 """Rough seconds of a step whatever the model, and FLOP/s, of one thread: for that count alone."""
-ONE_THREAD_BELOW = 30e6
+MAX_FLOPS_ONE_THREAD = 30e6
 """FLOPs of a step below which threads cost more than they bring. Measured with torch 2.14 on two cores, batch 100,
 AdamW, microseconds a step with one and with two threads: MLP 64-32-10 164 and 200, 784-64-10 399 and 378,
 784-256-256-10 1505 and 1180."""
-WORKING_SET = 12e6
+CACHE_BYTES_PER_PROCESS = 12e6
 """Bytes of rows that are worth having in one process on a CPU: about what its share of the last-level cache holds."""
-MOST_ROWS = 256
-FIRST_ROWS = 32
-"""What an accelerator is asked for first; then twice as many, for as long as ``STILL_PAYS``."""
-STILL_PAYS = 0.9
+MAX_ROWS = 256
+INITIAL_ROWS = 32
+"""What an accelerator is asked for first; then twice as many, for as long as ``MAX_STEP_RATIO``."""
+MAX_STEP_RATIO = 0.9
 """A step of a run must take at most so much of what it took in a program of half the rows."""
-COMPILE_PAYS = 8.0
+MIN_SECONDS_TO_COMPILE = 8.0
 """Seconds of eager training, over all processes, from which compiling is tried: it takes about five."""
-COMPILED_ONCE = 2.0
+CACHED_COMPILE_SECONDS = 2.0
 """Seconds in which another process loads a program from the compiler's cache: where it was timed, it lies there."""
-LOOK_FURTHER = 90.0
+MIN_SECONDS_TO_TRY_ROWS = 90.0
 """Seconds of training from which other numbers of rows are tried too."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """A cohort, and what is known of it before anything is timed."""
-
-    cohort: RunGroup
-    profile: Profile
-    refusal: str | None = None
-    """Why it cannot be vectorised, see ``trial.refusal``."""
-
-    @property
-    def member_steps(self) -> int:
-        """Runs times steps."""
-        return len(self.cohort.runs) * self.cohort.task.steps
-
-    @property
-    def member_evaluations(self) -> float:
-        """Runs times evaluations, each counted by what it shows: one for the last."""
-        return len(self.cohort.runs) * self.cohort.task.evaluations.full
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was chosen for a cohort, and the seconds that it should take with all processes at work."""
-
-    strategy: Strategy
-    seconds: float
-    note: str | None = None
-    """What the user should know: no compiler, for one."""
-    open: bool = False
-    """It is yet to be timed; until then, seconds are rough, and the strategy is a likely one."""
-
-
-class Ask(NamedTuple):
+class BenchmarkRequest(NamedTuple):
     """Ways to train a cohort, to be timed in turns."""
 
     cohort: RunGroup
     strategies: tuple[Strategy, ...]
 
 
-Measure = Callable[[Sequence[Ask]], Sequence[Sequence[Timing]]]
+BenchmarkFn = Callable[[Sequence[BenchmarkRequest]], Sequence[Sequence[Timing]]]
 
 
-def rough_seconds(work: Work) -> float:
+def estimate_seconds(work: ProfiledGroup) -> float:
     """A count of arithmetic in place of a timing."""
     flops = work.profile.flops if work.profile.flops < float("inf") else 0.0
-    return work.member_steps * (STEP_OVERHEAD + flops / SLOW_FLOPS)
+    return work.member_steps * (STEP_OVERHEAD_SECONDS + flops / ONE_THREAD_FLOPS_PER_SECOND)
 
 
-def unmeasured(work: Work, settings: ExecutionSettings, device: torch.device, why: str = LITTLE) -> Strategy:
+def default_strategy(
+    work: ProfiledGroup, settings: ExecutionSettings, device: torch.device, why: str = TOO_SHORT_REASON
+) -> Strategy:
     """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone.
 
     ``why`` nothing was measured is the reason on record, where there is no refusal.
     """
-    small = device.type == "cpu" and work.profile.flops < ONE_THREAD_BELOW
+    small = device.type == "cpu" and work.profile.flops < MAX_FLOPS_ONE_THREAD
     matmul: Matmul = "onednn" if settings.matmul == "onednn" else "default"
-    common = Strategy(threads=1 if small else cores(), matmul=matmul)
+    common = Strategy(threads=1 if small else count_cores(), matmul=matmul)
     if settings.engine == "sequential":
         return common
     if settings.engine == "auto" or work.refusal is not None:
         return replace(common, reason=work.refusal or why)
-    rows = settings.rows if settings.rows != "auto" else _first_rows(work, device)
+    rows = settings.rows if settings.rows != "auto" else _initial_rows(work, device)
     rows = min(rows, len(work.cohort.runs))
-    return replace(common, engine="vectorised", rows=rows, **_of_model(work))
+    return replace(common, engine="vectorised", rows=rows, **_model_fields(work))
 
 
-def brief(work: Work, settings: ExecutionSettings, device: torch.device) -> Strategy:
+def short_strategy(work: ProfiledGroup, settings: ExecutionSettings, device: torch.device) -> Strategy:
     """Return the strategy of work that is too short to benchmark; sequential runs take adamcmp's own step."""
-    strategy = unmeasured(work, settings, device)
+    strategy = default_strategy(work, settings, device)
     is_free = settings.engine == "auto" and strategy.engine == "sequential" and settings.ranks == 1
     return replace(strategy, update="adamcmp") if is_free else strategy
 
 
-def is_short(works: Sequence[Work], settings: ExecutionSettings) -> bool:
+def is_short(works: Sequence[ProfiledGroup], settings: ExecutionSettings) -> bool:
     """Whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"
     runs = sum(len(work.cohort.runs) for work in works)
-    return not fixed and sum(map(rough_seconds, works)) < (SHORT if runs > 1 else SHORT_ALONE)
+    return not fixed and sum(map(estimate_seconds, works)) < (
+        MIN_SECONDS_TO_BENCHMARK if runs > 1 else MIN_SECONDS_SINGLE_RUN
+    )
 
 
-def _of_model(work: Work) -> dict[str, Any]:
+def _model_fields(work: ProfiledGroup) -> dict[str, Any]:
     """What a strategy of several rows has to know of the model."""
     return {
         "mixes_seeds": not work.profile.draws,
@@ -136,22 +111,22 @@ def _of_model(work: Work) -> dict[str, Any]:
     }
 
 
-def _first_rows(work: Work, device: torch.device) -> int:
+def _initial_rows(work: ProfiledGroup, device: torch.device) -> int:
     """R: on a CPU as many as fit the cache's share of a process."""
     if device.type != "cpu":
-        return FIRST_ROWS
-    return max(1, min(round(WORKING_SET / work.profile.row_bytes), MOST_ROWS))
+        return INITIAL_ROWS
+    return max(1, min(round(CACHE_BYTES_PER_PROCESS / work.profile.row_bytes), MAX_ROWS))
 
 
-def choose(
-    works: Sequence[Work],
+def select_strategies(
+    works: Sequence[ProfiledGroup],
     settings: ExecutionSettings,
     device: torch.device,
     processes: int,
     memory: float,
-    measure: Measure | None = None,
-    place: Place | None = None,
-) -> list[Choice]:
+    measure: BenchmarkFn | None = None,
+    place: Machine | None = None,
+) -> list[StrategyChoice]:
     """A strategy for each cohort.
 
     Args:
@@ -164,25 +139,25 @@ def choose(
             threads. None: what has not been timed before leaves the choice open.
         place: where that is, if not here.
     """
-    known = [_Known(work, settings, device, processes, memory, place or Place()) for work in works]
-    leaders = [known[i] for i in _leaders(works)]
+    known = [StrategyTimings(work, settings, device, processes, memory, place or Machine()) for work in works]
+    leaders = [known[i] for i in _timing_sources(works)]
     timed = [each for each, leader in zip(known, leaders, strict=True) if each is leader]
 
-    def choices() -> list[Choice]:
+    def choices() -> list[StrategyChoice]:
         return [leader.lent(each.work) for each, leader in zip(known, leaders, strict=True)]
 
-    _time(timed, [each.first_round() for each in timed], measure)
-    for trial in (_Known.compiled_round, _Known.further_round):
+    _benchmark_missing(timed, [each.first_round() for each in timed], measure)
+    for trial in (StrategyTimings.compiled_round, StrategyTimings.further_round):
         total = sum(each.seconds for each in choices())
-        _time(timed, [trial(each, total) for each in timed], measure)
+        _benchmark_missing(timed, [trial(each, total) for each in timed], measure)
     while any(doubled := [each.doubled_round() for each in timed]):
-        _time(timed, doubled, measure)
+        _benchmark_missing(timed, doubled, measure)
     for each in timed:
         each.keep()
     return choices()
 
 
-def _leaders(works: Sequence[Work]) -> list[int]:
+def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
     """By whose timings each cohort goes: of those that differ in their rule alone, the one with most runs.
 
     A rule is a small part of a step, and timing the ways of each of a dozen takes longer than what that can win.
@@ -195,7 +170,9 @@ def _leaders(works: Sequence[Work]) -> list[int]:
     return [first[i] for i in range(len(works))]
 
 
-def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure: Measure | None) -> None:
+def _benchmark_missing(
+    known: Sequence[StrategyTimings], asked: Sequence[Sequence[Strategy]], measure: BenchmarkFn | None
+) -> None:
     """Time what is not known yet; one cohort after the other what takes all threads."""
     lacking = [
         (each, [s for s in strategies if not each.has(s)]) for each, strategies in zip(known, asked, strict=True)
@@ -204,61 +181,74 @@ def _time(known: Sequence[_Known], asked: Sequence[Sequence[Strategy]], measure:
         for each, strategies in lacking:
             each.open = each.open or bool(strategies)
         return
-    shared = [(each, [s for s in strategies if not _takes_all(s)]) for each, strategies in lacking]
-    greedy = [(each, [s for s in strategies if _takes_all(s)]) for each, strategies in lacking]
+    shared = [(each, [s for s in strategies if not _uses_all_threads(s)]) for each, strategies in lacking]
+    greedy = [(each, [s for s in strategies if _uses_all_threads(s)]) for each, strategies in lacking]
     for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
-        found = measure([Ask(each.work.cohort, tuple(strategies)) for each, strategies in batch]) if batch else ()
+        found = (
+            measure([BenchmarkRequest(each.work.cohort, tuple(strategies)) for each, strategies in batch])
+            if batch
+            else ()
+        )
         for (each, strategies), timings in zip(batch, found, strict=True):
             for strategy, timing in zip(strategies, timings, strict=True):
                 each.learn(strategy, timing)
 
 
-def _takes_all(strategy: Strategy) -> bool:
+def _uses_all_threads(strategy: Strategy) -> bool:
     return strategy.processes == 1 and strategy.threads > 1
 
 
-def _alike(one: Strategy, other: Strategy) -> bool:
+def _differ_in_rows_only(one: Strategy, other: Strategy) -> bool:
     """Whether two ways differ in rows alone."""
     return replace(one, rows=other.rows, step_seconds=other.step_seconds, reason=other.reason) == other
 
 
-class _Known:
+class StrategyTimings:
     """Timings of one cohort's strategies, old and new."""
 
     open = False
     """Something that should have been timed was not."""
 
     def __init__(
-        self, work: Work, settings: ExecutionSettings, device: torch.device, processes: int, memory: float, place: Place
+        self,
+        work: ProfiledGroup,
+        settings: ExecutionSettings,
+        device: torch.device,
+        processes: int,
+        memory: float,
+        place: Machine,
     ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
         self._memory, self._cores = memory, place.cores
-        self._kept = Timings(work.cohort, device, processes, place)
+        self._kept = TimingCache(work.cohort, device, processes, place)
         self._timings = self._kept.all
         self._strategies: dict[str, Strategy] = {}
-        self._layouts: dict[Strategy, Layout] = {}
+        self._layouts: dict[Strategy, RowLayout] = {}
 
     def has(self, strategy: Strategy) -> bool:
+        """Return whether a strategy was timed."""
         self._strategies[self._name(strategy)] = strategy
         return self._name(strategy) in self._timings
 
     def learn(self, strategy: Strategy, timing: Timing) -> None:
+        """Add the timing of a strategy."""
         self._kept.learn(self._name(strategy), timing)
 
     def keep(self) -> None:
+        """Write new timings to the cache."""
         self._kept.keep()
 
     def _name(self, strategy: Strategy) -> str:
         if strategy.engine == "sequential":
-            return named(strategy, Layout(1, 1))
+            return strategy_key(strategy, RowLayout(1, 1))
         if strategy not in self._layouts:
-            layouts = (Layout.of(piece.runs) for piece in divide(self.work.cohort, strategy))
+            layouts = (RowLayout.of(piece.runs) for piece in split_into_shards(self.work.cohort, strategy))
             self._layouts[strategy] = max(layouts, key=lambda each: each.total)
-        return named(strategy, self._layouts[strategy])
+        return strategy_key(strategy, self._layouts[strategy])
 
     def first_round(self) -> list[Strategy]:
         """One run alone, on one thread and on all; and eager rows."""
-        small = self.work.profile.flops < ONE_THREAD_BELOW
+        small = self.work.profile.flops < MAX_FLOPS_ONE_THREAD
         threads = (
             [self._cores] if self._device.type != "cpu" or self._cores == 1 else [1] if small else [1, self._cores]
         )
@@ -277,7 +267,7 @@ class _Known:
 
     def compiled_round(self, total: float) -> list[Strategy]:
         """Compiled rows, where eager training would take long enough."""
-        pays = COMPILE_PAYS if len(self.work.cohort.runs) > 1 else SHORT_ALONE
+        pays = MIN_SECONDS_TO_COMPILE if len(self.work.cohort.runs) > 1 else MIN_SECONDS_SINGLE_RUN
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
             return []
@@ -294,7 +284,7 @@ class _Known:
         best = self.best().strategy
         if (
             self._device.type != "cpu"
-            or total < LOOK_FURTHER
+            or total < MIN_SECONDS_TO_TRY_ROWS
             or best.engine == "sequential"
             or self._settings.rows != "auto"
         ):
@@ -310,38 +300,42 @@ class _Known:
         rows = min(2 * best.strategy.rows, self._most_rows())
         if self._settings.rows != "auto" or rows <= best.strategy.rows:
             return []
-        fewer = [s for s in self._strategies.values() if _alike(s, best.strategy) and s.rows < best.strategy.rows]
+        fewer = [
+            s
+            for s in self._strategies.values()
+            if _differ_in_rows_only(s, best.strategy) and s.rows < best.strategy.rows
+        ]
         before = max(fewer, key=lambda s: s.rows, default=None)
-        if before is not None and best.strategy.step_seconds > STILL_PAYS * self._timings[self._name(before)].step:
+        if before is not None and best.strategy.step_seconds > MAX_STEP_RATIO * self._timings[self._name(before)].step:
             return []
         asked = self._vectorised(rows, compiled=best.strategy.compiled)
         return [s for s in asked if s.matmul == best.strategy.matmul and not self.has(s)]
 
-    def best(self) -> Choice:
+    def best(self) -> StrategyChoice:
         """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
         if self.open:
             likely = [s for s in self._strategies.values() if s.engine == "vectorised"]
-            strategy = likely[0] if likely else unmeasured(self.work, self._settings, self._device)
-            return Choice(strategy, self._roughly(), self._note(), open=True)
+            strategy = likely[0] if likely else default_strategy(self.work, self._settings, self._device)
+            return StrategyChoice(strategy, self._roughly(), self._note(), open=True)
         open_to = [(s, self._timings[name]) for name, s in self._strategies.items() if name in self._timings]
         good = [(s, t) for s, t in open_to if t.error is None]
         if not good:
-            rough = rough_seconds(self.work)
+            rough = estimate_seconds(self.work)
             asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
             if asked:  # what the user wants is tried all the same: a failure there is met run by run
-                return Choice(asked[0], rough, self._note())
+                return StrategyChoice(asked[0], rough, self._note())
             failed = next((t.error for _, t in open_to if t.error), None)
-            return Choice(
-                unmeasured(self.work, self._settings, self._device, f"no way could be timed: {failed}"),
+            return StrategyChoice(
+                default_strategy(self.work, self._settings, self._device, f"no way could be timed: {failed}"),
                 rough,
                 self._note(),
             )
         strategy, timing = min(good, key=lambda pair: self._seconds(*pair))
         reason = strategy.reason or self._reason(strategy, timing, open_to)
         chosen = replace(strategy, step_seconds=timing.step, reason=reason)
-        return Choice(chosen, self._seconds(strategy, timing), self._note())
+        return StrategyChoice(chosen, self._seconds(strategy, timing), self._note())
 
-    def lent(self, work: Work) -> Choice:
+    def lent(self, work: ProfiledGroup) -> StrategyChoice:
         """The best way, for these runs or for others whose rule alone is another."""
         found = self.best()
         if work is self.work:
@@ -349,13 +343,13 @@ class _Known:
         strategy = found.strategy
         if strategy.engine == "vectorised":
             busy = replace(strategy, rows=min(strategy.rows, -(-len(work.cohort.runs) // strategy.processes)))
-            strategy = replace(busy, rows=max(len(piece.runs) for piece in divide(work.cohort, busy)))
+            strategy = replace(busy, rows=max(len(piece.runs) for piece in split_into_shards(work.cohort, busy)))
         return replace(found, strategy=strategy, seconds=found.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
         """By the quickest way that was ever timed, whatever its rows; else by the count of arithmetic."""
         timed = [self._seconds_alone(timing) for timing in self._timings.values() if timing.error is None]
-        return min(timed, default=rough_seconds(self.work)) / self._processes
+        return min(timed, default=estimate_seconds(self.work)) / self._processes
 
     def _reason(self, chosen: Strategy, timing: Timing, open_to: Sequence[tuple[Strategy, Timing]]) -> str | None:
         """Why it is sequential where it might be vectorised, or eager where the user wants it compiled."""
@@ -374,7 +368,7 @@ class _Known:
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
         """Work by the speed of all processes, and one compilation; few pieces keep few processes busy."""
         busy = min(strategy.processes, -(-len(self.work.cohort.runs) // strategy.rows))
-        compiling = min(timing.first, COMPILED_ONCE) if strategy.compiled else 0.0
+        compiling = min(timing.first, CACHED_COMPILE_SECONDS) if strategy.compiled else 0.0
         return self._seconds_alone(timing) / busy + compiling
 
     def _seconds_alone(self, timing: Timing) -> float:
@@ -391,9 +385,9 @@ class _Known:
             compiled=compiled,
             processes=self._processes,
             threads=max(1, self._cores // self._processes) if self._device.type == "cpu" else 1,
-            **_of_model(self.work),
+            **_model_fields(self.work),
         )
-        rows = max(len(piece.runs) for piece in divide(self.work.cohort, common))
+        rows = max(len(piece.runs) for piece in split_into_shards(self.work.cohort, common))
         ways = [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls()]
         return [*ways, *(replace(way, graphs=True) for way in ways if self._device.type == "cuda")]
 
@@ -402,7 +396,7 @@ class _Known:
         return (
             self._settings.rows
             if self._settings.rows != "auto"
-            else min(_first_rows(self.work, self._device), self._most_rows())
+            else min(_initial_rows(self.work, self._device), self._most_rows())
         )
 
     def _most_rows(self) -> int:
@@ -415,7 +409,7 @@ class _Known:
         if self._settings.matmul != "auto":
             return [self._settings.matmul]
         fp32 = self._device.type == "cpu" and self.work.cohort.task.train.precision == "fp32"
-        return ["default", "onednn"] if fp32 and not rounds_products() else ["default"]
+        return ["default", "onednn"] if fp32 and not onednn_rounds_to_bf16() else ["default"]
 
     def _lacking_compiler(self) -> str | None:
         failed = [t.error for name, t in self._timings.items() if " compiled " in name and t.error]

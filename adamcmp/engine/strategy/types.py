@@ -1,11 +1,4 @@
-"""How the runs of a cohort are trained, and the state of the process that this asks for.
-
-A strategy changes nothing but how the numbers of a step are rounded, and never enters a run's id. In float64 whole
-trainings agree to 1e-10; in fp32 rounding grows with the steps, most where a norm follows a convolution: there the
-gradient along each channel's scale is rounding alone, and Adam makes steps of any size of it (a CNN after 60 steps at
-lr up to 3e-2: 3e-7 in loss without norms, 1e-3 with group norm, 5e-3 with batch norm). It travels with each piece of
-work, with its checkpoint and into the record.
-"""
+"""Types of training strategies: how the runs of a group are laid out, and the process state that a strategy needs."""
 
 from __future__ import annotations
 
@@ -20,26 +13,24 @@ from typing import Any, Literal, Self, TypeVar
 
 import torch
 
-from adamcmp.engine.machine import rounds_products
+from adamcmp.engine.hardware import onednn_rounds_to_bf16
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import Run, RunGroup, TaskSpec, rule_identity
 
 T = TypeVar("T")
 Matmul = Literal["default", "onednn"]
-
-
-SILENT = {"engine", "reason", "step_seconds", "mixes_seeds", "example_bytes", "rungs", "reduction"}
+INTERNAL_FIELDS = {"engine", "reason", "step_seconds", "mixes_seeds", "example_bytes", "rungs", "reduction"}
 """Fields of a strategy that have a column of their own, or tell a reader nothing."""
-ROUNDS = (
+ONEDNN_ROUNDS_ERROR = (
     "execute.matmul=onednn: would round fp32 products to bf16 on this processor; give default, or train.precision=bf16 "
     "where that is wanted"
 )
-MOST_PADDING = 1.1
+MAX_PADDING = 1.1
 """Rows of a common layout over a piece's own, beyond which the piece has a layout of its own."""
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How the rows of a program lie, and what its shapes depend on next to the task."""
 
     seeds: int
@@ -93,19 +84,19 @@ class Strategy:
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that records store."""
-        fields = {key: value for key, value in asdict(self).items() if key not in SILENT}
+        fields = {key: value for key, value in asdict(self).items() if key not in INTERNAL_FIELDS}
         return fields if self.update == "adamcmp" else {key: fields[key] for key in fields if key != "update"}
 
 
 @dataclass(frozen=True)
-class Piece:
+class Shard:
     """A part of a cohort that one process trains from beginning to end."""
 
     task: TaskSpec
     kernel: str
     runs: tuple[Run, ...]
     strategy: Strategy
-    layout: Layout | None = None
+    layout: RowLayout | None = None
     """At the start; None: the least that holds the runs. The pieces of a cohort share one, and so its programs."""
 
     @classmethod
@@ -126,7 +117,7 @@ class Piece:
 
 
 @contextmanager
-def in_force(strategy: Strategy, device: torch.device) -> Iterator[None]:
+def apply_strategy(strategy: Strategy, device: torch.device) -> Iterator[None]:
     """Threads and matrix library as a strategy wants them, denormal numbers taken for zero, and fp32 kept fp32.
 
     Second moments of dead inputs decay into denormals, on which a CPU is 5 times slower. On a CPU "medium" lets torch
@@ -137,8 +128,8 @@ def in_force(strategy: Strategy, device: torch.device) -> Iterator[None]:
         InputError: oneDNN is asked for where it rounds.
     """
     onednn = device.type == "cpu" and strategy.matmul == "onednn"
-    if onednn and rounds_products():
-        raise InputError(ROUNDS)
+    if onednn and onednn_rounds_to_bf16():
+        raise InputError(ONEDNN_ROUNDS_ERROR)
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(strategy.threads)
     torch.set_float32_matmul_precision("medium" if onednn else "highest")
@@ -169,7 +160,7 @@ def _exact_cuda() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
-def divide(cohort: RunGroup, strategy: Strategy) -> list[Piece]:
+def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
     """Cut a cohort into pieces of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
 
     Runs of a seed stay together, since they share their batches. Where a seed has fewer runs than fit, several seeds
@@ -181,22 +172,22 @@ def divide(cohort: RunGroup, strategy: Strategy) -> list[Piece]:
     groups: list[tuple[Run, ...]] = []
     most = max(map(len, by_seed.values()))
     if strategy.rungs:
-        groups = _of_arms(cohort.runs, strategy.rows)
+        groups = _groups_by_optimizer(cohort.runs, strategy.rows)
     elif most >= strategy.rows or not strategy.mixes_seeds:
         for runs in by_seed.values():
-            groups += [tuple(part) for part in _evenly(runs, strategy.rows)]
+            groups += [tuple(part) for part in _split_evenly(runs, strategy.rows)]
     else:
-        for seeds in _evenly(list(by_seed.values()), max(1, strategy.rows // most)):
+        for seeds in _split_evenly(list(by_seed.values()), max(1, strategy.rows // most)):
             groups.append(tuple(run for runs in seeds for run in runs))
-    own = [Layout.of(runs) for runs in groups]
-    common = Layout(max(each.seeds for each in own), max(each.rows for each in own))
-    layouts = [common if common.total <= MOST_PADDING * each.total else each for each in own]
+    own = [RowLayout.of(runs) for runs in groups]
+    common = RowLayout(max(each.seeds for each in own), max(each.rows for each in own))
+    layouts = [common if common.total <= MAX_PADDING * each.total else each for each in own]
     return [
-        Piece(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
+        Shard(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
     ]
 
 
-def _of_arms(runs: Iterable[Run], rows: int) -> list[tuple[Run, ...]]:
+def _groups_by_optimizer(runs: Iterable[Run], rows: int) -> list[tuple[Run, ...]]:
     """Runs of one arm each, and all seeds of a cell: what is pruned is compared with these."""
     arms: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
@@ -205,12 +196,24 @@ def _of_arms(runs: Iterable[Run], rows: int) -> list[tuple[Run, ...]]:
     groups: list[tuple[Run, ...]] = []
     for cells in arms.values():
         seeds = max(map(len, cells.values()))
-        parts = _evenly(list(cells.values()), max(1, rows // seeds))
+        parts = _split_evenly(list(cells.values()), max(1, rows // seeds))
         groups += [tuple(run for members in part for run in members) for part in parts]
     return groups
 
 
-def _evenly(items: list[T], most: int) -> Iterator[list[T]]:
+def _split_evenly(items: list[T], most: int) -> Iterator[list[T]]:
     parts = -(-len(items) // most)
     for i in range(parts):
         yield items[i * len(items) // parts : (i + 1) * len(items) // parts]
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """What was chosen for a cohort, and the seconds that it should take with all processes at work."""
+
+    strategy: Strategy
+    seconds: float
+    note: str | None = None
+    """What the user should know: no compiler, for one."""
+    open: bool = False
+    """It is yet to be timed; until then, seconds are rough, and the strategy is a likely one."""

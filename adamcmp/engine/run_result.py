@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from adamcmp.engine.strategy import Strategy
+from adamcmp.engine.strategy.types import Strategy
 from adamcmp.plan.runs import Run
 from adamcmp.storage.schema import Status
 
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
         return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
 
 
-def best(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Evaluation:
+def best_evaluation(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Evaluation:
     """The evaluation with the best validation error, then lowest validation loss, then step; test has no say.
 
     ``sign`` is −1 for an error of which more is better.
@@ -40,17 +40,17 @@ def best(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Evaluation:
     return min(evaluations, key=lambda e: (sign * e.validation_error, e.validation_loss, e.step))
 
 
-def packed(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
+def to_plain(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
     """Evaluations as plain numbers, for a checkpoint."""
     return [[*evaluation[:-1], dict(evaluation.metrics)] for evaluation in evaluations]
 
 
-def unpacked(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
-    """What ``packed`` packed."""
+def from_plain(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
+    """What ``to_plain`` packed."""
     return [Evaluation(*values) for values in stored]
 
 
-class Outcomes(NamedTuple):
+class ExampleErrors(NamedTuple):
     """What each example of the test part says of a run's error."""
 
     kind: str
@@ -60,7 +60,7 @@ class Outcomes(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RunResult:
     """How a run ended, and its curve."""
 
     run: Run
@@ -75,7 +75,7 @@ class Outcome:
     seconds: float
     """Wall time; where several runs train at once, an equal share of it."""
     finished_at: datetime
-    outcomes: Outcomes | None = None
+    outcomes: ExampleErrors | None = None
     """Of a confirming run's test examples, after the last step."""
 
     @property
@@ -84,5 +84,5 @@ class Outcome:
         return self.evaluations[-1].metrics if self.status == "completed" else {}
 
 
-OnSteps = Callable[[int, Evaluation | None], None]
+StepsCallback = Callable[[int, Evaluation | None], None]
 """Called now and then with the steps done since the last call and the newest evaluation."""

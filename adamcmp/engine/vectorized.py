@@ -22,35 +22,43 @@ from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.multi_input import Plain
 from adamcmp.data.on_disk import concatenate
 from adamcmp.engine import weights
+from adamcmp.engine.batched_program import (
+    BatchedProgram,
+    ModelStack,
+    ParamNames,
+    Tensors,
+    build_program,
+    param_names,
+    rule_of_run,
+)
 from adamcmp.engine.batches import batches
-from adamcmp.engine.criterion import Criterion
-from adamcmp.engine.evaluation import CHUNK, at_once, outcomes, reduced
-from adamcmp.engine.inputs import autocast, build_model, placed
-from adamcmp.engine.machine import device_memory
-from adamcmp.engine.measures import measure_all
-from adamcmp.engine.outcome import Evaluation, Outcome, Outcomes, best, packed, unpacked
-from adamcmp.engine.program import Names, Program, Stack, Tensors, names_of, program, rule_of
-from adamcmp.engine.strategy import Layout, Piece, in_force
-from adamcmp.engine.streams import seed_device, stream_seed
-from adamcmp.engine.updates import average_share, coefficient_table, of_row, schedule_of
-from adamcmp.engine.watch import Watch
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, example_errors, subsample
+from adamcmp.engine.extra_metrics import compute_extra_metrics
+from adamcmp.engine.hardware import device_memory
+from adamcmp.engine.loading import autocast, build_model, to_device
+from adamcmp.engine.objective import Objective
+from adamcmp.engine.optimizer_step import build_coefficient_table, ema_weight, row_state, schedule_of
+from adamcmp.engine.random_streams import seed_device, stream_seed
+from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult, best_evaluation, from_plain, to_plain
+from adamcmp.engine.strategy.types import RowLayout, Shard, apply_strategy
 from adamcmp.metrics.functions import to_float64
 from adamcmp.optim.decay import Array
 from adamcmp.plan.evaluation_schedule import SplitSizes
 from adamcmp.plan.runs import Run, rule_identity
 
-EXAMPLES = 128
+CPU_CHUNK_EXAMPLES = 128
 """Examples in one call of an evaluation: what it makes stays in the cache, and memory is bounded. Measured for 121 rows
 of MLP 64-32-10 in two processes: 178 µs a row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217."""
-MOST_EXAMPLES, EVALUATION_SHARE = 1 << 14, 0.25
+MAX_CHUNK_EXAMPLES, EVALUATION_MEMORY_FRACTION = 1 << 14, 0.25
 """The same on an accelerator: what so much of its free memory holds, for all rows, and at most so many."""
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""
-WORTH_SHRINKING = 20.0
+MAX_ALIVE_TO_SHRINK = 20.0
 """Seconds that a smaller compiled program must save, since it has to be compiled."""
 
 
-def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> Iterator[Outcome]:
+def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a piece together; outcomes come when they end, the diverged with the others.
 
     Args:
@@ -64,18 +72,18 @@ def train(piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) ->
         Unwritable: a checkpoint cannot be written.
         Exception: anything that the model raises, and what torch raises when memory ends.
     """
-    with in_force(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        training = Training(piece, placed(dataset, piece.task.train.precision, device), device, watch)
+    with apply_strategy(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
+        training = BatchedTraining(piece, to_device(dataset, piece.task.train.precision, device), device, watch)
         training.go_on()
         training.save_weights()
         training.ask_examples()
     yield from training.outcomes()
 
 
-class Training:
+class BatchedTraining:
     """A piece in the middle of its training."""
 
-    def __init__(self, piece: Piece, dataset: Dataset, device: torch.device, watch: Watch) -> None:
+    def __init__(self, piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> None:
         self.piece, self.dataset, self.device, self.watch = piece, dataset, device, watch
         self.task = piece.task
         self.started = time.perf_counter()
@@ -83,17 +91,17 @@ class Training:
         self.diverged: list[int | None] = [None] * len(piece.runs)
         self.pruned: set[int] = set()
         self._previous: Tensors = {}
-        self.kernel = rule_of(piece.runs[0]).kernel
+        self.kernel = rule_of_run(piece.runs[0]).kernel
         self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
-        self.names = names_of(probe, piece, dataset.inputs(dataset.train.x[:2]))
+        self.names = param_names(probe, piece, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         plan = self.task.evaluations
-        self._size = _even(sum(plan.before), at_once(dataset, _examples_at_once(piece, device)))
+        self._size = _even_chunk_size(sum(plan.before), chunk_size(dataset, _chunk_examples(piece, device)))
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
-        self.told: dict[int, Outcomes] = {}
+        self.told: dict[int, ExampleErrors] = {}
         self._kept: Tensors = {}
         self._keeps_best = self.task.train.save == "best" and watch.weights is not None
         resumed = watch.resumed()
@@ -108,8 +116,8 @@ class Training:
             self._load(resumed)
 
     def _laid_out(
-        self, alive: Sequence[int], layout: Layout | None = None
-    ) -> tuple[list[int], tuple[int, ...], Layout]:
+        self, alive: Sequence[int], layout: RowLayout | None = None
+    ) -> tuple[list[int], tuple[int, ...], RowLayout]:
         """Place runs seed by seed, in a layout or the least that holds them.
 
         Where a seed lacks rows, its first run stands in for them; where seeds are lacking, the first seed does.
@@ -117,7 +125,7 @@ class Training:
         by_seed: dict[int, list[int]] = {}
         for i in alive:
             by_seed.setdefault(self.piece.runs[i].seed, []).append(i)
-        layout = layout or Layout.of(self.piece.runs[i] for i in alive)
+        layout = layout or RowLayout.of(self.piece.runs[i] for i in alive)
         seeds = [*by_seed, *(next(iter(by_seed)),) * (layout.seeds - len(by_seed))]
         rows = [i for own in map(by_seed.__getitem__, seeds) for i in (*own, *(own[0],) * (layout.rows - len(own)))]
         return rows, tuple(seeds), layout
@@ -128,14 +136,14 @@ class Training:
         stored: list[str] = resumed.get("runs", ids)
         ours = [stored.index(each) for each in ids]
         self.step = self.reported = resumed["step"]
-        self.evaluations = [unpacked(resumed["evaluations"][i]) for i in ours]
+        self.evaluations = [from_plain(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.pruned = {k for k, i in enumerate(ours) if i in resumed.get("pruned", ())}
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        self.stack = _mapped(Stack(*resumed["stack"]), lambda each: each.to(self.device))
+        self.stack = _map_stack(ModelStack(*resumed["stack"]), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self._kept = {name: each.to(self.device) for name, each in resumed.get("kept", {}).items()}
-        self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), Layout(*resumed["layout"])
+        self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), RowLayout(*resumed["layout"])
         if stored != ids:
             at = self._places()
             kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
@@ -150,7 +158,7 @@ class Training:
         """Leave no rows but those of some runs: of run k of the piece the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
-        self.stack = _mapped(self.stack, lambda each: each[keep])
+        self.stack = _map_stack(self.stack, lambda each: each[keep])
         self.ended = self.ended[keep]
         self._kept = {name: each[keep] for name, each in self._kept.items()}
 
@@ -158,7 +166,7 @@ class Training:
         """What ``_load`` goes on from."""
         return {
             "step": self.step,
-            "evaluations": [packed(each) for each in self.evaluations],
+            "evaluations": [to_plain(each) for each in self.evaluations],
             "diverged": self.diverged,
             "pruned": sorted(self.pruned),
             "seconds": time.perf_counter() - self.started,
@@ -206,9 +214,9 @@ class Training:
     def _alive(self) -> list[int]:
         return [i for i, step in enumerate(self.diverged) if step is None and i not in self.pruned]
 
-    def _program(self) -> Program:
+    def _program(self) -> BatchedProgram:
         strategy = self.piece.strategy
-        return program(
+        return build_program(
             self.task,
             self.kernel,
             self.layout,
@@ -248,23 +256,25 @@ class Training:
                 key = (run.optimizer, run.schedule, k)
                 if key not in known:
                     schedule = self._schedules[run.schedule]
-                    known[key] = coefficient_table(rule_of(run), kind, schedule, window.start, window.stop).values
+                    known[key] = build_coefficient_table(
+                        rule_of_run(run), kind, schedule, window.start, window.stop
+                    ).values
                 tables[:, k, : known[key].shape[1], row] = known[key]
         return torch.from_numpy(tables).to(self.device)
 
     def _average_shares(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
         beta = self.task.train.ema or 0.0
-        shares = np.array([average_share(beta, t) for t in range(window.start, window.stop)], dtype)
+        shares = np.array([ema_weight(beta, t) for t in range(window.start, window.stop)], dtype)
         return torch.from_numpy(shares).to(self.device)
 
-    def _examples(self, shown: SplitSizes) -> _Examples:
-        return _examples(self.dataset, shown, self._size)
+    def _examples(self, shown: SplitSizes) -> _EvaluationData:
+        return _evaluation_data(self.dataset, shown, self._size)
 
     @cached_property
-    def _criterion(self) -> Criterion:
-        return Criterion(self.task, self.device)
+    def _criterion(self) -> Objective:
+        return Objective(self.task, self.device)
 
-    def _evaluate(self, runs: Program) -> None:
+    def _evaluate(self, runs: BatchedProgram) -> None:
         """Measure all rows; those that are not finite have diverged at this step."""
         for row, step in enumerate(self.ended.tolist()):
             if step and self.diverged[self.rows[row]] is None and self.rows[row] not in self.pruned:
@@ -281,12 +291,12 @@ class Training:
             if i in seen or self.diverged[i] is not None or i in self.pruned:
                 continue
             seen.add(i)
-            (evaluation,) = unpacked([[self.step, *measured[row], norms[row]]])
+            (evaluation,) = from_plain([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
                 evaluation = evaluation._replace(metrics=self._on_request(row, self._examples(shown).dataset))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
-                improved[row] = best(self.evaluations[i], self.task.criteria.error.sign) is evaluation
+                improved[row] = best_evaluation(self.evaluations[i], self.task.criteria.error.sign) is evaluation
             else:
                 self.diverged[i] = self.step
         if self._keeps_best:
@@ -336,19 +346,19 @@ class Training:
         rows = len(self._laid_out(alive)[0])
         saved = len(self.rows) - rows
         left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
-        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < WORTH_SHRINKING):
+        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < MAX_ALIVE_TO_SHRINK):
             return False
         at = self._places()
         self._keep({i: at[i] for i in alive})
         return True
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[RunResult]:
         """How each run ended."""
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
         for i, (run, evaluations, step) in enumerate(
             zip(self.piece.runs, self.evaluations, self.diverged, strict=True)
         ):
-            yield Outcome(
+            yield RunResult(
                 run=run,
                 status="diverged" if step is not None else "pruned" if i in self.pruned else "completed",
                 evaluations=tuple(evaluations),
@@ -371,8 +381,8 @@ class Training:
             if self.diverged[i] is None and i not in self.pruned:
                 model = self._of_row(now, row)
                 evaluations = self.evaluations[i]
-                chosen = best(evaluations, sign) if self._keeps_best else evaluations[-1]
-                weights.save(self.watch.weights, self.piece.runs[i], model, chosen)
+                chosen = best_evaluation(evaluations, sign) if self._keeps_best else evaluations[-1]
+                weights.save_weights(self.watch.weights, self.piece.runs[i], model, chosen)
 
     def ask_examples(self) -> None:
         """Compute the per-example test errors of the completed runs that store them."""
@@ -381,9 +391,9 @@ class Training:
         for i, row in self._places().items():
             if self.piece.runs[i].stores_examples and self.diverged[i] is None:
                 with autocast(self.task, self.device):
-                    self.told[i] = outcomes(
+                    self.told[i] = example_errors(
                         self._of_row(now, row), examples.test, examples.inputs, self._criterion,
-                        at_once(examples, CHUNK),
+                        chunk_size(examples, CHUNK_EXAMPLES),
                     )  # fmt: skip
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
@@ -398,25 +408,27 @@ class Training:
         self._of_row({**self._shown, **self.stack.rest}, row)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
-            state = of_row(self.stack.state, row)
-            return measure_all(self._probe, previous, state, shown, self.task)
+            state = row_state(self.stack.state, row)
+            return compute_extra_metrics(self._probe, previous, state, shown, self.task)
 
 
-def _examples_at_once(piece: Piece, device: torch.device) -> int:
+def _chunk_examples(piece: Shard, device: torch.device) -> int:
     """How many examples each row of a piece is shown at once: on an accelerator as many as a share of memory holds."""
     each = piece.strategy.example_bytes * len(piece.runs)
     if device.type == "cpu" or not each:
-        return EXAMPLES
-    return max(EXAMPLES, min(MOST_EXAMPLES, int(EVALUATION_SHARE * device_memory(device) / each)))
+        return CPU_CHUNK_EXAMPLES
+    return max(
+        CPU_CHUNK_EXAMPLES, min(MAX_CHUNK_EXAMPLES, int(EVALUATION_MEMORY_FRACTION * device_memory(device) / each))
+    )
 
 
 @lru_cache(maxsize=4)
-def _examples(dataset: Dataset, shown: SplitSizes, size: int) -> _Examples:
+def _evaluation_data(dataset: Dataset, shown: SplitSizes, size: int) -> _EvaluationData:
     """What an evaluation shows; kept for the pieces that follow."""
-    return _Examples(reduced(dataset, shown), size)
+    return _EvaluationData(subsample(dataset, shown), size)
 
 
-class _Examples:
+class _EvaluationData:
     """All examples that an evaluation shows, in chunks of one size, so that one compiled program takes them all."""
 
     def __init__(self, dataset: Dataset, size: int) -> None:
@@ -430,7 +442,7 @@ class _Examples:
         self._inputs = dataset.inputs
         self._chunks = [whole.take(each) for each in torch.split(padded, size)]
 
-    def measure(self, runs: Program, params: Tensors, rest: Tensors, criterion: Criterion) -> list[list[float]]:
+    def measure(self, runs: BatchedProgram, params: Tensors, rest: Tensors, criterion: Objective) -> list[list[float]]:
         """Loss and error on each part, of each row: train, validation, test."""
         chunks = [runs.evaluate(params, rest, self._inputs(x), y) for x, y in self._chunks]
         losses, statistics = (
@@ -444,12 +456,12 @@ class _Examples:
         return rows
 
 
-def _even(count: int, most: int) -> int:
+def _even_chunk_size(count: int, most: int) -> int:
     """Size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
     return -(-count // -(-count // most))
 
 
-def initial_stack(rows: Sequence[Run], names: Names, device: torch.device) -> Stack:
+def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) -> ModelStack:
     """Each row with the weights of its run's seed, and its optimizer's state before the first step."""
     models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
     index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
@@ -459,11 +471,11 @@ def initial_stack(rows: Sequence[Run], names: Names, device: torch.device) -> St
     rest = {name: tensor for name, tensor in stacked.items() if name not in params}
     state: dict[str, Tensors] = {}
     for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
-        starts = [(rule_of(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
+        starts = [(rule_of_run(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
         own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
         state[name] = {key: torch.cat([each[key] for each in own]) for key in own[0]}
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
-    return Stack(params, rest, state, average)
+    return ModelStack(params, rest, state, average)
 
 
 def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -471,7 +483,7 @@ def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:
     return each.view(*shape, *each.shape[1:])
 
 
-def _mapped(stack: Stack, function: Callable[[Tensor], Tensor]) -> Stack:
+def _map_stack(stack: ModelStack, function: Callable[[Tensor], Tensor]) -> ModelStack:
     """The same function of every tensor of a stack."""
-    mapped: Stack = tree_map(function, stack)
+    mapped: ModelStack = tree_map(function, stack)
     return mapped

@@ -1,8 +1,9 @@
-"""Check whether a model can be vectorised: a short training by both engines must give the same numbers.
+"""Check whether a model can be vectorized: a short training by both engines must give the same numbers.
 
-The training is as in a sweep: two seeds with two rows each, in float64, at learning rates that move the weights. What a
-few steps need not show is looked for directly: tensors that share memory, and control flow that depends on values or
-on random numbers.
+The training is as in a sweep: two seeds with two rows each, in float64, at learning rates that move the weights. Two
+problems may stay hidden in a few steps and are tested directly: tensors that share memory, and control flow that
+depends
+on values or on random numbers.
 """
 
 from __future__ import annotations
@@ -16,38 +17,37 @@ import torch
 
 from adamcmp.config.schema import CustomOptimizer
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.criterion import predict
-from adamcmp.engine.effects import Effects, effects, shared_storage
-from adamcmp.engine.inputs import as_precision, autocast, build_model
-from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.profile import Watching
-from adamcmp.engine.shared import restored
-from adamcmp.engine.strategy import Piece, Strategy
-from adamcmp.engine.streams import host_state, host_streams
-from adamcmp.engine.watch import Watch
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.loading import as_precision, autocast, build_model
+from adamcmp.engine.objective import predict
+from adamcmp.engine.random_streams import host_state, host_streams
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.shared_state import restore_shared_state
+from adamcmp.engine.side_effects import SideEffects, find_side_effects, shared_storage
+from adamcmp.engine.strategy.cost import OperationCounter
+from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import describe_exception
 from adamcmp.metrics.functions import DEVICES_WITHOUT_FLOAT64
 from adamcmp.optim.rule import Rule
 from adamcmp.plan.runs import Run, RunGroup, TaskSpec
 
 Precision = Literal["fp32", "bf16", "fp64"]
-
-LONGEST_REASON = 160
+MAX_REASON_CHARS = 160
 """Characters of what torch.func says of a model that it refuses: its advice goes on for a paragraph."""
-EXAMPLES = 8
+CHECK_EXAMPLES = 8
 """In a batch of the check; fewer where a batch has fewer."""
-STEPS = 4
+CHECK_STEPS = 4
 """Steps of the check, each followed by an evaluation: a stale alias shows in the second."""
-SAME = {"fp64": 1e-8, "fp32": 1e-3, "bf16": 5e-2}
+TOLERANCES = {"fp64": 1e-8, "fp32": 1e-3, "bf16": 5e-2}
 """Relative difference of losses and weight norms up to which both engines agree."""
-MOST_PARAMETERS = 3_000_000
+MAX_FLOAT64_PARAMETERS = 3_000_000
 """Largest model checked in float64 with four rows; larger ones use their own precision and two rows of one seed."""
-LEAST_LR, MOST_LR = 1e-3, 3e-2
+MIN_CHECK_LR, MAX_CHECK_LR = 1e-3, 3e-2
 """Bounds of the learning rates of the check: below them weights hardly move, above them they may diverge."""
 
 
-def refusal(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
+def why_not_vectorizable(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     """Return why the runs of a cohort cannot be trained as one program; None if they can.
 
     The reasons are a custom optimizer, a forward pass with effects or control flow that a program cannot carry, tensors
@@ -56,29 +56,29 @@ def refusal(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | N
     """
     if isinstance(cohort.runs[0].optimizer, CustomOptimizer):
         return "a custom optimizer trains one run at a time"
-    with restored(cohort.runs[0]):
-        return _refusal(cohort, dataset, device)
+    with restore_shared_state(cohort.runs[0]):
+        return _why_not(cohort, dataset, device)
 
 
-def _refusal(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
+def _why_not(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     try:
-        found = _found(cohort.task, dataset, device)
+        found = _observe_forward(cohort.task, dataset, device)
         if found.reason:
-            return _short(found.reason)
-        if found.parameters <= MOST_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
+            return _shorten(found.reason)
+        if found.parameters <= MAX_FLOAT64_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
             try:
-                reason = _compared(cohort, dataset, device, found, "fp64")
+                reason = _compare_engines(cohort, dataset, device, found, "fp64")
                 if reason or cohort.task.train.precision != "bf16":  # autocast has rules of its own
                     return reason
             except Exception as error:  # a model may have its own precision in its code
                 if "dtype" not in str(error).lower() and "double" not in str(error).lower():
                     raise
-        return _compared(cohort, dataset, device, found, cohort.task.train.precision)
+        return _compare_engines(cohort, dataset, device, found, cohort.task.train.precision)
     except Exception as error:  # torch.func and custom models may fail in any way
-        return _short(describe_exception(error))
+        return _shorten(describe_exception(error))
 
 
-class _Found(NamedTuple):
+class _ForwardObservations(NamedTuple):
     """Observations on a model's forward passes."""
 
     reason: str
@@ -88,26 +88,26 @@ class _Found(NamedTuple):
     parameters: int
 
 
-def _found(task: TaskSpec, dataset: Dataset, device: torch.device) -> _Found:
+def _observe_forward(task: TaskSpec, dataset: Dataset, device: torch.device) -> _ForwardObservations:
     """Look at a training pass and an evaluation of a model; what only its first pass makes counts for nothing."""
-    task, few = _smaller(task, dataset, task.train.precision)
+    task, few = _shrink_task(task, dataset, task.train.precision)
     model = build_model(task, 0, device)
     parameters = sum(p.numel() for p in model.parameters())
     if any(each.is_complex() for each in [*model.parameters(), *model.buffers()]):
-        return _Found(
+        return _ForwardObservations(
             "it has complex parameters or buffers, for which there are no batched gradients", False, parameters
         )
     if shared := shared_storage(model):
-        return _Found(f"{', '.join(shared)} shares memory with a parameter or buffer", False, parameters)
+        return _ForwardObservations(f"{', '.join(shared)} shares memory with a parameter or buffer", False, parameters)
     data = as_precision(few, task.train.precision).to(device)
     x = data.inputs(data.train.x)
-    watching = Watching()
+    watching = OperationCounter()
 
-    def change(training: bool) -> Effects:
+    def change(training: bool) -> SideEffects:
         model.train(training)
         with autocast(task, device):
             predict(model, x)
-            return effects(model, lambda: predict(model, x))
+            return find_side_effects(model, lambda: predict(model, x))
 
     with torch.random.fork_rng(devices=[]), host_streams(0), torch.no_grad(), watching:
         before = host_state()
@@ -124,56 +124,62 @@ def _found(task: TaskSpec, dataset: Dataset, device: torch.device) -> _Found:
         reason = "its forward pass reads the value of a tensor in Python (if, while, .item()), which may differ by row"
     elif shared:
         reason = f"{', '.join(shared)} shares memory with a parameter or buffer"
-    return _Found(reason, watching.draws, parameters)
+    return _ForwardObservations(reason, watching.draws, parameters)
 
 
-def _compared(
-    cohort: RunGroup, dataset: Dataset, device: torch.device, found: _Found, precision: Precision
+def _compare_engines(
+    cohort: RunGroup, dataset: Dataset, device: torch.device, found: _ForwardObservations, precision: Precision
 ) -> str | None:
     """Train two rows of each of two seeds by both engines; a model that draws, or is large, has one seed."""
-    task, few = _smaller(cohort.task, dataset, precision)
-    is_large = found.parameters > MOST_PARAMETERS
+    task, few = _shrink_task(cohort.task, dataset, precision)
+    is_large = found.parameters > MAX_FLOAT64_PARAMETERS
     seeds = (0,) if is_large else (0, 1)
-    rows = [_row(cohort, task, factor) for factor in (1.0, 2.0)]
+    rows = [_check_run(cohort, task, factor) for factor in (1.0, 2.0)]
     for together_seeds in [(seed,) for seed in seeds] if found.draws else [seeds]:
         runs = tuple(replace(row, id=f"{row.id}-{k}-{s}", seed=s) for s in together_seeds for k, row in enumerate(rows))
-        alone = list(sequential.train(Piece(task, cohort.kernel, runs, Strategy()), few, device, Watch()))
+        alone = list(
+            sequential.train_shard(Shard(task, cohort.kernel, runs, Strategy()), few, device, TrainingControl())
+        )
         if any(each.error is not None for each in alone):  # its runs are the place to say so
-            return _short(next(each.error for each in alone if each.error is not None))
+            return _shorten(next(each.error for each in alone if each.error is not None))
         strategy = Strategy(engine="vectorised", rows=len(runs))
-        together = list(vectorised.train(Piece(task, cohort.kernel, runs, strategy), few, device, Watch()))
+        together = list(
+            vectorized.train_shard(Shard(task, cohort.kernel, runs, strategy), few, device, TrainingControl())
+        )
         for one, other in zip(alone, together, strict=True):
-            if reason := _other(one, other, SAME[precision]):
+            if reason := _describe_difference(one, other, TOLERANCES[precision]):
                 return reason
     return None
 
 
-def _row(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
+def _check_run(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
     """The cohort's first run with a learning rate that moves weights, times a factor, and without warmup."""
     run = cohort.runs[0]
     assert isinstance(run.optimizer, Rule)
-    lr = factor * min(max(run.optimizer.lr, LEAST_LR), MOST_LR)
+    lr = factor * min(max(run.optimizer.lr, MIN_CHECK_LR), MAX_CHECK_LR)
     schedule = run.schedule.model_copy(update={"warmup_steps": 0})
     return replace(run, task=task, schedule=schedule, optimizer=run.optimizer.model_copy(update={"lr": lr}))
 
 
-def _smaller(task: TaskSpec, dataset: Dataset, precision: Precision) -> tuple[TaskSpec, Dataset]:
+def _shrink_task(task: TaskSpec, dataset: Dataset, precision: Precision) -> tuple[TaskSpec, Dataset]:
     """A few steps of one small batch, each with an evaluation on other examples."""
-    size = min(task.batch_size, EXAMPLES)
+    size = min(task.batch_size, CHECK_EXAMPLES)
     size -= size % task.train.accumulate
     size = size or task.train.accumulate
     train, validation, test = (part.take(slice(size)) for part in (dataset.train, dataset.validation, dataset.test))
-    settings = task.train.model_copy(update={"evaluations": STEPS, "metrics": (), "precision": precision})
+    settings = task.train.model_copy(update={"evaluations": CHECK_STEPS, "metrics": (), "precision": precision})
     few = replace(dataset, train=train, validation=validation, test=test)
-    return replace(task, train=settings, batch_size=size, steps=STEPS), few
+    return replace(task, train=settings, batch_size=size, steps=CHECK_STEPS), few
 
 
-def _other(alone: Outcome, row: Outcome, tolerance: float) -> str | None:
+def _describe_difference(alone: RunResult, row: RunResult, tolerance: float) -> str | None:
     """How a row differs from the run alone; None if it does not."""
     if alone.status != row.status:
         return f"in a batch of several the run has {row.status}, alone it has {alone.status}"
     bounds = {"train_loss": tolerance, "validation_loss": tolerance, "test_loss": tolerance}
-    bounds["weight_norm"] = max(tolerance, SAME["fp32"])  # a bias that no loss feels takes steps of rounding errors
+    bounds["weight_norm"] = max(
+        tolerance, TOLERANCES["fp32"]
+    )  # a bias that no loss feels takes steps of rounding errors
     for one, other in zip(alone.evaluations, row.evaluations, strict=True):
         for name, bound in bounds.items():
             expected, found = getattr(one, name), getattr(other, name)
@@ -185,5 +191,5 @@ def _other(alone: Outcome, row: Outcome, tolerance: float) -> str | None:
     return None
 
 
-def _short(reason: str) -> str:
-    return shorten(reason, LONGEST_REASON, placeholder=" …")
+def _shorten(reason: str) -> str:
+    return shorten(reason, MAX_REASON_CHARS, placeholder=" …")

@@ -19,38 +19,43 @@ from typing import Any
 
 import torch
 
-from adamcmp.engine.outcome import OnSteps
-from adamcmp.engine.strategy import Piece
+from adamcmp.engine.run_result import StepsCallback
+from adamcmp.engine.strategy.types import Shard
 from adamcmp.errors import InputError
 from adamcmp.storage.backend import atomic_write
 from adamcmp.storage.schema import SCHEMA_VERSION
 
-LOOK_EVERY = 0.05
+CHECK_SECONDS = 0.05
 """Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
 
 
-FORM = 3
+CHECKPOINT_VERSION = 3
 """Counts the changes of what a checkpoint is made of."""
-VERSIONS = {"schema": SCHEMA_VERSION, "form": FORM, "adamcmp": version("adamcmp"), "torch": str(torch.__version__)}
+VERSIONS = {
+    "schema": SCHEMA_VERSION,
+    "form": CHECKPOINT_VERSION,
+    "adamcmp": version("adamcmp"),
+    "torch": str(torch.__version__),
+}
 """What a checkpoint must have been written by, to be read."""
 
 
-class Stopped(Exception):  # noqa: N818  # no error: someone asked for it
+class TrainingStopped(Exception):  # noqa: N818  # no error: someone asked for it
     """Training has stopped on request; its checkpoint is written."""
 
 
-class Unwritable(InputError):  # noqa: N818  # an InputError by its base
+class CheckpointError(InputError):  # an InputError by its base
     """A checkpoint cannot be written."""
 
 
-class Watch:
+class TrainingControl:
     """Progress, checkpoints and stopping, for the training of one piece."""
 
     def __init__(
         self,
-        on_steps: OnSteps = lambda *_: None,
+        on_steps: StepsCallback = lambda *_: None,
         *,
-        piece: Piece | None = None,
+        piece: Shard | None = None,
         checkpoint: Path | None = None,
         start: Path | None = None,
         every: float = 60.0,
@@ -78,16 +83,16 @@ class Watch:
         now = time.monotonic()
         if now < self._look_at:
             return
-        self._look_at = now + LOOK_EVERY
+        self._look_at = now + CHECK_SECONDS
         stopping = self._stopping()
         if self._writes and self._checkpoint is not None and (stopping or now >= self._save_at):
             try:
-                _save(self._checkpoint, {**self._described(), **state()})
+                _save_checkpoint(self._checkpoint, {**self._described(), **state()})
             except InputError as error:
-                raise Unwritable(str(error)) from error
+                raise CheckpointError(str(error)) from error
             self._save_at = time.monotonic() + self._every
         if stopping:
-            raise Stopped
+            raise TrainingStopped
 
     def _described(self) -> dict[str, Any]:
         """Which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
@@ -104,7 +109,7 @@ class Watch:
         """The state to go on from, or None."""
         for path in (self._checkpoint, self._start):
             state = load_checkpoint(path) if path is not None else None
-            if state is not None and foreign(state) is None:
+            if state is not None and version_mismatch(state) is None:
                 return state
         return None
 
@@ -113,7 +118,7 @@ MAGIC = b"adamcmp checkpoint\n"
 """First bytes of a checkpoint. The SHA-256 of the rest follows, then the rest, as ``torch.save`` writes it."""
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
+def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(state, content)
     with atomic_write(path, sync=True) as file:
@@ -134,13 +139,13 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
-def unsaved(state: Mapping[str, Any]) -> list[str]:
+def unsaved_attributes(state: Mapping[str, Any]) -> list[str]:
     """Return the names of attributes that change during training and whose values the checkpoint could not hold."""
     names: list[str] = (state.get("attributes") or {}).get("unsaved", [])
     return names
 
 
-def foreign(state: Mapping[str, Any]) -> str | None:
+def version_mismatch(state: Mapping[str, Any]) -> str | None:
     """What other version wrote a checkpoint, ``torch 2.13.0, not 2.14.1``; None where it is ours."""
     wrote = state.get("versions")
     if not isinstance(wrote, dict):

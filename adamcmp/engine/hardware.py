@@ -13,33 +13,33 @@ import psutil
 import torch
 from torch.torch_version import TorchVersion
 
-KEEPS_ORDER = "2.12"
+ORDER_PRESERVING = "2.12"
 """The first torch whose compiled CPU programs update weights after their last use."""
-AS_EXACT = 4.0
+EXACT_TOLERANCE = 4.0
 """oneDNN's products count as fp32 where their error is at most so many times the default's; bf16's is 10⁴ times."""
-CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+CGROUPS, PROCESS_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use: by affinity, and by the quota of its container."""
     return int(joblib.cpu_count())
 
 
-def devices(device: torch.device) -> int:
+def count_devices(device: torch.device) -> int:
     """How many accelerators a name stands for: ``cuda:1`` is one, ``cuda`` all that there are."""
     every = device.index is None and device.type == "cuda"
     return max(1, torch.cuda.device_count()) if every else 1
 
 
-def of_process(device: torch.device, i: int) -> str:
+def device_for_process(device: torch.device, i: int) -> str:
     """The device of the i-th of several processes: they take the accelerators in turns."""
-    count = devices(device)
+    count = count_devices(device)
     return f"{device.type}:{i % count}" if count > 1 else str(device)
 
 
 def available_memory() -> float:
     """Bytes that are free for this process: of the machine, and of its container's limit."""
-    return min(float(psutil.virtual_memory().available), _cgroup_memory(CGROUPS, OWN_CGROUPS))
+    return min(float(psutil.virtual_memory().available), _cgroup_memory(CGROUPS, PROCESS_CGROUPS))
 
 
 def device_memory(device: torch.device) -> float:
@@ -88,7 +88,7 @@ def _inactive(path: Path) -> float:
 
 
 @cache
-def processor(device: torch.device) -> str:
+def processor_name(device: torch.device) -> str:
     """The chip that trains."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
@@ -100,13 +100,13 @@ def processor(device: torch.device) -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def hardware(device: torch.device) -> str:
+def describe_hardware(device: torch.device) -> str:
     """What trains there, in words: the chip; cores and memory (10⁹ bytes) of the machine."""
-    return f"{processor(device)}; {cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB"
+    return f"{processor_name(device)}; {count_cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB"
 
 
 @cache
-def rounds_products() -> bool:
+def onednn_rounds_to_bf16() -> bool:
     """Whether torch's oneDNN rounds fp32 matrix products to bf16 on this CPU, as it may on one with AMX.
 
     torch takes oneDNN for them under the precision "medium", which permits that rounding.
@@ -122,7 +122,7 @@ def rounds_products() -> bool:
             errors.append(float((found - exact).norm()))
     finally:
         torch.set_float32_matmul_precision(before)
-    return errors[1] > AS_EXACT * errors[0]
+    return errors[1] > EXACT_TOLERANCE * errors[0]
 
 
 @cache
@@ -134,8 +134,8 @@ def why_not_compile(device: torch.device) -> str | None:
     """
     if device.type != "cpu":
         return None
-    if TorchVersion(torch.__version__) < KEEPS_ORDER:
-        return f"torch {torch.__version__} may compile updates in the wrong order, torch {KEEPS_ORDER} does not"
+    if TorchVersion(torch.__version__) < ORDER_PRESERVING:
+        return f"torch {torch.__version__} may compile updates in the wrong order, torch {ORDER_PRESERVING} does not"
     if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
         return "no C++ compiler found (CXX, g++ or clang++)"
     return None

@@ -1,34 +1,43 @@
-"""What a way to train costs on this machine: a few steps of it, and an evaluation, timed."""
+"""Benchmark training strategies: time a few steps and an evaluation, and cache the timings per machine."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine import sequential, vectorised
-from adamcmp.engine.inputs import placed
-from adamcmp.engine.outcome import Outcome
-from adamcmp.engine.strategy import Piece, Strategy, divide, in_force
-from adamcmp.engine.watch import Stopped, Watch
-from adamcmp.errors import describe_exception
-from adamcmp.plan.runs import Run, RunGroup
+from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped
+from adamcmp.engine.hardware import count_cores, processor_name
+from adamcmp.engine.loading import to_device
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.strategy.types import RowLayout, Shard, Strategy, apply_strategy, split_into_shards
+from adamcmp.errors import InputError, describe_exception
+from adamcmp.plan.runs import Run, RunGroup, canonical_json
+from adamcmp.storage.backend import write_file
+from adamcmp.untrusted import load_json
 
-ENOUGH = 0.3
+MIN_TIMED_SECONDS = 0.3
 """Seconds of stepping that a timing takes at least, all turns together."""
-MOST_STEPS = 128
+MAX_TIMED_STEPS = 128
 """Of a run alone, in a turn."""
-TURNS = 9
+ROUNDS = 9
 """In which the ways to train are timed."""
-CLOSE, AGAIN = 1.1, 3
+TIE_RATIO, TIE_REPEATS = 1.1, 3
 """Where the two quickest programs differ by less, they are timed so many times more often."""
 
 
@@ -48,7 +57,7 @@ class Timing:
 
 
 @cache
-def product_rate(device: torch.device, side: int = 1024) -> float:
+def matmul_gflops(device: torch.device, side: int = 1024) -> float:
     """GFLOP/s of an fp32 matrix product of ``side``² on all threads: the quickest of five."""
     a = torch.ones(side, side, device=device)
     seconds = []
@@ -68,19 +77,19 @@ def time_strategies(
     down in the same turns. What one raises is told, not raised.
     """
     probes: list[_Probe | Timing] = []
-    stacks: dict[int, vectorised.Training] = {}
+    stacks: dict[int, vectorized.BatchedTraining] = {}
     for strategy in strategies:
         try:
             if strategy.engine == "sequential":
-                probes.append(_Sequential(cohort, strategy, dataset, device))
+                probes.append(_SequentialProbe(cohort, strategy, dataset, device))
             else:
-                probes.append(_Vectorised(cohort, strategy, dataset, device, stacks))
+                probes.append(_BatchedProbe(cohort, strategy, dataset, device, stacks))
         except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
             probes.append(Timing(error=describe_exception(error)))
-    for turn in range(TURNS * (1 + AGAIN)):
+    for turn in range(ROUNDS * (1 + TIE_REPEATS)):
         asked = [i for i, each in enumerate(probes) if isinstance(each, _Probe) and (turn == 0 or not each.enough)]
-        if turn >= TURNS:
-            asked = _close(probes)
+        if turn >= ROUNDS:
+            asked = _tied_probes(probes)
         for i in asked:
             probe = probes[i]
             assert isinstance(probe, _Probe)
@@ -91,10 +100,10 @@ def time_strategies(
     return [each.timing() if isinstance(each, _Probe) else each for each in probes]
 
 
-def _close(probes: Sequence[_Probe | Timing]) -> list[int]:
+def _tied_probes(probes: Sequence[_Probe | Timing]) -> list[int]:
     """The two quickest programs, where they are too close to each other to be told apart yet."""
-    steps = sorted((each.timing().step, i) for i, each in enumerate(probes) if isinstance(each, _Vectorised))[:2]
-    return [i for _, i in steps] if len(steps) == 2 and steps[1][0] < CLOSE * steps[0][0] else []
+    steps = sorted((each.timing().step, i) for i, each in enumerate(probes) if isinstance(each, _BatchedProbe))[:2]
+    return [i for _, i in steps] if len(steps) == 2 and steps[1][0] < TIE_RATIO * steps[0][0] else []
 
 
 class _Probe(ABC):
@@ -118,7 +127,7 @@ class _Probe(ABC):
     @property
     def enough(self) -> bool:
         """Whether no more turns are needed."""
-        return self.spent >= ENOUGH
+        return self.spent >= MIN_TIMED_SECONDS
 
     @abstractmethod
     def take(self) -> None:
@@ -129,7 +138,7 @@ class _Probe(ABC):
         """What was found."""
 
 
-class _Steps(Watch):
+class _StepClock(TrainingControl):
     """Sees when each step begins, and stops a training behind so many."""
 
     def __init__(self, count: int, device: torch.device) -> None:
@@ -144,19 +153,19 @@ class _Steps(Watch):
             Stopped: these were all steps.
         """
         if len(self.begun) in (1, self._count):
-            _wait(self._device)
+            _synchronize(self._device)
         self.begun.append(time.perf_counter())
         if len(self.begun) > self._count:
-            raise Stopped
+            raise TrainingStopped
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     """Until an accelerator has done what it was given."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
-class _Sequential(_Probe):
+class _SequentialProbe(_Probe):
     """By steps of each optimizer behind its first; an evaluation is what a training of one step takes beyond one.
 
     Steps are never told from a whole training's time: an evaluation may take as long as hundreds of them.
@@ -168,28 +177,28 @@ class _Sequential(_Probe):
         self._steps = 1
         first = next(iter(self._runs.values()))
         self._step(first)
-        while self._steps < MOST_STEPS and self._steps * self._step(first) < ENOUGH / TURNS:
+        while self._steps < MAX_TIMED_STEPS and self._steps * self._step(first) < MIN_TIMED_SECONDS / ROUNDS:
             self._steps *= 2
         once = min(self._whole(first) for _ in range(2))
         self._found: dict[str, list[float]] = {name: [self._step(run)] for name, run in self._runs.items()}
         self._evaluation = max(once - self._found[first.optimizer.name][0], 0.0)
 
-    def _train(self, run: Run, steps: int, watch: Watch) -> list[Outcome]:
+    def _train(self, run: Run, steps: int, watch: TrainingControl) -> list[RunResult]:
         once = run.task.train.model_copy(update={"evaluations": 1})
         schedule = run.schedule.model_copy(update={"warmup_steps": 0})
         probe = replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
-        piece = Piece(probe.task, self._cohort.kernel, (probe,), self._strategy)
-        return list(sequential.train(piece, self._dataset, self._device, watch))
+        piece = Shard(probe.task, self._cohort.kernel, (probe,), self._strategy)
+        return list(sequential.train_shard(piece, self._dataset, self._device, watch))
 
     def _whole(self, run: Run) -> float:
         """Seconds of a training of one step, with an evaluation."""
-        (outcome,) = self._train(run, 1, Watch())
+        (outcome,) = self._train(run, 1, TrainingControl())
         return outcome.seconds
 
     def _step(self, run: Run) -> float:
         """Seconds of a step; where a run ends early, of those that it has taken."""
-        watch, started = _Steps(1 + self._steps, self._device), time.perf_counter()
-        with suppress(Stopped):
+        watch, started = _StepClock(1 + self._steps, self._device), time.perf_counter()
+        with suppress(TrainingStopped):
             self._train(run, 2 + self._steps, watch)
             watch.begun.append(time.perf_counter())
         begun = watch.begun[1:] if len(watch.begun) > 2 else [started, *watch.begun]
@@ -207,7 +216,7 @@ class _Sequential(_Probe):
         return Timing(mean, self._evaluation, share=self._share_of(self._device))
 
 
-class _Vectorised(_Probe):
+class _BatchedProbe(_Probe):
     """A piece as large as the cohort's largest; ways of equal rows share one stack, since where it lies in memory makes
     a tenth of the speed.
     """
@@ -218,20 +227,24 @@ class _Vectorised(_Probe):
         strategy: Strategy,
         dataset: Dataset,
         device: torch.device,
-        stacks: dict[int, vectorised.Training],
+        stacks: dict[int, vectorized.BatchedTraining],
     ) -> None:
         self._strategy, self._device = strategy, device
-        piece = max(divide(cohort, strategy), key=lambda each: len(each.runs))
+        piece = max(split_into_shards(cohort, strategy), key=lambda each: len(each.runs))
         self._rows = len(piece.runs)
         with self._in_force():
             if self._rows not in stacks:
-                data = placed(dataset, cohort.task.train.precision, device)
-                stacks[self._rows] = vectorised.Training(piece, data, device, Watch())
+                data = to_device(dataset, cohort.task.train.precision, device)
+                stacks[self._rows] = vectorized.BatchedTraining(piece, data, device, TrainingControl())
             self._training = stacks[self._rows]
             first = self._seconds(1, evaluate=True)
             first += self._seconds(1, evaluate=False)  # compiled programs settle in two calls
             self._steps, spent = 1, 0.0
-            while spent < ENOUGH / TURNS and 2 * self._steps <= max(cohort.task.steps, 4) and self._steps < 1024:
+            while (
+                spent < MIN_TIMED_SECONDS / ROUNDS
+                and 2 * self._steps <= max(cohort.task.steps, 4)
+                and self._steps < 1024
+            ):
                 self._steps *= 2
                 spent = self._seconds(self._steps, evaluate=False)
             self._evaluation = min(self._seconds(0, evaluate=True) for _ in range(2))
@@ -240,14 +253,14 @@ class _Vectorised(_Probe):
 
     @contextmanager
     def _in_force(self) -> Iterator[None]:
-        with in_force(self._strategy, self._device), torch.random.fork_rng(devices=[]), torch.no_grad():
+        with apply_strategy(self._strategy, self._device), torch.random.fork_rng(devices=[]), torch.no_grad():
             yield
 
     def _seconds(self, steps: int, *, evaluate: bool) -> float:
         self._training.piece = replace(self._training.piece, strategy=self._strategy)
         started = time.perf_counter()
         self._training.rehearse(steps, evaluate=evaluate)
-        _wait(self._device)
+        _synchronize(self._device)
         return time.perf_counter() - started
 
     def take(self) -> None:
@@ -260,3 +273,83 @@ class _Vectorised(_Probe):
         step = statistics.median(self._turns) / self._steps
         first = max(self._first - 2 * step - self._evaluation, 0.0)
         return Timing(step / self._rows, self._evaluation / self._rows, first, self._share_of(self._device))
+
+
+CACHE_VERSION = 2
+"""Counts the changes of how timings are taken: what was timed in another way is timed anew."""
+MAX_AGE_DAYS = 30
+"""After which a timing is made anew."""
+MIN_CPU_SHARE = 0.9
+"""Of a core that a timing must have had: what a busy machine took is good for this command, and not kept."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that trains: by default this one."""
+
+    name: str = field(default_factory=platform.node)
+    cores: int = field(default_factory=count_cores)
+
+
+class TimingCache:
+    """What is known of one cohort: read once, learnt from, written where something is new."""
+
+    def __init__(self, cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> None:
+        self._path = timings_folder() / f"{_cache_key(cohort, device, processes, place)}.json"
+        self._kept = _read_timings(self._path)
+        self._new: dict[str, Timing] = {}
+        self.all = {name: timing for name, (_, timing) in self._kept.items()}
+        """By name of the way, see ``strategy_key``."""
+
+    def learn(self, name: str, timing: Timing) -> None:
+        """Take what was timed just now."""
+        self._new[name] = self.all[name] = timing
+
+    def keep(self) -> None:
+        """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
+        now = time.time()
+        good = {
+            name: (now, each) for name, each in self._new.items() if each.error is None and each.share >= MIN_CPU_SHARE
+        }
+        if not good:
+            return
+        self._kept |= good
+        text = json.dumps({name: {"at": at, **asdict(timing)} for name, (at, timing) in self._kept.items()}, indent=1)
+        with suppress(InputError):  # a cache that cannot be written is no reason to train nothing
+            write_file(self._path, text.encode())
+
+
+def strategy_key(strategy: Strategy, layout: RowLayout) -> str:
+    """Names a way to train by what its speed depends on, next to the cohort."""
+    how = "compiled" if strategy.compiled else "eager"
+    graphs = " graphs" if strategy.graphs else ""
+    where = f"threads={strategy.threads} processes={strategy.processes}"
+    return f"{strategy.engine} {layout.seeds}x{layout.rows} {how} {strategy.matmul}{graphs} {where}"
+
+
+def timings_folder() -> Path:
+    """Where they lie."""
+    return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
+
+
+def _cache_key(cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> str:
+    """What timings depend on: the task but for its length, the form of update, the machine and versions."""
+    task, facts = cohort.task, cohort.task.facts
+    identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
+    versions = [version("adamcmp"), torch.__version__]
+    where = [CACHE_VERSION, str(device), processor_name(device), place.cores, processes, versions, place.name]
+    sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
+    shape = [facts.input_shape, facts.num_outputs, sizes]
+    form = [cohort.kernel, cohort.patterns]
+    text = canonical_json({"task": identity, "kernel": form, "shape": shape, "where": where})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_timings(path: Path) -> dict[str, tuple[float, Timing]]:
+    try:
+        stored = load_json(path.read_text(encoding="utf-8"))
+        found = {name: (float(each.pop("at")), Timing(**each)) for name, each in stored.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    oldest = time.time() - 86400 * MAX_AGE_DAYS
+    return {name: (at, timing) for name, (at, timing) in found.items() if at >= oldest}

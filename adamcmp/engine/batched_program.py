@@ -21,19 +21,19 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamcmp.data.multi_input import Plain
-from adamcmp.engine.criterion import Criterion, arguments, outputs, predict
-from adamcmp.engine.effects import effects, undone
-from adamcmp.engine.graphs import Graphed
-from adamcmp.engine.inputs import autocast, build_model
-from adamcmp.engine.strategy import Layout, Piece
-from adamcmp.engine.updates import Kind, coefficient_table, kind_of, schedule_of
+from adamcmp.engine.cuda_graphs import GraphedStep
+from adamcmp.engine.loading import autocast, build_model
+from adamcmp.engine.objective import Objective, arguments, outputs, predict
+from adamcmp.engine.optimizer_step import ParamKind, build_coefficient_table, param_kind, schedule_of
+from adamcmp.engine.side_effects import find_side_effects, restore_buffers
+from adamcmp.engine.strategy.types import RowLayout, Shard
 from adamcmp.optim.rule import Kernel, Rule
 from adamcmp.plan.runs import Run, TaskSpec
 
 Tensors = dict[str, Tensor]
 
 
-class Stack(NamedTuple):
+class ModelStack(NamedTuple):
     """R copies of a model: what is trained, what is not, the optimizer's state of what is, and its average."""
 
     params: Tensors
@@ -53,12 +53,12 @@ class Stack(NamedTuple):
         return {name: own[shown] for name, own in self.state.items()} if shown else self.params
 
 
-class Names(NamedTuple):
+class ParamNames(NamedTuple):
     """Which parameters a loss reaches, and which buffers a forward pass writes (batch norm's running averages)."""
 
     trained: tuple[str, ...]
     written: tuple[str, ...]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ParamKind, ...]
     """Those that occur among the trained, in the order of their coefficients' tables."""
     kind_of: tuple[int, ...]
     """Of each trained parameter."""
@@ -66,7 +66,7 @@ class Names(NamedTuple):
     """Of each kind, in the order of their tables."""
 
 
-class Program(NamedTuple):
+class BatchedProgram(NamedTuple):
     """The two functions of a program."""
 
     step: Callable[..., Tensor]
@@ -79,32 +79,32 @@ class Program(NamedTuple):
     """(params, rest, x_E…, y_E…) → loss of each example, (R, E), and what the error needs to know of it, (R, E, K)."""
 
 
-KEPT = 4
+MAX_KEPT_PROGRAMS = 4
 """Programs that are kept: pieces of a cohort share theirs."""
-_kept: dict[object, Program] = {}
+_programs: dict[object, BatchedProgram] = {}
 
 
-def program(
+def build_program(
     task: TaskSpec,
     kernel: Kernel,
-    layout: Layout,
-    names: Names,
+    layout: RowLayout,
+    names: ParamNames,
     device: torch.device,
     *,
     compiled: bool,
     matmul: str,
     graphs: bool = False,
-) -> Program:
+) -> BatchedProgram:
     """The program of a task, new or kept."""
     key = (task.key, kernel, layout, names, device, compiled, matmul, graphs)
-    if key not in _kept:
-        while len(_kept) >= KEPT:
-            del _kept[next(iter(_kept))]
+    if key not in _programs:
+        while len(_programs) >= MAX_KEPT_PROGRAMS:
+            del _programs[next(iter(_programs))]
         model = build_model(task, 0, device)
-        step = _step(model.train(), task, kernel, layout, names, device)
-        evaluate = _evaluation(copy.deepcopy(model).eval(), task, layout, device)
+        step = _step_function(model.train(), task, kernel, layout, names, device)
+        evaluate = _evaluation_function(copy.deepcopy(model).eval(), task, layout, device)
         if compiled:
-            from adamcmp.engine.folding import FoldSharedProducts  # loads the compiler: a second
+            from adamcmp.engine.compiler_pass import FoldSharedProducts  # loads the compiler: a second
 
             # each program is its own, though they share a line of code
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
@@ -114,11 +114,11 @@ def program(
             }
             step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
             evaluate = torch.compile(evaluate, dynamic=False, fullgraph=True, options=options)
-        _kept[key] = Program(Graphed(step, device) if graphs else step, evaluate)
-    return _kept[key]
+        _programs[key] = BatchedProgram(GraphedStep(step, device) if graphs else step, evaluate)
+    return _programs[key]
 
 
-def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
+def param_names(model: nn.Module, piece: Shard, x: Plain) -> ParamNames:
     """Shown by one pass forward and backward.
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
@@ -131,32 +131,34 @@ def names_of(model: nn.Module, piece: Piece, x: Plain) -> Names:
         grads.extend(torch.autograd.grad(total, list(params.values()), allow_unused=True))
 
     device = next(iter(params.values())).device
-    with undone(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
-        written = effects(model, forward).buffers
+    with restore_buffers(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
+        written = find_side_effects(model, forward).buffers
     trained = tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None)
-    rule = rule_of(piece.runs[0])  # patterns are the same in all runs
-    of_each = [kind_of(rule, name, params[name], model) for name in trained]
+    rule = rule_of_run(piece.runs[0])  # patterns are the same in all runs
+    of_each = [param_kind(rule, name, params[name], model) for name in trained]
     kinds = tuple(dict.fromkeys(of_each))
     schedule = schedule_of(piece.runs[0])
-    coefficients = tuple(coefficient_table(rule, kind, schedule, 0, 1).names for kind in kinds)
-    return Names(trained, written, kinds, tuple(map(kinds.index, of_each)), coefficients)
+    coefficients = tuple(build_coefficient_table(rule, kind, schedule, 0, 1).names for kind in kinds)
+    return ParamNames(trained, written, kinds, tuple(map(kinds.index, of_each)), coefficients)
 
 
-def rule_of(run: Run) -> Rule:
+def rule_of_run(run: Run) -> Rule:
     """The optimizer of a run that a program trains."""
     rule = run.optimizer
     assert isinstance(rule, Rule), "a custom optimizer has no program"
     return rule
 
 
-def _attention(layout: Layout, device: torch.device) -> AbstractContextManager[object]:
+def _plain_attention(layout: RowLayout, device: torch.device) -> AbstractContextManager[object]:
     """On the CPU, attention in torch's plain formulation: its fused kernel there has no rule for vmap."""
     if layout.total > 1 and device.type == "cpu":
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
 
 
-def _loss(model: nn.Module, written: tuple[str, ...], criterion: Criterion) -> Callable[..., tuple[Tensor, Tensors]]:
+def _loss_function(
+    model: nn.Module, written: tuple[str, ...], criterion: Objective
+) -> Callable[..., tuple[Tensor, Tensors]]:
     """(params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
 
     def loss(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
@@ -167,30 +169,32 @@ def _loss(model: nn.Module, written: tuple[str, ...], criterion: Criterion) -> C
     return loss
 
 
-def _over_rows(function: Callable[..., Any], layout: Layout, *, shared_data: bool) -> Callable[..., Any]:
+def _map_over_rows(function: Callable[..., Any], layout: RowLayout, *, shared_data: bool) -> Callable[..., Any]:
     """Map a function of one row's (params, rest, x, y) over all rows.
 
     One seed is one vmap, whose batch is not batched: the first layer of all rows is then one large product. Several
     seeds are a vmap over seeds around it. A single row needs neither, and is as quick as it would be alone.
     """
     if layout.total == 1:
-        return lambda params, rest, x, y: _each(
-            function(_each(params, _first), _each(rest, _first), x if shared_data else _each(x, _first),
-                     y if shared_data else y[0]),
-            lambda t: t.unsqueeze(0),
-        )  # fmt: skip
+
+        def single_row(params: Tensors, rest: Tensors, x: Any, y: Tensor) -> Any:
+            row = _map_tree(params, _first_row), _map_tree(rest, _first_row)
+            batch = (x, y) if shared_data else (_map_tree(x, _first_row), y[0])
+            return _map_tree(function(*row, *batch), lambda t: t.unsqueeze(0))
+
+        return single_row
     if layout.seeds == 1 or shared_data:
         # rows of one seed draw the same masks
         mapped = vmap(function, in_dims=(0, 0, None, None), randomness="same")
         if shared_data:
             return mapped
-        return lambda params, rest, x, y: mapped(params, rest, _each(x, _first), y[0])
+        return lambda params, rest, x, y: mapped(params, rest, _map_tree(x, _first_row), y[0])
     nested = vmap(vmap(function, in_dims=(0, 0, None, None)), in_dims=(0, 0, 0, 0))
     shape = (layout.seeds, layout.rows)
-    return lambda params, rest, x, y: _each(
+    return lambda params, rest, x, y: _map_tree(
         nested(
-            _each(params, lambda t: t.view(*shape, *t.shape[1:])),
-            _each(rest, lambda t: t.view(*shape, *t.shape[1:])),
+            _map_tree(params, lambda t: t.view(*shape, *t.shape[1:])),
+            _map_tree(rest, lambda t: t.view(*shape, *t.shape[1:])),
             x,
             y,
         ),
@@ -198,36 +202,36 @@ def _over_rows(function: Callable[..., Any], layout: Layout, *, shared_data: boo
     )
 
 
-def _each(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def _map_tree(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return torch.utils._pytree.tree_map(function, tree)
 
 
-def _first(t: Tensor) -> Tensor:
+def _first_row(t: Tensor) -> Tensor:
     return t[0]
 
 
-def _part(t: Tensor, count: int, which: int) -> Tensor:
+def _microbatch(t: Tensor, count: int, which: int) -> Tensor:
     """One of the batches that a step accumulates, of all seeds."""
     return t.chunk(count, 1)[which]
 
 
-def gradients(
-    model: nn.Module, task: TaskSpec, layout: Layout, names: Names, device: torch.device
+def gradient_function(
+    model: nn.Module, task: TaskSpec, layout: RowLayout, names: ParamNames, device: torch.device
 ) -> Callable[..., Any]:
     """(params, rest, x_SB…, y_SB…) → gradients, (losses_R, buffers that the pass wrote)."""
-    loss = _loss(model, names.written, Criterion(task, device))
-    return _over_rows(grad_and_value(loss, has_aux=True), layout, shared_data=False)
+    loss = _loss_function(model, names.written, Objective(task, device))
+    return _map_over_rows(grad_and_value(loss, has_aux=True), layout, shared_data=False)
 
 
-def _step(
+def _step_function(
     model: nn.Module,
     task: TaskSpec,
     kernel: Kernel,
-    layout: Layout,
-    names: Names,
+    layout: RowLayout,
+    names: ParamNames,
     device: torch.device,
 ) -> Callable[..., Tensor]:
-    over_rows = gradients(model, task, layout, names, device)
+    over_rows = gradient_function(model, task, layout, names, device)
     parts, most = task.train.accumulate, task.train.clip_norm
 
     def gradient(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
@@ -235,8 +239,8 @@ def _step(
         losses = torch.empty(0)
         grads: Tensors = {}
         for i in range(parts):
-            few = (x, y) if parts == 1 else _each((x, y), partial(_part, count=parts, which=i))
-            with autocast(task, device), _attention(layout, device):
+            few = (x, y) if parts == 1 else _map_tree((x, y), partial(_microbatch, count=parts, which=i))
+            with autocast(task, device), _plain_attention(layout, device):
                 own, (loss, changed) = over_rows(params, rest, *few)
             losses = losses + loss.detach() if i else loss.detach()
             grads = {name: grads[name] + own[name] for name in own} if i else own
@@ -244,13 +248,13 @@ def _step(
                 rest[name].copy_(changed[name])
         return losses, grads
 
-    def step(stack: Stack, x: Plain, y: Tensor, tables: Tensor, share: Tensor) -> Tensor:
+    def step(stack: ModelStack, x: Plain, y: Tensor, tables: Tensor, share: Tensor) -> Tensor:
         params, rest, state, average = stack
         losses, grads = gradient(params, rest, x, y)
         if parts > 1:
             losses, grads = losses / parts, {name: each / parts for name, each in grads.items()}
         if most is not None:
-            grads = _clipped(grads, names, most)
+            grads = _clip_gradients(grads, names, most)
         by_kind = tables.unbind(0)
         for name, kind in zip(names.trained, names.kind_of, strict=True):
             p = params[name]
@@ -265,7 +269,7 @@ def _step(
     return step
 
 
-def _clipped(grads: Tensors, names: Names, most: float) -> Tensors:
+def _clip_gradients(grads: Tensors, names: ParamNames, most: float) -> Tensors:
     """Each row's gradients scaled to a norm of at most ``most`` over all parameters, as ``clip_grad_norm_`` does."""
     squares = [grads[name].reshape(len(grads[name]), -1).square().sum(1) for name in names.trained]
     norm_R = torch.stack(squares).sum(0).sqrt()
@@ -273,19 +277,19 @@ def _clipped(grads: Tensors, names: Names, most: float) -> Tensors:
     return {name: each * scale_R.view(-1, *(1,) * (each.ndim - 1)) for name, each in grads.items()}
 
 
-def _evaluation(
-    model: nn.Module, task: TaskSpec, layout: Layout, device: torch.device
+def _evaluation_function(
+    model: nn.Module, task: TaskSpec, layout: RowLayout, device: torch.device
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    criterion = Criterion(task, device)
+    criterion = Objective(task, device)
 
     def measure(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
         given = outputs(functional_call(model, {**params, **rest}, *arguments(x)))
         return criterion.losses(given, y), criterion.statistics(given, y)
 
-    rows = _over_rows(measure, layout, shared_data=True)
+    rows = _map_over_rows(measure, layout, shared_data=True)
 
     def evaluate(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(task, device), _attention(layout, device):
+        with autocast(task, device), _plain_attention(layout, device):
             measured: tuple[Tensor, Tensor] = rows(params, rest, x, y)
         return measured
 

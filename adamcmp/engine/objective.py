@@ -42,15 +42,15 @@ def outputs(result: Any) -> Any:
     if isinstance(result, Tensor) or result is None:
         return result
     if isinstance(result, Mapping):
-        return result["logits"] if "logits" in result else _first(result.values())
+        return result["logits"] if "logits" in result else _first_output(result.values())
     if isinstance(getattr(result, "logits", None), Tensor):
         return result.logits
     if dataclasses.is_dataclass(result):
-        return _first(getattr(result, each.name) for each in dataclasses.fields(result))
-    return _first(result) if isinstance(result, tuple | list) else result
+        return _first_output(getattr(result, each.name) for each in dataclasses.fields(result))
+    return _first_output(result) if isinstance(result, tuple | list) else result
 
 
-def _first(values: Iterable[Any]) -> Any:
+def _first_output(values: Iterable[Any]) -> Any:
     """Return the first tensor that is more than one number; a nested structure is looked into."""
     for value in values:
         found = value if isinstance(value, Tensor) else outputs(value)
@@ -65,7 +65,7 @@ def predict(model: nn.Module, x: Plain) -> Tensor:
     return outputs(model(*positional, **named))  # type: ignore[no-any-return]  # checked before anything is trained
 
 
-class Criterion:
+class Objective:
     """The loss that a task trains with, and the loss and error that it is measured by, of outputs on one device."""
 
     def __init__(self, task: TaskSpec, device: torch.device) -> None:
@@ -81,9 +81,9 @@ class Criterion:
         self._std = torch.tensor(facts.target_std, **place) if scaled else None
         self._wide = facts.targets != "classes"
         self._statistics, self._error = functions.METRIC_FUNCTIONS[task.criteria.error.name]
-        self.custom = _own(task.train.loss) if isinstance(task.train.loss, CustomLoss) else None
+        self.custom = _custom_loss(task.train.loss) if isinstance(task.train.loss, CustomLoss) else None
         """A loss of the user's own, which may have attributes that change."""
-        self._trained, self._measured = _functions(task, place, self.custom)
+        self._trained, self._measured = _loss_and_metric(task, place, self.custom)
         weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
         given = None if weights is None or isinstance(weights, CustomLoss) else _weights(weights.class_weights, task)
         self._class_weights = None if given is None else torch.tensor(given, **place)
@@ -140,7 +140,7 @@ class Criterion:
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def _functions(
+def _loss_and_metric(
     task: TaskSpec, place: Mapping[str, Any], custom: LossFunction | None
 ) -> tuple[LossFunction, LossFunction]:
     """The training loss of a batch, one number; and the loss of each prediction as it is measured."""
@@ -167,7 +167,7 @@ def _functions(
             return lambda given, y: losses.mse(given, y).mean(), losses.mse
 
 
-def _own(settings: CustomLoss) -> LossFunction:
+def _custom_loss(settings: CustomLoss) -> LossFunction:
     """A function as it is with its arguments, or a class built with them."""
     target: Any = find_target(settings.target, "train.loss")
     if not inspect.isclass(target):
@@ -189,7 +189,7 @@ def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[fl
     return [sum(counts) / (len(counts) * each) for each in counts]
 
 
-def check_loss(criterion: Criterion, settings: CustomLoss, given: Tensor, y: Tensor) -> None:
+def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Tensor) -> None:
     """Try an own loss on two examples.
 
     Raises:
@@ -210,7 +210,7 @@ def check_loss(criterion: Criterion, settings: CustomLoss, given: Tensor, y: Ten
         )
 
 
-def baselines(
+def constant_baselines(
     train_y: Tensor, ys: Mapping[str, Tensor], targets: Targets, std: Tensor | None
 ) -> dict[str, dict[str, float]]:
     """By error and part: what the best constant prediction of training has."""
@@ -218,7 +218,7 @@ def baselines(
     scale = 1.0 if std is None else std
     for each in METRIC_SPECS[targets]:
         function = functions.METRIC_FUNCTIONS[each.name]
-        best = _constant(each.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
+        best = _best_constant(each.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
         found[each.name] = {}
         for part, y in ys.items():
             if targets == "classes":
@@ -228,7 +228,7 @@ def baselines(
     return found
 
 
-def _constant(error: str, y: Tensor) -> Tensor:
+def _best_constant(error: str, y: Tensor) -> Tensor:
     """The constant prediction of least error on training targets."""
     match error:
         case "error_rate":

@@ -20,12 +20,12 @@ from adamcmp.data.multi_input import MultiInput, Plain
 from adamcmp.data.on_disk import DiskRows
 from adamcmp.data.summary import Line
 from adamcmp.engine import weights
-from adamcmp.engine.criterion import DTYPES, Criterion, baselines, check_loss, predict
-from adamcmp.engine.measures import asks_for_state, check_metrics
-from adamcmp.engine.model_summary import LISTED, describe, hidden_layers
-from adamcmp.engine.shared import restored
-from adamcmp.engine.streams import all_streams, host_streams, seed_device, stream_seed
-from adamcmp.engine.updates import make_update, schedule_of
+from adamcmp.engine.extra_metrics import check_metrics, needs_optimizer_state
+from adamcmp.engine.model_summary import MAX_LISTED_LAYERS, hidden_layers, summarize_model
+from adamcmp.engine.objective import DTYPES, Objective, check_loss, constant_baselines, predict
+from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
+from adamcmp.engine.random_streams import all_streams, host_streams, seed_device, stream_seed
+from adamcmp.engine.shared_state import restore_shared_state
 from adamcmp.errors import InputError, describe_exception, one_line
 from adamcmp.metrics import functions
 from adamcmp.plan.runs import MAX_COUNTED_CLASSES, DatasetMetadata, Run, RunGroup, TaskSpec
@@ -57,7 +57,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
     )
 
 
-def stand_in(settings: Data, official: OfficialSize) -> Dataset:
+def placeholder_dataset(settings: Data, official: OfficialSize) -> Dataset:
     """Zeros of a published data set's size, which take no memory: to plan with, not to train on."""
 
     def zeros(count: int) -> Split:
@@ -71,7 +71,7 @@ def stand_in(settings: Data, official: OfficialSize) -> Dataset:
     return Dataset(settings.name, train, validation, test, official.classes, "not loaded", scale=scale)
 
 
-def facts(dataset: Dataset) -> DatasetMetadata:
+def dataset_metadata(dataset: Dataset) -> DatasetMetadata:
     """What planning needs to know of a data set."""
     scale, train_y = dataset.target_scale, dataset.train.y
     ys = {"validation": dataset.validation.y, "test": dataset.test.y}
@@ -94,7 +94,7 @@ def facts(dataset: Dataset) -> DatasetMetadata:
         class_counts=counts,
         num_tokens=dataset.num_tokens,
         bytes_per_label=dataset.bytes_per_label,
-        baselines=baselines(train_y, ys, dataset.targets, scale.std if scale else None),
+        baselines=constant_baselines(train_y, ys, dataset.targets, scale.std if scale else None),
     )
 
 
@@ -118,7 +118,7 @@ def choose_device(name: str) -> torch.device:
 
 
 @lru_cache(maxsize=2)
-def placed(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
+def to_device(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
     """The data set as a model of that precision takes it, on a device; the last two are kept for pieces to come."""
     return as_precision(dataset, precision).to(device)
 
@@ -158,18 +158,18 @@ def build_model(task: TaskSpec, seed: int, device: torch.device) -> nn.Module:
         InputError: the class cannot be imported or built, it is no ``nn.Module``, or ``init`` does not fit it.
     """
     try:
-        model = _called(task, seed, {"num_classes": task.facts.num_outputs})
+        model = _model_arguments(task, seed, {"num_classes": task.facts.num_outputs})
     except InputError as error:
         if not (isinstance(error.__cause__, TypeError) and "num_classes" in str(error.__cause__)):
             raise
-        model = _called(task, seed, {})
+        model = _model_arguments(task, seed, {})
     model = _as_precision(model, device, DTYPES[task.train.precision])
     if task.init is not None:
-        weights.load(task.init, model)
+        weights.load_weights(task.init, model)
     return model
 
 
-def _called(task: TaskSpec, seed: int, through: Mapping[str, Any]) -> nn.Module:
+def _model_arguments(task: TaskSpec, seed: int, through: Mapping[str, Any]) -> nn.Module:
     """Call the model's class or function; ``through`` is for one that passes any keyword on."""
     with torch.random.fork_rng(devices=[]), host_streams(stream_seed(seed, "init")):
         seed_device(CPU, stream_seed(seed, "init"))
@@ -221,7 +221,7 @@ def _materialize(model: nn.Module, task: TaskSpec) -> None:
             predict(model.eval(), zeros)
     except Exception as error:  # a custom model may fail in any way
         raise InputError(
-            f"model {task.model.name}: its lazy layers cannot be built from examples of shape {_listed(shape)} "
+            f"model {task.model.name}: its lazy layers cannot be built from examples of shape {_list_names(shape)} "
             f"({describe_exception(error)})"
         ) from error
     model.train(was_training)
@@ -239,7 +239,7 @@ def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) ->
     return converted
 
 
-def check(
+def check_before_training(
     cohorts: Iterable[RunGroup], datasets: Mapping[str, Dataset], device: torch.device
 ) -> dict[str, tuple[Line, ...]]:
     """Build every model and custom optimizer once, and show two examples to each model, before anything is trained.
@@ -252,18 +252,18 @@ def check(
     """
     lines: dict[str, tuple[Line, ...]] = {}
     for cohort in cohorts:
-        with restored(cohort.runs[0]):
-            lines[cohort.task.key] = _check(cohort, datasets[cohort.task.facts.fingerprint], device)
+        with restore_shared_state(cohort.runs[0]):
+            lines[cohort.task.key] = _check_group(cohort, datasets[cohort.task.facts.fingerprint], device)
     return lines
 
 
-def _check(cohort: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
+def _check_group(cohort: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
     lines = _check_model(cohort.runs[0], dataset, device)
     optimizer = cohort.runs[0].optimizer
     if isinstance(optimizer, CustomOptimizer) or optimizer.source is not None:
         _check_optimizer(cohort.runs[0], dataset, device)
     elif cohort.patterns:
-        make_update(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
+        make_optimizer_step(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
     for run in {run.schedule: run for run in cohort.runs}.values():
         schedule_of(run).step(run.task.steps - 1)
     return lines
@@ -272,12 +272,12 @@ def _check(cohort: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Li
 def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
     """Take one step of a custom optimizer or rule."""
     model = build_model(run.task, 0, device)
-    x, y = _two(run.task, dataset, device)
+    x, y = _two_examples(run.task, dataset, device)
     try:
-        update = make_update(run.optimizer, model, schedule_of(run))
+        update = make_optimizer_step(run.optimizer, model, schedule_of(run))
         with torch.random.fork_rng(devices=[]):
             with autocast(run.task, device):
-                loss = Criterion(run.task, device).loss(predict(model, x), y)
+                loss = Objective(run.task, device).loss(predict(model, x), y)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             update.step(0)
     except InputError:
@@ -290,7 +290,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
         ) from error
 
 
-def _two(task: TaskSpec, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
+def _two_examples(task: TaskSpec, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
     """Two examples as a model is given them, and their targets."""
     few = dataset.train.take(slice(2))
     data = as_precision(replace(dataset, train=few, validation=few, test=few), task.train.precision).to(device)
@@ -310,7 +310,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
             f"data.augment={task.data.augment}: is for images (C, H, W), but {task.data.name} gives {shape}; set it to "
             "null"
         )
-    x, y = _two(task, dataset, device)
+    x, y = _two_examples(task, dataset, device)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             given: Any = predict(model.eval(), x)
@@ -319,26 +319,30 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     except Exception as error:  # an own model may fail in any way on data that does not fit it
         raise InputError(
             f"model {task.model.name} does not take the examples of {task.data.name}, shape "
-            f"{_listed(shape)}: {type(error).__name__}: {one_line(error)}"
+            f"{_list_names(shape)}: {type(error).__name__}: {one_line(error)}"
         ) from error
-    criterion = Criterion(task, device)
+    criterion = Objective(task, device)
     _check_outputs(task, dataset, criterion.aligned(given, y) if isinstance(given, Tensor) else given, y)
     if isinstance(task.train.loss, CustomLoss):
         check_loss(criterion, task.train.loss, given, y)
-    state = make_update(run.optimizer, model, schedule_of(run), ours=True).kept if asks_for_state(task) else {}
+    state = (
+        make_optimizer_step(run.optimizer, model, schedule_of(run), ours=True).kept
+        if needs_optimizer_state(task)
+        else {}
+    )
     check_metrics(model, state, as_precision(dataset, task.train.precision), task)
-    lines = [("model", f"{task.model.name}: {describe(model, given)}")]
+    lines = [("model", f"{task.model.name}: {summarize_model(model, given)}")]
     if task.init is not None:
-        loading = weights.parts_of(task.init, model)
+        loading = weights.match_weights(task.init, model)
         new = (
-            f"; new: {', '.join(loading.new[:LISTED])}{' …' if len(loading.new) > LISTED else ''}"
+            f"; new: {', '.join(loading.new[:MAX_LISTED_LAYERS])}{' …' if len(loading.new) > MAX_LISTED_LAYERS else ''}"
             if loading.new
             else ""
         )
         count = len(loading.loaded) + len(loading.new)
         lines.append(("init", f"{len(loading.loaded):,} of {count:,} tensors from {task.init.path}{new}"))
     if hidden := hidden_layers(model):
-        where = ", ".join(hidden[:LISTED])
+        where = ", ".join(hidden[:MAX_LISTED_LAYERS])
         remedy = "use nn.ModuleList, nn.ModuleDict or nn.ParameterList"
         lines.append(("warning", f"layers in {where} are not trained, since a plain list or dict holds them; {remedy}"))
     return tuple(lines)
@@ -364,5 +368,5 @@ def _check_outputs(task: TaskSpec, dataset: Dataset, given: Any, y: Tensor) -> N
     raise InputError(f"model {task.model.name}: gives {shape} for two examples; needs {needed} of {task.data.name}")
 
 
-def _listed(shape: Shape) -> str:
+def _list_names(shape: Shape) -> str:
     return str(list(shape) if isinstance(shape, tuple) else shape)

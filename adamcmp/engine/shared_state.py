@@ -22,8 +22,8 @@ from torch import Tensor
 from adamcmp.config.instantiate import OUR_PACKAGES, is_installed
 from adamcmp.plan.runs import Run
 
-PLAIN = (bool, int, float, str, type(None))
-MUTABLE = (list, dict, set, deque, Tensor)
+PLAIN_TYPES = (bool, int, float, str, type(None))
+MUTABLE_TYPES = (list, dict, set, deque, Tensor)
 MAX_BYTES = 1_000_000
 """Largest pickled value that is kept: larger ones are tables of constants."""
 
@@ -45,7 +45,7 @@ def modules_of(run: Run) -> list[str]:
     return sorted({path.rpartition(".")[0] for path in paths})
 
 
-def owners(modules: Sequence[str]) -> dict[str, object]:
+def find_owners(modules: Sequence[str]) -> dict[str, object]:
     """Return modules outside libraries and adamcmp, and the classes that they define, by name."""
     found: dict[str, object] = {}
     for name in modules:
@@ -57,25 +57,27 @@ def owners(modules: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def values(owner: object) -> dict[str, Any]:
+def owner_values(owner: object) -> dict[str, Any]:
     """Return an owner's plain values and containers by name."""
     return {
         key: value
         for key, value in vars(owner).items()
-        if not key.startswith("__") and (type(value) in PLAIN or isinstance(value, MUTABLE))
+        if not key.startswith("__") and (type(value) in PLAIN_TYPES or isinstance(value, MUTABLE_TYPES))
     }
 
 
 @contextmanager
-def restored(run: Run) -> Iterator[None]:
+def restore_shared_state(run: Run) -> Iterator[None]:
     """Set class attributes and global variables of a run's modules, after the block, to their values before it."""
-    found = owners(modules_of(run))
-    before = {name: {key: (value, _pickled(value)) for key, value in values(o).items()} for name, o in found.items()}
+    found = find_owners(modules_of(run))
+    before = {
+        name: {key: (value, _pickled(value)) for key, value in owner_values(o).items()} for name, o in found.items()
+    }
     try:
         yield
     finally:
         for name, owner in found.items():
-            for key, now in values(owner).items():
+            for key, now in owner_values(owner).items():
                 if key not in before[name]:
                     delattr(owner, key)
                     continue
@@ -83,7 +85,7 @@ def restored(run: Run) -> Iterator[None]:
                 if content is None or (now is value and _pickled(now) == content):
                     continue
                 with suppress(Exception):  # a read-only attribute cannot have changed
-                    setattr(owner, key, _refilled(value, pickle.loads(content)))
+                    setattr(owner, key, _refill(value, pickle.loads(content)))
 
 
 def _is_custom(module: ModuleType) -> bool:
@@ -100,7 +102,7 @@ def _pickled(value: Any) -> bytes | None:
     return content if len(content) <= MAX_BYTES else None
 
 
-def _refilled(value: Any, content: Any) -> Any:
+def _refill(value: Any, content: Any) -> Any:
     """Return a container with its former content; other modules may refer to it."""
     match value:
         case list() | deque() | set() | dict():

@@ -34,7 +34,7 @@ from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients
 from adamcmp.plan.runs import Run
 
 
-class Update(Protocol):
+class OptimizerStep(Protocol):
     """An optimizer at work on one model."""
 
     def step(self, t: int) -> None:
@@ -83,11 +83,11 @@ def schedule_of(run: Run) -> schedules.Schedule:
                 steps, decay_fraction=settings.decay_fraction, shape=settings.shape, eta_min=settings.eta_min
             )
         case CustomSchedule():
-            schedule = schedules.custom_schedule(steps, lambda t: _own_eta(settings, t, steps))
+            schedule = schedules.custom_schedule(steps, lambda t: _custom_multiplier(settings, t, steps))
     return schedules.with_warmup(schedule, settings.warmup_steps)
 
 
-def _own_eta(settings: CustomSchedule, t: int, steps: int) -> float:
+def _custom_multiplier(settings: CustomSchedule, t: int, steps: int) -> float:
     """η_t of an own schedule, t from 0.
 
     Raises:
@@ -109,7 +109,7 @@ def first_period(run: Run) -> float:
     return float(run.task.steps - run.schedule.warmup_steps)
 
 
-class Kind(NamedTuple):
+class ParamKind(NamedTuple):
     """Parameters that share their coefficients."""
 
     group: int | None
@@ -122,15 +122,15 @@ class Kind(NamedTuple):
     """Their width over that at which their learning rate is α, in a model that says so (μP)."""
 
 
-def kind_of(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> Kind:
+def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> ParamKind:
     """What a parameter of a model is: of the first group with a pattern that fits its name."""
     fitting = (i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, each) for each in group.patterns))
     part = rule.part(name, tuple(parameter.shape)) if isinstance(rule, Rule) else ""
     ratios: Mapping[str, float] = getattr(model, "width_ratios", {})
-    return Kind(next(fitting, None), parameter.ndim >= 2, part, ratios.get(name, 1.0))
+    return ParamKind(next(fitting, None), parameter.ndim >= 2, part, ratios.get(name, 1.0))
 
 
-def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
+def lr_and_decay(rule: AnyRule, kind: ParamKind) -> tuple[float, float]:
     """Peak learning rate and λ of parameters of a kind."""
     group = ParamGroup(params=()) if kind.group is None else rule.groups[kind.group]
     if group.lr_scale == 0:
@@ -144,7 +144,7 @@ def lr_and_decay(rule: AnyRule, kind: Kind) -> tuple[float, float]:
     return lr * kind.ratio**rule.width_lr, weight_decay * kind.ratio**power
 
 
-class Table(NamedTuple):
+class CoefficientTable(NamedTuple):
     """Coefficients of T steps of one run, for parameters of one kind."""
 
     names: tuple[str, ...]
@@ -152,7 +152,9 @@ class Table(NamedTuple):
     """(T, C)."""
 
 
-def coefficient_table(rule: Rule, kind: Kind, schedule: schedules.Schedule, start: int, stop: int) -> Table:
+def build_coefficient_table(
+    rule: Rule, kind: ParamKind, schedule: schedules.Schedule, start: int, stop: int
+) -> CoefficientTable:
     """The coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
     window = schedule.window(start, stop)
     lr, weight_decay = lr_and_decay(rule, kind)
@@ -168,15 +170,15 @@ def coefficient_table(rule: Rule, kind: Kind, schedule: schedules.Schedule, star
             part=kind.part,
         ),
     )
-    return Table(tuple(given), np.stack(list(given.values()), axis=1))
+    return CoefficientTable(tuple(given), np.stack(list(given.values()), axis=1))
 
 
-def of_row(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
+def row_state(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
     """The state of one of the runs that stand in front, by name of the parameter."""
     return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
 
 
-def average_share(beta: float, t: int) -> float:
+def ema_weight(beta: float, t: int) -> float:
     """What the weights after step t (from 0) take of their moving average: (1 − β) / (1 − β^(t+1)).
 
     So the average is Σ β^(t−i) θ_i / Σ β^(t−i), without bias to where it began, as Adam corrects its moments.
@@ -184,7 +186,9 @@ def average_share(beta: float, t: int) -> float:
     return (1 - beta) / (1 - beta ** (t + 1))
 
 
-def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedule, *, ours: bool = False) -> Update:
+def make_optimizer_step(
+    settings: AnyRule, model: nn.Module, schedule: schedules.Schedule, *, ours: bool = False
+) -> OptimizerStep:
     """The function that takes a step of this optimizer on this model.
 
     Args:
@@ -197,7 +201,7 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
         InputError: an own class cannot be imported or built, or is no ``torch.optim.Optimizer``.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    kinds = {name: kind_of(settings, name, p, model) for name, p in trained.items()}
+    kinds = {name: param_kind(settings, name, p, model) for name, p in trained.items()}
     _check_groups(settings, kinds)
     if isinstance(settings, CustomOptimizer):
         if any(kind.ratio != 1 for kind in kinds.values()):
@@ -205,18 +209,20 @@ def make_update(settings: AnyRule, model: nn.Module, schedule: schedules.Schedul
                 f"model.mup_base: learning rates by width are for adamcmp's rules, not {settings.target}; take a "
                 "shipped optimizer, or leave mup_base out"
             )
-        return _TorchUpdate(_own_optimizer(settings, trained, kinds), schedule, trained)
+        return _TorchStep(_custom_optimizer(settings, trained, kinds), schedule, trained)
     oracle = settings.oracle
     if ours or oracle is None or not oracle.trains:
-        return _KernelUpdate(settings, trained, kinds, schedule)
+        return _KernelStep(settings, trained, kinds, schedule)
     kind, arguments = find_target(oracle.target, "optimizer"), dict(oracle.arguments)
     if "fused" in inspect.signature(kind).parameters:
         fused = {"cpu"} if kind is torch.optim.Adagrad else {"cpu", "cuda"}
         arguments["fused"] = all(p.device.type in fused and not p.is_complex() for p in trained.values())
-    return _TorchUpdate(kind(_by_kind(settings, trained, kinds), lr=settings.lr, **arguments), schedule, trained)
+    return _TorchStep(
+        kind(_torch_param_groups(settings, trained, kinds), lr=settings.lr, **arguments), schedule, trained
+    )
 
 
-def _check_groups(settings: AnyRule, kinds: Mapping[str, Kind]) -> None:
+def _check_groups(settings: AnyRule, kinds: Mapping[str, ParamKind]) -> None:
     """Refuse a group that no parameter belongs to: its pattern is misspelt, or stands behind one that takes all."""
     held = {kind.group for kind in kinds.values()}
     for i, group in enumerate(settings.groups):
@@ -227,7 +233,9 @@ def _check_groups(settings: AnyRule, kinds: Mapping[str, Kind]) -> None:
             )
 
 
-def _by_kind(settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+def _torch_param_groups(
+    settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, ParamKind]
+) -> list[dict[str, Any]]:
     """Parameters as torch.optim takes them, a group for each learning rate and λ."""
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in trained.items():
@@ -235,7 +243,7 @@ def _by_kind(settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapp
     return [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in found.items()]
 
 
-class _TorchUpdate:
+class _TorchStep:
     """Each group's learning rate, as the optimizer was built with, times η_t."""
 
     def __init__(self, optimizer: Any, schedule: schedules.Schedule, trained: Mapping[str, nn.Parameter]) -> None:
@@ -282,13 +290,13 @@ class _TorchUpdate:
         return all(callable(getattr(self._optimizer, how, None)) for how in ("train", "eval"))
 
 
-def _own_optimizer(
-    settings: CustomOptimizer, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, Kind]
+def _custom_optimizer(
+    settings: CustomOptimizer, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, ParamKind]
 ) -> torch.optim.Optimizer:
     kind = find_target(settings.target, "optimizer")
     parameters: list[Any] = list(trained.values())
     if settings.groups:
-        parameters = _by_kind(settings, trained, kinds)
+        parameters = _torch_param_groups(settings, trained, kinds)
         if not settings.decay_given and not settings.has_decay:  # the class knows no λ
             parameters = [{k: v for k, v in each.items() if k != "weight_decay" or v} for each in parameters]
     decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
@@ -305,28 +313,28 @@ def _own_optimizer(
     return optimizer
 
 
-def _real(p: Tensor) -> Tensor:
+def _as_real(p: Tensor) -> Tensor:
     """Return a parameter as the kernels take it: complex numbers as pairs of real ones, as torch's optimizers do."""
     return torch.view_as_real(p) if p.is_complex() else p
 
 
-class _KernelUpdate:
+class _KernelStep:
     """Steps of a rule's kernel: those of one row of a program."""
 
     def __init__(
         self,
         rule: Rule,
         trained: Mapping[str, nn.Parameter],
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, ParamKind],
         schedule: schedules.Schedule,
     ) -> None:
         self._rule, self._kernel, self._schedule = rule, rule.kernel, schedule
         self._names, parameters = list(trained), [(p, kinds[name]) for name, p in trained.items()]
         self._parameters = parameters
         with torch.no_grad():
-            self._states = [self._kernel.start(rule, _real(p.detach())[None], kind.part) for p, kind in parameters]
+            self._states = [self._kernel.start(rule, _as_real(p.detach())[None], kind.part) for p, kind in parameters]
         self._window = range(0)
-        self._tables: dict[Kind, tuple[tuple[str, ...], Tensor]] = {}
+        self._tables: dict[ParamKind, tuple[tuple[str, ...], Tensor]] = {}
 
     @torch.no_grad()
     def step(self, t: int) -> None:
@@ -334,12 +342,12 @@ class _KernelUpdate:
             start = t - t % schedules.CHUNK
             self._window = range(start, start + schedules.CHUNK)
             for kind, p in {kind: p for p, kind in self._parameters}.items():
-                names, values = coefficient_table(self._rule, kind, self._schedule, start, self._window.stop)
-                self._tables[kind] = names, torch.from_numpy(values.astype(_numbers(p))).to(p.device)
+                names, values = build_coefficient_table(self._rule, kind, self._schedule, start, self._window.stop)
+                self._tables[kind] = names, torch.from_numpy(values.astype(_reference_values(p))).to(p.device)
         for (p, kind), state in zip(self._parameters, self._states, strict=True):
             if p.grad is not None:
                 names, table = self._tables[kind]
-                param, grad = _real(p), _real(p.grad)
+                param, grad = _as_real(p), _as_real(p.grad)
                 now = table[t - self._window.start].view(-1, *(1,) * (param.ndim + 1)).unbind(0)
                 self._kernel.update(param[None], grad[None], state, dict(zip(names, now, strict=True)), kind.part)
 
@@ -357,7 +365,7 @@ class _KernelUpdate:
 
     @property
     def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
-        return of_row(dict(zip(self._names, self._states, strict=True)), 0)
+        return row_state(dict(zip(self._names, self._states, strict=True)), 0)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -377,6 +385,6 @@ class _KernelUpdate:
                     p.copy_(own)
 
 
-def _numbers(p: Tensor) -> type[np.floating[Any]]:
+def _reference_values(p: Tensor) -> type[np.floating[Any]]:
     """Numbers of which coefficients are made for parameters such as this one."""
     return np.float64 if p.dtype in (torch.float64, torch.complex128) else np.float32

@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from adamcmp.config.instantiate import find_target
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.criterion import Criterion, predict
-from adamcmp.engine.evaluation import CHUNK, at_once
-from adamcmp.engine.streams import all_streams, stream_seed
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size
+from adamcmp.engine.objective import Objective, predict
+from adamcmp.engine.random_streams import all_streams, stream_seed
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import TaskSpec
@@ -24,17 +24,17 @@ from adamcmp.plan.runs import TaskSpec
 State = Mapping[str, Mapping[str, Tensor]]
 """What an optimizer keeps, by name of the parameter, then of what is kept."""
 CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
-OF_TARGETS: Mapping[Targets, tuple[str, ...]] = {
+TARGET_METRICS: Mapping[Targets, tuple[str, ...]] = {
     targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
     for targets, errors in METRIC_SPECS.items()
 }
-OF_MODELS = ("weight_norms", "updates", "hessian_eigenvalue")
+MODEL_METRICS = ("weight_norms", "updates", "hessian_eigenvalue")
 """Names that need no path: functions of ``adamcmp.metrics.functions``, for some targets or for any model."""
 OBJECTIVE_EXAMPLES = 1000
 """Training examples that ``objective`` is over, at most."""
 
 
-def measure_all(
+def compute_extra_metrics(
     model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
 ) -> dict[str, float]:
     """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
@@ -50,16 +50,16 @@ def measure_all(
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
     """
     with all_streams(stream_seed(0, "metrics")):  # one that draws gives the same numbers in both engines
-        return _measured(model, previous, state, dataset, task)
+        return _compute(model, previous, state, dataset, task)
 
 
-def _measured(
+def _compute(
     model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
 ) -> dict[str, float]:
     was_training = model.training
     model.eval()
-    size = at_once(dataset, CHUNK)
-    criterion = Criterion(task, dataset.train.y.device)
+    size = chunk_size(dataset, CHUNK_EXAMPLES)
+    criterion = Objective(task, dataset.train.y.device)
     found: dict[str, float] = {}
     outputs: dict[str, Tensor] = {}
 
@@ -68,7 +68,7 @@ def _measured(
         return criterion.loss(predict(model, dataset.inputs(few.x)), few.y)
 
     for name in task.train.metrics:
-        _known(name, task)
+        _builtin_names(name, task)
         function = _function(name)
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
         if not asked & {"outputs", "logits"}:
@@ -76,7 +76,7 @@ def _measured(
             offered |= {"objective": objective, "state": state}
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
-            found |= _numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
+            found |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
         for part in ("validation", "test"):
             split = getattr(dataset, part)
@@ -87,16 +87,17 @@ def _measured(
             offered = {"y": criterion.original(split.y).clone(), "model": model, "previous": previous, "state": state}
             offered |= {name: outputs[part].clone() for name in asked & {"outputs", "logits"}}
             given = {k: v for k, v in offered.items() if k in asked}
-            found |= _numbers(name, f"{part}_{short}", function, given)
+            found |= _as_numbers(name, f"{part}_{short}", function, given)
     model.train(was_training)
     return found
 
 
 def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: TaskSpec) -> None:
-    """Measure everything on two examples of each part, before anything is trained; arguments as ``measure_all`` has.
+    """Measure everything on two examples of each part, before anything is trained; arguments as
+    ``compute_extra_metrics`` has.
 
     Raises:
-        InputError: as ``measure_all``.
+        InputError: as ``compute_extra_metrics``.
     """
     if task.train.metrics:
         parts = (dataset.train, dataset.validation, dataset.test)
@@ -105,10 +106,10 @@ def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: TaskSp
         small = few.to(next(model.parameters()).device)
         with torch.random.fork_rng(devices=[]):
             previous = {name: p.detach().clone() for name, p in model.named_parameters()}
-            measure_all(model, previous, state, small, task)
+            compute_extra_metrics(model, previous, state, small, task)
 
 
-def asks_for_state(task: TaskSpec) -> bool:
+def needs_optimizer_state(task: TaskSpec) -> bool:
     """Some metric looks into the optimizer."""
     own = [name for name in task.train.metrics if "." in name]
     return any("state" in inspect.signature(_function(name)).parameters for name in own)
@@ -118,17 +119,17 @@ def _function(name: str) -> Any:
     return find_target(f"adamcmp.metrics.functions.{name}" if "." not in name else name, "train.metrics")
 
 
-def _known(name: str, task: TaskSpec) -> None:
+def _builtin_names(name: str, task: TaskSpec) -> None:
     """Refuse a short name that is none of ours, or is for other targets.
 
     Raises:
         InputError: it is.
     """
     targets = task.facts.targets
-    fitting = (*OF_TARGETS[targets], *OF_MODELS)
+    fitting = (*TARGET_METRICS[targets], *MODEL_METRICS)
     if "." in name or name in fitting:
         return
-    if any(name in names for names in OF_TARGETS.values()):
+    if any(name in names for names in TARGET_METRICS.values()):
         raise InputError(
             f"train.metrics: {name} is not for {targets}, which {task.data.name} has to predict; fitting: "
             f"{', '.join(fitting)}"
@@ -138,20 +139,20 @@ def _known(name: str, task: TaskSpec) -> None:
     )
 
 
-def _seen(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
+def _evaluated_split(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
     return [(each._version, each.requires_grad) for each in tensors]
 
 
-def _numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
+def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
     tensors = [each for each in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(each, Tensor)]
     model = given.get("model")
     tensors += [] if model is None else [*model.parameters(), *model.buffers()]
-    before = _seen(tensors)
+    before = _evaluated_split(tensors)
     try:
         value = function(**given)
     except Exception as error:  # an own function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
-    if before != _seen(tensors):
+    if before != _evaluated_split(tensors):
         raise InputError(
             f"train.metrics: {name} changes the model or the optimizer's state that it measures. Let it work on a "
             "copy, such as copy.deepcopy(model)"

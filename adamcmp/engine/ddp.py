@@ -1,0 +1,58 @@
+"""One large run in several processes, each with its part of every batch: torch's DistributedDataParallel.
+
+Without a process group, all functions act as for one process. ``ddp_processes`` starts the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+
+def world_size() -> int:
+    """How many processes take the steps of this run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process evaluates and answers."""
+    return world_size() == 1 or dist.get_rank() == 0
+
+
+def local_batch(batch: Any) -> Any:
+    """This process's examples of a batch."""
+    ranks = world_size()
+    return batch if ranks == 1 else tree_map(lambda each: each.chunk(ranks)[dist.get_rank()], batch)
+
+
+def local_stream_name(name: str) -> str:
+    """Return the name of this process's random stream: masks of other examples are drawn apart."""
+    return name if is_first() else f"{name}/{dist.get_rank()}"
+
+
+def loss_weight(total: Callable[[Tensor], Tensor | float], share: Tensor, whole: Tensor) -> Tensor | float:
+    """Return the factor of this process's mean loss whose mean over all processes is the loss of the whole batch.
+
+    Args:
+        total: the sum of weights that a mean loss over some targets divides by.
+        share: the targets of this process.
+        whole: those of all processes.
+    """
+    return 1.0 if world_size() == 1 else total(share) * world_size() / total(whole)
+
+
+def wrap_model(model: nn.Module) -> nn.Module:
+    """The model whose gradients are means over all processes; it is the model itself where there is one."""
+    return model if world_size() == 1 else nn.parallel.DistributedDataParallel(model)
+
+
+def mean_over_ranks(loss: Tensor) -> Tensor:
+    """The mean of a loss over all processes."""
+    if world_size() > 1:
+        dist.all_reduce(loss)
+        loss = loss / world_size()
+    return loss

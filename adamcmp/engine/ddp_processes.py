@@ -1,0 +1,71 @@
+"""Start and end the processes of a run that several of them train: rank 0 is the process that was asked to train.
+
+Rank 0 evaluates, writes checkpoints and reports as it would alone. The other ranks only take the same steps.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from adamcmp.config.instantiate import add_cwd_to_path
+from adamcmp.data.dataset import Dataset
+from adamcmp.engine import sequential
+from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.strategy.types import Shard
+
+
+@contextmanager
+def process_group(
+    piece: Shard, dataset: Dataset, device: torch.device, paths: tuple[Path | None, Path | None]
+) -> Iterator[None]:
+    """Inside the block this process is rank 0 of as many as the piece's strategy says.
+
+    Args:
+        piece: what is trained.
+        dataset: its data.
+        device: of rank 0; the others take the next accelerators of its kind.
+        paths: of the checkpoint, and of the one to start from.
+    """
+    ranks = piece.strategy.ranks
+    if ranks == 1:
+        yield
+        return
+    context = torch.multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        given = (ranks, meeting, piece, dataset, str(device), paths)
+        others = [context.Process(target=_run_rank, args=(rank, *given), daemon=True) for rank in range(1, ranks)]
+        for each in others:
+            each.start()
+        try:
+            _init_process_group(0, ranks, meeting, device)
+            yield
+        finally:
+            for each in others:
+                each.kill()
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
+
+
+def _init_process_group(rank: int, ranks: int, meeting: str, device: torch.device) -> None:
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=ranks)
+
+
+def _run_rank(
+    rank: int, ranks: int, meeting: str, piece: Shard, dataset: Dataset, device: str,
+    paths: tuple[Path | None, Path | None],
+) -> None:  # fmt: skip
+    """What another process does: the same steps, on its share of each batch."""
+    add_cwd_to_path()
+    own = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
+    _init_process_group(rank, ranks, meeting, own)
+    control = TrainingControl(piece=piece, checkpoint=paths[0], start=paths[1], every=float("inf"), writes=False)
+    for _ in sequential.train_shard(piece, dataset, own, control):
+        pass

@@ -365,7 +365,7 @@ def test_damaged_idx_files(cli, damage):
 
 
 def test_products_that_would_be_rounded_are_refused_before_anything_is_trained(cli, monkeypatch):
-    monkeypatch.setattr("adamcmp.execute.crew.onednn_rounds_to_bf16", lambda: True)
+    monkeypatch.setattr("adamcmp.execute.execution_plan.onednn_rounds_to_bf16", lambda: True)
     ended = cli("run", "digits", "execute.matmul=onednn")
     assert_refused(ended, "execute.matmul=onednn: would round fp32 products to bf16")
     assert not list(cli.folder.glob("results/digits/*/*.parquet"))

@@ -197,8 +197,8 @@ def test_a_dry_run_times_nothing(cli, monkeypatch, tmp_path):
         raise AssertionError("a dry run starts no process")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    monkeypatch.setattr("adamcmp.execute.crew.pool", refuse)
-    monkeypatch.setattr("adamcmp.execute.session.start_processes", refuse)
+    monkeypatch.setattr("adamcmp.execute.execution_plan.start_pool", refuse)
+    monkeypatch.setattr("adamcmp.execute.session.start_fork_server", refuse)
     ended = cli("sweep", "digits", "optimizer.lr=geomspace(1e-4,1,40)", "study.seeds=5", "--dry-run")
     assert ended.code == 0, ended.err
     assert "(rough upper estimate; adamcmp benchmarks strategies when training starts)" in ended.out

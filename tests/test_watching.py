@@ -22,7 +22,7 @@ from adamcmp.cli import app
 from adamcmp.cli.dashboard import StudyMonitor, find_monitors
 from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
-from adamcmp.execute.progress import Progress
+from adamcmp.execute.progress_file import SweepProgress
 
 SWEEP = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,6)", "study.seeds=20",
          "train.steps=4000", "execute.engine=sequential", "execute.processes=1")  # fmt: skip
@@ -42,7 +42,7 @@ def progress(**given):
     counts = {"planned": 100, "todo": 80, "steps": 8000, "ended": 20, "diverged": 3, "failed": 1, "taken": 2000}
     where = {"processes": 2, "busy": 2, "device": "cpu", "host": socket.gethostname(), "pid": os.getpid()}
     told = {"study": "digits", "what": "", "estimate": 40.0, "started": now - 10, "told": now, **counts, **where}
-    return Progress(**told | given)
+    return SweepProgress(**told | given)
 
 
 def put(folder, told, name="one"):
@@ -132,7 +132,7 @@ def test_a_folder_without_studies_is_one_clear_line(tmp_path):
     (tmp_path / "digits" / DRIVERS).mkdir(parents=True)
     (tmp_path / "digits" / DRIVERS / "one.json").write_text("{")
     assert find_monitors(tmp_path) == [tmp_path / "digits"]
-    assert Progress.read(tmp_path / "digits") is None
+    assert SweepProgress.read(tmp_path / "digits") is None
 
 
 @pytest.mark.slow

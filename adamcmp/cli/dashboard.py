@@ -19,7 +19,7 @@ from adamcmp.cli.progress import format_duration
 from adamcmp.drawing.labels import short
 from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
-from adamcmp.execute.progress import Progress
+from adamcmp.execute.progress_file import SweepProgress
 from adamcmp.storage.records import read_records
 from adamcmp.text_safety import escape_rich, to_one_line
 
@@ -51,11 +51,11 @@ class StudyMonitor:
     _records: pd.DataFrame = field(default_factory=pd.DataFrame)
     _seen: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since 1970 and steps taken, of the last ``RATE_WINDOW_SECONDS`` seconds."""
-    progress: Progress | None = None
+    progress: SweepProgress | None = None
 
     def look(self) -> None:
         """Read what is new on disk."""
-        self.progress = Progress.read(self.folder)
+        self.progress = SweepProgress.read(self.folder)
         parts = tuple(sorted(path.name for path in (self.folder / "records").glob("*.parquet")))
         if parts != self._parts:
             self._records, self._parts = read_records(self.folder), parts

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.conformance.fit import Fitted
-    from adamcmp.execute.crew import Crew
+    from adamcmp.execute.execution_plan import ExecutionPlan
     from adamcmp.metrics.spec import MetricSpec
     from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
     from adamcmp.plan.runs import Run
@@ -70,7 +70,7 @@ def tuning_warning(arms: int, tuned: int) -> str:
 ROUGH_ESTIMATE_NOTE = "rough upper estimate; adamcmp benchmarks strategies when training starts"
 
 
-def format_strategies(crew: Crew) -> list[str]:
+def format_strategies(crew: ExecutionPlan) -> list[str]:
     """How each cohort will be trained, one line a cohort, and what to know about it."""
     lines = []
     for cohort, choice in crew.pairs:
@@ -88,7 +88,7 @@ def format_strategies(crew: Crew) -> list[str]:
     return lines
 
 
-def format_cost(tuning: Crew, held_out: Crew, gflops: float) -> list[str]:
+def format_cost(tuning: ExecutionPlan, held_out: ExecutionPlan, gflops: float) -> list[str]:
     """Return estimated time, memory and compute of a plan.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adamcmp.plan.runs import Run
 
 
-class SweepProgress:
+class ProgressBar:
     """A progress bar over all steps: runs done, time left, and the best validation error so far; gone at the end."""
 
     def __init__(self, runs: Sequence[Run], *, label: str = "", compiles: bool = False) -> None:

@@ -217,13 +217,13 @@ class _Spending:
 
     def confirm(self) -> None:
         """Train what was chosen on fresh seeds, as many as the budget has room for."""
-        from adamcmp.execute.confirming import confirming
+        from adamcmp.execute.next_runs import held_out_runs
         from adamcmp.storage.records import read_records
 
         seeds = 0
         while True:
             seeds += SEEDS
-            runs = confirming(self._tuned, read_records(self._opened.study_dir), seeds)
+            runs = held_out_runs(self._tuned, read_records(self._opened.study_dir), seeds)
             missing = self._missing(runs)
             if not runs or (
                 missing and seeds > SEEDS and self.a_run * len(missing) > self._deadline - time.monotonic()
@@ -232,9 +232,9 @@ class _Spending:
             self._train(runs, "", "Held-out")
 
     def _missing(self, runs: Sequence[Run]) -> list[Run]:
-        from adamcmp.execute.study import missing
+        from adamcmp.execute.study_dir import missing_runs
 
-        return missing(runs, self._opened.study_dir)
+        return missing_runs(runs, self._opened.study_dir)
 
     def _train(self, runs: Sequence[Run], rest: str, label: str = "") -> None:
         began, count = time.monotonic(), len(self._missing(runs))

@@ -113,7 +113,7 @@ def _report_on_all(
     plot_script: bool,
 ) -> Path:
     """The report of each study below a folder, and a page of all; that page."""
-    from adamcmp.execute.progress import Progress
+    from adamcmp.execute.progress_file import SweepProgress
     from adamcmp.report.document import write_index
     from adamcmp.report.web.index import Indexed
 
@@ -121,7 +121,7 @@ def _report_on_all(
     for study_dir in study_dirs:
         folder = out / study_dir.name if out else None
         found = report_on([study_dir], formats, folder, target_error, width, plot_script=plot_script)
-        told = Progress.read(study_dir)
+        told = SweepProgress.read(study_dir)
         state = told.state if told is not None else "done"
         link = f"{study_dir.name}/report.html" if out else f"{study_dir.name}/report/report.html"
         indexed.append(Indexed(study_dir.name, quote(link), found, state))
@@ -257,7 +257,7 @@ def merge(
     debug: Debug = False,
 ) -> None:
     """Merge results folders, for example from two machines."""
-    from adamcmp.execute.stored import merge_into
+    from adamcmp.execute.study_dir import merge_studies
     from adamcmp.storage.records import find_studies, read_records
 
     by_name: dict[str, list[Path]] = {}
@@ -265,7 +265,7 @@ def merge(
         for folder in find_studies(path):
             by_name.setdefault(folder.resolve().name, []).append(folder)
     for name, folders in by_name.items():
-        merge_into(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
+        merge_studies(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
         count = len(read_records(out / name))
         tell_damage([out / name])
         answer(merged=[{"folder": str(out / name), "runs": count}])
@@ -364,7 +364,7 @@ def remove(
     debug: Debug = False,
 ) -> None:
     """Delete stored runs by status, optimizer, study or ID."""
-    from adamcmp.execute.stored import chosen, remove_runs
+    from adamcmp.execute.study_dir import match_run_ids, remove_stored_runs
     from adamcmp.storage.records import find_incomplete as lacking
     from adamcmp.storage.records import find_studies, read_records
 
@@ -372,7 +372,7 @@ def remove(
     if not (incomplete or any((status_, arm, study, id_))):
         raise InputError("remove: no filter given; use --status, --optimizer, --study, --id or --incomplete")
     found = {
-        folder: chosen(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
+        folder: match_run_ids(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
         for path in results
         for folder in find_studies(path)
     }
@@ -388,6 +388,6 @@ def remove(
         say("Nothing was removed.")
         return
     for folder, ids in found.items():
-        remove_runs(folder, ids)
+        remove_stored_runs(folder, ids)
         answer(removed=[{"folder": str(folder), "runs": sorted(ids)}])
     say("Removed.")

@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from adamcmp.config.schema import ExecutionSettings
-    from adamcmp.execute.crew import Crew
+    from adamcmp.execute.execution_plan import ExecutionPlan
+    from adamcmp.execute.scheduler import Listener
     from adamcmp.execute.session import Session
-    from adamcmp.execute.training import Listener
     from adamcmp.plan.runs import Run
     from adamcmp.report.hints import Trained
     from adamcmp.report.told import Told
@@ -171,11 +171,11 @@ def work(
 ) -> None:
     """Run by Slurm jobs: train the missing runs of a submitted plan."""
     with show_status("starting"):
-        from adamcmp.execute.on_slurm import PLAN
         from adamcmp.execute.session import Session
+        from adamcmp.execute.slurm_jobs import PLAN_FILE
         from adamcmp.plan import saved_plan
 
-        found = saved_plan.read_plan(study_dir / PLAN, trust=trust, digest=plan)
+        found = saved_plan.read_plan(study_dir / PLAN_FILE, trust=trust, digest=plan)
         opened = Session(found.plan.here(), study_dir, words=found.words)
     records = _sweep(opened, None)
     answer(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
@@ -185,8 +185,8 @@ def work(
 def _submit(opened: Session) -> None:
     """Leave the plan in the study's folder, and hand in jobs that work on it."""
     from adamcmp.cli import plan_view
-    from adamcmp.execute.on_slurm import PLAN, check_available, submit
-    from adamcmp.execute.study import missing
+    from adamcmp.execute.slurm_jobs import PLAN_FILE, check_slurm, submit_jobs
+    from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan import saved_plan
     from adamcmp.plan.search import ADAPTIVE_METHODS
 
@@ -194,11 +194,11 @@ def _submit(opened: Session) -> None:
     method = opened.plan.config.search.method
     if method in ADAPTIVE_METHODS:
         raise InputError(f"search={method}: asks after each batch; with execute=slurm give random, sobol, asha or grid")
-    check_available(settings)
-    lacking = missing(runs, opened.study_dir)
+    check_slurm(settings)
+    lacking = missing_runs(runs, opened.study_dir)
     words = sys.argv[1:] if opened.words is None else opened.words
-    digest = saved_plan.write_plan(saved_plan.SavedPlan(opened.plan, tuple(words)), opened.study_dir / PLAN)
-    ids = submit(settings, opened.study_dir, digest)
+    digest = saved_plan.write_plan(saved_plan.SavedPlan(opened.plan, tuple(words)), opened.study_dir / PLAN_FILE)
+    ids = submit_jobs(settings, opened.study_dir, digest)
     say(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
     answer(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
     say(f"{plan_view.abbreviate(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")
@@ -206,22 +206,22 @@ def _submit(opened: Session) -> None:
 
 def _collected(opened: Session) -> pd.DataFrame:
     """The records of all planned runs that are stored; what is lacking is told."""
-    from adamcmp.execute.confirming import confirming
-    from adamcmp.execute.leases import Lookout
-    from adamcmp.execute.study import missing
+    from adamcmp.execute.leases import DriverRegistry
+    from adamcmp.execute.next_runs import held_out_runs
+    from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan.runs import has_selection
     from adamcmp.storage.merging import merge_parts
     from adamcmp.storage.records import read_records
 
     merge_parts(opened.study_dir)
     runs, records = list(opened.plan.runs), read_records(opened.study_dir)
-    lacking = missing(runs, opened.study_dir)
+    lacking = missing_runs(runs, opened.study_dir)
     seeds = opened.plan.config.study.confirm.seeds
     if seeds and has_selection(runs) and not lacking:
-        fresh = confirming(runs, records, seeds)
-        lacking += missing(fresh, opened.study_dir)
+        fresh = held_out_runs(runs, records, seeds)
+        lacking += missing_runs(fresh, opened.study_dir)
         runs += fresh
-    at_work = len(Lookout(opened.study_dir).alive())
+    at_work = len(DriverRegistry(opened.study_dir).alive())
     if lacking or at_work:
         drivers = f"{at_work} driver{'' if at_work == 1 else 's'} at work"
         answer(planned=len(runs), missing=len(lacking), drivers=at_work)
@@ -262,7 +262,7 @@ def settle(
     """Add held-out seeds until two optimizers are decided."""
     from adamcmp.analysis import by_task, task_metrics
     from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
-    from adamcmp.execute.confirming import SETTLING, match, settling
+    from adamcmp.execute.next_runs import FIRST_SETTLE_SEED, find_arm_pair, settle_runs
     from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
     from adamcmp.storage.records import read_outcomes, read_records
 
@@ -277,7 +277,7 @@ def settle(
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
-    found = match(opened.plan.runs, records, (a, b))
+    found = find_arm_pair(opened.plan.runs, records, (a, b))
     show_header(opened)
     error = task_metrics(found.task.records).error
     given = margin if margin is not None else opened.plan.config.study.margin
@@ -292,7 +292,7 @@ def settle(
             )
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}") from reason
-        seeds = range(SETTLING + verdict.n, SETTLING + min(verdict.n + SEEDS_A_LOOK, max_seeds))
+        seeds = range(FIRST_SETTLE_SEED + verdict.n, FIRST_SETTLE_SEED + min(verdict.n + SEEDS_A_LOOK, max_seeds))
         undecided = verdict.kind == "open" and not is_stuck(verdict)
         more = f"; adding {len(seeds)} seeds (of at most {max_seeds})" if seeds else "; --max-seeds is reached"
         sentence = settled_sentence(verdict, error, more if undecided else "")
@@ -304,7 +304,9 @@ def settle(
                 tell(hint, err=False)
         if not undecided or not seeds:
             return
-        added = settling(opened.plan.runs, found, range(SETTLING, seeds.stop))  # failed ones are trained again
+        added = settle_runs(
+            opened.plan.runs, found, range(FIRST_SETTLE_SEED, seeds.stop)
+        )  # failed ones are trained again
         train(opened, added, None, label="Added")
         records = read_records(opened.study_dir)
         there = records[records["run_id"].isin([run.id for run in added])]
@@ -518,11 +520,11 @@ def open_study(
 
 def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) -> None:
     """Print a plan with its estimated costs; from the cache if it was made before."""
-    from adamcmp.execute import known, plan_cache
-    from adamcmp.execute.study import missing
+    from adamcmp.execute import dataset_cache, plan_cache
+    from adamcmp.execute.study_dir import missing_runs
 
     runs, config = opened.plan.runs, opened.plan.config
-    lacking = missing(runs, opened.study_dir, only_failed=only_failed)
+    lacking = missing_runs(runs, opened.study_dir, only_failed=only_failed)
     todo = lacking[:limit]
     judging = [] if only_failed or limit is not None else _judging(opened, is_tuned=not lacking)
     ids = [run.id for run in (*runs, *todo, *judging)]
@@ -532,28 +534,30 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     found = None if opened.datasets else plan_cache.load(key)  # data are loaded if their metadata is not cached
     if found is None:
         found = _planned(opened, todo, judging, lacking)
-        if all(known.known(data) for data in {run.task.key: run.task.data for run in runs}.values()):
+        if all(dataset_cache.load_metadata(data) for data in {run.task.key: run.task.data for run in runs}.values()):
             plan_cache.save(key, found)
     for text, style in found["lines"]:
         tell(text, style, err=False, whole=not style)
     answer(**found["answer"])
     if config.execute.where == "slurm":
-        from adamcmp.execute.on_slurm import script
+        from adamcmp.execute.slurm_jobs import submission_script
 
-        say(f"\n{script(config.execute.slurm, opened.study_dir)}")
+        say(f"\n{submission_script(config.execute.slurm, opened.study_dir)}")
 
 
 def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacking: Sequence[Run]) -> dict[str, Any]:
     """Return the lines of a dry run with their styles, and what ``--json`` prints."""
     from adamcmp.cli import plan_view, progress
     from adamcmp.engine.strategy.benchmark import matmul_gflops
-    from adamcmp.execute.crew import crew
+    from adamcmp.execute.execution_plan import prepare_execution
 
     runs, tuned = opened.plan.runs, len({run.seed for run in opened.plan.runs})
     with show_status("planning") as doing, ExitStack() as stack:
         opened.prepare([*todo, *(run for run in judging if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
-            stack.enter_context(crew(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True))
+            stack.enter_context(
+                prepare_execution(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True)
+            )
             for each in (todo, judging)
         )
         rate = matmul_gflops(opened.device)
@@ -583,19 +587,19 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
     """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
-    from adamcmp.execute.fresh import stand_ins
-    from adamcmp.execute.study import missing
+    from adamcmp.execute.held_out_seeds import placeholder_runs
+    from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan.runs import has_selection
 
     runs, seeds = opened.plan.runs, opened.plan.config.study.confirm.seeds
     if not seeds or not has_selection(runs):
         return []
     if not is_tuned:
-        return stand_ins(runs, seeds)
-    from adamcmp.execute.confirming import confirming
+        return placeholder_runs(runs, seeds)
+    from adamcmp.execute.next_runs import held_out_runs
     from adamcmp.storage.records import read_records
 
-    return missing(confirming(runs, read_records(opened.study_dir), seeds), opened.study_dir)
+    return missing_runs(held_out_runs(runs, read_records(opened.study_dir), seeds), opened.study_dir)
 
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
@@ -619,12 +623,12 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
 
 def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
     """Widen grids whose best cell lies on the edge, as often as the study allows; the runs that this took."""
-    from adamcmp.execute.extending import extending
+    from adamcmp.execute.next_runs import extended_grid_runs
     from adamcmp.storage.records import read_records
 
     added: list[Run] = []
     most = opened.plan.config.study.extend
-    while most and (wider := extending(runs, read_records(opened.study_dir), most)):
+    while most and (wider := extended_grid_runs(runs, read_records(opened.study_dir), most)):
         added += wider
         if not train(opened, wider, None, label="Extended"):
             break  # they have failed before, or nothing more can be told of them
@@ -648,8 +652,8 @@ def _search(opened: Session) -> list[Run]:
 
 def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
     """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
-    from adamcmp.execute.confirming import confirming
-    from adamcmp.execute.study import missing
+    from adamcmp.execute.next_runs import held_out_runs
+    from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan.runs import has_selection
     from adamcmp.storage.records import read_records
 
@@ -657,11 +661,11 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
     if not seeds or not has_selection(runs):
         return []
     records = read_records(opened.study_dir)
-    left = len(missing(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
+    left = len(missing_runs(runs, opened.study_dir)) - int((records["status"] == "failed").sum())
     if left > 0:
         tell(f"{opened.study_dir}: {left:,} tuning runs are missing; held-out runs follow once they are stored")
         return []
-    judging = confirming(runs, records, seeds)
+    judging = held_out_runs(runs, records, seeds)
     if limit is None or limit > 0:
         train(opened, judging, limit, label="Held-out")
     return judging
@@ -724,7 +728,7 @@ def train(
         rest: more about it.
         benchmarks: benchmark strategies; else rough estimates select them.
     """
-    from adamcmp.execute import study
+    from adamcmp.execute.study_dir import copy_from_siblings, join_as_driver, missing_runs, write_config
     from adamcmp.storage.part_files import part_files
 
     if opened.plan.config.execute.where == "slurm":
@@ -732,14 +736,14 @@ def train(
     from adamcmp.plan.runs import has_selection
 
     study_dir, label = opened.study_dir, label or ("Tuning" if has_selection(runs) else "Training")
-    with study.driving(study_dir) as leases:
+    with join_as_driver(study_dir) as leases:
         leases.begin(part_files(study_dir))
-        lacking = study.missing(runs, study_dir, only_failed=only_failed)
-        if not only_failed and (adopted := study.adopted(lacking, study_dir, lambda line: tell(line, "yellow"))):
+        lacking = missing_runs(runs, study_dir, only_failed=only_failed)
+        if not only_failed and (adopted := copy_from_siblings(lacking, study_dir, lambda line: tell(line, "yellow"))):
             tell(f"{study_dir}: {adopted:,} runs of other studies in the same folder are reused")
-            lacking = study.missing(runs, study_dir)
+            lacking = missing_runs(runs, study_dir)
         todo = lacking[:limit]
-        study.describe(study_dir, opened.plan.resolved)
+        write_config(study_dir, opened.plan.resolved)
         from adamcmp.cli import plan_view, progress
 
         if not todo:
@@ -748,11 +752,11 @@ def train(
             if runs and not is_quiet():
                 tell(plan_view.format_stage(label, runs, stored), whole=True)
             return 0
-        from adamcmp.execute.asks import Store
-        from adamcmp.execute.crew import crew
-        from adamcmp.execute.progress import Published
-        from adamcmp.execute.recording import Provenance
-        from adamcmp.execute.training import train_all
+        from adamcmp.execute.execution_plan import prepare_execution
+        from adamcmp.execute.progress_file import ProgressWriter
+        from adamcmp.execute.protocol import StoreTarget
+        from adamcmp.execute.run_writer import Provenance
+        from adamcmp.execute.scheduler import train_missing_runs
 
         tunes = opened.plan.searching is not None and all(run.stage == "tune" for run in todo)
         search = opened.plan.config.search if tunes else None
@@ -762,9 +766,9 @@ def train(
                 summaries = {run.task.key: opened.summary(run.task) for run in todo}
                 provenance = Provenance.here(opened.plan.config.study.name, opened.words)
                 provenance = replace(provenance, summaries=summaries)
-                store = Store(study_dir, provenance)
+                store = StoreTarget(study_dir, provenance)
                 how = stack.enter_context(
-                    crew(
+                    prepare_execution(
                         todo,
                         opened.datasets,
                         opened.device,
@@ -782,16 +786,16 @@ def train(
             importing = Thread(target=import_module, args=("adamcmp.report.preload",), daemon=True)
             if how.executor is not None:  # while others train
                 importing.start()
-            with progress.SweepProgress(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:
+            with progress.ProgressBar(todo, label=label, compiles=how.estimate.compiles) as bar, ExitStack() as inner:
                 name = opened.plan.config.study.name
                 what = "" if label in ("Tuning", "Training") else f"{label.lower()} runs, "
-                listener: Listener = inner.enter_context(Published(bar, leases, how, len(runs), what, name))
+                listener: Listener = inner.enter_context(ProgressWriter(bar, leases, how, len(runs), what, name))
                 if trackers := opened.plan.config.log:
-                    from adamcmp.execute.tracking import Logged
+                    from adamcmp.execute.tracker_sync import TrackerListener
 
-                    listener = inner.enter_context(Logged(listener, study_dir, trackers))
+                    listener = inner.enter_context(TrackerListener(listener, study_dir, trackers))
                 garbage_collection.restore_thresholds()
-                train_all(how, todo, study_dir, provenance, listener, leases)
+                train_missing_runs(how, todo, study_dir, provenance, listener, leases)
             if not is_quiet():
                 tell(
                     plan_view.format_stage(label, runs, bar.done_text(before) + (f"; {rest}" if rest else "")),
@@ -806,7 +810,7 @@ LONG = 60.0
 """Seconds of training from which on a line is printed before it, for logs without a progress bar."""
 
 
-def _tell_plan(line: str, stored: int, todo: int, how: Crew, printed: set[str]) -> None:
+def _tell_plan(line: str, stored: int, todo: int, how: ExecutionPlan, printed: set[str]) -> None:
     """Print a stage before it is trained: in a log if it takes long, and its strategies if details were requested.
 
     Notes in ``printed`` are left out; the others are added to it.

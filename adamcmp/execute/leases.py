@@ -4,8 +4,9 @@ A study's folder holds one table of claims, ``claims.json``: by driver, the ids 
 and replaced under the study's lock, so that no run has two owners; a driver claims a few pieces at a time, shortly
 before it trains them. Each driver also has a file of its own in ``drivers/``, written every few seconds, with how far
 it has come: a claim counts for as long as its owner is there. One of the same machine is there while its process is;
-one of another machine until its file has not changed for ``SILENT`` seconds by the clock of who looks, so that no two
-clocks are compared. A driver that was taken for dead and goes on trains some runs twice, which are stored as one.
+one of another machine until its file has not changed for ``DEAD_AFTER_SECONDS`` seconds by the clock of who looks, so
+that no two clocks are compared. A driver that was taken for dead and goes on trains some runs twice, which are stored
+as one.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from adamcmp.storage.part_files import stored_since
 from adamcmp.untrusted import load_json
 
 T = TypeVar("T")
-BEAT = 5.0
+HEARTBEAT_SECONDS = 5.0
 """Seconds between two signs of life."""
-SILENT = 60.0
+DEAD_AFTER_SECONDS = 60.0
 """Seconds without one after which a driver on another machine is taken for dead."""
-CLAIMS, DRIVERS, LOCK = "claims.json", "drivers", ".lock"
+LEASES, DRIVERS, LOCK_FILE = "claims.json", "drivers", ".lock"
 
 
 @cache
-def machine() -> str:
+def host_id() -> str:
     """What processes share that can see each other: a host's boot, and the namespace of its process numbers."""
     found = [socket.gethostname()]
     with suppress(OSError):
@@ -50,7 +51,7 @@ def machine() -> str:
 
 
 @dataclass
-class Sign:
+class Heartbeat:
     """What a driver's file said when it was first seen so."""
 
     beat: object
@@ -59,32 +60,32 @@ class Sign:
 
 
 @dataclass
-class Lookout:
+class DriverRegistry:
     """Tells drivers that are there from those that are not."""
 
     folder: Path
-    _signs: dict[str, Sign] = field(default_factory=dict)
+    _signs: dict[str, Heartbeat] = field(default_factory=dict)
 
     def alive(self, names: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
         """What the drivers that are there have told, by name; of these names alone, where some are given."""
         if names is None:
             names = [path.stem for path in (self.folder / DRIVERS).glob("*.json")]
-        found = {name: _read(self.folder / DRIVERS / f"{name}.json") for name in names}
+        found = {name: _read_object(self.folder / DRIVERS / f"{name}.json") for name in names}
         return {name: told for name, told in found.items() if self._is_alive(name, told)}
 
     def _is_alive(self, name: str, told: Mapping[str, Any]) -> bool:
         if told.get("gone") or not told:
             return False
-        if told.get("machine") == machine():
-            return runs(told.get("pid"), told.get("born"))
+        if told.get("machine") == host_id():
+            return is_same_process(told.get("pid"), told.get("born"))
         beat, now = told.get("beat"), time.monotonic()
-        sign = self._signs.setdefault(name, Sign(beat, now))
+        sign = self._signs.setdefault(name, Heartbeat(beat, now))
         if sign.beat != beat:
-            self._signs[name] = sign = Sign(beat, now)
-        return now - sign.at < SILENT
+            self._signs[name] = sign = Heartbeat(beat, now)
+        return now - sign.at < DEAD_AFTER_SECONDS
 
 
-def runs(pid: object, born: object) -> bool:
+def is_same_process(pid: object, born: object) -> bool:
     """Whether the process of that number is still the one that was born then."""
     if not isinstance(pid, int):
         return False
@@ -95,7 +96,7 @@ def runs(pid: object, born: object) -> bool:
         return False
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_object(path: Path) -> Mapping[str, Any]:
     try:
         found = load_json(path.read_bytes())
     except (OSError, ValueError):
@@ -109,17 +110,17 @@ class Leases:
     def __init__(self, study_dir: Path) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._folder = study_dir
-        self._lookout = Lookout(study_dir)
+        self._lookout = DriverRegistry(study_dir)
         self._known: Collection[tuple[str, int]] = ()
         self._stored: set[str] = set()
         process = psutil.Process()
-        self._whose = {"machine": machine(), "pid": process.pid, "born": process.create_time()}
+        self._whose = {"machine": host_id(), "pid": process.pid, "born": process.create_time()}
         self._told: dict[str, Any] = {}
         self._beats = 0
         self._over = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._beat, daemon=True)
-        self.every = 1.0 if is_local(study_dir) else BEAT
+        self.every = 1.0 if is_local(study_dir) else HEARTBEAT_SECONDS
         """Seconds between two tellings, at least: each is a request where the folder is an object store."""
         self.is_alone = True
         """Whether no other driver was there when this one began."""
@@ -155,7 +156,7 @@ class Leases:
             write_file(self._folder / DRIVERS / f"{self.name}.json", text.encode())
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT):
+        while not self._over.wait(HEARTBEAT_SECONDS):
             with suppress(Exception):  # a store that is away is met where runs are stored
                 self.tell({})
 
@@ -204,7 +205,7 @@ class Leases:
 
     def elsewhere(self) -> dict[str, set[str]]:
         """The runs that other drivers train now, by their names."""
-        table = {name: ids for name, ids in _read(self._folder / CLAIMS).items() if name != self.name}
+        table = {name: ids for name, ids in _read_object(self._folder / LEASES).items() if name != self.name}
         alive = self._lookout.alive(table)
         return {name: set(ids) for name, ids in table.items() if name in alive}
 
@@ -213,12 +214,12 @@ class Leases:
 
         def once() -> tuple[bool, T]:
             with locked(self._folder) as is_held:
-                table = dict(_read(self._folder / CLAIMS))
+                table = dict(_read_object(self._folder / LEASES))
                 found = change(table)
                 held = is_held()
                 if held:
                     kept = {name: ids for name, ids in table.items() if ids}
-                    write_file(self._folder / CLAIMS, json.dumps(kept).encode())
+                    write_file(self._folder / LEASES, json.dumps(kept).encode())
                 return held, found
 
         while True:
@@ -235,21 +236,21 @@ def locked(study_dir: Path) -> Iterator[HeldLock]:
         InputError: others hold it for ever, or nothing can be written.
     """
     try:
-        with lock(study_dir / LOCK) as is_held:
+        with lock(study_dir / LOCK_FILE) as is_held:
             yield is_held
     except Timeout as error:
         raise InputError(f"{study_dir}: is locked by another adamcmp; wait for it, or end it") from error
 
 
 @contextmanager
-def alone(study_dir: Path) -> Iterator[None]:
+def exclusive_lock(study_dir: Path) -> Iterator[None]:
     """Hold the study's lock where no driver is at work.
 
     Raises:
         InputError: one is, or nothing can be written.
     """
     with locked(study_dir):
-        if alive := Lookout(study_dir).alive():
+        if alive := DriverRegistry(study_dir).alive():
             raise InputError(
                 f"{study_dir}: another adamcmp is training this study ({', '.join(sorted(alive))}); wait for it, or "
                 "choose another --results-dir"

@@ -17,14 +17,14 @@ import gc
 import logging
 import os
 
-from adamcmp.execute.folders import programs_folder
+from adamcmp.execute.temp_dirs import compiled_programs_folder
 
 gc.disable()
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
-if (programs := programs_folder()) is not None:
+if (programs := compiled_programs_folder()) is not None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(programs))
 
 import torch._inductor.compile_fx  # noqa: E402  # brings torch._dynamo

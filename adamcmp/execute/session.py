@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from adamcmp.config.lookup import find_config
 from adamcmp.config.schema import Config, Data, ExecutionSettings
 from adamcmp.errors import InputError
-from adamcmp.execute import known
-from adamcmp.execute.server import start_processes
-from adamcmp.execute.study import missing
+from adamcmp.execute import dataset_cache
+from adamcmp.execute.fork_server import start_fork_server
+from adamcmp.execute.study_dir import missing_runs
 from adamcmp.plan.expand import Plan, plan_study
 from adamcmp.plan.runs import DatasetMetadata, Run, TaskSpec, group_runs
 from adamcmp.storage.records import read_records
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from adamcmp.data.dataset import Dataset
 
-MANY = 100
+MIN_RUNS_FOR_POOL = 100
 """Runs from which training processes are likely to be wanted: their server starts while the plan is made."""
-MUCH = 50_000
+MIN_STEPS_FOR_POOL = 50_000
 """Steps of all runs that are never too little to be timed: ``choice.SHORT`` over ``choice.STEP_OVERHEAD``, which bring
 torch."""
-Say = Callable[[str], None]
+PrintFn = Callable[[str], None]
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Session:
         execute = self.plan.config.execute
         return choose_device(execute.device if execute.where == "local" else "cpu")
 
-    def prepare(self, todo: Sequence[Run], say: Say) -> None:
+    def prepare(self, todo: Sequence[Run], say: PrintFn) -> None:
         """Load the data of runs, and build every model and kind of update once, before anything is trained.
 
         Raises:
@@ -101,16 +101,16 @@ class Session:
         for task in {run.task.facts.fingerprint: run.task for run in new}.values():
             if task.facts.fingerprint not in self.datasets:
                 say(f"loading {task.data.name}")
-                _load(task.data, self.plan.config.execute, self.datasets, self.notes)
+                _load_data(task.data, self.plan.config.execute, self.datasets, self.notes)
                 if task.facts.fingerprint not in self.datasets:
-                    known.forget(task.data)
+                    dataset_cache.invalidate_metadata(task.data)
                     raise InputError(f"data={task.data.name}: has changed since it was last loaded; run this again")
         say("building models")
         self.models |= check_before_training(group_runs(new), self.datasets, device)
         self._checked.update(run.id for run in new)
 
 
-def _load(
+def _load_data(
     settings: Data,
     execute: ExecutionSettings,
     datasets: dict[str, Dataset],
@@ -124,7 +124,7 @@ def _load(
 
     try:
         dataset = loading.load_data(settings, data_memory(execute))
-        known.keep(settings, loading.dataset_metadata(dataset))
+        dataset_cache.save_metadata(settings, loading.dataset_metadata(dataset))
     except InputError as error:
         if not stand_in or settings.official is None:
             raise
@@ -135,7 +135,7 @@ def _load(
     return loading.dataset_metadata(dataset)
 
 
-def other_files(config: Config, records: pd.DataFrame | None, study_dir: Path) -> list[str]:
+def note_other_files(config: Config, records: pd.DataFrame | None, study_dir: Path) -> list[str]:
     """Return a note if a study has runs on another file than the one that is given now."""
     path = config.data.arguments.get("path")
     if not isinstance(path, str) or records is None:
@@ -157,7 +157,7 @@ def open_session(
     device: str | None,
     dry_run: bool = False,
     only_failed: bool = False,
-    say: Say = lambda _: None,
+    say: PrintFn = lambda _: None,
 ) -> Session:
     """Plan a study, and prepare what of it is to be trained.
 
@@ -171,26 +171,26 @@ def open_session(
     notes: list[str] = []
 
     def load(settings: Data, execute: ExecutionSettings) -> DatasetMetadata:
-        found = known.known(settings)
+        found = dataset_cache.load_metadata(settings)
         if found is None:
             say(f"loading {settings.name}")
-            found = _load(settings, execute, datasets, notes, stand_in=dry_run)
+            found = _load_data(settings, execute, datasets, notes, stand_in=dry_run)
         return found
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
 
     def sized(settings: Config, runs: int) -> None:
-        if not dry_run and runs >= MANY and not (results_dir / settings.study.name / "records").exists():
-            start_processes()  # surely there is much to train
+        if not dry_run and runs >= MIN_RUNS_FOR_POOL and not (results_dir / settings.study.name / "records").exists():
+            start_fork_server()  # surely there is much to train
 
     planned = plan_study(find_config(config, config_dir), given, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     records = read_records(session.study_dir) if (session.study_dir / "records").is_dir() else None
-    todo = missing(planned.runs, session.study_dir, only_failed=only_failed, records=records)
-    notes += other_files(planned.config, records, session.study_dir)
+    todo = missing_runs(planned.runs, session.study_dir, only_failed=only_failed, records=records)
+    notes += note_other_files(planned.config, records, session.study_dir)
     if dry_run:
         return session  # models are built if their plan is not cached
-    if len(todo) > 1 and sum(run.task.steps for run in todo) >= MUCH:
-        start_processes()
+    if len(todo) > 1 and sum(run.task.steps for run in todo) >= MIN_STEPS_FOR_POOL:
+        start_fork_server()
     session.prepare(todo, say)
     return session

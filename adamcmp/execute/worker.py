@@ -32,34 +32,46 @@ from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.engine.train import is_out_of_memory, train_shard
 from adamcmp.errors import InputError, describe_exception
-from adamcmp.execute.asks import Ended, Progress, Ready, Saved, TrainAsk, Tried, TryAsk
-from adamcmp.execute.storing import Pending
+from adamcmp.execute.protocol import (
+    RunsStored,
+    ShardEnded,
+    StepsDone,
+    TrainRequest,
+    VectorizeCheck,
+    VectorizeResult,
+    WorkerReady,
+)
+from adamcmp.execute.run_writer import RunWriter
 
-TELL_EVERY = 0.1
+PROGRESS_SECONDS = 0.1
 """Seconds between two reports of progress."""
 STOP = "stop"
 """What the pipe brings a training that is to end."""
 
 
-def serve(pipe: Connection, device: str, folder: Path) -> None:
-    """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``share`` left them."""
+def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
+    """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``publish_datasets``
+    left them.
+    """
     os.setpgid(0, 0)
-    compile_with(device)
+    use_compiler_threads(device)
     add_cwd_to_path()
     threading.Thread(target=_end_with_driver, daemon=True).start()
     datasets: dict[str, Dataset] = {}
     try:
-        pipe.send(Ready())
+        pipe.send(WorkerReady())
         while True:
             ask = pipe.recv()
-            if not isinstance(ask, TrainAsk | BenchmarkRequest | TryAsk):
+            if not isinstance(ask, TrainRequest | BenchmarkRequest | VectorizeCheck):
                 return
-            task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
+            task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
             fingerprint = task.facts.fingerprint
             if fingerprint not in datasets:
-                datasets[fingerprint] = received(folder, fingerprint)
-            if isinstance(ask, TryAsk):
-                pipe.send(Tried(why_not_vectorizable(ask.cohort, datasets[fingerprint], torch.device(device))))
+                datasets[fingerprint] = receive_datasets(folder, fingerprint)
+            if isinstance(ask, VectorizeCheck):
+                pipe.send(
+                    VectorizeResult(why_not_vectorizable(ask.cohort, datasets[fingerprint], torch.device(device)))
+                )
             elif isinstance(ask, BenchmarkRequest):
                 pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
@@ -68,7 +80,7 @@ def serve(pipe: Connection, device: str, folder: Path) -> None:
         return
 
 
-def compile_with(device: str) -> None:
+def use_compiler_threads(device: str) -> None:
     """Threads of the compiler: on a CPU one, since processes are as many as cores; for an accelerator all cores."""
     if torch.device(device).type != "cpu":
         from torch._inductor import config
@@ -93,14 +105,14 @@ class Channel(Protocol):
         """Whether the training is to stop."""
 
 
-def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: Channel) -> Ended:
+def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
     """Train a piece, and tell of it: outcomes as they end, or that they are stored, where the ask says that they are.
 
     Raises:
         OSError: nobody listens any more.
     """
-    telling = _Telling(channel)
-    storing = None if ask.store is None else _Storing(ask, channel)
+    telling = ProgressSender(channel)
+    storing = None if ask.store is None else ResultSender(ask, channel)
     watch = TrainingControl(
         telling.stepped,
         piece=ask.piece,
@@ -122,46 +134,46 @@ def train_piece(ask: TrainAsk, dataset: Dataset, device: torch.device, channel: 
             if storing is not None:
                 storing.close()
     except TrainingStopped:
-        return Ended("stopped")
+        return ShardEnded("stopped")
     except CheckpointError as error:
-        return Ended("unwritable", str(error))
+        return ShardEnded("unwritable", str(error))
     except (BrokenPipeError, ConnectionError):
         raise
     except Exception as error:  # the driver tries a smaller piece, and at last one run alone, which tells its error
-        return Ended("memory" if is_out_of_memory(error) else "error", describe_exception(error))
-    return Ended("done")
+        return ShardEnded("memory" if is_out_of_memory(error) else "error", describe_exception(error))
+    return ShardEnded("done")
 
 
-class _Storing:
+class ResultSender:
     """Stores the outcomes of a piece where it is trained, and tells of them when they are stored."""
 
-    def __init__(self, ask: TrainAsk, channel: Channel) -> None:
+    def __init__(self, ask: TrainRequest, channel: Channel) -> None:
         assert ask.store is not None
         self._ask, self._channel, self._told = ask, channel, list[RunResult]()
         self._left = len(ask.piece.runs)
         provenance = ask.store.provenance.on_this_machine()
-        self._pending = Pending(ask.store.study_dir, provenance, self._tell, merges=False)
+        self._pending = RunWriter(ask.store.study_dir, provenance, self._tell, merges=False)
 
     def add(self, outcomes: tuple[RunResult, ...]) -> None:
         """Take what ended together."""
         self._told.extend(outcomes)
         self._left -= len(outcomes)
-        with _written():
+        with _store_results():
             self._pending.add(outcomes, None if self._left else self._ask.checkpoint)
 
     def close(self) -> None:
         """Store what is left."""
-        with _written():
+        with _store_results():
             self._pending.store()
 
     def _tell(self, _: object) -> None:
         light = [replace(each, evaluations=each.evaluations[-1:], outcomes=None) for each in self._told]
-        self._channel.send(Saved(tuple(light)))
+        self._channel.send(RunsStored(tuple(light)))
         self._told.clear()
 
 
 @contextmanager
-def _written() -> Iterator[None]:
+def _store_results() -> Iterator[None]:
     """What cannot be written is no fault of a run."""
     try:
         yield
@@ -169,7 +181,7 @@ def _written() -> Iterator[None]:
         raise CheckpointError(str(error)) from error
 
 
-class _Telling:
+class ProgressSender:
     """Reports progress, not more often than people can see."""
 
     def __init__(self, channel: Channel) -> None:
@@ -177,34 +189,36 @@ class _Telling:
         self._newest: Evaluation | None = None
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
+        """Add steps, and send them if the last message was sent long enough ago."""
         self._steps += steps
         self._newest = evaluation or self._newest
         if time.monotonic() >= self._at:
             self.flush()
 
     def flush(self) -> None:
-        self._channel.send(Progress(self._steps, self._newest))
-        self._steps, self._at = 0, time.monotonic() + TELL_EVERY
+        """Send all steps that were not sent yet."""
+        self._channel.send(StepsDone(self._steps, self._newest))
+        self._steps, self._at = 0, time.monotonic() + PROGRESS_SECONDS
 
 
-def share(datasets: Mapping[str, Dataset], folder: Path) -> None:
+def publish_datasets(datasets: Mapping[str, Dataset], folder: Path) -> None:
     """Leave data sets where workers map them into memory: one copy for all processes."""
     for fingerprint, dataset in datasets.items():
         stored = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
-        torch.save({name: _plain(value) for name, value in stored.items()}, folder / f"{fingerprint}.pt")
+        torch.save({name: _to_plain(value) for name, value in stored.items()}, folder / f"{fingerprint}.pt")
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """What torch reads back without running code: of examples on disk, where they lie."""
     if isinstance(value, DiskRows):
         return {"stores": [tuple(stored) for stored in value.stores], "index": value.index}
     if isinstance(value, MultiInput):
         return {"parts": value.parts, "names": value.names}
-    return tuple(map(_plain, value)) if isinstance(value, Split | Normalization) else value
+    return tuple(map(_to_plain, value)) if isinstance(value, Split | Normalization) else value
 
 
-def _whole(value: Any) -> Any:
-    """What ``_plain`` made plain."""
+def _from_shared(value: Any) -> Any:
+    """What ``_to_plain`` made plain."""
     if not isinstance(value, dict):
         return value
     if "parts" in value:
@@ -212,11 +226,13 @@ def _whole(value: Any) -> Any:
     return DiskRows(tuple(MappedArray(*stored) for stored in value["stores"]), value["index"], torch.device("cpu"))
 
 
-def received(folder: Path, fingerprint: str) -> Dataset:
-    """What ``share`` left."""
+def receive_datasets(folder: Path, fingerprint: str) -> Dataset:
+    """What ``publish_datasets`` left."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
     kinds = {"train": Split, "validation": Split, "test": Split, "scale": Normalization, "target_scale": Normalization}
     tuples = {
-        name: kinds[name](*map(_whole, value)) for name, value in stored.items() if name in kinds and value is not None
+        name: kinds[name](*map(_from_shared, value))
+        for name, value in stored.items()
+        if name in kinds and value is not None
     }
     return Dataset(**stored | tuples)

@@ -43,8 +43,7 @@ def store_many(count: int, folder: str) -> None:
     """Store ``count`` made-up outcomes of ten evaluations each, and print the milliseconds a run."""
     from adamcmp.engine.run_result import Evaluation, RunResult
     from adamcmp.engine.strategy.types import Strategy
-    from adamcmp.execute.recording import Provenance
-    from adamcmp.execute.storing import Pending
+    from adamcmp.execute.run_writer import Provenance, RunWriter
 
     curve = tuple(Evaluation(50 * i, *(1.0 / i,) * 7) for i in range(1, 11))
     now = datetime.now(UTC)
@@ -54,7 +53,7 @@ def store_many(count: int, folder: str) -> None:
         for run in planned(count).runs
     ]  # fmt: skip
     started = time.perf_counter()
-    pending = Pending(Path(folder) / "many", Provenance.here("many"))
+    pending = RunWriter(Path(folder) / "many", Provenance.here("many"))
     for outcome in outcomes:
         pending.add([outcome])
     pending.store()

@@ -25,8 +25,8 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from adamcmp.execute.leases import CLAIMS, DRIVERS, Leases, Lookout
-from adamcmp.execute.training import CLAIMING_TAKES
+from adamcmp.execute.leases import DRIVERS, LEASES, DriverRegistry, Leases
+from adamcmp.execute.scheduler import MAX_LEASING_FRACTION
 from adamcmp.storage.backend import write_file
 from adamcmp.storage.merging import merge_parts
 from adamcmp.storage.part_files import append_runs, part_files
@@ -102,7 +102,7 @@ class Costs:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             table = {f"d{i}": [f"{i:08x}{j:08x}" for j in range(claimed)] for i in range(drivers)}
-            write_file(folder / CLAIMS, json.dumps(table).encode())
+            write_file(folder / LEASES, json.dumps(table).encode())
             for i in range(drivers):
                 write_file(folder / DRIVERS / f"d{i}.json", b'{"machine": "another", "beat": 1, "told": 0}')
             leases = Leases(folder)
@@ -111,7 +111,7 @@ class Costs:
             self.claim = seconds(lambda: leases.claim([[f"new{next(counter)}" for _ in range(claimed)]]))
             leases.release([f"new{i * claimed + j}" for i in range(20) for j in range(claimed)])
             self.release = seconds(lambda: leases.release(["none"]))
-            lookout = Lookout(folder)
+            lookout = DriverRegistry(folder)
             self.look_at_all = seconds(lookout.alive, 5)
 
 
@@ -211,7 +211,7 @@ def main() -> None:
             pieces, looked = RUNS // size, known.look_at_all
             first = simulated(workers, pieces, each, known.claim + looked, known.release + looked, store[size])
             then = simulated(workers, pieces, each, known.claim, known.release, store[size])
-            now = simulated(workers, pieces, each, known.claim, known.release, store[size], CLAIMING_TAKES)
+            now = simulated(workers, pieces, each, known.claim, known.release, store[size], MAX_LEASING_FRACTION)
             rows.append((size, workers, f"{first:.1%}", f"{then:.1%}", f"{now:.1%}", f"{pieces:,}"))
     headers = ("runs a piece", "workers", "each claim looks at all drivers", "at those in the way",
                "and takes 1 % of the time", "parts unmerged")  # fmt: skip

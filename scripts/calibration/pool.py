@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adamcmp.cli.progress import SweepProgress
+from adamcmp.cli.progress import ProgressBar
 from adamcmp.config.lookup import find_config
 from adamcmp.data.raw import Split
 from adamcmp.engine.loading import dataset_metadata, load_data
-from adamcmp.execute.crew import crew
-from adamcmp.execute.recording import Provenance
-from adamcmp.execute.study import driving
-from adamcmp.execute.training import train_all
+from adamcmp.execute.execution_plan import prepare_execution
+from adamcmp.execute.run_writer import Provenance
+from adamcmp.execute.scheduler import train_missing_runs
+from adamcmp.execute.study_dir import join_as_driver
 from adamcmp.plan.expand import plan_study
 from adamcmp.storage.records import read_outcomes, read_records
 
@@ -64,11 +64,11 @@ def trained(data: str, seeds: int, device: torch.device) -> dict[str, Pool]:
         runs += [replace(run, stage="confirm") for run in planned.runs]
     with tempfile.TemporaryDirectory() as folder:
         with (
-            driving(Path(folder)) as leases,
-            crew(runs, datasets, device, planned.config.execute) as how,
-            SweepProgress(runs) as progress,
+            join_as_driver(Path(folder)) as leases,
+            prepare_execution(runs, datasets, device, planned.config.execute) as how,
+            ProgressBar(runs) as progress,
         ):
-            train_all(how, runs, Path(folder), Provenance.here("calibration"), progress, leases)
+            train_missing_runs(how, runs, Path(folder), Provenance.here("calibration"), progress, leases)
         records, outcomes = read_records(Path(folder)), read_outcomes([Path(folder)])
     lost = records["status"] != "completed"
     if lost.any():

@@ -10,7 +10,7 @@ import torch
 from adamcmp.data.dataset import make_dataset
 from adamcmp.data.on_disk import DiskRows, MappedArray, concatenate
 from adamcmp.errors import InputError
-from adamcmp.execute.worker import received, share
+from adamcmp.execute.worker import publish_datasets, receive_datasets
 
 PARTS = ("train", "validation", "test")
 
@@ -105,9 +105,9 @@ def test_values_that_are_not_finite_are_found(tmp_path):
 def test_training_processes_read_the_same_file(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(90, 70)), np.arange(90) % 3
     disk = make_dataset({"train": (mapped(tmp_path, x), y)}, name="own", memory=0)
-    share({disk.fingerprint: disk}, tmp_path)
+    publish_datasets({disk.fingerprint: disk}, tmp_path)
     assert (tmp_path / f"{disk.fingerprint}.pt").stat().st_size < x.nbytes
-    again = received(tmp_path, disk.fingerprint)
+    again = receive_datasets(tmp_path, disk.fingerprint)
     assert isinstance(again.train.x, DiskRows)
     assert torch.equal(again.inputs(again.train.x), disk.inputs(disk.train.x))
     assert torch.equal(again.scale.mean, disk.scale.mean)

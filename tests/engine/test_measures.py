@@ -10,7 +10,7 @@ from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.loading import check_before_training
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
-from adamcmp.execute.recording import Provenance, record
+from adamcmp.execute.run_writer import Provenance, record_row
 from adamcmp.plan.runs import group_runs
 
 from .conftest import DEVICE
@@ -57,9 +57,9 @@ def test_they_are_stored_and_enter_the_id_but_change_no_training(planned):
     (plain,), (measured,) = train(sequential, planned), train(sequential, planned, OURS)
     assert plain.run.id != measured.run.id
     assert plain.evaluations == tuple(each._replace(metrics={}) for each in measured.evaluations)
-    row = record(measured, Provenance.here("s"))
+    row = record_row(measured, Provenance.here("s"))
     assert json.loads(row["metrics"]) == measured.metrics
-    assert record(plain, Provenance.here("s"))["metrics"] is None
+    assert record_row(plain, Provenance.here("s"))["metrics"] is None
 
 
 def test_own_metrics_are_paths(planned, tmp_path, monkeypatch):

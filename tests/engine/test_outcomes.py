@@ -10,8 +10,7 @@ import pytest
 from adamcmp.engine import evaluation, sequential, vectorized
 from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.strategy.types import Shard, Strategy
-from adamcmp.execute.recording import Provenance
-from adamcmp.execute.storing import Pending
+from adamcmp.execute.run_writer import Provenance, RunWriter
 from adamcmp.plan.runs import group_runs
 from adamcmp.storage.merging import merge_parts, remove_runs
 from adamcmp.storage.records import read_outcomes
@@ -82,7 +81,7 @@ def test_many_examples_are_blocks_and_text_has_shares(planned, monkeypatch):
 
 def test_they_are_stored_merged_and_removed_with_their_runs(planned, tmp_path):
     (outcomes,) = trained(planned, engines=[sequential])
-    pending = Pending(tmp_path, Provenance.here("s"))
+    pending = RunWriter(tmp_path, Provenance.here("s"))
     for outcome in outcomes:
         pending.add([outcome])
         pending.store()

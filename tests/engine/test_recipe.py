@@ -15,7 +15,7 @@ from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.loading import CPU, build_model
 from adamcmp.engine.random_streams import batch_indices
 from adamcmp.engine.strategy.types import Shard, Strategy
-from adamcmp.execute.recording import Provenance, record
+from adamcmp.execute.run_writer import Provenance, record_row
 from adamcmp.plan.runs import group_runs
 from adamcmp.report.recipe import FRAMEWORKS, recipe
 
@@ -75,7 +75,7 @@ def run_and_end(planned, tmp_path):
         from safetensors.torch import load_model
 
         load_model(end, tmp_path / f"{run.id}-last.safetensors")
-        return run, dataset, pd.Series(record(outcome, Provenance.here("mine"))), end
+        return run, dataset, pd.Series(record_row(outcome, Provenance.here("mine"))), end
 
     return make
 

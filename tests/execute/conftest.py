@@ -19,7 +19,7 @@ from adamcmp.cli import main
 from adamcmp.config.instantiate import source_hash
 
 QUICK = ("train.steps=5", "train.evaluations=1")
-STORE_EVERY_RUN = "from adamcmp.execute import storing; storing.STORE_EVERY = 0.0; "
+STORE_EVERY_RUN = "from adamcmp.execute import run_writer; run_writer.STORE_SECONDS = 0.0; "
 """Kills are worth little where parts come every two seconds and the whole sweep takes one."""
 
 MY_OPTIMIZERS = '''

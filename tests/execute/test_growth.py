@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from adamcmp.engine.strategy.types import Shard, Strategy
-from adamcmp.execute import tracking
+from adamcmp.execute import tracker_sync
+from adamcmp.execute.scheduler import JobQueue, ShardJob
 from adamcmp.execute.session import open_session
-from adamcmp.execute.study import adopted, missing
-from adamcmp.execute.training import Desk, Job
+from adamcmp.execute.study_dir import copy_from_siblings, missing_runs
 from adamcmp.storage import part_files
 
 QUICK = ("train.steps=5", "train.evaluations=1")
@@ -38,9 +38,9 @@ def test_a_driver_claims_a_bounded_share_of_jobs_timed_or_not(cli, seconds, most
     (run,) = planned(cli)
     runs = [replace(run, id=f"{i:016x}") for i in range(1000)]
     strategy = Strategy(step_seconds=seconds / run.task.steps)
-    jobs = [Job(Shard(run.task, None, (each,), strategy), Path("no.pt"), i % 2) for i, each in enumerate(runs)]
+    jobs = [ShardJob(Shard(run.task, None, (each,), strategy), Path("no.pt"), i % 2) for i, each in enumerate(runs)]
     leases = AllFree()
-    desk, looks = Desk(list(jobs), leases), 0  # type: ignore[arg-type]
+    desk, looks = JobQueue(list(jobs), leases), 0  # type: ignore[arg-type]
 
     def key(job):
         nonlocal looks
@@ -65,9 +65,9 @@ def test_runs_are_taken_from_other_studies_after_a_look_at_their_ids_alone(cli, 
         return read(path, columns)
 
     monkeypatch.setattr(part_files, "_read_parquet", reading)
-    assert adopted(new, cli.folder / "results" / "new") == 0
+    assert copy_from_siblings(new, cli.folder / "results" / "new") == 0
     assert whole == []
-    assert adopted(same, cli.folder / "results" / "new") == 1
+    assert copy_from_siblings(same, cli.folder / "results" / "new") == 1
     assert whole != []
 
 
@@ -75,18 +75,18 @@ def test_weights_of_many_runs_are_looked_for_once(cli, monkeypatch):
     words = ("seed=0,1,2,3", "train.save=last", "study.confirm.seeds=0")
     cli("sweep", "digits", *QUICK, "study.name=saved", *words)
     runs, folder = planned(cli, *words[:2]), cli.folder / "results" / "saved"
-    assert missing(runs, folder) == []
+    assert missing_runs(runs, folder) == []
     asked, exists = [], Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: asked.append(path) or exists(path))
-    assert missing(runs, folder) == []
+    assert missing_runs(runs, folder) == []
     assert not [path for path in asked if path.suffix == ".safetensors"]
     (folder / "weights" / f"{runs[2].id}-last.safetensors").unlink()
-    assert [run.id for run in missing(runs, folder)] == [runs[2].id]
+    assert [run.id for run in missing_runs(runs, folder)] == [runs[2].id]
 
 
 def test_trackers_wait_for_many_times_as_long_as_an_update_took(cli, monkeypatch):
     cli("sweep", "digits", *QUICK, "study.name=logged", "seed=0,1", "study.confirm.seeds=0")
-    logged, now = tracking.Logged(None, cli.folder / "results" / "logged", ()), 1000.0
+    logged, now = tracker_sync.TrackerListener(None, cli.folder / "results" / "logged", ()), 1000.0
     logged._known = frozenset()
 
     def clock():
@@ -97,10 +97,10 @@ def test_trackers_wait_for_many_times_as_long_as_an_update_took(cli, monkeypatch
         now += 10.0
         return read(folder)
 
-    read = tracking.read
-    monkeypatch.setattr(tracking.time, "monotonic", clock)
-    monkeypatch.setattr(tracking, "read", slow)
+    read = tracker_sync.read
+    monkeypatch.setattr(tracker_sync.time, "monotonic", clock)
+    monkeypatch.setattr(tracker_sync, "read", slow)
     logged._tell()
     assert logged._next == now + 200.0
     logged._tell()
-    assert logged._next == now + tracking.EVERY
+    assert logged._next == now + tracker_sync.EXPORT_SECONDS

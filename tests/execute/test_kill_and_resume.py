@@ -77,9 +77,8 @@ def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tm
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_a_signal_stores_what_has_finished_and_says_so(driver, tmp_path, my_optimizers, name):
     overrides = ("optimizer=slow", "optimizer.lr=geomspace(1e-3,1,40)", "train.steps=5", "train.evaluations=1")
-    forever = (
-        "from adamcmp.execute import storing; storing.STORE_EVERY = 1e9; "  # so that only the signal makes it store
-    )
+    # so that only the signal makes it store
+    forever = "from adamcmp.execute import run_writer; run_writer.STORE_SECONDS = 1e9; "
     process = driver.start("sweep", "own.yaml", *overrides, before=forever)
     begun = tmp_path / "begun"
 

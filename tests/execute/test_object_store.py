@@ -195,7 +195,7 @@ def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(c
     """The store goes away in the middle of a sweep, and is back for the next command."""
     import fsspec
 
-    from adamcmp.execute import storing
+    from adamcmp.execute import run_writer
 
     class EndpointError(Exception):
         """As of a store that is away."""
@@ -203,7 +203,7 @@ def test_runs_that_a_store_cannot_take_are_kept_and_stored_by_the_next_command(c
     EndpointError.__module__ = "botocore.exceptions"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(backend, "RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(storing, "STORE_EVERY", 0.0)
+    monkeypatch.setattr(run_writer, "STORE_SECONDS", 0.0)
     files = fsspec.filesystem("memory")
     for path in files.ls("/", detail=False):
         files.rm(path, recursive=True)

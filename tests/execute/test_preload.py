@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.execute.folders import MARKER, programs_folder
-from adamcmp.execute.worker import compile_with
+from adamcmp.execute.temp_dirs import MARKER_FILE, compiled_programs_folder
+from adamcmp.execute.worker import use_compiler_threads
 
 ASK = """
 import gc
@@ -36,7 +36,7 @@ def test_no_program_is_compiled_to_see_what_the_compiler_knows_and_what_was_impo
 START = """
 from multiprocessing import forkserver
 
-from adamcmp.execute.server import start_processes
+from adamcmp.execute.fork_server import start_processes
 
 start_processes()
 print(forkserver._forkserver._forkserver_address)
@@ -66,9 +66,9 @@ def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path,
     old, recent = (tmp_path / "adamcmp" / "programs" / name for name in ("2.0", "2.1"))
     for folder, days in ((old, 61), (recent, 1)):
         folder.mkdir(parents=True)
-        (folder / MARKER).write_text(str(folder.resolve()))
+        (folder / MARKER_FILE).write_text(str(folder.resolve()))
         os.utime(folder, (time.time() - 86400 * days,) * 2)
-    assert programs_folder() == recent.parent / version("torch")
+    assert compiled_programs_folder() == recent.parent / version("torch")
     assert recent.exists()
     assert not old.exists()
     asked = subprocess.run(
@@ -76,13 +76,13 @@ def test_compiled_programs_are_kept_in_the_users_cache_and_old_ones_go(tmp_path,
         capture_output=True, text=True, check=True,
         env={key: value for key, value in os.environ.items() if key != "TORCHINDUCTOR_CACHE_DIR"},
     )  # fmt: skip
-    assert asked.stdout.strip() == str(programs_folder())
+    assert asked.stdout.strip() == str(compiled_programs_folder())
 
 
 def test_a_cache_that_cannot_be_written_keeps_no_programs(tmp_path, monkeypatch):
     (tmp_path / "adamcmp").write_text("a file where a folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert programs_folder() is None
+    assert compiled_programs_folder() is None
 
 
 def test_the_compiler_has_all_cores_where_an_accelerator_trains(monkeypatch):
@@ -90,9 +90,9 @@ def test_the_compiler_has_all_cores_where_an_accelerator_trains(monkeypatch):
 
     monkeypatch.setattr("adamcmp.execute.worker.count_cores", lambda: 16)
     with config.patch(compile_threads=1):
-        compile_with("cpu")
+        use_compiler_threads("cpu")
         assert config.compile_threads == 1
-        compile_with("cuda:0")
+        use_compiler_threads("cuda:0")
         assert config.compile_threads == 16
 
 

@@ -23,7 +23,7 @@ SHORT = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3
 LONG = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,3)", "train.steps=4000",
         "execute.engine=sequential", "execute.checkpoint_seconds=0.3")  # fmt: skip
 FASTER = ("from adamcmp.engine.strategy import select; select.MAX_FLOPS_ONE_THREAD = 1e12; "
-          "from adamcmp.execute import on_ray; on_ray.LOOKED_EVERY = 0.5; ")  # fmt: skip
+          "from adamcmp.execute import ray_executor; ray_executor.NODE_CHECK_SECONDS = 0.5; ")  # fmt: skip
 
 
 class Nodes:

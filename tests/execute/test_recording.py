@@ -8,7 +8,7 @@ import pytest
 from adamcmp.config.lookup import find_config
 from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
 from adamcmp.engine.strategy.types import Strategy
-from adamcmp.execute.recording import Provenance, curve, record
+from adamcmp.execute.run_writer import Provenance, curve_rows, record_row
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import DatasetMetadata
 from adamcmp.storage.schema import CURVE, METRICS, RECORD
@@ -42,20 +42,20 @@ def test_the_best_evaluation_goes_by_validation_error_then_loss_then_step_and_ne
 
 
 def test_a_record_holds_final_and_best_and_the_gap():
-    row = record(outcome(), HERE)
+    row = record_row(outcome(), HERE)
     assert set(row) <= {column.name for column in RECORD}
     assert (row["final_test_error"], row["best_test_error"], row["best_step"]) == (0.03, 0.16, 300)
     assert row["final_gap"] == pytest.approx(0.03)
     assert row["best_gap"] == pytest.approx(0.06)
     assert row["best_epoch"] == 30
-    assert [set(each) for each in curve(outcome())] == [{column.name for column in CURVE}] * 5
+    assert [set(each) for each in curve_rows(outcome())] == [{column.name for column in CURVE}] * 5
 
 
 @pytest.mark.parametrize("status", ["diverged", "failed"])
 def test_a_run_that_did_not_complete_has_a_curve_and_no_metrics(status):
     ended = outcome(status=status)
-    assert len(curve(ended)) == 5
-    row = record(ended, HERE)
+    assert len(curve_rows(ended)) == 5
+    row = record_row(ended, HERE)
     assert not any(f"{when}_{name}" in row for when in ("final", "best") for name, _, _ in METRICS)
     assert "final_weight_norm" not in row
 
@@ -72,13 +72,13 @@ def test_a_run_that_did_not_complete_has_a_curve_and_no_metrics(status):
     ],
 )  # fmt: skip
 def test_decoupled_decay_is_recorded_in_every_convention(overrides, schedule_only, lr_scaled, normalized):
-    row = record(outcome(*overrides), HERE)
+    row = record_row(outcome(*overrides), HERE)
     assert row["decay_per_step"] == row["weight_decay_schedule_only"] == pytest.approx(schedule_only)
     assert row["weight_decay_lr_scaled"] == pytest.approx(lr_scaled)
     assert row["weight_decay_normalized"] == pytest.approx(normalized)
 
 
 def test_l2_has_no_decoupled_equivalent():
-    row = record(outcome("optimizer=adam"), HERE)
+    row = record_row(outcome("optimizer=adam"), HERE)
     assert row["decay"] == "l2"
     assert "decay_per_step" not in row

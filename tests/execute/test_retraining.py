@@ -12,7 +12,7 @@ import pytest
 from adamcmp.analysis import CELL, by_task
 from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Strategy
-from adamcmp.execute.recording import Provenance, record
+from adamcmp.execute.run_writer import Provenance, record_row
 from adamcmp.execute.session import open_session
 from adamcmp.report.retraining import retraining
 
@@ -56,7 +56,7 @@ def stored(runs, command):
                   device="cpu", seconds=0.0, finished_at=moment)
         for run in runs
     ]  # fmt: skip
-    return pd.DataFrame([record(outcome, made) for outcome in outcomes])
+    return pd.DataFrame([record_row(outcome, made) for outcome in outcomes])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

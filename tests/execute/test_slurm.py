@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adamcmp.execute.leases import Lookout
-from adamcmp.execute.on_slurm import PLAN, Job
+from adamcmp.execute.leases import DriverRegistry
+from adamcmp.execute.slurm_jobs import PLAN_FILE, SlurmJob
 from adamcmp.storage.records import read_records
 
 from .conftest import error_lines
@@ -43,7 +43,7 @@ def test_jobs_train_confirm_and_are_collected(cli):
     assert submitted.code == 0, submitted.err
     assert "12 runs, 12 to train, by 2 jobs" in submitted.out
     wait_for(lambda: len(read_records(study_dir)) == ALL)
-    wait_for(lambda: not Lookout(study_dir).alive())
+    wait_for(lambda: not DriverRegistry(study_dir).alive())
     collected = cli.as_given(*SWEEP, "--collect")
     assert collected.code == 0, collected.err
     assert "still to be trained" not in collected.err
@@ -86,12 +86,12 @@ def test_collecting_before_the_end_tells_what_is_lacking(cli):
 def test_a_job_that_is_to_end_has_checkpoints_written_and_comes_back(tmp_path, cli, monkeypatch):
     long = ("digits", "train.steps=200000", "execute.processes=1", "execute.checkpoint_seconds=1000")
     plans = []
-    monkeypatch.setattr("adamcmp.execute.on_slurm.check_available", lambda _: None)
-    monkeypatch.setattr("adamcmp.execute.on_slurm.submit", lambda *given: (plans.append(given[-1]), ["1"])[1])
+    monkeypatch.setattr("adamcmp.execute.slurm_jobs.check_slurm", lambda _: None)
+    monkeypatch.setattr("adamcmp.execute.slurm_jobs.submit_jobs", lambda *given: (plans.append(given[-1]), ["1"])[1])
     assert cli.as_given("sweep", *long, "execute=slurm").code == 0
     study_dir = cli.folder / "results" / "digits"
-    assert (study_dir / PLAN).exists()
-    job = Job(str(study_dir), str(cli.folder), *plans)
+    assert (study_dir / PLAN_FILE).exists()
+    job = SlurmJob(str(study_dir), str(cli.folder), *plans)
     codes = []
     thread = threading.Thread(target=lambda: codes.append(job()))
     thread.start()

@@ -6,8 +6,7 @@ import torch
 
 from adamcmp.engine.checkpoint import VERSIONS, _save_checkpoint
 from adamcmp.engine.strategy.types import Strategy
-from adamcmp.execute.recording import Provenance
-from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
+from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path, find_resumable
 from adamcmp.plan.runs import Run
 from adamcmp.storage.records import finished_ids
 
@@ -34,11 +33,11 @@ def test_what_is_left_of_a_piece_goes_on_from_its_checkpoint(cli, tmp_path):
     """Two of its runs are stored already, by a kill between two stores or by another command."""
     every = runs(cli, 4)
     path = write(tmp_path, "whole", [run.id for run in every])
-    (found,) = unfinished(tmp_path, every[2:], print)
+    (found,) = find_resumable(tmp_path, every[2:], print)
     assert [run.id for run in found.piece.runs] == [run.id for run in every[2:]]
     assert found.start == path
-    assert found.checkpoint == checkpoint_of(tmp_path, found.piece)
-    (found,) = unfinished(tmp_path, every, print)
+    assert found.checkpoint == checkpoint_path(tmp_path, found.piece)
+    (found,) = find_resumable(tmp_path, every, print)
     assert (found.checkpoint, found.start) == (path, None)
     assert found.piece.strategy == Strategy(engine="vectorised", rows=4)
 
@@ -47,7 +46,7 @@ def test_of_each_run_the_smallest_piece_counts_since_it_is_the_latest(cli, tmp_p
     every = runs(cli, 4)
     whole = write(tmp_path, "a", [run.id for run in every])
     half = write(tmp_path, "b", [run.id for run in every[:2]])
-    first, second = unfinished(tmp_path, every, print)
+    first, second = find_resumable(tmp_path, every, print)
     assert (first.checkpoint, first.piece.runs) == (half, tuple(every[:2]))
     assert (second.start, second.piece.runs) == (whole, tuple(every[2:]))
 
@@ -57,7 +56,7 @@ def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_pat
     write(tmp_path, "old", [run.id for run in every], {**VERSIONS, "torch": "2.0.0"})
     (tmp_path / "checkpoints" / "torn.pt").write_bytes(b"PK")
     told: list[str] = []
-    assert unfinished(tmp_path, every, told.append) == []
+    assert find_resumable(tmp_path, every, told.append) == []
     assert len(told) == 2
     assert f"set aside (written by torch 2.0.0, not {torch.__version__}); its runs start again" in told[0]
     assert "set aside (damaged, or written by another version of adamcmp)" in told[1]
@@ -76,7 +75,7 @@ def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path
     piece = Shard(run.task, "adam", (run,), Strategy())
     (outcomes,) = train_shard(piece, opened.datasets[run.task.facts.fingerprint], CPU, TrainingControl())
     path = write(tmp_path, "own", [run.id])
-    pending = Pending(tmp_path, Provenance.here("digits"))
+    pending = RunWriter(tmp_path, Provenance.here("digits"))
     pending.add(outcomes, path)
     assert path.exists()
     pending.store()

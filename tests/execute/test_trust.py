@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adamcmp.config.trust import can_run_code
-from adamcmp.execute import folders
+from adamcmp.execute import temp_dirs
 from adamcmp.plan import saved_plan
 from adamcmp.storage.records import read_records
 from adamcmp.storage.schema import RECORD, arrow_schema
@@ -235,7 +235,7 @@ def test_spreadsheets_take_no_text_of_an_export_for_a_formula(cli):
 def temporary(tmp_path, monkeypatch):
     """A folder for temporary files of this test alone, and the process that a killed command was."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(folders, "SHORT", tmp_path)
+    monkeypatch.setattr(temp_dirs, "SHORT_FOLDER", tmp_path)
     return tmp_path
 
 
@@ -243,8 +243,8 @@ def abandoned(parent: Path, name: str) -> Path:
     """What a killed command leaves."""
     folder = parent / name
     folder.mkdir()
-    (folder / folders.LOCK).touch()
-    (folder / folders.MARKER).write_text(str(folder.resolve()))
+    (folder / temp_dirs.LOCK_FILE).touch()
+    (folder / temp_dirs.MARKER_FILE).write_text(str(folder.resolve()))
     return folder
 
 
@@ -265,7 +265,7 @@ def test_folders_of_killed_commands_go_and_nothing_else_does(temporary):
     else:
         shutil.rmtree(others)
         others.mkdir()
-    folders.remove_abandoned()
+    temp_dirs.remove_abandoned()
     assert not gone.exists()
     assert all(each.exists() for each in kept)
     assert target.exists()
@@ -280,14 +280,14 @@ def test_a_command_leaves_studies_whose_names_look_like_temporary_folders(cli, t
 
 def test_folders_of_programs_go_only_where_adamcmp_made_them(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    programs = folders.programs_folder()
+    programs = temp_dirs.compiled_programs_folder()
     assert programs is not None
     old, mine = programs.parent / "1.0", programs.parent / "mine"
     for folder in (old, mine):
         folder.mkdir()
-    (old / folders.MARKER).write_text(str(old.resolve()))
+    (old / temp_dirs.MARKER_FILE).write_text(str(old.resolve()))
     for folder in (old, mine):
         os.utime(folder, (0, 0))
-    folders.programs_folder()
+    temp_dirs.compiled_programs_folder()
     assert not old.exists()
     assert mine.exists()

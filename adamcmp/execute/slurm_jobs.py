@@ -24,15 +24,15 @@ from adamcmp.errors import InputError, one_line
 from adamcmp.extras import check_installed, require_extra
 from adamcmp.storage.backend import is_local
 
-PROGRAMS = ("sbatch", "srun")
+SLURM_PROGRAMS = ("sbatch", "srun")
 """Programs of Slurm that submitit calls to submit jobs."""
-PLAN = "plan.parquet"
+PLAN_FILE = "plan.parquet"
 """In the study's folder: what workers train."""
-WRITING_TAKES = 80
+WRITE_SECONDS = 80
 """Seconds that a driver has to write its checkpoints: Slurm sends its signal 90 seconds before the end of a job."""
 
 
-class Job:
+class SlurmJob:
     """What a job does; submitit stores it, and calls it on a node."""
 
     def __init__(self, study_dir: str, folder: str, plan: str) -> None:
@@ -41,7 +41,7 @@ class Job:
     def __call__(self) -> int:
         """Work until nothing is left; the driver's exit code."""
         command = [sys.executable, "-m", "adamcmp", "work", self._study_dir, "--plan", self._plan]
-        self._process = subprocess.Popen(command, cwd=self._folder, preexec_fn=_deaf)
+        self._process = subprocess.Popen(command, cwd=self._folder, preexec_fn=_ignore_signals)
         return self._process.wait()
 
     def checkpoint(self) -> Any:
@@ -49,10 +49,10 @@ class Job:
         from submitit.helpers import DelayedSubmission
 
         self._process.send_signal(signal.SIGINT)
-        until = time.monotonic() + WRITING_TAKES
+        until = time.monotonic() + WRITE_SECONDS
         while _is_running(self._process.pid) and time.monotonic() < until:  # the signal has met its own wait()
             time.sleep(0.1)
-        return DelayedSubmission(Job(self._study_dir, self._folder, self._plan))
+        return DelayedSubmission(SlurmJob(self._study_dir, self._folder, self._plan))
 
 
 def _is_running(pid: int) -> bool:
@@ -62,7 +62,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _deaf() -> None:
+def _ignore_signals() -> None:
     """In the driver before it starts: Slurm sends its signals to all processes of a job, and this one has its own."""
     for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGCONT):
         signal.signal(number, signal.SIG_IGN)
@@ -108,7 +108,7 @@ def _slurm_assumed() -> Iterator[None]:
         SlurmExecutor.affinity = found  # type: ignore[method-assign]
 
 
-def script(settings: SlurmSettings, study_dir: Path) -> str:
+def submission_script(settings: SlurmSettings, study_dir: Path) -> str:
     """Return the script for sbatch; Slurm itself need not be installed.
 
     Raises:
@@ -140,14 +140,14 @@ def _logging_left_alone() -> Iterator[None]:
             os.environ[name] = given
 
 
-def check_available(settings: SlurmSettings) -> None:
+def check_slurm(settings: SlurmSettings) -> None:
     """Check that jobs can be submitted from this machine.
 
     Raises:
         InputError: submitit is not installed, or the programs of Slurm are not on PATH.
     """
     check_installed("execute=slurm", "submitit")
-    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    lacking = [program for program in SLURM_PROGRAMS if shutil.which(program) is None]
     if settings.cluster == "slurm" and lacking:
         raise InputError(
             f"execute=slurm: {' and '.join(lacking)} not found on PATH, so this machine cannot submit jobs. Run the "
@@ -156,18 +156,18 @@ def check_available(settings: SlurmSettings) -> None:
         )
 
 
-def submit(settings: SlurmSettings, study_dir: Path, plan: str) -> list[str]:
+def submit_jobs(settings: SlurmSettings, study_dir: Path, plan: str) -> list[str]:
     """Submit the array of jobs, which trust the plan of that SHA-256, and return their IDs.
 
     Raises:
-        InputError: Slurm refuses the jobs, or ``check_available`` does.
+        InputError: Slurm refuses the jobs, or ``check_slurm`` does.
     """
-    check_available(settings)
+    check_slurm(settings)
     executor = _executor(settings, study_dir)
     where = str(study_dir.absolute() if is_local(study_dir) else study_dir)
     try:
         with executor.batch():
-            jobs = [executor.submit(Job(where, str(Path.cwd()), plan)) for _ in range(settings.jobs)]
+            jobs = [executor.submit(SlurmJob(where, str(Path.cwd()), plan)) for _ in range(settings.jobs)]
     except Exception as error:  # whatever sbatch says
         raise InputError(f"execute=slurm: the jobs were not taken: {one_line(error)}") from error
     return [str(job.job_id) for job in jobs]

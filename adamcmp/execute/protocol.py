@@ -1,21 +1,25 @@
-"""What a driver asks of an executor's slots, and what they answer: plain values, with data named by fingerprint."""
+"""Requests that the driver sends to workers, and their responses; and the interface of an executor.
+
+Messages are plain values; they name data sets by fingerprint.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from adamcmp.engine.run_result import Evaluation, RunResult
 from adamcmp.engine.strategy.benchmark import Timing
 from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.types import Shard
-from adamcmp.execute.recording import Provenance
+from adamcmp.execute.run_writer import Provenance
 from adamcmp.plan.runs import RunGroup
 
 
 @dataclass(frozen=True)
-class Store:
+class StoreTarget:
     """A study's folder, and where its records come from."""
 
     study_dir: Path
@@ -23,7 +27,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class TrainAsk:
+class TrainRequest:
     """Train a piece."""
 
     piece: Shard
@@ -34,26 +38,26 @@ class TrainAsk:
     """Seconds between two checkpoints."""
     weights: Path | None = None
     """The folder of weights that are kept."""
-    store: Store | None = None
+    store: StoreTarget | None = None
     """Where who trains it stores what ends; None: the outcomes are the answer."""
 
 
 @dataclass(frozen=True)
-class TryAsk:
+class VectorizeCheck:
     """Try whether a cohort can be vectorised."""
 
     cohort: RunGroup
 
 
 @dataclass(frozen=True)
-class Tried:
+class VectorizeResult:
     """Why it cannot be, or None."""
 
     refusal: str | None
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepsDone:
     """So many more steps; the newest evaluation."""
 
     steps: int
@@ -61,14 +65,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Saved:
+class RunsStored:
     """Runs that have ended together, and are stored; of their curves the last evaluation."""
 
     outcomes: tuple[RunResult, ...]
 
 
 @dataclass(frozen=True)
-class Ended:
+class ShardEnded:
     """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
 
     how: Literal["done", "stopped", "memory", "unwritable", "error"]
@@ -76,12 +80,12 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Ready:
+class WorkerReady:
     """What was started takes asks now."""
 
 
 @dataclass(frozen=True)
-class Died:
+class WorkerDied:
     """What was at work has ended without being asked to."""
 
     exit_code: int | None
@@ -89,6 +93,35 @@ class Died:
     """What a cluster says of it: its machine may have gone, for no fault of the work."""
 
 
-AnyAsk = TrainAsk | TryAsk | BenchmarkRequest
-Answer = Progress | tuple[RunResult, ...] | Saved | Ended | Tried | list[Timing] | Died
+Request = TrainRequest | VectorizeCheck | BenchmarkRequest
+Response = StepsDone | tuple[RunResult, ...] | RunsStored | ShardEnded | VectorizeResult | list[Timing] | WorkerDied
 """Outcomes of runs that ended together; timings of the ways that an ``BenchmarkRequest`` names."""
+
+
+class Worker(Protocol):
+    """A place where one ask at a time is at work; the driver keeps its books on it."""
+
+    busy: Any
+    """What the driver is waiting for; None while the slot is free."""
+    last: Any
+    """What kind of work it did last, and so has at hand."""
+
+
+class Executor(Protocol):
+    """Takes asks and gives answers; a slot that dies is answered for, and another takes its place."""
+
+    @property
+    def slots(self) -> Sequence[Worker]:
+        """All there are now."""
+
+    def submit(self, slot: Any, ask: Request, job: object) -> None:
+        """Give a free slot something to do, for ``job``, which is then what it is ``busy`` with."""
+
+    def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Response]]:
+        """What has arrived within ``timeout`` seconds; progress and outcomes come before the end of a training."""
+
+    def stop(self, slot: Any) -> None:
+        """Ask a slot to write its checkpoint and end its training, which it answers."""
+
+    def cancel(self, slot: Any) -> None:
+        """End what a slot does at once; it answers nothing more."""

@@ -30,18 +30,27 @@ from adamcmp.engine.strategy.benchmark import Machine, time_strategies
 from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError, one_line
-from adamcmp.execute.asks import Answer, AnyAsk, Died, Ended, Store, TrainAsk, Tried, TryAsk
-from adamcmp.execute.worker import compile_with, train_piece
+from adamcmp.execute.protocol import (
+    Request,
+    Response,
+    ShardEnded,
+    StoreTarget,
+    TrainRequest,
+    VectorizeCheck,
+    VectorizeResult,
+    WorkerDied,
+)
+from adamcmp.execute.worker import train_piece, use_compiler_threads
 from adamcmp.extras import require_extra
 
-TOLD_EVERY = 1.0
+MESSAGE_SECONDS = 1.0
 """Seconds between two messages of a task, at least: thousands of them share one actor."""
-LOOKED_EVERY = 2.0
+NODE_CHECK_SECONDS = 2.0
 """Seconds between two looks at which nodes there are."""
-STARTING_TAKES = 120.0
+START_TIMEOUT_SECONDS = 120.0
 """Seconds that a cluster has to answer the first task."""
 
-ANSWERS_WITHIN = 10.0
+RESPONSE_TIMEOUT_SECONDS = 10.0
 """Seconds that a cluster's address has to take a connection."""
 
 _datasets: dict[str, Dataset] = {}
@@ -49,7 +58,7 @@ _datasets: dict[str, Dataset] = {}
 
 
 @dataclass(eq=False)
-class Task:
+class RayWorker:
     """What one slot is at: an ``executor.Slot``."""
 
     busy: Any = None
@@ -59,14 +68,14 @@ class Task:
     key: int = 0
 
 
-class Board:
+class MessageActor:
     """The actor in the middle: messages of tasks on their way to the driver, and who is to stop."""
 
     def __init__(self) -> None:
-        self._messages: list[tuple[int, Answer]] = []
+        self._messages: list[tuple[int, Response]] = []
         self._stopped: set[int] = set()
 
-    def tell(self, key: int, answers: Sequence[Answer]) -> bool:
+    def tell(self, key: int, answers: Sequence[Response]) -> bool:
         """Take messages of a task; whether it is to stop."""
         self._messages.extend((key, answer) for answer in answers)
         return key in self._stopped
@@ -75,23 +84,23 @@ class Board:
         """Let a task know that it is to stop."""
         self._stopped.add(key)
 
-    def taken(self) -> list[tuple[int, Answer]]:
+    def taken(self) -> list[tuple[int, Response]]:
         """All messages since the last call."""
         found, self._messages = self._messages, []
         return found
 
 
-class Line:
+class RayChannel:
     """A task's end of the board: a ``worker.Channel``."""
 
     def __init__(self, board: Any, key: int) -> None:
         self._board, self._key = board, key
-        self._waiting: list[Answer] = []
+        self._waiting: list[Response] = []
         self._sent: Any = None
         self._at = 0.0
         self._stop = False
 
-    def send(self, obj: Answer, /) -> None:
+    def send(self, obj: Response, /) -> None:
         """Tell something, soon."""
         self._waiting.append(obj)
         self.poll()
@@ -106,7 +115,7 @@ class Line:
             self._sent = None
         if self._sent is None and time.monotonic() >= self._at:
             self._sent = self._board.tell.remote(self._key, self._waiting)
-            self._waiting, self._at = [], time.monotonic() + TOLD_EVERY
+            self._waiting, self._at = [], time.monotonic() + MESSAGE_SECONDS
         return self._stop
 
     def close(self) -> None:
@@ -117,7 +126,7 @@ class Line:
             ray.get([*([] if self._sent is None else [self._sent]), self._board.tell.remote(self._key, self._waiting)])
 
 
-def work(ask: AnyAsk, data: list[Any], device: str, board: Any, key: int, folder: str) -> Answer:
+def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int, folder: str) -> Response:
     """One task: what ``worker.serve`` does with an ask, on whatever node this is."""
     import ray
 
@@ -126,46 +135,46 @@ def work(ask: AnyAsk, data: list[Any], device: str, board: Any, key: int, folder
     if folder not in sys.path and Path(folder).is_dir():
         sys.path.append(folder)
     add_cwd_to_path()
-    compile_with(device)
-    task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
+    use_compiler_threads(device)
+    task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
     fingerprint = task.facts.fingerprint
     if fingerprint not in _datasets:
         _datasets[fingerprint] = ray.get(data[0])
-    if isinstance(ask, TryAsk):
-        return Tried(why_not_vectorizable(ask.cohort, _datasets[fingerprint], torch.device(device)))
+    if isinstance(ask, VectorizeCheck):
+        return VectorizeResult(why_not_vectorizable(ask.cohort, _datasets[fingerprint], torch.device(device)))
     if isinstance(ask, BenchmarkRequest):
         return time_strategies(ask.cohort, ask.strategies, _datasets[fingerprint], torch.device(device))
-    line = Line(board, key)
+    line = RayChannel(board, key)
     ended = train_piece(ask, _datasets[fingerprint], torch.device(device), line)
     line.close()
     return ended
 
 
-def facts(device: str) -> dict[str, float]:
+def node_facts(device: str) -> dict[str, float]:
     """What a node can give to training: bytes of memory, of the accelerator where it has one."""
     return {"memory": available_memory(), "device": device_memory(torch.device(device))}
 
 
 @dataclass
-class Cluster:
+class RayExecutor:
     """The nodes of a Ray cluster: an ``executor.Executor``."""
 
     address: str
     device: torch.device
-    store: Store
+    store: StoreTarget
     board: Any
     data: Mapping[str, list[Any]]
     """By fingerprint: one reference, in a list, so that Ray hands it on as it is."""
     row_bytes: Mapping[str, int] = field(default_factory=dict)
     """What a run takes while it is trained, by the key of its task."""
-    slots: list[Task] = field(default_factory=list)
+    slots: list[RayWorker] = field(default_factory=list)
     _keys: int = 0
     _looked: float = 0.0
 
     def __post_init__(self) -> None:
         import ray
 
-        self._work = ray.remote(max_retries=0)(work)
+        self._work = ray.remote(max_retries=0)(run_request)
         self.look()
 
     @property
@@ -197,7 +206,7 @@ class Cluster:
         name = "GPU" if self._is_accelerated else "CPU"
         wanted = max(1, sum(int(node.get(name, 0)) for node in self._nodes()))
         while len(self.slots) < wanted:
-            self.slots.append(Task())
+            self.slots.append(RayWorker())
         for slot in [slot for slot in self.slots if slot.busy is None][: max(0, len(self.slots) - wanted)]:
             self.slots.remove(slot)
         self._looked = time.monotonic()
@@ -206,9 +215,9 @@ class Cluster:
         """Bytes that training may take on a node, by what one of them says."""
         import ray
 
-        asked = ray.remote(max_retries=3, **self._request(1))(facts).remote(str(self.device))
+        asked = ray.remote(max_retries=3, **self._request(1))(node_facts).remote(str(self.device))
         try:
-            found: dict[str, float] = ray.get(asked, timeout=STARTING_TAKES)
+            found: dict[str, float] = ray.get(asked, timeout=START_TIMEOUT_SECONDS)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayError) as error:
             raise InputError(
                 f"execute=ray: the cluster runs no task ({one_line(error)}); look at `ray status`, and install the "
@@ -221,32 +230,32 @@ class Cluster:
             return {"num_gpus": 1, "num_cpus": 0}
         return {"num_cpus": cores, **({"memory": int(memory)} if memory else {})}
 
-    def _needs(self, ask: AnyAsk) -> dict[str, Any]:
+    def _needs(self, ask: Request) -> dict[str, Any]:
         """What a piece's strategy takes of a node; timings and trials take a core."""
-        if not isinstance(ask, TrainAsk):
+        if not isinstance(ask, TrainRequest):
             return self._request(1)
         strategy, task = ask.piece.strategy, ask.piece.task
         smallest = min((node.get("memory", 0.0) for node in self._nodes()), default=0.0)
         memory = min(len(ask.piece.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
         return self._request(max(1, self.node_cores // strategy.processes), memory)
 
-    def submit(self, slot: Task, ask: AnyAsk, job: object) -> None:
+    def submit(self, slot: RayWorker, ask: Request, job: object) -> None:
         """Give a free slot something to do."""
         self._keys += 1
         slot.busy, slot.key = job, self._keys
-        task = ask.piece.task if isinstance(ask, TrainAsk) else ask.cohort.task
-        if isinstance(ask, TrainAsk):
+        task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
+        if isinstance(ask, TrainRequest):
             paths = {name: _whole(getattr(ask, name)) for name in ("checkpoint", "start", "weights")}
             ask = replace(ask, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)
         slot.reference = self._work.options(**self._needs(ask), scheduling_strategy="SPREAD").remote(
             ask, self.data[task.facts.fingerprint], str(self.device), self.board, slot.key, str(Path.cwd())
         )
 
-    def answers(self, timeout: float | None) -> Iterator[tuple[Task, Answer]]:
+    def answers(self, timeout: float | None) -> Iterator[tuple[RayWorker, Response]]:
         """What has arrived; messages of a task come before its end."""
         import ray
 
-        if time.monotonic() - self._looked > LOOKED_EVERY:
+        if time.monotonic() - self._looked > NODE_CHECK_SECONDS:
             self.look()
         busy = {slot.reference: slot for slot in self.slots if slot.reference is not None}
         ready: list[Any] = []
@@ -264,13 +273,13 @@ class Cluster:
         for reference in ready:
             slot = busy[reference]
             slot.reference = None
-            yield slot, _answer_of(reference)
+            yield slot, _response_of(reference)
 
-    def stop(self, slot: Task) -> None:
+    def stop(self, slot: RayWorker) -> None:
         """Ask a task to write its checkpoint and end its training."""
         self.board.stop.remote(slot.key)
 
-    def cancel(self, slot: Task) -> None:
+    def cancel(self, slot: RayWorker) -> None:
         """End what a task does now."""
         import ray
 
@@ -284,7 +293,7 @@ class Cluster:
             self.cancel(slot)
 
 
-def _reach(address: str | None) -> None:
+def _connect(address: str | None) -> None:
     """See whether anybody listens there, for which Ray waits many minutes.
 
     Raises:
@@ -292,7 +301,7 @@ def _reach(address: str | None) -> None:
     """
     host, colon, port = str(address or os.environ.get("RAY_ADDRESS", "")).rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
+        socket.create_connection((host, int(port)), timeout=RESPONSE_TIMEOUT_SECONDS).close()
 
 
 def _whole(path: Any) -> Any:
@@ -300,23 +309,25 @@ def _whole(path: Any) -> Any:
     return path.absolute() if isinstance(path, Path) else path
 
 
-def _answer_of(reference: Any) -> Answer:
+def _response_of(reference: Any) -> Response:
     """What a task gave, or how it died."""
     import ray
 
     try:
-        answer: Answer = ray.get(reference)
+        answer: Response = ray.get(reference)
     except ray.exceptions.OutOfMemoryError as error:
-        return Died(None, f"Ray ended it, since its node ran out of memory ({one_line(error)[:200]})")
+        return WorkerDied(None, f"Ray ended it, since its node ran out of memory ({one_line(error)[:200]})")
     except ray.exceptions.RayTaskError as error:
-        return Ended("error", one_line(error.cause))
+        return ShardEnded("error", one_line(error.cause))
     except ray.exceptions.RayError as error:  # its worker or its node is gone
-        return Died(None, one_line(error)[:300])
+        return WorkerDied(None, one_line(error)[:300])
     return answer
 
 
 @contextmanager
-def cluster(settings: ExecutionSettings, datasets: Mapping[str, Dataset], store: Store) -> Iterator[Cluster]:
+def ray_cluster(
+    settings: ExecutionSettings, datasets: Mapping[str, Dataset], store: StoreTarget
+) -> Iterator[RayExecutor]:
     """A cluster with its data sets, for as long as the block.
 
     Raises:
@@ -328,7 +339,7 @@ def cluster(settings: ExecutionSettings, datasets: Mapping[str, Dataset], store:
         import ray
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _reach(settings.ray.address)
+        _connect(settings.ray.address)
         ray.init(
             address=settings.ray.address,
             runtime_env=dict(settings.ray.runtime_env) or None,
@@ -351,9 +362,9 @@ def cluster(settings: ExecutionSettings, datasets: Mapping[str, Dataset], store:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board).remote()
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(MessageActor).remote()
         data = {fingerprint: [ray.put(dataset)] for fingerprint, dataset in datasets.items()}
-        made = Cluster(str(settings.ray.address), device, store, board, data)
+        made = RayExecutor(str(settings.ray.address), device, store, board, data)
         try:
             yield made
         finally:

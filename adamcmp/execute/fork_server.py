@@ -6,14 +6,14 @@ import multiprocessing
 import tempfile
 
 from adamcmp import signals
-from adamcmp.execute.folders import socket_folder
+from adamcmp.execute.temp_dirs import socket_folder
 
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def start_processes() -> None:
+def start_fork_server() -> None:
     """Start the fork server, which imports torch while the driver does other things."""
-    if METHOD != "forkserver":
+    if START_METHOD != "forkserver":
         return
     from multiprocessing import forkserver, resource_tracker
 

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from adamcmp.execute.leases import DRIVERS, SILENT, Leases
+from adamcmp.execute.leases import DEAD_AFTER_SECONDS, DRIVERS, Leases
 from adamcmp.untrusted import load_json
 
 if TYPE_CHECKING:
     from adamcmp.engine.run_result import Evaluation, RunResult
-    from adamcmp.execute.crew import Crew
-    from adamcmp.execute.training import Listener
+    from adamcmp.execute.execution_plan import ExecutionPlan
+    from adamcmp.execute.scheduler import Listener
     from adamcmp.plan.runs import Run
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """What a driver tells of one of its stages."""
 
     study: str
@@ -92,7 +92,9 @@ class Progress:
 
     @property
     def is_running(self) -> bool:
-        """Whether the driver is at this stage; one on another machine is believed for ``SILENT`` seconds."""
+        """Whether the driver is at this stage; one on another machine is believed for ``DEAD_AFTER_SECONDS``
+        seconds.
+        """
         return self.is_alive and not self.over
 
     @property
@@ -105,17 +107,19 @@ class Progress:
         """Whether the driver is there: between two stages it plans, and after the last one it writes a report."""
         if self.host == socket.gethostname():
             return psutil.pid_exists(self.pid)
-        return not self.over and time.time() - self.told < SILENT
+        return not self.over and time.time() - self.told < DEAD_AFTER_SECONDS
 
 
-class Published:
+class ProgressWriter:
     """A listener that hands all on to another one, and writes how far it has come; beside it a sweep may be watched."""
 
-    def __init__(self, listener: Listener, leases: Leases, crew: Crew, planned: int, what: str, study: str) -> None:
+    def __init__(
+        self, listener: Listener, leases: Leases, crew: ExecutionPlan, planned: int, what: str, study: str
+    ) -> None:
         self._listener, self._leases, self._crew = listener, leases, crew
         todo = [run for cohort, _ in crew.pairs for run in cohort.runs]
         now = time.time()
-        self._told = Progress(
+        self._told = SweepProgress(
             study=study,
             what=what,
             planned=planned,

@@ -15,17 +15,17 @@ from adamcmp.trackers import export
 
 if TYPE_CHECKING:
     from adamcmp.engine.run_result import Evaluation, RunResult
-    from adamcmp.execute.training import Listener
+    from adamcmp.execute.scheduler import Listener
     from adamcmp.plan.runs import Run
 
-EVERY = 5.0
+EXPORT_SECONDS = 5.0
 """Least seconds between two updates of the trackers."""
-WAITS = 20.0
+EXIT_TIMEOUT_SECONDS = 20.0
 """Times the duration of an update, after which the next one may follow: each reads the whole study, so reading takes at
 most a twentieth of a sweep, however large it grows."""
 
 
-class Logged:
+class TrackerListener:
     """A listener that hands all on to another one, and tells trackers of runs that are stored.
 
     Raises:
@@ -38,7 +38,7 @@ class Logged:
                 check_installed(f"log={name}", name)
         self._listener, self._study_dir, self._trackers = listener, study_dir, trackers
         self._known = part_files(study_dir)
-        self._next = time.monotonic() + EVERY
+        self._next = time.monotonic() + EXPORT_SECONDS
 
     def __enter__(self) -> Self:
         return self
@@ -74,4 +74,4 @@ class Logged:
             for name in self._trackers:
                 export(new, name, folder / name)
         ended = time.monotonic()
-        self._next = ended + max(EVERY, WAITS * (ended - began))
+        self._next = ended + max(EXPORT_SECONDS, EXIT_TIMEOUT_SECONDS * (ended - began))

@@ -25,23 +25,31 @@ from adamcmp.engine.run_result import Evaluation, RunResult
 from adamcmp.engine.strategy.types import Shard, split_into_shards
 from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
-from adamcmp.execute.asks import Answer, Died, Ended, Progress, Saved, TrainAsk, Tried
-from adamcmp.execute.crew import LOOK_EVERY, Crew, death
-from adamcmp.execute.executor import Executor, Slot
+from adamcmp.execute.execution_plan import POLL_SECONDS, ExecutionPlan, format_worker_death
 from adamcmp.execute.leases import Leases
-from adamcmp.execute.recording import Provenance
-from adamcmp.execute.storing import Pending, checkpoint_of, unfinished
+from adamcmp.execute.protocol import (
+    Executor,
+    Response,
+    RunsStored,
+    ShardEnded,
+    StepsDone,
+    TrainRequest,
+    VectorizeResult,
+    Worker,
+    WorkerDied,
+)
+from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path, find_resumable
 from adamcmp.plan.runs import Run
 
-STOPPING_TAKES = 60.0
+STOP_TIMEOUT_SECONDS = 60.0
 """Seconds that slots have to write their checkpoints."""
-CLAIMED_AHEAD = 2.0
+LEASE_AHEAD_SECONDS = 2.0
 """Seconds of work, by measured steps, that a driver claims at a time, at least."""
-CLAIMING_TAKES = 0.01
+MAX_LEASING_FRACTION = 0.01
 """Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
-UNTIMED_SECONDS = 0.1
+DEFAULT_JOB_SECONDS = 0.1
 """Assumed duration of a job whose steps were never timed: without it, a driver would claim all such jobs at once."""
-WAITING = 1.0
+WAIT_SECONDS = 1.0
 """Seconds between two looks at what other drivers have stored."""
 
 
@@ -62,7 +70,7 @@ class Listener(Protocol):
 
 
 @dataclass
-class Job:
+class ShardJob:
     """A piece, where its checkpoint goes, and what it begins from."""
 
     piece: Shard
@@ -85,8 +93,13 @@ class Job:
 
 
 @signals.defer_signals()
-def train_all(
-    crew: Crew, todo: Sequence[Run], study_dir: Path, provenance: Provenance, listener: Listener, leases: Leases
+def train_missing_runs(
+    crew: ExecutionPlan,
+    todo: Sequence[Run],
+    study_dir: Path,
+    provenance: Provenance,
+    listener: Listener,
+    leases: Leases,
 ) -> None:
     """Train runs and store them, but for those that other drivers train; it ends when all are stored.
 
@@ -97,24 +110,24 @@ def train_all(
         InputError: nothing more can be written.
     """
     left = {run.id: run for run in todo}
-    pending = Pending(study_dir, provenance, leases.release)
+    pending = RunWriter(study_dir, provenance, leases.release)
     try:
         while left:
-            desk = Desk(_jobs(crew, list(left.values()), study_dir, listener), leases)
+            desk = JobQueue(_make_jobs(crew, list(left.values()), study_dir, listener), leases)
             if crew.executor is None:
                 _train_here(crew, desk, pending, listener)
             else:
                 settings = crew.settings
-                _Driver(crew.executor, settings.checkpoint_seconds, crew.device, pending, listener).run(desk)
+                _Dispatcher(crew.executor, settings.checkpoint_seconds, crew.device, pending, listener).run(desk)
             pending.store()
-            _forget(left, leases, listener, desk.ended)
+            _drop_finished(left, leases, listener, desk.ended)
             if left:
-                _wait(left, leases, listener)
+                _wait_for_others(left, leases, listener)
     finally:
         pending.store()
 
 
-def _forget(left: dict[str, Run], leases: Leases, listener: Listener, ended: Collection[str]) -> None:
+def _drop_finished(left: dict[str, Run], leases: Leases, listener: Listener, ended: Collection[str]) -> None:
     """Take out of ``left`` what has ended here, and what others have stored."""
     for each in ended:
         left.pop(each, None)
@@ -123,7 +136,7 @@ def _forget(left: dict[str, Run], leases: Leases, listener: Listener, ended: Col
         listener.elsewhere(others)
 
 
-def _wait(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
+def _wait_for_others(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
     """Wait until other drivers have stored more of the runs that are left, or are gone.
 
     Raises:
@@ -136,49 +149,49 @@ def _wait(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
         if not told:
             told = True
             listener.say(f"waiting for {len(left):,} runs that {', '.join(sorted(claimed))} trains")
-        until = time.monotonic() + WAITING
+        until = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < until:
             if signals.stop_requested():
                 raise KeyboardInterrupt
             time.sleep(0.05)
-        _forget(left, leases, listener, ())
+        _drop_finished(left, leases, listener, ())
 
 
 @dataclass
-class Desk:
+class JobQueue:
     """Jobs, of which a driver claims the next few when it gives one out."""
 
-    jobs: list[Job]
+    jobs: list[ShardJob]
     leases: Leases
-    claimed: list[Job] = field(default_factory=list)
+    claimed: list[ShardJob] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     """Ids of the runs that have ended here."""
-    _ahead: float = CLAIMED_AHEAD
+    _ahead: float = LEASE_AHEAD_SECONDS
 
-    def next(self, key: Callable[[Job], Any] = lambda _: 0) -> Job | None:
+    def next(self, key: Callable[[ShardJob], Any] = lambda _: 0) -> ShardJob | None:
         """The claimed job of the least key, or the next of all that no other driver has; None where there is none."""
         while not self.claimed and self.jobs:
             asked = [_pop_least(self.jobs, key)]
-            seconds, count = asked[0].seconds or UNTIMED_SECONDS, 0
+            seconds, count = asked[0].seconds or DEFAULT_JOB_SECONDS, 0
             while count < len(self.jobs) and seconds < self._ahead:
-                seconds += self.jobs[count].seconds or UNTIMED_SECONDS
+                seconds += self.jobs[count].seconds or DEFAULT_JOB_SECONDS
                 count += 1
             asked += self.jobs[:count]
             del self.jobs[:count]
             began = time.monotonic()
             free = self.leases.claim([[run.id for run in job.piece.runs] for job in asked])
-            self._ahead = max(CLAIMED_AHEAD, (time.monotonic() - began) / CLAIMING_TAKES)
-            self.claimed = [job for job, ids in zip(map(_cut, asked, free), free, strict=True) if ids]
+            self._ahead = max(LEASE_AHEAD_SECONDS, (time.monotonic() - began) / MAX_LEASING_FRACTION)
+            self.claimed = [job for job, ids in zip(map(_keep_free_runs, asked, free), free, strict=True) if ids]
         if not self.claimed:
             return None
         return _pop_least(self.claimed, key)
 
 
-def _pop_least(jobs: list[Job], key: Callable[[Job], Any]) -> Job:
+def _pop_least(jobs: list[ShardJob], key: Callable[[ShardJob], Any]) -> ShardJob:
     return jobs.pop(min(range(len(jobs)), key=lambda index: key(jobs[index])))
 
 
-def _cut(job: Job, free: Collection[str]) -> Job:
+def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
     """What of a job is ours: a smaller piece, where other drivers have some of its runs."""
     if len(free) in (0, len(job.piece.runs)):
         return job
@@ -187,21 +200,21 @@ def _cut(job: Job, free: Collection[str]) -> Job:
     return replace(job, piece=piece, checkpoint=checkpoint, start=job.start or job.checkpoint)
 
 
-def _jobs(crew: Crew, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[Job]:
+def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
     """What earlier commands began first, then the rest in pieces as chosen."""
-    begun = unfinished(study_dir, todo, listener.say)
-    jobs = [Job(each.piece, each.checkpoint, each.piece.key, each.start) for each in begun]
+    begun = find_resumable(study_dir, todo, listener.say)
+    jobs = [ShardJob(each.piece, each.checkpoint, each.piece.key, each.start) for each in begun]
     taken = {run.id for each in begun for run in each.piece.runs}
     for cohort, choice in crew.pairs:
         left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
         if left.runs:
             family = (cohort.task.key, cohort.kernel, cohort.patterns)
             pieces = split_into_shards(left, choice.strategy)
-            jobs += [Job(piece, checkpoint_of(study_dir, piece), family) for piece in pieces]
+            jobs += [ShardJob(piece, checkpoint_path(study_dir, piece), family) for piece in pieces]
     return jobs
 
 
-def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) -> None:
+def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listener: Listener) -> None:
     while (job := desk.next()) is not None:
         watch = TrainingControl(
             listener.stepped,
@@ -214,12 +227,14 @@ def _train_here(crew: Crew, desk: Desk, pending: Pending, listener: Listener) ->
         )
         try:
             for outcomes in train_shard(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
-                _received(outcomes, job, desk, pending, listener)
+                _take_results(outcomes, job, desk, pending, listener)
         except TrainingStopped as stopped:
             raise KeyboardInterrupt from stopped
 
 
-def _received(outcomes: Sequence[RunResult], job: Job, desk: Desk, pending: Pending, listener: Listener) -> None:
+def _take_results(
+    outcomes: Sequence[RunResult], job: ShardJob, desk: JobQueue, pending: RunWriter, listener: Listener
+) -> None:
     ids = {outcome.run.id for outcome in outcomes}
     job.seen |= ids
     desk.ended |= ids
@@ -229,17 +244,17 @@ def _received(outcomes: Sequence[RunResult], job: Job, desk: Desk, pending: Pend
 
 
 @dataclass
-class _Driver:
+class _Dispatcher:
     """Keeps the slots of an executor busy until all jobs are done."""
 
     executor: Executor
     checkpoint_seconds: float
     device: torch.device
-    pending: Pending
+    pending: RunWriter
     listener: Listener
-    desk: Desk = field(init=False)
+    desk: JobQueue = field(init=False)
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: JobQueue) -> None:
         """Do all jobs that no other driver has.
 
         Raises:
@@ -255,28 +270,28 @@ class _Driver:
                 if slot.busy is None and (job := desk.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
-                    ask = TrainAsk(job.piece, job.checkpoint, job.start, self.checkpoint_seconds, weights)
+                    ask = TrainRequest(job.piece, job.checkpoint, job.start, self.checkpoint_seconds, weights)
                     self.executor.submit(slot, ask, job)
-            for slot, answer in self.executor.answers(LOOK_EVERY):
+            for slot, answer in self.executor.answers(POLL_SECONDS):
                 desk.claimed[:0] = self._handle(slot, answer)
 
-    def _rank(self, slot: Slot) -> Callable[[Job], Any]:
+    def _rank(self, slot: Worker) -> Callable[[ShardJob], Any]:
         """First a job of the family that the slot knows; else of one that no other is at work on; else the first."""
         others = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
         return lambda job: (job.family != slot.last, job.family in others)
 
-    def _handle(self, slot: Slot, answer: Answer) -> list[Job]:
+    def _handle(self, slot: Worker, answer: Response) -> list[ShardJob]:
         """Take an answer; what is to be done again."""
-        job: Job | None = slot.busy
+        job: ShardJob | None = slot.busy
         if job is None:  # one that waited has died, and was replaced
             return []
         match answer:
-            case Progress():
+            case StepsDone():
                 job.begun = True
                 self.listener.stepped(answer.steps, answer.evaluation)
             case tuple():
-                _received(answer, job, self.desk, self.pending, self.listener)
-            case Saved():
+                _take_results(answer, job, self.desk, self.pending, self.listener)
+            case RunsStored():
                 ids = [outcome.run.id for outcome in answer.outcomes]
                 job.seen.update(ids)
                 self.desk.ended.update(ids)
@@ -284,23 +299,23 @@ class _Driver:
                 self.pending.merge()
                 for outcome in answer.outcomes:
                     self.listener.ended(outcome)
-            case Ended(how="unwritable"):
+            case ShardEnded(how="unwritable"):
                 raise InputError(answer.error)
-            case Ended(how="memory" | "error"):
+            case ShardEnded(how="memory" | "error"):
                 slot.busy = None
                 return self._retry(job, answer.error, alone=answer.how == "error")
-            case Died():
+            case WorkerDied():
                 slot.busy = None
-                if answer.lost and _has_come_further(job):
-                    return [replace(job, died_at=_steps_kept(job), begun=False)]
-                return self._retry(job, death(answer), alone=False)
-            case Ended():
+                if answer.lost and _has_progressed(job):
+                    return [replace(job, died_at=_checkpoint_steps(job), begun=False)]
+                return self._retry(job, format_worker_death(answer), alone=False)
+            case ShardEnded():
                 slot.busy = None
-            case list() | Tried():
+            case list() | VectorizeResult():
                 raise AssertionError("a training is never answered by timings")
         return []
 
-    def _retry(self, job: Job, error: str, *, alone: bool) -> list[Job]:
+    def _retry(self, job: ShardJob, error: str, *, alone: bool) -> list[ShardJob]:
         """The runs of a job that has failed, one by one; or its halves; or its only run, unless that is hopeless."""
         runs = tuple(run for run in job.piece.runs if run.id not in job.seen)
         strategy = job.piece.strategy
@@ -312,8 +327,8 @@ class _Driver:
             strategy = replace(strategy, rows=len(runs) - half)
             parts = [runs[:half], runs[half:]]
         elif runs:
-            if _has_come_further(job):
-                return [replace(job, died_at=_steps_kept(job), begun=False)]
+            if _has_progressed(job):
+                return [replace(job, died_at=_checkpoint_steps(job), begun=False)]
             failed = self._failed(runs[0], error, job.piece)
             self.desk.ended.add(runs[0].id)
             self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
@@ -323,7 +338,7 @@ class _Driver:
             return []
         start = job.checkpoint if job.checkpoint.exists() else job.start
         pieces = [Shard(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
-        return [Job(piece, checkpoint_of(self.pending.study_dir, piece), job.family, start) for piece in pieces]
+        return [ShardJob(piece, checkpoint_path(self.pending.study_dir, piece), job.family, start) for piece in pieces]
 
     def _failed(self, run: Run, error: str, piece: Shard) -> RunResult:
         return RunResult(
@@ -344,21 +359,21 @@ class _Driver:
             if slot.busy is not None:
                 (self.executor.stop if slot.busy.begun else self.executor.cancel)(slot)
         waited = 0.0
-        while any(slot.busy is not None for slot in self.executor.slots) and waited < STOPPING_TAKES:
-            for slot, answer in self.executor.answers(LOOK_EVERY):
-                if isinstance(answer, Ended | Died):
+        while any(slot.busy is not None for slot in self.executor.slots) and waited < STOP_TIMEOUT_SECONDS:
+            for slot, answer in self.executor.answers(POLL_SECONDS):
+                if isinstance(answer, ShardEnded | WorkerDied):
                     slot.busy = None
                 else:
                     self._handle(slot, answer)
-            waited += LOOK_EVERY
+            waited += POLL_SECONDS
 
 
-def _has_come_further(job: Job) -> bool:
+def _has_progressed(job: ShardJob) -> bool:
     """Whether it died for the first time, or further on than before."""
-    return job.died_at is None or _steps_kept(job) > job.died_at
+    return job.died_at is None or _checkpoint_steps(job) > job.died_at
 
 
-def _steps_kept(job: Job) -> int:
+def _checkpoint_steps(job: ShardJob) -> int:
     """How far the checkpoint of a job's runs is."""
     for path in (job.checkpoint, job.start):
         state = load_checkpoint(path) if path is not None else None

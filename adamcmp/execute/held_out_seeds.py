@@ -9,23 +9,23 @@ from itertools import islice
 from adamcmp.plan.runs import Run, optimizer_key, rule_identity, run_id
 from adamcmp.storage.schema import Stage
 
-FIRST = 1_000_000
+FIRST_HELD_OUT_SEED = 1_000_000
 """The first held-out seed, beyond those that users tune with."""
-USUAL_CANDIDATES = 3
+EXPECTED_CANDIDATES = 3
 """Candidates of an optimizer that the time of held-out runs is estimated by: 2.5 on average in the calibration."""
 
 
-def on_fresh_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> list[Run]:
+def run_on_seeds(run: Run, seeds: Sequence[int], stage: Stage = "confirm") -> list[Run]:
     """Return runs of the same trial on other seeds."""
     optimizer, schedule = rule_identity(run.optimizer), rule_identity(run.schedule)
     return [replace(run, id=run_id(run.task, optimizer, schedule, seed), seed=seed, stage=stage) for seed in seeds]
 
 
-def stand_ins(runs: Sequence[Run], seeds: int) -> list[Run]:
+def placeholder_runs(runs: Sequence[Run], seeds: int) -> list[Run]:
     """Return about as many runs as there will be on held-out seeds, of the first trials of every optimizer."""
     trials: dict[object, dict[tuple[float, float], Run]] = {}
     for run in runs:
         trials.setdefault(optimizer_key(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
-    fresh = list(range(FIRST, FIRST + seeds))
-    firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), USUAL_CANDIDATES)]
-    return [each for run in firsts for each in on_fresh_seeds(run, fresh)]
+    fresh = list(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + seeds))
+    firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), EXPECTED_CANDIDATES)]
+    return [each for run in firsts for each in run_on_seeds(run, fresh)]

@@ -1,4 +1,7 @@
-"""A study's folder: its drivers, what is missing in it, and what must not stay in it. Never torch."""
+"""A study's folder: its drivers, missing runs, matching runs, and files to remove.
+
+Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamcmp.errors import InputError
-from adamcmp.execute.folders import remove_abandoned, unsent
-from adamcmp.execute.leases import Leases, alone
+from adamcmp.execute.leases import Leases, exclusive_lock
+from adamcmp.execute.temp_dirs import remove_abandoned, unsent_folder
+from adamcmp.lazy_imports import LazyModule
 from adamcmp.plan.runs import Run
+from adamcmp.storage import merging
 from adamcmp.storage.backend import is_local, write_file
-from adamcmp.storage.merging import RunMetadata, copy_runs, merge_study, remove_leftovers
+from adamcmp.storage.merging import RunMetadata, copy_runs, merge_parts, merge_study, remove_leftovers
 from adamcmp.storage.records import finished_ids, read_records, weights_path
 
 if TYPE_CHECKING:
     import pandas as pd
+else:
+    pd = LazyModule("pandas")
+
+
+def match_run_ids(
+    records: pd.DataFrame,
+    *,
+    status: str | None = None,
+    arm: str | None = None,
+    study: str | None = None,
+    ids: Collection[str] = (),
+) -> set[str]:
+    """Ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
+    found = pd.Series(data=True, index=records.index)
+    if status is not None:
+        found &= records["status"] == status
+    if arm is not None:
+        found &= (records["arm"] == arm) | (records["optimizer"] == arm)
+    if study is not None:
+        found &= records["study"] == study
+    if ids:
+        found &= records["run_id"].str.startswith(tuple(ids))
+    return set(records.loc[found, "run_id"])
+
+
+def merge_studies(target: Path, sources: Collection[Path]) -> None:
+    """Join studies of one name into a folder, which may have runs of its own.
+
+    Raises:
+        InputError: another process trains it, a part is damaged or not ours, or it cannot be written.
+    """
+    with exclusive_lock(target):
+        for source in sources:
+            merge_study(source, target)
+            described = source / "study.yaml"
+            if described.is_file() and not (target / "study.yaml").exists():
+                write_file(target / "study.yaml", described.read_bytes())
+        merge_parts(target)
+
+
+def remove_stored_runs(study_dir: Path, ids: Collection[str]) -> None:
+    """Remove runs, with their curves, from a study.
+
+    Raises:
+        InputError: another process trains it, or it cannot be written.
+    """
+    with exclusive_lock(study_dir):
+        merging.remove_runs(study_dir, ids)
 
 
 @contextmanager
-def driving(study_dir: Path) -> Iterator[Leases]:
+def join_as_driver(study_dir: Path) -> Iterator[Leases]:
     """Be one of a study's drivers, with what claims its runs; the only one there tidies up before and after.
 
     Raises:
@@ -30,23 +83,23 @@ def driving(study_dir: Path) -> Iterator[Leases]:
     with Leases(study_dir) as leases:
         if leases.is_alone:
             remove_leftovers(study_dir)
-        deliver(study_dir)
+        store_unsent_runs(study_dir)
         yield leases
-    with suppress(InputError), alone(study_dir):
-        tidy(study_dir)
+    with suppress(InputError), exclusive_lock(study_dir):
+        clean_up(study_dir)
     if is_local(study_dir):
         remove_abandoned()
 
 
-def deliver(study_dir: Path) -> None:
+def store_unsent_runs(study_dir: Path) -> None:
     """Store the runs that an earlier command has kept on this machine, since the study's object store was away."""
-    kept = unsent(study_dir)
+    kept = unsent_folder(study_dir)
     if not is_local(study_dir) and kept.is_dir():
         merge_study(kept, study_dir)
         shutil.rmtree(kept)
 
 
-def tidy(study_dir: Path) -> None:
+def clean_up(study_dir: Path) -> None:
     """Remove checkpoints of which all runs are stored, and what killed processes left half written."""
     remove_leftovers(study_dir)
     folder = study_dir / "checkpoints"
@@ -62,12 +115,12 @@ def tidy(study_dir: Path) -> None:
         folder.rmdir()
 
 
-def describe(study_dir: Path, resolved: str) -> None:
+def write_config(study_dir: Path, resolved: str) -> None:
     """Write the study's resolved configuration to ``study.yaml``, whole or not at all."""
     write_file(study_dir / "study.yaml", resolved.encode())
 
 
-def missing(
+def missing_runs(
     runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False, records: pd.DataFrame | None = None
 ) -> list[Run]:
     """The runs that are not stored yet, have failed, or lack the weights that ``train.save`` asks for.
@@ -84,16 +137,16 @@ def missing(
         if any(run.task.train.save is not None for run in runs)
         else frozenset()
     )
-    return [run for run in runs if _is_open(run, status.get(run.id)) or _lacks_weights(run, status, weights)]
+    return [run for run in runs if _needs_training(run, status.get(run.id)) or _lacks_weights(run, status, weights)]
 
 
-def _is_open(run: Run, status: str | None) -> bool:
+def _needs_training(run: Run, status: str | None) -> bool:
     """Whether it is to be trained; what one search has ended early another one may want whole."""
     pruned = status == "pruned" and not (run.search or "").startswith("asha")
     return status in {"failed", None} or pruned
 
 
-def adopted(runs: Sequence[Run], study_dir: Path, say: Callable[[str], object] = print) -> int:
+def copy_from_siblings(runs: Sequence[Run], study_dir: Path, say: Callable[[str], object] = print) -> int:
     """Take those of some runs that other studies beside this one have finished; how many those are.
 
     A run whose weights are requested is trained here, since other studies may lack them. ``say`` gets a line for each

@@ -30,18 +30,25 @@ from adamcmp.engine.strategy.select import (
 from adamcmp.engine.strategy.types import ONEDNN_ROUNDS_ERROR, StrategyChoice
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError
-from adamcmp.execute.asks import Answer, Died, Store, Tried, TryAsk
-from adamcmp.execute.executor import Executor, Slot
-from adamcmp.execute.pool import pool
+from adamcmp.execute.local_pool import start_pool
+from adamcmp.execute.protocol import (
+    Executor,
+    Response,
+    StoreTarget,
+    VectorizeCheck,
+    VectorizeResult,
+    Worker,
+    WorkerDied,
+)
 from adamcmp.plan.runs import Run, RunGroup, group_runs
 from adamcmp.plan.search import pruning_steps
 
-LOOK_EVERY = 0.2
+POLL_SECONDS = 0.2
 """Seconds after which the driver looks whether it was interrupted."""
 
 
 @dataclass(frozen=True)
-class Crew:
+class ExecutionPlan:
     """What is to be trained, how, and where."""
 
     device: torch.device
@@ -58,18 +65,18 @@ class Crew:
 
 
 @contextmanager
-def crew(
+def prepare_execution(
     todo: Sequence[Run],
     datasets: Mapping[str, Dataset],
     device: torch.device,
     settings: ExecutionSettings,
     *,
-    store: Store | None = None,
+    store: StoreTarget | None = None,
     search: SearchSettings | None = None,
     dry_run: bool = False,
     benchmarks: bool = True,
     say: Callable[[str], None] = lambda _: None,
-) -> Iterator[Crew]:
+) -> Iterator[ExecutionPlan]:
     """Choose how to train runs, with the processes that it takes.
 
     Without ``benchmarks`` strategies are chosen by rough estimates and by earlier timings alone; so they are in a dry
@@ -107,10 +114,14 @@ def crew(
     largest = max((work.profile.row_bytes for work in works), default=1)
     processes = max(1, min(processes, len(todo), int(memory // largest)))
 
-    def made(works: Sequence[ProfiledGroup], choices: Sequence[StrategyChoice], executor: Executor | None) -> Crew:
-        choices = [_shared(work, choice, settings.ranks) for work, choice in zip(works, choices, strict=True)]
-        given = choices if search is None else [_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
-        return Crew(device, datasets, settings, CostEstimate(works, given, memory), executor)
+    def made(
+        works: Sequence[ProfiledGroup], choices: Sequence[StrategyChoice], executor: Executor | None
+    ) -> ExecutionPlan:
+        choices = [_with_ranks(work, choice, settings.ranks) for work, choice in zip(works, choices, strict=True)]
+        given = (
+            choices if search is None else [_with_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
+        )
+        return ExecutionPlan(device, datasets, settings, CostEstimate(works, given, memory), executor)
 
     if not todo or short:
         yield made(
@@ -123,11 +134,11 @@ def crew(
         yield made(works, select_strategies(works, settings, device, processes, memory), None)
         return
     if on_ray:
-        from adamcmp.execute.on_ray import cluster
+        from adamcmp.execute.ray_executor import ray_cluster
 
         assert store is not None
         say("asking the Ray cluster")
-        with cluster(settings, datasets, store) as nodes:
+        with ray_cluster(settings, datasets, store) as nodes:
             nodes.row_bytes = {work.cohort.task.key: work.profile.row_bytes for work in works}
             most = settings.processes if settings.processes != "auto" else nodes.processes
             whole = settings.memory_gb * 1e9 if settings.memory_gb != "auto" else nodes.memory() / 2
@@ -135,17 +146,19 @@ def crew(
                 whole - most * sum(each.memory_bytes for each in datasets.values()), MIN_TRAINING_FRACTION * whole
             )
             processes = max(1, min(most, int(memory // largest)))
-            works, choices = _chosen(nodes, works, settings, nodes.device, processes, memory, say, nodes.place)
+            works, choices = _benchmark_and_select(
+                nodes, works, settings, nodes.device, processes, memory, say, nodes.place
+            )
             share = min(1.0, processes / len(nodes.slots))  # choices are of one node
             choices = [replace(each, seconds=each.seconds * share) for each in choices]
             yield replace(made(works, choices, nodes), device=nodes.device)
         return
-    with pool([device_for_process(device, i) for i in range(processes)], datasets) as executor:
-        timed = _chosen(executor, works, settings, device, processes, memory, say, benchmarks=benchmarks)
+    with start_pool([device_for_process(device, i) for i in range(processes)], datasets) as executor:
+        timed = _benchmark_and_select(executor, works, settings, device, processes, memory, say, benchmarks=benchmarks)
         yield made(*timed, executor)
 
 
-def _shared(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:
+def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:
     """A choice in which so many processes share every batch."""
     size = work.cohort.task.batch_size // work.cohort.task.train.accumulate
     if size % ranks:
@@ -153,14 +166,14 @@ def _shared(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> Strategy
     return replace(choice, strategy=replace(choice.strategy, ranks=ranks))
 
 
-def _pruning(work: ProfiledGroup, choice: StrategyChoice, search: SearchSettings) -> StrategyChoice:
+def _with_pruning(work: ProfiledGroup, choice: StrategyChoice, search: SearchSettings) -> StrategyChoice:
     """A choice with the steps at which a search ends runs early, where it does."""
     several = len({run.seed for run in work.cohort.runs}) > 1
     looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.cohort.task, search)
     return replace(choice, strategy=replace(choice.strategy, rungs=looks, reduction=search.reduction))
 
 
-def _chosen(
+def _benchmark_and_select(
     executor: Executor,
     works: Sequence[ProfiledGroup],
     settings: ExecutionSettings,
@@ -175,30 +188,30 @@ def _chosen(
     """Try and time ways to train where an executor trains; what is known of cohorts then, and their choices."""
     if settings.engine != "sequential":
         say("trying whether models train as one program")
-        refusals = _trials(executor, [work.cohort for work in works], processes)
+        refusals = _check_vectorizable(executor, [work.cohort for work in works], processes)
         works = [replace(work, refusal=each) for work, each in zip(works, refusals, strict=True)]
 
     def measure(asks: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
         ways = [strategy for ask in asks for strategy in ask.strategies]
         compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
         say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
-        return _timings(executor, asks, processes)
+        return _run_benchmarks(executor, asks, processes)
 
     timed = select_strategies(works, settings, device, processes, memory, measure if benchmarks else None, place)
     return list(works), timed
 
 
-def _answered(
-    executor: Executor, asks: Sequence[TryAsk | BenchmarkRequest], most: int, *, together: bool
-) -> list[Answer]:
+def _collect_responses(
+    executor: Executor, asks: Sequence[VectorizeCheck | BenchmarkRequest], most: int, *, together: bool
+) -> list[Response]:
     """An answer to each ask, from at most so many slots at a time: those of one machine.
 
     ``together``: a slot that would have nothing to do takes an ask that another one is at, and all have ended when
     this returns.
     """
     waiting = list(range(len(asks)))
-    found: dict[int, Answer] = {}
-    taken: set[Slot] = set()
+    found: dict[int, Response] = {}
+    taken: set[Worker] = set()
     while len(found) < len(asks) or any(slot.busy is not None for slot in executor.slots):
         for slot in executor.slots[:most]:
             left = [i for i in range(len(asks)) if i not in found]
@@ -208,33 +221,35 @@ def _answered(
                 executor.submit(slot, asks[which], which)
         if signals.stop_requested():  # by a clock: a signal ends the process here
             raise KeyboardInterrupt
-        for slot, answer in executor.answers(LOOK_EVERY):
+        for slot, answer in executor.answers(POLL_SECONDS):
             if slot.busy is not None:  # else one that waited has died, and was replaced
                 found.setdefault(slot.busy, answer)
                 slot.busy = None
     return [found[i] for i in range(len(asks))]
 
 
-def _trials(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
+def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
     """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
-    answers = _answered(executor, [TryAsk(cohort) for cohort in groups], most, together=False)
-    return [answer.refusal if isinstance(answer, Tried) else None for answer in answers]
+    answers = _collect_responses(executor, [VectorizeCheck(cohort) for cohort in groups], most, together=False)
+    return [answer.refusal if isinstance(answer, VectorizeResult) else None for answer in answers]
 
 
-def _timings(executor: Executor, asks: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
+def _run_benchmarks(executor: Executor, asks: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
     """Time the ways to train of each cohort, with all processes at work, unless a way takes all threads.
 
     That is how they will train, and a process that has timed a compiled program has it too.
     """
     together = any(strategy.processes > 1 for ask in asks for strategy in ask.strategies)
     found: list[list[Timing]] = []
-    for ask, answer in zip(asks, _answered(executor, asks, most, together=together), strict=True):
-        assert isinstance(answer, list | Died)
-        found.append(answer if isinstance(answer, list) else [Timing(error=death(answer))] * len(ask.strategies))
+    for ask, answer in zip(asks, _collect_responses(executor, asks, most, together=together), strict=True):
+        assert isinstance(answer, list | WorkerDied)
+        found.append(
+            answer if isinstance(answer, list) else [Timing(error=format_worker_death(answer))] * len(ask.strategies)
+        )
     return found
 
 
-def death(died: Died) -> str:
+def format_worker_death(died: WorkerDied) -> str:
     """What is told of a process that died."""
     if died.lost:
         return died.lost

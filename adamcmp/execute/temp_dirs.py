@@ -18,35 +18,35 @@ from filelock import FileLock, Timeout
 
 from adamcmp import signals
 
-PREFIX = "adamcmp-"
-MARKER = ".adamcmp-temporary"
+FOLDER_PREFIX = "adamcmp-"
+MARKER_FILE = ".adamcmp-temporary"
 """File that tells a folder of ours from others of such a name.
 
 It holds the folder's path, so that a copy, or a folder that was renamed, is not taken for it.
 """
-LOCK = f"{MARKER}.lock"
+LOCK_FILE = f"{MARKER_FILE}.lock"
 """Held while its process lives."""
-LONGEST = 60
+MAX_SOCKET_PATH = 60
 """Characters of a folder in which a fork server's socket has a place: its path may have 107."""
-SHORT = Path("/tmp")  # by mkdtemp
+SHORT_FOLDER = Path("/tmp")  # by mkdtemp
 """Where the socket goes where the user's temporary folder has a longer path, as on many clusters."""
-UNUSED_DAYS = 60
+MAX_UNUSED_DAYS = 60
 AFTER_SOCKETS = -200
 """multiprocessing removes what it has in the folder at -100."""
 
 
 def socket_folder() -> Path:
     """This process's folder for a socket."""
-    return own_folder() if len(str(own_folder())) <= LONGEST else own_folder(SHORT)
+    return driver_folder() if len(str(driver_folder())) <= MAX_SOCKET_PATH else driver_folder(SHORT_FOLDER)
 
 
 @cache
-def own_folder(inside: Path | None = None) -> Path:
+def driver_folder(inside: Path | None = None) -> Path:
     """This process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside)).resolve()
-    lock = FileLock(folder / LOCK)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=inside)).resolve()
+    lock = FileLock(folder / LOCK_FILE)
     lock.acquire()
-    (folder / MARKER).write_text(str(folder), encoding="utf-8")
+    (folder / MARKER_FILE).write_text(str(folder), encoding="utf-8")
     owner = os.getpid()
 
     def remove() -> None:
@@ -59,34 +59,34 @@ def own_folder(inside: Path | None = None) -> Path:
     return folder
 
 
-def programs_folder() -> Path | None:
+def compiled_programs_folder() -> Path | None:
     """Where compiled programs of this torch are kept, in the user's cache; None where nothing can be written there.
 
-    What no torch has used for ``UNUSED_DAYS`` goes.
+    What no torch has used for ``MAX_UNUSED_DAYS`` goes.
     """
     every = Path(platformdirs.user_cache_dir("adamcmp")) / "programs"
     folder = every / version("torch")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARKER).write_text(str(folder), encoding="utf-8")
+        (folder / MARKER_FILE).write_text(str(folder), encoding="utf-8")
         os.utime(folder)
         for other in every.iterdir():
-            if is_ours(other) and time.time() - other.stat().st_mtime > 86400 * UNUSED_DAYS:
+            if is_own_folder(other) and time.time() - other.stat().st_mtime > 86400 * MAX_UNUSED_DAYS:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:
         return None
     return folder
 
 
-def unsent(study_dir: Path) -> Path:
+def unsent_folder(study_dir: Path) -> Path:
     """Return the folder of this machine for finished runs that a study's object store could not take."""
     name = hashlib.sha256(str(study_dir).encode()).hexdigest()[:16]
     return Path(platformdirs.user_data_dir("adamcmp")) / "unsent" / name
 
 
-def is_ours(folder: Path) -> bool:
+def is_own_folder(folder: Path) -> bool:
     """Whether this user's adamcmp made a folder here, which holds nothing that anybody keeps."""
-    marker = folder / MARKER
+    marker = folder / MARKER_FILE
     try:
         found, owner = marker.lstat(), folder.lstat()
         if not (stat.S_ISREG(found.st_mode) and stat.S_ISDIR(owner.st_mode)):
@@ -100,10 +100,12 @@ def is_ours(folder: Path) -> bool:
 
 def remove_abandoned() -> None:
     """Remove this user's folders of temporary files whose processes were killed; nothing else, whatever its name."""
-    for folder in [each for parent in {Path(tempfile.gettempdir()), SHORT} for each in parent.glob(f"{PREFIX}*")]:
-        if not is_ours(folder):  # or made this moment
+    for folder in [
+        each for parent in {Path(tempfile.gettempdir()), SHORT_FOLDER} for each in parent.glob(f"{FOLDER_PREFIX}*")
+    ]:
+        if not is_own_folder(folder):  # or made this moment
             continue
-        lock = FileLock(folder / LOCK)
+        lock = FileLock(folder / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):

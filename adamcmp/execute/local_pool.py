@@ -23,17 +23,17 @@ from typing import Any
 
 from adamcmp import signals
 from adamcmp.data.dataset import Dataset
-from adamcmp.execute.asks import Answer, AnyAsk, Died, Ready
-from adamcmp.execute.folders import own_folder
-from adamcmp.execute.server import METHOD, start_processes
-from adamcmp.execute.worker import STOP, serve, share
+from adamcmp.execute.fork_server import START_METHOD, start_fork_server
+from adamcmp.execute.protocol import Request, Response, WorkerDied, WorkerReady
+from adamcmp.execute.temp_dirs import driver_folder
+from adamcmp.execute.worker import STOP, publish_datasets, serve_requests
 
-MOST_STILLBORN = 20
+MAX_STILLBORN = 20
 """Processes that may die in a row before they take any ask."""
 
 
 @dataclass(eq=False)
-class Worker:
+class LocalWorker:
     """One process, and what it does: an ``executor.Slot``."""
 
     process: BaseProcess
@@ -52,42 +52,42 @@ class Worker:
         self.process.kill()
 
 
-class Pool:
+class LocalPool:
     """Processes that train: an ``executor.Executor``."""
 
     def __init__(self, devices: Sequence[str], folder: Path) -> None:
-        self._context: Any = multiprocessing.get_context(METHOD)
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._folder = folder
         self._stillborn = 0
         self.slots = [self._start(device) for device in devices]
 
-    def _start(self, device: str) -> Worker:
+    def _start(self, device: str) -> LocalWorker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, device, self._folder), daemon=False)
+        process = self._context.Process(target=serve_requests, args=(theirs, device, self._folder), daemon=False)
         with signals.block_signals():  # where each process is started anew, it inherits what is blocked
             process.start()
         theirs.close()
-        return Worker(process, ours, device)
+        return LocalWorker(process, ours, device)
 
-    def submit(self, slot: Worker, ask: AnyAsk, job: object) -> None:
+    def submit(self, slot: LocalWorker, ask: Request, job: object) -> None:
         """Give a waiting process something to do; a death is told by ``answers``."""
         slot.busy = job
         with suppress(OSError):
             slot.pipe.send(ask)
 
-    def stop(self, slot: Worker) -> None:
+    def stop(self, slot: LocalWorker) -> None:
         """Ask it to write its checkpoint and end its training."""
         try:
             slot.pipe.send(STOP)
         except OSError:  # it has just died, and can write nothing
             slot.busy = None
 
-    def cancel(self, slot: Worker) -> None:
+    def cancel(self, slot: LocalWorker) -> None:
         """End what it does now; its death is no answer to anything."""
         slot.kill()
         slot.busy = None
 
-    def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Answer]]:
+    def answers(self, timeout: float | None) -> Iterator[tuple[LocalWorker, Response]]:
         """What has arrived within ``timeout`` seconds; a dead worker has been replaced by then."""
         ready = set(wait([each.pipe for each in self.slots], timeout))
         for i, worker in enumerate(self.slots):
@@ -98,13 +98,13 @@ class Pool:
             except (EOFError, OSError):
                 worker.process.join()
                 self._stillborn = 0 if worker.ready else self._stillborn + 1
-                if self._stillborn > MOST_STILLBORN:
+                if self._stillborn > MAX_STILLBORN:
                     raise RuntimeError(
                         f"training processes end before they take any work, exit code {worker.process.exitcode}"
                     ) from None
                 self.slots[i] = self._start(worker.device)
-                answer = Died(worker.process.exitcode)
-            if isinstance(answer, Ready):
+                answer = WorkerDied(worker.process.exitcode)
+            if isinstance(answer, WorkerReady):
                 worker.ready = True
             else:
                 yield worker, answer
@@ -125,12 +125,12 @@ class Pool:
 
 
 @contextmanager
-def pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[Pool]:
+def start_pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[LocalPool]:
     """A pool with its data sets, one process for each of ``devices``, for as long as the block."""
-    start_processes()
-    with tempfile.TemporaryDirectory(dir=own_folder(), ignore_cleanup_errors=True) as folder:
-        share(datasets, Path(folder))
-        made = Pool(devices, Path(folder))
+    start_fork_server()
+    with tempfile.TemporaryDirectory(dir=driver_folder(), ignore_cleanup_errors=True) as folder:
+        publish_datasets(datasets, Path(folder))
+        made = LocalPool(devices, Path(folder))
         try:
             with signals.run_before_exit(made.kill):
                 yield made

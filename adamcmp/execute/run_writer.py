@@ -1,4 +1,4 @@
-"""Outcomes and settings become rows of the stored tables."""
+"""Write finished runs: results become rows of the stored tables, and checkpoints of earlier commands are found."""
 
 from __future__ import annotations
 
@@ -7,21 +7,153 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from adamcmp.config.schema import AnyRule, CustomOptimizer
+from adamcmp.engine.checkpoint import load_checkpoint, unsaved_attributes, version_mismatch
 from adamcmp.engine.hardware import describe_hardware
 from adamcmp.engine.optimizer_step import first_period
 from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
+from adamcmp.engine.strategy.types import Shard, Strategy
+from adamcmp.errors import one_line
+from adamcmp.execute.temp_dirs import unsent_folder
 from adamcmp.metrics.functions import bits_per_byte, generalization_gap
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
-from adamcmp.plan.runs import Run, TaskSpec, canonical_json, variant_hash
+from adamcmp.plan.runs import Run, TaskSpec, canonical_json, group_runs, variant_hash
+from adamcmp.storage.backend import GoneError, retry_while_away
+from adamcmp.storage.merging import merge_parts
+from adamcmp.storage.part_files import append_runs
 from adamcmp.storage.schema import METRICS
+
+STORE_SECONDS = 2.0
+"""Seconds between two parts on disk."""
+
+
+@dataclass
+class RunWriter:
+    """Finished runs on their way to disk."""
+
+    study_dir: Path
+    provenance: Provenance
+    release: Callable[[Collection[str]], object] = lambda _: None
+    """Told which runs are stored."""
+    outcomes: list[RunResult] = field(default_factory=list)
+    stored_at: float = field(default_factory=time.monotonic)
+    done: list[Path] = field(default_factory=list)
+    """Checkpoints whose runs are among ``outcomes``."""
+    merges: bool = True
+    """Whether it puts many parts together: where a cluster stores them, its driver alone does."""
+    _merged_at: float = field(default_factory=time.monotonic)
+
+    def add(self, outcomes: Sequence[RunResult], checkpoint: Path | None = None) -> None:
+        """Take what ended together; store all when it is time to, and then remove the ``checkpoint`` of those runs."""
+        self.outcomes.extend(outcomes)
+        if checkpoint is not None:
+            self.done.append(checkpoint)
+        if time.monotonic() - self.stored_at >= STORE_SECONDS:
+            self.store()
+
+    def store(self) -> None:
+        """Write what is here as one part."""
+        if self.outcomes:
+            rows = [record_row(outcome, self.provenance) for outcome in self.outcomes]
+            kept = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
+            curves = [row for outcome in kept for row in curve_rows(outcome)]
+            told = [
+                {"run_id": outcome.run.id, **outcome.outcomes._asdict()}
+                for outcome in self.outcomes
+                if outcome.outcomes is not None
+            ]
+            self._append(rows, curves, told)
+            stored = [outcome.run.id for outcome in self.outcomes]
+            self.outcomes.clear()
+            self.release(stored)
+            self.merge()
+        while self.done:
+            self.done.pop().unlink(missing_ok=True)
+        self.stored_at = time.monotonic()
+
+    def _append(self, *tables: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows; where the store is away for long, keep them on this machine for the next command.
+
+        Raises:
+            GoneError: the store is away; its text says where the runs are.
+        """
+        try:
+            retry_while_away(lambda: append_runs(self.study_dir, *tables), self.study_dir)
+        except GoneError as error:
+            kept = unsent_folder(self.study_dir)
+            append_runs(kept, *tables)
+            raise GoneError(
+                f"{error}; {len(tables[0]):,} finished run{'' if len(tables[0]) == 1 else 's'} that it lacks "
+                f"{'is' if len(tables[0]) == 1 else 'are'} kept in {kept}, and the same command stores them there and "
+                "resumes"
+            ) from error
+
+    def merge(self) -> None:
+        """Put parts together where there are many, whoever wrote them."""
+        if self.merges and time.monotonic() - self._merged_at >= STORE_SECONDS:
+            merge_parts(self.study_dir)
+            self._merged_at = time.monotonic()
+
+
+@dataclass(frozen=True)
+class ResumableShard:
+    """What earlier commands began: a piece and its checkpoint; or what is left of a larger one, and where to start."""
+
+    piece: Shard
+    checkpoint: Path
+    start: Path | None = None
+    """The larger one's checkpoint."""
+
+
+def checkpoint_path(study_dir: Path, piece: Shard) -> Path:
+    """Where a piece's checkpoint goes."""
+    return study_dir / "checkpoints" / f"{piece.key}.pt"
+
+
+def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None]) -> list[ResumableShard]:
+    """What checkpoints hold of the runs that are to be trained now: of each run the smallest piece's, as the latest.
+
+    Checkpoints stay until all of their runs are stored; those that cannot be read, or that other versions wrote, are
+    set aside, with a line.
+    """
+    runs = {run.id: run for run in todo}
+    kernels = {run.id: group.kernel for group in group_runs(todo) for run in group.runs}
+    states: list[tuple[list[str], Strategy, Path]] = []
+    for path in sorted((study_dir / "checkpoints").glob("*.pt")):
+        try:
+            state = load_checkpoint(path)
+            if state is None:
+                raise ValueError("damaged, or written by another version of adamcmp")
+            other = version_mismatch(state)
+            if other is not None:
+                raise ValueError(f"written by {other}")
+            if names := unsaved_attributes(state):
+                changed = ", ".join(name.lstrip(".") for name in names)
+                raise ValueError(f"training changes {changed}, whose type a checkpoint cannot hold")
+            states.append((state["runs"], Strategy(**state["strategy"]), path))
+        except (ValueError, TypeError, KeyError) as error:
+            aside = path.replace(path.with_suffix(".unusable"))
+            say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start again")
+    found: list[ResumableShard] = []
+    for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
+        members = tuple(runs.pop(each) for each in ids if each in runs)
+        if not members:
+            continue
+        piece = Shard(members[0].task, kernels[members[0].id], members, strategy)
+        whole = len(members) == len(ids)
+        found.append(
+            ResumableShard(piece, path) if whole else ResumableShard(piece, checkpoint_path(study_dir, piece), path)
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -62,7 +194,7 @@ def _git_commit() -> str | None:
         return None
 
 
-def record(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
+def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
     """The record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
     run, task = outcome.run, outcome.run.task
     return {
@@ -87,8 +219,8 @@ def record(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
         "schedule": run.schedule.name,
         "lr": run.optimizer.lr,
         "weight_decay": run.optimizer.weight_decay,
-        **_rule(run.optimizer),
-        **_decay(run),
+        **_rule_columns(run.optimizer),
+        **_decay_columns(run),
         "batch_size": task.batch_size,
         "steps": task.steps,
         "epochs": task.epochs,
@@ -100,7 +232,7 @@ def record(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
         "error_unit": task.criteria.error.stored_unit,
         "error_better": task.criteria.error.better,
         "comparison": run.comparison,
-        **_measured(outcome),
+        **_metrics_json(outcome),
         "engine": outcome.strategy.engine,
         "engine_settings": canonical_json(outcome.strategy.settings()),
         "engine_reason": outcome.strategy.reason,
@@ -117,7 +249,7 @@ def record(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def curve(outcome: RunResult) -> list[dict[str, Any]]:
+def curve_rows(outcome: RunResult) -> list[dict[str, Any]]:
     """The curve of a run: columns ``records.CURVE``."""
     task = outcome.run.task
     return [
@@ -131,15 +263,15 @@ def curve(outcome: RunResult) -> list[dict[str, Any]]:
     ]
 
 
-def _measured(outcome: RunResult) -> dict[str, Any]:
+def _metrics_json(outcome: RunResult) -> dict[str, Any]:
     """Final and best metrics; a run that has not completed has none, so that none can enter a mean."""
     if outcome.status != "completed":
         return {}
     task = outcome.run.task
     final, chosen = outcome.evaluations[-1], best_evaluation(outcome.evaluations, task.criteria.error.sign)
     return {
-        **_at("final", final, task),
-        **_at("best", chosen, task),
+        **_metric_columns("final", final, task),
+        **_metric_columns("best", chosen, task),
         "best_step": chosen.step,
         "best_epoch": chosen.step / task.steps_per_epoch,
         "final_weight_norm": final.weight_norm,
@@ -147,7 +279,7 @@ def _measured(outcome: RunResult) -> dict[str, Any]:
     }
 
 
-def _at(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict[str, float]:
+def _metric_columns(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict[str, float]:
     values = evaluation._asdict()
     bits = {
         f"{prefix}_{part}_bits_per_byte": bits_per_byte(values[f"{part}_loss"], length)
@@ -157,7 +289,7 @@ def _at(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict[str, float]
     return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap, **bits}
 
 
-def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
+def _rule_columns(optimizer: AnyRule) -> Mapping[str, Any]:
     if isinstance(optimizer, CustomOptimizer):
         built = optimizer.built
         betas: Any = built.get("betas")
@@ -170,7 +302,7 @@ def _rule(optimizer: AnyRule) -> Mapping[str, Any]:
     return {"rule": optimizer.rule, "decayed": optimizer.decayed, "beta1": beta1, "beta2": beta2, **known}
 
 
-def _decay(run: Run) -> Mapping[str, Any]:
+def _decay_columns(run: Run) -> Mapping[str, Any]:
     """λ in every decoupled convention; L2 has none."""
     optimizer = run.optimizer
     if isinstance(optimizer, CustomOptimizer):

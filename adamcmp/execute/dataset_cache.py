@@ -24,9 +24,9 @@ from adamcmp.plan.runs import DatasetMetadata
 from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
-NAMED = ("path", "test_path", "folder")
+FILE_ARGUMENTS = ("path", "test_path", "folder")
 """Arguments by which data sets that ship are told where their files are."""
-LIBRARIES = (
+VERSIONED_LIBRARIES = (
     "adamcmp",
     "charset-normalizer",
     "clevercsv",
@@ -40,7 +40,7 @@ LIBRARIES = (
 )
 
 
-def known(settings: Data) -> DatasetMetadata | None:
+def load_metadata(settings: Data) -> DatasetMetadata | None:
     """The facts of a data set, if it was loaded before from the same files by the same code."""
     try:
         path = _path(settings)
@@ -52,7 +52,7 @@ def known(settings: Data) -> DatasetMetadata | None:
         return None
 
 
-def keep(settings: Data, facts: DatasetMetadata) -> None:
+def save_metadata(settings: Data, facts: DatasetMetadata) -> None:
     """Keep the facts of a data set, where it can be told whether it is still the same."""
     with suppress(InputError, OSError):  # a cache that cannot be written ends nothing
         path = _path(settings)
@@ -60,7 +60,7 @@ def keep(settings: Data, facts: DatasetMetadata) -> None:
             write_file(path, json.dumps(asdict(facts)).encode())
 
 
-def forget(settings: Data) -> None:
+def invalidate_metadata(settings: Data) -> None:
     """Load it again next time."""
     with suppress(OSError):
         path = _path(settings)
@@ -72,14 +72,18 @@ def _path(settings: Data) -> Path | None:
     source = "embedded" if settings.embedded else _files(settings)
     if source is None:
         return None
-    text = settings.model_dump_json(exclude={"name"}) + source + _code()
+    text = settings.model_dump_json(exclude={"name"}) + source + _code_hash()
     folder = Path(platformdirs.user_cache_dir("adamcmp")) / "facts"
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _files(settings: Data) -> str | None:
     """Names, sizes and times of the files of a data set that ships; None for an own one, which may read any others."""
-    named = [Path(str(settings.arguments[key])).expanduser().absolute() for key in NAMED if settings.arguments.get(key)]
+    named = [
+        Path(str(settings.arguments[key])).expanduser().absolute()
+        for key in FILE_ARGUMENTS
+        if settings.arguments.get(key)
+    ]
     if not settings.target.startswith("adamcmp.data.") or not named:
         return None
     digest = hashlib.sha256()
@@ -92,12 +96,12 @@ def _files(settings: Data) -> str | None:
 
 
 @cache
-def _code() -> str:
+def _code_hash() -> str:
     """The code that makes the examples: our own by its text, libraries by their versions."""
     digest = hashlib.sha256(platform.python_version().encode())
     for path in sorted((Path(__file__).parent.parent / "data").glob("*.py")):
         digest.update(path.read_bytes())
-    for name in LIBRARIES:
+    for name in VERSIONED_LIBRARIES:
         with suppress(PackageNotFoundError):
             digest.update(f"{name} {version(name)}".encode())
     return digest.hexdigest()

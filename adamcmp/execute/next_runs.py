@@ -1,0 +1,158 @@
+"""Runs that follow from stored results: held-out runs, settle runs, and runs of an extended grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count, islice
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis import CELL, Task, best_cells, beyond, by_task, cells, edge, tuning
+from adamcmp.analysis.selection_uncertainty import candidates, selections
+from adamcmp.errors import InputError, suggest_names
+from adamcmp.execute.held_out_seeds import FIRST_HELD_OUT_SEED, run_on_seeds
+from adamcmp.plan.runs import Run, rule_identity, run_id
+from adamcmp.storage.schema import Stage
+
+FIRST_SETTLE_SEED = 2_000_000
+"""The first seed of ``settle``."""
+
+
+def held_out_runs(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[Run]:
+    """Return the held-out runs of every candidate trial (``selection_uncertainty.candidates``).
+
+    Args:
+        runs: planned for tuning; their optimizers get held-out runs.
+        records: all stored runs of the study.
+        seeds: held-out seeds per candidate, the same for all optimizers of a task.
+    """
+    planned = {run.id: run for run in runs}
+    found: list[Run] = []
+    for task in by_task(records):
+        tuned = tuning(task.records)
+        seen = set(tuned["seed"])
+        fresh = list(islice((seed for seed in count(FIRST_HELD_OUT_SEED) if seed not in seen), seeds))
+        for arm, choice in selections(task.records).items():
+            for index in candidates(choice):
+                found += trial_on_seeds(planned, tuned, (arm, *choice.places[index]), fresh)
+    return found
+
+
+def trial_on_seeds(
+    planned: Mapping[str, Run], tuned: pd.DataFrame, trial: tuple[str, float, float], seeds: Sequence[int],
+    stage: Stage = "confirm",
+) -> list[Run]:  # fmt: skip
+    """Return the runs of a trial (optimizer, lr, weight decay) on other seeds; none where it was not planned."""
+    member = run_in_trial(planned, tuned, dict(zip(CELL, trial, strict=True)))
+    return run_on_seeds(member, seeds, stage) if member is not None else []
+
+
+def run_in_trial(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[Any, Any]) -> Run | None:
+    """A run of an arm in a cell of it, made from any planned run of the arm; None where none is planned."""
+    own = tuned[tuned["arm"] == cell["arm"]]
+    there = own[(own["lr"] == cell["lr"]) & (own["weight_decay"] == cell["weight_decay"])]
+    member = next((planned[each] for each in (*there["run_id"], *own["run_id"]) if each in planned), None)
+    if member is None or (member.search is not None and member.id not in set(there["run_id"])):
+        return None  # what else a search has drawn for this cell is not known
+    changed = {key: cell[key] for key in ("lr", "weight_decay")}
+    return replace(member, optimizer=member.optimizer.model_copy(update=changed))
+
+
+class ArmPair(NamedTuple):
+    """Two optimizers of one task."""
+
+    task: Task
+    arms: tuple[str, str]
+
+
+def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, str]) -> ArmPair:
+    """Find two optimizers, by their labels or configurations, in the one task that has both.
+
+    Raises:
+        InputError: no task or several have both, or they are not planned.
+    """
+    planned, found = {run.id: run for run in runs}, []
+    known: set[str] = set()
+    for task in by_task(records):
+        best = best_cells(cells(task.records))
+        known |= {*best["arm"], *best["optimizer"]}
+        rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
+        if all(len(each) == 1 for each in rows):
+            chosen = [each.iloc[0].to_dict() for each in rows]
+            if all(run_in_trial(planned, tuning(task.records), each) is not None for each in chosen):
+                found.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
+    if len(found) != 1:
+        lacking = next((name for name in names if name not in known), None)
+        if found:
+            tasks = "; ".join(each.task.label for each in found)
+            why = f"{len(found)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
+        elif lacking:
+            why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, known)} Sweep the study with both first."
+        else:
+            why = "no task has both; sweep the study with both first."
+        raise InputError(f"settle {' '.join(names)}: {why}")
+    return found[0]
+
+
+def settle_runs(runs: Sequence[Run], of: ArmPair, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of both optimizers' candidates on more held-out seeds, of stage ``settle``."""
+    planned, tuned, choices = {run.id: run for run in runs}, tuning(of.task.records), selections(of.task.records)
+    return [
+        run
+        for arm in of.arms
+        for index in candidates(choices[arm])
+        for run in trial_on_seeds(planned, tuned, (arm, *choices[arm].places[index]), seeds, "settle")
+    ]
+
+
+def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) -> list[Run]:
+    """The runs that add, at the grid's own ratio, one value beyond each edge that a best cell lies on.
+
+    Args:
+        runs: planned for tuning; their arms are extended, over the seeds that they have.
+        records: what is stored of the study.
+        most: values that a grid may have beyond an end of what was planned.
+    """
+    planned = {run.id: run for run in runs}
+    found: dict[str, Run] = {}
+    for task in by_task(records):
+        tuned, table = tuning(task.records), cells(task.records)
+        for _, best in best_cells(table).iterrows():  # a few arms
+            own = table[table["arm"] == best["arm"]]
+            ids = tuned.loc[tuned["arm"] == best["arm"], "run_id"]
+            members = [planned[each] for each in ids if each in planned]
+            seeds = sorted({run.seed for run in members})
+            sides = [side for side in edge(own, best) if members and _count_added_values(own, members, side) < most]
+            for lr, weight_decay in _new_trials(own, sides):
+                for seed in seeds:
+                    run = _run_with(members[0], lr, weight_decay, seed)
+                    found[run.id] = run
+    return list(found.values())
+
+
+def _count_added_values(own: pd.DataFrame, members: Sequence[Run], side: str) -> int:
+    """How many values an arm's grid has beyond one end of what was planned."""
+    name, end = side.split()
+    column = "lr" if name == "lr" else "weight_decay"
+    planned = [getattr(run.optimizer, column) for run in members]
+    values = own[column].drop_duplicates()
+    return int((values < min(planned)).sum() if end == "low" else (values > max(planned)).sum())
+
+
+def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, float]]:
+    """What a grid lacks that is one value wider on some sides: ``lr low``, ``λ high``."""
+    axes = {"lr": sorted(set(own["lr"])), "λ": sorted(set(own["weight_decay"]))}
+    new: dict[str, list[float]] = {name: [] for name in axes}
+    for name, end in (side.split() for side in sides):
+        new[name] += beyond(axes[name], end, 1)
+    every = [(lr, decay) for lr in (*axes["lr"], *new["lr"]) for decay in (*axes["λ"], *new["λ"])]
+    return [(lr, decay) for lr, decay in every if lr in new["lr"] or decay in new["λ"]]
+
+
+def _run_with(member: Run, lr: float, weight_decay: float, seed: int) -> Run:
+    """The same arm in another cell."""
+    optimizer = member.optimizer.model_copy(update={"lr": lr, "weight_decay": weight_decay})
+    identity, schedule = rule_identity(optimizer), rule_identity(member.schedule)
+    return replace(member, id=run_id(member.task, identity, schedule, seed), optimizer=optimizer, seed=seed)

@@ -215,15 +215,15 @@ def to_optuna(stored: Results, where: Path) -> int:
     """``optuna.db``: a study for each arm of each task, a trial for each cell, its value the mean validation error."""
     import optuna
 
-    from adamcmp.analysis import by_task, cells, task_metrics
+    from adamcmp.analysis import split_by_task, task_metrics, trials_table
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where.mkdir(parents=True, exist_ok=True)
     (where / "optuna.db").unlink(missing_ok=True)
     storage = optuna.storages.RDBStorage(f"sqlite:///{where.absolute()}/optuna.db")
     count = 0
-    for task in by_task(stored.records):
-        error, table = task_metrics(task.records).error, cells(task.records)
+    for task in split_by_task(stored.records):
+        error, table = task_metrics(task.records).error, trials_table(task.records)
         for arm, own in table.groupby("arm"):
             way = optuna.study.StudyDirection
             direction = way.MAXIMIZE if error.higher_is_better else way.MINIMIZE

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from adamcmp import studies
-from adamcmp.analysis.claims import VERDICTS
+from adamcmp.analysis.claim import VERDICTS
 from adamcmp.config.compose import compose
 from adamcmp.config.lookup import find_config, find_file, list_group
 from adamcmp.drawing.reading import read_table

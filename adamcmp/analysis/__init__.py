@@ -5,59 +5,59 @@
 curves; ``intervals`` holds the statistics they stand on.
 """
 
-from adamcmp.analysis.curves import mean_curves, time_to_error
+from adamcmp.analysis.curves import mean_curves, time_to_target_table
+from adamcmp.analysis.extra_metric_tables import extra_metric_curves, extra_metrics_table
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
 from adamcmp.analysis.leaderboard import leaderboard
-from adamcmp.analysis.requested import requested, requested_curves
 from adamcmp.analysis.selection import (
     BASELINE,
-    CELL,
     METRICS,
     SELECTION_METRICS,
-    Task,
-    best_cells,
-    beyond,
-    by_task,
-    cells,
-    edge,
+    TRIAL_KEY,
+    TaskRecords,
+    best_trials,
+    grid_boundaries,
     has_tuning,
-    judged,
+    held_out_runs,
     name_arms,
-    shown_runs,
-    top_cells,
-    tuning,
+    next_grid_values,
+    reported_runs,
+    split_by_task,
+    top_trials,
+    trials_table,
+    tuning_runs,
 )
 from adamcmp.analysis.verdicts import Verdict, verdicts
 from adamcmp.metrics.spec import task_metrics
 
 __all__ = [
     "BASELINE",
-    "CELL",
     "METRICS",
     "SELECTION_METRICS",
+    "TRIAL_KEY",
     "Interval",
     "Paired",
-    "Task",
+    "TaskRecords",
     "Verdict",
-    "best_cells",
-    "beyond",
-    "by_task",
-    "cells",
-    "edge",
+    "best_trials",
+    "extra_metric_curves",
+    "extra_metrics_table",
+    "grid_boundaries",
     "has_tuning",
+    "held_out_runs",
     "holm",
-    "judged",
     "leaderboard",
     "mean_curves",
     "mean_interval",
     "name_arms",
+    "next_grid_values",
     "paired_difference",
-    "requested",
-    "requested_curves",
-    "shown_runs",
+    "reported_runs",
+    "split_by_task",
     "task_metrics",
-    "time_to_error",
-    "top_cells",
-    "tuning",
+    "time_to_target_table",
+    "top_trials",
+    "trials_table",
+    "tuning_runs",
     "verdicts",
 ]

@@ -28,7 +28,7 @@ import pandas as pd
 from scipy import optimize
 
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection_uncertainty import Component
+from adamcmp.analysis.selection_uncertainty import VarianceComponent
 from adamcmp.analysis.verdicts import Difference, Verdict, decide
 
 MIN_TASKS = 3
@@ -46,7 +46,7 @@ class TaskResult(NamedTuple):
     """−1 where higher is better."""
 
 
-class Pooled(NamedTuple):
+class PooledVerdict(NamedTuple):
     """The statement on a pair over several tasks."""
 
     verdict: Verdict
@@ -59,7 +59,7 @@ class Pooled(NamedTuple):
     losses: int
 
 
-def pool(results: Sequence[TaskResult]) -> list[Pooled]:
+def pool_tasks(results: Sequence[TaskResult]) -> list[PooledVerdict]:
     """Return the pooled statement on every pair that two tasks or more have compared."""
     order: dict[str, list[float]] = {}
     for result in results:
@@ -75,11 +75,12 @@ def pool(results: Sequence[TaskResult]) -> list[Pooled]:
         mean, variance, spread = random_effects(effect_K, se_K)
         variance = variance if len(effects) >= MIN_TASKS else math.nan
         compared.append(Difference(
-            a, b, len(effects), mean, Component(variance, len(effects) - 1), Component(0.0, math.inf), []
+            a, b, len(effects), mean, VarianceComponent(variance, len(effects) - 1),
+            VarianceComponent(0.0, math.inf), [],
         ))  # fmt: skip
         kinds = [effect[2] for effect in effects]
         rest.append((spread, kinds.count("win"), kinds.count("tie"), kinds.count("loss")))
-    return [Pooled(verdict, *each) for verdict, each in zip(decide(compared), rest, strict=True)]
+    return [PooledVerdict(verdict, *each) for verdict, each in zip(decide(compared), rest, strict=True)]
 
 
 def _effect(result: TaskResult, a: str, b: str) -> tuple[float, float, str] | None:
@@ -114,7 +115,7 @@ def random_effects(effect_K: Array, se_K: Array) -> tuple[float, float, float]:
     return mean, max(1.0, residual / (count - 1)) / float(weight_K.sum()), math.sqrt(tau2)
 
 
-def frame(pooled: Sequence[Pooled]) -> pd.DataFrame:
+def to_frame(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
     """Return one row per pair; differences are relative."""
     return pd.DataFrame(
         [

@@ -5,11 +5,11 @@ With x = log lr and y = log λ, what is told of each arm is, by mean validation 
 - the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
   alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through a row's best cell and
   its neighbours; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
-  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN`` of all cells, −b/c. *Columns* are the same as rows with
-  lr and λ exchanged, d log lr*/d log λ;
+  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN_FRACTION`` of all cells, −b/c. *Columns* are the same as
+  rows with lr and λ exchanged, d log lr*/d log λ;
 - *separability* −b/√(a c), from −1 to 1: the correlation of the ellipse that is a level of f, 0 where lr and λ are
   separable;
-- the *area*: the share of all tried cells whose error is within ``WITHIN`` of the best.
+- the *area*: the share of all tried cells whose error is within ``BASIN_MARGIN`` of the best.
 
 A row whose optimum lies on the grid's edge, or beside a cell that diverged, tells that it lies beyond the middle
 between that cell and the one before: it is censored (Tobit), not dropped, and so is one where λ = 0 is better than all
@@ -33,25 +33,25 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
-from adamcmp.analysis.selection import cells, tuning
-from adamcmp.analysis.selection_uncertainty import redrawn
+from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
+from adamcmp.analysis.selection import trials_table, tuning_runs
+from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
 from adamcmp.drawing.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 
-LEAST = 3
+MIN_AXIS_VALUES = 3
 """Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
-BASIN, FEWEST = 0.4, 9
+BASIN_FRACTION, MIN_BASIN_TRIALS = 0.4, 9
 """The share of the cells that a surface is fitted to; and how many these are at least."""
-WITHIN = 2 * DEFAULT_MARGIN
+BASIN_MARGIN = 2 * DEFAULT_MARGIN
 """Of shares, a point; of other errors this share of the best."""
-DRAWS = 1000
+NUM_RESAMPLES = 1000
 PARABOLA = 0.15
 """Of a grid's step: how well the vertex of a parabola tells where the optimum lies."""
 ITERATIONS = 60
 """Of EM."""
-NONE = Estimate(math.nan)
+NO_ESTIMATE = Estimate(math.nan)
 
 
 class Basin(NamedTuple):
@@ -72,7 +72,7 @@ class Basin(NamedTuple):
     """Rows and columns whose optimum lies on an edge."""
 
 
-class Grid(NamedTuple):
+class ErrorGrid(NamedTuple):
     """Validation errors of an arm, L learning rates × J weight decays above 0, on T seeds; the less the better."""
 
     x: Array
@@ -85,8 +85,8 @@ class Grid(NamedTuple):
     """At λ = 0."""
 
 
-class Row(NamedTuple):
-    """Where log λ is best at one x: as it is, then on ``DRAWS`` draws of the seeds."""
+class GridRow(NamedTuple):
+    """Where log λ is best at one x: as it is, then on ``NUM_RESAMPLES`` draws of the seeds."""
 
     x: float
     best_B: Array
@@ -104,11 +104,13 @@ class Row(NamedTuple):
         return _estimate(self.best_B, self.seeds)
 
 
-def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
-    """Of each arm of one task with a grid of ``LEAST`` × ``LEAST`` cells or more; ``table`` is its ``cells``."""
-    table = cells(records) if table is None else table
+def estimate_basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
+    """Of each arm of one task with a grid of ``MIN_AXIS_VALUES`` × ``MIN_AXIS_VALUES`` cells or more; ``table`` is its
+    ``trials_table``.
+    """
+    table = trials_table(records) if table is None else table
     error = task_metrics(records).error
-    runs = tuning(records)
+    runs = tuning_runs(records)
     runs = runs[runs["status"] == "completed"]
     by_arm = dict(iter(runs.groupby("arm")))
     found = []
@@ -116,12 +118,12 @@ def basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Bas
         eligible = tried[tried["eligible"]]
         if arm in by_arm and (grid := grid_of(by_arm[arm], eligible, error.sign)) is not None:
             best = float((error.sign * eligible["final_validation_error"]).min())
-            within = WITHIN if error.unit == "%" else WITHIN * abs(best)
-            found.append(basin(str(arm), grid, len(tried), within))
+            within = BASIN_MARGIN if error.unit == "%" else BASIN_MARGIN * abs(best)
+            found.append(estimate_basin(str(arm), grid, len(tried), within))
     return found
 
 
-def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> Grid | None:
+def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> ErrorGrid | None:
     """The errors of an arm's eligible cells, on the seeds that most of them have; None where they are too few."""
     kept = runs.merge(eligible[["lr", "weight_decay"]])
     if kept.empty:
@@ -130,51 +132,53 @@ def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> Grid | N
     wide = wide.loc[:, wide.notna().sum() >= wide.notna().sum().max()]
     lrs, decays = (np.unique(wide.index.get_level_values(name)) for name in ("lr", "weight_decay"))
     positive = decays[decays > 0]
-    if len(lrs) < LEAST or len(positive) < LEAST or not is_grid(eligible):
+    if len(lrs) < MIN_AXIS_VALUES or len(positive) < MIN_AXIS_VALUES or not is_grid(eligible):
         return None
     full = wide.reindex(pd.MultiIndex.from_product([lrs, decays])).to_numpy().reshape(len(lrs), len(decays), -1)
     at_zero_LT = full[:, 0] if len(decays) > len(positive) else np.full((len(lrs), full.shape[2]), math.nan)
-    return Grid(np.log(lrs), np.log(positive), full[:, len(decays) - len(positive) :], at_zero_LT)
+    return ErrorGrid(np.log(lrs), np.log(positive), full[:, len(decays) - len(positive) :], at_zero_LT)
 
 
-def basin(arm: str, grid: Grid, tried: int, within: float) -> Basin:
+def estimate_basin(arm: str, grid: ErrorGrid, tried: int, within: float) -> Basin:
     """Of one arm's grid, on which so many cells were tried."""
     seeds = grid.errors_LJT.shape[2]
     weight_BT = _weights(seeds)
-    mean_BLJ, zero_BL = _draws_of(grid)
-    rows, lost_rows = _optima_line(grid.x, grid.y, mean_BLJ, zero_BL, seeds)
+    mean_BLJ, zero_BL = _resample(grid)
+    rows, lost_rows = _ridge_line(grid.x, grid.y, mean_BLJ, zero_BL, seeds)
     none_B = np.full((len(mean_BLJ), len(grid.y)), np.inf)
-    columns, lost_columns = _optima_line(grid.y, grid.x, mean_BLJ.swapaxes(1, 2), none_B, seeds)
+    columns, lost_columns = _ridge_line(grid.y, grid.x, mean_BLJ.swapaxes(1, 2), none_B, seeds)
     ridge, separability = _surface(grid, weight_BT)
     all_BC = np.concatenate([mean_BLJ.reshape(len(mean_BLJ), -1), zero_BL], axis=1)
     share_B = (all_BC <= all_BC.min(1, keepdims=True) + within).sum(1) / tried
-    area = _of_count(share_B, seeds, tried)
+    area = _count_estimate(share_B, seeds, tried)
     return Basin(
         arm, rows, columns, ridge, separability, Estimate(area.value, max(area.low, 0.0), min(area.high, 1.0)), within,
         len(grid.x), len(grid.y), lost_rows + lost_columns,
     )  # fmt: skip
 
 
-def row_of(grid: Grid) -> Row:
+def row_of(grid: ErrorGrid) -> GridRow:
     """Where λ is best on a grid of one learning rate."""
-    mean_BLJ, zero_BL = _draws_of(grid)
+    mean_BLJ, zero_BL = _resample(grid)
     best_BL, side_BL = _with_zero(grid.y, mean_BLJ, zero_BL)
     seeds, told = grid.errors_LJT.shape[2], int(np.isfinite(mean_BLJ[0]).sum())
-    return Row(float(grid.x[0]), best_BL[:, 0], side_BL[:, 0], np.diff(grid.y), seeds, told)
+    return GridRow(float(grid.x[0]), best_BL[:, 0], side_BL[:, 0], np.diff(grid.y), seeds, told)
 
 
-def slope_of_rows(rows: Sequence[Row]) -> Estimate:
+def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     """The slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
-    told = [each for each in rows if each.told >= LEAST]
-    if len(told) < LEAST:
-        return NONE
+    told = [each for each in rows if each.told >= MIN_AXIS_VALUES]
+    if len(told) < MIN_AXIS_VALUES:
+        return NO_ESTIMATE
     best_BL, side_BL = np.stack([each.best_B for each in told], 1), np.stack([each.side_B for each in told], 1)
     step = float(np.median(np.concatenate([each.steps for each in rows])))
-    return _line(np.array([each.x for each in told]), best_BL, side_BL, step, rows[0].seeds)[0]
+    return _fit_line(np.array([each.x for each in told]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
-def _draws_of(grid: Grid) -> tuple[Array, Array]:
-    """Mean errors as they are, then on ``DRAWS`` draws of the seeds: (B, L, J), and at λ = 0 (B, L); inf where lost."""
+def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
+    """Mean errors as they are, then on ``NUM_RESAMPLES`` draws of the seeds: (B, L, J), and at λ = 0 (B, L); inf where
+    lost.
+    """
     weight_BT = _weights(grid.errors_LJT.shape[2])
     means = (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
     mean_BLJ, zero_BL = (np.where(np.isnan(each), np.inf, each) for each in means)
@@ -182,7 +186,7 @@ def _draws_of(grid: Grid) -> tuple[Array, Array]:
 
 
 def _weights(seeds: int) -> Array:
-    return np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)[:DRAWS]])
+    return np.concatenate([np.full((1, seeds), 1 / seeds), bootstrap_weights(seeds)[:NUM_RESAMPLES]])
 
 
 def _mean(errors: Array, weight_BT: Array) -> Array:
@@ -196,40 +200,40 @@ def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
     if seeds < 2 or np.isnan(draws_B).mean() > 0.1:
         return Estimate(value)
     low, high = np.nanquantile(draws_B[1:], [0.16, 0.84])
-    return over_redrawn(value, float(high - low) / 2, seeds, scatter)
+    return bootstrap_estimate(value, float(high - low) / 2, seeds, scatter)
 
 
-def _of_count(share_B: Array, seeds: int, tried: int) -> Estimate:
+def _count_estimate(share_B: Array, seeds: int, tried: int) -> Estimate:
     """Of a share of so many cells: its spread over draws, and one cell, which may stand on the threshold."""
     value = float(share_B[0])
     if seeds < 2:
         return Estimate(value)
-    return over_redrawn(value, float(share_B[1:].std()), seeds, (1 / tried) ** 2)
+    return bootstrap_estimate(value, float(share_B[1:].std()), seeds, (1 / tried) ** 2)
 
 
-def _optima_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
+def _ridge_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
     """The slope of the line through each row's optimum, and how many of these are censored."""
-    told = np.isfinite(mean_BLJ[0]).sum(1) >= LEAST
-    if told.sum() < LEAST:
-        return NONE, 0
+    told = np.isfinite(mean_BLJ[0]).sum(1) >= MIN_AXIS_VALUES
+    if told.sum() < MIN_AXIS_VALUES:
+        return NO_ESTIMATE, 0
     x, mean_BLJ, zero_BL = x[told], mean_BLJ[:, told], zero_BL[:, told]
     best_BL, side_BL = _with_zero(y, mean_BLJ, zero_BL)
-    return _line(x, best_BL, side_BL, float(np.median(np.diff(y))), seeds)
+    return _fit_line(x, best_BL, side_BL, float(np.median(np.diff(y))), seeds)
 
 
 def _with_zero(y: Array, mean_BLJ: Array, zero_BL: Array) -> tuple[Array, NDArray[np.int64]]:
-    """``optima``, censored from below where λ = 0 is better than all others."""
-    best_BL, side_BL = optima(y, mean_BLJ)
+    """``row_optima``, censored from below where λ = 0 is better than all others."""
+    best_BL, side_BL = row_optima(y, mean_BLJ)
     beaten_BL = zero_BL < mean_BLJ.min(2)
     return np.where(beaten_BL, y[0], best_BL), np.where(beaten_BL, -1, side_BL)
 
 
-def _line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, seeds: int) -> tuple[Estimate, int]:
+def _fit_line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, seeds: int) -> tuple[Estimate, int]:
     """The slope of a line through optima on a grid of such steps, and how many of them are censored."""
     known = side_BL[0] == 0
     censored = int((~known).sum())
-    if known.sum() < LEAST:
-        return NONE, censored
+    if known.sum() < MIN_AXIS_VALUES:
+        return NO_ESTIMATE, censored
     variance_L = best_BL[1:].var(0) * seeds / max(seeds - 1, 1) + (PARABOLA * step) ** 2
     slope_B = censored_slope(x, best_BL, side_BL, variance_L)
     weight, y_known = 1 / variance_L[known], best_BL[0, known]
@@ -239,7 +243,7 @@ def _line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, see
     return _estimate(slope_B, seeds, scatter), censored
 
 
-def optima(y: Array, mean_BLJ: Array) -> tuple[Array, NDArray[np.int64]]:
+def row_optima(y: Array, mean_BLJ: Array) -> tuple[Array, NDArray[np.int64]]:
     """Where each row is least: the vertex of the parabola through its best cell and the neighbours.
 
     Returns:
@@ -284,25 +288,25 @@ def censored_slope(x: Array, y_BL: Array, side_BL: NDArray[np.int64], variance_L
     return slope_B
 
 
-def _surface(grid: Grid, weight_BT: Array) -> tuple[Estimate, Estimate]:
+def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     """Ridge and separability of a quadratic surface through the best cells."""
     seeds = grid.errors_LJT.shape[2]
     mean_LJ = grid.errors_LJT.mean(2)
     known = np.isfinite(mean_LJ)
-    count = max(round(BASIN * known.sum()), FEWEST)
-    if known.sum() < FEWEST:
-        return NONE, NONE
+    count = max(round(BASIN_FRACTION * known.sum()), MIN_BASIN_TRIALS)
+    if known.sum() < MIN_BASIN_TRIALS:
+        return NO_ESTIMATE, NO_ESTIMATE
     chosen = known & (mean_LJ <= np.sort(mean_LJ[known])[min(count, known.sum()) - 1])
     x, y = (each[chosen] - each[chosen].mean() for each in np.meshgrid(grid.x, grid.y, indexing="ij"))
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     if np.linalg.matrix_rank(terms) < terms.shape[1]:
-        return NONE, NONE
+        return NO_ESTIMATE, NO_ESTIMATE
     errors_CT = grid.errors_LJT[chosen]
     inverse = np.linalg.pinv(terms)
     a_B, b_B, c_B = (inverse @ (errors_CT @ weight_BT.T))[3:]
     rise = min(a_B[0] * np.ptp(x) ** 2, c_B[0] * np.ptp(y) ** 2)
     if rise <= 1e-9 * float(np.abs(errors_CT).max()):
-        return NONE, NONE  # no valley, or one that rounding made
+        return NO_ESTIMATE, NO_ESTIMATE  # no valley, or one that rounding made
     mean_C = errors_CT.mean(1)
     rest_C = mean_C - terms @ (inverse @ mean_C)
     freedom = len(x) - terms.shape[1]
@@ -319,7 +323,7 @@ def _surface(grid: Grid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     return ridge, Estimate(*(math.tanh(each) for each in z))
 
 
-def frame(found: list[Basin]) -> pd.DataFrame:
+def to_frame(found: list[Basin]) -> pd.DataFrame:
     """One row an arm, each estimate as three columns."""
     rows = []
     for each in found:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis.selection import by_task
+from adamcmp.analysis.selection import split_by_task
 from adamcmp.errors import InputError
 
 
-class Side(NamedTuple):
+class Source(NamedTuple):
     """What stands on one side."""
 
     name: str
@@ -20,7 +20,7 @@ class Side(NamedTuple):
     """The folder that its arms are called after, where they are."""
 
 
-def compared(sides: Sequence[Side]) -> pd.DataFrame:
+def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
     """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``, its label.
 
     What a report makes of them stands beside each other, and pairs are of different sides (``verdicts``).
@@ -32,7 +32,7 @@ def compared(sides: Sequence[Side]) -> pd.DataFrame:
     own = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
     parts = [
         task.records.assign(arm=task.records["side"].map(prefix) + task.records["arm"])
-        for task in by_task(pd.concat(own, ignore_index=True))
+        for task in split_by_task(pd.concat(own, ignore_index=True))
         if task.records["side"].nunique() > 1
     ]
     if not parts:
@@ -44,7 +44,7 @@ def compared(sides: Sequence[Side]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def left_out(sides: Sequence[Side], records: pd.DataFrame) -> list[str]:
+def unmatched_runs(sides: Sequence[Source], records: pd.DataFrame) -> list[str]:
     """Tasks of sides that no other side has, in words."""
     lines = []
     for side in sides:
@@ -56,5 +56,5 @@ def left_out(sides: Sequence[Side], records: pd.DataFrame) -> list[str]:
 
 
 def _tasks(records: pd.DataFrame) -> str:
-    labels = [task.label for task in by_task(records)]
+    labels = [task.label for task in split_by_task(records)]
     return ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import shown_runs
+from adamcmp.analysis.selection import reported_runs
 from adamcmp.metrics.spec import task_metrics
 from adamcmp.storage.schema import METRICS
 
 
 def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the runs that tell of each arm's best cell (``shown_runs``) at every evaluation, with 95 % half widths.
+    """Mean over the runs that tell of each arm's best cell (``reported_runs``) at every evaluation, with 95 % half
+    widths.
 
     Args:
         curves: Evaluations of all runs, columns ``records.CURVE``.
@@ -25,7 +26,7 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
         Columns ``arm``, its best cell's ``lr`` and ``weight_decay``, ``step``, ``epoch``, ``n`` (runs), each metric and
         ``<metric>_half_width``; sorted by arm and step; empty where no winner has a curve.
     """
-    winners = shown_runs(records, best)[["run_id", "arm"]]
+    winners = reported_runs(records, best)[["run_id", "arm"]]
     joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")
     groups = joined.sort_values(["arm", "step", "run_id"]).groupby(["arm", "step"])
     metrics = [name for name, _, _ in METRICS]
@@ -36,7 +37,9 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
     return best[["arm", "lr", "weight_decay"]].merge(means, on="arm").sort_values(["arm", "step"], ignore_index=True)
 
 
-def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float) -> pd.DataFrame:
+def time_to_target_table(
+    curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float
+) -> pd.DataFrame:
     """How soon the runs of each arm's best cell reach a validation error: at the first evaluation that shows it.
 
     Args:
@@ -50,7 +53,7 @@ def time_to_error(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFram
         ``steps`` and ``seconds`` over all n, infinite where half of them or more never get there. Seconds are the run's
         share of wall time, in proportion to steps.
     """
-    winners = shown_runs(records, best)[["run_id", "arm", "steps", "seconds"]].rename(columns={"steps": "budget"})
+    winners = reported_runs(records, best)[["run_id", "arm", "steps", "seconds"]].rename(columns={"steps": "budget"})
     sign = task_metrics(records).error.sign
     first = curves[sign * curves["validation_error"] <= sign * target].groupby("run_id")["step"].min()
     winners["steps"] = winners["run_id"].map(first).fillna(math.inf)

@@ -1,6 +1,6 @@
 """Steps until a network generalises that has long fitted: curves in, one row a cell out, and differences of doors.
 
-A run generalises at its first evaluation with a validation error of ``TARGET`` or less; one that never does is
+A run generalises at its first evaluation with a validation error of ``TARGET_ERROR`` or less; one that never does is
 censored at its budget. A door's best λ is chosen for each seed by the mean of log steps on all other seeds, and told
 on that seed alone, so that what chooses does not judge.
 """
@@ -10,17 +10,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import of_values
+from adamcmp.analysis.claim import mean_with_ci
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection import tuning
+from adamcmp.analysis.selection import tuning_runs
 
-TARGET = 0.1
+TARGET_ERROR = 0.1
 """The validation error from which on a run has generalised."""
 
 
-def steps_to(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET) -> pd.DataFrame:
+def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET_ERROR) -> pd.DataFrame:
     """One row a run that tuned: ``arm``, ``lr``, ``weight_decay``, ``seed``, ``steps``, ``reached``."""
-    runs = tuning(records)
+    runs = tuning_runs(records)
     first = curves[curves["validation_error"] <= target].groupby("run_id")["step"].min()
     at = runs["run_id"].map(first)
     return runs[["arm", "lr", "weight_decay", "seed"]].assign(
@@ -28,7 +28,7 @@ def steps_to(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET
     )
 
 
-def by_cell(found: pd.DataFrame) -> pd.DataFrame:
+def steps_by_trial(found: pd.DataFrame) -> pd.DataFrame:
     """One row a cell: ``median`` steps, the fastest and slowest seed, ``reached`` of ``n`` seeds."""
     groups = found.groupby(["arm", "lr", "weight_decay"])
     table: pd.DataFrame = (
@@ -39,7 +39,7 @@ def by_cell(found: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
+def steps_of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
     """log10 steps of an arm at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
     own = found[(found["arm"] == arm) & (found["weight_decay"] > 0)]
     own = own.assign(steps=np.log10(own["steps"]))
@@ -52,11 +52,11 @@ def of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
     return pd.Series(log_CT[chosen_T, range(len(chosen_T))], wide.columns)
 
 
-def without_decay(found: pd.DataFrame, arm: str) -> pd.Series[float]:
+def steps_without_decay(found: pd.DataFrame, arm: str) -> pd.Series[float]:
     """log10 steps of an arm at λ = 0, by seed, at the lr that is fastest on the other seeds."""
-    return of_best(found[found["weight_decay"] == 0].assign(weight_decay=1.0), arm)
+    return steps_of_best(found[found["weight_decay"] == 0].assign(weight_decay=1.0), arm)
 
 
-def difference(a: pd.Series[float], b: pd.Series[float]) -> Estimate:
+def steps_difference(a: pd.Series[float], b: pd.Series[float]) -> Estimate:
     """Of two of these over the seeds that both have."""
-    return of_values((a - b).dropna())
+    return mean_with_ci((a - b).dropna())

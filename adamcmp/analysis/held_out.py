@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import CELL, METRICS, best_cells, cells, tuning
-from adamcmp.analysis.selection_uncertainty import Selection, candidates, selections
+from adamcmp.analysis.selection import METRICS, TRIAL_KEY, best_trials, trials_table, tuning_runs
+from adamcmp.analysis.selection_uncertainty import Selection, candidate_indices, selections
 from adamcmp.metrics.spec import task_metrics
 
 LOST = ("diverged", "failed")
@@ -85,21 +85,21 @@ def candidate_runs(
         choices: ``selections(records)``.
         stage: ``confirm`` for held-out runs, ``settle`` for those that ``adamcmp settle`` adds.
     """
-    tuned = tuning(records)
-    nothing_selected = not tuned.drop_duplicates(CELL)["arm"].duplicated().any()
+    tuned = tuning_runs(records)
+    nothing_selected = not tuned.drop_duplicates(TRIAL_KEY)["arm"].duplicated().any()
     if nothing_selected and stage == "confirm":
         runs = tuned
     else:
         runs = records[(records["stage"] == stage) & ~records["seed"].isin(tuned["seed"])]
         if stage == "confirm":
-            sizes = tuned.drop_duplicates(CELL)["arm"].value_counts()
+            sizes = tuned.drop_duplicates(TRIAL_KEY)["arm"].value_counts()
             single = set(sizes.index[sizes == 1]) - set(runs["arm"])
             runs = pd.concat([runs, tuned[tuned["arm"].isin(single)]], ignore_index=True)
     runs = runs[runs["status"].isin(["completed", *LOST])]
     weights = _weights(runs, table, choices)
     if not weights:
         return runs.head(0).assign(weight=pd.Series(dtype=float), lost=pd.Series(dtype=object))
-    runs = runs.merge(pd.DataFrame(weights, columns=[*CELL, "weight"]), on=CELL)
+    runs = runs.merge(pd.DataFrame(weights, columns=[*TRIAL_KEY, "weight"]), on=TRIAL_KEY)
     complete = runs.groupby(["arm", "seed"])["weight"].transform("sum") > 1 - 1e-9
     runs = runs[complete].reset_index(drop=True)  # a candidate may have more seeds than the selected trial
     return _with_lost(runs, records)
@@ -107,24 +107,24 @@ def candidate_runs(
 
 def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Selection]) -> list[tuple[Any, ...]]:
     """Return arm, lr, weight_decay and weight of the candidates with all seeds of the selected trial."""
-    seeds = {key: set(part) for key, part in runs.groupby(CELL)["seed"]}
-    selected = best_cells(table)
+    seeds = {key: set(part) for key, part in runs.groupby(TRIAL_KEY)["seed"]}
+    selected = best_trials(table)
     rows: list[tuple[Any, ...]] = []
-    for arm, lr, decay in selected[CELL].itertuples(index=False):
+    for arm, lr, decay in selected[TRIAL_KEY].itertuples(index=False):
         needed = seeds.get((arm, lr, decay))
         if not needed:
             continue
         choice = choices[str(arm)]
         found = [
             ((arm, *choice.places[i]), choice.win_share_C[i])
-            for i in candidates(choice)
+            for i in candidate_indices(choice)
             if needed <= seeds.get((arm, *choice.places[i]), set())
         ]
         total = sum(share for _, share in found)
         rows += [(*place, share / total) for place, share in found]
     known = {row[0] for row in rows} | set(selected["arm"])
     sizes = table["arm"].value_counts()
-    for arm, lr, decay in table.loc[table["arm"].map(sizes) == 1, CELL].itertuples(index=False):
+    for arm, lr, decay in table.loc[table["arm"].map(sizes) == 1, TRIAL_KEY].itertuples(index=False):
         if arm not in known and (arm, lr, decay) in seeds:  # its only trial never completed
             rows.append((arm, lr, decay, 1.0))
     return rows
@@ -186,7 +186,7 @@ def held_out_rows_of(records: pd.DataFrame, table: pd.DataFrame | None = None) -
         records: runs of one task, all stages.
         table: ``cells(records)``, if it is known.
     """
-    table = cells(records) if table is None else table
+    table = trials_table(records) if table is None else table
     return held_out_rows(candidate_runs(records, table, selections(records, table)))
 
 
@@ -208,7 +208,7 @@ def held_out(
     result = {}
     for arm, own in runs.groupby("arm"):
         seeds = tuple(sorted(set(map(int, own["seed"]))))
-        by_trial = own.groupby(CELL[1:], sort=False)
+        by_trial = own.groupby(TRIAL_KEY[1:], sort=False)
         choice = choices.get(str(arm))
         error_S, examples_SN = np.zeros(len(seeds)), np.zeros((len(seeds), 1))
         is_stored, means = True, {}
@@ -244,7 +244,7 @@ def held_out_of(
         table: ``cells(records)``, if it is known.
         stage: as ``candidate_runs`` has it.
     """
-    table = cells(records) if table is None else table
+    table = trials_table(records) if table is None else table
     choices = selections(records, table)
     runs = candidate_runs(records, table, choices, stage)
     return held_out(runs, choices, outcomes or {}, is_root=task_metrics(records).error.is_root), choices

@@ -53,7 +53,7 @@ class Estimate(NamedTuple):
         return {name: self.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def over_redrawn(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:
+def bootstrap_estimate(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:
     """θ ± t_{T−1}(0.975) √(T/(T−1) s² + v), of T ≥ 2 seeds with the spread s over draws of them; v: other variance."""
     variance = seeds / (seeds - 1) * spread**2 + scatter
     half = float(special.stdtrit(seeds - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
@@ -70,7 +70,7 @@ class Paired(NamedTuple):
     n: int
 
 
-def generator(name: str) -> np.random.Generator:
+def bootstrap_generator(name: str) -> np.random.Generator:
     """The random numbers of that name, the same in every report: SHA-256 of the name is the seed."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 

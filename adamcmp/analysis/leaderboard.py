@@ -9,13 +9,13 @@ import pandas as pd
 from adamcmp.analysis.held_out import LOST, candidate_runs, held_out_rows
 from adamcmp.analysis.selection import (
     BASELINE,
-    CELL,
     METRICS,
-    best_cells,
-    cells,
-    edge,
-    means_of,
-    tuning,
+    TRIAL_KEY,
+    best_trials,
+    grid_boundaries,
+    seed_means,
+    trials_table,
+    tuning_runs,
 )
 from adamcmp.analysis.selection_uncertainty import Selection, runner_ups, selections
 from adamcmp.metrics.spec import task_metrics
@@ -28,9 +28,9 @@ def leaderboard(
 
     Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
     their half widths over the ``n`` seeds that judge it (``judged``; of an arm that was not confirmed over those that
-    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning; ``edge``;
-    ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to mind. ``stage`` says
-    which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
+    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning;
+    ``grid_boundaries``; ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to
+    mind. ``stage`` says which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
     ``tuned_validation_error`` and ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the
     confirmed validation error. ``wins`` is on which share of redrawn tuning seeds the cell is chosen (NaN where one
     seed chose, or one cell is all there is); ``near_ties`` other cells win on a twentieth or more, the first of them
@@ -45,8 +45,8 @@ def leaderboard(
         InputError: a metric that is not measured on validation data.
         ValueError: records of more than one task.
     """
-    table = cells(records) if table is None else table
-    best = best_cells(table, metric)
+    table = trials_table(records) if table is None else table
+    best = best_trials(table, metric)
     arms = table.groupby("arm").agg(
         trials=("arm", "size"),
         runs=("runs", "sum"),
@@ -55,12 +55,14 @@ def leaderboard(
         failed=("failed", "sum"),
     )
     groups = dict(iter(table.groupby("arm")))
-    edges = {row["arm"]: ", ".join(edge(groups[row["arm"]], row)) for _, row in best.iterrows()}  # a few arms
+    edges = {
+        row["arm"]: ", ".join(grid_boundaries(groups[row["arm"]], row)) for _, row in best.iterrows()
+    }  # a few arms
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
     choices = selections(records, table)
     confirmed = held_out_rows(candidate_runs(records, table, choices))
     shown_of = _reported(records, best, confirmed)
-    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(means_of(shown_of, ["arm"])[measures])
+    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(seed_means(shown_of, ["arm"])[measures])
     board["n"] = shown_of.groupby("arm").size()
     board = board.join(_tuned(table, best, confirmed, shown_of))
     board["decay"] = table.groupby("arm")["decay"].first()
@@ -89,15 +91,15 @@ def leaderboard(
         "failed",
         "edge",
         "note",
-        *TUNED,
-        *TIES,
+        *TUNED_COLUMNS,
+        *TIE_COLUMNS,
         *BASELINE,
         *criteria,
     ]
     return board[shown]
 
 
-TUNED = (
+TUNED_COLUMNS = (
     "stage",
     "tuned_n",
     "tuned_validation_error",
@@ -109,7 +111,7 @@ TUNED = (
 """Columns of a leaderboard that tell of the choice."""
 
 
-TIES = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
+TIE_COLUMNS = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
 """Columns that tell how surely the cell was chosen."""
 
 
@@ -121,24 +123,24 @@ def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame
     completed = confirmed.loc[confirmed["lost"] == "", "arm"]
     confirmed = confirmed[confirmed["arm"].isin([*best["arm"], *completed])]
     rest = best[~best["arm"].isin(confirmed["arm"])]
-    tuned = tuning(records)
-    own = tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)
+    tuned = tuning_runs(records)
+    own = tuned[tuned["status"] == "completed"].merge(rest[TRIAL_KEY], on=TRIAL_KEY)
     return pd.concat([confirmed, own.assign(lost="")[confirmed.columns]], ignore_index=True) if len(own) else confirmed
 
 
 def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
-    """``TIES`` of each optimizer whose trial was selected by two seeds or more."""
+    """``TIE_COLUMNS`` of each optimizer whose trial was selected by two seeds or more."""
     rows = {}
     for arm, choice in choices.items():
         if 2 <= choice.seeds < float("inf"):
             near = runner_ups(choice)
             (lr, weight_decay), share = near[0] if near else ((None, None), None)
             rows[arm] = (float(choice.win_share_C[choice.place]), len(near), lr, weight_decay, share)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TIES), dtype=float)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TIE_COLUMNS), dtype=float)
 
 
 def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """``TUNED`` of each arm with a best cell."""
+    """``TUNED_COLUMNS`` of each arm with a best cell."""
     chosen = best.set_index("arm")
     found = pd.DataFrame(index=chosen.index)
     chosen_among = table["arm"].duplicated().any()

@@ -13,9 +13,9 @@ from itertools import accumulate, repeat
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import of_values
+from adamcmp.analysis.claim import mean_with_ci
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection import shown_runs
+from adamcmp.analysis.selection import reported_runs
 from adamcmp.metrics.spec import task_metrics
 
 
@@ -30,7 +30,7 @@ def period_ends(first: float, factor: float, epochs: float) -> list[float]:
     return found
 
 
-def speed_ups(
+def restart_speed_ups(
     curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, restarted: str, other: str, ends: Sequence[float]
 ) -> pd.DataFrame:
     """One row a period: ``end`` (epoch), ``error`` there (mean), ``factor`` with ``factor_low`` and ``factor_high``,
@@ -44,7 +44,7 @@ def speed_ups(
         other: the arm that it is compared with.
         ends: as ``period_ends`` gives them; the last one is the end of the budget for both, and left out.
     """
-    shown = shown_runs(records, best)
+    shown = reported_runs(records, best)
     sign = task_metrics(records).error.sign
     by_seed = {arm: shown[shown["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)}
     shared = by_seed[restarted].keys() & by_seed[other].keys()
@@ -67,7 +67,7 @@ def speed_ups(
             logs.append(np.log(epoch / at["epoch"].iloc[-1]))
             errors.append(error)
         if logs:
-            factor = Estimate(*np.exp(of_values(np.array(logs))))
+            factor = Estimate(*np.exp(mean_with_ci(np.array(logs))))
             rows.append({
                 "arm": restarted, "other": other, "end": end, "error": float(np.mean(errors)),
                 **factor.columns("factor"), "never": never, "seeds": len(logs),

@@ -1,7 +1,7 @@
 """Cells and what is chosen among them: records of runs in, one row a configuration out.
 
 A cell is one arm at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted in
-their cell and never enter a mean. Selection reads the validation columns alone (``ranked_cells``);
+their cell and never enter a mean. Selection reads the validation columns alone (``ranked_trials``);
 test numbers are carried along and reported, never chosen on.
 """
 
@@ -19,7 +19,7 @@ from adamcmp.errors import InputError
 from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
-CELL = ["arm", "lr", "weight_decay"]
+TRIAL_KEY = ["arm", "lr", "weight_decay"]
 """What identifies a cell."""
 
 METRICS: tuple[str, ...] = tuple(
@@ -38,7 +38,7 @@ SELECTION_METRICS = (
 )
 """What a cell may be selected on. No test column is among them, and no gap, which holds the test error."""
 
-_CONSTANT = (
+_TASK_COLUMNS = (
     "decay",
     "decayed",
     "optimizer",
@@ -58,7 +58,7 @@ _CONSTANT = (
 """Columns that all runs of a cell share."""
 
 
-class Task(NamedTuple):
+class TaskRecords(NamedTuple):
     """What compared runs share (data, model, budget, precision), and its runs."""
 
     task: str
@@ -66,7 +66,7 @@ class Task(NamedTuple):
     records: pd.DataFrame
 
 
-def by_task(records: pd.DataFrame) -> list[Task]:
+def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
     """The records of each task, the task with the latest run first. Runs of two tasks are never mixed.
 
     Tasks that share the column ``comparison`` (they differ in batch size, loss, clipping and the like alone) are one.
@@ -83,10 +83,13 @@ def by_task(records: pd.DataFrame) -> list[Task]:
     latest = named.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
     parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in named.groupby("task")}
-    found = [Task(task, _label(parts[task]), parts[task].drop(columns="program")) for task in order["task"].astype(str)]
+    found = [
+        TaskRecords(task, _task_label(parts[task]), parts[task].drop(columns="program"))
+        for task in order["task"].astype(str)
+    ]
     labels = [task.label for task in found]
     alike = {label: [task for task in found if task.label == label] for label in labels}
-    return [each._replace(label=_told_from(each, alike[each.label])) for each in found]
+    return [each._replace(label=_distinguishing_parts(each, alike[each.label])) for each in found]
 
 
 def has_tuning(records: pd.DataFrame) -> bool:
@@ -94,7 +97,7 @@ def has_tuning(records: pd.DataFrame) -> bool:
     return bool((records["stage"].fillna("tune") == "tune").any())
 
 
-def _told_from(task: Task, alike: Sequence[Task]) -> str:
+def _distinguishing_parts(task: TaskRecords, alike: Sequence[TaskRecords]) -> str:
     """The label of a task, with what tells it from those that share it: examples, epochs, the seed of the cut."""
     label = task.label
     for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
@@ -104,12 +107,12 @@ def _told_from(task: Task, alike: Sequence[Task]) -> str:
     return label if len(set(seeds.values())) == 1 else f"{label} · split_seed {seeds[task.task]}"
 
 
-def _split_seed(task: Task) -> int | None:
+def _split_seed(task: TaskRecords) -> int | None:
     settings = task.records["settings"].iloc[-1]
     return json.loads(settings).get("data_settings", {}).get("split_seed") if isinstance(settings, str) else None
 
 
-def _label(records: pd.DataFrame) -> str:
+def _task_label(records: pd.DataFrame) -> str:
     """What a task is called: by its budget, in epochs where those are shared, if its programs have several labels."""
     last = records.iloc[-1]
     if records["program"].nunique() == 1:
@@ -132,7 +135,7 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
         searched = {str(key): text for key, text in members["search"].dropna().items()}
         several = len(members) - len(searched) > 1
         told = {
-            str(variant): _told_apart(text) if several and variant not in searched else {}
+            str(variant): _distinguished(text) if several and variant not in searched else {}
             for variant, text in members["settings"].items()
         }
         plain = [settings for variant, settings in told.items() if variant not in searched]
@@ -142,7 +145,7 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
             differ = [key for key in differ if not key.startswith("schedule.")]
         ways = {key: _search_name(text, searched.values()) for key, text in searched.items()}
         for variant in members.index:
-            parts = [_part(key, told[variant][key]) for key in differ if key in told[variant]]
+            parts = [_setting_text(key, told[variant][key]) for key in differ if key in told[variant]]
             parts += [ways[variant]] if variant in ways and len(members) > 1 else []
             names[variant] = " · ".join([str(label), *parts])
     return records.assign(arm=key.map(names))
@@ -154,27 +157,27 @@ def _search_name(search: str, others: Collection[str]) -> str:
     return method if sum(each.partition(" ")[0] == method for each in others) == 1 else search
 
 
-def _part(key: str, value: object) -> str:
+def _setting_text(key: str, value: object) -> str:
     """A setting in an arm's name: a schedule's name alone, as in ``cosine``; else ``eps=1e-08``."""
     return str(value).replace("_", " ") if key == "schedule" else f"{key.removeprefix('optimizer.')}={value}"
 
 
-RECIPE = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
+RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
 """What arms of one task may differ in, next to optimizer and schedule."""
 
 
-def _told_apart(settings: str) -> dict[str, object]:
+def _distinguished(settings: str) -> dict[str, object]:
     """The settings that make a variant, flat."""
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
     own = {**flat.pop("optimizer.built", {}), **flat.pop("optimizer.arguments", {})}
     flat |= {f"optimizer.{key}": value for key, value in own.items()}
     if groups := flat.pop("optimizer.groups", None):
-        flat["optimizer.groups"] = "; ".join(map(_group, groups))
+        flat["optimizer.groups"] = "; ".join(map(_group_key, groups))
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
     spared |= {"optimizer.decay_given", "optimizer.has_decay"}
     kept = {key: value for key, value in flat.items() if key not in spared}
-    recipe = {key: loaded[key] for key in RECIPE if key in loaded}
+    recipe = {key: loaded[key] for key in RECIPE_KEYS if key in loaded}
     loss = dict(recipe.pop("loss", {}))
     called = loss.get("name", loss.get("target"))
     if loss and called != LOSS_NAMES[loaded["targets"]][0]:
@@ -183,19 +186,19 @@ def _told_apart(settings: str) -> dict[str, object]:
     return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
 
 
-def _group(group: Mapping[str, Any]) -> str:
+def _group_key(group: Mapping[str, Any]) -> str:
     """A parameter group for people: ``*.bias λ 0``."""
     params, scale, own = group["params"], group["lr_scale"], group["weight_decay"]
     patterns = params if isinstance(params, str) else "|".join(params)
     return patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if own is None else f" λ {own:g}")
 
 
-def tuning(records: pd.DataFrame) -> pd.DataFrame:
+def tuning_runs(records: pd.DataFrame) -> pd.DataFrame:
     """The runs that may choose a cell: all but those that judge the choice."""
     return records[~records["stage"].isin(["confirm", "settle"])] if "stage" in records else records
 
 
-def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """The completed runs that tell of each arm's best cell: those on seeds that no selection has seen.
 
     Where no arm has several cells nothing was chosen, and the runs themselves tell; so they do of an arm with one cell
@@ -204,37 +207,41 @@ def judged(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         records: of one task, of both stages.
-        best: one row an arm, as ``best_cells`` returns it.
+        best: one row an arm, as ``best_trials`` returns it.
     """
-    tuned = tuning(records)
+    tuned = tuning_runs(records)
     completed = records[records["status"] == "completed"]
-    if not tuned.drop_duplicates(CELL)["arm"].duplicated().any():
+    if not tuned.drop_duplicates(TRIAL_KEY)["arm"].duplicated().any():
         rows = completed[completed["run_id"].isin(tuned["run_id"])]
     else:
         rows = completed[(completed["stage"] == "confirm") & ~completed["seed"].isin(tuned["seed"])]
-        cells_of = tuned.drop_duplicates(CELL)["arm"].value_counts()
+        cells_of = tuned.drop_duplicates(TRIAL_KEY)["arm"].value_counts()
         alone = set(cells_of.index[cells_of == 1]) - set(rows["arm"])
         own = completed[completed["arm"].isin(alone) & completed["run_id"].isin(tuned["run_id"])]
         rows = pd.concat([rows, own], ignore_index=True) if len(own) else rows
-    return rows.merge(best[CELL], on=CELL)
+    return rows.merge(best[TRIAL_KEY], on=TRIAL_KEY)
 
 
-def shown_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return ``judged`` runs (``confirmed``, if known), and of arms without such runs those that chose their trial."""
-    confirmed = judged(records, best) if confirmed is None else confirmed
+def reported_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return ``held_out_runs`` runs (``confirmed``, if known), and of arms without such runs those that chose their
+    trial.
+    """
+    confirmed = held_out_runs(records, best) if confirmed is None else confirmed
     rest = best[~best["arm"].isin(confirmed["arm"])]
-    tuned = tuning(records)
-    return pd.concat([confirmed, tuned[tuned["status"] == "completed"].merge(rest[CELL], on=CELL)], ignore_index=True)
+    tuned = tuning_runs(records)
+    return pd.concat(
+        [confirmed, tuned[tuned["status"] == "completed"].merge(rest[TRIAL_KEY], on=TRIAL_KEY)], ignore_index=True
+    )
 
 
-def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per (arm, lr, weight_decay) of one task, sorted by them: of the runs that choose, ``tuning``.
+def trials_table(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per (arm, lr, weight_decay) of one task, sorted by them: of the runs that choose, ``tuning_runs``.
 
     Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
     completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean over
     completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two); ``rank``, the
-    place of an eligible cell in its arm by ``ranked_cells`` (1 is best); and ``edge``, the sides of the grid that a
-    best cell lies on.
+    place of an eligible cell in its arm by ``ranked_trials`` (1 is best); and ``grid_boundaries``, the sides of the
+    grid that a best cell lies on.
 
     A cell is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
     most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
@@ -244,22 +251,24 @@ def cells(records: pd.DataFrame) -> pd.DataFrame:
     """
     if records["task"].nunique() > 1:
         raise ValueError("records of more than one task: split them by by_task first")
-    if records.duplicated([*CELL, "seed"]).any():
+    if records.duplicated([*TRIAL_KEY, "seed"]).any():
         raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
-    needed = [*CELL, "seed", "run_id", "status", "seconds", *_CONSTANT, *METRICS]
-    ordered = tuning(records)[needed].sort_values([*CELL, "seed", "run_id"])  # sums do not depend on the row order
+    needed = [*TRIAL_KEY, "seed", "run_id", "status", "seconds", *_TASK_COLUMNS, *METRICS]
+    ordered = tuning_runs(records)[needed].sort_values(
+        [*TRIAL_KEY, "seed", "run_id"]
+    )  # sums do not depend on the row order
     ordered["status"] = ordered["status"].where(~_is_infinite(ordered), "diverged")
     status = pd.DataFrame(
         {name: (ordered["status"] == name).astype("int64") for name in ("completed", "diverged", "failed")}
     )
-    groups = pd.concat([ordered[[*CELL, *_CONSTANT]], status], axis=1).groupby(CELL, dropna=False)
+    groups = pd.concat([ordered[[*TRIAL_KEY, *_TASK_COLUMNS]], status], axis=1).groupby(TRIAL_KEY, dropna=False)
     table = groups[["completed", "diverged", "failed"]].sum().rename(columns={"completed": "n"})
     table.insert(0, "runs", groups.size())
-    table = table.join(groups[list(_CONSTANT)].first())
-    table["eligible"] = _eligible(table)
+    table = table.join(groups[list(_TASK_COLUMNS)].first())
+    table["eligible"] = _selectable(table)
 
-    measured = means_of(ordered[ordered["status"] == "completed"], CELL)
-    return _placed(table.join(measured).reset_index())
+    measured = seed_means(ordered[ordered["status"] == "completed"], TRIAL_KEY)
+    return _with_places(table.join(measured).reset_index())
 
 
 def _is_infinite(runs: pd.DataFrame) -> pd.Series[bool]:
@@ -272,18 +281,20 @@ def _is_infinite(runs: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series(infinite, index=runs.index)
 
 
-def _placed(table: pd.DataFrame) -> pd.DataFrame:
-    """With the column ``rank``, the place of an eligible cell in its arm, and ``edge``, of the best cells."""
-    order = ranked_cells(table)
+def _with_places(table: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``rank``, the place of an eligible cell in its arm, and ``grid_boundaries``, of the best
+    cells.
+    """
+    order = ranked_trials(table)
     table["rank"] = (order.groupby("arm").cumcount() + 1).reindex(table.index).astype(float)
     table["edge"] = ""
     groups = dict(iter(table.groupby("arm")))
     for i, best in table[table["rank"] == 1].iterrows():  # a few arms
-        table.loc[i, "edge"] = ", ".join(edge(groups[best["arm"]], best))
+        table.loc[i, "edge"] = ", ".join(grid_boundaries(groups[best["arm"]], best))
     return table
 
 
-def means_of(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def seed_means(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Mean wall time, and of every metric mean and half width, of the runs of each group."""
     groups = completed.groupby(keys, dropna=False)
     columns = list(METRICS)
@@ -294,7 +305,7 @@ def means_of(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return measured[["seconds", *paired]]
 
 
-def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
+def _selectable(table: pd.DataFrame) -> pd.Series[bool]:
     sizes = table.groupby(["arm", "runs"]).size().reset_index(name="cells")
     usual = sizes.sort_values(["cells", "runs"]).groupby("arm")["runs"].last()  # of two equally common, the larger
     needed = table.index.get_level_values("arm").map(usual.to_dict()).to_numpy(float)  # of no rows pandas makes texts
@@ -302,7 +313,7 @@ def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["n"] == table["runs"]) & enough
 
 
-def ranked_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+def ranked_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
     """The eligible cells of each arm, best first: all that selection looks at is five columns, and which way the
     error is better.
     """
@@ -311,7 +322,7 @@ def ranked_cells(table: pd.DataFrame, metric: str = "final_validation_error") ->
             f"selection on {metric}: test data is never selected on; known: {', '.join(SELECTION_METRICS)}"
         )
     tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
-    seen = table.loc[table["eligible"] & table[metric].notna(), [*CELL, metric, tie_break]]
+    seen = table.loc[table["eligible"] & table[metric].notna(), [*TRIAL_KEY, metric, tie_break]]
     error = metric if metric.endswith("error") else tie_break
     seen = seen.assign(**{error: seen[error] * task_metrics(table).error.sign})
     rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
@@ -319,7 +330,7 @@ def ranked_cells(table: pd.DataFrame, metric: str = "final_validation_error") ->
     return table.loc[order]
 
 
-def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
+def top_trials(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
     """The k best eligible cells of each arm, by mean validation error (whichever way that is better), best first.
 
     Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay.
@@ -327,19 +338,19 @@ def top_cells(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return ranked_cells(table, metric).groupby("arm").head(k)
+    return ranked_trials(table, metric).groupby("arm").head(k)
 
 
-def best_cells(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """The best eligible cell of each arm that has one, in the order of ``top_cells``; rows keep their index.
+def best_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
+    """The best eligible cell of each arm that has one, in the order of ``top_trials``; rows keep their index.
 
     Raises:
         InputError: a metric that is not measured on validation data.
     """
-    return top_cells(table, 1, metric)
+    return top_trials(table, 1, metric)
 
 
-def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
+def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
     """The sides of the grid that the best cell lies on: of "lr low", "lr high", "λ low", "λ high".
 
     There the optimum may lie outside the grid. λ = 0 is a natural bound, no edge; nor is an axis of one value.
@@ -354,10 +365,10 @@ def edge(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
     return found
 
 
-def beyond(values: Sequence[float], end: str, count: int) -> list[float]:
+def next_grid_values(values: Sequence[float], end: str, count: int) -> list[float]:
     """The next values of a geometric grid, beyond its ``low`` or its ``high`` end; none where it has no ratio.
 
-    >>> beyond([0, 1e-3, 1e-2], "high", 2)
+    >>> next_grid_values([0, 1e-3, 1e-2], "high", 2)
     [0.1, 1.0]
     """
     positive = [value for value in values if value > 0]

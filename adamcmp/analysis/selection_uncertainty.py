@@ -45,8 +45,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from adamcmp.analysis.intervals import Array, generator
-from adamcmp.analysis.selection import CELL, cells, ranked_cells, tuning
+from adamcmp.analysis.intervals import Array, bootstrap_generator
+from adamcmp.analysis.selection import TRIAL_KEY, ranked_trials, trials_table, tuning_runs
 from adamcmp.metrics.spec import task_metrics
 
 RESAMPLES = 4000
@@ -54,11 +54,11 @@ RESAMPLES = 4000
 MAX_EXACT_SEEDS = 7
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
-LEAST = 0.25
+MIN_TUNING_SEEDS = 0.25
 """Least share of the variance of an unaveraged selection that the average over candidates has; 1 with two seeds."""
 
 
-class Component(NamedTuple):
+class VarianceComponent(NamedTuple):
     """One source of variance of an estimate."""
 
     variance: float
@@ -138,7 +138,7 @@ class Selection:
         """Share of the resamples in which each trial wins."""
         if not 2 <= self.seeds < math.inf:
             return np.asarray(np.arange(len(self.test_CT)) == self.place, float)
-        probability_B = resamples(self.test_CT.shape[1]).probability_B
+        probability_B = draw_resamples(self.test_CT.shape[1]).probability_B
         return np.asarray(np.bincount(self.winner_B, probability_B, minlength=len(self.test_CT)).round(12))
 
     def trial_errors(self, held_out: Mapping[int, float]) -> Array | None:
@@ -150,7 +150,7 @@ class Selection:
         Returns:
             (C,); None if a candidate has no held-out error.
         """
-        if any(index not in held_out for index in candidates(self)):
+        if any(index not in held_out for index in candidate_indices(self)):
             return None
         mean_C = self.test_CT.mean(1)
         error_C = held_out[self.place] + mean_C - mean_C[self.place]
@@ -162,7 +162,7 @@ class Selection:
 
         Means of two sets of tuning seeds differ by √2 times as much as a mean from the truth.
         """
-        probability_B = resamples(self.test_CT.shape[1]).probability_B
+        probability_B = draw_resamples(self.test_CT.shape[1]).probability_B
         error_B = error_C[self._validation_BC(math.sqrt(2)).argmin(1)]
         return np.asarray(error_B - probability_B @ error_B)
 
@@ -172,9 +172,9 @@ class Selection:
         Args:
             error_C: error of every trial (``trial_errors``); trials that are no candidates count as their average.
         """
-        share_BT, probability_B = resamples(self.test_CT.shape[1])
+        share_BT, probability_B = draw_resamples(self.test_CT.shape[1])
         copies_BT = share_BT * share_BT.shape[1] - 1
-        wanted = candidates(self)
+        wanted = candidate_indices(self)
         averaged_C = np.full(len(error_C), error_C[wanted].mean())
         averaged_C[wanted] = error_C[wanted]
         error_B = averaged_C[self.winner_B]
@@ -208,7 +208,7 @@ class Selection:
     def _validation_BC(self, times: float = 1.0) -> Array:  # noqa: N802  # axes, as in all arrays
         """Return the mean validation errors of every resample, spread as those of new seeds are."""
         seeds, mean_C = self.test_CT.shape[1], self.validation_CT.mean(1)
-        drawn_BC = resamples(seeds).share_BT @ self.validation_CT.T
+        drawn_BC = draw_resamples(seeds).share_BT @ self.validation_CT.T
         away_BC = drawn_BC - mean_C
         # a trial that failed on some seeds must not become better than all that was measured of it: its means are moved
         # by no more than those of the better half of the trials are at most
@@ -225,15 +225,15 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
         records: runs of one task.
         table: ``cells(records)``, if it is known.
     """
-    table = cells(records) if table is None else table
-    runs = tuning(records)
+    table = trials_table(records) if table is None else table
+    runs = tuning_runs(records)
     runs = runs[runs["status"] == "completed"]
     runs = runs[np.isfinite(runs["final_validation_error"].to_numpy(float))]
     sign, trials, result = task_metrics(records).error.sign, table.groupby("arm").size(), {}
     by_arm = dict(iter(runs.groupby("arm")))
-    for arm, ranked in ranked_cells(table).groupby("arm"):
-        own = by_arm[arm].set_index([*CELL[1:], "seed"])
-        order = pd.MultiIndex.from_frame(ranked[CELL[1:]])
+    for arm, ranked in ranked_trials(table).groupby("arm"):
+        own = by_arm[arm].set_index([*TRIAL_KEY[1:], "seed"])
+        order = pd.MultiIndex.from_frame(ranked[TRIAL_KEY[1:]])
         whole_CT = own["final_validation_error"].unstack().loc[order]
         validation_CT = whole_CT.dropna(axis="columns")
         if not len(validation_CT.columns):  # no tuning seed is shared by all trials: the selection is not known
@@ -255,7 +255,7 @@ def from_arrays(validation_CT: Array, test_CT: Array) -> Selection:
     return Selection(validation_CT, test_CT, len(test_CT), tuple(range(test_CT.shape[1])))
 
 
-def candidates(selection: Selection) -> list[int]:
+def candidate_indices(selection: Selection) -> list[int]:
     """Return the indices of the trials that get held-out runs: the selected one first, then by win share."""
     share_C, place = selection.win_share_C, selection.place
     others = [int(i) for i in np.argsort(-share_C, kind="stable") if i != place and share_C[i] >= MIN_WIN_SHARE]
@@ -264,10 +264,12 @@ def candidates(selection: Selection) -> list[int]:
 
 def runner_ups(selection: Selection) -> list[tuple[tuple[float, float], float]]:
     """Return learning rate and weight decay of the other candidates, with their win shares, largest first."""
-    return [(selection.places[i], float(selection.win_share_C[i])) for i in candidates(selection)[1:]]
+    return [(selection.places[i], float(selection.win_share_C[i])) for i in candidate_indices(selection)[1:]]
 
 
-def selection_variance(a: Selection, b: Selection, error_a_C: Array | None, error_b_C: Array | None) -> list[Component]:
+def selection_variance(
+    a: Selection, b: Selection, error_a_C: Array | None, error_b_C: Array | None
+) -> list[VarianceComponent]:
     """Return the variance that the selection of both trials adds to a difference a − b.
 
     Args:
@@ -281,29 +283,29 @@ def selection_variance(a: Selection, b: Selection, error_a_C: Array | None, erro
     """
     sides = [(each, error_C) for each, error_C in ((a, error_a_C), (b, error_b_C)) if math.isfinite(each.seeds)]
     if any(not each.is_known for each, _ in sides):
-        return [Component(math.inf, 1)]
+        return [VarianceComponent(math.inf, 1)]
     if len(sides) == 2 and a.seed_ids == b.seed_ids:
         seeds = len(a.seed_ids)
         if error_a_C is not None and error_b_C is not None:
             influence_T = a.influence(error_a_C) - b.influence(error_b_C)
-            return [_jackknife(influence_T, a.spread_B(error_a_C) - b.spread_B(error_b_C))]
+            return [_jackknife_variance(influence_T, a.spread_B(error_a_C) - b.spread_B(error_b_C))]
         if error_a_C is None and error_b_C is None:
-            probability_B = resamples(seeds).probability_B
-            return [Component(float(probability_B @ (a.shift_B - b.shift_B) ** 2), seeds - 1)]
+            probability_B = draw_resamples(seeds).probability_B
+            return [VarianceComponent(float(probability_B @ (a.shift_B - b.shift_B) ** 2), seeds - 1)]
     return [
-        _jackknife(each.influence(error_C), each.spread_B(error_C))
+        _jackknife_variance(each.influence(error_C), each.spread_B(error_C))
         if error_C is not None
-        else Component(float(resamples(int(each.seeds)).probability_B @ each.shift_B**2), each.seeds - 1)
+        else VarianceComponent(float(draw_resamples(int(each.seeds)).probability_B @ each.shift_B**2), each.seeds - 1)
         for each, error_C in sides
     ]
 
 
-def _jackknife(influence_T: Array, spread_B: Array) -> Component:
+def _jackknife_variance(influence_T: Array, spread_B: Array) -> VarianceComponent:
     """Return the variance by the infinitesimal jackknife, and at least a share of that of the unaveraged selection."""
     seeds = len(influence_T)
     jackknife = float((influence_T**2).sum()) * seeds / (seeds - 1)
-    unaveraged = float(resamples(seeds).probability_B @ spread_B**2)
-    return Component(max(jackknife, unaveraged * (LEAST if seeds > 2 else 1.0)), seeds - 1)
+    unaveraged = float(draw_resamples(seeds).probability_B @ spread_B**2)
+    return VarianceComponent(max(jackknife, unaveraged * (MIN_TUNING_SEEDS if seeds > 2 else 1.0)), seeds - 1)
 
 
 class EqualBudget(NamedTuple):
@@ -313,13 +315,13 @@ class EqualBudget(NamedTuple):
     """The smaller budget."""
     shift: float
     """The change of the difference."""
-    components: list[Component]
+    components: list[VarianceComponent]
     """Variance of the selection then."""
     luck_R: Array
     """Deviation of the true difference from the estimate by which trials the smaller search drew."""
     weight_R: Array
     """Probability of each deviation."""
-    noise_R: list[Component]
+    noise_R: list[VarianceComponent]
     """Variance of each deviation over the noise of tuning runs."""
 
 
@@ -332,14 +334,16 @@ def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
     components = []
     if a.seed_ids == b.seed_ids and math.isfinite(a.seeds) and math.isfinite(b.seeds):
         centred_B = (of_a.shift_B - of_a.shift) - (of_b.shift_B - of_b.shift)
-        components.append(Component(float(resamples(len(a.seed_ids)).probability_B @ centred_B**2), a.seeds - 1))
+        components.append(
+            VarianceComponent(float(draw_resamples(len(a.seed_ids)).probability_B @ centred_B**2), a.seeds - 1)
+        )
     else:
         for each, best in ((a, of_a), (b, of_b)):
             if math.isfinite(each.seeds):
-                square = float(resamples(int(each.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
-                components.append(Component(square, each.seeds - 1))
+                square = float(draw_resamples(int(each.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
+                components.append(VarianceComponent(square, each.seeds - 1))
     larger, sign = (of_a, 1.0) if a.runs > b.runs else (of_b, -1.0)
-    noise_R = [Component(float(variance), min(a.seeds, b.seeds) - 1) for variance in larger.noise_R]
+    noise_R = [VarianceComponent(float(variance), min(a.seeds, b.seeds) - 1) for variance in larger.noise_R]
     return EqualBudget(runs, of_a.shift - of_b.shift, components, sign * larger.error_R, larger.weight_R, noise_R)
 
 
@@ -354,16 +358,16 @@ def rank_weights(trials: int, k: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def resamples(seeds: int) -> Resamples:
+def draw_resamples(seeds: int) -> Resamples:
     """Return the bootstrap resamples of T seeds; optimizers with as many seeds get the same ones.
 
-    >>> resamples(2)
+    >>> draw_resamples(2)
     Resamples(share_BT=array([[1. , 0. ],
            [0.5, 0.5],
            [0. , 1. ]]), probability_B=array([0.25, 0.5 , 0.25]))
     """
     if seeds > MAX_EXACT_SEEDS:
-        return Resamples(redrawn(seeds), np.full(RESAMPLES, 1 / RESAMPLES))
+        return Resamples(bootstrap_weights(seeds), np.full(RESAMPLES, 1 / RESAMPLES))
     bars = np.array([*combinations(range(2 * seeds - 1), seeds - 1)], int).reshape(math.comb(2 * seeds - 1, seeds), -1)
     edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), 2 * seeds - 1)])
     copies_BT = (np.diff(edges, axis=1) - 1)[::-1]
@@ -372,6 +376,6 @@ def resamples(seeds: int) -> Resamples:
 
 
 @lru_cache(maxsize=8)
-def redrawn(seeds: int) -> NDArray[np.float64]:
+def bootstrap_weights(seeds: int) -> NDArray[np.float64]:
     """Return ``RESAMPLES`` draws of T seeds with replacement, as shares (B, T)."""
-    return generator("tuning seeds").multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
+    return bootstrap_generator("tuning seeds").multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds

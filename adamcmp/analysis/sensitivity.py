@@ -24,13 +24,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
-from adamcmp.analysis.selection import BASELINE, tuning
-from adamcmp.analysis.selection_uncertainty import redrawn
+from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
+from adamcmp.analysis.selection import BASELINE, tuning_runs
+from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.drawing.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 
-FEWEST_DRAWN = 10
+MIN_SEARCH_TRIALS = 10
 """Points of a search below which nothing is said of importance."""
 
 
@@ -54,11 +54,11 @@ class _Grid(NamedTuple):
     """The less the better; lost cells are ℓ_0."""
 
 
-def sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivity]:
+def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivity]:
     """Of each arm of one task that tried two learning rates or weight decays; ``table`` is ``cells`` of the records."""
     sign = task_metrics(records).error.sign
     baseline = sign * float(records[BASELINE[0]].max())
-    runs = tuning(records)
+    runs = tuning_runs(records)
     by_arm = {str(arm): part for arm, part in runs.groupby("arm")}
     optimizer = table.groupby("arm")["optimizer"].first()
     grids = {
@@ -93,7 +93,7 @@ def of_drawn(tried: pd.DataFrame, sign: float, baseline: float) -> dict[str, flo
     By the functional ANOVA of a forest of trees over log lr and λ's rank, as Optuna has it; lost cells count as ℓ_0.
     """
     errors = (sign * tried["final_validation_error"]).fillna(baseline)
-    if len(tried) < FEWEST_DRAWN or errors.isna().any() or errors.nunique() < 2:
+    if len(tried) < MIN_SEARCH_TRIALS or errors.isna().any() or errors.nunique() < 2:
         return {}
     import optuna
 
@@ -145,7 +145,7 @@ def to_lr(errors_LJT: Array) -> Estimate:
     if lrs < 2:
         return Estimate(math.nan)
     missing_LJT = np.isnan(errors_LJT)
-    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)])
+    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), bootstrap_weights(seeds)])
     mean_LJB = np.where(missing_LJT, 0.0, errors_LJT) @ weight_BT.T
     mean_LJB[missing_LJT.astype(float) @ weight_BT.T > 0] = np.inf  # a trial that lacks a drawn seed never wins
     best_BL = np.moveaxis(mean_LJB, -1, 0).min(2)
@@ -153,7 +153,7 @@ def to_lr(errors_LJT: Array) -> Estimate:
     value = float(lost_B[0])
     if seeds < 2:
         return Estimate(value)
-    found = over_redrawn(value, float(lost_B[1:].std()), seeds)
+    found = bootstrap_estimate(value, float(lost_B[1:].std()), seeds)
     return found._replace(low=max(found.low, 0.0))
 
 
@@ -178,7 +178,7 @@ def importance(grids: list[_Grid]) -> dict[str, float]:
     return {**alone, "together": of_cells - sum(alone.values()), "seeds": 1 - of_cells}
 
 
-def frame(found: list[Sensitivity]) -> pd.DataFrame:
+def to_frame(found: list[Sensitivity]) -> pd.DataFrame:
     """One row an arm."""
     names = {"lr": "importance_lr", "λ": "importance_weight_decay", "variant": "importance_variant",
              "together": "importance_together", "seeds": "importance_seeds"}  # fmt: skip

@@ -36,22 +36,22 @@ from scipy import optimize, special
 
 from adamcmp.analysis.held_out import HeldOut, baseline, held_out_of
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import cells
-from adamcmp.analysis.selection_uncertainty import Component
-from adamcmp.analysis.verdicts import LEVEL, Difference, Kind, Verdict, compare, example_count, tolerance
+from adamcmp.analysis.selection import trials_table
+from adamcmp.analysis.selection_uncertainty import VarianceComponent
+from adamcmp.analysis.verdicts import ALPHA, Difference, Kind, Verdict, compare, example_count, tolerance
 from adamcmp.metrics.spec import task_metrics
 
-BEST_AT = 30
+TUNED_SAMPLE_SIZE = 30
 """Seeds at which the symmetric sequence is narrowest."""
-BETS = np.concatenate([[1.0], 2.0 ** -np.arange(1, 11)])
+NUM_BETS = np.concatenate([[1.0], 2.0 ** -np.arange(1, 11)])
 """Shares f that are bet."""
-WEIGHTS = np.concatenate([[0.5], np.full(10, 0.05)])
+BET_WEIGHTS = np.concatenate([[0.5], np.full(10, 0.05)])
 """Weights of the bets. A bet of everything gets half: it is best for differences that are small compared with b."""
-OUTLIER = 10.0
+OUTLIER_RATIO = 10.0
 """Median absolute deviations from the median beyond which a difference is a failure of one optimizer."""
 
 
-def bounded_sequence(d_n: Array, bound: float, level: float = LEVEL) -> tuple[float, float]:
+def bounded_sequence(d_n: Array, bound: float, level: float = ALPHA) -> tuple[float, float]:
     """Return the interval after n differences in [−bound, bound], by betting.
 
     With a probability of 1 − ``level`` it contains their mean at all n at once.
@@ -64,8 +64,8 @@ def bounded_sequence(d_n: Array, bound: float, level: float = LEVEL) -> tuple[fl
 def log_capital(x_n: Array, mean: float) -> float:
     """Return log K⁺: the evidence against a mean of ``mean`` or less, of values in [0, 1]."""
     with np.errstate(divide="ignore"):
-        growth_F = np.log1p(BETS[:, None] * (x_n / mean - 1)).sum(1)
-    return float(special.logsumexp(growth_F, b=WEIGHTS))
+        growth_F = np.log1p(NUM_BETS[:, None] * (x_n / mean - 1)).sum(1)
+    return float(special.logsumexp(growth_F, b=BET_WEIGHTS))
 
 
 def _lower_end(x_n: Array, level: float) -> float:
@@ -76,9 +76,9 @@ def _lower_end(x_n: Array, level: float) -> float:
     return float(optimize.brentq(lambda mean: log_capital(x_n, mean) - limit, 1e-9, max(top, 1e-9)))
 
 
-def scale(sd: float, level: float = LEVEL) -> float:
+def mixture_scale(sd: float, level: float = ALPHA) -> float:
     """Return ρ for differences of about that standard deviation, known from other seeds."""
-    return math.sqrt(2 * math.log(1 / level)) / (sd * math.sqrt(BEST_AT))
+    return math.sqrt(2 * math.log(1 / level)) / (sd * math.sqrt(TUNED_SAMPLE_SIZE))
 
 
 def log_evidence(d_n: Array, mean: float, rho: float) -> float:
@@ -89,15 +89,15 @@ def log_evidence(d_n: Array, mean: float, rho: float) -> float:
     return rho**2 * total**2 / (2 * shrunk) - 0.5 * math.log(shrunk)
 
 
-def symmetric_sequence(d_n: Array, rho: float, level: float = LEVEL) -> tuple[float, float]:
+def symmetric_sequence(d_n: Array, rho: float, level: float = ALPHA) -> tuple[float, float]:
     """Return the interval after n differences that are symmetric about their center.
 
     Far from all differences M_n falls again, since it cannot grow without bound. There another bound holds: the first f
-    (``first_look``) lie on one side of the center with a probability of 2 · 2^−f, which ``level`` is reduced by. The
+    (``min_seeds``) lie on one side of the center with a probability of 2 · 2^−f, which ``level`` is reduced by. The
     interval is the stretch around the mean where M_n < 1/(level − 2^(1−f)), within the range of the first f; infinite
     while there are fewer. ``rho`` must not depend on these differences.
     """
-    first = first_look(level)
+    first = min_seeds(level)
     if len(d_n) < first:
         return -math.inf, math.inf
     limit, mean = math.log(1 / (level - 2.0 ** (1 - first))), float(d_n.mean())
@@ -112,10 +112,10 @@ def symmetric_sequence(d_n: Array, rho: float, level: float = LEVEL) -> tuple[fl
     return min(ends[0], mean), max(ends[1], mean)
 
 
-def first_look(level: float = LEVEL) -> int:
+def min_seeds(level: float = ALPHA) -> int:
     """Return the differences before there is a symmetric interval: a fifth of the level goes into the other bound.
 
-    >>> first_look(), first_look(0.05 / 6)
+    >>> min_seeds(), min_seeds(0.05 / 6)
     (8, 11)
     """
     return math.ceil(1 - math.log2(level / 5))
@@ -127,10 +127,10 @@ def has_outlier(d_n: Array) -> bool:
         return False
     centre = float(np.median(d_n))
     typical = float(np.median(np.abs(d_n - centre)))
-    return bool(np.abs(d_n - centre).max() > OUTLIER * max(typical, 1e-12))
+    return bool(np.abs(d_n - centre).max() > OUTLIER_RATIO * max(typical, 1e-12))
 
 
-def bound_of(records: pd.DataFrame) -> float:
+def difference_bound(records: pd.DataFrame) -> float:
     """Return the largest error that the bounded sequence counts; NaN if it is not known.
 
     That is the error of the best constant prediction, or 1 of shares where higher is better or none is stored.
@@ -171,7 +171,7 @@ def sequential_verdict(
     Raises:
         ValueError: too few held-out seeds of the sweep, no bound for the error, or differences that are not symmetric.
     """
-    error, bound, table = task_metrics(records).error, bound_of(records), cells(records)
+    error, bound, table = task_metrics(records).error, difference_bound(records), trials_table(records)
     confirming, choices = held_out_of(records, outcomes, table)
     added, _ = held_out_of(records, outcomes, table, stage="settle")
     a, b = (confirming.get(arm) for arm in pair)
@@ -183,7 +183,7 @@ def sequential_verdict(
     x, y = (added.get(arm) for arm in pair)
     before, d_n = _differences(a, b, bound), _differences(x, y, bound)
     pairs = math.comb(len(confirming), 2)
-    level = LEVEL / pairs
+    level = ALPHA / pairs
     if not assume_symmetric and not bound > 0:
         raise ValueError(
             f"the {error.label} has no known bound, so that only differences that are symmetric can be judged: "
@@ -197,7 +197,7 @@ def sequential_verdict(
                 "on some seed one optimizer fails and the other does not, so that differences are not symmetric: "
                 "leave out --assume-symmetric"
             )
-        low, high = symmetric_sequence(d_n, scale(float(before.std(ddof=1)), level), level)
+        low, high = symmetric_sequence(d_n, mixture_scale(float(before.std(ddof=1)), level), level)
     else:
         low, high = bounded_sequence(d_n, bound, level) if len(d_n) else (-bound, bound)
     mean = float(d_n.mean()) if len(d_n) else difference.mean_as_tuned
@@ -220,8 +220,8 @@ def decide_sequence(
         pairs: pairs of the task.
     """
     shift = 0.0 if difference.luck is None else difference.luck.shift
-    rest = difference._replace(mean=0.0, seeds=Component((1e-9 * abs(mean)) ** 2, math.inf))
-    level, low, high = LEVEL / pairs, ends[0] + shift, ends[1] + shift
+    rest = difference._replace(mean=0.0, seeds=VarianceComponent((1e-9 * abs(mean)) ** 2, math.inf))
+    level, low, high = ALPHA / pairs, ends[0] + shift, ends[1] + shift
     centre = mean + shift
     if math.isinf(rest.variance):
         low, high = -math.inf, math.inf
@@ -239,12 +239,12 @@ def decide_sequence(
         budget=difference.budget, mean_as_tuned=mean, freedom=difference.freedom, lost_a=difference.lost[0],
         lost_b=difference.lost[1], runs_a=difference.runs[0], runs_b=difference.runs[1],
     )  # fmt: skip
-    if is_stuck(verdict) and verdict.limit == "seeds":
+    if cannot_be_decided(verdict) and verdict.limit == "seeds":
         return verdict._replace(limit="examples" if verdict.se_examples > verdict.se_selection else "tuning")
     return verdict
 
 
-def is_stuck(verdict: Verdict) -> bool:
+def cannot_be_decided(verdict: Verdict) -> bool:
     """Return whether no number of seeds decides: test examples and selection leave more open than the difference."""
     if verdict.kind != "open":
         return False
@@ -256,16 +256,16 @@ def is_stuck(verdict: Verdict) -> bool:
 
 def fixed_half_width(verdict: Verdict) -> float:
     """Return the half width that test examples and selection leave, however many seeds are added."""
-    quantile = float(special.ndtri(1 - LEVEL / 2 / verdict.pairs))
+    quantile = float(special.ndtri(1 - ALPHA / 2 / verdict.pairs))
     return quantile * math.hypot(verdict.se_examples, verdict.se_selection)
 
 
-def seeds_for(difference: float, bound: float, pairs: int = 1) -> float:
+def seeds_needed(difference: float, bound: float, pairs: int = 1) -> float:
     """Return about how many seeds the bounded sequence takes to find a difference without any noise.
 
-    >>> round(seeds_for(0.04, 0.9))
+    >>> round(seeds_needed(0.04, 0.9))
     101
     """
     if difference == 0 or not bound > 0:
         return math.inf
-    return math.log(4 * pairs / LEVEL) / math.log1p(abs(difference) / bound)
+    return math.log(4 * pairs / ALPHA) / math.log1p(abs(difference) / bound)

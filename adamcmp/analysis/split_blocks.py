@@ -25,8 +25,8 @@ import pandas as pd
 
 from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import Task
-from adamcmp.analysis.selection_uncertainty import Component, Selection
+from adamcmp.analysis.selection import TaskRecords
+from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
 from adamcmp.analysis.verdicts import (
     Difference,
     Examples,
@@ -40,7 +40,7 @@ from adamcmp.analysis.verdicts import (
 )
 from adamcmp.metrics.spec import task_metrics
 
-IGNORED = ("data", "data_settings", "optimizer", "schedule", "seed")
+IGNORED_SETTINGS = ("data", "data_settings", "optimizer", "schedule", "seed")
 """Settings that splits and optimizers may differ in; of ``data_settings`` only ``split_seed``."""
 
 
@@ -48,13 +48,13 @@ class SplitBlocks(NamedTuple):
     """The verdicts over several splits of one data set."""
 
     label: str
-    tasks: list[Task]
+    tasks: list[TaskRecords]
     verdicts: list[Verdict]
     """Their ``n`` counts splits."""
 
 
-def over_splits(
-    tasks: Sequence[Task], margin: float | None = None, outcomes: Mapping[str, Array] | None = None
+def compare_over_splits(
+    tasks: Sequence[TaskRecords], margin: float | None = None, outcomes: Mapping[str, Array] | None = None
 ) -> list[SplitBlocks]:
     """Compare the optimizers that all splits of a data set have, for every data set with two splits or more.
 
@@ -63,13 +63,13 @@ def over_splits(
         margin: in the unit of stored errors; None: as in ``verdicts``.
         outcomes: per-example errors of a run by its ID.
     """
-    families: dict[str, list[Task]] = {}
+    families: dict[str, list[TaskRecords]] = {}
     for task in tasks:
         families.setdefault(_family(task.records), []).append(task)
     return [
         SplitBlocks(str(members[0].records["task_label"].iloc[-1]), members, found)
         for members in families.values()
-        if len(members) > 1 and (found := _compared(members, margin, outcomes or {}))
+        if len(members) > 1 and (found := _compare_blocks(members, margin, outcomes or {}))
     ]
 
 
@@ -81,7 +81,7 @@ def _family(records: pd.DataFrame) -> str:
     if "data_settings" not in settings:
         return str(records["task"].iloc[-1])
     data = {key: value for key, value in settings["data_settings"].items() if key != "split_seed"}
-    shared = {key: value for key, value in settings.items() if key not in IGNORED}
+    shared = {key: value for key, value in settings.items() if key not in IGNORED_SETTINGS}
     return json.dumps({**shared, "data_settings": data}, sort_keys=True)
 
 
@@ -93,14 +93,14 @@ class _Split(NamedTuple):
     size: int
 
 
-def _compared(tasks: Sequence[Task], margin: float | None, outcomes: Mapping[str, Array]) -> list[Verdict]:
+def _compare_blocks(tasks: Sequence[TaskRecords], margin: float | None, outcomes: Mapping[str, Array]) -> list[Verdict]:
     error, splits = task_metrics(tasks[0].records).error, []
     for task in tasks:
         tested, choices = held_out_of(task.records, outcomes)
         splits.append(_Split(tested, choices, example_count(task.records)))
     arms = sorted(set.intersection(*(set(split.tested) for split in splits)))
     arms.sort(key=lambda arm: error.sign * float(np.mean([split.tested[arm].error_S.mean() for split in splits])))
-    overlap = _overlap(tasks[0].records)
+    overlap = _shared_examples(tasks[0].records)
     compared = [_difference(splits, a, b, overlap, is_share=error.unit == "%") for a, b in combinations(arms, 2)]
     return decide(compared, tolerance(margin, error))
 
@@ -121,14 +121,14 @@ def _difference(splits: Sequence[_Split], a: str, b: str, overlap: float, *, is_
     examples, known, size = _examples(pairs, each, is_share=is_share)
     mean = float(d_J.mean()) if count else math.nan
     return Difference(
-        a, b, count, mean, Component(variance, count - 1), examples, [], size, known,
+        a, b, count, mean, VarianceComponent(variance, count - 1), examples, [], size, known,
         lost=lost, runs=(sum(len(x.seeds) for x, _, _ in pairs), sum(len(y.seeds) for _, y, _ in pairs)),
     )  # fmt: skip
 
 
 def _examples(
     pairs: Sequence[tuple[HeldOut, HeldOut, float]], each: Sequence[Difference], *, is_share: bool
-) -> tuple[Component, Examples, int]:
+) -> tuple[VarianceComponent, Examples, int]:
     """Return the variance over test examples that the splits share."""
     means = [x.examples_SN.mean(0) - y.examples_SN.mean(0) for x, y, _ in pairs
              if x.examples_SN is not None and y.examples_SN is not None
@@ -142,7 +142,7 @@ def _examples(
     return widest.examples, widest.known if widest.known != "stored" else "bounded", widest.size
 
 
-def _overlap(records: pd.DataFrame) -> float:
+def _shared_examples(records: pd.DataFrame) -> float:
     """Return n_test/n_train."""
     last = records.iloc[-1]
     *_, tested = json.loads(last["settings"])["eval_examples"][1]

@@ -46,22 +46,22 @@ from scipy import optimize, special
 from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array, holm
 from adamcmp.analysis.selection_uncertainty import (
-    Component,
     EqualBudget,
     Selection,
+    VarianceComponent,
     at_equal_budget,
     selection_variance,
 )
 from adamcmp.metrics.spec import MetricSpec, task_metrics
 
-LEVEL, POWER = 0.05, 0.8
+ALPHA, POWER = 0.05, 0.8
 MAX_SEEDS = 10_000
 """More seeds than this are reported as not attainable."""
-FEW_EXAMPLES = 4
+MIN_TEST_EXAMPLES = 4
 """Test examples that show a difference, from which on their variance is estimated from them alone."""
 DEFAULT_MARGIN = 0.005
 """Margin of shares without a given one: half a percentage point."""
-IN_95 = 1.96
+Z_95 = 1.96
 """Standard errors on each side of a 95 % interval of normal estimates."""
 JUST_BEYOND = 1e-12
 """How far an interval stays from 0 where Holm rejects and Bonferroni does not."""
@@ -80,9 +80,9 @@ class Difference(NamedTuple):
     """Shared held-out seeds; of optimizers that share fewer than two, the smaller number."""
     mean: float
     """a − b, as errors are stored; at the smaller tuning budget where budgets differ."""
-    seeds: Component
-    examples: Component
-    selection: list[Component]
+    seeds: VarianceComponent
+    examples: VarianceComponent
+    selection: list[VarianceComponent]
     size: int = 0
     """N test examples; 0: not known."""
     known: Examples = "stored"
@@ -134,7 +134,7 @@ class Difference(NamedTuple):
         assert self.luck is not None
         own = [self.seeds, self.examples, *self.selection]
         scale_R = np.sqrt([self.variance + noise.variance for noise in self.luck.noise_R])
-        return scale_R, np.array([freedom_of([*own, noise]) for noise in self.luck.noise_R])
+        return scale_R, np.array([satterthwaite_freedom([*own, noise]) for noise in self.luck.noise_R])
 
     def quantile(self, level: float) -> float:
         """Return the x with ``probability(x) = level``."""
@@ -148,7 +148,7 @@ class Difference(NamedTuple):
     @property
     def freedom(self) -> float:
         """ν, by Welch and Satterthwaite."""
-        return freedom_of([self.seeds, self.examples, *self.selection])
+        return satterthwaite_freedom([self.seeds, self.examples, *self.selection])
 
     @property
     def is_testable(self) -> bool:
@@ -218,7 +218,7 @@ class Verdict(NamedTuple):
 
     def pointwise(self, *sources: Literal["seeds", "examples", "selection"]) -> tuple[float, float]:
         """Return the estimate ± 1.96 standard errors of some sources of variance, without any correction."""
-        half = IN_95 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
+        half = Z_95 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
         return self.mean - half, self.mean + half
 
 
@@ -302,7 +302,7 @@ def compare(
 
 def _selection_variance(
     a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None
-) -> tuple[list[Component], EqualBudget | None, float]:
+) -> tuple[list[VarianceComponent], EqualBudget | None, float]:
     if of_a is None or of_b is None:
         one, tested = (of_b, b) if of_a is None else (of_a, a)
         return (selection_variance(one, one, tested.trial_error_C, None)[:1] if one else []), None, 0.0
@@ -313,23 +313,23 @@ def _selection_variance(
 
 def _held_out_variance(
     a: HeldOut, b: HeldOut, *, is_paired: bool, is_share: bool, count: int
-) -> tuple[Component, Component, Examples, int]:
+) -> tuple[VarianceComponent, VarianceComponent, Examples, int]:
     """Return the variance over seeds and over test examples, whether examples are known, and how many."""
     floor = 0.0
     if a.examples_SN is not None and b.examples_SN is not None and a.examples_SN.shape[1] == b.examples_SN.shape[1]:
         count = a.examples_SN.shape[1]
         floor = unseen_variance(a.examples_SN, b.examples_SN, is_paired=is_paired) if is_share else 0.0
         if min(len(a.seeds), len(b.seeds)) < 2:
-            return Component(math.nan, 1), Component(floor, count - 1), "stored", count
+            return VarianceComponent(math.nan, 1), VarianceComponent(floor, count - 1), "stored", count
         sides = [a.examples_SN - b.examples_SN] if is_paired else [a.examples_SN, -b.examples_SN]
         seeds, examples = two_way(sides)
         return seeds, examples._replace(variance=max(examples.variance, floor)), "stored", count
     seeds = two_way([(a.error_S - b.error_S)[:, None]] if is_paired else [a.error_S[:, None], -b.error_S[:, None]])[0]
     if not (is_share and count):
-        return seeds, Component(0.0, math.inf), "ignored", count
+        return seeds, VarianceComponent(0.0, math.inf), "ignored", count
     shares = [float(np.clip(each.error_S.mean(), 0, 1)) if len(each.seeds) else 0.0 for each in (a, b)]
     bound = sum(share * (1 - share) for share in shares) / count
-    return seeds, Component(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
+    return seeds, VarianceComponent(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
 
 
 def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:
@@ -339,10 +339,10 @@ def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:
     """
     count = a_SN.shape[1]
     differs_N = (a_SN != b_SN).any(0) if is_paired else a_SN.mean(0) != b_SN.mean(0)
-    return max(0.0, 1 - int(np.sum(differs_N)) / FEW_EXAMPLES) / float((count + 2) ** 2)
+    return max(0.0, 1 - int(np.sum(differs_N)) / MIN_TEST_EXAMPLES) / float((count + 2) ** 2)
 
 
-def two_way(sides: Sequence[Array]) -> tuple[Component, Component]:
+def two_way(sides: Sequence[Array]) -> tuple[VarianceComponent, VarianceComponent]:
     """Return the variance of a sum of means over seeds and test examples: the part of seeds, and that of examples.
 
     Args:
@@ -350,22 +350,22 @@ def two_way(sides: Sequence[Array]) -> tuple[Component, Component]:
     """
     parts = [_row_component(values_SN) for values_SN in sides]
     variance = sum(part.variance for part in parts)
-    seeds = Component(variance, freedom_of(parts))
+    seeds = VarianceComponent(variance, satterthwaite_freedom(parts))
     count = sides[0].shape[1]
     if count < 2:
-        return seeds, Component(0.0, math.inf)
+        return seeds, VarianceComponent(0.0, math.inf)
     column_N = sum(values_SN.mean(0) for values_SN in sides)
     residual = sum(_interaction(values_SN) for values_SN in sides)
     examples = max(float(np.var(column_N, ddof=1)) / count - residual, 0.0)
-    return seeds, Component(examples, count - 1)
+    return seeds, VarianceComponent(examples, count - 1)
 
 
-def _row_component(values_SN: Array) -> Component:
+def _row_component(values_SN: Array) -> VarianceComponent:
     n = len(values_SN)
     if n < 2:
-        return Component(math.nan, 1)
+        return VarianceComponent(math.nan, 1)
     # the interaction alone makes seeds differ by as much; of few seeds they may differ by less by chance
-    return Component(max(float(values_SN.mean(1).var(ddof=1)) / n, _interaction(values_SN)), n - 1)
+    return VarianceComponent(max(float(values_SN.mean(1).var(ddof=1)) / n, _interaction(values_SN)), n - 1)
 
 
 def _interaction(values_SN: Array) -> float:
@@ -379,7 +379,7 @@ def _interaction(values_SN: Array) -> float:
     return float(max(rest, 0.0) / ((n - 1) * (count - 1) * n * count))
 
 
-def freedom_of(components: Sequence[Component]) -> float:
+def satterthwaite_freedom(components: Sequence[VarianceComponent]) -> float:
     """Return the degrees of freedom of a sum of independent variances, by Welch and Satterthwaite."""
     total = sum(each.variance for each in components)
     if math.isinf(total):
@@ -433,12 +433,12 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
             of.a, of.b, "open", of.n, of.mean, -math.inf, math.inf, 1.0, margin, 1.0, math.inf, math.inf,
             "one tuning seed", **known, **errors,
         )  # fmt: skip
-    level = LEVEL / pairs
+    level = ALPHA / pairs
     estimate = of.mean if of.luck is None else of.quantile(0.5)  # the mean of a skewed luck may be outside the interval
-    wide = of.quantile(1 - LEVEL / 2) - of.quantile(LEVEL / 2)
-    se = wide / 2 / float(special.stdtrit(of.freedom, 1 - LEVEL / 2))
+    wide = of.quantile(1 - ALPHA / 2) - of.quantile(ALPHA / 2)
+    se = wide / 2 / float(special.stdtrit(of.freedom, 1 - ALPHA / 2))
     low, high = of.quantile(level / 2), of.quantile(1 - level / 2)
-    if p_value <= LEVEL:
+    if p_value <= ALPHA:
         beyond = min(JUST_BEYOND, 1e-9 * abs(estimate))
         low, high = (max(low, beyond), high) if estimate > 0 else (low, min(high, -beyond))
     is_different = low > 0 or high < 0
@@ -446,22 +446,22 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     kind: Kind = "apart" if is_different else "same" if is_equivalent else "open"
     outside = nan if math.isnan(margin) else max(of.probability(-margin), 1 - of.probability(margin))
     p_same = min(1.0, 2 * pairs * outside)
-    limit = _limit(of) if kind == "open" else ""
+    limit = _limiting_factor(of) if kind == "open" else ""
     found = Verdict(
         of.a, of.b, kind, of.n, estimate, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
     )  # fmt: skip
     if not has_power:
         return found
     known_source = limit if limit in ("examples", "tuning") else None
-    needed = nan if known_source is None else needed_of(of, known_source, level, estimate)
+    needed = nan if known_source is None else required_reduction(of, known_source, level, estimate)
     return found._replace(
         detectable=_noncentrality(round(of.freedom, 3), level) * se,
-        seeds_needed=needed_of(of, "seeds", level, estimate),
+        seeds_needed=required_reduction(of, "seeds", level, estimate),
         needed=needed,
     )
 
 
-def _limit(of: Difference) -> Limit:
+def _limiting_factor(of: Difference) -> Limit:
     """Return the largest source of variance; lost runs come first, since a reader has to know about them."""
     if any(of.lost):
         return "diverged"
@@ -472,7 +472,7 @@ def _limit(of: Difference) -> Limit:
     return max(sizes, key=lambda source: sizes[source])
 
 
-def power(difference: float, se: float, freedom: float, level: float = LEVEL) -> float:
+def power(difference: float, se: float, freedom: float, level: float = ALPHA) -> float:
     """Return how often a two-sided t test finds a true difference.
 
     That is the normal power, averaged over the χ² distribution of the estimated standard error.
@@ -503,8 +503,8 @@ def _noncentrality(freedom: float, level: float) -> float:
     return float(optimize.brentq(lambda shift: power(shift, 1.0, freedom, level) - POWER, 1e-6, 1e6))
 
 
-def needed_of(
-    of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = LEVEL, estimate: float | None = None
+def required_reduction(
+    of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = ALPHA, estimate: float | None = None
 ) -> float:
     """Return how many seeds, test examples or tuning seeds find the observed difference with 80 % power.
 
@@ -521,9 +521,14 @@ def needed_of(
         parts = {
             "seeds": [of.seeds], "examples": [of.examples], "tuning": of.selection,
         }  # fmt: skip
-        parts[source] = [Component(each.variance * ratio, max(each.freedom + count - now, 1)) for each in parts[source]]
-        flat = [*(each for group in parts.values() for each in group), Component(of.luck_variance, math.inf)]
-        return power(difference, math.sqrt(sum(each.variance for each in flat)), freedom_of(flat), level) >= POWER
+        parts[source] = [
+            VarianceComponent(each.variance * ratio, max(each.freedom + count - now, 1)) for each in parts[source]
+        ]
+        flat = [*(each for group in parts.values() for each in group), VarianceComponent(of.luck_variance, math.inf)]
+        return (
+            power(difference, math.sqrt(sum(each.variance for each in flat)), satterthwaite_freedom(flat), level)
+            >= POWER
+        )
 
     most = MAX_SEEDS if source != "examples" else 1000 * now
     if not is_enough(most):
@@ -567,6 +572,6 @@ def example_count(records: pd.DataFrame) -> int:
     return int(shown[-1][-1]) if shown else 0
 
 
-def frame(found: Sequence[Verdict]) -> pd.DataFrame:
+def to_frame(found: Sequence[Verdict]) -> pd.DataFrame:
     """Return one row per pair, with the fields of ``Verdict`` as columns."""
     return pd.DataFrame(found, columns=Verdict._fields)

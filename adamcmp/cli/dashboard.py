@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adamcmp.analysis import by_task, task_metrics, tuning
+from adamcmp.analysis import split_by_task, task_metrics, tuning_runs
 from adamcmp.cli.progress import format_duration
 from adamcmp.drawing.labels import short
 from adamcmp.errors import InputError
@@ -116,14 +116,14 @@ class StudyMonitor:
 
     def _arms(self) -> list[RenderableType]:
         boards: list[RenderableType] = []
-        for task in by_task(self._records):
+        for task in split_by_task(self._records):
             error = task_metrics(task.records).error
             table = Table(box=SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="dim")
             table.title = escape_rich(to_one_line(task.label))
             for name in ("optimizer", "runs", "diverged", "failed", f"best validation {error.label} so far", "lr", "λ"):
                 table.add_column(name, justify="left" if name == "optimizer" else "right")
             for arm, runs in task.records.groupby("arm"):
-                done = tuning(runs)
+                done = tuning_runs(runs)
                 done = done[done["status"] == "completed"]
                 count = [f"{(runs['status'] == status).sum():,}" for status in ("diverged", "failed")]
                 best = ("–", "–", "–")

@@ -247,7 +247,7 @@ class _Spending:
 def _tell(opened: Session, spending: _Spending) -> None:
     """Print the recommendation, and write it beside the runs."""
     with show_status("drawing"):
-        from adamcmp.analysis import by_task, leaderboard
+        from adamcmp.analysis import leaderboard, split_by_task
         from adamcmp.report import terminal
         from adamcmp.report.advice import advice, minimum
         from adamcmp.report.recommendation import write_recommendation
@@ -265,7 +265,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
                 "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
             )
         enough = minimum(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
-        task = by_task(records)[0]
+        task = split_by_task(records)[0]
         verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
         found = advice(task, verdicts, spending.a_run)
         if found is None:

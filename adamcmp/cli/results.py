@@ -225,8 +225,8 @@ def compare(
 ) -> None:
     """Compare optimizers or studies that are already trained."""
     with show_status("reading"):
-        from adamcmp.analysis import by_task
-        from adamcmp.analysis.comparing import compared, left_out
+        from adamcmp.analysis import split_by_task
+        from adamcmp.analysis.comparing import compare_sources, unmatched_runs
         from adamcmp.report.reported import Reported
         from adamcmp.report.sides import find
         from adamcmp.report.verdict_text import Judging
@@ -234,14 +234,14 @@ def compare(
         from adamcmp.studies import judging_of
 
         asked = find(sides, results_dir)
-        records = compared(asked.sides)
+        records = compare_sources(asked.sides)
         judging = judging_of(asked.study_dirs) if margin is None else Judging(margin)
         curves = read_all(asked.study_dirs).curves
         found = Reported(records, curves, read_outcomes(asked.study_dirs), judging)
     show_found(found, " vs. ".join(sides))
-    for line in left_out(asked.sides, records):
+    for line in unmatched_runs(asked.sides, records):
         tell(line, err=False)
-    if not any(found.verdicts(task) for task in by_task(records)):
+    if not any(found.verdicts(task) for task in split_by_task(records)):
         tell("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)
     if out is not None:
         write_files(found, formats, out)

@@ -29,8 +29,8 @@ from adamcmp.errors import InputError, command_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adamcmp.analysis import Task, Verdict
-    from adamcmp.analysis.claims import Claim
+    from adamcmp.analysis import TaskRecords, Verdict
+    from adamcmp.analysis.claim import Claim
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.reported import Reported
@@ -163,7 +163,7 @@ def show_found(found: Reported, title: str | None = None) -> None:
         found: what to show.
         title: printed above each task; None: it stands above already.
     """
-    from adamcmp.analysis import across_tasks, best_cells, task_metrics, time_to_error
+    from adamcmp.analysis import across_tasks, best_trials, task_metrics, time_to_target_table
     from adamcmp.report import terminal
 
     tasks = found.tasks
@@ -190,9 +190,9 @@ def show_found(found: Reported, title: str | None = None) -> None:
         if found.target_error is not None:
             from adamcmp.cli import plan_view
 
-            soon = time_to_error(found.curves, task.records, best_cells(found.cells(task)), found.target_error)
+            soon = time_to_target_table(found.curves, task.records, best_trials(found.cells(task)), found.target_error)
             present(plan_view.time_to_target_table(soon, task.label, found.target_error, error))
-    answer(across_tasks=across_tasks.frame(found.pooled).to_dict("records"))
+    answer(across_tasks=across_tasks.to_frame(found.pooled).to_dict("records"))
     if len(tasks) > 1:
         told = found.told.about({None})
         answer(claims=_claimed(told.claims))
@@ -210,7 +210,7 @@ def _print_sections(sections: Sequence[Sequence[Any]]) -> None:
         print_lines([*lines, [("", "")]])
 
 
-def warnings_of_task(found: Reported, task: Task) -> list[Warned]:
+def warnings_of_task(found: Reported, task: TaskRecords) -> list[Warned]:
     """Return the warnings on one task."""
     from adamcmp.report.warnings import warnings_of
 
@@ -223,7 +223,7 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 """Columns of a leaderboard that ``--json`` prints; one that a leaderboard lacks is a KeyError."""
 
 
-def _answered(found: Reported, task: Task) -> dict[str, Any]:
+def _answered(found: Reported, task: TaskRecords) -> dict[str, Any]:
     """A task as ``--json`` prints it."""
     from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer

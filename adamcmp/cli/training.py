@@ -260,8 +260,8 @@ def settle(
     debug: Debug = False,
 ) -> None:
     """Add held-out seeds until two optimizers are decided."""
-    from adamcmp.analysis import by_task, task_metrics
-    from adamcmp.analysis.sequential_test import is_stuck, sequential_verdict
+    from adamcmp.analysis import split_by_task, task_metrics
+    from adamcmp.analysis.sequential_test import cannot_be_decided, sequential_verdict
     from adamcmp.execute.next_runs import FIRST_SETTLE_SEED, find_arm_pair, settle_runs
     from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
     from adamcmp.storage.records import read_outcomes, read_records
@@ -284,7 +284,7 @@ def settle(
     tolerated = None if given is None else given / error.factor
     hint = ""
     while True:
-        (task,) = (each for each in by_task(records) if each.task == found.task.task)
+        (task,) = (each for each in split_by_task(records) if each.task == found.task.task)
         try:
             outcomes = read_outcomes([opened.study_dir])
             verdict = sequential_verdict(
@@ -293,7 +293,7 @@ def settle(
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}") from reason
         seeds = range(FIRST_SETTLE_SEED + verdict.n, FIRST_SETTLE_SEED + min(verdict.n + SEEDS_A_LOOK, max_seeds))
-        undecided = verdict.kind == "open" and not is_stuck(verdict)
+        undecided = verdict.kind == "open" and not cannot_be_decided(verdict)
         more = f"; adding {len(seeds)} seeds (of at most {max_seeds})" if seeds else "; --max-seeds is reached"
         sentence = settled_sentence(verdict, error, more if undecided else "")
         tell(sentence, err=False)

@@ -31,7 +31,7 @@ def budget_figure(found: pd.DataFrame) -> Figure:
     """Expected validation and test error of the best of k cells by validation; band of the middle 80 % of searches.
 
     Args:
-        found: ``analysis.budget.best_of_k`` of one task.
+        found: ``analysis.best_of_k.best_of_k`` of one task.
 
     Raises:
         NotDrawn: no arm has two cells.
@@ -71,7 +71,7 @@ def ranks_figure(found: pd.DataFrame) -> Figure:
     """Mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
 
     Args:
-        found: ``analysis.ranks.ranks`` of one task.
+        found: ``analysis.rank_over_time.ranks`` of one task.
 
     Raises:
         NotDrawn: there are no two arms, or no two evaluations.
@@ -110,7 +110,7 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
     """Performance profiles over tasks, of steps and of seconds to each task's target.
 
     Args:
-        ratios: ``analysis.ranks.to_targets`` of several tasks.
+        ratios: ``analysis.rank_over_time.to_targets`` of several tasks.
 
     Raises:
         NotDrawn: there are fewer than two tasks with two arms.

@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import CELL, Task, best_cells, beyond, by_task, cells, edge, tuning
-from adamcmp.analysis.selection_uncertainty import candidates, selections
+from adamcmp.analysis import (
+    TRIAL_KEY,
+    TaskRecords,
+    best_trials,
+    grid_boundaries,
+    next_grid_values,
+    split_by_task,
+    trials_table,
+    tuning_runs,
+)
+from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.execute.held_out_seeds import FIRST_HELD_OUT_SEED, run_on_seeds
 from adamcmp.plan.runs import Run, rule_identity, run_id
@@ -30,12 +39,12 @@ def held_out_runs(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> lis
     """
     planned = {run.id: run for run in runs}
     found: list[Run] = []
-    for task in by_task(records):
-        tuned = tuning(task.records)
+    for task in split_by_task(records):
+        tuned = tuning_runs(task.records)
         seen = set(tuned["seed"])
         fresh = list(islice((seed for seed in count(FIRST_HELD_OUT_SEED) if seed not in seen), seeds))
         for arm, choice in selections(task.records).items():
-            for index in candidates(choice):
+            for index in candidate_indices(choice):
                 found += trial_on_seeds(planned, tuned, (arm, *choice.places[index]), fresh)
     return found
 
@@ -45,7 +54,7 @@ def trial_on_seeds(
     stage: Stage = "confirm",
 ) -> list[Run]:  # fmt: skip
     """Return the runs of a trial (optimizer, lr, weight decay) on other seeds; none where it was not planned."""
-    member = run_in_trial(planned, tuned, dict(zip(CELL, trial, strict=True)))
+    member = run_in_trial(planned, tuned, dict(zip(TRIAL_KEY, trial, strict=True)))
     return run_on_seeds(member, seeds, stage) if member is not None else []
 
 
@@ -63,7 +72,7 @@ def run_in_trial(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[
 class ArmPair(NamedTuple):
     """Two optimizers of one task."""
 
-    task: Task
+    task: TaskRecords
     arms: tuple[str, str]
 
 
@@ -75,13 +84,13 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
     """
     planned, found = {run.id: run for run in runs}, []
     known: set[str] = set()
-    for task in by_task(records):
-        best = best_cells(cells(task.records))
+    for task in split_by_task(records):
+        best = best_trials(trials_table(task.records))
         known |= {*best["arm"], *best["optimizer"]}
         rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
         if all(len(each) == 1 for each in rows):
             chosen = [each.iloc[0].to_dict() for each in rows]
-            if all(run_in_trial(planned, tuning(task.records), each) is not None for each in chosen):
+            if all(run_in_trial(planned, tuning_runs(task.records), each) is not None for each in chosen):
                 found.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(found) != 1:
         lacking = next((name for name in names if name not in known), None)
@@ -98,11 +107,11 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
 
 def settle_runs(runs: Sequence[Run], of: ArmPair, seeds: Sequence[int]) -> list[Run]:
     """Return the runs of both optimizers' candidates on more held-out seeds, of stage ``settle``."""
-    planned, tuned, choices = {run.id: run for run in runs}, tuning(of.task.records), selections(of.task.records)
+    planned, tuned, choices = {run.id: run for run in runs}, tuning_runs(of.task.records), selections(of.task.records)
     return [
         run
         for arm in of.arms
-        for index in candidates(choices[arm])
+        for index in candidate_indices(choices[arm])
         for run in trial_on_seeds(planned, tuned, (arm, *choices[arm].places[index]), seeds, "settle")
     ]
 
@@ -117,14 +126,18 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
     """
     planned = {run.id: run for run in runs}
     found: dict[str, Run] = {}
-    for task in by_task(records):
-        tuned, table = tuning(task.records), cells(task.records)
-        for _, best in best_cells(table).iterrows():  # a few arms
+    for task in split_by_task(records):
+        tuned, table = tuning_runs(task.records), trials_table(task.records)
+        for _, best in best_trials(table).iterrows():  # a few arms
             own = table[table["arm"] == best["arm"]]
             ids = tuned.loc[tuned["arm"] == best["arm"], "run_id"]
             members = [planned[each] for each in ids if each in planned]
             seeds = sorted({run.seed for run in members})
-            sides = [side for side in edge(own, best) if members and _count_added_values(own, members, side) < most]
+            sides = [
+                side
+                for side in grid_boundaries(own, best)
+                if members and _count_added_values(own, members, side) < most
+            ]
             for lr, weight_decay in _new_trials(own, sides):
                 for seed in seeds:
                     run = _run_with(members[0], lr, weight_decay, seed)
@@ -146,7 +159,7 @@ def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, fl
     axes = {"lr": sorted(set(own["lr"])), "λ": sorted(set(own["weight_decay"]))}
     new: dict[str, list[float]] = {name: [] for name in axes}
     for name, end in (side.split() for side in sides):
-        new[name] += beyond(axes[name], end, 1)
+        new[name] += next_grid_values(axes[name], end, 1)
     every = [(lr, decay) for lr in (*axes["lr"], *new["lr"]) for decay in (*axes["λ"], *new["λ"])]
     return [(lr, decay) for lr, decay in every if lr in new["lr"] or decay in new["λ"]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from adamcmp.analysis import Task, Verdict, best_cells, cells, leaderboard, task_metrics
+from adamcmp.analysis import TaskRecords, Verdict, best_trials, leaderboard, task_metrics, trials_table
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.drawing.labels import short
 from adamcmp.metrics.spec import MetricSpec
@@ -31,7 +31,7 @@ class Advice:
     """Every pair is decided, significantly better or equivalent, and no held-out run of it was lost."""
 
 
-def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice | None:
+def advice(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) -> Advice | None:
     """What to use; None where no optimizer has a setting that completed.
 
     The optimizer is chosen by validation errors on fresh seeds, or by those of tuning where there are none; test errors
@@ -43,8 +43,8 @@ def advice(task: Task, verdicts: list[Verdict], seconds_a_run: float) -> Advice 
         seconds_a_run: what one more run takes, to price what would make it surer.
     """
     records, error = task.records, task_metrics(task.records).error
-    table = cells(records)
-    best = best_cells(table)
+    table = trials_table(records)
+    best = best_trials(table)
     if best.empty:
         return None
     fresh = held_out_rows_of(records, table)

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from adamcmp.analysis import Task, ranks, task_metrics
-from adamcmp.analysis import claims as claimed
+from adamcmp.analysis import TaskRecords, rank_over_time, task_metrics
+from adamcmp.analysis import claim as claimed
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, tables
 from adamcmp.report.labels import footer
@@ -129,7 +129,7 @@ def _write_tasks(
     ]
     said = found.told.about({None})
     made = [*across_tables(found), claims_table(said.claims), *exhibits(said, task_metrics(found.records))]
-    ratios = ranks.to_targets(tasks, found.curves, found.target_error)
+    ratios = rank_over_time.targets_table(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
         made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
     written += write_tables(made, folder, formats)
@@ -250,7 +250,7 @@ def _script(on: Page, figures: Iterable[str]) -> str:
 
 
 def _index(
-    found: Reported, tasks: Sequence[Task], folders: Iterable[str], made: Sequence[Made], drawn: Drawn
+    found: Reported, tasks: Sequence[TaskRecords], folders: Iterable[str], made: Sequence[Made], drawn: Drawn
 ) -> list[Section]:
     told = found.told.about({None})
     said = [each.text for each in told.findings]

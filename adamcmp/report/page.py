@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import Task
+from adamcmp.analysis import TaskRecords
 from adamcmp.drawing.labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
@@ -347,7 +347,7 @@ def protocol(report: TaskReport) -> list[str]:
     ]
 
 
-def provenance(task: Task) -> tuple[Code, Bullets]:
+def provenance(task: TaskRecords) -> tuple[Code, Bullets]:
     """The commands that made its runs, and what they ran on."""
     records = task.records
     commands = (

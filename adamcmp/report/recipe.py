@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adamcmp.analysis import CELL, best_cells, by_task, cells, task_metrics
+from adamcmp.analysis import TRIAL_KEY, best_trials, split_by_task, task_metrics, trials_table
 from adamcmp.drawing.labels import named
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.metrics.spec import LOSS_TEXTS
@@ -387,11 +387,13 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
     """
     found: list[str] = []
     names: set[str] = set()
-    for task in by_task(records):
-        best = best_cells(cells(task.records))
+    for task in split_by_task(records):
+        best = best_trials(trials_table(task.records))
         names |= {*best["arm"], *best["optimizer"]}
         for row in best[(best["arm"] == arm) | (best["optimizer"] == arm)].to_dict("records"):  # one arm, or variants
-            runs = task.records[(task.records[CELL] == pd.Series({key: row[key] for key in CELL})).all(axis=1)]
+            runs = task.records[
+                (task.records[TRIAL_KEY] == pd.Series({key: row[key] for key in TRIAL_KEY})).all(axis=1)
+            ]
             criteria = task_metrics(task.records)
             shown = [
                 f"{named(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from adamcmp.analysis import Task, cells, leaderboard
+from adamcmp.analysis import TaskRecords, leaderboard, trials_table
 from adamcmp.report import tables
 from adamcmp.report.advice import Advice
 from adamcmp.report.recipe import FRAMEWORKS
@@ -14,7 +14,7 @@ from adamcmp.storage.backend import write_file
 NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
 
 
-def write_recommendation(found: Advice, task: Task, folder: Path) -> list[Path]:
+def write_recommendation(found: Advice, task: TaskRecords, folder: Path) -> list[Path]:
     """Write them; the text first.
 
     Raises:
@@ -27,7 +27,7 @@ def write_recommendation(found: Advice, task: Task, folder: Path) -> list[Path]:
     written = [write_file(folder / NAMES[each], text.encode()) for each, text in found.recipes.items()]
     board = tables.leaderboard_display(leaderboard(task.records))
     lines = [f"# {found.arm} for {task.label}", "", found.paragraph, "", board.to_markdown(index=False), ""]
-    frame = read_table(io.StringIO(tables.csv(cells(task.records))))
+    frame = read_table(io.StringIO(tables.csv(trials_table(task.records))))
     arms = tuple(sorted(frame["arm"].unique()))
     try:
         with on_page(Page("double", arms, "")):

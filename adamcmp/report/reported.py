@@ -10,28 +10,28 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import (
-    Task,
+    TaskRecords,
     across_tasks,
     basin,
-    best_cells,
-    by_task,
-    cells,
-    effects,
+    best_trials,
+    effect_sizes,
+    extra_metric_curves,
+    extra_metrics_table,
     has_tuning,
     leaderboard,
     mean_curves,
-    ranks,
-    requested,
-    requested_curves,
+    rank_over_time,
     sensitivity,
+    split_by_task,
     task_metrics,
-    time_to_error,
+    time_to_target_table,
+    trials_table,
 )
-from adamcmp.analysis import claims as claimed
-from adamcmp.analysis.budget import best_of_k
+from adamcmp.analysis import claim as claimed
+from adamcmp.analysis.best_of_k import expected_best_of_k
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.split_blocks import SplitBlocks, over_splits
-from adamcmp.analysis.verdicts import Verdict, frame
+from adamcmp.analysis.split_blocks import SplitBlocks, compare_over_splits
+from adamcmp.analysis.verdicts import Verdict, to_frame
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import tables
 from adamcmp.report.labels import distinct
@@ -92,24 +92,24 @@ class Reported:
         """What the study is called."""
         return to_one_line(self.name) or distinct(self.records["study"])
 
-    def verdicts(self, task: Task) -> list[Verdict]:
+    def verdicts(self, task: TaskRecords) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""
         if task.task not in self._told:
             self._told[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
         return self._told[task.task]
 
     @cached_property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[TaskRecords]:
         """Its tasks, the task with the latest run first."""
-        return [task for task in by_task(self.records) if has_tuning(task.records)]
+        return [task for task in split_by_task(self.records) if has_tuning(task.records)]
 
-    def cells(self, task: Task) -> pd.DataFrame:
+    def cells(self, task: TaskRecords) -> pd.DataFrame:
         """Return ``analysis.cells`` of one of its tasks, computed once."""
         if task.task not in self._cells:
-            self._cells[task.task] = cells(task.records)
+            self._cells[task.task] = trials_table(task.records)
         return self._cells[task.task]
 
-    def board(self, task: Task) -> pd.DataFrame:
+    def board(self, task: TaskRecords) -> pd.DataFrame:
         """Return the leaderboard of one of its tasks, computed once."""
         if task.task not in self._boards:
             self._boards[task.task] = leaderboard(task.records, table=self.cells(task))
@@ -122,11 +122,11 @@ class Reported:
             return [task_report(self.tasks[0], self, {self.tasks[0].task, None})]
         return [task_report(task, self, {task.task}) for task in self.tasks]
 
-    def over_splits(self, tasks: Sequence[Task]) -> list[SplitBlocks]:
+    def over_splits(self, tasks: Sequence[TaskRecords]) -> list[SplitBlocks]:
         """Return the verdicts over several splits of one data set."""
         margin = self.judging.margin
         factor = task_metrics(self.records).error.factor
-        return over_splits(tasks, margin if margin is None else margin / factor, self.outcomes)
+        return compare_over_splits(tasks, margin if margin is None else margin / factor, self.outcomes)
 
     @cached_property
     def boards(self) -> dict[str, pd.DataFrame]:
@@ -150,10 +150,10 @@ class Reported:
         return results
 
     @cached_property
-    def pooled(self) -> list[across_tasks.Pooled]:
+    def pooled(self) -> list[across_tasks.PooledVerdict]:
         """The statements on pairs over several data sets or models; none over several budgets of one."""
         kinds = [tuple(result.label.split(" · ")[:2]) for result in self.results]
-        return across_tasks.pool(self.results) if len(kinds) > 1 and len(set(kinds)) == len(kinds) else []
+        return across_tasks.pool_tasks(self.results) if len(kinds) > 1 and len(set(kinds)) == len(kinds) else []
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class TaskReport:
 
     study: str
     """What the study is called."""
-    task: Task
+    task: TaskRecords
     told: Told
     """What the study says of it."""
     board: pd.DataFrame
@@ -191,32 +191,32 @@ class TaskReport:
         return {each.name: each.raw for each in self.made}
 
 
-def task_report(task: Task, reported: Reported, about: Collection[str | None]) -> TaskReport:
+def task_report(task: TaskRecords, reported: Reported, about: Collection[str | None]) -> TaskReport:
     """Reckon the report of one task, with what is told ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
     table = reported.cells(task)
     board = reported.board(task)
-    best = best_cells(table)
-    found, sizes = requested(records, best), effects.effects(records, pronounced, table)
-    basins, spans = basin.basins(records, table), sensitivity.sensitivities(records, table)
-    best_of, order = best_of_k(records, table), ranks.ranks(curves, records, best)
+    best = best_trials(table)
+    found, sizes = extra_metrics_table(records, best), effect_sizes.estimate_effects(records, pronounced, table)
+    basins, spans = basin.estimate_basins(records, table), sensitivity.estimate_sensitivities(records, table)
+    best_of, order = expected_best_of_k(records, table), rank_over_time.ranks_over_time(curves, records, best)
     made = [
         Made("leaderboard", board, tables.leaderboard_display(board)),
         Made("grid", table, tables.grid_display(table)),
         claims_table(told.claims),
-        Made("verdicts", frame(pronounced), tables.verdicts_display(pronounced, criteria)),
-        Made("effects", effects.frame(sizes), tables.effects_display(sizes, criteria)),
-        Made("basin", basin.frame(basins), tables.basin_display(basins, criteria)),
-        Made("sensitivity", sensitivity.frame(spans), tables.sensitivity_display(spans, criteria)),
+        Made("verdicts", to_frame(pronounced), tables.verdicts_display(pronounced, criteria)),
+        Made("effects", effect_sizes.to_frame(sizes), tables.effects_display(sizes, criteria)),
+        Made("basin", basin.to_frame(basins), tables.basin_display(basins, criteria)),
+        Made("sensitivity", sensitivity.to_frame(spans), tables.sensitivity_display(spans, criteria)),
     ]
     if len(best_of) and best_of["k"].max() > 1:
         made.append(Made("best_of_k", best_of, tables.budget_display(best_of, criteria)))
     if len(found):
         made.append(Made("metrics", found, tables.requested_display(found)))
-        made.append(Made("metrics_along", requested_curves(curves, records, best)))
+        made.append(Made("metrics_along", extra_metric_curves(curves, records, best)))
     if reported.target_error is not None:
-        soon = time_to_error(curves, records, best, reported.target_error).assign(target=reported.target_error)
+        soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)
         made.append(Made("time_to_error", soon, tables.time_display(soon)))
     made += [Made("learning_curves", mean_curves(curves, records, best)), Made("ranks", order)]
     made += exhibits(told, criteria)
@@ -227,21 +227,21 @@ def task_report(task: Task, reported: Reported, about: Collection[str | None]) -
         )
         for each in made
     ]
-    flips = ranks.flips(order)
+    flips = rank_over_time.count_rank_flips(order)
     said = [*sentences(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
     return TaskReport(reported.title, task, told, board, table, pronounced, made, said)
 
 
 def claims_table(claims: Sequence[claimed.Claim]) -> Made:
     """What was found of statements, as a table."""
-    return Made("claims", claimed.frame(claims), claims_display(claims))
+    return Made("claims", claimed.to_frame(claims), claims_display(claims))
 
 
 def across_tables(found: Reported) -> list[Made]:
     """Return the tables over several tasks: pooled pairs, and the test error of every optimizer on every task."""
     if not found.pooled:
         return []
-    raw = across_tasks.frame(found.pooled)
+    raw = across_tasks.to_frame(found.pooled)
     by_task = (
         pd.DataFrame({label: board.set_index("arm")["final_test_error"] for label, board in found.boards.items()})
         .rename_axis("optimizer")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.comparing import Side
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.comparing import Source
 from adamcmp.errors import InputError, command_text, suggest_names
 from adamcmp.storage.backend import open_path
 from adamcmp.storage.records import find_studies, read_all, read_records
@@ -18,7 +18,7 @@ from adamcmp.storage.records import find_studies, read_all, read_records
 class Found(NamedTuple):
     """The sides, and the studies that their runs lie in."""
 
-    sides: list[Side]
+    sides: list[Source]
     study_dirs: list[Path]
 
 
@@ -51,7 +51,7 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     for word in words:
         study_dirs, own = scopes[word]
         records = read_all(study_dirs).records if own is None else _of_arm(study_dirs, own, word, results_dir)
-        sides.append(Side(word, records, prefixes.get(word, "")))
+        sides.append(Source(word, records, prefixes.get(word, "")))
     return Found(sides, list(dict.fromkeys([*named, *everywhere])))
 
 
@@ -63,7 +63,7 @@ def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) 
     """The runs of an arm, by its name in reports, its label or its optimizer's configuration."""
     records = pd.concat([read_records(study_dir) for study_dir in study_dirs], ignore_index=True)
     records = records.drop_duplicates("run_id", keep="last")
-    named = pd.concat([task.records[["run_id", "arm"]] for task in by_task(records)]).set_index("run_id")["arm"]
+    named = pd.concat([task.records[["run_id", "arm"]] for task in split_by_task(records)]).set_index("run_id")["arm"]
     own = records["run_id"].map(named)
     found = records[(own == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
     if found.empty:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from adamcmp.analysis import BASELINE, Verdict, task_metrics
-from adamcmp.analysis.across_tasks import Pooled
+from adamcmp.analysis.across_tasks import PooledVerdict
 from adamcmp.analysis.basin import Basin
-from adamcmp.analysis.effects import Effect
+from adamcmp.analysis.effect_sizes import EffectSize
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
@@ -143,7 +143,7 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
     return table.loc[:, (table != NOTHING).any() | ~table.columns.isin(SELDOM)]
 
 
-def across_display(pooled: Sequence[Pooled]) -> pd.DataFrame:
+def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
     """``across_tasks.pool`` as text: one row per pair."""
 
     def percent(value: float) -> str:
@@ -193,8 +193,8 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return shown.assign(**{"mean rank": [f"{each:.1f}" for each in rank]}).reset_index(drop=True)
 
 
-def effects_display(found: Sequence[Effect], criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.effects`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
+def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
+    """``analysis.effect_sizes`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
     factor, unit = scale("final_gap", criteria)
 
     def shown(each: Estimate, times: float, digits: str) -> str:
@@ -260,7 +260,7 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 
 
 def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.budget`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
+    """``analysis.best_of_k`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
     rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
     factor, unit = scale("final_test_error", criteria)
     form = ".2f" if factor == 100 else ".3g"
@@ -280,7 +280,7 @@ def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
 
 
 def targets_display(found: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.ranks.to_targets`` as text: a row a task and arm."""
+    """``analysis.rank_over_time.to_targets`` as text: a row a task and arm."""
     shown = pd.DataFrame(
         {"task": found["task"], "optimizer": found["arm"], "target": found["target"].map("{:.3g}".format)}
     )
@@ -327,7 +327,9 @@ def grid_display(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def requested_display(found: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.requested`` as text: a row a metric, a column an arm, mean ± half width of the 95 % interval."""
+    """``analysis.extra_metric_tables`` as text: a row a metric, a column an arm, mean ± half width of the 95 %
+    interval.
+    """
     pairs = zip(found["mean"], found["half_width"], strict=True)
     shown = found.assign(text=[plain_quantity(mean, half) for mean, half in pairs])
     wide = shown.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from adamcmp.analysis import BASELINE, Verdict, task_metrics
-from adamcmp.analysis.across_tasks import Pooled
-from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
+from adamcmp.analysis.across_tasks import PooledVerdict
+from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction
 from adamcmp.analysis.split_blocks import SplitBlocks
 from adamcmp.drawing.labels import scale, short
 from adamcmp.metrics.spec import MetricSpec, TaskMetrics, format_significant
@@ -290,7 +290,7 @@ def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = 
             title,
             *(row for claim, first in pairs for row in _wrapped(claim_sentence(claim), width, first, "    ")),
         ]
-    decided = dict(zip(map(id, claims), not_after_correction(claims), strict=True))
+    decided = dict(zip(map(id, claims), lost_after_correction(claims), strict=True))
     numbers = [claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims]
     words = [f"{VERDICTS[claim.verdict]}{'*' if decided[id(claim)] else ''}" for claim in claims]
     room = max(width - max(map(len, numbers)) - max(map(len, words)) - 9, 24)
@@ -331,7 +331,7 @@ def splits_lines(blocks: Sequence[SplitBlocks], width: int = WIDTH) -> list[Line
     return [heading("Across data splits"), *lines] if lines else []
 
 
-def pooled_lines(pooled: Sequence[Pooled], width: int = WIDTH) -> list[Line]:
+def pooled_lines(pooled: Sequence[PooledVerdict], width: int = WIDTH) -> list[Line]:
     """Return the statements over several tasks."""
     lines = [row for each in pooled[:MAX_PAIRS]
              for row in _wrapped(format_pooled(each), width, _symbol(each.verdict), "     ")]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis.claims import VERDICTS, Claim, not_after_correction
+from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction
 from adamcmp.report.labels import claimed
 
 MOST_NARROWER = 30.0
@@ -80,7 +80,7 @@ def verdict_of(claim: Claim, *, is_marked: bool = False) -> str:
 
     Args:
         claim: the claim.
-        is_marked: it is not decided at the false discovery rate of its page (``not_after_correction``).
+        is_marked: it is not decided at the false discovery rate of its page (``lost_after_correction``).
     """
     verdict = VERDICTS[claim.verdict]
     if is_marked:
@@ -98,7 +98,7 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             "value": [claimed(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
             "verdict": [
                 verdict_of(claim, is_marked=mark)
-                for claim, mark in zip(claims, not_after_correction(claims), strict=True)
+                for claim, mark in zip(claims, lost_after_correction(claims), strict=True)
             ],
         }
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from adamcmp.analysis import Task, Verdict, cells, task_metrics, verdicts
-from adamcmp.analysis.across_tasks import MIN_TASKS, Pooled
+from adamcmp.analysis import TaskRecords, Verdict, task_metrics, trials_table, verdicts
+from adamcmp.analysis.across_tasks import MIN_TASKS, PooledVerdict
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.sequential_test import bound_of, fixed_half_width, is_stuck, seeds_for
+from adamcmp.analysis.sequential_test import cannot_be_decided, difference_bound, fixed_half_width, seeds_needed
 from adamcmp.analysis.split_blocks import SplitBlocks
 from adamcmp.metrics.spec import MetricSpec, format_significant, with_minus_sign
 
@@ -42,15 +42,17 @@ class Judging:
             reference if isinstance(reference, str) else None,
         )
 
-    def verdicts(self, task: Task, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None) -> list[Verdict]:
-        """Compare the arms of a task; ``table`` is ``cells`` of its records, if it is known."""
+    def verdicts(
+        self, task: TaskRecords, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None
+    ) -> list[Verdict]:
+        """Compare the arms of a task; ``table`` is ``trials_table`` of its records, if it is known."""
         factor = task_metrics(task.records).error.factor
         margin = None if self.margin is None else self.margin / factor
-        table = cells(task.records) if table is None else table
+        table = trials_table(task.records) if table is None else table
         return verdicts(task.records, margin, self.reference, outcomes, table)
 
 
-def sentences(task: Task, found: list[Verdict]) -> list[str]:
+def sentences(task: TaskRecords, found: list[Verdict]) -> list[str]:
     """Return the verdicts of a task in words, significant ones first."""
     error = task_metrics(task.records).error
     lines = [format_verdict(verdict, error) for verdict in ranked(found)[:MOST_TOLD]]
@@ -224,7 +226,7 @@ ACROSS = (
 )
 
 
-def format_pooled(pooled: Pooled) -> str:
+def format_pooled(pooled: PooledVerdict) -> str:
     """Return the statement on a pair over several tasks."""
     verdict = pooled.verdict
     wins = f"{verdict.a} wins {pooled.wins}, ties {pooled.ties}, loses {pooled.losses}"
@@ -258,7 +260,7 @@ def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: MetricSpec) -
     if abs(verdict.mean) <= fixed:
         left = format_difference(error, fixed)
         return f"Test examples and selection leave ±{left} open, more than this difference: seeds may not decide."
-    needed = max(seeds_for(abs(verdict.mean) - fixed, bound_of(records), verdict.pairs), verdict.n)
+    needed = max(seeds_needed(abs(verdict.mean) - fixed, difference_bound(records), verdict.pairs), verdict.n)
     return (
         f"Without assumptions, a difference of {size} takes {needed:,.0f} seeds or more: rare failures of one "
         "optimizer have to be excluded. If neither optimizer fails on some seeds, use --assume-symmetric."
@@ -286,7 +288,7 @@ def settled_sentence(verdict: Verdict, error: MetricSpec, more: str = "") -> str
     if verdict.kind == "same":
         margin = format_difference(error, verdict.margin)
         return f"{seeds}: {verdict.a} and {verdict.b} are equivalent within ±{margin}: {numbers}."
-    if is_stuck(verdict):
+    if cannot_be_decided(verdict):
         source, fix = (
             ("test set", "test on more examples")
             if verdict.limit == "examples"

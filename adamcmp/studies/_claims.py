@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from adamcmp.analysis import Task, by_task, task_metrics
-from adamcmp.analysis.basin import basins
-from adamcmp.analysis.claims import BELOW, Claim, magnitude, minus, of_values, times
-from adamcmp.analysis.decay import gain
+from adamcmp.analysis import TaskRecords, split_by_task, task_metrics
+from adamcmp.analysis.basin import estimate_basins
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, absolute, mean_with_ci, scale_by, subtract
+from adamcmp.analysis.decay_gain import decay_gain
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
@@ -24,7 +24,7 @@ SGDW = ("sgdw", "sgdw_paper", "sgdw_normalized")
 """Configurations of one optimizer, whatever its decay's convention."""
 
 
-def arm(task: Task, optimizers: Collection[str], schedule: str | None = None) -> str | None:
+def arm(task: TaskRecords, optimizers: Collection[str], schedule: str | None = None) -> str | None:
     """The one arm of a task that has one of these optimizers, and the schedule; None where there is not one."""
     rows = task.records[task.records["optimizer"].isin(optimizers)]
     rows = rows if schedule is None else rows[rows["schedule"] == schedule]
@@ -32,7 +32,7 @@ def arm(task: Task, optimizers: Collection[str], schedule: str | None = None) ->
     return str(arms[0]) if len(arms) == 1 else None
 
 
-def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
+def difference(found: Reported, task: TaskRecords, a: str, b: str) -> Estimate:
     """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
     for each in found.verdicts(task):
         if {each.a, each.b} == {a, b}:
@@ -41,7 +41,7 @@ def difference(found: Reported, task: Task, a: str, b: str) -> Estimate:
     return Estimate(math.nan)
 
 
-def held_out_errors(task: Task) -> pd.Series[float]:
+def held_out_errors(task: TaskRecords) -> pd.Series[float]:
     """Return the mean test error on held-out seeds by optimizer."""
     return held_out_rows_of(task.records).groupby("arm")["final_test_error"].mean()
 
@@ -56,7 +56,7 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
         held_out: ``held_out_rows``.
         arms: the two optimizers.
     """
-    estimate = of_values(differences)
+    estimate = mean_with_ci(differences)
     lost = []
     for each in arms:
         status = held_out.loc[held_out["arm"] == each, "lost"]
@@ -66,20 +66,22 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
 
 
 def better(
-    found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str
+    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """The claim that the first of two arms has the better test error."""
-    return _compared(found, task, arms, statement, source, BELOW)
+    return _compared(found, task, arms, statement, source, BELOW_RANGE)
 
 
 def no_worse(
-    found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str
+    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """The claim that the first of two arms is better than the other, or worse by less than the margin."""
     return _compared(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
 
 
-def alike(found: Reported, task: Task, arms: tuple[str | None, str | None], statement: str, source: str) -> list[Claim]:
+def alike(
+    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
     """The claim that two arms differ by less than the margin."""
     margin = margin_of(found, task)
     return _compared(found, task, arms, statement, source, (-margin, margin))
@@ -87,7 +89,7 @@ def alike(found: Reported, task: Task, arms: tuple[str | None, str | None], stat
 
 def _compared(
     found: Reported,
-    task: Task,
+    task: TaskRecords,
     arms: tuple[str | None, str | None],
     statement: str,
     source: str,
@@ -107,17 +109,17 @@ def _compared(
     factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
     low, high = sorted(error.sign * factor * each for each in predicted)
     measured = f"test {error.label} of {a} against {b}"
-    return [Claim(statement, source, measured, times(told, factor), (low, high), task.task, task.label, unit, form)]
+    return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
 
 
-def margin_of(found: Reported, task: Task) -> float:
+def margin_of(found: Reported, task: TaskRecords) -> float:
     """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
     error = task_metrics(task.records).error
     given = found.judging.margin
     return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 
-def adamw_against_adam(found: Reported, task: Task, source: str, schedule: str | None = None) -> list[Claim]:
+def adamw_against_adam(found: Reported, task: TaskRecords, source: str, schedule: str | None = None) -> list[Claim]:
     """Return the claim that AdamW generalizes better than Adam with L2."""
     arms = arm(task, ADAMW, schedule), arm(task, ADAM, schedule)
     with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
@@ -128,36 +130,38 @@ def adamw_against_adam(found: Reported, task: Task, source: str, schedule: str |
 _SCHEDULES = {"constant": "a fixed rate", "drop_step": "drop steps", "cosine": "a cosine"}
 
 
-def gains(task: Task, arm_: str | None, statement: str, source: str, within: float | None = None) -> list[Claim]:
+def gains(task: TaskRecords, arm_: str | None, statement: str, source: str, within: float | None = None) -> list[Claim]:
     """The claim that decay helps an arm; or, with a margin, that it hardly does."""
     if arm_ is None:
         return []
     error = task_metrics(task.records).error
-    told = times(gain(task.records, arm_), error.factor)
+    told = scale_by(decay_gain(task.records, arm_), error.factor)
     if math.isnan(told.value):
         return []
-    predicted = BELOW if within is None else (-within * error.factor, math.inf)
+    predicted = BELOW_RANGE if within is None else (-within * error.factor, math.inf)
     measured = f"test {error.label} of {arm_} at its best λ minus that at λ = 0"
     return [Claim(statement, source, measured, told, predicted, task.task, task.label, error.gap_unit)]
 
 
-def separable(task: Task, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW") -> list[Claim]:
+def separable(
+    task: TaskRecords, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW"
+) -> list[Claim]:
     """Decoupled decay makes lr and λ of a rule more separable than L2."""
-    of = {each.arm: each.separability for each in basins(task.records)}
+    of = {each.arm: each.separability for each in estimate_basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []
-    told = minus(magnitude(of[decoupled]), magnitude(of[coupled]))
+    told = subtract(absolute(of[decoupled]), absolute(of[coupled]))
     if math.isnan(told.value):
         return []
     statement = f"lr and λ can be tuned more independently under {rule} than under L2"
     measured = f"absolute correlation of lr and λ in the basin, {decoupled} minus {coupled}"
-    return [Claim(statement, source, measured, told, BELOW, task.task, task.label)]
+    return [Claim(statement, source, measured, told, BELOW_RANGE, task.task, task.label)]
 
 
 def network(found: Reported) -> Told:
     """What the paper's statements are on any network: AdamW against Adam, what decay brings each, separability."""
     claims = []
-    for task in by_task(found.records):
+    for task in split_by_task(found.records):
         adamw, adam = arm(task, ADAMW), arm(task, ADAM)
         claims += adamw_against_adam(found, task, PAPER)
         claims += gains(task, adamw, "AdamW's best decay is better than none", PAPER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adamcmp.analysis import Task
+from adamcmp.analysis import TaskRecords
 
 LEAST = 3
 """Tasks of which a slope can be told."""
@@ -16,17 +16,17 @@ class Family(NamedTuple):
     """Tasks that share all but one number."""
 
     label: str
-    tasks: list[Task]
+    tasks: list[TaskRecords]
 
 
-def families(tasks: Sequence[Task], by: str) -> list[Family]:
+def families(tasks: Sequence[TaskRecords], by: str) -> list[Family]:
     """Those of ``LEAST`` tasks and more that share data, model, batch size and precision, and differ in ``by``.
 
     Args:
         tasks: of one study.
         by: ``epochs`` or ``train_examples``; the other one is shared.
     """
-    found: dict[tuple[object, ...], list[Task]] = {}
+    found: dict[tuple[object, ...], list[TaskRecords]] = {}
     for task in tasks:
         last = task.records.iloc[-1]
         found.setdefault(tuple(last[name] for name in FIXED if name != by), []).append(task)

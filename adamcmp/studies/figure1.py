@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adamcmp.analysis import by_task
+from adamcmp.analysis import split_by_task
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, better, gains, margin_of, separable
@@ -14,7 +14,7 @@ SOURCE = f"{PAPER}, Figure 1"
 def told(found: Reported) -> Told:
     """Of each task: which optimizer and which schedule is better, and whether the basins are separable."""
     claims = []
-    for task in by_task(found.records):
+    for task in split_by_task(found.records):
         for schedule in ("constant", "drop_step", "cosine"):
             claims += adamw_against_adam(found, task, SOURCE, schedule)
         decoupled, coupled = arm(task, ADAMW, "cosine"), arm(task, ADAM, "cosine")

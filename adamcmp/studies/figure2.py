@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.basin import basins
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.basin import estimate_basins
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.labels import estimated
 from adamcmp.report.reported import Reported
@@ -21,7 +21,7 @@ SOURCE = f"{PAPER}, Figure 2"
 def told(found: Reported) -> Told:
     """What the figure is there to show next to its verdicts, as measured on the runs of each task."""
     claims, findings = [], []
-    for task in by_task(found.records):
+    for task in split_by_task(found.records):
         claims += adamw_against_adam(found, task, SOURCE)
         both = arm(task, SGDW), arm(task, SGD)
         claims += better(found, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
@@ -37,7 +37,7 @@ def tilts(records: pd.DataFrame) -> list[str]:
     """The tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be chosen
     alone.
     """
-    found = {each.arm: each for each in basins(records)}
+    found = {each.arm: each for each in estimate_basins(records)}
     small = (
         "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no slope to measure."
     )

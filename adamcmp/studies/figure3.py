@@ -6,12 +6,12 @@ import math
 
 import pandas as pd
 
-from adamcmp.analysis import CELL, Task, by_task, cells, task_metrics
-from adamcmp.analysis.claims import BELOW, Claim, times
+from adamcmp.analysis import TRIAL_KEY, TaskRecords, split_by_task, task_metrics, trials_table
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by
 from adamcmp.analysis.curves import mean_curves
-from adamcmp.analysis.decay import at_equal_loss
+from adamcmp.analysis.decay_gain import difference_at_equal_loss
 from adamcmp.analysis.held_out import held_out_rows_of
-from adamcmp.analysis.selection import best_cells, tuning
+from adamcmp.analysis.selection import best_trials, tuning_runs
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of, over_completed
@@ -27,7 +27,7 @@ CAPTION = (
 def told(found: Reported) -> Told:
     """Of each task: whether AdamW is better, fits better, and generalises better where both fit alike."""
     claims, exhibits = [], []
-    for task in by_task(found.records):
+    for task in split_by_task(found.records):
         adamw, adam = arm(task, ADAMW), arm(task, ADAM)
         claims += adamw_against_adam(found, task, SOURCE)
         if adamw is not None and adam is not None:
@@ -38,7 +38,7 @@ def told(found: Reported) -> Told:
     return Told(claims, exhibits=exhibits)
 
 
-def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
+def _fits_better(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:
     criteria = task_metrics(task.records)
     rows = held_out_rows_of(task.records)
     losses = [rows[rows["arm"] == each].set_index("seed")["final_train_loss"] for each in (adamw, adam)]
@@ -47,28 +47,30 @@ def _fits_better(task: Task, adamw: str, adam: str) -> list[Claim]:
         return []
     statement = "AdamW's best λ ends with a lower training loss than Adam's"
     measured = f"final training loss of {adamw} minus that of {adam}{lost}"
-    return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, criteria.loss_unit, "+.4f")]
+    return [
+        Claim(statement, SOURCE, measured, estimate, BELOW_RANGE, task.task, task.label, criteria.loss_unit, "+.4f")
+    ]
 
 
-def _at_equal_loss(task: Task, adamw: str, adam: str) -> list[Claim]:
+def _at_equal_loss(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:
     error = task_metrics(task.records).error
-    estimate = times(at_equal_loss(task.records, adamw, adam), error.factor)
+    estimate = scale_by(difference_at_equal_loss(task.records, adamw, adam), error.factor)
     if math.isnan(estimate.value):
         return []
     statement = "AdamW generalizes better than Adam with L2 at the same training loss"
     measured = f"test {error.label} of {adamw} minus that of {adam}, mean over the training losses that both reach"
-    return [Claim(statement, SOURCE, measured, estimate, BELOW, task.task, task.label, error.gap_unit)]
+    return [Claim(statement, SOURCE, measured, estimate, BELOW_RANGE, task.task, task.label, error.gap_unit)]
 
 
-def curves_of_all(task: Task, curves: pd.DataFrame) -> pd.DataFrame:
+def curves_of_all(task: TaskRecords, curves: pd.DataFrame) -> pd.DataFrame:
     """Mean curves of every cell: ``arm``, ``lr``, ``weight_decay``, ``best`` (it is the arm's), then the curve."""
-    table = cells(task.records)
-    best = best_cells(table)
-    tuned = task.records[task.records["run_id"].isin(tuning(task.records)["run_id"])]
+    table = trials_table(task.records)
+    best = best_trials(table)
+    tuned = task.records[task.records["run_id"].isin(tuning_runs(task.records)["run_id"])]
     parts = []
     for _, cell in table[table["n"] > 0].iterrows():  # some twenty cells
-        own = tuned.merge(cell[CELL].to_frame().T.infer_objects(), on=CELL)
+        own = tuned.merge(cell[TRIAL_KEY].to_frame().T.infer_objects(), on=TRIAL_KEY)
         mean = mean_curves(curves, own, cell.to_frame().T.infer_objects())
-        is_best = bool((best.set_index(CELL).index == tuple(cell[CELL])).any())
+        is_best = bool((best.set_index(TRIAL_KEY).index == tuple(cell[TRIAL_KEY])).any())
         parts.append(mean.assign(best=is_best))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, mean_curves
-from adamcmp.analysis.claims import Claim
+from adamcmp.analysis import TaskRecords, best_trials, mean_curves, split_by_task, trials_table
+from adamcmp.analysis.claim import Claim
+from adamcmp.analysis.extra_metric_tables import extra_metric_curves
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.requested import requested_curves
-from adamcmp.analysis.restarts import period_ends, speed_ups
+from adamcmp.analysis.restarts import period_ends, restart_speed_ups
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Finding, Told
 from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm, no_worse
@@ -31,8 +31,8 @@ def told(found: Reported) -> Told:
     """Of each task: which is better at the end, and how much sooner restarts get where the others go."""
     claims: list[Claim] = []
     findings, exhibits = [], []
-    for task in by_task(found.records):
-        best = best_cells(cells(task.records))
+    for task in split_by_task(found.records):
+        best = best_trials(trials_table(task.records))
         plain = {name: arm(task, names, "cosine") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
         restarted = {name: arm(task, names, "warm_restarts") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
         claims += adamw_against_adam(found, task, SOURCE, "cosine")
@@ -44,7 +44,7 @@ def told(found: Reported) -> Told:
             if a is None or b is None:
                 continue
             ends = _ends(task, a)
-            speeds.append(speed_ups(found.curves, task.records, best, a, b, ends))
+            speeds.append(restart_speed_ups(found.curves, task.records, best, a, b, ends))
             claims += _sooner(task, speeds[-1], name)
             findings += [Finding(line, task.task) for line in _sentences(speeds[-1])]
             as_good = f"{name} with warm restarts ends as well as without"
@@ -62,13 +62,13 @@ def told(found: Reported) -> Told:
     return Told(claims, findings, exhibits)
 
 
-def _ends(task: Task, arm_: str) -> list[float]:
+def _ends(task: TaskRecords, arm_: str) -> list[float]:
     rows = task.records[task.records["arm"] == arm_]
     schedule: Mapping[str, Any] = json.loads(str(rows["settings"].iloc[0]))["schedule"]
     return period_ends(schedule["T_0"], schedule["T_mult"], float(rows["epochs"].iloc[0]))
 
 
-def _sooner(task: Task, speeds: pd.DataFrame, name: str) -> list[Claim]:
+def _sooner(task: TaskRecords, speeds: pd.DataFrame, name: str) -> list[Claim]:
     if speeds.empty:
         return []
     first = speeds.iloc[0]
@@ -86,9 +86,9 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
     ]
 
 
-def _with_top5(anytime: pd.DataFrame, found: Reported, task: Task, best: pd.DataFrame) -> pd.DataFrame:
+def _with_top5(anytime: pd.DataFrame, found: Reported, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
     """With the columns of the top-5 error, where it was measured and is no certainty."""
-    measured = requested_curves(found.curves, task.records, best)
+    measured = extra_metric_curves(found.curves, task.records, best)
     own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
     if own.empty or not own["mean"].max() > 0:
         return anytime

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 
-from adamcmp.analysis import Task, by_task
-from adamcmp.analysis.claims import BELOW, Claim
-from adamcmp.analysis.generalising import TARGET, by_cell, difference, of_best, steps_to, without_decay
+from adamcmp.analysis import TaskRecords, split_by_task
+from adamcmp.analysis.claim import BELOW_RANGE, Claim
+from adamcmp.analysis.generalising import (
+    TARGET_ERROR,
+    steps_by_trial,
+    steps_difference,
+    steps_of_best,
+    steps_to_target,
+    steps_without_decay,
+)
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
@@ -15,8 +22,8 @@ from adamcmp.studies._claims import ADAM, ADAMW, arm
 STUDY = "grokking"
 POWER = "Power et al. 2022"
 CAPTION = (
-    f"Steps to a validation error of {TARGET:.0%} against λ: median over seeds, bars from the fastest to the slowest; "
-    "open where half of the seeds or more never get there within the budget, which is the dotted line."
+    f"Steps to a validation error of {TARGET_ERROR:.0%} against λ: median over seeds, bars from the fastest to the "
+    "slowest; open where half of the seeds or more never get there within the budget, which is the dotted line."
 )
 
 
@@ -24,26 +31,26 @@ def told(found: Reported) -> Told:
     """Of each task: whether decay makes it generalise sooner, and through which door."""
     claims: list[Claim] = []
     exhibits = []
-    for task in by_task(found.records):
-        steps = steps_to(found.curves, task.records)
+    for task in split_by_task(found.records):
+        steps = steps_to_target(found.curves, task.records)
         adamw, adam = arm(task, ADAMW), arm(task, ADAM)
         for name in (adamw, adam):
             if name is not None:
-                estimate = difference(of_best(steps, name), without_decay(steps, name))
+                estimate = steps_difference(steps_of_best(steps, name), steps_without_decay(steps, name))
                 statement = f"Weight decay makes {name} generalize sooner"
                 measured = f"log10 of the steps of {name} at its best λ by those without decay"
                 claims += _claim(task, statement, measured, estimate)
         if adamw is not None and adam is not None:
-            estimate = difference(of_best(steps, adamw), of_best(steps, adam))
+            estimate = steps_difference(steps_of_best(steps, adamw), steps_of_best(steps, adam))
             statement = "Decoupled decay makes it generalize sooner than L2 does"
             measured = f"log10 of the steps of {adamw} by those of {adam}, each at its best λ"
             claims += _claim(task, statement, measured, estimate)
-        table = by_cell(steps).assign(budget=float(task.records["steps"].iloc[0]))
+        table = steps_by_trial(steps).assign(budget=float(task.records["steps"].iloc[0]))
         exhibits.append(Exhibit("steps_to_generalise", table, CAPTION, task.task))
     return Told(claims, exhibits=exhibits)
 
 
-def _claim(task: Task, statement: str, measured: str, estimate: Estimate) -> list[Claim]:
+def _claim(task: TaskRecords, statement: str, measured: str, estimate: Estimate) -> list[Claim]:
     if math.isnan(estimate.value):
         return []
-    return [Claim(statement, POWER, measured, estimate, BELOW, task.task, task.label)]
+    return [Claim(statement, POWER, measured, estimate, BELOW_RANGE, task.task, task.label)]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import Task, best_cells, by_task, cells, task_metrics
-from adamcmp.analysis.claims import ABOVE, Claim, of_values, times
+from adamcmp.analysis import TaskRecords, best_trials, split_by_task, task_metrics, trials_table
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim, mean_with_ci, scale_by
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.optima import best_decays
+from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import PAPER, difference
@@ -36,7 +36,7 @@ TOLERATED = 0.25
 
 def told(found: Reported) -> Told:
     """Of each family of tasks: the gain of decay against budget, and how λ* moves with budget and training set."""
-    tasks = by_task(found.records)
+    tasks = split_by_task(found.records)
     claims: list[Claim] = []
     exhibits, optima = [], []
     for family in families(tasks, "epochs"):
@@ -47,7 +47,7 @@ def told(found: Reported) -> Told:
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
         for family in families([task for task in tasks if has(task, WITH)], by):
             lr = shared_lr(family.tasks)
-            told = best_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
+            told = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
             optima.append(told.found.assign(by=label, lr=lr))
             claims += _moves(by, told.slope, family.label)
     if optima:
@@ -55,34 +55,34 @@ def told(found: Reported) -> Told:
     return Told(claims, exhibits=exhibits)
 
 
-def has(task: Task, arm: str) -> bool:
+def has(task: TaskRecords, arm: str) -> bool:
     """Some run of a task is of that arm."""
     return bool((task.records["arm"] == arm).any())
 
 
-def shared_lr(tasks: Sequence[Task]) -> float | None:
+def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
     """The learning rate that is best on the last task of those that all tasks have."""
     lrs = [set(task.records.loc[task.records["arm"] == WITH, "lr"]) for task in tasks]
     shared = set.intersection(*lrs)
     if not shared:
         return None
-    last = cells(tasks[-1].records)
-    best = best_cells(last[(last["arm"] == WITH) & last["lr"].isin(shared)])
+    last = trials_table(tasks[-1].records)
+    best = best_trials(last[(last["arm"] == WITH) & last["lr"].isin(shared)])
     return float(best["lr"].iloc[0]) if len(best) else None
 
 
-def gains(found: Reported, tasks: Sequence[Task]) -> pd.DataFrame:
+def gains(found: Reported, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
     """Of each task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error
-        told = times(difference(found, task, WITH, WITHOUT), error.factor)
+        told = scale_by(difference(found, task, WITH, WITHOUT), error.factor)
         if not math.isnan(told.value):
             rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
     return pd.DataFrame(rows)
 
 
-def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
+def grows(tasks: Sequence[TaskRecords], label: str, source: str) -> list[Claim]:
     """The gain's slope over log epochs, seed by seed."""
     parts = []
     for task in tasks:
@@ -98,12 +98,12 @@ def grows(tasks: Sequence[Task], label: str, source: str) -> list[Claim]:
     centred = x - x.mean()
     slopes = gains_ST.to_numpy(float) @ centred / (centred @ centred)
     error = task_metrics(tasks[0].records).error
-    told = times(of_values(slopes), error.factor)
+    told = scale_by(mean_with_ci(slopes), error.factor)
     if math.isnan(told.value):
         return []
     statement = "The gain of the best λ over none grows with the budget"
     measured = f"gain in test {error.label} for each doubling of the epochs"
-    return [Claim(statement, source, measured, told, ABOVE, None, label, error.gap_unit)]
+    return [Claim(statement, source, measured, told, ABOVE_RANGE, None, label, error.gap_unit)]
 
 
 def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:

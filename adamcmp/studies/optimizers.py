@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adamcmp.analysis import by_task
+from adamcmp.analysis import split_by_task
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Told
 from adamcmp.studies._claims import PAPER, alike, arm, better
@@ -22,7 +22,7 @@ NEWER = {
 def told(found: Reported) -> Told:
     """Of each task: AdamW against the doors of Adam, its conventions against each other, and what came after it."""
     claims = []
-    for task in by_task(found.records):
+    for task in split_by_task(found.records):
         adamw = arm(task, [REFERENCE])
         own = [arm(task, ["adam"]), arm(task, ["adam_m_only"]), arm(task, ["adam_v_only"])]
         claims += better(

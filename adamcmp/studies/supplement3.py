@@ -6,9 +6,9 @@ import math
 
 import pandas as pd
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import Claim
-from adamcmp.analysis.optima import best_decays
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import Claim
+from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.reported import Reported
 from adamcmp.report.told import Exhibit, Told
 from adamcmp.studies._claims import ADAMW, PAPER, arm
@@ -28,13 +28,13 @@ TOLERATED = 0.25
 def told(found: Reported) -> Told:
     """Of each family of tasks: how the best λ moves with the budget, raw and normalised."""
     claims, exhibits = [], []
-    for family in families(by_task(found.records), "epochs"):
+    for family in families(split_by_task(found.records), "epochs"):
         name = arm(family.tasks[0], ADAMW)
         if name is None:
             continue
         parts = []
         for kind, column in (("raw", RAW), ("normalised", NORMALISED)):
-            optima = best_decays(family.tasks, name, "epochs", column)
+            optima = estimate_optimal_decays(family.tasks, name, "epochs", column)
             parts += [each.assign(convention=kind) for each in (optima.profile.assign(part="profile"),
                                                                 optima.found.assign(part="optimum"))]  # fmt: skip
             if kind == "normalised" and not math.isnan(optima.slope.value):

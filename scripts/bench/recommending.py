@@ -19,7 +19,7 @@ import pandas as pd
 from sklearn.datasets import load_breast_cancer, make_friedman1
 
 import adamcmp
-from adamcmp.analysis import best_cells, by_task, cells, judged
+from adamcmp.analysis import best_trials, held_out_runs, split_by_task, trials_table
 from adamcmp.analysis.intervals import half_width
 
 SEEDS = "range(5000000,5000032)"
@@ -70,9 +70,9 @@ def main() -> None:
             call("recommend", *words, "--budget", given.budget, "--results-dir", str(where), "study.name=it")
             spent = time.monotonic() - began
             records, _ = adamcmp.load(where)
-            (task,) = by_task(records)
-            best = best_cells(cells(task.records))
-            fresh = judged(task.records, best)
+            (task,) = split_by_task(records)
+            best = best_trials(trials_table(task.records))
+            fresh = held_out_runs(task.records, best)
             if fresh.empty:
                 print(f"| {data} | no arm was confirmed within the budget | | | | | {spent:.0f} s |", flush=True)
                 continue

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from adamcmp.analysis.intervals import holm
-from adamcmp.analysis.selection_uncertainty import Selection, at_equal_budget, redrawn
+from adamcmp.analysis.selection_uncertainty import Selection, at_equal_budget, bootstrap_weights
 
 Array = NDArray[np.float64]
 EXACT, SIGNS, DRAWS = 12, 6000, 600
@@ -60,7 +60,7 @@ def shifts(of: Selection) -> Array:
         return np.zeros(1)
     mean_C = of.test_CT.mean(1)
     return np.asarray(
-        mean_C[(redrawn(of.test_CT.shape[1]) @ of.validation_CT.T).round(12).argmin(1)] - mean_C[of.place]
+        mean_C[(bootstrap_weights(of.test_CT.shape[1]) @ of.validation_CT.T).round(12).argmin(1)] - mean_C[of.place]
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcmp.analysis.held_out import HeldOut
-from adamcmp.analysis.selection_uncertainty import Selection, candidates
+from adamcmp.analysis.selection_uncertainty import Selection, candidate_indices
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN, Difference, Verdict, compare, decide
 from calibration.pool import Pool
 from calibration.previous import different
@@ -36,7 +36,7 @@ class Side(NamedTuple):
 
     def held_out(self, name: str) -> HeldOut:
         """Return the held-out errors of the candidates of this optimizer."""
-        wanted = candidates(self.selection)
+        wanted = candidate_indices(self.selection)
         share_C = self.selection.win_share_C
         weights = share_C[wanted] / share_C[wanted].sum()
         stacked = [self.errors(trial) for trial in wanted]
@@ -87,7 +87,7 @@ def tuned_error(pool: Pool, seeds: int, draws: int = 4000, trials: NDArray[np.in
     for _ in range(draws):
         tuning = draw.choice(pool.seeds, seeds, replace=False)
         choice = Selection(validation_CS[:, tuning], np.zeros((len(tried), seeds)), len(tried))
-        wanted = candidates(choice)
+        wanted = candidate_indices(choice)
         weights = choice.win_share_C[wanted] / choice.win_share_C[wanted].sum()
         total += float(weights @ test_C[wanted])
     return total / draws

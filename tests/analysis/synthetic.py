@@ -109,10 +109,10 @@ def _settings(row: Mapping[str, object]) -> str:
 
 def confirmed(records: pd.DataFrame, seeds: int = 8, noise: float = 0.003) -> pd.DataFrame:
     """With fresh seeds at the best cell of each arm, as a sweep leaves them."""
-    from adamcmp.analysis import CELL, best_cells, cells
+    from adamcmp.analysis import TRIAL_KEY, best_trials, trials_table
 
-    draw, winners = np.random.default_rng(1), best_cells(cells(records))
-    fresh = records.merge(winners[CELL]).groupby("arm").head(1)
+    draw, winners = np.random.default_rng(1), best_trials(trials_table(records))
+    fresh = records.merge(winners[TRIAL_KEY]).groupby("arm").head(1)
     fresh = fresh.loc[fresh.index.repeat(seeds)].reset_index(drop=True)
     fresh["seed"], fresh["stage"] = 1_000_000 + fresh.groupby("arm").cumcount(), "confirm"
     for part in ("validation", "test"):

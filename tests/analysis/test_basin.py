@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from adamcmp.analysis import cells
-from adamcmp.analysis.basin import Grid, _estimate, basin, basins, censored_slope, frame, optima
+from adamcmp.analysis import trials_table
+from adamcmp.analysis.basin import (
+    ErrorGrid,
+    _estimate,
+    censored_slope,
+    estimate_basin,
+    estimate_basins,
+    row_optima,
+    to_frame,
+)
 
 ALONG, ACROSS = 0.12, 0.35
 """Curvature along lr, and of λ around its best value at each lr."""
@@ -25,7 +33,7 @@ def surface(slope, draw, noise, centre=(0.0, 0.0), seeds=5, size=8):
         0.85 * draw.standard_normal((size, size, seeds)) + 0.5 * draw.normal(size=seeds)
     )
     errors[lr + decay / 2 > 3.2] = math.nan
-    return Grid(x, x, errors, np.full((size, seeds), math.nan))
+    return ErrorGrid(x, x, errors, np.full((size, seeds), math.nan))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +48,7 @@ def test_known_slopes_are_recovered(slope):
     for trial in range(60):
         noise = (0.003, 0.01)[trial % 2]
         centre = ((0.0, 0.0), (1.5, 1.3), (-1.0, 2.0))[trial % 3]
-        found = basin("A", surface(slope, draw, noise, centre), 64, 0.01)
+        found = estimate_basin("A", surface(slope, draw, noise, centre), 64, 0.01)
         for name, truth in truths.items():
             estimate = getattr(found, name)
             if not math.isnan(estimate.value):  # the optima of most rows may lie outside
@@ -51,7 +59,7 @@ def test_known_slopes_are_recovered(slope):
 
 
 def test_intervals_say_something():
-    found = basin("A", surface(-0.75, np.random.default_rng(0), 0.003), 64, 0.01)
+    found = estimate_basin("A", surface(-0.75, np.random.default_rng(0), 0.003), 64, 0.01)
     for estimate in (found.rows, found.ridge, found.separability):
         assert estimate.high - estimate.low < 0.4
         assert estimate.high < 0
@@ -78,7 +86,7 @@ def test_a_censored_line_is_the_one_of_greatest_likelihood():
 def test_the_optimum_of_a_row_is_the_vertex_or_known_to_lie_beyond():
     y = np.log([1.0, 2.0, 4.0, 8.0, 16.0])
     rows = [(y - 1.7) ** 2, (y + 1) ** 2, (y - 9) ** 2, np.where(y > 2, math.inf, (y - 2.5) ** 2)]
-    best, side = optima(y, np.array([rows]))
+    best, side = row_optima(y, np.array([rows]))
     assert side.tolist() == [[0, -1, 1, 1]]
     assert best[0, 0] == pytest.approx(1.7)
     assert best[0, 1:].tolist() == pytest.approx([(y[0] + y[1]) / 2, (y[3] + y[4]) / 2, (y[1] + y[2]) / 2])
@@ -86,17 +94,17 @@ def test_the_optimum_of_a_row_is_the_vertex_or_known_to_lie_beyond():
 
 def test_no_decay_at_all_is_a_smaller_one_than_all():
     grid = surface(0.0, np.random.default_rng(0), 0.003)
-    assert basin("A", grid, 64, 0.01).censored < 8
+    assert estimate_basin("A", grid, 64, 0.01).censored < 8
     beaten = grid._replace(at_zero_LT=np.full((8, 5), 0.001))
-    found = basin("A", beaten, 72, 0.01)
+    found = estimate_basin("A", beaten, 72, 0.01)
     assert found.censored >= 8
     assert math.isnan(found.rows.value)
 
 
 def test_the_area_counts_cells_near_the_best_of_all_that_were_tried(synthetic):
     records = synthetic.make_records({"A": "lr_scaled"}, noise=0.0)
-    (found,) = basins(records)
-    table = cells(records)
+    (found,) = estimate_basins(records)
+    table = trials_table(records)
     near = (table["final_validation_error"] <= table["final_validation_error"].min() + 0.01).sum()
     assert found.area.value == pytest.approx(near / len(table))
     half = stats.t.ppf(0.975, 2) / len(table)  # no spread, and one cell that may stand on the threshold
@@ -107,12 +115,12 @@ def test_the_area_counts_cells_near_the_best_of_all_that_were_tried(synthetic):
 
 def test_cells_that_diverged_are_no_part_of_the_basin(synthetic):
     records = synthetic.make_records({"A": "lr_scaled"}, noise=0.0)
-    (whole,) = basins(records)
+    (whole,) = estimate_basins(records)
     lost = synthetic.end(records, records["lr"] == records["lr"].min(), "diverged")
-    (found,) = basins(lost)
+    (found,) = estimate_basins(lost)
     table, near = (
-        cells(records),
-        cells(lost)["final_validation_error"] <= cells(lost)["final_validation_error"].min() + 0.01,
+        trials_table(records),
+        trials_table(lost)["final_validation_error"] <= trials_table(lost)["final_validation_error"].min() + 0.01,
     )
     assert found.area.value == pytest.approx(near.sum() / len(table))
     assert found.area.value <= whole.area.value
@@ -120,13 +128,13 @@ def test_cells_that_diverged_are_no_part_of_the_basin(synthetic):
 
 def test_the_valleys_of_l2_and_of_decoupled_decay_look_as_they_were_made(synthetic):
     records = synthetic.make_records({"Adam + L2": "l2", "AdamW": "lr_scaled"})
-    coupled, decoupled = basins(records)
+    coupled, decoupled = estimate_basins(records)
     assert coupled.separability.high < -0.5
     assert coupled.ridge.high < -0.4
     assert decoupled.separability.low < 0 < decoupled.separability.high
-    table = frame([coupled, decoupled])
+    table = to_frame([coupled, decoupled])
     assert table["ridge"].tolist() == [coupled.ridge.value, decoupled.ridge.value]
-    assert table.equals(frame(basins(records)))
+    assert table.equals(to_frame(estimate_basins(records)))
 
 
 def test_intervals_are_students_over_redrawn_seeds_and_the_scatter():
@@ -138,9 +146,9 @@ def test_intervals_are_students_over_redrawn_seeds_and_the_scatter():
 
 
 def test_small_grids_and_single_seeds_say_no_more_than_they_know(synthetic):
-    assert basins(synthetic.make_records({"A": "l2"}, lrs=[0.1, 0.2])) == []
-    (found,) = basins(synthetic.make_records({"A": "lr_scaled"}, seeds=[0]))
+    assert estimate_basins(synthetic.make_records({"A": "l2"}, lrs=[0.1, 0.2])) == []
+    (found,) = estimate_basins(synthetic.make_records({"A": "lr_scaled"}, seeds=[0]))
     assert not math.isnan(found.ridge.value)
     assert math.isnan(found.ridge.low)
-    flat = Grid(np.arange(4.0), np.arange(4.0), np.full((4, 4, 3), 0.5), np.full((4, 3), math.nan))
-    assert math.isnan(basin("A", flat, 16, 0.01).ridge.value)
+    flat = ErrorGrid(np.arange(4.0), np.arange(4.0), np.full((4, 4, 3), 0.5), np.full((4, 3), math.nan))
+    assert math.isnan(estimate_basin("A", flat, 16, 0.01).ridge.value)

@@ -8,41 +8,47 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, by_task, cells
-from adamcmp.analysis.claims import ABOVE, BELOW, Claim, frame, magnitude, minus, of_values
-from adamcmp.analysis.decay import at_equal_loss, gain
-from adamcmp.analysis.generalising import by_cell, difference, of_best, steps_to, without_decay
+from adamcmp.analysis import best_trials, split_by_task, trials_table
+from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, absolute, mean_with_ci, subtract, to_frame
+from adamcmp.analysis.decay_gain import decay_gain, difference_at_equal_loss
+from adamcmp.analysis.generalising import (
+    steps_by_trial,
+    steps_difference,
+    steps_of_best,
+    steps_to_target,
+    steps_without_decay,
+)
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.optima import best_decays
-from adamcmp.analysis.restarts import period_ends, speed_ups
+from adamcmp.analysis.optimal_decay import estimate_optimal_decays
+from adamcmp.analysis.restarts import period_ends, restart_speed_ups
 from adamcmp.report.told import claim_sentence
 
 
 @pytest.mark.parametrize(
     ("estimate", "predicted", "verdict"),
     [
-        (Estimate(-1.0, -2.0, -0.1), BELOW, "supported"),
-        (Estimate(1.0, 0.1, 2.0), BELOW, "refuted"),
-        (Estimate(-1.0, -2.0, 0.1), BELOW, "inconclusive"),
+        (Estimate(-1.0, -2.0, -0.1), BELOW_RANGE, "supported"),
+        (Estimate(1.0, 0.1, 2.0), BELOW_RANGE, "refuted"),
+        (Estimate(-1.0, -2.0, 0.1), BELOW_RANGE, "inconclusive"),
         (Estimate(0.1, -0.2, 0.2), (-0.25, 0.25), "supported"),
         (Estimate(0.1, -0.3, 0.2), (-0.25, 0.25), "inconclusive"),
         (Estimate(-1.0, -1.5, -0.5), (-0.25, 0.25), "refuted"),
-        (Estimate(-1.0, -math.inf, math.inf), BELOW, "none"),
-        (Estimate(5.0), ABOVE, "none"),
+        (Estimate(-1.0, -math.inf, math.inf), BELOW_RANGE, "none"),
+        (Estimate(5.0), ABOVE_RANGE, "none"),
     ],
 )
 def test_a_verdict_follows_from_the_interval_alone(estimate, predicted, verdict):
     claim = Claim("s", "p", "m", estimate, predicted)
     assert claim.verdict == verdict
-    assert frame([claim])["verdict"].tolist() == [verdict]
+    assert to_frame([claim])["verdict"].tolist() == [verdict]
     assert math.isnan(claim.narrower) == (verdict != "inconclusive")
 
 
 @pytest.mark.parametrize(
     ("estimate", "predicted"),
     [
-        ((-1.0, -3.0, 1.0), BELOW),
-        ((0.5, -1.0, 2.0), BELOW),
+        ((-1.0, -3.0, 1.0), BELOW_RANGE),
+        ((0.5, -1.0, 2.0), BELOW_RANGE),
         ((0.1, -0.3, 0.5), (-0.25, 0.25)),
         ((0.4, 0.1, 0.7), (-0.25, 0.25)),
     ],
@@ -59,30 +65,30 @@ def test_an_interval_so_many_times_as_narrow_would_tell(estimate, predicted):
 def test_a_difference_of_estimates_covers_as_often_as_they_do():
     draw, hits = np.random.default_rng(0), 0
     for _ in range(2000):
-        a, b = (of_values(draw.normal(mean, sd, 10)) for mean, sd in ((2.0, 1.0), (1.5, 0.3)))
-        told = minus(a, b)
+        a, b = (mean_with_ci(draw.normal(mean, sd, 10)) for mean, sd in ((2.0, 1.0), (1.5, 0.3)))
+        told = subtract(a, b)
         hits += told.low < 0.5 < told.high
     assert 0.94 < hits / 2000 < 0.975
 
 
 def test_a_magnitude_begins_at_zero_where_the_sign_is_open():
-    assert magnitude(Estimate(-0.5, -0.9, 0.2)) == Estimate(0.5, 0.0, 0.9)
-    assert magnitude(Estimate(-0.5, -0.9, -0.2)) == Estimate(0.5, 0.2, 0.9)
-    assert magnitude(Estimate(-0.5))[0] == 0.5
+    assert absolute(Estimate(-0.5, -0.9, 0.2)) == Estimate(0.5, 0.0, 0.9)
+    assert absolute(Estimate(-0.5, -0.9, -0.2)) == Estimate(0.5, 0.2, 0.9)
+    assert absolute(Estimate(-0.5))[0] == 0.5
 
 
 def test_the_gain_is_of_the_cells_that_validation_chose(synthetic):
     records = synthetic.make_records(noise=0.0)
-    table = cells(records)
+    table = trials_table(records)
     own = table[table["arm"] == "AdamW"]
     best, none = (own[mask].sort_values("final_validation_error").iloc[0]
                   for mask in (own["weight_decay"] > 0, own["weight_decay"] == 0))  # fmt: skip
     expected = best["final_test_error"] - none["final_test_error"]
     assert expected < 0
-    assert gain(records, "AdamW").value == pytest.approx(expected)
-    noisy = gain(synthetic.make_records(noise=0.01, seeds=range(8)), "AdamW")
+    assert decay_gain(records, "AdamW").value == pytest.approx(expected)
+    noisy = decay_gain(synthetic.make_records(noise=0.01, seeds=range(8)), "AdamW")
     assert noisy.low < expected < noisy.high
-    assert math.isnan(gain(records[records["weight_decay"] > 0], "AdamW").value)
+    assert math.isnan(decay_gain(records[records["weight_decay"] > 0], "AdamW").value)
 
 
 def at_losses(synthetic, shift, seeds=range(6)):
@@ -100,7 +106,7 @@ def at_losses(synthetic, shift, seeds=range(6)):
 
 @pytest.mark.parametrize("shift", [-0.02, 0.0, 0.03])
 def test_at_equal_training_loss_the_shift_of_one_curve_is_told(synthetic, shift):
-    told = at_equal_loss(at_losses(synthetic, shift), "AdamW", "Adam + L2")
+    told = difference_at_equal_loss(at_losses(synthetic, shift), "AdamW", "Adam + L2")
     assert told.low < shift < told.high
     assert told.high - told.low < 0.01
 
@@ -108,8 +114,8 @@ def test_at_equal_training_loss_the_shift_of_one_curve_is_told(synthetic, shift)
 def test_arms_that_share_no_training_loss_are_not_compared(synthetic):
     records = at_losses(synthetic, 0.0)
     far = records.assign(final_train_loss=records["final_train_loss"] * np.where(records["arm"] == "AdamW", 1e9, 1))
-    assert math.isnan(at_equal_loss(far, "AdamW", "Adam + L2").value)
-    assert math.isnan(at_equal_loss(records, "AdamW", "SGD").value)
+    assert math.isnan(difference_at_equal_loss(far, "AdamW", "Adam + L2").value)
+    assert math.isnan(difference_at_equal_loss(records, "AdamW", "SGD").value)
 
 
 def moving(synthetic, slope, xs=(15.0, 30.0, 60.0, 120.0, 240.0), lambdas=tuple(2.0**k for k in range(-13, -3))):
@@ -124,27 +130,27 @@ def moving(synthetic, slope, xs=(15.0, 30.0, 60.0, 120.0, 240.0), lambdas=tuple(
         parts.append(records.assign(epochs=x, final_validation_error=error, final_test_error=error,
                                     weight_decay_lr_scaled=records["weight_decay"],
                                     run_id=[f"{i}-{j}" for j in range(len(records))]))  # fmt: skip
-    return by_task(pd.concat(parts, ignore_index=True).assign(settings="{}"))
+    return split_by_task(pd.concat(parts, ignore_index=True).assign(settings="{}"))
 
 
 @pytest.mark.parametrize("slope", [-1.0, -0.5, 0.0])
 def test_how_the_best_decay_moves_is_told_with_its_interval(synthetic, slope):
-    found = best_decays(moving(synthetic, slope), "AdamW", "epochs", "weight_decay_lr_scaled")
+    found = estimate_optimal_decays(moving(synthetic, slope), "AdamW", "epochs", "weight_decay_lr_scaled")
     assert found.slope.value == pytest.approx(slope, abs=0.25)
     at_60 = found.found.set_index("x").loc[60.0]
     assert at_60["low"] < 2.0**-8 < at_60["high"]
     assert set(found.profile["lr"]) == {1e-2}
-    assert best_decays(moving(synthetic, slope), "AdamW", "epochs", lr=1e-3).slope.value == pytest.approx(
+    assert estimate_optimal_decays(moving(synthetic, slope), "AdamW", "epochs", lr=1e-3).slope.value == pytest.approx(
         slope, abs=0.3
     )
 
 
 def test_an_optimum_on_the_edge_is_marked_and_too_few_tell_no_slope(synthetic):
     tasks = moving(synthetic, -1.0, lambdas=tuple(2.0**k for k in range(-9, -3)))
-    found = best_decays(tasks, "AdamW", "epochs").found.set_index("x")
+    found = estimate_optimal_decays(tasks, "AdamW", "epochs").found.set_index("x")
     assert found.loc[240.0, "side"] == -1
     assert found.loc[15.0, "side"] == 0
-    assert math.isnan(best_decays(tasks[:2], "AdamW", "epochs").slope.value)
+    assert math.isnan(estimate_optimal_decays(tasks[:2], "AdamW", "epochs").slope.value)
 
 
 def test_periods_end_where_the_schedule_restarts():
@@ -163,8 +169,8 @@ def test_restarts_are_sooner_by_the_epochs_that_the_other_takes(synthetic):
             own = 0.001 * seed if arm == "AdamW" else 0.0
             rows.append((run_id, epoch, float(epoch), round(error + own, 6)))
     curves = pd.DataFrame(rows, columns=["run_id", "step", "epoch", "test_error"])
-    best = best_cells(cells(records))
-    found = speed_ups(curves, records, best, "AdamWR", "AdamW", [10, 20, 30])
+    best = best_trials(trials_table(records))
+    found = restart_speed_ups(curves, records, best, "AdamWR", "AdamW", [10, 20, 30])
     assert found["end"].tolist() == [10, 20]
     first = found.iloc[0]  # error 0.25 at epoch 10; 0.25 at epochs 25 and 26
     assert first["error"] == pytest.approx(0.25)
@@ -189,19 +195,21 @@ def test_the_best_decay_is_judged_on_the_seed_that_did_not_choose_it():
     steps |= {("AdamW", 1.0, seed): 20 for seed in range(3)}
     steps |= {("AdamW", 0.0, seed): None for seed in range(3)}
     records, curves = grokked(steps)
-    found = steps_to(curves, records)
-    table = by_cell(found).set_index("weight_decay")
+    found = steps_to_target(curves, records)
+    table = steps_by_trial(found).set_index("weight_decay")
     assert (table.loc[0.0, "reached"], table.loc[0.0, "median"], table.loc[1.0, "n"]) == (0, 100, 3)
-    chosen = 10 ** of_best(found, "AdamW")
+    chosen = 10 ** steps_of_best(found, "AdamW")
     assert chosen.round().tolist() == [20, 20, 20]  # on seed 0 the others say 1.0, though 0.1 is sooner there
-    assert difference(of_best(found, "AdamW"), without_decay(found, "AdamW")).value == pytest.approx(math.log10(0.2))
-    assert of_best(found, "SGD").empty
+    assert steps_difference(steps_of_best(found, "AdamW"), steps_without_decay(found, "AdamW")).value == pytest.approx(
+        math.log10(0.2)
+    )
+    assert steps_of_best(found, "SGD").empty
 
 
 def test_an_interval_without_ends_is_none():
     """One tuning seed leaves the selection error open, and so the ends infinite."""
-    claim = Claim("s", "p", "m", Estimate(-7.6, -math.inf, math.inf), BELOW)
+    claim = Claim("s", "p", "m", Estimate(-7.6, -math.inf, math.inf), BELOW_RANGE)
     assert claim.verdict == "none"
     assert "inf" not in claim_sentence(claim)
-    table = frame([claim])
+    table = to_frame([claim])
     assert table[["value_low", "value_high"]].isna().all(axis=None)

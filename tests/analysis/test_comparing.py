@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from adamcmp.analysis import by_task, cells, leaderboard, verdicts
-from adamcmp.analysis.comparing import Side, compared, left_out
+from adamcmp.analysis import leaderboard, split_by_task, trials_table, verdicts
+from adamcmp.analysis.comparing import Source, compare_sources, unmatched_runs
 from adamcmp.errors import InputError
 from adamcmp.report.warnings import warnings_of
 
@@ -24,8 +24,8 @@ def test_folders_that_share_seeds_are_paired_and_others_are_not(synthetic):
     same = folder(synthetic, {"AdamW": "lr_scaled"}, range(2, 9), noise=0.01)
     other = folder(synthetic, {"AdamW": "lr_scaled"}, range(10, 16), noise=0.01)
     for second, paired, n in ((same, True, 4), (other, False, 6)):
-        records = compared([Side("one", one, "one"), Side("two", second, "two")])
-        (task,) = by_task(records)
+        records = compare_sources([Source("one", one, "one"), Source("two", second, "two")])
+        (task,) = split_by_task(records)
         (found,) = verdicts(task.records)
         assert {found.a, found.b} == {"one: AdamW", "two: AdamW"}
         assert (found.paired, found.n) == (paired, n)
@@ -43,20 +43,20 @@ def test_arms_of_one_name_are_compared_with_each_other_and_others_with_all(synth
     sgd = folder(synthetic, {"SGD": "l2"}, range(4))
 
     def pairs(*sides):
-        (task,) = by_task(compared(sides))
+        (task,) = split_by_task(compare_sources(sides))
         return {frozenset(each[:2]) for each in verdicts(task.records)}
 
-    first, second, third = (Side(name, each, name) for name, each in (("one", one), ("two", two), ("sgd", sgd)))
+    first, second, third = (Source(name, each, name) for name, each in (("one", one), ("two", two), ("sgd", sgd)))
     assert pairs(first, second) == {frozenset((f"one: {arm}", f"two: {arm}")) for arm in both}
     assert pairs(first, third) == {frozenset((f"one: {arm}", "sgd: SGD")) for arm in both}
     other = json.dumps({"optimizer": {"eps": 1e-6}, "schedule": {"name": "constant"}, "targets": "classes"})
     usual = json.dumps({"optimizer": {"eps": 1e-8}, "schedule": {"name": "cosine"}, "targets": "classes"})
     varied = two.assign(settings=other, variant="of two " + two["variant"])
-    assert pairs(Side("one", one.assign(settings=usual), "one"), Side("two", varied, "two")) == {
+    assert pairs(Source("one", one.assign(settings=usual), "one"), Source("two", varied, "two")) == {
         frozenset((f"one: {arm} · eps=1e-08 · cosine", f"two: {arm} · eps=1e-06 · constant")) for arm in both
     }
     adam = one[one["arm"] == "Adam"]
-    assert pairs(Side("adam", adam), Side("SGD", sgd)) == {frozenset(("Adam", "SGD"))}
+    assert pairs(Source("adam", adam), Source("SGD", sgd)) == {frozenset(("Adam", "SGD"))}
 
 
 def test_a_single_cell_needs_no_confirming(synthetic):
@@ -64,7 +64,7 @@ def test_a_single_cell_needs_no_confirming(synthetic):
         synthetic.make_records({"AdamW": "lr_scaled"}, lrs=[0.1, 0.2], lambdas=[0.001], settings="{}")
     ).assign(variant="AdamW")
     single = folder(synthetic, {"SGD": "l2"}, range(5))
-    (task,) = by_task(compared([Side("a", tuned, "a"), Side("b", single, "b")]))
+    (task,) = split_by_task(compare_sources([Source("a", tuned, "a"), Source("b", single, "b")]))
     (found,) = verdicts(task.records)
     assert (found.n, found.paired) == (5, False)
     board = leaderboard(task.records).set_index("arm")
@@ -77,22 +77,22 @@ def test_what_shares_no_task_is_refused_and_what_is_left_out_is_told(synthetic):
     one = folder(synthetic, {"AdamW": "lr_scaled"}, range(4))
     other = folder(synthetic, {"AdamW": "lr_scaled"}, range(4), task="other", task_label="mnist · cnn")
     with pytest.raises(InputError, match=r"no two of these share a task: a is digits.*; b is mnist · cnn"):
-        compared([Side("a", one, "a"), Side("b", other, "b")])
+        compare_sources([Source("a", one, "a"), Source("b", other, "b")])
     both = pd.concat([one.assign(run_id="x" + one["run_id"]), other], ignore_index=True)
-    sides = [Side("a", one, "a"), Side("b", both, "b")]
-    records = compared(sides)
+    sides = [Source("a", one, "a"), Source("b", both, "b")]
+    records = compare_sources(sides)
     assert set(records["task_label"]) == set(one["task_label"])
-    assert left_out(sides, records) == ["b: 4 runs of mnist · cnn have nothing to be compared with"]
+    assert unmatched_runs(sides, records) == ["b: 4 runs of mnist · cnn have nothing to be compared with"]
 
 
 def test_optimizers_of_several_variants_are_told(synthetic):
     records = folder(synthetic, {"A": "l2", "B": "l2", "C": "l2"}, range(4))
-    (task,) = by_task(records)
+    (task,) = split_by_task(records)
     found = verdicts(task.records)
 
     def texts() -> str:
         records = task.records
-        return " ".join(each.text for each in warnings_of(leaderboard(records), cells(records), records, found))
+        return " ".join(each.text for each in warnings_of(leaderboard(records), trials_table(records), records, found))
 
     assert "variants" not in texts()
     assert "Test examples are not counted" in texts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, by_task, cells, leaderboard, task_metrics, time_to_error
+from adamcmp.analysis import best_trials, leaderboard, split_by_task, task_metrics, time_to_target_table, trials_table
 from adamcmp.metrics.functions import METRIC_FUNCTIONS as FUNCTIONS
 from adamcmp.metrics.spec import CLASSIFICATION, LOSS_NAMES, METRIC_SPECS, metric_spec
 
@@ -36,9 +36,9 @@ def test_old_records_tell_of_classification(synthetic):
 def test_where_more_is_better_the_same_cells_are_chosen(synthetic, name):
     plain = synthetic.make_records()
     other = judged(plain, name)
-    expected, found = (best_cells(cells(each))[["arm", "lr", "weight_decay"]] for each in (plain, other))
+    expected, found = (best_trials(trials_table(each))[["arm", "lr", "weight_decay"]] for each in (plain, other))
     pd.testing.assert_frame_equal(found.reset_index(drop=True), expected.reset_index(drop=True))
-    assert cells(other)["rank"].equals(cells(plain)["rank"])
+    assert trials_table(other)["rank"].equals(trials_table(plain)["rank"])
     assert leaderboard(other)["arm"].tolist() == leaderboard(plain)["arm"].tolist()
     assert task_metrics(leaderboard(other)).error.higher_is_better
 
@@ -46,10 +46,10 @@ def test_where_more_is_better_the_same_cells_are_chosen(synthetic, name):
 def test_a_target_is_reached_from_the_worse_side(synthetic):
     plain = synthetic.make_records(seeds=[0])
     curves = synthetic.make_curves(plain)
-    soon = time_to_error(curves, plain, best_cells(cells(plain)), 0.06)
+    soon = time_to_target_table(curves, plain, best_trials(trials_table(plain)), 0.06)
     other = judged(plain, "r2")
     turned = curves.assign(validation_error=1 - curves["validation_error"])
-    found = time_to_error(turned, other, best_cells(cells(other)), 1 - 0.06)
+    found = time_to_target_table(turned, other, best_trials(trials_table(other)), 1 - 0.06)
     assert found["steps"].tolist() == soon["steps"].tolist()
     assert (soon["reached"] > 0).any()
 
@@ -66,7 +66,7 @@ def test_tasks_that_share_a_comparison_are_one_and_their_arms_are_told_apart(syn
     two = records("t2", "c", text='"batch_size": 64, "loss": {"name": "cross_entropy", "label_smoothing": 0.1}')
     apart = records("t3", "d", text='"batch_size": 32')
     old = records("t4", None, text='"batch_size": 32')
-    tasks = {task.task: task for task in by_task(pd.concat([one, two, apart, old]))}
+    tasks = {task.task: task for task in split_by_task(pd.concat([one, two, apart, old]))}
     assert set(tasks) == {"t1", "t3", "t4"}
     assert tasks["t1"].label == "digits · mlp · 5 epochs"
     assert set(tasks["t1"].records["arm"]) == {"AdamW · batch_size=32", "AdamW · batch_size=64 · label_smoothing=0.1"}
@@ -77,5 +77,5 @@ def test_tasks_that_share_a_comparison_are_one_and_their_arms_are_told_apart(syn
 def test_a_task_extended_by_runs_that_know_their_comparison_stays_one(synthetic):
     old = synthetic.make_records(seeds=[0], task="t", comparison=None)
     new = synthetic.make_records(seeds=[1], task="t", comparison="c")
-    (task,) = by_task(pd.concat([old, new]))
+    (task,) = split_by_task(pd.concat([old, new]))
     assert (task.task, len(task.records)) == ("t", len(old) + len(new))

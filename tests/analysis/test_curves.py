@@ -7,13 +7,13 @@ import math
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, cells, mean_curves, mean_interval, time_to_error
-from adamcmp.analysis.selection import CELL
+from adamcmp.analysis import best_trials, mean_curves, mean_interval, time_to_target_table, trials_table
+from adamcmp.analysis.selection import TRIAL_KEY
 from adamcmp.storage.schema import METRICS
 
 
 def test_the_first_evaluation_at_the_target_counts_and_never_is_infinite():
-    key = dict.fromkeys(CELL, 0.0)
+    key = dict.fromkeys(TRIAL_KEY, 0.0)
     arms = ["fast"] * 3 + ["slow"] * 3
     records = pd.DataFrame(
         [
@@ -34,7 +34,7 @@ def test_the_first_evaluation_at_the_target_counts_and_never_is_infinite():
         ]
     )
     best = pd.DataFrame([{**key, "arm": arm} for arm in ("slow", "fast")])
-    found = time_to_error(curves, records, best, 0.1)  # which is exactly reached
+    found = time_to_target_table(curves, records, best, 0.1)  # which is exactly reached
     assert found["arm"].tolist() == ["slow", "fast"]
     assert found["n"].tolist() == [3, 3]
     assert found["reached"].tolist() == [1, 3]
@@ -45,7 +45,7 @@ def test_the_first_evaluation_at_the_target_counts_and_never_is_infinite():
 def test_curves_are_means_over_the_winners_seeds_with_their_intervals(synthetic):
     records = synthetic.make_records({"AdamW": "lr_scaled", "Adam + L2": "l2"}, lrs=[1e-3, 1e-2], lambdas=[0.0, 1e-2])
     curves = synthetic.make_curves(records, 4)
-    best = best_cells(cells(records))
+    best = best_trials(trials_table(records))
     found = mean_curves(curves, records, best)
     assert found[["arm", "step"]].equals(found[["arm", "step"]].sort_values(["arm", "step"]))
     assert found["arm"].value_counts().to_dict() == {"AdamW": 4, "Adam + L2": 4}
@@ -62,7 +62,7 @@ def test_curves_are_means_over_the_winners_seeds_with_their_intervals(synthetic)
     }
     for row in found.to_dict("records"):
         cell = best[best["arm"] == row["arm"]].iloc[0]
-        ids = records.loc[(records[CELL] == cell[CELL]).all(axis=1), "run_id"]
+        ids = records.loc[(records[TRIAL_KEY] == cell[TRIAL_KEY]).all(axis=1), "run_id"]
         own = curves[curves["run_id"].isin(ids) & (curves["step"] == row["step"])]
         assert (row["n"], row["epoch"]) == (3, row["step"] / 10)
         for name in names:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, cells, leaderboard, verdicts
+from adamcmp.analysis import best_trials, leaderboard, trials_table, verdicts
 from adamcmp.analysis.held_out import candidate_runs, held_out, held_out_rows
-from adamcmp.analysis.selection import Task
-from adamcmp.analysis.selection_uncertainty import candidates, selections
+from adamcmp.analysis.selection import TaskRecords
+from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.metrics.spec import CLASSIFICATION
 from adamcmp.report.advice import advice
 from adamcmp.report.verdict_text import format_verdict
@@ -29,7 +29,7 @@ def study(synthetic, seeds=8, gap=0.02, spread=0.003, trials=(1e-3, 2e-3), tunin
     tuned = tuned.assign(stage="tune", baseline_test_error=0.9, baseline_validation_error=0.8)
     rows = []
     for arm, choice in selections(tuned).items():
-        for index in candidates(choice):
+        for index in candidate_indices(choice):
             lr, _ = choice.places[index]
             own = tuned[(tuned["arm"] == arm) & (tuned["lr"] == lr)].head(1)
             fresh = own.loc[own.index.repeat(seeds)].assign(stage="confirm")
@@ -41,7 +41,7 @@ def study(synthetic, seeds=8, gap=0.02, spread=0.003, trials=(1e-3, 2e-3), tunin
 
 
 def parts(records):
-    table, choices = cells(records), selections(records)
+    table, choices = trials_table(records), selections(records)
     return candidate_runs(records, table, choices), choices
 
 
@@ -50,7 +50,7 @@ def test_an_error_is_the_average_over_candidates_by_win_share(synthetic):
     runs, choices = parts(records)
     rows = held_out_rows(runs)
     for arm, choice in choices.items():
-        assert len(candidates(choice)) == 2
+        assert len(candidate_indices(choice)) == 2
         own = runs[runs["arm"] == arm].pivot(index="seed", columns="lr", values="final_test_error")
         weights = [choice.win_share_C[choice.places.index((lr, 0.0))] for lr in own.columns]
         expected = own.to_numpy() @ np.array(weights) / sum(weights)
@@ -63,7 +63,7 @@ def test_an_error_is_the_average_over_candidates_by_win_share(synthetic):
 def test_a_candidate_without_all_seeds_does_not_count(synthetic):
     records = study(synthetic)
     _, choices = parts(records)
-    second = choices["A"].places[candidates(choices["A"])[1]][0]
+    second = choices["A"].places[candidate_indices(choices["A"])[1]][0]
     lacking = (records["stage"] == "confirm") & (records["arm"] == "A") & (records["lr"] == second)
     records = records.drop(records[lacking].index[:1])
     runs, choices = parts(records)
@@ -98,7 +98,7 @@ def test_lost_runs_count_with_the_baseline(synthetic, lost, status):
     assert board.loc["A", "final_test_error"] == pytest.approx(errors.mean())
     assert board.loc["A", "note"] == f"{status} on {lost} of 8 held-out seeds, which count as the baseline or worse"
     assert board.index[0] == "B"
-    told = advice(Task("t", "t", ended), [found], 1.0)
+    told = advice(TaskRecords("t", "t", ended), [found], 1.0)
     assert told.arm == "B"
     assert told.paragraph.startswith("Use B")
 
@@ -106,7 +106,7 @@ def test_lost_runs_count_with_the_baseline(synthetic, lost, status):
 def test_a_recommended_optimizer_that_diverged_is_not_sure(synthetic):
     records = study(synthetic, close=False)
     records = synthetic.end(records, (records["stage"] == "confirm") & (records["seed"] < 1_000_002), "diverged")
-    told = advice(Task("t", "t", records), verdicts(records), 1.0)
+    told = advice(TaskRecords("t", "t", records), verdicts(records), 1.0)
     assert not told.is_sure
     assert told.paragraph.startswith("No safe choice; the best is ")
     assert "It diverged or failed on 2 of 8 held-out seeds." in told.paragraph
@@ -153,14 +153,14 @@ def test_losing_runs_never_makes_an_optimizer_better(synthetic, lost):
     assert found.kind != "apart" or format_verdict(found, ERROR).startswith("B is significantly better")
     rows = held_out_rows(parts(ended)[0]).groupby("arm")["final_test_error"].mean()
     assert rows["A"] >= rows["B"] if lost == 8 else rows["A"] > 0.1
-    told = advice(Task("t", "t", ended), [found], 1.0)
+    told = advice(TaskRecords("t", "t", ended), [found], 1.0)
     assert not (told.is_sure and told.arm == "A")
 
 
 def test_a_candidate_with_more_seeds_than_the_selected_trial_counts_on_shared_ones(synthetic):
     records = study(synthetic)
     _, choices = parts(records)
-    first = choices["A"].places[candidates(choices["A"])[0]][0]
+    first = choices["A"].places[candidate_indices(choices["A"])[0]][0]
     interrupted = (records["stage"] == "confirm") & (records["arm"] == "A") & (records["lr"] == first)
     records = records.drop(records[interrupted & (records["seed"] >= 1_000_005)].index)
     runs, choices = parts(records)
@@ -236,4 +236,4 @@ def test_a_lost_run_has_the_same_value_for_every_example(synthetic):
     known = {run: np.zeros(50) for run, lost in zip(runs["run_id"], runs["lost"], strict=True) if not lost}
     tested = held_out(runs, choices, known)["A"]
     assert (tested.examples_SN[0] == 0.9).all()
-    assert best_cells(cells(ended))["arm"].tolist() == ["A", "B"]
+    assert best_trials(trials_table(ended))["arm"].tolist() == ["A", "B"]

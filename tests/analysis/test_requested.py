@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_cells, cells, mean_interval, requested, requested_curves
+from adamcmp.analysis import best_trials, extra_metric_curves, extra_metrics_table, mean_interval, trials_table
 from adamcmp.drawing.requested import by_layer
 
 NAMES = ("test_top5_error", "weight_norms_a.weight", "weight_norms_a.weight_share", "updates_a.weight_ratio")
@@ -23,12 +23,12 @@ def measured(synthetic):
         json.dumps({name: value * step / 1000 for name, value in json.loads(text).items()})
         for text, step in zip(scaled["last"], scaled["step"], strict=True)
     ]
-    return records, curves, best_cells(cells(records))
+    return records, curves, best_trials(trials_table(records))
 
 
 def test_means_are_of_the_winners_alone(measured):
     records, _, best = measured
-    found = requested(records, best)
+    found = extra_metrics_table(records, best)
     assert found["metric"].tolist() == [name for name in NAMES for _ in range(2)]
     assert found["arm"].tolist() == best["arm"].tolist() * len(NAMES)
     for row in found.to_dict("records"):
@@ -40,7 +40,7 @@ def test_means_are_of_the_winners_alone(measured):
 
 def test_curves_end_at_what_the_records_hold(measured):
     records, curves, best = measured
-    along, last = requested_curves(curves, records, best), requested(records, best)
+    along, last = extra_metric_curves(curves, records, best), extra_metrics_table(records, best)
     end = along[along["step"] == 1000].drop(columns=["step", "epoch"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(end, last)
     assert (along[along["step"] == 0]["mean"] == 0).all()
@@ -48,7 +48,7 @@ def test_curves_end_at_what_the_records_hold(measured):
 
 def test_layers_are_told_from_single_values(measured):
     records, _, best = measured
-    kinds = by_layer(requested(records, best))
+    kinds = by_layer(extra_metrics_table(records, best))
     assert list(kinds) == ["weight norm", "update / weight", "share of the squared weight norm", ""]
     assert set(kinds[""]["metric"]) == {"test_top5_error"}
     assert all(set(part["layer"]) == {"a.weight"} for kind, part in kinds.items() if kind)
@@ -56,14 +56,14 @@ def test_layers_are_told_from_single_values(measured):
 
 def test_runs_that_were_not_asked_have_none(synthetic):
     records = synthetic.make_records({"AdamW": "lr_scaled"})
-    best = best_cells(cells(records))
-    assert requested(records, best).empty
-    assert requested_curves(synthetic.make_curves(records), records, best).empty
+    best = best_trials(trials_table(records))
+    assert extra_metrics_table(records, best).empty
+    assert extra_metric_curves(synthetic.make_curves(records), records, best).empty
 
 
 def test_arms_keep_the_order_of_the_winners(measured):
     records, curves, best = measured
     turned = best.iloc[::-1]
-    for found in (requested(records, turned), requested_curves(curves, records, turned)):
+    for found in (extra_metrics_table(records, turned), extra_metric_curves(curves, records, turned)):
         assert list(dict.fromkeys(found["arm"])) == turned["arm"].tolist() != best["arm"].tolist()
         assert found.index.tolist() == list(range(len(found)))

@@ -12,11 +12,11 @@ from scipy import special, stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from adamcmp.analysis import best_cells, by_task, cells
-from adamcmp.analysis.budget import best_of_k
-from adamcmp.analysis.ranks import flips, ranks, to_targets
+from adamcmp.analysis import best_trials, split_by_task, trials_table
+from adamcmp.analysis.best_of_k import expected_best_of_k
+from adamcmp.analysis.rank_over_time import count_rank_flips, ranks_over_time, targets_table
 from adamcmp.analysis.selection_uncertainty import rank_weights
-from adamcmp.analysis.sensitivity import frame, of_drawn, sensitivities, to_lr
+from adamcmp.analysis.sensitivity import estimate_sensitivities, of_drawn, to_frame, to_lr
 from adamcmp.drawing.budget import profile
 
 
@@ -34,8 +34,8 @@ def test_weights_of_ranks_are_those_of_drawing_without_replacement():
 
 
 def test_the_expected_best_of_k_is_the_mean_over_all_searches(records):
-    table = cells(records)
-    found = best_of_k(records, table).set_index(["arm", "k"])
+    table = trials_table(records)
+    found = expected_best_of_k(records, table).set_index(["arm", "k"])
     for arm, part in table.groupby("arm"):
         validation, test = (part[f"final_{name}_error"].to_numpy() for name in ("validation", "test"))
         for k in range(1, len(part) + 1):
@@ -52,15 +52,15 @@ def test_a_lost_cell_counts_as_the_best_constant_prediction(records, synthetic):
         records, (records["arm"] == "A") & (records["lr"] == 1e-1) & (records["seed"] == 0), "diverged"
     )
     lost = lost.assign(baseline_validation_error=0.9, baseline_test_error=0.8)
-    row = best_of_k(lost, cells(lost)).set_index(["arm", "k"]).loc[("A", 1)]
-    left = cells(lost).query("arm == 'A' and eligible")
+    row = expected_best_of_k(lost, trials_table(lost)).set_index(["arm", "k"]).loc[("A", 1)]
+    left = trials_table(lost).query("arm == 'A' and eligible")
     assert row["cells"] == 6
     assert row["validation"] == pytest.approx((left["final_validation_error"].sum() + 2 * 0.9) / 6)
     assert row["test"] == pytest.approx((left["final_test_error"].sum() + 2 * 0.8) / 6)
 
 
 def test_importance_is_the_anova_of_statsmodels(records):
-    for found in sensitivities(records, cells(records)):
+    for found in estimate_sensitivities(records, trials_table(records)):
         own = records.loc[records["arm"] == found.arm, ["lr", "weight_decay", "final_validation_error"]]
         own = own.rename(columns={"final_validation_error": "error"})
         model = ols("error ~ C(lr) * C(weight_decay)", own).fit()
@@ -76,7 +76,7 @@ def test_variants_of_an_optimizer_are_an_axis_too(records):
         ignore_index=True,
     )
     twice["final_validation_error"] += 0.2 * (twice["arm"] == "A2")
-    for found in sensitivities(twice, cells(twice)):
+    for found in estimate_sensitivities(twice, trials_table(twice)):
         assert found.importance["variant"] > 0.5
         assert sum(found.importance.values()) == pytest.approx(1)
 
@@ -84,15 +84,15 @@ def test_variants_of_an_optimizer_are_an_axis_too(records):
 def test_sensitivity_to_lr_is_the_mean_loss_of_an_untuned_one(records, synthetic):
     lost = synthetic.end(records, (records["arm"] == "A") & (records["lr"] == 1e-1), "diverged")
     lost = lost.assign(baseline_validation_error=0.9)
-    found, _ = sensitivities(lost, cells(lost))
-    by_lr = cells(lost).query("arm == 'A' and eligible").groupby("lr")["final_validation_error"].min()
+    found, _ = estimate_sensitivities(lost, trials_table(lost))
+    by_lr = trials_table(lost).query("arm == 'A' and eligible").groupby("lr")["final_validation_error"].min()
     best = by_lr.min()
     assert found.to_lr.value == pytest.approx(np.mean([*(by_lr - best), 0.9 - best]))
     assert found.to_lr.low < found.to_lr.value < found.to_lr.high
     assert (found.lrs, found.decades) == (3, pytest.approx(2))
-    assert frame([found])["importance_lr"].iloc[0] > 0.5
+    assert to_frame([found])["importance_lr"].iloc[0] > 0.5
     one = records[records["seed"] == 0]
-    assert math.isnan(sensitivities(one, cells(one))[0].to_lr.low)
+    assert math.isnan(estimate_sensitivities(one, trials_table(one))[0].to_lr.low)
 
 
 def test_the_interval_of_sensitivity_is_of_all_draws_of_seeds():
@@ -115,17 +115,19 @@ def crossing(synthetic, records):
 
 
 def test_ranks_flip_where_curves_cross(synthetic, records):
-    best = best_cells(cells(records))
-    found = ranks(crossing(synthetic, records), records, best)
+    best = best_trials(trials_table(records))
+    found = ranks_over_time(crossing(synthetic, records), records, best)
     of_a = found[found["arm"] == "A"]
     assert of_a["rank"].tolist() == [2, 2, 2, 1, 1]
     assert of_a["final_rank"].tolist() == [1] * 5
     assert of_a["agreement"].tolist() == [0, 0, 0, 1, 1]
     assert of_a["seeds"].tolist() == [3] * 5
-    assert flips(found).startswith("Ranks flip: B leads at epoch 50, A leads at the end. Halfway, 0% of the pairs")
-    steady = ranks(crossing(synthetic, records), records[records["arm"] == "A"], best[best["arm"] == "A"])
+    assert count_rank_flips(found).startswith(
+        "Ranks flip: B leads at epoch 50, A leads at the end. Halfway, 0% of the pairs"
+    )
+    steady = ranks_over_time(crossing(synthetic, records), records[records["arm"] == "A"], best[best["arm"] == "A"])
     assert steady.empty
-    assert flips(steady) == ""
+    assert count_rank_flips(steady) == ""
 
 
 def test_profiles_count_the_tasks_that_are_reached_in_time(synthetic, records):
@@ -143,7 +145,7 @@ def test_profiles_count_the_tasks_that_are_reached_in_time(synthetic, records):
                 pd.DataFrame({"run_id": rows["run_id"], "step": step, "validation_error": np.where(known, 0.01, 0.9)})
             )
     both = pd.concat(parts, ignore_index=True)
-    ratios = to_targets(by_task(both), pd.concat(curves), 0.05).set_index(["task", "arm"])
+    ratios = targets_table(split_by_task(both), pd.concat(curves), 0.05).set_index(["task", "arm"])
     assert ratios["steps_ratio"].to_dict() == {
         ("one", "A"): 1, ("one", "B"): 3, ("two", "A"): 1, ("two", "B"): math.inf
     }  # fmt: skip
@@ -171,12 +173,12 @@ def tied(synthetic, records):
 
 def test_ranks_of_arms_that_tie_do_not_flip(synthetic, records):
     """The alphabet used to decide who leads."""
-    best = best_cells(cells(records))
-    assert flips(ranks(tied(synthetic, records), records, best)) == ""
+    best = best_trials(trials_table(records))
+    assert count_rank_flips(ranks_over_time(tied(synthetic, records), records, best)) == ""
     mixed = tied(synthetic, records).merge(records[["run_id", "arm"]], on="run_id")
     last = mixed["epoch"] == mixed["epoch"].max()
     mixed.loc[last & (mixed["arm"] == "B"), "test_error"] = 0.1  # until the end they lead together
-    assert flips(ranks(mixed.drop(columns="arm"), records, best)) == ""
+    assert count_rank_flips(ranks_over_time(mixed.drop(columns="arm"), records, best)) == ""
 
 
 def test_trials_that_lack_seeds_never_win_and_raise_no_warning():

@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from adamcmp import analysis
-from adamcmp.analysis import best_cells, by_task, cells, edge, leaderboard, mean_curves, top_cells
+from adamcmp.analysis import (
+    best_trials,
+    grid_boundaries,
+    leaderboard,
+    mean_curves,
+    split_by_task,
+    top_trials,
+    trials_table,
+)
 from adamcmp.errors import InputError
 
 LRS, LAMBDAS = [1e-4, 1e-3, 1e-2], [0.0, 1e-3, 1e-2]
@@ -31,12 +39,12 @@ def small(synthetic, errors, *, seeds=(0, 1), lrs=LRS, lambdas=LAMBDAS):
 
 
 def chosen(records):
-    best = best_cells(cells(records)).iloc[0]
+    best = best_trials(trials_table(records)).iloc[0]
     return best["lr"], best["weight_decay"]
 
 
 def test_cells_hold_the_mean_and_interval_over_seeds(records):
-    table = cells(records)
+    table = trials_table(records)
     assert len(table) == 4 * 6 * 7
     row = table.iloc[50]
     runs = records[(records["arm"] == row["arm"]) & (records["lr"] == row["lr"])]
@@ -48,7 +56,7 @@ def test_cells_hold_the_mean_and_interval_over_seeds(records):
 
 def test_the_known_minimum_is_found(synthetic):
     records = synthetic.make_records(noise=0.0)
-    best = best_cells(cells(records))
+    best = best_trials(trials_table(records))
     assert (best["lr"] == sorted(records["lr"].unique())[3]).all()
     assert (best["weight_decay"] == sorted(records["weight_decay"].unique())[4]).all()
 
@@ -59,22 +67,24 @@ def test_permuting_all_test_columns_changes_no_selection(records):
     assert len(touching_test) == 9
     order = np.random.default_rng(3).permutation(len(records))
     shuffled[touching_test] = records[touching_test].to_numpy()[order]
-    before, after = cells(records), cells(shuffled)
+    before, after = trials_table(records), trials_table(shuffled)
     assert not before["final_test_error"].equals(after["final_test_error"])
     for metric in analysis.SELECTION_METRICS:
-        assert list(top_cells(before, 10, metric).index) == list(top_cells(after, 10, metric).index)
-        assert list(best_cells(before, metric).index) == list(best_cells(after, metric).index)
+        assert list(top_trials(before, 10, metric).index) == list(top_trials(after, 10, metric).index)
+        assert list(best_trials(before, metric).index) == list(best_trials(after, metric).index)
     assert leaderboard(records)["arm"].equals(leaderboard(shuffled)["arm"])
 
 
 @pytest.mark.parametrize("metric", ["final_test_error", "best_test_loss", "final_gap", "final_train_error"])
 def test_selection_on_anything_but_validation_is_refused(records, metric):
     with pytest.raises(InputError, match="test data is never selected on"):
-        best_cells(cells(records), metric)
+        best_trials(trials_table(records), metric)
 
 
 def test_cells_do_not_depend_on_the_order_of_the_runs(records):
-    pd.testing.assert_frame_equal(cells(records), cells(records.sample(frac=1, random_state=4)), check_exact=True)
+    pd.testing.assert_frame_equal(
+        trials_table(records), trials_table(records.sample(frac=1, random_state=4)), check_exact=True
+    )
 
 
 def test_ties_go_to_the_lower_loss_then_the_smaller_lr_then_the_smaller_decay(synthetic):
@@ -101,7 +111,7 @@ def test_diverged_and_failed_runs_enter_no_mean_and_bar_their_cell(synthetic, st
     records = small(synthetic, {(1e-3, 1e-3): 0.1, (1e-2, 1e-3): 0.2})
     hit = (records["lr"] == 1e-3) & (records["weight_decay"] == 1e-3) & (records["seed"] == 1)
     ended = synthetic.end(records, hit, status, "boom")
-    cell = cells(ended).query("lr == 1e-3 and weight_decay == 1e-3").iloc[0]
+    cell = trials_table(ended).query("lr == 1e-3 and weight_decay == 1e-3").iloc[0]
     assert (cell["n"], cell[status], cell["runs"], bool(cell["eligible"])) == (1, 1, 2, False)
     assert cell["final_validation_error"] == pytest.approx(0.1)
     assert chosen(ended) == (1e-2, 1e-3)
@@ -110,7 +120,7 @@ def test_diverged_and_failed_runs_enter_no_mean_and_bar_their_cell(synthetic, st
 def test_a_cell_without_completed_runs_is_a_row_of_nan(synthetic):
     records = small(synthetic, {})
     gone = synthetic.end(records, records["lr"] == 1e-2, "diverged")
-    lost = cells(gone).query("lr == 1e-2")
+    lost = trials_table(gone).query("lr == 1e-2")
     assert len(lost) == 3
     assert lost["final_test_error"].isna().all()
     assert (lost["n"] == 0).all()
@@ -126,17 +136,17 @@ def test_a_cell_with_fewer_seeds_than_most_is_not_eligible_and_one_with_more_is(
 
 def test_eligibility_is_judged_within_each_arm(synthetic, records):
     fewer = records[(records["arm"] != "SGDW") | (records["seed"] == 0)]
-    assert set(best_cells(cells(fewer))["arm"]) == set(records["arm"])
+    assert set(best_trials(trials_table(fewer))["arm"]) == set(records["arm"])
 
 
 def test_top_cells_are_the_k_best_in_order_and_begin_with_the_best(records):
-    table = cells(records)
-    top = top_cells(table, 10)
+    table = trials_table(records)
+    top = top_trials(table, 10)
     assert (top.groupby("arm").size() == 10).all()
     own = top[top["arm"] == "AdamW"]["final_validation_error"]
     assert own.is_monotonic_increasing
     assert own.max() <= table[(table["arm"] == "AdamW") & ~table.index.isin(own.index)]["final_validation_error"].min()
-    assert list(top.groupby("arm").head(1).index) == list(best_cells(table).index)
+    assert list(top.groupby("arm").head(1).index) == list(best_trials(table).index)
 
 
 @pytest.mark.parametrize(
@@ -149,15 +159,15 @@ def test_top_cells_are_the_k_best_in_order_and_begin_with_the_best(records):
     ],
 )
 def test_edges(synthetic, at, sides):
-    table = cells(small(synthetic, {at: 0.1}))
-    assert edge(table, best_cells(table).iloc[0]) == sides
+    table = trials_table(small(synthetic, {at: 0.1}))
+    assert grid_boundaries(table, best_trials(table).iloc[0]) == sides
 
 
 def test_the_lowest_decay_is_an_edge_only_above_zero_and_an_axis_of_one_value_has_none(synthetic):
-    table = cells(small(synthetic, {(1e-3, 1e-3): 0.1}, lambdas=[1e-3, 1e-2]))
-    assert edge(table, best_cells(table).iloc[0]) == ["λ low"]
-    table = cells(small(synthetic, {}, lrs=[1e-3], lambdas=[1e-2]))
-    assert edge(table, best_cells(table).iloc[0]) == []
+    table = trials_table(small(synthetic, {(1e-3, 1e-3): 0.1}, lambdas=[1e-3, 1e-2]))
+    assert grid_boundaries(table, best_trials(table).iloc[0]) == ["λ low"]
+    table = trials_table(small(synthetic, {}, lrs=[1e-3], lambdas=[1e-2]))
+    assert grid_boundaries(table, best_trials(table).iloc[0]) == []
 
 
 def test_leaderboard_numbers_equal_those_worked_out_by_hand(synthetic):
@@ -196,14 +206,14 @@ def test_one_seed_is_said_and_has_no_interval(synthetic):
 def test_tasks_are_kept_apart_the_latest_first(synthetic, records):
     other = synthetic.make_records(seeds=(0,), task="zz", task_label="mnist")
     other["finished_at"] += pd.Timedelta(days=1)
-    tasks = by_task(pd.concat([records, other], ignore_index=True))
+    tasks = split_by_task(pd.concat([records, other], ignore_index=True))
     assert [(t.task, t.label, len(t.records)) for t in tasks] == [
         ("zz", "mnist", len(other)),
         ("7a5c1e", records["task_label"].iat[0], len(records)),
     ]
     with pytest.raises(ValueError, match="more than one task"):
-        cells(pd.concat([records, other]))
-    assert by_task(records.iloc[:0]) == []
+        trials_table(pd.concat([records, other]))
+    assert split_by_task(records.iloc[:0]) == []
 
 
 def test_an_infinite_loss_of_a_completed_run_warns_nobody(synthetic):
@@ -211,11 +221,11 @@ def test_an_infinite_loss_of_a_completed_run_warns_nobody(synthetic):
     records.loc[0, "final_test_loss"] = math.inf
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cells(records)["final_test_loss"].iloc[0] == math.inf
+        assert trials_table(records)["final_test_loss"].iloc[0] == math.inf
 
 
 def test_mean_curves_average_the_winners_alone(synthetic, records):
-    curves, best = synthetic.make_curves(records, evaluations=4), best_cells(cells(records))
+    curves, best = synthetic.make_curves(records, evaluations=4), best_trials(trials_table(records))
     means = mean_curves(curves, records, best)
     assert len(means) == 4 * 4
     assert (means["n"] == 3).all()
@@ -247,22 +257,22 @@ def test_the_board_is_chosen_and_sorted_by_the_metric_that_is_asked_for(records)
     swapped["best_validation_loss"] = -records["final_validation_error"]
     board = leaderboard(swapped, "best_validation_loss")
     assert board["best_validation_loss"].is_monotonic_increasing
-    table = cells(swapped)
+    table = trials_table(swapped)
     for row in board.to_dict("records"):
         assert row["best_validation_loss"] == table.loc[table["arm"] == row["arm"], "best_validation_loss"].min()
 
 
 def test_ten_cells_are_the_best_ten_unless_another_number_is_asked_for(records):
-    table = cells(records)
-    assert top_cells(table).groupby("arm").size().unique().tolist() == [10]
-    assert top_cells(table, 3).groupby("arm").size().unique().tolist() == [3]
-    assert top_cells(table)["arm"].tolist() == sorted(top_cells(table)["arm"])
+    table = trials_table(records)
+    assert top_trials(table).groupby("arm").size().unique().tolist() == [10]
+    assert top_trials(table, 3).groupby("arm").size().unique().tolist() == [3]
+    assert top_trials(table)["arm"].tolist() == sorted(top_trials(table)["arm"])
 
 
 def test_a_cell_whose_decay_is_not_known_is_a_cell(synthetic):
     records = synthetic.make_records({"Own": "lr_scaled"}, LRS, [0.0])
     records["weight_decay"] = math.nan
-    table = cells(records)
+    table = trials_table(records)
     assert len(table) == len(LRS)
     assert table["final_test_error"].notna().all()
     assert table["lr"].tolist() == LRS
@@ -270,10 +280,10 @@ def test_a_cell_whose_decay_is_not_known_is_a_cell(synthetic):
 
 def test_what_cannot_be_a_cell_is_refused_and_says_why(records):
     with pytest.raises(ValueError, match=r"^records of more than one task: split them by by_task first$"):
-        cells(pd.concat([records, records.assign(task="other")]))
+        trials_table(pd.concat([records, records.assign(task="other")]))
     with pytest.raises(ValueError, match=r"^a cell holds a seed twice: name_arms tells variants of one label apart$"):
-        cells(pd.concat([records, records.head(1)]))
-    columns = list(cells(records))
+        trials_table(pd.concat([records, records.head(1)]))
+    columns = list(trials_table(records))
     assert columns[:6] == ["arm", "lr", "weight_decay", "runs", "n", "diverged"]
     with pytest.raises(InputError, match="known: final_validation_error, best_validation_error, final_validation_loss"):
-        best_cells(cells(records), "final_test_error")
+        best_trials(trials_table(records), "final_test_error")

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.analysis import best_cells, cells, leaderboard
+from adamcmp.analysis import best_trials, leaderboard, trials_table
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.selection_uncertainty import (
     MAX_EXACT_SEEDS,
     Selection,
     at_equal_budget,
-    candidates,
+    candidate_indices,
+    draw_resamples,
     from_arrays,
     rank_weights,
-    resamples,
     runner_ups,
     selection_variance,
     selections,
@@ -49,7 +49,7 @@ def random_selection(draw, trials=6, seeds=4, **changed):
 
 @pytest.mark.parametrize("seeds", range(1, MAX_EXACT_SEEDS + 1))
 def test_enumerated_resamples_have_multinomial_probabilities(seeds):
-    share_BT, probability_B = resamples(seeds)
+    share_BT, probability_B = draw_resamples(seeds)
     assert len(share_BT) == math.comb(2 * seeds - 1, seeds)
     assert probability_B.sum() == pytest.approx(1)
     assert np.allclose(share_BT.sum(1), 1)
@@ -58,7 +58,7 @@ def test_enumerated_resamples_have_multinomial_probabilities(seeds):
 
 
 def test_many_seeds_are_drawn():
-    share_BT, probability_B = resamples(12)
+    share_BT, probability_B = draw_resamples(12)
     assert probability_B.sum() == pytest.approx(1)
     assert probability_B @ share_BT == pytest.approx(np.full(12, 1 / 12), abs=0.01)
 
@@ -70,7 +70,7 @@ def test_win_shares_and_influence_are_those_of_all_resamples(seeds):
     winners = winners_of(choice, seeds)
     assert choice.win_share_C == pytest.approx(np.bincount(winners, minlength=6) / len(winners))
     copies = np.array([np.bincount(index, minlength=seeds) for index in all_resamples(seeds)])
-    wanted = candidates(choice)
+    wanted = candidate_indices(choice)
     averaged = np.where(np.isin(np.arange(6), wanted), error_C, error_C[wanted].mean())
     expected = [np.cov(copies[:, t], averaged[winners], bias=True)[0, 1] for t in range(seeds)]
     assert choice.influence(error_C) == pytest.approx(np.array(expected))
@@ -107,7 +107,7 @@ def test_without_held_out_runs_of_the_candidates_it_is_the_mean_square_shift():
 def test_trials_without_held_out_runs_count_with_the_shift_of_their_tuning_runs():
     draw = np.random.default_rng(4)
     choice = random_selection(draw, 6, 3)
-    wanted = candidates(choice)
+    wanted = candidate_indices(choice)
     assert choice.trial_errors({wanted[0]: 1.0} if len(wanted) > 1 else {}) is None
     errors = choice.trial_errors({index: 1.0 + index for index in wanted})
     mean = choice.test_CT.mean(1)
@@ -122,7 +122,7 @@ def test_one_trial_adds_nothing_and_one_seed_is_not_known():
     assert selection_variance(one_trial, one_trial, np.zeros(1), np.zeros(1)) == []
     (found,) = selection_variance(one_seed, one_trial, None, np.zeros(1))
     assert math.isinf(found.variance)
-    assert candidates(one_seed) == [one_seed.place]
+    assert candidate_indices(one_seed) == [one_seed.place]
     clear = from_arrays(np.array([[0.1, 0.2], [0.9, 0.8]]), np.array([[0.1, 0.2], [0.9, 0.8]]))
     assert selection_variance(clear, one_trial, np.zeros(2), np.zeros(1))[0].variance == 0
 
@@ -143,10 +143,10 @@ def test_candidates_are_the_trials_that_may_win(synthetic):
     records.loc[(records["arm"] == "B") & (records["lr"] > 5e-3), "final_validation_error"] = 0.5
     found = selections(records)
     ((place, share),) = runner_ups(found["A"])
-    best = best_cells(cells(records)).set_index("arm")["lr"]
+    best = best_trials(trials_table(records)).set_index("arm")["lr"]
     assert place[0] != best["A"]
     assert share == pytest.approx(1 - found["A"].win_share_C.max())
-    assert (candidates(found["A"]), candidates(found["B"])) == ([0, 1], [0])
+    assert (candidate_indices(found["A"]), candidate_indices(found["B"])) == ([0, 1], [0])
     board = leaderboard(records).set_index("arm")
     assert board.loc["A", "next_lr"] == place[0]
     assert board["near_ties"].to_dict() == {"A": 1, "B": 0}
@@ -192,7 +192,7 @@ def test_where_nothing_was_searched_there_is_no_budget():
 def test_win_shares_sum_to_one_and_the_first_candidate_is_the_selected_trial(trials, seeds, seed):
     choice = from_arrays(*np.random.default_rng(seed).integers(0, 3, (2, trials, seeds)) / 10)
     assert choice.win_share_C.sum() == pytest.approx(1)
-    assert candidates(choice)[0] == choice.place == choice.validation_CT.mean(1).round(12).argmin()
+    assert candidate_indices(choice)[0] == choice.place == choice.validation_CT.mean(1).round(12).argmin()
 
 
 def test_trials_that_share_few_tuning_seeds_keep_the_one_that_all_of_their_seeds_select(synthetic):
@@ -204,12 +204,12 @@ def test_trials_that_share_few_tuning_seeds_keep_the_one_that_all_of_their_seeds
     records = records[(~small & (records["seed"] != 4)) | (small & (records["seed"] != 5))]
     small = records["lr"] < 5e-3
     choice = selections(records)["A"]
-    best = best_cells(cells(records)).iloc[0]
-    assert choice.places[candidates(choice)[0]] == (best["lr"], best["weight_decay"])
+    best = best_trials(trials_table(records)).iloc[0]
+    assert choice.places[candidate_indices(choice)[0]] == (best["lr"], best["weight_decay"])
     apart = records[(small & (records["seed"] < 2)) | (~small & records["seed"].isin([3, 5]))]
     unknown = selections(apart)["A"]
     assert not unknown.is_known
-    assert candidates(unknown) == [0]
+    assert candidate_indices(unknown) == [0]
 
 
 @pytest.mark.parametrize(("seeds", "trials"), [(2, 9), (3, 2), (3, 9), (5, 2), (5, 9)])
@@ -222,7 +222,7 @@ def test_trials_that_nearly_tie_are_no_difference_of_optimizers(seeds, trials):
             validation = 0.1 + 0.02 * draw.standard_normal((trials, seeds))
             order = validation.mean(1).argsort()
             choice = from_arrays(validation[order], np.tile(error_C[order][:, None], seeds))
-            wanted = candidates(choice)
+            wanted = candidate_indices(choice)
             weight = choice.win_share_C[wanted] / choice.win_share_C[wanted].sum()
             held_C = choice.trial_errors(dict(zip(wanted, error_C[order][wanted], strict=True)))
             error_S = float(weight @ error_C[order][wanted]) + 0.001 * draw.standard_normal(8)
@@ -240,6 +240,6 @@ def test_a_trial_that_failed_on_one_seed_is_not_better_without_it_than_it_was():
     choice = from_arrays(validation, validation)
     assert choice.win_share_C[0] > 0.9
     assert choice.win_share_C[3] == 0
-    assert candidates(choice) == [0]
+    assert candidate_indices(choice) == [0]
     (found,) = selection_variance(choice, from_arrays(good[:1], good[:1]), choice.trial_errors({0: 0.02}), np.zeros(1))
     assert found.variance < 1e-6

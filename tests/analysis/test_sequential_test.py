@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from adamcmp.analysis.selection_uncertainty import Component, EqualBudget
+from adamcmp.analysis.selection_uncertainty import EqualBudget, VarianceComponent
 from adamcmp.analysis.sequential_test import (
     bounded_sequence,
+    cannot_be_decided,
     decide_sequence,
-    first_look,
     has_outlier,
-    is_stuck,
     log_capital,
     log_evidence,
-    scale,
-    seeds_for,
+    min_seeds,
+    mixture_scale,
+    seeds_needed,
     sequential_verdict,
     symmetric_sequence,
 )
@@ -57,7 +57,7 @@ def test_the_symmetric_sequence_is_wrong_for_an_optimizer_that_collapses():
     rng, trials, wrong, detected = np.random.default_rng(2), 150, 0, 0
     for _ in range(trials):
         d = DRAWS["collapse"](rng, 160)
-        missed = [n for n in LOOKS if (ends := symmetric_sequence(d[:n], scale(0.01)))[0] > 0 or ends[1] < 0]
+        missed = [n for n in LOOKS if (ends := symmetric_sequence(d[:n], mixture_scale(0.01)))[0] > 0 or ends[1] < 0]
         wrong += bool(missed)
         detected += has_outlier(d)
     assert wrong > allowed(trials)
@@ -89,8 +89,8 @@ def test_its_ends_are_where_the_capital_is_large_enough():
 def test_a_difference_takes_about_as_many_seeds_as_announced():
     d = np.random.default_rng(0).normal(0.05, 0.01, 400)
     taken = next(n for n in range(1, 400) if bounded_sequence(d[:n], BOUND)[0] > 0)
-    assert taken == pytest.approx(seeds_for(0.05, BOUND), rel=0.15)
-    assert math.isinf(seeds_for(0.0, BOUND))
+    assert taken == pytest.approx(seeds_needed(0.05, BOUND), rel=0.15)
+    assert math.isinf(seeds_needed(0.0, BOUND))
 
 
 @pytest.mark.parametrize("rho", [0.1, 1.0, 5.0])
@@ -108,12 +108,12 @@ def test_the_evidence_is_the_mixture_over_normal_weights(rho):
 
 def test_the_ends_of_the_symmetric_one_are_where_the_evidence_is_large_enough():
     d = np.random.default_rng(1).normal(0.3, 1, 25)
-    low, high = symmetric_sequence(d, scale(1.0))
+    low, high = symmetric_sequence(d, mixture_scale(1.0))
     assert low < d.mean() < high
     for end in (low, high):
-        assert log_evidence(d, end, scale(1.0)) == pytest.approx(-math.log(0.05 - 2 / 2**8), abs=1e-9)
-    assert symmetric_sequence(d[:7], scale(1.0)) == (-math.inf, math.inf)
-    low, high = symmetric_sequence(d[:8], scale(1.0))
+        assert log_evidence(d, end, mixture_scale(1.0)) == pytest.approx(-math.log(0.05 - 2 / 2**8), abs=1e-9)
+    assert symmetric_sequence(d[:7], mixture_scale(1.0)) == (-math.inf, math.inf)
+    low, high = symmetric_sequence(d[:8], mixture_scale(1.0))
     assert d[:8].min() <= low < high <= d[:8].max()
 
 
@@ -129,7 +129,7 @@ def test_looking_often_at_symmetric_differences_keeps_the_error_rate(draw):
     for _ in range(trials):
         d = draw(rng)
         looks = [d[:n] for n in range(2, 61, 2) if np.ptp(d[:n]) > 0]
-        ends = [symmetric_sequence(each, scale(1.0)) for each in looks]
+        ends = [symmetric_sequence(each, mixture_scale(1.0)) for each in looks]
         wrong += any(low > 0 or high < 0 for low, high in ends)
         naive += any(stats.ttest_1samp(each, 0).pvalue < 0.05 for each in looks)
     assert wrong <= allowed(trials)
@@ -138,9 +138,9 @@ def test_looking_often_at_symmetric_differences_keeps_the_error_rate(draw):
 
 def test_the_symmetric_one_finds_a_difference_and_narrows():
     d = np.random.default_rng(3).normal(0.5, 1.0, 200)
-    widths = [np.diff(symmetric_sequence(d[:n], scale(1.0)))[0] for n in (10, 40, 200)]
+    widths = [np.diff(symmetric_sequence(d[:n], mixture_scale(1.0)))[0] for n in (10, 40, 200)]
     assert widths == sorted(widths, reverse=True)
-    low, _ = symmetric_sequence(d, scale(1.0))
+    low, _ = symmetric_sequence(d, mixture_scale(1.0))
     assert low > 0
     fixed = 2 * stats.t.ppf(0.975, 199) * d.std(ddof=1) / math.sqrt(200)
     assert fixed < widths[-1] < 2.2 * fixed  # the price of looking often
@@ -171,10 +171,10 @@ def test_each_pair_of_a_task_has_its_share_of_the_level(synthetic, arms, pairs):
     records = settling(synthetic, arms)
     found = sequential_verdict(records, ("A", "B"), assume_symmetric=True)
     sd = paired(records, "confirm").std(ddof=1)
-    low, high = symmetric_sequence(paired(records, "settle"), scale(sd, 0.05 / pairs), 0.05 / pairs)
+    low, high = symmetric_sequence(paired(records, "settle"), mixture_scale(sd, 0.05 / pairs), 0.05 / pairs)
     assert (found.n, found.kind, found.pairs) == (40, "apart", pairs)
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)  # nearly no selection
-    assert first_look(0.05 / pairs) == (8 if pairs == 1 else 11)
+    assert min_seeds(0.05 / pairs) == (8 if pairs == 1 else 11)
     bounded = sequential_verdict(records, ("A", "B"))
     ends = bounded_sequence(paired(records, "settle"), BOUND, 0.05 / pairs)
     assert (bounded.low, bounded.high) == pytest.approx(ends, abs=1e-4)
@@ -217,25 +217,25 @@ def test_test_examples_widen_the_interval_and_may_end_it(synthetic):
     assert found.high - found.mean > alone.high - alone.mean
     few = sequential_verdict(records, ("A", "B"), outcomes=outcomes(60), assume_symmetric=True)
     assert few.kind == "open"
-    assert is_stuck(few)
+    assert cannot_be_decided(few)
     assert "more seeds will not help: limited by the test set" in settled_sentence(few, CLASSIFICATION.error)
 
 
 def test_it_ends_where_more_seeds_cannot_decide():
-    of = Difference("a", "b", 8, 0.0, Component(1e-6, 7), Component(0.0, math.inf), [], tuning_seeds=5)
+    of = Difference("a", "b", 8, 0.0, VarianceComponent(1e-6, 7), VarianceComponent(0.0, math.inf), [], tuning_seeds=5)
     d = np.random.default_rng(0).normal(0.0, 0.001, 40)
-    ends = symmetric_sequence(d, scale(0.001))
+    ends = symmetric_sequence(d, mixture_scale(0.001))
 
     def decided(selection, n=40, ends=ends):
-        parts = [Component(selection**2, 4)] if selection else []
+        parts = [VarianceComponent(selection**2, 4)] if selection else []
         return decide_sequence(of._replace(selection=parts), n, float(d.mean()), ends, 0.005)
 
     assert decided(0.0).kind == "same"
-    assert not is_stuck(decided(0.001))
-    assert is_stuck(decided(0.02))
-    assert not is_stuck(decided(0.02, n=0, ends=(-1, 1)))
+    assert not cannot_be_decided(decided(0.001))
+    assert cannot_be_decided(decided(0.02))
+    assert not cannot_be_decided(decided(0.02, n=0, ends=(-1, 1)))
     unknown = decided(math.inf, n=0, ends=(-1, 1))
-    assert is_stuck(unknown)
+    assert cannot_be_decided(unknown)
     assert "not decidable: trials share fewer than 2 tuning seeds" in settled_sentence(unknown, CLASSIFICATION.error)
 
 
@@ -246,15 +246,15 @@ def test_the_hint_counts_all_that_seeds_cannot_change(synthetic):
     wide = found._replace(se_selection=0.05)
     assert "seeds may not decide" in symmetric_hint(wide, records, CLASSIFICATION.error)
     precision = records.assign(loss="bce", error_metric="average_precision", error_better="higher")
-    assert math.isinf(seeds_for(0.1, 0.0))
+    assert math.isinf(seeds_needed(0.1, 0.0))
     assert "takes " in symmetric_hint(
         found, precision.assign(baseline_test_error=0.0), metric_spec("average_precision")
     )
 
 
 def test_the_luck_of_a_smaller_search_widens_a_sequence_without_other_noise():
-    luck = EqualBudget(2, 0.0, [], np.array([-1.0, 1.0]), np.array([0.5, 0.5]), [Component(0.0, 4)] * 2)
-    nothing = Component(0.0, math.inf)
+    luck = EqualBudget(2, 0.0, [], np.array([-1.0, 1.0]), np.array([0.5, 0.5]), [VarianceComponent(0.0, 4)] * 2)
+    nothing = VarianceComponent(0.0, math.inf)
     of = Difference("a", "b", 8, 1.0, nothing, nothing, [], luck=luck)
     found = decide_sequence(of, 40, 1.0, (0.98, 1.02), 0.005)
     assert found.low < 0.1

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.split_blocks import over_splits
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.split_blocks import compare_over_splits
 from adamcmp.report.verdict_text import split_sentences
 
 
@@ -32,8 +32,8 @@ def test_splits_are_compared_as_seeds_are_and_their_interval_is_widened_for_over
     gaps = 0.05 + np.random.default_rng(0).normal(0, 0.004, 7)
     records = pd.concat([cut(synthetic, i, gap) for i, gap in enumerate(gaps)], ignore_index=True)
     records["settings"] = records["settings"].str.replace("[1000, 100, 250]", "[1000, 100, 250000]")
-    tasks = by_task(records.assign(train_examples=1_000_000))
-    (family,) = over_splits(tasks)
+    tasks = split_by_task(records.assign(train_examples=1_000_000))
+    (family,) = compare_over_splits(tasks)
     assert sorted(task.label for task in tasks)[0].endswith(" · split_seed 0")
     (found,) = family.verdicts
     parts = [task.records.set_index(["arm", "seed"])["final_test_error"] for task in family.tasks]
@@ -59,7 +59,7 @@ def test_test_examples_that_splits_share_count_once(synthetic):
     for outcomes in (shared, own):
         known = {run: values.astype(float) for run, values in outcomes.items()}
         errors = records["run_id"].map({run: values.mean() for run, values in known.items()})
-        (family,) = over_splits(by_task(records.assign(final_test_error=errors)), outcomes=known)
+        (family,) = compare_over_splits(split_by_task(records.assign(final_test_error=errors)), outcomes=known)
         results.append(family.verdicts[0])
     expected = math.sqrt((hard["A"] * 1.0 - hard["B"]).var(ddof=1) / 250)
     assert results[0].se_examples == pytest.approx(expected, rel=0.2)
@@ -67,8 +67,10 @@ def test_test_examples_that_splits_share_count_once(synthetic):
 
 
 def test_few_splits_and_other_differences_make_no_family(synthetic):
-    tasks = by_task(pd.concat([cut(synthetic, i, 0.001 * i) for i in range(3)], ignore_index=True))
-    ((found,),) = (each.verdicts for each in over_splits(tasks))
+    tasks = split_by_task(pd.concat([cut(synthetic, i, 0.001 * i) for i in range(3)], ignore_index=True))
+    ((found,),) = (each.verdicts for each in compare_over_splits(tasks))
     assert (found.kind, found.n) == ("open", 3)
-    apart = by_task(pd.concat([cut(synthetic, 0, 0.05), cut(synthetic, 1, 0.05, precision="fp64")], ignore_index=True))
-    assert over_splits(apart) == []
+    apart = split_by_task(
+        pd.concat([cut(synthetic, 0, 0.05), cut(synthetic, 1, 0.05, precision="fp64")], ignore_index=True)
+    )
+    assert compare_over_splits(apart) == []

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 
-from adamcmp.analysis import by_task, name_arms
+from adamcmp.analysis import name_arms, split_by_task
 
 
 def settings(schedule="cosine", **optimizer):
@@ -75,10 +75,10 @@ def test_tasks_come_with_the_latest_run_first_and_never_mix(synthetic):
         return frame.assign(finished_at=when)
 
     whole = pd.concat([records("b", "B", 2), records("c", "C", 9), records("a", "A", 2), records("d", "D", None)])
-    found = by_task(whole)
+    found = split_by_task(whole)
     assert [task.task for task in found] == ["c", "a", "b", "d"]
     assert [task.label for task in found] == ["C", "A", "B", "D"]
     for task in found:
         assert set(task.records["task"]) == {task.task}
         assert task.records.index.tolist() == [0, 1, 2]
-    assert by_task(whole.iloc[:0]) == []
+    assert split_by_task(whole.iloc[:0]) == []

@@ -14,16 +14,16 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from adamcmp.analysis import best_cells, cells, leaderboard, mean_curves, tuning, verdicts
+from adamcmp.analysis import best_trials, leaderboard, mean_curves, trials_table, tuning_runs, verdicts
 from adamcmp.analysis.held_out import HeldOut
-from adamcmp.analysis.selection_uncertainty import Component, from_arrays
+from adamcmp.analysis.selection_uncertainty import VarianceComponent, from_arrays
 from adamcmp.analysis.verdicts import (
     Difference,
     compare,
     decide,
-    freedom_of,
-    needed_of,
     power,
+    required_reduction,
+    satterthwaite_freedom,
     two_way,
 )
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
@@ -73,8 +73,8 @@ def test_a_pair_is_different_exactly_when_its_interval_excludes_zero(count):
     kinds = set()
     for _ in range(300):
         compared = [
-            Difference("a", "b", 8, draw.normal(0, 0.006), Component(draw.exponential(6e-6), 7),
-                       Component(draw.exponential(2e-6), 300), [Component(draw.exponential(1e-6), 4)])
+            Difference("a", "b", 8, draw.normal(0, 0.006), VarianceComponent(draw.exponential(6e-6), 7),
+                       VarianceComponent(draw.exponential(2e-6), 300), [VarianceComponent(draw.exponential(1e-6), 4)])
             for _ in range(count)
         ]  # fmt: skip
         for found in decide(compared, 0.008, has_power=False):
@@ -91,7 +91,8 @@ def test_a_pair_is_different_exactly_when_its_interval_excludes_zero(count):
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(1e-6, 1)), min_size=1, max_size=10))
 def test_statement_and_interval_agree_for_any_numbers(pairs):
     compared = [
-        Difference("a", "b", 5, mean, Component(variance, 4), Component(0.0, 9), []) for mean, variance in pairs
+        Difference("a", "b", 5, mean, VarianceComponent(variance, 4), VarianceComponent(0.0, 9), [])
+        for mean, variance in pairs
     ]
     for found in decide(compared, 0.1, has_power=False):
         assert (found.kind == "apart") == (found.low > 0 or found.high < 0) == (found.p_value <= 0.05)
@@ -100,11 +101,11 @@ def test_statement_and_interval_agree_for_any_numbers(pairs):
 
 
 def test_more_sources_of_noise_make_a_wider_interval():
-    base = Difference("a", "b", 8, 0.01, Component(4e-6, 7), Component(0.0, 300), [])
+    base = Difference("a", "b", 8, 0.01, VarianceComponent(4e-6, 7), VarianceComponent(0.0, 300), [])
     widths = [
         decide([each], has_power=False)[0]
-        for each in (base, base._replace(examples=Component(3e-6, 300)),
-                     base._replace(examples=Component(3e-6, 300), selection=[Component(2e-6, 4)]))
+        for each in (base, base._replace(examples=VarianceComponent(3e-6, 300)),
+                     base._replace(examples=VarianceComponent(3e-6, 300), selection=[VarianceComponent(2e-6, 4)]))
     ]  # fmt: skip
     assert [found.se_seeds for found in widths] == [2e-3] * 3
     variances = [found.se_seeds**2 + found.se_examples**2 + found.se_selection**2 for found in widths]
@@ -179,7 +180,7 @@ def test_power_is_that_of_statsmodels():
         expected = oracle.power(effect, n, 0.05, alternative="two-sided")
         assert power(2 * effect, 2 / math.sqrt(n), n - 1) == pytest.approx(np.nan_to_num(expected, nan=1.0), abs=1e-5)
     assert power(1e3, 1.0, 1.5, 1e-4) == pytest.approx(1.0, abs=0.05)
-    of = Difference("a", "b", 8, 0.9, Component(1 / 8, 7), Component(0.0, math.inf), [])
+    of = Difference("a", "b", 8, 0.9, VarianceComponent(1 / 8, 7), VarianceComponent(0.0, math.inf), [])
     (found,) = decide([of])
     expected = oracle.solve_power(nobs=8, alpha=0.05, power=0.8, alternative="two-sided")
     assert found.detectable == pytest.approx(expected, rel=1e-4)
@@ -195,7 +196,7 @@ def test_printed_power_is_how_often_the_whole_procedure_finds_it(sources):
     n, tuned, count = 8, 5, 200
 
     def of(mean):
-        parts = [Component(size**2 * draw.chisquare(freedom) / freedom, freedom)
+        parts = [VarianceComponent(size**2 * draw.chisquare(freedom) / freedom, freedom)
                  for size, freedom in zip(sources, (n - 1, count - 1, tuned - 1), strict=True)]  # fmt: skip
         return Difference("a", "b", n, mean, parts[0], parts[1], [parts[2]], tuning_seeds=tuned)
 
@@ -206,12 +207,12 @@ def test_printed_power_is_how_often_the_whole_procedure_finds_it(sources):
 
 
 def test_the_largest_source_is_named_with_what_would_help():
-    seeds, examples, tuning_ = Component(1e-6, 7), Component(1e-6, 358), Component(1e-6, 4)
+    seeds, examples, tuning_ = VarianceComponent(1e-6, 7), VarianceComponent(1e-6, 358), VarianceComponent(1e-6, 4)
     of = Difference("a", "b", 8, 0.005, seeds, examples, [tuning_], 359, "stored", 5)
     limits = {
-        "seeds": of._replace(seeds=Component(9e-6, 7)),
-        "examples": of._replace(examples=Component(9e-6, 358)),
-        "tuning": of._replace(selection=[Component(9e-6, 4)]),
+        "seeds": of._replace(seeds=VarianceComponent(9e-6, 7)),
+        "examples": of._replace(examples=VarianceComponent(9e-6, 358)),
+        "tuning": of._replace(selection=[VarianceComponent(9e-6, 4)]),
     }
     words = {"seeds": "Limited by seeds; about", "examples": "Limited by the test set (359 examples)",
              "tuning": "Limited by the selection with 5 tuning seeds; use study.seeds="}  # fmt: skip
@@ -219,23 +220,23 @@ def test_the_largest_source_is_named_with_what_would_help():
         (found,) = decide([each], 0.0005)
         assert (found.kind, found.limit) == ("open", limit)
         assert words[limit] in format_verdict(found, ERROR)
-    hopeless = of._replace(mean=0.002, examples=Component(9e-6, 358))
+    hopeless = of._replace(mean=0.002, examples=VarianceComponent(9e-6, 358))
     assert "more seeds will not help" in format_verdict(decide([hopeless], 0.0005)[0], ERROR)
-    assert needed_of(hopeless, "seeds") == math.inf
-    assert 359 < needed_of(of._replace(examples=Component(9e-6, 358)), "examples") < math.inf
+    assert required_reduction(hopeless, "seeds") == math.inf
+    assert 359 < required_reduction(of._replace(examples=VarianceComponent(9e-6, 358)), "examples") < math.inf
 
 
 def test_freedom_is_welchs_and_satterthwaites():
-    parts = [Component(2.0, 4), Component(1.0, 9), Component(0.0, 3)]
-    assert freedom_of(parts) == pytest.approx(9 / (4 / 4 + 1 / 9))
-    assert math.isinf(freedom_of([Component(0.0, 3)]))
+    parts = [VarianceComponent(2.0, 4), VarianceComponent(1.0, 9), VarianceComponent(0.0, 3)]
+    assert satterthwaite_freedom(parts) == pytest.approx(9 / (4 / 4 + 1 / 9))
+    assert math.isinf(satterthwaite_freedom([VarianceComponent(0.0, 3)]))
 
 
 def two_stages(synthetic, gap=0.0, spread=0.002, seeds=8, **columns):
     """A tuned grid of two arms, and fresh seeds at the best cell of each whose test errors differ by ``gap``."""
     tuned = synthetic.make_records({"A": "lr_scaled", "B": "lr_scaled"}, best_lambda=0.01, stage="tune", **columns)
     tuned["settings"] = tuned["settings"].str.replace("eval_examples", "unknown")  # no number of test examples
-    best = best_cells(cells(tuned))
+    best = best_trials(trials_table(tuned))
     draw, parts = np.random.default_rng(3), []
     for place, row in enumerate(best.to_dict("records")):
         cell = (
@@ -285,8 +286,8 @@ def test_held_out_runs_select_nothing(synthetic):
     misleading = records.copy()
     fresh = misleading["stage"] == "confirm"
     misleading.loc[fresh, [c for c in misleading if c.endswith("_validation_error")]] = 0.99
-    pd.testing.assert_frame_equal(best_cells(cells(misleading)), best)
-    assert cells(misleading)["runs"].max() == cells(tuning(records))["runs"].max()
+    pd.testing.assert_frame_equal(best_trials(trials_table(misleading)), best)
+    assert trials_table(misleading)["runs"].max() == trials_table(tuning_runs(records))["runs"].max()
 
 
 def test_the_board_shows_both_stages_and_the_optimism(synthetic):
@@ -298,7 +299,7 @@ def test_the_board_shows_both_stages_and_the_optimism(synthetic):
         assert mine["final_validation_error"] == pytest.approx(0.2)
         assert mine["tuned_validation_error"] == pytest.approx(row["final_validation_error"])
         assert mine["optimism"] == pytest.approx(row["final_validation_error"] - 0.2)
-    alone = leaderboard(tuning(records))
+    alone = leaderboard(tuning_runs(records))
     assert set(alone["stage"]) == {"tune"}
     assert alone["optimism"].isna().all()
 
@@ -330,7 +331,7 @@ def test_a_reference_and_a_margin_of_the_users_own(synthetic):
     found = verdicts(rmse)
     assert all(math.isnan(v.margin) for v in found)
     assert "mm" in format_verdict(verdicts(rmse, 0.5)[0], metric_spec("rmse", "mm"))
-    warned = warnings_of(leaderboard(rmse), cells(rmse), rmse, found)
+    warned = warnings_of(leaderboard(rmse), trials_table(rmse), rmse, found)
     assert any("test examples are not counted" in warning.problem for warning in warned)
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from adamcmp import report
-from adamcmp.analysis import CELL, by_task, cells
+from adamcmp.analysis import TRIAL_KEY, split_by_task, trials_table
 from adamcmp.drawing.style import looks
 from adamcmp.report.recipe import recipe
 from adamcmp.report.told import Finding, Told
@@ -32,7 +32,7 @@ def cell(page, arm, lr, decay):
 
 
 def table_of(records):
-    return cells(by_task(records)[0].records).set_index(CELL)
+    return trials_table(split_by_task(records)[0].records).set_index(TRIAL_KEY)
 
 
 def pins(page):
@@ -213,7 +213,7 @@ def test_a_cell_comes_with_its_command_and_its_code_for_each_framework(page, rec
     assert command.startswith("adamcmp sweep study=synthetic ")
     assert "optimizer.lr=0.1 optimizer.weight_decay=0.01 study.seeds=3" in command
     pin.locator("summary", has_text="your own script").click()
-    runs = by_task(records)[0].records
+    runs = split_by_task(records)[0].records
     run = runs[(runs["arm"] == "AdamW") & (runs["lr"] == 0.1) & (runs["weight_decay"] == 0.01)].iloc[0]
     for name, framework in (("PyTorch", "torch"), ("optax", "optax"), ("Keras", "keras")):
         pin.locator("select").select_option(name)

@@ -9,8 +9,8 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.selection_uncertainty import candidates, selections
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.storage.records import read, read_outcomes
 
 GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,3e-2", "optimizer.weight_decay=0,0.1")
@@ -26,8 +26,8 @@ def test_a_sweep_ends_with_confirmed_numbers_and_a_verdict_for_each_pair(cli, tm
     assert ended.code == 0
     records = stored(tmp_path)
     fresh = records[records["stage"] == "confirm"]
-    (task,) = by_task(records)
-    chosen = {arm: candidates(choice) for arm, choice in selections(task.records).items()}
+    (task,) = split_by_task(records)
+    chosen = {arm: candidate_indices(choice) for arm, choice in selections(task.records).items()}
     assert len(fresh) == 8 * sum(map(len, chosen.values()))
     assert len(records) - len(fresh) == 24
     assert not set(fresh["seed"]) & set(records.loc[records["stage"] == "tune", "seed"])

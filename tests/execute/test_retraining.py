@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import CELL, by_task
+from adamcmp.analysis import TRIAL_KEY, split_by_task
 from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Strategy
 from adamcmp.execute.run_writer import Provenance, record_row
@@ -62,7 +62,7 @@ def stored(runs, command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_cells_command_plans_its_runs(command, tmp_path):
     records = stored(planned(command, tmp_path), command)
-    cells = [runs for task in by_task(records) for _, runs in task.records.groupby(CELL)]
+    cells = [runs for task in split_by_task(records) for _, runs in task.records.groupby(TRIAL_KEY)]
     draw = random.Random(0)
     some = draw.sample(cells, min(5, len(cells)))
     for runs, text in zip(some, retraining(records, [list(runs["run_id"]) for runs in some], "mine"), strict=True):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from adamcmp.analysis import best_cells, by_task, cells
-from adamcmp.analysis.selection_uncertainty import candidates, selections
+from adamcmp.analysis import best_trials, split_by_task, trials_table
+from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.storage.records import read_records
 
 WORDS = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,5)", "train.steps=20",
@@ -19,15 +19,15 @@ def test_a_search_over_beta_is_one_arm_confirmed_in_its_own_cell(cli):
     assert "tpe, trial 8 of 8" in ended.err
     records = read_records(cli.folder / "results" / "digits")
     assert set(records["search"]) == {"tpe over lr, betas"}
-    (task,) = by_task(records)
+    (task,) = split_by_task(records)
     assert set(task.records["arm"]) == {"Adam + L2", "AdamW"}
-    best = best_cells(cells(task.records))
+    best = best_trials(trials_table(task.records))
     assert len(best) == 2
     for cell in best.to_dict("records"):
         own = records[(records["arm"] == cell["arm"]) & (records["lr"] == cell["lr"])]
         assert set(own["stage"]) == {"tune", "confirm"}
         assert own["beta2"].nunique() == 1, "it is confirmed with the betas that won"
-    found = [len(candidates(choice)) for choice in selections(task.records).values()]
+    found = [len(candidate_indices(choice)) for choice in selections(task.records).values()]
     assert (records["stage"] == "confirm").sum() == 3 * sum(found)
     assert (records["stage"] == "tune").sum() == 2 * 8 * 2
 
@@ -66,7 +66,7 @@ def test_pruned_runs_count_for_the_search_and_not_for_a_grid(cli):
 def test_grid_and_search_of_one_optimizer_are_two_arms(cli):
     assert cli(*WORDS).code == 0
     assert cli(*WORDS, "search=random").code == 0
-    (task,) = by_task(read_records(cli.folder / "results" / "digits"))
+    (task,) = split_by_task(read_records(cli.folder / "results" / "digits"))
     assert set(task.records["arm"]) == {"Adam + L2", "Adam + L2 · random", "AdamW", "AdamW · random"}
 
 

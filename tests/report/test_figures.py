@@ -6,7 +6,7 @@ import pytest
 from matplotlib.collections import PatchCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
 
-from adamcmp.analysis import best_cells, cells, mean_curves
+from adamcmp.analysis import best_trials, mean_curves, trials_table
 from adamcmp.drawing.heatmap import colour_limits, heatmap
 from adamcmp.drawing.learning_curves import learning_curves
 from adamcmp.drawing.profiles import error_vs_decay, error_vs_lr
@@ -21,7 +21,7 @@ def records(synthetic):
 
 @pytest.fixture(scope="module")
 def table(records):
-    return cells(records)
+    return trials_table(records)
 
 
 def panels(fig: Figure):
@@ -58,7 +58,7 @@ def test_colour_is_the_mean_test_error_with_zero_decay_first_and_lr_rising(table
 
 def test_ten_cells_are_circled_and_one_starred_where_selection_says(table):
     fig = heatmap(table)
-    best = best_cells(table).set_index("arm")
+    best = best_trials(table).set_index("arm")
     for ax in panels(fig):
         assert len(marks(ax, "top").get_offsets()) == 10
         ((x, y),) = marks(ax, "best").get_offsets()
@@ -76,20 +76,20 @@ def test_marks_ignore_the_test_columns(table):
 
 
 def test_few_cells_are_not_all_circled(synthetic):
-    fig = heatmap(cells(synthetic.make_records(lrs=[1e-3, 1e-2, 1e-1], lambdas=[0, 1e-3, 1e-2])))
+    fig = heatmap(trials_table(synthetic.make_records(lrs=[1e-3, 1e-2, 1e-1], lambdas=[0, 1e-3, 1e-2])))
     assert len(marks(panels(fig)[0], "top").get_offsets()) == 2
     assert "2 best on validation" in legend_texts(fig)
 
 
 def test_diverged_cells_and_one_terrible_cell_leave_the_colour_limits(synthetic, records):
-    limits = meshes(heatmap(cells(records)))[0].get_clim()
+    limits = meshes(heatmap(trials_table(records)))[0].get_clim()
     worst = records["lr"] == records["lr"].max()
     diverged = synthetic.end(records, worst & (records["weight_decay"] > 0.03), "diverged")
-    assert meshes(heatmap(cells(diverged)))[0].get_clim() == pytest.approx(limits, rel=0.02)
+    assert meshes(heatmap(trials_table(diverged)))[0].get_clim() == pytest.approx(limits, rel=0.02)
     terrible = records.copy()
     first = worst & (records["weight_decay"] == records["weight_decay"].max()) & (records["arm"] == "AdamW")
     terrible.loc[first, "final_test_error"] = 0.9
-    fig = heatmap(cells(terrible))
+    fig = heatmap(trials_table(terrible))
     assert meshes(fig)[0].get_clim() == pytest.approx(limits, rel=0.02)
     assert meshes(fig)[-1].colorbar.extend == "max"
 
@@ -117,7 +117,7 @@ def test_diverged_cells_are_hatched_failed_ones_crossed_and_missing_ones_blank(s
     changed = synthetic.end(records, worst & high, "diverged")
     changed = synthetic.end(changed, worst & zero, "failed", "boom")
     changed = changed[~((changed["arm"] == "SGDW") & zero & (changed["lr"] < 1e-3))]
-    fig = heatmap(cells(changed))
+    fig = heatmap(trials_table(changed))
     ax = next(ax for ax in panels(fig) if ax.get_title("left") == "AdamW")
     hatched = [c for c in ax.collections if isinstance(c, PatchCollection) and c.get_hatch()]
     assert sum(len(c.get_paths()) for c in hatched) == 1
@@ -126,9 +126,9 @@ def test_diverged_cells_are_hatched_failed_ones_crossed_and_missing_ones_blank(s
 
 
 def test_a_best_cell_on_the_edge_is_flagged(synthetic):
-    inside = heatmap(cells(synthetic.make_records()))
+    inside = heatmap(trials_table(synthetic.make_records()))
     assert not any("edge" in text for text in legend_texts(inside))
-    edge = heatmap(cells(synthetic.make_records(best_lr=10.0)))
+    edge = heatmap(trials_table(synthetic.make_records(best_lr=10.0)))
     assert "best, on the edge of the grid" in legend_texts(edge)
     assert mpl.colors.to_hex(marks(panels(edge)[0], "best").get_facecolor()[0]).upper() == FLAG
 
@@ -137,7 +137,7 @@ def test_a_best_cell_on_the_edge_is_flagged(synthetic):
 def test_any_number_of_arms_fits(synthetic, arms):
     names = {f"optimizer {i} with a rather long name": "l2" for i in range(arms)}
     with on_page(Page(footer="made from " * 30)):
-        fig = heatmap(cells(synthetic.make_records(names, seeds=(0,))))
+        fig = heatmap(trials_table(synthetic.make_records(names, seeds=(0,))))
     assert len(panels(fig)) == arms
     assert len(render(fig, "png")) > 10_000
 
@@ -145,7 +145,7 @@ def test_any_number_of_arms_fits(synthetic, arms):
 @pytest.mark.parametrize("width", ["single", "double"])
 def test_nothing_overlaps_and_nothing_is_cut_off(records, width):
     with on_page(Page(width, footer="Made from: " + "x " * 100)):
-        fig = heatmap(cells(records))
+        fig = heatmap(trials_table(records))
         render(fig, "png")
     inner = fig.bbox
     legend, footer = fig.legends[0].get_window_extent(), fig.texts[0].get_window_extent()
@@ -172,7 +172,7 @@ def test_the_looks_of_arms_are_the_same_in_figures_that_lack_some():
 
 
 def test_learning_curves_show_every_winner_with_its_band(synthetic, records, table):
-    fig = learning_curves(mean_curves(synthetic.make_curves(records), records, best_cells(table)))
+    fig = learning_curves(mean_curves(synthetic.make_curves(records), records, best_trials(table)))
     assert [ax.get_ylabel() for ax in fig.axes] == ["validation error (%)", "test error (%)", "training loss (nat)"]
     for ax in fig.axes:
         assert len(ax.get_lines()) == 4
@@ -180,7 +180,7 @@ def test_learning_curves_show_every_winner_with_its_band(synthetic, records, tab
         assert all(band.get_zorder() < line.get_zorder() for band in ax.collections for line in ax.get_lines())
     assert fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
     seed = records[records["seed"] == 0]
-    one = learning_curves(mean_curves(synthetic.make_curves(records), seed, best_cells(table)))
+    one = learning_curves(mean_curves(synthetic.make_curves(records), seed, best_trials(table)))
     assert not one.axes[0].collections
 
 
@@ -208,21 +208,23 @@ def test_profiles_show_test_error_at_the_cell_that_validation_chose(table):
 
 def test_each_completed_cell_is_one_point(synthetic, records):
     diverged = synthetic.end(records, records["lr"] == records["lr"].max(), "diverged")
-    ax = error_vs_train_loss(cells(diverged)).axes[0]
+    ax = error_vs_train_loss(trials_table(diverged)).axes[0]
     points = [c for c in ax.collections if c.get_label() != "winner"]
     assert sum(len(c.get_offsets()) for c in points) == 4 * 5 * 7
     assert sum(c.get_label() == "winner" for c in ax.collections) == 4
 
 
 def test_what_cannot_be_drawn_says_why(synthetic, records):
-    line = cells(synthetic.make_records(lambdas=[0.0]))
+    line = trials_table(synthetic.make_records(lambdas=[0.0]))
     for draw in (heatmap, error_vs_decay):
         with pytest.raises(NotDrawn, match="two"):
             draw(line)
     assert error_vs_lr(line).axes
     with pytest.raises(NotDrawn, match="curves"):
-        learning_curves(mean_curves(synthetic.make_curves(records).iloc[:0], records, best_cells(cells(records))))
-    gone = cells(synthetic.end(records, records["lr"] > 0, "diverged"))
+        learning_curves(
+            mean_curves(synthetic.make_curves(records).iloc[:0], records, best_trials(trials_table(records)))
+        )
+    gone = trials_table(synthetic.end(records, records["lr"] > 0, "diverged"))
     assert len(panels(heatmap(gone))) == 4
     for draw in (error_vs_decay, error_vs_lr, error_vs_train_loss):
         with pytest.raises(NotDrawn):
@@ -244,7 +246,7 @@ def test_where_more_is_better_the_same_cells_are_dark_and_the_scale_is_cut_below
     columns = [name for name in plain if name.endswith("_error") and plain[name].dtype == float]
     turned = plain.assign(**{name: 1 - plain[name] for name in columns})
     turned = turned.assign(loss="bce", error_metric="f1", error_unit="1", error_better="higher")
-    one, other = (heatmap(cells(each)) for each in (plain, turned))
+    one, other = (heatmap(trials_table(each)) for each in (plain, turned))
     for mesh, mirrored in zip(meshes(one), meshes(other), strict=True):
         np.testing.assert_allclose(
             mesh.cmap(mesh.norm(mesh.get_array())), mirrored.cmap(mirrored.norm(mirrored.get_array())), atol=0.02
@@ -257,11 +259,11 @@ def test_where_more_is_better_the_same_cells_are_dark_and_the_scale_is_cut_below
 
 def test_quantities_are_told_in_their_unit_and_losses_of_them_in_none(synthetic):
     records = synthetic.make_records().assign(loss="mse", error_metric="rmse", error_unit="mg/dl", error_better="lower")
-    table = cells(records)
+    table = trials_table(records)
     assert error_vs_decay(table).axes[0].get_ylabel() == "final test RMSE (mg/dl)"
     scatter = error_vs_train_loss(table).axes[0]
     assert (scatter.get_xlabel(), scatter.get_ylabel()) == ("final training loss", "final test RMSE (mg/dl)")
-    means = mean_curves(synthetic.make_curves(records), records, best_cells(table))
+    means = mean_curves(synthetic.make_curves(records), records, best_trials(table))
     curves = learning_curves(means.assign(loss="mse", error_metric="rmse", error_unit="mg/dl"))
     assert [ax.get_ylabel() for ax in curves.axes] == ["validation RMSE (mg/dl)", "test RMSE (mg/dl)", "training loss"]
     shown = table["final_test_error"].max()
@@ -271,4 +273,4 @@ def test_quantities_are_told_in_their_unit_and_losses_of_them_in_none(synthetic)
 def test_one_evaluation_is_no_curve(synthetic, records, table):
     curves = synthetic.make_curves(records, evaluations=1)
     with pytest.raises(NotDrawn, match=r"evaluated once.*train\.evaluations=5 makes a curve"):
-        learning_curves(mean_curves(curves, records, best_cells(table)))
+        learning_curves(mean_curves(curves, records, best_trials(table)))

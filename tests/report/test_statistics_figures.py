@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import basin, best_cells, by_task, cells, sensitivity, verdicts
-from adamcmp.analysis.budget import best_of_k
-from adamcmp.analysis.ranks import ranks, to_targets
-from adamcmp.analysis.verdicts import frame
+from adamcmp.analysis import basin, best_trials, sensitivity, split_by_task, trials_table, verdicts
+from adamcmp.analysis.best_of_k import expected_best_of_k
+from adamcmp.analysis.rank_over_time import ranks_over_time, targets_table
+from adamcmp.analysis.verdicts import to_frame
 from adamcmp.drawing.basin import basin_figure
 from adamcmp.drawing.budget import budget_figure, profiles_figure, ranks_figure
 from adamcmp.drawing.forest import verdicts_figure
@@ -38,19 +38,20 @@ def two_tasks(records, curves):
     for name in ("one", "two"):
         tasks.append(records.assign(task=name, task_label=name, settings="{}", run_id=name + records["run_id"]))
         parts.append(curves.assign(run_id=name + curves["run_id"]))
-    return to_targets(by_task(pd.concat(tasks)), pd.concat(parts))
+    return targets_table(split_by_task(pd.concat(tasks)), pd.concat(parts))
 
 
 def drawn(name, records, curves):
-    table = cells(records)
-    best = best_cells(table)
+    table = trials_table(records)
+    best = best_trials(table)
     return {
-        "verdicts": lambda: verdicts_figure(frame(verdicts(records))),
+        "verdicts": lambda: verdicts_figure(to_frame(verdicts(records))),
         "basin": lambda: basin_figure(
-            basin.frame(basin.basins(records, table)), sensitivity.frame(sensitivity.sensitivities(records, table))
+            basin.to_frame(basin.estimate_basins(records, table)),
+            sensitivity.to_frame(sensitivity.estimate_sensitivities(records, table)),
         ),
-        "budget": lambda: budget_figure(best_of_k(records, table)),
-        "ranks": lambda: ranks_figure(ranks(curves, records, best)),
+        "budget": lambda: budget_figure(expected_best_of_k(records, table)),
+        "ranks": lambda: ranks_figure(ranks_over_time(curves, records, best)),
         "profiles": lambda: profiles_figure(two_tasks(records, curves)),
     }[name]()
 
@@ -75,7 +76,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(records, curves, name, width):
 def test_each_pair_has_its_intervals_and_unequal_budgets_are_marked(records):
     found = verdicts(records)
     few = found[0]._replace(budget=5.0, mean_as_tuned=0.01)
-    ax = verdicts_figure(frame([few, *found[1:]])).axes[0]
+    ax = verdicts_figure(to_frame([few, *found[1:]])).axes[0]
     lines = [line.get_xdata() for line in ax.lines]
     assert len(ax.get_yticklabels()) == len(found)
     for each in found:
@@ -89,7 +90,7 @@ def test_what_cannot_be_told_is_not_drawn(synthetic, records):
     nothing = pd.DataFrame(columns=["arm", "k", "task"])
     open_ = verdicts(records)[0]._replace(kind="none", low=math.nan)
     for draw in (
-        lambda: verdicts_figure(frame([open_])),
+        lambda: verdicts_figure(to_frame([open_])),
         lambda: basin_figure(nothing, nothing),
         lambda: budget_figure(nothing),
         lambda: ranks_figure(nothing),

@@ -7,7 +7,7 @@ from csv import DictReader
 import numpy as np
 import pytest
 
-from adamcmp.analysis import cells, leaderboard
+from adamcmp.analysis import leaderboard, trials_table
 from adamcmp.report.tables import csv, grid_display, latex, latex_text, leaderboard_display, markdown
 
 
@@ -27,7 +27,7 @@ def test_leaderboard_shows_means_with_intervals_and_leaves_out_empty_columns(rec
 
 
 def test_csv_round_trips_every_number(records):
-    for raw in (leaderboard(records), cells(records)):
+    for raw in (leaderboard(records), trials_table(records)):
         rows = list(DictReader(io.StringIO(csv(raw))))
         assert list(rows[0]) == list(raw)
         for name in raw.select_dtypes("number"):
@@ -61,7 +61,7 @@ def test_latex_has_booktabs_rules_and_escapes(records):
 
 
 def test_a_long_grid_becomes_several_tables_that_fit_the_line(records):
-    text = latex(grid_display(cells(records)))
+    text = latex(grid_display(trials_table(records)))
     assert text.count(r"\begin{tabular}") == text.count(r"\resizebox{\ifdim") == 2
     assert text.count(r"\\") == 84 + 2  # a head each
     assert "diverged" not in text
@@ -72,7 +72,7 @@ def test_latex_text_leaves_nothing_active():
 
 
 def test_the_grid_has_one_row_a_cell_and_dashes_for_what_is_not_known(synthetic, records):
-    shown = grid_display(cells(synthetic.end(records, records["lr"] > 0.05, "diverged")))
+    shown = grid_display(trials_table(synthetic.end(records, records["lr"] > 0.05, "diverged")))
     assert len(shown) == 2 * 6 * 7
     gone = shown[shown["lr"] == "0.1"]
     assert (gone["test error"] == "–").all()

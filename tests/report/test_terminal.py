@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from adamcmp.analysis import Verdict, cells, leaderboard
-from adamcmp.analysis.claims import ABOVE, BELOW, Claim
+from adamcmp.analysis import Verdict, leaderboard, trials_table
+from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.answer import format_answer
@@ -127,9 +127,9 @@ def test_a_leaderboard_of_nothing_completed(synthetic):
 
 def test_claims_have_one_line_each():
     claims = [
-        Claim("AdamW is better than Adam", "x", "y", Estimate(-2.0, -3.0, -1.0), BELOW, unit="%"),
-        Claim("A sentence that goes on " * 9, "x", "y", Estimate(-2.0, -3.0, 1.0), ABOVE, unit="pp"),
-        Claim("Nothing is known", "x", "y", Estimate(math.nan), ABOVE),
+        Claim("AdamW is better than Adam", "x", "y", Estimate(-2.0, -3.0, -1.0), BELOW_RANGE, unit="%"),
+        Claim("A sentence that goes on " * 9, "x", "y", Estimate(-2.0, -3.0, 1.0), ABOVE_RANGE, unit="pp"),
+        Claim("Nothing is known", "x", "y", Estimate(math.nan), ABOVE_RANGE),
     ]
     lines = plain(claim_lines(claims))
     assert len(lines) == 4
@@ -142,7 +142,7 @@ def test_claims_have_one_line_each():
 def test_every_warning_names_what_helps_and_at_most_five_are_shown(synthetic):
     records = synthetic.make_records(best_lr=10.0)
     records = synthetic.end(records, (records["lr"] > 0.05) & (records["seed"] == 0), "failed")
-    warned = warnings_of(leaderboard(records), cells(records), records, [])
+    warned = warnings_of(leaderboard(records), trials_table(records), records, [])
     texts = " ".join(each.text for each in warned)
     assert "tuning runs failed. Run the same sweep again" in texts
     assert "at the boundary of the grid (" in texts

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adamcmp.analysis.claims import ABOVE, BELOW, Claim, exact
+from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, exact_value
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.cli import app
 from adamcmp.config.compose import compose
@@ -109,16 +109,16 @@ def test_claims_are_chosen_by_name():
 
 
 def test_an_inconclusive_number_tells_what_it_could_have_seen():
-    open_ = Claim("s", "p", "m", Estimate(0.5, -0.5, 2.5), ABOVE)
+    open_ = Claim("s", "p", "m", Estimate(0.5, -0.5, 2.5), ABOVE_RANGE)
     assert open_.verdict == "inconclusive"
     assert open_.detectable == pytest.approx(2.0 * (1.959964 + 0.841621) / 1.959964, rel=1e-5)
-    assert Claim("s", "p", "m", exact(-1.0), BELOW).verdict == "supported"
-    assert Claim("s", "p", "m", exact(1.0), BELOW).verdict == "refuted"
-    assert math.isnan(Claim("s", "p", "m", Estimate(1.0), BELOW).detectable)
+    assert Claim("s", "p", "m", exact_value(-1.0), BELOW_RANGE).verdict == "supported"
+    assert Claim("s", "p", "m", exact_value(1.0), BELOW_RANGE).verdict == "refuted"
+    assert math.isnan(Claim("s", "p", "m", Estimate(1.0), BELOW_RANGE).detectable)
 
 
 def test_values_without_spread_are_exact_and_slopes_need_two_points():
-    assert over([2.0, 2.0, math.nan]) == exact(2.0)
+    assert over([2.0, 2.0, math.nan]) == exact_value(2.0)
     assert over([1.0, 3.0]).value == 2.0
     assert slope(pd.Series([0.0, 1.0, 2.0]).to_numpy(), pd.Series([1.0, 3.0, 5.0]).to_numpy()) == pytest.approx(2.0)
     assert math.isnan(slope(pd.Series([1.0, 1.0]).to_numpy(), pd.Series([1.0, 2.0]).to_numpy()))

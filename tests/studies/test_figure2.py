@@ -31,10 +31,10 @@ def records(
                for part in ("train", "validation", "test") for metric in ("loss", "error")},
             "final_gap": 0.0, "best_gap": 0.0,
         })  # fmt: skip
-    from adamcmp.analysis.selection import _CONSTANT
+    from adamcmp.analysis.selection import _TASK_COLUMNS
 
     frame = pd.DataFrame(rows)
-    return frame.reindex(columns=[*frame.columns, *(c for c in _CONSTANT if c not in frame)])
+    return frame.reindex(columns=[*frame.columns, *(c for c in _TASK_COLUMNS if c not in frame)])
 
 
 FLAT = dict.fromkeys(ARMS, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import by_task
+from adamcmp.analysis import split_by_task
 from adamcmp.report.reported import Reported
 from adamcmp.studies import figure3, horizon
 from adamcmp.studies.claims import flipping_ranks
@@ -47,10 +47,10 @@ def losing(records: pd.DataFrame, arm: str, status: str) -> pd.DataFrame:
 @STATUSES
 def test_a_training_loss_over_survivors_has_no_interval(status):
     records = study("Adam + L2", "AdamW")
-    task = by_task(records)[0]
+    task = split_by_task(records)[0]
     (claim,) = figure3._fits_better(task, "AdamW", "Adam + L2")
     assert claim.verdict == "supported"
-    (lost,) = figure3._fits_better(by_task(losing(records, "AdamW", status))[0], "AdamW", "Adam + L2")
+    (lost,) = figure3._fits_better(split_by_task(losing(records, "AdamW", status))[0], "AdamW", "Adam + L2")
     assert lost.verdict == "none"
     assert lost.measured.endswith(f"(AdamW {status} on {LOST} of {SEEDS} held-out seeds)")
 
@@ -60,10 +60,10 @@ def test_a_gain_that_grows_among_survivors_only_is_not_supported(status):
     budgets = [(10.0, 0.02), (20.0, 0.05), (40.0, 0.08)]
     parts = [study(horizon.WITHOUT, horizon.WITH, epochs, gap) for epochs, gap in budgets]
     parts = [part.assign(task=f"t{index}") for index, part in enumerate(parts)]
-    (claim,) = horizon.grows([by_task(part)[0] for part in parts], "mlp", "source")
+    (claim,) = horizon.grows([split_by_task(part)[0] for part in parts], "mlp", "source")
     assert claim.verdict == "supported"
     parts[-1] = losing(parts[-1], horizon.WITH, status)
-    (lost,) = horizon.grows([by_task(part)[0] for part in parts], "mlp", "source")
+    (lost,) = horizon.grows([split_by_task(part)[0] for part in parts], "mlp", "source")
     assert lost.verdict != "supported"
     assert lost.estimate.value < 0  # at the largest budget decay loses three runs, each of which costs 0.7
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import CELL, METRICS, tuning
+from adamcmp.analysis import METRICS, TRIAL_KEY, tuning_runs
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import means_of
+from adamcmp.analysis.selection import seed_means
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.drawing.basin import SLOPES
 from adamcmp.drawing.heatmap import circled, colour_limits, grids, is_grid
@@ -71,7 +71,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "cells": _cells(report, own, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
         "fresh": _fresh(own, metrics),
-        "retrain": retraining(runs, _of_cells(tuning(own), "run_id", len(table)), report.study),
+        "retrain": retraining(runs, _of_cells(tuning_runs(own), "run_id", len(table)), report.study),
         "recipes": _recipes(own, report),
         "charts": _charts(report, arms),
         "csv": {each.name: tables.csv(each.raw) for each in report.made if each.name in COPIED and len(each.raw)},
@@ -85,7 +85,7 @@ def _on_page(report: TaskReport) -> TaskReport:
     kept = table[table["arm"].map(full) | (table["rank"] <= MOST_DRAWN)].reset_index(drop=True)
     if len(kept) == len(table):
         return report
-    records = report.task.records.merge(kept[CELL])
+    records = report.task.records.merge(kept[TRIAL_KEY])
     return replace(report, table=kept, task=report.task._replace(records=records))
 
 
@@ -122,9 +122,9 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
 
 def _placed(report: TaskReport) -> pd.DataFrame:
     """The runs of a task's cells, with the column ``cell``, the place of theirs."""
-    place = {cell: i for i, cell in enumerate(report.table[CELL].itertuples(index=False, name=None))}
+    place = {cell: i for i, cell in enumerate(report.table[TRIAL_KEY].itertuples(index=False, name=None))}
     runs = report.task.records
-    found = runs.assign(cell=[place.get(cell, -1) for cell in runs[CELL].itertuples(index=False, name=None)])
+    found = runs.assign(cell=[place.get(cell, -1) for cell in runs[TRIAL_KEY].itertuples(index=False, name=None)])
     return found[found["cell"] >= 0]
 
 
@@ -142,7 +142,7 @@ def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
 
 def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
     """Metrics on request of each cell after the last step, over its tuning runs: their names, means and half widths."""
-    measured = tuning(runs)
+    measured = tuning_runs(runs)
     measured = measured[measured["metrics"].notna() & (measured["status"] == "completed")]
     flat = pd.DataFrame(
         [
@@ -188,7 +188,7 @@ def _cells(
     """Columns of the cells."""
     table = report.table
     lrs, decays = _axis(table["lr"]), _axis(table["weight_decay"])
-    tuned = tuning(runs)
+    tuned = tuning_runs(runs)
     values = {
         str(each["key"]): (
             _digits(table[each["key"]].to_numpy(float) * each["factor"]),
@@ -259,11 +259,11 @@ def _limits(
 
 def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What seeds that no selection has seen say of cells: by cell, their number, seeds, means and half widths."""
-    judged = runs.drop(tuning(runs).index)
+    judged = runs.drop(tuning_runs(runs).index)
     judged = judged[judged["status"] == "completed"]
     if judged.empty:
         return {}
-    means = means_of(judged, ["cell"])
+    means = seed_means(judged, ["cell"])
     found = {}
     for cell, row in means.iterrows():
         part = judged[judged["cell"] == cell]
@@ -293,7 +293,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
 
     The recipes of an arm differ in a few numbers, so that a text a cell would be most of the page.
     """
-    first = tuning(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
+    first = tuning_runs(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
     found: dict[str, Any] = {}
     for framework, name in recipe.FRAMEWORKS.items():
         texts: list[list[str]] = []

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adamcmp.analysis import tuning
+from adamcmp.analysis import tuning_runs
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.drawing.labels import short
 from adamcmp.metrics.spec import TaskMetrics
@@ -244,7 +244,7 @@ def lead(report: TaskReport) -> str:
 def _five(report: TaskReport) -> list[str]:
     """Return the protocol in five lines."""
     records, board, criteria = report.task.records, report.board, report.criteria
-    tuned = tuning(records)["seed"].dropna().astype(int)
+    tuned = tuning_runs(records)["seed"].dropna().astype(int)
     judged = records.loc[records["stage"] == "confirm", "seed"].dropna().astype(int)
     better = "highest" if criteria.error.higher_is_better else "lowest"
     trials = sorted(set(board["trials"]))

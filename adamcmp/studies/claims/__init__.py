@@ -4,7 +4,7 @@ A module's docstring begins with the statement in one sentence. ``SOURCE`` says 
 configurations are trained for it, ``CAPTION`` what its figure shows. ``toy()`` computes it where a formula gives the
 gradients, and says the number that the formula predicts; ``training(found)`` reads it off real trainings. Both give
 ``Evidence``: numbers with the range that the statement predicts, and panels of the figure. Verdicts follow from these
-(``analysis/claims.py``). A new module needs no registration, but a place in ``ORDER``.
+(``analysis/claim.py``). A new module needs no registration, but a place in ``ORDER``.
 """
 
 from __future__ import annotations

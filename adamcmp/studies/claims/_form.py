@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import Claim, exact, of_values
+from adamcmp.analysis.claim import Claim, exact_value, mean_with_ci
 from adamcmp.analysis.intervals import Array, Estimate, half_width
 from adamcmp.report.reported import Reported
 
@@ -76,8 +76,8 @@ def over(values: Iterable[Any]) -> Estimate:
     found = np.fromiter(values, dtype=np.float64)
     found = found[np.isfinite(found)]
     if len(found) > 1 and not found.std() > 0:
-        return exact(float(found[0]))
-    return of_values(found)
+        return exact_value(float(found[0]))
+    return mean_with_ci(found)
 
 
 def slope(x: Array, y: Array) -> float:

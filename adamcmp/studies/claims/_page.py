@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import by_task, leaderboard
-from adamcmp.analysis.claims import VERDICTS, Claim, frame, not_after_correction
+from adamcmp.analysis import leaderboard, split_by_task
+from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction, to_frame
 from adamcmp.drawing.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
 from adamcmp.report.labels import claimed, distinct, runs_hash, seeds, wall_seconds
@@ -43,7 +43,7 @@ def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str
     records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
     claims = [claim for each in every for claim in each.claims]
     names = [each.statement.name for each in every for _ in each.claims]
-    raw = frame(claims).assign(claim=names) if claims else pd.DataFrame()
+    raw = to_frame(claims).assign(claim=names) if claims else pd.DataFrame()
     table = _shown(claims).assign(claim=names) if claims else pd.DataFrame()
     counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
     counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
@@ -74,7 +74,7 @@ def _shown(claims: Sequence[Claim]) -> pd.DataFrame:
                 "predicted": _range(claim),
                 "verdict": verdict_of(claim, is_marked=mark),
             }
-            for claim, mark in zip(claims, not_after_correction(claims), strict=True)
+            for claim, mark in zip(claims, lost_after_correction(claims), strict=True)
         ]
     )
 
@@ -137,7 +137,7 @@ def _edges(name: str, each: Reported) -> list[str]:
     if not (each.records["stage"] == "confirm").any():
         return []
     lines = []
-    for task in by_task(each.records):
+    for task in split_by_task(each.records):
         board = leaderboard(task.records)
         told = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
         if told:

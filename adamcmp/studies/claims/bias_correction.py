@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import ABOVE, Claim, exact
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim, exact_value
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
@@ -56,7 +56,7 @@ def toy() -> Evidence:
                 "Under a constant gradient Adam's steps are no larger than α",
                 SOURCE,
                 f"largest of a hundred steps {what}",
-                exact(round(float(with_.max()), 9)),
+                exact_value(round(float(with_.max()), 9)),
                 (0.99, 1.01),
                 None,
                 TOY,
@@ -67,7 +67,7 @@ def toy() -> Evidence:
                 "Without bias correction the first step is 3.16 α",
                 SOURCE,
                 f"first step {what}",
-                exact(float(without[0])),
+                exact_value(float(without[0])),
                 (3.1, 3.2),
                 None,
                 TOY,
@@ -77,7 +77,7 @@ def toy() -> Evidence:
                 "Without bias correction steps grow to 6.6 α",
                 SOURCE,
                 f"largest of a hundred steps {what}",
-                exact(float(without.max())),
+                exact_value(float(without.max())),
                 (6.5, 6.7),
                 None,
                 TOY,
@@ -128,7 +128,7 @@ def _of_other_gradients() -> list[Claim]:
                 "Adam's steps are no larger than α, whatever the gradients",
                 SOURCE,
                 f"largest step over α: {what}",
-                exact(round(max(steps), 9)),
+                exact_value(round(max(steps), 9)),
                 (-math.inf, 1.01),
                 None,
                 TOY,
@@ -171,7 +171,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 f"log of the largest relative update of {first} without by with, mean over lr",
                 over(gap),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 on,
             ),
@@ -180,7 +180,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 "log of the training loss without minus with, mean over lr",
                 over(worse),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 on,
             ),

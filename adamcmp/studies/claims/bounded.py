@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adamcmp.analysis.claims import Claim, exact
+from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
@@ -51,7 +51,7 @@ def toy() -> Evidence:
                 "Under a constant gradient the weight ends at 1/λ",
                 SOURCE,
                 "largest weight times λ, λ = 0.5",
-                exact(round(float(times_TK[-1, LAMBDAS.index(0.5)]), 6)),
+                exact_value(round(float(times_TK[-1, LAMBDAS.index(0.5)]), 6)),
                 (0.99, 1.0 + 1e-9),
                 None,
                 TOY,

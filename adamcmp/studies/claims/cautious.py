@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import best_cells, by_task, cells, task_metrics
-from adamcmp.analysis.claims import BELOW, Claim, times
-from adamcmp.analysis.selection import tuning
+from adamcmp.analysis import best_trials, split_by_task, task_metrics, trials_table
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by
+from adamcmp.analysis.selection import tuning_runs
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
@@ -48,7 +48,7 @@ def toy() -> Evidence:
                 SOURCE,
                 "error of the cautious variant against AdamW, trial selected on other draws",
                 over(100 * np.expm1(gap)),
-                BELOW,
+                BELOW_RANGE,
                 None,
                 TOY,
                 "%",
@@ -65,29 +65,29 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims, panels = [], []
-    for task in by_task(own.records):
+    for task in split_by_task(own.records):
         arms = {name: arm(task, (name,)) for name in NAMES}
         if None in arms.values():
             continue
-        error, table = task_metrics(task.records).error, cells(task.records)
-        best = best_cells(table[(table["arm"] == arms["adamw"]) & (table["weight_decay"] > 0)])
+        error, table = task_metrics(task.records).error, trials_table(task.records)
+        best = best_trials(table[(table["arm"] == arms["adamw"]) & (table["weight_decay"] > 0)])
         if best.empty:
             continue
         lr, weight_decay = (float(best[name].iloc[0]) for name in ("lr", "weight_decay"))
-        runs = tuning(task.records)
+        runs = tuning_runs(task.records)
         own_runs = runs[(runs["lr"] == lr) & (runs["weight_decay"] == weight_decay)]
         wide = own_runs.pivot_table(index="seed", columns="arm", values="final_test_error")
         if not set(map(str, arms.values())) <= set(wide.columns):
             continue
         gap = error.sign * (wide[arms["adamw_cautious"]] - wide[arms["adamw"]])
-        told = times(over(gap.dropna()), error.factor)
+        told = scale_by(over(gap.dropna()), error.factor)
         claims.append(
             Claim(
                 "Cautious decay helps at AdamW's best learning rate and λ",
                 SOURCE,
                 f"test {error.label} of the cautious variant minus AdamW at lr {lr:.3g}, λ {weight_decay:.3g}",
                 told,
-                BELOW,
+                BELOW_RANGE,
                 task.task,
                 task.label,
                 error.gap_unit,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import ABOVE, Claim, minus
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim, subtract
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Evidence, late, layers, measured, named, over, task_label, those
@@ -41,8 +41,8 @@ def toy() -> Evidence:
                 "Shares that decay takes are spread further under L2 than under AdamW",
                 SOURCE,
                 f"SD of log10 share over gradients of {len(SCALES)} sizes, Adam + L2 minus AdamW",
-                minus(spreads[ADAM], spreads[ADAMW]),
-                ABOVE,
+                subtract(spreads[ADAM], spreads[ADAMW]),
+                ABOVE_RANGE,
                 None,
                 TOY,
             )
@@ -65,7 +65,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 "SD of log10 share over tenths of layers, Adam + L2 minus AdamW",
                 over(spread.loc[ADAM] - spread.loc[ADAMW]),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 task_label(decay),
             )
@@ -83,7 +83,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 f"SD of log10 angle per step over {what}, Adam + L2 minus AdamW",
                 over(spread.loc[ADAM] - spread.loc[ADAMW]),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 task_label(own),
             )

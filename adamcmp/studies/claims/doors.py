@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import Claim
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import arm, better
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
@@ -65,7 +65,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims: list[Claim] = []
-    for task in by_task(own.records):
+    for task in split_by_task(own.records):
         adamw = arm(task, ("adamw",))
         for name, label in DOORS.items():
             statement = f"Decoupled decay generalizes better than a penalty in {label}"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import best_cells, by_task, cells, task_metrics
-from adamcmp.analysis.claims import ABOVE, Claim, times
+from adamcmp.analysis import best_trials, split_by_task, task_metrics, trials_table
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim, scale_by
 from adamcmp.analysis.held_out import held_out_rows_of
-from adamcmp.analysis.selection import judged, tuning
+from adamcmp.analysis.selection import held_out_runs, tuning_runs
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import over_completed
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
@@ -63,7 +63,7 @@ def toy() -> Evidence:
                 SOURCE,
                 "log of its loss by that of the smaller",
                 over(half),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 TOY,
             ),
@@ -72,7 +72,7 @@ def toy() -> Evidence:
                 SOURCE,
                 "log of the smaller one's loss by its own",
                 over(-gap_DT[:, -20:].mean(1)),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 TOY,
             ),
@@ -87,11 +87,11 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims, panels = [], []
-    for task in by_task(own.records):
-        error, best = task_metrics(task.records).error, best_cells(cells(task.records))
-        tuned = tuning(task.records).merge(best[["arm", "lr", "weight_decay"]])
+    for task in split_by_task(own.records):
+        error, best = task_metrics(task.records).error, best_trials(trials_table(task.records))
+        tuned = tuning_runs(task.records).merge(best[["arm", "lr", "weight_decay"]])
         before = _errors(own.curves, tuned, error.sign, "validation")
-        after = _errors(own.curves, judged(task.records, best), error.sign, "test")
+        after = _errors(own.curves, held_out_runs(task.records, best), error.sign, "test")
         pairs = [(a, b) for a, b in itertools.permutations(sorted(before), 2) if {a, b} <= after.keys()]
         if not pairs:
             continue
@@ -107,8 +107,8 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 f"the smaller of {a}'s lead over {b} halfway and its deficit at the end, test {error.label}, "
                 f"held-out seeds{lost}",
-                times(weaker, error.factor),
-                ABOVE,
+                scale_by(weaker, error.factor),
+                ABOVE_RANGE,
                 task.task,
                 task.label,
                 error.gap_unit,

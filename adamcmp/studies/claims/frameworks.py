@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import Claim, exact
+from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.errors import InputError
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over
@@ -60,15 +60,15 @@ def toy() -> Evidence:
             continue
         off = under(ran[library][name], setting)
         measured = f"largest relative difference of an update of {name} from {setting}"
-        claims.append(Claim(statement, SOURCE, measured, exact(float(f"{off:.3g}")), SAME, None, TOY, form=".2g"))
-        rows[statement] = exact(math.log10(max(off, LEAST)))
+        claims.append(Claim(statement, SOURCE, measured, exact_value(float(f"{off:.3g}")), SAME, None, TOY, form=".2g"))
+        rows[statement] = exact_value(math.log10(max(off, LEAST)))
     defaults = [ran[library][name].defaults for _, library, name, _ in PEERS[::2] if library in ran]
     if len(defaults) == 2:
         torch, keras = (each["weight_decay"] for each in defaults)
         ratio = torch / keras
         claims.append(
             Claim("AdamW's defaults are the same in both", SOURCE, "default λ of PyTorch over that of Keras",
-                  exact(float(f"{ratio:.6g}")), (0.99, 1.01), None, TOY, form=".3g")
+                  exact_value(float(f"{ratio:.6g}")), (0.99, 1.01), None, TOY, form=".3g")
         )  # fmt: skip
     return Evidence(claims, named("toy: updates", "log10 of the relative difference", rows))
 

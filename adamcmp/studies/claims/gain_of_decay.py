@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import ABOVE, Claim
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._families import families
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
@@ -37,7 +37,7 @@ def toy() -> Evidence:
                 SOURCE,
                 "gain for each doubling of the steps, λ chosen on other draws",
                 slopes,
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 TOY,
                 "pp",
@@ -60,7 +60,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims, panels = [], []
-    for family in families(by_task(own.records), "epochs"):
+    for family in families(split_by_task(own.records), "epochs"):
         claims += grows(family.tasks, family.label, SOURCE)
         rows = gains(own, family.tasks)
         if len(rows):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task, task_metrics
-from adamcmp.analysis.claims import BELOW, Claim, minus, times
+from adamcmp.analysis import split_by_task, task_metrics
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import ADAM, ADAMW, arm, better
@@ -51,7 +51,7 @@ def toy() -> Evidence:
         SOURCE,
         "error over all inputs of AdamW against Adam + L2, tuned on other draws",
         told,
-        BELOW,
+        BELOW_RANGE,
         None,
         TOY,
         "%",
@@ -68,7 +68,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         own = those(found, study)
         if own is None:
             continue
-        for task in by_task(own.records):
+        for task in split_by_task(own.records):
             arms = arm(task, ["adamw"]) or arm(task, ADAMW), arm(task, ADAM)  # a study may have several conventions
             made = better(own, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
             claims += made
@@ -85,9 +85,11 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     )
     for statement, these, those_, words in between:
         if {*these, *those_} <= told.keys() and all(not math.isnan(told[each].low) for each in (*these, *those_)):
-            difference = minus(_mean([told[each] for each in these]), _mean([told[each] for each in those_]))
+            difference = subtract(_mean([told[each] for each in these]), _mean([told[each] for each in those_]))
             measured = f"test error of AdamW against Adam + L2, {words}"
-            claims.append(Claim(statement, SOURCE, measured, difference, BELOW, None, "all networks", "pp", "+.1f"))
+            claims.append(
+                Claim(statement, SOURCE, measured, difference, BELOW_RANGE, None, "all networks", "pp", "+.1f")
+            )
     rows = {NETWORKS[study]: each for study, each in told.items()}
     return Evidence(claims, named("AdamW against Adam + L2, trainings", "test error (%)", rows))
 
@@ -96,5 +98,5 @@ def _mean(each: list[Estimate]) -> Estimate:
     """Of independent estimates: a sum by MOVER, a − (−b)."""
     total = each[0]
     for other in each[1:]:
-        total = minus(total, Estimate(-other.value, -other.high, -other.low))
-    return times(total, 1 / len(each))
+        total = subtract(total, Estimate(-other.value, -other.high, -other.low))
+    return scale_by(total, 1 / len(each))

@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import ABOVE, BELOW, Claim, exact
-from adamcmp.analysis.generalising import TARGET, by_cell, difference, of_best, steps_to, without_decay
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, exact_value
+from adamcmp.analysis.generalising import (
+    TARGET_ERROR,
+    steps_by_trial,
+    steps_difference,
+    steps_of_best,
+    steps_to_target,
+    steps_without_decay,
+)
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import ADAM, ADAMW, arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, those
@@ -25,8 +32,8 @@ SOURCE = "Power et al. 2022"
 STUDIES = ("claims_grokking",)
 CAPTION = (
     "Left: a weight that gets no gradient. Right: steps until addition modulo 31 has a validation error of "
-    f"{TARGET:.0%}, median over seeds with the fastest and the slowest, by λ; the gray line is the budget, and λ = 0 "
-    "is at the left edge."
+    f"{TARGET_ERROR:.0%}, median over seeds with the fastest and the slowest, by λ; the gray line is the budget, and λ "
+    "= 0 is at the left edge."
 )
 LR, LAMBDA, STEPS = 1e-3, 0.1, 600
 
@@ -53,8 +60,8 @@ def toy() -> Evidence:
                 "Where gradients vanish, L2 under Adam decays weights below 1/λ more than decoupled decay does",
                 SOURCE,
                 f"log10 of the decrease of a weight of 1 in a hundred steps, λ = {LAMBDA:g}, Adam + L2 by AdamW",
-                exact(round(math.log10(taken[0] / taken[1]), 6)),
-                ABOVE,
+                exact_value(round(math.log10(taken[0] / taken[1]), 6)),
+                ABOVE_RANGE,
                 None,
                 TOY,
             )
@@ -76,15 +83,15 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         return Evidence([])
     claims, panels = [], []
     axes = Axes("training: addition modulo 31", "λ", "steps to generalize")
-    for task in by_task(own.records):
-        steps = steps_to(own.curves, task.records)
+    for task in split_by_task(own.records):
+        steps = steps_to_target(own.curves, task.records)
         arms = {label: arm(task, names) for label, names in (("Adam + L2", ADAM), ("AdamW", ADAMW))}
-        table = by_cell(steps)
+        table = steps_by_trial(steps)
         least = table.loc[table["weight_decay"] > 0, "weight_decay"].min()
         for label, name in arms.items():
             if name is None:
                 continue
-            told = difference(of_best(steps, name), without_decay(steps, name))
+            told = steps_difference(steps_of_best(steps, name), steps_without_decay(steps, name))
             if not math.isnan(told.value):
                 claims.append(
                     Claim(
@@ -92,7 +99,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                         SOURCE,
                         "log10 of the steps at the best λ by those without decay",
                         told,
-                        BELOW,
+                        BELOW_RANGE,
                         task.task,
                         task.label,
                     )
@@ -101,7 +108,9 @@ def training(found: Mapping[str, Reported]) -> Evidence:
             x = rows["weight_decay"].where(rows["weight_decay"] > 0, least / 4)
             panels.append(axes.series(label, "dots", x, rows["median"], rows["fastest"], rows["slowest"]))
         if None not in arms.values():
-            told = difference(of_best(steps, str(arms["AdamW"])), of_best(steps, str(arms["Adam + L2"])))
+            told = steps_difference(
+                steps_of_best(steps, str(arms["AdamW"])), steps_of_best(steps, str(arms["Adam + L2"]))
+            )
             ends_of = [f"{label}'s is the largest that was tried" for label, name in arms.items()
                        if _is_at_the_end(table[table["arm"] == name])]  # fmt: skip
             if not math.isnan(told.value):
@@ -112,7 +121,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                         "log10 of the steps of AdamW by those of Adam + L2, each at its best λ"
                         + "".join(f"; {text}" for text in ends_of),
                         told,
-                        BELOW,
+                        BELOW_RANGE,
                         task.task,
                         task.label,
                     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis.claims import Claim, exact
+from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, task_label, those
 from adamcmp.studies.claims._toys import simulate, traced
@@ -50,7 +50,7 @@ def toy() -> Evidence:
                 "torch.optim.AdamW subtracts λθ per step",
                 SOURCE,
                 "share of the weight over λ at lr 1e-3",
-                exact(float(f"{shares[at]:.9g}")),
+                exact_value(float(f"{shares[at]:.9g}")),
                 NEAR,
                 None,
                 TOY,
@@ -60,7 +60,7 @@ def toy() -> Evidence:
                 "Algorithm 2 subtracts λθ per step",
                 SOURCE,
                 "share of the weight over λ at lr 1e-3",
-                exact(float(f"{paper[at]:.9g}")),
+                exact_value(float(f"{paper[at]:.9g}")),
                 NEAR,
                 None,
                 TOY,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import ABOVE, BELOW, Claim
+from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import in_front_of_a_norm, normal, rule, simulate
@@ -63,13 +63,13 @@ def _mean(values_DT: np.ndarray, part: tuple[float, float]) -> np.ndarray:
 def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
     what = "log of the norm of gradients late by that in the middle"
     return [
-        Claim("Under AdamW norms of gradients rise late", SOURCE, what, over(rises["adamw"]), ABOVE, None, on),
+        Claim("Under AdamW norms of gradients rise late", SOURCE, what, over(rises["adamw"]), ABOVE_RANGE, None, on),
         Claim(
             "AdamC has a smaller late rise than AdamW",
             SOURCE,
             f"{what}, AdamC minus AdamW",
             over(rises["adamc"] - rises["adamw"]),
-            BELOW,
+            BELOW_RANGE,
             None,
             on,
         ),

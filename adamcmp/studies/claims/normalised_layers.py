@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import Claim
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import alike, better
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
@@ -90,7 +90,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     if own is None:
         return Evidence([])
     claims: list[Claim] = []
-    for task in by_task(own.records):
+    for task in split_by_task(own.records):
         here = set(task.records["arm"])
         arms = {each: each if each in here else None for each in (ALL, NORMED, OTHERS, NONE)}
         claims += better(own, task, (arms[ALL], arms[NONE]), "Decay on all layers is better than none", SOURCE)

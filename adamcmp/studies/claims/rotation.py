@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adamcmp.analysis.claims import Claim
+from adamcmp.analysis.claim import Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, late, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import normal, rule, simulate

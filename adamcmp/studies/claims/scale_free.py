@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import Claim, exact
+from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, those
 from adamcmp.studies.claims._toys import normal, rule, simulate
@@ -52,7 +52,7 @@ def toy() -> Evidence:
         base = ended[FACTORS.index(1.0)]
         drift = ((ended - base).norm(dim=1) / base.norm()).tolist()
         panels.append(axes.series(label, "dots", *_without_one(FACTORS, drift)))
-        claims.append(_claim(label, exact(round(max(drift), 12)), TOY, None))
+        claims.append(_claim(label, exact_value(round(max(drift), 12)), TOY, None))
     return Evidence(claims, panels)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task, cells, task_metrics
-from adamcmp.analysis.claims import BELOW, Claim, minus, times
-from adamcmp.analysis.sensitivity import sensitivities
+from adamcmp.analysis import split_by_task, task_metrics, trials_table
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
+from adamcmp.analysis.sensitivity import estimate_sensitivities
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
@@ -59,20 +59,20 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         return Evidence([])
     claims, panels = [], []
     axes = Axes("training: an MLP", "lr", "test error (%)", y_scale="linear")
-    for task in by_task(own.records):
-        table, error = cells(task.records), task_metrics(task.records).error
-        of = {each.arm: each.to_lr for each in sensitivities(task.records, table)}
+    for task in split_by_task(own.records):
+        table, error = trials_table(task.records), task_metrics(task.records).error
+        of = {each.arm: each.to_lr for each in estimate_sensitivities(task.records, table)}
         coupled, free = arm(task, ("adamw",)), arm(task, ("adamw_paper",))
         if coupled is None or free is None or not {coupled, free} <= of.keys():
             continue
-        told = times(minus(of[free], of[coupled]), error.factor)
+        told = scale_by(subtract(of[free], of[coupled]), error.factor)
         claims.append(
             Claim(
                 "A decay that the learning rate does not scale lowers sensitivity to it",
                 SOURCE,
                 f"mean {error.label} lost by a learning rate that is not tuned, d = ηλ minus d = ηαλ",
                 told,
-                BELOW,
+                BELOW_RANGE,
                 task.task,
                 task.label,
                 error.gap_unit,

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis import by_task, cells
-from adamcmp.analysis.basin import basins
-from adamcmp.analysis.claims import BELOW, Claim
+from adamcmp.analysis import split_by_task, trials_table
+from adamcmp.analysis.basin import estimate_basins
+from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
@@ -34,7 +34,7 @@ ARMS = {"adamw": "AdamW (d = ηα)", "adamw_paper": "AdamW of the paper (d = η)
 STATEMENTS = {
     "adamw": ("The best λ of AdamW as in torch does not move with the learning rate", INDEPENDENT),
     "adamw_paper": ("The best λ of AdamW as in the paper does not move with the learning rate", INDEPENDENT),
-    "adam": ("The best λ of Adam with L2 falls with the learning rate", BELOW),
+    "adam": ("The best λ of Adam with L2 falls with the learning rate", BELOW_RANGE),
 }
 
 
@@ -58,9 +58,9 @@ def training(found: Mapping[str, Reported]) -> Evidence:
         return Evidence([])
     claims, panels = [], []
     axes = Axes("training: an MLP", "lr", "best λ")
-    for task in by_task(own.records):
-        slopes = {each.arm: each.rows for each in basins(task.records)}
-        table = cells(task.records)
+    for task in split_by_task(own.records):
+        slopes = {each.arm: each.rows for each in estimate_basins(task.records)}
+        table = trials_table(task.records)
         for name, label in ARMS.items():
             named = arm(task, (name,))
             if named is None or named not in slopes:

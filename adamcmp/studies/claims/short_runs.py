@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis.claims import BELOW, Claim
+from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope
 from adamcmp.studies.claims._toys import regression, valley
@@ -34,7 +34,7 @@ def toy() -> Evidence:
                 SOURCE,
                 "slope d log λ* / d log steps",
                 slopes,
-                BELOW,
+                BELOW_RANGE,
                 None,
                 TOY,
             )
@@ -53,7 +53,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 "slope d log λ* / d log epochs",
                 told.slope,
-                BELOW,
+                BELOW_RANGE,
                 None,
                 label,
             )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamcmp.analysis.claims import BELOW, Claim
+from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, slope, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
@@ -112,7 +112,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 "slope d log rate / d log share of documents",
                 over(slopes),
-                BELOW,
+                BELOW_RANGE,
                 None,
                 on,
             ),

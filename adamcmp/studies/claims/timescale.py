@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis import by_task
-from adamcmp.analysis.claims import Claim, exact
-from adamcmp.analysis.optima import Optima, best_decays
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import Claim, exact_value
+from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
 from adamcmp.report.reported import Reported
 from adamcmp.studies._claims import PAPER
 from adamcmp.studies._families import families
@@ -78,7 +78,7 @@ def toy() -> Evidence:
                 "AdamW's weights are a moving average over 1/(ηλ) steps",
                 SOURCE,
                 "−log of the remaining share of a weight after 1/(ηλ) steps, farthest from 1",
-                exact(round(worst, 6)),
+                exact_value(round(worst, 6)),
                 (0.95, 1.05),
                 None,
                 TOY,
@@ -89,14 +89,17 @@ def toy() -> Evidence:
     )
 
 
-def optima(found: Mapping[str, Reported], by: str) -> list[tuple[str, Optima]]:
+def optima(found: Mapping[str, Reported], by: str) -> list[tuple[str, OptimalDecays]]:
     """Of each family of tasks that differ in ``epochs`` or ``train_examples``: AdamW's best λ, and how it moves."""
     own = those(found, STUDIES[0])
     if own is None:
         return []
-    tasks = [task for task in by_task(own.records) if has(task, WITH)]
+    tasks = [task for task in split_by_task(own.records) if has(task, WITH)]
     return [
-        (family.label, best_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", shared_lr(family.tasks)))
+        (
+            family.label,
+            estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", shared_lr(family.tasks)),
+        )
         for family in families(tasks, by)
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import ABOVE, Claim
+from adamcmp.analysis.claim import ABOVE_RANGE, Claim
 from adamcmp.report.reported import Reported
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, late, layers, measured, over, slope, task_label, those
 from adamcmp.studies.claims._toys import normal, simulate, traced
@@ -64,7 +64,7 @@ def toy() -> Evidence:
                     SOURCE,
                     "slope d log (share that decay takes) / d log √v̂",
                     over(slopes),
-                    ABOVE,
+                    ABOVE_RANGE,
                     None,
                     TOY,
                 )
@@ -127,7 +127,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
                 SOURCE,
                 "slope d log (share that decay takes) / d log √v̂ within layers",
                 over(within),
-                ABOVE,
+                ABOVE_RANGE,
                 None,
                 on,
             )

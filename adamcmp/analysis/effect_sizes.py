@@ -30,16 +30,16 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 from adamcmp.analysis.held_out import held_out_rows_of
-from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, generator
+from adamcmp.analysis.intervals import CONFIDENCE, Array, Estimate, bootstrap_generator
 from adamcmp.analysis.verdicts import Verdict
 from adamcmp.metrics.spec import task_metrics
 
-LEAST = 4
+MIN_SEEDS = 4
 """Seeds from which on a bootstrap of them says anything, and a quarter can be cut off."""
-TAIL = (1 - CONFIDENCE) / 2
+TRIMMED_FRACTION = (1 - CONFIDENCE) / 2
 
 
-class Effect(NamedTuple):
+class EffectSize(NamedTuple):
     """How large the difference a − b of a pair is."""
 
     a: str
@@ -52,7 +52,9 @@ class Effect(NamedTuple):
     standardised: Estimate
 
 
-def effects(records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame | None = None) -> list[Effect]:
+def estimate_effects(
+    records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame | None = None
+) -> list[EffectSize]:
     """Estimate the effect sizes of every pair that has a verdict, over held-out seeds.
 
     Args:
@@ -76,11 +78,12 @@ def differences(rows: pd.DataFrame, a: str, b: str) -> Array:
     return np.array([of_a[seed] - of_b[seed] for seed in shared])
 
 
-def _effect(of: Verdict, d: Array, x: Array, y: Array, sign: float) -> Effect:
+def _effect(of: Verdict, d: Array, x: Array, y: Array, sign: float) -> EffectSize:
     samples = (d,) if of.paired else (x, y)
-    return Effect(
-        of.a, of.b, of.n, bca(samples, np.mean), bca(samples, interquartile_mean), improvement(sign * x, sign * y),
-        standardised_paired(d) if of.paired else standardised(x, y),
+    return EffectSize(
+        of.a, of.b, of.n, bca(samples, np.mean), bca(samples, interquartile_mean),
+        probability_of_improvement(sign * x, sign * y),
+        standardized_paired(d) if of.paired else standardized_difference(x, y),
     )  # fmt: skip
 
 
@@ -97,10 +100,10 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
         return first - others[0] if others else first
 
     value = float(of_all(*samples))
-    if min(map(len, samples)) < LEAST or all(np.ptp(each) == 0 for each in samples):
+    if min(map(len, samples)) < MIN_SEEDS or all(np.ptp(each) == 0 for each in samples):
         return Estimate(value)
     n = min(map(len, samples))
-    tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 1 - TAIL)))
+    tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 1 - TRIMMED_FRACTION)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of seeds that are all but alike scipy has no interval, and says so
         found = stats.bootstrap(
@@ -109,18 +112,18 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
             n_resamples=4000,
             method="BCa",
             confidence_level=1 - 2 * tail,
-            rng=generator("effects"),
+            rng=bootstrap_generator("effects"),
         ).confidence_interval
     return Estimate(value, float(found.low), float(found.high))
 
 
-def improvement(x: Array, y: Array) -> Estimate:
+def probability_of_improvement(x: Array, y: Array) -> Estimate:
     """P(x < y) + ½ P(x = y) of two seeds drawn from each, where less is better."""
     better_XY = np.where(x[:, None] < y, 1.0, np.where(x[:, None] == y, 0.5, 0.0))
     value, (n, m) = float(better_XY.mean()), better_XY.shape
-    if min(n, m) < LEAST:
+    if min(n, m) < MIN_SEEDS:
         return Estimate(value)
-    k, z = (n + m) / 2 - 1, float(special.ndtri(1 - TAIL))
+    k, z = (n + m) / 2 - 1, float(special.ndtri(1 - TRIMMED_FRACTION))
 
     def beyond(theta: float) -> float:
         spread = theta * (1 - theta) * (1 + k * (1 - theta) / (2 - theta) + k * theta / (1 + theta)) / (n * m)
@@ -132,28 +135,30 @@ def improvement(x: Array, y: Array) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def standardised_paired(d: Array) -> Estimate:
+def standardized_paired(d: Array) -> Estimate:
     """d̄/s_d."""
     spread = float(d.std(ddof=1))
-    return _standardised(float(d.mean()) / spread if spread else math.nan, len(d) - 1, 1 / math.sqrt(len(d)))
+    return _standardized(float(d.mean()) / spread if spread else math.nan, len(d) - 1, 1 / math.sqrt(len(d)))
 
 
-def standardised(x: Array, y: Array) -> Estimate:
+def standardized_difference(x: Array, y: Array) -> Estimate:
     """(x̄ − ȳ)/√((s_x² + s_y²)/2)."""
     spread = math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
     effect = float(x.mean() - y.mean()) / spread if spread else math.nan
-    return _standardised(effect, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
+    return _standardized(effect, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
 
 
-def _standardised(effect: float, freedom: int, scale: float) -> Estimate:
+def _standardized(effect: float, freedom: int, scale: float) -> Estimate:
     """With the interval by the noncentral t distribution of effect/scale; NaN of values without spread."""
     if math.isnan(effect):
         return Estimate(math.nan)
-    low, high = (float(special.nctdtrinc(freedom, p, effect / scale)) * scale for p in (1 - TAIL, TAIL))
+    low, high = (
+        float(special.nctdtrinc(freedom, p, effect / scale)) * scale for p in (1 - TRIMMED_FRACTION, TRIMMED_FRACTION)
+    )
     return Estimate(effect, low, high)
 
 
-def frame(found: Sequence[Effect]) -> pd.DataFrame:
+def to_frame(found: Sequence[EffectSize]) -> pd.DataFrame:
     """One row a pair, each estimate as three columns."""
     rows = []
     for each in found:

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.basin import Grid, row_of, slope_of_rows
+from adamcmp.analysis.basin import ErrorGrid, row_of, slope_of_rows
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.selection import Task, cells, ranked_cells, tuning
+from adamcmp.analysis.selection import TaskRecords, ranked_trials, trials_table, tuning_runs
 from adamcmp.metrics.spec import task_metrics
 
 
-class Optima(NamedTuple):
+class OptimalDecays(NamedTuple):
     """The best λ of one arm on several tasks."""
 
     slope: Estimate
@@ -32,9 +32,9 @@ class Optima(NamedTuple):
     """One row a task: ``x``, ``best`` λ*, ``low``, ``high``, ``side`` (−1, 1: it lies on that edge of the grid)."""
 
 
-def best_decays(
-    tasks: Sequence[Task], arm: str, by: str, decay: str = "weight_decay", lr: float | None = None
-) -> Optima:
+def estimate_optimal_decays(
+    tasks: Sequence[TaskRecords], arm: str, by: str, decay: str = "weight_decay", lr: float | None = None
+) -> OptimalDecays:
     """Of an arm on tasks that differ in the column ``by`` of their records.
 
     Args:
@@ -51,10 +51,10 @@ def best_decays(
         if own.empty:
             continue
         sign, x = task_metrics(own).error.sign, float(own[by].iloc[0])
-        runs = tuning(own)
+        runs = tuning_runs(own)
         runs = runs[runs["status"] == "completed"]
         named = dict(zip(runs["weight_decay"], runs[decay], strict=True))
-        chosen = ranked_cells(cells(own)).drop_duplicates("weight_decay").sort_values("weight_decay")
+        chosen = ranked_trials(trials_table(own)).drop_duplicates("weight_decay").sort_values("weight_decay")
         errors = runs.merge(chosen[["lr", "weight_decay"]]).pivot(
             index="weight_decay", columns="seed", values="final_validation_error"
         )
@@ -70,14 +70,14 @@ def best_decays(
         zeros.append(sign * errors[errors.index == 0])
     profile = pd.DataFrame(rows, columns=["x", "weight_decay", "lr", "validation", "test", "half_width"])
     if not parts:
-        return Optima(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
+        return OptimalDecays(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
     seeds = sorted(set.intersection(*(set(each.columns) for each in parts)))
     found, optima = [], []
     for x, part, zero in zip(xs, parts, zeros, strict=True):
         y, errors_JT = np.log(part.index.to_numpy(float)), part[seeds].to_numpy()
         at_zero_T = zero[seeds].to_numpy()[0] if len(zero) else np.full(len(seeds), np.nan)
-        row = row_of(Grid(np.log([x]), y, errors_JT[None], at_zero_T[None]))
+        row = row_of(ErrorGrid(np.log([x]), y, errors_JT[None], at_zero_T[None]))
         optima.append(row)
         best = dict(zip(("best", "low", "high"), np.exp(row.best), strict=True))
         found.append({"x": x, **best, "side": int(row.side_B[0])})
-    return Optima(slope_of_rows(optima), profile, pd.DataFrame(found))
+    return OptimalDecays(slope_of_rows(optima), profile, pd.DataFrame(found))

@@ -7,10 +7,10 @@ import json
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.analysis.selection import shown_runs
+from adamcmp.analysis.selection import reported_runs
 
 
-def requested(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+def extra_metrics_table(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds of the metrics that runs were asked for, after the last step.
 
     Args:
@@ -21,16 +21,18 @@ def requested(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
         One row a metric and arm, metrics in the order in which they were measured and arms in that of ``best``:
         ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that have it.
     """
-    return _means(shown_runs(records, best), best, [])
+    return _mean_metrics(reported_runs(records, best), best, [])
 
 
-def requested_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+def extra_metric_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """The same at every evaluation, with the columns ``step`` and ``epoch``; curves have ``records.CURVE``."""
-    winners = shown_runs(records, best)[["run_id", "arm"]]
-    return _means(curves[["run_id", "step", "epoch", "metrics"]].merge(winners, on="run_id"), best, ["step", "epoch"])
+    winners = reported_runs(records, best)[["run_id", "arm"]]
+    return _mean_metrics(
+        curves[["run_id", "step", "epoch", "metrics"]].merge(winners, on="run_id"), best, ["step", "epoch"]
+    )
 
 
-def _means(winners: pd.DataFrame, best: pd.DataFrame, along: list[str]) -> pd.DataFrame:
+def _mean_metrics(winners: pd.DataFrame, best: pd.DataFrame, along: list[str]) -> pd.DataFrame:
     keys = ["arm", *along]
     measured = winners[winners["metrics"].notna()]
     rows = [

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import Array
-from adamcmp.analysis.selection import BASELINE, ranked_cells
+from adamcmp.analysis.selection import BASELINE, ranked_trials
 from adamcmp.analysis.selection_uncertainty import rank_weights
 from adamcmp.metrics.spec import task_metrics
 
-BAND = (0.1, 0.9)
-MOST = 60
+QUANTILES = (0.1, 0.9)
+MAX_BUDGETS = 60
 """Values of k, at most: all up to there, and evenly spread on a logarithmic axis beyond."""
 
 
-def best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def expected_best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """One row an arm and k: ``validation`` and ``test``, each with ``_low`` and ``_high`` of the band.
 
     Args:
@@ -32,13 +32,17 @@ def best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """
     sign = task_metrics(records).error.sign
     rows = []
-    for arm, ranked in ranked_cells(table).groupby("arm", sort=True):
+    for arm, ranked in ranked_trials(table).groupby("arm", sort=True):
         trials = int((table["arm"] == arm).sum())
         parts = [
             _with_lost(ranked[f"final_{part}_error"].to_numpy(float), trials, sign, records[baseline].max())
             for part, baseline in zip(("validation", "test"), BASELINE, strict=True)
         ]
-        counts = range(1, trials + 1) if trials <= MOST else {round(each) for each in np.geomspace(1, trials, MOST)}
+        counts = (
+            range(1, trials + 1)
+            if trials <= MAX_BUDGETS
+            else {round(each) for each in np.geomspace(1, trials, MAX_BUDGETS)}
+        )
         for k in sorted(counts):
             weights = rank_weights(trials, k)
             row: dict[str, object] = {"arm": arm, "k": k, "cells": trials}
@@ -59,5 +63,5 @@ def _with_lost(errors: Array, trials: int, sign: float, baseline: float) -> Arra
 def _quantiles(errors: Array, weights: Array) -> tuple[float, float]:
     order = errors.argsort(kind="stable")
     reached = weights[order].cumsum()
-    low, high = (errors[order][min(int(np.searchsorted(reached, each - 1e-12)), len(errors) - 1)] for each in BAND)
+    low, high = (errors[order][min(int(np.searchsorted(reached, each - 1e-12)), len(errors) - 1)] for each in QUANTILES)
     return float(low), float(high)

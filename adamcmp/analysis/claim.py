@@ -24,7 +24,7 @@ from scipy.stats import norm
 
 from adamcmp.analysis.intervals import Estimate, half_width
 
-BELOW, ABOVE = (-math.inf, 0.0), (0.0, math.inf)
+BELOW_RANGE, ABOVE_RANGE = (-math.inf, 0.0), (0.0, math.inf)
 """What is predicted of a number that shall be negative, or positive."""
 VERDICTS = {
     "supported": "supported",
@@ -35,9 +35,9 @@ VERDICTS = {
 """How each is spelt."""
 
 
-RATE = 0.05
+FALSE_DISCOVERY_RATE = 0.05
 """False discovery rate that the claims of one page are corrected to."""
-DETECTED = float((norm.ppf(0.975) + norm.ppf(0.8)) / norm.ppf(0.975))
+DETECTION_POWER = float((norm.ppf(0.975) + norm.ppf(0.8)) / norm.ppf(0.975))
 """Half widths of a 95 % interval that an effect measures which is seen in four of five trials."""
 
 
@@ -82,7 +82,7 @@ class Claim(NamedTuple):
         if not self.estimate.has_interval:
             return math.nan
         ends = [end for end in self.predicted if math.isfinite(end)]
-        return max((_p_of(value, low, high, end) for end in ends), default=0.0)
+        return max((_p_value_of(value, low, high, end) for end in ends), default=0.0)
 
     @property
     def narrower(self) -> float:
@@ -104,10 +104,10 @@ class Claim(NamedTuple):
         (z_0.975 + z_0.8) / z_0.975 half widths of the interval, the wider half; NaN without an interval.
         """
         value, low, high = self.estimate
-        return DETECTED * max(value - low, high - value)
+        return DETECTION_POWER * max(value - low, high - value)
 
 
-def _p_of(value: float, low: float, high: float, end: float) -> float:
+def _p_value_of(value: float, low: float, high: float, end: float) -> float:
     half = value - low if end < value else high - value
     if half <= 0:
         return 1.0 if end == value else 0.0
@@ -117,7 +117,8 @@ def _p_of(value: float, low: float, high: float, end: float) -> float:
 def false_discovery(p_values: Sequence[float]) -> list[float]:
     """Return p-values of claims that are tested together, adjusted by Benjamini and Hochberg; NaN stays NaN.
 
-    Of decided claims with an adjusted p ≤ ``RATE``, a share of at most ``RATE`` is expected to be decided wrongly.
+    Of decided claims with an adjusted p ≤ ``FALSE_DISCOVERY_RATE``, a share of at most ``FALSE_DISCOVERY_RATE`` is
+    expected to be decided wrongly.
 
     Source: Y. Benjamini and Y. Hochberg, JRSS B 57, 1995; Y. Benjamini and D. Yekutieli, Annals of Statistics 29, 2001
     (positive dependence).
@@ -130,15 +131,15 @@ def false_discovery(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def not_after_correction(claims: Sequence[Claim]) -> list[bool]:
+def lost_after_correction(claims: Sequence[Claim]) -> list[bool]:
     """Return which claims are decided by their own interval, but not at the false discovery rate of all of them."""
     return [
-        claim.verdict in ("supported", "refuted") and p > RATE
+        claim.verdict in ("supported", "refuted") and p > FALSE_DISCOVERY_RATE
         for claim, p in zip(claims, false_discovery([claim.p_value for claim in claims]), strict=True)
     ]
 
 
-def frame(claims: Sequence[Claim]) -> pd.DataFrame:
+def to_frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row a claim, numbers as they are shown."""
     rows = [
         {
@@ -162,7 +163,7 @@ def frame(claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def of_values(each: Iterable[float]) -> Estimate:
+def mean_with_ci(each: Iterable[float]) -> Estimate:
     """Mean of independent values with Student's 95 % interval; one value, or values without spread, have none."""
     values = np.fromiter(each, dtype=np.float64)
     if len(values) < 2 or not values.std() > 0:
@@ -171,7 +172,7 @@ def of_values(each: Iterable[float]) -> Estimate:
     return Estimate(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
 
 
-def minus(a: Estimate, b: Estimate) -> Estimate:
+def subtract(a: Estimate, b: Estimate) -> Estimate:
     """The difference a − b of independent estimates."""
     difference = a.value - b.value
     return Estimate(
@@ -181,7 +182,7 @@ def minus(a: Estimate, b: Estimate) -> Estimate:
     )
 
 
-def magnitude(each: Estimate) -> Estimate:
+def absolute(each: Estimate) -> Estimate:
     """|a|; the interval of a number whose sign is open begins at 0."""
     if math.isnan(each.low):
         return Estimate(abs(each.value))
@@ -189,11 +190,11 @@ def magnitude(each: Estimate) -> Estimate:
     return Estimate(abs(each.value), 0.0 if each.low <= 0 <= each.high else ends[0], ends[1])
 
 
-def exact(value: float) -> Estimate:
+def exact_value(value: float) -> Estimate:
     """A number that is known, as of a formula or of a computation without chance."""
     return Estimate(value, value, value)
 
 
-def times(each: Estimate, factor: float) -> Estimate:
+def scale_by(each: Estimate, factor: float) -> Estimate:
     """Of an estimate in another unit."""
     return Estimate(*(factor * x for x in each))

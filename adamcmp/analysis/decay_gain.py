@@ -18,39 +18,39 @@ import math
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.claims import of_values
-from adamcmp.analysis.intervals import Array, Estimate, over_redrawn
-from adamcmp.analysis.selection import cells, ranked_cells, tuning
-from adamcmp.analysis.selection_uncertainty import redrawn
+from adamcmp.analysis.claim import mean_with_ci
+from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
+from adamcmp.analysis.selection import ranked_trials, trials_table, tuning_runs
+from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.metrics.spec import task_metrics
 
-POINTS = 200
+NUM_POINTS = 200
 """At which two curves are compared."""
-LEAST_LOSS = 1e-12
+MIN_LOSS = 1e-12
 """Training losses below that count as this: their logarithm says nothing more."""
 
 
-def gain(records: pd.DataFrame, arm: str) -> Estimate:
+def decay_gain(records: pd.DataFrame, arm: str) -> Estimate:
     """Of one arm of a task, as errors are stored: negative where decay helps; NaN where one of both was not tried."""
     own = records[records["arm"] == arm]
-    ranked = ranked_cells(cells(own)) if len(own) else pd.DataFrame(columns=["lr", "weight_decay"])
+    ranked = ranked_trials(trials_table(own)) if len(own) else pd.DataFrame(columns=["lr", "weight_decay"])
     with_decay, without = ranked[ranked["weight_decay"] > 0], ranked[ranked["weight_decay"] == 0]
     if with_decay.empty or without.empty:
         return Estimate(math.nan)
     errors = [_by_seed(own, each.iloc[0]["lr"], each.iloc[0]["weight_decay"]) for each in (with_decay, without)]
-    return of_values((errors[0] - errors[1]).dropna() * task_metrics(records).error.sign)
+    return mean_with_ci((errors[0] - errors[1]).dropna() * task_metrics(records).error.sign)
 
 
 def _by_seed(own: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[float]:
-    rows = tuning(own)
+    rows = tuning_runs(own)
     rows = rows[(rows["lr"] == lr) & (rows["weight_decay"] == weight_decay)]
     return rows.set_index("seed")["final_test_error"]
 
 
-def at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
+def difference_at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
     """Mean difference a − b of test errors at equal training loss, as errors are stored; NaN where they share none."""
-    runs = tuning(records)
-    table = cells(records)
+    runs = tuning_runs(records)
+    table = trials_table(records)
     eligible = table.loc[table["eligible"], ["arm", "lr", "weight_decay"]]
     runs = runs[runs["status"] == "completed"].merge(eligible)
     wide = runs.pivot(
@@ -61,19 +61,19 @@ def at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
     arms = set(wide.index.get_level_values("arm"))
     if not {a, b} <= arms or seeds < 1:
         return Estimate(math.nan)
-    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), redrawn(seeds)])
+    weight_BT = np.concatenate([np.full((1, seeds), 1 / seeds), bootstrap_weights(seeds)])
     curves = [
         [wide.loc[arm][name].to_numpy() @ weight_BT.T for name in ("final_train_loss", "final_test_error")]
         for arm in (a, b)
     ]
     difference_B = np.array([
-        _between(*((np.log(np.maximum(loss[:, i], LEAST_LOSS)), error[:, i]) for loss, error in curves))
+        _between(*((np.log(np.maximum(loss[:, i], MIN_LOSS)), error[:, i]) for loss, error in curves))
         for i in range(weight_BT.shape[0])
     ]) * task_metrics(records).error.sign  # fmt: skip
     known_B = difference_B[1:][~np.isnan(difference_B[1:])]
     if math.isnan(difference_B[0]) or seeds < 2 or len(known_B) < 0.9 * len(weight_BT):
         return Estimate(float(difference_B[0]))
-    return over_redrawn(float(difference_B[0]), float(known_B.std()), seeds)
+    return bootstrap_estimate(float(difference_B[0]), float(known_B.std()), seeds)
 
 
 def _between(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
@@ -81,7 +81,7 @@ def _between(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
     low, high = max(a[0].min(), b[0].min()), min(a[0].max(), b[0].max())
     if not low < high:
         return math.nan
-    at = np.linspace(low, high, POINTS)
+    at = np.linspace(low, high, NUM_POINTS)
     values = []
     for x, y in (a, b):
         order = x.argsort(kind="stable")

@@ -19,21 +19,21 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.curves import time_to_error
-from adamcmp.analysis.selection import Task, best_cells, cells, shown_runs
+from adamcmp.analysis.curves import time_to_target_table
+from adamcmp.analysis.selection import TaskRecords, best_trials, reported_runs, trials_table
 from adamcmp.metrics.spec import task_metrics
 
-MOST_RUNS = 0.9
+MAX_RUNS = 0.9
 """Share of an arm's runs that end with the target, where none is given."""
 
 
-def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """One row an arm and evaluation: ``arm``, ``epoch``, ``rank`` (1 is best), ``final_rank``, ``seeds`` that are
     shared, and ``agreement``: the share of pairs of arms, over seeds, that stand as they do at the end.
 
     Evaluations are those that all arms share, by epoch; empty where there are fewer than two, or one arm.
     """
-    shown = shown_runs(records, best)[["run_id", "arm", "seed"]]
+    shown = reported_runs(records, best)[["run_id", "arm", "seed"]]
     joined = curves[["run_id", "epoch", "test_error"]].merge(shown, on="run_id")
     wide = joined.pivot_table(index=["epoch", "seed"], columns="arm", values="test_error", aggfunc="first")
     wide = wide.dropna() * task_metrics(records).error.sign
@@ -58,7 +58,7 @@ def ranks(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd
     )
 
 
-def flips(found: pd.DataFrame) -> str:
+def count_rank_flips(found: pd.DataFrame) -> str:
     """Return the last epoch at which other arms led than at the end, in words; empty if there is none.
 
     Arms of equal rank lead together: who leads is another one only if none of the leaders is the same.
@@ -80,19 +80,19 @@ def flips(found: pd.DataFrame) -> str:
     )
 
 
-def to_targets(tasks: Sequence[Task], curves: pd.DataFrame, target: float | None = None) -> pd.DataFrame:
+def targets_table(tasks: Sequence[TaskRecords], curves: pd.DataFrame, target: float | None = None) -> pd.DataFrame:
     """One row a task and arm: ``target``, median ``steps`` and ``seconds`` to it (infinite where it is not reached by
     half of the runs), and ``steps_ratio``, ``seconds_ratio`` to the fastest arm of the task.
     """
     parts = []
     for task in tasks:
-        best, error = best_cells(cells(task.records)), task_metrics(task.records).error
+        best, error = best_trials(trials_table(task.records)), task_metrics(task.records).error
         if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
             continue
-        shown = shown_runs(task.records, best)
-        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(MOST_RUNS)
+        shown = reported_runs(task.records, best)
+        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(MAX_RUNS)
         aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
-        found = time_to_error(curves, task.records, best, aim).assign(task=task.label, target=aim)
+        found = time_to_target_table(curves, task.records, best, aim).assign(task=task.label, target=aim)
         for name in ("steps", "seconds"):
             least = found[name].min()
             found[f"{name}_ratio"] = found[name] / least if math.isfinite(least) else math.inf

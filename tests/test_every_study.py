@@ -11,8 +11,8 @@ from adamcmp import studies
 from adamcmp.analysis.claim import VERDICTS
 from adamcmp.config.compose import compose
 from adamcmp.config.lookup import find_config, find_file, list_group
-from adamcmp.drawing.reading import read_table
-from adamcmp.drawing.registry import FIGURES
+from adamcmp.figures.csv_io import read_table
+from adamcmp.figures.registry import FIGURES
 from adamcmp.storage.records import read_records
 
 from .execute.conftest import CommandLine

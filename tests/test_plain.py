@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamcmp.cli import app
-from adamcmp.drawing.reading import read_table
+from adamcmp.figures.csv_io import read_table
 from adamcmp.report.page import Bullets, Code, Mono, Section, Strong, Text, markdown_page
 from adamcmp.report.tables import csv, latex, markdown
 from adamcmp.text_safety import escape_csv_cell, escape_markdown, escape_rich, show_control_chars, to_one_line

@@ -37,7 +37,7 @@ from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
 from adamcmp.analysis.selection import trials_table, tuning_runs
 from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
-from adamcmp.drawing.heatmap import is_grid
+from adamcmp.figures.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 
 MIN_AXIS_VALUES = 3

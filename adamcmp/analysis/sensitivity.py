@@ -27,7 +27,7 @@ import pandas as pd
 from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
 from adamcmp.analysis.selection import BASELINE, tuning_runs
 from adamcmp.analysis.selection_uncertainty import bootstrap_weights
-from adamcmp.drawing.heatmap import is_grid
+from adamcmp.figures.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 
 MIN_SEARCH_TRIALS = 10

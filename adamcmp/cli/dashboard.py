@@ -16,10 +16,10 @@ from rich.text import Text
 
 from adamcmp.analysis import split_by_task, task_metrics, tuning_runs
 from adamcmp.cli.progress import format_duration
-from adamcmp.drawing.labels import short
 from adamcmp.errors import InputError
 from adamcmp.execute.leases import DRIVERS
 from adamcmp.execute.progress_file import SweepProgress
+from adamcmp.figures.axis_labels import format_tick
 from adamcmp.storage.records import read_records
 from adamcmp.text_safety import escape_rich, to_one_line
 
@@ -130,7 +130,7 @@ class StudyMonitor:
                 if len(done):
                     row = done.sort_values("final_validation_error", ascending=not error.higher_is_better).iloc[0]
                     value = error.text(float(row["final_validation_error"]))
-                    best = (value, short(float(row["lr"]), 3), short(float(row["weight_decay"]), 3))
+                    best = (value, format_tick(float(row["lr"]), 3), format_tick(float(row["weight_decay"]), 3))
                 table.add_row(escape_rich(to_one_line(arm)), f"{len(runs):,}", *count, *best)
             boards.append(table)
         return boards

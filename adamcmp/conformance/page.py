@@ -12,7 +12,7 @@ import pandas as pd
 from adamcmp.conformance.fit import NEAR, SAME, Fitted, frame
 from adamcmp.conformance.ours import KERAS
 from adamcmp.conformance.problems import STEPS, problems
-from adamcmp.drawing.agreement import agreement_figure
+from adamcmp.figures.convention_distance import convention_distance_figure
 from adamcmp.report.article import Article, Drawable
 from adamcmp.report.page import Block, Bullets, Code, Line, Mono, Picture, Section, Strong, Table, Text
 
@@ -58,7 +58,7 @@ def article(found: Sequence[Fitted], command: str) -> Article:
     }
     installed = "; ".join(dict.fromkeys(each.version for each in compared))
     return Article(
-        "conformance", sections, {NAME: (raw, _shown(found))}, [Drawable(NAME, raw, agreement_figure)],
+        "conformance", sections, {NAME: (raw, _shown(found))}, [Drawable(NAME, raw, convention_distance_figure)],
         f"adamcmp {version('adamcmp')}, {installed}", facts,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """From stored runs to tables, figures and the page. Takes ``records.read(study_dir)``, hands on files; never torch.
 
 ``reported`` reckons all that is told, ``document`` writes it; ``tables`` and ``page`` make text, ``web`` the page for a
-browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcmp.drawing``.
+browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcmp.figures``.
 """
 
 from adamcmp.report.document import FORMATS, write_report

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adamcmp.analysis import TaskRecords, Verdict, best_trials, leaderboard, task_metrics, trials_table
 from adamcmp.analysis.held_out import held_out_rows_of
-from adamcmp.drawing.labels import short
+from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import MetricSpec
 from adamcmp.report.labels import quantity
 from adamcmp.report.recipe import FRAMEWORKS, recipe
@@ -72,7 +72,8 @@ def advice(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) -> 
     best_word = "highest" if error.higher_is_better else "lowest"
     why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
     parts = [
-        f"{words} {arm} with lr {short(lr, 3)} and λ {short(decay, 3)}{why}: test {error.label} {shown} {over}.",
+        f"{words} {arm} with lr {format_tick(lr, 3)} and λ {format_tick(decay, 3)}{why}: test {error.label} {shown} "
+        f"{over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
         *_how_sure(own, error, n if confirmed else 0),
         *_surer(own, n, len(best), seconds_a_run),

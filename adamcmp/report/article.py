@@ -84,20 +84,20 @@ def _figures(article: Article, folder: Path, formats: Sequence[str]) -> tuple[di
     wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
     if not wanted:
         return {}, {}
-    from adamcmp.drawing.reading import read_table
-    from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+    from adamcmp.figures.csv_io import read_table
+    from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
     from adamcmp.report.parallel import each
 
     def rendered(drawable: Drawable) -> dict[str, bytes]:
-        with on_page(Page(footer=article.footer)):
+        with use_style(FigureStyle(footer=article.footer)):
             fig = drawable.draw(read_table(io.StringIO(tables.csv(drawable.table))))
-            arrange(fig)
-            return {kind: render(fig, kind) for kind in wanted}
+            layout(fig)
+            return {kind: render_figure(fig, kind) for kind in wanted}
 
     files: dict[str, list[Path]] = {}
     pictures: dict[str, bytes] = {}
     for name, drawn in each({one.name: partial(rendered, one) for one in article.figures}).items():
-        if isinstance(drawn, NotDrawn):
+        if isinstance(drawn, FigureSkipped):
             continue
         if isinstance(drawn, Exception):
             raise drawn

@@ -23,7 +23,7 @@ from adamcmp.storage.backend import open_for_writing, write_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from adamcmp.drawing.style import Page
+    from adamcmp.figures.style import FigureStyle
     from adamcmp.report.web.index import Indexed
 
 TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
@@ -64,7 +64,7 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
     """Write the report of stored runs and return the files, in the order they were written.
 
     Per task, each where there is something to show: the tables ``TABULATED`` (md, csv, tex), those that figures are
-    drawn from (csv), the figures of ``drawing.registry`` (png, svg, pdf) with ``plot.py`` (csv), which redraws them,
+    drawn from (csv), the figures of ``figures.registry`` (png, svg, pdf) with ``plot.py`` (csv), which redraws them,
     and ``report.md`` (md), which shows them. ``report.html`` (html) shows all tasks in one file. The same records give
     the same bytes. ``MANIFEST.json`` tells what all of it was made from, and the SHA-256 of each file.
 
@@ -202,12 +202,12 @@ def _write_figures(
     raw = {each.name: each.raw for each in made}
     if not (kinds or PAGE in formats) or not raw:
         return Drawn({}, {}, {})
-    from adamcmp.drawing.reading import read_table
-    from adamcmp.drawing.registry import FIGURES as DRAWN
-    from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+    from adamcmp.figures.csv_io import read_table
+    from adamcmp.figures.registry import FIGURES as DRAWN
+    from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
     from adamcmp.report.parallel import each
 
-    on = Page(found.width, tuple(sorted(arms)), footer_)
+    on = FigureStyle(found.width, tuple(sorted(arms)), footer_)
     for_page = [name for name in DRAWN if name not in ON_THE_PAGE] if PAGE in formats else []
     known = {
         name: drawing
@@ -220,16 +220,19 @@ def _write_figures(
     }
 
     def rendered(name: str) -> dict[str, bytes]:
-        with on_page(on):
+        with use_style(on):
             fig: Figure = known[name].draw(*(frames[table] for table in known[name].tables))
-            arrange(fig)
-            return {kind: render(fig, kind) for kind in dict.fromkeys([*kinds, *(["svg"] if name in for_page else [])])}
+            layout(fig)
+            return {
+                kind: render_figure(fig, kind)
+                for kind in dict.fromkeys([*kinds, *(["svg"] if name in for_page else [])])
+            }
 
     written: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     pictures: dict[str, bytes] = {}
     for name, drawn in each({name: partial(rendered, name) for name in known}).items():
-        if isinstance(drawn, NotDrawn):
+        if isinstance(drawn, FigureSkipped):
             skipped[name] = str(drawn)
         elif isinstance(drawn, Exception):
             raise drawn
@@ -243,7 +246,7 @@ def _write_figures(
     return Drawn(written, skipped, pictures)
 
 
-def _script(on: Page, figures: Iterable[str]) -> str:
+def _script(on: FigureStyle, figures: Iterable[str]) -> str:
     from adamcmp.report.redraw import script
 
     return script(on, figures)

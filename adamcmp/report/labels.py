@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.drawing.labels import scale
+from adamcmp.figures.axis_labels import display_unit
 from adamcmp.metrics.spec import TaskMetrics, format_significant, with_minus_sign
 
 NOTHING = "–"
@@ -31,7 +31,7 @@ def quantity(mean: float, half_width: float, metric: str, criteria: TaskMetrics)
 
     Errors below 1e-5 or above 1e7 have exponents: ``3.26e-9 ± 0.90e-9``.
     """
-    factor, unit = scale(metric, criteria)
+    factor, unit = display_unit(metric, criteria)
     value, half = factor * mean, factor * half_width
     if math.isnan(value):
         return "–"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis import TaskRecords
-from adamcmp.drawing.labels import decay_name, metric_name
+from adamcmp.figures.axis_labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import distinct, mixed_origins, runs_hash, seeds, wall_seconds

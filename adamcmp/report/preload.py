@@ -4,6 +4,6 @@ import matplotlib.backends.backend_agg
 import matplotlib.backends.backend_pdf
 import matplotlib.backends.backend_svg
 
-import adamcmp.drawing.registry
+import adamcmp.figures.registry
 
 __all__ = ["adamcmp", "matplotlib"]

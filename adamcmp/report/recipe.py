@@ -17,8 +17,8 @@ import jinja2
 import pandas as pd
 
 from adamcmp.analysis import TRIAL_KEY, best_trials, split_by_task, task_metrics, trials_table
-from adamcmp.drawing.labels import named
 from adamcmp.errors import InputError, one_line, suggest_names
+from adamcmp.figures.axis_labels import metric_label
 from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.decay import CONVERTIBLE
 from adamcmp.optim.rule import Counterpart, Rule, builtin_rule_names, rule_class
@@ -396,7 +396,7 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
             ]
             criteria = task_metrics(task.records)
             shown = [
-                f"{named(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
+                f"{metric_label(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
                 for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
             ]
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"

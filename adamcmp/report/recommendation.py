@@ -20,9 +20,9 @@ def write_recommendation(found: Advice, task: TaskRecords, folder: Path) -> list
     Raises:
         InputError: they cannot be written.
     """
-    from adamcmp.drawing.reading import read_table
-    from adamcmp.drawing.registry import FIGURES
-    from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+    from adamcmp.figures.csv_io import read_table
+    from adamcmp.figures.registry import FIGURES
+    from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
     written = [write_file(folder / NAMES[each], text.encode()) for each, text in found.recipes.items()]
     board = tables.leaderboard_display(leaderboard(task.records))
@@ -30,12 +30,12 @@ def write_recommendation(found: Advice, task: TaskRecords, folder: Path) -> list
     frame = read_table(io.StringIO(tables.csv(trials_table(task.records))))
     arms = tuple(sorted(frame["arm"].unique()))
     try:
-        with on_page(Page("double", arms, "")):
+        with use_style(FigureStyle("double", arms, "")):
             figure = FIGURES["heatmap"].draw(frame)
-            arrange(figure)
-            written.append(write_file(folder / "basin.png", render(figure, "png")))
+            layout(figure)
+            written.append(write_file(folder / "basin.png", render_figure(figure, "png")))
         lines += ["![Test error over learning rate and weight decay](basin.png)", ""]
-    except NotDrawn as reason:
+    except FigureSkipped as reason:
         lines += [f"No figure of the basin: {reason}.", ""]
     for framework, text in found.recipes.items():
         lines += [f"## {FRAMEWORKS[framework]}", "", "```python", text.rstrip(), "```", ""]

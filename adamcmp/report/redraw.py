@@ -1,4 +1,4 @@
-"""``plot.py``: what of ``adamcmp.drawing`` a report's figures need, as one script that draws them from its tables.
+"""``plot.py``: what of ``adamcmp.figures`` a report's figures need, as one script that draws them from its tables.
 
 Modules are written one after the other, without their imports of each other, which works since their names are unique;
 imports of other packages come first, each once.
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from adamcmp.drawing.registry import FIGURES
-from adamcmp.drawing.style import Page
+from adamcmp.figures.registry import FIGURES
+from adamcmp.figures.style import FigureStyle
 
-ORDER = ("metrics.spec", "drawing.labels", "drawing.reading", "drawing.style")
+ORDER = ("metrics.spec", "figures.axis_labels", "figures.csv_io", "figures.style")
 """What others stand on."""
 OWN = "adamcmp"
 
 
-def script(on: Page, figures: Iterable[str]) -> str:
+def script(on: FigureStyle, figures: Iterable[str]) -> str:
     """The text of ``plot.py`` for these figures, as they are on that page."""
     environment = Environment(loader=PackageLoader("adamcmp.report"), undefined=StrictUndefined, autoescape=False)
     chosen = {name: FIGURES[name] for name in figures if name in FIGURES}
@@ -37,8 +37,8 @@ def _bundle(modules: frozenset[str]) -> tuple[str, str]:
     """The imports of some drawing modules and of those that they stand on, and their code."""
     root = Path(str(resources.files(OWN)))
     first = [root / f"{name.replace('.', '/')}.py" for name in ORDER]
-    needs = _needs(root / "drawing")
-    wanted = [root / "drawing" / f"{module.rpartition('.')[2]}.py" for module in sorted(modules)]
+    needs = _needs(root / "figures")
+    wanted = [root / "figures" / f"{module.rpartition('.')[2]}.py" for module in sorted(modules)]
     paths = [*first, *(path for each in wanted for path in _dependencies_first(each, needs))]
     imports: set[str] = set()
     bodies, seen = [], dict[str, str]()
@@ -67,7 +67,7 @@ def _needs(folder: Path) -> dict[Path, list[Path]]:
         path: [
             folder / f"{node.module.rpartition('.')[2]}.py"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{OWN}.drawing.")
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{OWN}.figures.")
         ]
         for path in sorted(folder.glob("*.py"))
         if path.stem != "__init__"

@@ -17,7 +17,7 @@ from adamcmp.analysis.basin import Basin
 from adamcmp.analysis.effect_sizes import EffectSize
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
-from adamcmp.drawing.labels import decay_name, named, scale, short, with_unit
+from adamcmp.figures.axis_labels import decay_name, display_unit, format_tick, metric_label, with_unit
 from adamcmp.metrics.spec import TaskMetrics, format_significant
 from adamcmp.report.labels import NOTHING, estimated, number, plain_quantity, quantity
 from adamcmp.report.verdict_text import format_difference, format_interval
@@ -195,7 +195,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.effect_sizes`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
-    factor, unit = scale("final_gap", criteria)
+    factor, unit = display_unit("final_gap", criteria)
 
     def shown(each: Estimate, times: float, digits: str) -> str:
         return estimated(Estimate(*(times * x for x in each)), digits)
@@ -235,7 +235,7 @@ def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame
 
 def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.sensitivity`` as text: a row an arm."""
-    factor, unit = scale("final_gap", criteria)
+    factor, unit = display_unit("final_gap", criteria)
     form = ".2f" if factor == 100 else ".3g"
 
     def share(each: Sensitivity, name: str) -> str:
@@ -262,14 +262,14 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.best_of_k`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
     rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
-    factor, unit = scale("final_test_error", criteria)
+    factor, unit = display_unit("final_test_error", criteria)
     form = ".2f" if factor == 100 else ".3g"
     return pd.DataFrame(
         {
             "optimizer": rows["arm"],
             "k": [f"{k} of {cells}" for k, cells in zip(rows["k"], rows["cells"], strict=True)],
             **{
-                with_unit(named(f"{part}_error", criteria), unit): [
+                with_unit(metric_label(f"{part}_error", criteria), unit): [
                     estimated(Estimate(*(factor * x for x in values)), form)
                     for values in zip(rows[part], rows[f"{part}_low"], rows[f"{part}_high"], strict=True)
                 ]
@@ -351,14 +351,14 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
 def shown_as(metric: str, criteria: TaskMetrics) -> str:
     """What a table calls a measured column: ``test error``, ``test RMSE, best epoch``."""
     when, _, name = metric.partition("_")
-    text = "gap" if name == "gap" else named(name, criteria).replace("training", "train")
+    text = "gap" if name == "gap" else metric_label(name, criteria).replace("training", "train")
     return f"{text}, best epoch" if when == "best" else text
 
 
 def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
     columns = {
-        "lr": [short(x, 4) if pd.notna(x) else NOTHING for x in table["lr"]],
-        "λ": [short(x, 4) if pd.notna(x) else NOTHING for x in table["weight_decay"]],
+        "lr": [format_tick(x, 4) if pd.notna(x) else NOTHING for x in table["lr"]],
+        "λ": [format_tick(x, 4) if pd.notna(x) else NOTHING for x in table["weight_decay"]],
         "decay": table["decay"].map(decay_name, na_action=None).tolist(),
     }
     criteria = task_metrics(table)
@@ -430,7 +430,7 @@ def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, st
         board: ``analysis.leaderboard``.
     """
     criteria = task_metrics(board)
-    unit = scale("final_test_error", criteria)[1]
+    unit = display_unit("final_test_error", criteria)[1]
     errors = [shown_as(metric, criteria) for metric in SHOWN[:2]]
     main = shown[[*MAIN[:3], *errors, MAIN[3]]].copy()
     for name in errors:

@@ -16,7 +16,7 @@ from adamcmp.analysis import BASELINE, Verdict, task_metrics
 from adamcmp.analysis.across_tasks import PooledVerdict
 from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction
 from adamcmp.analysis.split_blocks import SplitBlocks
-from adamcmp.drawing.labels import scale, short
+from adamcmp.figures.axis_labels import display_unit, format_tick
 from adamcmp.metrics.spec import MetricSpec, TaskMetrics, format_significant
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, claimed, quantity
@@ -107,9 +107,9 @@ def _board_row(place: int, row: Mapping[Any, Any], criteria: TaskMetrics) -> dic
     has_error = row["final_test_error"] == row["final_test_error"]
     texts = {"#": str(place) if has_error else NOTHING, "optimizer": _label(str(row["arm"]))}
     for name, column in (("lr", "lr"), ("λ", "weight_decay")):
-        texts[name] = short(row[column], 3) if row[column] == row[column] else NOTHING
+        texts[name] = format_tick(row[column], 3) if row[column] == row[column] else NOTHING
     for name, metric in _metrics(criteria).items():
-        unit = scale(metric, criteria)[1]
+        unit = display_unit(metric, criteria)[1]
         texts[name] = quantity(row[metric], row[f"{metric}_half_width"], metric, criteria).removesuffix(f" {unit}")
     return {**texts, "selection": stability(dict(row))}
 

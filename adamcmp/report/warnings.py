@@ -9,7 +9,7 @@ import pandas as pd
 
 from adamcmp.analysis import Verdict
 from adamcmp.analysis.selection_uncertainty import MIN_WIN_SHARE
-from adamcmp.drawing.labels import short
+from adamcmp.figures.axis_labels import format_tick
 
 MIN_TUNING_SEEDS = 5
 """Tuning seeds that are proposed if no interval can be computed."""
@@ -119,7 +119,7 @@ def _unstable(board: pd.DataFrame) -> list[Warned]:
         others = f", {more} more above {MIN_WIN_SHARE:.0%}".replace("%", " %") if more else ""
         problem = (
             f"the selected trial won in only {100 * row['wins']:.0f} % of bootstrap resamples of the tuning seeds "
-            f"(runner-up: lr {short(row['next_lr'], 3)}, λ {short(row['next_weight_decay'], 3)}, "
+            f"(runner-up: lr {format_tick(row['next_lr'], 3)}, λ {format_tick(row['next_weight_decay'], 3)}, "
             f"{100 * row['next_wins']:.0f} %{others})"
         )
         found.append(Warned(row["arm"], problem, "Add tuning seeds: study.seeds=10"))

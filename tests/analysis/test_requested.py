@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adamcmp.analysis import best_trials, extra_metric_curves, extra_metrics_table, mean_interval, trials_table
-from adamcmp.drawing.requested import by_layer
+from adamcmp.figures.extra_metrics import split_by_layer
 
 NAMES = ("test_top5_error", "weight_norms_a.weight", "weight_norms_a.weight_share", "updates_a.weight_ratio")
 
@@ -48,7 +48,7 @@ def test_curves_end_at_what_the_records_hold(measured):
 
 def test_layers_are_told_from_single_values(measured):
     records, _, best = measured
-    kinds = by_layer(extra_metrics_table(records, best))
+    kinds = split_by_layer(extra_metrics_table(records, best))
     assert list(kinds) == ["weight norm", "update / weight", "share of the squared weight norm", ""]
     assert set(kinds[""]["metric"]) == {"test_top5_error"}
     assert all(set(part["layer"]) == {"a.weight"} for kind, part in kinds.items() if kind)

@@ -17,7 +17,7 @@ from adamcmp.analysis.best_of_k import expected_best_of_k
 from adamcmp.analysis.rank_over_time import count_rank_flips, ranks_over_time, targets_table
 from adamcmp.analysis.selection_uncertainty import rank_weights
 from adamcmp.analysis.sensitivity import estimate_sensitivities, of_drawn, to_frame, to_lr
-from adamcmp.drawing.budget import profile
+from adamcmp.figures.best_of_k import performance_profile
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_profiles_count_the_tasks_that_are_reached_in_time(synthetic, records):
     assert ratios["steps_ratio"].to_dict() == {
         ("one", "A"): 1, ("one", "B"): 3, ("two", "A"): 1, ("two", "B"): math.inf
     }  # fmt: skip
-    shares = profile(ratios.reset_index(), "steps").set_index(["arm", "tau"])["share"].to_dict()
+    shares = performance_profile(ratios.reset_index(), "steps").set_index(["arm", "tau"])["share"].to_dict()
     assert shares == {("A", 1): 1, ("A", 3): 1, ("B", 1): 0, ("B", 3): 0.5}
 
 

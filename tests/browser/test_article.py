@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adamcmp.drawing.panels import panels_figure
+from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable, write_article
 from adamcmp.report.page import Bullets, Code, Link, Mono, Picture, Section, Strong, Table, Text
 from adamcmp.studies.claims._form import Axes

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from adamcmp import report
 from adamcmp.analysis import TRIAL_KEY, split_by_task, trials_table
-from adamcmp.drawing.style import looks
+from adamcmp.figures.style import arm_styles
 from adamcmp.report.recipe import recipe
 from adamcmp.report.told import Finding, Told
 from adamcmp.storage.records import read
@@ -325,7 +325,7 @@ def test_several_tasks_are_shown_one_at_a_time(synthetic, visit, tmp_path):
 
 def test_arms_look_as_in_the_figures(page):
     colours = page.evaluate("[...document.querySelectorAll('.legend line')].map(each => each.getAttribute('stroke'))")
-    assert colours == [look.colour for look in looks(["Adam + L2", "AdamW"]).values()]
+    assert colours == [look.colour for look in arm_styles(["Adam + L2", "AdamW"]).values()]
 
 
 def test_the_same_runs_give_the_same_bytes(study, tmp_path):

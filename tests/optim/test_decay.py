@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.drawing.labels import DECAYS
+from adamcmp.figures.axis_labels import DECAYS
 from adamcmp.optim.decay import convert_weight_decay, decay_fraction
 from adamcmp.optim.rule import builtin_rule_names, rule_class
 

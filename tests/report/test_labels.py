@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adamcmp.analysis import intervals
-from adamcmp.drawing import labels as drawn
+from adamcmp.figures import axis_labels as drawn
 from adamcmp.metrics import spec
 from adamcmp.metrics.spec import CLASSIFICATION, METRIC_SPECS, TaskMetrics
 from adamcmp.report import labels
@@ -57,17 +57,17 @@ def test_quantities_of_any_size_are_short(mean, half, text):
 
 
 def test_tick_labels_are_powers_of_two_or_short_and_always_different():
-    assert drawn.ticks([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
-    assert drawn.ticks([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "1e-1"]
+    assert drawn.tick_labels([0.0, *(2.0**k for k in range(-6, 0))]) == ["0", "2⁻⁶", "2⁻⁵", "2⁻⁴", "2⁻³", "2⁻²", "2⁻¹"]
+    assert drawn.tick_labels([0.1 * 2.0**k for k in (-10, -9, 0)]) == ["9.8e-5", "2e-4", "1e-1"]
     for values in (np.geomspace(1e-5, 1, 200), np.linspace(0, 1, 50), [1e-3, 1e-3 * (1 + 1e-12)]):
-        found = drawn.ticks(list(values))
+        found = drawn.tick_labels(list(values))
         assert len(set(found)) == len(values)
 
 
 def test_short_numbers_say_the_value_to_their_digits():
     for x in 10.0 ** np.random.default_rng(0).uniform(-7, 5, 500):
-        assert float(drawn.short(x)) == pytest.approx(x, rel=0.051)
-        assert len(drawn.short(x)) <= 6
+        assert float(drawn.format_tick(x)) == pytest.approx(x, rel=0.051)
+        assert len(drawn.format_tick(x)) <= 6
 
 
 def test_the_footer_names_what_it_was_made_from(synthetic):

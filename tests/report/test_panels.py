@@ -9,9 +9,9 @@ import pytest
 
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.conformance.fit import Fitted, frame
-from adamcmp.drawing.agreement import agreement_figure
-from adamcmp.drawing.panels import panels_figure
-from adamcmp.drawing.style import NotDrawn
+from adamcmp.figures.convention_distance import convention_distance_figure
+from adamcmp.figures.panels import panels_figure
+from adamcmp.figures.style import FigureSkipped
 from adamcmp.studies.claims._form import Axes, named
 
 
@@ -37,7 +37,7 @@ def test_each_series_is_drawn_as_its_kind_says():
 def test_a_figure_of_names_alone_has_no_legend_and_none_of_nothing():
     fig = panels_figure(pd.concat(named("only", "x", {"a": Estimate(1.0, 1.0, 1.0)})))
     assert not fig.legends
-    with pytest.raises(NotDrawn):
+    with pytest.raises(FigureSkipped):
         panels_figure(pd.DataFrame(columns=["panel"]))
 
 
@@ -47,8 +47,8 @@ def test_agreement_has_a_row_an_optimizer_and_none_for_what_is_not_installed():
         Fitted("PyTorch", "2", "torch.optim.SparseAdam", "adam", "", "", 1.0, "n", 1.0, "", "differs"),
         Fitted("Apex", ""),
     ]
-    (ax,) = agreement_figure(frame(rows)).axes
+    (ax,) = convention_distance_figure(frame(rows)).axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["torch.optim.AdamW", "torch.optim.SparseAdam"]
-    with pytest.raises(NotDrawn):
-        agreement_figure(frame(rows[2:]))
+    with pytest.raises(FigureSkipped):
+        convention_distance_figure(frame(rows[2:]))
     assert math.isnan(rows[2].difference)

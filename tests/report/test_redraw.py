@@ -17,9 +17,18 @@ from matplotlib.testing.compare import compare_images
 from PIL import Image
 
 from adamcmp import report
-from adamcmp.drawing.registry import FIGURES
-from adamcmp.drawing.style import FLAG, SMALLEST_FONT, WIDTHS, NotDrawn, Page, arrange, on_page, render
 from adamcmp.errors import InputError
+from adamcmp.figures.registry import FIGURES
+from adamcmp.figures.style import (
+    FLAG_COLOR,
+    SMALLEST_FONT,
+    WIDTHS,
+    FigureSkipped,
+    FigureStyle,
+    layout,
+    render_figure,
+    use_style,
+)
 from adamcmp.report import manifest
 from adamcmp.report.redraw import script
 from adamcmp.report.told import Exhibit, Told
@@ -91,10 +100,10 @@ OWN = {each.__name__: each for each in (decay_curves, anytime, budgets, optima, 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", OWN)
 def test_a_study_s_figure_has_its_width_and_room_for_all_of_it(name, width):
-    with on_page(Page(width, footer="Made from: " + "x " * 100)):
+    with use_style(FigureStyle(width, footer="Made from: " + "x " * 100)):
         fig = FIGURES[name].draw(OWN[name]())
-        arrange(fig)
-        render(fig, "png")
+        layout(fig)
+        render_figure(fig, "png")
     assert fig.get_figwidth() <= WIDTHS[width]
     footer = fig.texts[0].get_window_extent()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
@@ -111,7 +120,7 @@ def test_a_study_s_figure_has_its_width_and_room_for_all_of_it(name, width):
 
 @pytest.mark.parametrize("name", OWN)
 def test_what_has_nothing_to_show_is_not_drawn(name):
-    with pytest.raises(NotDrawn):
+    with pytest.raises(FigureSkipped):
         FIGURES[name].draw(OWN[name]().iloc[:0])
 
 
@@ -194,22 +203,22 @@ def test_a_palette_keeps_rare_colours():
     fig = Figure(figsize=(3, 2))
     ax = fig.subplots()
     ax.pcolormesh(np.random.default_rng(0).random((40, 40)))
-    ax.plot(20, 20, marker="*", ms=12, color=FLAG)
-    with Image.open(io.BytesIO(render(fig, "png"))) as picture:
+    ax.plot(20, 20, marker="*", ms=12, color=FLAG_COLOR)
+    with Image.open(io.BytesIO(render_figure(fig, "png"))) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int).reshape(-1, 3)
-    wanted = np.array([int(FLAG[i : i + 2], 16) for i in (1, 3, 5)])
+    wanted = np.array([int(FLAG_COLOR[i : i + 2], 16) for i in (1, 3, 5)])
     assert (np.abs(pixels - wanted).max(1) <= 17).sum() > 100
 
 
 def test_the_script_is_plain_python_of_which_each_name_is_defined_once():
-    text = script(Page("single", ("A", "B'"), 'foot"er'), FIGURES)
+    text = script(FigureStyle("single", ("A", "B'"), 'foot"er'), FIGURES)
     compile(text, "plot.py", "exec")
     assert "adamcmp." not in text.partition("FOOTER")[0]
     assert "import adamcmp" not in text
 
 
 def test_the_script_holds_what_its_figures_need_and_no_more():
-    text = script(Page("single", ("A",), ""), ["heatmap"])
+    text = script(FigureStyle("single", ("A",), ""), ["heatmap"])
     assert "def heatmap" in text
     assert "def basin_figure" not in text
 

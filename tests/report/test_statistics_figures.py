@@ -12,10 +12,10 @@ from adamcmp.analysis import basin, best_trials, sensitivity, split_by_task, tri
 from adamcmp.analysis.best_of_k import expected_best_of_k
 from adamcmp.analysis.rank_over_time import ranks_over_time, targets_table
 from adamcmp.analysis.verdicts import to_frame
-from adamcmp.drawing.basin import basin_figure
-from adamcmp.drawing.budget import budget_figure, profiles_figure, ranks_figure
-from adamcmp.drawing.forest import verdicts_figure
-from adamcmp.drawing.style import NotDrawn, Page, arrange, on_page, render
+from adamcmp.figures.basin import basin_figure
+from adamcmp.figures.best_of_k import best_of_k_figure, profiles_figure, rank_figure
+from adamcmp.figures.forest_plot import verdicts_figure
+from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
 LONG = {f"an optimizer {i} with a rather long name": decay for i, decay in enumerate(("l2", "lr_scaled", "l2"))}
 
@@ -50,8 +50,8 @@ def drawn(name, records, curves):
             basin.to_frame(basin.estimate_basins(records, table)),
             sensitivity.to_frame(sensitivity.estimate_sensitivities(records, table)),
         ),
-        "budget": lambda: budget_figure(expected_best_of_k(records, table)),
-        "ranks": lambda: ranks_figure(ranks_over_time(curves, records, best)),
+        "budget": lambda: best_of_k_figure(expected_best_of_k(records, table)),
+        "ranks": lambda: rank_figure(ranks_over_time(curves, records, best)),
         "profiles": lambda: profiles_figure(two_tasks(records, curves)),
     }[name]()
 
@@ -59,10 +59,10 @@ def drawn(name, records, curves):
 @pytest.mark.parametrize("width", ["single", "double"])
 @pytest.mark.parametrize("name", ["verdicts", "basin", "budget", "ranks", "profiles"])
 def test_nothing_overlaps_and_nothing_is_cut_off(records, curves, name, width):
-    with on_page(Page(width, footer="Made from: " + "x " * 100)):
+    with use_style(FigureStyle(width, footer="Made from: " + "x " * 100)):
         fig = drawn(name, records, curves)
-        arrange(fig)
-        render(fig, "png")
+        layout(fig)
+        render_figure(fig, "png")
     legend, footer = fig.legends[0].get_window_extent(), fig.texts[0].get_window_extent()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
     assert footer.y1 <= legend.y0 + 1
@@ -92,9 +92,9 @@ def test_what_cannot_be_told_is_not_drawn(synthetic, records):
     for draw in (
         lambda: verdicts_figure(to_frame([open_])),
         lambda: basin_figure(nothing, nothing),
-        lambda: budget_figure(nothing),
-        lambda: ranks_figure(nothing),
+        lambda: best_of_k_figure(nothing),
+        lambda: rank_figure(nothing),
         lambda: profiles_figure(nothing),
     ):
-        with pytest.raises(NotDrawn):
+        with pytest.raises(FigureSkipped):
             draw()

@@ -14,8 +14,8 @@ from adamcmp.cli import app
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
-from adamcmp.drawing.panels import PANELS
 from adamcmp.errors import InputError
+from adamcmp.figures.panels import PANELS_PER_ROW
 from adamcmp.studies import claims as package
 from adamcmp.studies.claims import chosen, statements, studies_of
 from adamcmp.studies.claims._form import Axes, over, slope
@@ -76,7 +76,7 @@ def test_a_toy_measures_and_finds_what_its_formula_says(name):
         assert claim.on == "toy"
         assert claim.verdict != "none"
     for panel in found.panels:
-        assert list(panel.columns) == list(PANELS)
+        assert list(panel.columns) == list(PANELS_PER_ROW)
         assert panel["kind"].isin(["line", "points", "dots", "predicted"]).all()
     expected = TOYS[name] or [None] * len(found.claims)
     assert len(found.claims) == len(expected)

@@ -20,10 +20,19 @@ from adamcmp.analysis import METRICS, TRIAL_KEY, tuning_runs
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import seed_means
 from adamcmp.analysis.verdicts import Verdict
-from adamcmp.drawing.basin import SLOPES
-from adamcmp.drawing.heatmap import circled, colour_limits, grids, is_grid
-from adamcmp.drawing.labels import decay_name, metric_name, named, requested_name, scale, short, ticks, with_unit
-from adamcmp.drawing.style import Look, looks
+from adamcmp.figures.axis_labels import (
+    decay_name,
+    display_unit,
+    extra_metric_label,
+    format_tick,
+    metric_label,
+    metric_name,
+    tick_labels,
+    with_unit,
+)
+from adamcmp.figures.basin import SLOPE_COLUMNS
+from adamcmp.figures.heatmap import color_limits, count_circled, grid_rows, is_grid
+from adamcmp.figures.style import ArmStyle, arm_styles
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import recipe, tables
 from adamcmp.report.labels import seeds
@@ -57,7 +66,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
     """
     report = _on_page(report)
     table, criteria = report.table, report.criteria
-    look = looks(table["arm"])
+    look = arm_styles(table["arm"])
     arms = list(look)
     own = _placed(report)
     metrics = _metrics(criteria)
@@ -67,7 +76,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "error": criteria.error.label,
         "metrics": [*metrics, *requested["metrics"]],
         "arms": [_arm(arm, report, look[arm]) for arm in arms],
-        "circled": circled(table),
+        "circled": count_circled(table),
         "cells": _cells(report, own, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
         "fresh": _fresh(own, metrics),
@@ -100,7 +109,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     runs = _placed(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
     known = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
-    shown = {name: _digits(known[name].to_numpy(float) * scale(name, criteria)[0], 3) for name in names}
+    shown = {name: _digits(known[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names}
     starts = known.reset_index(drop=True).groupby("run_id", sort=False).indices
     all_steps = known["step"].to_numpy()
     steps: dict[tuple[int, ...], int] = {}
@@ -116,7 +125,9 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
         rows.append([cell, int(seed), kind, ENDED.index(status), steps.setdefault(of_run, len(steps))])
         for name in names:
             values[name].append(shown[name][first:end])
-    metrics = [{"key": name, "name": named(name, criteria), "unit": scale(name, criteria)[1]} for name in names]
+    metrics = [
+        {"key": name, "name": metric_label(name, criteria), "unit": display_unit(name, criteria)[1]} for name in names
+    ]
     return {"metrics": metrics, "steps": [list(each) for each in steps], "runs": rows, "values": values}
 
 
@@ -131,7 +142,7 @@ def _placed(report: TaskReport) -> pd.DataFrame:
 def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
     found = []
     for metric in METRICS:
-        factor, unit = scale(metric, criteria)
+        factor, unit = display_unit(metric, criteria)
         when, _, what = metric.partition("_")
         _, _, kind = what.partition("_")
         more = kind == "error" and criteria.error.higher_is_better
@@ -158,12 +169,12 @@ def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
         mean = groups.mean()
         half = pd.Series(half_width(groups.std(ddof=1), groups.count()), mean.index)
         key = f"requested_{name}"
-        metrics.append({"key": key, "name": requested_name(str(name)), "unit": "", "requested": True})
+        metrics.append({"key": key, "name": extra_metric_label(str(name)), "unit": "", "requested": True})
         columns[key] = tuple(_digits(np.asarray(each.reindex(range(count)), np.float64)) for each in (mean, half))
     return {"metrics": metrics, "columns": columns}
 
 
-def _arm(arm: str, report: TaskReport, look: Look) -> dict[str, Any]:
+def _arm(arm: str, report: TaskReport, look: ArmStyle) -> dict[str, Any]:
     own = report.table[report.table["arm"] == arm]
     first = own.iloc[0]
     return {
@@ -203,7 +214,7 @@ def _cells(
         "lrs": lrs,
         "decays": decays,
         "conventions": {
-            text: [short(x, 4) if math.isfinite(x) else None for x in table[column].to_numpy(float)]
+            text: [format_tick(x, 4) if math.isfinite(x) else None for x in table[column].to_numpy(float)]
             for column, text in CONVENTIONS.items()
             if table[column].notna().any()
         },
@@ -225,7 +236,7 @@ def _cells(
 def _axis(column: pd.Series) -> dict[str, list[Any]]:
     """The values of one axis of the grid, rising; their labels, alike in all, and exact enough to be read."""
     values = sorted(float(x) for x in column.unique())
-    return {"values": values, "ticks": ticks(values), "texts": [short(x, 4) for x in values]}
+    return {"values": values, "ticks": tick_labels(values), "texts": [format_tick(x, 4) for x in values]}
 
 
 def _wrong(runs: pd.DataFrame) -> list[str]:
@@ -249,10 +260,10 @@ def _limits(
     for each in metrics:
         sign = -1.0 if each["higher"] else 1.0
         known = report.table.loc[some, each["key"]].to_numpy(float) * each["factor"] * sign
-        low, high, clipped = colour_limits(known)
+        low, high, clipped = color_limits(known)
         found[str(each["key"])] = [sign * low, sign * high, clipped]
     for key, (values, _) in requested.items():
-        low, high, clipped = colour_limits(np.array(values, dtype=float))
+        low, high, clipped = color_limits(np.array(values, dtype=float))
         found[key] = [low, high, clipped]
     return found
 
@@ -316,7 +327,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
 def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
     """What the page's own figures are drawn from."""
     criteria, raw = report.criteria, report.raw
-    factor, unit = scale("final_test_error", criteria)
+    factor, unit = display_unit("final_test_error", criteria)
     board = report.board[report.board["final_test_error"].notna()]
     board = board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better)
     error = [
@@ -337,8 +348,8 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
         "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
         "budget": _budget(raw.get("best_of_k", pd.DataFrame()), factor, arms),
         "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
-        "alongLr": _along(grids(report.table), "lr", factor, arms),
-        "alongDecay": _along(grids(report.table), "weight_decay", factor, arms),
+        "alongLr": _along(grid_rows(report.table), "lr", factor, arms),
+        "alongDecay": _along(grid_rows(report.table), "weight_decay", factor, arms),
         "unit": unit,
     }
 
@@ -374,8 +385,13 @@ def _budget(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[st
 
 
 BASIN = (
-    ("ridge", "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent", 1.0, SLOPES),
-    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPES),
+    (
+        "ridge",
+        "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent",
+        1.0,
+        SLOPE_COLUMNS,
+    ),
+    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPE_COLUMNS),
     ("separability", "Coupling of lr and λ in the basin", 1.0, (-1.0, 1.0)),
     ("area", "Share of trials near the best", 100.0, (0.0, 100.0)),
 )

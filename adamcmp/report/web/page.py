@@ -21,7 +21,7 @@ import pandas as pd
 
 from adamcmp.analysis import tuning_runs
 from adamcmp.analysis.verdicts import Verdict
-from adamcmp.drawing.labels import short
+from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
@@ -237,7 +237,7 @@ def lead(report: TaskReport) -> str:
     counted = (
         f"{best['n']} {'held-out' if best['stage'] == 'confirm' else 'tuning'} seed{'' if best['n'] == 1 else 's'}"
     )
-    where = f"lr {short(best['lr'], 4)}, λ {short(best['weight_decay'], 4)}"
+    where = f"lr {format_tick(best['lr'], 4)}, λ {format_tick(best['weight_decay'], 4)}"
     return f"{best['arm']}: test {criteria.error.label} {value} on {counted} with {where}."
 
 

@@ -23,7 +23,7 @@ class Evidence(NamedTuple):
 
     claims: Sequence[Claim]
     panels: Sequence[pd.DataFrame] = ()
-    """Rows of ``drawing.panels.PANELS``, each of one panel."""
+    """Rows of ``figures.panels.PANELS``, each of one panel."""
 
 
 class Axes(NamedTuple):

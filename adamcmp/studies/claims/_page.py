@@ -10,7 +10,7 @@ import pandas as pd
 
 from adamcmp.analysis import leaderboard, split_by_task
 from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction, to_frame
-from adamcmp.drawing.panels import panels_figure
+from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
 from adamcmp.report.labels import claimed, distinct, runs_hash, seeds, wall_seconds
 from adamcmp.report.page import CLAIMED, Block, Bullets, Code, Mono, Picture, Section, Table, Text

@@ -10,26 +10,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.drawing.labels import metric_name, scale, with_unit
-from adamcmp.drawing.style import Look, NotDrawn, figure, legend, log_if_wide, log_ticks, looks, page, styled
+from adamcmp.figures.axis_labels import display_unit, metric_name, with_unit
+from adamcmp.figures.style import (
+    ArmStyle,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
+    log_if_wide,
+    log_ticks,
+    new_figure,
+    with_style,
+)
 from adamcmp.metrics.spec import task_metrics
 
-BEYOND = 10.0
+DIVERGED_RATIO = 10.0
 """Training loss (as of guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
-CLOSE = 9.0
+MIN_DISTANCE = 9.0
 """Points between two winners below which they would cover each other."""
-_LEAST_AREA, NESTED = 45.0, 2.0
+_LEAST_AREA, NESTED_AREAS = 45.0, 2.0
 """Area of a winner in square points, and how many times larger each is that others are nested in."""
 
 
-@styled
-def error_vs_train_loss(
+@with_style
+def error_vs_train_loss_figure(
     table: pd.DataFrame,
     metric: str = "final_test_error",
 ) -> Figure:
     """Mean ``metric`` against mean final training loss of every cell with a completed run; winners outlined.
 
-    Points above ``BEYOND`` are drawn there: an exploded run must not squeeze all others.
+    Points above ``DIVERGED_RATIO`` are drawn there: an exploded run must not squeeze all others.
 
     Args:
         table: ``analysis.cells`` of one task.
@@ -41,16 +51,16 @@ def error_vs_train_loss(
     loss = "final_train_loss"
     drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
     if len(drawn) < 2:
-        raise NotDrawn("fewer than two cells have a completed run")
+        raise FigureSkipped("fewer than two cells have a completed run")
     criteria = task_metrics(table)
-    factor, unit = scale(metric, criteria)
-    look = looks(table["arm"])
+    factor, unit = display_unit(metric, criteria)
+    look = arm_styles(table["arm"])
     best = table[table["rank"] == 1].set_index("arm")
-    best[loss] = best[loss].clip(upper=BEYOND)
-    fig = figure(4.6, 2.4 if page().is_narrow else 3.0)
+    best[loss] = best[loss].clip(upper=DIVERGED_RATIO)
+    fig = new_figure(4.6, 2.4 if current_style().is_narrow else 3.0)
     ax = fig.subplots()
-    beyond = int((drawn[loss] > BEYOND).sum())
-    drawn = drawn.assign(**{loss: drawn[loss].clip(upper=BEYOND)})
+    beyond = int((drawn[loss] > DIVERGED_RATIO).sum())
+    drawn = drawn.assign(**{loss: drawn[loss].clip(upper=DIVERGED_RATIO)})
     size, alpha = (14, 0.65) if len(drawn) < 2000 else (4, 0.35)
     for arm, style in look.items():
         own = drawn[drawn["arm"] == arm]
@@ -62,8 +72,8 @@ def error_vs_train_loss(
     low, high = float(drawn[loss].min()), float(drawn[loss].max())
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)
-    _winners(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
-    cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {BEYOND:g} at the edge" if beyond else ""
+    _outline_best(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
+    cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {DIVERGED_RATIO:g} at the edge" if beyond else ""
     ax.set(
         xlabel=with_unit("final training loss", criteria.loss_unit, cut),
         ylabel=with_unit(metric_name(metric, criteria), unit),
@@ -77,16 +87,16 @@ def error_vs_train_loss(
     handles.append(
         Line2D([], [], ls="", marker="o", mfc="white", mec="black", mew=1.1, ms=7, label="best on validation")
     )
-    legend(fig, handles, 3)
+    add_legend(fig, handles, 3)
     return fig
 
 
-def _winners(ax: Axes, points: Sequence[tuple[Look, float, float]]) -> None:
+def _outline_best(ax: Axes, points: Sequence[tuple[ArmStyle, float, float]]) -> None:
     """Outlined, each where it belongs; those that would cover each other are nested, the first the largest."""
     places = [ax.transData.transform((x, y)) * 72 / ax.figure.dpi for _, x, y in points]
     for i, (style, x, y) in enumerate(points):
-        later = sum(math.dist(places[i], other) < CLOSE for other in places[i + 1 :])
+        later = sum(math.dist(places[i], other) < MIN_DISTANCE for other in places[i + 1 :])
         ax.scatter(
-            x, y, s=_LEAST_AREA * NESTED**later, c=style.colour, marker=style.marker, edgecolors="black",
+            x, y, s=_LEAST_AREA * NESTED_AREAS**later, c=style.colour, marker=style.marker, edgecolors="black",
             linewidths=0.9, label="winner", zorder=4 + i / len(points),
         )  # fmt: skip

@@ -30,7 +30,7 @@ def decay_name(decay: object) -> str:
     return DECAYS.get(str(decay), "own convention")
 
 
-def named(column: str, criteria: TaskMetrics) -> str:
+def metric_label(column: str, criteria: TaskMetrics) -> str:
     """A measured column for people: ``test_error`` → ``test error`` or ``test RMSE``."""
     if column == "gap":
         return "generalization gap"
@@ -38,7 +38,7 @@ def named(column: str, criteria: TaskMetrics) -> str:
     return f"{part} {criteria.error.label}" if what == "error" else f"{part.replace('train', 'training')} {what}"
 
 
-def requested_name(metric: str) -> str:
+def extra_metric_label(metric: str) -> str:
     """A metric on request for people: ``validation_mae`` → ``validation MAE``."""
     part, _, name = metric.partition("_")
     known = {each.name: each.label for every in METRIC_SPECS.values() for each in every}
@@ -48,11 +48,11 @@ def requested_name(metric: str) -> str:
 def metric_name(metric: str, criteria: TaskMetrics) -> str:
     """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
     when, _, name = metric.partition("_")
-    text = named(name, criteria).replace("training", "train")
+    text = metric_label(name, criteria).replace("training", "train")
     return f"final {text}" if when == "final" else f"{text} at the best epoch"
 
 
-def scale(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
+def display_unit(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
     """Factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or none."""
     error = criteria.error
     if metric.endswith("gap"):
@@ -66,48 +66,50 @@ def with_unit(name: str, *units: str) -> str:
     return f"{name} ({told})" if told else name
 
 
-def short(x: float, digits: int = 2) -> str:
+def format_tick(x: float, digits: int = 2) -> str:
     """A number for a tick: at most ``digits`` significant digits, ``5e-4`` below 0.01 and from 1000 on.
 
-    >>> [short(x) for x in (0, 1e-3, 0.00048828125, 0.0125, 0.5, 16, 2000)]
+    >>> [format_tick(x) for x in (0, 1e-3, 0.00048828125, 0.0125, 0.5, 16, 2000)]
     ['0', '1e-3', '4.9e-4', '0.013', '0.5', '16', '2e3']
     """
     if not math.isfinite(x) or x == 0:
         return f"{x:g}"
     exponent = int(f"{x:.{digits - 1}e}".partition("e")[2])
-    return _trimmed(f"{x:.{max(digits - 1 - exponent, 0)}f}") if -2 <= exponent < 3 else power(x, digits)
+    return _trim_zeros(f"{x:.{max(digits - 1 - exponent, 0)}f}") if -2 <= exponent < 3 else format_power(x, digits)
 
 
-def power(x: float, digits: int = 2) -> str:
+def format_power(x: float, digits: int = 2) -> str:
     """A number as a power of ten, whatever its size.
 
-    >>> [power(x) for x in (0, 1e-3, 0.0125, 0.5, 16)]
+    >>> [format_power(x) for x in (0, 1e-3, 0.0125, 0.5, 16)]
     ['0', '1e-3', '1.3e-2', '5e-1', '1.6e1']
     """
     if not math.isfinite(x) or x == 0:
         return f"{x:g}"
     mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
-    return f"{_trimmed(mantissa)}e{int(exponent)}"
+    return f"{_trim_zeros(mantissa)}e{int(exponent)}"
 
 
-def _trimmed(number: str) -> str:
+def _trim_zeros(number: str) -> str:
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-def ten_to(exponent: int) -> str:
+def power_of_ten(exponent: int) -> str:
     """``10⁻³``, in letters of the text's size."""
     return "10" + str(exponent).translate(_SUPERSCRIPT)
 
 
-def ticks(values: Sequence[float]) -> list[str]:
-    """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``short`` with the digits it takes."""
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``format_tick`` with the digits it
+    takes.
+    """
     positive = [x for x in values if x > 0]
     if len(positive) > 2 and min(positive) < 0.1 and all(math.frexp(x)[0] == 0.5 for x in positive):
         return ["0" if x == 0 else "2" + str(math.frexp(x)[1] - 1).translate(_SUPERSCRIPT) for x in values]
     for digits in range(2, 8):
-        labels = [short(x, digits) for x in values]
+        labels = [format_tick(x, digits) for x in values]
         if any("e" in label for label in labels):  # one notation for all
-            labels = [power(x, digits) for x in values]
+            labels = [format_power(x, digits) for x in values]
         if len(set(labels)) == len(labels):
             return labels
     return [f"{x:.17g}" for x in values]

@@ -7,15 +7,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.drawing.labels import named, scale, short, with_unit
-from adamcmp.drawing.style import Look, NotDrawn, figure, grid_of, legend, log_if_wide, looks, page, styled
+from adamcmp.figures.axis_labels import display_unit, format_tick, metric_label, with_unit
+from adamcmp.figures.style import (
+    ArmStyle,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
+    log_if_wide,
+    new_figure,
+    panel_grid,
+    with_style,
+)
 from adamcmp.metrics.spec import task_metrics
 
-LEARNING = ("validation_error", "test_error", "train_loss")
+LEARNING_METRICS = ("validation_error", "test_error", "train_loss")
 
 
-@styled
-def learning_curves(means: pd.DataFrame) -> Figure:
+@with_style
+def learning_curves_figure(means: pd.DataFrame) -> Figure:
     """Validation error, test error and training loss against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
@@ -25,32 +35,33 @@ def learning_curves(means: pd.DataFrame) -> Figure:
         NotDrawn: no arm has a best cell, or none of their runs has a curve of two evaluations.
     """
     if means.empty:
-        raise NotDrawn("no optimizer has a best trial with stored curves")
+        raise FigureSkipped("no optimizer has a best trial with stored curves")
     if (means.groupby("arm")["step"].nunique() < 2).all():
-        raise NotDrawn("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
-    look, criteria = looks(means["arm"]), task_metrics(means)
-    rows, columns = grid_of(len(LEARNING), 3, 1)
-    fig = figure(7.0, 1.25 * rows if page().is_narrow else 2.15)
-    axes = fig.subplots(rows, columns, squeeze=False, sharex=page().is_narrow).ravel()
-    for ax, metric in zip(axes, LEARNING, strict=True):
-        factor, unit = scale(metric, criteria)
-        draw_curves(ax, means, metric, factor, look)
-        ax.set(xlabel="epoch", ylabel=with_unit(named(metric, criteria), unit))
-    for ax in axes[:-1] if page().is_narrow else ():
+        raise FigureSkipped("the winners were evaluated once, after the last step; train.evaluations=5 makes a curve")
+    look, criteria = arm_styles(means["arm"]), task_metrics(means)
+    rows, columns = panel_grid(len(LEARNING_METRICS), 3, 1)
+    fig = new_figure(7.0, 1.25 * rows if current_style().is_narrow else 2.15)
+    axes = fig.subplots(rows, columns, squeeze=False, sharex=current_style().is_narrow).ravel()
+    for ax, metric in zip(axes, LEARNING_METRICS, strict=True):
+        factor, unit = display_unit(metric, criteria)
+        draw_mean_curves(ax, means, metric, factor, look)
+        ax.set(xlabel="epoch", ylabel=with_unit(metric_label(metric, criteria), unit))
+    for ax in axes[:-1] if current_style().is_narrow else ():
         ax.set_xlabel("")
     errors, losses = ["validation_error", "test_error"], ["train_loss"]
     for ax, metrics in zip(axes, (errors, errors, losses), strict=True):  # both errors on one scale
-        limit_curves(ax, means, metrics, scale(metrics[0], criteria)[0])
+        set_curve_limits(ax, means, metrics, display_unit(metrics[0], criteria)[0])
     handles, _ = axes[0].get_legend_handles_labels()
     cells = means.drop_duplicates("arm").set_index("arm")
     winners = {
-        str(arm): f"{arm}: lr {short(row['lr'])}, λ {short(row['weight_decay'])}" for arm, row in cells.iterrows()
+        str(arm): f"{arm}: lr {format_tick(row['lr'])}, λ {format_tick(row['weight_decay'])}"
+        for arm, row in cells.iterrows()
     }
-    legend(fig, handles, 3 if len(handles) > 4 else 2, [winners[str(handle.get_label())] for handle in handles])
+    add_legend(fig, handles, 3 if len(handles) > 4 else 2, [winners[str(handle.get_label())] for handle in handles])
     return fig
 
 
-def draw_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, Look]) -> None:
+def draw_mean_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, ArmStyle]) -> None:
     """The mean of each arm against epochs, with its band."""
     groups = dict(iter(means.groupby("arm")))
     for arm, style in ((arm, style) for arm, style in look.items() if arm in groups):
@@ -66,7 +77,7 @@ def draw_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look:
     ax.margins(x=0.02)
 
 
-def limit_curves(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
+def set_curve_limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
     """Room for all lines, and for bands as far as they do not squeeze the lines; logarithmic where it helps."""
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor

@@ -9,12 +9,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.drawing.labels import requested_name
-from adamcmp.drawing.style import Look, NotDrawn, figure, grid_of, log_if_wide, looks, page, shared_legend, styled
+from adamcmp.figures.axis_labels import extra_metric_label
+from adamcmp.figures.style import (
+    ArmStyle,
+    FigureSkipped,
+    add_shared_legend,
+    arm_styles,
+    current_style,
+    log_if_wide,
+    new_figure,
+    panel_grid,
+    with_style,
+)
 
-MOST_LAYERS, NARROW_LAYERS = 5, 2
+MAX_LAYERS, MAX_LAYERS_NARROW = 5, 2
 """Side by side, on two columns and on one."""
-BY_LAYER: Mapping[str, tuple[str, str]] = {
+LAYER_METRICS: Mapping[str, tuple[str, str]] = {
     "weight norm": ("weight_norms_", ""),
     "update / weight": ("updates_", "_ratio"),
     "angle of a step (rad)": ("updates_", "_angle"),
@@ -23,20 +33,20 @@ BY_LAYER: Mapping[str, tuple[str, str]] = {
 """Metrics with one value a layer: what a metric's name begins and ends with."""
 
 
-def by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def split_by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
     kinds: dict[str, pd.DataFrame] = {}
     left = found
-    for kind, (prefix, suffix) in sorted(BY_LAYER.items(), key=lambda each: -len(each[1][1])):
+    for kind, (prefix, suffix) in sorted(LAYER_METRICS.items(), key=lambda each: -len(each[1][1])):
         mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
         layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
         kinds[kind] = left[mine].assign(layer=layer)
         left = left[~mine]
-    return {kind: kinds[kind] for kind in BY_LAYER if len(kinds[kind])} | {"": left}
+    return {kind: kinds[kind] for kind in LAYER_METRICS if len(kinds[kind])} | {"": left}
 
 
-@styled
-def metrics_figure(found: pd.DataFrame) -> Figure:
+@with_style
+def extra_metrics_figure(found: pd.DataFrame) -> Figure:
     """Metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
@@ -45,69 +55,69 @@ def metrics_figure(found: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: there is none, or it was measured once.
     """
-    _along(found)
-    single = by_layer(found)[""]
+    _check_curves(found)
+    single = split_by_layer(found)[""]
     if single.empty:
-        raise NotDrawn("no run measured a metric with one value a model (train.metrics)")
+        raise FigureSkipped("no run measured a metric with one value a model (train.metrics)")
     panels = list(single.groupby("metric", sort=False))
-    rows, columns = grid_of(len(panels), 3, 2)
-    fig = figure({1: 3.4, 2: 5.2}.get(columns, 7.0), (1.5 if page().is_narrow else 1.9) * rows)
+    rows, columns = panel_grid(len(panels), 3, 2)
+    fig = new_figure({1: 3.4, 2: 5.2}.get(columns, 7.0), (1.5 if current_style().is_narrow else 1.9) * rows)
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    look = looks(found["arm"])
+    look = arm_styles(found["arm"])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
-        _lines(ax, part, look)
-        ax.set(xlabel="epoch", ylabel=requested_name(str(name)))
-    shared_legend(fig, 4)
+        _draw_lines(ax, part, look)
+        ax.set(xlabel="epoch", ylabel=extra_metric_label(str(name)))
+    add_shared_legend(fig, 4)
     return fig
 
 
-@styled
-def layers_figure(found: pd.DataFrame) -> Figure:
+@with_style
+def layer_metrics_figure(found: pd.DataFrame) -> Figure:
     """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
         NotDrawn: no metric has one value a layer, or it was measured once.
     """
-    _along(found)
-    kinds = by_layer(found)
+    _check_curves(found)
+    kinds = split_by_layer(found)
     del kinds[""]
     if not kinds:
-        raise NotDrawn("no run measured weight norms or updates (train.metrics)")
+        raise FigureSkipped("no run measured weight norms or updates (train.metrics)")
     shares = kinds.pop("share of the squared weight norm", None)
     names = list(next(reversed(kinds.values()))["layer"].unique())  # of updates, where they were measured
-    most = NARROW_LAYERS if page().is_narrow else MOST_LAYERS
+    most = MAX_LAYERS_NARROW if current_style().is_narrow else MAX_LAYERS
     if len(names) > most and shares is not None:
         largest = shares[shares["layer"].isin(names)].groupby("layer")["mean"].mean().nlargest(most)
         names = [name for name in names if name in largest.index]
     names = names[:most]
-    fig = figure(7.0, 1.45 * len(kinds) + 0.2)
+    fig = new_figure(7.0, 1.45 * len(kinds) + 0.2)
     axes = fig.subplots(len(kinds), len(names), squeeze=False, sharex=True)
-    look = looks(found["arm"])
+    look = arm_styles(found["arm"])
     for row, (kind, part) in enumerate(kinds.items()):
         for column, name in enumerate(names):
             ax = axes[row, column]
-            _lines(ax, part[part["layer"] == name], look)
+            _draw_lines(ax, part[part["layer"] == name], look)
             ax.set_ylabel(kind if column == 0 else "")
             ax.set_xlabel("epoch" if row == len(kinds) - 1 else "")
             if row == 0:
-                ax.set_title(_cut(name, (30 if page().is_narrow else 75) // len(names)))
-    shared_legend(fig, 4)
+                ax.set_title(_shorten_name(name, (30 if current_style().is_narrow else 75) // len(names)))
+    add_shared_legend(fig, 4)
     return fig
 
 
-def _along(found: pd.DataFrame) -> None:
+def _check_curves(found: pd.DataFrame) -> None:
     """Refuse what has no course.
 
     Raises:
         NotDrawn: all was measured once.
     """
     if found["step"].nunique() < 2:
-        raise NotDrawn("it was measured once, after the last step; train.evaluations=5 makes a curve")
+        raise FigureSkipped("it was measured once, after the last step; train.evaluations=5 makes a curve")
 
 
-def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:
+def _draw_lines(ax: Axes, part: pd.DataFrame, look: dict[str, ArmStyle]) -> None:
     for arm, style in look.items():
         own = part[part["arm"] == arm]
         if own.empty:
@@ -126,5 +136,5 @@ def _lines(ax: Axes, part: pd.DataFrame, look: dict[str, Look]) -> None:
     ax.margins(x=0.02)
 
 
-def _cut(name: str, most: int) -> str:
+def _shorten_name(name: str, most: int) -> str:
     return name if len(name) <= most else f"…{name[1 - most :]}"

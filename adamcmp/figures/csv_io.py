@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-_NAMES = (
+_TEXT_COLUMNS = (
     "arm",
     "a",
     "b",
@@ -28,7 +28,7 @@ _NAMES = (
 
 def read_table(source: Path | TextIO) -> pd.DataFrame:
     """What is empty is missing, and nothing else is; an apostrophe that keeps text from being a formula goes."""
-    text: Any = dict.fromkeys(_NAMES, str)
+    text: Any = dict.fromkeys(_TEXT_COLUMNS, str)
     found = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
     texts = found.select_dtypes(exclude=["number", "bool"])
     safe = {str(name): texts[name].str.replace(r"^'(?=[=+@-])", "", regex=True) for name in texts}

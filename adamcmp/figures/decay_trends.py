@@ -10,28 +10,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.drawing.labels import scale, short, ten_to, with_unit
-from adamcmp.drawing.style import (
-    GREY,
-    NotDrawn,
-    figure,
+from adamcmp.figures.axis_labels import display_unit, format_tick, power_of_ten, with_unit
+from adamcmp.figures.style import (
+    GRAY,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
     fixed_ticks,
-    grid_of,
-    legend,
     log_ticks,
-    looks,
-    page,
-    styled,
+    new_figure,
+    panel_grid,
+    with_style,
 )
 from adamcmp.metrics.spec import task_metrics
 
-CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalized λ"}
-PREDICTED = {0.0: "-", -0.5: "--", -1.0: ":"}
+AXIS_CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalized λ"}
+PREDICTED_STYLE = {0.0: "-", -0.5: "--", -1.0: ":"}
 """Slopes, and how their lines are drawn."""
 
 
-@styled
-def budgets(table: pd.DataFrame) -> Figure:
+@with_style
+def budgets_figure(table: pd.DataFrame) -> Figure:
     """Test error against raw and normalized λ, a line a budget, the best λ marked; and the best λ against the budget.
 
     Args:
@@ -44,15 +44,15 @@ def budgets(table: pd.DataFrame) -> Figure:
     profile, found = (table[table["part"] == part] for part in ("profile", "optimum"))
     xs = sorted(set(found["x"]))
     if len(xs) < 2:
-        raise NotDrawn("the best λ was found at fewer than two budgets")
+        raise FigureSkipped("the best λ was found at fewer than two budgets")
     criteria = task_metrics(table)
-    factor, unit = scale("final_test_error", criteria)
-    look = looks(f"{x:g} epochs" for x in xs)
+    factor, unit = display_unit("final_test_error", criteria)
+    look = arm_styles(f"{x:g} epochs" for x in xs)
     styles = dict(zip(xs, (look[f"{x:g} epochs"] for x in xs), strict=True))
-    rows, columns = (2, 2) if page().is_narrow else (1, 3)
-    fig = figure(7.0, 1.75 * rows if page().is_narrow else 2.4)
+    rows, columns = (2, 2) if current_style().is_narrow else (1, 3)
+    fig = new_figure(7.0, 1.75 * rows if current_style().is_narrow else 2.4)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax, convention in zip(axes, CONVENTIONS, strict=False):
+    for ax, convention in zip(axes, AXIS_CONVENTIONS, strict=False):
         own = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
         best = found[found["convention"] == convention].set_index("x")
         for x, style in styles.items():
@@ -64,32 +64,32 @@ def budgets(table: pd.DataFrame) -> Figure:
             at = best.loc[[x], "best"].to_numpy(float)
             y = np.interp(np.log(at), np.log(line["weight_decay"]), factor * line["test"])
             ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
-        ax.set_xlabel(f"{convention} λ" if page().is_narrow else CONVENTIONS[convention])
+        ax.set_xlabel(f"{convention} λ" if current_style().is_narrow else AXIS_CONVENTIONS[convention])
         low, high = (math.log10(each) for each in (own["weight_decay"].min(), own["weight_decay"].max()))
         powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
         ax.set_xscale("log")
-        fixed_ticks(ax, "x", [10.0**k for k in powers], [ten_to(k) for k in powers])
+        fixed_ticks(ax, "x", [10.0**k for k in powers], [power_of_ten(k) for k in powers])
         ax.grid(visible=True)
     axes[0].set_ylabel(with_unit(f"final test {criteria.error.label}", unit))
     axes[1].sharey(axes[0])
     ax = axes[2]
-    for convention, colour, marker in (("raw", "black", "X"), ("normalised", GREY, "h")):
-        optima_line(ax, found[found["convention"] == convention], colour, marker, f"{convention} λ")
+    for convention, colour, marker in (("raw", "black", "X"), ("normalised", GRAY, "h")):
+        draw_optima(ax, found[found["convention"] == convention], colour, marker, f"{convention} λ")
     ax.set(xlabel="epochs", ylabel="best λ")
     log_ticks(ax, "y", float(found["low"].min()), float(found["high"].max()))
     ax.set_xscale("log")
-    fixed_ticks(ax, "x", xs, [short(x, 3) for x in xs])
+    fixed_ticks(ax, "x", xs, [format_tick(x, 3) for x in xs])
     ax.grid(visible=True)
     for spare in axes[3:]:
         spare.remove()
     handles = [h for each in (axes[0], ax) for h in each.get_legend_handles_labels()[0]]
     handles.append(Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", mew=0.5, label="best λ"))
-    legend(fig, handles, 4)
+    add_legend(fig, handles, 4)
     return fig
 
 
-@styled
-def optima_figure(table: pd.DataFrame) -> Figure:
+@with_style
+def optimal_decay_figure(table: pd.DataFrame) -> Figure:
     """The best λ against what varies, a panel each, with the slopes that are predicted.
 
     Args:
@@ -100,28 +100,28 @@ def optima_figure(table: pd.DataFrame) -> Figure:
     """
     panels = [(by, part) for by, part in table.groupby("by", sort=True) if len(part) > 1]
     if not panels:
-        raise NotDrawn("the best λ was found on fewer than two tasks")
-    rows, columns = grid_of(len(panels), 2, 2)
-    fig = figure(1.0 + 2.4 * columns, (1.8 if page().is_narrow else 2.4) * rows)
+        raise FigureSkipped("the best λ was found on fewer than two tasks")
+    rows, columns = panel_grid(len(panels), 2, 2)
+    fig = new_figure(1.0 + 2.4 * columns, (1.8 if current_style().is_narrow else 2.4) * rows)
     axes = fig.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for ax, (by, part) in zip(axes, panels, strict=False):
-        optima_line(ax, part, "#0072B2", "o", "best λ")
+        draw_optima(ax, part, "#0072B2", "o", "best λ")
         x = part["x"].to_numpy(float)
         middle, height = np.exp(np.log(x).mean()), np.exp(np.log(part["best"]).mean())
-        for slope, dash in PREDICTED.items():
-            ax.plot(x, height * (x / middle) ** slope, color=GREY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
+        for slope, dash in PREDICTED_STYLE.items():
+            ax.plot(x, height * (x / middle) ** slope, color=GRAY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
         ax.set(xlabel=str(by))
         ax.set_xscale("log")
-        fixed_ticks(ax, "x", x.tolist(), [short(each, 4) if each < 1000 else f"{each:,.0f}" for each in x])
+        fixed_ticks(ax, "x", x.tolist(), [format_tick(each, 4) if each < 1000 else f"{each:,.0f}" for each in x])
         ax.grid(visible=True)
     log_ticks(axes[0], "y", float(table["low"].min()), float(table["high"].max()))
     axes[0].set_ylabel("best λ (ηαλ per step)")
-    legend(fig, axes[0].get_legend_handles_labels()[0], 4)
+    add_legend(fig, axes[0].get_legend_handles_labels()[0], 4)
     return fig
 
 
-@styled
-def gains_figure(table: pd.DataFrame) -> Figure:
+@with_style
+def decay_gain_figure(table: pd.DataFrame) -> Figure:
     """What the best λ takes off the error of λ = 0, against the budget.
 
     Args:
@@ -131,8 +131,8 @@ def gains_figure(table: pd.DataFrame) -> Figure:
         NotDrawn: fewer than two budgets.
     """
     if len(table) < 2:
-        raise NotDrawn("the gain was measured at fewer than two budgets")
-    fig = figure(3.8, 2.0 if page().is_narrow else 2.4)
+        raise FigureSkipped("the gain was measured at fewer than two budgets")
+    fig = new_figure(3.8, 2.0 if current_style().is_narrow else 2.4)
     ax = fig.subplots()
     x, y = table["x"].to_numpy(float), -table["gain"].to_numpy(float)
     ax.axhline(0, color="black", lw=0.7)
@@ -144,14 +144,14 @@ def gains_figure(table: pd.DataFrame) -> Figure:
     )  # fmt: skip
     ax.plot(x, y, color="#0072B2", marker="o", ms=4)
     ax.set_xscale("log")
-    fixed_ticks(ax, "x", x.tolist(), [short(each, 3) for each in x])
+    fixed_ticks(ax, "x", x.tolist(), [format_tick(each, 3) for each in x])
     error = task_metrics(table).error
     ax.set(xlabel="epochs", ylabel=with_unit(f"gain in test {error.label}", error.gap_unit))
     ax.grid(visible=True)
     return fig
 
 
-def optima_line(ax: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+def draw_optima(ax: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
     """The best λ with its interval; open where it lies on the edge of the grid."""
     x, best = part["x"].to_numpy(float), part["best"].to_numpy(float)
     low, high = (part[name].fillna(part["best"]).to_numpy(float) for name in ("low", "high"))

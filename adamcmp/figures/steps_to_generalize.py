@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from adamcmp.drawing.labels import ten_to
-from adamcmp.drawing.profiles import mark_break, place_of_zero
-from adamcmp.drawing.style import (
-    GREY,
-    NotDrawn,
-    figure,
+from adamcmp.figures.axis_labels import power_of_ten
+from adamcmp.figures.error_vs_hyperparameter import draw_axis_break, zero_position
+from adamcmp.figures.style import (
+    GRAY,
+    FigureSkipped,
+    add_shared_legend,
+    arm_styles,
+    current_style,
     fixed_ticks,
     log_ticks,
-    looks,
-    page,
-    shared_legend,
-    styled,
+    new_figure,
+    with_style,
 )
 
 
-@styled
-def steps_to_generalise(table: pd.DataFrame) -> Figure:
+@with_style
+def steps_to_generalize_figure(table: pd.DataFrame) -> Figure:
     """Median steps over seeds against λ, bars from the fastest to the slowest seed, a line an arm.
 
     Args:
@@ -33,14 +33,14 @@ def steps_to_generalise(table: pd.DataFrame) -> Figure:
         NotDrawn: no arm has two λ.
     """
     if table.empty or table["weight_decay"].nunique() < 2:
-        raise NotDrawn("no optimizer was tried at two weight decays")
-    fig = figure(4.8, 2.2 if page().is_narrow else 2.9)
+        raise FigureSkipped("no optimizer was tried at two weight decays")
+    fig = new_figure(4.8, 2.2 if current_style().is_narrow else 2.9)
     ax = fig.subplots()
     positive = np.unique(table.loc[table["weight_decay"] > 0, "weight_decay"])
-    zero = place_of_zero(positive)
+    zero = zero_position(positive)
     fastest = table.sort_values("median").drop_duplicates(["arm", "weight_decay"])
     ax.set_xscale("log")
-    for i, (arm, style) in enumerate(looks(table["arm"]).items()):
+    for i, (arm, style) in enumerate(arm_styles(table["arm"]).items()):
         own = fastest[fastest["arm"] == arm].sort_values("weight_decay")
         x = np.where(own["weight_decay"] > 0, own["weight_decay"], zero) * 1.05 ** (i - 1.5)
         y, low, high = (own[name].to_numpy(float) for name in ("median", "fastest", "slowest"))
@@ -49,16 +49,16 @@ def steps_to_generalise(table: pd.DataFrame) -> Figure:
         lost = (2 * own["reached"] <= own["n"]).to_numpy()
         ax.plot(x[lost], y[lost], color=style.colour, ls="", marker=style.marker, ms=4.5, mfc="white", zorder=4)
     budget = float(table["budget"].max())
-    ax.axhline(budget, color=GREY, lw=0.8, ls=":", zorder=1)
+    ax.axhline(budget, color=GRAY, lw=0.8, ls=":", zorder=1)
     log_ticks(ax, "y", float(table["fastest"].min()), budget)
     powers = range(int(np.ceil(np.log10(positive[0]) - 1e-9)), int(np.floor(np.log10(positive[-1]) + 1e-9)) + 1)
     with_zero = bool((table["weight_decay"] == 0).any())
-    places, texts = [10.0**k for k in powers], [ten_to(k) for k in powers]
+    places, texts = [10.0**k for k in powers], [power_of_ten(k) for k in powers]
     if with_zero:
         places, texts = [zero, *places], ["0", *texts]
-        mark_break(ax, zero, float(positive[0]), float(positive[-1]))
+        draw_axis_break(ax, zero, float(positive[0]), float(positive[-1]))
     fixed_ticks(ax, "x", places, texts)
     ax.set(xlabel="weight decay λ (each in its convention)", ylabel="steps to generalize")
     ax.grid(visible=True)
-    shared_legend(fig, 4)
+    add_shared_legend(fig, 4)
     return fig

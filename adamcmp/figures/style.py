@@ -1,6 +1,6 @@
 """One look for all figures: column widths, colours that colour-blind readers tell apart, a footer, deterministic bytes.
 
-A figure is drawn for a page (``on_page``): one column or two of a journal, at that size, with fonts of 6 pt and more.
+A figure is drawn for a page (``use_style``): one column or two of a journal, at that size, with fonts of 6 pt and more.
 Lines differ in dashes and markers as well as in colour, so that they can be told apart in grey.
 
 Figures are ``matplotlib.figure.Figure`` objects, never pyplot's: nothing global is left behind.
@@ -27,7 +27,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from adamcmp.drawing.labels import power
+from adamcmp.figures.axis_labels import format_power
 
 WIDTHS = {"single": 3.5, "double": 7.0}
 """Inches: one column of a journal (89 mm), and two (178 mm)."""
@@ -35,8 +35,8 @@ SMALLEST_FONT = 6
 """Points, of any text in a figure at its printed size."""
 DPI = 150
 """Of png."""
-GREY = "#666666"
-FLAG = "#D55E00"
+GRAY = "#666666"
+FLAG_COLOR = "#D55E00"
 """What asks for attention: a best cell on the edge, a failed cell."""
 
 _RC: Any = {
@@ -72,7 +72,7 @@ _SIZES: Any = {
 """Points."""
 
 
-class Page(NamedTuple):
+class FigureStyle(NamedTuple):
     """What all figures of a report share."""
 
     width: str = "double"
@@ -93,27 +93,27 @@ class Page(NamedTuple):
         return self.width == "single"
 
 
-_PAGE: ContextVar[Page] = ContextVar("page", default=Page())  # noqa: B039 - it is immutable
+_STYLE: ContextVar[FigureStyle] = ContextVar("page", default=FigureStyle())  # noqa: B039 - it is immutable
 
 
-def page() -> Page:
+def current_style() -> FigureStyle:
     """The page that is drawn for."""
-    return _PAGE.get()
+    return _STYLE.get()
 
 
 @contextmanager
-def on_page(given: Page) -> Iterator[None]:
+def use_style(given: FigureStyle) -> Iterator[None]:
     """Draw for a page."""
-    token = _PAGE.set(given)
+    token = _STYLE.set(given)
     try:
         yield
     finally:
-        _PAGE.reset(token)
+        _STYLE.reset(token)
 
 
-def rc() -> Any:
+def matplotlib_settings() -> Any:
     """Our settings of matplotlib, for the page."""
-    size = _SIZES[page().width]
+    size = _SIZES[current_style().width]
     return _RC | {
         "font.size": size["font"],
         "axes.titlesize": size["title"],
@@ -128,11 +128,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NotDrawn(Exception):  # noqa: N818 - not an error: the report says why a figure is missing
+class FigureSkipped(Exception):  # noqa: N818 - not an error: the report says why a figure is missing
     """There is nothing to draw; the text says why."""
 
 
-class Look(NamedTuple):
+class ArmStyle(NamedTuple):
     """How an arm is drawn in every figure."""
 
     colour: str
@@ -140,46 +140,46 @@ class Look(NamedTuple):
     dash: Any
 
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
-def looks(arms: Iterable[str]) -> dict[str, Look]:
+def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
     """The look of each arm: fixed by its place in alphabetical order among all of the page."""
     wanted = set(arms)
-    ordered = sorted({*page().arms, *wanted}, key=lambda arm: (arm.casefold(), arm))
+    ordered = sorted({*current_style().arms, *wanted}, key=lambda arm: (arm.casefold(), arm))
     return {
-        arm: Look(_COLOURS[i % 8], _MARKERS[(i + i // 8) % 8], _DASHES[i % 5])
+        arm: ArmStyle(_COLORS[i % 8], _MARKERS[(i + i // 8) % 8], _DASHES[i % 5])
         for i, arm in enumerate(ordered)
         if arm in wanted
     }
 
 
-def styled(draw: Callable[P, T]) -> Callable[P, T]:
+def with_style(draw: Callable[P, T]) -> Callable[P, T]:
     """Run a function under our settings and leave matplotlib's own as they were."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(rc()):
+        with mpl.rc_context(matplotlib_settings()):
             return draw(*args, **kwargs)
 
     return wrapper
 
 
-def figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) for axes of ``height``; the page's footer comes below, and ``legend`` between them.
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) for axes of ``height``; the page's footer comes below, and ``add_legend`` between them.
 
     It is no wider than the page, and as wide where that is one column.
     """
-    width = page().inches if page().is_narrow else min(width, page().inches)
-    text = textwrap.fill(page().footer, int(20 * width))
+    width = current_style().inches if current_style().is_narrow else min(width, current_style().inches)
+    text = textwrap.fill(current_style().footer, int(20 * width))
     below = 0.03 + 0.1 * (text.count("\n") + 1) if text else 0.0
     fig = Figure(figsize=(width, height), layout="constrained")
     if text:
         look: dict[str, Any] = {
             "fontsize": SMALLEST_FONT,
-            "color": GREY,
+            "color": GRAY,
             "va": "bottom",
             "ha": "left",
             "linespacing": 1.15,
@@ -189,13 +189,13 @@ def figure(width: float, height: float) -> Figure:
     return fig
 
 
-def legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequence[str] | None = None) -> None:
+def add_legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequence[str] | None = None) -> None:
     """A legend below the axes and above the footer; the figure grows by its height.
 
     At most ``columns`` columns, fewer where their texts are long (at 200 dpi they are some 5 % wider than here).
     """
     texts = labels or [str(handle.get_label()) for handle in handles]
-    below = _reserved(fig)
+    below = _foot_inches(fig)
     rows = math.ceil(len(handles) / columns)
     renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
     for ncols in range(math.ceil(len(handles) / rows), 0, -1):
@@ -218,41 +218,41 @@ def legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequenc
     _grow(fig, extent.height / fig.dpi + 0.06)
 
 
-def _engine(fig: Figure) -> ConstrainedLayoutEngine:
+def _layout_engine(fig: Figure) -> ConstrainedLayoutEngine:
     engine = fig.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     return engine
 
 
-def _reserved(fig: Figure) -> float:
+def _foot_inches(fig: Figure) -> float:
     """Inches at the foot that the axes leave free."""
-    return float(_engine(fig).get()["rect"][1] * fig.get_figheight())
+    return float(_layout_engine(fig).get()["rect"][1] * fig.get_figheight())
 
 
 def _grow(fig: Figure, inches: float) -> None:
-    below, height = _reserved(fig) + inches, fig.get_figheight() + inches
+    below, height = _foot_inches(fig) + inches, fig.get_figheight() + inches
     fig.set_size_inches(fig.get_figwidth(), height)
-    _engine(fig).set(rect=(0, below / height, 1, 1 - below / height), w_pad=0.04, h_pad=0.04)
+    _layout_engine(fig).set(rect=(0, below / height, 1, 1 - below / height), w_pad=0.04, h_pad=0.04)
 
 
-@styled
-def arrange(fig: Figure) -> None:
+@with_style
+def layout(fig: Figure) -> None:
     """Give everything its place, once for all formats: that takes as long as drawing it."""
     fig.set_dpi(DPI)
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
 
 
-@styled
-def render(fig: Figure, kind: str) -> bytes:
+@with_style
+def render_figure(fig: Figure, kind: str) -> bytes:
     """The figure as png, svg or pdf: the same bytes for the same figure, as no date goes in."""
     metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     buffer = io.BytesIO()
     fig.savefig(buffer, format=kind, dpi=DPI, metadata=metadata.get(kind, {}))
-    return _with_palette(buffer) if kind == "png" else buffer.getvalue()
+    return _to_palette(buffer) if kind == "png" else buffer.getvalue()
 
 
-def _with_palette(picture: io.BytesIO) -> bytes:
+def _to_palette(picture: io.BytesIO) -> bytes:
     """The same picture in 256 colours of its own: a third of the size, no colour off by more than a fifteenth."""
     few = io.BytesIO()
     with Image.open(picture) as full:
@@ -261,16 +261,16 @@ def _with_palette(picture: io.BytesIO) -> bytes:
     return few.getvalue()
 
 
-def grid_of(panels: int, most: int, narrow: int) -> tuple[int, int]:
+def panel_grid(panels: int, most: int, narrow: int) -> tuple[int, int]:
     """Rows and columns of so many panels: at most ``most`` side by side, ``narrow`` in one column."""
-    columns = min(panels, narrow if page().is_narrow else most)
+    columns = min(panels, narrow if current_style().is_narrow else most)
     return math.ceil(panels / columns), columns
 
 
-def shared_legend(fig: Figure, columns: int) -> None:
+def add_shared_legend(fig: Figure, columns: int) -> None:
     """One legend of all arms that some axes show, each once, in the order of their looks."""
     handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
-    legend(fig, [handles[name] for name in sorted(handles, key=lambda name: (name.casefold(), name))], columns)
+    add_legend(fig, [handles[name] for name in sorted(handles, key=lambda name: (name.casefold(), name))], columns)
 
 
 def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0) -> bool:
@@ -289,7 +289,7 @@ def log_ticks(ax: Axes, which: str, low: float, high: float) -> None:
     ratio = high / low
     subs = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 12 else (1, 2, 5) if ratio < 300 else (1,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}" if 1e-3 <= x < 1e5 else power(x)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}" if 1e-3 <= x < 1e5 else format_power(x)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
 

@@ -10,15 +10,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.drawing.labels import scale, with_unit
-from adamcmp.drawing.style import GREY, NotDrawn, figure, grid_of, legend, looks, page, styled
+from adamcmp.figures.axis_labels import display_unit, with_unit
+from adamcmp.figures.style import (
+    GRAY,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
+    new_figure,
+    panel_grid,
+    with_style,
+)
 from adamcmp.metrics.spec import task_metrics
 
-SLOPES = (-2.2, 2.2)
+SLOPE_COLUMNS = (-2.2, 2.2)
 """The axis of slopes, at most: what cannot be told has intervals that reach beyond it."""
 
 
-@styled
+@with_style
 def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     """Four panels: d log λ*/d log lr by rows and by the ridge, separability, area, sensitivity to lr.
 
@@ -30,29 +39,29 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
         NotDrawn: no arm has a grid of three learning rates × three weight decays.
     """
     if found.empty:
-        raise NotDrawn("no optimizer has a grid of three learning rates × three weight decays above 0")
+        raise FigureSkipped("no optimizer has a grid of three learning rates × three weight decays above 0")
     arms = [str(arm) for arm in found["arm"]]
-    look = looks(arms)
-    rows, columns = grid_of(4, 4, 2)
-    fig = figure(7.0, (0.75 + (0.2 if rows > 1 else 0.27) * len(arms)) * rows)
+    look = arm_styles(arms)
+    rows, columns = panel_grid(4, 4, 2)
+    fig = new_figure(7.0, (0.75 + (0.2 if rows > 1 else 0.27) * len(arms)) * rows)
     ratios = {"width_ratios": (1.5, 1.2, 1, 1)} if columns == 4 else {}
     axes = fig.subplots(rows, columns, sharey=True, gridspec_kw=ratios).ravel()
     slope, separable, area, lr = axes
-    factor, unit = scale("final_gap", task_metrics(found))
+    factor, unit = display_unit("final_gap", task_metrics(found))
     costs: dict[Any, Any] = of_lr.set_index("arm").to_dict("index") if len(of_lr) else {}
     for row, each in enumerate(found.to_dict("records")):
         style = look[str(each["arm"])]
         colour = style.colour
-        _dot(slope, row - 0.14, each, "rows", colour, "o")
-        _dot(slope, row + 0.14, each, "ridge", colour, "D")
-        _dot(separable, row, each, "separability", colour, style.marker)
-        _dot(area, row, each, "area", colour, style.marker, 100)
+        _draw_dot(slope, row - 0.14, each, "rows", colour, "o")
+        _draw_dot(slope, row + 0.14, each, "ridge", colour, "D")
+        _draw_dot(separable, row, each, "separability", colour, style.marker)
+        _draw_dot(area, row, each, "area", colour, style.marker, 100)
         if each["arm"] in costs:
-            _dot(lr, row, costs[each["arm"]], "lr_sensitivity", colour, style.marker, factor)
+            _draw_dot(lr, row, costs[each["arm"]], "lr_sensitivity", colour, style.marker, factor)
     for ax, at in ((slope, (0, -1)), (separable, (0,))):
         for x in at:
-            ax.axvline(x, color=GREY, lw=0.7, ls="-" if x == 0 else ":", zorder=1)
-    slope.set_xlim(*SLOPES)
+            ax.axvline(x, color=GRAY, lw=0.7, ls="-" if x == 0 else ":", zorder=1)
+    slope.set_xlim(*SLOPE_COLUMNS)
     separable.set_xlim(-1.05, 1.05)
     area.set_xlim(0, 100)
     lr.set_xlim(left=0)
@@ -64,19 +73,19 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     area.set_xlabel("of all cells (%)")
     lr.set_title("lr sensitivity")
     lr.set_xlabel(with_unit("lost, untuned", unit))
-    long = page().is_narrow and max(map(len, arms)) > 18
+    long = current_style().is_narrow and max(map(len, arms)) > 18
     slope.set_yticks(range(len(arms)), [arm.replace(" · ", "\n") if long else arm for arm in arms])
     slope.set_ylim(len(arms) - 0.4, -0.6)
     for ax in axes:
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=True, axis="x")
     marks = [("o", "rows"), ("D", "ridge")]
-    handles = [Line2D([], [], color=GREY, marker=marker, ms=4, lw=1.2, label=text) for marker, text in marks]
-    legend(fig, handles, 2)
+    handles = [Line2D([], [], color=GRAY, marker=marker, ms=4, lw=1.2, label=text) for marker, text in marks]
+    add_legend(fig, handles, 2)
     return fig
 
 
-def _dot(ax: Axes, row: float, values: Any, name: str, colour: str, marker: str, factor: float = 1.0) -> None:
+def _draw_dot(ax: Axes, row: float, values: Any, name: str, colour: str, marker: str, factor: float = 1.0) -> None:
     """A value and its interval; a value alone is open."""
     value, low, high = (factor * values[column] for column in (name, f"{name}_low", f"{name}_high"))
     if math.isnan(value):

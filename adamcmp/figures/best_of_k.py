@@ -7,27 +7,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamcmp.drawing.labels import named, scale, with_unit
-from adamcmp.drawing.style import (
-    NotDrawn,
-    figure,
-    grid_of,
+from adamcmp.figures.axis_labels import display_unit, metric_label, with_unit
+from adamcmp.figures.style import (
+    FigureSkipped,
+    add_shared_legend,
+    arm_styles,
+    current_style,
     log_if_wide,
     log_ticks,
-    looks,
-    page,
-    shared_legend,
-    styled,
+    new_figure,
+    panel_grid,
+    with_style,
 )
 from adamcmp.metrics.spec import task_metrics
 
-WIDE = 5.8
-FEW_ARMS = 6
+WIDE_PANELS = 5.8
+MAX_LABELED_ARMS = 6
 """Up to which bands do not hide each other."""
 
 
-@styled
-def budget_figure(found: pd.DataFrame) -> Figure:
+@with_style
+def best_of_k_figure(found: pd.DataFrame) -> Figure:
     """Expected validation and test error of the best of k cells by validation; band of the middle 80 % of searches.
 
     Args:
@@ -37,14 +37,14 @@ def budget_figure(found: pd.DataFrame) -> Figure:
         NotDrawn: no arm has two cells.
     """
     if found.empty or found["k"].max() < 2:
-        raise NotDrawn("no optimizer has two cells to search among")
+        raise FigureSkipped("no optimizer has two cells to search among")
     criteria = task_metrics(found)
-    fig = figure(WIDE, 1.9 if page().is_narrow else 2.3)
+    fig = new_figure(WIDE_PANELS, 1.9 if current_style().is_narrow else 2.3)
     axes = fig.subplots(1, 2, sharey=True)
-    look = looks(found["arm"])
+    look = arm_styles(found["arm"])
     for ax, part in zip(axes, ("validation", "test"), strict=True):
         metric = f"final_{part}_error"
-        factor, unit = scale(metric, criteria)
+        factor, unit = display_unit(metric, criteria)
         for arm, style in look.items():
             own = found[found["arm"] == arm]
             x, low, high = (own[name].to_numpy(float) for name in ("k", f"{part}_low", f"{part}_high"))
@@ -54,20 +54,20 @@ def budget_figure(found: pd.DataFrame) -> Figure:
                 x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=at.tolist(), lw=1.1,
                 label=arm, zorder=3,
             )  # fmt: skip
-            if len(look) <= FEW_ARMS:
+            if len(look) <= MAX_LABELED_ARMS:
                 ax.fill_between(x, factor * low, factor * high, color=style.colour, alpha=0.10, lw=0, zorder=2)
-        ax.set(xlabel="cells tried, k", ylabel=with_unit(named(f"{part}_error", criteria), unit))
+        ax.set(xlabel="cells tried, k", ylabel=with_unit(metric_label(f"{part}_error", criteria), unit))
         log_ticks(ax, "x", 1, float(found["k"].max()))
         ax.grid(visible=True)
         ax.margins(x=0.02)
     lines = factor * found[["validation", "test"]].to_numpy(float)
     log_if_wide(axes[0], lines.ravel().tolist())
-    shared_legend(fig, 4)
+    add_shared_legend(fig, 4)
     return fig
 
 
-@styled
-def ranks_figure(found: pd.DataFrame) -> Figure:
+@with_style
+def rank_figure(found: pd.DataFrame) -> Figure:
     """Mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
 
     Args:
@@ -77,11 +77,11 @@ def ranks_figure(found: pd.DataFrame) -> Figure:
         NotDrawn: there are no two arms, or no two evaluations.
     """
     if found.empty:
-        raise NotDrawn("no two optimizers share two evaluations")
-    rows, columns = grid_of(2, 2, 1)
-    look = looks(found["arm"])
+        raise FigureSkipped("no two optimizers share two evaluations")
+    rows, columns = panel_grid(2, 2, 1)
+    look = arm_styles(found["arm"])
     height = 2.2 + 0.06 * max(len(look) - 8, 0)
-    fig = figure(WIDE, (1.6 * rows if page().is_narrow else height))
+    fig = new_figure(WIDE_PANELS, (1.6 * rows if current_style().is_narrow else height))
     ratios = {"width_ratios": (1.5, 1)} if columns == 2 else {"height_ratios": (1.5, 1)}
     ranks, agreement = fig.subplots(rows, columns, gridspec_kw=ratios)
     few = found["epoch"].nunique() <= 20
@@ -101,11 +101,11 @@ def ranks_figure(found: pd.DataFrame) -> Figure:
     for ax in (ranks, agreement):
         ax.grid(visible=True)
         ax.margins(x=0.02)
-    shared_legend(fig, 4)
+    add_shared_legend(fig, 4)
     return fig
 
 
-@styled
+@with_style
 def profiles_figure(ratios: pd.DataFrame) -> Figure:
     """Performance profiles over tasks, of steps and of seconds to each task's target.
 
@@ -116,12 +116,12 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
         NotDrawn: there are fewer than two tasks with two arms.
     """
     if ratios["task"].nunique() < 2:
-        raise NotDrawn("a profile needs two tasks with two optimizers each")
-    fig = figure(WIDE, 1.7 if page().is_narrow else 2.2)
+        raise FigureSkipped("a profile needs two tasks with two optimizers each")
+    fig = new_figure(WIDE_PANELS, 1.7 if current_style().is_narrow else 2.2)
     axes = fig.subplots(1, 2, sharey=True)
-    look = looks(ratios["arm"])
+    look = arm_styles(ratios["arm"])
     for ax, name in zip(axes, ("steps", "seconds"), strict=True):
-        found = profile(ratios, name)
+        found = performance_profile(ratios, name)
         most = float(found["tau"].max())
         for arm, style in look.items():
             own = found[found["arm"] == arm]
@@ -133,11 +133,11 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
             log_ticks(ax, "x", 1, most)
         ax.grid(visible=True)
     axes[0].set_ylabel("tasks (%)")
-    shared_legend(fig, 4)
+    add_shared_legend(fig, 4)
     return fig
 
 
-def profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
+def performance_profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
     """Of each arm the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``, ``share``."""
     tasks = ratios["task"].nunique()
     finite = ratios[np.isfinite(ratios[f"{name}_ratio"])]

@@ -10,48 +10,58 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from adamcmp.drawing.style import GREY, Look, NotDrawn, figure, grid_of, legend, log_ticks, looks, styled
+from adamcmp.figures.style import (
+    GRAY,
+    ArmStyle,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    log_ticks,
+    new_figure,
+    panel_grid,
+    with_style,
+)
 
-PANELS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
+PANELS_PER_ROW = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
 """Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted; where
 ``y_scale`` is names, each row is a series with its value x from low to high."""
-FEW_TICKS = 100.0
+MAX_TICKS = 100.0
 """Ends of an x axis whose ratio is larger have powers of ten alone, since panels are narrow."""
 PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)))
 
 
-@styled
+@with_style
 def panels_figure(table: pd.DataFrame) -> Figure:
     """Every panel of a table, in its order; lines with bands, dots with bars, grey what is predicted.
 
     Args:
-        table: columns ``PANELS``.
+        table: columns ``PANELS_PER_ROW``.
 
     Raises:
         NotDrawn: it has no rows.
     """
     if table.empty:
-        raise NotDrawn("nothing was measured")
+        raise FigureSkipped("nothing was measured")
     names = list(dict.fromkeys(table["panel"]))
-    rows, columns = grid_of(len(names), 3, 1)
-    fig = figure(7.0 if columns > 1 else 4.6, 2.35 * rows)
+    rows, columns = panel_grid(len(names), 3, 1)
+    fig = new_figure(7.0 if columns > 1 else 4.6, 2.35 * rows)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     measured = table.loc[(table["kind"] != "predicted") & (table["y_scale"] != "names"), "series"].unique()
-    look = looks(str(name) for name in measured)
+    look = arm_styles(str(name) for name in measured)
     predicted = list(dict.fromkeys(table.loc[table["kind"] == "predicted", "series"]))
     dashes = {name: PREDICTED_DASHES[i % len(PREDICTED_DASHES)] for i, name in enumerate(predicted)}
     for ax, name in zip(axes, names, strict=False):
         own = table[table["panel"] == name]
         if own["y_scale"].iloc[0] == "names":
-            _named(ax, own)
+            _named_axis(ax, own)
             continue
         for (series, kind), points in own.groupby(["series", "kind"], sort=False):
-            _series(ax, points.sort_values("x", kind="stable"), str(series), str(kind), look, dashes)
+            _draw_series(ax, points.sort_values("x", kind="stable"), str(series), str(kind), look, dashes)
         first = own.iloc[0]
         ax.set(xlabel=first["x_label"], ylabel=first["y_label"])
         ax.set_title(name, loc="left")
         for which in ("x", "y"):
-            _scale(ax, which, own, str(first[f"{which}_scale"]))
+            _set_scale(ax, which, own, str(first[f"{which}_scale"]))
         ax.grid(visible=True)
     for spare in axes[len(names) :]:
         spare.remove()
@@ -59,17 +69,17 @@ def panels_figure(table: pd.DataFrame) -> Figure:
     order = [*(str(name) for name in measured), *predicted]
     shown = [handles[name] for name in order if name in handles]
     if shown:
-        legend(fig, shown, 4)
+        add_legend(fig, shown, 4)
     return fig
 
 
-def _named(ax: Axes, own: pd.DataFrame) -> None:
+def _named_axis(ax: Axes, own: pd.DataFrame) -> None:
     """A row a series: its value, and its interval."""
     rows = own.reset_index(drop=True)
     for place, each in enumerate(rows.to_dict("records")):
         ax.plot([each["low"], each["high"]], [place, place], color="black", lw=1.1)
         ax.plot([each["x"]], [place], marker="o", ms=4.2, color="black", ls="")
-    ax.axvline(0, color=GREY, lw=0.7, zorder=1)
+    ax.axvline(0, color=GRAY, lw=0.7, zorder=1)
     ax.set_yticks(range(len(rows)), [textwrap.fill(str(name), 26) for name in rows["series"]])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(rows["x_label"].iloc[0])
@@ -77,12 +87,12 @@ def _named(ax: Axes, own: pd.DataFrame) -> None:
     ax.grid(visible=True, axis="x")
 
 
-def _series(
-    ax: Axes, points: pd.DataFrame, name: str, kind: str, look: dict[str, Look], dashes: dict[str, Any]
+def _draw_series(
+    ax: Axes, points: pd.DataFrame, name: str, kind: str, look: dict[str, ArmStyle], dashes: dict[str, Any]
 ) -> None:
     x, y = points["x"], points["y"]
     if kind == "predicted":
-        ax.plot(x, y, color=GREY, ls=dashes[name], lw=1.1, label=name, zorder=1)
+        ax.plot(x, y, color=GRAY, ls=dashes[name], lw=1.1, label=name, zorder=1)
         return
     style = look[name]
     if kind == "points":
@@ -101,11 +111,11 @@ def _series(
     )  # fmt: skip
 
 
-def _scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
+def _set_scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
     values = own[[which, "low", "high"] if which == "y" else [which]].to_numpy(float).ravel()
     positive = values[values > 0]
     if scale == "log" and len(positive):
         low, high = float(positive.min()), float(positive.max())
         log_ticks(ax, which, low, high)
-        if which == "x" and high / low > FEW_TICKS:
+        if which == "x" and high / low > MAX_TICKS:
             ax.xaxis.set_major_locator(LogLocator(numticks=6))

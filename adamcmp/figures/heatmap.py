@@ -21,13 +21,23 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from adamcmp.drawing.labels import decay_name, metric_name, scale, ticks, with_unit
-from adamcmp.drawing.style import FLAG, GREY, NotDrawn, figure, grid_of, legend, looks, page, styled
+from adamcmp.figures.axis_labels import decay_name, display_unit, metric_name, tick_labels, with_unit
+from adamcmp.figures.style import (
+    FLAG_COLOR,
+    GRAY,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
+    new_figure,
+    panel_grid,
+    with_style,
+)
 from adamcmp.metrics.spec import task_metrics
 
-COLOURMAP = "viridis"
+COLORMAP = "viridis"
 DIVERGED, HATCH = "#DDDDDD", "//////"
-FEW_CELLS = 8
+MIN_CELLS = 8
 """Trials below which the limits of the color scale follow from the median."""
 SCATTERED = 0.5
 """Share of the rows × columns that has to be there for cells to be a grid: a search draws a point at a time."""
@@ -38,20 +48,20 @@ def is_grid(cells: pd.DataFrame) -> bool:
     return len(cells) >= SCATTERED * cells["lr"].nunique() * cells["weight_decay"].nunique()
 
 
-def grids(table: pd.DataFrame) -> pd.DataFrame:
+def grid_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The cells of those arms that have a grid."""
     return table[table["arm"].map({arm: is_grid(part) for arm, part in table.groupby("arm")}).astype(bool)]
 
 
-class Colours(NamedTuple):
+class ColorScale(NamedTuple):
     """What colour a value has, alike in all panels: the best is dark, whichever way that is."""
 
     norm: Normalize
     name: str
 
 
-@styled
-def heatmap(
+@with_style
+def heatmap_figure(
     table: pd.DataFrame,
     metric: str = "final_test_error",
 ) -> Figure:
@@ -66,12 +76,12 @@ def heatmap(
     """
     sizes = table.groupby("arm")[["lr", "weight_decay"]].nunique()
     if not (sizes > 1).all(axis=1).any():
-        raise NotDrawn("no optimizer has two learning rates and two weight decays: there is no grid to show")
-    arms = list(looks(table["arm"]))
+        raise FigureSkipped("no optimizer has two learning rates and two weight decays: there is no grid to show")
+    arms = list(arm_styles(table["arm"]))
     most = len(arms) if len(arms) <= 3 else 2 if len(arms) == 4 else 3 if len(arms) <= 9 else 4
-    rows, columns = grid_of(len(arms), most, 2)
-    narrow = page().is_narrow
-    fig = figure(1.3 + 2.7 * columns, 0.1 + (1.75 if narrow else 2.3 if columns < 3 else 2.0) * rows)
+    rows, columns = panel_grid(len(arms), most, 2)
+    narrow = current_style().is_narrow
+    fig = new_figure(1.3 + 2.7 * columns, 0.1 + (1.75 if narrow else 2.3 if columns < 3 else 2.0) * rows)
     width = fig.get_figwidth()
     axes = fig.subplots(rows, columns, squeeze=False)
     panels = dict(zip(arms, axes.flat, strict=False))
@@ -79,15 +89,15 @@ def heatmap(
         ax.remove()
 
     criteria = task_metrics(table)
-    factor, unit = scale(metric, criteria)
+    factor, unit = display_unit(metric, criteria)
     more_is_better = metric.endswith("error") and criteria.error.higher_is_better
     sign = -1 if more_is_better else 1
     values = table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor
-    low, high, clipped = colour_limits(sign * values)
+    low, high, clipped = color_limits(sign * values)
     if more_is_better:
         low, high = -high, -low
-    colours = Colours(Normalize(low, high), COLOURMAP + ("_r" if more_is_better else ""))
-    k = circled(table)
+    colours = ColorScale(Normalize(low, high), COLORMAP + ("_r" if more_is_better else ""))
+    k = count_circled(table)
     best, top = table[table["rank"] == 1], table[table["rank"] <= k]
     mesh: QuadMesh | PathCollection | None = None
     for arm, ax in panels.items():
@@ -98,13 +108,13 @@ def heatmap(
             mesh = _heatmap_panel(ax, part, colours)
             _heatmap_marks(ax, part, best[best["arm"] == arm], top[top["arm"] == arm], cell_points)
         else:
-            mesh = _scattered_panel(ax, part, colours, best[best["arm"] == arm])
+            mesh = _scatter_panel(ax, part, colours, best[best["arm"] == arm])
         named = decay_name(part["decay"].iloc[0])
         ax.set(
             title=textwrap.fill(arm, int(10 * width / columns)),
             xlabel=f"weight decay λ ({named})"
             if columns < 3 and not narrow
-            else _fitting(f"λ ({named})", width / columns),
+            else _wrap_to_width(f"λ ({named})", width / columns),
         )
     for row, ax in ((i // columns, ax) for i, ax in enumerate(panels.values())):
         ax.set_ylabel("learning rate" if ax is axes[row, 0] else "")
@@ -120,16 +130,16 @@ def heatmap(
     )
     bar.set_label(with_unit(metric_name(metric, criteria), unit))
     handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
-    legend(fig, handles, 5 if width > 5 else 2)
+    add_legend(fig, handles, 5 if width > 5 else 2)
     return fig
 
 
-def _fitting(text: str, inches: float) -> str:
+def _wrap_to_width(text: str, inches: float) -> str:
     """Broken into lines that a panel of such a width has room for."""
     return textwrap.fill(text, int(12 * inches))
 
 
-def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
+def color_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     """Limits of the colour scale, and whether some value lies above them.
 
     From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
@@ -142,7 +152,7 @@ def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
         return 0.0, 1.0, False
     low, top = float(known[0]), float(known[-1])
     above = known[known > low]
-    quarter = np.quantile(known, 0.25 if known.size >= FEW_CELLS else 0.5, method="higher")
+    quarter = np.quantile(known, 0.25 if known.size >= MIN_CELLS else 0.5, method="higher")
     reach = 4 * float((quarter if quarter > low else above[0] if above.size else low) - low)
     high = float(known[known <= low + reach * (1 + 1e-9)][-1])
     if high == low:
@@ -150,7 +160,7 @@ def colour_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     return low, high, top > high
 
 
-def circled(table: pd.DataFrame) -> int:
+def count_circled(table: pd.DataFrame) -> int:
     """How many best cells are circled in each panel: ten as in the paper, fewer where that were over a quarter."""
     return int(min(10, max(1, table.groupby("arm").size().max() // 4)))
 
@@ -161,7 +171,7 @@ def _positions(part: pd.DataFrame, all_of: pd.DataFrame) -> tuple[NDArray[np.int
     return x, y
 
 
-def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
+def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale) -> QuadMesh:
     decays, lrs = np.unique(part["weight_decay"]), np.unique(part["lr"])
     x, y = _positions(part, part)
     values = np.full((len(lrs), len(decays)), np.nan)
@@ -177,7 +187,7 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     )
     for status, face, hatch, edge_colour in (
         ("diverged", DIVERGED, HATCH, "#8A8A8A"),
-        ("failed", "#F4F4F4", None, GREY),
+        ("failed", "#F4F4F4", None, GRAY),
     ):
         for rows, colour in (((part["n"] == 0), face), ((part["n"] > 0), "none")):
             hit = (rows & (part[status] > 0)).to_numpy()
@@ -187,13 +197,13 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
                 patches.set(hatch=hatch, rasterized=big)
                 ax.add_collection(patches, autolim=False)
     hit = (part["failed"] > 0).to_numpy()
-    ax.scatter(x[hit] + 0.5, y[hit] + 0.5, marker="x", s=16, linewidths=1.0, color=FLAG, label="failed")
+    ax.scatter(x[hit] + 0.5, y[hit] + 0.5, marker="x", s=16, linewidths=1.0, color=FLAG_COLOR, label="failed")
     ax.set(xlim=(0, len(decays)), ylim=(0, len(lrs)))
     if decays[0] == 0 and len(decays) > 1:
         ax.axvline(1, color="white", lw=1.2)  # λ = 0 is no neighbour of the lowest λ on a logarithmic scale
     ax.spines[:].set_visible(True)
     for which, known in (("x", decays), ("y", lrs)):
-        texts = ticks([float(v) for v in known])
+        texts = tick_labels([float(v) for v in known])
         every = math.ceil(len(known) / 12)
         axis = ax.xaxis if which == "x" else ax.yaxis
         axis.set_ticks(np.arange(len(known))[::every] + 0.5, texts[::every])
@@ -202,7 +212,7 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: Colours) -> QuadMesh:
     return mesh
 
 
-def _scattered_panel(ax: Axes, part: pd.DataFrame, colours: Colours, best: pd.DataFrame) -> PathCollection:
+def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.DataFrame) -> PathCollection:
     """A dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
     positive = part.loc[part["weight_decay"] > 0, "weight_decay"]
     low = float(positive.min()) if len(positive) else 1.0
@@ -217,7 +227,7 @@ def _scattered_panel(ax: Axes, part: pd.DataFrame, colours: Colours, best: pd.Da
     ax.scatter(star, best["lr"], s=110, marker="*", c="white", edgecolors="black", linewidths=0.6, zorder=4)
     ax.set(xscale="log", yscale="log")
     if (part["weight_decay"] == 0).any():
-        ax.axvline(math.sqrt(zero * low), color=GREY, lw=0.6, ls=":", zorder=1)
+        ax.axvline(math.sqrt(zero * low), color=GRAY, lw=0.6, ls=":", zorder=1)
         ax.annotate("0", (zero, 0), xycoords=("data", "axes fraction"), xytext=(0, -3), textcoords="offset points",
                     ha="center", va="top", fontsize="small")  # fmt: skip
         ticks_ = [each for each in ax.get_xticks() if each >= low * 0.99 and each <= float(positive.max()) * 1.01]
@@ -227,7 +237,7 @@ def _scattered_panel(ax: Axes, part: pd.DataFrame, colours: Colours, best: pd.Da
     nice = [m * 10.0**e for e in range(math.floor(math.log10(low_lr)), math.ceil(math.log10(high_lr)) + 1) for m in
             ((1, 2, 5) if high_lr < 100 * low_lr else (1,))]  # fmt: skip
     shown = [each for each in nice if low_lr <= each <= high_lr]
-    ax.set_yticks(shown, ticks(shown))
+    ax.set_yticks(shown, tick_labels(shown))
     ax.yaxis.minorticks_off()
     ax.spines[:].set_visible(True)
     return dots
@@ -248,7 +258,7 @@ def _heatmap_marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.Dat
         label="top",
     )
     x, y = _positions(best, part)
-    colour = [FLAG if each else "white" for each in best["edge"].fillna("")]
+    colour = [FLAG_COLOR if each else "white" for each in best["edge"].fillna("")]
     ax.scatter(
         x + 0.5,
         y + 0.5,
@@ -272,7 +282,7 @@ def _heatmap_legend(
     if False in flagged:
         handles.append(mark("*", "white", "best on validation"))
     if True in flagged:
-        handles.append(mark("*", FLAG, "best, on the edge of the grid"))
+        handles.append(mark("*", FLAG_COLOR, "best, on the edge of the grid"))
     full = [part for part in parts.values() if is_grid(part)]
     if flagged and k > 1 and full:
         handles.append(mark("o", "none", f"{k} best on validation", size=6))
@@ -282,7 +292,7 @@ def _heatmap_legend(
         text = "diverged" if (table.loc[table["diverged"] > 0, "n"] == 0).all() else "diverged (over color: some seeds)"
         handles.append(Patch(facecolor=DIVERGED, edgecolor="#8A8A8A", hatch=HATCH, linewidth=0, label=text))
     if (table["failed"] > 0).any():
-        handles.append(mark("x", FLAG, "failed", FLAG, 5))
+        handles.append(mark("x", FLAG_COLOR, "failed", FLAG_COLOR, 5))
     if any(len(p) < p["lr"].nunique() * p["weight_decay"].nunique() for p in full):
-        handles.append(Patch(facecolor="white", edgecolor=GREY, linewidth=0.5, label="not run"))
+        handles.append(Patch(facecolor="white", edgecolor=GRAY, linewidth=0.5, label="not run"))
     return handles

@@ -8,16 +8,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamcmp.drawing.labels import named, scale, short, with_unit
-from adamcmp.drawing.style import NotDrawn, figure, legend, log_if_wide, looks, page, styled
+from adamcmp.figures.axis_labels import display_unit, format_tick, metric_label, with_unit
+from adamcmp.figures.style import (
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
+    log_if_wide,
+    new_figure,
+    with_style,
+)
 from adamcmp.metrics.spec import task_metrics
 
-SHADES = "Greys"
+NUM_SHADES = "Greys"
 """Thin lines: the darker, the larger λ."""
 
 
-@styled
-def decay_curves(curves: pd.DataFrame) -> Figure:
+@with_style
+def decay_curves_figure(curves: pd.DataFrame) -> Figure:
     """A column an arm; above training loss, below test error, against epochs.
 
     Args:
@@ -27,12 +35,12 @@ def decay_curves(curves: pd.DataFrame) -> Figure:
         NotDrawn: no cell has two evaluations.
     """
     if curves.empty or curves["step"].nunique() < 2:
-        raise NotDrawn("no cell was evaluated twice; train.evaluations=5 makes a curve")
-    criteria, look = task_metrics(curves), looks(curves["arm"])
+        raise FigureSkipped("no cell was evaluated twice; train.evaluations=5 makes a curve")
+    criteria, look = task_metrics(curves), arm_styles(curves["arm"])
     metrics = ("train_loss", "test_error")
-    fig = figure(1.2 + 2.6 * len(look), 3.0 if page().is_narrow else 3.9)
+    fig = new_figure(1.2 + 2.6 * len(look), 3.0 if current_style().is_narrow else 3.9)
     axes = fig.subplots(len(metrics), len(look), squeeze=False, sharex=True, sharey="row")
-    shades = mpl.colormaps[SHADES]
+    shades = mpl.colormaps[NUM_SHADES]
     handles = []
     for column, (arm, style) in enumerate(look.items()):
         own = curves[curves["arm"] == arm]
@@ -40,7 +48,7 @@ def decay_curves(curves: pd.DataFrame) -> Figure:
         best = own[own["best"]]
         for row, metric in enumerate(metrics):
             ax = axes[row, column]
-            factor, unit = scale(metric, criteria)
+            factor, unit = display_unit(metric, criteria)
             for i, decay in enumerate(decays):
                 part = own[own["weight_decay"] == decay]
                 shade = shades(0.3 + 0.6 * i / max(len(decays) - 1, 1))
@@ -49,17 +57,17 @@ def decay_curves(curves: pd.DataFrame) -> Figure:
             ax.grid(visible=True)
             ax.margins(x=0.02)
             ax.set_xlabel("epoch" if row else "")
-            ax.set_ylabel(with_unit(named(metric, criteria), unit) if column == 0 else "")
+            ax.set_ylabel(with_unit(metric_label(metric, criteria), unit) if column == 0 else "")
         axes[0, column].set_title(arm)
         if len(best):
-            text = f"{arm}: best λ {short(best['weight_decay'].iloc[0])}"
+            text = f"{arm}: best λ {format_tick(best['weight_decay'].iloc[0])}"
             handles.append(Line2D([], [], color=style.colour, lw=1.8, ls=style.dash, label=text))
     for row, metric in enumerate(metrics):
-        values = (scale(metric, criteria)[0] * curves[metric]).dropna()
+        values = (display_unit(metric, criteria)[0] * curves[metric]).dropna()
         log_if_wide(axes[row, 0], values[values > 0].tolist() if metric == "train_loss" else values.tolist())
     handles.append(Line2D([], [], color=shades(0.9), lw=0.6, label="largest λ"))
     handles.append(Line2D([], [], color=shades(0.3), lw=0.6, label="smallest λ"))
     if (curves["weight_decay"] == 0).any():
         handles.append(Line2D([], [], color=shades(0.3), lw=0.6, ls=":", label="λ = 0"))
-    legend(fig, handles, 5)
+    add_legend(fig, handles, 5)
     return fig

@@ -13,26 +13,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamcmp.drawing.heatmap import grids
-from adamcmp.drawing.labels import decay_name, metric_name, scale, short, ten_to, with_unit
-from adamcmp.drawing.style import (
-    GREY,
-    Look,
-    NotDrawn,
-    figure,
+from adamcmp.figures.axis_labels import decay_name, display_unit, format_tick, metric_name, power_of_ten, with_unit
+from adamcmp.figures.heatmap import grid_rows
+from adamcmp.figures.style import (
+    GRAY,
+    ArmStyle,
+    FigureSkipped,
+    add_legend,
+    arm_styles,
+    current_style,
     fixed_ticks,
-    grid_of,
-    legend,
     log_if_wide,
-    looks,
-    page,
-    styled,
+    new_figure,
+    panel_grid,
+    with_style,
 )
 from adamcmp.metrics.spec import task_metrics
 
 
-@styled
-def error_vs_decay(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
+@with_style
+def error_vs_decay_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
     """Mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
 
     Args:
@@ -45,9 +45,9 @@ def error_vs_decay(table: pd.DataFrame, metric: str = "final_test_error") -> Fig
     return _along_axis(table, "weight_decay", metric, "weight decays")
 
 
-@styled
-def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
-    """Mean ``metric`` against lr at the λ that is best for that lr on validation; else as ``error_vs_decay``.
+@with_style
+def error_vs_lr_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
+    """Mean ``metric`` against lr at the λ that is best for that lr on validation; else as ``error_vs_decay_figure``.
 
     Raises:
         NotDrawn: no arm has eligible cells at two learning rates.
@@ -56,26 +56,26 @@ def error_vs_lr(table: pd.DataFrame, metric: str = "final_test_error") -> Figure
 
 
 def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
-    table = grids(table)
+    table = grid_rows(table)
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     profile = profile[profile[metric].notna()]
     profile = profile[profile.groupby("arm")[axis].transform("nunique") > 1]
     if profile.empty:
-        raise NotDrawn(f"no optimizer has eligible cells at two {plural}")
+        raise FigureSkipped(f"no optimizer has eligible cells at two {plural}")
     by_convention = axis == "weight_decay"
     profile = profile.assign(panel=profile["decay"].map(decay_name, na_action=None) if by_convention else "")
     panels = list(profile.groupby("panel", sort=True))
-    rows, columns = grid_of(len(panels), 3, 2)
-    fig = figure({1: 4.2, 2: 5.8}.get(columns, 7.0), 0.05 + (1.8 if page().is_narrow else 2.1) * rows)
+    rows, columns = panel_grid(len(panels), 3, 2)
+    fig = new_figure({1: 4.2, 2: 5.8}.get(columns, 7.0), 0.05 + (1.8 if current_style().is_narrow else 2.1) * rows)
     axes = fig.subplots(rows, columns, squeeze=False, sharey=True)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    look = looks(table["arm"])
+    look = arm_styles(table["arm"])
     criteria = task_metrics(table)
-    factor, unit = scale(metric, criteria)
+    factor, unit = display_unit(metric, criteria)
     for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
-        _profile_panel(ax, part, axis, metric, factor, look)
+        _axis_panel(ax, part, axis, metric, factor, look)
         ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
         ax.set_ylabel(with_unit(metric_name(metric, criteria), unit) if place % columns == 0 else "")
     means = (profile[metric] * factor).to_list()
@@ -83,13 +83,13 @@ def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Fig
         axes[0, 0].set_ylim(bottom=max(0.5 * min(means), axes[0, 0].get_ylim()[0]))
     handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
     ordered = [handles[arm] for arm in look if arm in handles]
-    legend(fig, ordered, {1: 2, 2: 4}.get(columns, 5))
+    add_legend(fig, ordered, {1: 2, 2: 4}.get(columns, 5))
     return fig
 
 
-def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, Look]) -> None:
+def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, ArmStyle]) -> None:
     positive = np.unique(part.loc[part[axis] > 0, axis])
-    zero = place_of_zero(positive)
+    zero = zero_position(positive)
     ax.set_xscale("log")
     arms = [arm for arm in look if (part["arm"] == arm).any()]
     spread = 0.035 * math.log(max(positive[-1] / zero, 10.0)) / 2 if 1 < len(positive) <= 30 else 0.0
@@ -108,11 +108,11 @@ def _profile_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor:
             ax.plot(x[:2], y[:2], color=colour, lw=0.8, ls=":", zorder=3)
             ax.plot(x[:1], y[:1], color=colour, ls="", marker=style.marker, ms=3.8, zorder=3)
         ax.errorbar(x, y, yerr=[lower, upper], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.8, alpha=0.8)
-    _profile_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
+    _set_axis_ticks(ax, positive, zero, with_zero=bool((part[axis] == 0).any()))
     ax.grid(visible=True, axis="y")
 
 
-def place_of_zero(positive: np.ndarray) -> float:
+def zero_position(positive: np.ndarray) -> float:
     """A step and a half left of the lowest positive value, a step being the typical ratio of neighbours; not closer
     than an eighth of the axis.
     """
@@ -122,23 +122,23 @@ def place_of_zero(positive: np.ndarray) -> float:
     return float(positive[0] / max(min(step, 10.0) ** 1.5, (positive[-1] / positive[0]) ** 0.125))
 
 
-def _profile_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
+def _set_axis_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
     """Powers of ten where two or more fit, else the values themselves; and "0" left of the break."""
     low, high = float(positive[0]), float(positive[-1])
     powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     every = max(1, math.ceil(len(powers) / 6))
     places = [10.0**k for k in powers][::-1][::every][::-1]
-    texts = [ten_to(k) for k in powers][::-1][::every][::-1]
+    texts = [power_of_ten(k) for k in powers][::-1][::every][::-1]
     if len(places) < 2:
         places = [float(v) for v in positive[:: math.ceil(len(positive) / 6)]]
-        texts = [short(v) for v in places]
+        texts = [format_tick(v) for v in places]
     if with_zero:
         places, texts = [zero, *places], ["0", *texts]
-        mark_break(ax, zero, low, high)
+        draw_axis_break(ax, zero, low, high)
     fixed_ticks(ax, "x", places, texts)
 
 
-def mark_break(ax: Axes, zero: float, low: float, high: float) -> None:
+def draw_axis_break(ax: Axes, zero: float, low: float, high: float) -> None:
     """Two strokes through the axis between where 0 stands and the lowest positive value."""
     gap = math.sqrt(zero * low)
     for shift in (0.985, 1.015):
@@ -148,7 +148,7 @@ def mark_break(ax: Axes, zero: float, low: float, high: float) -> None:
             [0],
             marker=[(-0.5, -1), (0.5, 1)],
             ms=6,
-            color=GREY,
+            color=GRAY,
             mew=0.8,
             clip_on=False,
             transform=ax.get_xaxis_transform(),

@@ -140,7 +140,7 @@ def drawn_here(request):
 
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("draws_in_processes") is None:
-            patch.setattr(parallel, "cores", lambda: 1)
+            patch.setattr(parallel, "count_workers", lambda: 1)
         yield
 
 

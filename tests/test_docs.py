@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adamcmp.report.manifest import verify
+from adamcmp.report.manifest import verify_report
 from adamcmp.storage.schema import CURVE, OUTCOMES, RECORD
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def test_tables_of_claims_and_conformance_are_what_the_committed_csv_files_say(p
 
 @pytest.mark.parametrize("name", ["claims", "conformance"])
 def test_the_pages_of_claims_and_conformance_are_whole(name):
-    found = verify(ROOT / "results" / name)
+    found = verify_report(ROOT / "results" / name)
     assert found.is_whole, found
     assert not found.others, found
 
@@ -65,7 +65,7 @@ def test_every_reference_report_is_whole_small_and_ours():
         "COMMANDS"
     ].keys()
     for folder in folders:
-        found = verify(folder)
+        found = verify_report(folder)
         assert found.is_whole, found
         assert not found.others, found
     files = [path for path in (ROOT / "results").rglob("*") if path.is_file() and "records" not in path.parts]

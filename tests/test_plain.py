@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from adamcmp.cli import app
 from adamcmp.figures.csv_io import read_table
-from adamcmp.report.page import Bullets, Code, Mono, Section, Strong, Text, markdown_page
-from adamcmp.report.tables import csv, latex, markdown
+from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, Section, Text, to_markdown
+from adamcmp.report.tables import to_csv, to_latex, to_markdown_table
 from adamcmp.text_safety import escape_csv_cell, escape_markdown, escape_rich, show_control_chars, to_one_line
 
 HOSTILE = "<script>alert(1)</script> \"q\" 'a' \\input{x} | `b` [c](javascript:d) *e* \x1b[31mred\x07\n# f \u202etxt"
@@ -40,8 +40,8 @@ def test_nothing_at_the_beginning_of_a_line_makes_a_block(start):
 
 
 def test_markdown_of_a_page_shows_names_as_they_are():
-    blocks = [Text(HOSTILE), Bullets([(Strong(HOSTILE), ": ", Mono(HOSTILE))]), Code(["run\n~~~\nx"])]
-    text = markdown_page([Section(HOSTILE, blocks)])
+    blocks = [Text(HOSTILE), Bullets([(Bold(HOSTILE), ": ", Code(HOSTILE))]), CodeBlock(["run\n~~~\nx"])]
+    text = to_markdown([Section(HOSTILE, blocks)])
     for line in text.splitlines():
         bare = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", line))
         assert not re.search(r"[<`|]|\[|\x1b", bare), line
@@ -50,13 +50,13 @@ def test_markdown_of_a_page_shows_names_as_they_are():
 
 def test_a_markdown_table_keeps_its_columns():
     shown = pd.DataFrame({"optimizer": [HOSTILE], "a|b": ["c"]})
-    lines = markdown(shown).splitlines()
+    lines = to_markdown_table(shown).splitlines()
     assert len(lines) == 3
     assert {len(re.sub(r"\\.", "", line).split("|")) for line in lines} == {4}
 
 
 def test_latex_gets_no_commands_and_no_control_characters():
-    text = latex(pd.DataFrame({"optimizer": [HOSTILE], "test error": ["1 %"]}))
+    text = to_latex(pd.DataFrame({"optimizer": [HOSTILE], "test error": ["1 %"]}))
     assert "\\input{x}" not in text
     assert "textbackslash{}input\\{x\\}" in text
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
@@ -65,7 +65,7 @@ def test_latex_gets_no_commands_and_no_control_characters():
 @pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", 'AdamW, "q"', "'quoted"])
 def test_csv_holds_no_formula_and_reads_back(name):
     raw = pd.DataFrame({"arm": [name, "b"], "value": [-1.5, 2.0], "form": ["+.1f", ".2g"]})
-    text = csv(raw)
+    text = to_csv(raw)
     for line in text.splitlines()[1:]:
         assert not line.lstrip('"').startswith(("=", "+", "-", "@"))
     back = read_table(io.StringIO(text))

@@ -155,13 +155,13 @@ def test_a_study_section_that_is_no_mapping_is_one_line(cli, content):
 
 
 def test_a_manifest_removes_nothing_outside_its_report(tmp_path):
-    from adamcmp.report.manifest import listed
+    from adamcmp.report.manifest import listed_files
 
     (tmp_path / "report").mkdir()
     names = ["../victim.csv", "/etc/passwd.csv", "page.md", "sub/../../victim.csv", "x.parquet", "a/b.csv"]
     text = '{"files": {' + ", ".join(f'"{name}": ""' for name in names) + "}}"
     (tmp_path / "report" / "MANIFEST.json").write_text(text)
-    assert listed(tmp_path / "report") == ["page.md", "a/b.csv"]
+    assert listed_files(tmp_path / "report") == ["page.md", "a/b.csv"]
 
 
 def test_an_input_error_is_none_of_the_machine():

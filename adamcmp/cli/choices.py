@@ -153,11 +153,11 @@ def code(
     debug: Debug = False,
 ) -> None:
     """Print training code with the selected hyperparameters."""
-    from adamcmp.report.recipe import best_recipes
+    from adamcmp.report.code_recipes import best_training_code
     from adamcmp.storage.records import find_studies, read_records
 
     for study_dir in find_studies(results):
-        texts = best_recipes(read_records(study_dir), optimizer, framework or list(Framework))
+        texts = best_training_code(read_records(study_dir), optimizer, framework or list(Framework))
         answer(recipes=texts)
         for text in texts:
             say(text)

@@ -249,13 +249,12 @@ def _tell(opened: Session, spending: _Spending) -> None:
     with show_status("drawing"):
         from adamcmp.analysis import leaderboard, split_by_task
         from adamcmp.report import terminal
-        from adamcmp.report.advice import advice, minimum
-        from adamcmp.report.recommendation import write_recommendation
-        from adamcmp.report.verdict_text import Judging
+        from adamcmp.report.recommendation import minimum_budget, recommend, write_recommendation
+        from adamcmp.report.verdict_text import ComparisonSettings
         from adamcmp.storage.records import read_outcomes, read_records
 
         records = read_records(opened.study_dir)
-        judging = Judging.of(opened.plan.config.study.model_dump())
+        judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
         searching = opened.plan.searching
         assert searching is not None
         seeds = len(opened.plan.config.seeds)
@@ -264,10 +263,10 @@ def _tell(opened: Session, spending: _Spending) -> None:
                 f"recommend: no run has completed within {seconds_text(spending.spent)}, start-up included. "
                 "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
             )
-        enough = minimum(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
+        enough = minimum_budget(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
         task = split_by_task(records)[0]
         verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
-        found = advice(task, verdicts, spending.a_run)
+        found = recommend(task, verdicts, spending.a_run)
         if found is None:
             raise InputError(
                 f"recommend: no setting has completed on all of its seeds within the budget; the others diverged or "

@@ -114,8 +114,8 @@ def _report_on_all(
 ) -> Path:
     """The report of each study below a folder, and a page of all; that page."""
     from adamcmp.execute.progress_file import SweepProgress
-    from adamcmp.report.document import write_index
-    from adamcmp.report.web.index import Indexed
+    from adamcmp.report.report_writer import write_index
+    from adamcmp.report.web.index_page import IndexEntry
 
     indexed = []
     for study_dir in study_dirs:
@@ -124,7 +124,7 @@ def _report_on_all(
         told = SweepProgress.read(study_dir)
         state = told.state if told is not None else "done"
         link = f"{study_dir.name}/report.html" if out else f"{study_dir.name}/report/report.html"
-        indexed.append(Indexed(study_dir.name, quote(link), found, state))
+        indexed.append(IndexEntry(study_dir.name, quote(link), found, state))
     page = (out or root) / "index.html"
     if formats is None or Format.html in formats:
         say(f"\nall studies: {write_index(indexed, out or root)}")
@@ -149,7 +149,7 @@ def verify(
     """Check report files against their checksums; write nothing."""
     from adamcmp.report import manifest
 
-    verified = [manifest.verify(folder) for folder in results]
+    verified = [manifest.verify_report(folder) for folder in results]
     for each in verified:
         for text, names in (
             ("changed", each.changed),
@@ -226,18 +226,17 @@ def compare(
     """Compare optimizers or studies that are already trained."""
     with show_status("reading"):
         from adamcmp.analysis import split_by_task
-        from adamcmp.analysis.comparing import compare_sources, unmatched_runs
-        from adamcmp.report.reported import Reported
-        from adamcmp.report.sides import find
-        from adamcmp.report.verdict_text import Judging
+        from adamcmp.report.comparison import compare_sources, resolve_sources, unmatched_runs
+        from adamcmp.report.model import ReportInput
+        from adamcmp.report.verdict_text import ComparisonSettings
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import judging_of
 
-        asked = find(sides, results_dir)
+        asked = resolve_sources(sides, results_dir)
         records = compare_sources(asked.sides)
-        judging = judging_of(asked.study_dirs) if margin is None else Judging(margin)
+        judging = judging_of(asked.study_dirs) if margin is None else ComparisonSettings(margin)
         curves = read_all(asked.study_dirs).curves
-        found = Reported(records, curves, read_outcomes(asked.study_dirs), judging)
+        found = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
     show_found(found, " vs. ".join(sides))
     for line in unmatched_runs(asked.sides, records):
         tell(line, err=False)

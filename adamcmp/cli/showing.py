@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from adamcmp.analysis.claim import Claim
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
-    from adamcmp.report.reported import Reported
-    from adamcmp.report.warnings import Warned
+    from adamcmp.report.model import ReportInput
+    from adamcmp.report.warnings import ReportWarning
     from adamcmp.studies.claims import Statement
 
 
@@ -48,21 +48,21 @@ def report_on(
     title: bool = True,
     plot_script: bool = False,
     bundle: bool = False,
-) -> Reported:
+) -> ReportInput:
     """Write the report of stored studies, and print leaderboards and verdicts; return its contents.
 
     ``title`` prints the study's name first; ``plot_script`` writes a script that redraws the figures; ``bundle`` writes
     an archive of everything.
     """
     with show_status("reading"):
-        from adamcmp.report.reported import Reported
+        from adamcmp.report.model import ReportInput
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import figure_of, judging_of, reproduction, width_of
 
         stored = read_all(study_dirs)
         figures = {figure_of(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
-        found = Reported(
+        found = ReportInput(
             *stored,
             read_outcomes(study_dirs),
             judging_of(study_dirs),
@@ -110,7 +110,7 @@ def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, alwa
     opened.notes.clear()
 
 
-def _tell_orphans(found: Reported) -> None:
+def _tell_orphans(found: ReportInput) -> None:
     """Say how many held-out runs have lost the tuning runs that chose them.
 
     Raises:
@@ -156,7 +156,7 @@ def _runs(ids: Collection[str]) -> str:
     return f"{len(ids):,} run{'' if len(ids) == 1 else 's'} {'is' if len(ids) == 1 else 'are'}"
 
 
-def show_found(found: Reported, title: str | None = None) -> None:
+def show_found(found: ReportInput, title: str | None = None) -> None:
     """Print leaderboards, verdicts, claims and warnings.
 
     Args:
@@ -210,11 +210,11 @@ def _print_sections(sections: Sequence[Sequence[Any]]) -> None:
         print_lines([*lines, [("", "")]])
 
 
-def warnings_of_task(found: Reported, task: TaskRecords) -> list[Warned]:
+def warnings_of_task(found: ReportInput, task: TaskRecords) -> list[ReportWarning]:
     """Return the warnings on one task."""
-    from adamcmp.report.warnings import warnings_of
+    from adamcmp.report.warnings import collect_warnings
 
-    return warnings_of(found.board(task), found.cells(task), task.records, found.verdicts(task))
+    return collect_warnings(found.board(task), found.cells(task), task.records, found.verdicts(task))
 
 
 BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
@@ -223,7 +223,7 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 """Columns of a leaderboard that ``--json`` prints; one that a leaderboard lacks is a KeyError."""
 
 
-def _answered(found: Reported, task: TaskRecords) -> dict[str, Any]:
+def _answered(found: ReportInput, task: TaskRecords) -> dict[str, Any]:
     """A task as ``--json`` prints it."""
     from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer
@@ -269,7 +269,7 @@ def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def show_next(found: Reported, study_dir: Path) -> None:
+def show_next(found: ReportInput, study_dir: Path) -> None:
     """Print the commands that usually follow a sweep."""
     if is_quiet():
         return
@@ -283,10 +283,10 @@ def show_next(found: Reported, study_dir: Path) -> None:
         say(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
 
 
-def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> None:
+def write_files(found: ReportInput, formats: list[Format] | None, folder: Path) -> None:
     """Write the report, and say where."""
     with show_status("drawing"):
-        from adamcmp.report.document import write_report
+        from adamcmp.report.report_writer import write_report
 
         files = write_report(found, folder, formats=_values(formats))
     answer(files=[str(path) for path in files])
@@ -301,15 +301,15 @@ def write_files(found: Reported, formats: list[Format] | None, folder: Path) -> 
         say(f"Report   {pages[-1]}{others}")
 
 
-def reported(study_dir: Path, records: pd.DataFrame) -> Reported:
+def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
     """Some runs of a stored study, with their curves, as reports take them."""
-    from adamcmp.report.reported import Reported
+    from adamcmp.report.model import ReportInput
     from adamcmp.storage.records import read_all, read_outcomes
     from adamcmp.studies import judging_of
 
     stored = read_all([study_dir])
     ids = set(records["run_id"])
-    return Reported(
+    return ReportInput(
         stored.records[stored.records["run_id"].isin(ids)],
         stored.curves[stored.curves["run_id"].isin(ids)],
         read_outcomes([study_dir]),
@@ -319,7 +319,7 @@ def reported(study_dir: Path, records: pd.DataFrame) -> Reported:
 
 
 def show_statements(
-    statements: Sequence[Statement], found: Mapping[str, Reported], folder: Path, formats: list[Format] | None
+    statements: Sequence[Statement], found: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
 ) -> None:
     """Test statements, print what was found, and write their page."""
     from adamcmp.cli import progress
@@ -343,7 +343,7 @@ def show_statements(
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
     """Print what was found of each statement, and write it into a folder."""
     from adamcmp.report import terminal
-    from adamcmp.report.document import write_claims
+    from adamcmp.report.report_writer import write_claims
 
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     _show_files(write_claims(claims, folder, formats=_values(formats)))

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from adamcmp.execute.scheduler import Listener
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
-    from adamcmp.report.hints import Trained
-    from adamcmp.report.told import Told
+    from adamcmp.report.commands import TrainCommand
+    from adamcmp.report.findings import StudyFindings
 
 SEEDS_A_LOOK = 8
 """Seeds that ``settle`` adds before it looks again."""
@@ -146,12 +146,12 @@ def sweep(
     if report:
         report_on([opened.study_dir], None, None, title=False)
         raise typer.Exit(_exit_code(records))
-    from adamcmp.report.reported import Reported
-    from adamcmp.report.verdict_text import Judging
+    from adamcmp.report.model import ReportInput
+    from adamcmp.report.verdict_text import ComparisonSettings
     from adamcmp.storage.records import read_outcomes
 
-    judging = Judging.of(opened.plan.config.study.model_dump())
-    found = Reported(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
+    judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
+    found = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
     show_found(found)
     show_next(found, opened.study_dir)
     raise typer.Exit(_exit_code(records))
@@ -263,7 +263,7 @@ def settle(
     from adamcmp.analysis import split_by_task, task_metrics
     from adamcmp.analysis.sequential_test import cannot_be_decided, sequential_verdict
     from adamcmp.execute.next_runs import FIRST_SETTLE_SEED, find_arm_pair, settle_runs
-    from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
+    from adamcmp.report.verdict_text import format_settle_state, format_symmetric_hint
     from adamcmp.storage.records import read_outcomes, read_records
 
     if stored_study(a, results_dir) and study is not None:
@@ -295,11 +295,11 @@ def settle(
         seeds = range(FIRST_SETTLE_SEED + verdict.n, FIRST_SETTLE_SEED + min(verdict.n + SEEDS_A_LOOK, max_seeds))
         undecided = verdict.kind == "open" and not cannot_be_decided(verdict)
         more = f"; adding {len(seeds)} seeds (of at most {max_seeds})" if seeds else "; --max-seeds is reached"
-        sentence = settled_sentence(verdict, error, more if undecided else "")
+        sentence = format_settle_state(verdict, error, more if undecided else "")
         tell(sentence, err=False)
         answer(verdict=verdict_answer(verdict, sentence))
         if undecided and verdict.n and not assume_symmetric and (not hint or not seeds):
-            last, hint = hint, symmetric_hint(verdict, task.records, error)
+            last, hint = hint, format_symmetric_hint(verdict, task.records, error)
             if hint != last:
                 tell(hint, err=False)
         if not undecided or not seeds:
@@ -325,16 +325,16 @@ def stored_study(name: str, results_dir: Path) -> Path | None:
     return next((folder for folder in folders if name and (folder / "records").is_dir()), None)
 
 
-def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: bool) -> tuple[Path, Trained]:
+def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: bool) -> tuple[Path, TrainCommand]:
     """Return the folder of the stored study that has both optimizers, and its configuration and settings."""
     from adamcmp.config.trust import check_stored_words
-    from adamcmp.report.hints import trained_with
+    from adamcmp.report.commands import find_train_command
     from adamcmp.storage.records import find_studies, read_records
 
     found = {
         study_dir: trained
         for study_dir in find_studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)
-        if (trained := trained_with(read_records(study_dir), (a, b)))
+        if (trained := find_train_command(read_records(study_dir), (a, b)))
     }
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
@@ -439,7 +439,7 @@ class Reproduced(NamedTuple):
     """One study that was reproduced."""
 
     code: int
-    told: Told
+    told: StudyFindings
 
 
 def _reproduce(
@@ -461,11 +461,11 @@ def _reproduce(
 
     opened = open_study(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
     opened.words = words
-    from adamcmp.report.told import Told
+    from adamcmp.report.findings import StudyFindings
 
     if dry_run:
         _show_plan(opened, limit)
-        return Reproduced(DONE, Told())
+        return Reproduced(DONE, StudyFindings())
     records = _sweep(opened, limit)
     return Reproduced(_exit_code(records), report_on([opened.study_dir], formats, None, title=False).told)
 

@@ -14,7 +14,7 @@ from adamcmp.conformance.ours import KERAS
 from adamcmp.conformance.problems import STEPS, problems
 from adamcmp.figures.convention_distance import convention_distance_figure
 from adamcmp.report.article import Article, Drawable
-from adamcmp.report.page import Block, Bullets, Code, Line, Mono, Picture, Section, Strong, Table, Text
+from adamcmp.report.sections import Block, Bold, Bullets, Code, CodeBlock, FigureBlock, Line, Section, Table, Text
 
 NAME = "conformance"
 COUNTED = ("same", "same but for rounding", "differs", "failed")
@@ -45,7 +45,7 @@ def article(found: Sequence[Fitted], command: str) -> Article:
         "was found to follow; the gray stroke is the next nearest convention."
     )
     sections = [
-        Section("Other libraries against adamcmp", [Text(f"{counted}."), how, Picture(NAME, (), caption)]),
+        Section("Other libraries against adamcmp", [Text(f"{counted}."), how, FigureBlock(NAME, (), caption)]),
         Section("What follows", [Bullets(_told(compared))]),
         Section("All optimizers", [Table(_shown(found)), reading]),
         Section("Made by", _made(found, command)),
@@ -104,26 +104,26 @@ def _told(found: Sequence[Fitted]) -> list[Line]:
         each for each in those("Adam(", convention="decay ηαλ") if "decouple" not in each and "AdamW" not in each
     ]
     if decoupled:
-        lines.append((Strong("An Adam that is AdamW:"), f" {', '.join(decoupled)}: λ does not enter the gradient."))
+        lines.append((Bold("An Adam that is AdamW:"), f" {', '.join(decoupled)}: λ does not enter the gradient."))
     before = those("", convention="ε before")
     if before:
-        lines.append((Strong("ε before the bias correction:"), f" {', '.join(before)}. Take ", Mono(KERAS), "."))
+        lines.append((Bold("ε before the bias correction:"), f" {', '.join(before)}. Take ", Code(KERAS), "."))
     squared = those("", convention="η²αλ")
     if squared:
-        lines.append((Strong("Decay by the square of the rate:"), f" {', '.join(squared)}."))
+        lines.append((Bold("Decay by the square of the rate:"), f" {', '.join(squared)}."))
     usual = sorted({each.library for each in found if each.rule == "adam" and "decay ηαλ θ;" in each.convention})
     if usual:
         said = "the learning rate multiplies λ, in none of their AdamW does λ alone come off the weights"
-        lines.append((Strong("Decay is ηαλ θ"), f" in {', '.join(usual)}: {said}."))
+        lines.append((Bold("Decay is ηαλ θ"), f" in {', '.join(usual)}: {said}."))
     ignored = those("", convention="no decay")
     if ignored:
-        lines.append((Strong("No decay:"), f" {', '.join(ignored)}."))
+        lines.append((Bold("No decay:"), f" {', '.join(ignored)}."))
     return lines or ["Nothing was compared."]
 
 
 def _made(found: Sequence[Fitted], command: str) -> list[Block]:
     missing = [each.library for each in found if each.verdict == "not installed"]
-    blocks: list[Block] = [Code([command])]
+    blocks: list[Block] = [CodeBlock([command])]
     if missing:
         blocks.append(Text(f"Not installed here, and so not compared: {', '.join(missing)}."))
     return blocks

@@ -4,8 +4,8 @@
 browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcmp.figures``.
 """
 
-from adamcmp.report.document import FORMATS, write_report
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
+from adamcmp.report.report_writer import FORMATS, write_report
 from adamcmp.report.tables import grid_display, leaderboard_display
 
-__all__ = ["FORMATS", "Reported", "grid_display", "leaderboard_display", "write_report"]
+__all__ = ["FORMATS", "ReportInput", "grid_display", "leaderboard_display", "write_report"]

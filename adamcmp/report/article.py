@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from adamcmp.report import manifest, tables
-from adamcmp.report.document import FIGURES, PAGE, write_tables
-from adamcmp.report.page import Picture, Section, markdown_page
-from adamcmp.report.reported import Made
+from adamcmp.report.model import ReportTable
+from adamcmp.report.report_writer import FIGURES, PAGE, write_tables
+from adamcmp.report.sections import FigureBlock, Section, to_markdown
+from adamcmp.report.web.article import article_page
 from adamcmp.storage.backend import write_file
 
 if TYPE_CHECKING:
@@ -50,35 +51,36 @@ def write_article(article: Article, folder: Path, formats: Sequence[str]) -> lis
     Raises:
         InputError: the folder cannot be written.
     """
-    written = write_tables([Made(name, *both) for name, both in article.tables.items()], folder, formats)
-    files, pictures = _figures(article, folder, formats)
+    written = write_tables([ReportTable(name, *both) for name, both in article.tables.items()], folder, formats)
+    files, pictures = _write_figures(article, folder, formats)
     written += [path for paths in files.values() for path in paths]
     if "csv" in formats:
         written += [
-            write_file(folder / f"{each.name}.csv", tables.csv(each.table).encode())
+            write_file(folder / f"{each.name}.csv", tables.to_csv(each.table).encode())
             for each in article.figures
             if each.name not in article.tables
         ]
-    sections = [_with_files(section, {name: [p.name for p in paths] for name, paths in files.items()})
+    sections = [_with_figure_files(section, {name: [p.name for p in paths] for name, paths in files.items()})
                 for section in article.sections]  # fmt: skip
     if "md" in formats:
-        written.append(write_file(folder / "report.md", markdown_page(sections).encode()))
+        written.append(write_file(folder / "report.md", to_markdown(sections).encode()))
     if PAGE in formats:
-        from adamcmp.report.web.article import article_page
+        page = article_page(article.title, article.sections, pictures)
+        written.append(write_file(folder / "report.html", page.encode()))
+    return [*written, manifest.write_listing(article.facts, written, folder)]
 
-        written.append(write_file(folder / "report.html", article_page(article, pictures).encode()))
-    return [*written, manifest.listing(article.facts, written, folder)]
 
-
-def _with_files(section: Section, files: Mapping[str, Sequence[str]]) -> Section:
+def _with_figure_files(section: Section, files: Mapping[str, Sequence[str]]) -> Section:
     blocks = [
-        replace(block, files=files.get(block.name, ())) if isinstance(block, Picture) else block
+        replace(block, files=files.get(block.name, ())) if isinstance(block, FigureBlock) else block
         for block in section.blocks
     ]
-    return Section(section.title, [each for each in blocks if not isinstance(each, Picture) or each.files])
+    return Section(section.title, [each for each in blocks if not isinstance(each, FigureBlock) or each.files])
 
 
-def _figures(article: Article, folder: Path, formats: Sequence[str]) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
+def _write_figures(
+    article: Article, folder: Path, formats: Sequence[str]
+) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
     """The files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
     kinds = [kind for kind in FIGURES if kind in formats]
     wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
@@ -86,17 +88,17 @@ def _figures(article: Article, folder: Path, formats: Sequence[str]) -> tuple[di
         return {}, {}
     from adamcmp.figures.csv_io import read_table
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
-    from adamcmp.report.parallel import each
+    from adamcmp.report.parallel import map_forked
 
     def rendered(drawable: Drawable) -> dict[str, bytes]:
         with use_style(FigureStyle(footer=article.footer)):
-            fig = drawable.draw(read_table(io.StringIO(tables.csv(drawable.table))))
+            fig = drawable.draw(read_table(io.StringIO(tables.to_csv(drawable.table))))
             layout(fig)
             return {kind: render_figure(fig, kind) for kind in wanted}
 
     files: dict[str, list[Path]] = {}
     pictures: dict[str, bytes] = {}
-    for name, drawn in each({one.name: partial(rendered, one) for one in article.figures}).items():
+    for name, drawn in map_forked({one.name: partial(rendered, one) for one in article.figures}).items():
         if isinstance(drawn, FigureSkipped):
             continue
         if isinstance(drawn, Exception):

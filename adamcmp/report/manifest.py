@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adamcmp.errors import InputError
-from adamcmp.report.labels import mixed_origins, runs_hash, seeds, wall_seconds
+from adamcmp.report.formatting import describe_mixed_origins, format_seeds, runs_hash, wall_seconds
 from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
-NAME = "MANIFEST.json"
-DRAWN_WITH = ("adamcmp", "matplotlib", "numpy", "pandas")
+MANIFEST_NAME = "MANIFEST.json"
+FIGURE_PACKAGES = ("adamcmp", "matplotlib", "numpy", "pandas")
 
 
-def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
+def write_manifest(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
     """Write the manifest of a report of these runs, which consists of these files; its path."""
     data = records.drop_duplicates("data_fingerprint").sort_values("data_fingerprint")
     told = {
@@ -31,26 +31,26 @@ def write(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
         "hardware": _values(records, "hardware"),
         "devices": _values(records, "device"),
         "engines": dict(sorted(records["engine"].dropna().astype(str).value_counts().items())),
-        "trained_in_several_ways": mixed_origins(records),
+        "trained_in_several_ways": describe_mixed_origins(records),
         "training_seconds": round(float(records["seconds"].sum()), 1),
         "wall_seconds": round(wall_seconds(records), 1),
         "runs": len(records),
         "runs_hash": runs_hash(records),
-        "seeds": seeds(records["seed"].dropna().astype(int)),
+        "seeds": format_seeds(records["seed"].dropna().astype(int)),
         "data": dict(zip(data["data_fingerprint"].astype(str), data["data"].astype(str), strict=True)),
     }
-    return listing(told, files, folder)
+    return write_listing(told, files, folder)
 
 
-def listing(told: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
+def write_listing(told: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
     """Write a manifest that tells some facts, and lists files with what they were drawn with; its path."""
     told = {
         **told,
-        "drawn_with": {name: version(name) for name in DRAWN_WITH},
+        "drawn_with": {name: version(name) for name in FIGURE_PACKAGES},
         "files": {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)},
     }
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    return write_file(folder / NAME, text.encode())
+    return write_file(folder / MANIFEST_NAME, text.encode())
 
 
 def _values(records: pd.DataFrame, column: str) -> list[str]:
@@ -65,20 +65,20 @@ WRITTEN = (".md", ".csv", ".tex", ".png", ".svg", ".pdf", ".html", ".py", ".json
 """Suffixes of a report's files."""
 
 
-def listed(folder: Path) -> list[str]:
+def listed_files(folder: Path) -> list[str]:
     """Return the files of a report that its manifest lists; none if there is no readable one.
 
     A name that leads out of the folder, or to a file of another kind, is left out: the listed files may be removed.
     """
     try:
-        names = [str(name) for name in load_json((folder / NAME).read_text(encoding="utf-8"))["files"]]
+        names = [str(name) for name in load_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     root = folder.resolve()
     return [name for name in names if name.endswith(WRITTEN) and (folder / name).resolve().is_relative_to(root)]
 
 
-class Verified(NamedTuple):
+class VerifyResult(NamedTuple):
     """What has become of a report's files."""
 
     folder: Path
@@ -94,7 +94,7 @@ class Verified(NamedTuple):
         return not self.changed and not self.missing
 
 
-def verify(folder: Path) -> Verified:
+def verify_report(folder: Path) -> VerifyResult:
     """Compare the files of a report with its manifest.
 
     Args:
@@ -103,16 +103,18 @@ def verify(folder: Path) -> Verified:
     Raises:
         InputError: there is no manifest, or one that cannot be read.
     """
-    found = next((each for each in (folder, folder / "report") if (each / NAME).is_file()), None)
+    found = next((each for each in (folder, folder / "report") if (each / MANIFEST_NAME).is_file()), None)
     if found is None:
-        raise InputError(f"{folder}: no {NAME} here; `adamcmp report` writes one beside a report")
+        raise InputError(f"{folder}: no {MANIFEST_NAME} here; `adamcmp report` writes one beside a report")
     try:
-        files: dict[str, Any] = load_json((found / NAME).read_text(encoding="utf-8"))["files"]
-        own = listed(found)
+        files: dict[str, Any] = load_json((found / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+        own = listed_files(found)
         expected = {str(name): str(digest) for name, digest in files.items() if name in own}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{found / NAME}: cannot be read; write the report again") from error
+        raise InputError(f"{found / MANIFEST_NAME}: cannot be read; write the report again") from error
     missing = [name for name in expected if not (found / name).is_file()]
     changed = [name for name, digest in expected.items() if name not in missing and _sha256(found / name) != digest]
     here = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-    return Verified(found, len(expected), changed, missing, sorted(here - expected.keys() - {NAME, "bundle.zip"}))
+    return VerifyResult(
+        found, len(expected), changed, missing, sorted(here - expected.keys() - {MANIFEST_NAME, "bundle.zip"})
+    )

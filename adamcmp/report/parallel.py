@@ -21,16 +21,16 @@ PRELOAD = "adamcmp.report.preload"
 """What drawings import; ``adamcmp sweep`` lets a thread do that while processes train."""
 
 
-def cores() -> int:
+def count_workers() -> int:
     """Return the number of processor cores that this process may use."""
     return int(joblib.cpu_count())
 
 
-def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
+def map_forked(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     """What every task returns or raises, by name; one after the other where processes cannot be forked."""
-    at_once = cores()
+    at_once = count_workers()
     if sys.platform != "linux" or at_once < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
-        return {name: _tried(task) for name, task in tasks.items()}
+        return {name: _attempt(task) for name, task in tasks.items()}
     # waits for a thread that is at it: a fork in between would leave its import locks held for ever
     import_module(PRELOAD)
     context = multiprocessing.get_context("fork")
@@ -41,7 +41,7 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
             while waiting and len(running) < at_once:
                 name = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(ours, theirs, tasks[name]), daemon=True)
+                process = context.Process(target=_run_child, args=(ours, theirs, tasks[name]), daemon=True)
                 # a signal meets neither a child that answers it as the parent does, nor one that is not known yet
                 with signals.block_signals(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                     process.start()  # Python 3.12 warns where there are threads; none of theirs is met in a drawing
@@ -59,17 +59,17 @@ def each(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
     return {name: found[name] for name in tasks}
 
 
-def _child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:
+def _run_child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:
     for number in signals.SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
     theirs.close()  # held open here, it would let this process wait for ever for a parent that is gone
     with suppress(OSError):  # it is gone
-        pipe.send(_tried(task))
+        pipe.send(_attempt(task))
 
 
-def _tried(task: Callable[[], T]) -> T | Exception:
+def _attempt(task: Callable[[], T]) -> T | Exception:
     try:
         return task()
     except Exception as error:

@@ -1,20 +1,140 @@
-"""The files of a recommendation: what to do, in words, as a table, as a picture and as code."""
+"""The recommendation of ``adamcmp recommend``: optimizer, settings, confidence, and its files."""
 
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
-from adamcmp.analysis import TaskRecords, leaderboard, trials_table
+from adamcmp.analysis import TaskRecords, Verdict, best_trials, leaderboard, task_metrics, trials_table
+from adamcmp.analysis.held_out import held_out_rows_of
+from adamcmp.figures.axis_labels import format_tick
+from adamcmp.metrics.spec import MetricSpec
 from adamcmp.report import tables
-from adamcmp.report.advice import Advice
-from adamcmp.report.recipe import FRAMEWORKS
+from adamcmp.report.code_recipes import FRAMEWORKS, training_code
+from adamcmp.report.formatting import format_mean_ci
+from adamcmp.report.verdict_text import format_verdict
 from adamcmp.storage.backend import write_file
 
-NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
+MIN_HELD_OUT_SEEDS = 8
+"""Fresh seeds of each optimizer below which nothing is said to be sure."""
 
 
-def write_recommendation(found: Advice, task: TaskRecords, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Recommendation:
+    """A recommendation of one task."""
+
+    arm: str
+    lr: float
+    weight_decay: float
+    paragraph: str
+    recipes: dict[str, str]
+    """By framework: code to paste."""
+    is_sure: bool
+    """Every pair is decided, significantly better or equivalent, and no held-out run of it was lost."""
+
+
+def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) -> Recommendation | None:
+    """What to use; None where no optimizer has a setting that completed.
+
+    The optimizer is chosen by validation errors on fresh seeds, or by those of tuning where there are none; test errors
+    only tell how good it is.
+
+    Args:
+        task: what was trained for it.
+        verdicts: of its arms.
+        seconds_a_run: what one more run takes, to price what would make it surer.
+    """
+    records, error = task.records, task_metrics(task.records).error
+    table = trials_table(records)
+    best = best_trials(table)
+    if best.empty:
+        return None
+    fresh = held_out_rows_of(records, table)
+    fresh = fresh[fresh["arm"].isin(best["arm"])]
+    means = fresh.groupby("arm")["final_validation_error"].agg(["mean", "count"])
+    confirmed = len(means) == len(best) and bool((means["count"] >= 2).all())
+    values = means["mean"] if confirmed else best.set_index("arm")["final_validation_error"]
+    arm = str((error.sign * values).idxmin())
+    cell = best[best["arm"] == arm].iloc[0]
+    lr, decay = float(cell["lr"]), float(cell["weight_decay"])
+    board = leaderboard(records)
+    row = board[board["arm"] == arm].iloc[0]
+    shown = format_mean_ci(
+        row["final_test_error"], row["final_test_error_half_width"], "final_test_error", task_metrics(records)
+    )
+    n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
+    seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
+    own = [each for each in verdicts if arm in (each.a, each.b)]
+    lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
+    sure = bool(own) and not lost and all(each.kind == "same" or _wins(each, arm, error) for each in own)
+    wins = bool(own) and all(_wins(each, arm, error) for each in own)
+    words = "Use" if wins or not lost else "No safe choice; the best is"
+    averaged = ", averaged over the trials that tuning may select" if confirmed and row["near_ties"] > 0 else ""
+    over = f"over {seeds}{averaged}"
+    best_word = "highest" if error.higher_is_better else "lowest"
+    why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
+    setting = f"lr {format_tick(lr, 3)} and λ {format_tick(decay, 3)}"
+    parts = [
+        f"{words} {arm} with {setting}{why}: test {error.label} {shown} {over}.",
+        *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
+        *_confidence_sentence(own, error, n if confirmed else 0),
+        *_cost_to_decide(own, n, len(best), seconds_a_run),
+    ]
+    if edge := str(cell["edge"]):
+        parts.append(
+            f"Its setting is on the edge of the search range ({edge}); a wider range may contain a better one."
+        )
+    run = records[(records["arm"] == arm) & (records["lr"] == lr) & (records["weight_decay"] == decay)]
+    title = f"{arm}, lr {lr:.6g}, λ {decay:.6g}: test {error.label} {shown}, {seeds}"
+    first_run = run.sort_values("seed").iloc[0]
+    recipes = {framework: training_code(first_run, framework, title) for framework in FRAMEWORKS}
+    return Recommendation(arm, lr, decay, " ".join(parts), recipes, sure)
+
+
+def _wins(verdict: Verdict, arm: str, error: MetricSpec) -> bool:
+    """Return whether an optimizer of a pair is significantly better than the other."""
+    return verdict.kind == "apart" and (error.sign * verdict.mean < 0) == (verdict.a == arm)
+
+
+def _confidence_sentence(own: list[Verdict], error: MetricSpec, held_out: int) -> list[str]:
+    if not own or held_out == 0:
+        return ["No held-out runs compare the optimizers yet: give a larger --budget."]
+    lines = [format_verdict(verdict, error) for verdict in own]
+    if held_out < MIN_HELD_OUT_SEEDS and any(verdict.limit not in ("examples", "tuning") for verdict in own):
+        lines.append(f"{held_out} held-out seeds are few: use {MIN_HELD_OUT_SEEDS} or more.")
+    return lines
+
+
+def _cost_to_decide(own: list[Verdict], n: int, arms: int, seconds: float) -> list[str]:
+    """Return the price of more held-out seeds, where they would decide an open verdict."""
+    open_ = [verdict for verdict in own if verdict.kind == "open" and math.isfinite(verdict.seeds_needed)]
+    if not open_ or seconds <= 0:
+        return []
+    seeds = max(verdict.seeds_needed for verdict in open_)
+    if seeds <= n:
+        return []
+    return [f"That many seeds take about {_duration_text((seeds - n) * arms * seconds)} more on this machine."]
+
+
+def _duration_text(seconds: float) -> str:
+    for limit, size, unit in ((90, 1, "seconds"), (5400, 60, "minutes"), (172800, 3600, "hours")):
+        if seconds < limit:
+            return f"{max(seconds / size, 1):,.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"
+
+
+def minimum_budget(seconds_a_run: float, trials: int, arms: int, seeds: int) -> str:
+    """The budget that would do: one batch of trials, and the fewest fresh seeds."""
+    needed = 1.3 * seconds_a_run * arms * (trials * seeds + MIN_HELD_OUT_SEEDS) + 20
+    return f"{math.ceil(needed / 60)}m"
+
+
+FILE_NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
+
+
+def write_recommendation(found: Recommendation, task: TaskRecords, folder: Path) -> list[Path]:
     """Write them; the text first.
 
     Raises:
@@ -24,10 +144,10 @@ def write_recommendation(found: Advice, task: TaskRecords, folder: Path) -> list
     from adamcmp.figures.registry import FIGURES
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
-    written = [write_file(folder / NAMES[each], text.encode()) for each, text in found.recipes.items()]
+    written = [write_file(folder / FILE_NAMES[each], text.encode()) for each, text in found.recipes.items()]
     board = tables.leaderboard_display(leaderboard(task.records))
     lines = [f"# {found.arm} for {task.label}", "", found.paragraph, "", board.to_markdown(index=False), ""]
-    frame = read_table(io.StringIO(tables.csv(trials_table(task.records))))
+    frame = read_table(io.StringIO(tables.to_csv(trials_table(task.records))))
     arms = tuple(sorted(frame["arm"].unique()))
     try:
         with use_style(FigureStyle("double", arms, "")):

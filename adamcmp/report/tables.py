@@ -19,13 +19,13 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.sensitivity import Sensitivity
 from adamcmp.figures.axis_labels import decay_name, display_unit, format_tick, metric_label, with_unit
 from adamcmp.metrics.spec import TaskMetrics, format_significant
-from adamcmp.report.labels import NOTHING, estimated, number, plain_quantity, quantity
+from adamcmp.report.formatting import NO_VALUE, format_estimate, format_mean_ci, format_mean_half_width, format_number
 from adamcmp.report.verdict_text import format_difference, format_interval
 from adamcmp.text_safety import escape_csv_cell, escape_markdown, to_one_line
 
-SHOWN = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
+DISPLAY_COLUMNS = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
 """Measured columns of a table."""
-_WORDS = {
+_HEADINGS = {
     "a",
     "b",
     "verdict",
@@ -91,15 +91,15 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
         shown[name] = board[name].astype(str)
     criteria = task_metrics(board)
     tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
-    told = [quantity(mean, half, "final_validation_error", criteria) for mean, half in tuned]
-    shown["tuned validation"] = [text if text != NOTHING else "" for text in told]
-    optimism = [quantity(each, math.nan, "final_gap", criteria) for each in board["optimism"]]
-    shown["optimism"] = [text if text != NOTHING else "" for text in optimism]
+    told = [format_mean_ci(mean, half, "final_validation_error", criteria) for mean, half in tuned]
+    shown["tuned validation"] = [text if text != NO_VALUE else "" for text in told]
+    optimism = [format_mean_ci(each, math.nan, "final_gap", criteria) for each in board["optimism"]]
+    shown["optimism"] = [text if text != NO_VALUE else "" for text in optimism]
     shown["boundary"], shown["note"] = board["edge"], board["note"]
     return _without_empty(shown, ("tuned validation", "optimism", "boundary", "note"))
 
 
-SELDOM = ["as tuned"]
+OPTIONAL_COLUMNS = ["as tuned"]
 """Columns of verdicts that are left out where they are empty."""
 KINDS = {
     "apart": "significantly different",
@@ -113,7 +113,7 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
     """``analysis.verdicts`` as text: a row a pair."""
 
     def shown(value: float, half: float = math.nan) -> str:
-        return quantity(value, half, "final_gap", criteria)
+        return format_mean_ci(value, half, "final_gap", criteria)
 
     table = pd.DataFrame(
         {
@@ -124,30 +124,30 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
                 f"{format_difference(criteria.error, each.mean, sign=True)} "
                 f"{format_interval(criteria.error, each).replace('95 % CI ', '')}"
                 if each.has_interval
-                else NOTHING
+                else NO_VALUE
                 for each in found
             ],
-            "as tuned": [NOTHING if math.isnan(each.budget) else shown(each.mean_as_tuned) for each in found],
+            "as tuned": [NO_VALUE if math.isnan(each.budget) else shown(each.mean_as_tuned) for each in found],
             "SE seeds": [shown(each.se_seeds) for each in found],
             "SE test examples": [shown(each.se_examples) for each in found],
             "SE selection": [
-                shown(each.se_selection) if math.isfinite(each.se_selection) else NOTHING for each in found
+                shown(each.se_selection) if math.isfinite(each.se_selection) else NO_VALUE for each in found
             ],
             "seeds": [str(each.n) if each.paired else f"{each.n} each" for each in found],
-            "p": [_p(each.p_value) for each in found],
+            "p": [_format_p(each.p_value) for each in found],
             "margin": [shown(each.margin) for each in found],
-            "80 % power at": [shown(each.detectable) if math.isfinite(each.detectable) else NOTHING for each in found],
+            "80 % power at": [shown(each.detectable) if math.isfinite(each.detectable) else NO_VALUE for each in found],
             "seeds needed": [_count(each.seeds_needed) for each in found],
         }
     )
-    return table.loc[:, (table != NOTHING).any() | ~table.columns.isin(SELDOM)]
+    return table.loc[:, (table != NO_VALUE).any() | ~table.columns.isin(OPTIONAL_COLUMNS)]
 
 
 def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
     """``across_tasks.pool`` as text: one row per pair."""
 
     def percent(value: float) -> str:
-        return number(100 * value, "+.3g")
+        return format_number(100 * value, "+.3g")
 
     return pd.DataFrame(
         {
@@ -160,7 +160,7 @@ def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
                 else percent(each.verdict.mean)
                 for each in pooled
             ],
-            "p": [_p(each.verdict.p_value) for each in pooled],
+            "p": [_format_p(each.verdict.p_value) for each in pooled],
             "SD between tasks (%)": [f"{100 * each.spread:.1f}" for each in pooled],
             "tasks": [str(each.verdict.n) for each in pooled],
             "wins / ties / losses of a": [f"{each.wins} / {each.ties} / {each.losses}" for each in pooled],
@@ -175,7 +175,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         criteria = task_metrics(board)
         columns[label] = pd.Series(
             {
-                row["arm"]: quantity(
+                row["arm"]: format_mean_ci(
                     row["final_test_error"], row["final_test_error_half_width"], "final_test_error", criteria
                 )
                 for row in board.to_dict("records")
@@ -188,7 +188,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         }
     )
     rank = values.rank().mean(axis=1).sort_values()
-    shown = pd.DataFrame(columns).reindex(rank.index).fillna(NOTHING)
+    shown = pd.DataFrame(columns).reindex(rank.index).fillna(NO_VALUE)
     shown.insert(0, "optimizer", rank.index)
     return shown.assign(**{"mean rank": [f"{each:.1f}" for each in rank]}).reset_index(drop=True)
 
@@ -198,7 +198,7 @@ def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.Da
     factor, unit = display_unit("final_gap", criteria)
 
     def shown(each: Estimate, times: float, digits: str) -> str:
-        return estimated(Estimate(*(times * x for x in each)), digits)
+        return format_estimate(Estimate(*(times * x for x in each)), digits)
 
     form = "+.2f" if factor == 100 else "+.3g"
     return pd.DataFrame(
@@ -218,16 +218,16 @@ def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.Da
 
 def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.basin`` as text: a row an arm."""
-    within = {quantity(each.within, math.nan, "final_gap", criteria) for each in found}
+    within = {format_mean_ci(each.within, math.nan, "final_gap", criteria) for each in found}
     head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
     return pd.DataFrame(
         {
             "optimizer": [each.arm for each in found],
-            "d log λ*/d log lr, rows": [estimated(each.rows, "+.2f") for each in found],
-            "ridge": [estimated(each.ridge, "+.2f") for each in found],
-            "d log lr*/d log λ, columns": [estimated(each.columns, "+.2f") for each in found],
-            "separability": [estimated(each.separability, "+.2f") for each in found],
-            head: [estimated(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
+            "d log λ*/d log lr, rows": [format_estimate(each.rows, "+.2f") for each in found],
+            "ridge": [format_estimate(each.ridge, "+.2f") for each in found],
+            "d log lr*/d log λ, columns": [format_estimate(each.columns, "+.2f") for each in found],
+            "separability": [format_estimate(each.separability, "+.2f") for each in found],
+            head: [format_estimate(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
             "optima at a boundary": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
         }
     )
@@ -240,14 +240,14 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 
     def share(each: Sensitivity, name: str) -> str:
         value = each.importance.get(name, math.nan)
-        return NOTHING if math.isnan(value) else f"{abs(value):.0%}"
+        return NO_VALUE if math.isnan(value) else f"{abs(value):.0%}"
 
     shown = pd.DataFrame(
         {
             "optimizer": [each.arm for each in found],
             "learning rates": [f"{each.lrs} over {each.decades:.1f} decades" for each in found],
             with_unit("lost by an untuned lr", unit): [
-                estimated(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
+                format_estimate(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
             ],
             **{
                 f"importance of {name}": [share(each, name) for each in found]
@@ -259,7 +259,7 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
     return shown if several else shown.drop(columns="importance of variant")
 
 
-def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
+def best_of_k_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """``analysis.best_of_k`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
     rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
     factor, unit = display_unit("final_test_error", criteria)
@@ -270,7 +270,7 @@ def budget_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
             "k": [f"{k} of {cells}" for k, cells in zip(rows["k"], rows["cells"], strict=True)],
             **{
                 with_unit(metric_label(f"{part}_error", criteria), unit): [
-                    estimated(Estimate(*(factor * x for x in values)), form)
+                    format_estimate(Estimate(*(factor * x for x in values)), form)
                     for values in zip(rows[part], rows[f"{part}_low"], rows[f"{part}_high"], strict=True)
                 ]
                 for part in ("validation", "test")
@@ -293,7 +293,7 @@ def targets_display(found: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def with_edges(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+def with_boundaries(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """A table of arms or pairs, with the sides of the grid that their best cells lie on, where any do."""
     edges = {arm: edge for arm, edge in zip(board["arm"], board["edge"], strict=True) if edge}
     if not edges or "boundary" in shown:
@@ -310,12 +310,12 @@ def with_edges(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(boundary=told) if any(told) else shown
 
 
-def _p(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{value:.2g}"
+def _format_p(value: float) -> str:
+    return NO_VALUE if math.isnan(value) else f"{value:.2g}"
 
 
 def _count(value: float) -> str:
-    return NOTHING if math.isnan(value) else "> 10,000" if math.isinf(value) else f"{value:,.0f}"
+    return NO_VALUE if math.isnan(value) else "> 10,000" if math.isinf(value) else f"{value:,.0f}"
 
 
 def grid_display(table: pd.DataFrame) -> pd.DataFrame:
@@ -326,14 +326,14 @@ def grid_display(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def requested_display(found: pd.DataFrame) -> pd.DataFrame:
+def extra_metrics_display(found: pd.DataFrame) -> pd.DataFrame:
     """``analysis.extra_metric_tables`` as text: a row a metric, a column an arm, mean ± half width of the 95 %
     interval.
     """
     pairs = zip(found["mean"], found["half_width"], strict=True)
-    shown = found.assign(text=[plain_quantity(mean, half) for mean, half in pairs])
+    shown = found.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
     wide = shown.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)
-    return wide.fillna(NOTHING).reset_index().rename_axis(columns=None)
+    return wide.fillna(NO_VALUE).reset_index().rename_axis(columns=None)
 
 
 def time_display(found: pd.DataFrame) -> pd.DataFrame:
@@ -348,7 +348,7 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def shown_as(metric: str, criteria: TaskMetrics) -> str:
+def display_table(metric: str, criteria: TaskMetrics) -> str:
     """What a table calls a measured column: ``test error``, ``test RMSE, best epoch``."""
     when, _, name = metric.partition("_")
     text = "gap" if name == "gap" else metric_label(name, criteria).replace("training", "train")
@@ -357,14 +357,16 @@ def shown_as(metric: str, criteria: TaskMetrics) -> str:
 
 def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
     columns = {
-        "lr": [format_tick(x, 4) if pd.notna(x) else NOTHING for x in table["lr"]],
-        "λ": [format_tick(x, 4) if pd.notna(x) else NOTHING for x in table["weight_decay"]],
+        "lr": [format_tick(x, 4) if pd.notna(x) else NO_VALUE for x in table["lr"]],
+        "λ": [format_tick(x, 4) if pd.notna(x) else NO_VALUE for x in table["weight_decay"]],
         "decay": table["decay"].map(decay_name, na_action=None).tolist(),
     }
     criteria = task_metrics(table)
-    for metric in SHOWN:
+    for metric in DISPLAY_COLUMNS:
         pairs = zip(table[metric].to_numpy(float), table[f"{metric}_half_width"].to_numpy(float), strict=True)
-        columns[shown_as(metric, criteria)] = [quantity(mean, half, metric, criteria) for mean, half in pairs]
+        columns[display_table(metric, criteria)] = [
+            format_mean_ci(mean, half, metric, criteria) for mean, half in pairs
+        ]
     return columns
 
 
@@ -372,14 +374,14 @@ def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     return shown.drop(columns=[name for name in names if shown[name].eq("").all()])
 
 
-def markdown(shown: pd.DataFrame) -> str:
+def to_markdown_table(shown: pd.DataFrame) -> str:
     """A GitHub table."""
     safe = shown.map(escape_markdown).rename(columns=escape_markdown)
-    align = ["left" if name in _WORDS else "right" for name in shown.columns]
+    align = ["left" if name in _HEADINGS else "right" for name in shown.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
-def csv(raw: pd.DataFrame) -> str:
+def to_csv(raw: pd.DataFrame) -> str:
     """The raw numbers, as the shortest text that reads back as the same float; text that is no formula."""
     texts = raw.select_dtypes(exclude=["number", "bool", "datetimetz"])
     safe = raw.assign(**{str(name): texts[name].map(_cell) for name in texts})
@@ -398,7 +400,7 @@ _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 """Makes a table smaller that is wider than the line."""
 
 
-def latex(shown: pd.DataFrame) -> str:
+def to_latex(shown: pd.DataFrame) -> str:
     """A booktabs table for pdflatex, no wider than the line, one for each ``PAGE`` rows; everything special is escaped.
 
     Counts of what is nowhere are left out.
@@ -412,13 +414,13 @@ def latex(shown: pd.DataFrame) -> str:
     columns = "".join(map(_column, kept.columns))
     texts = []
     for start in range(0, len(kept), PAGE):
-        page = kept.iloc[start : start + PAGE].map(latex_text).rename(columns=latex_text)
+        page = kept.iloc[start : start + PAGE].map(escape_latex).rename(columns=escape_latex)
         text = page.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
         texts.append(f"\\begingroup\\small\n{text}\\endgroup\n" if wraps else f"{_FITTED}\n{text.rstrip()}%\n}}%\n")
     return note + "\\par\\bigskip\\noindent\n".join(texts)
 
 
-MAIN = ("optimizer", "lr", "λ", "n")
+MAIN_COLUMNS = ("optimizer", "lr", "λ", "n")
 """Columns of the leaderboard for one journal column, next to validation and test error."""
 
 
@@ -431,29 +433,29 @@ def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, st
     """
     criteria = task_metrics(board)
     unit = display_unit("final_test_error", criteria)[1]
-    errors = [shown_as(metric, criteria) for metric in SHOWN[:2]]
-    main = shown[[*MAIN[:3], *errors, MAIN[3]]].copy()
+    errors = [display_table(metric, criteria) for metric in DISPLAY_COLUMNS[:2]]
+    main = shown[[*MAIN_COLUMNS[:3], *errors, MAIN_COLUMNS[3]]].copy()
     for name in errors:
         main[name] = main[name].str.removesuffix(f" {unit}")
     heads = {name: with_unit(name.partition(" ")[0] if name != errors[1] else name, unit) for name in errors}
-    text = main.rename(columns=heads).map(latex_text).rename(columns=latex_text)
+    text = main.rename(columns=heads).map(escape_latex).rename(columns=escape_latex)
     body = text.style.hide(axis="index").to_latex(hrules=True, column_format="lrrrrr")
     first = (
         "% \\usepackage{booktabs}; after a plus-minus sign: half width of a 95 % Student t interval over n seeds\n"
         "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
     )
-    rest = shown.drop(columns=[name for name in (*MAIN[1:], *errors) if name in shown])
-    return f"{first}{body}\\endgroup\n", latex(rest)
+    rest = shown.drop(columns=[name for name in (*MAIN_COLUMNS[1:], *errors) if name in shown])
+    return f"{first}{body}\\endgroup\n", to_latex(rest)
 
 
 def _column(name: str) -> str:
     """How LaTeX sets a column: sentences as paragraphs, other text from the left, numbers from the right."""
     if name in PARAGRAPHS:
         return rf">{{\raggedright\arraybackslash}}p{{{PARAGRAPHS[name]}\linewidth}}"
-    return "l" if name in _WORDS else "r"
+    return "l" if name in _HEADINGS else "r"
 
 
-def latex_text(text: object) -> str:
+def escape_latex(text: object) -> str:
     r"""Text in which nothing means anything to LaTeX: ``2 ± 1 %`` → ``2 $\pm$ 1 \%``.
 
     Letters that it may lack are made plain.

@@ -19,8 +19,8 @@ from adamcmp.analysis.split_blocks import SplitBlocks
 from adamcmp.figures.axis_labels import display_unit, format_tick
 from adamcmp.metrics.spec import MetricSpec, TaskMetrics, format_significant
 from adamcmp.report.answer import format_answer
-from adamcmp.report.labels import NOTHING, claimed, quantity
-from adamcmp.report.told import MARK, claim_sentence
+from adamcmp.report.findings import FALSE_DISCOVERY_MARK, format_claim
+from adamcmp.report.formatting import NO_VALUE, format_claim_value, format_mean_ci
 from adamcmp.report.verdict_text import (
     better_first,
     format_difference,
@@ -29,11 +29,11 @@ from adamcmp.report.verdict_text import (
     format_lost,
     format_pooled,
     format_sources,
+    format_split_verdicts,
     format_verdict,
-    ranked,
-    split_sentences,
+    rank_verdicts,
 )
-from adamcmp.report.warnings import Warned, stability
+from adamcmp.report.warnings import ReportWarning, selection_stability
 from adamcmp.text_safety import to_one_line
 
 WIDTH = 100
@@ -105,13 +105,15 @@ def _board_caption(board: pd.DataFrame) -> str:
 
 def _board_row(place: int, row: Mapping[Any, Any], criteria: TaskMetrics) -> dict[str, str]:
     has_error = row["final_test_error"] == row["final_test_error"]
-    texts = {"#": str(place) if has_error else NOTHING, "optimizer": _label(str(row["arm"]))}
+    texts = {"#": str(place) if has_error else NO_VALUE, "optimizer": _label(str(row["arm"]))}
     for name, column in (("lr", "lr"), ("λ", "weight_decay")):
-        texts[name] = format_tick(row[column], 3) if row[column] == row[column] else NOTHING
+        texts[name] = format_tick(row[column], 3) if row[column] == row[column] else NO_VALUE
     for name, metric in _metrics(criteria).items():
         unit = display_unit(metric, criteria)[1]
-        texts[name] = quantity(row[metric], row[f"{metric}_half_width"], metric, criteria).removesuffix(f" {unit}")
-    return {**texts, "selection": stability(dict(row))}
+        texts[name] = format_mean_ci(row[metric], row[f"{metric}_half_width"], metric, criteria).removesuffix(
+            f" {unit}"
+        )
+    return {**texts, "selection": selection_stability(dict(row))}
 
 
 def _metrics(criteria: TaskMetrics) -> dict[str, str]:
@@ -141,7 +143,7 @@ def _baseline_row(board: pd.DataFrame, criteria: TaskMetrics) -> dict[str, str]:
 def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int, criteria: TaskMetrics) -> list[Line]:
     """Return head and rows; optional columns are left out, the last one first, until the table fits."""
     heads = ["#", "optimizer", "lr", "λ", *_metrics(criteria), "selection"]
-    heads = [head for head in heads if any(row.get(head, NOTHING) != NOTHING for row in rows)]
+    heads = [head for head in heads if any(row.get(head, NO_VALUE) != NO_VALUE for row in rows)]
     sizes = {head: max(len(head), *(len(row.get(head, "")) for row in rows)) for head in heads}
     dropped = [next((head for head in heads if head.startswith(name)), "") for name in optional]
     while sum(sizes[head] + 2 for head in heads) > width and (name := next((x for x in dropped if x in heads), "")):
@@ -177,17 +179,17 @@ def verdict_lines(
     lines = [*_wrapped(f"{format_answer(verdicts, error)}", width, (f"{title}   ", "bold"), "   ", "bold")]
     arms = list(dict.fromkeys(arm for verdict in verdicts for arm in (verdict.a, verdict.b)))
     if verbose:
-        for verdict in ranked(verdicts):
+        for verdict in rank_verdicts(verdicts):
             sources = format_sources(verdict, error)
             text = format_verdict(verdict, error) + (f" ({sources})" if sources else "")
             lines += _wrapped(text, width, _symbol(verdict), "     ")
     elif len(arms) <= MAX_LISTED:
-        for verdict in ranked(verdicts):
-            lines += _listed(verdict, error, width, is_alone=len(verdicts) == 1)
+        for verdict in rank_verdicts(verdicts):
+            lines += _list_pairs(verdict, error, width, is_alone=len(verdicts) == 1)
     elif matrix := _matrix(verdicts, arms, error, width):
         lines += matrix
     else:
-        for verdict in ranked(verdicts)[:MAX_PAIRS]:
+        for verdict in rank_verdicts(verdicts)[:MAX_PAIRS]:
             lines += _wrapped(format_headline(verdict, error), width, _symbol(verdict), "     ")
         if len(verdicts) > MAX_PAIRS:
             lines.append(line(f"     {len(verdicts) - MAX_PAIRS} more pairs: -v, and in the report", "dim"))
@@ -199,7 +201,7 @@ def _symbol(verdict: Verdict) -> tuple[str, str]:
     return f"  {SYMBOLS[kind]}  ", STYLES[kind]
 
 
-def _listed(verdict: Verdict, error: MetricSpec, width: int, *, is_alone: bool) -> list[Line]:
+def _list_pairs(verdict: Verdict, error: MetricSpec, width: int, *, is_alone: bool) -> list[Line]:
     """Return one verdict: the pair, then numbers and the limiting factor."""
     verdict = better_first(verdict, error)
     statement, _, numbers = format_headline(verdict, error).partition(": ")
@@ -238,7 +240,7 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: MetricSpec,
             kind = verdict.kind
             symbol = ("better" if error.sign * mean < 0 else "worse") if kind == "apart" else kind
             number = format_difference(error, mean, sign=True).removesuffix(f" {error.gap_unit}")
-            known[row, column] = (f"{NOTHING if math.isnan(mean) else number} {SYMBOLS[symbol]}", STYLES[symbol])
+            known[row, column] = (f"{NO_VALUE if math.isnan(mean) else number} {SYMBOLS[symbol]}", STYLES[symbol])
     labels = [_label(arm, 20) for arm in arms]
     longest = max(map(len, labels))
     cell = max(len(text) for text, _ in known.values())
@@ -256,7 +258,7 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: MetricSpec,
         number = "" if heads == labels else f"#{i + 1} "
         cells: Line = [(f"  {number}{label:<{longest}}", "")]
         for column in arms:
-            text, style = known.get((arm, column), (f"{NOTHING}  ", "dim"))
+            text, style = known.get((arm, column), (f"{NO_VALUE}  ", "dim"))
             cells.append((f"{text:>{size + 2}}", style))
         lines.append([*cells[:-1], (cells[-1][0].rstrip(), cells[-1][1])])
     key = (
@@ -288,10 +290,10 @@ def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = 
         pairs = zip(claims, firsts, strict=True)
         return [
             title,
-            *(row for claim, first in pairs for row in _wrapped(claim_sentence(claim), width, first, "    ")),
+            *(row for claim, first in pairs for row in _wrapped(format_claim(claim), width, first, "    ")),
         ]
     decided = dict(zip(map(id, claims), lost_after_correction(claims), strict=True))
-    numbers = [claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims]
+    numbers = [format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims]
     words = [f"{VERDICTS[claim.verdict]}{'*' if decided[id(claim)] else ''}" for claim in claims]
     room = max(width - max(map(len, numbers)) - max(map(len, words)) - 9, 24)
     statements = [textwrap.shorten(to_one_line(claim.statement), room, placeholder=" …") for claim in claims]
@@ -301,11 +303,11 @@ def claim_lines(claims: Sequence[Claim], width: int = WIDTH, *, verbose: bool = 
         text = f" {CLAIM_SYMBOLS[claim.verdict]}  {statement:<{longest}}  {number:>{max(map(len, numbers))}}  {word}"
         lines.append(line(text, CLAIM_STYLES.get(claim.verdict, "")))
     if any(decided.values()):
-        lines.append(line(f"    * {MARK} for all claims of the page (false discovery rate 5 %)", "dim"))
+        lines.append(line(f"    * {FALSE_DISCOVERY_MARK} for all claims of the page (false discovery rate 5 %)", "dim"))
     return lines
 
 
-def warning_lines(warnings: Sequence[Warned], width: int = WIDTH, *, verbose: bool = False) -> list[Line]:
+def warning_lines(warnings: Sequence[ReportWarning], width: int = WIDTH, *, verbose: bool = False) -> list[Line]:
     """Return the warnings, at most five; all if verbose."""
     if not warnings:
         return []
@@ -326,7 +328,7 @@ def finding_lines(texts: Sequence[str], width: int = WIDTH) -> list[Line]:
 
 def splits_lines(blocks: Sequence[SplitBlocks], width: int = WIDTH) -> list[Line]:
     """Return the verdicts over several data splits."""
-    texts = [text for block in blocks for text in split_sentences(block)]
+    texts = [text for block in blocks for text in format_split_verdicts(block)]
     lines = [row for text in texts for row in _wrapped(text, width, (" ·  ", ""), "    ")]
     return [heading("Across data splits"), *lines] if lines else []
 

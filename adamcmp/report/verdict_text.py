@@ -17,7 +17,7 @@ from adamcmp.metrics.spec import MetricSpec, format_significant, with_minus_sign
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_TOLD = 15
+MAX_SENTENCES = 15
 """Pairs in words; a table has all of them."""
 NAMES = {"apart": "different", "same": "equivalent", "open": "inconclusive", "none": "untested"}
 """``Verdict.kind`` in the field's words."""
@@ -26,7 +26,7 @@ MANY_TUNING_SEEDS = 50
 
 
 @dataclass(frozen=True)
-class Judging:
+class ComparisonSettings:
     """The settings of a study for its verdicts."""
 
     margin: float | None = None
@@ -52,20 +52,20 @@ class Judging:
         return verdicts(task.records, margin, self.reference, outcomes, table)
 
 
-def sentences(task: TaskRecords, found: list[Verdict]) -> list[str]:
+def format_verdicts(task: TaskRecords, found: list[Verdict]) -> list[str]:
     """Return the verdicts of a task in words, significant ones first."""
     error = task_metrics(task.records).error
-    lines = [format_verdict(verdict, error) for verdict in ranked(found)[:MOST_TOLD]]
-    lines += [beyond(len(found))] if len(found) > MOST_TOLD else []
+    lines = [format_verdict(verdict, error) for verdict in rank_verdicts(found)[:MAX_SENTENCES]]
+    lines += [format_other_pairs(len(found))] if len(found) > MAX_SENTENCES else []
     return lines
 
 
-def beyond(pairs: int) -> str:
+def format_other_pairs(pairs: int) -> str:
     """Return the line for the pairs without a sentence."""
-    return f"{pairs - MOST_TOLD} more pairs are in the table."
+    return f"{pairs - MAX_SENTENCES} more pairs are in the table."
 
 
-def ranked(found: Sequence[Verdict]) -> list[Verdict]:
+def rank_verdicts(found: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts, significant ones first."""
     order = {"apart": 0, "same": 1, "open": 2, "none": 3}
     return sorted(found, key=lambda verdict: order[verdict.kind])
@@ -128,7 +128,7 @@ def format_limit(verdict: Verdict, error: MetricSpec) -> str:
     """Return what limits an inconclusive verdict, and what would help."""
     seeds = (
         f"about {verdict.seeds_needed:,.0f} {'seeds' if verdict.stage == 'tune' else 'held-out seeds'} "
-        f"{_seeds_word(verdict)}would show a difference of "
+        f"{_seeds_setting(verdict)}would show a difference of "
         f"{format_difference(error, abs(verdict.mean))} with 80 % power"
         if math.isfinite(verdict.seeds_needed)
         else "more seeds will not help"
@@ -150,7 +150,7 @@ def format_limit(verdict: Verdict, error: MetricSpec) -> str:
             return f"Limited by seeds; {smallest}."
 
 
-def _seeds_word(verdict: Verdict) -> str:
+def _seeds_setting(verdict: Verdict) -> str:
     """Return the setting of the number of seeds."""
     key = "study.seeds" if verdict.stage == "tune" else "study.confirm.seeds"
     return f"({key}={verdict.seeds_needed:.0f}) "
@@ -206,11 +206,11 @@ def _number(error: MetricSpec, value: float, *, sign: bool = False) -> str:
     return with_minus_sign(format_significant(value, sign=sign))
 
 
-def split_sentences(found: SplitBlocks) -> list[str]:
+def format_split_verdicts(found: SplitBlocks) -> list[str]:
     """Return the verdicts over several data splits in words."""
     error = task_metrics(found.tasks[0].records).error
     lines = []
-    for verdict in found.verdicts[:MOST_TOLD]:
+    for verdict in found.verdicts[:MAX_SENTENCES]:
         line = format_headline(verdict, error)
         p = "" if math.isnan(verdict.p_value) else f", p = {verdict.p_value:.2g}"
         lines.append(
@@ -254,7 +254,7 @@ def _percent(value: float) -> str:
     return f"{with_minus_sign(format_significant(100 * value, sign=True))} %"
 
 
-def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: MetricSpec) -> str:
+def format_symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: MetricSpec) -> str:
     """Return how many seeds the bounded sequence of ``settle`` needs, and the alternative."""
     size, fixed = format_difference(error, abs(verdict.mean)), fixed_half_width(verdict)
     if abs(verdict.mean) <= fixed:
@@ -267,7 +267,7 @@ def symmetric_hint(verdict: Verdict, records: pd.DataFrame, error: MetricSpec) -
     )
 
 
-def settled_sentence(verdict: Verdict, error: MetricSpec, more: str = "") -> str:
+def format_settle_state(verdict: Verdict, error: MetricSpec, more: str = "") -> str:
     """Return the state of ``settle``: the interval that holds at any number of seeds.
 
     Args:

@@ -19,7 +19,7 @@ EXTEND = "study.extend=5"
 """The setting that widens a grid while its best trial is at the boundary."""
 
 
-class Warned(NamedTuple):
+class ReportWarning(NamedTuple):
     """One warning."""
 
     about: str
@@ -34,9 +34,9 @@ class Warned(NamedTuple):
         return f"{start}. {self.fix}." if self.fix else f"{start}."
 
 
-def warnings_of(
+def collect_warnings(
     board: pd.DataFrame, table: pd.DataFrame, records: pd.DataFrame, verdicts: Sequence[Verdict]
-) -> list[Warned]:
+) -> list[ReportWarning]:
     """Return the warnings on one task.
 
     Args:
@@ -55,22 +55,24 @@ def warnings_of(
     ]
 
 
-def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[Warned]:
+def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
     found = []
     if failed := int(table["failed"].sum()):
-        found.append(Warned("", f"{failed:,} tuning runs failed", "Run the same sweep again: it trains missing runs"))
+        found.append(
+            ReportWarning("", f"{failed:,} tuning runs failed", "Run the same sweep again: it trains missing runs")
+        )
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
-    found += [Warned(arms, *_note(str(note))) for note, arms in notes.items()]
+    found += [ReportWarning(arms, *_note_warning(str(note))) for note, arms in notes.items()]
     missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
     if missing:
         trials = "1 trial has" if missing == 1 else f"{missing:,} trials have"
         were = "was" if missing == 1 else "were"
         problem = f"{trials} fewer seeds than the others of the optimizer and {were} not considered"
-        found.append(Warned("", problem, "Run the same sweep again: it trains missing runs"))
+        found.append(ReportWarning("", problem, "Run the same sweep again: it trains missing runs"))
     return found
 
 
-def _note(note: str) -> tuple[str, str]:
+def _note_warning(note: str) -> tuple[str, str]:
     """Return problem and fix of a leaderboard's note."""
     if "held-out seeds" in note:
         return note, "Lower the learning rate or clip gradients (train.clip_norm=1)"
@@ -81,29 +83,29 @@ def _note(note: str) -> tuple[str, str]:
     return note, ""
 
 
-def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[Warned]:
+def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[ReportWarning]:
     found = []
     if (board["trials"] == 1).all():
         problem = "every optimizer has one trial: learning rate and weight decay are not tuned"
-        found.append(Warned("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
+        found.append(ReportWarning("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
     if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
         problem = "no held-out runs: these are the tuning runs that selected the trials, and their errors are too low"
-        found.append(Warned("", problem, "Use study.confirm.seeds=8"))
+        found.append(ReportWarning("", problem, "Use study.confirm.seeds=8"))
     if any(verdict.limit == "one tuning seed" for verdict in verdicts):
         problem = "the selection error cannot be estimated from 1 tuning seed, so that no pair can be decided"
-        found.append(Warned("", problem, f"Use study.seeds={MIN_TUNING_SEEDS}"))
+        found.append(ReportWarning("", problem, f"Use study.seeds={MIN_TUNING_SEEDS}"))
     return found
 
 
-def _boundaries(board: pd.DataFrame) -> list[Warned]:
+def _boundaries(board: pd.DataFrame) -> list[ReportWarning]:
     rows = board[board["edge"] != ""].groupby("edge", sort=False)["arm"].agg(", ".join)
     return [
-        Warned(arms, f"the best trial is at the boundary of the grid ({side})", f"Extend the grid: {EXTEND}")
+        ReportWarning(arms, f"the best trial is at the boundary of the grid ({side})", f"Extend the grid: {EXTEND}")
         for side, arms in rows.items()
     ]
 
 
-def stability(row: Mapping[Any, Any]) -> str:
+def selection_stability(row: Mapping[Any, Any]) -> str:
     """Return how stable the selection of an optimizer's trial is: ``stable``, ``69 %`` or ``44 % !``."""
     if row["wins"] != row["wins"]:
         return "–"
@@ -112,7 +114,7 @@ def stability(row: Mapping[Any, Any]) -> str:
     return f"{row['wins']:.0%}".replace("%", " %") + (" !" if row["wins"] < MIN_STABILITY else "")
 
 
-def _unstable(board: pd.DataFrame) -> list[Warned]:
+def _unstable(board: pd.DataFrame) -> list[ReportWarning]:
     found = []
     for row in board[(board["near_ties"] > 0) & (board["wins"] < MIN_STABILITY)].to_dict("records"):
         more = int(row["near_ties"]) - 1
@@ -122,30 +124,30 @@ def _unstable(board: pd.DataFrame) -> list[Warned]:
             f"(runner-up: lr {format_tick(row['next_lr'], 3)}, λ {format_tick(row['next_weight_decay'], 3)}, "
             f"{100 * row['next_wins']:.0f} %{others})"
         )
-        found.append(Warned(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
+        found.append(ReportWarning(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
     return found
 
 
-def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[Warned]:
+def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[ReportWarning]:
     found = []
     if board["trials"].nunique() > 1:
         counts = ", ".join(f"{arm} {trials:,}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
         problem = f"different numbers of trials ({counts})"
-        found.append(Warned("", problem, "Verdicts compare optimizers at the smaller tuning budget"))
+        found.append(ReportWarning("", problem, "Verdicts compare optimizers at the smaller tuning budget"))
     variants = records.groupby("optimizer")["arm"].nunique()
     if variants.nunique() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in variants.items())
         problem = f"different numbers of variants per optimizer ({counts}), which favors those with more"
-        found.append(Warned("", problem, "Compare equal numbers of variants"))
+        found.append(ReportWarning("", problem, "Compare equal numbers of variants"))
     return found
 
 
-def _examples(verdicts: Sequence[Verdict]) -> list[Warned]:
+def _examples(verdicts: Sequence[Verdict]) -> list[ReportWarning]:
     known = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
     fix = "Train these runs again to store per-example errors"
     if "ignored" in known:
-        return [Warned("", "test examples are not counted: these runs store no per-example errors", fix)]
+        return [ReportWarning("", "test examples are not counted: these runs store no per-example errors", fix)]
     if "bounded" in known:
         problem = "these runs store no per-example errors, so that intervals are wider than necessary"
-        return [Warned("", problem, fix)]
+        return [ReportWarning("", problem, fix)]
     return []

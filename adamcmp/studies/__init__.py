@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
-    from adamcmp.report.reported import Reported
-    from adamcmp.report.told import Told
-    from adamcmp.report.verdict_text import Judging
+    from adamcmp.report.findings import StudyFindings
+    from adamcmp.report.model import ReportInput
+    from adamcmp.report.verdict_text import ComparisonSettings
 
 
 class Reproduction(NamedTuple):
@@ -30,7 +30,7 @@ class Reproduction(NamedTuple):
     name: str
     summary: str
     study: str
-    told: Callable[[Reported], Told]
+    told: Callable[[ReportInput], StudyFindings]
 
 
 def names() -> list[str]:
@@ -112,12 +112,12 @@ def width_of(study_dirs: Sequence[Path]) -> str:
     return width if len(found) == 1 and (width := found.pop()) in ("single", "double") else "double"
 
 
-def judging_of(study_dirs: Sequence[Path]) -> Judging:
+def judging_of(study_dirs: Sequence[Path]) -> ComparisonSettings:
     """How the arms of stored studies are judged, where they agree on it."""
-    from adamcmp.report.verdict_text import Judging
+    from adamcmp.report.verdict_text import ComparisonSettings
 
-    found = {Judging.of(_described(study_dir)) for study_dir in study_dirs}
-    return found.pop() if len(found) == 1 else Judging()
+    found = {ComparisonSettings.of(_described(study_dir)) for study_dir in study_dirs}
+    return found.pop() if len(found) == 1 else ComparisonSettings()
 
 
 def _described(study_dir: Path, name: str = "study") -> Mapping[str, Any]:

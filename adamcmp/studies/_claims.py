@@ -14,8 +14,8 @@ from adamcmp.analysis.decay_gain import decay_gain
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Told
+from adamcmp.report.findings import StudyFindings
+from adamcmp.report.model import ReportInput
 
 PAPER = "Loshchilov & Hutter 2019"
 ADAM, SGD = ("adam",), ("sgd", "sgd_paper")
@@ -32,7 +32,7 @@ def arm(task: TaskRecords, optimizers: Collection[str], schedule: str | None = N
     return str(arms[0]) if len(arms) == 1 else None
 
 
-def difference(found: Reported, task: TaskRecords, a: str, b: str) -> Estimate:
+def difference(found: ReportInput, task: TaskRecords, a: str, b: str) -> Estimate:
     """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
     for each in found.verdicts(task):
         if {each.a, each.b} == {a, b}:
@@ -66,21 +66,21 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
 
 
 def better(
-    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """The claim that the first of two arms has the better test error."""
     return _compared(found, task, arms, statement, source, BELOW_RANGE)
 
 
 def no_worse(
-    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """The claim that the first of two arms is better than the other, or worse by less than the margin."""
     return _compared(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
 
 
 def alike(
-    found: Reported, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """The claim that two arms differ by less than the margin."""
     margin = margin_of(found, task)
@@ -88,7 +88,7 @@ def alike(
 
 
 def _compared(
-    found: Reported,
+    found: ReportInput,
     task: TaskRecords,
     arms: tuple[str | None, str | None],
     statement: str,
@@ -112,14 +112,14 @@ def _compared(
     return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
 
 
-def margin_of(found: Reported, task: TaskRecords) -> float:
+def margin_of(found: ReportInput, task: TaskRecords) -> float:
     """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
     error = task_metrics(task.records).error
     given = found.judging.margin
     return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 
-def adamw_against_adam(found: Reported, task: TaskRecords, source: str, schedule: str | None = None) -> list[Claim]:
+def adamw_against_adam(found: ReportInput, task: TaskRecords, source: str, schedule: str | None = None) -> list[Claim]:
     """Return the claim that AdamW generalizes better than Adam with L2."""
     arms = arm(task, ADAMW, schedule), arm(task, ADAM, schedule)
     with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
@@ -158,7 +158,7 @@ def separable(
     return [Claim(statement, source, measured, told, BELOW_RANGE, task.task, task.label)]
 
 
-def network(found: Reported) -> Told:
+def network(found: ReportInput) -> StudyFindings:
     """What the paper's statements are on any network: AdamW against Adam, what decay brings each, separability."""
     claims = []
     for task in split_by_task(found.records):
@@ -167,4 +167,4 @@ def network(found: Reported) -> Told:
         claims += gains(task, adamw, "AdamW's best decay is better than none", PAPER)
         claims += gains(task, adam, "Adam's best L2 penalty is hardly better than none", PAPER, margin_of(found, task))
         claims += separable(task, adamw, adam, PAPER)
-    return Told(claims)
+    return StudyFindings(claims)

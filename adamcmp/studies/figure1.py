@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from adamcmp.analysis import split_by_task
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Told
+from adamcmp.report.findings import StudyFindings
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, better, gains, margin_of, separable
 
 STUDY = "figure1"
 SOURCE = f"{PAPER}, Figure 1"
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: which optimizer and which schedule is better, and whether the basins are separable."""
     claims = []
     for task in split_by_task(found.records):
@@ -27,4 +27,4 @@ def told(found: Reported) -> Told:
         nothing = "Adam's best L2 penalty is hardly better than none"
         claims += gains(task, coupled, nothing, SOURCE, margin_of(found, task))
         claims += gains(task, decoupled, "AdamW's best decay is better than none", SOURCE)
-    return Told(claims)
+    return StudyFindings(claims)

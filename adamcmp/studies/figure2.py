@@ -9,16 +9,16 @@ import pandas as pd
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.basin import estimate_basins
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.labels import estimated
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Finding, Told
+from adamcmp.report.findings import Finding, StudyFindings
+from adamcmp.report.formatting import format_estimate
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, SGD, SGDW, adamw_against_adam, arm, better, no_worse, separable
 
 STUDY = "figure2"
 SOURCE = f"{PAPER}, Figure 2"
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """What the figure is there to show next to its verdicts, as measured on the runs of each task."""
     claims, findings = [], []
     for task in split_by_task(found.records):
@@ -30,7 +30,7 @@ def told(found: Reported) -> Told:
         close = "AdamW is as good as SGDW, or better"
         claims += no_worse(found, task, (arm(task, ADAMW), arm(task, SGDW)), close, SOURCE)
         findings += [Finding(line, task.task) for line in tilts(task.records)]
-    return Told(claims, findings)
+    return StudyFindings(claims, findings)
 
 
 def tilts(records: pd.DataFrame) -> list[str]:
@@ -50,7 +50,7 @@ def tilts(records: pd.DataFrame) -> list[str]:
 def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     if math.isnan(separability.value):
         return f"{arm}: its best trials show no valley, so that their basin has no slope to measure."
-    together, slope = (estimated(each, "+.2f") for each in (separability, ridge))
+    together, slope = (format_estimate(each, "+.2f") for each in (separability, ridge))
     told = f"{arm}: the correlation of lr and λ in its basin is {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
         return f"{told}, without an interval."

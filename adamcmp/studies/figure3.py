@@ -12,8 +12,8 @@ from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.decay_gain import difference_at_equal_loss
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import best_trials, tuning_runs
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Exhibit, Told
+from adamcmp.report.findings import StudyFindings, StudyTable
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of, over_completed
 
 STUDY = "figure3"
@@ -24,7 +24,7 @@ CAPTION = (
 )
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: whether AdamW is better, fits better, and generalises better where both fit alike."""
     claims, exhibits = [], []
     for task in split_by_task(found.records):
@@ -34,8 +34,8 @@ def told(found: Reported) -> Told:
             claims += _fits_better(task, adamw, adam) + _at_equal_loss(task, adamw, adam)
         nothing = "Adam's best L2 penalty is hardly better than none"
         claims += gains(task, adam, nothing, SOURCE, margin_of(found, task))
-        exhibits.append(Exhibit("decay_curves", curves_of_all(task, found.curves), CAPTION, task.task))
-    return Told(claims, exhibits=exhibits)
+        exhibits.append(StudyTable("decay_curves", curves_of_all(task, found.curves), CAPTION, task.task))
+    return StudyFindings(claims, exhibits=exhibits)
 
 
 def _fits_better(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:

@@ -14,8 +14,8 @@ from adamcmp.analysis.claim import Claim
 from adamcmp.analysis.extra_metric_tables import extra_metric_curves
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.restarts import period_ends, restart_speed_ups
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Exhibit, Finding, Told
+from adamcmp.report.findings import Finding, StudyFindings, StudyTable
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm, no_worse
 
 STUDY = "figure4"
@@ -27,7 +27,7 @@ CAPTION = (
 TOP5 = "test_top5_error"
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: which is better at the end, and how much sooner restarts get where the others go."""
     claims: list[Claim] = []
     findings, exhibits = [], []
@@ -52,14 +52,14 @@ def told(found: Reported) -> Told:
         anytime = mean_curves(found.curves, task.records, best).assign(restarts="")
         for a in filter(None, restarted.values()):
             anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])
-        exhibits.append(Exhibit("anytime", _with_top5(anytime, found, task, best), CAPTION, task.task))
+        exhibits.append(StudyTable("anytime", _with_top5(anytime, found, task, best), CAPTION, task.task))
         known = [each for each in speeds if len(each)]
         if known:
             text = (
                 "How many times sooner warm restarts get to an error than one long cosine, at the end of each period."
             )
-            exhibits.append(Exhibit("restarts", pd.concat(known, ignore_index=True), text, task.task))
-    return Told(claims, findings, exhibits)
+            exhibits.append(StudyTable("restarts", pd.concat(known, ignore_index=True), text, task.task))
+    return StudyFindings(claims, findings, exhibits)
 
 
 def _ends(task: TaskRecords, arm_: str) -> list[float]:
@@ -86,7 +86,7 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
     ]
 
 
-def _with_top5(anytime: pd.DataFrame, found: Reported, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
+def _with_top5(anytime: pd.DataFrame, found: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
     """With the columns of the top-5 error, where it was measured and is no certainty."""
     measured = extra_metric_curves(found.curves, task.records, best)
     own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]

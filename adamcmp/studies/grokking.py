@@ -15,8 +15,8 @@ from adamcmp.analysis.generalising import (
     steps_without_decay,
 )
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Exhibit, Told
+from adamcmp.report.findings import StudyFindings, StudyTable
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, arm
 
 STUDY = "grokking"
@@ -27,7 +27,7 @@ CAPTION = (
 )
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: whether decay makes it generalise sooner, and through which door."""
     claims: list[Claim] = []
     exhibits = []
@@ -46,8 +46,8 @@ def told(found: Reported) -> Told:
             measured = f"log10 of the steps of {adamw} by those of {adam}, each at its best λ"
             claims += _claim(task, statement, measured, estimate)
         table = steps_by_trial(steps).assign(budget=float(task.records["steps"].iloc[0]))
-        exhibits.append(Exhibit("steps_to_generalise", table, CAPTION, task.task))
-    return Told(claims, exhibits=exhibits)
+        exhibits.append(StudyTable("steps_to_generalise", table, CAPTION, task.task))
+    return StudyFindings(claims, exhibits=exhibits)
 
 
 def _claim(task: TaskRecords, statement: str, measured: str, estimate: Estimate) -> list[Claim]:

@@ -13,8 +13,8 @@ from adamcmp.analysis.claim import ABOVE_RANGE, Claim, mean_with_ci, scale_by
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Exhibit, Told
+from adamcmp.report.findings import StudyFindings, StudyTable
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import PAPER, difference
 from adamcmp.studies._families import families
 
@@ -34,7 +34,7 @@ TOLERATED = 0.25
 """How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each family of tasks: the gain of decay against budget, and how λ* moves with budget and training set."""
     tasks = split_by_task(found.records)
     claims: list[Claim] = []
@@ -42,7 +42,7 @@ def told(found: Reported) -> Told:
     for family in families(tasks, "epochs"):
         table = gains(found, family.tasks)
         if len(table) >= 2:
-            exhibits.append(Exhibit("gains", table, GAINS, None))
+            exhibits.append(StudyTable("gains", table, GAINS, None))
             claims += grows(family.tasks, family.label, PRETRAINING)
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
         for family in families([task for task in tasks if has(task, WITH)], by):
@@ -51,8 +51,8 @@ def told(found: Reported) -> Told:
             optima.append(told.found.assign(by=label, lr=lr))
             claims += _moves(by, told.slope, family.label)
     if optima:
-        exhibits.append(Exhibit("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))
-    return Told(claims, exhibits=exhibits)
+        exhibits.append(StudyTable("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))
+    return StudyFindings(claims, exhibits=exhibits)
 
 
 def has(task: TaskRecords, arm: str) -> bool:
@@ -71,7 +71,7 @@ def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
     return float(best["lr"].iloc[0]) if len(best) else None
 
 
-def gains(found: Reported, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
+def gains(found: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
     """Of each task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:

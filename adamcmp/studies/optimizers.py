@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from adamcmp.analysis import split_by_task
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Told
+from adamcmp.report.findings import StudyFindings
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import PAPER, alike, arm, better
 
 STUDY = "optimizers"
@@ -19,7 +19,7 @@ NEWER = {
 """By configuration: whose papers found them to generalise better than AdamW."""
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: AdamW against the doors of Adam, its conventions against each other, and what came after it."""
     claims = []
     for task in split_by_task(found.records):
@@ -38,4 +38,4 @@ def told(found: Reported) -> Told:
         for name, (words, source) in NEWER.items():
             statement = f"{words} generalizes better than AdamW, with lr and λ tuned for both"
             claims += better(found, task, (arm(task, [name]), adamw), statement, source)
-    return Told(claims)
+    return StudyFindings(claims)

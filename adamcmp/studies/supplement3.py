@@ -9,8 +9,8 @@ import pandas as pd
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Exhibit, Told
+from adamcmp.report.findings import StudyFindings, StudyTable
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAMW, PAPER, arm
 from adamcmp.studies._families import families
 
@@ -25,7 +25,7 @@ TOLERATED = 0.25
 """How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each family of tasks: how the best λ moves with the budget, raw and normalised."""
     claims, exhibits = [], []
     for family in families(split_by_task(found.records), "epochs"):
@@ -43,5 +43,5 @@ def told(found: Reported) -> Told:
                 claims.append(
                     Claim(statement, SOURCE, measured, optima.slope, (-TOLERATED, TOLERATED), None, family.label)
                 )
-        exhibits.append(Exhibit("budgets", pd.concat(parts, ignore_index=True), CAPTION, None))
-    return Told(claims, exhibits=exhibits)
+        exhibits.append(StudyTable("budgets", pd.concat(parts, ignore_index=True), CAPTION, None))
+    return StudyFindings(claims, exhibits=exhibits)

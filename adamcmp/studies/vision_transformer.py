@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Told
+from adamcmp.report.findings import StudyFindings
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import network
 
 STUDY = "vision_transformer"
 
 
-def told(found: Reported) -> Told:
+def told(found: ReportInput) -> StudyFindings:
     """Of each task: which is better, what decay brings each, and whether the basins are separable."""
     return network(found)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from adamcmp.report import Reported, write_report
+from adamcmp.report import ReportInput, write_report
 from adamcmp.storage.records import read
 
 SYNTHETIC = Path(__file__).resolve().parents[2] / "tests" / "analysis" / "synthetic.py"
@@ -71,7 +71,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium)
         for asked in sys.argv[1:] or ["20000"]:
             folder = stored(int(asked), Path(temporary) / asked) if asked.isdigit() else Path(asked)
-            found = Reported(*read(folder))
+            found = ReportInput(*read(folder))
             out = Path(temporary) / "report"
             write_report(found, out, formats=["html"])
             page = out / "report.html"

@@ -21,7 +21,7 @@ from adamcmp.analysis.generalising import (
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.analysis.restarts import period_ends, restart_speed_ups
-from adamcmp.report.told import claim_sentence
+from adamcmp.report.findings import format_claim
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,6 @@ def test_an_interval_without_ends_is_none():
     """One tuning seed leaves the selection error open, and so the ends infinite."""
     claim = Claim("s", "p", "m", Estimate(-7.6, -math.inf, math.inf), BELOW_RANGE)
     assert claim.verdict == "none"
-    assert "inf" not in claim_sentence(claim)
+    assert "inf" not in format_claim(claim)
     table = to_frame([claim])
     assert table[["value_low", "value_high"]].isna().all(axis=None)

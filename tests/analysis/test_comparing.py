@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from adamcmp.analysis import leaderboard, split_by_task, trials_table, verdicts
-from adamcmp.analysis.comparing import Source, compare_sources, unmatched_runs
 from adamcmp.errors import InputError
-from adamcmp.report.warnings import warnings_of
+from adamcmp.report.comparison import Source, compare_sources, unmatched_runs
+from adamcmp.report.warnings import collect_warnings
 
 
 def folder(synthetic, arms, seeds, **columns):
@@ -92,7 +92,9 @@ def test_optimizers_of_several_variants_are_told(synthetic):
 
     def texts() -> str:
         records = task.records
-        return " ".join(each.text for each in warnings_of(leaderboard(records), trials_table(records), records, found))
+        return " ".join(
+            each.text for each in collect_warnings(leaderboard(records), trials_table(records), records, found)
+        )
 
     assert "variants" not in texts()
     assert "Test examples are not counted" in texts()

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from adamcmp.report.recommendation import recommend
 
 from adamcmp.analysis import best_trials, leaderboard, trials_table, verdicts
 from adamcmp.analysis.held_out import candidate_runs, held_out, held_out_rows
 from adamcmp.analysis.selection import TaskRecords
 from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.metrics.spec import CLASSIFICATION
-from adamcmp.report.advice import advice
 from adamcmp.report.verdict_text import format_verdict
 
 ERROR = CLASSIFICATION.error
@@ -98,7 +98,7 @@ def test_lost_runs_count_with_the_baseline(synthetic, lost, status):
     assert board.loc["A", "final_test_error"] == pytest.approx(errors.mean())
     assert board.loc["A", "note"] == f"{status} on {lost} of 8 held-out seeds, which count as the baseline or worse"
     assert board.index[0] == "B"
-    told = advice(TaskRecords("t", "t", ended), [found], 1.0)
+    told = recommend(TaskRecords("t", "t", ended), [found], 1.0)
     assert told.arm == "B"
     assert told.paragraph.startswith("Use B")
 
@@ -106,7 +106,7 @@ def test_lost_runs_count_with_the_baseline(synthetic, lost, status):
 def test_a_recommended_optimizer_that_diverged_is_not_sure(synthetic):
     records = study(synthetic, close=False)
     records = synthetic.end(records, (records["stage"] == "confirm") & (records["seed"] < 1_000_002), "diverged")
-    told = advice(TaskRecords("t", "t", records), verdicts(records), 1.0)
+    told = recommend(TaskRecords("t", "t", records), verdicts(records), 1.0)
     assert not told.is_sure
     assert told.paragraph.startswith("No safe choice; the best is ")
     assert "It diverged or failed on 2 of 8 held-out seeds." in told.paragraph
@@ -153,7 +153,7 @@ def test_losing_runs_never_makes_an_optimizer_better(synthetic, lost):
     assert found.kind != "apart" or format_verdict(found, ERROR).startswith("B is significantly better")
     rows = held_out_rows(parts(ended)[0]).groupby("arm")["final_test_error"].mean()
     assert rows["A"] >= rows["B"] if lost == 8 else rows["A"] > 0.1
-    told = advice(TaskRecords("t", "t", ended), [found], 1.0)
+    told = recommend(TaskRecords("t", "t", ended), [found], 1.0)
     assert not (told.is_sure and told.arm == "A")
 
 

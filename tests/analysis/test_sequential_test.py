@@ -25,7 +25,7 @@ from adamcmp.analysis.sequential_test import (
 )
 from adamcmp.analysis.verdicts import Difference
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
-from adamcmp.report.verdict_text import settled_sentence, symmetric_hint
+from adamcmp.report.verdict_text import format_settle_state, format_symmetric_hint
 
 LOOKS = range(8, 161, 8)
 BOUND = 0.9
@@ -181,7 +181,7 @@ def test_each_pair_of_a_task_has_its_share_of_the_level(synthetic, arms, pairs):
     assert bounded.kind == "open"
     large = sequential_verdict(settling(synthetic, arms, count=80, gap=0.2), ("A", "B"))
     assert (large.kind, large.n) == ("apart", 80)
-    assert "A is significantly better than B: −" in settled_sentence(large, CLASSIFICATION.error)
+    assert "A is significantly better than B: −" in format_settle_state(large, CLASSIFICATION.error)
 
 
 def test_lost_runs_count_and_make_differences_asymmetric(synthetic):
@@ -218,7 +218,7 @@ def test_test_examples_widen_the_interval_and_may_end_it(synthetic):
     few = sequential_verdict(records, ("A", "B"), outcomes=outcomes(60), assume_symmetric=True)
     assert few.kind == "open"
     assert cannot_be_decided(few)
-    assert "more seeds will not help: limited by the test set" in settled_sentence(few, CLASSIFICATION.error)
+    assert "more seeds will not help: limited by the test set" in format_settle_state(few, CLASSIFICATION.error)
 
 
 def test_it_ends_where_more_seeds_cannot_decide():
@@ -236,18 +236,18 @@ def test_it_ends_where_more_seeds_cannot_decide():
     assert not cannot_be_decided(decided(0.02, n=0, ends=(-1, 1)))
     unknown = decided(math.inf, n=0, ends=(-1, 1))
     assert cannot_be_decided(unknown)
-    assert "not decidable: trials share fewer than 2 tuning seeds" in settled_sentence(unknown, CLASSIFICATION.error)
+    assert "not decidable: trials share fewer than 2 tuning seeds" in format_settle_state(unknown, CLASSIFICATION.error)
 
 
 def test_the_hint_counts_all_that_seeds_cannot_change(synthetic):
     records = settling(synthetic)
     found = sequential_verdict(records, ("A", "B"))
-    assert "takes " in symmetric_hint(found, records, CLASSIFICATION.error)
+    assert "takes " in format_symmetric_hint(found, records, CLASSIFICATION.error)
     wide = found._replace(se_selection=0.05)
-    assert "seeds may not decide" in symmetric_hint(wide, records, CLASSIFICATION.error)
+    assert "seeds may not decide" in format_symmetric_hint(wide, records, CLASSIFICATION.error)
     precision = records.assign(loss="bce", error_metric="average_precision", error_better="higher")
     assert math.isinf(seeds_needed(0.1, 0.0))
-    assert "takes " in symmetric_hint(
+    assert "takes " in format_symmetric_hint(
         found, precision.assign(baseline_test_error=0.0), metric_spec("average_precision")
     )
 

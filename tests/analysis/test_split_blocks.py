@@ -12,7 +12,7 @@ from scipy import stats
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.split_blocks import compare_over_splits
-from adamcmp.report.verdict_text import split_sentences
+from adamcmp.report.verdict_text import format_split_verdicts
 
 
 def cut(synthetic, seed, gap, **settings):
@@ -42,8 +42,8 @@ def test_splits_are_compared_as_seeds_are_and_their_interval_is_widened_for_over
     assert found.mean == pytest.approx(d.mean())
     half = stats.t.ppf(0.975, 6) * d.std(ddof=1) * math.sqrt(1 / 7 + 250 / 1000)
     assert found.high - found.mean == pytest.approx(half, rel=0.03)  # and nearly nothing for 250,000 examples
-    assert split_sentences(family)[0].startswith("Over 7 data splits of digits")
-    assert "A is significantly better than B" in split_sentences(family)[0]
+    assert format_split_verdicts(family)[0].startswith("Over 7 data splits of digits")
+    assert "A is significantly better than B" in format_split_verdicts(family)[0]
 
 
 def test_test_examples_that_splits_share_count_once(synthetic):

@@ -28,7 +28,7 @@ from adamcmp.analysis.verdicts import (
 )
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import format_verdict
-from adamcmp.report.warnings import warnings_of
+from adamcmp.report.warnings import collect_warnings
 
 ERROR = CLASSIFICATION.error
 ONE_TRIAL = from_arrays(np.zeros((1, 3)), np.zeros((1, 3)))
@@ -331,7 +331,7 @@ def test_a_reference_and_a_margin_of_the_users_own(synthetic):
     found = verdicts(rmse)
     assert all(math.isnan(v.margin) for v in found)
     assert "mm" in format_verdict(verdicts(rmse, 0.5)[0], metric_spec("rmse", "mm"))
-    warned = warnings_of(leaderboard(rmse), trials_table(rmse), rmse, found)
+    warned = collect_warnings(leaderboard(rmse), trials_table(rmse), rmse, found)
     assert any("test examples are not counted" in warning.problem for warning in warned)
 
 

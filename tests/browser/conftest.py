@@ -81,5 +81,5 @@ def records(synthetic):
 def study(synthetic, records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page") / "digits"
     synthetic.store(folder, records, synthetic.make_curves(records, 6))
-    report.write_report(report.Reported(*read(folder)), folder / "report", formats=["html"])
+    report.write_report(report.ReportInput(*read(folder)), folder / "report", formats=["html"])
     return folder

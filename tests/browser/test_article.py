@@ -9,7 +9,7 @@ import pytest
 
 from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable, write_article
-from adamcmp.report.page import Bullets, Code, Link, Mono, Picture, Section, Strong, Table, Text
+from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, FigureBlock, Link, Section, Table, Text
 from adamcmp.studies.claims._form import Axes
 
 pytestmark = pytest.mark.needs("chromium")
@@ -23,11 +23,11 @@ def folder(tmp_path_factory):
     table = pd.DataFrame({"claim": ["one", HOSTILE], "verdict": ["supported", "refuted; 3 would be seen"]})
     line = Axes("a panel", "x", "y").series(HOSTILE, "line", [1.0, 10.0], [1.0, 2.0])
     blocks = [
-        Text((Strong("Bold"), " and ", Mono("mono"), " and ", Link("elsewhere", "claims.csv"))),
+        Text((Bold("Bold"), " and ", Code("mono"), " and ", Link("elsewhere", "claims.csv"))),
         Bullets(["a", HOSTILE]),
-        Picture("drawn", (), "What it shows."),
-        Picture("not_drawn", (), "Never shown."),
-        Code(["adamcmp reproduce claims --format md --format csv --format png --format html --results-dir there"]),
+        FigureBlock("drawn", (), "What it shows."),
+        FigureBlock("not_drawn", (), "Never shown."),
+        CodeBlock(["adamcmp reproduce claims --format md --format csv --format png --format html --results-dir there"]),
     ]
     sections = [Section("Statements", [Table(table)]), *(Section(f"Number {i}", blocks) for i in range(4))]
     nothing = line.iloc[:0]

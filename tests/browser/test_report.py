@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from adamcmp import report
 from adamcmp.analysis import TRIAL_KEY, split_by_task, trials_table
 from adamcmp.figures.style import arm_styles
-from adamcmp.report.recipe import recipe
-from adamcmp.report.told import Finding, Told
+from adamcmp.report.code_recipes import training_code
+from adamcmp.report.findings import Finding, StudyFindings
 from adamcmp.storage.records import read
 
 pytestmark = pytest.mark.needs("chromium")
@@ -218,7 +218,7 @@ def test_a_cell_comes_with_its_command_and_its_code_for_each_framework(page, rec
     for name, framework in (("PyTorch", "torch"), ("optax", "optax"), ("Keras", "keras")):
         pin.locator("select").select_option(name)
         title = "AdamW, lr 0.1, λ 0.01, a trial of digits, mlp, 1000 steps, batch 100, fp32"
-        assert pin.locator("pre.code:not(.command)").text_content() == recipe(run, framework, title)
+        assert pin.locator("pre.code:not(.command)").text_content() == training_code(run, framework, title)
 
 
 def test_colours_follow_the_system_and_a_choice_is_kept(study, visit):
@@ -280,8 +280,8 @@ def test_what_users_named_is_text(synthetic, visit, tmp_path):
     records = synthetic.confirmed(synthetic.end(records, failed, "failed", "<b>bold</b> & \x1b[1m"))
     records["study"], records["data"] = "<i>study</i>", 'data"><script>alert(3)</script>'
     folder = tmp_path / "digits"  # records on disk are refused with such names: pages do not count on that
-    found = report.Reported(
-        records, synthetic.make_curves(records, 4), told=Told(findings=[Finding("<u>finding</u>", None)])
+    found = report.ReportInput(
+        records, synthetic.make_curves(records, 4), told=StudyFindings(findings=[Finding("<u>finding</u>", None)])
     )
     report.write_report(found, folder / "report", formats=["html"])
     page = visit(folder / "report" / "report.html")
@@ -309,7 +309,7 @@ def test_several_tasks_are_shown_one_at_a_time(synthetic, visit, tmp_path):
     two = synthetic.make_records(**small, task="bbbb", task_label="digits, two", epochs=200.0)
     both = pd.concat([one, two], ignore_index=True)
     folder = synthetic.store(tmp_path / "digits", both, synthetic.make_curves(both, 4))
-    report.write_report(report.Reported(*read(folder)), folder / "report", formats=["html"])
+    report.write_report(report.ReportInput(*read(folder)), folder / "report", formats=["html"])
     assert [path.name for path in (folder / "report").rglob("*.html")] == ["report.html"]
     page = visit(folder / "report" / "report.html")
     titles = page.locator("article:visible .question").all_inner_texts()
@@ -329,12 +329,12 @@ def test_arms_look_as_in_the_figures(page):
 
 
 def test_the_same_runs_give_the_same_bytes(study, tmp_path):
-    report.write_report(report.Reported(*read(study)), tmp_path, formats=["html"])
+    report.write_report(report.ReportInput(*read(study)), tmp_path, formats=["html"])
     assert (tmp_path / "report.html").read_bytes() == (study / "report" / "report.html").read_bytes()
 
 
 def reported(visit, folder, **said):
-    report.write_report(report.Reported(*read(folder), **said), folder / "report", formats=["html"])
+    report.write_report(report.ReportInput(*read(folder), **said), folder / "report", formats=["html"])
     return visit(folder / "report" / "report.html")
 
 

@@ -17,7 +17,7 @@ from adamcmp.engine.random_streams import batch_indices
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute.run_writer import Provenance, record_row
 from adamcmp.plan.runs import group_runs
-from adamcmp.report.recipe import FRAMEWORKS, recipe
+from adamcmp.report.code_recipes import FRAMEWORKS, training_code
 
 STEPS = 12
 BUDGET = (
@@ -168,13 +168,13 @@ def test_recipes_end_with_the_weights_of_the_run(run_and_end, overrides):
         ("torch", train_by_pytorch, 1e-6 if overrides[0] in ROUNDED else 1e-10),
         ("optax", train_by_optax, 1e-5 if rounded else 1e-10),
     ):
-        code = recipe(row, framework, "mine")
+        code = training_code(row, framework, "mine")
         if is_lacking(framework, overrides):
             assert FRAMEWORKS[framework] in code.splitlines()[-1]
             assert "import" not in code
         else:
             assert_same_weights(train(code, run, dataset), end, tolerance)
-    by_keras = recipe(row, "keras", "mine")
+    by_keras = training_code(row, "keras", "mine")
     compile(by_keras, "recipe", "exec")
     lacking = is_lacking("keras", overrides) or "groups" in str(overrides)
     lacking |= "normalized" in overrides[0] and "schedule=warm_restarts" in overrides
@@ -184,6 +184,6 @@ def test_recipes_end_with_the_weights_of_the_run(run_and_end, overrides):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_names_cannot_leave_their_comment(run_and_end, framework):
     _, _, row, _ = run_and_end(["optimizer=adamw"])
-    code = recipe(row, framework, "mine\nimport os; os.remove('x')\r\nraise SystemExit")
+    code = training_code(row, framework, "mine\nimport os; os.remove('x')\r\nraise SystemExit")
     compile(code, "recipe", "exec")
     assert all("os.remove" not in line or line.startswith("# ") for line in code.splitlines())

@@ -14,7 +14,7 @@ from adamcmp.engine.run_result import RunResult
 from adamcmp.engine.strategy.types import Strategy
 from adamcmp.execute.run_writer import Provenance, record_row
 from adamcmp.execute.session import open_session
-from adamcmp.report.retraining import retraining
+from adamcmp.report.commands import retraining_commands
 
 COMMANDS = (
     "adamcmp sweep digits optimizer=adam,adamw optimizer.lr=1e-3,1e-2 optimizer.eps=1e-8,1e-4 study.seeds=3",
@@ -65,7 +65,9 @@ def test_a_cells_command_plans_its_runs(command, tmp_path):
     cells = [runs for task in split_by_task(records) for _, runs in task.records.groupby(TRIAL_KEY)]
     draw = random.Random(0)
     some = draw.sample(cells, min(5, len(cells)))
-    for runs, text in zip(some, retraining(records, [list(runs["run_id"]) for runs in some], "mine"), strict=True):
+    for runs, text in zip(
+        some, retraining_commands(records, [list(runs["run_id"]) for runs in some], "mine"), strict=True
+    ):
         assert text.endswith(" --results-dir again")
         assert {run.id for run in planned(text, tmp_path)} == set(runs["run_id"]), text
 
@@ -73,4 +75,4 @@ def test_a_cells_command_plans_its_runs(command, tmp_path):
 def test_cells_whose_command_or_settings_are_not_known_have_none(tmp_path):
     records = stored(planned("adamcmp run digits", tmp_path), "adamcmp run digits")
     for lost in ("command", "settings"):
-        assert retraining(records.assign(**{lost: None}), [list(records["run_id"])], "mine") == [""]
+        assert retraining_commands(records.assign(**{lost: None}), [list(records["run_id"])], "mine") == [""]

@@ -11,7 +11,7 @@ import pytest
 from adamcmp import report
 from adamcmp.errors import InputError
 from adamcmp.report import FORMATS
-from adamcmp.report.told import Finding, Told
+from adamcmp.report.findings import Finding, StudyFindings
 from adamcmp.storage.records import read
 
 NAMES = (
@@ -23,7 +23,7 @@ SMALL = {"arms": {"Adam + L2": "l2", "AdamW": "lr_scaled"}, "lrs": [1e-3, 1e-2, 
 
 
 def write_report(study, *, out=None, formats=report.FORMATS, **said):
-    return report.write_report(report.Reported(*read(study), **said), out or study / "report", formats=formats)
+    return report.write_report(report.ReportInput(*read(study), **said), out or study / "report", formats=formats)
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def whole(synthetic, tmp_path_factory):
     """A study whose report was written in all formats, for tests that only read; and the files."""
     records = synthetic.confirmed(synthetic.make_records(**SMALL | {"lambdas": [0.0, 1e-4, 1e-3, 1e-2]}))
     study = synthetic.store(tmp_path_factory.mktemp("whole") / "digits", records, synthetic.make_curves(records, 6))
-    return study, write_report(study, told=Told(findings=[Finding("AdamW and Adam + L2 do not differ.", None)]))
+    return study, write_report(
+        study, told=StudyFindings(findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
+    )
 
 
 def test_everything_is_written_and_every_link_leads_somewhere(whole):
@@ -193,7 +195,7 @@ def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_stud
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")
     study = synthetic.store(tmp_path, pd.concat([one, other]))
     findings = [Finding("Of one.", "bb"), Finding("Of both.", None)]
-    write_report(study, formats=("md",), told=Told(findings=findings))
+    write_report(study, formats=("md",), told=StudyFindings(findings=findings))
     pages = {path.parent.name: path.read_text() for path in study.glob("report/*/report.md")}
     assert len(pages) == 2
     assert [name for name, page in pages.items() if "\n- Of one.\n" in page] == ["other"]
@@ -260,9 +262,9 @@ def test_no_report_imports_torch(study):
     """Of its figures, test_cli.py tests the same."""
     code = (
         "import sys, pathlib; from adamcmp.storage.records import read\n"
-        "from adamcmp.report import Reported, write_report, terminal\n"
+        "from adamcmp.report import ReportInput, write_report, terminal\n"
         "study = pathlib.Path(sys.argv[1]); stored = read(study)\n"
-        "write_report(Reported(*stored), study / 'report', formats=('md', 'csv', 'tex'))\n"
+        "write_report(ReportInput(*stored), study / 'report', formats=('md', 'csv', 'tex'))\n"
         "assert not {'torch', 'pydantic', 'hydra'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=False)

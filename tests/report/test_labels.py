@@ -10,10 +10,10 @@ from adamcmp.analysis import intervals
 from adamcmp.figures import axis_labels as drawn
 from adamcmp.metrics import spec
 from adamcmp.metrics.spec import CLASSIFICATION, METRIC_SPECS, TaskMetrics
-from adamcmp.report import labels
+from adamcmp.report import formatting
 
 
-@pytest.mark.parametrize("module", [spec, labels, drawn, intervals])
+@pytest.mark.parametrize("module", [spec, formatting, drawn, intervals])
 def test_docstring_examples_hold(module):
     tried = doctest.testmod(module)
     assert tried.attempted > 0
@@ -36,7 +36,7 @@ def test_docstring_examples_hold(module):
     ],
 )
 def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metric, text):
-    assert labels.quantity(mean, half, metric, CLASSIFICATION) == text
+    assert formatting.format_mean_ci(mean, half, metric, CLASSIFICATION) == text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,8 @@ def test_quantities_have_the_digits_that_their_interval_carries(mean, half, metr
 )
 def test_quantities_of_any_size_are_short(mean, half, text):
     assert (
-        labels.quantity(mean, half, "final_test_error", TaskMetrics("squared", METRIC_SPECS["quantities"][0])) == text
+        formatting.format_mean_ci(mean, half, "final_test_error", TaskMetrics("squared", METRIC_SPECS["quantities"][0]))
+        == text
     )
 
 
@@ -73,10 +74,14 @@ def test_short_numbers_say_the_value_to_their_digits():
 def test_the_footer_names_what_it_was_made_from(synthetic):
     records = synthetic.make_records(seeds=(0, 1, 2, 7))
     records = synthetic.end(records, records["seed"] == 7, "diverged")
-    text = labels.footer(records)
+    text = formatting.figure_footer(records)
     assert "study synthetic" in text
     assert "672 runs (168 diverged, 0 failed)" in text
     assert "seeds 0–2, 7" in text
     assert "adamcmp 0.1.0, torch 2.9.0" in text
-    assert labels.runs_hash(records) in text
-    assert labels.runs_hash(records.iloc[::-1]) == labels.runs_hash(records) != labels.runs_hash(records.iloc[1:])
+    assert formatting.runs_hash(records) in text
+    assert (
+        formatting.runs_hash(records.iloc[::-1])
+        == formatting.runs_hash(records)
+        != formatting.runs_hash(records.iloc[1:])
+    )

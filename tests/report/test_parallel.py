@@ -38,7 +38,7 @@ def test_a_thread_that_imports_what_is_drawn_with_is_waited_for(tmp_path, monkey
     (tmp_path / "slow_to_import.py").write_text(SLOW.format("told_here"))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(parallel, "PRELOAD", "slow_to_import")
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "count_workers", lambda: 2)
     begun: Event = import_module("told_here").begun
     thread = Thread(target=import_module, args=("slow_to_import",))
     thread.start()
@@ -47,21 +47,21 @@ def test_a_thread_that_imports_what_is_drawn_with_is_waited_for(tmp_path, monkey
     def draw():
         return import_module("slow_to_import").__name__, time.monotonic()
 
-    found = parallel.each({"a": draw, "b": draw})
+    found = parallel.map_forked({"a": draw, "b": draw})
     thread.join()
     assert [name for name, _ in found.values()] == ["slow_to_import"] * 2
 
 
 LARGE = """
 import time
-from adamcmp.report.parallel import each
+from adamcmp.report.parallel import map_forked
 
 def draw():
     print('begun', flush=True)
     time.sleep(1)
     return bytes(10**7)
 
-each({"a": draw, "b": draw})
+map_forked({"a": draw, "b": draw})
 """
 
 
@@ -78,6 +78,6 @@ def test_a_process_whose_parent_is_gone_ends(in_time):
 
 
 def test_what_a_task_raises_is_its_result():
-    found = parallel.each({"a": lambda: 1, "b": lambda: 1 // 0})
+    found = parallel.map_forked({"a": lambda: 1, "b": lambda: 1 // 0})
     assert found["a"] == 1
     assert isinstance(found["b"], ZeroDivisionError)

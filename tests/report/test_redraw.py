@@ -30,8 +30,8 @@ from adamcmp.figures.style import (
     use_style,
 )
 from adamcmp.report import manifest
-from adamcmp.report.redraw import script
-from adamcmp.report.told import Exhibit, Told
+from adamcmp.report.findings import StudyFindings, StudyTable
+from adamcmp.report.plot_script import plot_script
 from adamcmp.storage.records import read
 
 ARMS = ("Adam + L2", "AdamW")
@@ -131,9 +131,11 @@ def study(synthetic, tmp_path_factory):
     asked = json.dumps({"test_top5_error": 0.1, "weight_norms_a.weight": 2.0, "updates_a.weight_ratio": 1e-3})
     curves = synthetic.make_curves(records, 6).assign(metrics=asked)
     folder = synthetic.store(tmp_path_factory.mktemp("redraw") / "digits", records.assign(metrics=asked), curves)
-    told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
+    told = StudyFindings(exhibits=[StudyTable(name, make(), "A caption.", None) for name, make in OWN.items()])
     report.write_report(
-        report.Reported(*read(folder), told=told, has_plot_script=True), folder / "report", formats=("md", "csv", "svg")
+        report.ReportInput(*read(folder), told=told, has_plot_script=True),
+        folder / "report",
+        formats=("md", "csv", "svg"),
     )
     return folder
 
@@ -141,9 +143,9 @@ def study(synthetic, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pictures(study):
     """The folder of its figures as PNG and SVG."""
-    told = Told(exhibits=[Exhibit(name, make(), "A caption.", None) for name, make in OWN.items()])
+    told = StudyFindings(exhibits=[StudyTable(name, make(), "A caption.", None) for name, make in OWN.items()])
     report.write_report(
-        report.Reported(*read(study), told=told, has_plot_script=True),
+        report.ReportInput(*read(study), told=told, has_plot_script=True),
         study / "pictures",
         formats=("csv", "png", "svg"),
     )
@@ -211,20 +213,20 @@ def test_a_palette_keeps_rare_colours():
 
 
 def test_the_script_is_plain_python_of_which_each_name_is_defined_once():
-    text = script(FigureStyle("single", ("A", "B'"), 'foot"er'), FIGURES)
+    text = plot_script(FigureStyle("single", ("A", "B'"), 'foot"er'), FIGURES)
     compile(text, "plot.py", "exec")
     assert "adamcmp." not in text.partition("FOOTER")[0]
     assert "import adamcmp" not in text
 
 
 def test_the_script_holds_what_its_figures_need_and_no_more():
-    text = script(FigureStyle("single", ("A",), ""), ["heatmap"])
+    text = plot_script(FigureStyle("single", ("A",), ""), ["heatmap"])
     assert "def heatmap" in text
     assert "def basin_figure" not in text
 
 
 def test_a_manifest_tells_what_was_changed_lost_and_added(study, tmp_path):
-    assert manifest.verify(study).is_whole
+    assert manifest.verify_report(study).is_whole
     folder = study / "report"
     told = json.loads((folder / "MANIFEST.json").read_text())
     assert told["runs"] == len(read(study).records)
@@ -236,7 +238,7 @@ def test_a_manifest_tells_what_was_changed_lost_and_added(study, tmp_path):
     (folder / "mine.txt").write_text("of the reader")
     lost = (folder / "grid.md").rename(tmp_path / "grid.md")
     try:
-        found = manifest.verify(folder)
+        found = manifest.verify_report(folder)
         assert (found.changed, found.missing, found.others) == (["grid.csv"], ["grid.md"], ["mine.txt"])
         assert not found.is_whole
     finally:
@@ -244,7 +246,7 @@ def test_a_manifest_tells_what_was_changed_lost_and_added(study, tmp_path):
         (folder / "mine.txt").unlink()
         lost.rename(folder / "grid.md")
     with pytest.raises(InputError, match=r"no MANIFEST\.json here"):
-        manifest.verify(tmp_path)
+        manifest.verify_report(tmp_path)
     (tmp_path / "MANIFEST.json").write_text("[]")
     with pytest.raises(InputError, match="cannot be read"):
-        manifest.verify(tmp_path)
+        manifest.verify_report(tmp_path)

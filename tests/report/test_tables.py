@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adamcmp.analysis import leaderboard, trials_table
-from adamcmp.report.tables import csv, grid_display, latex, latex_text, leaderboard_display, markdown
+from adamcmp.report.tables import escape_latex, grid_display, leaderboard_display, to_csv, to_latex, to_markdown_table
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_leaderboard_shows_means_with_intervals_and_leaves_out_empty_columns(rec
 
 def test_csv_round_trips_every_number(records):
     for raw in (leaderboard(records), trials_table(records)):
-        rows = list(DictReader(io.StringIO(csv(raw))))
+        rows = list(DictReader(io.StringIO(to_csv(raw))))
         assert list(rows[0]) == list(raw)
         for name in raw.select_dtypes("number"):
             back = [float(row[name]) if row[name] else float("nan") for row in rows]
@@ -36,14 +36,14 @@ def test_csv_round_trips_every_number(records):
 
 
 def test_markdown_is_one_table_whatever_the_names(records):
-    lines = markdown(leaderboard_display(leaderboard(records))).splitlines()
+    lines = to_markdown_table(leaderboard_display(leaderboard(records))).splitlines()
     assert len(lines) == 2 + 2
     bars = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
     assert len(set(bars)) == 1
 
 
 def test_latex_has_booktabs_rules_and_escapes(records):
-    text = latex(leaderboard_display(leaderboard(records)))
+    text = to_latex(leaderboard_display(leaderboard(records)))
     body = text.split("\n", 1)[1]
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}", r"\end{tabular}"):
         assert rule in body
@@ -61,14 +61,14 @@ def test_latex_has_booktabs_rules_and_escapes(records):
 
 
 def test_a_long_grid_becomes_several_tables_that_fit_the_line(records):
-    text = latex(grid_display(trials_table(records)))
+    text = to_latex(grid_display(trials_table(records)))
     assert text.count(r"\begin{tabular}") == text.count(r"\resizebox{\ifdim") == 2
     assert text.count(r"\\") == 84 + 2  # a head each
     assert "diverged" not in text
 
 
 def test_latex_text_leaves_nothing_active():
-    assert latex_text("λ = 2 ± 1 % – a_b") == r"$\lambda$ = 2 $\pm$ 1 \% -- a\_b"
+    assert escape_latex("λ = 2 ± 1 % – a_b") == r"$\lambda$ = 2 $\pm$ 1 \% -- a\_b"
 
 
 def test_the_grid_has_one_row_a_cell_and_dashes_for_what_is_not_known(synthetic, records):

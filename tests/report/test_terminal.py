@@ -14,7 +14,7 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.answer import format_answer
 from adamcmp.report.terminal import claim_lines, leaderboard_lines, verdict_lines, warning_lines
-from adamcmp.report.warnings import Warned, warnings_of
+from adamcmp.report.warnings import ReportWarning, collect_warnings
 
 ERROR = CLASSIFICATION.error
 
@@ -142,14 +142,14 @@ def test_claims_have_one_line_each():
 def test_every_warning_names_what_helps_and_at_most_five_are_shown(synthetic):
     records = synthetic.make_records(best_lr=10.0)
     records = synthetic.end(records, (records["lr"] > 0.05) & (records["seed"] == 0), "failed")
-    warned = warnings_of(leaderboard(records), trials_table(records), records, [])
+    warned = collect_warnings(leaderboard(records), trials_table(records), records, [])
     texts = " ".join(each.text for each in warned)
     assert "tuning runs failed. Run the same sweep again" in texts
     assert "at the boundary of the grid (" in texts
     assert "study.extend=5" in texts
     assert "study.confirm.seeds=8" in texts
     assert all(each.fix for each in warned)
-    many = [Warned("", f"problem {i}", "Fix it") for i in range(9)]
+    many = [ReportWarning("", f"problem {i}", "Fix it") for i in range(9)]
     lines = plain(warning_lines(many))
     assert lines[0] == "Warnings (9)"
     assert len(lines) == 1 + 5 + 1

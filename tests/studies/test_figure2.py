@@ -8,8 +8,8 @@ import pytest
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import Finding
+from adamcmp.report.findings import Finding
+from adamcmp.report.model import ReportInput
 from adamcmp.studies import available, figure_of, reproduction
 from adamcmp.studies.figure2 import tilts, told
 
@@ -64,7 +64,7 @@ def test_findings_are_of_each_task():
     one = records({**FLAT, "AdamW": -0.5}).assign(task_label="one", finished_at=1)
     two = records(FLAT).assign(task="u", task_label="two", finished_at=2, variant="")
     frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None, stage="tune")
-    found = told(Reported(frame)).findings
+    found = told(ReportInput(frame)).findings
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
     assert Finding(tilts(one)[0], "t") in found
 

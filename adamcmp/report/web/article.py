@@ -1,34 +1,36 @@
-"""``report.html`` of a page that is no study's: its sections, with pictures written into it."""
+"""``report.html`` of claims and conventions: sections in one file, with figures written into it."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from adamcmp.report.page import Picture
-from adamcmp.report.web.page import picture_size, render
-
-if TYPE_CHECKING:
-    from adamcmp.report.article import Article
+from adamcmp.report.sections import FigureBlock, Section
+from adamcmp.report.web.report_page import render_template, svg_size
 
 
-def article_page(article: Article, pictures: Mapping[str, bytes]) -> str:
-    """The page; a picture that could not be drawn is left out, with its caption."""
-    sections = [
+def article_page(title: str, sections: Sequence[Section], figures: Mapping[str, bytes]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        title: of the page.
+        sections: of the page, in order; a figure that is not in ``figures`` is left out with its caption.
+        figures: SVG of each figure that could be drawn, by name.
+    """
+    shown = [
         {
             "title": section.title,
             "anchor": f"s{i}",
             "blocks": [
                 (type(block).__name__, block)
                 for block in section.blocks
-                if not isinstance(block, Picture) or block.name in pictures
+                if not isinstance(block, FigureBlock) or block.name in figures
             ],
         }
-        for i, section in enumerate(article.sections)
+        for i, section in enumerate(sections)
     ]
     drawn = {
-        name: (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", *picture_size(svg))
-        for name, svg in pictures.items()
+        name: (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", *svg_size(svg))
+        for name, svg in figures.items()
     }
-    return render("article.html.jinja", title=article.title, sections=sections, drawn=drawn)
+    return render_template("article.html.jinja", title=title, sections=shown, drawn=drawn)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from adamcmp.errors import InputError, suggest_names
 
 if TYPE_CHECKING:
-    from adamcmp.report.reported import Reported
+    from adamcmp.report.model import ReportInput
     from adamcmp.studies.claims._form import Evidence
 
 GROUP = "claims"
@@ -61,7 +61,7 @@ class Statement(NamedTuple):
     """Configurations that are trained for it."""
     caption: str
     toy: Callable[[], Evidence]
-    training: Callable[[Mapping[str, Reported]], Evidence]
+    training: Callable[[Mapping[str, ReportInput]], Evidence]
 
 
 def statements() -> list[Statement]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value, mean_with_ci
 from adamcmp.analysis.intervals import Array, Estimate, half_width
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 
 TOY = "toy"
 """What a computed number is said to be measured on."""
@@ -91,7 +91,7 @@ def slope(x: Array, y: Array) -> float:
 KEYS = ["run_id", "arm", "schedule", "lr", "weight_decay", "seed", "task"]
 
 
-def measured(found: Reported) -> pd.DataFrame:
+def measured(found: ReportInput) -> pd.DataFrame:
     """What ``train.metrics`` asked for: a row an evaluation of a run, columns ``KEYS``, ``step`` and the metrics."""
     curves = found.curves[found.curves["metrics"].notna()]
     values = pd.DataFrame([json.loads(text) for text in curves["metrics"]], index=curves.index)
@@ -115,12 +115,12 @@ def late(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
     return recent
 
 
-def task_label(found: Reported) -> str:
+def task_label(found: ReportInput) -> str:
     """What runs were trained on."""
     return str(found.records["task_label"].iloc[0])
 
 
-def those(found: Mapping[str, Reported], study: str) -> Reported | None:
+def those(found: Mapping[str, ReportInput], study: str) -> ReportInput | None:
     """The runs of a study, if there are any."""
     given = found.get(study)
     return given if given is not None and len(given.records) else None

@@ -12,10 +12,10 @@ from adamcmp.analysis import leaderboard, split_by_task
 from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction, to_frame
 from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable
-from adamcmp.report.labels import claimed, distinct, runs_hash, seeds, wall_seconds
-from adamcmp.report.page import CLAIMED, Block, Bullets, Code, Mono, Picture, Section, Table, Text
-from adamcmp.report.reported import Reported
-from adamcmp.report.told import verdict_of
+from adamcmp.report.findings import format_claim_verdict
+from adamcmp.report.formatting import format_claim_value, format_seeds, join_unique, runs_hash, wall_seconds
+from adamcmp.report.model import ReportInput
+from adamcmp.report.sections import CLAIM_LEGEND, Block, Bullets, Code, CodeBlock, FigureBlock, Section, Table, Text
 from adamcmp.studies.claims import Statement
 from adamcmp.studies.claims._form import TOY, Evidence
 
@@ -33,12 +33,12 @@ class Tested(NamedTuple):
         return [*self.toy.claims, *self.training.claims]
 
 
-def tested(statement: Statement, found: Mapping[str, Reported]) -> Tested:
+def tested(statement: Statement, found: Mapping[str, ReportInput]) -> Tested:
     """Compute what formulas give, and read what was trained."""
     return Tested(statement, statement.toy(), statement.training(found))
 
 
-def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str) -> Article:
+def article(every: Sequence[Tested], found: Mapping[str, ReportInput], command: str) -> Article:
     """What a page, a table and the figures show of them."""
     records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
     claims = [claim for each in every for claim in each.claims]
@@ -53,7 +53,7 @@ def article(every: Sequence[Tested], found: Mapping[str, Reported], command: str
         "train small networks. Wrong statements of common texts are quoted as they are, and are refuted."
     )
     first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
-    sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIMED])]
+    sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIM_LEGEND])]
     sections += [_section(each, table[table["claim"] == each.statement.name] if claims else table) for each in every]
     sections.append(Section("Provenance", _made(records, found, command)))
     drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
@@ -70,9 +70,9 @@ def _shown(claims: Sequence[Claim]) -> pd.DataFrame:
                 "source": claim.source,
                 "on": claim.on.partition(" · ")[0] if claim.on != TOY else TOY,
                 "measured": claim.measured,
-                "value [95 % CI]": claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
+                "value [95 % CI]": format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
                 "predicted": _range(claim),
-                "verdict": verdict_of(claim, is_marked=mark),
+                "verdict": format_claim_verdict(claim, is_marked=mark),
             }
             for claim, mark in zip(claims, lost_after_correction(claims), strict=True)
         ]
@@ -92,22 +92,22 @@ def _section(each: Tested, shown: pd.DataFrame) -> Section:
         blocks.append(Text(each.statement.about))
     if each.claims:
         blocks.append(Table(shown.drop(columns=["claim", "source"])))
-    blocks.append(Picture(each.statement.name, (), each.statement.caption))
-    blocks.append(Code([f"adamcmp reproduce claims/{each.statement.name}"]))
+    blocks.append(FigureBlock(each.statement.name, (), each.statement.caption))
+    blocks.append(CodeBlock([f"adamcmp reproduce claims/{each.statement.name}"]))
     return Section(f"{each.statement.text} ({each.statement.source})", blocks)
 
 
-def _made(records: pd.DataFrame, found: Mapping[str, Reported], command: str) -> list[Block]:
-    blocks: list[Block] = [Code([command])]
+def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str) -> list[Block]:
+    blocks: list[Block] = [CodeBlock([command])]
     if records.empty:
         return [*blocks, Text("Nothing was trained.")]
     rows = [
         {
             "study": name,
-            "task": distinct(each.records["task_label"], 2),
-            "optimizers": distinct(each.records["arm"], 12),
+            "task": join_unique(each.records["task_label"], 2),
+            "optimizers": join_unique(each.records["arm"], 12),
             "runs": f"{len(each.records):,}",
-            "seeds": seeds(each.records["seed"].dropna().astype(int)),
+            "seeds": format_seeds(each.records["seed"].dropna().astype(int)),
             "training": f"{wall_seconds(each.records):,.0f} s",
         }
         for name, each in found.items()
@@ -117,11 +117,11 @@ def _made(records: pd.DataFrame, found: Mapping[str, Reported], command: str) ->
         Text(
             (
                 f"{len(records):,} runs, hash of their ids ",
-                Mono(runs_hash(records)),
+                Code(runs_hash(records)),
                 (
-                    f"; {wall_seconds(records):,.0f} s of training; {distinct(records['hardware'])}; adamcmp "
-                    f"{distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, git commit "
-                    f"{distinct(records['git_commit'])}."
+                    f"; {wall_seconds(records):,.0f} s of training; {join_unique(records['hardware'])}; adamcmp "
+                    f"{join_unique(records['adamcmp_version'])}, torch {join_unique(records['torch_version'])}, git "
+                    f"commit {join_unique(records['git_commit'])}."
                 ),
             )
         )
@@ -132,7 +132,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, Reported], command: str) ->
     return blocks
 
 
-def _edges(name: str, each: Reported) -> list[str]:
+def _edges(name: str, each: ReportInput) -> list[str]:
     """Of studies that judge their best cells on fresh seeds."""
     if not (each.records["stage"] == "confirm").any():
         return []
@@ -148,7 +148,7 @@ def _edges(name: str, each: Reported) -> list[str]:
 def _footer(records: pd.DataFrame) -> str:
     if records.empty:
         return f"adamcmp {version('adamcmp')}"
-    return f"adamcmp {version('adamcmp')}, torch {distinct(records['torch_version'])}; runs {runs_hash(records)}"
+    return f"adamcmp {version('adamcmp')}, torch {join_unique(records['torch_version'])}; runs {runs_hash(records)}"
 
 
 def _facts(records: pd.DataFrame, command: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, exact_value
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
 
@@ -138,7 +138,7 @@ def _of_other_gradients() -> list[Claim]:
     return claims
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """A hundred steps of an MLP over learning rates."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
 from adamcmp.studies.claims.weaker_decay import ADAMW
@@ -62,7 +62,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP at several λ."""
     own = those(found, STUDIES[0])
     if own is None:

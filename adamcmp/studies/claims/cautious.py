@@ -12,7 +12,7 @@ import numpy as np
 from adamcmp.analysis import best_trials, split_by_task, task_metrics, trials_table
 from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by
 from adamcmp.analysis.selection import tuning_runs
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
 from adamcmp.studies.claims._toys import chosen_elsewhere, regression
@@ -59,7 +59,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP, at the cell that validation chooses for AdamW; paired over the seeds that tuned."""
     own = those(found, STUDIES[0])
     if own is None:

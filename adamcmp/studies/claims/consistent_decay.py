@@ -13,7 +13,7 @@ import pandas as pd
 
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, subtract
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Evidence, late, layers, measured, named, over, task_label, those
 from adamcmp.studies.claims.weaker_decay import ADAM, ADAMW, SCALES, by_tenths, chosen, toy_rates
 
@@ -51,7 +51,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Shares and angles of the layers of two networks."""
     claims, panels = [], []
     decay, norm = (those(found, study) for study in STUDIES)
@@ -92,7 +92,7 @@ def training(found: Mapping[str, Reported]) -> Evidence:
     return Evidence(claims, [*panels, *named("training: angles", "SD of log10 angle", angles)])
 
 
-def _angles(own: Reported, *, heads: bool) -> pd.DataFrame:
+def _angles(own: ReportInput, *, heads: bool) -> pd.DataFrame:
     """The spread over layers of the angles they turn by in a step at a fixed rate: a row an arm, a column a seed."""
     table = late(measured(own))
     table = chosen(table[table["schedule"] == "constant"])

@@ -12,7 +12,7 @@ import numpy as np
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import arm, better
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
 from adamcmp.studies.claims.weaker_decay import SCALES, toy_rates
@@ -59,7 +59,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP."""
     own = those(found, STUDIES[0])
     if own is None:

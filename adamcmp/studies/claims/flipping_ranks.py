@@ -17,7 +17,7 @@ from adamcmp.analysis import best_trials, split_by_task, task_metrics, trials_ta
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, scale_by
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import held_out_runs, tuning_runs
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import over_completed
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, those
 from adamcmp.studies.claims._toys import normal, rule, simulate
@@ -81,7 +81,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP: all pairs of optimizers."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.errors import InputError
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over
 
 SOURCE = "common texts"
@@ -73,7 +73,7 @@ def toy() -> Evidence:
     return Evidence(claims, named("toy: updates", "log10 of the relative difference", rows))
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Keras on TensorFlow beside adamcmp: the same weights, batches and learning rates."""
     from adamcmp.conformance.fit import installed
 

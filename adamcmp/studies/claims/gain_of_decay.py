@@ -8,7 +8,7 @@ import numpy as np
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._families import families
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
 from adamcmp.studies.claims._toys import chosen_elsewhere, regression
@@ -54,7 +54,7 @@ def _gain(errors_LG: np.ndarray) -> np.ndarray:
     return np.asarray(100 * (1 - chosen / errors_LG[0]))
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """MNIST-1D over budgets of 10 to 160 epochs."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -13,7 +13,7 @@ import numpy as np
 from adamcmp.analysis import split_by_task, task_metrics
 from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.intervals import Estimate
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, arm, better
 from adamcmp.studies.claims._form import TOY, Evidence, named, over, those
 from adamcmp.studies.claims._toys import Searched, chosen_elsewhere, regression
@@ -60,7 +60,7 @@ def toy() -> Evidence:
     return Evidence([claim], named("AdamW against Adam + L2", "test error (%)", {"toy: regression": told}))
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Five networks."""
     claims: list[Claim] = []
     told: dict[str, Estimate] = {}

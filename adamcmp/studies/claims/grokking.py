@@ -23,7 +23,7 @@ from adamcmp.analysis.generalising import (
     steps_to_target,
     steps_without_decay,
 )
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import ADAM, ADAMW, arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, those
 from adamcmp.studies.claims._toys import rule, simulate
@@ -76,7 +76,7 @@ def _is_at_the_end(rows: pd.DataFrame) -> bool:
     return not reached.empty and bool(reached["weight_decay"].iloc[0] == rows["weight_decay"].max())
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Addition modulo 31."""
     own = those(found, STUDIES[0])
     if own is None:

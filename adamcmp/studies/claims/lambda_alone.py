@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, task_label, those
 from adamcmp.studies.claims._toys import simulate, traced
 
@@ -75,7 +75,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """What decay takes of each layer of an MLP."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import in_front_of_a_norm, normal, rule, simulate
 
@@ -76,7 +76,7 @@ def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
     ]
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """A CNN with batch norm under a cosine."""
     own = those(found, STUDIES[0])
     if own is None:

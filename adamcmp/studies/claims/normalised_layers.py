@@ -13,7 +13,7 @@ import numpy as np
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import alike, better
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, named, over, those
 from adamcmp.studies.claims._toys import in_front_of_a_norm, normal, rule, simulate
@@ -84,7 +84,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """A CNN whose layers are decayed in parts."""
     own = those(found, STUDIES[0])
     if own is None:

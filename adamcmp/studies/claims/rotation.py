@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from adamcmp.analysis.claim import Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, late, layers, measured, over, task_label, those
 from adamcmp.studies.claims._toys import normal, rule, simulate
 from adamcmp.studies.claims.weaker_decay import ADAM, ADAMW
@@ -92,7 +92,7 @@ def toy() -> Evidence:
     return Evidence(claims, panels)
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Layers in front of batch norm."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, those
 from adamcmp.studies.claims._toys import normal, rule, simulate
 from adamcmp.studies.claims.weaker_decay import ADAM, ADAMW
@@ -72,7 +72,7 @@ def _claim(label: str, told: Any, on: str, task: str | None) -> Claim:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP whose loss is multiplied."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -12,7 +12,7 @@ import numpy as np
 from adamcmp.analysis import split_by_task, task_metrics, trials_table
 from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.sensitivity import estimate_sensitivities
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
 from adamcmp.studies.claims.rotation import turning
@@ -52,7 +52,7 @@ def toy() -> Evidence:
     return Evidence(claims, panels)
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP over six learning rates."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -12,7 +12,7 @@ import numpy as np
 from adamcmp.analysis import split_by_task, trials_table
 from adamcmp.analysis.basin import estimate_basins
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import arm
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope, those
 from adamcmp.studies.claims._toys import regression, valley
@@ -51,7 +51,7 @@ def toy() -> Evidence:
     return Evidence(claims, panels)
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """An MLP."""
     own = those(found, STUDIES[0])
     if own is None:

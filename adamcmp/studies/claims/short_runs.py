@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, over, slope
 from adamcmp.studies.claims._toys import regression, valley
 from adamcmp.studies.claims.timescale import optima, panel
@@ -43,7 +43,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """MNIST-1D over budgets of 10 to 160 epochs."""
     claims, panels = [], []
     for label, told in optima(found, "epochs"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, measured, over, slope, task_label, those
 from adamcmp.studies.claims._toys import rule, simulate
 
@@ -83,7 +83,7 @@ def toy() -> Evidence:
     )
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Words of a bag of words."""
     own = those(found, STUDIES[0])
     if own is None:

@@ -17,7 +17,7 @@ import pandas as pd
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies._claims import PAPER
 from adamcmp.studies._families import families
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, those
@@ -89,7 +89,7 @@ def toy() -> Evidence:
     )
 
 
-def optima(found: Mapping[str, Reported], by: str) -> list[tuple[str, OptimalDecays]]:
+def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
     """Of each family of tasks that differ in ``epochs`` or ``train_examples``: AdamW's best λ, and how it moves."""
     own = those(found, STUDIES[0])
     if own is None:
@@ -109,7 +109,7 @@ def panel(axes: Axes, name: str, found: pd.DataFrame) -> pd.DataFrame:
     return axes.series(name, "dots", found["x"], found["best"], found["low"], found["high"])
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """MNIST-1D with training sets and budgets of several sizes."""
     claims, panels = [], []
     for by, words, rules in RULES:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim
-from adamcmp.report.reported import Reported
+from adamcmp.report.model import ReportInput
 from adamcmp.studies.claims._form import TOY, Axes, Evidence, late, layers, measured, over, slope, task_label, those
 from adamcmp.studies.claims._toys import normal, simulate, traced
 
@@ -94,7 +94,7 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["weight_decay"] == middle]
 
 
-def training(found: Mapping[str, Reported]) -> Evidence:
+def training(found: Mapping[str, ReportInput]) -> Evidence:
     """Every weight of an MLP."""
     own = those(found, STUDIES[0])
     if own is None:

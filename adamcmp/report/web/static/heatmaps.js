@@ -12,7 +12,7 @@ function isLight(rgb) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179;
 }
 
-/** Rows beyond which they are lower; `report/web/page.py` reserves their place. */
+/** Rows beyond which they are lower; `report/web/report_page.py` reserves their place. */
 const DENSE = 16;
 
 class Heatmaps {

@@ -13,18 +13,37 @@ from adamcmp.analysis import TaskRecords, rank_over_time, task_metrics
 from adamcmp.analysis import claim as claimed
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, tables
-from adamcmp.report.labels import footer
-from adamcmp.report.page import CAPTIONS, CLAIMED, Block, Bullets, Link, Mono, Picture, Section, Table, Text, page
-from adamcmp.report.page import markdown_page as markdown
-from adamcmp.report.reported import Made, Reported, TaskReport, across_tables, claims_table, exhibits
-from adamcmp.report.verdict_text import ACROSS, MOST_TOLD, format_pooled, split_sentences
+from adamcmp.report.formatting import figure_footer
+from adamcmp.report.model import (
+    ReportInput,
+    ReportTable,
+    TaskReport,
+    across_tables,
+    claims_report_table,
+    study_tables,
+)
+from adamcmp.report.sections import (
+    CAPTIONS,
+    CLAIM_LEGEND,
+    Block,
+    Bullets,
+    Code,
+    FigureBlock,
+    Link,
+    Section,
+    Table,
+    Text,
+    report_sections,
+)
+from adamcmp.report.sections import to_markdown as markdown
+from adamcmp.report.verdict_text import ACROSS, MAX_SENTENCES, format_pooled, format_split_verdicts
 from adamcmp.storage.backend import open_for_writing, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from adamcmp.figures.style import FigureStyle
-    from adamcmp.report.web.index import Indexed
+    from adamcmp.report.web.index_page import IndexEntry
 
 TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
 FORMATS = (*TABLES, *FIGURES, PAGE)
@@ -49,7 +68,7 @@ ON_THE_PAGE = ("verdicts", "heatmap", "learning_curves", "error_vs_decay", "erro
 """Figures that ``report.html`` draws for itself; it holds the others as they are."""
 
 
-class Drawn(NamedTuple):
+class FigureFiles(NamedTuple):
     """What became of figures."""
 
     files: Mapping[str, Sequence[Path]]
@@ -60,7 +79,7 @@ class Drawn(NamedTuple):
     """SVG for the page."""
 
 
-def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
 
     Per task, each where there is something to show: the tables ``TABULATED`` (md, csv, tex), those that figures are
@@ -81,25 +100,25 @@ def write_report(found: Reported, folder: Path, *, formats: Sequence[str] = FORM
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    reports, earlier = found.reports, manifest.listed(folder)
+    reports, earlier = found.reports, manifest.listed_files(folder)
     if not reports:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
-    drawn: list[Drawn] = []
+    drawn: list[FigureFiles] = []
     written: list[Path] = []
     if len(reports) == 1:
         drawn.append(_write_task(reports[0], found, folder, formats, written))
     else:
         drawn += _write_tasks(reports, found, folder, formats, written)
     if PAGE in formats:
-        from adamcmp.report.web.page import html_page
+        from adamcmp.report.web.report_page import html_page
 
         pictures = [each.pictures for each in drawn]
         written.append(write_file(folder / "report.html", html_page(found, reports, pictures).encode()))
-    _remove_left(folder, earlier, written)
-    return [*written, manifest.write(found.records, written, folder)]
+    _remove_stale_files(folder, earlier, written)
+    return [*written, manifest.write_manifest(found.records, written, folder)]
 
 
-def _remove_left(folder: Path, earlier: Iterable[str], written: Sequence[Path]) -> None:
+def _remove_stale_files(folder: Path, earlier: Iterable[str], written: Sequence[Path]) -> None:
     """Remove the files of an earlier report in sub-folders that this one does not write, and its plot scripts."""
     used = {path.parent for path in written}
     for name in earlier:
@@ -112,15 +131,15 @@ def _remove_left(folder: Path, earlier: Iterable[str], written: Sequence[Path]) 
 
 
 def _write_tasks(
-    reports: Sequence[TaskReport], found: Reported, folder: Path, formats: Sequence[str], written: list[Path]
-) -> list[Drawn]:
+    reports: Sequence[TaskReport], found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
+) -> list[FigureFiles]:
     """A folder each, and a page of all; what was drawn for each, and at last for all together."""
     with open_for_writing(folder):
-        for name in manifest.listed(folder):  # of the time when there was one task
+        for name in manifest.listed_files(folder):  # of the time when there was one task
             if "/" not in name:
                 (folder / name).unlink(missing_ok=True)
     tasks = [each.task for each in reports]
-    slugs = [_slug(task.label) for task in tasks]
+    slugs = [_folder_name(task.label) for task in tasks]
     hashes = ["" if slugs.count(slug) == 1 else f"-{task.task[:8]}" for slug, task in zip(slugs, tasks, strict=True)]
     folders = [f"{slug}{digits}" for slug, digits in zip(slugs, hashes, strict=True)]
     drawn = [
@@ -128,13 +147,13 @@ def _write_tasks(
         for report, name in zip(reports, folders, strict=True)
     ]
     said = found.told.about({None})
-    made = [*across_tables(found), claims_table(said.claims), *exhibits(said, task_metrics(found.records))]
+    made = [*across_tables(found), claims_report_table(said.claims), *study_tables(said, task_metrics(found.records))]
     ratios = rank_over_time.targets_table(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
-        made.append(Made(OF_TASKS, ratios, tables.targets_display(ratios)))
+        made.append(ReportTable(OF_TASKS, ratios, tables.targets_display(ratios)))
     written += write_tables(made, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
-    figures = _write_figures(made, found, arms, footer(found.records), folder, formats)
+    figures = _write_figures(made, found, arms, figure_footer(found.records), folder, formats)
     written += [path for paths in figures.files.values() for path in paths]
     if "md" in formats:
         sections = _index(found, tasks, folders, made, figures)
@@ -143,43 +162,43 @@ def _write_tasks(
 
 
 def _write_task(
-    report: TaskReport, found: Reported, folder: Path, formats: Sequence[str], written: list[Path]
-) -> Drawn:
+    report: TaskReport, found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
+) -> FigureFiles:
     """Tables, figures and page of one task."""
     written += write_tables(report.made, folder, formats)
-    note = footer(report.task.records, report.board)
+    note = figure_footer(report.task.records, report.board)
     drawn = _write_figures(report.made, found, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != REDRAW}
-        sections = page(report, files, drawn.skipped, found.target_error)
+        sections = report_sections(report, files, drawn.skipped, found.target_error)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return drawn
 
 
-def write_index(studies: Sequence[Indexed], folder: Path) -> Path:
+def write_index(studies: Sequence[IndexEntry], folder: Path) -> Path:
     """Write ``index.html``: studies, their states and verdicts, with links to their pages; its path.
 
     Raises:
         InputError: it cannot be written.
     """
-    from adamcmp.report.web.index import index_page
+    from adamcmp.report.web.index_page import index_page
 
     return write_file(folder / "index.html", index_page(studies).encode())
 
 
 def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write what several studies found of their statements as one table, ``claims``; its files."""
-    return write_tables([claims_table(claims)], folder, formats)
+    return write_tables([claims_report_table(claims)], folder, formats)
 
 
-def write_tables(made: Sequence[Made], folder: Path, formats: Sequence[str]) -> list[Path]:
+def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
     """The files of each table: its numbers, and what people read."""
     written = []
     for name, raw, shown in (each for each in made if len(each.raw)):
-        texts = {"csv": partial(tables.csv, raw)}
+        texts = {"csv": partial(tables.to_csv, raw)}
         if shown is not None:
-            texts = {"md": partial(tables.markdown, shown), **texts, "tex": partial(tables.latex, shown)}
+            texts = {"md": partial(tables.to_markdown_table, shown), **texts, "tex": partial(tables.to_latex, shown)}
         if name == "leaderboard" and shown is not None and "tex" in formats:
             main, rest = tables.latex_leaderboard(shown, raw)
             texts["tex"] = partial(str, main)
@@ -191,8 +210,8 @@ def write_tables(made: Sequence[Made], folder: Path, formats: Sequence[str]) -> 
 
 
 def _write_figures(
-    made: Sequence[Made], found: Reported, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
-) -> Drawn:
+    made: Sequence[ReportTable], found: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
+) -> FigureFiles:
     """The files of each figure that could be drawn, why the others could not, and what the page takes of them.
 
     Figures are drawn from tables as csv holds them, so that ``plot.py`` draws the same. Where no figure is asked for,
@@ -201,11 +220,11 @@ def _write_figures(
     kinds = [kind for kind in FIGURES if kind in formats]
     raw = {each.name: each.raw for each in made}
     if not (kinds or PAGE in formats) or not raw:
-        return Drawn({}, {}, {})
+        return FigureFiles({}, {}, {})
     from adamcmp.figures.csv_io import read_table
     from adamcmp.figures.registry import FIGURES as DRAWN
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
-    from adamcmp.report.parallel import each
+    from adamcmp.report.parallel import map_forked
 
     on = FigureStyle(found.width, tuple(sorted(arms)), footer_)
     for_page = [name for name in DRAWN if name not in ON_THE_PAGE] if PAGE in formats else []
@@ -215,7 +234,7 @@ def _write_figures(
         if set(drawing.tables) <= raw.keys() and (kinds or name in for_page)
     }
     frames = {
-        name: read_table(io.StringIO(tables.csv(raw[name]))) if len(raw[name]) else raw[name]
+        name: read_table(io.StringIO(tables.to_csv(raw[name]))) if len(raw[name]) else raw[name]
         for name in {table for drawing in known.values() for table in drawing.tables}
     }
 
@@ -231,7 +250,7 @@ def _write_figures(
     written: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     pictures: dict[str, bytes] = {}
-    for name, drawn in each({name: partial(rendered, name) for name in known}).items():
+    for name, drawn in map_forked({name: partial(rendered, name) for name in known}).items():
         if isinstance(drawn, FigureSkipped):
             skipped[name] = str(drawn)
         elif isinstance(drawn, Exception):
@@ -242,23 +261,27 @@ def _write_figures(
             if name in for_page:
                 pictures[name] = drawn["svg"]
     if written and "csv" in formats and found.has_plot_script:
-        written[REDRAW] = [write_file(folder / REDRAW, _script(on, written).encode())]
-    return Drawn(written, skipped, pictures)
+        written[REDRAW] = [write_file(folder / REDRAW, _plot_script(on, written).encode())]
+    return FigureFiles(written, skipped, pictures)
 
 
-def _script(on: FigureStyle, figures: Iterable[str]) -> str:
-    from adamcmp.report.redraw import script
+def _plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
+    from adamcmp.report.plot_script import plot_script
 
-    return script(on, figures)
+    return plot_script(on, figures)
 
 
 def _index(
-    found: Reported, tasks: Sequence[TaskRecords], folders: Iterable[str], made: Sequence[Made], drawn: Drawn
+    found: ReportInput,
+    tasks: Sequence[TaskRecords],
+    folders: Iterable[str],
+    made: Sequence[ReportTable],
+    drawn: FigureFiles,
 ) -> list[Section]:
     told = found.told.about({None})
     said = [each.text for each in told.findings]
-    said += [line for each in found.over_splits(tasks) for line in split_sentences(each)]
-    said += [format_pooled(each) for each in found.pooled[:MOST_TOLD]]
+    said += [line for each in found.over_splits(tasks) for line in format_split_verdicts(each)]
+    said += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
     shown = {each.name: each.shown for each in made if each.shown is not None and len(each.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
@@ -268,14 +291,14 @@ def _index(
     error = task_metrics(found.records).error.label
     captions = CAPTIONS | {each.name: each.caption for each in told.exhibits}
     pictures = {
-        name: Picture(name, [path.name for path in paths], captions[name].format(error=error))
+        name: FigureBlock(name, [path.name for path in paths], captions[name].format(error=error))
         for name, paths in drawn.files.items()
         if name != REDRAW
     }
     soon = [pictures.pop(OF_TASKS)] if OF_TASKS in pictures else []
     verdict: list[Block] = [Bullets(said)] if said else []
-    verdict += [Table(shown["claims"]), CLAIMED] if "claims" in shown else []
-    lacking = [(Mono(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
+    verdict += [Table(shown["claims"]), CLAIM_LEGEND] if "claims" in shown else []
+    lacking = [(Code(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
     blocks: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
     across = [name for name in ("optimizers_by_task", "across_tasks") if name in shown]
     return [
@@ -288,5 +311,5 @@ def _index(
     ]
 
 
-def _slug(label: str) -> str:
+def _folder_name(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.casefold()).strip("-")[:60].rstrip("-") or "task"

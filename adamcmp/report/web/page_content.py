@@ -34,10 +34,10 @@ from adamcmp.figures.basin import SLOPE_COLUMNS
 from adamcmp.figures.heatmap import color_limits, count_circled, grid_rows, is_grid
 from adamcmp.figures.style import ArmStyle, arm_styles
 from adamcmp.metrics.spec import TaskMetrics
-from adamcmp.report import recipe, tables
-from adamcmp.report.labels import seeds
-from adamcmp.report.reported import TaskReport
-from adamcmp.report.retraining import retraining
+from adamcmp.report import code_recipes, tables
+from adamcmp.report.commands import retraining_commands
+from adamcmp.report.formatting import format_seeds
+from adamcmp.report.model import TaskReport
 from adamcmp.storage.schema import METRICS as MEASURED
 
 CONVENTIONS = {
@@ -47,12 +47,12 @@ CONVENTIONS = {
     "decay_per_step": "decay per step at η = 1",
 }
 """λ in every convention; none under L2, which is no share of the weights."""
-MOST_REQUESTED = 40
+MAX_EXTRA_METRICS = 40
 """Metrics on request that a page can show; tables have all."""
-COPIED = ("leaderboard", "verdicts", "claims", "effects", "basin", "sensitivity", "metrics", "time_to_error")
+COPIED_COLUMNS = ("leaderboard", "verdicts", "claims", "effects", "basin", "sensitivity", "metrics", "time_to_error")
 """Tables that are copied as csv with all their digits; the script makes that of the cells."""
-ENDED = ("completed", "diverged", "failed", "pruned")
-MOST_DRAWN = 24
+END_COLUMNS = ("completed", "diverged", "failed", "pruned")
+MAX_CURVES = 24
 """Cells of an arm that a search has drawn which a page shows: the best of them."""
 STAGES = ("tune", "confirm", "settle")
 
@@ -68,9 +68,9 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
     table, criteria = report.table, report.criteria
     look = arm_styles(table["arm"])
     arms = list(look)
-    own = _placed(report)
+    own = _runs_with_trial(report)
     metrics = _metrics(criteria)
-    requested = _requested(own, len(table))
+    requested = _extra_metrics(own, len(table))
     return {
         "label": report.task.label,
         "error": criteria.error.label,
@@ -79,11 +79,13 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "circled": count_circled(table),
         "cells": _cells(report, own, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
-        "fresh": _fresh(own, metrics),
-        "retrain": retraining(runs, _of_cells(tuning_runs(own), "run_id", len(table)), report.study),
+        "fresh": _held_out_results(own, metrics),
+        "retrain": retraining_commands(runs, _values_by_trial(tuning_runs(own), "run_id", len(table)), report.study),
         "recipes": _recipes(own, report),
         "charts": _charts(report, arms),
-        "csv": {each.name: tables.csv(each.raw) for each in report.made if each.name in COPIED and len(each.raw)},
+        "csv": {
+            each.name: tables.to_csv(each.raw) for each in report.made if each.name in COPIED_COLUMNS and len(each.raw)
+        },
     }
 
 
@@ -91,7 +93,7 @@ def _on_page(report: TaskReport) -> TaskReport:
     """The report with the best of those cells that a search has drawn: a heatmap would have a row for each."""
     table = report.table
     full = {arm: is_grid(part) for arm, part in table.groupby("arm")}
-    kept = table[table["arm"].map(full) | (table["rank"] <= MOST_DRAWN)].reset_index(drop=True)
+    kept = table[table["arm"].map(full) | (table["rank"] <= MAX_CURVES)].reset_index(drop=True)
     if len(kept) == len(table):
         return report
     records = report.task.records.merge(kept[TRIAL_KEY])
@@ -106,7 +108,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     """
     report = _on_page(report)
     criteria = report.criteria
-    runs = _placed(report).sort_values(["cell", "stage", "seed"])
+    runs = _runs_with_trial(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
     known = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
     shown = {name: _digits(known[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names}
@@ -122,7 +124,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
         first, end = int(at[0]), int(at[-1]) + 1
         of_run = tuple(int(step) for step in all_steps[first:end])
         kind = STAGES.index(stage) if stage in STAGES else 0
-        rows.append([cell, int(seed), kind, ENDED.index(status), steps.setdefault(of_run, len(steps))])
+        rows.append([cell, int(seed), kind, END_COLUMNS.index(status), steps.setdefault(of_run, len(steps))])
         for name in names:
             values[name].append(shown[name][first:end])
     metrics = [
@@ -131,7 +133,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     return {"metrics": metrics, "steps": [list(each) for each in steps], "runs": rows, "values": values}
 
 
-def _placed(report: TaskReport) -> pd.DataFrame:
+def _runs_with_trial(report: TaskReport) -> pd.DataFrame:
     """The runs of a task's cells, with the column ``cell``, the place of theirs."""
     place = {cell: i for i, cell in enumerate(report.table[TRIAL_KEY].itertuples(index=False, name=None))}
     runs = report.task.records
@@ -151,7 +153,7 @@ def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
     return found
 
 
-def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
+def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
     """Metrics on request of each cell after the last step, over its tuning runs: their names, means and half widths."""
     measured = tuning_runs(runs)
     measured = measured[measured["metrics"].notna() & (measured["status"] == "completed")]
@@ -159,7 +161,7 @@ def _requested(runs: pd.DataFrame, count: int) -> dict[str, Any]:
         [
             (cell, name, value)
             for cell, text in measured[["cell", "metrics"]].itertuples(index=False)
-            for name, value in list(json.loads(text).items())[:MOST_REQUESTED]
+            for name, value in list(json.loads(text).items())[:MAX_EXTRA_METRICS]
         ],
         columns=["cell", "name", "value"],
     )
@@ -226,8 +228,8 @@ def _cells(
         "rank": [None if math.isnan(rank) else int(rank) for rank in table["rank"]],
         "edge": table["edge"].tolist(),
         "seconds": _digits(table["seconds"].to_numpy(float), 3),
-        "seeds": [seeds(map(int, each)) for each in _of_cells(tuned, "seed", len(table))],
-        "wrong": {str(cell): _wrong(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
+        "seeds": [format_seeds(map(int, each)) for each in _values_by_trial(tuned, "seed", len(table))],
+        "wrong": {str(cell): _failures(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
         "values": {key: value for key, (value, _) in {**values, **requested}.items()},
         "halves": {key: half for key, (_, half) in {**values, **requested}.items()},
     }
@@ -239,7 +241,7 @@ def _axis(column: pd.Series) -> dict[str, list[Any]]:
     return {"values": values, "ticks": tick_labels(values), "texts": [format_tick(x, 4) for x in values]}
 
 
-def _wrong(runs: pd.DataFrame) -> list[str]:
+def _failures(runs: pd.DataFrame) -> list[str]:
     """What happened to the runs of a cell that did not complete: where, or why."""
     lines = []
     for row in runs.sort_values("seed").to_dict("records"):
@@ -268,7 +270,7 @@ def _limits(
     return found
 
 
-def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What seeds that no selection has seen say of cells: by cell, their number, seeds, means and half widths."""
     judged = runs.drop(tuning_runs(runs).index)
     judged = judged[judged["status"] == "completed"]
@@ -280,7 +282,7 @@ def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str
         part = judged[judged["cell"] == cell]
         found[str(cell)] = {
             "n": len(part),
-            "seeds": seeds(part["seed"].astype(int)),
+            "seeds": format_seeds(part["seed"].astype(int)),
             "values": {
                 str(each["key"]): _digits(
                     np.array([row[each["key"]], row[f"{each['key']}_half_width"]], float) * each["factor"]
@@ -291,7 +293,7 @@ def _fresh(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str
     return found
 
 
-def _of_cells(runs: pd.DataFrame, column: str, count: int) -> list[list[Any]]:
+def _values_by_trial(runs: pd.DataFrame, column: str, count: int) -> list[list[Any]]:
     """The values of a column in the runs of each cell."""
     found: list[list[Any]] = [[] for _ in range(count)]
     for cell, value in zip(runs["cell"], runs[column], strict=True):
@@ -306,13 +308,13 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
     """
     first = tuning_runs(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
     found: dict[str, Any] = {}
-    for framework, name in recipe.FRAMEWORKS.items():
+    for framework, name in code_recipes.FRAMEWORKS.items():
         texts: list[list[str]] = []
         known: dict[tuple[str, int], int] = {}
         of_cells: list[list[Any]] = []
         for _, run in first.iterrows():
             title = f"{run['arm']}, lr {run['lr']:.6g}, λ {run['weight_decay']:.6g}, a trial of {report.task.label}"
-            lines = recipe.recipe(run, framework, title).splitlines()
+            lines = code_recipes.training_code(run, framework, title).splitlines()
             key = (str(run["arm"]), len(lines))
             if key not in known:
                 known[key] = len(texts)
@@ -333,9 +335,9 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
     error = [
         {
             "arm": arms.index(str(row["arm"])),
-            "value": _shown(row["final_test_error"], factor),
-            "low": _shown(row["final_test_error"] - row["final_test_error_half_width"], factor),
-            "high": _shown(row["final_test_error"] + row["final_test_error_half_width"], factor),
+            "value": _to_shown_unit(row["final_test_error"], factor),
+            "low": _to_shown_unit(row["final_test_error"] - row["final_test_error_half_width"], factor),
+            "high": _to_shown_unit(row["final_test_error"] + row["final_test_error_half_width"], factor),
             "note": f"n = {row['n']}, {'held-out seeds' if row['stage'] == 'confirm' else 'tuning seeds'}",
         }
         for row in board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better).to_dict(
@@ -346,7 +348,7 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
         "errors": error,
         "pairs": [_pair(each, factor, arms) for each in report.verdicts if each.has_interval],
         "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
-        "budget": _budget(raw.get("best_of_k", pd.DataFrame()), factor, arms),
+        "budget": _best_of_k(raw.get("best_of_k", pd.DataFrame()), factor, arms),
         "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
         "alongLr": _along(grid_rows(report.table), "lr", factor, arms),
         "alongDecay": _along(grid_rows(report.table), "weight_decay", factor, arms),
@@ -360,13 +362,13 @@ def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
         "a": arms.index(each.a),
         "b": arms.index(each.b),
         "kind": each.kind,
-        "value": _shown(each.mean, factor),
-        "inner": [_shown(inner[0], factor), _shown(inner[1], factor)],
-        "outer": [_shown(each.low, factor), _shown(each.high, factor)],
+        "value": _to_shown_unit(each.mean, factor),
+        "inner": [_to_shown_unit(inner[0], factor), _to_shown_unit(inner[1], factor)],
+        "outer": [_to_shown_unit(each.low, factor), _to_shown_unit(each.high, factor)],
     }
 
 
-def _budget(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
+def _best_of_k(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
     """Expected error of the best of k cells by validation, a line an arm."""
     if found.empty:
         return []
@@ -384,7 +386,7 @@ def _budget(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[st
     ]
 
 
-BASIN = (
+BASIN_PANELS = (
     (
         "ridge",
         "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent",
@@ -409,13 +411,13 @@ def _basin(
     """Panels of dots with intervals: what each arm's basin is like, and what an untuned lr costs."""
     panels = []
     lost = ("lr_sensitivity", "Average loss by an untuned learning rate", factor, None)
-    for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN), (sensitivity, lost)]:
+    for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN_PANELS), (sensitivity, lost)]:
         rows = [
             {
                 "arm": arms.index(str(row["arm"])),
-                "value": _shown(row[name], times),
-                "low": _shown(row[f"{name}_low"], times),
-                "high": _shown(row[f"{name}_high"], times),
+                "value": _to_shown_unit(row[name], times),
+                "low": _to_shown_unit(row[f"{name}_low"], times),
+                "high": _to_shown_unit(row[f"{name}_high"], times),
             }
             for row in frame.to_dict("records")
             if not math.isnan(row[name])
@@ -442,7 +444,7 @@ def _along(table: pd.DataFrame, axis: str, factor: float, arms: list[str]) -> li
     ]
 
 
-def _shown(value: float, factor: float) -> float | None:
+def _to_shown_unit(value: float, factor: float) -> float | None:
     return float(f"{factor * value:.6g}") if math.isfinite(value) else None
 
 

@@ -23,7 +23,7 @@ from adamcmp.metrics.spec import LOSS_TEXTS
 from adamcmp.optim.decay import CONVERTIBLE
 from adamcmp.optim.rule import Counterpart, Rule, builtin_rule_names, rule_class
 from adamcmp.optim.schedules import restart_periods
-from adamcmp.report.labels import quantity
+from adamcmp.report.formatting import format_mean_ci
 from adamcmp.text_safety import to_one_line
 
 FRAMEWORKS = {"torch": "PyTorch", "optax": "optax", "keras": "Keras"}
@@ -31,7 +31,7 @@ DECOUPLED = (*CONVERTIBLE, "lr_squared", "lr_free")
 """Decay of which the share that a step takes is a number."""
 
 
-def recipe(record: pd.Series[Any], framework: str, title: str) -> str:
+def training_code(record: pd.Series[Any], framework: str, title: str) -> str:
     """Code of one framework that trains as a stored run did.
 
     Args:
@@ -111,7 +111,7 @@ def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
     }
 
 
-NUMBERS = ("warmup_steps", "T_0", "T_mult", "factor", "eta_min", "decay_fraction", "milestones", "lr_scale",
+NUMERIC_PARTS = ("warmup_steps", "T_0", "T_mult", "factor", "eta_min", "decay_fraction", "milestones", "lr_scale",
            "weight_decay", "lr", "steps", "batch_size", "accumulate", "clip_norm", "ema")  # fmt: skip
 """Settings that stand in the code as they are."""
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -129,7 +129,7 @@ def _checked(record: pd.Series[Any]) -> dict[str, Any]:
         for part in (settings, optimizer, schedule, *optimizer.get("groups", ())):
             for key, value in part.items():
                 numbers = value if isinstance(value, list) else [value]
-                if key in NUMBERS and any(isinstance(each, str | dict | list) for each in numbers):
+                if key in NUMERIC_PARTS and any(isinstance(each, str | dict | list) for each in numbers):
                     raise ValueError(f"{key}={value}")
         for part in (optimizer, schedule):
             if "target" in part and not TARGET.fullmatch(str(part["target"])):
@@ -374,7 +374,7 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
     return {"reason": "", "notes": notes, "optimizer": f"{code.call}({given})", "spares": spares}
 
 
-def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:
+def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:
     """The code of an arm's best cell, by validation, in each framework; of every task that has the arm.
 
     Args:
@@ -396,13 +396,14 @@ def best_recipes(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> 
             ]
             criteria = task_metrics(task.records)
             shown = [
-                f"{metric_label(name, criteria)} {quantity(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
+                f"{metric_label(name, criteria)} "
+                f"{format_mean_ci(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
                 for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
             ]
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"
             title = f"{row['arm']}, {where}: {', '.join(shown)}; mean ± 95 % CI, {row['n']} tuning seeds"
             first = runs.sort_values("seed").iloc[0]
-            found += [recipe(first, framework, title) for framework in frameworks]
+            found += [training_code(first, framework, title) for framework in frameworks]
     if not found:
         raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {suggest_names(arm, names)}")
     return found

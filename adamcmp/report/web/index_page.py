@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from adamcmp.report.labels import distinct
-from adamcmp.report.reported import Reported
-from adamcmp.report.verdict_text import format_headline, ranked
-from adamcmp.report.web.page import lead, render
+from adamcmp.report.formatting import join_unique
+from adamcmp.report.model import ReportInput
+from adamcmp.report.verdict_text import format_headline, rank_verdicts
+from adamcmp.report.web.report_page import answer_sentence, render_template
 
-MOST = 3
+MAX_VERDICTS = 3
 """Verdicts that are shown of a task."""
 
 
-class Indexed(NamedTuple):
+class IndexEntry(NamedTuple):
     """A study of the index."""
 
     name: str
     link: str
     """Its page, from the index."""
-    found: Reported
+    found: ReportInput
     state: str
     """What is being done on it."""
 
 
-def index_page(studies: Sequence[Indexed]) -> str:
+def index_page(studies: Sequence[IndexEntry]) -> str:
     """The page, the study with the latest run first."""
     latest = sorted(studies, key=lambda each: each.found.records["finished_at"].max(), reverse=True)
-    return render("index.html.jinja", studies=[_shown(each) for each in latest])
+    return render_template("index.html.jinja", studies=[_entry_content(each) for each in latest])
 
 
-def _shown(study: Indexed) -> dict[str, Any]:
+def _entry_content(study: IndexEntry) -> dict[str, Any]:
     records = study.found.records
     counts = records["status"].value_counts()
     ended = [f"{counts[name]:,} {name}" for name in ("completed", "diverged", "failed") if counts.get(name)]
@@ -40,16 +40,17 @@ def _shown(study: Indexed) -> dict[str, Any]:
         "link": study.link,
         "state": study.state,
         "runs": ", ".join(ended),
-        "what": f"{distinct(records['data'])} · {distinct(records['model'])}",
+        "what": f"{join_unique(records['data'])} · {join_unique(records['model'])}",
         "latest": f"{records['finished_at'].max():%Y-%m-%d %H:%M} UTC",
         "tasks": [
             {
                 "label": each.task.label if len(study.found.reports) > 1 else "",
-                "lead": lead(each),
+                "lead": answer_sentence(each),
                 "verdicts": [
-                    (one.kind, format_headline(one, each.criteria.error)) for one in ranked(each.verdicts)[:MOST]
+                    (one.kind, format_headline(one, each.criteria.error))
+                    for one in rank_verdicts(each.verdicts)[:MAX_VERDICTS]
                 ],
-                "more": max(len(each.verdicts) - MOST, 0),
+                "more": max(len(each.verdicts) - MAX_VERDICTS, 0),
             }
             for each in study.found.reports
         ],

@@ -18,26 +18,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adamcmp.figures.registry import FIGURES
 from adamcmp.figures.style import FigureStyle
 
-ORDER = ("metrics.spec", "figures.axis_labels", "figures.csv_io", "figures.style")
+FIRST_MODULES = ("metrics.spec", "figures.axis_labels", "figures.csv_io", "figures.style")
 """What others stand on."""
-OWN = "adamcmp"
+PACKAGE = "adamcmp"
 
 
-def script(on: FigureStyle, figures: Iterable[str]) -> str:
+def plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
     """The text of ``plot.py`` for these figures, as they are on that page."""
     environment = Environment(loader=PackageLoader("adamcmp.report"), undefined=StrictUndefined, autoescape=False)
     chosen = {name: FIGURES[name] for name in figures if name in FIGURES}
-    imports, bodies = _bundle(frozenset(drawing.draw.__module__ for drawing in chosen.values()))
+    imports, bodies = _bundle_modules(frozenset(drawing.draw.__module__ for drawing in chosen.values()))
     drawn = {name: (drawing.draw.__name__, drawing.tables) for name, drawing in chosen.items()}
     return environment.get_template("plot.jinja").render(page=on, imports=imports, bodies=bodies, drawn=drawn)
 
 
 @cache
-def _bundle(modules: frozenset[str]) -> tuple[str, str]:
+def _bundle_modules(modules: frozenset[str]) -> tuple[str, str]:
     """The imports of some drawing modules and of those that they stand on, and their code."""
-    root = Path(str(resources.files(OWN)))
-    first = [root / f"{name.replace('.', '/')}.py" for name in ORDER]
-    needs = _needs(root / "figures")
+    root = Path(str(resources.files(PACKAGE)))
+    first = [root / f"{name.replace('.', '/')}.py" for name in FIRST_MODULES]
+    needs = _imports_between(root / "figures")
     wanted = [root / "figures" / f"{module.rpartition('.')[2]}.py" for module in sorted(modules)]
     paths = [*first, *(path for each in wanted for path in _dependencies_first(each, needs))]
     imports: set[str] = set()
@@ -45,12 +45,12 @@ def _bundle(modules: frozenset[str]) -> tuple[str, str]:
     for path in dict.fromkeys(paths):
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
-        for name in _names(tree):
+        for name in _defined_names(tree):
             if name in seen:
                 raise RuntimeError(f"{path.name} and {seen[name]} both define {name}: one script cannot hold both")
             seen[name] = path.name
         dropped = [node for node in tree.body if _is_dropped(node)]
-        imports |= {ast.unparse(each) for node in dropped for each in _outside(node)}
+        imports |= {ast.unparse(each) for node in dropped for each in _external_imports(node)}
         lines = text.splitlines()
         for node in dropped:
             for i in range(node.lineno - 1, node.end_lineno or node.lineno):
@@ -61,13 +61,13 @@ def _bundle(modules: frozenset[str]) -> tuple[str, str]:
     return "\n".join(sorted(imports)), "\n\n\n".join(bodies)
 
 
-def _needs(folder: Path) -> dict[Path, list[Path]]:
+def _imports_between(folder: Path) -> dict[Path, list[Path]]:
     """Each module of the drawing package → those of it that it imports."""
     return {
         path: [
             folder / f"{node.module.rpartition('.')[2]}.py"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{OWN}.figures.")
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{PACKAGE}.figures.")
         ]
         for path in sorted(folder.glob("*.py"))
         if path.stem != "__init__"
@@ -86,11 +86,11 @@ def _is_dropped(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom) or is_typing or (is_text and node.lineno == 1)
 
 
-def _outside(node: ast.stmt) -> list[ast.stmt]:
+def _external_imports(node: ast.stmt) -> list[ast.stmt]:
     """One import a name, of packages that are not ours."""
     match node:
         case ast.ImportFrom(module=str(module), names=names, level=0) if module.split(".")[0] not in (
-            OWN,
+            PACKAGE,
             "__future__",
         ):
             return [ast.ImportFrom(module, [each], 0) for each in names if each.name != "TYPE_CHECKING"]
@@ -100,7 +100,7 @@ def _outside(node: ast.stmt) -> list[ast.stmt]:
             return []
 
 
-def _names(tree: ast.Module) -> set[str]:
+def _defined_names(tree: ast.Module) -> set[str]:
     """What a module defines."""
     found: set[str] = set()
     for node in tree.body:

@@ -13,20 +13,20 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.figures.axis_labels import display_unit
 from adamcmp.metrics.spec import TaskMetrics, format_significant, with_minus_sign
 
-NOTHING = "–"
+NO_VALUE = "–"
 
 
-SMALLEST, LARGEST = 1e-5, 1e7
+MIN_DECIMAL, MAX_DECIMAL = 1e-5, 1e7
 """Half width and value beyond which a number is written with an exponent."""
 
 
-def quantity(mean: float, half_width: float, metric: str, criteria: TaskMetrics) -> str:
+def format_mean_ci(mean: float, half_width: float, metric: str, criteria: TaskMetrics) -> str:
     """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
 
     Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits elsewhere.
 
     >>> from adamcmp.metrics.spec import CLASSIFICATION
-    >>> [quantity(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
+    >>> [format_mean_ci(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
     ['2.31 ± 0.20 %', '31.3 ± 1.3 %']
 
     Errors below 1e-5 or above 1e7 have exponents: ``3.26e-9 ± 0.90e-9``.
@@ -40,7 +40,7 @@ def quantity(mean: float, half_width: float, metric: str, criteria: TaskMetrics)
             f"{value:.2f} {unit}" if factor == 100 else f"{format_significant(value)} {unit}"
         ).rstrip()
     size = max(abs(value), half)
-    if factor == 1 and half > 0 and (half < SMALLEST or size > LARGEST):
+    if factor == 1 and half > 0 and (half < MIN_DECIMAL or size > MAX_DECIMAL):
         exponent = math.floor(math.log10(size))
         decimals = exponent - math.floor(math.log10(half)) + 1
         scaled = (f"{x / 10.0**exponent:.{decimals}f}e{exponent}" for x in (value, half))
@@ -52,10 +52,10 @@ def quantity(mean: float, half_width: float, metric: str, criteria: TaskMetrics)
     return f"{with_minus_sign(f'{value:,.{decimals}f}')} ± {half:,.{decimals}f} {unit}".rstrip()
 
 
-def number(value: float, form: str) -> str:
+def format_number(value: float, form: str) -> str:
     """Return a number by a format specification; ``g`` without exponents up to 1e7.
 
-    >>> number(-61800.4, "+.3g"), number(0.5, ".2f")
+    >>> format_number(-61800.4, "+.3g"), format_number(0.5, ".2f")
     ('−61,800', '0.50')
     """
     if form.endswith("g"):
@@ -63,32 +63,38 @@ def number(value: float, form: str) -> str:
     return with_minus_sign(f"{value:{form}}")
 
 
-def estimated(each: Estimate, form: str, unit: str = "") -> str:
+def format_estimate(each: Estimate, form: str, unit: str = "") -> str:
     """Return ``value [low, high] unit``.
 
-    >>> [estimated(each, ".1f", " %") for each in (Estimate(-5.0, -9.5, 1.0), Estimate(12.0), Estimate(math.nan))]
+    >>> [format_estimate(each, ".1f", " %") for each in (Estimate(-5.0, -9.5, 1.0), Estimate(12.0), Estimate(math.nan))]
     ['−5.0 [−9.5, 1.0] %', '12.0 %', '–']
     """
     if math.isnan(each.value):
-        return NOTHING
-    value, low, high = (number(x, form) for x in each)
+        return NO_VALUE
+    value, low, high = (format_number(x, form) for x in each)
     return f"{value} [{low}, {high}]{unit}" if each.has_interval else f"{value}{unit}"
 
 
-def claimed(each: Estimate, form: str, unit: str = "") -> str:
-    """Return the value of a claim like ``estimated``, or as exact if it involves no randomness.
+def format_claim_value(each: Estimate, form: str, unit: str = "") -> str:
+    """Return the value of a claim like ``format_estimate``, or as exact if it involves no randomness.
 
-    >>> claimed(Estimate(12.0, 12.0, 12.0), ".1f", " %"), claimed(Estimate(5.0, 2.5, 10.0), ".1f")
+    >>> format_claim_value(Estimate(12.0, 12.0, 12.0), ".1f", " %"), format_claim_value(Estimate(5.0, 2.5, 10.0), ".1f")
     ('12.0 % (exact)', '5.0 [2.5, 10.0]')
     """
-    return f"{number(each.value, form)}{unit} (exact)" if each.low == each.high else estimated(each, form, unit)
+    return (
+        f"{format_number(each.value, form)}{unit} (exact)"
+        if each.low == each.high
+        else format_estimate(each, form, unit)
+    )
 
 
-def plain_quantity(mean: float, half_width: float) -> str:
+def format_mean_half_width(mean: float, half_width: float) -> str:
     """``0.0231 ± 0.0020``: two significant digits of the half width; alone, three of the mean.
 
-    >>> plain_quantity(0.02314, 0.00198), plain_quantity(12.345, float("nan")), plain_quantity(1.5e-7, 2e-8)
-    ('0.0231 ± 0.0020', '12.3', '1.50e-7 ± 2.0e-8')
+    >>> format_mean_half_width(0.02314, 0.00198), format_mean_half_width(1.5e-7, 2e-8)
+    ('0.0231 ± 0.0020', '1.50e-7 ± 2.0e-8')
+    >>> format_mean_half_width(12.345, float("nan"))
+    '12.3'
     """
     if not (math.isfinite(half_width) and half_width > 0 and math.isfinite(mean)):
         return with_minus_sign(f"{mean:.3g}".replace("e-0", "e-"))
@@ -98,10 +104,10 @@ def plain_quantity(mean: float, half_width: float) -> str:
     return with_minus_sign(f"{mean:.2e} ± {half_width:.1e}".replace("e-0", "e-"))
 
 
-def seeds(values: Iterable[int]) -> str:
+def format_seeds(values: Iterable[int]) -> str:
     """``0–4, 7``: runs of three and more consecutive seeds are joined.
 
-    >>> seeds([3, 0, 1, 2, 7])
+    >>> format_seeds([3, 0, 1, 2, 7])
     '0–3, 7'
     """
     parts: list[list[int]] = []
@@ -113,7 +119,7 @@ def seeds(values: Iterable[int]) -> str:
     return ", ".join(f"{p[0]}–{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
 
 
-def distinct(values: pd.Series, limit: int = 3) -> str:
+def join_unique(values: pd.Series, limit: int = 3) -> str:
     """The values of a column that occur, sorted and joined; ``…`` behind the first ``limit``."""
     found = sorted(values.dropna().astype(str).unique())
     return ", ".join(found[:limit]) + (", …" if len(found) > limit else "") or "unknown"
@@ -125,17 +131,17 @@ def runs_hash(records: pd.DataFrame) -> str:
     return hashlib.sha256(ids.encode()).hexdigest()[:8]
 
 
-def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
+def figure_footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     """What a figure was made from: study, task, runs, seeds, versions and the hash of the run ids; and whose best cell
     lies on the edge of its grid, by the ``leaderboard``.
     """
     status = records["status"]
     facts = [
-        f"Made from: study {distinct(records['study'])}",
-        distinct(records["task_label"]),
+        f"Made from: study {join_unique(records['study'])}",
+        join_unique(records["task_label"]),
         f"{len(records):,} runs ({(status == 'diverged').sum():,} diverged, {(status == 'failed').sum():,} failed)",
-        f"seeds {seeds(records['seed'].dropna().astype(int))}",
-        f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}",
+        f"seeds {format_seeds(records['seed'].dropna().astype(int))}",
+        f"adamcmp {join_unique(records['adamcmp_version'])}, torch {join_unique(records['torch_version'])}",
         f"runs {runs_hash(records)}",
     ]
     if board is not None and (board["edge"] != "").any():
@@ -145,28 +151,28 @@ def footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
     return " · ".join(facts)
 
 
-ORIGINS = {
+ORIGIN_COLUMNS = {
     "engine": "engine", "matmul": "matmul library", "compiled": "compiled", "device": "device", "hardware": "machine",
     "torch_version": "torch", "adamcmp_version": "adamcmp",
 }  # fmt: skip
 """Titles of the columns that state how a run was trained, next to its settings."""
 
 
-def origins(records: pd.DataFrame) -> pd.DataFrame:
-    """Return how the runs were trained, a row per run: columns ``ORIGINS``, as far as they are known."""
+def training_origins(records: pd.DataFrame) -> pd.DataFrame:
+    """Return how the runs were trained, a row per run: columns ``ORIGIN_COLUMNS``, as far as they are known."""
     known = {text: json.loads(text) for text in records["engine_settings"].dropna().unique()}
     settings = records["engine_settings"].map(known)
-    found = records.reindex(columns=[name for name in ORIGINS if name not in ("matmul", "compiled")])
+    found = records.reindex(columns=[name for name in ORIGIN_COLUMNS if name not in ("matmul", "compiled")])
     for name in ("matmul", "compiled"):
         found[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)
     return found
 
 
-def mixed_origins(records: pd.DataFrame) -> str:
+def describe_mixed_origins(records: pd.DataFrame) -> str:
     """Return in which ways runs were trained, with their numbers; empty if all were trained in one way."""
-    found = origins(records)
+    found = training_origins(records)
     told = []
-    for name, title in ORIGINS.items():
+    for name, title in ORIGIN_COLUMNS.items():
         counts = found[name].dropna().astype(str).value_counts()
         if len(counts) > 1:
             told.append(f"{title}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")

@@ -1,7 +1,8 @@
 """The page of one task as data: what was run, how it was chosen, what came out, what went wrong.
 
-``page`` says what stands on it, block by block; ``markdown_page`` renders that as ``report.md``. Strings are text: what
-looks like Markdown in them is escaped, since they hold names that users gave; ``Strong``, ``Mono``, ``Link`` make it.
+``report_sections`` says what stands on it, block by block; ``to_markdown`` renders that as ``report.md``. Strings are
+text: what looks like Markdown in them is escaped, since they hold names that users gave; ``Bold``, ``Code``, ``Link``
+make it.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from adamcmp.analysis import TaskRecords
 from adamcmp.figures.axis_labels import decay_name, metric_name
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
-from adamcmp.report.labels import distinct, mixed_origins, runs_hash, seeds, wall_seconds
-from adamcmp.report.reported import TaskReport
-from adamcmp.report.tables import baseline, leaderboard_display, markdown
-from adamcmp.report.warnings import warnings_of
+from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
+from adamcmp.report.model import TaskReport
+from adamcmp.report.tables import baseline, leaderboard_display, to_markdown_table
+from adamcmp.report.warnings import collect_warnings
 from adamcmp.text_safety import escape_markdown, to_one_line
 
 
-class Strong(NamedTuple):
+class Bold(NamedTuple):
     """Emphasised."""
 
     text: str
 
 
-class Mono(NamedTuple):
+class Code(NamedTuple):
     """A name or a command."""
 
     text: str
@@ -42,7 +43,7 @@ class Link(NamedTuple):
     to: str
 
 
-Inline = str | Strong | Mono | Link
+Inline = str | Bold | Code | Link
 Line = str | tuple[Inline, ...]
 """Text, or parts of it."""
 
@@ -69,7 +70,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class FigureBlock:
     """A figure, and the files of it beside the page."""
 
     name: str
@@ -78,13 +79,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeBlock:
     """Commands."""
 
     lines: Sequence[str]
 
 
-Block = Text | Bullets | Table | Picture | Code
+Block = Text | Bullets | Table | FigureBlock | CodeBlock
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ CAPTIONS = {
 """By figure; ``{error}`` is what the task's error is called."""
 
 
-CLAIMED = Text(
+CLAIM_LEGEND = Text(
     "A claim predicts a range of values. It is supported if the 95 % confidence interval is inside the range, refuted "
     "if it is outside, and inconclusive otherwise. Claims on two optimizers use the interval of their verdict. "
     "A false discovery rate of 5 % is controlled over all claims of the page (Benjamini–Hochberg). A claim is marked "
@@ -129,7 +130,7 @@ CLAIMED = Text(
 )
 
 
-def page(
+def report_sections(
     report: TaskReport,
     figures: Mapping[str, Sequence[str]],
     skipped: Mapping[str, str],
@@ -150,44 +151,44 @@ def page(
         names = [name for name in ("claims", "verdicts", "effects") if name in tables]
         of_pairs: list[Block] = [Table(tables[name]) for name in names]
         if "claims" in names:
-            of_pairs.insert(1, CLAIMED)
+            of_pairs.insert(1, CLAIM_LEGEND)
         answer = [Text(format_answer(report.verdicts, error))] if report.verdicts else []
         sections.append(Section("Verdict", [*answer, Bullets(report.findings), *of_pairs]))
-    sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), legend(report)]))
+    sections.append(Section("Leaderboard", [Table(leaderboard_display(board)), leaderboard_legend(report)]))
     if "time_to_error" in tables:
         reached = f"to the first evaluation with that {error.label} or a better one"
         medians = Text(f"Medians over the runs of each optimizer's best trial, {reached}.")
         title = f"Steps and time to a validation {error.label} of {target_error:.3g}"
         sections.append(Section(title, [Table(tables["time_to_error"]), medians]))
     if "metrics" in tables:
-        sections.append(Section("Extra metrics", _shortened(tables["metrics"])))
-    sections += _search(tables)
-    warnings = warning_texts(report)
+        sections.append(Section("Extra metrics", _shorten_table(tables["metrics"])))
+    sections += _search_section(tables)
+    warnings = format_warnings(report)
     if warnings:
         sections.append(Section("Warnings", [Bullets(warnings)]))
     if figures or skipped:
-        known = captions(report)
-        pictures = [Picture(name, files, known[name]) for name, files in figures.items()]
-        lacking = [(Mono(name), f" was not drawn: {why}.") for name, why in skipped.items()]
+        known = figure_captions(report)
+        pictures = [FigureBlock(name, files, known[name]) for name, files in figures.items()]
+        lacking = [(Code(name), f" was not drawn: {why}.") for name, why in skipped.items()]
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
-    sections.append(Section("Runs", _runs(records)))
-    sections.append(Section("Protocol", [Bullets(protocol(report))]))
-    sections.append(Section("Provenance", provenance(report.task)))
+    sections.append(Section("Runs", _runs_section(records)))
+    sections.append(Section("Protocol", [Bullets(protocol_text(report))]))
+    sections.append(Section("Provenance", provenance_section(report.task)))
     return sections
 
 
-def captions(report: TaskReport) -> dict[str, str]:
+def figure_captions(report: TaskReport) -> dict[str, str]:
     """Of all figures that it may have."""
     own = {each.name: each.caption for each in report.told.exhibits}
     return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
 
 
-def legend(report: TaskReport) -> Text:
+def leaderboard_legend(report: TaskReport) -> Text:
     """How the leaderboard is read."""
     return Text(_baseline(report.board) + _legend(SELECTION, report.criteria))
 
 
-def markdown_page(sections: Sequence[Section]) -> str:
+def to_markdown(sections: Sequence[Section]) -> str:
     """The page as Markdown."""
     first, *others = sections
     parts = [f"# {escape_markdown(first.title)}", *map(_markdown, first.blocks)]
@@ -205,9 +206,9 @@ def _line(text: Line) -> str:
 
 def _inline(part: Inline) -> str:
     match part:
-        case Strong():
+        case Bold():
             return f"**{escape_markdown(part.text)}**"
-        case Mono():
+        case Code():
             return f"`{to_one_line(part.text).replace('`', 'ˋ')}`"
         case Link():
             return f"[{escape_markdown(part.text)}]({part.to})"
@@ -222,17 +223,17 @@ def _markdown(block: Block) -> str:
         case Bullets():
             return "\n".join(f"- {_line(item)}" for item in block.items)
         case Table():
-            return markdown(block.shown).rstrip()
-        case Picture():
+            return to_markdown_table(block.shown).rstrip()
+        case FigureBlock():
             shown = next((f for kind in ("png", "svg") for f in block.files if f.endswith(kind)), None)
             links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in block.files)
             image = f"![{block.name.replace('_', ' ')}]({shown})\n\n" if shown else ""
             return f"{image}{escape_markdown(block.caption)} ({links})"
-        case Code():
+        case CodeBlock():
             return "\n".join(["~~~sh", *map(to_one_line, block.lines), "~~~"])
 
 
-def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
+def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Basin, sensitivity and budget, as far as they can be told."""
     blocks: list[Block] = []
     if "basin" in tables:
@@ -251,7 +252,7 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
     return [Section("Search", blocks)] if blocks else []
 
 
-def _shortened(shown: pd.DataFrame, most: int = 30) -> list[Block]:
+def _shorten_table(shown: pd.DataFrame, most: int = 30) -> list[Block]:
     """The table's first rows, and where all of them are; what ± means."""
     text = (
         "After the last step of each optimizer's best trial; a ± b is the mean over seeds and the half "
@@ -283,13 +284,13 @@ def _legend(selection: str, criteria: TaskMetrics) -> str:
     ).replace("{0}", error.label)
 
 
-def warning_texts(report: TaskReport) -> list[Line]:
+def format_warnings(report: TaskReport) -> list[Line]:
     """Return the warnings of a task, the optimizers that they are about emphasized."""
-    warned = warnings_of(report.board, report.table, report.task.records, report.verdicts)
-    return [(Strong(each.about), each.text.removeprefix(each.about)) if each.about else each.text for each in warned]
+    warned = collect_warnings(report.board, report.table, report.task.records, report.verdicts)
+    return [(Bold(each.about), each.text.removeprefix(each.about)) if each.about else each.text for each in warned]
 
 
-def _runs(records: pd.DataFrame) -> list[Block]:
+def _runs_section(records: pd.DataFrame) -> list[Block]:
     counts = records.groupby(["arm", "status"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=["completed", "diverged", "failed"], fill_value=0)
     shown = counts.reset_index().rename(columns={"arm": "optimizer"}).astype(str)
@@ -300,7 +301,7 @@ def _runs(records: pd.DataFrame) -> list[Block]:
             failed["error"].fillna("no error text").astype(str).str.strip().str.replace(r"(?s).*\n", "", regex=True)
         )
         groups = failed.assign(error=errors.str.slice(0, 300)).groupby("error", sort=True)
-        several = groups.agg(runs=("run_id", "size"), first=("run_id", "min"), optimizers=("arm", distinct))
+        several = groups.agg(runs=("run_id", "size"), first=("run_id", "min"), optimizers=("arm", join_unique))
         several = several.sort_values("runs", ascending=False, kind="stable").reset_index()
         listed = ", the ten most common:" if len(several) > 10 else ":"
         blocks.append(Text(f"Errors of the {len(failed)} failed run{'s' if len(failed) > 1 else ''}{listed}"))
@@ -308,7 +309,7 @@ def _runs(records: pd.DataFrame) -> list[Block]:
     return blocks
 
 
-def protocol(report: TaskReport) -> list[str]:
+def protocol_text(report: TaskReport) -> list[str]:
     """Return how trials were selected and compared."""
     records, board, criteria = report.task.records, report.board, report.criteria
     conventions = ", ".join(
@@ -325,8 +326,8 @@ def protocol(report: TaskReport) -> list[str]:
             "optimizer."
         ),
         (
-            f"Seeds: {seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the same "
-            "initial weights and batch order."
+            f"Seeds: {format_seeds(records['seed'].dropna().astype(int))}; the same seed gives every optimizer the "
+            "same initial weights and batch order."
         ),
         "Intervals of errors: two-sided 95 % Student t over seeds; none for a single seed.",
         (
@@ -339,15 +340,15 @@ def protocol(report: TaskReport) -> list[str]:
             f'Decay conventions: {conventions}. η is the schedule\'s factor, α the learning rate. After "decoupled": '
             "the share of each weight that one step removes. λ values of different conventions are not comparable."
         ),
-        f"Data: {distinct(records['data'])} (fingerprint {distinct(records['data_fingerprint'])}).",
+        f"Data: {join_unique(records['data'])} (fingerprint {join_unique(records['data_fingerprint'])}).",
         (
-            f"Loss: {criteria.loss_text}. Model: {distinct(records['model'])}; "
-            f"schedule: {distinct(records['schedule'], 6)}; precision: {distinct(records['precision'])}."
+            f"Loss: {criteria.loss_text}. Model: {join_unique(records['model'])}; "
+            f"schedule: {join_unique(records['schedule'], 6)}; precision: {join_unique(records['precision'])}."
         ),
     ]
 
 
-def provenance(task: TaskRecords) -> tuple[Code, Bullets]:
+def provenance_section(task: TaskRecords) -> tuple[CodeBlock, Bullets]:
     """The commands that made its runs, and what they ran on."""
     records = task.records
     commands = (
@@ -365,24 +366,24 @@ def provenance(task: TaskRecords) -> tuple[Code, Bullets]:
     facts: list[Line] = [
         (
             "Task ",
-            Mono(task.task),
+            Code(task.task),
             f"; {len(records):,} runs, hash of their ids ",
-            Mono(runs_hash(records)),
+            Code(runs_hash(records)),
             f"; {records['seconds'].sum():,.0f} s of training, {wall_seconds(records):,.0f} s of wall time.",
         ),
         (
-            f"adamcmp {distinct(records['adamcmp_version'])}, torch {distinct(records['torch_version'])}, "
-            f"Python {distinct(records['python_version'])}; engine {distinct(records['engine'])}; "
-            f"device {distinct(records['device'])} ({distinct(hardware)}); "
-            f"git commit {distinct(records['git_commit'])}."
+            f"adamcmp {join_unique(records['adamcmp_version'])}, torch {join_unique(records['torch_version'])}, "
+            f"Python {join_unique(records['python_version'])}; engine {join_unique(records['engine'])}; "
+            f"device {join_unique(records['device'])} ({join_unique(hardware)}); "
+            f"git commit {join_unique(records['git_commit'])}."
         ),
     ]
     if "data_summary" in records and len(summaries := records["data_summary"].dropna().unique()):
         lines_ = dict.fromkeys(line for text in summaries for line in str(text).splitlines())
         facts += [f"Data and model as they were read. {line}" if i == 0 else line for i, line in enumerate(lines_)]
-    if mixed := mixed_origins(records):
+    if mixed := describe_mixed_origins(records):
         facts.append(
             f"The runs were trained in several ways ({mixed}). A run ID fixes settings and random streams, not the "
             "order of sums: the same run differs between these by rounding, which training can amplify."
         )
-    return Code([*lines[:5], *more]), Bullets(facts)
+    return CodeBlock([*lines[:5], *more]), Bullets(facts)

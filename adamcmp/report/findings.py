@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction
-from adamcmp.report.labels import claimed
+from adamcmp.report.formatting import format_claim_value
 
-MOST_NARROWER = 30.0
+MAX_NEEDED_PRECISION = 30.0
 """Times; what takes more is out of reach."""
 
 
@@ -23,7 +23,7 @@ class Finding(NamedTuple):
     """Hash of the task that it is about; None: of several."""
 
 
-class Exhibit(NamedTuple):
+class StudyTable(NamedTuple):
     """A table of a study's own, and the figure of the same name that ``drawing`` makes of it."""
 
     name: str
@@ -34,48 +34,49 @@ class Exhibit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Told:
+class StudyFindings:
     """All of it."""
 
     claims: Sequence[Claim] = ()
     findings: Sequence[Finding] = ()
-    exhibits: Sequence[Exhibit] = ()
+    exhibits: Sequence[StudyTable] = ()
 
-    def about(self, tasks: Collection[str | None]) -> Told:
+    def about(self, tasks: Collection[str | None]) -> StudyFindings:
         """What is about some tasks, by their hashes; None stands for what is about several."""
-        return Told(
+        return StudyFindings(
             [each for each in self.claims if each.task in tasks],
             [each for each in self.findings if each.task in tasks],
             [each for each in self.exhibits if each.task in tasks],
         )
 
 
-def claim_sentence(claim: Claim) -> str:
+def format_claim(claim: Claim) -> str:
     """The claim, its verdict and its number."""
-    numbers = claimed(claim.estimate, claim.form, f" {claim.unit}".rstrip())
+    numbers = format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip())
     measured = claim.measured[0].upper() + claim.measured[1:]
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
     if claim.verdict != "inconclusive":
         return said
-    return f"{said} An effect of {detected(claim)} would be found with 80 % power. {to_tell(claim.narrower)}"
+    needed = format_needed_precision(claim.narrower)
+    return f"{said} An effect of {format_detectable(claim)} would be found with 80 % power. {needed}"
 
 
-def detected(claim: Claim) -> str:
+def format_detectable(claim: Claim) -> str:
     """The smallest effect that could have been seen: ``0.9 pp``."""
     return f"{claim.detectable:{claim.form.removeprefix('+')}} {claim.unit}".rstrip()
 
 
-def to_tell(narrower: float) -> str:
+def format_needed_precision(narrower: float) -> str:
     """What it would take to tell a claim that is open."""
-    if narrower > MOST_NARROWER:
+    if narrower > MAX_NEEDED_PRECISION:
         return "The value is at the boundary of the prediction: no interval can decide."
     return f"The interval must shrink by {narrower:.2g}×, with about {narrower**2:.2g}× as many seeds."
 
 
-MARK = "not after correction"
+FALSE_DISCOVERY_MARK = "not after correction"
 
 
-def verdict_of(claim: Claim, *, is_marked: bool = False) -> str:
+def format_claim_verdict(claim: Claim, *, is_marked: bool = False) -> str:
     """Return the verdict; of an inconclusive one the smallest effect that 80 % power finds.
 
     Args:
@@ -84,8 +85,8 @@ def verdict_of(claim: Claim, *, is_marked: bool = False) -> str:
     """
     verdict = VERDICTS[claim.verdict]
     if is_marked:
-        return f"{verdict} ({MARK})"
-    return f"{verdict}; 80 % power at {detected(claim)}" if claim.verdict == "inconclusive" else verdict
+        return f"{verdict} ({FALSE_DISCOVERY_MARK})"
+    return f"{verdict}; 80 % power at {format_detectable(claim)}" if claim.verdict == "inconclusive" else verdict
 
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
@@ -95,9 +96,9 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             "statement": [f"{each.statement} ({each.source})" for each in claims],
             "on": [each.on for each in claims],
             "measured": [each.measured for each in claims],
-            "value": [claimed(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
+            "value": [format_claim_value(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
             "verdict": [
-                verdict_of(claim, is_marked=mark)
+                format_claim_verdict(claim, is_marked=mark)
                 for claim, mark in zip(claims, lost_after_correction(claims), strict=True)
             ],
         }

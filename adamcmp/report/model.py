@@ -34,16 +34,16 @@ from adamcmp.analysis.split_blocks import SplitBlocks, compare_over_splits
 from adamcmp.analysis.verdicts import Verdict, to_frame
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report import tables
-from adamcmp.report.labels import distinct
-from adamcmp.report.told import Told, claims_display
-from adamcmp.report.verdict_text import Judging, sentences
+from adamcmp.report.findings import StudyFindings, claims_display
+from adamcmp.report.formatting import join_unique
+from adamcmp.report.verdict_text import ComparisonSettings, format_verdicts
 from adamcmp.text_safety import to_one_line
 
-NAMES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
+TABLE_TITLES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
 """Columns of names that users gave."""
 
 
-class Made(NamedTuple):
+class ReportTable(NamedTuple):
     """A table of a report."""
 
     name: str
@@ -54,18 +54,18 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reported:
+class ReportInput:
     """What a report is made of."""
 
     records: pd.DataFrame
-    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``analysis.comparing.compared``."""
+    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``report.comparison.compared``."""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Their evaluations, columns ``records.CURVE``; only ``write_report`` needs them."""
     outcomes: Mapping[str, Array] = field(default_factory=dict)
     """What test examples say of confirming runs, ``records.read_outcomes``."""
-    judging: Judging = Judging()  # noqa: RUF009  # frozen
+    judging: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen
     """How arms are judged."""
-    told: Told = Told()  # noqa: RUF009  # frozen
+    told: StudyFindings = StudyFindings()  # noqa: RUF009  # frozen
     """What a study says of its runs."""
     target_error: float | None = None
     """A validation error; the report then tells how soon each optimizer gets there."""
@@ -81,7 +81,7 @@ class Reported:
 
     def __post_init__(self) -> None:
         """Names are shown as they are, whatever letters they have."""
-        known = {name: self.records[name] for name in NAMES if name in self.records}
+        known = {name: self.records[name] for name in TABLE_TITLES if name in self.records}
         texts = {name: {each: to_one_line(each) for each in column.dropna().unique()} for name, column in known.items()}
         if any(each != safe for of in texts.values() for each, safe in of.items()):
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
@@ -90,7 +90,7 @@ class Reported:
     @property
     def title(self) -> str:
         """What the study is called."""
-        return to_one_line(self.name) or distinct(self.records["study"])
+        return to_one_line(self.name) or join_unique(self.records["study"])
 
     def verdicts(self, task: TaskRecords) -> list[Verdict]:
         """Of one of its tasks; reckoned once."""
@@ -119,8 +119,8 @@ class Reported:
     def reports(self) -> list[TaskReport]:
         """What is told of each of its tasks, the task with the latest run first; reckoned once."""
         if len(self.tasks) == 1:
-            return [task_report(self.tasks[0], self, {self.tasks[0].task, None})]
-        return [task_report(task, self, {task.task}) for task in self.tasks]
+            return [build_task_report(self.tasks[0], self, {self.tasks[0].task, None})]
+        return [build_task_report(task, self, {task.task}) for task in self.tasks]
 
     def over_splits(self, tasks: Sequence[TaskRecords]) -> list[SplitBlocks]:
         """Return the verdicts over several splits of one data set."""
@@ -163,14 +163,14 @@ class TaskReport:
     study: str
     """What the study is called."""
     task: TaskRecords
-    told: Told
+    told: StudyFindings
     """What the study says of it."""
     board: pd.DataFrame
     """``analysis.leaderboard``."""
     table: pd.DataFrame
     """``analysis.cells``."""
     verdicts: Sequence[Verdict]
-    made: Sequence[Made]
+    made: Sequence[ReportTable]
     """Its tables, in the order of a report."""
     findings: Sequence[str]
     """What can be said in words."""
@@ -191,7 +191,7 @@ class TaskReport:
         return {each.name: each.raw for each in self.made}
 
 
-def task_report(task: TaskRecords, reported: Reported, about: Collection[str | None]) -> TaskReport:
+def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
     """Reckon the report of one task, with what is told ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
@@ -202,42 +202,42 @@ def task_report(task: TaskRecords, reported: Reported, about: Collection[str | N
     basins, spans = basin.estimate_basins(records, table), sensitivity.estimate_sensitivities(records, table)
     best_of, order = expected_best_of_k(records, table), rank_over_time.ranks_over_time(curves, records, best)
     made = [
-        Made("leaderboard", board, tables.leaderboard_display(board)),
-        Made("grid", table, tables.grid_display(table)),
-        claims_table(told.claims),
-        Made("verdicts", to_frame(pronounced), tables.verdicts_display(pronounced, criteria)),
-        Made("effects", effect_sizes.to_frame(sizes), tables.effects_display(sizes, criteria)),
-        Made("basin", basin.to_frame(basins), tables.basin_display(basins, criteria)),
-        Made("sensitivity", sensitivity.to_frame(spans), tables.sensitivity_display(spans, criteria)),
+        ReportTable("leaderboard", board, tables.leaderboard_display(board)),
+        ReportTable("grid", table, tables.grid_display(table)),
+        claims_report_table(told.claims),
+        ReportTable("verdicts", to_frame(pronounced), tables.verdicts_display(pronounced, criteria)),
+        ReportTable("effects", effect_sizes.to_frame(sizes), tables.effects_display(sizes, criteria)),
+        ReportTable("basin", basin.to_frame(basins), tables.basin_display(basins, criteria)),
+        ReportTable("sensitivity", sensitivity.to_frame(spans), tables.sensitivity_display(spans, criteria)),
     ]
     if len(best_of) and best_of["k"].max() > 1:
-        made.append(Made("best_of_k", best_of, tables.budget_display(best_of, criteria)))
+        made.append(ReportTable("best_of_k", best_of, tables.best_of_k_display(best_of, criteria)))
     if len(found):
-        made.append(Made("metrics", found, tables.requested_display(found)))
-        made.append(Made("metrics_along", extra_metric_curves(curves, records, best)))
+        made.append(ReportTable("metrics", found, tables.extra_metrics_display(found)))
+        made.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
     if reported.target_error is not None:
         soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)
-        made.append(Made("time_to_error", soon, tables.time_display(soon)))
-    made += [Made("learning_curves", mean_curves(curves, records, best)), Made("ranks", order)]
-    made += exhibits(told, criteria)
+        made.append(ReportTable("time_to_error", soon, tables.time_display(soon)))
+    made += [ReportTable("learning_curves", mean_curves(curves, records, best)), ReportTable("ranks", order)]
+    made += study_tables(told, criteria)
     made = [
         each._replace(
-            raw=with_criteria(each.raw, criteria),
-            shown=None if each.shown is None else tables.with_edges(each.shown, board),
+            raw=with_metric_columns(each.raw, criteria),
+            shown=None if each.shown is None else tables.with_boundaries(each.shown, board),
         )
         for each in made
     ]
     flips = rank_over_time.count_rank_flips(order)
-    said = [*sentences(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
+    said = [*format_verdicts(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
     return TaskReport(reported.title, task, told, board, table, pronounced, made, said)
 
 
-def claims_table(claims: Sequence[claimed.Claim]) -> Made:
+def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:
     """What was found of statements, as a table."""
-    return Made("claims", claimed.to_frame(claims), claims_display(claims))
+    return ReportTable("claims", claimed.to_frame(claims), claims_display(claims))
 
 
-def across_tables(found: Reported) -> list[Made]:
+def across_tables(found: ReportInput) -> list[ReportTable]:
     """Return the tables over several tasks: pooled pairs, and the test error of every optimizer on every task."""
     if not found.pooled:
         return []
@@ -248,17 +248,17 @@ def across_tables(found: Reported) -> list[Made]:
         .reset_index()
     )
     return [
-        Made("across_tasks", raw, tables.across_display(found.pooled)),
-        Made("optimizers_by_task", by_task, tables.by_task_display(found.boards)),
+        ReportTable("across_tasks", raw, tables.across_display(found.pooled)),
+        ReportTable("optimizers_by_task", by_task, tables.by_task_display(found.boards)),
     ]
 
 
-def exhibits(told: Told, criteria: TaskMetrics) -> list[Made]:
+def study_tables(told: StudyFindings, criteria: TaskMetrics) -> list[ReportTable]:
     """The tables of a study's own."""
-    return [Made(each.name, with_criteria(each.table, criteria)) for each in told.exhibits]
+    return [ReportTable(each.name, with_metric_columns(each.table, criteria)) for each in told.exhibits]
 
 
-def with_criteria(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
+def with_metric_columns(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """A table that says by what its errors are measured, so that a figure needs nothing else."""
     error = criteria.error
     told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}

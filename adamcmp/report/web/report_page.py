@@ -24,21 +24,29 @@ from adamcmp.analysis.verdicts import Verdict
 from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
-from adamcmp.report.labels import NOTHING, distinct, quantity, seeds
-from adamcmp.report.page import CAPTIONS, CLAIMED, captions, legend, protocol, provenance, warning_texts
-from adamcmp.report.reported import Reported, TaskReport, across_tables, claims_table
+from adamcmp.report.formatting import NO_VALUE, format_mean_ci, format_seeds, join_unique
+from adamcmp.report.model import ReportInput, TaskReport, across_tables, claims_report_table
+from adamcmp.report.sections import (
+    CAPTIONS,
+    CLAIM_LEGEND,
+    figure_captions,
+    format_warnings,
+    leaderboard_legend,
+    protocol_text,
+    provenance_section,
+)
 from adamcmp.report.verdict_text import (
     ACROSS,
-    MOST_TOLD,
-    beyond,
+    MAX_SENTENCES,
     format_headline,
+    format_other_pairs,
     format_pooled,
     format_sources,
+    format_split_verdicts,
     format_verdict,
-    ranked,
-    split_sentences,
+    rank_verdicts,
 )
-from adamcmp.report.web.content import curves_content, task_content
+from adamcmp.report.web.page_content import curves_content, task_content
 from adamcmp.text_safety import to_one_line
 
 SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
@@ -61,7 +69,7 @@ SECTIONS = {
 }
 
 
-def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
+def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
     """The page of a study.
 
     Args:
@@ -74,56 +82,55 @@ def html_page(found: Reported, reports: Sequence[TaskReport], pictures: Sequence
     if len(reports) > 1:
         said = found.told.about({None})
         lines = [each.text for each in said.findings]
-        lines += [line for each in found.over_splits([r.task for r in reports]) for line in split_sentences(each)]
-        lines += [format_pooled(each) for each in found.pooled[:MOST_TOLD]]
+        lines += [line for each in found.over_splits([r.task for r in reports]) for line in format_split_verdicts(each)]
+        lines += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
         own = {each.name: each.caption for each in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
             "findings": lines,
-            "claims": claims_table(said.claims).shown if said.claims else None,
+            "claims": claims_report_table(said.claims).shown if said.claims else None,
             "across": [made.shown for made in across_tables(found)],
             "across_note": ACROSS,
             "figures": [
-                (name, (CAPTIONS | own)[name].format(error=error), *picture_size(svg))
-                for name, svg in pictures[-1].items()
+                (name, (CAPTIONS | own)[name].format(error=error), *svg_size(svg)) for name, svg in pictures[-1].items()
             ],
         }
     contents = [task_content(report, found.records) for report in reports]
     drawn_elsewhere = [{name: svg.decode() for name, svg in each.items()} for each in pictures]
     curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
     for task, each, drawn in zip(tasks, contents, pictures, strict=False):
-        task["figures"] = [(name, task["captions"][name], *picture_size(svg)) for name, svg in drawn.items()]
+        task["figures"] = [(name, task["captions"][name], *svg_size(svg)) for name, svg in drawn.items()]
         task["charts"] = each["charts"]
         task["cells"] = len(each["cells"]["n"])
         task["metrics"] = each["metrics"]
         task["arms"] = each["arms"]
         task["schedules"] = sorted({str(arm["schedule"]) for arm in each["arms"]})
         task["panels"] = _panels(each)
-    return render(
+    return render_template(
         "report.html.jinja",
         study=found.title,
         tasks=tasks,
         whole=whole,
         sections=SECTIONS,
-        claimed=CLAIMED.text,
-        content=packed({"tasks": contents, "pictures": drawn_elsewhere}),
-        curves=[packed(each) for each in curves],
+        claimed=CLAIM_LEGEND.text,
+        content=pack_json({"tasks": contents, "pictures": drawn_elsewhere}),
+        curves=[pack_json(each) for each in curves],
         row=ROW,
         axis=AXIS,
     )
 
 
-def render(template: str, **given: Any) -> str:
+def render_template(template: str, **given: Any) -> str:
     """A template of a page, with scripts and style written into it and a policy that allows no others."""
     names = SCRIPTS if template.startswith("report") else ()
     scripts = [_static(name) for name in names]
     style = _static(STYLE)
-    allowed = " ".join(map(_hashed, scripts)) or "'none'"
+    allowed = " ".join(map(_script_hash, scripts)) or "'none'"
     policy = "; ".join(
         [
             "default-src 'none'",
             f"script-src {allowed}",
-            f"style-src {_hashed(style)}",
+            f"style-src {_script_hash(style)}",
             "img-src blob: data:" if template.startswith("article") else "img-src blob:",
             "base-uri 'none'",
             "form-action 'none'",
@@ -154,47 +161,47 @@ def _static(name: str) -> str:
     return (resources.files("adamcmp.report.web") / "static" / name).read_text(encoding="utf-8").rstrip("\n")
 
 
-def _hashed(text: str) -> str:
+def _script_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def packed(content: Any) -> str:
+def pack_json(content: Any) -> str:
     """JSON as gzip in base64; the same content gives the same text."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
+def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
     """What the template shows of a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
     pairs = {format_verdict(each, criteria.error) for each in report.verdicts}
-    pairs.add(beyond(len(report.verdicts)))  # which the page says in its own place
-    code, facts = provenance(report.task)
+    pairs.add(format_other_pairs(len(report.verdicts)))  # which the page says in its own place
+    code, facts = provenance_section(report.task)
     return {
         "name": name,
         "label": report.task.label,
         "question": _question(report),
-        "lead": lead(report),
+        "lead": answer_sentence(report),
         "verdicts": [
             (each.kind, format_headline(each, criteria.error), _details(each, criteria))
-            for each in ranked(report.verdicts)[:MOST_TOLD]
+            for each in rank_verdicts(report.verdicts)[:MAX_SENTENCES]
         ],
-        "more": max(len(report.verdicts) - MOST_TOLD, 0),
+        "more": max(len(report.verdicts) - MAX_SENTENCES, 0),
         "findings": [each for each in report.findings if each not in pairs],
         "claims": shown.get("claims"),
         "error": criteria.error.label,
         "confirmed": bool((board["stage"] == "confirm").any()),
-        "five": _five(report),
-        "warnings": warning_texts(report),
-        "legend": legend(report).text,
-        "protocol": protocol(report),
+        "five": _protocol_lines(report),
+        "warnings": format_warnings(report),
+        "legend": leaderboard_legend(report).text,
+        "protocol": protocol_text(report),
         "commands": code.lines,
         "facts": facts.items,
         "made_from": (
             f"{len(records):,} runs ({(records['status'] == 'diverged').sum():,} diverged, "
-            f"{(records['status'] == 'failed').sum():,} failed) by adamcmp {distinct(records['adamcmp_version'])} with "
-            f"torch {distinct(records['torch_version'])} on {distinct(records['device'])}, "
+            f"{(records['status'] == 'failed').sum():,} failed) by adamcmp {join_unique(records['adamcmp_version'])} "
+            f"with torch {join_unique(records['torch_version'])} on {join_unique(records['device'])}, "
             f"git commit {_commits(records['git_commit'])}"
         ),
         "tables": {name_: shown[name_] for name_ in ("leaderboard", "verdicts", "effects", "basin", "sensitivity",
@@ -202,7 +209,7 @@ def _task(report: TaskReport, found: Reported, name: str) -> dict[str, Any]:
         "target_error": found.target_error,
         "matrix": (matrix := _matrix(report.verdicts, criteria)),
         "shows_matrix": 2 < len(matrix["arms"]) <= MAX_MATRIX,
-        "captions": captions(report),
+        "captions": figure_captions(report),
     }  # fmt: skip
 
 
@@ -225,7 +232,7 @@ def _question(report: TaskReport) -> str:
     return f"{', '.join(arms[:-1])} or {arms[-1]}: which generalizes {'better' if len(arms) == 2 else 'best'} {where}"
 
 
-def lead(report: TaskReport) -> str:
+def answer_sentence(report: TaskReport) -> str:
     """Return the answer in one sentence; of a single optimizer its test error."""
     criteria, board = report.criteria, report.board[report.board["final_test_error"].notna()]
     if board.empty:
@@ -233,7 +240,7 @@ def lead(report: TaskReport) -> str:
     if len(board) > 1:
         return format_answer(report.verdicts, criteria.error)
     best = board.iloc[0]
-    value = quantity(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
+    value = format_mean_ci(best["final_test_error"], best["final_test_error_half_width"], "final_test_error", criteria)
     counted = (
         f"{best['n']} {'held-out' if best['stage'] == 'confirm' else 'tuning'} seed{'' if best['n'] == 1 else 's'}"
     )
@@ -241,18 +248,19 @@ def lead(report: TaskReport) -> str:
     return f"{best['arm']}: test {criteria.error.label} {value} on {counted} with {where}."
 
 
-def _five(report: TaskReport) -> list[str]:
+def _protocol_lines(report: TaskReport) -> list[str]:
     """Return the protocol in five lines."""
     records, board, criteria = report.task.records, report.board, report.criteria
     tuned = tuning_runs(records)["seed"].dropna().astype(int)
+    seeds = format_seeds(tuned)
     judged = records.loc[records["stage"] == "confirm", "seed"].dropna().astype(int)
     better = "highest" if criteria.error.higher_is_better else "lowest"
     trials = sorted(set(board["trials"]))
     searched = f"{trials[0]:,}" if len(trials) == 1 else f"{trials[0]:,} to {trials[-1]:,}"
     return [
-        f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds(tuned)}, with the same weights and batches.",
+        f"Tuning: {searched} trials (lr, λ) per optimizer on seeds {seeds}, with the same weights and batches.",
         f"Selection: the {better} mean validation {criteria.error.label} after the last step, never test data.",
-        f"Evaluation: {judged.nunique()} held-out seeds ({seeds(judged)})."
+        f"Evaluation: {judged.nunique()} held-out seeds ({format_seeds(judged)})."
         if len(judged)
         else "Evaluation: the tuning runs, whose errors are too low. study.confirm.seeds=8 adds held-out seeds.",
         (
@@ -260,9 +268,10 @@ def _five(report: TaskReport) -> list[str]:
             "correction over pairs. A difference is significant exactly when its simultaneous interval excludes 0."
         ),
         (
-            f"Training: {distinct(records['model'])} on {distinct(records['data'])}, "
-            f"{distinct(records['steps'].map('{:,}'.format))} steps, batches of {distinct(records['batch_size'])}, "
-            f"{criteria.loss_text}, schedule {distinct(records['schedule'], 6)}."
+            f"Training: {join_unique(records['model'])} on {join_unique(records['data'])}, "
+            f"{join_unique(records['steps'].map('{:,}'.format))} steps, batches of "
+            f"{join_unique(records['batch_size'])}, "
+            f"{criteria.loss_text}, schedule {join_unique(records['schedule'], 6)}."
         ),
     ]
 
@@ -278,15 +287,15 @@ def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any
             better = sign * mean < 0
             kind = each.kind if each.kind != "apart" else "better" if better else "worse"
             mark = {"better": "▲ better", "worse": "▼ worse", "same": "≈ equivalent", "open": "· not significant"}[kind]
-            text = quantity(mean, float("nan"), "final_gap", criteria)
+            text = format_mean_ci(mean, float("nan"), "final_gap", criteria)
             cells[row, column] = (kind, mark, text if mean < 0 else f"+{text}")
     return {
         "arms": arms,
-        "rows": [(row, [cells.get((row, column), ("", NOTHING, "")) for column in arms]) for row in arms],
+        "rows": [(row, [cells.get((row, column), ("", NO_VALUE, "")) for column in arms]) for row in arms],
     }
 
 
-def picture_size(svg: bytes) -> tuple[int, int]:
+def svg_size(svg: bytes) -> tuple[int, int]:
     """Pixels of a picture, so that it has its place before it is shown."""
     root = svg[: svg.index(b">", svg.index(b"<svg"))]
     found = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))

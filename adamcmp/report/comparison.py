@@ -1,4 +1,6 @@
-"""What ``adamcmp compare`` is asked to compare: words in, sides with their records out."""
+"""Comparison of stored sources (studies, folders, optimizers): find their records, and join them for one
+leaderboard.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,69 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adamcmp.analysis import split_by_task
-from adamcmp.analysis.comparing import Source
+from adamcmp.analysis.selection import split_by_task
 from adamcmp.errors import InputError, command_text, suggest_names
 from adamcmp.storage.backend import open_path
 from adamcmp.storage.records import find_studies, read_all, read_records
 
 
-class Found(NamedTuple):
+class Source(NamedTuple):
+    """What stands on one side."""
+
+    name: str
+    records: pd.DataFrame
+    prefix: str = ""
+    """The folder that its arms are called after, where they are."""
+
+
+def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
+    """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``, its label.
+
+    What a report makes of them stands beside each other, and pairs are of different sides (``verdicts``).
+
+    Raises:
+        InputError: no two sides share a task.
+    """
+    prefix = {side.name: f"{side.prefix}: " if side.prefix else "" for side in sides}
+    own = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
+    parts = [
+        task.records.assign(arm=task.records["side"].map(prefix) + task.records["arm"])
+        for task in split_by_task(pd.concat(own, ignore_index=True))
+        if task.records["side"].nunique() > 1
+    ]
+    if not parts:
+        told = "; ".join(f"{side.name} is {_tasks(side.records)}" for side in sides)
+        raise InputError(
+            f"compare: runs are compared where data, model and budget are the same, and no two of these share a task: "
+            f"{told}. Sweep both on one task"
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def unmatched_runs(sides: Sequence[Source], records: pd.DataFrame) -> list[str]:
+    """Tasks of sides that no other side has, in words."""
+    lines = []
+    for side in sides:
+        kept = set(records.loc[records["side"] == side.name, "run_id"])
+        others = side.records[~side.records["run_id"].isin(kept)]
+        if len(others):
+            lines.append(f"{side.name}: {len(others):,} runs of {_tasks(others)} have nothing to be compared with")
+    return lines
+
+
+def _tasks(records: pd.DataFrame) -> str:
+    labels = [task.label for task in split_by_task(records)]
+    return ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
+
+
+class ResolvedSources(NamedTuple):
     """The sides, and the studies that their runs lie in."""
 
     sides: list[Source]
     study_dirs: list[Path]
 
 
-def find(words: Sequence[str], results_dir: Path) -> Found:
+def resolve_sources(words: Sequence[str], results_dir: Path) -> ResolvedSources:
     """Look words up: a folder or a study; FOLDER:ARM; or an arm, in the folders named beside it or else in all studies.
 
     Raises:
@@ -50,16 +100,18 @@ def find(words: Sequence[str], results_dir: Path) -> Found:
     sides = []
     for word in words:
         study_dirs, own = scopes[word]
-        records = read_all(study_dirs).records if own is None else _of_arm(study_dirs, own, word, results_dir)
+        records = (
+            read_all(study_dirs).records if own is None else _source_of_optimizer(study_dirs, own, word, results_dir)
+        )
         sides.append(Source(word, records, prefixes.get(word, "")))
-    return Found(sides, list(dict.fromkeys([*named, *everywhere])))
+    return ResolvedSources(sides, list(dict.fromkeys([*named, *everywhere])))
 
 
 def _folder(word: str, results_dir: Path) -> Path | None:
     return next((path for path in (open_path(word), results_dir / word) if word and path.is_dir()), None)
 
 
-def _of_arm(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) -> pd.DataFrame:
+def _source_of_optimizer(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) -> pd.DataFrame:
     """The runs of an arm, by its name in reports, its label or its optimizer's configuration."""
     records = pd.concat([read_records(study_dir) for study_dir in study_dirs], ignore_index=True)
     records = records.drop_duplicates("run_id", keep="last")

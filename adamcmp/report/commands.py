@@ -1,0 +1,200 @@
+"""Commands that train runs, rebuilt from the command line and the settings that records store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from adamcmp.config.lookup import list_group
+
+TRAINING_COMMANDS = ("run", "sweep", "reproduce")
+"""Commands whose words say what was trained."""
+
+
+def _command_words(records: pd.DataFrame, study: str) -> list[str]:
+    """Of the command that trained the latest of these runs, as a sweep."""
+    latest = records.sort_values("finished_at")["command"].dropna()
+    words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
+    if not words or words[0] not in TRAINING_COMMANDS:
+        return ["sweep", study]
+    return ["sweep", *_session_options().parse_known_args(words[1:])[1]]
+
+
+class TrainCommand(NamedTuple):
+    """What a stored study was trained with, as words of a command line."""
+
+    study: str
+    overrides: list[str]
+    config_dir: Path | None
+
+
+def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCommand | None:
+    """By the latest command that trained both arms, which are told by label or optimizer; None where there is none."""
+    ordered = records.sort_values("finished_at")
+    names = pd.concat(
+        [ordered[["command", "arm"]], ordered[["command", "optimizer"]].set_axis(["command", "arm"], axis=1)]
+    )
+    known = names.dropna().groupby("command")["arm"].agg(set)
+    trained = ordered.loc[ordered["command"].str.split().str[1].isin(TRAINING_COMMANDS), "command"]
+    latest = [each for each in trained if set(arms) <= known[each]]
+    if not latest:
+        return None
+    found = parse_train_command(ordered[ordered["command"] == latest[-1]], "")
+    return found if found.study else None
+
+
+def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
+    """What the latest of these runs was trained with; the study alone where that is not known."""
+    parser = _session_options()
+    for option in ("--results-dir", "--config-dir", "--device"):
+        parser.add_argument(option)
+    given, words = parser.parse_known_args(_command_words(records, study)[1:])
+    return TrainCommand(words[0] if words else study, words[1:], Path(given.config_dir) if given.config_dir else None)
+
+
+def _session_options() -> argparse.ArgumentParser:
+    """Takes the options out that tell nothing of what is to be trained."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flags = ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect", "--trust", "--dry-run")
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    for option in ("--format", "--limit"):
+        parser.add_argument(option, action="append")
+    return parser
+
+
+GROUPS = {"optimizer": "optimizer", "schedule": "schedule", "model": "model", "data_settings": "data"}
+"""Parts of a run's settings that a named configuration gives, and their override keys."""
+TRAIN = ("batch_size", "clip_norm", "accumulate", "ema", "precision")
+SEED_KEYS = ("seed", "study.seeds", "study.confirm.seeds")
+UNSET = ("name", "source", "target", "rule", "kind", "official")
+"""Settings that no override gives, or the name of the configuration alone."""
+
+
+def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], study: str) -> list[str]:
+    """A command for each of some cells, given by the ids of their runs; empty where nobody knows how they were trained.
+
+    Args:
+        records: all runs of the study, which tell what its commands swept.
+        cells: ids of some of them.
+        study: its name, for runs that have no command.
+    """
+    told = records.dropna(subset=["command", "settings"])
+    known = {
+        str(command): (parse_train_command(part, study), _swept_keys(part)) for command, part in told.groupby("command")
+    }
+    columns = ("run_id", "finished_at", "command", "settings", "epochs", "seed")
+    runs = {row[0]: row for row in zip(*(told[name] for name in columns), strict=True)}
+    found = []
+    for ids in cells:
+        of_cell = [runs[each] for each in ids if each in runs]
+        if not of_cell:
+            found.append("")
+            continue
+        *_, command, settings, epochs, _seed = max(of_cell, key=lambda row: (row[1], row[0]))
+        seeds = sorted({int(row[-1]) for row in of_cell})
+        found.append(_pinned_overrides(*known[command], _flatten_settings(settings, epochs), seeds))
+    return found
+
+
+def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
+    """A run's settings by override key; of a part that a configuration gives, its name under the part's own key."""
+    loaded = json.loads(settings)
+    flat: dict[str, Any] = {f"train.{key}": loaded[key] for key in TRAIN if key in loaded}
+    for part, key in GROUPS.items():
+        values: Mapping[str, Any] = loaded[part]
+        flat[key] = values["name"]
+        given = {**values, **values.get("arguments", {})}
+        flat |= {f"{key}.{name}": value for name, value in given.items() if name not in (*UNSET, "arguments")}
+    whole = float(epochs).is_integer()
+    flat["train.epochs" if whole else "train.steps"] = int(epochs) if whole else loaded["steps"]
+    return flat
+
+
+def _swept_keys(records: pd.DataFrame) -> set[str]:
+    """The keys in which runs of one command differ, among those of one configuration of each part."""
+    several = records.drop_duplicates(["variant", "task", "lr", "weight_decay"])
+    flats = [_flatten_settings(*row) for row in several[["settings", "epochs"]].itertuples(index=False)]
+    differ = {key for key in GROUPS.values() if len({flat[key] for flat in flats}) > 1}
+    for key in {key for flat in flats for key in flat} - set(GROUPS.values()):
+        part = key.partition(".")[0]
+        values: dict[object, set[str]] = {}
+        for flat in flats:
+            values.setdefault(flat.get(part), set()).add(json.dumps(flat.get(key)))
+        if any(len(each) > 1 for each in values.values()):
+            differ.add(key)
+    return differ
+
+
+def _changed_settings(flat: Mapping[str, Any]) -> list[str]:
+    """The keys whose values are others than those of the configuration that adamcmp ships."""
+    found = []
+    for group in GROUPS.values():
+        shipped = _shipped_settings(group).get(str(flat[group]), {})
+        prefix = f"{group}."
+        found += [
+            key for key in flat if key.startswith(prefix) and _differs(shipped, key.removeprefix(prefix), flat[key])
+        ]
+    return found
+
+
+def _differs(shipped: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in shipped and json.dumps(shipped[name]) != json.dumps(value) and shipped[name] != value
+
+
+@cache
+def _shipped_settings(group: str) -> dict[str, dict[str, Any]]:
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in list_group(group).values()}
+
+
+def _pinned_overrides(trained: TrainCommand, swept: set[str], flat: Mapping[str, Any], seeds: list[int]) -> str:
+    always = ["schedule", *_changed_settings(flat)]
+    if "optimizer.decay" in flat:  # one of our rules: others may have no such settings
+        always += ["optimizer", "optimizer.lr", "optimizer.weight_decay"]
+    given = [word.lstrip("+").partition("=")[0] for word in trained.overrides]
+    wanted = (key for key in flat if (key in swept or key in always) and f"{key}._target_" not in given)
+    keys = sorted(wanted, key=lambda key: (key not in GROUPS.values(), key))
+    kept = [word for word, key in zip(trained.overrides, given, strict=True) if key not in {*keys, *SEED_KEYS}]
+    alone = [] if swept <= set(given) else ["study.grid=null", "study.spaces=null"]
+    pinned = [f"{key}={_override_value(flat[key])}" for key in keys]
+    where = ["--config-dir", str(trained.config_dir)] if trained.config_dir else []
+    words = [
+        "adamcmp",
+        "sweep",
+        trained.study,
+        *kept,
+        *alone,
+        *pinned,
+        f"study.seeds={_seeds_setting(seeds)}",
+        "study.confirm.seeds=0",
+    ]
+    return shlex.join([*words, *where, "--results-dir", "again"])
+
+
+def _seeds_setting(seeds: list[int]) -> str:
+    """As ``study.seeds`` has them: how many, where they are the first ones."""
+    return str(len(seeds)) if seeds == list(range(len(seeds))) else _override_value(seeds)
+
+
+def _override_value(value: Any) -> str:
+    """As an override has it."""
+    match value:
+        case bool() | None:
+            return json.dumps(value)
+        case str() if not value.isidentifier():
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        case list():
+            return f"[{','.join(map(_override_value, value))}]"
+        case dict():
+            return "{" + ",".join(f"{key}:{_override_value(each)}" for key, each in value.items()) + "}"
+    return str(value)

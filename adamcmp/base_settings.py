@@ -1,4 +1,4 @@
-"""What all settings are made of: frozen, typed, and a misspelt key is an error.
+"""Base class and types of all settings: frozen, typed, and unknown keys are errors.
 
 It stands below everything that has settings, and imports no torch: planning a study, ``adamcmp show`` and
 ``adamcmp list`` stay quick.
@@ -39,7 +39,7 @@ class ParamGroup(Settings):
     params: str | tuple[str, ...]
     """Patterns of parameter names, such as ``*.bias`` or ``head.*``; a parameter belongs to the first that fits."""
     lr_scale: NonNegative = 1.0
-    """What their learning rate is multiplied by; 0 leaves them as they are."""
+    """Factor of their learning rate; 0 freezes them."""
     weight_decay: NonNegative | None = None
     """Their λ in place of the optimizer's, in the same convention; null leaves them that one."""
 

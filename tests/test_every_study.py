@@ -17,7 +17,7 @@ from adamcmp.storage.records import read_records
 
 from .execute.conftest import CommandLine
 
-NAMES = [each.name for each in studies.in_order()]
+NAMES = [each.name for each in studies.ordered_studies()]
 EXHIBITS = {
     "figure3": {"decay_curves"},
     "figure4": {"anytime", "restarts"},
@@ -66,8 +66,8 @@ def test_a_study_runs_at_smoke_and_tells_what_it_is_there_to_tell(cli, name):
 
 
 def test_all_runs_everything_in_order_and_goes_on_where_it_was(cli, monkeypatch):
-    few = [each for each in studies.in_order() if each.name in ("figure2", "cnn")]
-    monkeypatch.setattr(studies, "in_order", lambda: few)
+    few = [each for each in studies.ordered_studies() if each.name in ("figure2", "cnn")]
+    monkeypatch.setattr(studies, "ordered_studies", lambda: few)
     first = cli.as_given("reproduce", "all", "--scale", "smoke", "--format", "csv")
     assert first.code == 0, first.err
     assert [line for line in first.err.splitlines() if " of 2)" in line] == ["figure2 (1 of 2)", "cnn (2 of 2)"]

@@ -1,8 +1,9 @@
-"""From records to numbers: cells over seeds, selection on validation, intervals. No figures, no files, no torch.
+"""Numbers from stored records: means over seeds, selection, confidence intervals, verdicts. No files, no figures, no
+torch.
 
-``selection`` takes the records of a task and hands on cells (one row an arm, lr and λ) and the best of them,
-``leaderboard`` what these are worth, ``verdicts`` what may be said of pairs; ``curves`` averages the winners' learning
-curves; ``intervals`` holds the statistics they stand on.
+``selection`` turns the records of a task into trials (one row per optimizer, lr and λ) and selects the best of each
+optimizer. ``leaderboard`` summarizes them, ``verdicts`` compares pairs, ``curves`` averages learning curves, and
+``intervals`` has the statistics that all of them use.
 """
 
 from adamcmp.analysis.curves import mean_curves, time_to_target_table

@@ -1,6 +1,6 @@
-r"""The basin of each optimizer on its grid of learning rates × weight decays: how both hang together, how wide it is.
+r"""The basin of each optimizer on its grid of lr × λ: the coupling of lr and λ, and the basin's width.
 
-With x = log lr and y = log λ, what is told of each arm is, by mean validation errors over T tuning seeds,
+With x = log lr and y = log λ, these are estimated from mean validation errors over T tuning seeds:
 
 - the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
   alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through a row's best cell and
@@ -41,21 +41,21 @@ from adamcmp.figures.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 
 MIN_AXIS_VALUES = 3
-"""Learning rates, and weight decays above 0, from which on there is a basin to tell of."""
+"""Minimum number of learning rates, and of weight decays above 0, for an estimate."""
 BASIN_FRACTION, MIN_BASIN_TRIALS = 0.4, 9
 """The share of the cells that a surface is fitted to; and how many these are at least."""
 BASIN_MARGIN = 2 * DEFAULT_MARGIN
-"""Of shares, a point; of other errors this share of the best."""
+"""Width of the basin: 1 percentage point for shares, else this share of the best error."""
 NUM_RESAMPLES = 1000
 PARABOLA = 0.15
-"""Of a grid's step: how well the vertex of a parabola tells where the optimum lies."""
+"""Standard error of a parabola's vertex, in steps of the grid."""
 ITERATIONS = 60
-"""Of EM."""
+"""Iterations of the EM algorithm."""
 NO_ESTIMATE = Estimate(math.nan)
 
 
 class Basin(NamedTuple):
-    """Of one arm; NaN where it cannot be told."""
+    """Basin of one optimizer; NaN for numbers that cannot be estimated."""
 
     arm: str
     rows: Estimate
@@ -64,7 +64,7 @@ class Basin(NamedTuple):
     separability: Estimate
     area: Estimate
     within: float
-    """What counts as within the basin, as errors are stored."""
+    """Largest distance to the best error within the basin, in the stored unit of errors."""
     lrs: int
     decays: int
     """Rows, and columns with λ > 0."""
@@ -73,7 +73,7 @@ class Basin(NamedTuple):
 
 
 class ErrorGrid(NamedTuple):
-    """Validation errors of an arm, L learning rates × J weight decays above 0, on T seeds; the less the better."""
+    """Validation errors of an optimizer: L learning rates × J weight decays above 0, on T seeds; lower is better."""
 
     x: Array
     """(L,) log lr."""
@@ -93,7 +93,7 @@ class GridRow(NamedTuple):
     side_B: NDArray[np.int64]
     """−1 or 1: it lies beyond that place, on this side."""
     steps: Array
-    """Of the grid of log λ."""
+    """Steps of the grid of log λ."""
     seeds: int
     told: int
     """λ > 0 that are not lost."""
@@ -105,8 +105,8 @@ class GridRow(NamedTuple):
 
 
 def estimate_basins(records: pd.DataFrame, table: pd.DataFrame | None = None) -> list[Basin]:
-    """Of each arm of one task with a grid of ``MIN_AXIS_VALUES`` × ``MIN_AXIS_VALUES`` cells or more; ``table`` is its
-    ``trials_table``.
+    """Estimate the basin of every optimizer of a task with at least ``MIN_AXIS_VALUES`` × ``MIN_AXIS_VALUES`` trials.
+    ``table`` is the task's ``trials_table``.
     """
     table = trials_table(records) if table is None else table
     error = task_metrics(records).error
@@ -140,7 +140,7 @@ def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> ErrorGri
 
 
 def estimate_basin(arm: str, grid: ErrorGrid, tried: int, within: float) -> Basin:
-    """Of one arm's grid, on which so many cells were tried."""
+    """Estimate the basin of one optimizer's grid of this many trials."""
     seeds = grid.errors_LJT.shape[2]
     weight_BT = _weights(seeds)
     mean_BLJ, zero_BL = _resample(grid)
@@ -204,7 +204,7 @@ def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
 
 
 def _count_estimate(share_B: Array, seeds: int, tried: int) -> Estimate:
-    """Of a share of so many cells: its spread over draws, and one cell, which may stand on the threshold."""
+    """Return a share of trials with its interval: the spread over resamples, and one trial at the threshold."""
     value = float(share_B[0])
     if seeds < 2:
         return Estimate(value)
@@ -244,7 +244,7 @@ def _fit_line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float,
 
 
 def row_optima(y: Array, mean_BLJ: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Where each row is least: the vertex of the parabola through its best cell and the neighbours.
+    """Return the optimum of each row: the vertex of the parabola through its best trial and the neighbors.
 
     Returns:
         The optimum, and 0; or the nearest place that it lies beyond, and −1 or 1, the side on which it does.
@@ -270,9 +270,10 @@ def row_optima(y: Array, mean_BLJ: Array) -> tuple[Array, NDArray[np.int64]]:
 
 
 def censored_slope(x: Array, y_BL: Array, side_BL: NDArray[np.int64], variance_L: Array) -> Array:
-    """The slope of y = α + β x + N(0, variance), where ``side`` ±1 marks a y that is known to lie beyond: (B,).
+    """Return the slope of y = α + β x + N(0, variance), (B,), where ``side`` ±1 marks a y that lies beyond the given
+    value.
 
-    EM: what is censored is replaced by its mean given line and bound, μ ± σ φ(u)/Φ(−u), and the line fitted anew.
+    EM: a censored value is replaced by its mean given line and bound, μ ± σ φ(u)/Φ(−u), and the line is fitted again.
     """
     weight_L, sd_L = 1 / variance_L, np.sqrt(variance_L)
     centred_L = x - (weight_L * x).sum() / weight_L.sum()
@@ -289,7 +290,7 @@ def censored_slope(x: Array, y_BL: Array, side_BL: NDArray[np.int64], variance_L
 
 
 def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
-    """Ridge and separability of a quadratic surface through the best cells."""
+    """Return ridge and separability of a quadratic surface that is fitted to the best trials."""
     seeds = grid.errors_LJT.shape[2]
     mean_LJ = grid.errors_LJT.mean(2)
     known = np.isfinite(mean_LJ)
@@ -324,7 +325,7 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
 
 
 def to_frame(found: list[Basin]) -> pd.DataFrame:
-    """One row an arm, each estimate as three columns."""
+    """Return one row per optimizer, with three columns per estimate."""
     rows = []
     for each in found:
         row: dict[str, object] = {"arm": each.arm}

@@ -1,4 +1,4 @@
-r"""What a search of k cells brings: the expected best of k, and how far luck may lead from it.
+r"""Expected best of k trials: the error that a search with k trials reaches, and its band over searches.
 
 Of an arm's N cells, k are drawn without replacement and the best of them by validation is kept. It is the cell of rank
 r (from 0) among all with probability w_r = C(N−1−r, k−1)/C(N, k) (``choice.rank_weights``), so that the expected
@@ -24,7 +24,7 @@ MAX_BUDGETS = 60
 
 
 def expected_best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm and k: ``validation`` and ``test``, each with ``_low`` and ``_high`` of the band.
+    """Return one row per optimizer and k: ``validation`` and ``test``, each with ``_low`` and ``_high`` of the band.
 
     Args:
         records: of one task.
@@ -54,7 +54,9 @@ def expected_best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
 
 
 def _with_lost(errors: Array, trials: int, sign: float, baseline: float) -> Array:
-    """With what lost cells count as: the baseline, or the worst there is where that is not known or better."""
+    """Return errors in which lost trials have that of the baseline, or the worst error if the baseline is unknown or
+    better.
+    """
     worst = float(sign * np.max(sign * errors))
     lost = worst if np.isnan(baseline) or sign * baseline < sign * worst else baseline
     return np.concatenate([errors, np.full(trials - len(errors), lost)])

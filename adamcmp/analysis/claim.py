@@ -1,8 +1,8 @@
-"""A statement of the literature as a number: what it predicts, what was measured, and the verdict that follows.
+"""A claim of the literature as a number: predicted range, measured estimate, and the verdict that follows from both.
 
 A claim predicts an open range of values. It is *supported* where the whole 95 % interval lies inside, *refuted* where
-all of it lies outside, and *inconclusive* where it holds both; a value without an interval tells nothing. So no verdict
-is written by hand, and one that is inconclusive says how large an effect would have been seen.
+all of it lies outside, and *inconclusive* where it holds both; a value without an interval supports nothing. So no
+verdict is written by hand, and one that is inconclusive says how large an effect would have been seen.
 
 A difference of two estimates takes its interval from theirs, without symmetry (MOVER):
 L = d − √((a − l_a)² + (u_b − b)²), U = d + √((u_a − a)² + (b − l_b)²). It is for independent estimates; of arms that
@@ -25,31 +25,31 @@ from scipy.stats import norm
 from adamcmp.analysis.intervals import Estimate, half_width
 
 BELOW_RANGE, ABOVE_RANGE = (-math.inf, 0.0), (0.0, math.inf)
-"""What is predicted of a number that shall be negative, or positive."""
+"""Predicted ranges of a number that is claimed to be negative, and of one that is claimed to be positive."""
 VERDICTS = {
     "supported": "supported",
     "refuted": "refuted",
     "inconclusive": "inconclusive",
     "none": "no interval",
 }
-"""How each is spelt."""
+"""Verdicts as they are printed."""
 
 
 FALSE_DISCOVERY_RATE = 0.05
 """False discovery rate that the claims of one page are corrected to."""
 DETECTION_POWER = float((norm.ppf(0.975) + norm.ppf(0.8)) / norm.ppf(0.975))
-"""Half widths of a 95 % interval that an effect measures which is seen in four of five trials."""
+"""Half widths of a 95 % interval that an effect must measure to be detected with 80 % power."""
 
 
 class Claim(NamedTuple):
-    """One statement, and what was measured of it."""
+    """A claim of the literature and its measurement."""
 
     statement: str
     """In one sentence, without its end."""
     source: str
     """Where it is made."""
     measured: str
-    """What number this is."""
+    """Description of the measured number."""
     estimate: Estimate
     """As it is shown, in ``unit``."""
     predicted: tuple[float, float]
@@ -57,14 +57,14 @@ class Claim(NamedTuple):
     task: str | None = None
     """Hash of the task that it is about; None: of several."""
     on: str = ""
-    """What it was measured on: the task's label."""
+    """Label of the task, or of the closed-form test."""
     unit: str = ""
     form: str = "+.2f"
     """How numbers are written."""
 
     @property
     def verdict(self) -> Literal["supported", "refuted", "inconclusive", "none"]:
-        """What follows from the interval."""
+        """Verdict that follows from the interval."""
         _, low, high = self.estimate
         if not self.estimate.has_interval:
             return "none"
@@ -99,7 +99,7 @@ class Claim(NamedTuple):
 
     @property
     def detectable(self) -> float:
-        """How far from the end of the prediction a true value has to be to be told in four of five trials, in ``unit``.
+        """Distance of a true value from the end of the predicted range that is detected with 80 % power, in ``unit``.
 
         (z_0.975 + z_0.8) / z_0.975 half widths of the interval, the wider half; NaN without an interval.
         """
@@ -140,7 +140,7 @@ def lost_after_correction(claims: Sequence[Claim]) -> list[bool]:
 
 
 def to_frame(claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row a claim, numbers as they are shown."""
+    """Return one row per claim, with numbers in the unit in which they are shown."""
     rows = [
         {
             "statement": each.statement,
@@ -196,5 +196,5 @@ def exact_value(value: float) -> Estimate:
 
 
 def scale_by(each: Estimate, factor: float) -> Estimate:
-    """Of an estimate in another unit."""
+    """Return an estimate in another unit."""
     return Estimate(*(factor * x for x in each))

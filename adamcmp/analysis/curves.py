@@ -1,4 +1,4 @@
-"""Learning curves of chosen cells, averaged over seeds: the curves of runs in, one row an arm and step out."""
+"""Learning curves of selected trials, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from adamcmp.storage.schema import METRICS
 
 
 def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the runs that tell of each arm's best cell (``reported_runs``) at every evaluation, with 95 % half
-    widths.
+    """Return mean learning curves of each optimizer's selected trial (``reported_runs``), with 95 % half widths.
 
     Args:
-        curves: Evaluations of all runs, columns ``records.CURVE``.
+        curves: Evaluations of all runs, columns ``schema.CURVE``.
         records: Records of one task.
-        best: One row an arm, as ``best_cells`` returns it.
+        best: One row per optimizer, as ``best_trials`` returns it.
 
     Returns:
-        Columns ``arm``, its best cell's ``lr`` and ``weight_decay``, ``step``, ``epoch``, ``n`` (runs), each metric and
+        Columns ``arm``, the selected ``lr`` and ``weight_decay``, ``step``, ``epoch``, ``n`` (runs), each metric and
         ``<metric>_half_width``; sorted by arm and step; empty where no winner has a curve.
     """
     winners = reported_runs(records, best)[["run_id", "arm"]]
@@ -40,16 +39,18 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
 def time_to_target_table(
     curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float
 ) -> pd.DataFrame:
-    """How soon the runs of each arm's best cell reach a validation error: at the first evaluation that shows it.
+    """Return the time to a validation error of each optimizer's selected trial: its first evaluation at or below the
+    target.
 
     Args:
-        curves: Evaluations of all runs, columns ``records.CURVE``.
+        curves: Evaluations of all runs, columns ``schema.CURVE``.
         records: Records of one task.
-        best: One row an arm, as ``best_cells`` returns it.
+        best: One row per optimizer, as ``best_trials`` returns it.
         target: The validation error, as it is stored: a share, or in the unit of the data.
 
     Returns:
-        One row an arm, in the order of ``best``: ``arm``, ``n`` completed runs, ``reached`` of them, and the medians
+        One row per optimizer, in the order of ``best``: ``arm``, ``n`` completed runs, ``reached`` of them, and the
+        medians
         ``steps`` and ``seconds`` over all n, infinite where half of them or more never get there. Seconds are the run's
         share of wall time, in proportion to steps.
     """

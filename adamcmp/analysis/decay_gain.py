@@ -1,14 +1,14 @@
-r"""What decay brings an optimizer, and whether it generalises better or only fits better.
+r"""The gain of decay: the best λ against λ = 0; and test errors at equal training loss.
 
 *Gain*: the test error at the best λ > 0 minus that at λ = 0, each at the learning rate that is best for it on
-validation, paired over the seeds that tuned. Test errors have no say in the choice, so that it does not favour either.
+validation, paired over the seeds that tuned. Selection does not use test errors, so that it favors neither.
 
 *At equal training loss*: each arm's cells, ordered by their mean final training loss ℓ, make a curve of test error e
-against log ℓ, linear between cells. What is told is the mean of e_a − e_b over the range of log ℓ that both have,
+against log ℓ, linear between cells. The result is the mean of e_a − e_b over the range of log ℓ that both have,
 
 .. math:: \frac{1}{u − l} \int_l^u (e_a(s) − e_b(s)) ds, \quad s = \log ℓ,
 
-with its spread over draws of the seeds. Below zero, a generalises better than b where both fit as well.
+with its spread over bootstrap resamples of the seeds. Below zero, a generalises better than b where both fit as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ MIN_LOSS = 1e-12
 
 
 def decay_gain(records: pd.DataFrame, arm: str) -> Estimate:
-    """Of one arm of a task, as errors are stored: negative where decay helps; NaN where one of both was not tried."""
+    """Return the gain of decay of one optimizer in the stored unit of errors: negative if decay helps, NaN if λ = 0 or
+    λ > 0 was not tried.
+    """
     own = records[records["arm"] == arm]
     ranked = ranked_trials(trials_table(own)) if len(own) else pd.DataFrame(columns=["lr", "weight_decay"])
     with_decay, without = ranked[ranked["weight_decay"] > 0], ranked[ranked["weight_decay"] == 0]

@@ -1,4 +1,4 @@
-r"""How large a difference between two arms is, told in four ways beside Student's interval: numbers for ``verdicts``.
+r"""Effect sizes of the difference between two optimizers, in four measures next to Student's interval.
 
 - the mean of d_i = a_i − b_i over shared seeds, with the BCa bootstrap interval, which follows a skew. A bootstrap of
   n seeds is too narrow by √((n−1)/n) and knows nothing of Student's t: each tail is Φ(−√(n/(n−1)) t_{n−1}(0.975));
@@ -48,7 +48,7 @@ class EffectSize(NamedTuple):
     mean: Estimate
     interquartile_mean: Estimate
     improvement: Estimate
-    """Of a over b."""
+    """Probability that a is better than b."""
     standardised: Estimate
 
 
@@ -159,7 +159,7 @@ def _standardized(effect: float, freedom: int, scale: float) -> Estimate:
 
 
 def to_frame(found: Sequence[EffectSize]) -> pd.DataFrame:
-    """One row a pair, each estimate as three columns."""
+    """Return one row per pair, with three columns per estimate."""
     rows = []
     for each in found:
         row: dict[str, object] = {"a": each.a, "b": each.b, "n": each.n}

@@ -1,4 +1,4 @@
-"""What ``train.metrics`` asked for, at each arm's best cell: after the last step, and along the training."""
+"""Extra metrics (``train.metrics``) of each optimizer's selected trial: after the last step, and along the training."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from adamcmp.analysis.selection import reported_runs
 
 
 def extra_metrics_table(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds of the metrics that runs were asked for, after the last step.
+    """Return means over seeds of the extra metrics after the last step.
 
     Args:
         records: Records of one task; their column ``metrics`` holds JSON.
-        best: One row an arm, as ``best_cells`` returns it.
+        best: One row per optimizer, as ``best_trials`` returns it.
 
     Returns:
-        One row a metric and arm, metrics in the order in which they were measured and arms in that of ``best``:
+        One row per metric and optimizer, metrics in the order in which they were measured and arms in that of ``best``:
         ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that have it.
     """
     return _mean_metrics(reported_runs(records, best), best, [])
 
 
 def extra_metric_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """The same at every evaluation, with the columns ``step`` and ``epoch``; curves have ``records.CURVE``."""
+    """Return the same table at every evaluation, with the columns ``step`` and ``epoch``; curves have
+    ``schema.CURVE``.
+    """
     winners = reported_runs(records, best)[["run_id", "arm"]]
     return _mean_metrics(
         curves[["run_id", "step", "epoch", "metrics"]].merge(winners, on="run_id"), best, ["step", "epoch"]

@@ -1,8 +1,8 @@
-"""Steps until a network generalises that has long fitted: curves in, one row a cell out, and differences of doors.
+"""Steps until a network generalizes long after it fits the training data, and differences between optimizers.
 
-A run generalises at its first evaluation with a validation error of ``TARGET_ERROR`` or less; one that never does is
-censored at its budget. A door's best λ is chosen for each seed by the mean of log steps on all other seeds, and told
-on that seed alone, so that what chooses does not judge.
+A run generalizes at its first evaluation with a validation error of at most ``TARGET_ERROR``; a run that never does is
+censored at its budget. For each seed, an optimizer's best λ is selected by the mean of log steps on all other seeds and
+evaluated on that seed alone, so that selection and evaluation use different runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TARGET_ERROR = 0.1
 
 
 def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET_ERROR) -> pd.DataFrame:
-    """One row a run that tuned: ``arm``, ``lr``, ``weight_decay``, ``seed``, ``steps``, ``reached``."""
+    """Return one row per tuning run: ``arm``, ``lr``, ``weight_decay``, ``seed``, ``steps``, ``reached``."""
     runs = tuning_runs(records)
     first = curves[curves["validation_error"] <= target].groupby("run_id")["step"].min()
     at = runs["run_id"].map(first)
@@ -29,7 +29,7 @@ def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float =
 
 
 def steps_by_trial(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: ``median`` steps, the fastest and slowest seed, ``reached`` of ``n`` seeds."""
+    """Return one row per trial: ``median`` steps, the fastest and slowest seed, ``reached`` of ``n`` seeds."""
     groups = found.groupby(["arm", "lr", "weight_decay"])
     table: pd.DataFrame = (
         groups["steps"]
@@ -58,5 +58,5 @@ def steps_without_decay(found: pd.DataFrame, arm: str) -> pd.Series[float]:
 
 
 def steps_difference(a: pd.Series[float], b: pd.Series[float]) -> Estimate:
-    """Of two of these over the seeds that both have."""
+    """Return the difference of two of these over the seeds that both have."""
     return mean_with_ci((a - b).dropna())

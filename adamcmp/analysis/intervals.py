@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A number and its 95 % interval, which need not be symmetric; NaN where there is none."""
+    """A number and its 95 % interval, which need not be symmetric; NaN for an interval that is unknown."""
 
     value: float
     low: float = math.nan

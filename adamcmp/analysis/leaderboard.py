@@ -1,4 +1,4 @@
-"""The leaderboard: records of one task in, one row an arm out, with what its choice is worth."""
+"""The leaderboard: one row per optimizer, with the errors of its selected trial."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from adamcmp.metrics.spec import task_metrics
 def leaderboard(
     records: pd.DataFrame, metric: str = "final_validation_error", table: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row an arm, the arm with the best mean validation error first.
+    """Return one row per optimizer, the one with the best mean validation error first.
 
-    Columns: arm; lr, weight_decay and decay (its convention) of the best cell by the runs that choose; ``METRICS`` with
-    their half widths over the ``n`` seeds that judge it (``judged``; of an arm that was not confirmed over those that
-    chose it); ``trials`` (cells of the arm), ``runs``, ``diverged`` and ``failed`` over the arm's tuning;
-    ``grid_boundaries``; ``note``, which says why an arm has no eligible cell (its numbers are NaN then), or what to
-    mind. ``stage`` says which runs ``n`` counts: ``confirm`` or ``tune``; beside confirmed numbers stand ``tuned_n``,
-    ``tuned_validation_error`` and ``tuned_test_error`` of the runs that chose, and ``optimism``, the tuned minus the
-    confirmed validation error. ``wins`` is on which share of redrawn tuning seeds the cell is chosen (NaN where one
-    seed chose, or one cell is all there is); ``near_ties`` other cells win on a twentieth or more, the first of them
-    with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
+    Columns: arm; lr, weight_decay and decay (its convention) of the selected trial; ``METRICS`` with their half widths
+    over the ``n`` held-out seeds (``held_out_runs``; without them, over the tuning seeds); ``trials`` (of the
+    optimizer), ``runs``, ``diverged`` and ``failed`` in tuning; ``grid_boundaries``; ``note``, the reason why no trial
+    is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts: ``confirm`` or ``tune``;
+    next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and ``tuned_test_error`` of the runs that
+    chose, and ``optimism``, the tuned minus the confirmed validation error. ``wins`` is on which share of redrawn
+    tuning seeds the cell is chosen (NaN where one seed chose, or one cell is all there is); ``near_ties`` other cells
+    win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
 
     Args:
         records: of one task.
@@ -108,11 +107,11 @@ TUNED_COLUMNS = (
     "tuned_test_error_half_width",
     "optimism",
 )
-"""Columns of a leaderboard that tell of the choice."""
+"""Columns of a leaderboard on tuning."""
 
 
 TIE_COLUMNS = ("wins", "near_ties", "next_lr", "next_weight_decay", "next_wins")
-"""Columns that tell how surely the cell was chosen."""
+"""Columns of a leaderboard on the stability of the selection."""
 
 
 def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +139,7 @@ def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
 
 
 def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """``TUNED_COLUMNS`` of each arm with a best cell."""
+    """Return ``TUNED_COLUMNS`` of each optimizer with a selected trial."""
     chosen = best.set_index("arm")
     found = pd.DataFrame(index=chosen.index)
     chosen_among = table["arm"].duplicated().any()

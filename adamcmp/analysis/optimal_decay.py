@@ -1,9 +1,10 @@
-r"""How the best λ moves with the budget, or with the size of the training set: tasks in, a slope out.
+r"""How the best λ moves with the budget, or with the size of the training set: a slope over tasks.
 
-Of each task, x is the logarithm of what varies, and the optimum is the vertex of a parabola through the best λ and its
-neighbours, on a logarithmic axis. The slope d log λ*/dx is a line through these optima, those on an edge of the grid
-censored, with the interval of ``basin``: seeds are drawn anew, the same in all tasks, and the scatter around the line
-counts. Where several learning rates were tried, each λ stands at the one that is best for it on validation.
+In each task, x is the logarithm of the number that varies, and the optimum is the vertex of a parabola through the best
+λ
+and its neighbors, on a logarithmic axis. The slope d log λ*/dx is a line through these optima; optima at a boundary of
+the grid are censored. Its interval is that of ``basin``: seeds are resampled, the same in all tasks, and the scatter
+around the line counts. If several learning rates were tried, each λ has the rate that is best for it on validation.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ class OptimalDecays(NamedTuple):
     slope: Estimate
     """d log λ*/d log x."""
     profile: pd.DataFrame
-    """One row a task and λ: ``x``, ``weight_decay``, ``validation`` and ``test`` (mean errors), ``half_width`` of the
-    latter, ``lr``."""
+    """One row per task and λ: ``x``, ``weight_decay``, ``validation`` and ``test`` (mean errors), ``half_width`` of the
+    latter, ``lr``.
+    """
     found: pd.DataFrame
-    """One row a task: ``x``, ``best`` λ*, ``low``, ``high``, ``side`` (−1, 1: it lies on that edge of the grid)."""
+    """One row per task: ``x``, ``best`` λ*, ``low``, ``high``, ``side`` (−1, 1: at that boundary of the grid)."""
 
 
 def estimate_optimal_decays(
     tasks: Sequence[TaskRecords], arm: str, by: str, decay: str = "weight_decay", lr: float | None = None
 ) -> OptimalDecays:
-    """Of an arm on tasks that differ in the column ``by`` of their records.
+    """Estimate the best λ of an optimizer on tasks that differ in the column ``by`` of their records.
 
     Args:
         tasks: with runs of the arm at the same λ > 0.

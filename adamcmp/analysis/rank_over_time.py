@@ -1,11 +1,11 @@
-"""Who leads when: each arm's rank at every evaluation against that at the end; and who gets to a target first.
+"""Ranks of optimizers at every evaluation compared with their final ranks, and times to a target.
 
-Ranks are of the test error of each arm's best cell, by the runs that judge it, seed by seed: an arm's rank at an
-evaluation is the mean over the seeds that all arms share. Rankings often flip while the learning rate decays.
+Ranks are those of the test error of each optimizer's selected trial, seed by seed: the rank at an evaluation is the
+mean over the seeds that all arms share. Rankings often flip while the learning rate decays.
 
 A *performance profile* of an arm is, for each τ ≥ 1, the share of tasks on which it reaches the target within τ times
-what the fastest arm takes. The target of a task is given, or the validation error that nine in ten runs of half of its
-arms end with.
+the time of the fastest optimizer. The target of a task is given, or the validation error that nine in ten runs of half
+of its arms end with.
 
 Source: E. D. Dolan and J. J. Moré, Benchmarking Optimization Software with Performance Profiles, Mathematical
 Programming 91, 2002.
@@ -28,8 +28,8 @@ MAX_RUNS = 0.9
 
 
 def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm and evaluation: ``arm``, ``epoch``, ``rank`` (1 is best), ``final_rank``, ``seeds`` that are
-    shared, and ``agreement``: the share of pairs of arms, over seeds, that stand as they do at the end.
+    """Return one row per optimizer and evaluation: ``arm``, ``epoch``, ``rank`` (1 is best), ``final_rank``, ``seeds``
+    that are shared, and ``agreement``: the share of pairs, over seeds, that are ordered as at the end.
 
     Evaluations are those that all arms share, by epoch; empty where there are fewer than two, or one arm.
     """
@@ -81,8 +81,8 @@ def count_rank_flips(found: pd.DataFrame) -> str:
 
 
 def targets_table(tasks: Sequence[TaskRecords], curves: pd.DataFrame, target: float | None = None) -> pd.DataFrame:
-    """One row a task and arm: ``target``, median ``steps`` and ``seconds`` to it (infinite where it is not reached by
-    half of the runs), and ``steps_ratio``, ``seconds_ratio`` to the fastest arm of the task.
+    """Return one row per task and optimizer: ``target``, median ``steps`` and ``seconds`` to it (infinite if fewer than
+    half of the runs reach it), and ``steps_ratio``, ``seconds_ratio`` to the fastest optimizer of the task.
     """
     parts = []
     for task in tasks:

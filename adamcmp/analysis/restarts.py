@@ -1,7 +1,8 @@
-"""How much sooner warm restarts get to an error than one long cosine: curves of both in, factors out.
+"""Speed-up of warm restarts over one long cosine, at the end of each period.
 
-Restarts end a period at an epoch E with an error e. The other arm first has an error of e or better at epoch E', or
-never within its budget T; the factor is E'/E, or T/E as a bound from below. It is told seed by seed, so that its
+Restarts end a period at an epoch E with an error e. The other optimizer first has an error of e or better at epoch E',
+or
+never within its budget T. The factor is E'/E, or T/E as a lower bound. It is computed seed by seed, so that its
 logarithm has Student's interval.
 """
 
@@ -33,15 +34,15 @@ def period_ends(first: float, factor: float, epochs: float) -> list[float]:
 def restart_speed_ups(
     curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, restarted: str, other: str, ends: Sequence[float]
 ) -> pd.DataFrame:
-    """One row a period: ``end`` (epoch), ``error`` there (mean), ``factor`` with ``factor_low`` and ``factor_high``,
-    and how many of ``seeds`` the other arm never gets there on (``never``).
+    """Return one row per period: ``end`` (epoch), ``error`` there (mean), ``factor`` with ``factor_low`` and
+    ``factor_high``, and how many of ``seeds`` the other arm never gets there on (``never``).
 
     Args:
-        curves: evaluations, columns ``records.CURVE``.
+        curves: evaluations, columns ``schema.CURVE``.
         records: of one task.
-        best: one row an arm, as ``best_cells`` returns it.
-        restarted: an arm with warm restarts.
-        other: the arm that it is compared with.
+        best: one row per optimizer, as ``best_trials`` returns it.
+        restarted: an optimizer with warm restarts.
+        other: the optimizer that it is compared with.
         ends: as ``period_ends`` gives them; the last one is the end of the budget for both, and left out.
     """
     shown = reported_runs(records, best)

@@ -1,4 +1,4 @@
-"""Cells and what is chosen among them: records of runs in, one row a configuration out.
+"""Trials and their selection: records of runs in, one row per hyperparameter configuration out.
 
 A cell is one arm at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted in
 their cell and never enter a mean. Selection reads the validation columns alone (``ranked_trials``);
@@ -20,12 +20,12 @@ from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
 TRIAL_KEY = ["arm", "lr", "weight_decay"]
-"""What identifies a cell."""
+"""Columns that identify a trial."""
 
 METRICS: tuple[str, ...] = tuple(
     f"{when}_{name}" for when in ("final", "best") for name in (*(m[0] for m in MEASURED), "gap")
 )
-"""The metric columns of a cell; each has its 95 % half width beside it in ``<metric>_half_width``."""
+"""Metric columns of a trial; ``<metric>_half_width`` has the 95 % half width of each."""
 
 BASELINE = ("baseline_validation_error", "baseline_test_error")
 """Errors of the best constant prediction of training."""
@@ -36,7 +36,7 @@ SELECTION_METRICS = (
     "final_validation_loss",
     "best_validation_loss",
 )
-"""What a cell may be selected on. No test column is among them, and no gap, which holds the test error."""
+"""Metrics that a trial may be selected on. They include no test column, and no gap, which contains the test error."""
 
 _TASK_COLUMNS = (
     "decay",
@@ -59,7 +59,7 @@ _TASK_COLUMNS = (
 
 
 class TaskRecords(NamedTuple):
-    """What compared runs share (data, model, budget, precision), and its runs."""
+    """Records of compared runs, which share data, model, budget and precision."""
 
     task: str
     label: str
@@ -67,11 +67,11 @@ class TaskRecords(NamedTuple):
 
 
 def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
-    """The records of each task, the task with the latest run first. Runs of two tasks are never mixed.
+    """Split records by task, the task with the latest run first. Runs of two tasks are never mixed.
 
-    Tasks that share the column ``comparison`` (they differ in batch size, loss, clipping and the like alone) are one.
-    Within a task each variant (all settings of optimizer, schedule and training but lr and λ) is an arm of its own:
-    where several share a label, what they differ in is added to it.
+    Tasks that share the column ``comparison`` (they differ only in batch size, loss, clipping and other settings of
+    training) are one. Within a task each variant (all settings of optimizer, schedule and training but lr and λ) is an
+    optimizer of its own. If several share a label, the settings in which they differ are added to it.
     """
     if records.empty:
         return []
@@ -98,7 +98,9 @@ def has_tuning(records: pd.DataFrame) -> bool:
 
 
 def _distinguishing_parts(task: TaskRecords, alike: Sequence[TaskRecords]) -> str:
-    """The label of a task, with what tells it from those that share it: examples, epochs, the seed of the cut."""
+    """Return the label of a task, and the settings that distinguish it from tasks with this label: examples, epochs,
+    split seed.
+    """
     label = task.label
     for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
         if name in task.records and len({each.records[name].iloc[-1] for each in alike}) > 1:
@@ -113,7 +115,7 @@ def _split_seed(task: TaskRecords) -> int | None:
 
 
 def _task_label(records: pd.DataFrame) -> str:
-    """What a task is called: by its budget, in epochs where those are shared, if its programs have several labels."""
+    """Return the label of a task: with its budget in epochs if its runs share epochs, but not steps."""
     last = records.iloc[-1]
     if records["program"].nunique() == 1:
         return str(last["task_label"])
@@ -152,7 +154,9 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _search_name(search: str, others: Collection[str]) -> str:
-    """A search in an arm's name: its method, and what it searches where another one has the same."""
+    """Return the name of a search in an optimizer's label: its method, and the searched settings if another search has
+    the same method.
+    """
     method = search.partition(" ")[0]
     return method if sum(each.partition(" ")[0] == method for each in others) == 1 else search
 
@@ -163,7 +167,7 @@ def _setting_text(key: str, value: object) -> str:
 
 
 RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment")
-"""What arms of one task may differ in, next to optimizer and schedule."""
+"""Settings besides optimizer and schedule in which optimizers of one task may differ."""
 
 
 def _distinguished(settings: str) -> dict[str, object]:
@@ -187,7 +191,7 @@ def _distinguished(settings: str) -> dict[str, object]:
 
 
 def _group_key(group: Mapping[str, Any]) -> str:
-    """A parameter group for people: ``*.bias λ 0``."""
+    """Return a human-readable parameter group: ``*.bias λ 0``."""
     params, scale, own = group["params"], group["lr_scale"], group["weight_decay"]
     patterns = params if isinstance(params, str) else "|".join(params)
     return patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if own is None else f" λ {own:g}")
@@ -199,15 +203,17 @@ def tuning_runs(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """The completed runs that tell of each arm's best cell: those on seeds that no selection has seen.
+    """Return the completed held-out runs of each optimizer's selected trial.
 
-    Where no arm has several cells nothing was chosen, and the runs themselves tell; so they do of an arm with one cell
-    that has no fresh seeds. An arm whose best cell was not confirmed has no rows. A seed that was tuned with confirms
-    nothing.
+    If no optimizer has several trials, nothing was selected, and the runs themselves count; so do those of an optimizer
+    with
+    one trial and no held-out runs. An optimizer whose selected trial has no held-out runs has no rows. Seeds that were
+    used
+    for tuning are left out.
 
     Args:
         records: of one task, of both stages.
-        best: one row an arm, as ``best_trials`` returns it.
+        best: one row per optimizer, as ``best_trials`` returns it.
     """
     tuned = tuning_runs(records)
     completed = records[records["status"] == "completed"]
@@ -235,15 +241,15 @@ def reported_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataF
 
 
 def trials_table(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per (arm, lr, weight_decay) of one task, sorted by them: of the runs that choose, ``tuning_runs``.
+    """Return one row per trial (arm, lr, weight_decay) of one task, sorted by them, from its ``tuning_runs``.
 
     Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
-    completed run); what the cell's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean over
-    completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two); ``rank``, the
-    place of an eligible cell in its arm by ``ranked_trials`` (1 is best); and ``grid_boundaries``, the sides of the
-    grid that a best cell lies on.
+    completed run); settings that the trial's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean
+    over completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two); ``rank``,
+    the place of an eligible trial of its optimizer by ``ranked_trials`` (1 is best); and ``grid_boundaries``, the
+    boundaries of the grid at which a selected trial is.
 
-    A cell is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
+    A trial is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
     most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
 
     Raises:
@@ -351,7 +357,7 @@ def best_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> 
 
 
 def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
-    """The sides of the grid that the best cell lies on: of "lr low", "lr high", "λ low", "λ high".
+    """Return the boundaries of the grid at which the selected trial is: "lr low", "lr high", "λ low", "λ high".
 
     There the optimum may lie outside the grid. λ = 0 is a natural bound, no edge; nor is an axis of one value.
     """

@@ -1,4 +1,4 @@
-r"""How much it matters to get lr and λ right, of each optimizer.
+r"""Sensitivity of each optimizer to lr and λ.
 
 *Sensitivity to the learning rate* is E_lr[min(ℓ(lr), ℓ_0) − ℓ*] over the grid's learning rates: how much is lost, on
 average, by a rate that was not tuned, with ℓ(lr) the mean validation error at the λ that is best for it, ℓ* the best of
@@ -35,7 +35,7 @@ MIN_SEARCH_TRIALS = 10
 
 
 class Sensitivity(NamedTuple):
-    """Of one arm; NaN where it cannot be told."""
+    """Sensitivity of one optimizer; NaN for numbers that cannot be estimated."""
 
     arm: str
     to_lr: Estimate
@@ -44,18 +44,22 @@ class Sensitivity(NamedTuple):
     decades: float
     """That the learning rates span."""
     importance: dict[str, float]
-    """Shares of lr, λ, variant (of the optimizer), together and seeds; of drawn points the first two; may be empty."""
+    """Shares of lr, λ, variant (of the optimizer), interactions and seeds; for random trials the first two; may be
+    empty.
+    """
 
 
 class _Grid(NamedTuple):
     lrs: Array
     decays: Array
     errors_LJT: Array
-    """The less the better; lost cells are ℓ_0."""
+    """Validation errors, lower is better; lost trials have ℓ_0."""
 
 
 def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[Sensitivity]:
-    """Of each arm of one task that tried two learning rates or weight decays; ``table`` is ``cells`` of the records."""
+    """Estimate the sensitivity of every optimizer of a task that tried two learning rates or weight decays. ``table``
+    is the ``trials_table`` of the records.
+    """
     sign = task_metrics(records).error.sign
     baseline = sign * float(records[BASELINE[0]].max())
     runs = tuning_runs(records)
@@ -179,7 +183,7 @@ def importance(grids: list[_Grid]) -> dict[str, float]:
 
 
 def to_frame(found: list[Sensitivity]) -> pd.DataFrame:
-    """One row an arm."""
+    """Return one row per optimizer."""
     names = {"lr": "importance_lr", "λ": "importance_weight_decay", "variant": "importance_variant",
              "together": "importance_together", "seeds": "importance_seeds"}  # fmt: skip
     return pd.DataFrame(

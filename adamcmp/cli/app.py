@@ -1,4 +1,4 @@
-"""The application: its options, its exit codes, and how it speaks. Commands stand in the modules beside this one."""
+"""The application: common options, exit codes, output. Commands are in the other modules of this package."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Format(StrEnum):
 
 
 class Width(StrEnum):
-    """What figures are drawn for: columns of a journal."""
+    """Width of figures: one or two columns of a journal."""
 
     single = "single"
     double = "double"
@@ -59,7 +59,7 @@ class Width(StrEnum):
 WIDTH = 100
 """Columns of lines in a pipe, and of a wide terminal."""
 ANSWER_SCHEMA = 1
-"""Of what ``--json`` prints: keys are added within a version, and none is renamed or taken away; docs/json.md."""
+"""Version of the ``--json`` output: within a version, keys are added, never renamed or removed; see docs/json.md."""
 _answers: dict[str, Any] = {}
 
 
@@ -99,7 +99,7 @@ def _version_here() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON knows; a number that is none, or infinite, is null."""
+    """Return a value as JSON allows it; NaN and infinity become null."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -189,7 +189,7 @@ def as_typed() -> str:
 
 
 def complete(*groups: str) -> Callable[[str], list[str]]:
-    """What a shell offers for an argument: names of these groups of configurations."""
+    """Return a completion function for an argument that names configurations of some groups."""
 
     def names(incomplete: str) -> list[str]:
         from adamcmp.config.lookup import list_group

@@ -23,7 +23,7 @@ FOLDERS = {
 
 
 class Framework(StrEnum):
-    """What a recipe is written for."""
+    """Frameworks for which training code can be printed."""
 
     torch = "torch"
     optax = "optax"
@@ -31,7 +31,7 @@ class Framework(StrEnum):
 
 
 class Group(StrEnum):
-    """What ``adamcmp list`` lists."""
+    """Groups that ``adamcmp list`` shows."""
 
     configs = "configs"
     optimizers = "optimizers"
@@ -61,9 +61,9 @@ def list_(
         raise InputError(f"list {group}: no such list; {suggest_names(group, Group)}")
     for each in [group] if group else list(Group):
         if each == Group.claims:
-            from adamcmp.studies.claims import sentences
+            from adamcmp.claims import claim_sentences
 
-            named = sentences()
+            named = claim_sentences()
         else:
             named = descriptions(list_group(FOLDERS.get(each, each), config_dir))
         answer(**{str(each): named})

@@ -1,4 +1,4 @@
-"""What ``adamcmp watch`` shows of sweeps that other processes run: it reads their folders and nothing else."""
+"""The dashboard of ``adamcmp watch``: it reads the folders of running sweeps and nothing else."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StudyMonitor:
     progress: SweepProgress | None = None
 
     def look(self) -> None:
-        """Read what is new on disk."""
+        """Read new files."""
         self.progress = SweepProgress.read(self.folder)
         parts = tuple(sorted(path.name for path in (self.folder / "records").glob("*.parquet")))
         if parts != self._parts:

@@ -31,17 +31,17 @@ def conformance(
 ) -> None:
     """Check which weight-decay and ε convention other libraries use."""
     with show_status("starting"):
-        from adamcmp.conformance.fit import chosen, conformance
-        from adamcmp.conformance.page import article
-        from adamcmp.conformance.peers import LIBRARIES
+        from adamcmp.conformance.convention_report import conventions_article
+        from adamcmp.conformance.find_convention import check_libraries, resolve_libraries
+        from adamcmp.conformance.libraries import LIBRARIES
         from adamcmp.report.article import write_article
 
-        asked = chosen(libraries or [])
+        asked = resolve_libraries(libraries or [])
     from adamcmp.cli import plan_view, progress
 
     garbage_collection.restore_thresholds()
     with progress.item_progress(len(asked), "libraries") as bar:
-        found = list(conformance(asked, lambda library: bar(LIBRARIES[library])))
+        found = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
     answer(optimizers=[{"library": each.library, "optimizer": each.optimizer, "convention": each.convention,
                         "setting": each.setting, "difference": each.difference, "verdict": each.verdict,
                         "error": each.error} for each in found])  # fmt: skip
@@ -49,7 +49,7 @@ def conformance(
     absent = [each.library for each in found if each.verdict == "not installed"]
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
-    files = write_article(article(found, as_typed()), out, [each.value for each in formats or Format])
+    files = write_article(conventions_article(found, as_typed()), out, [each.value for each in formats or Format])
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
     raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
 

@@ -17,7 +17,7 @@ from adamcmp.text_safety import to_one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adamcmp.conformance.fit import Fitted
+    from adamcmp.conformance.find_convention import ConventionFit
     from adamcmp.execute.execution_plan import ExecutionPlan
     from adamcmp.metrics.spec import MetricSpec
     from adamcmp.optim.conventions import DecayConversion, FrameworkConvention
@@ -71,7 +71,7 @@ ROUGH_ESTIMATE_NOTE = "rough upper estimate; adamcmp benchmarks strategies when 
 
 
 def format_strategies(crew: ExecutionPlan) -> list[str]:
-    """How each cohort will be trained, one line a cohort, and what to know about it."""
+    """Return one line per run group: how it will be trained, and notes on that."""
     lines = []
     for cohort, choice in crew.pairs:
         s, form = choice.strategy, cohort.kernel.partition(" (")[0]
@@ -153,7 +153,7 @@ def _format_axis(values: Iterable[float]) -> str:
 
 
 def time_to_target_table(found: pd.DataFrame, title: str, target: float, error: MetricSpec) -> Table:
-    """How soon each arm's best cell reaches a validation error, as ``analysis.time_to_error`` gives it."""
+    """Return a table of times to a validation error, from ``analysis.curves.time_to_target_table``."""
     headers = ("optimizer", f"runs at {target:.3g}", "median steps", "median time")
     caption = f"to the first evaluation with that validation {error.label} or a better one"
     table = Table(*headers, title=escape(title), caption=escape(caption))
@@ -165,7 +165,7 @@ def time_to_target_table(found: pd.DataFrame, title: str, target: float, error: 
 
 
 def format_failures(failed: pd.DataFrame) -> list[str]:
-    """What went wrong, each error once, with how many runs it struck."""
+    """Return each error once, with the number of runs that failed with it."""
     counts = failed.groupby("error", dropna=False)["run_id"].agg(["count", "first"])
     return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]
 
@@ -179,7 +179,7 @@ def abbreviate(words: Sequence[str], most: int = 6) -> str:
     return ", ".join(words) if len(words) <= most else f"{words[0]} … {words[-1]}"
 
 
-def conformance_table(found: Sequence[Fitted]) -> Table:
+def conformance_table(found: Sequence[ConventionFit]) -> Table:
     """Which convention other libraries follow, for a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("optimizer", "follows", "in adamcmp", "difference", "verdict"):

@@ -104,7 +104,9 @@ class ProgressBar:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 02 min``, ``12 days``, ``190 years``."""
+    """Return a human-readable duration: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 02 min``, ``12 days``, ``190
+    years``.
+    """
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:

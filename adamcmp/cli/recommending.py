@@ -1,4 +1,4 @@
-"""recommend: which optimizer, with which settings, for one's own model and data, within a budget of time."""
+"""The command ``recommend``: an optimizer with its settings for a model and data, within a time budget."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 TUNING = 0.6
 """Share of the budget after which nothing more is tuned."""
 REPORTING = 0.02
-"""Share of the budget that tables and pictures have, and at least ``LEAST_REPORTING`` seconds."""
+"""Share of the budget for tables and figures, at least ``LEAST_REPORTING`` seconds."""
 LEAST_REPORTING = 10.0
 SEEDS = 8
-"""Fresh seeds that are added at a time."""
+"""Held-out seeds that are added at a time."""
 BATCH = 8
-"""Trials of each optimizer that are asked for at a time."""
+"""Trials of each optimizer that are requested at a time."""
 WORTH_BENCHMARKING = 300.0
 """Seconds of budget below which training strategies are chosen by rough estimates: timing them may take a minute."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -109,14 +109,14 @@ def recommend(
 
 
 def seconds_text(seconds: float) -> str:
-    """A budget for people."""
+    """Return a human-readable time budget."""
     from adamcmp.cli.progress import format_duration
 
     return format_duration(seconds)
 
 
 def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
-    """What the command asks for beyond the words that were given: names, seeds, ranges where nobody has said any."""
+    """Return the overrides that the command adds to the user's: names, seeds, and ranges that the user left open."""
     with show_status("starting"):
         from adamcmp.config.compose import compose
         from adamcmp.config.instantiate import safe_stem
@@ -157,7 +157,7 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
 
 
 RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
-"""Of λ, by convention; else a hundredth to a hundred times the configuration's."""
+"""Ranges of λ by convention; other conventions use 0.01 to 100 times the configuration's value."""
 
 
 def _space(name: str, optimizer: Any) -> str:
@@ -171,7 +171,7 @@ def _space(name: str, optimizer: Any) -> str:
 
 
 class _Spending:
-    """Spends a budget on tuning, then on fresh seeds, by what runs have taken so far."""
+    """A search that spends a time budget on tuning and then on held-out seeds, by the measured time of runs."""
 
     def __init__(self, opened: Session, began: float, deadline: float, seconds: float) -> None:
         self._opened, self._began, self._deadline, self._seconds = opened, began, deadline, seconds
@@ -185,7 +185,7 @@ class _Spending:
         return time.monotonic() - self._began
 
     def tune(self) -> None:
-        """Ask for batches, until so much of the budget is spent that fresh seeds need the rest."""
+        """Request batches of trials until the rest of the budget is needed for held-out seeds."""
         from adamcmp.storage.records import read_records
 
         searching = self._opened.plan.searching
@@ -209,14 +209,14 @@ class _Spending:
         return bool((read_records(self._opened.study_dir)["status"] == "completed").any())
 
     def _until(self) -> float:
-        """When tuning ends, at the latest: the fewest fresh seeds shall fit behind it."""
+        """Return the latest end of tuning: the minimum number of held-out seeds must fit after it."""
         searching = self._opened.plan.searching
         assert searching is not None
         rest = self._deadline - self._began
         return min(TUNING * self._seconds, rest - 1.2 * self.a_run * SEEDS * len(searching.arms))
 
     def confirm(self) -> None:
-        """Train what was chosen on fresh seeds, as many as the budget has room for."""
+        """Train the selected trials on as many held-out seeds as the budget allows."""
         from adamcmp.execute.next_runs import held_out_runs
         from adamcmp.storage.records import read_records
 
@@ -245,7 +245,7 @@ class _Spending:
 
 
 def _tell(opened: Session, spending: _Spending) -> None:
-    """Print the recommendation, and write it beside the runs."""
+    """Print the recommendation, and write it into the results folder."""
     with show_status("drawing"):
         from adamcmp.analysis import leaderboard, split_by_task
         from adamcmp.report import terminal

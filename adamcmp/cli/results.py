@@ -1,4 +1,4 @@
-"""Commands on what is stored: report, compare, merge, remove."""
+"""Commands on stored runs: report, compare, watch, export, merge, remove, verify."""
 
 from __future__ import annotations
 
@@ -230,11 +230,11 @@ def compare(
         from adamcmp.report.model import ReportInput
         from adamcmp.report.verdict_text import ComparisonSettings
         from adamcmp.storage.records import read_all, read_outcomes
-        from adamcmp.studies import judging_of
+        from adamcmp.studies import comparison_settings
 
         asked = resolve_sources(sides, results_dir)
         records = compare_sources(asked.sides)
-        judging = judging_of(asked.study_dirs) if margin is None else ComparisonSettings(margin)
+        judging = comparison_settings(asked.study_dirs) if margin is None else ComparisonSettings(margin)
         curves = read_all(asked.study_dirs).curves
         found = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
     show_found(found, " vs. ".join(sides))
@@ -272,7 +272,7 @@ def merge(
 
 
 class To(StrEnum):
-    """What stored runs are written as."""
+    """Formats and trackers to which runs are exported."""
 
     csv = "csv"
     parquet = "parquet"

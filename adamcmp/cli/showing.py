@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from adamcmp.analysis import TaskRecords, Verdict
     from adamcmp.analysis.claim import Claim
+    from adamcmp.claims import ClaimTest
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
     from adamcmp.report.model import ReportInput
     from adamcmp.report.warnings import ReportWarning
-    from adamcmp.studies.claims import Statement
 
 
 def report_on(
@@ -57,22 +57,22 @@ def report_on(
     with show_status("reading"):
         from adamcmp.report.model import ReportInput
         from adamcmp.storage.records import read_all, read_outcomes
-        from adamcmp.studies import figure_of, judging_of, reproduction, width_of
+        from adamcmp.studies import comparison_settings, figure_width, find_study, stored_figure
 
         stored = read_all(study_dirs)
-        figures = {figure_of(study_dir) for study_dir in study_dirs}
+        figures = {stored_figure(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
         found = ReportInput(
             *stored,
             read_outcomes(study_dirs),
-            judging_of(study_dirs),
+            comparison_settings(study_dirs),
             target_error=target_error,
             name=" + ".join(folder.name for folder in study_dirs),
-            width=width_of(study_dirs) if width is None else width.value,
+            width=figure_width(study_dirs) if width is None else width.value,
             has_plot_script=plot_script or bundle,
         )
         if figure is not None:
-            found = replace(found, told=reproduction(figure).told(found))
+            found = replace(found, told=find_study(figure).findings(found))
     tell_damage(study_dirs)
     _tell_orphans(found)
     show_found(found, found.title if title else None)
@@ -305,7 +305,7 @@ def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
     """Some runs of a stored study, with their curves, as reports take them."""
     from adamcmp.report.model import ReportInput
     from adamcmp.storage.records import read_all, read_outcomes
-    from adamcmp.studies import judging_of
+    from adamcmp.studies import comparison_settings
 
     stored = read_all([study_dir])
     ids = set(records["run_id"])
@@ -313,35 +313,35 @@ def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
         stored.records[stored.records["run_id"].isin(ids)],
         stored.curves[stored.curves["run_id"].isin(ids)],
         read_outcomes([study_dir]),
-        judging_of([study_dir]),
+        comparison_settings([study_dir]),
         name=study_dir.name,
     )
 
 
 def show_statements(
-    statements: Sequence[Statement], found: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
+    statements: Sequence[ClaimTest], found: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
 ) -> None:
-    """Test statements, print what was found, and write their page."""
+    """Test claims, print the results, and write their report."""
+    from adamcmp.claims.claims_report import claims_article, run_claim_tests
     from adamcmp.cli import progress
     from adamcmp.report import terminal
     from adamcmp.report.article import write_article
-    from adamcmp.studies.claims._page import article, tested
 
     every = []
     with progress.item_progress(len(statements), "statements") as bar:
         for each in statements:
             bar(each.text)
-            every.append(tested(each, found))
+            every.append(run_claim_tests(each, found))
     claims = [claim for each in every for claim in each.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     answer(claims=_claimed(claims))
     with show_status("drawing"):
-        files = write_article(article(every, found, as_typed()), folder, _values(formats))
+        files = write_article(claims_article(every, found, as_typed()), folder, _values(formats))
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
-    """Print what was found of each statement, and write it into a folder."""
+    """Print the results of claims, and write them into a folder."""
     from adamcmp.report import terminal
     from adamcmp.report.report_writer import write_claims
 
@@ -350,7 +350,7 @@ def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | N
 
 
 def _values(formats: list[Format] | None) -> list[str]:
-    """What was asked for; all of them where nothing was."""
+    """Return the requested options; all of them if none was requested."""
     return [each.value for each in formats or Format]
 
 

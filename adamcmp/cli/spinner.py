@@ -1,4 +1,4 @@
-"""What is being done before there is any progress to show: one line, from the first half second of a command on."""
+"""One status line before there is progress to show, from the first half second of a command on."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _submit(opened: Session) -> None:
 
 
 def _collected(opened: Session) -> pd.DataFrame:
-    """The records of all planned runs that are stored; what is lacking is told."""
+    """Return the stored records of planned runs, and print how many are missing."""
     from adamcmp.execute.leases import DriverRegistry
     from adamcmp.execute.next_runs import held_out_runs
     from adamcmp.execute.study_dir import missing_runs
@@ -384,9 +384,9 @@ def reproduce(
         raise typer.Exit(_claims(figure, given, scale, results_dir, config_dir, device, dry_run, limit, formats))
     names, codes, claims = [figure], list[int](), list[Any]()
     if figure == "all":
-        from adamcmp.studies import in_order
+        from adamcmp.studies import ordered_studies
 
-        names = [each.name for each in in_order()]
+        names = [each.name for each in ordered_studies()]
     for i, name in enumerate(names):
         if len(names) > 1:
             tell(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
@@ -412,11 +412,11 @@ def _claims(
 ) -> int:
     """Train what statements need, test each, and write a page of them."""
     with show_status("starting"):
-        from adamcmp.studies.claims import chosen, studies_of
+        from adamcmp.claims import resolve_claims, studies_needed
 
-        statements = chosen(asked)
+        statements = resolve_claims(asked)
     codes, found = [DONE], dict[str, Any]()
-    studies = studies_of(statements)
+    studies = studies_needed(statements)
     for i, study in enumerate(studies):
         tell(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
         opened = open_study(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
@@ -471,7 +471,7 @@ def _reproduce(
 
 
 def _words_for(name: str, asked: str, typed: Sequence[str]) -> list[str]:
-    """A command that reproduces this study alone of what was asked, its scale among the overrides, as a sweep takes it.
+    """Return a ``sweep`` command for this study alone, with its preset among the overrides.
 
     >>> _words_for("figure1", "all", ["reproduce", "all", "--scale", "smoke", "--results-dir", "all"])
     ['reproduce', 'figure1', 'scale=smoke', '--results-dir', 'all']
@@ -497,7 +497,7 @@ def open_study(
     dry_run: bool = False,
     only_failed: bool = False,
 ) -> Session:
-    """Plan the configuration that ``name`` gives, looked up and imported for while a line tells what is being done."""
+    """Plan a configuration by its name, with a status line meanwhile."""
     with show_status("starting") as say:
         from adamcmp.execute.session import open_session
 
@@ -512,9 +512,9 @@ def open_study(
             say=say,
         )
         if opened.plan.config.study.figure is not None:
-            from adamcmp.studies import check_name
+            from adamcmp.studies import check_study_name
 
-            check_name(opened.plan.config.study.figure)  # before anything is trained
+            check_study_name(opened.plan.config.study.figure)  # before anything is trained
         return opened
 
 
@@ -603,7 +603,9 @@ def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
 
 
 def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.DataFrame:
-    """Tune what is missing, and judge what was chosen on fresh seeds; the records of all planned runs."""
+    """Train the missing tuning runs, then the held-out runs of selected trials; return the records of all planned
+    runs.
+    """
     from adamcmp.cli import plan_view
     from adamcmp.storage.records import read_records
 
@@ -622,7 +624,7 @@ def _sweep(opened: Session, limit: int | None, only_failed: bool = False) -> pd.
 
 
 def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
-    """Widen grids whose best cell lies on the edge, as often as the study allows; the runs that this took."""
+    """Extend grids whose selected trial is at a boundary, as often as the study allows; return the added runs."""
     from adamcmp.execute.next_runs import extended_grid_runs
     from adamcmp.storage.records import read_records
 
@@ -651,7 +653,7 @@ def _search(opened: Session) -> list[Run]:
 
 
 def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]:
-    """Train each arm's best cell on fresh seeds, once tuning is complete; the runs that this takes."""
+    """Train the selected trials on held-out seeds once tuning is complete; return these runs."""
     from adamcmp.execute.next_runs import held_out_runs
     from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan.runs import has_selection

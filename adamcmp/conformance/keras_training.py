@@ -33,7 +33,7 @@ from adamcmp.plan.runs import Run
 CONFIG = "digits"
 
 
-class Layer(NamedTuple):
+class LayerSpec(NamedTuple):
     """A layer for Keras: its class and arguments, and its weights from torch's."""
 
     kind: str
@@ -41,19 +41,19 @@ class Layer(NamedTuple):
     weights: list[Any]
 
 
-def layers_of(model: nn.Module) -> list[Layer]:
+def layer_specs(model: nn.Module) -> list[LayerSpec]:
     """A model of ours as layers of Keras, pictures with channels last.
 
     Raises:
         InputError: it is neither an MLP nor a small CNN.
     """
     if isinstance(model, MLP):
-        found = [Layer("Flatten", {}, [])]
+        found = [LayerSpec("Flatten", {}, [])]
         for each in model.layers:
             if isinstance(each, nn.Linear):
                 found.append(_dense(each))
             elif isinstance(each, nn.ReLU):
-                found.append(Layer("ReLU", {}, []))
+                found.append(LayerSpec("ReLU", {}, []))
             else:
                 raise InputError(f"keras: no layer for {type(each).__name__}")
         return found
@@ -65,28 +65,28 @@ def layers_of(model: nn.Module) -> list[Layer]:
         bias = [] if conv.bias is None else [_plain(conv.bias)]
         stride = {"strides": conv.stride[0], "use_bias": conv.bias is not None}
         found += [
-            Layer("ZeroPadding2D", {"padding": conv.padding[0]}, []),
-            Layer("Conv2D", {"filters": conv.out_channels, "kernel_size": conv.kernel_size, **stride},
+            LayerSpec("ZeroPadding2D", {"padding": conv.padding[0]}, []),
+            LayerSpec("Conv2D", {"filters": conv.out_channels, "kernel_size": conv.kernel_size, **stride},
                   [_plain(conv.weight).transpose(2, 3, 1, 0), *bias]),
         ]  # fmt: skip
         if isinstance(norm, nn.GroupNorm):
             arguments = {"groups": norm.num_groups, "epsilon": norm.eps}
-            found.append(Layer("GroupNormalization", arguments, [_plain(norm.weight), _plain(norm.bias)]))
+            found.append(LayerSpec("GroupNormalization", arguments, [_plain(norm.weight), _plain(norm.bias)]))
         elif not isinstance(norm, nn.Identity):
             raise InputError("keras: batch norm keeps other running averages there; take model.norm=group")
-        found.append(Layer("ReLU", {}, []))
-    return [*found, Layer("GlobalAveragePooling2D", {}, []), _dense(model.head)]
+        found.append(LayerSpec("ReLU", {}, []))
+    return [*found, LayerSpec("GlobalAveragePooling2D", {}, []), _dense(model.head)]
 
 
-def _dense(each: nn.Linear) -> Layer:
-    return Layer("Dense", {"units": each.out_features}, [_plain(each.weight).T, _plain(each.bias)])
+def _dense(each: nn.Linear) -> LayerSpec:
+    return LayerSpec("Dense", {"units": each.out_features}, [_plain(each.weight).T, _plain(each.bias)])
 
 
 def _plain(each: torch.Tensor) -> Any:
     return each.detach().numpy().copy()
 
 
-def _keras_model(keras: Any, layers: list[Layer], shape: Any) -> Any:
+def _keras_model(keras: Any, layers: list[LayerSpec], shape: Any) -> Any:
     model = keras.Sequential(
         [keras.Input(shape), *(getattr(keras.layers, one.kind)(**one.arguments) for one in layers)]
     )
@@ -112,7 +112,7 @@ def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
     return keras.optimizers.Adam(**given)
 
 
-def trained(words: list[str]) -> pd.DataFrame:
+def train_with_keras(words: list[str]) -> pd.DataFrame:
     """The loss of every batch before its step, ``adamcmp`` and ``keras``, by ``seed`` and ``step``.
 
     At step −1 stands the loss on all test examples after the last step.
@@ -130,7 +130,7 @@ def trained(words: list[str]) -> pd.DataFrame:
     runs = plan_study(find_config(CONFIG), words, load).runs
     for run in runs:
         _check(run.optimizer)
-    return pd.concat([_trained(run, datasets[run.task.facts.fingerprint]) for run in runs], ignore_index=True)
+    return pd.concat([_train_model(run, datasets[run.task.facts.fingerprint]) for run in runs], ignore_index=True)
 
 
 def _check(optimizer: Any) -> None:
@@ -141,7 +141,7 @@ def _check(optimizer: Any) -> None:
 FLOATS = {"fp32": "float32", "fp64": "float64"}
 
 
-def _trained(run: Run, data: Dataset) -> pd.DataFrame:
+def _train_model(run: Run, data: Dataset) -> pd.DataFrame:
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     import keras
     import tensorflow
@@ -152,7 +152,7 @@ def _trained(run: Run, data: Dataset) -> pd.DataFrame:
     optimizer: Any = run.optimizer
     dataset = to_device(data, run.task.train.precision, CPU)
     model = build_model(run.task, run.seed, CPU)
-    layers = layers_of(model)
+    layers = layer_specs(model)
     schedule, criterion = schedule_of(run), Objective(run.task, CPU)
     update = make_optimizer_step(run.optimizer, model, schedule, ours=True)
     shape: Any = dataset.input_shape
@@ -195,7 +195,7 @@ def _trained(run: Run, data: Dataset) -> pd.DataFrame:
 def main() -> None:
     """Train, and write the losses."""
     out, *words = sys.argv[1:]
-    trained(words).to_csv(Path(out), index=False)
+    train_with_keras(words).to_csv(Path(out), index=False)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Path = Mapping[str, Array]
+UpdatePath = Mapping[str, Array]
 """Of each parameter by name: its values before the first step and after each, shape (T + 1, …)."""
 SHAPES = {"matrix": (5, 4), "vector": (7,)}
 STEPS = 12
@@ -48,7 +48,7 @@ class Problem:
         }  # fmt: skip
 
 
-def problems() -> list[Problem]:
+def make_problems() -> list[Problem]:
     """All of them; the same in every process.
 
     ``dense`` without decay and with two λ, ``small`` with gradients of the size of ε, ``sparse`` with four of five
@@ -72,7 +72,7 @@ def problems() -> list[Problem]:
     ]
 
 
-def difference(ours: Path, theirs: Path) -> float:
+def relative_difference(ours: UpdatePath, theirs: UpdatePath) -> float:
     r"""The largest relative difference of an update: max over steps and parameters of |Δθ − Δθ'|_∞ / |Δθ'|_∞.
 
     Steps in which neither moves count as equal. A path that is not finite differs by infinity.

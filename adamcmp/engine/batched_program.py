@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamcmp.data.multi_input import Plain
 from adamcmp.engine.cuda_graphs import GraphedStep
+from adamcmp.engine.extra_metrics import needs_outputs
 from adamcmp.engine.loading import autocast, build_model
 from adamcmp.engine.objective import Objective, arguments, outputs, predict
 from adamcmp.engine.optimizer_step import ParamKind, build_coefficient_table, param_kind, schedule_of
@@ -75,8 +76,8 @@ class BatchedProgram(NamedTuple):
     ``tables`` hold the coefficients of each kind of parameters, (kinds, C, R), C those of the kind that has
     most; ``share`` is what the new weights take of the average, a number as a tensor.
     """
-    evaluate: Callable[..., tuple[Tensor, Tensor]]
-    """(params, rest, x_E…, y_E…) → loss of each example, (R, E), and what the error needs to know of it, (R, E, K)."""
+    evaluate: Callable[..., tuple[Tensor, ...]]
+    """(params, rest, x_E…, y_E…) → losses (R, E), statistics (R, E, K), and outputs (R, E, …) if metrics need them."""
 
 
 MAX_KEPT_PROGRAMS = 4
@@ -279,18 +280,19 @@ def _clip_gradients(grads: Tensors, names: ParamNames, most: float) -> Tensors:
 
 def _evaluation_function(
     model: nn.Module, task: TaskSpec, layout: RowLayout, device: torch.device
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    criterion = Objective(task, device)
+) -> Callable[..., tuple[Tensor, ...]]:
+    objective, keeps_outputs = Objective(task, device), needs_outputs(task)
 
-    def measure(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, ...]:
         given = outputs(functional_call(model, {**params, **rest}, *arguments(x)))
-        return criterion.losses(given, y), criterion.statistics(given, y)
+        measured = objective.losses(given, y), objective.statistics(given, y)
+        return (*measured, given) if keeps_outputs else measured
 
     rows = _map_over_rows(measure, layout, shared_data=True)
 
-    def evaluate(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, ...]:
         with autocast(task, device), _plain_attention(layout, device):
-            measured: tuple[Tensor, Tensor] = rows(params, rest, x, y)
+            measured: tuple[Tensor, ...] = rows(params, rest, x, y)
         return measured
 
     return evaluate

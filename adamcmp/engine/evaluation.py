@@ -1,10 +1,16 @@
-"""Measure a model on all parts of a data set."""
+"""Evaluate a model on the train, validation and test split.
+
+Both engines use one path. A forward pass gives ``SplitMeasures``: the losses and statistics of the examples, and their
+outputs if metrics need them. ``reduce_measures`` makes loss and error of them, ``example_errors`` the per-example test
+errors that are stored, and ``extra_metrics`` takes the outputs. Letters of shapes: N examples, K statistics, R runs.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,33 +25,105 @@ from adamcmp.metrics import functions
 from adamcmp.plan.evaluation_schedule import SplitSizes
 
 MAX_STORED_VALUES = 4096
-"""Examples, or blocks of them, whose outcomes are kept of a confirming run."""
+"""Maximum number of per-example errors that are stored per run; of more examples, means of blocks are stored."""
 CHUNK_EXAMPLES = 2048
-"""Examples shown to a model at once: bounds memory, changes no result."""
+"""Examples per forward pass: bounds memory, changes no result."""
 MAX_VALUES_AT_ONCE = 1 << 20
-"""Inputs and logits of the examples shown at once: what they make then stays in a cache."""
+"""Maximum number of inputs and logits per forward pass, so that its tensors stay in a cache."""
+SPLITS = ("train", "validation", "test")
+
+
+class SplitMeasures(NamedTuple):
+    """Measures of the examples of one split. An engine that evaluates R runs at once puts R in front of each shape."""
+
+    losses: Tensor
+    """Loss of every example, summed over its predictions: (N,)."""
+    statistics: Tensor
+    """Statistics that the error is computed from: (N, K)."""
+    outputs: Tensor | None = None
+    """Outputs of the model, (N, …), if metrics need them."""
+
+
+def reduce_measures(measures: SplitMeasures, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """Return mean loss and error of a split as float64: numbers of one run, (R,) of R runs."""
+    return functions.to_float64(measures.losses).sum(-1) / y.numel(), objective.error(measures.statistics, y)
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, shown: Dataset, criterion: Objective, step: int) -> Evaluation:
-    """Loss and error on all parts, dropout off.
+def evaluate(
+    model: nn.Module, shown: Dataset, objective: Objective, step: int, *, keeps_outputs: bool = False
+) -> tuple[Evaluation, dict[str, SplitMeasures]]:
+    """Evaluate a model on all splits in evaluation mode.
 
     Args:
-        model: after ``step`` steps; it keeps its mode.
-        shown: what the evaluation shows, see ``subsample``.
-        criterion: what is measured.
-        step: for the result.
+        model: after ``step`` steps; its mode is restored.
+        shown: the examples to evaluate, see ``subsample``.
+        objective: loss and error of the task.
+        step: of the evaluation.
+        keeps_outputs: return the outputs of the model, too.
+
+    Returns:
+        The evaluation, and the measures of every split.
     """
     was_training = model.training
     model.eval()
     size = chunk_size(shown, CHUNK_EXAMPLES)
-    parts = (shown.train, shown.validation, shown.test)
+    splits = {name: getattr(shown, name) for name in SPLITS}
     squares = torch.stack([functions.to_float64(p).square().sum() for p in model.parameters()]).sum()
-    found = [each for part in parts for each in evaluate_split(model, part, shown.inputs, criterion, size)]
-    measured = torch.stack([squares, *found])
+    measures = {
+        name: measure_split(model, split, shown.inputs, objective, size, keeps_outputs=keeps_outputs)
+        for name, split in splits.items()
+    }
+    reduced = [value for name, split in splits.items() for value in reduce_measures(measures[name], split.y, objective)]
     model.train(was_training)
-    squared, *values = measured.tolist()
-    return Evaluation._make((step, *values, math.sqrt(squared), {}))
+    squared, *values = torch.stack([squares, *reduced]).tolist()
+    return Evaluation._make((step, *values, math.sqrt(squared), {})), measures
+
+
+def measure_split(
+    model: nn.Module,
+    split: Split,
+    inputs: Callable[[X], Plain],
+    objective: Objective,
+    size: int = CHUNK_EXAMPLES,
+    *,
+    keeps_outputs: bool = False,
+) -> SplitMeasures:
+    """Return the measures of one run on one split.
+
+    Args:
+        model: in evaluation mode.
+        split: the examples.
+        inputs: turns examples into inputs of the model.
+        objective: loss and error of the task.
+        size: examples per forward pass.
+        keeps_outputs: return the outputs of the model, too.
+    """
+    chunks: list[tuple[Tensor, ...]] = []
+    for x, y in split.chunks(size):
+        outputs = predict(model, inputs(x))
+        measured = objective.losses(outputs, y), objective.statistics(outputs, y)
+        chunks.append((*measured, outputs) if keeps_outputs else measured)
+    return SplitMeasures(*(torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks, strict=True)))
+
+
+def example_errors(statistics: Tensor, y: Tensor, objective: Objective) -> ExampleErrors:
+    """Return the per-example errors of a run, as ``metrics.influence.per_example`` defines them.
+
+    Errors that are all 0 or 1 are stored as bits. Of more than ``MAX_STORED_VALUES`` other values, the means of that
+    many blocks of nearly equal size are stored.
+
+    Args:
+        statistics: of the examples, (N, K).
+        y: their targets.
+        objective: of the task.
+    """
+    values = objective.per_example(statistics, y)
+    if np.isin(values, (0.0, 1.0)).all():
+        return ExampleErrors("bits", len(values), np.packbits(values.astype(bool)).tobytes())
+    if len(values) > MAX_STORED_VALUES:
+        values = np.array([block.mean() for block in np.array_split(values, MAX_STORED_VALUES)])
+    return ExampleErrors("floats", len(values), values.astype("<f4").tobytes())
 
 
 def subsample(dataset: Dataset, shown: SplitSizes) -> Dataset:
@@ -64,49 +142,3 @@ def chunk_size(dataset: Dataset, most: int) -> int:
     """How many examples to show at once: ``most``, fewer where each is large or has many logits, as a long text has."""
     positions = math.prod(dataset.train.y.shape[1:]) if dataset.targets == "classes" else 1
     return max(1, min(most, MAX_VALUES_AT_ONCE // (dataset.num_outputs * positions + dataset.example_numbers)))
-
-
-def evaluate_split(
-    model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Objective, size: int = CHUNK_EXAMPLES
-) -> tuple[Tensor, Tensor]:
-    """Mean loss and error of a model on one part, as float64.
-
-    Args:
-        model: in evaluation mode.
-        part: what to show.
-        inputs: makes of examples what the model takes.
-        criterion: what is measured.
-        size: how many examples are shown at once.
-    """
-    losses, statistics = [], []
-    for x, y in part.chunks(size):
-        given = predict(model, inputs(x))
-        losses.append(criterion.losses(given, y))
-        statistics.append(criterion.statistics(given, y))
-    loss = functions.to_float64(_block_means(losses)).sum() / part.y.numel()
-    return loss, criterion.error(_block_means(statistics), part.y)
-
-
-@torch.no_grad()
-def example_errors(
-    model: nn.Module, part: Split, inputs: Callable[[X], Plain], criterion: Objective, size: int
-) -> ExampleErrors:
-    """Return the per-example errors of a model on one part, as ``influence.per_example`` defines them.
-
-    Beyond ``MAX_STORED_VALUES`` examples whose values are not 0 or 1, the means of so many blocks of examples, evenly
-    cut.
-    """
-    was_training = model.training
-    model.eval()
-    statistics = _block_means([criterion.statistics(predict(model, inputs(x)), y) for x, y in part.chunks(size)])
-    model.train(was_training)
-    values = criterion.per_example(statistics, part.y)
-    if np.isin(values, (0.0, 1.0)).all():
-        return ExampleErrors("bits", len(values), np.packbits(values.astype(bool)).tobytes())
-    if len(values) > MAX_STORED_VALUES:
-        values = np.array([block.mean() for block in np.array_split(values, MAX_STORED_VALUES)])
-    return ExampleErrors("floats", len(values), values.astype("<f4").tobytes())
-
-
-def _block_means(parts: list[Tensor]) -> Tensor:
-    return torch.cat(parts) if len(parts) > 1 else parts[0]

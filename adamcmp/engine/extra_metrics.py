@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from adamcmp.config.instantiate import find_target
 from adamcmp.data.dataset import Dataset
-from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, measure_split
 from adamcmp.engine.objective import Objective, predict
 from adamcmp.engine.random_streams import all_streams, stream_seed
 from adamcmp.errors import InputError, one_line, suggest_names
@@ -30,62 +30,72 @@ TARGET_METRICS: Mapping[Targets, tuple[str, ...]] = {
 }
 MODEL_METRICS = ("weight_norms", "updates", "hessian_eigenvalue")
 """Names that need no path: functions of ``adamcmp.metrics.functions``, for some targets or for any model."""
+OUTPUT_ARGUMENTS, OUTPUT_SPLITS = {"outputs", "logits"}, ("validation", "test")
+"""Arguments of a metric that stand for the model's outputs, and the splits on which such a metric is computed."""
 OBJECTIVE_EXAMPLES = 1000
 """Training examples that ``objective`` is over, at most."""
 
 
 def compute_extra_metrics(
-    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
+    model: nn.Module,
+    previous: Mapping[str, Tensor],
+    state: State,
+    dataset: Dataset,
+    task: TaskSpec,
+    outputs: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
-    """Every metric of the task, by name: ``test_calibration_error``, ``updates_head.weight_angle``.
+    """Return every metric that ``train.metrics`` requests: ``test_calibration_error``, ``updates_head.weight_angle``.
 
     Args:
         model: after a step; measured in evaluation mode.
         previous: its parameters before that step.
-        state: what the optimizer keeps of each of them after it.
-        dataset: what the evaluation shows, on the model's device.
+        state: the optimizer's state of every parameter after it.
+        dataset: the evaluated examples, on the model's device.
         task: names the metrics.
+        outputs: of the model on the validation and test split, from the evaluation; None: they are computed here.
 
     Raises:
         InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
     """
     with all_streams(stream_seed(0, "metrics")):  # one that draws gives the same numbers in both engines
-        return _compute(model, previous, state, dataset, task)
+        return _compute(model, previous, state, dataset, task, outputs)
 
 
 def _compute(
-    model: nn.Module, previous: Mapping[str, Tensor], state: State, dataset: Dataset, task: TaskSpec
+    model: nn.Module,
+    previous: Mapping[str, Tensor],
+    state: State,
+    dataset: Dataset,
+    task: TaskSpec,
+    outputs: Mapping[str, Tensor] | None,
 ) -> dict[str, float]:
     was_training = model.training
     model.eval()
-    size = chunk_size(dataset, CHUNK_EXAMPLES)
     criterion = Objective(task, dataset.train.y.device)
     found: dict[str, float] = {}
-    outputs: dict[str, Tensor] = {}
+    if outputs is None:
+        outputs = _outputs(model, dataset, criterion) if needs_outputs(task) else {}
 
     def objective() -> Tensor:
         few = dataset.train.take(slice(OBJECTIVE_EXAMPLES))
         return criterion.loss(predict(model, dataset.inputs(few.x)), few.y)
 
     for name in task.train.metrics:
-        _builtin_names(name, task)
+        check_metric_name(name, task)
         function = _function(name)
         short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
-        if not asked & {"outputs", "logits"}:
+        if not asked & OUTPUT_ARGUMENTS:
             offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y.clone()}
             offered |= {"objective": objective, "state": state}
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
             found |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
-        for part in ("validation", "test"):
+        for part in OUTPUT_SPLITS:
             split = getattr(dataset, part)
-            if part not in outputs:
-                with torch.no_grad():
-                    chunks = [predict(model, dataset.inputs(x)) for x, _ in split.chunks(size)]
-                    outputs[part] = criterion.original(criterion.aligned(torch.cat(chunks), split.y))
+            given_outputs = criterion.original(criterion.aligned(outputs[part], split.y))
             offered = {"y": criterion.original(split.y).clone(), "model": model, "previous": previous, "state": state}
-            offered |= {name: outputs[part].clone() for name in asked & {"outputs", "logits"}}
+            offered |= {name: given_outputs.clone() for name in asked & OUTPUT_ARGUMENTS}
             given = {k: v for k, v in offered.items() if k in asked}
             found |= _as_numbers(name, f"{part}_{short}", function, given)
     model.train(was_training)
@@ -110,16 +120,38 @@ def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: TaskSp
 
 
 def needs_optimizer_state(task: TaskSpec) -> bool:
-    """Some metric looks into the optimizer."""
-    own = [name for name in task.train.metrics if "." in name]
-    return any("state" in inspect.signature(_function(name)).parameters for name in own)
+    """Return whether some metric of the task reads the optimizer's state."""
+    custom = [name for name in task.train.metrics if "." in name]
+    return any("state" in inspect.signature(_function(name)).parameters for name in custom)
+
+
+def needs_outputs(task: TaskSpec) -> bool:
+    """Return whether some metric of the task is computed from the model's outputs.
+
+    Raises:
+        InputError: a metric is not known, or is for other targets.
+    """
+    for name in task.train.metrics:
+        check_metric_name(name, task)
+    return any(inspect.signature(_function(name)).parameters.keys() & OUTPUT_ARGUMENTS for name in task.train.metrics)
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, dataset: Dataset, objective: Objective) -> dict[str, Tensor]:
+    size = chunk_size(dataset, CHUNK_EXAMPLES)
+    outputs: dict[str, Tensor] = {}
+    for name in OUTPUT_SPLITS:
+        measures = measure_split(model, getattr(dataset, name), dataset.inputs, objective, size, keeps_outputs=True)
+        assert measures.outputs is not None
+        outputs[name] = measures.outputs
+    return outputs
 
 
 def _function(name: str) -> Any:
     return find_target(f"adamcmp.metrics.functions.{name}" if "." not in name else name, "train.metrics")
 
 
-def _builtin_names(name: str, task: TaskSpec) -> None:
+def check_metric_name(name: str, task: TaskSpec) -> None:
     """Refuse a short name that is none of ours, or is for other targets.
 
     Raises:

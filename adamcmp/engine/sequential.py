@@ -24,8 +24,8 @@ from adamcmp.data.multi_input import Plain
 from adamcmp.engine import ddp, weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped, unsaved_attributes
-from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, evaluate, example_errors, subsample
-from adamcmp.engine.extra_metrics import compute_extra_metrics, needs_optimizer_state
+from adamcmp.engine.evaluation import SplitMeasures, evaluate, example_errors, subsample
+from adamcmp.engine.extra_metrics import compute_extra_metrics, needs_optimizer_state, needs_outputs
 from adamcmp.engine.loading import autocast, build_model, to_device
 from adamcmp.engine.objective import Objective, predict
 from adamcmp.engine.optimizer_step import ema_weight, make_optimizer_step, schedule_of
@@ -231,6 +231,8 @@ def _train_steps(
     trained = ddp.wrap_model(model)
     parameters = list(model.parameters())
     parts, most = task.train.accumulate, task.train.clip_norm
+    keeps_outputs = needs_outputs(task)
+    measures: dict[str, SplitMeasures] = {}
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
         if losses.found is not None:
             return losses.found, None
@@ -277,12 +279,13 @@ def _train_steps(
                 average.take_attributes(model)
             examples = shown[task.evaluations.shown(t + 1)]
             with update.evaluating(), autocast(task, device):
-                evaluation = evaluate(judged, examples, criterion, t + 1)
+                evaluation, measures = evaluate(judged, examples, criterion, t + 1, keeps_outputs=keeps_outputs)
                 if not evaluation.is_finite():
                     return t + 1, None
                 if previous:
+                    outputs = {name: split.outputs for name, split in measures.items() if split.outputs is not None}
                     evaluation = evaluation._replace(
-                        metrics=compute_extra_metrics(judged, previous, update.kept, examples, task)
+                        metrics=compute_extra_metrics(judged, previous, update.kept, examples, task, outputs)
                     )
                 done = evaluations[-1].step if evaluations else 0
                 evaluations.append(evaluation)
@@ -296,10 +299,6 @@ def _train_steps(
         if task.train.save is not None and watch.weights is not None:
             chosen = evaluations[-1] if kept is None else best_evaluation(evaluations, task.criteria.error.sign)
             weights.save_weights(watch.weights, run, judged if kept is None else kept, chosen)
-        if not run.stores_examples:
-            return None, None
-        examples = shown[task.evaluations.last]
-        with autocast(task, device):
-            return None, example_errors(
-                judged, examples.test, examples.inputs, criterion, chunk_size(examples, CHUNK_EXAMPLES)
-            )
+    if not run.stores_examples:
+        return None, None
+    return None, example_errors(measures["test"].statistics, shown[task.evaluations.last].test.y, criterion)

@@ -33,7 +33,14 @@ from adamcmp.engine.batched_program import (
 )
 from adamcmp.engine.batches import batches
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, example_errors, subsample
+from adamcmp.engine.evaluation import (
+    SPLITS,
+    SplitMeasures,
+    chunk_size,
+    example_errors,
+    reduce_measures,
+    subsample,
+)
 from adamcmp.engine.extra_metrics import compute_extra_metrics
 from adamcmp.engine.hardware import device_memory
 from adamcmp.engine.loading import autocast, build_model, to_device
@@ -76,7 +83,6 @@ def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: Tra
         training = BatchedTraining(piece, to_device(dataset, piece.task.train.precision, device), device, watch)
         training.go_on()
         training.save_weights()
-        training.ask_examples()
     yield from training.outcomes()
 
 
@@ -101,7 +107,7 @@ class BatchedTraining:
         self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
-        self.told: dict[int, ExampleErrors] = {}
+        self._test_statistics = torch.empty(0)
         self._kept: Tensors = {}
         self._keeps_best = self.task.train.save == "best" and watch.weights is not None
         resumed = watch.resumed()
@@ -204,7 +210,8 @@ class BatchedTraining:
         for given in islice(self._batches(), steps):
             runs.step(self.stack, *given)
         if evaluate:
-            self._examples(self.task.evaluations.last).measure(runs, self._shown, self.stack.rest, self._criterion)
+            data = self._examples(self.task.evaluations.last)
+            data.reduce(data.measure(runs, self._shown, self.stack.rest), self._criterion)
 
     @property
     def _shown(self) -> Tensors:
@@ -280,7 +287,11 @@ class BatchedTraining:
             if step and self.diverged[self.rows[row]] is None and self.rows[row] not in self.pruned:
                 self.diverged[self.rows[row]] = step
         shown = self.task.evaluations.shown(self.step)
-        measured = self._examples(shown).measure(runs, self._shown, self.stack.rest, self._criterion)
+        data = self._examples(shown)
+        measures = data.measure(runs, self._shown, self.stack.rest)
+        measured = data.reduce(measures, self._criterion)
+        if self.step == self.task.steps:
+            self._test_statistics = measures["test"].statistics
         everything = {**self._shown, **self.stack.rest}
         squares = [to_float64(everything[name]).square().view(len(self.rows), -1).sum(1) for name in self._parameters]
         norms = torch.stack(squares).sum(0).sqrt().tolist()
@@ -293,7 +304,7 @@ class BatchedTraining:
             seen.add(i)
             (evaluation,) = from_plain([[self.step, *measured[row], norms[row]]])
             if evaluation.is_finite():
-                evaluation = evaluation._replace(metrics=self._on_request(row, self._examples(shown).dataset))
+                evaluation = evaluation._replace(metrics=self._on_request(row, data.dataset, measures))
                 self.evaluations[i].append(evaluation)
                 newest = evaluation
                 improved[row] = best_evaluation(self.evaluations[i], self.task.criteria.error.sign) is evaluation
@@ -354,6 +365,7 @@ class BatchedTraining:
 
     def outcomes(self) -> Iterator[RunResult]:
         """How each run ended."""
+        examples = self._example_errors()
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
         for i, (run, evaluations, step) in enumerate(
             zip(self.piece.runs, self.evaluations, self.diverged, strict=True)
@@ -368,7 +380,7 @@ class BatchedTraining:
                 device=str(self.device),
                 seconds=seconds,
                 finished_at=datetime.now(UTC),
-                outcomes=self.told.get(i),
+                outcomes=examples.get(i),
             )
 
     def save_weights(self) -> None:
@@ -384,32 +396,30 @@ class BatchedTraining:
                 chosen = best_evaluation(evaluations, sign) if self._keeps_best else evaluations[-1]
                 weights.save_weights(self.watch.weights, self.piece.runs[i], model, chosen)
 
-    def ask_examples(self) -> None:
-        """Compute the per-example test errors of the completed runs that store them."""
-        examples = self._examples(self.task.evaluations.last).dataset
-        now = {**self._shown, **self.stack.rest}
-        for i, row in self._places().items():
-            if self.piece.runs[i].stores_examples and self.diverged[i] is None:
-                with autocast(self.task, self.device):
-                    self.told[i] = example_errors(
-                        self._of_row(now, row), examples.test, examples.inputs, self._criterion,
-                        chunk_size(examples, CHUNK_EXAMPLES),
-                    )  # fmt: skip
+    def _example_errors(self) -> dict[int, ExampleErrors]:
+        """Return the per-example test errors of the completed runs that store them, by place in the shard."""
+        y = self._examples(self.task.evaluations.last).dataset.test.y
+        return {
+            i: example_errors(self._test_statistics[row], y, self._criterion)
+            for i, row in self._places().items()
+            if self.piece.runs[i].stores_examples and self.diverged[i] is None and i not in self.pruned
+        }
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
         """A model with the weights of one row."""
         self._probe.load_state_dict({name: each[row] for name, each in tensors.items()}, strict=False)
         return self._probe
 
-    def _on_request(self, row: int, shown: Dataset) -> dict[str, float]:
-        """What ``train.metrics`` asks for, of one row alone."""
+    def _on_request(self, row: int, shown: Dataset, measures: Mapping[str, SplitMeasures]) -> dict[str, float]:
+        """Return the extra metrics of one row."""
         if not self.task.train.metrics:
             return {}
+        outputs = {name: split.outputs[row] for name, split in measures.items() if split.outputs is not None}
         self._of_row({**self._shown, **self.stack.rest}, row)
         previous = {name: each[row] for name, each in self._previous.items()}
         with autocast(self.task, self.device):
             state = row_state(self.stack.state, row)
-            return compute_extra_metrics(self._probe, previous, state, shown, self.task)
+            return compute_extra_metrics(self._probe, previous, state, shown, self.task, outputs)
 
 
 def _chunk_examples(piece: Shard, device: torch.device) -> int:
@@ -442,16 +452,22 @@ class _EvaluationData:
         self._inputs = dataset.inputs
         self._chunks = [whole.take(each) for each in torch.split(padded, size)]
 
-    def measure(self, runs: BatchedProgram, params: Tensors, rest: Tensors, criterion: Objective) -> list[list[float]]:
-        """Loss and error on each part, of each row: train, validation, test."""
-        chunks = [runs.evaluate(params, rest, self._inputs(x), y) for x, y in self._chunks]
-        losses, statistics = (
-            torch.split(torch.cat(each, dim=1)[:, : sum(self._lengths)], self._lengths, dim=1)
-            for each in zip(*chunks, strict=True)
-        )
-        columns = []
-        for loss, known, y in zip(losses, statistics, self._ys, strict=True):
-            columns += [to_float64(loss).sum(1) / y.numel(), criterion.error(known, y)]
+    def measure(self, program: BatchedProgram, params: Tensors, rest: Tensors) -> dict[str, SplitMeasures]:
+        """Return the measures of every split, with the rows of the program in front of each shape."""
+        chunks = [program.evaluate(params, rest, self._inputs(x), y) for x, y in self._chunks]
+        by_split = [
+            torch.split(torch.cat(measured, dim=1)[:, : sum(self._lengths)], self._lengths, dim=1)
+            for measured in zip(*chunks, strict=True)
+        ]
+        return {name: SplitMeasures(*parts) for name, parts in zip(SPLITS, zip(*by_split, strict=True), strict=True)}
+
+    def reduce(self, measures: Mapping[str, SplitMeasures], objective: Objective) -> list[list[float]]:
+        """Return per row the loss and error of every split, in the order of ``SPLITS``."""
+        columns = [
+            column
+            for name, y in zip(SPLITS, self._ys, strict=True)
+            for column in reduce_measures(measures[name], y, objective)
+        ]
         rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
         return rows
 

@@ -23,7 +23,7 @@ def convention_distance_figure(found: pd.DataFrame) -> Figure:
     """The largest relative difference of an update under the nearest convention, and under the one after it.
 
     Args:
-        found: ``conformance.fit.frame``.
+        found: ``conformance.find_convention.frame``.
 
     Raises:
         NotDrawn: nothing was compared.

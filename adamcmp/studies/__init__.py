@@ -1,16 +1,17 @@
-"""What ``adamcmp reproduce`` offers: one module a figure, with the study it trains and what it finds.
+"""Studies that ``adamcmp reproduce`` offers, and what each finds.
 
-A module here has ``STUDY``, the name of its configuration under ``configs/study/``, and ``told(found)``, which returns
-what it says of the measured numbers of one or several tasks: claims, each with its interval and the verdict that
-follows from it, sentences, and tables with figures of its own. A new module needs no registration; names with an
-underscore in front help others. The study names the module as ``study.figure``, and every scale of it inherits that; it
-stands in ``study.yaml``, so that a report knows what a folder holds whatever it is called.
+A module here declares its studies: ``STUDY`` is the name of its configuration under ``configs/study/``, and the
+module's name is that of the study. A module of several studies has ``STUDIES``, a mapping of names to one-line
+summaries; their configurations have the same names. ``findings(report)`` returns claims, sentences, and tables with
+figures of their own. A module without both names only helps others. Each configuration sets ``study.figure`` to the
+study's name, which ``study.yaml`` stores, so that a report knows what a folder holds.
 """
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -24,62 +25,86 @@ if TYPE_CHECKING:
     from adamcmp.report.verdict_text import ComparisonSettings
 
 
-class Reproduction(NamedTuple):
-    """A figure of the paper as this project measures it."""
+class StudyEntry(NamedTuple):
+    """A study that can be reproduced."""
 
     name: str
     summary: str
     study: str
-    told: Callable[[ReportInput], StudyFindings]
+    """Name of its configuration."""
+    findings: Callable[[ReportInput], StudyFindings]
 
 
-def names() -> list[str]:
-    """Return the names of all reproductions; nothing is imported."""
-    return [info.name for info in iter_modules(__path__) if not (info.name.startswith("_") or info.ispkg)]
+class Declaration(NamedTuple):
+    """A study as its module declares it."""
+
+    module: str
+    study: str
+    summary: str
 
 
-def available() -> Iterator[Reproduction]:
-    """Yield all reproductions."""
-    yield from map(reproduction, names())
+@cache
+def _declarations() -> dict[str, Declaration]:
+    """Return every study by name, read from the files of this package; nothing is imported."""
+    declared: dict[str, Declaration] = {}
+    for info in iter_modules(__path__):
+        tree = ast.parse((Path(__path__[0]) / f"{info.name}.py").read_text(encoding="utf-8"))
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        for node in tree.body:
+            match node:
+                case ast.Assign(targets=[ast.Name("STUDY")], value=ast.Constant(str(study))):
+                    declared[info.name] = Declaration(info.name, study, summary)
+                case ast.Assign(targets=[ast.Name("STUDIES")], value=ast.Dict() as studies):
+                    for name, text in ast.literal_eval(studies).items():
+                        declared[name] = Declaration(info.name, name, text)
+    return declared
 
 
-def reproduction(name: str) -> Reproduction:
-    """Return the reproduction of that name.
+def study_names() -> list[str]:
+    """Return the names of all studies; nothing is imported."""
+    return list(_declarations())
+
+
+def available_studies() -> Iterator[StudyEntry]:
+    """Yield all studies."""
+    yield from map(find_study, study_names())
+
+
+def find_study(name: str) -> StudyEntry:
+    """Return the study of that name.
 
     Raises:
         InputError: there is none.
     """
-    check_name(name)
-    module = import_module(f"{__name__}.{name}")
-    return Reproduction(name, (module.__doc__ or "").splitlines()[0], module.STUDY, module.told)
+    check_study_name(name)
+    module, study, summary = _declarations()[name]
+    return StudyEntry(name, summary, study, import_module(f"{__name__}.{module}").findings)
 
 
-def check_name(name: str) -> None:
-    """Check that there is a reproduction of that name; nothing is imported.
+def check_study_name(name: str) -> None:
+    """Check that there is a study of that name; nothing is imported.
 
     Raises:
         InputError: there is none.
     """
-    known = names()
+    known = study_names()
     if name not in known:
         raise InputError(f"{name}: nothing to reproduce by that name; {suggest_names(name, known)}")
 
 
 def study_of(name: str) -> str:
-    """Return the configuration of a reproduction, read from its file; nothing is imported.
+    """Return the configuration of a study; nothing is imported.
 
     Raises:
         InputError: there is none of that name.
     """
-    check_name(name)
-    text = (Path(__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
-    match = re.search(r'^STUDY(?:, \w+)* = "(\w+)"', text, re.MULTILINE)
-    return match[1] if match else reproduction(name).study
+    check_study_name(name)
+    return _declarations()[name].study
 
 
-def figure_of(study_dir: Path) -> str | None:
+def stored_figure(study_dir: Path) -> str | None:
     """What a stored study reproduces, by its ``study.yaml``; None where it says nothing."""
-    figure = _described(study_dir).get("figure")
+    figure = _stored_section(study_dir).get("figure")
     return figure if isinstance(figure, str) else None
 
 
@@ -100,27 +125,27 @@ ORDER = (
 """In which ``reproduce all`` goes through them: the paper's figures, then what was asked since."""
 
 
-def in_order() -> list[Reproduction]:
+def ordered_studies() -> list[StudyEntry]:
     """Every reproduction, those of ``ORDER`` first."""
     place = {name: i for i, name in enumerate(ORDER)}
-    return sorted(available(), key=lambda each: (place.get(each.name, len(ORDER)), each.name))
+    return sorted(available_studies(), key=lambda each: (place.get(each.name, len(ORDER)), each.name))
 
 
-def width_of(study_dirs: Sequence[Path]) -> str:
+def figure_width(study_dirs: Sequence[Path]) -> str:
     """The width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
-    found = {str(_described(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
+    found = {str(_stored_section(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
     return width if len(found) == 1 and (width := found.pop()) in ("single", "double") else "double"
 
 
-def judging_of(study_dirs: Sequence[Path]) -> ComparisonSettings:
+def comparison_settings(study_dirs: Sequence[Path]) -> ComparisonSettings:
     """How the arms of stored studies are judged, where they agree on it."""
     from adamcmp.report.verdict_text import ComparisonSettings
 
-    found = {ComparisonSettings.of(_described(study_dir)) for study_dir in study_dirs}
+    found = {ComparisonSettings.of(_stored_section(study_dir)) for study_dir in study_dirs}
     return found.pop() if len(found) == 1 else ComparisonSettings()
 
 
-def _described(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
+def _stored_section(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
     """A section of a stored study's ``study.yaml``; empty where it cannot be read."""
     from adamcmp.untrusted import load_yaml
 

@@ -5,26 +5,36 @@ from __future__ import annotations
 from adamcmp.analysis import split_by_task
 from adamcmp.report.findings import StudyFindings
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, better, gains, margin_of, separable
+from adamcmp.studies.paper_claims import (
+    ADAM,
+    ADAMW,
+    PAPER,
+    claim_adamw_against_adam,
+    claim_better,
+    claim_decay_gain,
+    claim_separable,
+    find_arm,
+    margin_of,
+)
 
 STUDY = "figure1"
 SOURCE = f"{PAPER}, Figure 1"
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each task: which optimizer and which schedule is better, and whether the basins are separable."""
     claims = []
     for task in split_by_task(found.records):
         for schedule in ("constant", "drop_step", "cosine"):
-            claims += adamw_against_adam(found, task, SOURCE, schedule)
-        decoupled, coupled = arm(task, ADAMW, "cosine"), arm(task, ADAM, "cosine")
+            claims += claim_adamw_against_adam(found, task, SOURCE, schedule)
+        decoupled, coupled = find_arm(task, ADAMW, "cosine"), find_arm(task, ADAM, "cosine")
         for a, b, statement in (
             ("drop_step", "constant", "Drop steps are better than a fixed rate for AdamW"),
             ("cosine", "drop_step", "A cosine is better than drop steps for AdamW"),
         ):
-            claims += better(found, task, (arm(task, ADAMW, a), arm(task, ADAMW, b)), statement, SOURCE)
-        claims += separable(task, decoupled, coupled, SOURCE)
+            claims += claim_better(found, task, (find_arm(task, ADAMW, a), find_arm(task, ADAMW, b)), statement, SOURCE)
+        claims += claim_separable(task, decoupled, coupled, SOURCE)
         nothing = "Adam's best L2 penalty is hardly better than none"
-        claims += gains(task, coupled, nothing, SOURCE, margin_of(found, task))
-        claims += gains(task, decoupled, "AdamW's best decay is better than none", SOURCE)
+        claims += claim_decay_gain(task, coupled, nothing, SOURCE, margin_of(found, task))
+        claims += claim_decay_gain(task, decoupled, "AdamW's best decay is better than none", SOURCE)
     return StudyFindings(claims)

@@ -12,23 +12,34 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.findings import Finding, StudyFindings
 from adamcmp.report.formatting import format_estimate
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAM, ADAMW, PAPER, SGD, SGDW, adamw_against_adam, arm, better, no_worse, separable
+from adamcmp.studies.paper_claims import (
+    ADAM,
+    ADAMW,
+    PAPER,
+    SGD,
+    SGDW,
+    claim_adamw_against_adam,
+    claim_better,
+    claim_no_worse,
+    claim_separable,
+    find_arm,
+)
 
 STUDY = "figure2"
 SOURCE = f"{PAPER}, Figure 2"
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """What the figure is there to show next to its verdicts, as measured on the runs of each task."""
     claims, findings = [], []
     for task in split_by_task(found.records):
-        claims += adamw_against_adam(found, task, SOURCE)
-        both = arm(task, SGDW), arm(task, SGD)
-        claims += better(found, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
-        claims += separable(task, arm(task, ADAMW), arm(task, ADAM), SOURCE)
-        claims += separable(task, *both, SOURCE, "SGDW")
+        claims += claim_adamw_against_adam(found, task, SOURCE)
+        both = find_arm(task, SGDW), find_arm(task, SGD)
+        claims += claim_better(found, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
+        claims += claim_separable(task, find_arm(task, ADAMW), find_arm(task, ADAM), SOURCE)
+        claims += claim_separable(task, *both, SOURCE, "SGDW")
         close = "AdamW is as good as SGDW, or better"
-        claims += no_worse(found, task, (arm(task, ADAMW), arm(task, SGDW)), close, SOURCE)
+        claims += claim_no_worse(found, task, (find_arm(task, ADAMW), find_arm(task, SGDW)), close, SOURCE)
         findings += [Finding(line, task.task) for line in tilts(task.records)]
     return StudyFindings(claims, findings)
 

@@ -14,7 +14,16 @@ from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.analysis.selection import best_trials, tuning_runs
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAM, ADAMW, PAPER, adamw_against_adam, arm, gains, margin_of, over_completed
+from adamcmp.studies.paper_claims import (
+    ADAM,
+    ADAMW,
+    PAPER,
+    claim_adamw_against_adam,
+    claim_decay_gain,
+    find_arm,
+    margin_of,
+    over_completed,
+)
 
 STUDY = "figure3"
 SOURCE = f"{PAPER}, Figure 3"
@@ -24,16 +33,16 @@ CAPTION = (
 )
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each task: whether AdamW is better, fits better, and generalises better where both fit alike."""
     claims, exhibits = [], []
     for task in split_by_task(found.records):
-        adamw, adam = arm(task, ADAMW), arm(task, ADAM)
-        claims += adamw_against_adam(found, task, SOURCE)
+        adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)
+        claims += claim_adamw_against_adam(found, task, SOURCE)
         if adamw is not None and adam is not None:
             claims += _fits_better(task, adamw, adam) + _at_equal_loss(task, adamw, adam)
         nothing = "Adam's best L2 penalty is hardly better than none"
-        claims += gains(task, adam, nothing, SOURCE, margin_of(found, task))
+        claims += claim_decay_gain(task, adam, nothing, SOURCE, margin_of(found, task))
         exhibits.append(StudyTable("decay_curves", curves_of_all(task, found.curves), CAPTION, task.task))
     return StudyFindings(claims, exhibits=exhibits)
 
@@ -63,7 +72,7 @@ def _at_equal_loss(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:
 
 
 def curves_of_all(task: TaskRecords, curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean curves of every cell: ``arm``, ``lr``, ``weight_decay``, ``best`` (it is the arm's), then the curve."""
+    """Mean curves of every cell: ``find_arm``, ``lr``, ``weight_decay``, ``best`` (it is the arm's), then the curve."""
     table = trials_table(task.records)
     best = best_trials(table)
     tuned = task.records[task.records["run_id"].isin(tuning_runs(task.records)["run_id"])]

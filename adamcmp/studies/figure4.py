@@ -16,7 +16,7 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.restarts import period_ends, restart_speed_ups
 from adamcmp.report.findings import Finding, StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAMW, PAPER, SGDW, adamw_against_adam, arm, no_worse
+from adamcmp.studies.paper_claims import ADAMW, PAPER, SGDW, claim_adamw_against_adam, claim_no_worse, find_arm
 
 STUDY = "figure4"
 SOURCE = f"{PAPER}, Figure 4"
@@ -27,17 +27,17 @@ CAPTION = (
 TOP5 = "test_top5_error"
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each task: which is better at the end, and how much sooner restarts get where the others go."""
     claims: list[Claim] = []
     findings, exhibits = [], []
     for task in split_by_task(found.records):
         best = best_trials(trials_table(task.records))
-        plain = {name: arm(task, names, "cosine") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
-        restarted = {name: arm(task, names, "warm_restarts") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
-        claims += adamw_against_adam(found, task, SOURCE, "cosine")
+        plain = {name: find_arm(task, names, "cosine") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
+        restarted = {name: find_arm(task, names, "warm_restarts") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
+        claims += claim_adamw_against_adam(found, task, SOURCE, "cosine")
         close = "AdamW is as good as SGDW, or better"
-        claims += no_worse(found, task, (plain["AdamW"], plain["SGDW"]), close, SOURCE)
+        claims += claim_no_worse(found, task, (plain["AdamW"], plain["SGDW"]), close, SOURCE)
         speeds = []
         for name in plain:
             a, b = restarted[name], plain[name]
@@ -48,7 +48,7 @@ def told(found: ReportInput) -> StudyFindings:
             claims += _sooner(task, speeds[-1], name)
             findings += [Finding(line, task.task) for line in _sentences(speeds[-1])]
             as_good = f"{name} with warm restarts ends as well as without"
-            claims += no_worse(found, task, (a, b), as_good, SOURCE)
+            claims += claim_no_worse(found, task, (a, b), as_good, SOURCE)
         anytime = mean_curves(found.curves, task.records, best).assign(restarts="")
         for a in filter(None, restarted.values()):
             anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])

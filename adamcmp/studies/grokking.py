@@ -17,7 +17,7 @@ from adamcmp.analysis.generalising import (
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAM, ADAMW, arm
+from adamcmp.studies.paper_claims import ADAM, ADAMW, find_arm
 
 STUDY = "grokking"
 POWER = "Power et al. 2022"
@@ -27,13 +27,13 @@ CAPTION = (
 )
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each task: whether decay makes it generalise sooner, and through which door."""
     claims: list[Claim] = []
     exhibits = []
     for task in split_by_task(found.records):
         steps = steps_to_target(found.curves, task.records)
-        adamw, adam = arm(task, ADAMW), arm(task, ADAM)
+        adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)
         for name in (adamw, adam):
             if name is not None:
                 estimate = steps_difference(steps_of_best(steps, name), steps_without_decay(steps, name))

@@ -15,8 +15,8 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import PAPER, difference
-from adamcmp.studies._families import families
+from adamcmp.studies.families import task_families
+from adamcmp.studies.paper_claims import PAPER, test_error_difference
 
 STUDY = "horizon"
 WITH, WITHOUT = "AdamW", "AdamW without decay"
@@ -34,18 +34,18 @@ TOLERATED = 0.25
 """How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each family of tasks: the gain of decay against budget, and how λ* moves with budget and training set."""
     tasks = split_by_task(found.records)
     claims: list[Claim] = []
     exhibits, optima = [], []
-    for family in families(tasks, "epochs"):
+    for family in task_families(tasks, "epochs"):
         table = gains(found, family.tasks)
         if len(table) >= 2:
             exhibits.append(StudyTable("gains", table, GAINS, None))
             claims += grows(family.tasks, family.label, PRETRAINING)
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
-        for family in families([task for task in tasks if has(task, WITH)], by):
+        for family in task_families([task for task in tasks if has(task, WITH)], by):
             lr = shared_lr(family.tasks)
             told = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
             optima.append(told.found.assign(by=label, lr=lr))
@@ -76,7 +76,7 @@ def gains(found: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error
-        told = scale_by(difference(found, task, WITH, WITHOUT), error.factor)
+        told = scale_by(test_error_difference(found, task, WITH, WITHOUT), error.factor)
         if not math.isnan(told.value):
             rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adamcmp.analysis import split_by_task
 from adamcmp.report.findings import StudyFindings
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import PAPER, alike, arm, better
+from adamcmp.studies.paper_claims import PAPER, claim_better, claim_equivalent, find_arm
 
 STUDY = "optimizers"
 MIXING = "Bjorck et al. 2021"
@@ -19,23 +19,25 @@ NEWER = {
 """By configuration: whose papers found them to generalise better than AdamW."""
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each task: AdamW against the doors of Adam, its conventions against each other, and what came after it."""
     claims = []
     for task in split_by_task(found.records):
-        adamw = arm(task, [REFERENCE])
-        own = [arm(task, ["adam"]), arm(task, ["adam_m_only"]), arm(task, ["adam_v_only"])]
-        claims += better(
+        adamw = find_arm(task, [REFERENCE])
+        own = [find_arm(task, ["adam"]), find_arm(task, ["adam_m_only"]), find_arm(task, ["adam_v_only"])]
+        claims += claim_better(
             found, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
         )
         for other, moment in zip(own[1:], ("first", "second"), strict=True):
             statement = f"Decoupled decay is better than decay only in Adam's {moment} moment"
-            claims += better(found, task, (adamw, other), statement, MIXING)
+            claims += claim_better(found, task, (adamw, other), statement, MIXING)
         for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalized"),
                                  ("adamw_keras", "Keras'")):  # fmt: skip
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
-            claims += alike(found, task, (arm(task, [convention]), adamw), statement, "Proposition 1 and tuning")
+            claims += claim_equivalent(
+                found, task, (find_arm(task, [convention]), adamw), statement, "Proposition 1 and tuning"
+            )
         for name, (words, source) in NEWER.items():
             statement = f"{words} generalizes better than AdamW, with lr and λ tuned for both"
-            claims += better(found, task, (arm(task, [name]), adamw), statement, source)
+            claims += claim_better(found, task, (find_arm(task, [name]), adamw), statement, source)
     return StudyFindings(claims)

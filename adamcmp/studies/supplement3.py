@@ -11,8 +11,8 @@ from adamcmp.analysis.claim import Claim
 from adamcmp.analysis.optimal_decay import estimate_optimal_decays
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
-from adamcmp.studies._claims import ADAMW, PAPER, arm
-from adamcmp.studies._families import families
+from adamcmp.studies.families import task_families
+from adamcmp.studies.paper_claims import ADAMW, PAPER, find_arm
 
 STUDY = "supplement3"
 SOURCE = f"{PAPER}, Supplement 3 and Appendix B.1"
@@ -25,11 +25,11 @@ TOLERATED = 0.25
 """How far a slope may be from what is predicted, half of what lies between the rules."""
 
 
-def told(found: ReportInput) -> StudyFindings:
+def findings(found: ReportInput) -> StudyFindings:
     """Of each family of tasks: how the best λ moves with the budget, raw and normalised."""
     claims, exhibits = [], []
-    for family in families(split_by_task(found.records), "epochs"):
-        name = arm(family.tasks[0], ADAMW)
+    for family in task_families(split_by_task(found.records), "epochs"):
+        name = find_arm(family.tasks[0], ADAMW)
         if name is None:
             continue
         parts = []

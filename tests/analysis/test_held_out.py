@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from adamcmp.report.recommendation import recommend
 
 from adamcmp.analysis import best_trials, leaderboard, trials_table, verdicts
 from adamcmp.analysis.held_out import candidate_runs, held_out, held_out_rows
 from adamcmp.analysis.selection import TaskRecords
 from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.metrics.spec import CLASSIFICATION
+from adamcmp.report.recommendation import recommend
 from adamcmp.report.verdict_text import format_verdict
 
 ERROR = CLASSIFICATION.error

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from adamcmp.claims.evidence import PanelAxes
 from adamcmp.figures.panels import panels_figure
 from adamcmp.report.article import Article, Drawable, write_article
 from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, FigureBlock, Link, Section, Table, Text
-from adamcmp.studies.claims._form import Axes
 
 pytestmark = pytest.mark.needs("chromium")
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ HOSTILE = "<img src=x onerror=alert(1)> <script>alert(2)</script>"
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("article")
     table = pd.DataFrame({"claim": ["one", HOSTILE], "verdict": ["supported", "refuted; 3 would be seen"]})
-    line = Axes("a panel", "x", "y").series(HOSTILE, "line", [1.0, 10.0], [1.0, 2.0])
+    line = PanelAxes("a panel", "x", "y").series(HOSTILE, "line", [1.0, 10.0], [1.0, 2.0])
     blocks = [
         Text((Bold("Bold"), " and ", Code("mono"), " and ", Link("elsewhere", "claims.csv"))),
         Bullets(["a", HOSTILE]),

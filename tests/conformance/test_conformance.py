@@ -13,24 +13,24 @@ from adamcmp.cli import app
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
-from adamcmp.conformance import fit, ours
-from adamcmp.conformance.fit import Fitted, chosen, conformance, installed
-from adamcmp.conformance.peers import LIBRARIES
-from adamcmp.conformance.problems import difference, problems
-from adamcmp.conformance.worker import Ran
+from adamcmp.conformance import find_convention, reference_steps
+from adamcmp.conformance.find_convention import ConventionFit, check_libraries, installed_libraries, resolve_libraries
+from adamcmp.conformance.libraries import LIBRARIES
+from adamcmp.conformance.library_process import LibraryResult
+from adamcmp.conformance.problems import make_problems, relative_difference
 from adamcmp.errors import InputError
 from adamcmp.optim.conventions import FRAMEWORKS
 
 
 def found_of(*libraries):
-    return {each.optimizer: each for each in conformance(libraries, lambda library: None)}
+    return {each.optimizer: each for each in check_libraries(libraries, lambda library: None)}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def each_library_once():
     """A library takes its steps once per worker, in a process of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "ran_of", functools.cache(fit.ran_of))
+        patch.setattr(find_convention, "run_library", functools.cache(find_convention.run_library))
         yield
 
 
@@ -82,9 +82,11 @@ RULES = ["adam", "sgd", "lion", "adan", "rmsprop", "lamb"]
 @pytest.mark.parametrize("rule", RULES)
 def test_each_convention_is_told_from_all_others(rule):
     """Whichever of our own conventions is played to it, the fit finds that one."""
-    for each in ours.conventions(rule):
-        paths = [ours.path(each, problem) for problem in problems()]
-        found = fit.fit(Fitted("us", "1"), Ran("ours", rule, {}, "float64", paths))
+    for each in reference_steps.conventions(rule):
+        paths = [reference_steps.reference_updates(each, problem) for problem in make_problems()]
+        found = find_convention.find_convention(
+            ConventionFit("us", "1"), LibraryResult("ours", rule, {}, "float64", paths)
+        )
         assert (found.convention, found.setting, found.difference) == (each.told, each.setting, 0.0)
         assert found.next_difference > 1e-6
 
@@ -92,7 +94,7 @@ def test_each_convention_is_told_from_all_others(rule):
 def test_the_settings_that_are_named_compose_to_what_was_compared():
     source = find_config("digits")
     for rule in RULES:
-        for each in ours.conventions(rule):
+        for each in reference_steps.conventions(rule):
             if each.setting and not each.without:
                 settings = validate_config(compose(source, each.setting.split()), source).optimizer
                 assert settings.model_dump(exclude={"eps", "lr", "weight_decay"}) == each.settings.model_dump(
@@ -102,32 +104,32 @@ def test_the_settings_that_are_named_compose_to_what_was_compared():
 
 def test_a_difference_is_relative_to_the_update():
     path = {"w": np.array([[0.0], [1.0], [3.0]])}
-    assert difference(path, path) == 0
-    assert difference({"w": np.array([[0.0], [1.0], [2.8]])}, path) == pytest.approx(0.1)
-    assert difference({"w": np.array([[0.0], [np.nan], [3.0]])}, path) == np.inf
+    assert relative_difference(path, path) == 0
+    assert relative_difference({"w": np.array([[0.0], [1.0], [2.8]])}, path) == pytest.approx(0.1)
+    assert relative_difference({"w": np.array([[0.0], [np.nan], [3.0]])}, path) == np.inf
     still = {"w": np.zeros((3, 1))}
-    assert difference(still, still) == 0
-    assert difference(path, still) == 1
+    assert relative_difference(still, still) == 0
+    assert relative_difference(path, still) == 1
 
 
 def test_what_is_not_installed_is_named_so():
-    assert not installed("apex_fused")
+    assert not installed_libraries("apex_fused")
     (each,) = found_of("apex_fused").values()
     assert (each.library, each.verdict, each.optimizer) == ("NVIDIA Apex", "not installed", "")
 
 
 def test_a_library_that_fails_is_told_and_is_no_pass(monkeypatch):
-    monkeypatch.setattr(fit, "installed", lambda library: True)
+    monkeypatch.setattr(find_convention, "installed_libraries", lambda library: True)
     (each,) = found_of("apex_fused").values()
     assert each.verdict == "failed"
     assert "apex" in each.error
 
 
 def test_libraries_are_named_as_people_call_them():
-    assert chosen([]) == list(LIBRARIES)
-    assert chosen(["torch", "Keras on JAX", "timm"]) == ["torch_optim", "keras_on_jax", "timm_optim"]
+    assert resolve_libraries([]) == list(LIBRARIES)
+    assert resolve_libraries(["torch", "Keras on JAX", "timm"]) == ["torch_optim", "keras_on_jax", "timm_optim"]
     with pytest.raises(InputError, match="conformance toch: no such library; did you mean torch"):
-        chosen(["toch"])
+        resolve_libraries(["toch"])
 
 
 def test_the_command_writes_table_figure_and_page(tmp_path, capsys):
@@ -190,7 +192,7 @@ PEERS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("library", PEERS)
 def test_what_other_libraries_follow_is_found(library):
-    if not installed(library):
+    if not installed_libraries(library):
         pytest.skip(f"{LIBRARIES[library]} is not installed. To run: pip install 'adamcmp[conformance]'")
     name, setting = PEERS[library]
     each = found_of(library)[name]
@@ -213,6 +215,6 @@ def test_the_defaults_of_the_table_are_those_of_the_library(torch_and_optax, nam
 
 def test_no_two_conventions_of_a_rule_are_one():
     for rule in RULES:
-        told = [(each.setting, each.told) for each in ours.conventions(rule)]
+        told = [(each.setting, each.told) for each in reference_steps.conventions(rule)]
         assert len(told) == len(set(told))
         assert all(a != b for a, b in itertools.pairwise(sorted(told)))

@@ -59,11 +59,11 @@ def test_what_is_left_is_rounding(tmp_path, words):
 
 def test_layers_have_the_weights_in_keras_order():
     mlp = MLP(input_shape=(1, 2, 3), num_classes=4, hidden=(5,))
-    flat, dense, relu, last = keras_training.layers_of(mlp)
+    flat, dense, relu, last = keras_training.layer_specs(mlp)
     assert [each.kind for each in (flat, dense, relu, last)] == ["Flatten", "Dense", "ReLU", "Dense"]
     assert dense.weights[0].shape == (6, 5)
     assert torch.equal(torch.from_numpy(dense.weights[0].T.copy()), mlp.layers[0].weight.detach())
-    found = keras_training.layers_of(SmallCNN(input_shape=(1, 8, 8), num_classes=3, width=4))
+    found = keras_training.layer_specs(SmallCNN(input_shape=(1, 8, 8), num_classes=3, width=4))
     kinds = [each.kind for each in found]
     assert kinds == ["ZeroPadding2D", "Conv2D", "GroupNormalization", "ReLU"] * 3 + ["GlobalAveragePooling2D", "Dense"]
     assert found[1].weights[0].shape == (3, 3, 1, 4)
@@ -71,10 +71,10 @@ def test_layers_have_the_weights_in_keras_order():
 
 def test_what_keras_cannot_train_so_is_refused():
     with pytest.raises(InputError, match=r"model\.norm=group"):
-        keras_training.layers_of(SmallCNN(input_shape=(1, 8, 8), num_classes=3, norm="batch"))
+        keras_training.layer_specs(SmallCNN(input_shape=(1, 8, 8), num_classes=3, norm="batch"))
     with pytest.raises(InputError, match="model=mlp or model=cnn"):
-        keras_training.layers_of(torch.nn.Linear(2, 2))
+        keras_training.layer_specs(torch.nn.Linear(2, 2))
     with pytest.raises(InputError, match="optimizer/framework=keras"):
-        keras_training.trained(["optimizer=adamw"])
+        keras_training.train_with_keras(["optimizer=adamw"])
     with pytest.raises(InputError, match="no layer for Tanh"):
-        keras_training.layers_of(MLP(input_shape=(4,), num_classes=2, activation="tanh"))
+        keras_training.layer_specs(MLP(input_shape=(4,), num_classes=2, activation="tanh"))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adamcmp.engine import evaluation, sequential, vectorized
+from adamcmp.engine import batched_program, evaluation, sequential, vectorized
 from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.objective import Objective
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute.run_writer import Provenance, RunWriter
 from adamcmp.plan.runs import group_runs
@@ -57,6 +58,27 @@ def test_their_mean_is_the_error_and_both_engines_agree(planned, config, overrid
         np.testing.assert_allclose(values(one.outcomes), values(row.outcomes), rtol=1e-6)
         mean = values(one.outcomes).mean()
         assert (mean**0.5 if root else mean) == pytest.approx(one.evaluations[-1].test_error, rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", [sequential, vectorized])
+def test_one_forward_pass_gives_errors_per_example_errors_and_metrics(planned, engine, monkeypatch):
+    """Neither the test split nor a split that a metric needs is evaluated a second time."""
+    seen, measured = [], Objective.statistics
+
+    def statistics(self, given, y):
+        seen.append(len(y))
+        return measured(self, given, y)
+
+    monkeypatch.setattr(Objective, "statistics", statistics)
+    monkeypatch.setattr(batched_program, "_programs", {})
+    runs, datasets = planned(*SHORT, "train.metrics=[calibration_error,top5_error]", "optimizer.lr=1e-3")
+    (cohort,) = group_runs([replace(run, stage="confirm") for run in runs])
+    (dataset,) = datasets.values()
+    (result,) = engine.train_shard(Shard.of(cohort, Strategy(engine="vectorised")), dataset, DEVICE, TrainingControl())
+    assert result.outcomes is not None
+    assert {"test_calibration_error", "validation_top5_error"} <= result.metrics.keys()
+    examples = sum(len(split.y) for split in (dataset.train, dataset.validation, dataset.test))
+    assert examples <= sum(seen) < examples + len(dataset.test.y)  # chunks of one size may repeat a few examples
 
 
 @pytest.mark.parametrize("engine", [sequential, vectorized])

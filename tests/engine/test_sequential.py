@@ -10,7 +10,7 @@ from torch import nn
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential, weights
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.evaluation import CHUNK_EXAMPLES, evaluate, evaluate_split, subsample
+from adamcmp.engine.evaluation import CHUNK_EXAMPLES, evaluate, measure_split, reduce_measures, subsample
 from adamcmp.engine.loading import CPU, build_model, check_before_training, choose_device
 from adamcmp.engine.objective import Objective
 from adamcmp.engine.strategy.types import Shard, Strategy
@@ -162,7 +162,10 @@ def test_evaluation_averages_over_chunks_and_examples(planned):
     n = CHUNK_EXAMPLES + 7
     logits = torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = torch.arange(n) % 4
-    loss, error = evaluate_split(Constant(), Split(logits, y), torch.clone, Objective(run.task, CPU))
+    objective = Objective(run.task, CPU)
+    measures = measure_split(Constant(), Split(logits, y), torch.clone, objective, keeps_outputs=True)
+    assert torch.equal(measures.outputs, logits)
+    loss, error = reduce_measures(measures, y, objective)
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, y).item(), rel=1e-12)
     assert error == (logits.argmax(1) != y).double().mean().item()
 
@@ -185,7 +188,8 @@ def test_training_error_is_measured_on_examples_evenly_spread(planned):
     index = torch.arange(50) * len(dataset.train.y) // 50
     x, y = dataset.train.x[index], dataset.train.y[index]
     criterion = Objective(runs[0].task, CPU)
-    assert evaluate(model, few, criterion, 0)[1:3] == evaluate_split(model, Split(x, y), torch.clone, criterion)
+    measures = measure_split(model, Split(x, y), torch.clone, criterion)
+    assert evaluate(model, few, criterion, 0)[0][1:3] == reduce_measures(measures, y, criterion)
     last = subsample(dataset, runs[0].task.evaluations.last)
     assert len(last.train.y) == 50
     assert torch.equal(last.test.x, dataset.test.x)
@@ -196,7 +200,7 @@ def test_dropout_is_off_while_measuring_and_on_again_afterwards(planned):
     (dataset,) = datasets.values()
     model = build_model(runs[0].task, 0, CPU).train()
     criterion = Objective(runs[0].task, CPU)
-    assert evaluate(model, dataset, criterion, 0) == evaluate(model, dataset, criterion, 0)
+    assert evaluate(model, dataset, criterion, 0)[0] == evaluate(model, dataset, criterion, 0)[0]
     assert model.training
 
 
@@ -204,8 +208,9 @@ def test_an_infinite_test_loss_is_no_divergence(planned, monkeypatch):
     runs, datasets = planned(*SHORT)
     measured = sequential.evaluate
 
-    def infinite(*args):
-        return measured(*args)._replace(test_loss=math.inf)
+    def infinite(*args, **how):
+        evaluation, measures = measured(*args, **how)
+        return evaluation._replace(test_loss=math.inf), measures
 
     monkeypatch.setattr(sequential, "evaluate", infinite)
     (outcome,) = outcomes(runs, datasets)

@@ -94,9 +94,9 @@ def test_steps_of_a_run_alone_are_timed_without_evaluations_however_long_these_t
         update.step = stepped
         return update
 
-    def evaluate(*args):
+    def evaluate(*args, **how):
         clock[0] += 0.5
-        return evaluated(*args)
+        return evaluated(*args, **how)
 
     evaluated = benchmark.sequential.evaluate
     monkeypatch.setattr(benchmark.sequential, "make_optimizer_step", slow)

@@ -8,19 +8,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from adamcmp import claims as package
 from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, exact_value
 from adamcmp.analysis.intervals import Estimate
+from adamcmp.claims import claim_tests, resolve_claims, studies_needed
+from adamcmp.claims.evidence import PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.cli import app
 from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
 from adamcmp.errors import InputError
 from adamcmp.figures.panels import PANELS_PER_ROW
-from adamcmp.studies import claims as package
-from adamcmp.studies.claims import chosen, statements, studies_of
-from adamcmp.studies.claims._form import Axes, over, slope
 
-EVERY = statements()
+EVERY = claim_tests()
 NEEDS_OTHERS = {"frameworks"}
 """Which run libraries in processes of their own: tests/conformance does so."""
 
@@ -47,19 +47,19 @@ TOYS = {
     "sparse_features": ["supported", "supported"],
     "bias_correction": ["supported", "refuted", "refuted", "refuted", "supported", "supported"],
     "weaker_decay": ["refuted"],
-    "lambda_alone": ["refuted", "supported"],
+    "decay_step_size": ["refuted", "supported"],
     "consistent_decay": ["supported"],
-    "generalisation": None,
+    "generalization": None,
     "separable": None,
     "rotation": ["supported", "supported", "supported", "refuted", None],
     "scale_free": ["supported", "supported"],
     "timescale": ["supported"],
     "sensitivity": ["supported", "supported"],
     "bounded": ["supported"],
-    "doors": ["supported", "supported"],
-    "normalised_layers": ["supported", "supported"],
+    "l2_moments": ["supported", "supported"],
+    "normalized_layers": ["supported", "supported"],
     "grokking": ["supported"],
-    "short_runs": None,
+    "decay_vs_run_length": None,
     "gain_of_decay": None,
     "flipping_ranks": None,
     "cautious": None,
@@ -70,7 +70,7 @@ TOYS = {
 
 @pytest.mark.parametrize("name", TOYS)
 def test_a_toy_measures_and_finds_what_its_formula_says(name):
-    found = next(each for each in EVERY if each.name == name).toy()
+    found = next(each for each in EVERY if each.name == name).closed_form_test()
     assert found.claims
     for claim in found.claims:
         assert claim.on == "toy"
@@ -89,23 +89,23 @@ def test_toys_have_a_toy_each():
 
 
 def test_toys_give_the_same_numbers_each_time():
-    toy = next(each for each in EVERY if each.name == "timescale").toy
+    toy = next(each for each in EVERY if each.name == "timescale").closed_form_test
     assert [each.estimate for each in toy().claims] == [each.estimate for each in toy().claims]
 
 
 def test_a_training_without_runs_tells_nothing():
     for each in EVERY:
         if each.name not in NEEDS_OTHERS:
-            told = each.training({})
+            told = each.empirical_test({})
             assert not told.claims, each.name
 
 
 def test_claims_are_chosen_by_name():
-    assert chosen("claims") == EVERY
-    assert [each.name for each in chosen("claims/rotation")] == ["rotation"]
-    assert studies_of(chosen("claims/consistent_decay")) == ["claims_decay", "claims_norm"]
+    assert resolve_claims("claims") == EVERY
+    assert [each.name for each in resolve_claims("claims/rotation")] == ["rotation"]
+    assert studies_needed(resolve_claims("claims/consistent_decay")) == ["claims_decay", "claims_norm"]
     with pytest.raises(InputError, match="claims/rotatoin: no such claim; did you mean rotation"):
-        chosen("claims/rotatoin")
+        resolve_claims("claims/rotatoin")
 
 
 def test_an_inconclusive_number_tells_what_it_could_have_seen():
@@ -118,14 +118,16 @@ def test_an_inconclusive_number_tells_what_it_could_have_seen():
 
 
 def test_values_without_spread_are_exact_and_slopes_need_two_points():
-    assert over([2.0, 2.0, math.nan]) == exact_value(2.0)
-    assert over([1.0, 3.0]).value == 2.0
-    assert slope(pd.Series([0.0, 1.0, 2.0]).to_numpy(), pd.Series([1.0, 3.0, 5.0]).to_numpy()) == pytest.approx(2.0)
-    assert math.isnan(slope(pd.Series([1.0, 1.0]).to_numpy(), pd.Series([1.0, 2.0]).to_numpy()))
+    assert mean_over_seeds([2.0, 2.0, math.nan]) == exact_value(2.0)
+    assert mean_over_seeds([1.0, 3.0]).value == 2.0
+    assert least_squares_slope(
+        pd.Series([0.0, 1.0, 2.0]).to_numpy(), pd.Series([1.0, 3.0, 5.0]).to_numpy()
+    ) == pytest.approx(2.0)
+    assert math.isnan(least_squares_slope(pd.Series([1.0, 1.0]).to_numpy(), pd.Series([1.0, 2.0]).to_numpy()))
 
 
 def test_bands_on_a_logarithmic_axis_are_of_logarithms():
-    axes = Axes("p", "x", "y", "linear", "log")
+    axes = PanelAxes("p", "x", "y", "linear", "log")
     made = axes.over_seeds("s", [1.0], pd.DataFrame([[1.0], [100.0]]).to_numpy())
     assert made["y"].item() == pytest.approx(10.0)
     assert made["low"].item() * made["high"].item() == pytest.approx(100.0)
@@ -169,7 +171,7 @@ def test_all_claims_at_smoke_scale(tmp_path):
 
 def test_the_committed_page_has_a_verdict_for_every_network_and_comparison():
     """A study with two arms named AdamW once left its network out without a word."""
-    from adamcmp.studies.claims.generalisation import NETWORKS
+    from adamcmp.claims.generalization import NETWORKS
 
     told = pd.read_csv(Path(__file__).parents[2] / "results" / "claims" / "claims.csv")["statement"]
     for network in NETWORKS.values():

@@ -10,8 +10,8 @@ from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
 from adamcmp.report.findings import Finding
 from adamcmp.report.model import ReportInput
-from adamcmp.studies import available, figure_of, reproduction
-from adamcmp.studies.figure2 import tilts, told
+from adamcmp.studies import available_studies, find_study, stored_figure
+from adamcmp.studies.figure2 import findings, tilts
 
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
 
@@ -49,14 +49,14 @@ def test_the_tilt_of_each_basin_is_told_with_its_interval():
     assert "no slope to measure" in tilts(records(FLAT, lrs=(0.1, 0.01)))[0]
 
 
-@pytest.mark.parametrize("each", list(available()), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", list(available_studies()), ids=lambda each: each.name)
 @pytest.mark.parametrize("scale", ["laptop", "smoke", "paper"])
 def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale):
     assert each.study in list_group("study")
     source = find_config(each.study)
     study = validate_config(compose(source, [f"scale={scale}"]), source).study
     assert study.figure == each.name
-    assert reproduction(study.figure) == each
+    assert find_study(study.figure) == each
     assert len(each.summary) > 20
 
 
@@ -64,7 +64,7 @@ def test_findings_are_of_each_task():
     one = records({**FLAT, "AdamW": -0.5}).assign(task_label="one", finished_at=1)
     two = records(FLAT).assign(task="u", task_label="two", finished_at=2, variant="")
     frame = pd.concat([one, two]).assign(variant=lambda f: f["arm"], settings="{}", comparison=None, stage="tune")
-    found = told(ReportInput(frame)).findings
+    found = findings(ReportInput(frame)).findings
     assert [each.task for each in found] == ["u"] * (len(found) // 2) + ["t"] * (len(found) // 2)
     assert Finding(tilts(one)[0], "t") in found
 
@@ -74,6 +74,6 @@ def test_findings_are_of_each_task():
     [("study: {name: x, figure: figure2}", "figure2"), ("study: {name: figure2}", None), ("a: [", None), ("3", None)],
 )
 def test_what_a_folder_reproduces_is_read_from_its_description(tmp_path, text, figure):
-    assert figure_of(tmp_path) is None
+    assert stored_figure(tmp_path) is None
     (tmp_path / "study.yaml").write_text(text)
-    assert figure_of(tmp_path) == figure
+    assert stored_figure(tmp_path) == figure

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from adamcmp.analysis import split_by_task
+from adamcmp.claims import flipping_ranks
 from adamcmp.report.model import ReportInput
 from adamcmp.studies import figure3, horizon
-from adamcmp.studies.claims import flipping_ranks
 
 spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "analysis" / "synthetic.py")
 synthetic = importlib.util.module_from_spec(spec)
@@ -84,8 +84,10 @@ def test_ranks_that_flip_among_survivors_have_no_interval(status):
             "test_error": error,
         }))  # fmt: skip
     curves = pd.concat(rows, ignore_index=True)
-    (claim,) = flipping_ranks.training({"claims_mlp": ReportInput(records, curves)}).claims
+    (claim,) = flipping_ranks.empirical_test({"claims_mlp": ReportInput(records, curves)}).claims
     assert claim.verdict == "supported"
-    (lost,) = flipping_ranks.training({"claims_mlp": ReportInput(losing(records, "AdamW", status), curves)}).claims
+    (lost,) = flipping_ranks.empirical_test(
+        {"claims_mlp": ReportInput(losing(records, "AdamW", status), curves)}
+    ).claims
     assert lost.verdict == "none"
     assert f"AdamW {status} on {LOST} of {SEEDS}" in lost.measured

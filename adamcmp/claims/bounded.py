@@ -1,0 +1,98 @@
+"""If AdamW converges, no weight is larger than 1/λ.
+
+λ is the one that the learning rate scales: in the limit the weights are those of the best ‖θ‖_∞ ≤ 1/λ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from adamcmp.analysis.claim import Claim, exact_value
+from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.evidence import (
+    CLOSED_FORM,
+    ClaimEvidence,
+    PanelAxes,
+    extra_metric_rows,
+    mean_over_seeds,
+    runs_of,
+    task_label,
+)
+from adamcmp.claims.weaker_decay import ADAMW
+from adamcmp.report.model import ReportInput
+
+SOURCE = "Xie & Li 2024"
+STUDIES = ("claims_decay",)
+CAPTION = (
+    "The largest weight times λ; above 1 it is outside of the bound. Left: a constant gradient. Right: an MLP on "
+    "MNIST-1D at a fixed learning rate, along the training: with gradients that vary, single steps are larger than "
+    "the learning rate."
+)
+LAMBDAS = (0.25, 0.5, 1.0, 2.0)
+
+
+def closed_form_test() -> ClaimEvidence:
+    """A constant gradient."""
+    import torch
+
+    paths: list[np.ndarray] = []
+
+    def watch(t: int, weights: Any, state: Any) -> None:
+        paths.append(weights.abs().flatten().numpy().copy())
+
+    rules = [rule_settings("adamw", lr=0.05, weight_decay=each, eps=0.0) for each in LAMBDAS]
+    start = torch.zeros(len(LAMBDAS), 1, dtype=torch.float64)
+    simulate(rules, start, lambda weights, t: torch.ones_like(weights), 1500, watch=watch)
+    times_TK = np.array(paths) * LAMBDAS
+    axes = PanelAxes("toy: a constant gradient", "step", "λ ‖θ‖_∞", "linear", "linear")
+    panels = [
+        axes.series(f"λ = {each:g}", "line", range(1, len(paths) + 1, 10), times_TK[::10, k])
+        for k, each in enumerate(LAMBDAS)
+    ]
+    return ClaimEvidence(
+        [
+            Claim(
+                "Under a constant gradient the weight ends at 1/λ",
+                SOURCE,
+                "largest weight times λ, λ = 0.5",
+                exact_value(round(float(times_TK[-1, LAMBDAS.index(0.5)]), 6)),
+                (0.99, 1.0 + 1e-9),
+                None,
+                CLOSED_FORM,
+                form=".4f",
+            )
+        ],
+        [*panels, axes.series("bound", "predicted", [1, len(paths)], [1.0, 1.0])],
+    )
+
+
+def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+    """An MLP at several λ."""
+    own = runs_of(found, STUDIES[0])
+    if own is None:
+        return ClaimEvidence([])
+    table = extra_metric_rows(own)
+    table = table[table["arm"] == ADAMW].assign(product=lambda x: x["largest_weight"] * x["weight_decay"])
+    axes = PanelAxes("training: an MLP", "step", "λ ‖θ‖_∞", "linear", "log")
+    claims, panels = [], []
+    for weight_decay, rows in table.groupby("weight_decay"):
+        wide = rows.pivot_table(index="seed", columns="step", values="product")
+        panels.append(axes.over_seeds(f"λ = {weight_decay:g}", list(wide.columns), wide.to_numpy(float)))
+        claims.append(
+            Claim(
+                f"No weight is larger than 1/λ, λ = {weight_decay:g}",
+                SOURCE,
+                "largest weight times λ after the last step",
+                mean_over_seeds(wide.iloc[:, -1]),
+                (-math.inf, 1.0),
+                None,
+                task_label(own),
+                form=".3f",
+            )
+        )
+    steps = sorted(set(table["step"]))
+    return ClaimEvidence(claims, [*panels, axes.series("bound", "predicted", [steps[0], steps[-1]], [1.0, 1.0])])

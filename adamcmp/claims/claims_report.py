@@ -1,0 +1,166 @@
+"""The page of claims: a table of all, and of each its numbers and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.analysis import leaderboard, split_by_task
+from adamcmp.analysis.claim import VERDICTS, Claim, lost_after_correction, to_frame
+from adamcmp.claims import ClaimTest
+from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence
+from adamcmp.figures.panels import panels_figure
+from adamcmp.report.article import Article, Drawable
+from adamcmp.report.findings import format_claim_verdict
+from adamcmp.report.formatting import format_claim_value, format_seeds, join_unique, runs_hash, wall_seconds
+from adamcmp.report.model import ReportInput
+from adamcmp.report.sections import CLAIM_LEGEND, Block, Bullets, Code, CodeBlock, FigureBlock, Section, Table, Text
+
+
+class TestedClaim(NamedTuple):
+    """A statement, and what was found of it."""
+
+    statement: ClaimTest
+    toy: ClaimEvidence
+    training: ClaimEvidence
+
+    @property
+    def claims(self) -> list[Claim]:
+        """All numbers."""
+        return [*self.toy.claims, *self.training.claims]
+
+
+def run_claim_tests(statement: ClaimTest, found: Mapping[str, ReportInput]) -> TestedClaim:
+    """Compute what formulas give, and read what was trained."""
+    return TestedClaim(statement, statement.closed_form_test(), statement.empirical_test(found))
+
+
+def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput], command: str) -> Article:
+    """What a page, a table and the figures show of them."""
+    records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
+    claims = [claim for each in every for claim in each.claims]
+    names = [each.statement.name for each in every for _ in each.claims]
+    raw = to_frame(claims).assign(claim=names) if claims else pd.DataFrame()
+    table = _shown(claims).assign(claim=names) if claims else pd.DataFrame()
+    counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
+    counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
+    intro = Text(
+        f"{len(every)} claim{'' if len(every) == 1 else 's'}, each with the range of values that it predicts: "
+        f"{counted}. Closed-form tests (toy) use adamcmp's update kernels on gradients given by a formula; all others "
+        "train small networks. Wrong statements of common texts are quoted as they are, and are refuted."
+    )
+    first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
+    sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIM_LEGEND])]
+    sections += [_section(each, table[table["claim"] == each.statement.name] if claims else table) for each in every]
+    sections.append(Section("Provenance", _made(records, found, command)))
+    drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
+    figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
+               for each, panels in drawn if panels]  # fmt: skip
+    return Article("claims", sections, {"claims": (raw, first)}, figures, _footer(records), _facts(records, command))
+
+
+def _shown(claims: Sequence[Claim]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "statement": claim.statement,
+                "source": claim.source,
+                "on": claim.on.partition(" · ")[0] if claim.on != CLOSED_FORM else CLOSED_FORM,
+                "measured": claim.measured,
+                "value [95 % CI]": format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip()),
+                "predicted": _range(claim),
+                "verdict": format_claim_verdict(claim, is_marked=mark),
+            }
+            for claim, mark in zip(claims, lost_after_correction(claims), strict=True)
+        ]
+    )
+
+
+def _range(claim: Claim) -> str:
+    low, high = (f"{end:.3g}" for end in claim.predicted)
+    if low == "-inf":
+        return f"below {high}"
+    return f"above {low}" if high == "inf" else f"{low} to {high}"
+
+
+def _section(each: TestedClaim, shown: pd.DataFrame) -> Section:
+    blocks: list[Block] = []
+    if each.statement.about:
+        blocks.append(Text(each.statement.about))
+    if each.claims:
+        blocks.append(Table(shown.drop(columns=["claim", "source"])))
+    blocks.append(FigureBlock(each.statement.name, (), each.statement.caption))
+    blocks.append(CodeBlock([f"adamcmp reproduce claims/{each.statement.name}"]))
+    return Section(f"{each.statement.text} ({each.statement.source})", blocks)
+
+
+def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str) -> list[Block]:
+    blocks: list[Block] = [CodeBlock([command])]
+    if records.empty:
+        return [*blocks, Text("Nothing was trained.")]
+    rows = [
+        {
+            "study": name,
+            "task": join_unique(each.records["task_label"], 2),
+            "optimizers": join_unique(each.records["arm"], 12),
+            "runs": f"{len(each.records):,}",
+            "seeds": format_seeds(each.records["seed"].dropna().astype(int)),
+            "training": f"{wall_seconds(each.records):,.0f} s",
+        }
+        for name, each in found.items()
+    ]
+    blocks.append(Table(pd.DataFrame(rows)))
+    blocks.append(
+        Text(
+            (
+                f"{len(records):,} runs, hash of their ids ",
+                Code(runs_hash(records)),
+                (
+                    f"; {wall_seconds(records):,.0f} s of training; {join_unique(records['hardware'])}; adamcmp "
+                    f"{join_unique(records['adamcmp_version'])}, torch {join_unique(records['torch_version'])}, git "
+                    f"commit {join_unique(records['git_commit'])}."
+                ),
+            )
+        )
+    )
+    edges = [line for name, each in found.items() for line in _edges(name, each)]
+    if edges:
+        blocks += [Text("Best trials at the boundary of their grid; the optimum may be outside:"), Bullets(edges)]
+    return blocks
+
+
+def _edges(name: str, each: ReportInput) -> list[str]:
+    """Of studies that judge their best cells on fresh seeds."""
+    if not (each.records["stage"] == "confirm").any():
+        return []
+    lines = []
+    for task in split_by_task(each.records):
+        board = leaderboard(task.records)
+        told = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
+        if told:
+            lines.append(f"{name}, {task.label}: {', '.join(told)}")
+    return lines
+
+
+def _footer(records: pd.DataFrame) -> str:
+    if records.empty:
+        return f"adamcmp {version('adamcmp')}"
+    return f"adamcmp {version('adamcmp')}, torch {join_unique(records['torch_version'])}; runs {runs_hash(records)}"
+
+
+def _facts(records: pd.DataFrame, command: str) -> dict[str, object]:
+    facts: dict[str, object] = {"command": command, "adamcmp": version("adamcmp")}
+    if len(records):
+        facts |= {
+            "studies": sorted(set(records["study"])),
+            "runs": len(records),
+            "runs_hash": runs_hash(records),
+            "training_seconds": round(float(records["seconds"].sum()), 1),
+            "git_commits": sorted(records["git_commit"].dropna().unique()),
+            "torch": sorted(records["torch_version"].unique()),
+            "hardware": sorted(records["hardware"].dropna().unique()),
+        }
+    return facts

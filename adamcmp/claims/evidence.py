@@ -1,0 +1,128 @@
+"""What claims share: evidence, panels of figures, and what metrics on request told of each run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis.claim import Claim, exact_value, mean_with_ci
+from adamcmp.analysis.intervals import Array, Estimate, half_width
+from adamcmp.report.model import ReportInput
+
+CLOSED_FORM = "toy"
+"""What a computed number is said to be measured on."""
+
+
+class ClaimEvidence(NamedTuple):
+    """What was measured of a statement."""
+
+    claims: Sequence[Claim]
+    panels: Sequence[pd.DataFrame] = ()
+    """Rows of ``figures.panels.PANELS``, each of one panel."""
+
+
+class PanelAxes(NamedTuple):
+    """A panel of a figure."""
+
+    panel: str
+    x_label: str
+    y_label: str
+    x_scale: str = "log"
+    y_scale: str = "log"
+
+    def series(
+        self,
+        name: str,
+        kind: str,
+        x: Iterable[float],
+        y: Iterable[float],
+        low: Iterable[float] | float = math.nan,
+        high: Iterable[float] | float = math.nan,
+    ) -> pd.DataFrame:
+        """Points of the panel; ``kind`` is line, points, dots or predicted."""
+        points = pd.DataFrame({"x": list(x), "y": list(y)}).assign(low=_listed(low), high=_listed(high))
+        return pd.DataFrame(self._asdict(), index=points.index).assign(series=name, kind=kind).join(points)
+
+    def over_seeds(self, name: str, x: Iterable[Any], values_SX: Array, kind: str = "line") -> pd.DataFrame:
+        """Means over seeds with their 95 % intervals; a logarithmic axis has geometric ones."""
+        values = np.log(values_SX) if self.y_scale == "log" else np.asarray(values_SX, float)
+        middle = values.mean(0)
+        half = half_width(values.std(0, ddof=1), len(values)) if len(values) > 1 else np.full(len(middle), np.nan)
+        ends = (middle, middle - half, middle + half)
+        y, low, high = (np.exp(each) for each in ends) if self.y_scale == "log" else ends
+        return self.series(name, kind, x, y, low, high)
+
+
+def value_panels(panel: str, label: str, rows: Mapping[str, Estimate]) -> list[pd.DataFrame]:
+    """A panel of values with their intervals, a row each."""
+    axes = PanelAxes(panel, label, "", "linear", "names")
+    return [
+        axes.series(name, "dots", [each.value], [float(i)], [each.low], [each.high])
+        for i, (name, each) in enumerate(rows.items())
+    ]
+
+
+def _listed(values: Iterable[float] | float) -> Any:
+    return values if isinstance(values, float) else list(values)
+
+
+def mean_over_seeds(values: Iterable[Any]) -> Estimate:
+    """The mean of independent values with its interval; values without spread are exact."""
+    found = np.fromiter(values, dtype=np.float64)
+    found = found[np.isfinite(found)]
+    if len(found) > 1 and not found.std() > 0:
+        return exact_value(float(found[0]))
+    return mean_with_ci(found)
+
+
+def least_squares_slope(x: Array, y: Array) -> float:
+    """Of a least-squares line; NaN where x does not vary."""
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < 2 or not np.ptp(x[known]) > 0:
+        return math.nan
+    return float(np.polyfit(x[known], y[known], 1)[0])
+
+
+RUN_COLUMNS = ["run_id", "arm", "schedule", "lr", "weight_decay", "seed", "task"]
+
+
+def extra_metric_rows(found: ReportInput) -> pd.DataFrame:
+    """What ``train.metrics`` asked for: a row an evaluation of a run, columns ``RUN_COLUMNS``, ``step`` and the
+    metrics.
+    """
+    curves = found.curves[found.curves["metrics"].notna()]
+    values = pd.DataFrame([json.loads(text) for text in curves["metrics"]], index=curves.index)
+    runs = found.records.loc[found.records["status"] == "completed", RUN_COLUMNS]
+    table: pd.DataFrame = curves[["run_id", "step"]].join(values).merge(runs, on="run_id")
+    return table
+
+
+def layer_names(table: pd.DataFrame, before: str, after: str) -> list[str]:
+    """The names between two parts of a metric's: ``layers(table, "updates_", "_angle")``."""
+    return [
+        name.removeprefix(before).removesuffix(after)
+        for name in table.columns
+        if name.startswith(before) and name.endswith(after)
+    ]
+
+
+def last_evaluations(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
+    """The evaluations of the last part of the budget."""
+    recent: pd.DataFrame = table[table["step"] > (1 - share) * table["step"].max()]
+    return recent
+
+
+def task_label(found: ReportInput) -> str:
+    """What runs were trained on."""
+    return str(found.records["task_label"].iloc[0])
+
+
+def runs_of(found: Mapping[str, ReportInput], study: str) -> ReportInput | None:
+    """The runs of a study, if there are any."""
+    given = found.get(study)
+    return given if given is not None and len(given.records) else None

@@ -1,0 +1,125 @@
+"""What transfers under AdamW is the time scale 1/(ηλ) in epochs.
+
+Its weights are an exponential moving average of its updates over 1/(ηλ) steps. If that time in epochs is what counts,
+the best λ falls as one over the size of the training set. That paper varies data and model size; that λ does not move
+with the number of epochs follows from the same argument and is not its own claim. Loshchilov & Hutter's rule has both
+fall with the root.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from adamcmp.analysis import split_by_task
+from adamcmp.analysis.claim import Claim, exact_value
+from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
+from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, runs_of
+from adamcmp.report.model import ReportInput
+from adamcmp.studies.families import task_families
+from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
+from adamcmp.studies.paper_claims import PAPER
+
+SOURCE = "Wang & Aitchison 2024"
+STUDIES = ("claims_horizon",)
+CAPTION = (
+    "Left: the remaining share of a weight without gradient after ηλt = 1, 2, 3 …: a moving average forgets as e^−ηλt. "
+    "Right: AdamW's best λ at one learning rate against the size of the training set and against the budget, with 95 "
+    "% intervals; gray: the predicted slopes."
+)
+RATES = (0.003, 0.01, 0.03)
+RULES = (
+    ("train_examples", "training examples", (
+        (-1.0, "The best λ falls as one over the size of the training set", SOURCE),
+        (-0.5, "The best λ falls as one over the root of the size of the training set", PAPER),
+    )),
+    ("epochs", "epochs", (
+        (0.0, "The best λ does not move with the number of epochs", f"implied by {SOURCE}"),
+        (-0.5, "The best λ falls as one over the root of the number of epochs", PAPER),
+    )),
+)  # fmt: skip
+"""What varies, and the slopes that are predicted."""
+
+
+def closed_form_test() -> ClaimEvidence:
+    """Weights that get no gradient."""
+    import torch
+
+    axes = PanelAxes("toy: no gradient", "steps · ηλ", "remaining share", "linear")
+    times, panels = [], []
+    for rate in RATES:
+        left: list[float] = []
+
+        def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor], left: list[float] = left) -> None:
+            left.append(weights.item())
+
+        start = torch.ones(1, 1, dtype=torch.float64)
+        steps = round(4 / rate)
+        simulate(
+            [rule_settings("adamw", lr=0.1, weight_decay=rate / 0.1)],
+            start,
+            lambda w, t: torch.zeros_like(w),
+            steps,
+            watch=watch,
+        )
+        times.append(-math.log(left[round(1 / rate) - 1]))
+        x = np.arange(1, steps + 1) * rate
+        panels.append(axes.series(f"ηλ = {rate:g}", "line", x, left))
+    x = np.linspace(0, 4, 50)
+    panels.append(axes.series("e^(−ηλt)", "predicted", x, np.exp(-x)))
+    worst = max(times, key=lambda each: abs(each - 1))
+    return ClaimEvidence(
+        [
+            Claim(
+                "AdamW's weights are a moving average over 1/(ηλ) steps",
+                SOURCE,
+                "−log of the remaining share of a weight after 1/(ηλ) steps, farthest from 1",
+                exact_value(round(worst, 6)),
+                (0.95, 1.05),
+                None,
+                CLOSED_FORM,
+                form=".3f",
+            )
+        ],
+        panels,
+    )
+
+
+def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
+    """Of each family of tasks that differ in ``epochs`` or ``train_examples``: AdamW's best λ, and how it moves."""
+    own = runs_of(found, STUDIES[0])
+    if own is None:
+        return []
+    tasks = [task for task in split_by_task(own.records) if has(task, WITH)]
+    return [
+        (
+            family.label,
+            estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", shared_lr(family.tasks)),
+        )
+        for family in task_families(tasks, by)
+    ]
+
+
+def panel(axes: PanelAxes, name: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Best λ with their intervals."""
+    return axes.series(name, "dots", found["x"], found["best"], found["low"], found["high"])
+
+
+def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+    """MNIST-1D with training sets and budgets of several sizes."""
+    claims, panels = [], []
+    for by, words, rules in RULES:
+        for label, told in optima(found, by):
+            axes = PanelAxes(f"training: {words}", words, "best λ")
+            rows = told.found
+            panels.append(panel(axes, "AdamW", rows))
+            for at, statement, source in rules:
+                near, measured = (at - TOLERATED, at + TOLERATED), f"slope d log λ* / d log {words}"
+                claims.append(Claim(statement, source, measured, told.slope, near, None, label))
+                middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
+                panels.append(axes.series(f"slope {at:g}", "predicted", rows["x"], middle * rows["x"] ** at))
+    return ClaimEvidence(claims, panels)

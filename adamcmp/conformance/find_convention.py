@@ -1,0 +1,174 @@
+"""Which convention another library's optimizer follows: that under which adamcmp's updates are nearest."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path as File
+from typing import NamedTuple
+
+import pandas as pd
+
+from adamcmp.conformance import reference_steps
+from adamcmp.conformance.libraries import LIBRARIES
+from adamcmp.conformance.library_process import LibraryResult
+from adamcmp.conformance.problems import UpdatePath, make_problems, relative_difference
+from adamcmp.errors import InputError, one_line, suggest_names
+
+SAME_LIMIT = 1e-9
+"""A largest relative difference of an update up to which two rules are the same, in float64."""
+NEAR_LIMIT = 1e-5
+"""And up to which a peer keeps some number of its rule in float32, and is the same but for that."""
+LIMITS = {"float64": NEAR_LIMIT, "bfloat16": 0.05}
+"""Of what reckons in so many bits."""
+TIMEOUT_SECONDS = 600.0
+"""Seconds that a library may take."""
+
+
+class ConventionFit(NamedTuple):
+    """What was found of an optimizer of another library, or of a library."""
+
+    library: str
+    version: str
+    """Empty where it is not installed."""
+    optimizer: str = ""
+    rule: str = ""
+    convention: str = ""
+    """In words; empty where it differs from all of adamcmp's."""
+    setting: str = ""
+    """What makes adamcmp do the same; empty: nothing does."""
+    difference: float = float("nan")
+    """Largest relative difference of an update under that convention."""
+    next_convention: str = ""
+    """The second nearest; where it differs, the nearest."""
+    next_difference: float = float("nan")
+    """Of the convention that is second nearest."""
+    defaults: str = ""
+    verdict: str = "not installed"
+    """``same``, ``same but for rounding``, ``differs``, ``not installed`` or ``failed``."""
+    error: str = ""
+
+
+def installed_libraries(library: str) -> bool:
+    """All modules of a library are there; none is imported."""
+    module = import_module(f"adamcmp.conformance.libraries.{library}").MODULE
+    return all(find_spec(name) is not None for name in ((module,) if isinstance(module, str) else module))
+
+
+def resolve_libraries(names: Sequence[str]) -> list[str]:
+    """The libraries of these names, ours or people's; all without any.
+
+    Raises:
+        InputError: there is none of such a name.
+    """
+    known = {**{key: key for key in LIBRARIES}, **{text.casefold(): key for key, text in LIBRARIES.items()}}
+    short = {"torch": "torch_optim", "keras": "keras_on_tensorflow", "tensorflow": "keras_on_tensorflow",
+             "optax": "optax_jax", "jax": "optax_jax"}  # fmt: skip
+    found = []
+    for name in names:
+        key = {**known, **short}.get(name.casefold())
+        if key is None:
+            raise InputError(f"conformance {name}: no such library; {suggest_names(name, [*short, *LIBRARIES])}")
+        found.append(key)
+    return found or list(LIBRARIES)
+
+
+def check_libraries(libraries: Sequence[str], listener: Callable[[str], None]) -> Iterator[ConventionFit]:
+    """Hold adamcmp's kernels against every optimizer of these libraries; ``listener`` is told each before it begins."""
+    for library in libraries:
+        listener(library)
+        if not installed_libraries(library):
+            yield ConventionFit(LIBRARIES[library], "")
+            continue
+        yield from _fit_library(library)
+
+
+def _fit_library(library: str) -> Iterator[ConventionFit]:
+    title = LIBRARIES[library]
+    try:
+        version, found = run_library(library)
+    except RuntimeError as error:
+        yield ConventionFit(title, "?", verdict="failed", error=str(error))
+        return
+    for ran in found:
+        defaults = ", ".join(f"{key}={_short(value)}" for key, value in ran.defaults.items())
+        told = ConventionFit(title, version, ran.name, ran.rule, defaults=defaults)
+        yield told._replace(verdict="failed", error=ran.error) if ran.error else find_convention(told, ran)
+
+
+def run_library(library: str) -> tuple[str, list[LibraryResult]]:
+    """What all optimizers of a library do, in a process of its own; with its version.
+
+    Raises:
+        RuntimeError: that process fails, or takes too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = File(folder) / "paths.pickle"
+        command = [sys.executable, "-m", "adamcmp.conformance.library_process", library, str(out)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"took longer than {TIMEOUT_SECONDS:.0f} s") from error
+        if not out.is_file():
+            raise RuntimeError(one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1])))
+        version, found = pickle.loads(out.read_bytes())  # written by our own process a moment ago
+    return version, [LibraryResult(*each) for each in found]
+
+
+def updates_under(ran: LibraryResult, setting: str) -> float:
+    """The largest relative difference of a peer's updates from adamcmp's under one setting.
+
+    Raises:
+        ValueError: there is no such convention of its rule.
+    """
+    settings = [each.setting for each in _candidate_conventions(ran.rule)]
+    return _largest_difference(settings.index(setting), ran)
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def find_convention(told: ConventionFit, ran: LibraryResult) -> ConventionFit:
+    """Find the convention of what a peer did."""
+    ranked = sorted(
+        ((_largest_difference(i, ran), i, each) for i, each in enumerate(_candidate_conventions(ran.rule))),
+        key=lambda found: found[:2],
+    )
+    (nearest, _, way), (second, _, other) = ranked[0], ranked[1]
+    limit = LIMITS[ran.precision]
+    words = f"{way.told}, or {other.told}" if nearest > SAME_LIMIT and second < 1.5 * nearest else way.told
+    verdict = "same" if nearest <= SAME_LIMIT else "same but for rounding" if nearest <= limit else "differs"
+    return told._replace(
+        convention="" if verdict == "differs" else words, setting="" if verdict == "differs" else way.setting,
+        difference=nearest, next_convention=way.told if verdict == "differs" else other.told,
+        next_difference=second, verdict=verdict,
+    )  # fmt: skip
+
+
+@cache
+def _candidate_conventions(rule: str) -> list[reference_steps.Convention]:
+    return reference_steps.conventions(rule)
+
+
+@cache
+def _update_paths(rule: str, i: int) -> list[UpdatePath]:
+    return [reference_steps.reference_updates(_candidate_conventions(rule)[i], problem) for problem in make_problems()]
+
+
+def _largest_difference(i: int, ran: LibraryResult) -> float:
+    """The largest difference of any problem."""
+    return max(
+        relative_difference(mine, theirs) for mine, theirs in zip(_update_paths(ran.rule, i), ran.paths, strict=True)
+    )
+
+
+def to_frame(found: Sequence[ConventionFit]) -> pd.DataFrame:
+    """One row an optimizer, or a library that is not installed."""
+    return pd.DataFrame(found, columns=list(ConventionFit._fields))

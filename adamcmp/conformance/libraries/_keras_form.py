@@ -1,0 +1,104 @@
+"""How to take steps with Keras, on whatever backend, and with Keras 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from adamcmp.conformance.libraries import Peer
+from adamcmp.conformance.libraries._torch_form import SHOWN
+from adamcmp.conformance.problems import Problem, UpdatePath
+
+
+def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constant: Callable[[Any], Any]) -> list[Peer]:
+    """Its optimizers.
+
+    Args:
+        keras: the module.
+        library: what stands in front of a name.
+        variable: makes one of values and a name.
+        constant: makes a gradient of values.
+    """
+    found = []
+    for name, rule, theirs, fixed in CLASSES:
+        kind = getattr(keras.optimizers, name, None)
+        if kind is None:
+            continue
+        shown = ", ".join(f"{key}={value}" for key, value in fixed.items() if key != "initial_accumulator_value")
+        shown = ", ".join(filter(None, [shown, "weight_decay=λ" if "weight_decay" in theirs else ""]))
+
+        def run(
+            problem: Problem, kind: Any = kind, theirs: dict[str, str] = theirs, fixed: dict[str, Any] = fixed
+        ) -> UpdatePath:
+            known = problem.plain()
+            given = {theirs_name: known[ours] for theirs_name, ours in theirs.items()}
+            return path(kind(learning_rate=problem.lr, **given, **fixed), problem, variable, constant)
+
+        found.append(Peer(f"{library}.{name}" + (f"({shown})" if shown else ""), rule, run, dict(_defaults(kind))))
+    return found
+
+
+ADAM = {"beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps", "weight_decay": "weight_decay"}
+CLASSES: tuple[tuple[str, str, dict[str, str], dict[str, Any]], ...] = (
+    ("Adam", "adam", ADAM, {}),
+    ("AdamW", "adam", ADAM, {}),
+    ("Adam", "amsgrad", ADAM, {"amsgrad": True}),
+    ("Nadam", "nadam", ADAM, {}),
+    ("Adamax", "adamax", ADAM, {}),
+    ("Adagrad", "adagrad", {"epsilon": "eps", "weight_decay": "weight_decay"}, {"initial_accumulator_value": 0.0}),
+    ("RMSprop", "rmsprop", {"rho": "beta2", "epsilon": "eps", "weight_decay": "weight_decay"}, {}),
+    ("SGD", "sgd", {"momentum": "beta1", "weight_decay": "weight_decay"}, {}),
+    ("SGD", "nesterov", {"momentum": "beta1", "weight_decay": "weight_decay"}, {"nesterov": True}),
+    ("Lion", "lion", {"beta_1": "beta1", "beta_2": "beta2", "weight_decay": "weight_decay"}, {}),
+    ("Lamb", "lamb", ADAM, {}),
+)
+"""Name, rule of adamcmp, its arguments by ours, other arguments."""
+
+
+def _defaults(kind: Any) -> Iterator[tuple[str, Any]]:
+    config = kind().get_config()
+    for name in SHOWN:
+        if isinstance(config.get(name), float | int | type(None)) and name in config:
+            value = config[name]
+            yield name, float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def path(
+    optimizer: Any, problem: Problem, variable: Callable[[Any, str], Any], constant: Callable[[Any], Any]
+) -> UpdatePath:
+    """The path of a built optimizer."""
+    variables = {name: variable(each, name) for name, each in problem.start.items()}
+    paths = {name: [np.array(each)] for name, each in problem.start.items()}
+    for t, lr in enumerate(problem.lrs):
+        optimizer.learning_rate = lr
+        pairs = [(constant(problem.gradients[name][t]), each) for name, each in variables.items()]
+        optimizer.apply_gradients(pairs)
+        for name, each in variables.items():
+            paths[name].append(np.array(_values(each)))
+    return {name: np.stack(each) for name, each in paths.items()}
+
+
+def _values(variable: Any) -> Any:
+    numbers = variable.numpy() if hasattr(variable, "numpy") else variable
+    return numbers.detach().cpu() if hasattr(numbers, "detach") else numbers
+
+
+def on(backend: str, library: str) -> list[Peer]:
+    """Keras 3 on one of its backends, which a process has one of."""
+    import os
+
+    os.environ["KERAS_BACKEND"] = backend
+    if backend == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call,unused-ignore]  # where jax is typed
+    import keras
+
+    keras.config.set_floatx("float64")
+
+    def variable(values: Any, name: str) -> Any:
+        return keras.Variable(values, dtype="float64", name=name)
+
+    return peers(keras, library, variable, lambda values: keras.ops.convert_to_tensor(values, dtype="float64"))

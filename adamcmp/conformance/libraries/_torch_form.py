@@ -1,0 +1,81 @@
+"""How to take steps with classes of the form of ``torch.optim.Optimizer``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from adamcmp.conformance.libraries import Peer
+from adamcmp.conformance.problems import Problem, UpdatePath
+
+SHOWN = ("lr", "learning_rate", "betas", "beta_1", "beta_2", "b1", "b2", "momentum", "mom", "sqr_mom", "eps", "epsilon",
+         "eps1", "weight_decay", "wd")  # fmt: skip
+"""Defaults that people compare."""
+
+
+def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tuple[str, ...] = ()) -> UpdatePath:
+    """The path of an optimizer that is built of parameters; ``names`` leaves out the others."""
+    import torch
+
+    own = {name: problem.start[name] for name in names or problem.start}
+    parameters = {name: torch.nn.Parameter(torch.tensor(each, dtype=torch.float64)) for name, each in own.items()}
+    optimizer = build(list(parameters.values()), problem)
+    if callable(getattr(optimizer, "train", None)):
+        optimizer.train()
+    paths = {name: [p.detach().numpy().copy()] for name, p in parameters.items()}
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    for t, eta in enumerate(problem.eta):
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * eta
+        for name, p in parameters.items():
+            p.grad = torch.tensor(problem.gradients[name][t], dtype=torch.float64)
+        optimizer.step()
+        if callable(getattr(optimizer, "eval", None)):
+            optimizer.eval()
+        for name, p in parameters.items():
+            paths[name].append(p.detach().numpy().copy())
+        if callable(getattr(optimizer, "train", None)):
+            optimizer.train()
+    return {name: np.stack(each) for name, each in paths.items()}
+
+
+def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any], **fixed: Any) -> Peer:
+    """A class of a library.
+
+    Args:
+        library: what stands in front of its name.
+        kind: the class.
+        rule: of adamcmp.
+        arguments: its name of each of ``lr``, ``betas``, ``eps`` and ``weight_decay`` that it takes.
+        fixed: other arguments.
+    """
+
+    def build(parameters: list[Any], problem: Problem) -> Any:
+        known = problem.plain()
+        return kind(parameters, **{theirs: known[ours] for ours, theirs in arguments.items()}, **fixed)
+
+    shown = ", ".join(f"{key}={value}" for key, value in fixed.items() if key not in QUIET)
+    name = f"{library}.{kind.__name__}" + (f"({shown})" if shown else "")
+    return Peer(name, rule, lambda problem: path(build, problem), defaults(kind))
+
+
+QUIET = ("foreach", "fused", "caution", "rectify")
+"""Arguments that are set to say the usual."""
+PLAIN = {"lr": "lr", "betas": "betas", "eps": "eps", "weight_decay": "weight_decay"}
+"""What torch calls them."""
+MOMENTUM = {"lr": "lr", "beta1": "momentum", "weight_decay": "weight_decay"}
+
+
+def defaults(kind: Any) -> dict[str, Any]:
+    """What a call without arguments takes."""
+    return dict(_shown(inspect.signature(kind)))
+
+
+def _shown(signature: inspect.Signature) -> Iterator[tuple[str, Any]]:
+    for name in SHOWN:
+        given = signature.parameters.get(name)
+        if given is not None and given.default is not inspect.Parameter.empty and not callable(given.default):
+            yield name, given.default

@@ -1,0 +1,50 @@
+"""fastai, whose optimizers are functions that make one of callbacks."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from adamcmp.conformance.libraries import Peer
+from adamcmp.conformance.libraries._torch_form import defaults
+from adamcmp.conformance.problems import Problem, UpdatePath
+
+DISTRIBUTION, MODULE = "fastai", "fastai"
+
+
+def peers() -> list[Peer]:
+    """Its optimizers, with decay off the weights, as they come, and in the gradient."""
+    from fastai import optimizer
+
+    found = []
+    for name, rule in (("Adam", "adam"), ("RAdam", "radam"), ("RMSProp", "rmsprop"), ("SGD", "sgd"), ("Lamb", "lamb")):
+        make = getattr(optimizer, name)
+        for decouple in (True, False):
+
+            def run(problem: Problem, make: Any = make, decouple: bool = decouple) -> UpdatePath:
+                return _path(make, problem, decouple)
+
+            found.append(Peer(f"fastai.optimizer.{name}(decouple_wd={decouple})", rule, run, defaults(make)))
+    return found
+
+
+def _path(make: Any, problem: Problem, decouple: bool) -> UpdatePath:
+    import torch
+
+    parameters = {name: torch.nn.Parameter(torch.tensor(each)) for name, each in problem.start.items()}
+    known = {"mom": problem.betas[0], "sqr_mom": problem.betas[1], "eps": problem.eps, "wd": problem.weight_decay}
+    if make.__name__ == "RMSProp":
+        known["mom"] = 0.0
+    given = {key: value for key, value in known.items() if key in inspect.signature(make).parameters}
+    optimizer = make(list(parameters.values()), lr=problem.lr, decouple_wd=decouple, **given)
+    paths = {name: [p.detach().numpy().copy()] for name, p in parameters.items()}
+    for t, lr in enumerate(problem.lrs):
+        optimizer.set_hyper("lr", lr)
+        for name, p in parameters.items():
+            p.grad = torch.tensor(problem.gradients[name][t])
+        optimizer.step()
+        for name, p in parameters.items():
+            paths[name].append(p.detach().numpy().copy())
+    return {name: np.stack(each) for name, each in paths.items()}

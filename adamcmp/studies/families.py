@@ -1,0 +1,37 @@
+"""Tasks that differ in one number alone, such as the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adamcmp.analysis import TaskRecords
+
+MIN_TASKS = 3
+"""Tasks of which a slope can be told."""
+SHARED_COLUMNS = ("data", "model", "batch_size", "precision", "epochs", "train_examples")
+
+
+class TaskFamily(NamedTuple):
+    """Tasks that share all but one number."""
+
+    label: str
+    tasks: list[TaskRecords]
+
+
+def task_families(tasks: Sequence[TaskRecords], by: str) -> list[TaskFamily]:
+    """Those of ``MIN_TASKS`` tasks and more that share data, model, batch size and precision, and differ in ``by``.
+
+    Args:
+        tasks: of one study.
+        by: ``epochs`` or ``train_examples``; the other one is shared.
+    """
+    found: dict[tuple[object, ...], list[TaskRecords]] = {}
+    for task in tasks:
+        last = task.records.iloc[-1]
+        found.setdefault(tuple(last[name] for name in SHARED_COLUMNS if name != by), []).append(task)
+    return [
+        TaskFamily(f"{key[0]} · {key[1]}", sorted(members, key=lambda each: float(each.records[by].iloc[0])))
+        for key, members in found.items()
+        if len({float(each.records[by].iloc[0]) for each in members}) >= MIN_TASKS
+    ]

@@ -1,0 +1,161 @@
+"""Claims that several studies make: which arm is meant, what its verdicts, gains and basins say of a statement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+
+import pandas as pd
+
+from adamcmp.analysis import TaskRecords, task_metrics
+from adamcmp.analysis.basin import estimate_basins
+from adamcmp.analysis.claim import BELOW_RANGE, Claim, absolute, mean_with_ci, scale_by, subtract
+from adamcmp.analysis.decay_gain import decay_gain
+from adamcmp.analysis.held_out import held_out_rows_of
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.verdicts import DEFAULT_MARGIN
+from adamcmp.report.model import ReportInput
+
+PAPER = "Loshchilov & Hutter 2019"
+ADAM, SGD = ("adam",), ("sgd", "sgd_paper")
+ADAMW = ("adamw", "adamw_paper", "adamw_normalized", "adamw_keras")
+SGDW = ("sgdw", "sgdw_paper", "sgdw_normalized")
+"""Configurations of one optimizer, whatever its decay's convention."""
+
+
+def find_arm(task: TaskRecords, optimizers: Collection[str], schedule: str | None = None) -> str | None:
+    """The one arm of a task that has one of these optimizers, and the schedule; None where there is not one."""
+    rows = task.records[task.records["optimizer"].isin(optimizers)]
+    rows = rows if schedule is None else rows[rows["schedule"] == schedule]
+    arms = rows["arm"].unique()
+    return str(arms[0]) if len(arms) == 1 else None
+
+
+def test_error_difference(found: ReportInput, task: TaskRecords, a: str, b: str) -> Estimate:
+    """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
+    for each in found.verdicts(task):
+        if {each.a, each.b} == {a, b}:
+            told = Estimate(each.mean, each.low, each.high) if each.has_interval else Estimate(each.mean)
+            return told if each.a == a else Estimate(-told.value, -told.high, -told.low)
+    return Estimate(math.nan)
+
+
+def held_out_errors(task: TaskRecords) -> pd.Series[float]:
+    """Return the mean test error on held-out seeds by optimizer."""
+    return held_out_rows_of(task.records).groupby("arm")["final_test_error"].mean()
+
+
+def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: tuple[str, str]) -> tuple[Estimate, str]:
+    """Return the mean of a quantity that lost runs do not have, and in words which held-out runs were lost.
+
+    Without the lost runs an interval would be one over survivors, so that the estimate has none then.
+
+    Args:
+        differences: one per held-out seed on which both optimizers have all runs.
+        held_out: ``held_out_rows``.
+        arms: the two optimizers.
+    """
+    estimate = mean_with_ci(differences)
+    lost = []
+    for each in arms:
+        status = held_out.loc[held_out["arm"] == each, "lost"]
+        if (status != "").any():
+            lost.append(f"{each} {status.max()} on {(status != '').sum()} of {len(status)} held-out seeds")
+    return (Estimate(estimate.value), f" ({'; '.join(lost)})") if lost else (estimate, "")
+
+
+def claim_better(
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
+    """The claim that the first of two arms has the better test error."""
+    return _claim_on_pair(found, task, arms, statement, source, BELOW_RANGE)
+
+
+def claim_no_worse(
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
+    """The claim that the first of two arms is better than the other, or worse by less than the margin."""
+    return _claim_on_pair(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
+
+
+def claim_equivalent(
+    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+) -> list[Claim]:
+    """The claim that two arms differ by less than the margin."""
+    margin = margin_of(found, task)
+    return _claim_on_pair(found, task, arms, statement, source, (-margin, margin))
+
+
+def _claim_on_pair(
+    found: ReportInput,
+    task: TaskRecords,
+    arms: tuple[str | None, str | None],
+    statement: str,
+    source: str,
+    predicted: tuple[float, float],
+) -> list[Claim]:
+    """A claim on the difference of two arms, ``predicted`` as errors are stored and the less the better.
+
+    It is told in percent of the other's error; in the error's own unit where more is better.
+    """
+    a, b = arms
+    if a is None or b is None:
+        return []
+    error, told = task_metrics(task.records).error, test_error_difference(found, task, a, b)
+    base = float(held_out_errors(task).get(b, math.nan))
+    if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
+        return []
+    factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
+    low, high = sorted(error.sign * factor * each for each in predicted)
+    measured = f"test {error.label} of {a} against {b}"
+    return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
+
+
+def margin_of(found: ReportInput, task: TaskRecords) -> float:
+    """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
+    error = task_metrics(task.records).error
+    given = found.judging.margin
+    return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
+
+
+def claim_adamw_against_adam(
+    found: ReportInput, task: TaskRecords, source: str, schedule: str | None = None
+) -> list[Claim]:
+    """Return the claim that AdamW generalizes better than Adam with L2."""
+    arms = find_arm(task, ADAMW, schedule), find_arm(task, ADAM, schedule)
+    with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
+    statement = f"AdamW generalizes better than Adam with L2{with_schedule}; the paper found 15 % on images"
+    return claim_better(found, task, arms, statement, source)
+
+
+_SCHEDULES = {"constant": "a fixed rate", "drop_step": "drop steps", "cosine": "a cosine"}
+
+
+def claim_decay_gain(
+    task: TaskRecords, arm_: str | None, statement: str, source: str, within: float | None = None
+) -> list[Claim]:
+    """The claim that decay helps an arm; or, with a margin, that it hardly does."""
+    if arm_ is None:
+        return []
+    error = task_metrics(task.records).error
+    told = scale_by(decay_gain(task.records, arm_), error.factor)
+    if math.isnan(told.value):
+        return []
+    predicted = BELOW_RANGE if within is None else (-within * error.factor, math.inf)
+    measured = f"test {error.label} of {arm_} at its best λ minus that at λ = 0"
+    return [Claim(statement, source, measured, told, predicted, task.task, task.label, error.gap_unit)]
+
+
+def claim_separable(
+    task: TaskRecords, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW"
+) -> list[Claim]:
+    """Decoupled decay makes lr and λ of a rule more separable than L2."""
+    of = {each.arm: each.separability for each in estimate_basins(task.records)}
+    if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
+        return []
+    told = subtract(absolute(of[decoupled]), absolute(of[coupled]))
+    if math.isnan(told.value):
+        return []
+    statement = f"lr and λ can be tuned more independently under {rule} than under L2"
+    measured = f"absolute correlation of lr and λ in the basin, {decoupled} minus {coupled}"
+    return [Claim(statement, source, measured, told, BELOW_RANGE, task.task, task.label)]

@@ -1,14 +1,16 @@
-"""adamcmp: compare optimizers on your model and data, with evidence.
+"""adamcmp: compare optimizers on your model and data, with confidence intervals.
 
-The way that data takes, one function an arrow, never back::
+Data flow one way, one package per arrow::
 
-    config.compose → plan.expand → plan.cohorts → engine.train → records.append
-                   → analysis (select, aggregate) → report (tables, figures)
+    config → plan → data, models, optim → engine ← execute → storage
+                                                   storage → analysis → report, figures
 
-``config`` turns Hydra's YAML into typed settings; ``plan`` turns a study into runs; ``data`` and ``models`` hold
-what is trained, ``optim`` the update rules, ``engine`` the training, ``execute`` the driver that stores what comes
-back; ``records`` is the file format; ``analysis`` and ``report`` work from stored files alone, without torch;
-``find_studies`` holds what ``adamcmp reproduce`` offers; ``cli`` and ``console`` face the user.
+``config`` turns Hydra's YAML into typed settings, and ``plan`` turns a study into runs. ``data``, ``models`` and
+``optim``
+are the parts of a training, ``metrics`` its losses and metrics, and ``engine`` trains. ``execute`` schedules runs and
+writes results, ``storage`` is the file format. ``analysis``, ``report`` and ``figures`` work from stored files without
+torch. ``studies`` and ``claims`` are what ``adamcmp reproduce`` offers, ``conformance`` checks other libraries, and
+``cli`` is the command line. docs/architecture.md has the map.
 
 The public API is ``adamcmp.load``::
 
@@ -31,13 +33,13 @@ __all__ = ["load"]
 
 
 def load(results: str | Path) -> Results:
-    """The stored runs of a study, or of all studies below a folder, as two pandas frames.
+    """Return the stored runs of a study, or of all studies below a folder, as two pandas frames.
 
     Args:
         results: ``results/<study>``, or the folder above it; or the URL of one.
 
     Returns:
-        ``records``, one row a run, and ``curves``, one row an evaluation; docs/file-formats.md lists the columns.
+        ``records``, one row per run, and ``curves``, one row per evaluation; docs/file-formats.md lists the columns.
 
     Raises:
         adamcmp.errors.InputError: nothing is stored there, or a file is damaged or not ours.

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": every layer raises it, only the CLI catches it."""
+"""The exception for errors that the user can correct: every layer raises it, only the CLI catches it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ERROR_CHARS = 1200
 
 
 class InputError(Exception):
-    """Bad input. Its text is one line: what was given, what is allowed, what to do next.
+    """Bad input. Its text is one line: the given value, the allowed values, the next step.
 
     The CLI prints the text and exits with code 2; with ``--debug`` it shows the traceback too.
     """
@@ -61,7 +61,7 @@ def one_line(error: BaseException) -> str:
 
 
 def describe_exception(error: BaseException) -> str:
-    """``ValueError: what it says``, in one line: of errors that are not ours."""
+    """Return ``ValueError: message`` in one line, for errors of other code."""
     return f"{type(error).__name__}: {one_line(error)}"
 
 

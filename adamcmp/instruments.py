@@ -18,23 +18,24 @@ from adamcmp.metrics.functions import to_float64
 from adamcmp.metrics.losses import cross_entropy
 
 State = Mapping[str, Mapping[str, Tensor]]
-"""What an optimizer keeps of each parameter, by the parameter's name."""
+"""Optimizer state of each parameter, by the parameter's name."""
 NUM_BINS = 10
-"""Of equally many weights, from the smallest gradients to the largest."""
+"""Bins of equally many weights, from the smallest gradients to the largest."""
 NUM_BANDS = 12
-"""Of words, each as wide on a logarithmic axis of frequency."""
+"""Bands of words, equally wide on a logarithmic axis of frequency."""
 NUM_PROJECTIONS = 8
 
 
 def _matrices(state: State, *names: str) -> Iterator[tuple[str, list[Tensor]]]:
-    """Of each parameter with two or more axes: its name, and parts of the record, flattened."""
+    """Yield the name of each parameter with two or more axes, and tensors of its record, flattened."""
     for name, kept in state.items():
         if next(iter(kept.values())).ndim >= 2:
             yield name, [to_float64(kept[each]).flatten() for each in names]
 
 
 def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float]:
-    """The share of the weights that decay took off in the last step, of all of a parameter and by gradient's size.
+    """Return the share of the weights that decay subtracted in the last step, of each parameter and by size of the
+    gradient.
 
     ``<name>`` is Σ θ δ / Σ θ², with δ what decay took; ``<name>_rate_k`` the same of the k-th of ten parts of the
     parameter with equally many weights, sorted by √v̂ + ε, whose median there is ``<name>_scale_k``.

@@ -1,4 +1,5 @@
-"""Ctrl-C and its kind: the first one lets a training write what it has, and ends anything else; a second ends that too.
+"""Ctrl-C and similar signals: the first one lets a training write its checkpoint and ends anything else; a second one
+ends that too.
 
 Outside ``defer_signals`` blocks there is nothing to save, since files are replaced as a whole: the process ends at
 once, with one line and exit code 130, wherever the signal met it. An exception in its place would be raised inside
@@ -95,7 +96,9 @@ def run_before_exit(wish: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def block_signals() -> Iterator[None]:
-    """Signals wait until the end of the block; what is started inside never sees them, unless it asks to."""
+    """Delay signals until the end of the block; processes that are started inside never receive them unless they
+    unblock them.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -11,10 +11,10 @@ import unicodedata
 _LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _MARKDOWN = re.compile(r"[\\`*\[\]<|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _BLOCK_MARKERS = re.compile(r"^(\d*)(>|[#+=-]+(?=\s|$)|(?<=\d)[.)](?=\s|$))")
-"""What at the beginning of a line makes a heading, a quotation, a list or a rule."""
+"""Beginning of a line that makes a heading, a quotation, a list or a rule."""
 _DIRECTION_MARKS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 FORMULA_STARTS = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that begin a formula in a spreadsheet."""
 
 
 def to_one_line(text: object) -> str:

@@ -1,8 +1,8 @@
-"""Stored runs in the tools that people already use: one run of a tracker for each run, grouped by study.
+"""Export of stored runs to trackers: one run of a tracker per run, grouped by study.
 
-``adamcmp export`` writes what is stored; ``log=…`` has a sweep write what it stores, every few seconds. Both tell the
-same: the settings of a run, its curves under the names of ``records.CURVE``, and what it ended with under those of
-``records.RECORD``. What a tracker has already is not told to it again.
+``adamcmp export`` writes stored runs; ``log=…`` has a sweep export them every few seconds. Both write the settings of a
+run, its curves under the names of ``schema.CURVE``, and its final values under those of ``schema.RECORD``. Runs that a
+tracker already has are not written again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FILES = ("csv", "parquet", "optuna")
 SCALAR_TYPES = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
 NAMES = ("arm", "optimizer", "schedule", "decay", "data", "model", "stage", "precision")
 SHOWN_COLUMNS = ("arm", "lr", "weight_decay", "seed", "stage")
-"""Of TensorBoard's table, which has room for few: all others stand in its text."""
+"""Columns of TensorBoard's table, which has room for few: all others are in its text."""
 FINAL_METRICS = ("final_validation_error", "final_test_error", "final_gap")
-"""What a run ended with, beside its curves, whose last points say the rest."""
+"""Final values of a run, in addition to its curves."""
 
 
 class TrackedRun(NamedTuple):
@@ -40,11 +40,11 @@ class TrackedRun(NamedTuple):
     name: str
     settings: dict[str, float | int | str]
     ends: dict[str, float]
-    """What it ended with; empty unless it has completed."""
+    """Final values; empty unless the run has completed."""
     status: str
     error: str
     curve: list[tuple[int, dict[str, float]]]
-    """Steps, and what was measured then."""
+    """Steps, and the metrics of each."""
     ended_at: float
     """Seconds since 1970."""
     seconds: float
@@ -258,14 +258,14 @@ EXPORTERS: Mapping[str, Callable[[Results, Path], int]] = {
     "mlflow": to_mlflow,
     "wandb": to_wandb,
 }
-"""What ``adamcmp export`` writes, by name: runs (cells, trials) that are new."""
+"""Formats of ``adamcmp export`` by name; each returns the number of new runs (or trials)."""
 
 
 def export(stored: Results, to: str, where: Path) -> int:
-    """Write stored runs as ``to`` into a folder; how many were new to it.
+    """Export stored runs as ``to`` into a folder; return the number of new ones.
 
     Raises:
-        InputError: what it takes is not installed, or it cannot be written.
+        InputError: its package is not installed, or it cannot be written.
     """
     try:
         return EXPORTERS[to](stored, where)

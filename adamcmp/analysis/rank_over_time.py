@@ -23,7 +23,7 @@ from adamcmp.analysis.curves import time_to_target_table
 from adamcmp.analysis.selection import TaskRecords, best_trials, reported_runs, trials_table
 from adamcmp.metrics.spec import task_metrics
 
-MAX_RUNS = 0.9
+TARGET_QUANTILE = 0.9
 """Share of an arm's runs that end with the target, where none is given."""
 
 
@@ -90,7 +90,7 @@ def targets_table(tasks: Sequence[TaskRecords], curves: pd.DataFrame, target: fl
         if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
             continue
         shown = reported_runs(task.records, best)
-        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(MAX_RUNS)
+        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(TARGET_QUANTILE)
         aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
         found = time_to_target_table(curves, task.records, best, aim).assign(task=task.label, target=aim)
         for name in ("steps", "seconds"):

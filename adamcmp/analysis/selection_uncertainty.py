@@ -54,7 +54,7 @@ RESAMPLES = 4000
 MAX_EXACT_SEEDS = 7
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
-MIN_TUNING_SEEDS = 0.25
+MIN_AVERAGED_VARIANCE_SHARE = 0.25
 """Least share of the variance of an unaveraged selection that the average over candidates has; 1 with two seeds."""
 
 
@@ -305,7 +305,9 @@ def _jackknife_variance(influence_T: Array, spread_B: Array) -> VarianceComponen
     seeds = len(influence_T)
     jackknife = float((influence_T**2).sum()) * seeds / (seeds - 1)
     unaveraged = float(draw_resamples(seeds).probability_B @ spread_B**2)
-    return VarianceComponent(max(jackknife, unaveraged * (MIN_TUNING_SEEDS if seeds > 2 else 1.0)), seeds - 1)
+    return VarianceComponent(
+        max(jackknife, unaveraged * (MIN_AVERAGED_VARIANCE_SHARE if seeds > 2 else 1.0)), seeds - 1
+    )
 
 
 class EqualBudget(NamedTuple):

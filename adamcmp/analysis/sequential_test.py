@@ -43,7 +43,7 @@ from adamcmp.metrics.spec import task_metrics
 
 TUNED_SAMPLE_SIZE = 30
 """Seeds at which the symmetric sequence is narrowest."""
-NUM_BETS = np.concatenate([[1.0], 2.0 ** -np.arange(1, 11)])
+BET_SHARES = np.concatenate([[1.0], 2.0 ** -np.arange(1, 11)])
 """Shares f that are bet."""
 BET_WEIGHTS = np.concatenate([[0.5], np.full(10, 0.05)])
 """Weights of the bets. A bet of everything gets half: it is best for differences that are small compared with b."""
@@ -64,7 +64,7 @@ def bounded_sequence(d_n: Array, bound: float, level: float = ALPHA) -> tuple[fl
 def log_capital(x_n: Array, mean: float) -> float:
     """Return log K⁺: the evidence against a mean of ``mean`` or less, of values in [0, 1]."""
     with np.errstate(divide="ignore"):
-        growth_F = np.log1p(NUM_BETS[:, None] * (x_n / mean - 1)).sum(1)
+        growth_F = np.log1p(BET_SHARES[:, None] * (x_n / mean - 1)).sum(1)
     return float(special.logsumexp(growth_F, b=BET_WEIGHTS))
 
 

@@ -59,13 +59,13 @@ HELPERS = {"claims_report", "closed_form", "evidence"}
 
 
 class ClaimTest(NamedTuple):
-    """A claim, and how it is tested."""
+    """A claim, and its tests."""
 
     name: str
     text: str
     """In one sentence, without its end."""
     about: str
-    """What its module says of it beside."""
+    """Rest of its module's docstring."""
     source: str
     studies: tuple[str, ...]
     """Configurations that are trained for it."""

@@ -21,7 +21,7 @@ from adamcmp.report.sections import CLAIM_LEGEND, Block, Bullets, Code, CodeBloc
 
 
 class TestedClaim(NamedTuple):
-    """A statement, and what was found of it."""
+    """A claim, and the evidence on it."""
 
     statement: ClaimTest
     toy: ClaimEvidence
@@ -34,12 +34,12 @@ class TestedClaim(NamedTuple):
 
 
 def run_claim_tests(statement: ClaimTest, found: Mapping[str, ReportInput]) -> TestedClaim:
-    """Compute what formulas give, and read what was trained."""
+    """Run the closed-form test of a claim, and its empirical test on stored runs."""
     return TestedClaim(statement, statement.closed_form_test(), statement.empirical_test(found))
 
 
 def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput], command: str) -> Article:
-    """What a page, a table and the figures show of them."""
+    """Return the report of claims: sections, a table and figures."""
     records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
     claims = [claim for each in every for claim in each.claims]
     names = [each.statement.name for each in every for _ in each.claims]
@@ -133,7 +133,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str)
 
 
 def _edges(name: str, each: ReportInput) -> list[str]:
-    """Of studies that judge their best cells on fresh seeds."""
+    """Return notes on studies whose selected trials are at a boundary of the grid."""
     if not (each.records["stage"] == "confirm").any():
         return []
     lines = []

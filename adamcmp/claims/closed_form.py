@@ -18,7 +18,7 @@ def rule_settings(name: str, **changes: Any) -> Any:
 
 
 def instrumented_adam(decay: str, **changes: Any) -> Any:
-    """Adam with a record of what decay takes."""
+    """Return Adam with a record of the contribution of decay."""
     from adamcmp.optim.traced import Traced
 
     own = rule_settings("adamw", **changes).model_dump()
@@ -54,7 +54,7 @@ class GridErrors(NamedTuple):
     lrs: Array
     lambdas: Array
     errors: Array
-    """(lr, λ, draw): mean squared error over all inputs, beside the noise."""
+    """(lr, λ, draw): mean squared error over all inputs, without the noise."""
 
 
 NUM_EXAMPLES, NUM_FEATURES, NUM_DRAWS = 24, 32, 12
@@ -95,7 +95,9 @@ def regression(
 
 
 def leave_one_out_best(errors_CG: Array) -> Array:
-    """Of each draw, the cell whose errors are least on all other draws, by their logarithms: indices, (draw,)."""
+    """Return for each draw the trial with the smallest errors on all other draws, by their logarithms: indices,
+    (draw,).
+    """
     logs = np.log(errors_CG)
     return np.asarray((logs.sum(1, keepdims=True) - logs).argmin(0))
 

@@ -107,7 +107,9 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
 
 
 def _angles(own: ReportInput, *, heads: bool) -> pd.DataFrame:
-    """The spread over layers of the angles they turn by in a step at a fixed rate: a row an arm, a column a seed."""
+    """Return the spread over layers of the angles of a step at a fixed rate: one row per optimizer, one column per
+    seed.
+    """
     table = last_evaluations(extra_metric_rows(own))
     table = chosen(table[table["schedule"] == "constant"])
     names = [f"updates_{layer}_angle" for layer in layer_names(table, "updates_", "_angle")]

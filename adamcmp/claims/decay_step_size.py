@@ -36,7 +36,7 @@ NEAR = (0.5, 2.0)
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A step without gradient, by torch's own class and by the paper's convention."""
+    """Test a step without gradient, by torch's own class and by the paper's convention."""
     import torch
 
     axes = PanelAxes("toy: gradients of zero", "lr", "share that decay takes / λ")
@@ -84,7 +84,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """What decay takes of each layer of an MLP."""
+    """Test the contribution of decay to each layer of an MLP."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

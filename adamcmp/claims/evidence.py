@@ -1,4 +1,4 @@
-"""What claims share: evidence, panels of figures, and what metrics on request told of each run."""
+"""Evidence on claims: numbers, panels of figures, and extra metrics of runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from adamcmp.analysis.intervals import Array, Estimate, half_width
 from adamcmp.report.model import ReportInput
 
 CLOSED_FORM = "toy"
-"""What a computed number is said to be measured on."""
+"""Task label of a closed-form test."""
 
 
 class ClaimEvidence(NamedTuple):
-    """What was measured of a statement."""
+    """Measurements of a claim."""
 
     claims: Sequence[Claim]
     panels: Sequence[pd.DataFrame] = ()
@@ -81,7 +81,7 @@ def mean_over_seeds(values: Iterable[Any]) -> Estimate:
 
 
 def least_squares_slope(x: Array, y: Array) -> float:
-    """Of a least-squares line; NaN where x does not vary."""
+    """Return the slope of a least-squares line; NaN if x does not vary."""
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() < 2 or not np.ptp(x[known]) > 0:
         return math.nan
@@ -92,9 +92,7 @@ RUN_COLUMNS = ["run_id", "arm", "schedule", "lr", "weight_decay", "seed", "task"
 
 
 def extra_metric_rows(found: ReportInput) -> pd.DataFrame:
-    """What ``train.metrics`` asked for: a row an evaluation of a run, columns ``RUN_COLUMNS``, ``step`` and the
-    metrics.
-    """
+    """Return extra metrics: one row per evaluation of a run, columns ``RUN_COLUMNS``, ``step`` and the metrics."""
     curves = found.curves[found.curves["metrics"].notna()]
     values = pd.DataFrame([json.loads(text) for text in curves["metrics"]], index=curves.index)
     runs = found.records.loc[found.records["status"] == "completed", RUN_COLUMNS]
@@ -118,7 +116,7 @@ def last_evaluations(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
 
 
 def task_label(found: ReportInput) -> str:
-    """What runs were trained on."""
+    """Return the label of the task."""
     return str(found.records["task_label"].iloc[0])
 
 

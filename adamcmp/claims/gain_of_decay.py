@@ -1,4 +1,4 @@
-"""What decay brings AdamW grows with the length of the run."""
+"""The gain of decay for AdamW grows with the length of the run."""
 
 from __future__ import annotations
 

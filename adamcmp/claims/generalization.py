@@ -1,6 +1,6 @@
 """AdamW generalizes better than Adam with L2, above all for Transformers and large models.
 
-Both have as many cells to choose from on each network, and are judged on fresh seeds.
+Both have equally many trials on each network, and are evaluated on held-out seeds.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
 
 
 def _mean(each: list[Estimate]) -> Estimate:
-    """Of independent estimates: a sum by MOVER, a − (−b)."""
+    """Return the mean of independent estimates: a sum by MOVER, a − (−b)."""
     total = each[0]
     for other in each[1:]:
         total = subtract(total, Estimate(-other.value, -other.high, -other.low))

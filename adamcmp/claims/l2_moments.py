@@ -1,7 +1,7 @@
-"""What harms Adam with L2 is that λθ enters its moments.
+"""Adam with L2 is worse because λθ enters its moments.
 
-The penalty has two doors. Through the first moment it decays weights, by η α λ/√v̂; through the second it decays
-nothing, and makes steps smaller. Decay off the weights opens neither.
+Through the first moment the penalty decays weights, by η α λ/√v̂; through the second it decays nothing, and makes steps
+smaller. Decoupled decay enters neither.
 """
 
 from __future__ import annotations

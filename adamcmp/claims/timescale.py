@@ -1,4 +1,4 @@
-"""What transfers under AdamW is the time scale 1/(ηλ) in epochs.
+"""The time scale 1/(ηλ) in epochs transfers under AdamW.
 
 Its weights are an exponential moving average of its updates over 1/(ηλ) steps. If that time in epochs is what counts,
 the best λ falls as one over the size of the training set. That paper varies data and model size; that λ does not move
@@ -42,7 +42,7 @@ RULES = (
         (-0.5, "The best λ falls as one over the root of the number of epochs", PAPER),
     )),
 )  # fmt: skip
-"""What varies, and the slopes that are predicted."""
+"""Varied quantity and predicted slope."""
 
 
 def closed_form_test() -> ClaimEvidence:
@@ -90,7 +90,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
-    """Of each family of tasks that differ in ``epochs`` or ``train_examples``: AdamW's best λ, and how it moves."""
+    """Return for each family of tasks that differ in ``epochs`` or ``train_examples`` AdamW's best λ and its slope."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return []

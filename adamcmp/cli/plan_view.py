@@ -54,13 +54,13 @@ def format_stage(label: str, runs: Sequence[Run], rest: str) -> str:
     return f"  {label:<9} {_count(len(runs), 'run'):>10}   {format_sweep_shape(runs):<44}  {rest}".rstrip()
 
 
-MIN_TUNING_SEEDS = 2
+MAX_UNRELIABLE_TUNING_SEEDS = 2
 """Tuning seeds from which the selection error is estimated poorly or not at all."""
 
 
 def tuning_warning(arms: int, tuned: int) -> str:
     """Return a warning if too few seeds tune to estimate the selection error; else nothing."""
-    if arms < 2 or tuned > MIN_TUNING_SEEDS:
+    if arms < 2 or tuned > MAX_UNRELIABLE_TUNING_SEEDS:
         return ""
     if tuned == 1:
         return "1 tuning seed: the selection error cannot be estimated, so no pair will be decided; use study.seeds=5"

@@ -1,4 +1,4 @@
-"""YAML files and overrides in; a plain dictionary, the chosen files and the origin of every value out.
+"""Compose a configuration from YAML files and overrides: values, chosen files, and the origin of every value.
 
 A configuration is found by name (``digits``, ``figure2``) or by path (``my/study.yaml``). The search path is the
 folder of that file, then ``--config-dir``, then the configurations that adamcmp ships, so that an own
@@ -58,8 +58,7 @@ KEPT: dict[str, frozenset[str]] = {
     "data": frozenset({"validation_fraction", "test_fraction", "split_seed", "normalize", "train_examples"}),
     "schedule": frozenset({"warmup_steps"}),
 }
-"""What a section keeps of its file where the command line gives a ``_target_``: nothing that another class may not
-take."""
+"""Keys that a section keeps of its file if the command line gives a ``_target_``: those that every class accepts."""
 KNOWN = {
     "search": set(SearchSettings.model_fields),
     "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
@@ -84,7 +83,7 @@ FREE = {
 }
 """Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)
-"""What Hydra raises where a file replaces its own section."""
+"""Hydra's message for a file that replaces its own section."""
 SECTIONS = (*GROUPS, "train", "study", "execute")
 HYDRA_VERSION_BASE = "1.3"
 
@@ -101,7 +100,7 @@ class Composed:
     refers_to_seed: bool = False
     """Some value is computed from the seed."""
     scale: str | None = None
-    """What ``scale=`` chose, where it is not the configuration as it is: a part of the study's name."""
+    """Preset that ``scale=`` selects, unless it is the configuration as it is; part of the study's name."""
 
 
 class Merged(NamedTuple):
@@ -293,14 +292,14 @@ def _shipped() -> Path:
 
 
 def _own_keys(overrides: Sequence[str]) -> dict[str, set[str]]:
-    """The keys that the command line gives in each section that it makes an own class's by ``_target_``."""
+    """Return the keys that the command line gives in each section that it replaces by ``_target_``."""
     keys = [(text, *parse_override(text).key_or_group.partition(".")[::2]) for text in overrides]
     own = {group for text, group, key in keys if key == "_target_" and group in KEPT and not text.startswith("~")}
     return {group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in own}
 
 
 def _free(overrides: Sequence[str], own: Mapping[str, set[str]]) -> list[str]:
-    """Settings that adamcmp knows need no ``+`` in front where a file leaves them out; nor do keys of an own class."""
+    """Add ``+`` to settings that adamcmp knows but a file leaves out, and to keys of a custom class."""
     return [
         f"++{text}" if text[0] not in "+~" and _is_free(text.partition("=")[0], own) else text for text in overrides
     ]
@@ -326,7 +325,7 @@ def _init_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
-    """What is left of a file's section where the command line names a class in its place."""
+    """Return the rest of a file's section if the command line replaces it by ``_target_``."""
     return {
         group: {key: value for key, value in values[group].items() if key in keys or key in KEPT[group]}
         for group, keys in own.items()
@@ -343,7 +342,7 @@ def _check_sections(source: ConfigSource, merged: DictConfig) -> None:
 
 
 def _name(source: ConfigSource, group: str, merged: DictConfig, choice: str) -> str:
-    """What a group's choice is called: its file, or the last word of a ``_target_`` that replaces the file's own."""
+    """Return the name of a group's choice: its file, or the last part of a ``_target_`` that replaces the file's."""
     target = OmegaConf.select(merged, f"{group}._target_")
     if target is None:
         return choice

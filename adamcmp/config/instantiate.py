@@ -68,7 +68,7 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
     """Validate a composed configuration.
 
     Raises:
-        InputError: one line for the first bad setting: its key and value, what is allowed, where to mend it.
+        InputError: one line for the first bad setting: its key and value, what is allowed, where to correct it.
     """
     values = dict(composed.values)
     study = _section(values, "study") if values.get("study") else {}
@@ -91,7 +91,7 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
 
 
 def validate_optimizer(values: Mapping[str, Any], name: str) -> AnyRule:
-    """Validate an optimizer alone: what a sweep does for each of its rows (microseconds, no composing).
+    """Validate an optimizer alone, as a sweep does for each of its rows (microseconds, without composing).
 
     Raises:
         InputError: as ``validate_config``.
@@ -178,7 +178,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[CustomOptimizer]:
-    """What an optimizer's section of a configuration is settings of.
+    """Return the class of settings for an optimizer's section of a configuration.
 
     Raises:
         InputError: there is no such rule, or a ``_target_`` outside torch cannot be imported.
@@ -225,7 +225,7 @@ def _schedule(section: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _train(section: dict[str, Any]) -> dict[str, Any]:
-    """A loss may be given by its name alone, and an own one by its ``_target_``."""
+    """Return the section with its loss as a mapping: a loss may be given by name, and a custom one by ``_target_``."""
     loss = section.get("loss", {})
     if isinstance(loss, str):
         section["loss"] = {"name": loss}

@@ -13,7 +13,7 @@ TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
 
 
 def shipped_configs() -> Path:
-    """The folder of the configurations that adamcmp ships: inside the wheel, or beside the package."""
+    """Return the folder of the configurations that adamcmp ships: inside the wheel, or next to the package."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
@@ -30,7 +30,7 @@ class ConfigSource:
 
     @property
     def stem(self) -> str:
-        """The last part of the name: what a study is called when it does not say."""
+        """Last part of the name: the default name of a study."""
         return self.name.rpartition("/")[2]
 
 

@@ -32,7 +32,7 @@ def geomspace(start: int | float, stop: int | float, num: int, zero: bool = Fals
 
 
 MAX_VALUES = 100_000
-"""Of one key of a grid."""
+"""Maximum number of values per key of a grid."""
 TEXT_SETTINGS = ("data.label", "data.path", "data.test_path", "data.group", "data.time")
 """Settings whose value may be a text with commas and blanks."""
 GROUPS = ("model", "data", "optimizer", "schedule")

@@ -16,7 +16,7 @@ NO_PRESET = "laptop"
 
 
 class PresetConfig(NamedTuple):
-    """What a configuration and its overrides become by ``scale=NAME``."""
+    """A configuration and its overrides after ``scale=NAME``."""
 
     scale: str | None
     """None for ``laptop``, which is the configuration as it is."""
@@ -25,7 +25,8 @@ class PresetConfig(NamedTuple):
 
 
 def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig:
-    """``scale/<configuration>/NAME.yaml`` takes the configuration's place; ``scale/NAME.yaml`` is laid over any other.
+    """Apply a preset: ``scale/<configuration>/NAME.yaml`` replaces the configuration, ``scale/NAME.yaml`` is merged on
+    top of any other.
 
     Raises:
         InputError: there is no such file.
@@ -46,7 +47,7 @@ def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig
 
 
 def preset_model(scale: str | None, source: ConfigSource, model: str) -> tuple[Path | None, dict[str, Any]]:
-    """What ``scale/model/<scale>/<model>.yaml`` sets, and that file."""
+    """Return the settings of ``scale/model/<scale>/<model>.yaml``, and that file."""
     path = next((each for each in group_files(source, f"scale/model/{scale}") if each.stem == model), None)
     content = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
     return path, {f"model.{key!s}": value for key, value in content.items()} if isinstance(content, dict) else {}

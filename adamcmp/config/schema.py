@@ -1,7 +1,9 @@
-"""The typed, validated form of every setting: Hydra's dictionaries enter here and nothing untyped leaves.
+"""Typed, validated settings: Hydra's dictionaries become these classes.
 
-Each class is frozen and forbids unknown keys. A field's docstring says what it means and in which unit.
-No torch is imported: planning a study, ``adamcmp show`` and ``adamcmp list`` stay quick.
+Each class is frozen and forbids unknown keys. The docstring of a field gives its meaning and unit. Nothing here imports
+torch, so that planning a study, ``adamcmp show`` and ``adamcmp list`` start quickly. All settings are in this one
+module,
+since they refer to each other and a user who looks for a setting searches one file.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from adamcmp.optim.rule import Rule
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 MAX_STEPS = 10**9
 MAX_RUNS = 1_000_000
-"""Of one study, before anything is expanded."""
+"""Maximum number of runs of a study, checked before grids are expanded."""
 
 
 def is_seed(value: Any) -> bool:
@@ -70,7 +72,7 @@ AnyRule = SerializeAsAny[Rule] | CustomOptimizer
 
 
 class ScheduleSettings(Settings):
-    """What every schedule has; η_t multiplies the learning rate at step t of T."""
+    """Settings that all schedules share; η_t multiplies the learning rate at step t of T."""
 
     name: str
     warmup_steps: Annotated[Whole, Field(ge=0)] = 0
@@ -169,14 +171,14 @@ AnySchedule = Annotated[
 
 
 class Loss(Settings):
-    """What a training minimises: see ``losses.py``."""
+    """Training loss: see ``metrics/losses.py``."""
 
     name: Literal["auto", "cross_entropy", "mse", "huber", "bce"] = "auto"
     """``auto`` is cross_entropy of classes, mse of quantities, bce of labels."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """ε of cross_entropy and bce, in training; evaluations measure the loss without it."""
     class_weights: Literal["balanced"] | tuple[Positive, ...] | None = None
-    """One a class (of bce: a label that holds), in training; ``balanced`` is by how rare each is there."""
+    """Weight per class in training (of bce: per label that holds); ``balanced`` weights by rarity."""
     delta: Positive = 1.0
     """Where huber turns from squares to distances, in standard deviations of the targets."""
 
@@ -223,10 +225,10 @@ class OfficialSize(Settings):
     """The size of a published data set, with which it is planned where its files are not here."""
 
     examples: Count
-    """Of the official training part."""
+    """Number of official training examples."""
     classes: Count
     shape: tuple[Count, ...]
-    """Of one example."""
+    """Shape of an example."""
 
 
 TARGET_ALIASES = {"classification": "classes", "regression": "quantities", "multilabel": "labels"}
@@ -246,13 +248,13 @@ class Data(Target):
     """Kind of the labels. ``auto`` decides by their type: integers are classes, real numbers quantities.
     ``classification``, ``regression`` and ``multilabel`` are accepted too."""
     normalize_targets: bool = True
-    """Quantities are trained on as (y − mean) / std of the training part; errors are told in their own unit."""
+    """Train on (y − mean) / std of the training split; errors are in the original unit."""
     duplicates: Literal["warn", "group", "drop"] = "warn"
-    """Equal examples in several parts: told of, kept in one part, or left out but for one."""
+    """Duplicates across splits: report them, keep them in one split, or keep one of each."""
     stratify: bool | None = None
     """Cut each class in the same shares; null does so only where a class would have no example to train on."""
     augment: Literal["flip_crop"] | None = None
-    """What is done to every training batch of pictures: moved by up to 4 pixels, half of them mirrored."""
+    """Augmentation of training batches of images: shifts of up to 4 pixels, and mirroring of half of them."""
     official: OfficialSize | None = None
     embedded: bool = False
     """The examples follow from these settings and from installed code alone, so that facts on them can be kept."""
@@ -272,19 +274,21 @@ class Train(Settings):
     evaluations: Count | Literal["auto"] = "auto"
     """How often all parts are evaluated, evenly spread, the last time after the last step."""
     eval_examples: Count | Literal["auto"] = "auto"
-    """At most so many examples of each part are shown, evenly spread; the last evaluation shows all of validation and
-    test."""
+    """Maximum number of examples per split and evaluation, evenly spread; the last evaluation uses all validation and
+    test examples.
+    """
     evaluation_share: Fraction = 0.08
-    """What ``auto`` lets evaluations take of the training's arithmetic: see ``plan/evaluation_schedule.py``."""
+    """Share of the training's arithmetic that ``auto`` allows for evaluations: see ``plan/evaluation_schedule.py``."""
     precision: Literal["fp32", "bf16", "fp64"]
     """Numbers that matrix products and activations are made of; under ``bf16`` weights and optimizer state are fp32."""
     metrics: tuple[str, ...] = ()
-    """What else is measured at every evaluation: names of ``adamcmp.metrics.functions``, or paths of own functions."""
+    """Extra metrics at every evaluation: names of ``adamcmp.metrics.functions``, or paths of custom functions."""
     loss: AnyLoss = Loss()
-    """What is minimised."""
+    """Training loss."""
     error: str = "auto"
-    """What runs are compared and selected by: ``auto`` is the first of ``metrics.spec.METRIC_SPECS`` that fits the
-    targets."""
+    """Primary metric, for selection and comparison: ``auto`` is the first of ``metrics.spec.METRIC_SPECS`` that fits
+    the targets.
+    """
     clip_norm: Positive | None = None
     """The gradient of each step is scaled down to at most this Euclidean norm, over all parameters."""
     accumulate: Count = 1
@@ -310,14 +314,14 @@ class Train(Settings):
 
 
 class HeldOutSettings(Settings):
-    """The second stage of a sweep: what tuning has chosen is judged on seeds that it has not seen."""
+    """Held-out evaluation: selected trials are trained again on seeds that tuning did not use."""
 
     seeds: Annotated[Whole, Field(ge=0, le=MAX_RUNS)] = 8
-    """Fresh seeds that each arm's best cell is trained on; 0 leaves the stage out."""
+    """Held-out seeds per selected trial; 0 disables held-out runs."""
 
 
 class Study(Settings):
-    """A named comparison: what is swept for each optimizer, and over which seeds."""
+    """A named comparison: the swept settings of each optimizer, and seeds."""
 
     name: str
     seeds: int | tuple[int, ...] | None
@@ -325,23 +329,26 @@ class Study(Settings):
     grid: Mapping[str, Any] = {}
     """Sweeps that all spaces share: override key → Hydra sweep, such as ``geomspace(1e-4, 1e-1, 7)``.
 
-    Null takes away what a configuration that this one starts from has; so it does of ``spaces``.
+    Null removes the grid of an inherited configuration, and likewise for ``spaces``.
     """
     spaces: tuple[Mapping[str, Any], ...] = ()
     """One mapping like ``grid`` a sub-grid; the study is their concatenation."""
     confirm: HeldOutSettings = HeldOutSettings()
-    """How what was chosen is judged."""
+    """Held-out evaluation of selected trials."""
     margin: Positive | None = None
-    """What differences of the error count as none, as it is shown: points of shares, else in the unit of the data.
+    """Equivalence margin in the unit in which errors are shown: percentage points for shares, else the unit of the
+    data.
 
     Null is half a point of shares, and of other errors none: then nothing is said to be the same.
     """
     extend: Annotated[Whole, Field(ge=0, le=100)] = 0
-    """How often the grid of an arm may grow by a value where its best cell lies on an edge, before it is confirmed."""
+    """Maximum number of values by which each side of a grid may grow while the selected trial is at its boundary."""
     reference: str | None = None
     """An arm, by its label or its optimizer's configuration, that each other one is compared with; null: all pairs."""
     figure: str | None = None
-    """What of ``adamcmp reproduce`` it is, at any scale and under any name: reports then tell that one's findings."""
+    """Study of ``adamcmp reproduce`` that it is, at any scale and under any name; reports include that study's
+    findings.
+    """
 
     @field_validator("name")
     @classmethod
@@ -395,21 +402,21 @@ class SearchSettings(Settings):
     trials: Count = 32
     """For each optimizer, the same for all of them."""
     batch: Count = 16
-    """Trials that are asked for at a time."""
+    """Trials that are requested at a time."""
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     rungs: Count = 3
-    """Of asha: times that a program looks which of its runs go on."""
+    """Number of pruning steps of asha."""
     reduction: Annotated[Whole, Field(ge=2)] = 3
-    """Of asha: one in so many goes on."""
+    """Reduction factor of asha: one in this many runs survives a pruning step."""
     space: Mapping[str, Range | tuple[Any, ...]] = {}
-    """Ranges or values of keys, in place of what the grids say."""
+    """Ranges or values of keys, which replace those of the grids."""
 
 
 class ReportSettings(Settings):
-    """How a study is reported; never part of what identifies its runs."""
+    """Settings of reports; they do not identify runs."""
 
     width: Literal["single", "double"] = "double"
-    """What figures are drawn for: one column of a journal (3.5 inches) or two (7)."""
+    """Width of figures: one column of a journal (3.5 inches) or two (7)."""
 
 
 class RaySettings(Settings):
@@ -418,7 +425,7 @@ class RaySettings(Settings):
     address: str | None = None
     """``host:port``, ``ray://host:port`` or ``auto``; null is RAY_ADDRESS, or else a cluster of this machine."""
     runtime_env: Mapping[str, Any] = {}
-    """What Ray prepares on each node: see its documentation of runtime environments."""
+    """Runtime environment that Ray prepares on each node: see Ray's documentation."""
 
 
 class SlurmSettings(Settings):
@@ -441,14 +448,14 @@ class SlurmSettings(Settings):
 
 
 class ExecutionSettings(Settings):
-    """Where runs are trained; never part of what identifies them."""
+    """Where and how runs are trained; these settings do not identify runs."""
 
     where: Literal["local", "ray", "slurm"] = "local"
     """This machine, the nodes of a Ray cluster, or jobs of Slurm."""
     ray: RaySettings = RaySettings()
     slurm: SlurmSettings = SlurmSettings()
     device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes an accelerator where there is one."""
+    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses an accelerator if one is available."""
 
     engine: Literal["auto", "sequential", "vectorised"] = "auto"
     """One run after the other, or a cohort as one program; ``auto`` measures which is quicker."""
@@ -463,7 +470,7 @@ class ExecutionSettings(Settings):
     processes: Count | Literal["auto"] = "auto"
     """Training processes; ``auto`` weighs one with all threads against one single-threaded on each core."""
     memory_gb: Positive | Literal["auto"] = "auto"
-    """What data and training may take, all processes together, in 10⁹ bytes; ``auto`` is half of what is available.
+    """Memory of data and training, all processes together, in 10⁹ bytes; ``auto`` is half of the available memory.
 
     Memory-mapped data that take more than a quarter of it stay on disk.
     """
@@ -514,7 +521,7 @@ class Config(Settings):
     execute: ExecutionSettings
     search: SearchSettings = SearchSettings()
     log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
-    """Trackers that are told of each run that is stored; one may be given by its name alone."""
+    """Trackers that receive each stored run; a single one may be given by its name alone."""
     report: ReportSettings = ReportSettings()
     study: Study
 

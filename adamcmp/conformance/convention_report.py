@@ -1,4 +1,4 @@
-"""The page of what was found of other libraries."""
+"""The report on conventions of other libraries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNTED_VERDICTS = ("same", "same but for rounding", "differs", "failed")
 
 
 def conventions_article(found: Sequence[ConventionFit], command: str) -> Article:
-    """What a page, a table and a figure show of it."""
+    """Return the report: sections, a table and a figure."""
     raw = to_frame(found)
     compared = [each for each in found if each.optimizer]
     counts = pd.Series([each.verdict for each in compared]).value_counts()
@@ -88,7 +88,7 @@ def _number(value: float) -> str:
 
 
 def _told(found: Sequence[ConventionFit]) -> list[Line]:
-    """What people trip over, as far as it was found."""
+    """Return common pitfalls among the results."""
     lines: list[Line] = []
 
     def those(name: str, **how: str) -> list[str]:

@@ -26,13 +26,13 @@ SAME_LIMIT = 1e-9
 NEAR_LIMIT = 1e-5
 """And up to which a peer keeps some number of its rule in float32, and is the same but for that."""
 LIMITS = {"float64": NEAR_LIMIT, "bfloat16": 0.05}
-"""Of what reckons in so many bits."""
+"""Tolerances by precision."""
 TIMEOUT_SECONDS = 600.0
 """Seconds that a library may take."""
 
 
 class ConventionFit(NamedTuple):
-    """What was found of an optimizer of another library, or of a library."""
+    """Result for an optimizer of another library, or for a library."""
 
     library: str
     version: str
@@ -42,13 +42,13 @@ class ConventionFit(NamedTuple):
     convention: str = ""
     """In words; empty where it differs from all of adamcmp's."""
     setting: str = ""
-    """What makes adamcmp do the same; empty: nothing does."""
+    """Overrides with which adamcmp takes the same steps; empty without any."""
     difference: float = float("nan")
     """Largest relative difference of an update under that convention."""
     next_convention: str = ""
     """The second nearest; where it differs, the nearest."""
     next_difference: float = float("nan")
-    """Of the convention that is second nearest."""
+    """Difference under the second-nearest convention."""
     defaults: str = ""
     verdict: str = "not installed"
     """``same``, ``same but for rounding``, ``differs``, ``not installed`` or ``failed``."""
@@ -80,7 +80,9 @@ def resolve_libraries(names: Sequence[str]) -> list[str]:
 
 
 def check_libraries(libraries: Sequence[str], listener: Callable[[str], None]) -> Iterator[ConventionFit]:
-    """Hold adamcmp's kernels against every optimizer of these libraries; ``listener`` is told each before it begins."""
+    """Compare every optimizer of these libraries with adamcmp's kernels; ``listener`` receives each name before it
+    begins.
+    """
     for library in libraries:
         listener(library)
         if not installed_libraries(library):
@@ -103,7 +105,7 @@ def _fit_library(library: str) -> Iterator[ConventionFit]:
 
 
 def run_library(library: str) -> tuple[str, list[LibraryResult]]:
-    """What all optimizers of a library do, in a process of its own; with its version.
+    """Return the results of all optimizers of a library, from a process of its own, with the library's version.
 
     Raises:
         RuntimeError: that process fails, or takes too long.
@@ -136,7 +138,7 @@ def _short(value: object) -> str:
 
 
 def find_convention(told: ConventionFit, ran: LibraryResult) -> ConventionFit:
-    """Find the convention of what a peer did."""
+    """Find the convention that explains an optimizer's updates."""
     ranked = sorted(
         ((_largest_difference(i, ran), i, each) for i, each in enumerate(_candidate_conventions(ran.rule))),
         key=lambda found: found[:2],

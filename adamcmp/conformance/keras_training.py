@@ -1,4 +1,4 @@
-"""Trainings by Keras on TensorFlow beside the same ones here: the same weights, batches and learning rates.
+"""Trainings by Keras on TensorFlow with the same weights, batches and learning rates as adamcmp's.
 
     python -m adamcmp.conformance.keras_training OUT.csv model=mlp optimizer=adamw optimizer/framework=keras …
 
@@ -42,7 +42,7 @@ class LayerSpec(NamedTuple):
 
 
 def layer_specs(model: nn.Module) -> list[LayerSpec]:
-    """A model of ours as layers of Keras, pictures with channels last.
+    """Return a model of adamcmp as layers of Keras, images with channels last.
 
     Raises:
         InputError: it is neither an MLP nor a small CNN.

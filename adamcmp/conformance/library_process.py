@@ -2,7 +2,7 @@
 its own.
 
 So backends, numbers of 64 bits and whatever a library does when it is imported stay in that process. ``OUT`` gets one
-pickle of plain values: what was found of each optimizer.
+pickle of plain values: the results of each optimizer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adamcmp.errors import describe_exception
 
 
 class LibraryResult(NamedTuple):
-    """What an optimizer of a library did."""
+    """Updates of an optimizer of a library."""
 
     name: str
     rule: str
@@ -46,7 +46,7 @@ def run_all_paths(library: str) -> list[LibraryResult]:
 
 
 def library_versions(library: str) -> str:
-    """What is installed of it: ``keras 3.15.1, tensorflow-cpu 2.21.0``."""
+    """Return the installed versions: ``keras 3.15.1, tensorflow-cpu 2.21.0``."""
     module = import_module(f"adamcmp.conformance.libraries.{library}")
     names = (module.DISTRIBUTION,) if isinstance(module.DISTRIBUTION, str) else module.DISTRIBUTION
     return ", ".join(f"{name} {_version(name)}" for name in names)

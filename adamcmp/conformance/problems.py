@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 UpdatePath = Mapping[str, Array]
-"""Of each parameter by name: its values before the first step and after each, shape (T + 1, …)."""
+"""Values of each parameter before the first step and after each, shape (T + 1, …), by name."""
 SHAPES = {"matrix": (5, 4), "vector": (7,)}
 STEPS = 12
 SCHEDULE = (0.2, 0.6, 1.0, 1.0, 0.9, 0.9, 0.7, 0.5, 0.5, 0.3, 0.1, 0.05)

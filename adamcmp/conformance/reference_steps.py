@@ -1,4 +1,4 @@
-"""The same steps by adamcmp's kernels, under every convention that a configuration can name."""
+"""Reference steps by adamcmp's kernels, under every convention that a configuration can name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "sgd": ("sgd", {"nesterov": False}),
     "nesterov": ("sgd", {"nesterov": True}),
 }
-"""What a peer's rule is of ours, where it is not simply the rule of that name: what is fixed in it."""
+"""Fixed settings of our rule for a library's optimizer, unless it has a rule of its own name."""
 DECAYS = ("l2", "lr_scaled", "schedule_only", "lr_squared", "lr_free", "cautious", "trust_ratio")
 SWITCHES: Mapping[str, tuple[Any, ...]] = {"eps_placement": ("after", "before"), "lr_in_buffer": (False, True),
                                            "proximal": (True, False)}  # fmt: skip
@@ -36,7 +36,7 @@ class Convention(NamedTuple):
     """A way to take a rule's steps."""
 
     setting: str
-    """What makes adamcmp take them so: ``optimizer=adamw optimizer/framework=keras``; empty: nothing does."""
+    """Overrides for this convention: ``optimizer=adamw optimizer/framework=keras``; empty without any."""
     settings: Rule
     told: str
     """In words: where λ and ε enter."""
@@ -133,7 +133,7 @@ def arguments_for(settings: Rule, problem: Problem, weight_decay: float) -> Rule
 
 
 class _Weights(nn.Module):
-    """What is trained."""
+    """Parameters of the problem."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()

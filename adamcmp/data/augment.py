@@ -1,4 +1,4 @@
-"""Augmentation of a batch of pictures on the device where it lies, from a generator of its own."""
+"""Augmentation of a batch of images on its device, with a random generator of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ PADDING = 4
 
 
 def flip_crop(x_BCHW: Tensor, seed: int) -> Tensor:
-    """Each picture moved by −4 … 4 pixels down and right, zeros (the mean colour) moving in, half of them mirrored.
+    """Shift each image by −4 … 4 pixels down and right, fill with zeros (the mean color), and mirror half of the
+    images.
 
     The same seed draws the same on every device.
 

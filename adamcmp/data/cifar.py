@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: 60,000 colour pictures of 32×32, by torchvision's own readers."""
+"""CIFAR-10 and CIFAR-100: 60,000 color images of 32×32, with torchvision's own readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adamcmp.errors import InputError, one_line
 
 
 def cifar10(folder: str | Path | None = None, download: bool = False) -> RawData:
-    """Pictures x uint8 (50000, 3, 32, 32) to train and (10000, 3, 32, 32) to test, y 0 to 9.
+    """Load images x uint8 (50000, 3, 32, 32) for training and (10000, 3, 32, 32) for testing, y 0 to 9.
 
     Read from ``cifar-10-batches-py`` or ``cifar-10-python.tar.gz`` in `folder`, else in the user's cache; `download`
     fetches the archive there when neither is.

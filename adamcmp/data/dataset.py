@@ -42,7 +42,7 @@ __all__ = ["Dataset", "RawData", "Split", "make_dataset"]
 
 
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
-"""Of one example: of its one input, or of each of several, by position or by name."""
+"""Shape of an example: of its only input, or of each of several, by position or by name."""
 
 
 class Normalization(NamedTuple):
@@ -65,23 +65,23 @@ class Dataset:
     validation: Split
     test: Split
     num_outputs: int
-    """Classes, quantities or labels: what a model gives one number for."""
+    """Number of classes, quantities or labels: the outputs of a model."""
     fingerprint: str
     targets: Targets = "classes"
     unit: str = ""
-    """Of quantities."""
+    """Unit of quantities."""
     target_scale: Normalization | None = None
     """Mean and standard deviation of quantities, (D,), where ``y`` is (quantity − mean) / std."""
     num_tokens: int = 0
     """One more than the largest token of any part; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
-    """Of text, by part: how many bytes a label stands for on average."""
+    """Mean number of bytes per label of text, by split."""
     scale: Normalization | None = None
     """Normalization that `inputs` applies, of examples too large to be normalised beforehand; float64 for float64."""
     input_dtype: torch.dtype = torch.float32
     """Dtype of the result of `inputs` there."""
     notes: tuple[str, ...] = ()
-    """What the user should know of it."""
+    """Notes for the user."""
     summary: tuple[tuple[str, str], ...] = ()
     """Data summary: pairs of a heading and a text."""
 
@@ -115,19 +115,19 @@ class Dataset:
 
     @property
     def memory_bytes(self) -> int:
-        """What its examples and labels take in memory."""
+        """Bytes of its examples and labels in memory."""
         parts = (self.train, self.validation, self.test)
         held = [each for x, y in parts for each in (*inputs_of(x), y) if isinstance(each, Tensor)]
         return sum(each.numel() * each.element_size() for each in held)
 
     @property
     def disk_bytes(self) -> int:
-        """What its examples take that stay on disk."""
+        """Bytes of its examples that stay on disk."""
         xs = (self.train.x, self.validation.x, self.test.x)
         return sum(count_numbers(x) * x.dtype.itemsize for x in xs if isinstance(x, DiskRows))
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with every tensor on `device`; what stays on disk is read to there."""
+        """Return the data set with every tensor on `device`; examples on disk are read to there."""
         train, validation, test = (
             Split(x.to(device), y.to(device)) for x, y in (self.train, self.validation, self.test)
         )
@@ -156,7 +156,7 @@ def make_dataset(
     normalize_targets: bool = True,
     stratify: bool | None = None,
 ) -> Dataset:
-    """Check `raw`, cut the parts that it lacks, and normalise with the statistics of the training part.
+    """Check `raw`, split off missing splits, and normalize with the statistics of the training split.
 
     Both fractions are of the examples given as ``train``, so 0.2 and 0.2 leave 60 % to train on. One
     permutation, drawn from `split_seed` alone, serves both cuts and `train_examples`, which keeps the first n
@@ -290,14 +290,14 @@ def make_dataset(
 
 
 def _with(x: X, columns: Sequence[Tensor | DiskRows]) -> X:
-    """The same examples with other inputs in their place."""
+    """Return the examples with other inputs."""
     if isinstance(x, MultiInput):
         return replace(x, parts=tuple(to_memory(each) for each in columns))
     return columns[0]
 
 
 def _ready(column: Sequence[Tensor | DiskRows], normalize: bool) -> tuple[Tensor | DiskRows, ...]:
-    """One input of all parts as a model takes it, the training part first; tokens stay what they are."""
+    """Return one input of all splits as a model takes it, the training split first; tokens are left unchanged."""
     if column[0].dtype == torch.int64:
         return tuple(column)
     held = [to_memory(x) for x in column]

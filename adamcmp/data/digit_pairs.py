@@ -10,11 +10,11 @@ from adamcmp.data.raw import RawData
 from adamcmp.errors import InputError
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-"""Of the 1,797 single digits: a digit stands in pairs of one part alone."""
+"""Shares of the 1,797 single digits per split: a digit occurs in pairs of one split only."""
 
 
 def digit_pairs(pairs: int = 2000, seed: int = 0) -> RawData:
-    """Pictures x uint8 (N, 1, 8, 16) of two digits of ``digits``, y 0 or 1 (N, 10): which digits they show.
+    """Generate images x uint8 (N, 1, 8, 16) of two digits of ``digits``, y 0 or 1 (N, 10): the digits that they show.
 
     Args:
         pairs: N over all parts, cut 60 : 20 : 20.

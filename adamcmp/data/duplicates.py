@@ -1,4 +1,4 @@
-"""Equal examples: where they stand in several parts, a test error tells of memory too."""
+"""Duplicate examples: if they occur in several splits, a test error also measures memorization."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Sp
 
 
 def _is_first(own_N: Tensor) -> Tensor:
-    """Whether each number stands there for the first time."""
+    """Return which numbers occur for the first time."""
     order_N = torch.argsort(own_N, stable=True)
     ordered_N = own_N[order_N]
     first_N = torch.ones_like(own_N, dtype=torch.bool)

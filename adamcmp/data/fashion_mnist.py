@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 grey pictures of clothes, a drop-in for MNIST that is harder to solve."""
+"""Fashion-MNIST: 70,000 gray images of clothes, a drop-in replacement for MNIST that is harder to solve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def fashion_mnist(folder: str | Path | None = None, download: bool = False) -> RawData:
-    """Pictures x uint8 (60000, 1, 28, 28) to train and (10000, 1, 28, 28) to test, y 0 to 9.
+    """Load images x uint8 (60000, 1, 28, 28) for training and (10000, 1, 28, 28) for testing, y 0 to 9.
 
     Read from `folder`, else from the user's cache or Debian's package ``dataset-fashion-mnist``; `download`
     fetches the files into the folder or the cache when there are none.

@@ -1,8 +1,8 @@
 """The four IDX files in which MNIST and its successors are published: find, download and read them.
 
-Takes a folder, or looks in the user's cache, and hands on `RawData`. torchvision's own readers parse; this
-module says in one line what is wrong when they cannot. Format: Y. LeCun, C. Cortes and C. Burges, The MNIST
-Database, section "File formats".
+It searches a folder or the user's cache, and returns `RawData`. torchvision's own readers parse; this module
+explains in one line why they cannot. Format: Y. LeCun, C. Cortes and C. Burges, The MNIST Database, section "File
+formats".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ImageNet at 32×32: 1.28 million pictures of 1,000 classes, from the official downsampled batches."""
+"""ImageNet at 32×32: 1.28 million images of 1,000 classes, from the official downsampled batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Arrays(pickle.Unpickler):
 
 
 def imagenet32(folder: str | Path | None = None) -> RawData:
-    """Pictures x uint8 (1281167, 3, 32, 32) to train and (50000, 3, 32, 32) to test, y 0 to 999.
+    """Load images x uint8 (1281167, 3, 32, 32) for training and (50000, 3, 32, 32) for testing, y 0 to 999.
 
     Reads ``train_data_batch_1`` … ``train_data_batch_10`` and ``val_data`` as published (labels 1 to 1,000). Pixels are
     written once to the user's cache, named by the files' content, and memory-mapped from there (3.9 GB).

@@ -1,4 +1,4 @@
-"""Missing numbers of a table: filled with what the training part says, and told of where that is wanted."""
+"""Imputation of missing numbers of a table by statistics of the training split, with indicator columns on request."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from adamcmp.data.raw import RawData
 
 
 def mnist(folder: str | Path | None = None, download: bool = False) -> RawData:
-    """Pictures x uint8 (60000, 1, 28, 28) to train and (10000, 1, 28, 28) to test, y 0 to 9.
+    """Load images x uint8 (60000, 1, 28, 28) for training and (10000, 1, 28, 28) for testing, y 0 to 9.
 
     Read from `folder`, else from the user's cache; `download` fetches the files there when there are none.
 

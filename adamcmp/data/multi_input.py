@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Plain = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
-"""What a model is given: a tensor, or several as a tuple (by position) or a dict (by name)."""
+"""Inputs of a model: a tensor, or several as a tuple (by position) or a dict (by name)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class MultiInput:
 
     parts: tuple[Tensor, ...]
     names: tuple[str, ...] | None = None
-    """Of a dict; a tuple has none."""
+    """Names of a dict's inputs; empty for a tuple."""
 
     def __len__(self) -> int:
         return len(self.parts[0])
@@ -27,11 +27,11 @@ class MultiInput:
         return self.each(lambda part: part[which])
 
     def to(self, device: torch.device | str) -> MultiInput:
-        """The same examples on ``device``."""
+        """Return the examples on ``device``."""
         return self.each(lambda part: part.to(device))
 
     def each(self, function: Callable[[Tensor], Tensor]) -> MultiInput:
-        """The same function of each input."""
+        """Apply a function to each input."""
         return replace(self, parts=tuple(map(function, self.parts)))
 
     def plain(self) -> tuple[Tensor, ...] | dict[str, Tensor]:
@@ -39,5 +39,5 @@ class MultiInput:
         return self.parts if self.names is None else dict(zip(self.names, self.parts, strict=True))
 
     def called(self, i: int) -> str:
-        """Input i for people: ``x["age"]``, ``x[1]``."""
+        """Return a human-readable name of input i: ``x["age"]``, ``x[1]``."""
         return f"x[{i}]" if self.names is None else f'x["{self.names[i]}"]'

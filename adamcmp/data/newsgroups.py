@@ -14,9 +14,9 @@ from adamcmp.errors import InputError, one_line
 def newsgroups(
     folder: str | Path | None = None, download: bool = False, vocabulary: int = 10_000, length: int = 200
 ) -> RawData:
-    """Words x int64 (11314, L) to train and (7532, L) to test, 0 where a message has ended; y 0 to 19.
+    """Load words x int64 (11314, L) for training and (7532, L) for testing, 0 after the end of a message; y 0 to 19.
 
-    Headers, footers and quotes are taken off. The `vocabulary` most frequent words of the training messages are
+    Headers, footers and quotes are removed. The `vocabulary` most frequent words of the training messages are
     numbered from 1 by falling frequency; others are left out, and the first `length` of what is left are kept.
 
     scikit-learn keeps the messages as a pickle and reads it by unpickling, which can run code: give a `folder` that

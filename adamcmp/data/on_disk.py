@@ -1,4 +1,4 @@
-"""Examples that stay on disk: memory-mapped arrays of which memory holds no more than what was asked for."""
+"""Examples that stay on disk: memory-mapped arrays, of which only the requested rows are in memory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class MappedArray(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What it takes."""
+        """Size in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @classmethod
     def of(cls, array: object) -> MappedArray | None:
-        """What a memory-mapped array maps; None for a view of one, and for anything else."""
+        """Return the file region of a memory-mapped array; None for a view of one, and for any other array."""
         if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
             return None
         if not (array.filename and array.flags.c_contiguous and array.dtype.isnative):
@@ -83,7 +83,7 @@ class DiskRows:
         return replace(self, index=self.index[which if isinstance(which, slice) else which.cpu()])
 
     def to(self, device: torch.device | str) -> DiskRows:
-        """The same rows, which ``read`` will put on ``device``."""
+        """Return the same rows, which ``read`` will put on ``device``."""
         return replace(self, device=torch.device(device))
 
     def read(self) -> Tensor:
@@ -100,7 +100,7 @@ class DiskRows:
         return self._placed(found)
 
     def _placed(self, found: Tensor) -> Tensor:
-        """On the device; to CUDA without waiting, which takes pinned memory; Apple's has no float64."""
+        """Copy to the device; to CUDA without waiting, from pinned memory; Apple's devices have no float64."""
         if self.device.type == "cuda":
             return found.pin_memory().to(self.device, non_blocking=True)
         return (found.float() if self.device.type == "mps" and found.dtype == torch.float64 else found).to(self.device)

@@ -1,4 +1,4 @@
-"""What a data function returns, and the checks that it passes before anything else is done with it.
+"""Results of data functions, and checks of them.
 
 Takes the dict of arrays (`RawData`) and hands on tensors of one kind in `Split`s; every mistake that can be
 named is named here, in one line. Shapes: N examples, C channels, D features, T positions.
@@ -27,7 +27,7 @@ Inputs: TypeAlias = Array | tuple[Array, ...] | Mapping[str, Array]
 X: TypeAlias = Tensor | DiskRows | MultiInput
 
 LARGE_BYTES = 256e6
-"""Bytes as float32 above which examples are normalised batch by batch, so that pictures stay uint8."""
+"""Bytes as float32 above which examples are normalized batch by batch, so that images stay uint8."""
 CHUNK_NUMBERS = 1 << 24
 """Numbers of a large array that are looked at together."""
 
@@ -39,7 +39,7 @@ X_DTYPES = (torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float
 
 
 class RawData(TypedDict, total=False):
-    """What a data function returns: a plain dict of pairs ``(x, y)`` with one target for each example.
+    """Result of a data function: a plain dict of pairs ``(x, y)`` with one target per example.
 
     ``x`` is uint8 (pixels), int64 (tokens) or floating, of shape (N, D) or (N, C, ...); or a tuple or dict of several
     such inputs, which the model gets by position or by name. ``targets`` says what y is: integer ``classes`` of shape
@@ -79,7 +79,7 @@ class Split(NamedTuple):
     y: Tensor
 
     def take(self, which: Tensor | slice) -> Split:
-        """Some examples, on disk where the part lies there."""
+        """Return some examples, on disk if the split is there."""
         return Split(self.x[which], self.y[which])
 
     def chunks(self, size: int) -> Iterator[Split]:
@@ -104,7 +104,7 @@ def inputs_of(x: X) -> tuple[Tensor | DiskRows, ...]:
 
 
 class CheckedData(NamedTuple):
-    """What a data function returned, checked."""
+    """Checked result of a data function."""
 
     parts: dict[str, Split]
     targets: Targets
@@ -166,7 +166,7 @@ def _shape_text(x: X) -> int:
 def _align_splits(
     split: Split, like: Split, part: str, name: str
 ) -> Iterator[tuple[str, Tensor | DiskRows, Tensor | DiskRows]]:
-    """What one part and the training part hold, side by side, each with what it is called."""
+    """Return the corresponding arrays of one split and the training split, with a description of each."""
     several = [each for each in (split.x, like.x) if isinstance(each, MultiInput)]
     if several and (len(several) < 2 or several[0].names != several[1].names):
         raise InputError(f"data set {name}: x holds other inputs in {part} than in train; all parts need the same")
@@ -178,7 +178,7 @@ def _align_splits(
 
 
 def _targets(given: object, y: Tensor, name: str) -> Targets:
-    """What y is, as it says or as its numbers tell."""
+    """Return the kind of targets, as declared or as the numbers imply."""
     allowed = get_args(Targets)
     if given == "auto":
         if y.dtype == torch.bool and y.ndim == 2:

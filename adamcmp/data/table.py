@@ -52,10 +52,10 @@ def table(
 ) -> RawData:
     """Read features x float64 (N, D), and y: classes 0 … C−1 in sorted order, quantities, or several labels.
 
-    Numbers and truth values are features as they are, also numbers written with thousands separators, currency or
-    percent signs. Dates (``2024-01-31``, or with a time) become days since 1970-01-01, times of day and durations
-    seconds, text one feature per value (one-hot). A column that numbers the rows, that never changes, or that holds
-    another text in each row is left out unless ``columns`` names it. The summary states all of that.
+    Numbers and truth values are features as they are, including numbers with thousands separators, currency or percent
+    signs. Dates (``2024-01-31``, or with a time) become days since 1970-01-01, times of day and durations seconds, text
+    one feature per value (one-hot). A column that numbers the rows, that never changes, or that holds another text in
+    each row is left out unless ``columns`` names it. The summary states all of that.
 
     A label with fractions is a quantity. Whole numbers are classes if there are at most 20 different ones, and a
     quantity if most rows have different ones; all others are refused until ``targets`` is set. Of several label

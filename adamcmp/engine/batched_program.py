@@ -35,17 +35,17 @@ Tensors = dict[str, Tensor]
 
 
 class ModelStack(NamedTuple):
-    """R copies of a model: what is trained, what is not, the optimizer's state of what is, and its average."""
+    """R copies of a model: trained parameters, other tensors, the optimizer's state, and the weights' average."""
 
     params: Tensors
     rest: Tensors
     state: dict[str, Tensors]
-    """Of each parameter, by name."""
+    """State of each trained parameter, by name."""
     average: Tensors
-    """Of ``train.ema``; empty without it."""
+    """Average of ``train.ema``; empty without it."""
 
     def shown(self, kernel: Kernel) -> Tensors:
-        """The weights that evaluations are of, by name of what is trained."""
+        """Return the weights to evaluate, by name of the trained parameter."""
         return self.average or self.learned(kernel)
 
     def learned(self, kernel: Kernel) -> Tensors:
@@ -60,11 +60,11 @@ class ParamNames(NamedTuple):
     trained: tuple[str, ...]
     written: tuple[str, ...]
     kinds: tuple[ParamKind, ...]
-    """Those that occur among the trained, in the order of their coefficients' tables."""
+    """Kinds of the trained parameters, in the order of their coefficient tables."""
     kind_of: tuple[int, ...]
-    """Of each trained parameter."""
+    """Index of the kind of each trained parameter."""
     coefficients: tuple[tuple[str, ...], ...]
-    """Of each kind, in the order of their tables."""
+    """Names of the coefficients of each kind, in the order of their tables."""
 
 
 class BatchedProgram(NamedTuple):
@@ -74,7 +74,7 @@ class BatchedProgram(NamedTuple):
     """(stack, x_SB…, y_SB…, tables, share) → losses_R; changes the stack in place.
 
     ``tables`` hold the coefficients of each kind of parameters, (kinds, C, R), C those of the kind that has
-    most; ``share`` is what the new weights take of the average, a number as a tensor.
+    most; ``share`` is the weight of the new weights in the average, a number as a tensor.
     """
     evaluate: Callable[..., tuple[Tensor, ...]]
     """(params, rest, x_E…, y_E…) → losses (R, E), statistics (R, E, K), and outputs (R, E, …) if metrics need them."""

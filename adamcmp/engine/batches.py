@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """What S seeds see in one step, seed behind seed: S·B examples as a model takes them, and their labels."""
+    """Batches of S seeds in one step, seed after seed: S·B examples as a model takes them, and their labels."""
 
     x: Plain
     y: Tensor
@@ -58,7 +58,7 @@ def _batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int)
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each made in a thread of its own while the one before is in use."""
+    """Yield the same items; each is made in a thread of its own while the previous one is in use."""
     iterator = iter(items)
     nothing = object()
     with ThreadPoolExecutor(1) as thread:

@@ -1,8 +1,8 @@
-"""What a training reports and asks on its way: progress, checkpoints, and whether to stop.
+"""Control of a training: progress, checkpoints and stopping.
 
-A checkpoint holds all that the rest of a training depends on, so that an interrupted one goes on as if nothing had
-been: random numbers need no place in it, since streams are seeded anew at every step. It is written to a temporary
-name, synced and renamed; a file that cannot be read, or that other versions wrote, is as good as none.
+A checkpoint holds everything that the rest of a training depends on, so that an interrupted training resumes with the
+same results: random numbers need no place in it, since streams are seeded anew at every step. It is written to a
+temporary name, synced and renamed; a file that cannot be read, or that other versions wrote, is not used.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CHECK_SECONDS = 0.05
 
 
 CHECKPOINT_VERSION = 3
-"""Counts the changes of what a checkpoint is made of."""
+"""Version of the checkpoint format."""
 VERSIONS = {
     "schema": SCHEMA_VERSION,
     "form": CHECKPOINT_VERSION,
     "adamcmp": version("adamcmp"),
     "torch": str(torch.__version__),
 }
-"""What a checkpoint must have been written by, to be read."""
+"""Versions that must have written a checkpoint for it to be read."""
 
 
 class TrainingStopped(Exception):  # noqa: N818  # no error: someone asked for it
@@ -102,11 +102,11 @@ class TrainingControl:
 
     @property
     def paths(self) -> tuple[Path | None, Path | None]:
-        """Of the checkpoint, and of the one to start from."""
+        """Paths of the checkpoint, and of the checkpoint to start from."""
         return self._checkpoint, self._start
 
     def resumed(self) -> dict[str, Any] | None:
-        """The state to go on from, or None."""
+        """Return the state to resume from, or None."""
         for path in (self._checkpoint, self._start):
             state = load_checkpoint(path) if path is not None else None
             if state is not None and version_mismatch(state) is None:
@@ -146,7 +146,7 @@ def unsaved_attributes(state: Mapping[str, Any]) -> list[str]:
 
 
 def version_mismatch(state: Mapping[str, Any]) -> str | None:
-    """What other version wrote a checkpoint, ``torch 2.13.0, not 2.14.1``; None where it is ours."""
+    """Return the version that differs from ours, such as ``torch 2.13.0, not 2.14.1``; None if all agree."""
     wrote = state.get("versions")
     if not isinstance(wrote, dict):
         return "an adamcmp version that did not record its dependencies"

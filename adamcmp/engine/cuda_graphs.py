@@ -1,8 +1,8 @@
 """A step recorded once as a CUDA graph and replayed: one launch in place of hundreds.
 
 A replay reads and writes the addresses of its recording. The stack of a training stays where it is, since steps change
-it in place; batches and coefficients are copied into tensors that stay. What the step draws comes from the device's
-generator as it is seeded at the replay, so masks are those of a step that is not recorded.
+it in place; batches and coefficients are copied into tensors that stay. Random numbers of the step come from the
+device's generator as it is seeded at the replay, so masks are those of a step that is not recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WARMUP_CALLS = 3
 
 
 class GraphedStep:
-    """A step function, recorded for each stack that it meets anew."""
+    """A step function that is recorded for each new stack."""
 
     def __init__(self, step: Callable[..., Tensor], device: torch.device) -> None:
         self._step, self._device = step, device
@@ -50,7 +50,9 @@ class GraphedStep:
 
 
 def record_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
-    """What replays a function, and where its result then lies: recorded after warming up on a stream of its own."""
+    """Return a function that replays a recording, and the tensor of its result; recorded after warming up on a stream
+    of its own.
+    """
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):

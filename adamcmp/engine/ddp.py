@@ -46,7 +46,7 @@ def loss_weight(total: Callable[[Tensor], Tensor | float], share: Tensor, whole:
 
 
 def wrap_model(model: nn.Module) -> nn.Module:
-    """The model whose gradients are means over all processes; it is the model itself where there is one."""
+    """Return a model whose gradients are means over all processes; the model itself if there is only one process."""
     return model if world_size() == 1 else nn.parallel.DistributedDataParallel(model)
 
 

@@ -24,10 +24,10 @@ from adamcmp.engine.strategy.types import Shard
 def process_group(
     piece: Shard, dataset: Dataset, device: torch.device, paths: tuple[Path | None, Path | None]
 ) -> Iterator[None]:
-    """Inside the block this process is rank 0 of as many as the piece's strategy says.
+    """Make this process rank 0 of the number of ranks in the shard's strategy, inside the block.
 
     Args:
-        piece: what is trained.
+        piece: the shard to train.
         dataset: its data.
         device: of rank 0; the others take the next accelerators of its kind.
         paths: of the checkpoint, and of the one to start from.
@@ -62,7 +62,7 @@ def _run_rank(
     rank: int, ranks: int, meeting: str, piece: Shard, dataset: Dataset, device: str,
     paths: tuple[Path | None, Path | None],
 ) -> None:  # fmt: skip
-    """What another process does: the same steps, on its share of each batch."""
+    """Run another rank: the same steps, on its part of each batch."""
     add_cwd_to_path()
     own = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
     _init_process_group(rank, ranks, meeting, own)

@@ -127,7 +127,7 @@ def example_errors(statistics: Tensor, y: Tensor, objective: Objective) -> Examp
 
 
 def subsample(dataset: Dataset, shown: SplitSizes) -> Dataset:
-    """A data set with at most so many examples in each part, evenly spread."""
+    """Return a data set with at most the given number of examples per split, evenly spread."""
     parts = (dataset.train, dataset.validation, dataset.test)
     train, validation, test = (_spread_evenly(part, count) for part, count in zip(parts, shown, strict=True))
     return replace(dataset, train=train, validation=validation, test=test)

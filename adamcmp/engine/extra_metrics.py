@@ -22,7 +22,7 @@ from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import TaskSpec
 
 State = Mapping[str, Mapping[str, Tensor]]
-"""What an optimizer keeps, by name of the parameter, then of what is kept."""
+"""Optimizer state, by name of the parameter and then of the state."""
 CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
 TARGET_METRICS: Mapping[Targets, tuple[str, ...]] = {
     targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
@@ -55,7 +55,8 @@ def compute_extra_metrics(
         outputs: of the model on the validation and test split, from the evaluation; None: they are computed here.
 
     Raises:
-        InputError: a metric is not known, asks for what is not offered, fails, or gives anything but numbers.
+        InputError: a metric is unknown, has an argument that adamcmp does not provide, fails, or returns anything but
+            numbers.
     """
     with all_streams(stream_seed(0, "metrics")):  # one that draws gives the same numbers in both engines
         return _compute(model, previous, state, dataset, task, outputs)

@@ -1,4 +1,4 @@
-"""What this machine has and can do: cores, memory, a compiler, exact matrix products."""
+"""Hardware of this machine: cores, memory, a compiler, exact matrix products."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import psutil
 import torch
 from torch.torch_version import TorchVersion
 
-ORDER_PRESERVING = "2.12"
+MIN_TORCH_FOR_COMPILED_CPU = "2.12"
 """The first torch whose compiled CPU programs update weights after their last use."""
-EXACT_TOLERANCE = 4.0
-"""oneDNN's products count as fp32 where their error is at most so many times the default's; bf16's is 10⁴ times."""
+MAX_ERROR_RATIO = 4.0
+"""oneDNN's products count as fp32 if their error is at most this many times the default's; bf16's is 10⁴ times."""
 CGROUPS, PROCESS_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -48,9 +48,9 @@ def device_memory(device: torch.device) -> float:
 
 
 def _cgroup_memory(root: Path, own: Path) -> float:
-    """What the limits of this process's control groups leave, in either version's files; inf where there is none.
+    """Return the memory that this process's control groups leave, in either version's files; inf without a limit.
 
-    Pages of files that were not used lately count as free, since they go when memory is asked for.
+    Pages of files that were not used lately count as free, since they are released when memory is needed.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
@@ -101,7 +101,7 @@ def processor_name(device: torch.device) -> str:
 
 
 def describe_hardware(device: torch.device) -> str:
-    """What trains there, in words: the chip; cores and memory (10⁹ bytes) of the machine."""
+    """Return a description of a device: the chip; cores and memory (10⁹ bytes) of the machine."""
     return f"{processor_name(device)}; {count_cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB"
 
 
@@ -122,20 +122,22 @@ def onednn_rounds_to_bf16() -> bool:
             errors.append(float((found - exact).norm()))
     finally:
         torch.set_float32_matmul_precision(before)
-    return errors[1] > EXACT_TOLERANCE * errors[0]
+    return errors[1] > MAX_ERROR_RATIO * errors[0]
 
 
 @cache
 def why_not_compile(device: torch.device) -> str | None:
-    """What torch.compile lacks on the CPU: a C++ compiler, or an order that it keeps.
+    """Return why torch.compile cannot be used on the CPU: no C++ compiler, or a torch version with a wrong order of
+    updates.
 
     Before version 2.12 it may update a layer's weights before the gradients of the layers in front of it have read
     them (pytorch issue 177631): measured with 2.9.1, gradients of an MLP's first layer were off by 1e-4.
     """
     if device.type != "cpu":
         return None
-    if TorchVersion(torch.__version__) < ORDER_PRESERVING:
-        return f"torch {torch.__version__} may compile updates in the wrong order, torch {ORDER_PRESERVING} does not"
+    if TorchVersion(torch.__version__) < MIN_TORCH_FOR_COMPILED_CPU:
+        fixed = f"torch {MIN_TORCH_FOR_COMPILED_CPU} does not"
+        return f"torch {torch.__version__} may compile updates in the wrong order, {fixed}"
     if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
         return "no C++ compiler found (CXX, g++ or clang++)"
     return None

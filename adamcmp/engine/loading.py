@@ -34,10 +34,10 @@ CPU = torch.device("cpu")
 
 
 def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
-    """Load, cut and normalise a data set; what is memory-mapped and takes more than `memory` bytes stays on disk.
+    """Load, split and normalize a data set; memory-mapped arrays of more than `memory` bytes stay on disk.
 
     Raises:
-        InputError: the data function cannot be called, or what it returned cannot be used.
+        InputError: the data function cannot be called, or its result cannot be used.
     """
     with all_streams(stream_seed(0, "data")):  # a data function that draws gives the same examples each time
         raw = call_target(settings.target, "data", settings.arguments, targets=settings.targets)
@@ -72,7 +72,7 @@ def placeholder_dataset(settings: Data, official: OfficialSize) -> Dataset:
 
 
 def dataset_metadata(dataset: Dataset) -> DatasetMetadata:
-    """What planning needs to know of a data set."""
+    """Return the metadata of a data set that planning needs."""
     scale, train_y = dataset.target_scale, dataset.train.y
     ys = {"validation": dataset.validation.y, "test": dataset.test.y}
     counts: tuple[int, ...] = ()
@@ -99,7 +99,7 @@ def dataset_metadata(dataset: Dataset) -> DatasetMetadata:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes an accelerator where there is one.
+    """Return the device of that name; ``auto`` is an accelerator if one is available.
 
     Raises:
         InputError: there is no such device here.
@@ -124,7 +124,7 @@ def to_device(dataset: Dataset, precision: str, device: torch.device) -> Dataset
 
 
 def as_precision(dataset: Dataset, precision: str) -> Dataset:
-    """The data set with its inputs as numbers of a precision; tokens stay what they are."""
+    """Return the data set with its inputs in a precision; tokens are left unchanged."""
     dtype = DTYPES[precision]
     scale = dataset.scale and Normalization(
         *(each.to(each.dtype if each.dtype == torch.float64 else dtype) for each in dataset.scale)

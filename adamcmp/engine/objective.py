@@ -1,4 +1,4 @@
-"""A task's loss and error as functions of what its model gives and of targets."""
+"""Loss and primary metric of a task, as functions of a model's outputs and of targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import TaskSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
-"""What weights and optimizer state are made of."""
+"""Type of weights and optimizer state, by precision."""
 
 
 def arguments(x: Plain) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -69,10 +69,10 @@ class Objective:
     """The loss that a task trains with, and the loss and error that it is measured by, of outputs on one device."""
 
     def __init__(self, task: TaskSpec, device: torch.device) -> None:
-        """From a task's settings.
+        """Build loss and metric from a task's settings.
 
         Raises:
-            InputError: an own loss cannot be imported or built.
+            InputError: a custom loss cannot be imported or built.
         """
         facts = task.facts
         place: dict[str, Any] = {"device": device, "dtype": DTYPES[task.train.precision]}
@@ -90,7 +90,7 @@ class Objective:
         self._name = task.criteria.error.name
 
     def loss(self, given: Tensor, y: Tensor) -> Tensor:
-        """Mean training loss of a batch, with what training adds to it (label smoothing, class weights)."""
+        """Return the mean training loss of a batch, with label smoothing and class weights."""
         return self._trained(self.aligned(given, y), y)
 
     def total(self, y: Tensor) -> Tensor | float:
@@ -112,7 +112,7 @@ class Objective:
         return self._measured(self.aligned(given, y), y)
 
     def statistics(self, given: Tensor, y: Tensor) -> Tensor:
-        """What the error needs to know of each example: (B, K)."""
+        """Return the statistics of each example that the metric is computed from: (B, K)."""
         return self._statistics(self._scaled(self.aligned(given, y)), self._scaled(y))
 
     def error(self, statistics: Tensor, y: Tensor) -> Tensor:
@@ -133,7 +133,9 @@ class Objective:
         return given if self._mean is None or self._std is None else given * self._std + self._mean
 
     def _scaled(self, given: Tensor) -> Tensor:
-        """The same, but for the mean: errors are made of differences, and a large mean would round them."""
+        """Return values in the unit of the data, without the mean: metrics use differences, and a large mean would
+        round them.
+        """
         return given if self._std is None else given * self._std
 
 
@@ -190,7 +192,7 @@ def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[fl
 
 
 def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Tensor) -> None:
-    """Try an own loss on two examples.
+    """Try a custom loss on two examples.
 
     Raises:
         InputError: it fails, or gives anything but a loss for each of them.
@@ -213,7 +215,7 @@ def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Ten
 def constant_baselines(
     train_y: Tensor, ys: Mapping[str, Tensor], targets: Targets, std: Tensor | None
 ) -> dict[str, dict[str, float]]:
-    """By error and part: what the best constant prediction of training has."""
+    """Return the error of the best constant prediction, by metric and split."""
     found: dict[str, dict[str, float]] = {}
     scale = 1.0 if std is None else std
     for each in METRIC_SPECS[targets]:

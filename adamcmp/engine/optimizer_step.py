@@ -41,14 +41,14 @@ class OptimizerStep(Protocol):
         """Take step t (from 0): read the gradients, change the parameters."""
 
     def state(self) -> Any:
-        """What a checkpoint has to hold of it."""
+        """Return the state for a checkpoint."""
 
     def load(self, state: Any) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
 
     @property
     def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """What the optimizer keeps of each parameter, by name, as it is after the last step."""
+        """Return the optimizer's state of each parameter after the last step, by name."""
 
     def evaluating(self) -> AbstractContextManager[None]:
         """For as long as the block, the model has the weights that evaluations are of."""
@@ -59,10 +59,10 @@ class OptimizerStep(Protocol):
 
 
 def schedule_of(run: Run) -> schedules.Schedule:
-    """η_t and the period of every step of a run.
+    """Return η_t and the period of every step of a run.
 
     Raises:
-        InputError: an own schedule cannot be imported, or fails.
+        InputError: a custom schedule cannot be imported, or fails.
     """
     settings, steps = run.schedule, run.task.steps - run.schedule.warmup_steps
     match settings:
@@ -88,7 +88,7 @@ def schedule_of(run: Run) -> schedules.Schedule:
 
 
 def _custom_multiplier(settings: CustomSchedule, t: int, steps: int) -> float:
-    """η_t of an own schedule, t from 0.
+    """Return η_t of a custom schedule, t from 0.
 
     Raises:
         InputError: it fails, or gives anything but a finite number of at least 0.
@@ -123,7 +123,7 @@ class ParamKind(NamedTuple):
 
 
 def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> ParamKind:
-    """What a parameter of a model is: of the first group with a pattern that fits its name."""
+    """Return the kind of a parameter: that of the first group with a pattern that fits its name."""
     fitting = (i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, each) for each in group.patterns))
     part = rule.part(name, tuple(parameter.shape)) if isinstance(rule, Rule) else ""
     ratios: Mapping[str, float] = getattr(model, "width_ratios", {})
@@ -179,7 +179,7 @@ def row_state(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str,
 
 
 def ema_weight(beta: float, t: int) -> float:
-    """What the weights after step t (from 0) take of their moving average: (1 − β) / (1 − β^(t+1)).
+    """Return the weight of the parameters after step t (from 0) in their moving average: (1 − β) / (1 − β^(t+1)).
 
     So the average is Σ β^(t−i) θ_i / Σ β^(t−i), without bias to where it began, as Adam corrects its moments.
     """
@@ -189,16 +189,16 @@ def ema_weight(beta: float, t: int) -> float:
 def make_optimizer_step(
     settings: AnyRule, model: nn.Module, schedule: schedules.Schedule, *, ours: bool = False
 ) -> OptimizerStep:
-    """The function that takes a step of this optimizer on this model.
+    """Return an object that takes steps of this optimizer on this model.
 
     Args:
         settings: of the optimizer.
-        model: what is trained.
-        schedule: what multiplies the learning rate.
-        ours: take the rule's kernel where torch has a class too, for a state with the kernel's names.
+        model: the model to train.
+        schedule: multiplier of the learning rate.
+        ours: use the rule's kernel even if torch has a class, for a state with the kernel's names.
 
     Raises:
-        InputError: an own class cannot be imported or built, or is no ``torch.optim.Optimizer``.
+        InputError: a custom class cannot be imported or built, or is no ``torch.optim.Optimizer``.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     kinds = {name: param_kind(settings, name, p, model) for name, p in trained.items()}
@@ -223,7 +223,7 @@ def make_optimizer_step(
 
 
 def _check_groups(settings: AnyRule, kinds: Mapping[str, ParamKind]) -> None:
-    """Refuse a group that no parameter belongs to: its pattern is misspelt, or stands behind one that takes all."""
+    """Refuse a group without parameters: its pattern is misspelled, or an earlier pattern takes all of them."""
     held = {kind.group for kind in kinds.values()}
     for i, group in enumerate(settings.groups):
         if i not in held:

@@ -1,4 +1,4 @@
-"""Named random streams: what is drawn for one purpose depends on the seed and the purpose alone.
+"""Named random streams: the numbers for one purpose depend only on the seed and the purpose.
 
 The same seed so gives every optimizer the same initial weights (``init``), batch order (``batches``) and dropout
 masks (``dropout``), whatever else is drawn. Weights and batch order are drawn on the CPU and are the same on every

@@ -1,4 +1,4 @@
-"""What an engine hands back of a run, and what it takes to report on the way."""
+"""Results that an engine returns, and the callback for its progress."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Evaluation(NamedTuple):
     test_error: float
     weight_norm: float
     metrics: Mapping[str, float] = {}  # never written
-    """What ``train.metrics`` asked for."""
+    """Extra metrics."""
 
     def is_finite(self) -> bool:
-        """Whether the run goes on; test has no say in which runs count."""
+        """Return whether the run continues; test errors are not considered."""
         return all(map(math.isfinite, (self.train_loss, self.validation_loss, self.weight_norm)))
 
 
@@ -46,12 +46,12 @@ def to_plain(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
 
 
 def from_plain(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
-    """What ``to_plain`` packed."""
+    """Return evaluations from the plain numbers of ``to_plain``."""
     return [Evaluation(*values) for values in stored]
 
 
 class ExampleErrors(NamedTuple):
-    """What each example of the test part says of a run's error."""
+    """Per-example test errors of a run."""
 
     kind: str
     """``bits``, packed (1: wrong), or ``floats``, 4 bytes each, least significant first."""
@@ -68,7 +68,7 @@ class RunResult:
     evaluations: tuple[Evaluation, ...]
     error: str | None = None
     diverged_step: int | None = None
-    """Of a run that was pruned too: the step at which it ended."""
+    """Step of the first loss that was not finite; for a pruned run the step at which it ended."""
     parameters: int | None
     strategy: Strategy
     device: str
@@ -76,11 +76,11 @@ class RunResult:
     """Wall time; where several runs train at once, an equal share of it."""
     finished_at: datetime
     outcomes: ExampleErrors | None = None
-    """Of a confirming run's test examples, after the last step."""
+    """Per-example test errors after the last step, if the run stores them."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """What ``train.metrics`` asked for, after the last step of a run that has completed."""
+        """Extra metrics after the last step of a completed run."""
         return self.evaluations[-1].metrics if self.status == "completed" else {}
 
 

@@ -1,4 +1,4 @@
-"""The sequential engine: one run after the other. What it does is what a run *is*.
+"""The sequential engine: one run after the other. It defines the computation of a run.
 
 A run starts from the weights of its seed, takes ``steps`` optimizer steps on batches drawn without replacement
 within each epoch, and is evaluated at fixed steps. It has *diverged* when a loss is not finite: it then stops, and
@@ -43,17 +43,17 @@ LOSS_CHECK_EVERY = 64
 
 
 def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
-    """Train the runs of a piece, each yielded as it ends.
+    """Train the runs of a shard and yield the result of each when it ends.
 
     Args:
-        piece: runs of one task, and the threads and matrix library to use.
+        piece: runs of one task, with the threads and matrix library to use.
         dataset: the task's data, anywhere.
         device: where to train.
-        watch: told of progress at every evaluation; saves and stops between two steps.
+        watch: receives progress at every evaluation; saves and stops between two steps.
 
     Raises:
-        Stopped: the watch was asked to stop.
-        Unwritable: a checkpoint cannot be written.
+        TrainingStopped: a stop was requested.
+        CheckpointError: a checkpoint cannot be written.
     """
     data = to_device(dataset, piece.task.train.precision, device)
     plan = piece.task.evaluations
@@ -174,11 +174,11 @@ class MovingAverage:
                     vars(own)[key] = copy.deepcopy(vars(other)[key], dict(same))
 
     def state(self) -> Any:
-        """What a checkpoint has to hold of it."""
+        """Return the state for a checkpoint."""
         return self.model.state_dict()
 
     def load(self, state: Any) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.model.load_state_dict(state)
 
 
@@ -204,7 +204,9 @@ def _train_steps(
     losses: _LossMonitor,
     resumed: dict[str, Any] | None,
 ) -> tuple[int | None, ExampleErrors | None]:
-    """Train and fill ``evaluations``; the step of the first loss that is not finite, from 1; what examples say."""
+    """Train and fill ``evaluations``; return the step of the first loss that is not finite, from 1, and per-example
+    errors.
+    """
     task = run.task
     ours = needs_optimizer_state(task) or strategy.update == "adamcmp"
     update = make_optimizer_step(run.optimizer, model, schedule_of(run), ours=ours)

@@ -1,7 +1,7 @@
-"""What a forward pass changes beside its result: buffers, which a program can carry, and what it cannot.
+"""Side effects of a forward pass: changed buffers, which a program can carry, and other changes.
 
 Changes are found by identity and version: a tensor written in place keeps its identity and has a new version, one that
-``self.mean = 0.9 * self.mean + …`` binds anew has another identity.
+``self.mean = 0.9 * self.mean + …`` replaces has another identity.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ MAX_DEPTH = 6
 
 
 class SideEffects(NamedTuple):
-    """What a pass has changed."""
+    """Changes by a forward pass."""
 
     buffers: tuple[str, ...]
     others: tuple[str, ...]
-    """Parameters, and plain attributes of modules and of what they hold."""
+    """Names of changed parameters, and of plain attributes of modules and of their containers."""
 
 
 def find_side_effects(model: nn.Module, forward: Callable[[], object]) -> SideEffects:
-    """What ``forward`` changes of a model; it stays changed."""
+    """Return the changes of a model by ``forward``; they are not undone."""
     before = _state(model)
     forward()
     after = _state(model)
@@ -230,7 +230,7 @@ def _leaves(name: str, value: Any, seen: dict[int, Any], depth: int) -> Iterator
 
 
 def _leaf(value: Any) -> Any:
-    """What tells whether it has changed; it holds the object itself, so that no other can have its identity."""
+    """Return a value's fingerprint; it holds the object itself, so that no other one can have its identity."""
     if isinstance(value, Tensor):
         return value, value._version, value.data_ptr()
     if isinstance(value, torch.Generator):

@@ -16,10 +16,10 @@ from adamcmp.optim.schedules import constant, custom_schedule
 
 
 class StepCallback(Protocol):
-    """Told after every step."""
+    """Callback after every step."""
 
     def __call__(self, t: int, weights: Tensor, state: dict[str, Tensor]) -> None:
-        """Step t, counted from 1; the weights (R, …), and what the rule keeps, in its own tensors."""
+        """Receive step t, from 1, the weights (R, …), and the rule's state, in its own tensors."""
 
 
 def simulate(
@@ -31,7 +31,7 @@ def simulate(
     eta: Array | None = None,
     watch: StepCallback | None = None,
 ) -> Tensor:
-    """The weights after so many steps of R optimizers of one kernel.
+    """Return the weights after ``steps`` steps of R optimizers of one kernel.
 
     Args:
         rules: R settings; all share rule, kind of decay and static settings.
@@ -39,7 +39,7 @@ def simulate(
         gradient: of (θ, t), with θ (R, …) and t from 0; of the same shape.
         steps: T.
         eta: η_t, shape (T,); 1 without it.
-        watch: is told of every step.
+        watch: called after every step.
 
     Raises:
         ValueError: the rules do not share a kernel.

@@ -1,7 +1,8 @@
-"""The vectorised engine: the runs of a piece as one program. Row r does what the sequential engine does with run r.
+"""The vectorized engine: the runs of a shard as one program. Row r gives the results of run r in the sequential engine.
 
-A row whose loss is not finite goes on computing, in a row of its own that touches no other, and nothing of it is
-kept; when at least half of the rows have ended so, and enough steps are left, the others go on in a smaller program.
+A row whose loss is not finite keeps computing without affecting others, and its results are dropped. If at least half
+of
+the rows have ended and enough steps are left, the others continue in a smaller program.
 """
 
 from __future__ import annotations
@@ -55,29 +56,32 @@ from adamcmp.plan.evaluation_schedule import SplitSizes
 from adamcmp.plan.runs import Run, rule_identity
 
 CPU_CHUNK_EXAMPLES = 128
-"""Examples in one call of an evaluation: what it makes stays in the cache, and memory is bounded. Measured for 121 rows
-of MLP 64-32-10 in two processes: 178 µs a row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217."""
+"""Examples per call of an evaluation: its tensors stay in the cache, and memory is bounded. Measured for 121 rows of
+MLP 64-32-10 in two processes: 178 µs per row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217.
+"""
 MAX_CHUNK_EXAMPLES, EVALUATION_MEMORY_FRACTION = 1 << 14, 0.25
-"""The same on an accelerator: what so much of its free memory holds, for all rows, and at most so many."""
+"""Limits on an accelerator: at most this many examples, and as many as this share of its free memory holds for all
+rows.
+"""
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""
-MAX_ALIVE_TO_SHRINK = 20.0
+MIN_SECONDS_TO_SHRINK = 20.0
 """Seconds that a smaller compiled program must save, since it has to be compiled."""
 
 
 def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
-    """Train the runs of a piece together; outcomes come when they end, the diverged with the others.
+    """Train the runs of a shard together; results come when all have ended.
 
     Args:
-        piece: runs of one task and kernel, of one seed where the model draws random numbers.
+        piece: runs of one task and kernel, of one seed if the model draws random numbers.
         dataset: the task's data, anywhere.
         device: where to train.
-        watch: told of progress at every evaluation; saves and stops between two steps.
+        watch: receives progress at every evaluation; saves and stops between two steps.
 
     Raises:
-        Stopped: the watch was asked to stop.
-        Unwritable: a checkpoint cannot be written.
-        Exception: anything that the model raises, and what torch raises when memory ends.
+        TrainingStopped: a stop was requested.
+        CheckpointError: a checkpoint cannot be written.
+        Exception: any exception of the model, and torch's when memory ends.
     """
     with apply_strategy(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
         training = BatchedTraining(piece, to_device(dataset, piece.task.train.precision, device), device, watch)
@@ -124,9 +128,9 @@ class BatchedTraining:
     def _laid_out(
         self, alive: Sequence[int], layout: RowLayout | None = None
     ) -> tuple[list[int], tuple[int, ...], RowLayout]:
-        """Place runs seed by seed, in a layout or the least that holds them.
+        """Place runs seed by seed, in the given layout or the smallest that holds them.
 
-        Where a seed lacks rows, its first run stands in for them; where seeds are lacking, the first seed does.
+        Missing rows of a seed are filled with its first run, and missing seeds with the first seed.
         """
         by_seed: dict[int, list[int]] = {}
         for i in alive:
@@ -137,7 +141,7 @@ class BatchedTraining:
         return rows, tuple(seeds), layout
 
     def _load(self, resumed: dict[str, Any]) -> None:
-        """Go on from a checkpoint of this piece, with the layout that it had, or of one that held more runs."""
+        """Resume from a checkpoint of this shard or of a larger one, with the checkpoint's layout."""
         ids = [run.id for run in self.piece.runs]
         stored: list[str] = resumed.get("runs", ids)
         ours = [stored.index(each) for each in ids]
@@ -169,7 +173,7 @@ class BatchedTraining:
         self._kept = {name: each[keep] for name, each in self._kept.items()}
 
     def saved(self) -> dict[str, Any]:
-        """What ``_load`` goes on from."""
+        """Return the state from which ``_load`` resumes."""
         return {
             "step": self.step,
             "evaluations": [to_plain(each) for each in self.evaluations],
@@ -317,7 +321,7 @@ class BatchedTraining:
         self._report(newest)
 
     def _prune(self) -> None:
-        """Go on with the best cells alone, by the mean validation error of their runs (Jamieson & Talwalkar 2016).
+        """Keep only the best trials, by the mean validation error of their runs (Jamieson & Talwalkar 2016).
 
         The cells are those of this program, so that none waits for another one.
         """
@@ -357,7 +361,7 @@ class BatchedTraining:
         rows = len(self._laid_out(alive)[0])
         saved = len(self.rows) - rows
         left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
-        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < MAX_ALIVE_TO_SHRINK):
+        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < MIN_SECONDS_TO_SHRINK):
             return False
         at = self._places()
         self._keep({i: at[i] for i in alive})
@@ -434,7 +438,7 @@ def _chunk_examples(piece: Shard, device: torch.device) -> int:
 
 @lru_cache(maxsize=4)
 def _evaluation_data(dataset: Dataset, shown: SplitSizes, size: int) -> _EvaluationData:
-    """What an evaluation shows; kept for the pieces that follow."""
+    """Return the examples of an evaluation; cached for later shards."""
     return _EvaluationData(subsample(dataset, shown), size)
 
 
@@ -495,11 +499,11 @@ def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) 
 
 
 def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:
-    """What all seeds see in a step, seed by seed."""
+    """Return a batch of all seeds, seed by seed."""
     return each.view(*shape, *each.shape[1:])
 
 
 def _map_stack(stack: ModelStack, function: Callable[[Tensor], Tensor]) -> ModelStack:
-    """The same function of every tensor of a stack."""
+    """Apply a function to every tensor of a stack."""
     mapped: ModelStack = tree_map(function, stack)
     return mapped

@@ -1,8 +1,8 @@
-"""Weights of runs as safetensors, with the settings that made them beside them; and models that start from such a file.
+"""Weights of runs as safetensors with the settings that made them; and models that start from such a file.
 
 ``<run id>-best.safetensors`` holds the weights at the best evaluation by validation, ``<run id>-last.safetensors``
-those after the last step, both as they were judged: the average where ``train.ema`` keeps one. A file is written before
-its run's record, so that a stored run has one.
+those after the last step, both as they were evaluated: the average where ``train.ema`` keeps one. A file is written
+before its run's record, so that a stored run has one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where cohorts run, and how what they leave gets to disk: ``executor`` says what they take."""
+"""Execution: workers that train run groups, and the results folder that they write to."""

@@ -1,4 +1,4 @@
-"""What planning needs to know of data sets, kept in the user's cache, so that a finished study loads none, nor torch.
+"""Metadata of data sets in the user's cache, so that planning needs neither the data nor torch.
 
 It is kept by settings, by the code that makes the examples, and for data from files that the settings name by the
 names, sizes and times of these files. Where examples are loaded to be trained on, their fingerprint is compared.
@@ -25,7 +25,7 @@ from adamcmp.storage.backend import write_file
 from adamcmp.untrusted import load_json
 
 FILE_ARGUMENTS = ("path", "test_path", "folder")
-"""Arguments by which data sets that ship are told where their files are."""
+"""Arguments of shipped data sets that name their files."""
 VERSIONED_LIBRARIES = (
     "adamcmp",
     "charset-normalizer",
@@ -53,7 +53,7 @@ def load_metadata(settings: Data) -> DatasetMetadata | None:
 
 
 def save_metadata(settings: Data, facts: DatasetMetadata) -> None:
-    """Keep the facts of a data set, where it can be told whether it is still the same."""
+    """Store the metadata of a data set, if changes of its files can be detected."""
     with suppress(InputError, OSError):  # a cache that cannot be written ends nothing
         path = _path(settings)
         if path is not None:
@@ -78,7 +78,7 @@ def _path(settings: Data) -> Path | None:
 
 
 def _files(settings: Data) -> str | None:
-    """Names, sizes and times of the files of a data set that ships; None for an own one, which may read any others."""
+    """Return names, sizes and times of a shipped data set's files; None for a custom one, which may read any others."""
     named = [
         Path(str(settings.arguments[key])).expanduser().absolute()
         for key in FILE_ARGUMENTS

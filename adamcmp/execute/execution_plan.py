@@ -49,7 +49,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """What is to be trained, how, and where."""
+    """Run groups, their strategies, and the executor that trains them."""
 
     device: torch.device
     datasets: Mapping[str, Dataset]
@@ -60,7 +60,7 @@ class ExecutionPlan:
 
     @property
     def pairs(self) -> Iterator[tuple[RunGroup, StrategyChoice]]:
-        """The cohorts, each with how it is trained."""
+        """Run groups with their strategies."""
         return zip((work.cohort for work in self.estimate.works), self.estimate.choices, strict=True)
 
 
@@ -185,7 +185,7 @@ def _benchmark_and_select(
     *,
     benchmarks: bool = True,
 ) -> tuple[list[ProfiledGroup], list[StrategyChoice]]:
-    """Try and time ways to train where an executor trains; what is known of cohorts then, and their choices."""
+    """Check and time strategies on an executor; return the profiled groups and their strategies."""
     if settings.engine != "sequential":
         say("trying whether models train as one program")
         refusals = _check_vectorizable(executor, [work.cohort for work in works], processes)
@@ -204,7 +204,7 @@ def _benchmark_and_select(
 def _collect_responses(
     executor: Executor, asks: Sequence[VectorizeCheck | BenchmarkRequest], most: int, *, together: bool
 ) -> list[Response]:
-    """An answer to each ask, from at most so many slots at a time: those of one machine.
+    """Return a response to each request, from at most ``most`` workers at a time: those of one machine.
 
     ``together``: a slot that would have nothing to do takes an ask that another one is at, and all have ended when
     this returns.
@@ -250,7 +250,7 @@ def _run_benchmarks(executor: Executor, asks: Sequence[BenchmarkRequest], most: 
 
 
 def format_worker_death(died: WorkerDied) -> str:
-    """What is told of a process that died."""
+    """Return the error message for a worker that died."""
     if died.lost:
         return died.lost
     code = died.exit_code

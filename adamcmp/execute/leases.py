@@ -1,12 +1,14 @@
-"""Several drivers on one study, in two shells or on a thousand nodes: who trains what, and who is still there.
+"""Leases: which driver trains which runs of a study, and which drivers are alive.
 
-A study's folder holds one table of claims, ``claims.json``: by driver, the ids of the runs that it trains. It is read
-and replaced under the study's lock, so that no run has two owners; a driver claims a few pieces at a time, shortly
-before it trains them. Each driver also has a file of its own in ``drivers/``, written every few seconds, with how far
-it has come: a claim counts for as long as its owner is there. One of the same machine is there while its process is;
-one of another machine until its file has not changed for ``DEAD_AFTER_SECONDS`` seconds by the clock of who looks, so
-that no two clocks are compared. A driver that was taken for dead and goes on trains some runs twice, which are stored
-as one.
+A study's folder holds one table of leases, ``claims.json``: the IDs of the runs that each driver trains. It is read and
+replaced under the study's lock, so that no run has two owners. A driver leases a few shards at a time, shortly before
+it
+trains them. Each driver also writes its progress to its own file in ``drivers/`` every few seconds; this file is its
+heartbeat, and a lease is valid while its owner is alive. A driver on the same machine is alive while its process is;
+one on
+another machine is alive until its file has not changed for ``DEAD_AFTER_SECONDS`` by the observer's clock, so that no
+two
+clocks are compared. If a driver is taken for dead and continues, some runs are trained twice and count once.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ LEASES, DRIVERS, LOCK_FILE = "claims.json", "drivers", ".lock"
 
 @cache
 def host_id() -> str:
-    """What processes share that can see each other: a host's boot, and the namespace of its process numbers."""
+    """Return an ID that processes share if they can see each other: the host's boot, and the namespace of its process
+    numbers.
+    """
     found = [socket.gethostname()]
     with suppress(OSError):
         found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
@@ -52,11 +56,11 @@ def host_id() -> str:
 
 @dataclass
 class Heartbeat:
-    """What a driver's file said when it was first seen so."""
+    """Content of a driver's file when it was first seen so."""
 
     beat: object
     at: float
-    """By the monotonic clock of who looks."""
+    """Time by the observer's monotonic clock."""
 
 
 @dataclass
@@ -67,7 +71,7 @@ class DriverRegistry:
     _signs: dict[str, Heartbeat] = field(default_factory=dict)
 
     def alive(self, names: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
-        """What the drivers that are there have told, by name; of these names alone, where some are given."""
+        """Return the files of the drivers that are alive, by name; only those of ``names`` if given."""
         if names is None:
             names = [path.stem for path in (self.folder / DRIVERS).glob("*.json")]
         found = {name: _read_object(self.folder / DRIVERS / f"{name}.json") for name in names}
@@ -105,7 +109,7 @@ def _read_object(path: Path) -> Mapping[str, Any]:
 
 
 class Leases:
-    """One driver among those of a study: what it claims, and its signs of life."""
+    """One driver of a study: its leases and its heartbeat."""
 
     def __init__(self, study_dir: Path) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -147,7 +151,7 @@ class Leases:
         self.tell({"gone": True})
 
     def tell(self, more: Mapping[str, Any]) -> None:
-        """Give a sign of life, with what else there is to tell."""
+        """Write a heartbeat, with additional values."""
         silent = InputError if is_local(self._folder) else Exception
         with self._writing, suppress(silent):  # a full disk ends the sweep where it loses runs, not here
             self._told |= more
@@ -161,16 +165,16 @@ class Leases:
                 self.tell({})
 
     def begin(self, known: Collection[tuple[str, int]]) -> None:
-        """Take what a study's parts were (``records.parts``) before its missing runs were looked up.
+        """Set the part files of the study before its missing runs were looked up (``part_files``).
 
         Only later ones are news.
         """
         self._known, self._stored = known, set()
 
     def claim(self, pieces: Sequence[Collection[str]]) -> list[set[str]]:
-        """Claim the runs of some pieces; which of each were free, and are now ours.
+        """Lease the runs of some shards; return the runs of each that were free.
 
-        Others are those that another driver trains, or has stored since this one looked up what is missing.
+        Other runs are leased by another driver, or were stored since this driver looked up missing runs.
         """
 
         def claimed(table: dict[str, list[str]]) -> list[set[str]]:

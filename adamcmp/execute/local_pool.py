@@ -1,10 +1,10 @@
-"""Training processes of this machine, and what each is busy with.
+"""Training processes of this machine, and the work of each.
 
 Processes come from a fork server that has imported torch once, so that each starts in milliseconds and none inherits
 threads or locks of the driver. ``concurrent.futures`` ends a whole pool when one process dies; here the death of a
-process is an answer like any other, and another takes its place. The fork server is started with signals blocked, and
-each process has a group of its own: what a terminal sends to all processes reaches the driver alone, and what is killed
-takes its compilers with it.
+process is a response, and a new process replaces it. The fork server is started with signals blocked, and each process
+has a group of its own: what a terminal sends to all processes reaches the driver alone, and what is killed takes its
+compilers with it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_STILLBORN = 20
 
 @dataclass(eq=False)
 class LocalWorker:
-    """One process, and what it does: an ``executor.Slot``."""
+    """One process and its work: a ``protocol.Worker``."""
 
     process: BaseProcess
     pipe: Connection
@@ -45,7 +45,7 @@ class LocalWorker:
     """It takes asks."""
 
     def kill(self) -> None:
-        """End it now, and what it has started."""
+        """Kill it, and the processes that it started."""
         if self.process.pid is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -70,7 +70,7 @@ class LocalPool:
         return LocalWorker(process, ours, device)
 
     def submit(self, slot: LocalWorker, ask: Request, job: object) -> None:
-        """Give a waiting process something to do; a death is told by ``answers``."""
+        """Send a request to a waiting process; a death is a response of ``answers``."""
         slot.busy = job
         with suppress(OSError):
             slot.pipe.send(ask)
@@ -83,12 +83,12 @@ class LocalPool:
             slot.busy = None
 
     def cancel(self, slot: LocalWorker) -> None:
-        """End what it does now; its death is no answer to anything."""
+        """Kill a worker and its work without a response."""
         slot.kill()
         slot.busy = None
 
     def answers(self, timeout: float | None) -> Iterator[tuple[LocalWorker, Response]]:
-        """What has arrived within ``timeout`` seconds; a dead worker has been replaced by then."""
+        """Return the responses within ``timeout`` seconds; dead workers are replaced."""
         ready = set(wait([each.pipe for each in self.slots], timeout))
         for i, worker in enumerate(self.slots):
             if worker.pipe not in ready:

@@ -117,12 +117,13 @@ def settle_runs(runs: Sequence[Run], of: ArmPair, seeds: Sequence[int]) -> list[
 
 
 def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) -> list[Run]:
-    """The runs that add, at the grid's own ratio, one value beyond each edge that a best cell lies on.
+    """Return the runs that extend grids by one value, at the grid's ratio, beyond each boundary at which a selected
+    trial is.
 
     Args:
-        runs: planned for tuning; their arms are extended, over the seeds that they have.
-        records: what is stored of the study.
-        most: values that a grid may have beyond an end of what was planned.
+        runs: planned for tuning; their optimizers' grids are extended, with the same seeds.
+        records: stored runs of the study.
+        most: maximum number of values beyond an end of the planned grid.
     """
     planned = {run.id: run for run in runs}
     found: dict[str, Run] = {}
@@ -146,7 +147,7 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
 
 
 def _count_added_values(own: pd.DataFrame, members: Sequence[Run], side: str) -> int:
-    """How many values an arm's grid has beyond one end of what was planned."""
+    """Return the number of values that an optimizer's grid has beyond one end of the planned grid."""
     name, end = side.split()
     column = "lr" if name == "lr" else "weight_decay"
     planned = [getattr(run.optimizer, column) for run in members]
@@ -155,7 +156,7 @@ def _count_added_values(own: pd.DataFrame, members: Sequence[Run], side: str) ->
 
 
 def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, float]]:
-    """What a grid lacks that is one value wider on some sides: ``lr low``, ``λ high``."""
+    """Return the trials that a grid lacks to be one value wider on some sides: ``lr low``, ``λ high``."""
     axes = {"lr": sorted(set(own["lr"])), "λ": sorted(set(own["weight_decay"]))}
     new: dict[str, list[float]] = {name: [] for name in axes}
     for name, end in (side.split() for side in sides):
@@ -165,7 +166,7 @@ def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, fl
 
 
 def _run_with(member: Run, lr: float, weight_decay: float, seed: int) -> Run:
-    """The same arm in another cell."""
+    """Return a run of the same optimizer with other hyperparameters."""
     optimizer = member.optimizer.model_copy(update={"lr": lr, "weight_decay": weight_decay})
     identity, schedule = rule_identity(optimizer), rule_identity(member.schedule)
     return replace(member, id=run_id(member.task, identity, schedule, seed), optimizer=optimizer, seed=seed)

@@ -1,9 +1,9 @@
-"""What the fork server imports once, so that each training process has it from its first moment.
+"""Modules that the fork server imports once, so that each training process has them from its start.
 
-The compiler compiles with one thread, in the process that asks: processes are as many as cores already, and a pool of
-its own would start threads, which a fork does not survive. Which vector instructions there are is asked of the
-processor: torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler
-knows them. One that does not is met where ways to train are timed, and compiling is not chosen.
+The compiler compiles with one thread, in the process that requests it: there are as many processes as cores, and a pool
+of its own would start threads, which a fork does not survive. The processor is asked for its vector instructions: torch
+would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler knows them. One
+that does not is met where ways to train are timed, and compiling is not chosen.
 
 Compiled programs are kept in the user's cache, which a restart does not empty. cuBLAS gets the workspace with which its
 products are the same every time. Whether there is CUDA is asked of its driver's manager (NVML): the compiler asks when

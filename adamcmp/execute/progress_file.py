@@ -1,7 +1,7 @@
-"""How far the sweep of a study is, for whoever looks into its folder. Never torch.
+"""Progress of a study's sweep, from the files of its drivers. No torch.
 
-Each of its drivers tells it in its own file of ``drivers/`` (see ``leases``), at most once a second, and leaves that
-behind when it ends; of a driver that was killed it holds what that had told last. What several tell is read as one.
+Each driver writes its progress to its own file in ``drivers/`` (see ``leases``), at most once per second, and leaves
+the file when it ends; after a kill, the file has the last progress. Several drivers are read as one.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class SweepProgress:
-    """What a driver tells of one of its stages."""
+    """Progress of one stage, as a driver writes it."""
 
     study: str
     what: str
-    """What is trained: nothing (what was asked for), ``wider grids, ``, ``the best cells on fresh seeds, ``."""
+    """Prefix for the stage: empty, or a text that ends with a comma and a space."""
     planned: int
     """Runs of this stage, stored ones included."""
     todo: int
     """Runs that were missing when it began."""
     steps: int
-    """Of all of those, to be taken."""
+    """Steps of all of these runs."""
     processes: int
     device: str
     estimate: float
-    """Seconds that the plan told."""
+    """Estimated seconds of the plan."""
     host: str
     pid: int
     started: float
-    """Seconds since 1970; so is ``told``."""
+    """Seconds since 1970; the time of the last update has the same unit."""
     told: float
     ended: int = 0
     """Runs."""
@@ -58,11 +58,11 @@ class SweepProgress:
     """Processes that train."""
     over: bool = False
     drivers: int = 1
-    """Whose telling this is."""
+    """Names of the drivers."""
 
     @classmethod
     def read(cls, study_dir: Path) -> Self | None:
-        """Of a study's folder: what its drivers tell that are at work, or else the last one; None where none does."""
+        """Return the progress of a study's running drivers, or else of the last one; None without any."""
         found = [told for path in (study_dir / DRIVERS).glob("*.json") if (told := cls._of(path)) is not None]
         running = [told for told in found if told.is_running]
         if len(running) > 1:
@@ -79,7 +79,7 @@ class SweepProgress:
 
     @classmethod
     def _together(cls, found: Sequence[Self]) -> Self:
-        """One telling of several drivers, each of which began with what was missing then, and does a part of it."""
+        """Return the joint progress of several drivers, each of which started with the runs that were missing then."""
         whole = max(found, key=lambda told: told.todo)
         sums = ("ended", "diverged", "failed", "taken", "busy", "processes")
         return replace(
@@ -111,7 +111,7 @@ class SweepProgress:
 
 
 class ProgressWriter:
-    """A listener that hands all on to another one, and writes how far it has come; beside it a sweep may be watched."""
+    """A listener that passes everything to another one, and writes the progress for ``adamcmp watch``."""
 
     def __init__(
         self, listener: Listener, leases: Leases, crew: ExecutionPlan, planned: int, what: str, study: str

@@ -81,16 +81,16 @@ class ShardEnded:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """What was started takes asks now."""
+    """A started worker takes requests."""
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """What was at work has ended without being asked to."""
+    """A worker has ended unexpectedly."""
 
     exit_code: int | None
     lost: str = ""
-    """What a cluster says of it: its machine may have gone, for no fault of the work."""
+    """A cluster's message: the machine may have gone, which is no fault of the work."""
 
 
 Request = TrainRequest | VectorizeCheck | BenchmarkRequest
@@ -102,9 +102,9 @@ class Worker(Protocol):
     """A place where one ask at a time is at work; the driver keeps its books on it."""
 
     busy: Any
-    """What the driver is waiting for; None while the slot is free."""
+    """Job of the current request; None if the worker is free."""
     last: Any
-    """What kind of work it did last, and so has at hand."""
+    """Group of its last work, whose program it has."""
 
 
 class Executor(Protocol):
@@ -115,13 +115,13 @@ class Executor(Protocol):
         """All there are now."""
 
     def submit(self, slot: Any, ask: Request, job: object) -> None:
-        """Give a free slot something to do, for ``job``, which is then what it is ``busy`` with."""
+        """Send a request to a free worker, whose ``busy`` becomes ``job``."""
 
     def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Response]]:
-        """What has arrived within ``timeout`` seconds; progress and outcomes come before the end of a training."""
+        """Return the responses within ``timeout`` seconds; progress and results come before the end of a training."""
 
     def stop(self, slot: Any) -> None:
         """Ask a slot to write its checkpoint and end its training, which it answers."""
 
     def cancel(self, slot: Any) -> None:
-        """End what a slot does at once; it answers nothing more."""
+        """End the work of a worker at once; it gives no response."""

@@ -1,6 +1,6 @@
-"""A Ray cluster as an executor: pieces are tasks, which store what they train themselves.
+"""A Ray cluster as an executor: shards are tasks, which store the runs that they train.
 
-A task asks for the cores or the GPU that its strategy takes, and for the memory that calibration counted, so that Ray
+A task requests the cores or the GPU that its strategy takes, and for the memory that calibration counted, so that Ray
 fills each node and no more. There are as many slots as the cluster has cores (or GPUs), looked up anew every few
 seconds: nodes that come are used, those that go take their tasks with them, which are then tried again from their
 checkpoints. Data are put into Ray's object store once. Tasks tell of their progress through one actor beside the
@@ -54,17 +54,17 @@ RESPONSE_TIMEOUT_SECONDS = 10.0
 """Seconds that a cluster's address has to take a connection."""
 
 _datasets: dict[str, Dataset] = {}
-"""Of a worker process, by fingerprint: Ray gives a process many tasks."""
+"""Data sets of a worker process by fingerprint: Ray gives a process many tasks."""
 
 
 @dataclass(eq=False)
 class RayWorker:
-    """What one slot is at: an ``executor.Slot``."""
+    """The task of one worker: a ``protocol.Worker``."""
 
     busy: Any = None
     last: Any = None
     reference: Any = None
-    """Of Ray, to the task's answer."""
+    """Ray's reference to the task's response."""
     key: int = 0
 
 
@@ -151,7 +151,7 @@ def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int
 
 
 def node_facts(device: str) -> dict[str, float]:
-    """What a node can give to training: bytes of memory, of the accelerator where it has one."""
+    """Return the memory of a node in bytes, and that of its accelerator if it has one."""
     return {"memory": available_memory(), "device": device_memory(torch.device(device))}
 
 
@@ -164,9 +164,9 @@ class RayExecutor:
     store: StoreTarget
     board: Any
     data: Mapping[str, list[Any]]
-    """By fingerprint: one reference, in a list, so that Ray hands it on as it is."""
+    """References by fingerprint, each in a list, so that Ray passes it on as it is."""
     row_bytes: Mapping[str, int] = field(default_factory=dict)
-    """What a run takes while it is trained, by the key of its task."""
+    """Bytes per run during training, by the key of its task."""
     slots: list[RayWorker] = field(default_factory=list)
     _keys: int = 0
     _looked: float = 0.0
@@ -184,7 +184,7 @@ class RayExecutor:
 
     @property
     def place(self) -> Machine:
-        """What strategies are chosen for."""
+        """Machine for which strategies are selected."""
         return Machine(f"ray {self.address}", self.node_cores)
 
     @property
@@ -212,7 +212,7 @@ class RayExecutor:
         self._looked = time.monotonic()
 
     def memory(self) -> float:
-        """Bytes that training may take on a node, by what one of them says."""
+        """Return the bytes that training may use on a node, measured on one of them."""
         import ray
 
         asked = ray.remote(max_retries=3, **self._request(1))(node_facts).remote(str(self.device))
@@ -231,7 +231,7 @@ class RayExecutor:
         return {"num_cpus": cores, **({"memory": int(memory)} if memory else {})}
 
     def _needs(self, ask: Request) -> dict[str, Any]:
-        """What a piece's strategy takes of a node; timings and trials take a core."""
+        """Return the resources of a shard's strategy on a node; benchmarks and checks need one core."""
         if not isinstance(ask, TrainRequest):
             return self._request(1)
         strategy, task = ask.piece.strategy, ask.piece.task
@@ -252,7 +252,7 @@ class RayExecutor:
         )
 
     def answers(self, timeout: float | None) -> Iterator[tuple[RayWorker, Response]]:
-        """What has arrived; messages of a task come before its end."""
+        """Return the responses; messages of a task come before its end."""
         import ray
 
         if time.monotonic() - self._looked > NODE_CHECK_SECONDS:
@@ -280,7 +280,7 @@ class RayExecutor:
         self.board.stop.remote(slot.key)
 
     def cancel(self, slot: RayWorker) -> None:
-        """End what a task does now."""
+        """End the current task."""
         import ray
 
         if slot.reference is not None:
@@ -294,10 +294,10 @@ class RayExecutor:
 
 
 def _connect(address: str | None) -> None:
-    """See whether anybody listens there, for which Ray waits many minutes.
+    """Check that a cluster listens at the address; Ray itself would wait for many minutes.
 
     Raises:
-        OSError: nobody does.
+        OSError: none does.
     """
     host, colon, port = str(address or os.environ.get("RAY_ADDRESS", "")).rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():
@@ -310,7 +310,7 @@ def _whole(path: Any) -> Any:
 
 
 def _response_of(reference: Any) -> Response:
-    """What a task gave, or how it died."""
+    """Return the response of a task, or how it died."""
     import ray
 
     try:

@@ -43,7 +43,7 @@ class RunWriter:
     study_dir: Path
     provenance: Provenance
     release: Callable[[Collection[str]], object] = lambda _: None
-    """Told which runs are stored."""
+    """Callback for the IDs of stored runs."""
     outcomes: list[RunResult] = field(default_factory=list)
     stored_at: float = field(default_factory=time.monotonic)
     done: list[Path] = field(default_factory=list)
@@ -61,7 +61,7 @@ class RunWriter:
             self.store()
 
     def store(self) -> None:
-        """Write what is here as one part."""
+        """Write the pending runs as one part file."""
         if self.outcomes:
             rows = [record_row(outcome, self.provenance) for outcome in self.outcomes]
             kept = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
@@ -98,7 +98,7 @@ class RunWriter:
             ) from error
 
     def merge(self) -> None:
-        """Put parts together where there are many, whoever wrote them."""
+        """Merge part files if there are many."""
         if self.merges and time.monotonic() - self._merged_at >= STORE_SECONDS:
             merge_parts(self.study_dir)
             self._merged_at = time.monotonic()
@@ -106,7 +106,9 @@ class RunWriter:
 
 @dataclass(frozen=True)
 class ResumableShard:
-    """What earlier commands began: a piece and its checkpoint; or what is left of a larger one, and where to start."""
+    """A shard that an earlier command began, with its checkpoint; or the rest of a larger one, and the checkpoint to
+    start from.
+    """
 
     piece: Shard
     checkpoint: Path
@@ -120,7 +122,7 @@ def checkpoint_path(study_dir: Path, piece: Shard) -> Path:
 
 
 def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None]) -> list[ResumableShard]:
-    """What checkpoints hold of the runs that are to be trained now: of each run the smallest piece's, as the latest.
+    """Return resumable shards of the given runs: for each run the smallest shard, which is the latest.
 
     Checkpoints stay until all of their runs are stored; those that cannot be read, or that other versions wrote, are
     set aside, with a line.
@@ -171,12 +173,12 @@ class Provenance:
 
     @classmethod
     def here(cls, study: str, words: Sequence[str] | None = None) -> Provenance:
-        """Of this process, which was called with these words, or with those that mean the same for this study."""
+        """Return the provenance of this process, with the words of its command or equivalent ones for this study."""
         command = shlex.join(["adamcmp", *(sys.argv[1:] if words is None else words)])
         return cls(study, command, _git_commit(), "", "", "").on_this_machine()
 
     def on_this_machine(self) -> Provenance:
-        """The same with the versions that are installed here."""
+        """Return the provenance with the versions that are installed here."""
         return replace(
             self,
             adamcmp_version=version("adamcmp"),

@@ -1,11 +1,13 @@
-"""Train what a crew was made for: share it out in pieces, take what comes back, and go on where one of them fails.
+"""Train the runs of an execution plan: split them into shards, collect results, and retry after failures.
 
-A piece is claimed before it is trained (``leases``), since other drivers may be at the same study; what they have
-claimed is left to them, until it is stored or they are gone. A slot that has compiled a program gets the pieces that
-share it. A piece whose process dies, or whose memory ends, is
-cut in two, and both halves go on from its checkpoint; a run alone is tried again from there, and has failed where it
-ends again without having come further. A piece that raises anything else is trained run by run, so that each error is
-told of its run alone. A checkpoint goes when all of its runs are stored.
+A shard is leased before it is trained (``leases``), since other drivers may work on the same study; their runs are left
+to
+them until they are stored or the driver is dead. A worker that has compiled a program gets the shards that share it. A
+shard whose process dies, or whose memory ends, is split in two, and both halves resume from its checkpoint. A single
+run is
+retried from there; it has failed if it ends again without further progress. A shard that raises any other error is
+trained run by run, so that the error is stored with its run alone. A checkpoint is removed when all of its runs are
+stored.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ WAIT_SECONDS = 1.0
 
 
 class Listener(Protocol):
-    """Told how a sweep goes on."""
+    """Callbacks on the progress of a sweep."""
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """The runs in training have taken so many more steps, all together."""
@@ -71,7 +73,7 @@ class Listener(Protocol):
 
 @dataclass
 class ShardJob:
-    """A piece, where its checkpoint goes, and what it begins from."""
+    """A shard, the path of its checkpoint, and the checkpoint to start from."""
 
     piece: Shard
     checkpoint: Path
@@ -82,13 +84,13 @@ class ShardJob:
     seen: set[str] = field(default_factory=set)
     """Ids of the runs whose outcomes have come."""
     begun: bool = False
-    """Some step has been told of: before that, programs are compiled."""
+    """Whether some step was reported; before that, programs are compiled."""
     died_at: int | None = None
     """How far its checkpoint was when it died last."""
 
     @property
     def seconds(self) -> float:
-        """What it should take, as measured; 0 where nothing was."""
+        """Estimated seconds by benchmarks; 0 without them."""
         return self.piece.steps * self.piece.strategy.step_seconds
 
 
@@ -101,12 +103,12 @@ def train_missing_runs(
     listener: Listener,
     leases: Leases,
 ) -> None:
-    """Train runs and store them, but for those that other drivers train; it ends when all are stored.
+    """Train and store runs, except those that other drivers train; return when all are stored.
 
-    On any error or interrupt, what has finished is stored first.
+    On any error or interrupt, finished runs are stored first.
 
     Raises:
-        KeyboardInterrupt: someone asked to stop; checkpoints are written.
+        KeyboardInterrupt: a stop was requested; checkpoints are written.
         InputError: nothing more can be written.
     """
     left = {run.id: run for run in todo}
@@ -128,7 +130,7 @@ def train_missing_runs(
 
 
 def _drop_finished(left: dict[str, Run], leases: Leases, listener: Listener, ended: Collection[str]) -> None:
-    """Take out of ``left`` what has ended here, and what others have stored."""
+    """Remove runs from ``left`` that have ended here or that others have stored."""
     for each in ended:
         left.pop(each, None)
     others = [left.pop(each) for each in leases.stored() & left.keys()]
@@ -169,7 +171,7 @@ class JobQueue:
     _ahead: float = LEASE_AHEAD_SECONDS
 
     def next(self, key: Callable[[ShardJob], Any] = lambda _: 0) -> ShardJob | None:
-        """The claimed job of the least key, or the next of all that no other driver has; None where there is none."""
+        """Return the leased job of the smallest key, or the next that no other driver has; None if there is none."""
         while not self.claimed and self.jobs:
             asked = [_pop_least(self.jobs, key)]
             seconds, count = asked[0].seconds or DEFAULT_JOB_SECONDS, 0
@@ -192,7 +194,7 @@ def _pop_least(jobs: list[ShardJob], key: Callable[[ShardJob], Any]) -> ShardJob
 
 
 def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
-    """What of a job is ours: a smaller piece, where other drivers have some of its runs."""
+    """Return a job with the runs that are free: a smaller shard if other drivers have some of its runs."""
     if len(free) in (0, len(job.piece.runs)):
         return job
     piece = replace(job.piece, runs=tuple(run for run in job.piece.runs if run.id in free), layout=None)
@@ -201,7 +203,7 @@ def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
 
 
 def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
-    """What earlier commands began first, then the rest in pieces as chosen."""
+    """Return the jobs: shards that earlier commands began first, then the other runs by strategy."""
     begun = find_resumable(study_dir, todo, listener.say)
     jobs = [ShardJob(each.piece, each.checkpoint, each.piece.key, each.start) for each in begun]
     taken = {run.id for each in begun for run in each.piece.runs}
@@ -276,12 +278,14 @@ class _Dispatcher:
                 desk.claimed[:0] = self._handle(slot, answer)
 
     def _rank(self, slot: Worker) -> Callable[[ShardJob], Any]:
-        """First a job of the family that the slot knows; else of one that no other is at work on; else the first."""
+        """Return a sort key of jobs for a worker: first a job whose program it has, then one that no other worker
+        has.
+        """
         others = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
         return lambda job: (job.family != slot.last, job.family in others)
 
     def _handle(self, slot: Worker, answer: Response) -> list[ShardJob]:
-        """Take an answer; what is to be done again."""
+        """Handle a response; return jobs to repeat."""
         job: ShardJob | None = slot.busy
         if job is None:  # one that waited has died, and was replaced
             return []
@@ -316,7 +320,9 @@ class _Dispatcher:
         return []
 
     def _retry(self, job: ShardJob, error: str, *, alone: bool) -> list[ShardJob]:
-        """The runs of a job that has failed, one by one; or its halves; or its only run, unless that is hopeless."""
+        """Return the jobs that replace a failed one: its runs one by one, its halves, or its only run unless that is
+        hopeless.
+        """
         runs = tuple(run for run in job.piece.runs if run.id not in job.seen)
         strategy = job.piece.strategy
         if alone and strategy.engine == "vectorised":
@@ -354,7 +360,7 @@ class _Dispatcher:
         )
 
     def _stop(self) -> None:
-        """Have all slots write their checkpoints, and wait until they have; what has not begun has none to write."""
+        """Have all workers write their checkpoints, and wait for them; jobs that have not begun are cancelled."""
         for slot in self.executor.slots:
             if slot.busy is not None:
                 (self.executor.stop if slot.busy.begun else self.executor.cancel)(slot)

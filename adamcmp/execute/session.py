@@ -35,16 +35,16 @@ PrintFn = Callable[[str], None]
 
 @dataclass
 class Session:
-    """A plan, and what it takes to train it, loaded when that is known to be needed."""
+    """A plan with the data and models that its training needs, loaded on demand."""
 
     plan: Plan
     study_dir: Path
     datasets: dict[str, Dataset] = field(default_factory=dict)
-    """By fingerprint."""
+    """Loaded data sets by fingerprint."""
     notes: list[str] = field(default_factory=list)
-    """What the user should know of the data: what a dry run plans with in place of what is not here; copies."""
+    """Notes on the data for the user: placeholders of a dry run; duplicates."""
     words: Sequence[str] | None = None
-    """Of the command that trains this study, where they are others than those that were typed."""
+    """Words of the command that trains this study, if they differ from the typed ones."""
     models: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Summaries of models, by task."""
     printed: set[str] = field(default_factory=set)
@@ -90,7 +90,7 @@ class Session:
         """Load the data of runs, and build every model and kind of update once, before anything is trained.
 
         Raises:
-            InputError: the device, the data or an own class is wrong.
+            InputError: the device, the data or a custom class is wrong.
         """
         new = [run for run in todo if run.id not in self._checked]
         if not new:
@@ -159,13 +159,13 @@ def open_session(
     only_failed: bool = False,
     say: PrintFn = lambda _: None,
 ) -> Session:
-    """Plan a study, and prepare what of it is to be trained.
+    """Plan a study, and prepare the training of its missing runs.
 
-    Nothing is written but caches; ``say`` is told what is being done. A dry run takes a published data set that is not
-    here by its official size.
+    Nothing is written but caches; ``say`` receives status messages. A dry run plans a published data set that is not
+    available by its official size.
 
     Raises:
-        InputError: anything in the configuration, the overrides, the data or an own class is wrong.
+        InputError: anything in the configuration, the overrides, the data or a custom class is wrong.
     """
     datasets: dict[str, Dataset] = {}
     notes: list[str] = []

@@ -33,7 +33,7 @@ WRITE_SECONDS = 80
 
 
 class SlurmJob:
-    """What a job does; submitit stores it, and calls it on a node."""
+    """Work of a Slurm job; submitit stores it, and calls it on a node."""
 
     def __init__(self, study_dir: str, folder: str, plan: str) -> None:
         self._study_dir, self._folder, self._plan = study_dir, folder, plan

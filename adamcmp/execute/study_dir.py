@@ -75,7 +75,7 @@ def remove_stored_runs(study_dir: Path, ids: Collection[str]) -> None:
 
 @contextmanager
 def join_as_driver(study_dir: Path) -> Iterator[Leases]:
-    """Be one of a study's drivers, with what claims its runs; the only one there tidies up before and after.
+    """Join the drivers of a study, and yield the leases; a driver that is alone cleans up before and after.
 
     Raises:
         InputError: the folder cannot be written.
@@ -141,13 +141,13 @@ def missing_runs(
 
 
 def _needs_training(run: Run, status: str | None) -> bool:
-    """Whether it is to be trained; what one search has ended early another one may want whole."""
+    """Return whether a run is to be trained; a run that one search pruned may be needed whole by another."""
     pruned = status == "pruned" and not (run.search or "").startswith("asha")
     return status in {"failed", None} or pruned
 
 
 def copy_from_siblings(runs: Sequence[Run], study_dir: Path, say: Callable[[str], object] = print) -> int:
-    """Take those of some runs that other studies beside this one have finished; how many those are.
+    """Copy runs that other studies in the same folder have finished; return their number.
 
     A run whose weights are requested is trained here, since other studies may lack them. ``say`` gets a line for each
     damaged study.

@@ -32,7 +32,7 @@ SHORT_FOLDER = Path("/tmp")  # by mkdtemp
 """Where the socket goes where the user's temporary folder has a longer path, as on many clusters."""
 MAX_UNUSED_DAYS = 60
 AFTER_SOCKETS = -200
-"""multiprocessing removes what it has in the folder at -100."""
+"""Priority of our removal at exit: multiprocessing removes its files in the folder at -100."""
 
 
 def socket_folder() -> Path:

@@ -1,4 +1,4 @@
-"""``log=…``: what a sweep stores, told to trackers every few seconds, whoever has stored it."""
+"""``log=…``: export of stored runs to trackers every few seconds, whichever process has stored them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXPORT_SECONDS = 5.0
 """Least seconds between two updates of the trackers."""
-EXIT_TIMEOUT_SECONDS = 20.0
+PAUSE_RATIO = 20.0
 """Times the duration of an update, after which the next one may follow: each reads the whole study, so reading takes at
 most a twentieth of a sweep, however large it grows."""
 
@@ -74,4 +74,4 @@ class TrackerListener:
             for name in self._trackers:
                 export(new, name, folder / name)
         ended = time.monotonic()
-        self._next = ended + max(EXPORT_SECONDS, EXIT_TIMEOUT_SECONDS * (ended - began))
+        self._next = ended + max(EXPORT_SECONDS, PAUSE_RATIO * (ended - began))

@@ -46,7 +46,7 @@ from adamcmp.execute.run_writer import RunWriter
 PROGRESS_SECONDS = 0.1
 """Seconds between two reports of progress."""
 STOP = "stop"
-"""What the pipe brings a training that is to end."""
+"""Message that stops a training."""
 
 
 def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
@@ -106,10 +106,10 @@ class Channel(Protocol):
 
 
 def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
-    """Train a piece, and tell of it: outcomes as they end, or that they are stored, where the ask says that they are.
+    """Train a shard, and send its results as they end, or the message that they are stored if the request has a store.
 
     Raises:
-        OSError: nobody listens any more.
+        OSError: the driver is gone.
     """
     telling = ProgressSender(channel)
     storing = None if ask.store is None else ResultSender(ask, channel)
@@ -145,7 +145,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
 
 
 class ResultSender:
-    """Stores the outcomes of a piece where it is trained, and tells of them when they are stored."""
+    """Stores the results of a shard where it is trained, and sends a message when they are stored."""
 
     def __init__(self, ask: TrainRequest, channel: Channel) -> None:
         assert ask.store is not None
@@ -162,7 +162,7 @@ class ResultSender:
             self._pending.add(outcomes, None if self._left else self._ask.checkpoint)
 
     def close(self) -> None:
-        """Store what is left."""
+        """Store the remaining results."""
         with _store_results():
             self._pending.store()
 
@@ -174,7 +174,7 @@ class ResultSender:
 
 @contextmanager
 def _store_results() -> Iterator[None]:
-    """What cannot be written is no fault of a run."""
+    """Store results; a store that cannot be written is not the fault of a run."""
     try:
         yield
     except InputError as error:
@@ -209,7 +209,7 @@ def publish_datasets(datasets: Mapping[str, Dataset], folder: Path) -> None:
 
 
 def _to_plain(value: Any) -> Any:
-    """What torch reads back without running code: of examples on disk, where they lie."""
+    """Return a value that torch reads back without running code; examples on disk as their location."""
     if isinstance(value, DiskRows):
         return {"stores": [tuple(stored) for stored in value.stores], "index": value.index}
     if isinstance(value, MultiInput):
@@ -218,7 +218,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def _from_shared(value: Any) -> Any:
-    """What ``_to_plain`` made plain."""
+    """Return a value from its plain form of ``_to_plain``."""
     if not isinstance(value, dict):
         return value
     if "parts" in value:
@@ -227,7 +227,7 @@ def _from_shared(value: Any) -> Any:
 
 
 def receive_datasets(folder: Path, fingerprint: str) -> Dataset:
-    """What ``publish_datasets`` left."""
+    """Load the data sets that ``publish_datasets`` wrote."""
     stored: Any = torch.load(folder / f"{fingerprint}.pt", mmap=True, weights_only=True)
     kinds = {"train": Split, "validation": Split, "test": Split, "scale": Normalization, "target_scale": Normalization}
     tuples = {

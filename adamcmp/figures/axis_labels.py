@@ -1,4 +1,4 @@
-"""How numbers, metrics and conventions are spelt in figures and tables. No matplotlib here."""
+"""Text of numbers, metrics and conventions in figures and tables. No matplotlib here."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ DECAYS: dict[str, str] = {
     "fixed_norm": "norms are fixed",
     "trust_ratio": "in the scaled step",
 }
-"""Decay conventions; behind "decoupled" stands what one step takes off a weight."""
+"""Decay conventions; after "decoupled" follows the share that one step subtracts from a weight."""
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def decay_name(decay: object) -> str:
-    """A convention for people; an own optimizer has none of ours."""
+    """Return a human-readable convention; a custom optimizer has none."""
     return DECAYS.get(str(decay), "own convention")
 
 
 def metric_label(column: str, criteria: TaskMetrics) -> str:
-    """A measured column for people: ``test_error`` → ``test error`` or ``test RMSE``."""
+    """Return a human-readable measured column: ``test_error`` → ``test error`` or ``test RMSE``."""
     if column == "gap":
         return "generalization gap"
     part, _, what = column.partition("_")
@@ -39,7 +39,7 @@ def metric_label(column: str, criteria: TaskMetrics) -> str:
 
 
 def extra_metric_label(metric: str) -> str:
-    """A metric on request for people: ``validation_mae`` → ``validation MAE``."""
+    """Return a human-readable extra metric: ``validation_mae`` → ``validation MAE``."""
     part, _, name = metric.partition("_")
     known = {each.name: each.label for every in METRIC_SPECS.values() for each in every}
     return f"{part} {known[name]}" if name in known else metric.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Dots with intervals, a row an arm: what the basin of each optimizer is like."""
+"""Dots with intervals, one row per optimizer: the properties of each optimizer's basin."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from adamcmp.figures.style import (
 )
 from adamcmp.metrics.spec import task_metrics
 
-SLOPE_COLUMNS = (-2.2, 2.2)
-"""The axis of slopes, at most: what cannot be told has intervals that reach beyond it."""
+SLOPE_LIMITS = (-2.2, 2.2)
+"""Limits of the axis of slopes: intervals of uncertain slopes reach beyond them."""
 
 
 @with_style
@@ -61,7 +61,7 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     for ax, at in ((slope, (0, -1)), (separable, (0,))):
         for x in at:
             ax.axvline(x, color=GRAY, lw=0.7, ls="-" if x == 0 else ":", zorder=1)
-    slope.set_xlim(*SLOPE_COLUMNS)
+    slope.set_xlim(*SLOPE_LIMITS)
     separable.set_xlim(-1.05, 1.05)
     area.set_xlim(0, 100)
     lr.set_xlim(left=0)

@@ -1,4 +1,4 @@
-"""What a search of k cells brings, and who leads when: tables in, figures out."""
+"""Expected best of k trials, and ranks over time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from adamcmp.figures.style import (
 from adamcmp.metrics.spec import task_metrics
 
 WIDE_PANELS = 5.8
-MAX_LABELED_ARMS = 6
+MAX_ARMS_WITH_BANDS = 6
 """Up to which bands do not hide each other."""
 
 
@@ -54,7 +54,7 @@ def best_of_k_figure(found: pd.DataFrame) -> Figure:
                 x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=at.tolist(), lw=1.1,
                 label=arm, zorder=3,
             )  # fmt: skip
-            if len(look) <= MAX_LABELED_ARMS:
+            if len(look) <= MAX_ARMS_WITH_BANDS:
                 ax.fill_between(x, factor * low, factor * high, color=style.colour, alpha=0.10, lw=0, zorder=2)
         ax.set(xlabel="cells tried, k", ylabel=with_unit(metric_label(f"{part}_error", criteria), unit))
         log_ticks(ax, "x", 1, float(found["k"].max()))
@@ -138,7 +138,9 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
 
 
 def performance_profile(ratios: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Of each arm the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``, ``share``."""
+    """Return for each optimizer the share of tasks that it reaches within each ratio τ that occurs: ``arm``, ``tau``,
+    ``share``.
+    """
     tasks = ratios["task"].nunique()
     finite = ratios[np.isfinite(ratios[f"{name}_ratio"])]
     taus = np.unique([1.0, *finite[f"{name}_ratio"]])

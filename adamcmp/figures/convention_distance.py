@@ -15,7 +15,7 @@ AGREEMENT_LEVEL = {
     "differs": ("no convention of adamcmp's", "#D55E00", "D"),
 }
 MIN_DIFFERENCE = 1e-16
-"""What is drawn of an exact agreement."""
+"""Position of an exact agreement."""
 
 
 @with_style

@@ -27,7 +27,9 @@ _TEXT_COLUMNS = (
 
 
 def read_table(source: Path | TextIO) -> pd.DataFrame:
-    """What is empty is missing, and nothing else is; an apostrophe that keeps text from being a formula goes."""
+    """Read a table: only empty fields are missing values, and the apostrophe that keeps text from being a formula is
+    removed.
+    """
     text: Any = dict.fromkeys(_TEXT_COLUMNS, str)
     found = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
     texts = found.select_dtypes(exclude=["number", "bool"])

@@ -20,13 +20,13 @@ from adamcmp.figures.style import (
 )
 from adamcmp.metrics.spec import task_metrics
 
-NUM_SHADES = "Greys"
+SHADES = "Greys"
 """Thin lines: the darker, the larger λ."""
 
 
 @with_style
 def decay_curves_figure(curves: pd.DataFrame) -> Figure:
-    """A column an arm; above training loss, below test error, against epochs.
+    """Draw one column per optimizer: training loss above, test error below, against epochs.
 
     Args:
         curves: Mean curves of every cell: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
@@ -40,7 +40,7 @@ def decay_curves_figure(curves: pd.DataFrame) -> Figure:
     metrics = ("train_loss", "test_error")
     fig = new_figure(1.2 + 2.6 * len(look), 3.0 if current_style().is_narrow else 3.9)
     axes = fig.subplots(len(metrics), len(look), squeeze=False, sharex=True, sharey="row")
-    shades = mpl.colormaps[NUM_SHADES]
+    shades = mpl.colormaps[SHADES]
     handles = []
     for column, (arm, style) in enumerate(look.items()):
         own = curves[curves["arm"] == arm]

@@ -1,4 +1,4 @@
-"""How the best λ, and what it brings, move with the budget and with the size of the training set."""
+"""The best λ and its gain against the budget and the size of the training set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adamcmp.figures.style import (
 from adamcmp.metrics.spec import task_metrics
 
 AXIS_CONVENTIONS = {"raw": "raw λ, ηλ per step", "normalised": "normalized λ"}
-PREDICTED_STYLE = {0.0: "-", -0.5: "--", -1.0: ":"}
+SLOPE_STYLES = {0.0: "-", -0.5: "--", -1.0: ":"}
 """Slopes, and how their lines are drawn."""
 
 
@@ -108,7 +108,7 @@ def optimal_decay_figure(table: pd.DataFrame) -> Figure:
         draw_optima(ax, part, "#0072B2", "o", "best λ")
         x = part["x"].to_numpy(float)
         middle, height = np.exp(np.log(x).mean()), np.exp(np.log(part["best"]).mean())
-        for slope, dash in PREDICTED_STYLE.items():
+        for slope, dash in SLOPE_STYLES.items():
             ax.plot(x, height * (x / middle) ** slope, color=GRAY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
         ax.set(xlabel=str(by))
         ax.set_xscale("log")
@@ -122,7 +122,7 @@ def optimal_decay_figure(table: pd.DataFrame) -> Figure:
 
 @with_style
 def decay_gain_figure(table: pd.DataFrame) -> Figure:
-    """What the best λ takes off the error of λ = 0, against the budget.
+    """Draw the gain of the best λ over λ = 0 against the budget.
 
     Args:
         table: ``x`` (epochs), ``gain`` with ``gain_low`` and ``gain_high`` (best λ minus none, as shown), ``unit``.

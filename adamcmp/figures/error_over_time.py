@@ -25,10 +25,11 @@ TOP5_COLUMN = "test_top5_error"
 
 @with_style
 def error_over_time_figure(curves: pd.DataFrame) -> Figure:
-    """Test error against epochs on a logarithmic axis, mean and 95 % band; top-5 error beside it where it is known.
+    """Test error against epochs on a logarithmic axis, mean and 95 % band; top-5 error next to it if known.
 
     Args:
-        curves: ``analysis.mean_curves`` of each arm's best cell; ``restarts`` holds the epochs that end a period, with
+        curves: ``analysis.mean_curves`` of each optimizer's selected trial; ``restarts`` holds the epochs that end a
+            period, with
             spaces between.
 
     Raises:

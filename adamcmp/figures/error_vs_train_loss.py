@@ -24,11 +24,11 @@ from adamcmp.figures.style import (
 )
 from adamcmp.metrics.spec import task_metrics
 
-DIVERGED_RATIO = 10.0
+MAX_SHOWN_LOSS = 10.0
 """Training loss (as of guessing among 22,026 classes) above which points are drawn at the edge of the figure."""
 MIN_DISTANCE = 9.0
 """Points between two winners below which they would cover each other."""
-_LEAST_AREA, NESTED_AREAS = 45.0, 2.0
+_LEAST_AREA, NESTED_AREA_RATIO = 45.0, 2.0
 """Area of a winner in square points, and how many times larger each is that others are nested in."""
 
 
@@ -39,7 +39,7 @@ def error_vs_train_loss_figure(
 ) -> Figure:
     """Mean ``metric`` against mean final training loss of every cell with a completed run; winners outlined.
 
-    Points above ``DIVERGED_RATIO`` are drawn there: an exploded run must not squeeze all others.
+    Points above ``MAX_SHOWN_LOSS`` are drawn there: an exploded run must not squeeze all others.
 
     Args:
         table: ``analysis.cells`` of one task.
@@ -56,11 +56,11 @@ def error_vs_train_loss_figure(
     factor, unit = display_unit(metric, criteria)
     look = arm_styles(table["arm"])
     best = table[table["rank"] == 1].set_index("arm")
-    best[loss] = best[loss].clip(upper=DIVERGED_RATIO)
+    best[loss] = best[loss].clip(upper=MAX_SHOWN_LOSS)
     fig = new_figure(4.6, 2.4 if current_style().is_narrow else 3.0)
     ax = fig.subplots()
-    beyond = int((drawn[loss] > DIVERGED_RATIO).sum())
-    drawn = drawn.assign(**{loss: drawn[loss].clip(upper=DIVERGED_RATIO)})
+    beyond = int((drawn[loss] > MAX_SHOWN_LOSS).sum())
+    drawn = drawn.assign(**{loss: drawn[loss].clip(upper=MAX_SHOWN_LOSS)})
     size, alpha = (14, 0.65) if len(drawn) < 2000 else (4, 0.35)
     for arm, style in look.items():
         own = drawn[drawn["arm"] == arm]
@@ -73,7 +73,7 @@ def error_vs_train_loss_figure(
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)
     _outline_best(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
-    cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {DIVERGED_RATIO:g} at the edge" if beyond else ""
+    cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {MAX_SHOWN_LOSS:g} at the edge" if beyond else ""
     ax.set(
         xlabel=with_unit("final training loss", criteria.loss_unit, cut),
         ylabel=with_unit(metric_name(metric, criteria), unit),
@@ -97,6 +97,6 @@ def _outline_best(ax: Axes, points: Sequence[tuple[ArmStyle, float, float]]) -> 
     for i, (style, x, y) in enumerate(points):
         later = sum(math.dist(places[i], other) < MIN_DISTANCE for other in places[i + 1 :])
         ax.scatter(
-            x, y, s=_LEAST_AREA * NESTED_AREAS**later, c=style.colour, marker=style.marker, edgecolors="black",
+            x, y, s=_LEAST_AREA * NESTED_AREA_RATIO**later, c=style.colour, marker=style.marker, edgecolors="black",
             linewidths=0.9, label="winner", zorder=4 + i / len(points),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What ``train.metrics`` asked for, along the training: a panel a metric; or a row a quantity, a column a layer."""
+"""Extra metrics along the training: one panel per metric; or one row per quantity and one column per layer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ LAYER_METRICS: Mapping[str, tuple[str, str]] = {
     "angle of a step (rad)": ("updates_", "_angle"),
     "share of the squared weight norm": ("weight_norms_", "_share"),
 }
-"""Metrics with one value a layer: what a metric's name begins and ends with."""
+"""Metrics with one value per layer: beginning and end of a metric's name."""
 
 
 def split_by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows that have one value a layer, by what they measure, with a column ``layer``; the rest under ``""``."""
+    """Return the rows that have one value per layer, by quantity, with a column ``layer``; the others under ``""``."""
     kinds: dict[str, pd.DataFrame] = {}
     left = found
     for kind, (prefix, suffix) in sorted(LAYER_METRICS.items(), key=lambda each: -len(each[1][1])):
@@ -108,7 +108,7 @@ def layer_metrics_figure(found: pd.DataFrame) -> Figure:
 
 
 def _check_curves(found: pd.DataFrame) -> None:
-    """Refuse what has no course.
+    """Refuse metrics without curves.
 
     Raises:
         NotDrawn: all was measured once.

@@ -1,4 +1,4 @@
-"""Differences between arms as a forest plot: a row a pair, its intervals, the margin within which both are the same."""
+"""Differences between optimizers as a forest plot: one row per pair, with intervals and the equivalence margin."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def grid_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 class ColorScale(NamedTuple):
-    """What colour a value has, alike in all panels: the best is dark, whichever way that is."""
+    """Color of values, the same in all panels: the best is dark, whichever direction that is."""
 
     norm: Normalize
     name: str
@@ -161,7 +161,7 @@ def color_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
 
 
 def count_circled(table: pd.DataFrame) -> int:
-    """How many best cells are circled in each panel: ten as in the paper, fewer where that were over a quarter."""
+    """Return the number of circled trials per panel: ten as in the paper, fewer if that were over a quarter."""
     return int(min(10, max(1, table.groupby("arm").size().max() // 4)))
 
 

@@ -1,4 +1,4 @@
-"""Learning curves of each arm's best cell: mean curves in, a figure out (the paper's Figure 3, left and middle)."""
+"""Learning curves of each optimizer's selected trial (the paper's Figure 3, left and middle)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
     """Validation error, test error and training loss against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
-        means: ``analysis.mean_curves`` of each arm's best cell, with its ``lr`` and ``weight_decay``.
+        means: ``analysis.mean_curves`` of each optimizer's selected trial, with its ``lr`` and ``weight_decay``.
 
     Raises:
-        NotDrawn: no arm has a best cell, or none of their runs has a curve of two evaluations.
+        FigureSkipped: no optimizer has a selected trial, or none of their runs has a curve of two evaluations.
     """
     if means.empty:
         raise FigureSkipped("no optimizer has a best trial with stored curves")

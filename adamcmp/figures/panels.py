@@ -1,4 +1,4 @@
-"""A row of panels from one table, which says of each series what it is: what claims are drawn by."""
+"""A row of panels from one table, which describes every series; the figures of claims are drawn so."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from adamcmp.figures.style import (
     with_style,
 )
 
-PANELS_PER_ROW = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
+PANEL_COLUMNS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
 """Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted; where
 ``y_scale`` is names, each row is a series with its value x from low to high."""
-MAX_TICKS = 100.0
+MAX_RATIO_FOR_TICKS = 100.0
 """Ends of an x axis whose ratio is larger have powers of ten alone, since panels are narrow."""
 PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)))
 
 
 @with_style
 def panels_figure(table: pd.DataFrame) -> Figure:
-    """Every panel of a table, in its order; lines with bands, dots with bars, grey what is predicted.
+    """Draw every panel of a table, in its order: lines with bands, dots with bars, predictions in gray.
 
     Args:
-        table: columns ``PANELS_PER_ROW``.
+        table: columns ``PANEL_COLUMNS``.
 
     Raises:
         NotDrawn: it has no rows.
@@ -117,5 +117,5 @@ def _set_scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
     if scale == "log" and len(positive):
         low, high = float(positive.min()), float(positive.max())
         log_ticks(ax, which, low, high)
-        if which == "x" and high / low > MAX_TICKS:
+        if which == "x" and high / low > MAX_RATIO_FOR_TICKS:
             ax.xaxis.set_major_locator(LogLocator(numticks=6))

@@ -23,14 +23,14 @@ from adamcmp.figures.style import (
 
 @with_style
 def steps_to_generalize_figure(table: pd.DataFrame) -> Figure:
-    """Median steps over seeds against λ, bars from the fastest to the slowest seed, a line an arm.
+    """Draw median steps over seeds against λ, bars from the fastest to the slowest seed, one line per optimizer.
 
     Args:
-        table: one row a cell: ``arm``, ``weight_decay``, ``median``, ``fastest``, ``slowest``, ``reached`` of ``n``
+        table: one row per trial: ``arm``, ``weight_decay``, ``median``, ``fastest``, ``slowest``, ``reached`` of ``n``
             seeds, ``budget`` in steps.
 
     Raises:
-        NotDrawn: no arm has two λ.
+        FigureSkipped: no optimizer has two λ.
     """
     if table.empty or table["weight_decay"].nunique() < 2:
         raise FigureSkipped("no optimizer was tried at two weight decays")

@@ -1,7 +1,7 @@
-"""One look for all figures: column widths, colours that colour-blind readers tell apart, a footer, deterministic bytes.
+"""Style of all figures: column widths, colors for color-blind readers, a footer, deterministic bytes.
 
 A figure is drawn for a page (``use_style``): one column or two of a journal, at that size, with fonts of 6 pt and more.
-Lines differ in dashes and markers as well as in colour, so that they can be told apart in grey.
+Lines differ in dashes and markers as well as in color, so that they are distinguishable in gray.
 
 Figures are ``matplotlib.figure.Figure`` objects, never pyplot's: nothing global is left behind.
 Colours: Okabe & Ito, "Color Universal Design" (2008).
@@ -34,10 +34,10 @@ WIDTHS = {"single": 3.5, "double": 7.0}
 SMALLEST_FONT = 6
 """Points, of any text in a figure at its printed size."""
 DPI = 150
-"""Of png."""
+"""Resolution of PNG files."""
 GRAY = "#666666"
 FLAG_COLOR = "#D55E00"
-"""What asks for attention: a best cell on the edge, a failed cell."""
+"""Color of warnings: a selected trial at the boundary, a failed trial."""
 
 _RC: Any = {
     "font.family": "sans-serif",
@@ -73,14 +73,14 @@ _SIZES: Any = {
 
 
 class FigureStyle(NamedTuple):
-    """What all figures of a report share."""
+    """Properties that all figures of a report share."""
 
     width: str = "double"
     """One of ``WIDTHS``."""
     arms: tuple[str, ...] = ()
     """All that there are, so that each has one look in all figures."""
     footer: str = ""
-    """What they were made from."""
+    """Provenance of the figures."""
 
     @property
     def inches(self) -> float:
@@ -253,7 +253,7 @@ def render_figure(fig: Figure, kind: str) -> bytes:
 
 
 def _to_palette(picture: io.BytesIO) -> bytes:
-    """The same picture in 256 colours of its own: a third of the size, no colour off by more than a fifteenth."""
+    """Return the image in 256 colors of its own: a third of the size, no color off by more than a fifteenth."""
     few = io.BytesIO()
     with Image.open(picture) as full:
         flat = full.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

@@ -1,8 +1,8 @@
 """Metrics as pure functions. Shapes: B examples, C classes, D quantities, L labels.
 
-Those that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) and ``y``, both in the unit of the data
-(they are then measured on the validation and on the test part), ``model``, ``previous`` (its parameters before its last
-step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
+Functions that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) and ``y``, both in the unit of the
+data (they are then measured on the validation and on the test part), ``model``, ``previous`` (its parameters before its
+last step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
 training examples, and give a number or a dictionary of numbers.
 
 ``METRIC_FUNCTIONS`` holds what a task may be compared by, in two steps: statistics of each example, which programs of
@@ -36,7 +36,7 @@ class MetricFunction(NamedTuple):
     """An error in two steps, for outputs and targets as ``losses`` has them."""
 
     statistics: Callable[[Tensor, Tensor], Tensor]
-    """(outputs_B…, y_B…) → (B, K): what the error needs to know of each example."""
+    """(outputs_B…, y_B…) → (B, K): statistics of each example that the metric is computed from."""
     error: Callable[[Tensor, Tensor], Tensor]
     """(statistics_…NK of all N examples, y_N…) → …, in float64; axes in front are runs."""
 
@@ -68,7 +68,7 @@ def _r2(squares: Tensor, y: Tensor) -> Tensor:
 
 
 def _confusion(logits: Tensor, y: Tensor) -> Tensor:
-    """Of each label whether it is a true positive, a false positive, a false negative: (B, 3 L)."""
+    """Return for each label whether it is a true positive, a false positive, a false negative: (B, 3 L)."""
     guess, true = logits > 0, y > 0.5
     return torch.cat([guess & true, guess & ~true, ~guess & true], dim=-1)
 
@@ -103,7 +103,7 @@ METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
     "average_precision": MetricFunction(lambda logits, _: logits, _average_precision),
     "hamming_loss": MetricFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share),
 }
-"""By the names of ``metrics.spec.METRIC_SPECS``."""
+"""Functions by the names of ``metrics.spec.METRIC_SPECS``."""
 
 
 def error_rate(logits: Tensor, y: Tensor) -> float:
@@ -137,7 +137,7 @@ def average_precision(logits: Tensor, y: Tensor) -> float:
 
 
 def hamming_loss(logits: Tensor, y: Tensor) -> float:
-    """Share of labels that are told wrongly, at probability ½."""
+    """Share of labels that are predicted wrongly, at probability ½."""
     return METRIC_FUNCTIONS["hamming_loss"](logits, y)
 
 
@@ -181,7 +181,7 @@ def weight_norms(model: nn.Module) -> dict[str, float]:
 
 
 def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float]:
-    """What the last step did to each parameter of two or more axes: relative size and angle.
+    """Return the relative size and angle of the last step of each parameter of two or more axes.
 
     ``<name>_ratio`` is ‖θ_t − θ_{t−1}‖ / ‖θ_{t−1}‖; ``<name>_angle`` is the angle between θ_{t−1} and θ_t in radians,
     whose expected value in equilibrium is √(2 η λ) √((1 − β1)/(1 + β1)) under AdamW with random gradients: momentum
@@ -227,13 +227,13 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
 
 
 def bits_per_byte(loss: float, bytes_per_label: float) -> float:
-    """Cross-entropy in nats a label → bits a byte: loss / (ln 2 · bytes a label)."""
+    """Convert cross-entropy in nats per label to bits per byte: loss / (ln 2 · bytes per label)."""
     return loss / (math.log(2) * bytes_per_label)
 
 
 def generalization_gap(train_error: float, test_error: float, sign: float = 1.0) -> float:
-    """By how much the test error is worse than the train error of the same weights.
+    """Return the difference of test error and train error of the same weights, positive if the test error is worse.
 
-    ``sign`` is −1 for an error of which more is better: what is positive is worse on test, whatever the error.
+    ``sign`` is −1 for a metric of which higher is better.
     """
     return sign * (test_error - train_error)

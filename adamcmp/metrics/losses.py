@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 def to_fp32_or_wider(x: Tensor) -> Tensor:
-    """The same numbers, at least as fp32: bf16 would round a loss."""
+    """Return the numbers at least as fp32: bf16 would round a loss."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -62,13 +62,13 @@ def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
 
 
 def bce(logits: Tensor, y: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy of each label in nats, −[w y log σ(z) + (1 − y) log(1 − σ(z))].
+    """Return the binary cross-entropy of each label in nats, −[w y log σ(z) + (1 − y) log(1 − σ(z))].
 
     Args:
         logits: z, (B, L).
         y: 0 or 1, (B, L).
         label_smoothing: ε: the target is (1 − ε) y + ε/2.
-        class_weights: w, (L,): what a label that holds counts.
+        class_weights: w, (L,): weight of a label that holds.
     """
     target = y * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else y
     return functional.binary_cross_entropy_with_logits(

@@ -1,7 +1,7 @@
-"""What predictions are judged by: the loss that a task minimises and the error that it is compared by, as data.
+"""Descriptions of losses and metrics: name, unit, and whether lower is better.
 
-This is the one description that records, selection, tables, figures and findings follow: what the error is called, its
-unit, and which way is better. The functions behind the names are in ``losses`` and ``metrics``; no torch here.
+Records, selection, tables, figures and findings all use this one description. The functions are in ``losses`` and
+``functions``; no torch here.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Targets = Literal["classes", "quantities", "labels"]
-"""What is predicted of an example: one class (of each position), real numbers, or which of several labels hold."""
+"""Kind of targets: one class per example (or position), real numbers, or which of several labels hold."""
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """What runs of a task are compared and selected by."""
+    """Primary metric by which runs of a task are selected and compared."""
 
     name: str
     """``train.error``, and the record's ``metric_spec``."""
     label: str
     """How people spell it behind the name of a part: ``test error``, ``test RMSE``."""
     baseline: str = ""
-    """What the best constant prediction is."""
+    """Description of the best constant prediction."""
     unit: str = ""
     """As shown: ``%`` of shares, else that of the data."""
     higher_is_better: bool = False
@@ -36,12 +36,12 @@ class MetricSpec:
 
     @property
     def factor(self) -> float:
-        """What stored values are multiplied by to be shown in the unit."""
+        """Factor from stored values to shown ones."""
         return 100.0 if self.unit == "%" else 1.0
 
     @property
     def stored_unit(self) -> str:
-        """Of stored values: ``1`` of shares."""
+        """Unit of stored values: ``1`` for shares."""
         return "1" if self.unit == "%" else self.unit
 
     @property
@@ -101,7 +101,7 @@ METRIC_SPECS: Mapping[Targets, tuple[MetricSpec, ...]] = {
         MetricSpec("hamming_loss", "Hamming loss", "the more common answer", "%"),
     ),
 }
-"""What fits which targets; the first is taken where ``train.error`` is ``auto``."""
+"""Metrics by kind of targets; the first is the default of ``train.error``."""
 UNITLESS_METRICS = ("r2",)
 """Errors of quantities that do not have their unit."""
 
@@ -110,19 +110,19 @@ LOSS_NAMES: Mapping[Targets, tuple[str, ...]] = {
     "quantities": ("mse", "huber"),
     "labels": ("bce",),
 }
-"""What fits which targets; the first is taken where ``train.loss`` is ``auto``."""
+"""Losses by kind of targets; the first is the default of ``train.loss``."""
 LOSS_TEXTS: Mapping[str, tuple[str, str]] = {
     "cross_entropy": ("cross-entropy", "nat"),
     "bce": ("binary cross-entropy", "nat"),
     "mse": ("squared error of standardized targets", ""),
     "huber": ("Huber loss of standardized targets", ""),
 }
-"""What each is called, and its unit."""
+"""Human-readable name of each loss, and its unit."""
 
 
 @dataclass(frozen=True)
 class TaskMetrics:
-    """What compared runs share: the loss that they are measured by and their error."""
+    """Loss and primary metric that compared runs share."""
 
     loss: str
     error: MetricSpec
@@ -134,7 +134,7 @@ class TaskMetrics:
 
     @property
     def loss_text(self) -> str:
-        """What the loss is called; an own one is called by its path."""
+        """Human-readable name of the loss; a custom one has its path."""
         return LOSS_TEXTS.get(self.loss, (self.loss, ""))[0]
 
 
@@ -149,11 +149,13 @@ def metric_spec(name: str, unit: str = "") -> MetricSpec:
 
 
 CLASSIFICATION = TaskMetrics("cross_entropy", METRIC_SPECS["classes"][0])
-"""What records say that were stored before there was any other."""
+"""Loss and metric of records from versions that had no others."""
 
 
 def task_metrics(table: pd.DataFrame) -> TaskMetrics:
-    """What runs or cells of one task are judged by; records from before there was a choice tell of classification."""
+    """Return loss and metric of the runs or trials of one task; old records without these columns are of
+    classification.
+    """
     known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
     if any(each.empty for each in known.values()) or len(known) < 3:
         return CLASSIFICATION

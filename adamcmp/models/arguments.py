@@ -57,7 +57,7 @@ def data_shape(input_shape: Sequence[int] | Mapping[str, Sequence[int]], num_cla
 
 
 def picture_shape(model: str, input_shape: Sequence[int], num_classes: int) -> tuple[int, int, int]:
-    """`input_shape` as (C, H, W), for a model of pictures."""
+    """Return `input_shape` as (C, H, W), for a model of images."""
     shape = data_shape(input_shape, num_classes)
     if len(shape) != 3:
         raise InputError(
@@ -68,7 +68,7 @@ def picture_shape(model: str, input_shape: Sequence[int], num_classes: int) -> t
 
 
 def channels_first(model: str, input_shape: Sequence[int], num_classes: int) -> tuple[int, ...]:
-    """`input_shape` as (C, H, W) or (C, L), for a model of pictures and signals."""
+    """Return `input_shape` as (C, H, W) or (C, L), for a model of images and signals."""
     shape = data_shape(input_shape, num_classes)
     if len(shape) == 2:
         return shape
@@ -76,7 +76,7 @@ def channels_first(model: str, input_shape: Sequence[int], num_classes: int) -> 
 
 
 def floating(x: Tensor, model: str) -> Tensor:
-    """`x`, if it is floating: tokens in a model of pictures or features are a mistake in the study."""
+    """Return `x` if it is floating: tokens in a model of images or features are a mistake in the study."""
     if not x.is_floating_point():
         raise InputError(
             f"model {model} takes floating inputs, the data gives {x.dtype}; take model=modular_mlp for pairs, gpt for "

@@ -1,4 +1,4 @@
-"""Small convolutional network for pictures of any size and for signals of any length, with any number of channels."""
+"""Small convolutional network for images of any size and signals of any length, with any number of channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NORMS = ("group", "batch", "none")
 class SmallCNN(nn.Module):
     """x_BCHW or x_BCL → three blocks of convolution, norm, ReLU → mean over places → dropout → linear → logits.
 
-    The blocks have `width`, 2·`width` and 4·`width` channels. On pictures convolutions are 3×3 with strides 1, 2 and 2;
+    The blocks have `width`, 2·`width` and 4·`width` channels. On images convolutions are 3×3 with strides 1, 2 and 2;
     on signals they are 5 long with stride 2, as in the CNN of MNIST-1D (Greydanus & Kobak, arXiv 2011.14439).
     Convolutions in front of a norm carry no bias, because the norm has its own.
 

@@ -1,4 +1,4 @@
-"""Multi-layer perceptron: the model for features and for small pictures."""
+"""Multi-layer perceptron: the model for features and for small images."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def ratio(width: int, base: int | None) -> float:
 
 @torch.no_grad()
 def as_at_base(layer: nn.Linear, r: float, *, weight: bool) -> None:
-    """Give a bias, and a last layer's weights, the standard deviation at base of what was drawn for the width."""
+    """Scale a bias, or a last layer's weights, to the standard deviation at base."""
     if weight:
         layer.weight.mul_(r**0.5)
     if layer.bias is not None:

@@ -1,4 +1,4 @@
-"""ResNets for small pictures: three stages of basic blocks, 6n + 2 layers."""
+"""ResNets for small images: three stages of basic blocks, 6n + 2 layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adamcmp.models import arguments
 
 NORMS = ("batch", "group", "none")
 GROUPS = 8
-"""Of a group norm; fewer where they do not divide the channels."""
+"""Groups of a group norm; fewer if they do not divide the channels."""
 
 
 class ResNet(nn.Module):

@@ -1,4 +1,4 @@
-"""What GPT and ViT are made of: attention and pre-norm blocks. Shapes: B examples, T positions, D width, H heads."""
+"""Attention and pre-norm blocks of GPT and ViT. Shapes: B examples, T positions, D width, H heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ViT: a Transformer on patches of a picture."""
+"""ViT: a Transformer on patches of an image."""
 
 from __future__ import annotations
 

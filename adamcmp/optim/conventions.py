@@ -1,6 +1,6 @@
-r"""AdamW in other frameworks and papers: where λ and ε enter, the defaults, and what λ of one is in another.
+r"""AdamW in other frameworks and papers: where λ and ε enter, defaults, and conversion of λ between them.
 
-Data alone; ``adamcmp conformance`` finds the same of what is installed, and tests hold this table to it.
+This is a table; ``adamcmp conformance`` measures installed libraries, and tests compare both.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from adamcmp.optim.decay import CONVERTIBLE, Convertible, convert_weight_decay
 
 
 class FrameworkConvention(NamedTuple):
-    """What AdamW is there."""
+    """AdamW's convention in a framework or paper."""
 
     title: str
-    """What people call it."""
+    """Human-readable name."""
     call: str
     decay: Convertible
     eps_placement: str
@@ -25,7 +25,7 @@ class FrameworkConvention(NamedTuple):
     arguments: Mapping[str, str]
     """Its names of them."""
     config: str
-    """What gives its numbers in adamcmp."""
+    """Configuration of adamcmp that takes the same steps."""
 
 
 _TORCH = {"lr": "lr", "beta1": "beta1", "beta2": "beta2", "eps": "eps", "weight_decay": "weight_decay"}
@@ -70,29 +70,29 @@ FRAMEWORKS: Mapping[str, FrameworkConvention] = {
         "optimizer=adamw_normalized",
     ),
 }  # fmt: skip
-"""By the names of ``adamcmp convert --from``."""
+"""Conventions by the names of ``adamcmp convert --from``."""
 
 
 class DecayConversion(NamedTuple):
-    """What a decay does, whatever it is called."""
+    """Effect of a weight decay, in every convention."""
 
     lambdas: Mapping[Convertible, float]
     """λ of each convention; ``normalized`` only where the number of steps is known."""
     per_step: float
-    """η α λ: the share of the weights that a step at the peak takes off."""
+    """η α λ: the share of the weights that a step at the peak removes."""
     half_life: float
     """Steps at the peak after which half of a weight without gradient is left: ln 2 / −ln(1 − d)."""
     timescale: float
     """Steps over which AdamW's weights are a moving average of its updates: 1 / d."""
     epochs: float
-    """The same in epochs: B / (N d); NaN where N or B is not known."""
+    """Time scale in epochs, B / (N d); NaN if N or B is unknown."""
 
 
 def convert_decay(
     source: Convertible, lr: float, weight_decay: float, *, steps: float | None = None, batch: float | None = None,
     examples: float | None = None,
 ) -> DecayConversion:  # fmt: skip
-    r"""λ of a convention as what it does at the peak learning rate, and in all other conventions.
+    r"""Return the effect of a λ at the peak learning rate, and the λ of all other conventions.
 
     Args:
         source: the convention.

@@ -1,7 +1,7 @@
-r"""Weight decay: where λθ enters a step, and what λ in one convention is in another.
+r"""Weight decay: where λθ enters a step, and conversion of λ between conventions.
 
-With L2 the penalty's slope enters the gradient, g ← g + λθ, before a rule sees it. Every other convention takes a
-share d_t off the weights, beside the step u_t of whatever rule:
+With L2 the penalty's slope enters the gradient, g ← g + λθ, before a rule sees it. Every other convention subtracts a
+share d_t of the weights, in addition to the step u_t of the rule:
 
 .. math:: θ ← θ − u_t − d_t θ
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 else:
     np, Array = LazyModule("numpy"), Any
 Convertible = Literal["lr_scaled", "schedule_only", "normalized"]
-"""d_t is η_t times a constant: λ can be told in each of them."""
+"""Conventions in which d_t is η_t times a constant, so that λ can be converted between them."""
 Decoupled = Literal[Convertible, "lr_squared", "lr_free", "cautious", "fixed_norm"]
 Decay = Literal["l2", Decoupled]
 NOT_SCALED_BY_LR = ("schedule_only", "normalized", "lr_free")
@@ -47,7 +47,7 @@ CONVERTIBLE: tuple[Convertible, ...] = ("lr_scaled", "schedule_only", "normalize
 
 
 def decay_fraction(convention: str, weight_decay: float, lr: float, eta: Array, period: Array) -> Array:
-    """d_t: the share of each weight that a step takes off, by the table above.
+    """Return d_t, the share of each weight that a step removes, by the table above.
 
     Args:
         convention: where λ enters; one that the table lacks takes nothing off.

@@ -1,8 +1,8 @@
-r"""What an update rule is: one class in one file, found by its name or by a ``_target_``.
+r"""Base class of update rules: one class per file, found by its name or by a ``_target_``.
 
-A rule has settings, one value a run, and says three things in plain formulas: the coefficients of T steps of one run
-(``compute_coefficients``, NumPy float64), the state that it keeps of a parameter (``start``), and the step that it
-takes off the weights (``step``, tensors). Whatever is the same for all rules is done here: the learning rate's
+A rule has settings, one value per run, and states three things in plain formulas: the coefficients of T steps of one
+run (``compute_coefficients``, NumPy float64), the state that it keeps of a parameter (``start``), and the step that it
+subtracts from the weights (``step``, tensors). Whatever is the same for all rules is done here: the learning rate's
 schedule, parameter groups, where λ enters (``decay.py``), and the stacking of R runs.
 
 Every tensor that a rule sees has a leading run axis, shape (R, …), of one run (1, …); a coefficient broadcasts over
@@ -61,10 +61,10 @@ class StepWindow:
         return self.eta * self.peak
 
     def running(self, values: Callable[[Array, Array], Array]) -> Array:
-        """What a running sum or product over all steps so far has come to, at each of these.
+        """Return a running sum or product over all steps so far, at each step of the window.
 
         Args:
-            values: of (t, η_t) of all steps so far, shape (t,), what has come together at each.
+            values: function of (t, η_t) of all steps so far, shape (t,), that returns the accumulated values.
         """
         eta = self.until()
         return values(np.arange(1.0, len(eta) + 1), eta)[len(eta) - len(self.t) :]
@@ -110,7 +110,7 @@ class Code(NamedTuple):
     arguments: Mapping[str, Any] = {}
     """Without learning rate and weight decay."""
     notes: tuple[str, ...] = ()
-    """In what it differs a little."""
+    """Small differences from adamcmp's steps."""
     reason: str = ""
     """Why it cannot."""
 
@@ -143,7 +143,7 @@ class Rule(Settings):
     width_lr: Number = -1.0
     """In a model with ``mup_base``, power of its width by which the learning rate of hidden matrices grows."""
     width_decay: Number = 0.5
-    """The same of their λ, where the learning rate scales decay: see ``models/mup.py``."""
+    """Factors of their λ, if the learning rate scales decay: see ``models/mup.py``."""
 
     @model_validator(mode="after")
     def _a_fixed_norm_has_no_decay(self) -> Self:
@@ -156,24 +156,24 @@ class Rule(Settings):
         return ""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
-        """What ``step`` finds in ``c``: of each a number, or one a step, shape (T,)."""
+        """Return the coefficients that ``step`` reads from ``c``: each a number, or one per step, shape (T,)."""
         return {"lr": steps.lr}
 
     def penalty(self) -> Mapping[str, bool]:
-        """By which doors λθ enters the gradient; ``l2`` is opened before ``step``, others are the rule's own."""
+        """Return where λθ enters the gradient; ``l2`` is added before ``step``, others are used by the rule."""
         return {"l2": self.decay == "l2"}
 
     def share(self, steps: StepWindow) -> Array:
-        """d_t: the share of the weights that each step takes off beside ``step``, shape (T,)."""
+        """Return d_t: the share of the weights that each step removes in addition to ``step``, shape (T,)."""
         return decay_fraction(self.decay, steps.weight_decay, steps.peak, steps.eta, steps.period)
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:  # noqa: ARG002
-        """The state before the first step, of one run; ``param`` is what it starts from, shape (1, …)."""
+        """Return the state of one run before the first step; ``param`` is its initial value, shape (1, …)."""
         return {}
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        """What is taken off the weights in one step, decoupled decay left out.
+        """Return the step to subtract from the weights, without decoupled decay.
 
         Args:
             param: θ, shape (R, …); not changed here.
@@ -206,7 +206,7 @@ class Rule(Settings):
 
     @property
     def oracle(self) -> Counterpart | None:
-        """What does the very same with these settings, decay included, if anything does."""
+        """Return an optimizer that takes exactly the same steps with these settings, decay included, if one exists."""
         found = self.counterpart(decoupled=self.decay != "l2") if self.decay in ("l2", "lr_scaled") else None
         return None if found is None or found.scales_gradients else found
 
@@ -251,10 +251,10 @@ def zeros(param: Tensor) -> Tensor:
 
 
 def norm(x: Tensor) -> Tensor:
-    """Each run's Euclidean norm over all axes but the first, shape (R, 1, …).
+    """Return each run's Euclidean norm over all axes but the first, shape (R, 1, …).
 
-    A product, and of two equal rows, since torch's compiler for CPUs makes sums of products with one, and then fails
-    on sums over what a step changes in place (pytorch issue 196570).
+    A product, and of two equal rows, since torch's compiler for CPUs makes sums of products with one, and then fails on
+    sums over values that a step changes in place (pytorch issue 196570).
     """
     rows = x.reshape(len(x), 1, -1)
     squares = rows.expand(-1, 2, -1) @ rows.mT
@@ -271,7 +271,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people, and for what is kept on disk: ``adam cautious``; static settings stand in brackets behind it."""
+        """Human-readable name, which is also stored: ``adam cautious``; static settings follow in brackets."""
         module = self.rule.__module__
         ours = module.startswith(f"{RULES}.")
         named = module.rpartition(".")[2] if ours else f"{module}.{self.rule.__qualname__}"
@@ -304,7 +304,7 @@ class Kernel(NamedTuple):
 
 
 def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
-    """All that a step needs of numbers, by name, each of shape (T,): the rule's own, its doors, and d_t.
+    """Return all coefficients of a step by name, each of shape (T,): the rule's, those of penalties, and d_t.
 
     Raises:
         ValueError: the rule has a name that is taken.

@@ -1,4 +1,4 @@
-r"""Learning-rate schedules: the multiplier η_t of every step of a training, computed for the steps that are asked for.
+r"""Learning-rate schedules: the multiplier η_t, computed for the requested steps.
 
 Step t (counted from 0) is trained with learning rate η_t α. A schedule also tells the number of steps in the period
 that each step belongs to, which normalised weight decay needs (Loshchilov & Hutter, Appendix B.1).

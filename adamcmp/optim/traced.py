@@ -1,14 +1,14 @@
-r"""Adam that keeps on record what decay takes off each weight, by whichever door it comes in.
+r"""Adam that records the contribution of decay to each step, wherever λθ enters the update.
 
 What L2 adds to the gradient passes through the moments. The numerator of the step is linear in the gradients, so that
-the penalty's part of it can be told exactly, by a moment of its own:
+the penalty's part of it is exact, by a moment of its own:
 
 .. math::
     p &← β_1 p + (1−β_1)\, a_m θ \\
     \text{taken} &= η_t α\, \frac{p}{1−β_1^t} \Big/ \left(\sqrt{\hat v} + ε\right) + d_t θ
 
-Decoupled decay is d_t θ alone, and L2 the first term. That λθ enlarges v̂ as well is in the denominator, as it is in the
-step. Weights move as Adam's do, to the last bit.
+Decoupled decay is d_t θ alone, and L2 the first term. That λθ enlarges v̂ as well is in the denominator, as it is in
+the step. Weights move as Adam's do, to the last bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Traced(Adam):
     eps_placement: Literal["after"]
 
     def start(self, param: Tensor, part: str) -> dict[str, Tensor]:
-        """Adam's moments, and what is recorded."""
+        """Return Adam's moments, and tensors for the record."""
         traced = {name: zeros(param) for name in ("penalty", "taken", "scale", "grad")}
         return {**super().start(param, part), **traced}
 

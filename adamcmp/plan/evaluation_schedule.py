@@ -1,9 +1,10 @@
-"""When a training is evaluated and on how many examples: from a share of its arithmetic, where the user leaves it open.
+"""Evaluation schedule: the steps of evaluations and their numbers of examples, from a share of the training's
+arithmetic.
 
 A forward pass of one example counts 1, a training step of B examples 3 B (backward is twice forward), so that T steps
-count 3 B T. The last evaluation shows all of validation and test, and up to ``MAX_TRAIN_EXAMPLES`` training examples.
-What the share leaves goes to evaluations before it, evenly spread: up to nine that show as many; where it is not enough
-for four of them, four that show fewer, evenly spread over each part, and at least ``MIN_EVALUATIONS`` of each. A short
+count 3 B T. The last evaluation uses all of validation and test, and up to ``MAX_TRAIN_EXAMPLES`` training examples.
+The rest of the share goes to earlier evaluations, evenly spread: up to nine that show as many; where it is not enough
+for four of them, four that show fewer, evenly spread over each part, and at least ``MIN_EXAMPLES`` of each. A short
 training may so spend more than the share.
 """
 
@@ -18,9 +19,9 @@ MAX_TRAIN_EXAMPLES = 10_000
 """Training examples that an evaluation shows."""
 MIN_TRAIN_EXAMPLES = 2_000
 """Training examples that the last evaluation shows however large the other parts are."""
-MAX_EVALUATIONS, FEW_EVALUATIONS = 9, 4
+MAX_EARLIER_EVALUATIONS, MIN_EARLIER_EVALUATIONS = 9, 4
 """Evaluations before the last: as many where the share allows, and from which on they show fewer examples instead."""
-MIN_EVALUATIONS = 100
+MIN_EXAMPLES = 100
 """Examples of a part that an evaluation shows, where it has so many."""
 
 SplitSizes = tuple[int, int, int]
@@ -34,14 +35,14 @@ class EvaluationSchedule:
     steps: tuple[int, ...]
     """After how many steps; the last after the last one."""
     before: SplitSizes
-    """What each but the last shows."""
+    """Examples per split of each evaluation before the last."""
     last: SplitSizes
-    """What the last shows."""
+    """Examples per split of the last evaluation."""
     share: float
-    """Of the training's arithmetic that they take together."""
+    """Share of the training's arithmetic that they take together."""
 
     def shown(self, step: int) -> SplitSizes:
-        """What the evaluation after ``step`` steps shows."""
+        """Return the examples per split of the evaluation after ``step`` steps."""
         return self.last if step == self.steps[-1] else self.before
 
     @property
@@ -65,19 +66,19 @@ def schedule_evaluations(train: Train, parts: SplitSizes, batch_size: int, steps
     if train.eval_examples == "auto":
         left = int(budget / 2) - sum(held_out)
         last: SplitSizes = (min(trained, MAX_TRAIN_EXAMPLES, max(left, MIN_TRAIN_EXAMPLES)), held_out[0], held_out[1])
-        largest: SplitSizes = (min(last[0], max(held_out[0], MIN_EVALUATIONS)), held_out[0], held_out[1])
+        largest: SplitSizes = (min(last[0], max(held_out[0], MIN_EXAMPLES)), held_out[0], held_out[1])
     else:
         last = (min(trained, train.eval_examples), held_out[0], held_out[1])
         largest = (last[0], *(min(each, train.eval_examples) for each in held_out))  # type: ignore[assignment]
     rest = max(budget - sum(last), 0.0)
     if train.evaluations == "auto":
-        count = min(MAX_EVALUATIONS, int(rest // sum(largest)))
-        count = max(count, FEW_EVALUATIONS)
+        count = min(MAX_EARLIER_EVALUATIONS, int(rest // sum(largest)))
+        count = max(count, MIN_EARLIER_EVALUATIONS)
     else:
         count = train.evaluations - 1
     count = min(count, steps - 1)
     share = min(1.0, rest / (count * sum(largest))) if count and train.eval_examples == "auto" else 1.0
-    before: SplitSizes = tuple(min(each, max(MIN_EVALUATIONS, int(share * each))) for each in largest)  # type: ignore[assignment]
+    before: SplitSizes = tuple(min(each, max(MIN_EXAMPLES, int(share * each))) for each in largest)  # type: ignore[assignment]
     at = tuple(round(steps * (i + 1) / (count + 1)) for i in range(count + 1))
     taken = (sum(last) + count * sum(before)) / training
     return EvaluationSchedule(at, before, last, taken)

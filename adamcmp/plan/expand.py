@@ -81,10 +81,10 @@ class Plan:
     resolved: str
     """The study as YAML: its base configuration and its spaces."""
     searching: SearchState | None = None
-    """What asks for more runs, of which those above are the first batch; None where the grids are all."""
+    """State of the search, whose first batch are the runs above; None for grids."""
 
     def here(self) -> Self:
-        """The same, trained on the machine that asks."""
+        """Return the plan for training on this machine."""
         local = self.config.execute.model_copy(update={"where": "local"})
         return replace(self, config=self.config.model_copy(update={"execute": local}))
 
@@ -101,8 +101,7 @@ def plan_study(
         source: the study's file.
         overrides: Hydra overrides; a sweep (``key=v1,v2``) replaces that key in every space, ``optimizer=a,b`` keeps
             the spaces of those optimizers and adds one for each that has none.
-        facts: loads a data set and says what planning needs of it; called once for each data setting, and told of
-            the memory that it may take.
+        facts: loads a data set and returns its metadata; called once per data setting, with the execution settings.
         sized: told, before any data is loaded, the configuration and how many runs the grid has.
 
     Raises:
@@ -297,7 +296,7 @@ def _plan_search(
 
 
 def _configured_value(composed: Composed, dimension: Dimension) -> Any:
-    """What a configuration has of a searched setting; the middle of its values where it says nothing."""
+    """Return the configured value of a searched setting; without one, the middle of its values."""
     found: Any = composed.values
     for part in dimension.key.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
@@ -313,7 +312,9 @@ def _expand(
     told: set[str] | None = None,
     composing: Composing = compose,
 ) -> Iterator[Run]:
-    """The runs of a sub-grid; ``told`` are the keys whose values its arms are called by, if not all that vary."""
+    """Return the runs of a sub-grid. ``told`` are the keys whose values are part of optimizers' labels, if not all that
+    vary.
+    """
     static = {key: values for key, values in space.items() if not _is_swept(key)}
     swept = {key: values for key, values in space.items() if _is_swept(key) and key != "seed"}
     seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
@@ -414,7 +415,7 @@ def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[Tas
 
 
 def _check_criteria(config: Config, known: DatasetMetadata) -> None:
-    """Refuse a loss and an error that do not fit what is predicted."""
+    """Refuse a loss or a metric that does not fit the targets."""
     loss, error, targets = config.train.loss, config.train.error, known.targets
     fitting = [each.name for each in METRIC_SPECS[targets]]
     if error not in ("auto", *fitting):

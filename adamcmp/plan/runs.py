@@ -1,4 +1,4 @@
-"""Runs and cohorts: what one training is, what identifies it, and what is trained together.
+"""Runs and run groups: one training, its identity, and the runs that one program can train together.
 
 A run's id is a hash of what determines its numbers: the examples of its data set, model, optimizer, schedule,
 budget, precision, seed and the record schema's version. Names, labels, folders and devices do not enter it.
@@ -25,14 +25,14 @@ from adamcmp.storage.schema import SCHEMA_VERSION, Stage
 
 NAME_FIELDS = {"name", "label"}
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
-"""Of one example: of its one input, or of each of several."""
+"""Shape of an example: of its only input, or of each of several."""
 MAX_COUNTED_CLASSES = 1000
 """Classes whose training examples are counted."""
 
 
 @dataclass(frozen=True)
 class DatasetMetadata:
-    """What planning needs to know of a loaded data set."""
+    """Metadata of a loaded data set that planning needs."""
 
     fingerprint: str
     train_examples: int
@@ -44,17 +44,17 @@ class DatasetMetadata:
     num_tokens: int = 0
     """One more than the largest token; 0 for inputs that are not tokens."""
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
-    """Of text, by part: how many bytes a label stands for on average."""
+    """Mean number of bytes per label of text, by split."""
     targets: Targets = "classes"
     unit: str = ""
-    """Of quantities."""
+    """Unit of quantities."""
     target_mean: tuple[float, ...] = ()
-    """Of quantities that are standardised, each one's; empty where they are not."""
+    """Mean of each standardized quantity; empty if they are not standardized."""
     target_std: tuple[float, ...] = ()
     class_counts: tuple[int, ...] = ()
     """Training examples of each class, or that have each label; empty where there are very many."""
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By error and part: what the best constant prediction of training has."""
+    """Error of the best constant prediction, by metric and split."""
 
     @classmethod
     def loaded(cls, stored: Mapping[str, Any]) -> Self:
@@ -90,7 +90,7 @@ class InitWeights:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What one program of runs shares: data, model, loss, budget and precision, with the budget in steps."""
+    """Data, model, loss, budget and precision that runs of one program share, with the budget in steps."""
 
     data: Data
     model: Model
@@ -121,7 +121,7 @@ class TaskSpec:
 
     @cached_property
     def criteria(self) -> TaskMetrics:
-        """What it minimises and is judged by."""
+        """Loss and primary metric."""
         targets, loss, error = self.facts.targets, self.train.loss, self.train.error
         own = loss.target if isinstance(loss, CustomLoss) else None
         named = LOSS_NAMES[targets][0] if isinstance(loss, CustomLoss) or loss.name == "auto" else loss.name
@@ -130,14 +130,14 @@ class TaskSpec:
 
     @property
     def baselines(self) -> Mapping[str, float]:
-        """By part: the error of the best constant prediction."""
+        """Error of the best constant prediction, by split."""
         return self.facts.baselines.get(self.criteria.error.name, {})
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How it trains, but for optimizer and schedule: what runs may differ in that are compared all the same.
+        """Settings of training besides optimizer and schedule, in which compared runs may differ.
 
-        What was not asked for is left out, since older ids know nothing of it.
+        Settings with their default are left out, since older IDs do not contain them.
         """
         train, found = self.train, dict[str, Any]()
         if isinstance(train.loss, CustomLoss):
@@ -153,9 +153,9 @@ class TaskSpec:
 
     @cached_property
     def comparison(self) -> str:
-        """Hash of what compared runs share: data, model, budget and evaluations as they were given, precision, error.
+        """Hash of everything that compared runs share: data, model, budget and evaluations as given, precision, metric.
 
-        Batch size and ``recipe`` may differ: what they bring is a question that people ask.
+        Batch size and ``recipe`` may differ, since their effect is a question of its own.
         """
         names = ("schema", "data", "model", "precision", "init", "metrics")
         shared = {key: self.identity[key] for key in names if key in self.identity}
@@ -166,7 +166,7 @@ class TaskSpec:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What of it determines numbers."""
+        """Settings of the task that determine numbers."""
         return {
             "schema": SCHEMA_VERSION,
             "data": [self.facts.fingerprint, self.facts.train_examples],
@@ -211,9 +211,11 @@ class Run:
     schedule: AnySchedule
     seed: int
     stage: Stage = "tune"
-    """What it is trained for: to choose among cells, or to judge what was chosen. It does not enter the id."""
+    """Purpose of the run: tuning, held-out evaluation or ``settle``. It is not part of the ID."""
     search: str | None = None
-    """What drew its settings, such as ``tpe over lr, betas``: its runs are one arm. It does not enter the id."""
+    """Method and settings of the search that drew it, such as ``tpe over lr, betas``: its runs are one optimizer. It is
+    not part of the ID.
+    """
     is_only_trial: bool = False
     """No optimizer of its plan has a second trial, so that tuning runs are compared. It does not enter the id."""
 
@@ -224,7 +226,7 @@ class Run:
 
     @property
     def comparison(self) -> str:
-        """Hash of what compared runs share: that of the task; where a search tries models, what they share."""
+        """Hash of everything that compared runs share: the task's, or the shared settings if a search tries models."""
         if self.search is None or not any(key in self.search for key in ("model.", "train.", "data.")):
             return self.task.comparison
         task = self.task
@@ -279,7 +281,7 @@ class RunGroup:
 
     @property
     def patterns(self) -> GroupPatterns:
-        """By which parameters are told apart: the same in all runs."""
+        """Patterns of parameter groups, the same in all runs."""
         return group_patterns(self.runs[0].optimizer)
 
 
@@ -292,7 +294,7 @@ def group_patterns(optimizer: AnyRule) -> GroupPatterns:
 
 
 def _loss_identity(loss: Loss, name: str, usual: str) -> dict[str, Any]:
-    """What of a loss determines numbers, where it is not the usual one."""
+    """Return the settings of a loss that determine numbers, if it is not the default."""
     other = {
         **({"label_smoothing": loss.label_smoothing} if loss.label_smoothing else {}),
         **({"class_weights": loss.class_weights} if loss.class_weights is not None else {}),
@@ -302,7 +304,7 @@ def _loss_identity(loss: Loss, name: str, usual: str) -> dict[str, Any]:
 
 
 def _metric_identity(metric: str) -> str:
-    """The name of a metric, an own one's with the hash of its source: editing it makes new runs."""
+    """Return the name of a metric; for a custom one with the hash of its source, so that editing it makes new runs."""
     source = source_hash(metric) if "." in metric else None
     return f"{metric}@{source}" if source else metric
 
@@ -328,12 +330,12 @@ def _hash(text: str) -> str:
 
 
 def rule_identity(settings: BaseModel) -> str:
-    """What of an optimizer or a schedule determines numbers, as canonical JSON."""
+    """Return the settings of an optimizer or a schedule that determine numbers, as canonical JSON."""
     return canonical_json(_identifying_settings(settings, NAME_FIELDS))
 
 
 def _identifying_settings(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
-    """All settings but some; what is not there is left out, since older ids know nothing of it."""
+    """Return all settings but some; absent ones are left out, since older IDs do not contain them."""
     dump = settings.model_dump(mode="json", exclude=exclude)
     absent: set[str] = set()
     if isinstance(settings, CustomOptimizer):
@@ -347,7 +349,7 @@ def _identifying_settings(settings: BaseModel, exclude: set[str]) -> dict[str, A
 
 
 def variant_hash(optimizer: AnyRule, schedule: AnySchedule) -> str:
-    """Hash of what runs share that differ in lr, λ and seed alone."""
+    """Return the hash that runs share if they differ only in lr, λ and seed."""
     dump = _identifying_settings(optimizer, {*NAME_FIELDS, "lr", "weight_decay"})
     return _hash(f"{canonical_json(dump)}|{rule_identity(schedule)}")
 

@@ -1,7 +1,7 @@
-"""A plan as one file, for workers that have nothing but the results folder and the package.
+"""A plan as one file, for workers that have only the results folder and the package.
 
-Runs are rows of a Parquet table, a few bytes each: what they share (tasks, the settings of the study) is JSON in the
-file's metadata, and texts that repeat are stored once. Nothing in it is code: own classes are named, and have to be
+Runs are rows of a Parquet table, a few bytes each: shared settings (tasks, the study) are JSON in the
+file's metadata, and texts that repeat are stored once. Nothing in it is code: custom classes are named, and have to be
 importable where it is read.
 """
 

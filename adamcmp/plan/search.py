@@ -1,8 +1,8 @@
-"""Which settings a search tries: batches of trials, each of which is trained as a cohort before the next is asked for.
+"""Searches: batches of trials, each of which is trained before the next is requested.
 
-Every setting is a number between 0 and 1 to whoever proposes it: ``Dimension`` knows what it stands for. A batch
+A proposal is a number between 0 and 1 per setting, which ``Dimension`` maps to a value. A batch
 depends on the search's seed, on its number and on the errors of the batches before, all of which are stored runs. So a
-search that was interrupted goes on by asking the same questions again, and finds most of the answers on disk; it has no
+search that was interrupted resumes by asking the same questions again, and finds most of the answers on disk; it has no
 storage of its own. Optuna proposes for ``tpe`` and ``gp``.
 """
 
@@ -27,30 +27,31 @@ else:
     np = LazyModule("numpy")
 
 SIGNIFICANT_DIGITS = 4
-"""Of what is drawn: more make no other training, and longer names."""
-SPACE_FILLING = 1e-3
-"""By how much the steps of a grid may differ, relatively, to count as even."""
+"""Digits of drawn values: more would not change a training, and make longer names."""
+EVEN_TOLERANCE = 1e-3
+"""Maximum relative difference of the steps of a grid that counts as even."""
 ADAPTIVE_METHODS = ("tpe", "gp", "coordinate")
-TRIALS_PER_BATCH = 10_000
-"""Trials beyond which those that do not depend on each other are asked for in batches too: nobody knows the end."""
+MAX_TRIALS_AT_ONCE = 10_000
+"""Number of trials above which independent trials are requested in batches, too: a user may stop a long search."""
 Point = tuple[float, ...]
 """A trial's place in the unit cube."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One searched setting: what a number between 0 and 1 stands for."""
+    """One searched setting: maps a number between 0 and 1 to its values."""
 
     key: str
     values: tuple[Any, ...] = ()
-    """Of a setting that takes only these; a grid's values for ``coordinate``."""
+    """Values of a setting that takes only these; the values of a grid for ``coordinate``."""
     range: Range | None = None
     zero: float = 0.0
     """Share of the unit interval that stands for 0, in front of a log range: that of a cell of the grid."""
 
     @classmethod
     def of(cls, key: str, values: Sequence[Any]) -> Dimension:
-        """What the values of a grid span: even steps, even ratios, or even ratios of 1 − x; else these values alone.
+        """Return the dimension that the values of a grid span: even steps, even ratios, or even ratios of 1 − x; else
+        these values.
 
         >>> Dimension.of("optimizer.lr", [1e-3, 1e-2, 1e-1]).range.scale
         'log'
@@ -98,7 +99,7 @@ class Dimension:
 
 def _evenly_spaced(values: Any) -> bool:
     steps = np.diff(np.asarray(values, float))
-    return len(steps) >= 2 and bool(np.ptp(steps) <= SPACE_FILLING * abs(steps).max())
+    return len(steps) >= 2 and bool(np.ptp(steps) <= EVEN_TOLERANCE * abs(steps).max())
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,14 @@ class Trial:
 
 @dataclass
 class SearchArm:
-    """What competes with the same number of trials: an optimizer, under one schedule, of one model and data."""
+    """An optimizer with one schedule, model and data set, which competes with the same number of trials as others."""
 
     name: str
     dimensions: tuple[Dimension, ...]
     make: Callable[[Mapping[str, Any]], list[Run]]
     """Settings in; a run for each seed."""
     start: Mapping[str, Any] = field(default_factory=dict)
-    """What the configuration has, from which ``coordinate`` sets out."""
+    """Configured values, from which ``coordinate`` starts."""
     trials: list[Trial] = field(default_factory=list)
     batches: int = 0
     is_done: bool = False
@@ -133,7 +134,7 @@ class SearchState:
     arms: tuple[SearchArm, ...]
 
     def runs(self) -> list[Run]:
-        """All that was asked for so far."""
+        """All runs that were requested so far."""
         return [run for arm in self.arms for trial in arm.trials for run in trial.runs]
 
     def more(self, records: pd.DataFrame | None) -> list[Run]:
@@ -158,7 +159,7 @@ class SearchState:
 
     def _ask(self, arm: SearchArm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
         method = self.settings.method
-        by_batch = method in ADAPTIVE_METHODS or self.settings.trials > TRIALS_PER_BATCH
+        by_batch = method in ADAPTIVE_METHODS or self.settings.trials > MAX_TRIALS_AT_ONCE
         count = batch if by_batch else left
         text = f"{self.settings.seed}|{arm.name}|{arm.batches}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
@@ -194,7 +195,7 @@ def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]
 
 
 def _validation_errors(records: pd.DataFrame | None) -> dict[str, float]:
-    """Of each run the validation error, so that less is better; inf where it has none."""
+    """Return the validation error of each run, signed so that lower is better; inf if it has none."""
     if records is None or records.empty:
         return {}
     sign = records["error_better"].map({"higher": -1.0}).fillna(1.0)
@@ -219,7 +220,7 @@ def _sobol_points(size: int, count: int, seed: int) -> list[Point]:
 def _propose_with_optuna(
     method: str, size: int, told: Sequence[tuple[Trial, float]], count: int, seed: int
 ) -> list[Point]:
-    """What Optuna's sampler asks next, as if those asked before it in the batch were running."""
+    """Return the next proposals of Optuna's sampler, as if earlier ones of the batch were running."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,7 +1,9 @@
-"""From stored runs to tables, figures and the page. Takes ``records.read(study_dir)``, hands on files; never torch.
+"""Reports: from stored runs to tables, figures and the page; no torch.
 
-``reported`` reckons all that is told, ``document`` writes it; ``tables`` and ``page`` make text, ``web`` the page for a
-browser; ``labels`` spells numbers and provenance. Figures are drawn by ``adamcmp.figures``.
+``model`` computes everything that a report contains, ``report_writer`` writes it. ``tables`` and ``sections`` make
+text,
+``web`` the page for a browser, and ``formatting`` formats numbers and provenance. Figures are drawn by
+``adamcmp.figures``.
 """
 
 from adamcmp.report.model import ReportInput

@@ -32,17 +32,17 @@ class Drawable(NamedTuple):
 
 @dataclass(frozen=True)
 class Article:
-    """What a page is made of. Pictures in its sections name figures, and get their files when they are written."""
+    """A page with sections, tables and figures. Figures in its sections get their files when they are written."""
 
     title: str
     sections: Sequence[Section]
     tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
-    """By name: numbers, and what people read."""
+    """Numbers and their text for readers, by name."""
     figures: Sequence[Drawable]
     footer: str
-    """What figures say that they were made from."""
+    """Provenance in the footer of figures."""
     facts: Mapping[str, Any]
-    """What ``MANIFEST.json`` tells beside the files."""
+    """Additional values of ``MANIFEST.json``."""
 
 
 def write_article(article: Article, folder: Path, formats: Sequence[str]) -> list[Path]:

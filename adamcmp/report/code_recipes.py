@@ -32,12 +32,12 @@ DECOUPLED = (*CONVERTIBLE, "lr_squared", "lr_free")
 
 
 def training_code(record: pd.Series[Any], framework: str, title: str) -> str:
-    """Code of one framework that trains as a stored run did.
+    """Return code of one framework that trains like a stored run.
 
     Args:
-        record: of the run, columns ``records.RECORD``.
+        record: of the run, columns ``schema.RECORD``.
         framework: one of ``FRAMEWORKS``.
-        title: the first line, which says what the run was chosen for.
+        title: the first line, which states why the run was selected.
     """
     training = _training(record, title)
     special = {"torch": _torch, "optax": _optax, "keras": _keras}[framework](training)
@@ -64,7 +64,7 @@ def _spaced(found: re.Match[str]) -> str:
 
 
 def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
-    """What all frameworks need to know of a run."""
+    """Return the values of a run that all frameworks need."""
     settings = _checked(record)
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     steps, batch_size = int(settings["steps"]), int(settings["batch_size"])
@@ -163,7 +163,7 @@ def _patterns(params: str | list[str]) -> list[str]:
 
 
 def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
-    """How an own schedule is imported and called."""
+    """Return how a custom schedule is imported and called."""
     module, _, name = str(schedule.get("target", "")).rpartition(".")
     arguments = "".join(f", {key}={value!r}" for key, value in schedule.get("arguments", {}).items())
     return {"module": module, "name": name, "arguments": arguments}
@@ -254,7 +254,7 @@ def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _torch_class(r: Mapping[str, Any], found: Counterpart, decoupled: bool, by_hand: bool) -> dict[str, Any]:
-    """How a class for PyTorch is called, and what is done beside it."""
+    """Return how a class for PyTorch is called, and the additional steps."""
     decay, scales = r["decay"], found.scales_gradients
     weight_decay = _lr_scaled(r) if decoupled and not by_hand and decay != "lr_scaled" else r["weight_decay"]
     module, _, name = found.target.rpartition(".")
@@ -375,7 +375,8 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:
-    """The code of an arm's best cell, by validation, in each framework; of every task that has the arm.
+    """Return the training code of an optimizer's selected trial, in each framework, for every task that has the
+    optimizer.
 
     Args:
         records: stored runs.
@@ -383,7 +384,7 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
         frameworks: some of ``FRAMEWORKS``.
 
     Raises:
-        InputError: no task has such an arm, or none of its cells may be chosen.
+        InputError: no task has such an optimizer, or none of its trials is eligible.
     """
     found: list[str] = []
     names: set[str] = set()

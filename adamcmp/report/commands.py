@@ -16,11 +16,11 @@ import yaml
 from adamcmp.config.lookup import list_group
 
 TRAINING_COMMANDS = ("run", "sweep", "reproduce")
-"""Commands whose words say what was trained."""
+"""Commands that train runs."""
 
 
 def _command_words(records: pd.DataFrame, study: str) -> list[str]:
-    """Of the command that trained the latest of these runs, as a sweep."""
+    """Return the words of the command that trained the latest of these runs, as a sweep."""
     latest = records.sort_values("finished_at")["command"].dropna()
     words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
     if not words or words[0] not in TRAINING_COMMANDS:
@@ -29,7 +29,7 @@ def _command_words(records: pd.DataFrame, study: str) -> list[str]:
 
 
 class TrainCommand(NamedTuple):
-    """What a stored study was trained with, as words of a command line."""
+    """Words of the command that trained a stored study."""
 
     study: str
     overrides: list[str]
@@ -37,7 +37,7 @@ class TrainCommand(NamedTuple):
 
 
 def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCommand | None:
-    """By the latest command that trained both arms, which are told by label or optimizer; None where there is none."""
+    """Return the latest command that trained both optimizers, which labels or configurations name; None without any."""
     ordered = records.sort_values("finished_at")
     names = pd.concat(
         [ordered[["command", "arm"]], ordered[["command", "optimizer"]].set_axis(["command", "arm"], axis=1)]
@@ -52,7 +52,7 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
 
 
 def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
-    """What the latest of these runs was trained with; the study alone where that is not known."""
+    """Return the command that trained the latest of these runs; only the study if it is unknown."""
     parser = _session_options()
     for option in ("--results-dir", "--config-dir", "--device"):
         parser.add_argument(option)
@@ -61,7 +61,7 @@ def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
 
 
 def _session_options() -> argparse.ArgumentParser:
-    """Takes the options out that tell nothing of what is to be trained."""
+    """Return words without the options that do not affect the trained runs."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     flags = ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect", "--trust", "--dry-run")
     for flag in flags:
@@ -77,15 +77,15 @@ GROUPS = {"optimizer": "optimizer", "schedule": "schedule", "model": "model", "d
 """Parts of a run's settings that a named configuration gives, and their override keys."""
 TRAIN = ("batch_size", "clip_norm", "accumulate", "ema", "precision")
 SEED_KEYS = ("seed", "study.seeds", "study.confirm.seeds")
-UNSET = ("name", "source", "target", "rule", "kind", "official")
+UNSETTABLE = ("name", "source", "target", "rule", "kind", "official")
 """Settings that no override gives, or the name of the configuration alone."""
 
 
 def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], study: str) -> list[str]:
-    """A command for each of some cells, given by the ids of their runs; empty where nobody knows how they were trained.
+    """Return a command for each of some trials, given by the IDs of their runs; empty if their settings are unknown.
 
     Args:
-        records: all runs of the study, which tell what its commands swept.
+        records: all runs of the study, which determine the settings that its commands swept.
         cells: ids of some of them.
         study: its name, for runs that have no command.
     """
@@ -115,7 +115,7 @@ def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
         values: Mapping[str, Any] = loaded[part]
         flat[key] = values["name"]
         given = {**values, **values.get("arguments", {})}
-        flat |= {f"{key}.{name}": value for name, value in given.items() if name not in (*UNSET, "arguments")}
+        flat |= {f"{key}.{name}": value for name, value in given.items() if name not in (*UNSETTABLE, "arguments")}
     whole = float(epochs).is_integer()
     flat["train.epochs" if whole else "train.steps"] = int(epochs) if whole else loaded["steps"]
     return flat

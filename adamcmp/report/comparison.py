@@ -17,7 +17,7 @@ from adamcmp.storage.records import find_studies, read_all, read_records
 
 
 class Source(NamedTuple):
-    """What stands on one side."""
+    """A compared group of stored runs: a study, a folder or an optimizer."""
 
     name: str
     records: pd.DataFrame
@@ -26,12 +26,13 @@ class Source(NamedTuple):
 
 
 def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
-    """The records of the tasks that at least two sides have, with the columns ``side`` and ``own_arm``, its label.
+    """Return the records of the tasks that at least two sources have, with the columns ``side`` and ``own_arm``, its
+    label.
 
-    What a report makes of them stands beside each other, and pairs are of different sides (``verdicts``).
+    A report compares them in one leaderboard, and only pairs of different sources (``verdicts``).
 
     Raises:
-        InputError: no two sides share a task.
+        InputError: no two sources share a task.
     """
     prefix = {side.name: f"{side.prefix}: " if side.prefix else "" for side in sides}
     own = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
@@ -73,7 +74,8 @@ class ResolvedSources(NamedTuple):
 
 
 def resolve_sources(words: Sequence[str], results_dir: Path) -> ResolvedSources:
-    """Look words up: a folder or a study; FOLDER:ARM; or an arm, in the folders named beside it or else in all studies.
+    """Resolve words to sources: a folder or a study; FOLDER:ARM; or an optimizer, in the given folders or else in all
+    studies.
 
     Raises:
         InputError: fewer than two words, one twice, or one that is none of these.

@@ -1,4 +1,4 @@
-"""What a study says of its runs next to leaderboard and verdicts: claims, sentences, and figures of its own."""
+"""Findings of a study in addition to leaderboard and verdicts: claims, sentences, and figures of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StudyFindings:
     exhibits: Sequence[StudyTable] = ()
 
     def about(self, tasks: Collection[str | None]) -> StudyFindings:
-        """What is about some tasks, by their hashes; None stands for what is about several."""
+        """Return the findings on some tasks, by their hashes; None stands for findings on several tasks."""
         return StudyFindings(
             [each for each in self.claims if each.task in tasks],
             [each for each in self.findings if each.task in tasks],
@@ -67,7 +67,7 @@ def format_detectable(claim: Claim) -> str:
 
 
 def format_needed_precision(narrower: float) -> str:
-    """What it would take to tell a claim that is open."""
+    """Return the precision that an inconclusive claim needs."""
     if narrower > MAX_NEEDED_PRECISION:
         return "The value is at the boundary of the prediction: no interval can decide."
     return f"The interval must shrink by {narrower:.2g}×, with about {narrower**2:.2g}× as many seeds."
@@ -90,7 +90,7 @@ def format_claim_verdict(claim: Claim, *, is_marked: bool = False) -> str:
 
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
-    """As a table for people."""
+    """Return claims as a table for readers."""
     shown = pd.DataFrame(
         {
             "statement": [f"{each.statement} ({each.source})" for each in claims],

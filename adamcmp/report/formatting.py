@@ -1,4 +1,4 @@
-"""How quantities with their intervals, seeds and provenance are spelt, alike in every table. No matplotlib here."""
+"""Text of numbers with intervals, of seeds and of provenance, the same in every table. No matplotlib here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_DECIMAL, MAX_DECIMAL = 1e-5, 1e7
 def format_mean_ci(mean: float, half_width: float, metric: str, criteria: TaskMetrics) -> str:
     """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
 
-    Without a half width (one seed) the mean stands alone, with two decimals in percent and three digits elsewhere.
+    Without a half width (one seed) only the mean is shown, with two decimals in percent and three digits elsewhere.
 
     >>> from adamcmp.metrics.spec import CLASSIFICATION
     >>> [format_mean_ci(*x, "final_test_error", CLASSIFICATION) for x in ((0.02314, 0.00198), (0.313, 0.0132))]
@@ -132,8 +132,8 @@ def runs_hash(records: pd.DataFrame) -> str:
 
 
 def figure_footer(records: pd.DataFrame, board: pd.DataFrame | None = None) -> str:
-    """What a figure was made from: study, task, runs, seeds, versions and the hash of the run ids; and whose best cell
-    lies on the edge of its grid, by the ``leaderboard``.
+    """Return the provenance of a figure: study, task, runs, seeds, versions and the hash of run IDs; and the optimizers
+    whose selected trial is at a boundary of the grid, by the ``leaderboard``.
     """
     status = records["status"]
     facts = [

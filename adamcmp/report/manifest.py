@@ -1,4 +1,4 @@
-"""``MANIFEST.json`` beside a report: what it was made from, and the SHA-256 of each of its files."""
+"""``MANIFEST.json`` next to a report: its sources, and the SHA-256 of each of its files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_manifest(records: pd.DataFrame, files: Sequence[Path], folder: Path) -
 
 
 def write_listing(told: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
-    """Write a manifest that tells some facts, and lists files with what they were drawn with; its path."""
+    """Write a manifest with some values and a list of files with the packages that drew them; return its path."""
     told = {
         **told,
         "drawn_with": {name: version(name) for name in FIGURE_PACKAGES},
@@ -79,14 +79,14 @@ def listed_files(folder: Path) -> list[str]:
 
 
 class VerifyResult(NamedTuple):
-    """What has become of a report's files."""
+    """State of a report's files."""
 
     folder: Path
     files: int
     changed: list[str]
     missing: list[str]
     others: list[str]
-    """Files beside them that the manifest does not list."""
+    """Files in the same folder that the manifest does not list."""
 
     @property
     def is_whole(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a report is made of, and all that is reckoned of one task: every format tells of the same numbers."""
+"""Input of a report, and all results of a task, computed once: every format shows the same numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from adamcmp.report.formatting import join_unique
 from adamcmp.report.verdict_text import ComparisonSettings, format_verdicts
 from adamcmp.text_safety import to_one_line
 
-TABLE_TITLES = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
+NAME_COLUMNS = ("study", "task_label", "arm", "optimizer", "schedule", "data", "model")
 """Columns of names that users gave."""
 
 
@@ -50,27 +50,27 @@ class ReportTable(NamedTuple):
     raw: pd.DataFrame
     """Its numbers, as csv has them."""
     shown: pd.DataFrame | None = None
-    """What people read; None: it is there for a figure."""
+    """Text for readers; None for a table that only a figure needs."""
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report is made of."""
+    """Input of a report."""
 
     records: pd.DataFrame
     """Stored runs, columns ``records.RECORD``; of a comparison also those of ``report.comparison.compared``."""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Their evaluations, columns ``records.CURVE``; only ``write_report`` needs them."""
     outcomes: Mapping[str, Array] = field(default_factory=dict)
-    """What test examples say of confirming runs, ``records.read_outcomes``."""
+    """Per-example test errors of held-out runs, ``records.read_outcomes``."""
     judging: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen
-    """How arms are judged."""
+    """Settings of comparisons."""
     told: StudyFindings = StudyFindings()  # noqa: RUF009  # frozen
-    """What a study says of its runs."""
+    """Findings of the study."""
     target_error: float | None = None
-    """A validation error; the report then tells how soon each optimizer gets there."""
+    """Validation error for the table of times to a target."""
     name: str = ""
-    """What the study is called; empty: as its runs say, which other studies may have trained first."""
+    """Name of the study; empty: that of its runs, which other studies may have trained first."""
     width: str = "double"
     """That figures are drawn at: one column of a journal (``single``) or two."""
     has_plot_script: bool = False
@@ -81,7 +81,7 @@ class ReportInput:
 
     def __post_init__(self) -> None:
         """Names are shown as they are, whatever letters they have."""
-        known = {name: self.records[name] for name in TABLE_TITLES if name in self.records}
+        known = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
         texts = {name: {each: to_one_line(each) for each in column.dropna().unique()} for name, column in known.items()}
         if any(each != safe for of in texts.values() for each, safe in of.items()):
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
@@ -89,11 +89,11 @@ class ReportInput:
 
     @property
     def title(self) -> str:
-        """What the study is called."""
+        """Name of the study."""
         return to_one_line(self.name) or join_unique(self.records["study"])
 
     def verdicts(self, task: TaskRecords) -> list[Verdict]:
-        """Of one of its tasks; reckoned once."""
+        """Return the verdicts on one of its tasks; computed once."""
         if task.task not in self._told:
             self._told[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
         return self._told[task.task]
@@ -117,7 +117,7 @@ class ReportInput:
 
     @cached_property
     def reports(self) -> list[TaskReport]:
-        """What is told of each of its tasks, the task with the latest run first; reckoned once."""
+        """Return the reports of its tasks, the task with the latest run first; computed once."""
         if len(self.tasks) == 1:
             return [build_task_report(self.tasks[0], self, {self.tasks[0].task, None})]
         return [build_task_report(task, self, {task.task}) for task in self.tasks]
@@ -158,13 +158,13 @@ class ReportInput:
 
 @dataclass(frozen=True)
 class TaskReport:
-    """All that is told of one task."""
+    """Everything that a report contains on one task."""
 
     study: str
-    """What the study is called."""
+    """Name of the study."""
     task: TaskRecords
     told: StudyFindings
-    """What the study says of it."""
+    """Findings of the study."""
     board: pd.DataFrame
     """``analysis.leaderboard``."""
     table: pd.DataFrame
@@ -173,16 +173,16 @@ class TaskReport:
     made: Sequence[ReportTable]
     """Its tables, in the order of a report."""
     findings: Sequence[str]
-    """What can be said in words."""
+    """Findings in words."""
 
     @cached_property
     def criteria(self) -> TaskMetrics:
-        """What its runs are judged by."""
+        """Loss and primary metric of its runs."""
         return task_metrics(self.task.records)
 
     @property
     def shown(self) -> dict[str, pd.DataFrame]:
-        """The tables that people read and that have rows, by name."""
+        """Tables for readers that have rows, by name."""
         return {each.name: each.shown for each in self.made if each.shown is not None and len(each.raw)}
 
     @property
@@ -192,7 +192,7 @@ class TaskReport:
 
 
 def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
-    """Reckon the report of one task, with what is told ``about`` it."""
+    """Compute the report of one task, with the findings ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
     pronounced, told = reported.verdicts(task), reported.told.about(about)
     table = reported.cells(task)
@@ -233,7 +233,7 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
 
 
 def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:
-    """What was found of statements, as a table."""
+    """Return the results of claims as a table."""
     return ReportTable("claims", claimed.to_frame(claims), claims_display(claims))
 
 
@@ -259,7 +259,7 @@ def study_tables(told: StudyFindings, criteria: TaskMetrics) -> list[ReportTable
 
 
 def with_metric_columns(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
-    """A table that says by what its errors are measured, so that a figure needs nothing else."""
+    """Return a table with columns for loss and metric, so that a figure needs nothing else."""
     error = criteria.error
     told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}
     return raw.assign(**{name: value for name, value in told.items() if name not in raw})

@@ -1,4 +1,4 @@
-"""Draw figures at the same time: a forked process each, so that what is drawn need not be copied."""
+"""Draw figures in parallel: one forked process each, so that their tables need not be copied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adamcmp import signals
 
 T = TypeVar("T")
 PRELOAD = "adamcmp.report.preload"
-"""What drawings import; ``adamcmp sweep`` lets a thread do that while processes train."""
+"""Modules that figures import; ``adamcmp sweep`` imports them in a thread while processes train."""
 
 
 def count_workers() -> int:
@@ -27,7 +27,7 @@ def count_workers() -> int:
 
 
 def map_forked(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]:
-    """What every task returns or raises, by name; one after the other where processes cannot be forked."""
+    """Return the result or exception of every task, by name; one after the other if processes cannot be forked."""
     at_once = count_workers()
     if sys.platform != "linux" or at_once < 2 or len(tasks) < 2 or multiprocessing.current_process().daemon:
         return {name: _attempt(task) for name, task in tasks.items()}

@@ -19,7 +19,7 @@ from adamcmp.figures.registry import FIGURES
 from adamcmp.figures.style import FigureStyle
 
 FIRST_MODULES = ("metrics.spec", "figures.axis_labels", "figures.csv_io", "figures.style")
-"""What others stand on."""
+"""Modules that others depend on."""
 PACKAGE = "adamcmp"
 
 
@@ -80,7 +80,7 @@ def _dependencies_first(path: Path, needs: dict[Path, list[Path]]) -> list[Path]
 
 
 def _is_dropped(node: ast.stmt) -> bool:
-    """Imports, what is for type checkers alone, and the module's docstring."""
+    """Return whether a statement is left out: imports, type-checking blocks, and the module's docstring."""
     is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.col_offset == 0
     is_typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.Import | ast.ImportFrom) or is_typing or (is_text and node.lineno == 1)
@@ -101,7 +101,7 @@ def _external_imports(node: ast.stmt) -> list[ast.stmt]:
 
 
 def _defined_names(tree: ast.Module) -> set[str]:
-    """What a module defines."""
+    """Return the names that a module defines."""
     found: set[str] = set()
     for node in tree.body:
         match node:

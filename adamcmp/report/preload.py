@@ -1,4 +1,4 @@
-"""What a report imports, so that it can be imported while processes train."""
+"""Imports of a report, which can happen while processes train."""
 
 import matplotlib.backends.backend_agg
 import matplotlib.backends.backend_pdf

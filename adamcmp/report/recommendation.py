@@ -18,7 +18,7 @@ from adamcmp.report.verdict_text import format_verdict
 from adamcmp.storage.backend import write_file
 
 MIN_HELD_OUT_SEEDS = 8
-"""Fresh seeds of each optimizer below which nothing is said to be sure."""
+"""Number of held-out seeds per optimizer below which a recommendation is never called sure."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Recommendation:
     weight_decay: float
     paragraph: str
     recipes: dict[str, str]
-    """By framework: code to paste."""
+    """Training code by framework."""
     is_sure: bool
     """Every pair is decided, significantly better or equivalent, and no held-out run of it was lost."""
 
 
 def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) -> Recommendation | None:
-    """What to use; None where no optimizer has a setting that completed.
+    """Return the recommendation of a task; None if no optimizer has a completed trial.
 
-    The optimizer is chosen by validation errors on fresh seeds, or by those of tuning where there are none; test errors
-    only tell how good it is.
+    The optimizer is selected by validation errors on held-out seeds, or by those of tuning without any; test errors
+    only measure it.
 
     Args:
-        task: what was trained for it.
-        verdicts: of its arms.
-        seconds_a_run: what one more run takes, to price what would make it surer.
+        task: runs of the recommendation.
+        verdicts: on its optimizers.
+        seconds_a_run: duration of one more run, for the cost of a more certain recommendation.
     """
     records, error = task.records, task_metrics(task.records).error
     table = trials_table(records)
@@ -126,7 +126,7 @@ def _duration_text(seconds: float) -> str:
 
 
 def minimum_budget(seconds_a_run: float, trials: int, arms: int, seeds: int) -> str:
-    """The budget that would do: one batch of trials, and the fewest fresh seeds."""
+    """Return the minimum useful budget: one batch of trials, and the minimum number of held-out seeds."""
     needed = 1.3 * seconds_a_run * arms * (trials * seeds + MIN_HELD_OUT_SEEDS) + 20
     return f"{math.ceil(needed / 60)}m"
 

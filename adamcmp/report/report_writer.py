@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
 FORMATS = (*TABLES, *FIGURES, PAGE)
-TABULATED = (
+LISTED_TABLES = (
     "leaderboard",
     "grid",
     "claims",
@@ -59,20 +59,20 @@ TABULATED = (
     "metrics",
     "time_to_error",
 )
-"""The tables of a task that people read, as md, csv and tex; a study may have more, and figures have some as csv."""
-OF_TASKS = "profiles"
+"""Tables of a task that readers see as md, csv and tex; a study may have more, and figures have some as csv."""
+CROSS_TASK_FIGURE = "profiles"
 """The table and the figure of all tasks together."""
-REDRAW = "plot.py"
-"""The script that draws the figures again from the tables beside it."""
-ON_THE_PAGE = ("verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "basin", "budget")
+PLOT_SCRIPT = "plot.py"
+"""Script that redraws the figures from the tables next to it."""
+PAGE_FIGURES = ("verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "basin", "budget")
 """Figures that ``report.html`` draws for itself; it holds the others as they are."""
 
 
 class FigureFiles(NamedTuple):
-    """What became of figures."""
+    """Results of drawing figures."""
 
     files: Mapping[str, Sequence[Path]]
-    """By figure, and those of ``plot.py``."""
+    """Files by figure, and those of ``plot.py``."""
     skipped: Mapping[str, str]
     """Why others could not be drawn."""
     pictures: Mapping[str, bytes]
@@ -82,9 +82,9 @@ class FigureFiles(NamedTuple):
 def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
 
-    Per task, each where there is something to show: the tables ``TABULATED`` (md, csv, tex), those that figures are
+    Per task, each if it has content: the tables ``LISTED_TABLES`` (md, csv, tex), those that figures are
     drawn from (csv), the figures of ``figures.registry`` (png, svg, pdf) with ``plot.py`` (csv), which redraws them,
-    and ``report.md`` (md), which shows them. ``report.html`` (html) shows all tasks in one file. The same records give
+    and ``report.md`` (md) with all of them. ``report.html`` (html) shows all tasks in one file. The same records give
     the same bytes. ``MANIFEST.json`` tells what all of it was made from, and the SHA-256 of each file.
 
     A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
@@ -123,7 +123,7 @@ def _remove_stale_files(folder: Path, earlier: Iterable[str], written: Sequence[
     used = {path.parent for path in written}
     for name in earlier:
         path = folder / name
-        is_script = path.name == REDRAW and path not in written  # it would not fit the new tables
+        is_script = path.name == PLOT_SCRIPT and path not in written  # it would not fit the new tables
         if is_script or ("/" in name and path.parent not in used):
             path.unlink(missing_ok=True)
             if path.parent.is_dir() and not any(path.parent.iterdir()):
@@ -133,7 +133,7 @@ def _remove_stale_files(folder: Path, earlier: Iterable[str], written: Sequence[
 def _write_tasks(
     reports: Sequence[TaskReport], found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> list[FigureFiles]:
-    """A folder each, and a page of all; what was drawn for each, and at last for all together."""
+    """Write one folder per task, and a page of all; return the figures of each task, and last of all together."""
     with open_for_writing(folder):
         for name in manifest.listed_files(folder):  # of the time when there was one task
             if "/" not in name:
@@ -150,7 +150,7 @@ def _write_tasks(
     made = [*across_tables(found), claims_report_table(said.claims), *study_tables(said, task_metrics(found.records))]
     ratios = rank_over_time.targets_table(tasks, found.curves, found.target_error)
     if ratios["task"].nunique() > 1:
-        made.append(ReportTable(OF_TASKS, ratios, tables.targets_display(ratios)))
+        made.append(ReportTable(CROSS_TASK_FIGURE, ratios, tables.targets_display(ratios)))
     written += write_tables(made, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
     figures = _write_figures(made, found, arms, figure_footer(found.records), folder, formats)
@@ -170,7 +170,7 @@ def _write_task(
     drawn = _write_figures(report.made, found, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
     if "md" in formats:
-        files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != REDRAW}
+        files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != PLOT_SCRIPT}
         sections = report_sections(report, files, drawn.skipped, found.target_error)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return drawn
@@ -193,7 +193,7 @@ def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequ
 
 
 def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """The files of each table: its numbers, and what people read."""
+    """Write the files of each table: its numbers, and the text for readers."""
     written = []
     for name, raw, shown in (each for each in made if len(each.raw)):
         texts = {"csv": partial(tables.to_csv, raw)}
@@ -212,10 +212,11 @@ def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[st
 def _write_figures(
     made: Sequence[ReportTable], found: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
 ) -> FigureFiles:
-    """The files of each figure that could be drawn, why the others could not, and what the page takes of them.
+    """Write every figure that can be drawn; return files, reasons for skipped figures, and the SVGs of the page.
 
-    Figures are drawn from tables as csv holds them, so that ``plot.py`` draws the same. Where no figure is asked for,
-    matplotlib is not imported.
+    Figures are drawn from tables in the precision of CSV, so that ``plot.py`` draws the same. Without figures,
+    matplotlib is
+    not imported.
     """
     kinds = [kind for kind in FIGURES if kind in formats]
     raw = {each.name: each.raw for each in made}
@@ -227,7 +228,7 @@ def _write_figures(
     from adamcmp.report.parallel import map_forked
 
     on = FigureStyle(found.width, tuple(sorted(arms)), footer_)
-    for_page = [name for name in DRAWN if name not in ON_THE_PAGE] if PAGE in formats else []
+    for_page = [name for name in DRAWN if name not in PAGE_FIGURES] if PAGE in formats else []
     known = {
         name: drawing
         for name, drawing in DRAWN.items()
@@ -261,7 +262,7 @@ def _write_figures(
             if name in for_page:
                 pictures[name] = drawn["svg"]
     if written and "csv" in formats and found.has_plot_script:
-        written[REDRAW] = [write_file(folder / REDRAW, _plot_script(on, written).encode())]
+        written[PLOT_SCRIPT] = [write_file(folder / PLOT_SCRIPT, _plot_script(on, written).encode())]
     return FigureFiles(written, skipped, pictures)
 
 
@@ -293,9 +294,9 @@ def _index(
     pictures = {
         name: FigureBlock(name, [path.name for path in paths], captions[name].format(error=error))
         for name, paths in drawn.files.items()
-        if name != REDRAW
+        if name != PLOT_SCRIPT
     }
-    soon = [pictures.pop(OF_TASKS)] if OF_TASKS in pictures else []
+    soon = [pictures.pop(CROSS_TASK_FIGURE)] if CROSS_TASK_FIGURE in pictures else []
     verdict: list[Block] = [Bullets(said)] if said else []
     verdict += [Table(shown["claims"]), CLAIM_LEGEND] if "claims" in shown else []
     lacking = [(Code(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
@@ -307,7 +308,7 @@ def _index(
         *([Section("Across tasks", [*(Table(shown[name]) for name in across), Text(ACROSS)])] if across else []),
         *([Section("Figures", blocks)] if blocks else []),
         Section("Tasks", [apart, Bullets(links)]),
-        *([Section("Time to target", [Table(shown[OF_TASKS]), *soon])] if OF_TASKS in shown else []),
+        *([Section("Time to target", [Table(shown[CROSS_TASK_FIGURE]), *soon])] if CROSS_TASK_FIGURE in shown else []),
     ]
 
 

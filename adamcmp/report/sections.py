@@ -1,4 +1,4 @@
-"""The page of one task as data: what was run, how it was chosen, what came out, what went wrong.
+"""Sections of a task's page as data: results, warnings, selection, protocol, provenance.
 
 ``report_sections`` says what stands on it, block by block; ``to_markdown`` renders that as ``report.md``. Strings are
 text: what looks like Markdown in them is escaped, since they hold names that users gave; ``Bold``, ``Code``, ``Link``
@@ -37,7 +37,7 @@ class Code(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A file beside the page."""
+    """Link to a file next to the page."""
 
     text: str
     to: str
@@ -64,14 +64,14 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as people read it."""
+    """A table for readers."""
 
     shown: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class FigureBlock:
-    """A figure, and the files of it beside the page."""
+    """A figure, and its files next to the page."""
 
     name: str
     files: Sequence[str]
@@ -90,7 +90,7 @@ Block = Text | Bullets | Table | FigureBlock | CodeBlock
 
 @dataclass(frozen=True)
 class Section:
-    """A title and what stands under it."""
+    """A title and its blocks."""
 
     title: str
     blocks: Sequence[Block]
@@ -119,7 +119,7 @@ CAPTIONS = {
     "metrics": "Extra metrics during the training of each optimizer's best trial: mean over seeds and 95 % band.",
     "layers": "Per layer, during the training of each optimizer's best trial: mean over seeds and 95 % band.",
 }
-"""By figure; ``{error}`` is what the task's error is called."""
+"""Caption by figure; ``{error}`` is the name of the task's metric."""
 
 
 CLAIM_LEGEND = Text(
@@ -136,13 +136,13 @@ def report_sections(
     skipped: Mapping[str, str],
     target_error: float | None = None,
 ) -> list[Section]:
-    """What stands on the page; the first section's title is the page's.
+    """Return the sections of the page; the first section's title is the page's.
 
     Args:
-        report: What is told of the task.
-        figures: Figure name → the files written of it, beside the page.
-        skipped: Figure name → why it was not drawn.
-        target_error: What the table ``time_to_error`` is about.
+        report: Report of the task.
+        figures: Figure name → its files, next to the page.
+        skipped: Figure name → reason for skipping it.
+        target_error: Target of the table ``time_to_error``.
     """
     records, board, tables, criteria = report.task.records, report.board, report.shown, report.criteria
     error = criteria.error
@@ -178,7 +178,7 @@ def report_sections(
 
 
 def figure_captions(report: TaskReport) -> dict[str, str]:
-    """Of all figures that it may have."""
+    """Return the captions of all figures of a report."""
     own = {each.name: each.caption for each in report.told.exhibits}
     return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
 
@@ -234,7 +234,7 @@ def _markdown(block: Block) -> str:
 
 
 def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """Basin, sensitivity and budget, as far as they can be told."""
+    """Return basin, sensitivity and best of k, as far as they can be estimated."""
     blocks: list[Block] = []
     if "basin" in tables:
         what = Text(
@@ -349,7 +349,7 @@ def protocol_text(report: TaskReport) -> list[str]:
 
 
 def provenance_section(task: TaskRecords) -> tuple[CodeBlock, Bullets]:
-    """The commands that made its runs, and what they ran on."""
+    """Return the commands that made its runs, and the hardware."""
     records = task.records
     commands = (
         records["command"]

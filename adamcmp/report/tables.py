@@ -1,6 +1,6 @@
-"""Tables: leaderboard and grid as text for people, and as Markdown, CSV, LaTeX and a terminal table.
+"""Tables for readers: as text, Markdown, CSV, LaTeX and on a terminal.
 
-CSV holds the raw numbers with every digit; the others show ``2.31 ± 0.20 %``. What ± means stands beside each table.
+CSV holds the raw numbers with every digit; the others show ``2.31 ± 0.20 %``. A line next to each table explains ±.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adamcmp.text_safety import escape_csv_cell, escape_markdown, to_one_line
 
 DISPLAY_COLUMNS = ("final_validation_error", "final_test_error", "best_test_error", "final_train_loss", "final_gap")
 """Measured columns of a table."""
-_HEADINGS = {
+_TEXT_COLUMNS = {
     "a",
     "b",
     "verdict",
@@ -85,7 +85,9 @@ _LATEX = str.maketrans(
 
 
 def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.leaderboard`` as text: its best cell's mean ± 95 % half width an arm; no empty columns."""
+    """Return ``analysis.leaderboard`` as text: mean ± 95 % half width of each optimizer's selected trial; no empty
+    columns.
+    """
     shown = pd.DataFrame({"optimizer": board["arm"], **_cell_columns(board)})
     for name in ("n", "trials", "diverged", "failed"):
         shown[name] = board[name].astype(str)
@@ -110,7 +112,7 @@ KINDS = {
 
 
 def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.verdicts`` as text: a row a pair."""
+    """Return ``analysis.verdicts`` as text: one row per pair."""
 
     def shown(value: float, half: float = math.nan) -> str:
         return format_mean_ci(value, half, "final_gap", criteria)
@@ -194,7 +196,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.effect_sizes`` as text: a row a pair, each estimate with its 95 % interval in brackets."""
+    """Return ``analysis.effect_sizes`` as text: one row per pair, each estimate with its 95 % interval in brackets."""
     factor, unit = display_unit("final_gap", criteria)
 
     def shown(each: Estimate, times: float, digits: str) -> str:
@@ -217,7 +219,7 @@ def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.Da
 
 
 def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.basin`` as text: a row an arm."""
+    """Return ``analysis.basin`` as text: one row per optimizer."""
     within = {format_mean_ci(each.within, math.nan, "final_gap", criteria) for each in found}
     head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
     return pd.DataFrame(
@@ -234,7 +236,7 @@ def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame
 
 
 def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.sensitivity`` as text: a row an arm."""
+    """Return ``analysis.sensitivity`` as text: one row per optimizer."""
     factor, unit = display_unit("final_gap", criteria)
     form = ".2f" if factor == 100 else ".3g"
 
@@ -260,7 +262,9 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 
 
 def best_of_k_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
-    """``analysis.best_of_k`` as text: a row an arm and power of two; in brackets the middle 80 % of searches."""
+    """Return ``analysis.best_of_k`` as text: one row per optimizer and power of two; in brackets the middle 80 % of
+    searches.
+    """
     rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
     factor, unit = display_unit("final_test_error", criteria)
     form = ".2f" if factor == 100 else ".3g"
@@ -280,7 +284,7 @@ def best_of_k_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFram
 
 
 def targets_display(found: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.rank_over_time.to_targets`` as text: a row a task and arm."""
+    """Return ``analysis.rank_over_time.targets_table`` as text: one row per task and optimizer."""
     shown = pd.DataFrame(
         {"task": found["task"], "optimizer": found["arm"], "target": found["target"].map("{:.3g}".format)}
     )
@@ -294,7 +298,7 @@ def targets_display(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_boundaries(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """A table of arms or pairs, with the sides of the grid that their best cells lie on, where any do."""
+    """Return a table of optimizers or pairs with the boundaries at which their selected trials are, if any."""
     edges = {arm: edge for arm, edge in zip(board["arm"], board["edge"], strict=True) if edge}
     if not edges or "boundary" in shown:
         return shown
@@ -319,7 +323,7 @@ def _count(value: float) -> str:
 
 
 def grid_display(table: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.cells`` as text: one row a cell."""
+    """Return ``analysis.trials_table`` as text: one row per trial."""
     shown = pd.DataFrame({"optimizer": table["arm"], **_cell_columns(table)})
     for name in ("n", "diverged", "failed"):
         shown[name] = table[name].astype(str)
@@ -327,8 +331,8 @@ def grid_display(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def extra_metrics_display(found: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.extra_metric_tables`` as text: a row a metric, a column an arm, mean ± half width of the 95 %
-    interval.
+    """Return ``analysis.extra_metric_tables`` as text: one row per metric, one column per optimizer, mean ± 95 % half
+    width.
     """
     pairs = zip(found["mean"], found["half_width"], strict=True)
     shown = found.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
@@ -349,7 +353,7 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def display_table(metric: str, criteria: TaskMetrics) -> str:
-    """What a table calls a measured column: ``test error``, ``test RMSE, best epoch``."""
+    """Return a table with human-readable names of measured columns: ``test error``, ``test RMSE, best epoch``."""
     when, _, name = metric.partition("_")
     text = "gap" if name == "gap" else metric_label(name, criteria).replace("training", "train")
     return f"{text}, best epoch" if when == "best" else text
@@ -377,7 +381,7 @@ def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 def to_markdown_table(shown: pd.DataFrame) -> str:
     """A GitHub table."""
     safe = shown.map(escape_markdown).rename(columns=escape_markdown)
-    align = ["left" if name in _HEADINGS else "right" for name in shown.columns]
+    align = ["left" if name in _TEXT_COLUMNS else "right" for name in shown.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
@@ -395,15 +399,16 @@ def _cell(value: object) -> object:
 PARAGRAPHS = {"statement": 0.34, "measured": 0.28}
 """Columns of sentences, and their share of the line."""
 PAGE = 50
-"""Rows of a table in LaTeX; what is longer becomes several."""
+"""Maximum number of rows of a LaTeX table; longer ones become several."""
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 """Makes a table smaller that is wider than the line."""
 
 
 def to_latex(shown: pd.DataFrame) -> str:
-    """A booktabs table for pdflatex, no wider than the line, one for each ``PAGE`` rows; everything special is escaped.
+    """Return booktabs tables for pdflatex, no wider than the line, one per ``PAGE`` rows; special characters are
+    escaped.
 
-    Counts of what is nowhere are left out.
+    Columns of counts that are all 0 are left out.
     """
     kept = shown[[name for name in shown if name not in ("diverged", "failed") or (shown[name] != "0").any()]]
     wraps = not PARAGRAPHS.keys().isdisjoint(kept.columns)
@@ -452,7 +457,7 @@ def _column(name: str) -> str:
     """How LaTeX sets a column: sentences as paragraphs, other text from the left, numbers from the right."""
     if name in PARAGRAPHS:
         return rf">{{\raggedright\arraybackslash}}p{{{PARAGRAPHS[name]}\linewidth}}"
-    return "l" if name in _HEADINGS else "r"
+    return "l" if name in _TEXT_COLUMNS else "r"
 
 
 def escape_latex(text: object) -> str:
@@ -470,7 +475,9 @@ def _plain(letter: str) -> str:
 
 
 def baseline(board: pd.DataFrame) -> str:
-    """What the best constant prediction has: ``always the majority class: 89 % validation, 90 % test error``."""
+    """Return the error of the best constant prediction: ``always the majority class: 89 % validation, 90 % test
+    error``.
+    """
     error = task_metrics(board).error
     values = board[list(BASELINE)].iloc[0]
     if not len(board) or values.isna().any():

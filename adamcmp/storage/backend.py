@@ -79,7 +79,7 @@ def is_local(path: Path) -> bool:
 
 
 def open_for_reading(path: Path) -> Any:
-    """What libraries take that read a file: its path, or all of its bytes."""
+    """Return an argument for libraries that read a file: its path, or all of its bytes."""
     return path if is_local(path) else io.BytesIO(path.read_bytes())
 
 

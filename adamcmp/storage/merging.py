@@ -32,7 +32,7 @@ TEMPORARY_NAME = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.tmp")
 
 
 def remove_leftovers(study_dir: Path) -> None:
-    """Remove what a killed writer left half written; only the holder of the study's lock may."""
+    """Remove half-written files of killed writers; only the holder of the study's lock may."""
     for folder in (
         study_dir,
         *(study_dir / name for name in ("outcomes", "curves", "records", "checkpoints", "weights")),
@@ -115,7 +115,7 @@ def _training_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 class RunMetadata(NamedTuple):
-    """What a run is here, wherever it was trained: nothing of this enters its id."""
+    """Metadata of a run in a study, which are not part of its ID."""
 
     stage: Stage
     arm: str
@@ -129,13 +129,13 @@ class RunMetadata(NamedTuple):
 def copy_runs(
     study_dir: Path, others: Sequence[Path], wanted: Mapping[str, RunMetadata], say: Callable[[str], object] = print
 ) -> int:
-    """Take completed and diverged runs from other studies as one part; how many those are.
+    """Copy completed and diverged runs from other studies into one part file; return their number.
 
     Args:
-        study_dir: where they are lacking; its lock is held.
+        study_dir: study that lacks them; its lock is held.
         others: studies that may have them; one that cannot be read is left out, with a line.
-        wanted: ids of the runs, and what each is here.
-        say: gets a line for each study that is left out.
+        wanted: IDs of the runs, and their metadata in this study.
+        say: receives one line per study that is left out.
     """
     found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
@@ -180,7 +180,7 @@ def _run_ids(study_dir: Path) -> set[str]:
 def remove_runs(study_dir: Path, run_ids: Collection[str]) -> None:
     """Remove runs with their curves and weights; only the holder of the study's lock may.
 
-    The records go first, since a run counts by its record: a kill in between leaves curves that nobody reads.
+    The records go first, since a run counts by its record: a kill in between leaves curves that are not read.
     """
     for table, columns in (("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)):
         parts = list_part_files(study_dir / table)

@@ -51,7 +51,7 @@ def append_runs(
     """Store finished runs as one immutable part of each table; the records last, since they make runs count.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full; what was stored before is whole.
+        InputError: the folder cannot be written, or the disk is full; earlier part files stay intact.
     """
     name = new_part_name()
     tables = [("curves", CURVE, curves), ("records", RECORD, records)]
@@ -121,7 +121,7 @@ def part_files(study_dir: Path) -> frozenset[tuple[str, int]]:
 
 
 def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[set[str], frozenset[tuple[str, int]]]:
-    """Ids of the runs in parts that are not ``known``, and what is known then.
+    """Return the IDs of the runs in part files that are not ``known``, and the part files that are known now.
 
     Raises:
         InputError: a part is damaged.

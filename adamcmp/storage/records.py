@@ -26,10 +26,10 @@ else:
 
 
 class Results(NamedTuple):
-    """What is stored of one study."""
+    """Stored runs of a study."""
 
     records: pd.DataFrame
-    """One row a run, columns ``RECORD``."""
+    """One row per run, columns ``RECORD``."""
     curves: pd.DataFrame
     """One row an evaluation, columns ``CURVE``."""
 
@@ -97,7 +97,7 @@ def find_disagreements(study_dirs: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_outcomes(study_dirs: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
-    """What each test example, or block of them, says of the confirming runs: by run id, (N,).
+    """Return the per-example test errors of held-out runs by run ID, (N,): of examples, or of blocks of them.
 
     Raises:
         InputError: a part is damaged or not ours.
@@ -157,7 +157,7 @@ def finished_ids(study_dir: Path) -> set[str]:
 
 
 def read_all(study_dirs: Sequence[Path]) -> Results:
-    """What several folders hold together; of a run that stands in more than one the last counts.
+    """Return the runs of several folders together; of a run that is stored in more than one, the last counts.
 
     Raises:
         InputError: as ``read``.

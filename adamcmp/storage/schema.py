@@ -28,7 +28,7 @@ class Column:
     younger: bool = False
     """Added within this schema version: a part from before lacks it, and is read with nulls."""
     former: str | None = None
-    """What it was called before, within this schema version."""
+    """Former name of the column within this schema version."""
     form: str | None = None
     """Regular expression of the whole of a text; without one, any text on one line."""
 
@@ -51,7 +51,7 @@ METRICS: tuple[tuple[str, str, str], ...] = tuple(
         ("error", "error", "the error (columns error_metric, error_unit)"),
     )
 )
-"""(name, unit, meaning) of what every evaluation measures; units are those of the task's loss and error."""
+"""(name, unit, meaning) of the metrics of every evaluation; units are those of the task's loss and metric."""
 
 
 def _columns_at(prefix: str, when: str) -> list[Column]:

@@ -1,4 +1,4 @@
-"""Studies that ``adamcmp reproduce`` offers, and what each finds.
+"""Studies that ``adamcmp reproduce`` offers, and their findings.
 
 A module here declares its studies: ``STUDY`` is the name of its configuration under ``configs/study/``, and the
 module's name is that of the study. A module of several studies has ``STUDIES``, a mapping of names to one-line
@@ -103,7 +103,7 @@ def study_of(name: str) -> str:
 
 
 def stored_figure(study_dir: Path) -> str | None:
-    """What a stored study reproduces, by its ``study.yaml``; None where it says nothing."""
+    """Return the study that a folder reproduces, by its ``study.yaml``; None if it names none."""
     figure = _stored_section(study_dir).get("figure")
     return figure if isinstance(figure, str) else None
 
@@ -122,7 +122,7 @@ ORDER = (
     "language_model",
     "grokking",
 )
-"""In which ``reproduce all`` goes through them: the paper's figures, then what was asked since."""
+"""Order of ``reproduce all``: the paper's figures, then later questions."""
 
 
 def ordered_studies() -> list[StudyEntry]:
@@ -138,7 +138,7 @@ def figure_width(study_dirs: Sequence[Path]) -> str:
 
 
 def comparison_settings(study_dirs: Sequence[Path]) -> ComparisonSettings:
-    """How the arms of stored studies are judged, where they agree on it."""
+    """Return the comparison settings of stored studies if they agree, else the defaults."""
     from adamcmp.report.verdict_text import ComparisonSettings
 
     found = {ComparisonSettings.of(_stored_section(study_dir)) for study_dir in study_dirs}

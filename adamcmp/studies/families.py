@@ -8,7 +8,7 @@ from typing import NamedTuple
 from adamcmp.analysis import TaskRecords
 
 MIN_TASKS = 3
-"""Tasks of which a slope can be told."""
+"""Minimum number of tasks for a slope."""
 SHARED_COLUMNS = ("data", "model", "batch_size", "precision", "epochs", "train_examples")
 
 
@@ -20,7 +20,8 @@ class TaskFamily(NamedTuple):
 
 
 def task_families(tasks: Sequence[TaskRecords], by: str) -> list[TaskFamily]:
-    """Those of ``MIN_TASKS`` tasks and more that share data, model, batch size and precision, and differ in ``by``.
+    """Return groups of at least ``MIN_TASKS`` tasks that share data, model, batch size and precision, and differ in
+    ``by``.
 
     Args:
         tasks: of one study.

@@ -22,7 +22,7 @@ SOURCE = f"{PAPER}, Figure 1"
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each task: which optimizer and which schedule is better, and whether the basins are separable."""
+    """Return for each task the differences between optimizers and schedules, and the separability of basins."""
     claims = []
     for task in split_by_task(found.records):
         for schedule in ("constant", "drop_step", "cosine"):

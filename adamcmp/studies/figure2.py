@@ -30,7 +30,7 @@ SOURCE = f"{PAPER}, Figure 2"
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """What the figure is there to show next to its verdicts, as measured on the runs of each task."""
+    """Return for each task the paper's claims on generalization and separability."""
     claims, findings = [], []
     for task in split_by_task(found.records):
         claims += claim_adamw_against_adam(found, task, SOURCE)

@@ -34,7 +34,9 @@ CAPTION = (
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each task: whether AdamW is better, fits better, and generalises better where both fit alike."""
+    """Return for each task whether AdamW generalizes better, fits better, and generalizes better at equal training
+    loss.
+    """
     claims, exhibits = [], []
     for task in split_by_task(found.records):
         adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)

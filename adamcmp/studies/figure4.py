@@ -28,7 +28,7 @@ TOP5 = "test_top5_error"
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each task: which is better at the end, and how much sooner restarts get where the others go."""
+    """Return for each task the difference at the end, and the speed-up of restarts."""
     claims: list[Claim] = []
     findings, exhibits = [], []
     for task in split_by_task(found.records):

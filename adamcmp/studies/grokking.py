@@ -1,4 +1,4 @@
-"""Steps until addition modulo p generalises, against λ and the door that decay comes in by."""
+"""Steps until addition modulo p generalizes, against λ and the place where decay enters the update."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CAPTION = (
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each task: whether decay makes it generalise sooner, and through which door."""
+    """Return for each task whether decay makes it generalize sooner, by the place where decay enters."""
     claims: list[Claim] = []
     exhibits = []
     for task in split_by_task(found.records):

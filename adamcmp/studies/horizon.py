@@ -1,4 +1,4 @@
-"""What decay brings, and where AdamW's best λ lies, as budget and training set grow."""
+"""The gain of decay and AdamW's best λ, as budget and training set grow."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ OPTIMA = (
     "predicted, through the middle."
 )
 TOLERATED = 0.25
-"""How far a slope may be from what is predicted, half of what lies between the rules."""
+"""Tolerance of a slope: half of the distance between the predictions of two rules."""
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each family of tasks: the gain of decay against budget, and how λ* moves with budget and training set."""
+    """Return for each family of tasks the gain of decay against budget, and the slope of λ* with budget and training
+    set.
+    """
     tasks = split_by_task(found.records)
     claims: list[Claim] = []
     exhibits, optima = [], []
@@ -72,7 +74,7 @@ def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
 
 
 def gains(found: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
-    """Of each task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
+    """Return for each task ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error

@@ -16,11 +16,13 @@ NEWER = {
     "adan": ("Adan", "Xie et al. 2022"),
     "schedule_free": ("Schedule-free AdamW", "Defazio et al. 2024"),
 }
-"""By configuration: whose papers found them to generalise better than AdamW."""
+"""Configurations of optimizers whose papers found better generalization than AdamW's."""
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each task: AdamW against the doors of Adam, its conventions against each other, and what came after it."""
+    """Return for each task AdamW against Adam with L2 in one or both moments, decay conventions, and newer
+    optimizers.
+    """
     claims = []
     for task in split_by_task(found.records):
         adamw = find_arm(task, [REFERENCE])

@@ -32,7 +32,9 @@ def find_arm(task: TaskRecords, optimizers: Collection[str], schedule: str | Non
 
 
 def test_error_difference(found: ReportInput, task: TaskRecords, a: str, b: str) -> Estimate:
-    """Of the final test errors a − b, as they are stored, with all sources of noise; NaN where nothing is said."""
+    """Return the difference of final test errors a − b in their stored unit, with all sources of noise; NaN if
+    unknown.
+    """
     for each in found.verdicts(task):
         if {each.a, each.b} == {a, b}:
             told = Estimate(each.mean, each.low, each.high) if each.has_interval else Estimate(each.mean)
@@ -94,9 +96,10 @@ def _claim_on_pair(
     source: str,
     predicted: tuple[float, float],
 ) -> list[Claim]:
-    """A claim on the difference of two arms, ``predicted`` as errors are stored and the less the better.
+    """Return a claim on the difference of two optimizers, ``predicted`` in the stored unit of errors, signed so that
+    lower is better.
 
-    It is told in percent of the other's error; in the error's own unit where more is better.
+    It is shown in percent of the other's error, or in the metric's own unit if higher is better.
     """
     a, b = arms
     if a is None or b is None:
@@ -112,7 +115,9 @@ def _claim_on_pair(
 
 
 def margin_of(found: ReportInput, task: TaskRecords) -> float:
-    """What differences count as none, as errors are stored: the study's, or half a point of shares; else none."""
+    """Return the equivalence margin in the stored unit of errors: the study's, or half a percentage point of shares;
+    else none.
+    """
     error = task_metrics(task.records).error
     given = found.judging.margin
     return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0

@@ -22,11 +22,11 @@ CAPTION = (
     "at its best learning rate; then the best λ against the budget with 95 % intervals (open: on the edge of the grid)."
 )
 TOLERATED = 0.25
-"""How far a slope may be from what is predicted, half of what lies between the rules."""
+"""Tolerance of a slope: half of the distance between the predictions of two rules."""
 
 
 def findings(found: ReportInput) -> StudyFindings:
-    """Of each family of tasks: how the best λ moves with the budget, raw and normalised."""
+    """Return for each family of tasks the slope of the best λ with the budget, raw and normalized."""
     claims, exhibits = [], []
     for family in task_families(split_by_task(found.records), "epochs"):
         name = find_arm(family.tasks[0], ADAMW)

@@ -5,7 +5,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adamcmp.config.schema import Train
-from adamcmp.plan.evaluation_schedule import FEW_EVALUATIONS, MAX_EVALUATIONS, MIN_EVALUATIONS, schedule_evaluations
+from adamcmp.plan.evaluation_schedule import (
+    MAX_EARLIER_EVALUATIONS,
+    MIN_EARLIER_EVALUATIONS,
+    MIN_EXAMPLES,
+    schedule_evaluations,
+)
 
 
 def train(**given_):
@@ -14,7 +19,7 @@ def train(**given_):
 
 def test_small_data_are_shown_whole_ten_times():
     found = schedule_evaluations(train(), (1079, 359, 359), 100, 500)
-    assert len(found.steps) == MAX_EVALUATIONS + 1
+    assert len(found.steps) == MAX_EARLIER_EVALUATIONS + 1
     assert found.before == (359, 359, 359)
     assert found.last == (1079, 359, 359)
     assert found.share < 0.08
@@ -22,7 +27,7 @@ def test_small_data_are_shown_whole_ten_times():
 
 def test_large_data_are_shown_in_part_before_the_last_evaluation():
     found = schedule_evaluations(train(), (54_000, 6_000, 10_000), 128, 2105)
-    assert len(found.steps) == FEW_EVALUATIONS + 1
+    assert len(found.steps) == MIN_EARLIER_EVALUATIONS + 1
     assert found.last == (10_000, 6_000, 10_000)
     assert all(few < all_of for few, all_of in zip(found.before, (6_000, 6_000, 10_000), strict=True))
     assert found.share <= 0.08
@@ -31,8 +36,8 @@ def test_large_data_are_shown_in_part_before_the_last_evaluation():
 @pytest.mark.parametrize(("parts", "batch", "steps"), [((54_000, 6_000, 10_000), 10, 20), ((1079, 359, 359), 100, 60)])
 def test_a_short_training_is_evaluated_four_times_on_a_few_examples_before_its_end(parts, batch, steps):
     found = schedule_evaluations(train(), parts, batch, steps)
-    assert len(found.steps) == FEW_EVALUATIONS + 1
-    assert found.before == (MIN_EVALUATIONS, MIN_EVALUATIONS, MIN_EVALUATIONS)
+    assert len(found.steps) == MIN_EARLIER_EVALUATIONS + 1
+    assert found.before == (MIN_EXAMPLES, MIN_EXAMPLES, MIN_EXAMPLES)
     assert found.last[1:] == parts[1:]
     assert len(schedule_evaluations(train(), parts, batch, 3).steps) == 3
 
@@ -62,6 +67,6 @@ def test_the_share_is_kept_but_for_the_last_evaluation(trained, validation, test
     assert all(1 <= few <= all_of for few, all_of in zip(found.before, (trained, validation, test), strict=True))
     before = (len(found.steps) - 1) * sum(found.before)
     assume(before)
-    least = 3 * MIN_EVALUATIONS * (len(found.steps) - 1)
+    least = 3 * MIN_EXAMPLES * (len(found.steps) - 1)
     assert before <= max(share * 3 * batch * steps - sum(found.last), 0) + least
     assert found.full <= len(found.steps)

@@ -18,7 +18,7 @@ from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
 from adamcmp.errors import InputError
-from adamcmp.figures.panels import PANELS_PER_ROW
+from adamcmp.figures.panels import PANEL_COLUMNS
 
 EVERY = claim_tests()
 NEEDS_OTHERS = {"frameworks"}
@@ -76,7 +76,7 @@ def test_a_toy_measures_and_finds_what_its_formula_says(name):
         assert claim.on == "toy"
         assert claim.verdict != "none"
     for panel in found.panels:
-        assert list(panel.columns) == list(PANELS_PER_ROW)
+        assert list(panel.columns) == list(PANEL_COLUMNS)
         assert panel["kind"].isin(["line", "points", "dots", "predicted"]).all()
     expected = TOYS[name] or [None] * len(found.claims)
     assert len(found.claims) == len(expected)

@@ -1,7 +1,7 @@
-"""Libraries with optimizers, one module each: what it is called, how to take steps with it, its own defaults.
+"""Libraries with optimizers, one module each: name, how to take steps, defaults.
 
-A module has ``DISTRIBUTION`` (what ``pip`` calls it), ``MODULE`` (what is imported) and ``peers()``, which imports the
-library. It may set the environment before, since each runs in a process of its own (``worker``).
+A module has ``DISTRIBUTION`` (the name for ``pip``), ``MODULE`` (the name to import) and ``peers()``, which imports the
+library. It may set the environment before, since each runs in a process of its own (``library_process``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIBRARIES = {
     "apex_fused": "NVIDIA Apex",
     "tensorflow_addons": "TensorFlow Addons",
 }
-"""Modules here, and how people call what they hold."""
+"""Modules here, with human-readable names."""
 
 
 class Peer(NamedTuple):
@@ -41,4 +41,4 @@ class Peer(NamedTuple):
     defaults: Mapping[str, Any] = {}
     """Its own learning rate, β, ε and λ, by its own names."""
     precision: str = "float64"
-    """What it reckons in where it allows no more."""
+    """Precision, if it allows only one."""

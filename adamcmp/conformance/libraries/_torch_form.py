@@ -65,12 +65,12 @@ def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any],
 QUIET = ("foreach", "fused", "caution", "rectify")
 """Arguments that are set to say the usual."""
 PLAIN = {"lr": "lr", "betas": "betas", "eps": "eps", "weight_decay": "weight_decay"}
-"""What torch calls them."""
+"""Hyperparameters by torch's names."""
 MOMENTUM = {"lr": "lr", "beta1": "momentum", "weight_decay": "weight_decay"}
 
 
 def defaults(kind: Any) -> dict[str, Any]:
-    """What a call without arguments takes."""
+    """Return the defaults of a call without arguments."""
     return dict(_shown(inspect.signature(kind)))
 
 

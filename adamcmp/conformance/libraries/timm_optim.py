@@ -9,7 +9,7 @@ DISTRIBUTION, MODULE = "timm", "timm"
 
 
 def peers() -> list[Peer]:
-    """Those that it has classes of its own for."""
+    """Return the optimizers for which timm has classes of its own."""
     from timm import optim
 
     found = [

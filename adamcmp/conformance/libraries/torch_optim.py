@@ -1,4 +1,4 @@
-"""PyTorch's own optimizers, each in the forms that it has: a loop, foreach, fused, and sparse gradients."""
+"""Optimizers of PyTorch, each in all implementations: a loop, foreach, fused, and sparse gradients."""
 
 from __future__ import annotations
 

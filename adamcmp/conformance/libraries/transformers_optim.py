@@ -12,7 +12,7 @@ DISTRIBUTION, MODULE = "transformers", "transformers"
 
 
 def peers() -> list[Peer]:
-    """What this version has."""
+    """Return the optimizers of the installed version."""
     from transformers import optimization
 
     found = [Peer("transformers.Adafactor", "adafactor", lambda problem: path(_adafactor, problem),

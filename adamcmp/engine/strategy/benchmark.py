@@ -34,11 +34,11 @@ from adamcmp.untrusted import load_json
 MIN_TIMED_SECONDS = 0.3
 """Seconds of stepping that a timing takes at least, all turns together."""
 MAX_TIMED_STEPS = 128
-"""Of a run alone, in a turn."""
+"""Maximum number of steps of a single run per turn."""
 ROUNDS = 9
 """In which the ways to train are timed."""
 TIE_RATIO, TIE_REPEATS = 1.1, 3
-"""Where the two quickest programs differ by less, they are timed so many times more often."""
+"""If the two fastest programs differ by less, they are timed this many times more often."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Timing:
     """Seconds of one process; or the error that came instead."""
 
     step: float = 0.0
-    """Of one step of one run."""
+    """Seconds per step of one run."""
     evaluation: float = 0.0
-    """Of one evaluation of one run, of all that the last one shows."""
+    """Seconds per evaluation of one run, with the examples of the last one."""
     first: float = 0.0
-    """Of the first two steps and the first evaluation beyond that: compiling."""
+    """Additional seconds of the first two steps and the first evaluation: compiling."""
     share: float = 1.0
-    """Of its time that the thread was running: less where others wanted the core."""
+    """Share of the time in which the thread was running; lower if other processes used the core."""
     error: str | None = None
 
 
@@ -71,10 +71,10 @@ def matmul_gflops(device: torch.device, side: int = 1024) -> float:
 def time_strategies(
     cohort: RunGroup, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
 ) -> list[Timing]:
-    """Time strategies on runs of a cohort, in turns, so that what else the machine does strikes all of them alike.
+    """Time strategies on runs of a group, in turns, so that other load on the machine affects all of them equally.
 
-    Of each the median turn counts: what slows a machine down mostly lasts for longer than a turn, and so slows all ways
-    down in the same turns. What one raises is told, not raised.
+    The result is the median over turns: load mostly lasts longer than a turn, and so slows all strategies in the same
+    turns. An exception of a strategy is part of its timing and not raised.
     """
     probes: list[_Probe | Timing] = []
     stacks: dict[int, vectorized.BatchedTraining] = {}
@@ -101,7 +101,7 @@ def time_strategies(
 
 
 def _tied_probes(probes: Sequence[_Probe | Timing]) -> list[int]:
-    """The two quickest programs, where they are too close to each other to be told apart yet."""
+    """Return the two fastest programs if their timings are too close to decide."""
     steps = sorted((each.timing().step, i) for i, each in enumerate(probes) if isinstance(each, _BatchedProbe))[:2]
     return [i for _, i in steps] if len(steps) == 2 and steps[1][0] < TIE_RATIO * steps[0][0] else []
 
@@ -121,7 +121,9 @@ class _Probe(ABC):
         self._running += time.thread_time() - running
 
     def _share_of(self, device: torch.device) -> float:
-        """Of the time of all turns that the thread was running; on an accelerator it waits, which tells nothing."""
+        """Return the share of all turns in which the thread was running; 1 on an accelerator, for which it only
+        waits.
+        """
         return self._running / self._wall if self._wall and device.type == "cpu" else 1.0
 
     @property
@@ -135,7 +137,7 @@ class _Probe(ABC):
 
     @abstractmethod
     def timing(self) -> Timing:
-        """What was found."""
+        """Return the timing."""
 
 
 class _StepClock(TrainingControl):
@@ -160,15 +162,15 @@ class _StepClock(TrainingControl):
 
 
 def _synchronize(device: torch.device) -> None:
-    """Until an accelerator has done what it was given."""
+    """Wait until an accelerator has finished its work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 class _SequentialProbe(_Probe):
-    """By steps of each optimizer behind its first; an evaluation is what a training of one step takes beyond one.
+    """Times steps of each optimizer after its first; an evaluation is the additional time of a training of one step.
 
-    Steps are never told from a whole training's time: an evaluation may take as long as hundreds of them.
+    Steps are never derived from the time of a whole training: an evaluation may take as long as hundreds of them.
     """
 
     def __init__(self, cohort: RunGroup, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
@@ -276,11 +278,11 @@ class _BatchedProbe(_Probe):
 
 
 CACHE_VERSION = 2
-"""Counts the changes of how timings are taken: what was timed in another way is timed anew."""
+"""Version of the way timings are taken; timings of another version are not used."""
 MAX_AGE_DAYS = 30
-"""After which a timing is made anew."""
+"""Age after which a timing is repeated."""
 MIN_CPU_SHARE = 0.9
-"""Of a core that a timing must have had: what a busy machine took is good for this command, and not kept."""
+"""Minimum share of a core during a timing that is cached: timings of a busy machine serve only the current command."""
 
 
 @dataclass(frozen=True)
@@ -292,21 +294,21 @@ class Machine:
 
 
 class TimingCache:
-    """What is known of one cohort: read once, learnt from, written where something is new."""
+    """Timings of one run group: read once, extended, written if there are new ones."""
 
     def __init__(self, cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> None:
         self._path = timings_folder() / f"{_cache_key(cohort, device, processes, place)}.json"
         self._kept = _read_timings(self._path)
         self._new: dict[str, Timing] = {}
         self.all = {name: timing for name, (_, timing) in self._kept.items()}
-        """By name of the way, see ``strategy_key``."""
+        """Timings by ``strategy_key``."""
 
     def learn(self, name: str, timing: Timing) -> None:
-        """Take what was timed just now."""
+        """Add a new timing."""
         self._new[name] = self.all[name] = timing
 
     def keep(self) -> None:
-        """Write what is known; a failure tells of this moment (memory, a compiler), so it is not kept."""
+        """Write all timings but failures, which may be temporary (memory, a compiler)."""
         now = time.time()
         good = {
             name: (now, each) for name, each in self._new.items() if each.error is None and each.share >= MIN_CPU_SHARE
@@ -320,7 +322,7 @@ class TimingCache:
 
 
 def strategy_key(strategy: Strategy, layout: RowLayout) -> str:
-    """Names a way to train by what its speed depends on, next to the cohort."""
+    """Return the key of a strategy: everything that its speed depends on besides the run group."""
     how = "compiled" if strategy.compiled else "eager"
     graphs = " graphs" if strategy.graphs else ""
     where = f"threads={strategy.threads} processes={strategy.processes}"
@@ -333,7 +335,9 @@ def timings_folder() -> Path:
 
 
 def _cache_key(cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> str:
-    """What timings depend on: the task but for its length, the form of update, the machine and versions."""
+    """Return the key of a run group's timings: the task without its length, the form of update, the machine and
+    versions.
+    """
     task, facts = cohort.task, cohort.task.facts
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
     versions = [version("adamcmp"), torch.__version__]

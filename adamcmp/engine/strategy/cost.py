@@ -47,10 +47,10 @@ def flop_formulas() -> Mapping[Any, Callable[..., int]]:
 
 @dataclass(frozen=True)
 class CostProfile:
-    """What one run of a task needs."""
+    """Cost of one run of a task."""
 
     flops: float
-    """Of one step: forward and backward, by the rule that backward is twice forward; inf where it is not known."""
+    """FLOPs of one step: forward and backward, which counts twice; inf if unknown."""
     state_bytes: int
     """Parameters, gradients, two moments, and an average and the best weights where they are kept."""
     activation_bytes: int
@@ -60,7 +60,7 @@ class CostProfile:
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a program; backward needs as much again as forward."""
+        """Bytes of one row of a program; backward needs as much again as forward."""
         return self.state_bytes + 2 * self.activation_bytes
 
 
@@ -141,15 +141,15 @@ def _profile_model(cohort: RunGroup, dataset: Dataset, device: torch.device) -> 
 
 
 DATA_FRACTION = 0.25
-"""Of the memory, beyond which a memory-mapped data set stays on disk."""
+"""Share of the memory above which a memory-mapped data set stays on disk."""
 DATASET_COPIES = 2
-"""Of a data set in memory: this process's, and the one that training processes share."""
+"""Copies of a data set in memory: this process's, and the one that training processes share."""
 MIN_TRAINING_FRACTION = 0.25
 """Share of the memory that is left to training however large the data are."""
 
 
 def host_memory(settings: ExecutionSettings) -> float:
-    """Bytes of this machine that may be taken: what was set, or half of what is available."""
+    """Return the bytes of this machine that may be used: the setting, or half of the available memory."""
     return settings.memory_gb * 1e9 if settings.memory_gb != "auto" else available_memory() / 2
 
 
@@ -159,7 +159,7 @@ def data_memory(settings: ExecutionSettings) -> float:
 
 
 def training_memory(settings: ExecutionSettings, device: torch.device, datasets: Iterable[Dataset]) -> float:
-    """Bytes that are left for what is trained, all processes together."""
+    """Return the bytes that are left for training, all processes together."""
     held = sum(dataset.memory_bytes for dataset in datasets)
     if device.type == "cuda" and settings.memory_gb == "auto":
         copies = count_devices(device)
@@ -171,12 +171,12 @@ def training_memory(settings: ExecutionSettings, device: torch.device, datasets:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Sums over cohorts, of what one look at their models told and of how they will be trained."""
+    """Total cost of run groups, from their profiles and strategies."""
 
     works: Sequence[ProfiledGroup]
     choices: Sequence[StrategyChoice]
     memory: float
-    """Bytes that what is trained may take, all processes together."""
+    """Bytes that training may use, all processes together."""
 
     @property
     def flops(self) -> float:
@@ -185,12 +185,12 @@ class CostEstimate:
 
     @property
     def run_bytes(self) -> int:
-        """What one run takes while it is trained, of the largest task."""
+        """Bytes of one run of the largest task during training."""
         return max((work.profile.row_bytes for work in self.works), default=0)
 
     @property
     def peak_bytes(self) -> int:
-        """What is trained takes at most, all processes together, by that look."""
+        """Maximum bytes during training, all processes together, by the profiles."""
         pairs = zip(self.works, (choice.strategy for choice in self.choices), strict=True)
         return max((s.processes * s.rows * work.profile.row_bytes for work, s in pairs), default=0)
 
@@ -201,12 +201,12 @@ class CostEstimate:
 
     @property
     def seconds(self) -> float:
-        """What all of it should take."""
+        """Estimated seconds of all groups together."""
         return sum(choice.seconds for choice in self.choices)
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the choices, each once."""
+        """Notes on the strategies for the user, each once."""
         found = dict.fromkeys(choice.note for choice in self.choices if choice.note)
         if self.run_bytes > self.memory:
             needs, has = filesize.decimal(self.run_bytes), filesize.decimal(int(self.memory))
@@ -216,7 +216,7 @@ class CostEstimate:
 
 @dataclass(frozen=True)
 class ProfiledGroup:
-    """A cohort, and what is known of it before anything is timed."""
+    """A run group and its cost, before benchmarks."""
 
     cohort: RunGroup
     profile: CostProfile
@@ -230,5 +230,5 @@ class ProfiledGroup:
 
     @property
     def member_evaluations(self) -> float:
-        """Runs times evaluations, each counted by what it shows: one for the last."""
+        """Number of runs times evaluations, each weighted by its examples: 1 for the last."""
         return len(self.cohort.runs) * self.cohort.task.evaluations.full

@@ -1,11 +1,12 @@
 """Select the training strategy of each run group, by benchmarks if a sweep is long enough to repay them.
 
 A sweep that is estimated to take less than ``MIN_SECONDS_TO_BENCHMARK`` is trained sequentially, without benchmarks.
-For
-a longer one, strategies are timed in rounds: one run alone and eager rows; then compiled rows, if compiling can pay;
-then other numbers of rows, if much work remains. On an accelerator, the number of rows is doubled for as long as that
-pays. Run groups that differ only in their rule share the timings of one of them. The selection is a pure function of
-the timings, which ``strategy.benchmark`` caches, and of the work.
+For a
+longer one, strategies are timed in rounds: single runs and eager rows; then compiled rows, if compiling can pay; then
+other numbers of rows, if much work remains. On an accelerator, the number of rows is doubled for as long as that pays.
+Run
+groups that differ only in their rule share the timings of one of them. The selection is a pure function of the timings,
+which ``strategy.benchmark`` caches, and of the work.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from adamcmp.plan.runs import RunGroup
 MIN_SECONDS_TO_BENCHMARK = 6.0
 """Seconds of sequential training, roughly counted, below which nothing is timed."""
 MIN_SECONDS_SINGLE_RUN = 60.0
-"""The same for a single run, of which processes train no more than one, and compiling seldom pays."""
+"""Threshold for a single run, which processes cannot share and for which compiling seldom pays."""
 TOO_SHORT_REASON = (
     f"the work is little: below {MIN_SECONDS_TO_BENCHMARK:g} s by a count of its arithmetic, "
     f"{MIN_SECONDS_SINGLE_RUN:g} s for a run alone"
@@ -41,13 +42,13 @@ CACHE_BYTES_PER_PROCESS = 12e6
 """Bytes of rows that are worth having in one process on a CPU: about what its share of the last-level cache holds."""
 MAX_ROWS = 256
 INITIAL_ROWS = 32
-"""What an accelerator is asked for first; then twice as many, for as long as ``MAX_STEP_RATIO``."""
+"""Initial number of rows on an accelerator; it is doubled for as long as ``MAX_STEP_RATIO`` holds."""
 MAX_STEP_RATIO = 0.9
-"""A step of a run must take at most so much of what it took in a program of half the rows."""
+"""Maximum time per step and run, relative to a program of half the rows, for doubling to pay."""
 MIN_SECONDS_TO_COMPILE = 8.0
 """Seconds of eager training, over all processes, from which compiling is tried: it takes about five."""
 CACHED_COMPILE_SECONDS = 2.0
-"""Seconds in which another process loads a program from the compiler's cache: where it was timed, it lies there."""
+"""Seconds in which another process loads a program from the compiler's cache, where a benchmark has put it."""
 MIN_SECONDS_TO_TRY_ROWS = 90.0
 """Seconds of training from which other numbers of rows are tried too."""
 
@@ -71,9 +72,9 @@ def estimate_seconds(work: ProfiledGroup) -> float:
 def default_strategy(
     work: ProfiledGroup, settings: ExecutionSettings, device: torch.device, why: str = TOO_SHORT_REASON
 ) -> Strategy:
-    """In this process, by rule: sequential where the user leaves it open; threads depend on the task alone.
+    """Return the strategy in this process without benchmarks: sequential unless set; threads depend only on the task.
 
-    ``why`` nothing was measured is the reason on record, where there is no refusal.
+    ``why`` is the stored reason, unless the model cannot be vectorized.
     """
     small = device.type == "cpu" and work.profile.flops < MAX_FLOPS_ONE_THREAD
     matmul: Matmul = "onednn" if settings.matmul == "onednn" else "default"
@@ -104,7 +105,7 @@ def is_short(works: Sequence[ProfiledGroup], settings: ExecutionSettings) -> boo
 
 
 def _model_fields(work: ProfiledGroup) -> dict[str, Any]:
-    """What a strategy of several rows has to know of the model."""
+    """Return the fields of a strategy of several rows that depend on the model."""
     return {
         "mixes_seeds": not work.profile.draws,
         "example_bytes": round(work.profile.activation_bytes / work.cohort.task.batch_size),
@@ -127,16 +128,16 @@ def select_strategies(
     measure: BenchmarkFn | None = None,
     place: Machine | None = None,
 ) -> list[StrategyChoice]:
-    """A strategy for each cohort.
+    """Return a strategy for each run group.
 
     Args:
-        works: the cohorts.
-        settings: what the user has fixed; ``auto`` leaves it open.
+        works: the run groups.
+        settings: of the user; ``auto`` leaves a choice open.
         device: where they are trained.
-        processes: how many there are to train in.
+        processes: number of training processes.
         memory: bytes that all of them may take.
-        measure: times the strategies of each cohort in turns; all cohorts at the same time where none takes all
-            threads. None: what has not been timed before leaves the choice open.
+        measure: times the strategies of each group in turns; all groups at the same time unless a strategy uses all
+            threads. None: strategies without cached timings leave the choice open.
         place: where that is, if not here.
     """
     known = [StrategyTimings(work, settings, device, processes, memory, place or Machine()) for work in works]
@@ -158,9 +159,10 @@ def select_strategies(
 
 
 def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
-    """By whose timings each cohort goes: of those that differ in their rule alone, the one with most runs.
+    """Return the index of the group whose timings each group uses: among groups that differ only in their rule, the one
+    with most runs.
 
-    A rule is a small part of a step, and timing the ways of each of a dozen takes longer than what that can win.
+    A rule is a small part of a step, so that timing a dozen of them takes longer than it can save.
     """
     alike: dict[object, list[int]] = {}
     for i, work in enumerate(works):
@@ -173,7 +175,7 @@ def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
 def _benchmark_missing(
     known: Sequence[StrategyTimings], asked: Sequence[Sequence[Strategy]], measure: BenchmarkFn | None
 ) -> None:
-    """Time what is not known yet; one cohort after the other what takes all threads."""
+    """Time strategies without a timing; those that use all threads one group after the other."""
     lacking = [
         (each, [s for s in strategies if not each.has(s)]) for each, strategies in zip(known, asked, strict=True)
     ]
@@ -312,7 +314,7 @@ class StrategyTimings:
         return [s for s in asked if s.matmul == best.strategy.matmul and not self.has(s)]
 
     def best(self) -> StrategyChoice:
-        """The strategy that ends first, by what is known; it tells why it is not what the user might expect."""
+        """Return the strategy that ends first by the timings, with the reason for an unexpected one."""
         if self.open:
             likely = [s for s in self._strategies.values() if s.engine == "vectorised"]
             strategy = likely[0] if likely else default_strategy(self.work, self._settings, self._device)
@@ -347,7 +349,7 @@ class StrategyTimings:
         return replace(found, strategy=strategy, seconds=found.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
-        """By the quickest way that was ever timed, whatever its rows; else by the count of arithmetic."""
+        """Return seconds by the fastest timing for any number of rows; without one, by the count of arithmetic."""
         timed = [self._seconds_alone(timing) for timing in self._timings.values() if timing.error is None]
         return min(timed, default=estimate_seconds(self.work)) / self._processes
 
@@ -376,7 +378,9 @@ class StrategyTimings:
         return self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
-        """Rows as the cohort's pieces really have them, so that what is timed is what will be trained."""
+        """Return vectorized strategies with the rows of the group's actual shards, so that benchmarks equal
+        trainings.
+        """
         if self.work.refusal is not None or self._settings.engine == "sequential":
             return []
         common = Strategy(
@@ -392,7 +396,7 @@ class StrategyTimings:
         return [*ways, *(replace(way, graphs=True) for way in ways if self._device.type == "cuda")]
 
     def _rows(self) -> int:
-        """R: what to try first, spread evenly over processes and seeds; or what the user wants."""
+        """Return the initial number of rows, spread evenly over processes and seeds; or the user's setting."""
         return (
             self._settings.rows
             if self._settings.rows != "auto"
@@ -400,7 +404,7 @@ class StrategyTimings:
         )
 
     def _most_rows(self) -> int:
-        """What memory holds, and no more than keep all processes busy."""
+        """Return the maximum number of rows: as many as fit in memory, and few enough to use all processes."""
         held = int(self._memory / self._processes / self.work.profile.row_bytes)
         return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
 

@@ -51,7 +51,7 @@ class RowLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """One way to train; the record tells which."""
+    """Training strategy of a shard; records store it."""
 
     engine: Literal["sequential", "vectorised"] = "sequential"
     rows: int = 1
@@ -68,13 +68,13 @@ class Strategy:
     graphs: bool = False
     """Steps are replayed as CUDA graphs."""
     example_bytes: int = 0
-    """What a forward pass of one example makes; 0 where it is not known."""
+    """Bytes that a forward pass makes per example; 0 if unknown."""
     step_seconds: float = 0.0
     """Seconds that one step of one run takes in one process, as measured; 0 where nothing was."""
     reason: str | None = None
     """Why it is not vectorised, where it cannot be."""
     rungs: tuple[int, ...] = ()
-    """Steps after which a program goes on with the best of its cells alone: one in ``reduction``."""
+    """Steps after which a program keeps only the best of its trials: one in ``reduction``."""
     reduction: int = 3
     ranks: int = 1
     """Processes that each take a share of every batch of one run."""
@@ -112,20 +112,20 @@ class Shard:
 
     @property
     def steps(self) -> int:
-        """Member-steps: runs times steps."""
+        """Run-steps: number of runs times steps."""
         return len(self.runs) * self.task.steps
 
 
 @contextmanager
 def apply_strategy(strategy: Strategy, device: torch.device) -> Iterator[None]:
-    """Threads and matrix library as a strategy wants them, denormal numbers taken for zero, and fp32 kept fp32.
+    """Set threads and matrix library, flush denormal numbers to zero, and keep fp32 exact, inside the block.
 
     Second moments of dead inputs decay into denormals, on which a CPU is 5 times slower. On a CPU "medium" lets torch
-    take oneDNN for fp32 products; where that would round them to bf16, it is refused. On CUDA neither products nor
-    convolutions are TF32, and algorithms are deterministic where there are such.
+    take oneDNN for fp32 products; if that would round them to bf16, it is refused. On CUDA neither products nor
+    convolutions are TF32, and algorithms are deterministic if available.
 
     Raises:
-        InputError: oneDNN is asked for where it rounds.
+        InputError: oneDNN is requested although it rounds.
     """
     onednn = device.type == "cpu" and strategy.matmul == "onednn"
     if onednn and onednn_rounds_to_bf16():
@@ -188,7 +188,7 @@ def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
 
 
 def _groups_by_optimizer(runs: Iterable[Run], rows: int) -> list[tuple[Run, ...]]:
-    """Runs of one arm each, and all seeds of a cell: what is pruned is compared with these."""
+    """Return runs of one optimizer each, with all seeds of a trial, since pruning compares these."""
     arms: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         cell = rule_identity(run.optimizer) + rule_identity(run.schedule)
@@ -209,11 +209,11 @@ def _split_evenly(items: list[T], most: int) -> Iterator[list[T]]:
 
 @dataclass(frozen=True)
 class StrategyChoice:
-    """What was chosen for a cohort, and the seconds that it should take with all processes at work."""
+    """Strategy of a run group, and its estimated seconds with all processes at work."""
 
     strategy: Strategy
     seconds: float
     note: str | None = None
-    """What the user should know: no compiler, for one."""
+    """Note for the user, such as a missing compiler."""
     open: bool = False
     """It is yet to be timed; until then, seconds are rough, and the strategy is a likely one."""

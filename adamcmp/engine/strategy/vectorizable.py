@@ -34,7 +34,7 @@ from adamcmp.plan.runs import Run, RunGroup, TaskSpec
 
 Precision = Literal["fp32", "bf16", "fp64"]
 MAX_REASON_CHARS = 160
-"""Characters of what torch.func says of a model that it refuses: its advice goes on for a paragraph."""
+"""Maximum length of a reason: torch.func's messages include a paragraph of advice."""
 CHECK_EXAMPLES = 8
 """In a batch of the check; fewer where a batch has fewer."""
 CHECK_STEPS = 4

@@ -2,8 +2,8 @@ r"""Adagrad: the sum of squared gradients in place of their moving average.
 
 .. math:: v ← v + g^2, \quad u = η_t α\, g / (\sqrt{v} + ε)
 
-Source: Duchi, Hazan & Singer 2011, with diagonal matrices. Conventions: ε beside the root, as in torch; optax and Keras
-have it under the root. v starts at ``initial_accumulator_value``.
+Source: Duchi, Hazan & Singer 2011, with diagonal matrices. Conventions: ε outside the root, as in torch; optax and
+Keras have it under the root. v starts at ``initial_accumulator_value``.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ class Muon(Rule):
     """Patterns of names: matrices that AdamW treats."""
     adam_lr_scale: Positive
     betas: tuple[Beta, Beta]
-    """Of AdamW."""
+    """Betas of the AdamW part."""
     eps: NonNegative
-    """Of AdamW."""
+    """ε of the AdamW part."""
 
     def part(self, name: str, shape: tuple[int, ...]) -> str:
         if len(shape) < 2 or any(fnmatchcase(name, pattern) for pattern in self.others):

@@ -1,5 +1,6 @@
-"""``report.html`` and ``index.html``: what stands beside the tables and figures, for people who look.
+"""``report.html`` and ``index.html``, for reading in a browser.
 
-``content`` says what the page's script is given of a task, ``page`` and ``index`` fill the templates; scripts and style
-and d3 are files of their own under ``static``, written into the page as they are, so that it needs nothing but itself.
+``page_content`` makes the data of a page's script, ``report_page`` and ``index_page`` fill the templates. Scripts,
+style
+and d3 are files under ``static``, which are written into the page, so that it needs no other file.
 """

@@ -1,4 +1,4 @@
-"""``index.html``: the studies of a results folder, with what was found in each and where its page lies."""
+"""``index.html``: the studies of a results folder, with their verdicts and links to their pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class IndexEntry(NamedTuple):
     """Its page, from the index."""
     found: ReportInput
     state: str
-    """What is being done on it."""
+    """Running work on the study."""
 
 
 def index_page(studies: Sequence[IndexEntry]) -> str:

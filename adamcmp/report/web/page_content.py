@@ -1,8 +1,9 @@
-"""What the script of a page is given of a task: plain lists and numbers, in the units in which they are shown.
+"""Data of a page's script on a task: plain lists and numbers, in the units in which they are shown.
 
-Cells are rows of ``analysis.cells``; their order is that of the table, and everything else refers to them by place.
-Numbers of cells have six significant digits, those of curves three: a line on a screen shows no more. All of them stand
-in full in the tables beside the page.
+Trials are rows of ``analysis.trials_table`` in the table's order, and everything else refers to them by index. Numbers
+of
+trials have six significant digits, those of curves three: a line on a screen shows no more. The tables next to the page
+have all digits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from adamcmp.figures.axis_labels import (
     tick_labels,
     with_unit,
 )
-from adamcmp.figures.basin import SLOPE_COLUMNS
+from adamcmp.figures.basin import SLOPE_LIMITS
 from adamcmp.figures.heatmap import color_limits, count_circled, grid_rows, is_grid
 from adamcmp.figures.style import ArmStyle, arm_styles
 from adamcmp.metrics.spec import TaskMetrics
@@ -58,11 +59,11 @@ STAGES = ("tune", "confirm", "settle")
 
 
 def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
-    """All of it, ready for JSON.
+    """Return the content of a task, ready for JSON.
 
     Args:
-        report: What is told of the task.
-        runs: Those of all tasks, which tell what the study's commands swept.
+        report: Report of the task.
+        runs: Runs of all tasks, which determine the swept settings of the study's commands.
     """
     report = _on_page(report)
     table, criteria = report.table, report.criteria
@@ -101,10 +102,11 @@ def _on_page(report: TaskReport) -> TaskReport:
 
 
 def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
-    """The learning curves of all runs of a task's cells, in the units in which they are shown.
+    """Return the learning curves of all runs of a task's trials, in the units in which they are shown.
 
-    ``runs`` has a row a run: cell, seed, stage, how it ended, and the place in ``steps`` of where it was measured;
-    ``values`` has, for each metric, one list a run.
+    ``runs`` has one row per run: trial, seed, stage, status, and the index in ``steps`` of its evaluations; ``values``
+    has for
+    each metric one list per run.
     """
     report = _on_page(report)
     criteria = report.criteria
@@ -242,7 +244,7 @@ def _axis(column: pd.Series) -> dict[str, list[Any]]:
 
 
 def _failures(runs: pd.DataFrame) -> list[str]:
-    """What happened to the runs of a cell that did not complete: where, or why."""
+    """Return for a trial's runs that did not complete the step or the reason."""
     lines = []
     for row in runs.sort_values("seed").to_dict("records"):
         if row["status"] == "diverged":
@@ -271,7 +273,7 @@ def _limits(
 
 
 def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What seeds that no selection has seen say of cells: by cell, their number, seeds, means and half widths."""
+    """Return the held-out results by trial: number of seeds, seeds, means and half widths."""
     judged = runs.drop(tuning_runs(runs).index)
     judged = judged[judged["status"] == "completed"]
     if judged.empty:
@@ -327,7 +329,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
 
 
 def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
-    """What the page's own figures are drawn from."""
+    """Return the data of the page's charts."""
     criteria, raw = report.criteria, report.raw
     factor, unit = display_unit("final_test_error", criteria)
     board = report.board[report.board["final_test_error"].notna()]
@@ -369,7 +371,7 @@ def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
 
 
 def _best_of_k(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
-    """Expected error of the best of k cells by validation, a line an arm."""
+    """Return the expected error of the best of k trials by validation, one line per optimizer."""
     if found.empty:
         return []
     return [
@@ -391,9 +393,9 @@ BASIN_PANELS = (
         "ridge",
         "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent",
         1.0,
-        SLOPE_COLUMNS,
+        SLOPE_LIMITS,
     ),
-    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPE_COLUMNS),
+    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPE_LIMITS),
     ("separability", "Coupling of lr and λ in the basin", 1.0, (-1.0, 1.0)),
     ("area", "Share of trials near the best", 100.0, (0.0, 100.0)),
 )
@@ -408,7 +410,7 @@ AXES = {
 def _basin(
     basin: pd.DataFrame, sensitivity: pd.DataFrame, factor: float, gap: str, arms: list[str]
 ) -> list[dict[str, Any]]:
-    """Panels of dots with intervals: what each arm's basin is like, and what an untuned lr costs."""
+    """Return panels of dots with intervals: basin and learning-rate sensitivity of each optimizer."""
     panels = []
     lost = ("lr_sensitivity", "Average loss by an untuned learning rate", factor, None)
     for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN_PANELS), (sensitivity, lost)]:
@@ -428,7 +430,7 @@ def _basin(
 
 
 def _along(table: pd.DataFrame, axis: str, factor: float, arms: list[str]) -> list[dict[str, Any]]:
-    """Test error along one axis, the other tuned on validation; a line an arm."""
+    """Return the test error along one axis, the other tuned on validation; one line per optimizer."""
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
     return [
@@ -449,7 +451,7 @@ def _to_shown_unit(value: float, factor: float) -> float | None:
 
 
 def _digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = 6) -> list[Any]:
-    """Numbers with so many significant digits; None where they are not finite; whole ones as integers."""
+    """Return numbers with some significant digits; None if they are not finite; whole ones as integers."""
     finite = np.isfinite(values)
     safe = np.where(finite & (values != 0), values, 1.0)
     places = digits - 1 - np.floor(np.log10(np.abs(safe)))

@@ -1,7 +1,7 @@
-"""``report.html``: one file that holds a study's results, to be looked at in a browser, without network or server.
+"""``report.html``: one file with a study's results for a browser, without network or server.
 
-A strict Content-Security-Policy names the hashes of its scripts and of its style, and allows nothing else: what a user
-named cannot become code even where something forgot to escape it. What the scripts draw is packed as gzip in base64.
+A strict Content-Security-Policy names the hashes of its scripts and of its style, and allows nothing else: names by
+users cannot become code even if an escape is missing. The data of the scripts are packed as gzip in base64.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from adamcmp.text_safety import to_one_line
 SCRIPTS = ("d3.js", "dom.js", "charts.js", "heatmaps.js", "cells.js", "tables.js", "main.js")
 STYLE = "report.css"
 CELL, LOW, PANEL, DENSE = 26, 16, 30, 16
-"""Pixels: of a heatmap's row, of one among more than ``DENSE``, and of what stands below them."""
+"""Heights in pixels: of a heatmap's row, of one among more than ``DENSE``, and of the space below them."""
 ROW, AXIS = 22, 64
 """Pixels: of a row of dots with intervals, and of their axis."""
 MAX_MATRIX = 8
@@ -70,12 +70,12 @@ SECTIONS = {
 
 
 def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
-    """The page of a study.
+    """Return the page of a study.
 
     Args:
-        found: What the report is made of.
-        reports: What is told of each of its tasks.
-        pictures: SVG by figure, of each task and, where there are several, of all together.
+        found: Input of the report.
+        reports: Reports of its tasks.
+        pictures: SVG by figure, of each task and, for several tasks, of all together.
     """
     tasks = [_task(report, found, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
@@ -172,7 +172,7 @@ def pack_json(content: Any) -> str:
 
 
 def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
-    """What the template shows of a task."""
+    """Return the values of the template for a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
     pairs = {format_verdict(each, criteria.error) for each in report.verdicts}
@@ -296,7 +296,7 @@ def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any
 
 
 def svg_size(svg: bytes) -> tuple[int, int]:
-    """Pixels of a picture, so that it has its place before it is shown."""
+    """Return the size of an SVG in pixels, so that its place is reserved before it is shown."""
     root = svg[: svg.index(b">", svg.index(b"<svg"))]
     found = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))
     return round(float(found[b"width"]) * 4 / 3), round(float(found[b"height"]) * 4 / 3)

@@ -3,20 +3,21 @@ r"""The basin of each optimizer on its grid of lr × λ: the coupling of lr and 
 With x = log lr and y = log λ, these are estimated from mean validation errors over T tuning seeds:
 
 - the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
-  alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through a row's best cell and
-  its neighbours; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
+  alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through the best trial of a row
+      and its neighbors; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
   f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN_FRACTION`` of all cells, −b/c. *Columns* are the same as
   rows with lr and λ exchanged, d log lr*/d log λ;
 - *separability* −b/√(a c), from −1 to 1: the correlation of the ellipse that is a level of f, 0 where lr and λ are
   separable;
 - the *area*: the share of all tried cells whose error is within ``BASIN_MARGIN`` of the best.
 
-A row whose optimum lies on the grid's edge, or beside a cell that diverged, tells that it lies beyond the middle
+A row whose optimum lies on the grid's edge, or next to a diverged trial, is known to lie beyond the middle
 between that cell and the one before: it is censored (Tobit), not dropped, and so is one where λ = 0 is better than all
 others. All errors that grow alike with the distance from the minimum have the same ridge, quadratic or not.
 
 Intervals are θ ± t_{T−1} √(T/(T−1) s_B² + s_r²) with the spread s_B over draws of the tuning seeds (of the middle 68 %,
-since a fit may have no minimum on some draw), and s_r what the scatter around line or surface says of the slope.
+since a fit may have no minimum on some draw), and s_r the standard error of the slope by the scatter around line or
+surface.
 
 Sources: J. Tobin, Econometrica 26, 1958 (censored lines, here by the EM algorithm); G. E. P. Box and K. B. Wilson,
 Journal of the Royal Statistical Society B 13, 1951 (quadratic surfaces).

@@ -32,7 +32,7 @@ def leaderboard(
     is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts: ``confirm`` or ``tune``;
     next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and ``tuned_test_error`` of the runs that
     chose, and ``optimism``, the tuned minus the confirmed validation error. ``wins`` is on which share of redrawn
-    tuning seeds the cell is chosen (NaN where one seed chose, or one cell is all there is); ``near_ties`` other cells
+    tuning seeds the trial is selected (NaN with one seed or one trial); ``near_ties`` other cells
     win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
 
     Args:

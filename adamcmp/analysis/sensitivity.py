@@ -44,9 +44,7 @@ class Sensitivity(NamedTuple):
     decades: float
     """That the learning rates span."""
     importance: dict[str, float]
-    """Shares of lr, λ, variant (of the optimizer), interactions and seeds; for random trials the first two; may be
-    empty.
-    """
+    """Shares of lr, λ, variant (of the optimizer), interactions and seeds, as far as known."""
 
 
 class _Grid(NamedTuple):

@@ -36,7 +36,7 @@ NEAR = (0.5, 2.0)
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Test a step without gradient, by torch's own class and by the paper's convention."""
+    """Test a step without gradient, by torch.optim.AdamW and by the paper's convention."""
     import torch
 
     axes = PanelAxes("toy: gradients of zero", "lr", "share that decay takes / λ")

@@ -1,8 +1,8 @@
 """Compose a configuration from YAML files and overrides: values, chosen files, and the origin of every value.
 
-A configuration is found by name (``digits``, ``figure2``) or by path (``my/study.yaml``). The search path is the
-folder of that file, then ``--config-dir``, then the configurations that adamcmp ships, so that an own
-``optimizer/lion.yaml`` is found beside ours and an own file may start from ``defaults: [config]``.
+A configuration is found by name (``digits``, ``figure2``) or by path (``my/study.yaml``). The search path is the folder
+of that file, then ``--config-dir``, then the configurations that adamcmp ships, so that the user's
+``optimizer/lion.yaml`` is found in addition to ours and a user's file may start from ``defaults: [config]``.
 """
 
 from __future__ import annotations

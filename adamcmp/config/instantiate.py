@@ -68,7 +68,7 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
     """Validate a composed configuration.
 
     Raises:
-        InputError: one line for the first bad setting: its key and value, what is allowed, where to correct it.
+        InputError: one line for the first bad setting: key and value, allowed values, and the file to correct.
     """
     values = dict(composed.values)
     study = _section(values, "study") if values.get("study") else {}

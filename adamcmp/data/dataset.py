@@ -158,19 +158,19 @@ def make_dataset(
 ) -> Dataset:
     """Check `raw`, split off missing splits, and normalize with the statistics of the training split.
 
-    Both fractions are of the examples given as ``train``, so 0.2 and 0.2 leave 60 % to train on. One
-    permutation, drawn from `split_seed` alone, serves both cuts and `train_examples`, which keeps the first n
-    of what is left to train on: a smaller n is a subset of a larger one, with the same validation and test.
-    Contiguous examples are not permuted: the last ones are the test part, those in front of it the validation part.
-    Equal groups stay in one part. With `stratify` each class is cut in the same shares; without a choice of the user's
-    that is done where the cut would leave a class without an example to train on.
+    Both fractions are of the examples given as ``train``, so 0.2 and 0.2 leave 60 % to train on. One permutation, drawn
+    from `split_seed` alone, serves both cuts and `train_examples`, which keeps the first n of the remaining examples: a
+    smaller n is a subset of a larger one, with the same validation and test. Contiguous examples are not permuted: the
+    last ones are the test part, those in front of it the validation part. Equal groups stay in one part. With
+    `stratify` each class is cut in the same shares; without a choice of the user's that is done where the cut would
+    leave a class without an example to train on.
 
     Normalisation is (x − mean) / std over the training part, per channel for (N, C, ...) and per feature for
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
-    are left alone. Examples of more than `LARGE` bytes as float32 stay as they are, pictures uint8: `Dataset.inputs`
+    are left alone. Examples of more than `LARGE` bytes as float32 stay as they are, images uint8: `Dataset.inputs`
     scales them. Where they are memory-mapped and take more than `memory` bytes, they stay on disk, and are read batch
     by batch; that changes no number. Quantities are standardised so too, unless `normalize_targets` is off: errors are
-    told in their own unit.
+    in their original unit.
 
     Equal examples that stand in several parts make a note (`duplicates` is ``warn``), are kept in one part by the cut
     or left out of the later ones of test, validation and train (``group``), or stand once in all (``drop``).

@@ -17,15 +17,15 @@ def newsgroups(
     """Load words x int64 (11314, L) for training and (7532, L) for testing, 0 after the end of a message; y 0 to 19.
 
     Headers, footers and quotes are removed. The `vocabulary` most frequent words of the training messages are
-    numbered from 1 by falling frequency; others are left out, and the first `length` of what is left are kept.
+    numbered from 1 by falling frequency; others are left out, and the first `length` of the rest are kept.
 
     scikit-learn keeps the messages as a pickle and reads it by unpickling, which can run code: give a `folder` that
-    nobody else writes to.
+    only this user writes to.
 
     Args:
         folder: scikit-learn's data folder, which holds ``20news-bydate_py3.pkz``; the user's cache without it.
         download: fetch the messages when they are not there.
-        vocabulary: words that are told apart.
+        vocabulary: number of distinct words.
         length: L.
 
     Source: K. Lang, NewsWeeder: Learning to filter netnews, ICML 1995, in the version "bydate" of

@@ -100,7 +100,7 @@ class DiskRows:
         return self._placed(found)
 
     def _placed(self, found: Tensor) -> Tensor:
-        """Copy to the device; to CUDA without waiting, from pinned memory; Apple's devices have no float64."""
+        """Copy to the device; to CUDA without waiting, from pinned memory. Apple's devices have no float64."""
         if self.device.type == "cuda":
             return found.pin_memory().to(self.device, non_blocking=True)
         return (found.float() if self.device.type == "mps" and found.dtype == torch.float64 else found).to(self.device)

@@ -1,7 +1,7 @@
 """Control of a training: progress, checkpoints and stopping.
 
 A checkpoint holds everything that the rest of a training depends on, so that an interrupted training resumes with the
-same results: random numbers need no place in it, since streams are seeded anew at every step. It is written to a
+same results: random numbers are not part of it, since streams are seeded again at every step. It is written to a
 temporary name, synced and renamed; a file that cannot be read, or that other versions wrote, is not used.
 """
 

@@ -3,7 +3,7 @@
 Processes come from a fork server that has imported torch once, so that each starts in milliseconds and none inherits
 threads or locks of the driver. ``concurrent.futures`` ends a whole pool when one process dies; here the death of a
 process is a response, and a new process replaces it. The fork server is started with signals blocked, and each process
-has a group of its own: what a terminal sends to all processes reaches the driver alone, and what is killed takes its
+has a group of its own: signals of a terminal reach the driver alone, and a killed process takes its
 compilers with it.
 """
 

@@ -1,16 +1,16 @@
 """Modules that the fork server imports once, so that each training process has them from its start.
 
 The compiler compiles with one thread, in the process that requests it: there are as many processes as cores, and a pool
-of its own would start threads, which a fork does not survive. The processor is asked for its vector instructions: torch
-would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler knows them. One
-that does not is met where ways to train are timed, and compiling is not chosen.
+of its own would start threads, which a fork does not survive. This module reads the processor's vector instructions:
+torch would also compile and load a program for each kind, seconds on a cold cache, to see that the compiler knows them.
+One that does not is met where ways to train are timed, and compiling is not chosen.
 
 Compiled programs are kept in the user's cache, which a restart does not empty. cuBLAS gets the workspace with which its
 products are the same every time. Whether there is CUDA is asked of its driver's manager (NVML): the compiler asks when
 it is imported, and who asks CUDA itself can fork no process that uses it.
 
-What is imported stays, so that Python need not look for cycles in it: not now (a second), not in the processes to come,
-whose memory it would copy by that, and not at the end.
+Imported modules stay, so that Python need not look for cycles in them: not now (a second), not in the processes to
+come, whose memory it would copy by that, and not at the end.
 """
 
 import gc

@@ -1,6 +1,6 @@
 """Progress of a study's sweep, from the files of its drivers. No torch.
 
-Each driver writes its progress to its own file in ``drivers/`` (see ``leases``), at most once per second, and leaves
+Each driver writes its progress to a file in ``drivers/`` (see ``leases``), at most once per second, and leaves
 the file when it ends; after a kill, the file has the last progress. Several drivers are read as one.
 """
 

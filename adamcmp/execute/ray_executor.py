@@ -1,10 +1,10 @@
 """A Ray cluster as an executor: shards are tasks, which store the runs that they train.
 
 A task requests the cores or the GPU that its strategy takes, and for the memory that calibration counted, so that Ray
-fills each node and no more. There are as many slots as the cluster has cores (or GPUs), looked up anew every few
-seconds: nodes that come are used, those that go take their tasks with them, which are then tried again from their
-checkpoints. Data are put into Ray's object store once. Tasks tell of their progress through one actor beside the
-driver, and hear from it that they are to stop; where the driver dies, Ray ends its tasks.
+fills each node and no more. There are as many slots as the cluster has cores (or GPUs), updated every few seconds:
+nodes that come are used, those that go take their tasks with them, which are then tried again from their checkpoints.
+Data are put into Ray's object store once. Tasks report their progress through one actor on the machine of the driver,
+and hear from it that they are to stop; where the driver dies, Ray ends its tasks.
 """
 
 from __future__ import annotations

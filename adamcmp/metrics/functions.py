@@ -5,7 +5,7 @@ data (they are then measured on the validation and on the test part), ``model``,
 last step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
 training examples, and give a number or a dictionary of numbers.
 
-``METRIC_FUNCTIONS`` holds what a task may be compared by, in two steps: statistics of each example, which programs of
+``METRIC_FUNCTIONS`` holds the primary metrics of tasks, in two steps: statistics of each example, which programs of
 many runs compute chunk by chunk, and the error over all of them.
 """
 

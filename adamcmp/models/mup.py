@@ -14,7 +14,7 @@ Attention divides Q Kᵀ by √(d r), which is d but for a constant. The model s
 ``width_ratios``; the optimizer applies ``r ** width_lr`` to its learning rate and ``r ** width_decay`` to its λ (the
 columns above are the defaults −1 and ½; where the learning rate does not scale decay, both powers apply to λ).
 
-Source: Yang et al., Tensor Programs V, arXiv 2203.03466, Table 8, for Adam and what is like it (steps whose size does
+Source: Yang et al., Tensor Programs V, arXiv 2203.03466, Table 8, for Adam and similar rules (steps whose size does
 not depend on the gradient's); λ ∝ √width: Fan et al., arXiv 2510.15262. SGD scales otherwise.
 """
 

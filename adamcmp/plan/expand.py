@@ -102,7 +102,7 @@ def plan_study(
         overrides: Hydra overrides; a sweep (``key=v1,v2``) replaces that key in every space, ``optimizer=a,b`` keeps
             the spaces of those optimizers and adds one for each that has none.
         facts: loads a data set and returns its metadata; called once per data setting, with the execution settings.
-        sized: told, before any data is loaded, the configuration and how many runs the grid has.
+        sized: called with the configuration and the number of runs of the grid, before any data is loaded.
 
     Raises:
         InputError: bad settings, an unknown key, an empty grid.
@@ -312,7 +312,7 @@ def _expand(
     told: set[str] | None = None,
     composing: Composing = compose,
 ) -> Iterator[Run]:
-    """Return the runs of a sub-grid. ``told`` are the keys whose values are part of optimizers' labels, if not all that
+    """Return the runs of a sub-grid. ``told`` has the keys whose values are part of optimizers' labels, if not all that
     vary.
     """
     static = {key: values for key, values in space.items() if not _is_swept(key)}

@@ -1,7 +1,7 @@
 """Runs and run groups: one training, its identity, and the runs that one program can train together.
 
-A run's id is a hash of what determines its numbers: the examples of its data set, model, optimizer, schedule,
-budget, precision, seed and the record schema's version. Names, labels, folders and devices do not enter it.
+A run's ID is a hash of everything that determines its numbers: the examples of its data set, model, optimizer,
+schedule, budget, precision, seed and the record schema's version. Names, labels, folders and devices do not enter it.
 """
 
 from __future__ import annotations

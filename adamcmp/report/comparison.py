@@ -74,8 +74,8 @@ class ResolvedSources(NamedTuple):
 
 
 def resolve_sources(words: Sequence[str], results_dir: Path) -> ResolvedSources:
-    """Resolve words to sources: a folder or a study; FOLDER:ARM; or an optimizer, in the given folders or else in all
-    studies.
+    """Resolve words to sources: a folder or a study, FOLDER:ARM, or an optimizer (in the given folders, or else in all
+    studies).
 
     Raises:
         InputError: fewer than two words, one twice, or one that is none of these.

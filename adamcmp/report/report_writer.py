@@ -85,12 +85,12 @@ def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = F
     Per task, each if it has content: the tables ``LISTED_TABLES`` (md, csv, tex), those that figures are
     drawn from (csv), the figures of ``figures.registry`` (png, svg, pdf) with ``plot.py`` (csv), which redraws them,
     and ``report.md`` (md) with all of them. ``report.html`` (html) shows all tasks in one file. The same records give
-    the same bytes. ``MANIFEST.json`` tells what all of it was made from, and the SHA-256 of each file.
+    the same bytes. ``MANIFEST.json`` holds the sources of the report, and the SHA-256 of each file.
 
     A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
 
     Args:
-        found: What it is made of.
+        found: Input of the report.
         folder: Where to write, such as ``results/<study>/report``.
         formats: Which of ``FORMATS``.
 

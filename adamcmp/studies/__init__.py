@@ -4,7 +4,7 @@ A module here declares its studies: ``STUDY`` is the name of its configuration u
 module's name is that of the study. A module of several studies has ``STUDIES``, a mapping of names to one-line
 summaries; their configurations have the same names. ``findings(report)`` returns claims, sentences, and tables with
 figures of their own. A module without both names only helps others. Each configuration sets ``study.figure`` to the
-study's name, which ``study.yaml`` stores, so that a report knows what a folder holds.
+study's name, which ``study.yaml`` stores, so that a report can name the study of a folder.
 """
 
 from __future__ import annotations

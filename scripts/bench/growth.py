@@ -37,7 +37,7 @@ def program(rows: int, *overrides: str) -> tuple[float, float, float]:
 
 
 def by_width(width: int) -> tuple[float, ...]:
-    """The same of 16 runs of an MLP with two hidden layers of that width."""
+    """Return the same measurement of 16 runs of an MLP with two hidden layers of that width."""
     return program(16, f"model.hidden=[{width},{width}]")
 
 

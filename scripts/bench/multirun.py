@@ -1,4 +1,4 @@
-"""The same 2,420 runs by adamcmp, all of them, and by Hydra's multirun, extrapolated from a part.
+"""Train 2,420 runs by adamcmp, all of them, and by Hydra's multirun, extrapolated from a part.
 
     .venv/bin/python scripts/bench/multirun.py [--quick]
 
@@ -33,7 +33,7 @@ LAUNCHERS = {
 
 @dataclass(frozen=True)
 class Multirun:
-    """What two sweeps by one launcher took."""
+    """Durations of two sweeps by one launcher."""
 
     jobs: tuple[int, int]
     seconds: tuple[float, float]

@@ -1,4 +1,4 @@
-"""What adamcmp costs outside training: start-up, planning, storing and reporting, each measured here and now.
+"""Cost of adamcmp outside training: start-up, planning, storing and reporting, each measured here and now.
 
     .venv/bin/python scripts/bench/overheads.py [--runs 100000]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How large report.html is, and how soon a browser shows it: with as many runs as are asked for, or of stored studies.
+"""How large report.html is, and how soon a browser shows it: with the requested number of runs, or of stored studies.
 
     .venv/bin/python scripts/bench/page.py 2000 20000 results/reference/figure1
 
@@ -36,7 +36,7 @@ VISITS = 5
 
 
 def stored(runs: int, folder: Path) -> Path:
-    """A study of about so many runs: 4 optimizers, 5 seeds, some diverged, curves of 20 evaluations."""
+    """Return a study of about this many runs: 4 optimizers, 5 seeds, some diverged, curves of 20 evaluations."""
     made = runpy.run_path(str(SYNTHETIC))
     cells = runs // 20
     lrs = max(2, round(cells**0.5 * 0.8))
@@ -64,7 +64,7 @@ def visit(browser: Browser, page: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print one line a page."""
+    """Print one line per page."""
     chromium = shutil.which("chromium") or sys.exit("no Chromium here; Debian: apt-get install chromium")
     print(f"{'page':>24} {'MB':>6} {'first':>9} {'largest':>9} {'all drawn':>10} {'blocked':>9} {'shift':>6}")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as temporary:

@@ -1,8 +1,8 @@
 """Do recommendations hold? On data that adamcmp does not ship: recommend, then train that on seeds it never saw.
 
 The settings that were recommended, and those of the other optimizer, are trained on further seeds. Printed, for each
-data set: what was recommended, the test error that was told and the one that came out, the difference between the
-optimizers as told and as it came out, and the time that was spent.
+data set: the recommendation, its stated test error and the one on other seeds, the difference between the
+optimizers as stated and on other seeds, and the spent time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def call(*words: str) -> str:
-    """What a command prints."""
+    """Return the output of a command."""
     ended = subprocess.run([sys.executable, "-m", "adamcmp", *words], check=True, capture_output=True, text=True)
     return ended.stdout
 
@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--budget", default="3m")
     given = parser.parse_args()
     print(
-        "| data | recommended | test error told | on 32 other seeds | AdamW − Adam told | on 32 other seeds | spent |"
+        "| data | recommended | stated test error | on 32 other seeds | stated AdamW − Adam | on 32 other seeds | "
+        "spent |"
     )
     print("| :-- | :-- | --: | --: | --: | --: | --: |")
     with tempfile.TemporaryDirectory() as name:

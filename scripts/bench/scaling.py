@@ -1,4 +1,4 @@
-"""From one worker to many: what was measured on this machine, and a simulation that is fed with it.
+"""From one worker to many: measurements on this machine, and a simulation that uses them.
 
     .venv/bin/python scripts/bench/scaling.py
 
@@ -41,11 +41,11 @@ TINY = ("digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-2,16)"
         "execute.processes=1", "study.confirm.seeds=0")  # fmt: skip
 RUNS, WORKERS, PIECES = 1_000_000, (1, 10, 100, 300, 1000), (1, 10, 100)
 PIECE_SECONDS = 60.0
-"""Of a piece of 100 runs; smaller ones take their share."""
+"""Seconds of a shard of 100 runs; smaller ones take their share."""
 
 
 def trained(*words: str) -> float:
-    """Seconds that a sweep trained for, by what its driver told."""
+    """Return the seconds of training of a sweep, by its driver's file."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "adamcmp", "sweep", *words, "--results-dir", folder]
         subprocess.run(command, check=True, capture_output=True)
@@ -55,7 +55,7 @@ def trained(*words: str) -> float:
 
 
 def on_nodes(count: int, *words: str) -> float:
-    """The same on a Ray cluster of so many nodes with one core each."""
+    """Measure a Ray cluster of this many nodes with one core each."""
     from ray.cluster_utils import Cluster
 
     size = {"num_cpus": 1, "object_store_memory": 200_000_000}
@@ -90,13 +90,13 @@ def sample() -> tuple[dict[str, object], list[dict[str, object]]]:
 
 
 def _known(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows as Arrow takes them: what is missing is None."""
+    """Return rows as Arrow takes them, with None for missing values."""
     rows = frame.to_dict("records")
     return [{str(key): None if pd.isna(value) else value for key, value in row.items()} for row in rows]
 
 
 class Costs:
-    """What the store takes, with so many drivers whose claims are of so many runs each."""
+    """Measure the store with a number of drivers and of runs per lease."""
 
     def __init__(self, drivers: int, claimed: int) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -116,7 +116,7 @@ class Costs:
 
 
 def part_seconds(runs: int) -> float:
-    """Seconds to store a part of so many runs."""
+    """Return the seconds to store a part file of this many runs."""
     record, curve = sample()
     with tempfile.TemporaryDirectory() as folder:
         rows = [{**record, "run_id": f"{i:016x}"} for i in range(runs)]
@@ -213,7 +213,7 @@ def main() -> None:
             then = simulated(workers, pieces, each, known.claim, known.release, store[size])
             now = simulated(workers, pieces, each, known.claim, known.release, store[size], MAX_LEASING_FRACTION)
             rows.append((size, workers, f"{first:.1%}", f"{then:.1%}", f"{now:.1%}", f"{pieces:,}"))
-    headers = ("runs a piece", "workers", "each claim looks at all drivers", "at those in the way",
+    headers = ("runs per shard", "workers", "each claim looks at all drivers", "at blocking ones",
                "and takes 1 % of the time", "parts unmerged")  # fmt: skip
     print(tabulate(rows, headers, tablefmt="pipe"))
 

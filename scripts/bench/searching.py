@@ -1,8 +1,8 @@
 """Does a search find better settings than chance, with the same number of trials? Paired over seeds of the search.
 
 Each repetition runs ``adamcmp sweep`` once for each method, with one seed and the same budget of trials for both
-optimizers; each winner is judged on fresh seeds. Printed: the test error of the winners, and the difference from random
-search with a 95 % interval (Student, over repetitions).
+optimizers; each winner is evaluated on held-out seeds. Printed: the test error of the winners, and the difference from
+random search with a 95 % interval (Student, over repetitions).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STUDY = ("mnist1d", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-5,1,11)",
 
 
 def winners(method: str, seed: int, trials: int, batch: int, folder: Path) -> pd.Series:
-    """Mean test error, in per cent, of each arm's best trial on fresh seeds."""
+    """Mean test error, in per cent, of each arm's best trial on held-out seeds."""
     words = [f"search={method}", f"search.seed={seed}", f"search.trials={trials}", f"search.batch={batch}"]
     where = folder / f"{method}_{seed}"
     command = [sys.executable, "-m", "adamcmp", "sweep", *STUDY, *words, "--results-dir", str(where)]
@@ -59,7 +59,9 @@ def main() -> None:
             difference = (own[method] - own["random"]).dropna()
             half = float(half_width(np.array([difference.std(ddof=1)]), np.array([len(difference)]))[0])
             low, high = difference.mean() - half, difference.mean() + half
-            verdict = "better than random" if high < 0 else "worse than random" if low > 0 else "not told from random"
+            verdict = (
+                "better than random" if high < 0 else "worse than random" if low > 0 else "no significant difference"
+            )
             told = "–" if method == "random" else f"{difference.mean():+.2f} ({low:+.2f} to {high:+.2f})"
             print(
                 f"| {arm} | {method} | {own[method].mean():.2f} | {told} | {'–' if method == 'random' else verdict} |"

@@ -3,10 +3,10 @@
     .venv/bin/python scripts/bench/single_runs.py [CONFIG …] [--seconds 10] [--markdown table.md]
 
 Both sides train the same model on the same data in a process of their own, one after the other, in turns; the quickest
-of each counts. The plain loop is what a user writes: torch's fused AdamW, default threads, one evaluation of all of
+of each counts. The plain loop is a user's: torch's fused AdamW, default threads, one evaluation of all of
 validation and test and of as many training examples as adamcmp shows at last. adamcmp's time is that of its record:
-training, checkpoints and all of its evaluations. A last column tells what its evaluations take, by a run with a single
-one. Data sets that are not here are random pictures of their size; long configurations are cut to --seconds of the
+training, checkpoints and all of its evaluations. A last column has the time of its evaluations, by a run with a single
+one. Data sets that are not here are random images of their size; long configurations are cut to --seconds of the
 plain loop, with the evaluations of that many steps.
 """
 

@@ -1,4 +1,4 @@
-"""Member-steps per second (runs × optimizer steps / second) of adamcmp beside what a user would write otherwise.
+"""Run-steps per second (runs × optimizer steps / second) of adamcmp and of programs that a user would write otherwise.
 
     .venv/bin/python scripts/bench/throughput.py [--quick] [--works digits gpt] [--markdown table.md]
     .venv/bin/python scripts/bench/throughput.py --adam-against-adamw
@@ -54,11 +54,11 @@ class Effort:
 
     repeats: int
     seconds: float
-    """Of each timing of a loop or program."""
+    """Seconds of each timing of a loop or program."""
     sweep_seconds: float
-    """What 2·T steps of a sweep take longer than T, at least."""
+    """Minimum additional seconds of 2·T steps of a sweep over T."""
     side: int
-    """Of the sweeps' grids; 0 leaves each work its own."""
+    """Size of the sweeps' grids; 0 leaves each work its own."""
     quick: bool
     """Whether all of this is a smoke test: sweeps are not warmed up, JAX gets no choice."""
 
@@ -95,7 +95,7 @@ def plain_rate(work: Work, seconds: float, processes: int = 1) -> float:
 
 
 def jax_rate(work: Work, seconds: float, rows: int) -> float:
-    """Member-steps per second of the JAX program with so many runs."""
+    """Return the run-steps per second of the JAX program with this many runs."""
     return last_line(child("jax_program", work.config, str(rows), str(seconds), JAX_PLATFORMS="cpu"))[0]
 
 
@@ -105,7 +105,7 @@ def matmul_rates(seconds: float) -> dict[str, float]:
 
 
 def ways(work: Work, effort: Effort, notes: list[str]) -> dict[str, Callable[[], float]]:
-    """What is timed for a work, by name; ``notes`` takes what the reader should know of it."""
+    """Return the timed programs of a workload, by name; ``notes`` receives remarks for the reader."""
     found: dict[str, Callable[[], float]] = {
         PLAIN: lambda: plain_rate(work, effort.seconds),
         PER_CORE: lambda: plain_rate(work, effort.seconds, machine.count_cores()),
@@ -156,7 +156,7 @@ def repeated(timings: Mapping[str, Callable[[], float]], repeats: int) -> Rates:
 
 
 def progress(line: str) -> None:
-    """Tell what goes on, apart from the results."""
+    """Print progress, apart from the results."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -262,12 +262,12 @@ def whole_study(effort: Effort) -> str:
 
 
 def main() -> None:
-    """Measure what was asked for; print it, and write it if asked to."""
+    """Measure the requested sections; print them, and write them on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, help="of every timing; 3, or 1 with --quick")
     parser.add_argument("--quick", action="store_true", help="a smoke test of everything")
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS), help="compare only these")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write what is printed here too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the output here")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--adam-against-adamw", action="store_true", help="time the two alone against each other")
     modes.add_argument("--end-to-end", action="store_true", help="time a study of 2,420 runs and its report")
@@ -284,7 +284,7 @@ def main() -> None:
 
 
 def heading(effort: Effort) -> list[str]:
-    """What stands above every section."""
+    """Return the lines above every section."""
     quick = ["**A smoke test: these figures mean nothing.**", ""] if effort.quick else []
     return ["# Throughput", "", *quick, *(f"- {line}" for line in machine.describe()), f"- n = {effort.repeats}", ""]
 
@@ -295,7 +295,7 @@ def chosen(name: str, effort: Effort) -> Work:
 
 
 def sections(options: argparse.Namespace, effort: Effort) -> Iterator[str]:
-    """What was asked for, section by section, as it is measured."""
+    """Yield the requested sections as they are measured."""
     if options.adam_against_adamw:
         yield adam_against_adamw(effort)
     elif options.end_to_end:

@@ -1,12 +1,10 @@
 """Select the training strategy of each run group, by benchmarks if a sweep is long enough to repay them.
 
 A sweep that is estimated to take less than ``MIN_SECONDS_TO_BENCHMARK`` is trained sequentially, without benchmarks.
-For a
-longer one, strategies are timed in rounds: single runs and eager rows; then compiled rows, if compiling can pay; then
-other numbers of rows, if much work remains. On an accelerator, the number of rows is doubled for as long as that pays.
-Run
-groups that differ only in their rule share the timings of one of them. The selection is a pure function of the timings,
-which ``strategy.benchmark`` caches, and of the work.
+For a longer one, strategies are timed in rounds: single runs and eager rows, then compiled rows if compiling can pay,
+then other numbers of rows if much work remains. On an accelerator, the number of rows is doubled for as long as that
+pays. Run groups that differ only in their rule share the timings of one of them. The selection is a pure function of
+the timings, which ``strategy.benchmark`` caches, and of the work.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ r"""Adafactor: Adam without a first moment, with a second one of rows and column
     C &← β_t C + (1−β_t)\, \overline{g^2}_{col}, \quad V = R C / \bar R \\
     û &= g / \sqrt{V}, \quad u = \max(ε_2, \mathrm{RMS}(θ))\, \min(η_t α, 1/\sqrt t)\, û / \max(1, \mathrm{RMS}(û)/d)
 
-What has less than two axes keeps a whole V.
+Parameters of fewer than two axes keep a whole V.
 
 Source: Shazeer & Stern 2018, Algorithms 4 and 5. Conventions: as torch.optim.Adafactor: ε1 (``eps``) bounds the mean of
 R, its square V, from below; the learning rate is relative to the size of the weights, and never above 1/√t;

@@ -9,7 +9,7 @@ Source: Kingma & Ba 2015, Algorithm 1; with decoupled decay Loshchilov & Hutter 
 2012) is β1 = 0 without bias correction.
 
 Conventions: ε after the bias correction of v, as in torch, optax and the papers, or before it, as in Keras ("ε hat"):
-u = η_t α √(1−β2^t)/(1−β1^t) · m/(√v + ε). L2 opens both doors, a_m = a_v = λ; the ablations ``l2_m_only`` and
+u = η_t α √(1−β2^t)/(1−β1^t) · m/(√v + ε). L2 enters both moments, a_m = a_v = λ; the ablations ``l2_m_only`` and
 ``l2_v_only`` open one.
 """
 

@@ -7,7 +7,7 @@ r"""Adan: adaptive Nesterov momentum, estimated from differences of gradients.
 
 with g_{−1} the gradient of the step before, and no difference in the first step.
 
-Source: Xie et al., Adan, arXiv 2208.06677, Algorithm 1. Conventions: betas are what the authors' code calls so,
+Source: Xie et al., Adan, arXiv 2208.06677, Algorithm 1. Conventions: betas are those of the authors' code,
 1 − β of the paper; ``proximal`` is the paper's decay, θ ← (θ − u) / (1 + d_t) with d_t that of ``decay``; without it,
 and where decay is ``cautious``, θ ← θ − u − d_t θ, as ``no_prox`` of the code.
 """

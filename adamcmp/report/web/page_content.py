@@ -451,7 +451,9 @@ def _to_shown_unit(value: float, factor: float) -> float | None:
 
 
 def _digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = 6) -> list[Any]:
-    """Return numbers with some significant digits; None if they are not finite; whole ones as integers."""
+    """Return numbers with some significant digits, None for numbers that are not finite, and integers for whole
+    ones.
+    """
     finite = np.isfinite(values)
     safe = np.where(finite & (values != 0), values, 1.0)
     places = digits - 1 - np.floor(np.log10(np.abs(safe)))

@@ -1,4 +1,4 @@
-"""One run of the digits MLP as a Hydra app: what a user writes for `--multirun` without adamcmp.
+"""One run of the digits MLP as a Hydra app: as a user writes it for `--multirun` without adamcmp.
 
     python scripts/bench/multirun/train.py --multirun optimizer=adam,adamw lr=0.001,0.01 seed=0,1
 
@@ -24,7 +24,7 @@ Part = tuple[Tensor, Tensor]
 
 
 def parts() -> tuple[Part, Part, Part]:
-    """Train, validation and test: 60, 20 and 20 % of the pictures, normalised by the training part."""
+    """Train, validation and test: 60, 20 and 20 % of the images, normalized by the training part."""
     bunch = load_digits()
     x, y = torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target)
     test, validation, train = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).split([359, 359, 1079])

@@ -1,1 +1,1 @@
-"""What the benchmarks train and how each way to train it is timed; every module says which part it is."""
+"""Workloads of the benchmarks, and timing of each way to train them."""

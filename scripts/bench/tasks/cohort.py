@@ -11,7 +11,7 @@ from tasks.works import CONFIGS
 
 
 def prepared(config: str, runs: int, *overrides: str) -> tuple[RunGroup, Dataset]:
-    """So many runs of different learning rates as one cohort, and what they train on."""
+    """Return a run group of this many learning rates, and its data."""
     datasets = {}
 
     def load(settings, _):

@@ -77,7 +77,7 @@ def held(pid: int) -> Iterator[int]:
 
 
 def goals_met(measured: Sequence[Stage]) -> list[str]:
-    """A line for each stage: what it took, beside its goal."""
+    """Yield one line per stage: its duration and its goal."""
     cold, warm, nothing = measured
     peak = max(stage.peak_bytes for stage in measured) / 1e9
     return [

@@ -64,7 +64,7 @@ def train(run: Any, batches_TB: jax.Array, x_NI: jax.Array, y_N: jax.Array) -> A
 
 
 def trainer(task: Task, rows: int) -> Callable[[], None]:
-    """A function that trains so many runs for STEPS more steps."""
+    """Return a function that trains this many runs for STEPS more steps."""
     linears = [module for module in task.model.modules() if isinstance(module, nn.Linear)]
     sizes = [linears[0].in_features, *(linear.out_features for linear in linears)]
     x_NI, y_N = jnp.asarray(task.x.flatten(1).numpy()), jnp.asarray(task.y.numpy())

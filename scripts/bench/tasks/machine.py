@@ -1,4 +1,4 @@
-"""What a figure needs beside it: the machine and the versions that it was measured with."""
+"""Description of the machine and the versions of a measurement."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Sweep:
             return seconds, trained_by(Path(folder) / self.config)
 
     def rate(self, steps: int) -> float:
-        """Member-steps per second by the difference of two sweeps; NaN where noise hides the difference."""
+        """Run-steps per second by the difference of two sweeps; NaN where noise hides the difference."""
         (short, _), (long, _) = self.train(steps), self.train(2 * steps)
         return self.runs * steps / (long - short) if long > short else math.nan
 

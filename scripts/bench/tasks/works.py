@@ -1,4 +1,4 @@
-"""What is trained in the comparison: each work's configuration, grid and goals, and its model and data once built."""
+"""Workloads of the comparison: configuration, grid and goals, and its model and data once built."""
 
 from __future__ import annotations
 

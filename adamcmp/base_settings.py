@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _reject_bool(given: Any) -> Any:
-    """``true`` is no number, though Python takes it for 1."""
+    """Return ``true`` is no number, though Python takes it for 1."""
     if isinstance(given, bool):
         raise ValueError("must be a number")
     return given

@@ -50,12 +50,12 @@ def suggest_names(word: str, allowed: Iterable[str]) -> str:
 
 
 def command_text(*words: str) -> str:
-    """A command that can be pasted into a shell."""
+    """Return a command that can be pasted into a shell."""
     return f"`{shlex.join(['adamcmp', *map(str, words)])}`"
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text without its line breaks, of bearable length; its type where it has no text."""
+    """Return an error's text without its line breaks, of bearable length; its type where it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= MAX_ERROR_CHARS else f"{text[: MAX_ERROR_CHARS // 2]} … {text[-MAX_ERROR_CHARS // 2 :]}"
 
@@ -66,7 +66,7 @@ def describe_exception(error: BaseException) -> str:
 
 
 def quote_value(text: object) -> str:
-    """A given text in quotes, as Python writes it, of bearable length."""
+    """Return a given text in quotes, as Python writes it, of bearable length."""
     found = repr(text)
     return found if len(found) <= 80 else f"{found[:60]}…{found[-10:]}"
 

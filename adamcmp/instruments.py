@@ -56,13 +56,13 @@ def _decay_fraction(weights: Tensor, taken: Tensor) -> float:
 
 
 def gradient_norms(state: State) -> dict[str, float]:
-    """‖g‖ of the last batch, of each parameter, and of all as ``all``."""
+    """Return ‖g‖ of the last batch, of each parameter, and of all as ``all``."""
     norms = {name: gradient.norm().item() for name, (gradient,) in _matrices(state, "grad")}
     return norms | {"all": math.hypot(*norms.values())}
 
 
 def word_rates(x: Tensor, state: State) -> dict[str, float]:
-    """How large Adam's steps are for rare words, in bands of frequency.
+    """Return how large Adam's steps are for rare words, in bands of frequency.
 
     Of band k, of those words of the training documents that are in it: ``frequency_k`` is the geometric mean of the
     share of documents with the word, ``rate_k`` 1 over the root mean square of √v̂ + ε, and ``size_k`` the root mean
@@ -93,12 +93,12 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
 
 
 def largest_weight(model: nn.Module) -> float:
-    """‖θ‖_∞ over all parameters."""
+    """Return ‖θ‖_∞ over all parameters."""
     return max(p.detach().abs().max().item() for p in model.parameters())
 
 
 def projections(model: nn.Module) -> dict[str, float]:
-    """All weights on eight fixed random directions: two paths that differ, differ here, in expectation as much.
+    """Return all weights on eight fixed random directions: two paths that differ, differ here, in expectation as much.
 
     ``<i>`` is ⟨r_i, θ⟩ with r_i ~ N(0, 1), so that the mean of (⟨r_i, θ⟩ − ⟨r_i, θ'⟩)² estimates ‖θ − θ'‖²; ``norm`` is
     ‖θ‖.
@@ -111,7 +111,7 @@ def projections(model: nn.Module) -> dict[str, float]:
 
 
 def scaled_cross_entropy(logits: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
-    """A loss for ``train.loss._target_``: cross-entropy of each prediction times ``factor``, shape as y.
+    """Return a loss for ``train.loss._target_``: cross-entropy of each prediction times ``factor``, shape as y.
 
     With a power of two every gradient is scaled exactly.
     """

@@ -44,7 +44,7 @@ def _on_signal(_: int, __: FrameType | None) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Inside the block, or the function that it decorates, the first signal is only noted: see ``stop_requested``."""
+    """Only note the first signal inside the block, or inside the decorated function: see ``stop_requested``."""
     global _deferring
     _deferring += 1
     try:
@@ -54,13 +54,13 @@ def defer_signals() -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Whether someone has asked to stop."""
+    """Return whether someone has asked to stop."""
     return _stop_requested
 
 
 @contextmanager
 def stop_after(seconds: float) -> Iterator[Callable[[], bool]]:
-    """Inside the block, the clock asks to stop after so long, as a first signal does; whether it was the clock.
+    """Request a stop after some seconds inside the block, like a first signal; yield whether the clock requested it.
 
     At the end of the block that is forgotten, unless someone has asked too.
     """
@@ -86,7 +86,7 @@ def stop_after(seconds: float) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def run_before_exit(wish: Callable[[], object]) -> Iterator[None]:
-    """Do this too where the process ends at once inside the block."""
+    """Run an action if the process exits at once inside the block."""
     _exit_actions.append(wish)
     try:
         yield

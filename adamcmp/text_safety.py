@@ -18,7 +18,7 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def to_one_line(text: object) -> str:
-    r"""Text without line breaks, whose control characters are shown and not obeyed.
+    r"""Return text without line breaks, whose control characters are shown and not obeyed.
 
     Those that turn the direction of writing count as such.
 
@@ -29,14 +29,14 @@ def to_one_line(text: object) -> str:
 
 
 def show_control_chars(text: str) -> str:
-    """Lines of text whose other control characters are shown."""
+    """Return lines of text whose other control characters are shown."""
     return "".join(
         each.encode("unicode_escape").decode() if each != "\n" and _is_control(each) else each for each in text
     )
 
 
 def escape_rich(text: object) -> str:
-    """Visible text in which nothing means anything to rich."""
+    """Return visible text in which nothing means anything to rich."""
     from rich.markup import escape
 
     return escape(show_control_chars(str(text)))
@@ -47,7 +47,7 @@ def _is_control(letter: str) -> bool:
 
 
 def escape_markdown(text: object) -> str:
-    r"""Plain text in which nothing means anything to Markdown or to the HTML that it may hold.
+    r"""Return plain text in which nothing means anything to Markdown or to the HTML that it may hold.
 
     >>> escape_markdown("*a* <b> | lr_scaled [x](y) `z`")
     '\\*a\\* \\<b> \\| lr_scaled \\[x\\](y) \\`z\\`'
@@ -56,7 +56,7 @@ def escape_markdown(text: object) -> str:
 
 
 def quote_hydra(text: str) -> str:
-    r"""Text in the quotation marks of Hydra, which reads a backslash as itself but for those in front of a mark.
+    r"""Return text in the quotation marks of Hydra, which reads a backslash as itself but for those in front of a mark.
 
     >>> print(quote_hydra(r'a "b" \c'))
     "a \"b\" \c"
@@ -66,7 +66,7 @@ def quote_hydra(text: str) -> str:
 
 
 def escape_csv_cell(text: str) -> str:
-    r"""Plain text for a cell of CSV, which no spreadsheet takes for a formula: an apostrophe stands before it.
+    r"""Return plain text for a trial of CSV, which no spreadsheet takes for a formula: an apostrophe stands before it.
 
     >>> escape_csv_cell("=1+1"), escape_csv_cell("AdamW")
     ("'=1+1", 'AdamW')

@@ -51,7 +51,7 @@ class TrackedRun(NamedTuple):
 
 
 def to_tracked_runs(stored: Results) -> Iterator[TrackedRun]:
-    """Stored runs, the first that ended first."""
+    """Yield stored runs, the first that ended first."""
     curves = dict(iter(stored.curves.groupby("run_id")))
     for row in stored.records.sort_values("finished_at").to_dict("records"):
         known = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not _is_missing(row[name])}
@@ -85,7 +85,7 @@ def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
 
 
 def to_tensorboard(stored: Results, where: Path) -> int:
-    """An event file for each run, with its settings for the HPARAMS page; how many are new."""
+    """Write one event file per run, with its settings for the HPARAMS page; return the number of new ones."""
     with require_extra("export --to tensorboard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
@@ -113,7 +113,9 @@ def to_tensorboard(stored: Results, where: Path) -> int:
 
 
 def to_mlflow(stored: Results, where: Path) -> int:
-    """A run for each run, in an experiment for each study, of ``MLFLOW_TRACKING_URI`` or a database in ``where``."""
+    """Return a run for each run, in an experiment for each study, of ``MLFLOW_TRACKING_URI`` or a database in
+    ``where``.
+    """
     with require_extra("export --to mlflow", "mlflow"):
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -153,7 +155,7 @@ def to_mlflow(stored: Results, where: Path) -> int:
 
 
 def _runs_of(client: Any, experiment: str) -> set[str]:
-    """Ids of the runs that an experiment holds."""
+    """Return ids of the runs that an experiment holds."""
     found, token = set[str](), None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
@@ -164,7 +166,9 @@ def _runs_of(client: Any, experiment: str) -> set[str]:
 
 
 def to_wandb(stored: Results, where: Path) -> int:
-    """A run for each run, in a group for each study; offline unless ``WANDB_MODE`` says otherwise."""
+    """Write one W&B run per run, in one group per study; offline unless ``WANDB_MODE`` is set otherwise; return the
+    number of new ones.
+    """
     with require_extra("export --to wandb", "wandb"):
         import wandb
     where.mkdir(parents=True, exist_ok=True)
@@ -186,7 +190,9 @@ def to_wandb(stored: Results, where: Path) -> int:
 
 
 def to_csv(stored: Results, where: Path) -> int:
-    """``records.csv`` and ``curves.csv``; no spreadsheet takes a text of theirs for a formula."""
+    """Write ``records.csv`` and ``curves.csv``, whose texts no spreadsheet takes for a formula; return the number of
+    runs.
+    """
     where.mkdir(parents=True, exist_ok=True)
     for name, frame in stored._asdict().items():
         texts = {
@@ -204,7 +210,7 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 
 def to_parquet(stored: Results, where: Path) -> int:
-    """``records.parquet`` and ``curves.parquet``, each whole."""
+    """Write ``records.parquet`` and ``curves.parquet``, each whole; return the number of runs."""
     where.mkdir(parents=True, exist_ok=True)
     for name, frame in stored._asdict().items():
         frame.to_parquet(where / f"{name}.parquet", index=False)
@@ -212,7 +218,9 @@ def to_parquet(stored: Results, where: Path) -> int:
 
 
 def to_optuna(stored: Results, where: Path) -> int:
-    """``optuna.db``: a study for each arm of each task, a trial for each cell, its value the mean validation error."""
+    """Write ``optuna.db``: one study per optimizer and task, one trial per trial with the mean validation error; return
+    the number of new ones.
+    """
     import optuna
 
     from adamcmp.analysis import split_by_task, task_metrics, trials_table

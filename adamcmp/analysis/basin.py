@@ -5,14 +5,14 @@ With x = log lr and y = log λ, these are estimated from mean validation errors 
 - the slope d log λ*/d log lr of the best λ at each lr, −1 where it is lr · λ that counts, 0 where each can be chosen
   alone: by *rows*, a line through the optima of all rows, each the vertex of a parabola through the best trial of a row
       and its neighbors; and by the *ridge* ∂f/∂y = 0 of a quadratic surface
-  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN_FRACTION`` of all cells, −b/c. *Columns* are the same as
+  f = ½ a x² + b x y + ½ c y² + …, fitted to the best ``BASIN_FRACTION`` of all trials, −b/c. *Columns* are the same as
   rows with lr and λ exchanged, d log lr*/d log λ;
 - *separability* −b/√(a c), from −1 to 1: the correlation of the ellipse that is a level of f, 0 where lr and λ are
   separable;
-- the *area*: the share of all tried cells whose error is within ``BASIN_MARGIN`` of the best.
+- the *area*: the share of all tried trials whose error is within ``BASIN_MARGIN`` of the best.
 
 A row whose optimum lies on the grid's edge, or next to a diverged trial, is known to lie beyond the middle
-between that cell and the one before: it is censored (Tobit), not dropped, and so is one where λ = 0 is better than all
+between that trial and the one before: it is censored (Tobit), not dropped, and so is one where λ = 0 is better than all
 others. All errors that grow alike with the distance from the minimum have the same ridge, quadratic or not.
 
 Intervals are θ ± t_{T−1} √(T/(T−1) s_B² + s_r²) with the spread s_B over draws of the tuning seeds (of the middle 68 %,
@@ -44,7 +44,7 @@ from adamcmp.metrics.spec import task_metrics
 MIN_AXIS_VALUES = 3
 """Minimum number of learning rates, and of weight decays above 0, for an estimate."""
 BASIN_FRACTION, MIN_BASIN_TRIALS = 0.4, 9
-"""The share of the cells that a surface is fitted to; and how many these are at least."""
+"""The share of the trials that a surface is fitted to; and how many these are at least."""
 BASIN_MARGIN = 2 * DEFAULT_MARGIN
 """Width of the basin: 1 percentage point for shares, else this share of the best error."""
 NUM_RESAMPLES = 1000
@@ -81,7 +81,7 @@ class ErrorGrid(NamedTuple):
     y: Array
     """(J,) log λ."""
     errors_LJT: Array
-    """NaN where a cell is lost or was not tried."""
+    """NaN where a trial is lost or was not tried."""
     at_zero_LT: Array
     """At λ = 0."""
 
@@ -125,7 +125,9 @@ def estimate_basins(records: pd.DataFrame, table: pd.DataFrame | None = None) ->
 
 
 def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> ErrorGrid | None:
-    """The errors of an arm's eligible cells, on the seeds that most of them have; None where they are too few."""
+    """Return the errors of an optimizer's eligible trials, on the seeds that most of them have; None where they are too
+    few.
+    """
     kept = runs.merge(eligible[["lr", "weight_decay"]])
     if kept.empty:
         return None
@@ -159,7 +161,7 @@ def estimate_basin(arm: str, grid: ErrorGrid, tried: int, within: float) -> Basi
 
 
 def row_of(grid: ErrorGrid) -> GridRow:
-    """Where λ is best on a grid of one learning rate."""
+    """Return the optimum of λ on a grid of one learning rate."""
     mean_BLJ, zero_BL = _resample(grid)
     best_BL, side_BL = _with_zero(grid.y, mean_BLJ, zero_BL)
     seeds, told = grid.errors_LJT.shape[2], int(np.isfinite(mean_BLJ[0]).sum())
@@ -167,7 +169,7 @@ def row_of(grid: ErrorGrid) -> GridRow:
 
 
 def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
-    """The slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
+    """Return the slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
     told = [each for each in rows if each.told >= MIN_AXIS_VALUES]
     if len(told) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
@@ -177,8 +179,8 @@ def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
 
 
 def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
-    """Mean errors as they are, then on ``NUM_RESAMPLES`` draws of the seeds: (B, L, J), and at λ = 0 (B, L); inf where
-    lost.
+    """Return mean errors, and those of ``NUM_RESAMPLES`` resamples of the seeds: (B, L, J), and at λ = 0 (B, L); inf
+    for lost trials.
     """
     weight_BT = _weights(grid.errors_LJT.shape[2])
     means = (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
@@ -191,12 +193,12 @@ def _weights(seeds: int) -> Array:
 
 
 def _mean(errors: Array, weight_BT: Array) -> Array:
-    """Over seeds, on each draw of them: (B, …)."""
+    """Return means over seeds, for each resample: (B, …)."""
     return np.moveaxis(errors @ weight_BT.T, -1, 0)
 
 
 def _estimate(draws_B: Array, seeds: int, scatter: float = 0.0) -> Estimate:
-    """The first is the value, the others are of redrawn seeds."""
+    """Return the first is the value, the others are of redrawn seeds."""
     value = float(draws_B[0])
     if seeds < 2 or np.isnan(draws_B).mean() > 0.1:
         return Estimate(value)
@@ -213,7 +215,7 @@ def _count_estimate(share_B: Array, seeds: int, tried: int) -> Estimate:
 
 
 def _ridge_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
-    """The slope of the line through each row's optimum, and how many of these are censored."""
+    """Return the slope of the line through each row's optimum, and how many of these are censored."""
     told = np.isfinite(mean_BLJ[0]).sum(1) >= MIN_AXIS_VALUES
     if told.sum() < MIN_AXIS_VALUES:
         return NO_ESTIMATE, 0
@@ -223,14 +225,14 @@ def _ridge_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int)
 
 
 def _with_zero(y: Array, mean_BLJ: Array, zero_BL: Array) -> tuple[Array, NDArray[np.int64]]:
-    """``row_optima``, censored from below where λ = 0 is better than all others."""
+    """Return ``row_optima``, censored from below where λ = 0 is better than all others."""
     best_BL, side_BL = row_optima(y, mean_BLJ)
     beaten_BL = zero_BL < mean_BLJ.min(2)
     return np.where(beaten_BL, y[0], best_BL), np.where(beaten_BL, -1, side_BL)
 
 
 def _fit_line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, seeds: int) -> tuple[Estimate, int]:
-    """The slope of a line through optima on a grid of such steps, and how many of them are censored."""
+    """Return the slope of a line through optima on a grid of such steps, and how many of them are censored."""
     known = side_BL[0] == 0
     censored = int((~known).sum())
     if known.sum() < MIN_AXIS_VALUES:

@@ -5,8 +5,8 @@ all of it lies outside, and *inconclusive* where it holds both; a value without 
 verdict is written by hand, and one that is inconclusive says how large an effect would have been seen.
 
 A difference of two estimates takes its interval from theirs, without symmetry (MOVER):
-L = d − √((a − l_a)² + (u_b − b)²), U = d + √((u_a − a)² + (b − l_b)²). It is for independent estimates; of arms that
-share seeds it is mostly too wide.
+L = d − √((a − l_a)² + (u_b − b)²), U = d + √((u_a − a)² + (b − l_b)²). It is for independent estimates; of optimizers
+that share seeds it is mostly too wide.
 
 Source: G. Y. Zou and A. Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27,
 2008.
@@ -164,7 +164,9 @@ def to_frame(claims: Sequence[Claim]) -> pd.DataFrame:
 
 
 def mean_with_ci(each: Iterable[float]) -> Estimate:
-    """Mean of independent values with Student's 95 % interval; one value, or values without spread, have none."""
+    """Return mean of independent values with Student's 95 % interval; one value, or values without spread, have
+    none.
+    """
     values = np.fromiter(each, dtype=np.float64)
     if len(values) < 2 or not values.std() > 0:
         return Estimate(float(values.mean()) if len(values) else math.nan)
@@ -173,7 +175,7 @@ def mean_with_ci(each: Iterable[float]) -> Estimate:
 
 
 def subtract(a: Estimate, b: Estimate) -> Estimate:
-    """The difference a − b of independent estimates."""
+    """Return the difference a − b of independent estimates."""
     difference = a.value - b.value
     return Estimate(
         difference,
@@ -183,7 +185,7 @@ def subtract(a: Estimate, b: Estimate) -> Estimate:
 
 
 def absolute(each: Estimate) -> Estimate:
-    """|a|; the interval of a number whose sign is open begins at 0."""
+    """Return |a|; the interval of a number whose sign is open begins at 0."""
     if math.isnan(each.low):
         return Estimate(abs(each.value))
     ends = sorted((abs(each.low), abs(each.high)))
@@ -191,7 +193,7 @@ def absolute(each: Estimate) -> Estimate:
 
 
 def exact_value(value: float) -> Estimate:
-    """A number that is known, as of a formula or of a computation without chance."""
+    """Return a number that is known, as of a formula or of a computation without chance."""
     return Estimate(value, value, value)
 
 

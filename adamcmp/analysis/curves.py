@@ -23,7 +23,7 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
 
     Returns:
         Columns ``arm``, the selected ``lr`` and ``weight_decay``, ``step``, ``epoch``, ``n`` (runs), each metric and
-        ``<metric>_half_width``; sorted by arm and step; empty where no winner has a curve.
+        ``<metric>_half_width``; sorted by optimizer and step; empty where no winner has a curve.
     """
     winners = reported_runs(records, best)[["run_id", "arm"]]
     joined = curves[curves["run_id"].isin(winners["run_id"])].merge(winners, on="run_id")

@@ -3,12 +3,13 @@ r"""The gain of decay: the best λ against λ = 0; and test errors at equal trai
 *Gain*: the test error at the best λ > 0 minus that at λ = 0, each at the learning rate that is best for it on
 validation, paired over the seeds that tuned. Selection does not use test errors, so that it favors neither.
 
-*At equal training loss*: each arm's cells, ordered by their mean final training loss ℓ, make a curve of test error e
-against log ℓ, linear between cells. The result is the mean of e_a − e_b over the range of log ℓ that both have,
+*At equal training loss*: each optimizer's trials, ordered by their mean final training loss ℓ, make a curve of test
+error e against log ℓ, linear between trials. The result is the mean of e_a − e_b over the range of log ℓ that both
+have,
 
 .. math:: \frac{1}{u − l} \int_l^u (e_a(s) − e_b(s)) ds, \quad s = \log ℓ,
 
-with its spread over bootstrap resamples of the seeds. Below zero, a generalises better than b where both fit as well.
+with its spread over bootstrap resamples of the seeds. Below zero, a generalizes better than b where both fit as well.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def _by_seed(own: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[flo
 
 
 def difference_at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
-    """Mean difference a − b of test errors at equal training loss, as errors are stored; NaN where they share none."""
+    """Return mean difference a − b of test errors at equal training loss, as errors are stored; NaN where they share
+    none.
+    """
     runs = tuning_runs(records)
     table = trials_table(records)
     eligible = table.loc[table["eligible"], ["arm", "lr", "weight_decay"]]
@@ -79,7 +82,7 @@ def difference_at_equal_loss(records: pd.DataFrame, a: str, b: str) -> Estimate:
 
 
 def _between(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
-    """The mean of two curves' difference over the range that they share."""
+    """Return the mean of two curves' difference over the range that they share."""
     low, high = max(a[0].min(), b[0].min()), min(a[0].max(), b[0].max())
     if not low < high:
         return math.nan

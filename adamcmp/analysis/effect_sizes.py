@@ -5,8 +5,8 @@ r"""Effect sizes of the difference between two optimizers, in four measures next
 - the interquartile mean of d_i (a quarter cut off at each end), which one lucky seed does not move, with BCa too;
 - the probability of improvement P(a better than b) + ½ P(equal) of two independent seeds, U/(n m) of Mann and Whitney,
   with Newcombe's interval of score type, {θ: |θ̂ − θ| ≤ z √(θ (1−θ) (1 + k (1−θ)/(2−θ) + k θ/(1+θ)) / (n m))} with
-  k = (n + m)/2 − 1, which has a width where all seeds of one arm are better too;
-- the standardised effect d̄/s_d, with the interval that the noncentral t distribution gives: all δ for which
+  k = (n + m)/2 − 1, which has a width where all seeds of one optimizer are better too;
+- the standardized effect d̄/s_d, with the interval that the noncentral t distribution gives: all δ for which
   t = √n d̄/s_d is no surprise.
 
 Arms that share no seeds are differences of means and of interquartile means, and d̄/√((s_a² + s_b²)/2).
@@ -88,12 +88,12 @@ def _effect(of: Verdict, d: Array, x: Array, y: Array, sign: float) -> EffectSiz
 
 
 def interquartile_mean(values: Array, axis: int = -1) -> Any:
-    """The mean of the middle half: ⌊n/4⌋ values are cut off at each end."""
+    """Return the mean of the middle half: ⌊n/4⌋ values are cut off at each end."""
     return stats.trim_mean(values, 0.25, axis=axis)
 
 
 def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
-    """A statistic of one sample, or its difference between two, with the BCa interval (scipy's)."""
+    """Return a statistic of one sample, or its difference between two, with the BCa interval (scipy's)."""
 
     def of_all(*parts: Array, axis: int = -1) -> Any:
         first, *others = (statistic(part, axis=axis) for part in parts)
@@ -118,7 +118,7 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
 
 
 def probability_of_improvement(x: Array, y: Array) -> Estimate:
-    """P(x < y) + ½ P(x = y) of two seeds drawn from each, where less is better."""
+    """Return P(x < y) + ½ P(x = y) of two seeds drawn from each, where less is better."""
     better_XY = np.where(x[:, None] < y, 1.0, np.where(x[:, None] == y, 0.5, 0.0))
     value, (n, m) = float(better_XY.mean()), better_XY.shape
     if min(n, m) < MIN_SEEDS:
@@ -136,20 +136,22 @@ def probability_of_improvement(x: Array, y: Array) -> Estimate:
 
 
 def standardized_paired(d: Array) -> Estimate:
-    """d̄/s_d."""
+    """Return d̄/s_d."""
     spread = float(d.std(ddof=1))
     return _standardized(float(d.mean()) / spread if spread else math.nan, len(d) - 1, 1 / math.sqrt(len(d)))
 
 
 def standardized_difference(x: Array, y: Array) -> Estimate:
-    """(x̄ − ȳ)/√((s_x² + s_y²)/2)."""
+    """Return (x̄ − ȳ)/√((s_x² + s_y²)/2)."""
     spread = math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
     effect = float(x.mean() - y.mean()) / spread if spread else math.nan
     return _standardized(effect, len(x) + len(y) - 2, math.sqrt(1 / len(x) + 1 / len(y)))
 
 
 def _standardized(effect: float, freedom: int, scale: float) -> Estimate:
-    """With the interval by the noncentral t distribution of effect/scale; NaN of values without spread."""
+    """Return a standardized difference with its interval by the noncentral t distribution of effect/scale; NaN for
+    values without spread.
+    """
     if math.isnan(effect):
         return Estimate(math.nan)
     low, high = (

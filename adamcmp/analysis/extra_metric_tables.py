@@ -18,8 +18,9 @@ def extra_metrics_table(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFra
         best: One row per optimizer, as ``best_trials`` returns it.
 
     Returns:
-        One row per metric and optimizer, metrics in the order in which they were measured and arms in that of ``best``:
-        ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that have it.
+        One row per metric and optimizer, metrics in the order in which they were measured and optimizers in that of
+        ``best``: ``metric``, ``arm``, ``mean``, ``half_width`` of the 95 % interval (NaN for one seed), ``n`` runs that
+        have it.
     """
     return _mean_metrics(reported_runs(records, best), best, [])
 

@@ -15,7 +15,7 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import tuning_runs
 
 TARGET_ERROR = 0.1
-"""The validation error from which on a run has generalised."""
+"""The validation error from which on a run has generalized."""
 
 
 def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET_ERROR) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def steps_by_trial(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
-    """log10 steps of an arm at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
+    """Return log10 steps of an optimizer at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
     own = found[(found["arm"] == arm) & (found["weight_decay"] > 0)]
     own = own.assign(steps=np.log10(own["steps"]))
     wide = own.pivot(index=["lr", "weight_decay"], columns="seed", values="steps").dropna()
@@ -53,7 +53,7 @@ def steps_of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
 
 
 def steps_without_decay(found: pd.DataFrame, arm: str) -> pd.Series[float]:
-    """log10 steps of an arm at λ = 0, by seed, at the lr that is fastest on the other seeds."""
+    """Return log10 steps of an optimizer at λ = 0, by seed, at the lr that is fastest on the other seeds."""
     return steps_of_best(found[found["weight_decay"] == 0].assign(weight_decay=1.0), arm)
 
 

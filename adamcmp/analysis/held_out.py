@@ -106,7 +106,7 @@ def candidate_runs(
 
 
 def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Selection]) -> list[tuple[Any, ...]]:
-    """Return arm, lr, weight_decay and weight of the candidates with all seeds of the selected trial."""
+    """Return optimizer, lr, weight_decay and weight of the candidates with all seeds of the selected trial."""
     seeds = {key: set(part) for key, part in runs.groupby(TRIAL_KEY)["seed"]}
     selected = best_trials(table)
     rows: list[tuple[Any, ...]] = []

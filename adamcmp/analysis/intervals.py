@@ -54,7 +54,9 @@ class Estimate(NamedTuple):
 
 
 def bootstrap_estimate(value: float, spread: float, seeds: int, scatter: float = 0.0) -> Estimate:
-    """θ ± t_{T−1}(0.975) √(T/(T−1) s² + v), of T ≥ 2 seeds with the spread s over draws of them; v: other variance."""
+    """Return θ ± t_{T−1}(0.975) √(T/(T−1) s² + v), of T ≥ 2 seeds with the spread s over draws of them; v: other
+    variance.
+    """
     variance = seeds / (seeds - 1) * spread**2 + scatter
     half = float(special.stdtrit(seeds - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
     return Estimate(value, value - half, value + half)
@@ -71,12 +73,12 @@ class Paired(NamedTuple):
 
 
 def bootstrap_generator(name: str) -> np.random.Generator:
-    """The random numbers of that name, the same in every report: SHA-256 of the name is the seed."""
+    """Return the random numbers of that name, the same in every report: SHA-256 of the name is the seed."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
 def half_width(sd: Any, n: Any) -> Array:
-    """t_{0.975, n−1} · sd / √n, elementwise; NaN where n < 2. ``sd`` has n − 1 in its denominator."""
+    """Return t_{0.975, n−1} · sd / √n, elementwise; NaN where n < 2. ``sd`` has n − 1 in its denominator."""
     spread, count = np.asarray(sd), np.asarray(n)
     enough = np.maximum(count, 2)
     t = special.stdtrit(enough - 1, 0.5 + CONFIDENCE / 2)
@@ -84,7 +86,7 @@ def half_width(sd: Any, n: Any) -> Array:
 
 
 def mean_interval(values: Iterable[float]) -> Interval:
-    """Mean and two-sided 95 % Student t interval over seeds; NaN marks a missing value and does not count.
+    """Return mean and two-sided 95 % Student t interval over seeds; NaN marks a missing value and does not count.
 
     >>> mean, half_width, n = mean_interval([1.0, 2.0, 3.0])
     >>> f"{mean:.2f} ± {half_width:.2f} (n = {n})"
@@ -99,7 +101,7 @@ def mean_interval(values: Iterable[float]) -> Interval:
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
-    """Mean of a − b over the seeds that both have, with the paired t interval and test.
+    """Return mean of a − b over the seeds that both have, with the paired t interval and test.
 
     Seeds share initial weights and batch order between optimizers, so that the difference per seed is freed from
     the spread between seeds. With d_i = a_i − b_i: mean d̄, interval d̄ ± t_{0.975, n−1} s_d/√n, and
@@ -128,7 +130,7 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
+    """Return Holm's adjusted p-values: p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j)), in the order given.
 
     Each may be compared with the level that all m tests together shall keep. Source: Holm, "A simple sequentially
     rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).

@@ -26,14 +26,14 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Return one row per optimizer, the one with the best mean validation error first.
 
-    Columns: arm; lr, weight_decay and decay (its convention) of the selected trial; ``METRICS`` with their half widths
-    over the ``n`` held-out seeds (``held_out_runs``; without them, over the tuning seeds); ``trials`` (of the
-    optimizer), ``runs``, ``diverged`` and ``failed`` in tuning; ``grid_boundaries``; ``note``, the reason why no trial
-    is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts: ``confirm`` or ``tune``;
-    next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and ``tuned_test_error`` of the runs that
-    chose, and ``optimism``, the tuned minus the confirmed validation error. ``wins`` is on which share of redrawn
-    tuning seeds the trial is selected (NaN with one seed or one trial); ``near_ties`` other cells
-    win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
+    Columns: optimizer; lr, weight_decay and decay (its convention) of the selected trial; ``METRICS`` with their half
+        widths over the ``n`` held-out seeds (``held_out_runs``; without them, over the tuning seeds); ``trials`` (of
+        the optimizer), ``runs``, ``diverged`` and ``failed`` in tuning; ``grid_boundaries``; ``note``, the reason why
+        no trial is eligible (numbers are NaN then), or a warning. ``stage`` says which runs ``n`` counts: ``confirm``
+        or ``tune``; next to held-out numbers are ``tuned_n``, ``tuned_validation_error`` and ``tuned_test_error`` of
+        the runs that chose, and ``optimism``, the tuned minus the confirmed validation error. ``wins`` is on which
+        share of redrawn tuning seeds the trial is selected (NaN with one seed or one trial); ``near_ties`` other trials
+        win on a twentieth or more, the first of them with ``next_lr``, ``next_weight_decay`` on ``next_wins``.
 
     Args:
         records: of one task.
@@ -56,7 +56,7 @@ def leaderboard(
     groups = dict(iter(table.groupby("arm")))
     edges = {
         row["arm"]: ", ".join(grid_boundaries(groups[row["arm"]], row)) for _, row in best.iterrows()
-    }  # a few arms
+    }  # a few optimizers
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
     choices = selections(records, table)
     confirmed = held_out_rows(candidate_runs(records, table, choices))
@@ -128,7 +128,7 @@ def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame
 
 
 def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
-    """``TIE_COLUMNS`` of each optimizer whose trial was selected by two seeds or more."""
+    """Return ``TIE_COLUMNS`` of each optimizer whose trial was selected by two seeds or more."""
     rows = {}
     for arm, choice in choices.items():
         if 2 <= choice.seeds < float("inf"):

@@ -22,7 +22,7 @@ from adamcmp.metrics.spec import task_metrics
 
 
 class OptimalDecays(NamedTuple):
-    """The best λ of one arm on several tasks."""
+    """The best λ of one optimizer on several tasks."""
 
     slope: Estimate
     """d log λ*/d log x."""
@@ -40,7 +40,7 @@ def estimate_optimal_decays(
     """Estimate the best λ of an optimizer on tasks that differ in the column ``by`` of their records.
 
     Args:
-        tasks: with runs of the arm at the same λ > 0.
+        tasks: with runs of the optimizer at the same λ > 0.
         arm: its name in all of them.
         by: what varies, such as ``epochs`` or ``train_examples``.
         decay: the column of λ in the convention that the slope is of.
@@ -60,7 +60,7 @@ def estimate_optimal_decays(
         errors = runs.merge(chosen[["lr", "weight_decay"]]).pivot(
             index="weight_decay", columns="seed", values="final_validation_error"
         )
-        for _, cell in chosen.iterrows():  # a few cells
+        for _, cell in chosen.iterrows():  # a few trials
             rows.append({
                 "x": x, "weight_decay": named[cell["weight_decay"]], "lr": cell["lr"],
                 "validation": cell["final_validation_error"], "test": cell["final_test_error"],

@@ -1,11 +1,11 @@
 """Ranks of optimizers at every evaluation compared with their final ranks, and times to a target.
 
 Ranks are those of the test error of each optimizer's selected trial, seed by seed: the rank at an evaluation is the
-mean over the seeds that all arms share. Rankings often flip while the learning rate decays.
+mean over the seeds that all optimizers share. Rankings often flip while the learning rate decays.
 
-A *performance profile* of an arm is, for each τ ≥ 1, the share of tasks on which it reaches the target within τ times
-the time of the fastest optimizer. The target of a task is given, or the validation error that nine in ten runs of half
-of its arms end with.
+A *performance profile* of an optimizer is, for each τ ≥ 1, the share of tasks on which it reaches the target within τ
+times the time of the fastest optimizer. The target of a task is given, or the validation error that nine in ten runs of
+half of its optimizers end with.
 
 Source: E. D. Dolan and J. J. Moré, Benchmarking Optimization Software with Performance Profiles, Mathematical
 Programming 91, 2002.
@@ -24,14 +24,14 @@ from adamcmp.analysis.selection import TaskRecords, best_trials, reported_runs, 
 from adamcmp.metrics.spec import task_metrics
 
 TARGET_QUANTILE = 0.9
-"""Share of an arm's runs that end with the target, where none is given."""
+"""Share of an optimizer's runs that end with the target, where none is given."""
 
 
 def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Return one row per optimizer and evaluation: ``arm``, ``epoch``, ``rank`` (1 is best), ``final_rank``, ``seeds``
     that are shared, and ``agreement``: the share of pairs, over seeds, that are ordered as at the end.
 
-    Evaluations are those that all arms share, by epoch; empty where there are fewer than two, or one arm.
+    Evaluations are those that all optimizers share, by epoch; empty where there are fewer than two, or one optimizer.
     """
     shown = reported_runs(records, best)[["run_id", "arm", "seed"]]
     joined = curves[["run_id", "epoch", "test_error"]].merge(shown, on="run_id")
@@ -59,7 +59,7 @@ def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFr
 
 
 def count_rank_flips(found: pd.DataFrame) -> str:
-    """Return the last epoch at which other arms led than at the end, in words; empty if there is none.
+    """Return the last epoch at which other optimizers led than at the end, in words; empty if there is none.
 
     Arms of equal rank lead together: who leads is another one only if none of the leaders is the same.
     """

@@ -21,7 +21,7 @@ from adamcmp.metrics.spec import task_metrics
 
 
 def period_ends(first: float, factor: float, epochs: float) -> list[float]:
-    """The epochs that end a period, T_0, T_0 (1 + T_mult), …, up to the budget."""
+    """Return the epochs that end a period, T_0, T_0 (1 + T_mult), …, up to the budget."""
     ends = accumulate(accumulate(repeat(factor), lambda period, times: period * times, initial=first))
     found: list[float] = []
     for end in ends:
@@ -35,7 +35,7 @@ def restart_speed_ups(
     curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, restarted: str, other: str, ends: Sequence[float]
 ) -> pd.DataFrame:
     """Return one row per period: ``end`` (epoch), ``error`` there (mean), ``factor`` with ``factor_low`` and
-    ``factor_high``, and how many of ``seeds`` the other arm never gets there on (``never``).
+    ``factor_high``, and how many of ``seeds`` the other optimizer never gets there on (``never``).
 
     Args:
         curves: evaluations, columns ``schema.CURVE``.

@@ -1,8 +1,8 @@
 """Trials and their selection: records of runs in, one row per hyperparameter configuration out.
 
-A cell is one arm at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted in
-their cell and never enter a mean. Selection reads the validation columns alone (``ranked_trials``);
-test numbers are carried along and reported, never chosen on.
+A trial is one optimizer at one lr and weight decay: the mean over its seeds. Runs that diverged or failed are counted
+in their trial and never enter a mean. Selection reads the validation columns alone (``ranked_trials``); test numbers
+are carried along and reported, never chosen on.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _TASK_COLUMNS = (
     "error_unit",
     "error_better",
 )
-"""Columns that all runs of a cell share."""
+"""Columns that all runs of a trial share."""
 
 
 class TaskRecords(NamedTuple):
@@ -93,7 +93,7 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
 
 
 def has_tuning(records: pd.DataFrame) -> bool:
-    """Whether some runs can choose hyperparameters; held-out runs alone cannot."""
+    """Return whether some runs can choose hyperparameters; held-out runs alone cannot."""
     return bool((records["stage"].fillna("tune") == "tune").any())
 
 
@@ -125,10 +125,10 @@ def _task_label(records: pd.DataFrame) -> str:
 
 
 def name_arms(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with one ``arm`` for each variant: ``AdamW · constant``, ``AdamW · batch_size=32``."""
+    """Return the records with one ``arm`` for each variant: ``AdamW · constant``, ``AdamW · batch_size=32``."""
     program = records["program"].astype(str) if "program" in records else ""
     search = records["search"] if "search" in records else pd.Series(None, records.index, dtype=object)
-    drawn = search.notna()  # the runs of a search are one arm, whatever it searches
+    drawn = search.notna()  # the runs of a search are one optimizer, whatever it searches
     variant = (records["variant"].astype(str) + "|" + program).where(~drawn, "search|" + search.astype(str))
     key = records["arm"].astype(str) + "|" + variant
     variants = records.assign(key=key, search=search).drop_duplicates("key").set_index("key")
@@ -162,7 +162,7 @@ def _search_name(search: str, others: Collection[str]) -> str:
 
 
 def _setting_text(key: str, value: object) -> str:
-    """A setting in an arm's name: a schedule's name alone, as in ``cosine``; else ``eps=1e-08``."""
+    """Return a setting in an optimizer's name: a schedule's name alone, as in ``cosine``; else ``eps=1e-08``."""
     return str(value).replace("_", " ") if key == "schedule" else f"{key.removeprefix('optimizer.')}={value}"
 
 
@@ -171,7 +171,7 @@ RECIPE_KEYS = ("batch_size", "loss", "clip_norm", "accumulate", "ema", "augment"
 
 
 def _distinguished(settings: str) -> dict[str, object]:
-    """The settings that make a variant, flat."""
+    """Return the settings that make a variant, flat."""
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
     own = {**flat.pop("optimizer.built", {}), **flat.pop("optimizer.arguments", {})}
@@ -198,7 +198,7 @@ def _group_key(group: Mapping[str, Any]) -> str:
 
 
 def tuning_runs(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs that may choose a cell: all but those that judge the choice."""
+    """Return the runs that may choose a trial: all but those that judge the choice."""
     return records[~records["stage"].isin(["confirm", "settle"])] if "stage" in records else records
 
 
@@ -229,8 +229,8 @@ def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 
 
 def reported_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return ``held_out_runs`` runs (``confirmed``, if known), and of arms without such runs those that chose their
-    trial.
+    """Return ``held_out_runs`` runs (``confirmed``, if known), and of optimizers without such runs those that chose
+    their trial.
     """
     confirmed = held_out_runs(records, best) if confirmed is None else confirmed
     rest = best[~best["arm"].isin(confirmed["arm"])]
@@ -241,7 +241,7 @@ def reported_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataF
 
 
 def trials_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per trial (arm, lr, weight_decay) of one task, sorted by them, from its ``tuning_runs``.
+    """Return one row per trial (optimizer, lr, weight_decay) of one task, sorted by them, from its ``tuning_runs``.
 
     Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
     completed run); settings that the trial's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean
@@ -250,10 +250,10 @@ def trials_table(records: pd.DataFrame) -> pd.DataFrame:
     boundaries of the grid at which a selected trial is.
 
     A trial is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
-    most common among the cells of its arm: a cell whose lucky seeds survived, or came first, must not win.
+    most common among the trials of its optimizer: a trial whose lucky seeds survived, or came first, must not win.
 
     Raises:
-        ValueError: records of more than one task, or of variants that share an arm.
+        ValueError: records of more than one task, or of variants that share an optimizer.
     """
     if records["task"].nunique() > 1:
         raise ValueError("records of more than one task: split them by by_task first")
@@ -288,20 +288,20 @@ def _is_infinite(runs: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _with_places(table: pd.DataFrame) -> pd.DataFrame:
-    """With the column ``rank``, the place of an eligible cell in its arm, and ``grid_boundaries``, of the best
-    cells.
+    """Return trials with the column ``rank``, the rank of an eligible trial of its optimizer, and ``grid_boundaries``,
+    of the selected trials.
     """
     order = ranked_trials(table)
     table["rank"] = (order.groupby("arm").cumcount() + 1).reindex(table.index).astype(float)
     table["edge"] = ""
     groups = dict(iter(table.groupby("arm")))
-    for i, best in table[table["rank"] == 1].iterrows():  # a few arms
+    for i, best in table[table["rank"] == 1].iterrows():  # a few optimizers
         table.loc[i, "edge"] = ", ".join(grid_boundaries(groups[best["arm"]], best))
     return table
 
 
 def seed_means(completed: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean wall time, and of every metric mean and half width, of the runs of each group."""
+    """Return mean wall time, and of every metric mean and half width, of the runs of each group."""
     groups = completed.groupby(keys, dropna=False)
     columns = list(METRICS)
     mean, count = groups[columns].mean(), groups[columns].count()
@@ -320,8 +320,8 @@ def _selectable(table: pd.DataFrame) -> pd.Series[bool]:
 
 
 def ranked_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """The eligible cells of each arm, best first: all that selection looks at is five columns, and which way the
-    error is better.
+    """Return the eligible trials of each optimizer, best first: all that selection looks at is five columns, and which
+    way the error is better.
     """
     if metric not in SELECTION_METRICS:
         raise InputError(
@@ -337,7 +337,8 @@ def ranked_trials(table: pd.DataFrame, metric: str = "final_validation_error") -
 
 
 def top_trials(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
-    """The k best eligible cells of each arm, by mean validation error (whichever way that is better), best first.
+    """Return the k best eligible trials of each optimizer, by mean validation error (whichever way that is better),
+    best first.
 
     Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay.
 
@@ -348,7 +349,8 @@ def top_trials(table: pd.DataFrame, k: int = 10, metric: str = "final_validation
 
 
 def best_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """The best eligible cell of each arm that has one, in the order of ``top_trials``; rows keep their index.
+    """Return the best eligible trial of each optimizer that has one, in the order of ``top_trials``; rows keep their
+    index.
 
     Raises:
         InputError: a metric that is not measured on validation data.
@@ -372,7 +374,7 @@ def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
 
 
 def next_grid_values(values: Sequence[float], end: str, count: int) -> list[float]:
-    """The next values of a geometric grid, beyond its ``low`` or its ``high`` end; none where it has no ratio.
+    """Return the next values of a geometric grid, beyond its ``low`` or its ``high`` end; none where it has no ratio.
 
     >>> next_grid_values([0, 1e-3, 1e-2], "high", 2)
     [0.1, 1.0]

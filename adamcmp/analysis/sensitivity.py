@@ -7,8 +7,8 @@ spread on a logarithmic axis that is the mean over log lr.
 
 *Importance* is the share of the spread of validation errors over a grid that each of its axes explains alone
 (functional ANOVA of a full grid, which is the classical one): for lr SS_lr/SS with SS_lr = Σ (mean at that lr − mean of
-all)², λ and variant alike; *together* is what cells explain beyond these; *seeds* the rest. Variants are arms of one
-optimizer on one grid. Lost cells count as ℓ_0. Of the points of a search, a forest of trees stands for a grid.
+all)², λ and variant alike; *together* is what trials explain beyond these; *seeds* the rest. Variants are optimizers of
+one optimizer on one grid. Lost trials count as ℓ_0. Of the points of a search, a forest of trees stands for a grid.
 
 Sources: M. Wortsman et al., Small-scale Proxies for Large-scale Transformer Training Instabilities, ICLR 2024
 (sensitivity); F. Hutter, H. Hoos and K. Leyton-Brown, An Efficient Approach for Assessing Hyperparameter Importance,
@@ -70,7 +70,7 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
     }
 
     def variants(arm: str) -> list[_Grid]:
-        """The grids of an optimizer's arms that are like this one's, its own first."""
+        """Return the grids of an optimizer's optimizers that are like this one's, its own first."""
         own = [each for other, each in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
         return [grids[arm], *(each for each in own if _alike(each, grids[arm]))]
 
@@ -90,9 +90,9 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
 
 
 def of_drawn(tried: pd.DataFrame, sign: float, baseline: float) -> dict[str, float]:
-    """Shares of lr and λ among the points that a search has drawn; empty where they are too few to tell.
+    """Return shares of lr and λ among the points that a search has drawn; empty where they are too few to tell.
 
-    By the functional ANOVA of a forest of trees over log lr and λ's rank, as Optuna has it; lost cells count as ℓ_0.
+    By the functional ANOVA of a forest of trees over log lr and λ's rank, as Optuna has it; lost trials count as ℓ_0.
     """
     errors = (sign * tried["final_validation_error"]).fillna(baseline)
     if len(tried) < MIN_SEARCH_TRIALS or errors.isna().any() or errors.nunique() < 2:
@@ -124,7 +124,7 @@ def _alike(a: _Grid, b: _Grid) -> bool:
 
 
 def _grid(runs: pd.DataFrame, tried: pd.DataFrame, sign: float, baseline: float) -> _Grid | None:
-    """None where fewer than two cells were tried, they are no grid, or all were lost."""
+    """Return None where fewer than two trials were tried, they are no grid, or all were lost."""
     lrs, decays = np.unique(tried["lr"]), np.unique(tried["weight_decay"])
     good = tried.loc[tried["eligible"], ["lr", "weight_decay"]]
     if len(tried) < 2 or good.empty or not is_grid(tried):
@@ -142,7 +142,7 @@ def _grid(runs: pd.DataFrame, tried: pd.DataFrame, sign: float, baseline: float)
 
 
 def to_lr(errors_LJT: Array) -> Estimate:
-    """E_lr[min(ℓ(lr), ℓ_0) − ℓ*] with its interval over redrawn seeds, θ ± t_{T−1} √(T/(T−1)) s."""
+    """Return E_lr[min(ℓ(lr), ℓ_0) − ℓ*] with its interval over redrawn seeds, θ ± t_{T−1} √(T/(T−1)) s."""
     lrs, _, seeds = errors_LJT.shape
     if lrs < 2:
         return Estimate(math.nan)
@@ -160,7 +160,8 @@ def to_lr(errors_LJT: Array) -> Estimate:
 
 
 def importance(grids: list[_Grid]) -> dict[str, float]:
-    """Shares of the sum of squares over variants × lr × λ × seeds; empty where a cell was not tried, or all are alike.
+    """Return shares of the sum of squares over variants × lr × λ × seeds; empty where a trial was not tried, or all are
+    alike.
 
     Variants that were tuned with other numbers of seeds are compared on as many as all have.
     """

@@ -130,7 +130,7 @@ class Difference(NamedTuple):
 
     @property
     def _luck_scales(self) -> tuple[Array, Array]:
-        """Return the standard error given each outcome of the smaller search, and its degrees of freedom."""
+        """Return the standard error given each result of the smaller search, and its degrees of freedom."""
         assert self.luck is not None
         own = [self.seeds, self.examples, *self.selection]
         scale_R = np.sqrt([self.variance + noise.variance for noise in self.luck.noise_R])
@@ -335,7 +335,7 @@ def _held_out_variance(
 def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:
     """Return the least variance over test examples of a difference of shares, by how many examples show any difference.
 
-    Source: A. Agresti and Y. Min, Statistics in Medicine 24, 2005 (half an example more in every cell of the table).
+    Source: A. Agresti and Y. Min, Statistics in Medicine 24, 2005 (half an example more in every trial of the table).
     """
     count = a_SN.shape[1]
     differs_N = (a_SN != b_SN).any(0) if is_paired else a_SN.mean(0) != b_SN.mean(0)

@@ -40,7 +40,7 @@ LR = 2.0**-7
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A constant gradient."""
+    """Test on a constant gradient."""
     import torch
 
     steps: list[np.ndarray] = []
@@ -111,7 +111,7 @@ GRADIENTS: Mapping[str, Callable[[int], float]] = {
 
 
 def _of_other_gradients() -> list[Claim]:
-    """The largest step of Adam under gradients that change, each over α."""
+    """Return the largest step of Adam under gradients that change, each over α."""
     import torch
 
     claims = []
@@ -148,7 +148,7 @@ def _of_other_gradients() -> list[Claim]:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """A hundred steps of an MLP over learning rates."""
+    """Test on a hundred steps of an MLP over learning rates."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -36,7 +36,7 @@ LAMBDAS = (0.25, 0.5, 1.0, 2.0)
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A constant gradient."""
+    """Test on a constant gradient."""
     import torch
 
     paths: list[np.ndarray] = []
@@ -71,7 +71,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP at several λ."""
+    """Test on an MLP at several λ."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -30,7 +30,7 @@ LRS, LAMBDAS = (0.02, 0.04, 0.08), tuple(np.geomspace(0.03, 10, 9))
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Regression, at the cell that is best for AdamW on all other draws."""
+    """Test on regression, at the trial that is best for AdamW on all other draws."""
     plain, wary = (regression(name, LRS, LAMBDAS).errors for name in NAMES)
     logs = np.log(plain.reshape(-1, plain.shape[2]))
     chosen = leave_one_out_best(plain.reshape(logs.shape))
@@ -60,7 +60,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP, at the cell that validation chooses for AdamW; paired over the seeds that tuned."""
+    """Test on an MLP, at the trial that validation chooses for AdamW; paired over the seeds that tuned."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

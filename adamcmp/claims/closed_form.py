@@ -11,7 +11,7 @@ from adamcmp.analysis.intervals import Array
 
 
 def rule_settings(name: str, **changes: Any) -> Any:
-    """Settings of a rule as adamcmp ships it, some changed."""
+    """Return settings of a rule as adamcmp ships it, some changed."""
     from adamcmp.config.builtin_rules import builtin_rule
 
     return builtin_rule(name, **changes)
@@ -26,21 +26,23 @@ def instrumented_adam(decay: str, **changes: Any) -> Any:
 
 
 def simulate(rules: Sequence[Any], start: Any, gradient: Any, steps: int, **how: Any) -> Any:
-    """``engine.simulate``, which brings torch; reports do without it."""
+    """Return ``engine.simulate``, which brings torch; reports do without it."""
     from adamcmp.engine.simulate import simulate as run
 
     return run(rules, start, gradient, steps, **how)
 
 
 def normal_tensor(*shape: int, seed: int = 0) -> Any:
-    """A tensor of N(0, 1), float64."""
+    """Return a tensor of N(0, 1), float64."""
     import torch
 
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
 def gradients_before_norm(weights: Any, generator: Any) -> Any:
-    """Random gradients of weights (R, D) whose length counts for nothing: orthogonal to them, and over their length."""
+    """Return random gradients of weights (R, D) whose length counts for nothing: orthogonal to them, and over their
+    length.
+    """
     import torch
 
     noise = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
@@ -63,7 +65,7 @@ NUM_EXAMPLES, NUM_FEATURES, NUM_DRAWS = 24, 32, 12
 def regression(
     name: str, lrs: Sequence[float], lambdas: Sequence[float], steps: int = 400, draws: int = NUM_DRAWS, **changes: Any
 ) -> GridErrors:
-    """Linear regression with fewer examples than features, whose scales lie a factor of ten around 1; a cosine.
+    """Return linear regression with fewer examples than features, whose scales lie a factor of ten around 1; a cosine.
 
     Each draw has its own inputs x = s ⊙ N(0, I), with s from 10^−½ to 10^½, a teacher N(0, I)/√D and targets with noise
     of half the signal. Gradients are of the mean over batches of six. The error over all inputs is known:
@@ -103,7 +105,8 @@ def leave_one_out_best(errors_CG: Array) -> Array:
 
 
 def best_lambda_by_lr(found: GridErrors) -> Array:
-    """log₂ of the best λ > 0 of each draw at each learning rate, (draw, lr), by a parabola through the least three.
+    """Return log₂ of the best λ > 0 of each draw at each learning rate, (draw, lr), by a parabola through the least
+    three.
 
     NaN where it lies on the edge of the grid.
     """

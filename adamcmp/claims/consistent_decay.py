@@ -41,7 +41,7 @@ def _spread(values: np.ndarray) -> float:
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Shares under random gradients of several sizes."""
+    """Test on shares under random gradients of several sizes."""
     spreads = {
         name: mean_over_seeds(_spread(each) for each in toy_rates(decay).T)
         for name, decay in ((ADAM, "l2"), (ADAMW, "lr_scaled"))
@@ -63,7 +63,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Shares and angles of the layers of two networks."""
+    """Test on shares and angles of the layers of two networks."""
     claims, panels = [], []
     decay, norm = (runs_of(found, study) for study in STUDIES)
     if decay is not None:

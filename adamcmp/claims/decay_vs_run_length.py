@@ -23,7 +23,7 @@ LR, LAMBDAS = 0.05, tuple(np.geomspace(0.003, 30, 15))
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Regression over five budgets."""
+    """Test on regression over five budgets."""
     best_TG = np.stack([best_lambda_by_lr(regression("adamw", [LR], LAMBDAS, steps))[:, 0] for steps in STEPS])
     slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), each) for each in best_TG.T)
     axes = PanelAxes("toy: regression", "steps", "best λ")
@@ -44,7 +44,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """MNIST-1D over budgets of 10 to 160 epochs."""
+    """Test on MNIST-1D over budgets of 10 to 160 epochs."""
     claims, panels = [], []
     for label, told in optima(found, "epochs"):
         claims.append(

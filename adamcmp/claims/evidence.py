@@ -44,12 +44,12 @@ class PanelAxes(NamedTuple):
         low: Iterable[float] | float = math.nan,
         high: Iterable[float] | float = math.nan,
     ) -> pd.DataFrame:
-        """Points of the panel; ``kind`` is line, points, dots or predicted."""
+        """Return points of the panel; ``kind`` is line, points, dots or predicted."""
         points = pd.DataFrame({"x": list(x), "y": list(y)}).assign(low=_listed(low), high=_listed(high))
         return pd.DataFrame(self._asdict(), index=points.index).assign(series=name, kind=kind).join(points)
 
     def over_seeds(self, name: str, x: Iterable[Any], values_SX: Array, kind: str = "line") -> pd.DataFrame:
-        """Means over seeds with their 95 % intervals; a logarithmic axis has geometric ones."""
+        """Return means over seeds with their 95 % intervals; a logarithmic axis has geometric ones."""
         values = np.log(values_SX) if self.y_scale == "log" else np.asarray(values_SX, float)
         middle = values.mean(0)
         half = half_width(values.std(0, ddof=1), len(values)) if len(values) > 1 else np.full(len(middle), np.nan)
@@ -59,7 +59,7 @@ class PanelAxes(NamedTuple):
 
 
 def value_panels(panel: str, label: str, rows: Mapping[str, Estimate]) -> list[pd.DataFrame]:
-    """A panel of values with their intervals, a row each."""
+    """Return a panel of values with their intervals, a row each."""
     axes = PanelAxes(panel, label, "", "linear", "names")
     return [
         axes.series(name, "dots", [each.value], [float(i)], [each.low], [each.high])
@@ -72,7 +72,7 @@ def _listed(values: Iterable[float] | float) -> Any:
 
 
 def mean_over_seeds(values: Iterable[Any]) -> Estimate:
-    """The mean of independent values with its interval; values without spread are exact."""
+    """Return the mean of independent values with its interval; values without spread are exact."""
     found = np.fromiter(values, dtype=np.float64)
     found = found[np.isfinite(found)]
     if len(found) > 1 and not found.std() > 0:
@@ -101,7 +101,7 @@ def extra_metric_rows(found: ReportInput) -> pd.DataFrame:
 
 
 def layer_names(table: pd.DataFrame, before: str, after: str) -> list[str]:
-    """The names between two parts of a metric's: ``layers(table, "updates_", "_angle")``."""
+    """Return the names between two parts of a metric's: ``layers(table, "updates_", "_angle")``."""
     return [
         name.removeprefix(before).removesuffix(after)
         for name in table.columns
@@ -110,7 +110,7 @@ def layer_names(table: pd.DataFrame, before: str, after: str) -> list[str]:
 
 
 def last_evaluations(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
-    """The evaluations of the last part of the budget."""
+    """Return the evaluations of the last part of the budget."""
     recent: pd.DataFrame = table[table["step"] > (1 - share) * table["step"].max()]
     return recent
 
@@ -121,6 +121,6 @@ def task_label(found: ReportInput) -> str:
 
 
 def runs_of(found: Mapping[str, ReportInput], study: str) -> ReportInput | None:
-    """The runs of a study, if there are any."""
+    """Return the runs of a study, if there are any."""
     given = found.get(study)
     return given if given is not None and len(given.records) else None

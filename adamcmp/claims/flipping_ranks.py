@@ -33,7 +33,7 @@ RATES = {"large lr": 0.2, "small lr": 0.02}
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A quadratic with noise and curvatures over two decades."""
+    """Test on a quadratic with noise and curvatures over two decades."""
     import torch
 
     steps, size, draws = 1000, 64, 8
@@ -82,7 +82,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP: all pairs of optimizers."""
+    """Test on an MLP: all pairs of optimizers."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -49,7 +49,7 @@ LEAST = 1e-16
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Updates on random problems."""
+    """Test on updates on random problems."""
     from adamcmp.conformance.find_convention import installed_libraries, run_library, updates_under
 
     claims, rows = [], {}
@@ -80,7 +80,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Keras on TensorFlow beside adamcmp: the same weights, batches and learning rates."""
+    """Test on Keras on TensorFlow beside adamcmp: the same weights, batches and learning rates."""
     from adamcmp.conformance.find_convention import installed_libraries
 
     if not installed_libraries("keras_on_tensorflow"):

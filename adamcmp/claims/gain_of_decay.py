@@ -25,7 +25,7 @@ CAPTION = (
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Regression over five budgets."""
+    """Test on regression over five budgets."""
     errors = [regression("adamw", [LR], (0.0, *LAMBDAS), steps).errors[0] for steps in STEPS]
     gain_TG = np.stack([_gain(each) for each in errors])
     axes = PanelAxes("toy: regression", "steps", "gain (%)", "log", "linear")
@@ -49,13 +49,13 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def _gain(errors_LG: np.ndarray) -> np.ndarray:
-    """Percent of the error at λ = 0, by draw, at the λ that is best for all others; the first λ is 0."""
+    """Return percent of the error at λ = 0, by draw, at the λ that is best for all others; the first λ is 0."""
     chosen = errors_LG[1:][leave_one_out_best(errors_LG[1:]), np.arange(errors_LG.shape[1])]
     return np.asarray(100 * (1 - chosen / errors_LG[0]))
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """MNIST-1D over budgets of 10 to 160 epochs."""
+    """Test on MNIST-1D over budgets of 10 to 160 epochs."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

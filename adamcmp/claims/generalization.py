@@ -37,13 +37,13 @@ DECAYS = {"adamw": (0.0, *np.geomspace(0.01, 10, 7)), "adam": (0.0, *np.geomspac
 
 
 def best(found: GridErrors) -> np.ndarray:
-    """Each draw's error at the cell that is best for all others, (draw,)."""
+    """Return each draw's error at the trial that is best for all others, (draw,)."""
     errors = found.errors.reshape(-1, found.errors.shape[2])
     return np.asarray(errors[leave_one_out_best(errors), np.arange(errors.shape[1])])
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Regression with features of many scales."""
+    """Test on regression with features of many scales."""
     errors = {name: best(regression(name, LRS, lambdas)) for name, lambdas in DECAYS.items()}
     told = mean_over_seeds(100 * (errors["adamw"] / errors["adam"] - 1))
     claim = Claim(
@@ -61,7 +61,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Five networks."""
+    """Test on five networks."""
     claims: list[Claim] = []
     told: dict[str, Estimate] = {}
     for study, network in NETWORKS.items():

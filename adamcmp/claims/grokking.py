@@ -39,7 +39,7 @@ LR, LAMBDA, STEPS = 1e-3, 0.1, 600
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A weight without gradient."""
+    """Test on a weight without gradient."""
     import torch
 
     axes = PanelAxes("toy: no gradient", "step", "weight", "linear", "linear")
@@ -77,13 +77,13 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def _is_at_the_end(rows: pd.DataFrame) -> bool:
-    """Whether the λ with the fewest steps is the largest of the grid: a larger one may take fewer."""
+    """Return whether the λ with the fewest steps is the largest of the grid: a larger one may take fewer."""
     reached = rows.dropna(subset=["median"]).sort_values("median", kind="stable")
     return not reached.empty and bool(reached["weight_decay"].iloc[0] == rows["weight_decay"].max())
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Addition modulo 31."""
+    """Test on addition modulo 31."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -29,7 +29,7 @@ NAMES = {"l2": "both moments", "l2_m_only": "first moment alone", "lr_scaled": "
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Random gradients of several sizes."""
+    """Test on random gradients of several sizes."""
     axes = PanelAxes("toy: random gradients", "size of the gradients", "share that decay takes")
     rates = {decay: toy_rates(decay) for decay in (*NAMES, "l2_v_only")}
     panels = [axes.over_seeds(label, SCALES, rates[decay].T) for decay, label in NAMES.items()]
@@ -60,7 +60,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP."""
+    """Test on an MLP."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

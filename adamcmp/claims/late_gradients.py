@@ -39,7 +39,7 @@ MIDDLE, LATE = (0.4, 0.6), (0.88, 1.0)
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Random gradients, orthogonal to the weights, over their length."""
+    """Test on random gradients, orthogonal to the weights, over their length."""
     import torch
 
     eta = 0.5 + 0.5 * np.cos(np.pi * np.arange(STEPS) / STEPS)
@@ -94,7 +94,7 @@ def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """A CNN with batch norm under a cosine."""
+    """Test on a CNN with batch norm under a cosine."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

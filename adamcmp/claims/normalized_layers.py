@@ -36,7 +36,7 @@ ALL, NORMED, OTHERS, NONE = (
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Gradients as in front of a norm: random, orthogonal to the weights, over their length."""
+    """Test on gradients as in front of a norm: random, orthogonal to the weights, over their length."""
     import torch
 
     draw = torch.Generator().manual_seed(0)
@@ -85,7 +85,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """A CNN whose layers are decayed in parts."""
+    """Test on a CNN whose layers are decayed in parts."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -41,18 +41,20 @@ NEAR_TOY, NEAR = (0.95, 1.05), (0.8, 1.25)
 
 
 def predicted(lr: float, weight_decay: float, beta1: float = 0.9) -> float:
-    """√(2 η λ (1 − β1)/(1 + β1))."""
+    """Return √(2 η λ (1 − β1)/(1 + β1))."""
     return math.sqrt(2 * lr * weight_decay * (1 - beta1) / (1 + beta1))
 
 
 def angle(a: Any, b: Any) -> Any:
-    """Between the rows of two tensors (R, D), by half angles."""
+    """Return the angles between the rows of two tensors (R, D), by half angles."""
     a, b = (each / each.norm(dim=-1, keepdim=True) for each in (a, b))
     return 2 * ((a - b).norm(dim=-1) / (a + b).norm(dim=-1)).atan()
 
 
 def turning(name: str, scales: tuple[float, ...], lrs: tuple[float, ...], weight_decay: float) -> np.ndarray:
-    """Mean angle of a step over the last half of a random walk, (row, draw); a row a scale or a learning rate."""
+    """Return mean angle of a step over the last half of a random walk, (row, draw); one row per scale or a learning
+    rate.
+    """
     import torch
 
     rows = max(len(scales), len(lrs))
@@ -80,7 +82,7 @@ def turning(name: str, scales: tuple[float, ...], lrs: tuple[float, ...], weight
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Random gradients."""
+    """Test on random gradients."""
     axes = PanelAxes("toy: random gradients", "size of the gradients", "angle / predicted")
     claims, panels = [], []
     for name, label in (("adamw", ADAMW), ("adam", ADAM)):
@@ -105,7 +107,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Layers in front of batch norm."""
+    """Test on layers in front of batch norm."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -32,7 +32,7 @@ UNCHANGED, CHANGED = (-1e-6, 1e-3), (0.01, float("inf"))
 
 
 def closed_form_test() -> ClaimEvidence:
-    """A quadratic with noise, the same noise for all factors."""
+    """Test on a quadratic with noise, the same noise for all factors."""
     import torch
 
     axes = PanelAxes("toy: a noisy quadratic", "factor c of the loss", "drift of the weights")
@@ -73,7 +73,7 @@ def _claim(label: str, told: Any, on: str, task: str | None) -> Claim:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP whose loss is multiplied."""
+    """Test on an MLP whose loss is multiplied."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -28,7 +28,7 @@ NAMES = {"adamw": "d = ηαλ", "adamw_paper": "d = ηλ"}
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Random gradients."""
+    """Test on random gradients."""
     axes = PanelAxes("toy: random gradients", "lr", "angle per step (rad)")
     claims, panels = [], []
     for name, decay, near in (("adamw", 0.3, (0.4, 0.6)), ("adamw_paper", 0.003, (-0.1, 0.1))):
@@ -53,7 +53,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP over six learning rates."""
+    """Test on an MLP over six learning rates."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

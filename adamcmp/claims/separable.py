@@ -39,7 +39,7 @@ STATEMENTS = {
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Regression."""
+    """Test on regression."""
     axes = PanelAxes("toy: regression", "lr", "best λ")
     claims, panels = [], []
     for name, (label, lambdas) in TOYS.items():
@@ -52,7 +52,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """An MLP."""
+    """Test on an MLP."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

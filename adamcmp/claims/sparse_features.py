@@ -38,7 +38,7 @@ BATCH = 100
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Gradients ±g with probability p."""
+    """Test on gradients ±g with probability p."""
     import torch
 
     grid = [(p, g) for g in SIZES for p in PROBABILITIES]
@@ -97,7 +97,7 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Words of a bag of words."""
+    """Test on words of a bag of words."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])

@@ -46,7 +46,7 @@ RULES = (
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Weights that get no gradient."""
+    """Test on weights that get no gradient."""
     import torch
 
     axes = PanelAxes("toy: no gradient", "steps · ηλ", "remaining share", "linear")
@@ -105,12 +105,12 @@ def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, Optimal
 
 
 def panel(axes: PanelAxes, name: str, found: pd.DataFrame) -> pd.DataFrame:
-    """Best λ with their intervals."""
+    """Return best λ with their intervals."""
     return axes.series(name, "dots", found["x"], found["best"], found["low"], found["high"])
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """MNIST-1D with training sets and budgets of several sizes."""
+    """Test on MNIST-1D with training sets and budgets of several sizes."""
     claims, panels = [], []
     for by, words, rules in RULES:
         for label, told in optima(found, by):

@@ -40,7 +40,9 @@ STEPS, DRAWS, LR, LAMBDA = 2000, 16, 1e-3, 0.01
 
 
 def toy_rates(decay: str) -> np.ndarray:
-    """Σ θ δ / Σ θ² under noise of each scale, (scale, draw): what decay takes, over the last half of the steps."""
+    """Return Σ θ δ / Σ θ² under noise of each scale, (scale, draw): what decay takes, over the last half of the
+    steps.
+    """
     import torch
 
     scale_K1 = torch.tensor(SCALES, dtype=torch.float64)[:, None]
@@ -61,7 +63,7 @@ def toy_rates(decay: str) -> np.ndarray:
 
 
 def closed_form_test() -> ClaimEvidence:
-    """Random gradients of several sizes."""
+    """Test on random gradients of several sizes."""
     axes = PanelAxes("toy: random gradients", "size of the gradients", "share that decay takes")
     panels, claims = [], []
     for decay, name in (("l2", ADAM), ("lr_scaled", ADAMW)):
@@ -85,7 +87,9 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def by_tenths(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns arm, seed, layer, part, scale, rate: means over evaluations of the last half, in tenths of a layer."""
+    """Return columns optimizer, seed, layer, part, scale, rate: means over evaluations of the last half, in tenths of a
+    layer.
+    """
     rows = []
     for layer in layer_names(table, "decay_rates_", "_scale_0"):
         for k in range(10):
@@ -106,7 +110,7 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
-    """Every weight of an MLP."""
+    """Test on every weight of an MLP."""
     own = runs_of(found, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
@@ -148,6 +152,6 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
 
 
 def _spelt(arm: str, layer: str) -> str:
-    """``AdamW, layer 2`` of the second matrix of an MLP."""
+    """Return ``AdamW, layer 2`` of the second matrix of an MLP."""
     number = layer.split(".")
     return f"{arm}, layer {1 + int(number[1]) // 2}" if number[0] == "layers" else f"{arm}, {layer}"

@@ -64,7 +64,9 @@ _answers: dict[str, Any] = {}
 
 
 def wants_json() -> bool:
-    """Whether one JSON object is to be all of standard output; read before parsing, whose errors go there too."""
+    """Return whether one JSON object is to be all of standard output; read before parsing, whose errors go there
+    too.
+    """
     return "--json" in sys.argv[1:]
 
 
@@ -79,7 +81,7 @@ def is_quiet() -> bool:
 
 
 def answer(**found: Any) -> None:
-    """Say something in the object that ``--json`` prints; lists of one key are joined."""
+    """Add values to the object that ``--json`` prints; lists of one key are joined."""
     for key, value in found.items():
         if isinstance(value, list) and isinstance(_answers.get(key), list):
             value = [*_answers[key], *value]
@@ -117,7 +119,7 @@ def _plain(value: Any) -> Any:
 
 
 def main() -> None:
-    """Entry point: exit codes, and one clear line in place of a traceback."""
+    """Run the command line: set the exit code, and print one clear line in place of a traceback."""
     code = OUR_FAULT
     _answers.clear()
     try:
@@ -150,7 +152,7 @@ def _fail(text: str, code: int, error: BaseException) -> NoReturn:
 
 
 def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -> None:
-    """Say something, in colour where a terminal shows it and NO_COLOR is not set.
+    """Print a line, in color if a terminal shows it and NO_COLOR is not set.
 
     Lines break between words on a terminal, unless they are to stay ``whole``, since commands in them may be pasted.
     """
@@ -184,7 +186,7 @@ def say(text: str) -> None:
 
 
 def as_typed() -> str:
-    """The command that runs."""
+    """Return the command that runs."""
     return shlex.join(["adamcmp", *sys.argv[1:]])
 
 

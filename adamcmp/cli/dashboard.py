@@ -30,7 +30,7 @@ MAX_LISTED_ERRORS = 3
 
 
 def find_monitors(path: Path) -> list[Path]:
-    """The folders at a path in which runs are stored or trained: itself, or those right below it.
+    """Return the folders at a path in which runs are stored or trained: itself, or those right below it.
 
     Raises:
         InputError: there is none.
@@ -83,7 +83,7 @@ class StudyMonitor:
         return (self.progress.taken - first[1]) / seconds if seconds > 0 else 0.0
 
     def shown(self) -> RenderableType:
-        """The study's board."""
+        """Return the study's board."""
         return Group(*self._head(), *(self._arms() if len(self._records) else ()), *self._failures())
 
     def _head(self) -> list[RenderableType]:
@@ -151,7 +151,7 @@ class StudyMonitor:
 
 
 def render_dashboard(watches: Sequence[StudyMonitor]) -> RenderableType:
-    """All studies, those at work first."""
+    """Return all studies, those at work first."""
     ordered = sorted(watches, key=lambda each: not each.is_alive)
     now = Text(time.strftime("%H:%M:%S"), "dim")
     return Group(*(part for each in ordered for part in (each.shown(), Text(""))), now)

@@ -117,7 +117,7 @@ BUDGET = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
 
 
 def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
-    """Numbers by our names.
+    """Return numbers by our names.
 
     Raises:
         InputError: a word is no ``key=number``, or the number makes no sense.
@@ -157,7 +157,7 @@ def _steps(values: Mapping[str, float]) -> float | None:
 
 
 def _rounded(values: Mapping[str, float]) -> list[str]:
-    """One line if an epoch is no whole number of batches, and the number of steps was made of both."""
+    """Return one line if an epoch is no whole number of batches, and the number of steps was made of both."""
     if "steps" in values or not {"batch", "epochs", "n"} <= values.keys() or values["n"] % values["batch"] == 0:
         return []
     batch, examples = values["batch"], values["n"]
@@ -169,7 +169,8 @@ def _rounded(values: Mapping[str, float]) -> list[str]:
 def _moved(
     values: Mapping[str, float], decay: DecayConversion, steps: float | None
 ) -> tuple[dict[str, float], DecayConversion, str]:
-    """Settings for ``to_batch`` and ``to_lr``: d′ = d B′/B, so that weights average over as many epochs, B/(N d).
+    """Return settings for ``to_batch`` and ``to_lr``: d′ = d B′/B, so that weights average over as many epochs, B/(N
+    d).
 
     Source: X. Wang and L. Aitchison, How to set AdamW's weight decay, arXiv 2405.13698.
     """
@@ -219,7 +220,7 @@ def _about(
 
 
 def _theirs(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> dict[str, float]:
-    """Settings by a framework's names, λ in its convention."""
+    """Return settings by a framework's names, λ in its convention."""
     own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
     own["weight_decay"] = decay.lambdas[each.decay]
     return {each.arguments[name]: value for name, value in own.items()}

@@ -171,7 +171,7 @@ def format_failures(failed: pd.DataFrame) -> list[str]:
 
 
 def abbreviate(words: Sequence[str], most: int = 6) -> str:
-    """Some words, the middle left out where there are many.
+    """Return some words, the middle left out where there are many.
 
     >>> abbreviate(["1", "2", "3"], most=2)
     '1 … 3'
@@ -180,7 +180,7 @@ def abbreviate(words: Sequence[str], most: int = 6) -> str:
 
 
 def conformance_table(found: Sequence[ConventionFit]) -> Table:
-    """Which convention other libraries follow, for a terminal."""
+    """Return which convention other libraries follow, for a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("optimizer", "follows", "in adamcmp", "difference", "verdict"):
         table.add_column(name, overflow="fold")
@@ -195,7 +195,7 @@ def conformance_table(found: Sequence[ConventionFit]) -> Table:
 def conversion_table(
     frameworks: Mapping[str, FrameworkConvention], target: str | None, decay: DecayConversion
 ) -> Table:
-    """λ in the conventions of frameworks, the one that is wanted in bold."""
+    """Return λ in the conventions of frameworks, the one that is wanted in bold."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("framework", "λ", "removed per step", "ε is added"):
         table.add_column(name, overflow="fold")

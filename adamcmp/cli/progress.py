@@ -67,23 +67,23 @@ class ProgressBar:
         self._bar.stop()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The runs in training have taken so many more steps, all together."""
+        """Count steps of the runs in training, all together."""
         if self._single and evaluation:
             found = self._error.text(evaluation.validation_error)
             self._note = f"train loss {evaluation.train_loss:.4f}, validation {self._error.label} {found}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
 
     def say(self, text: str) -> None:
-        """Something that the user should know."""
+        """Print a message for the user."""
         self._bar.console.print(show_control_chars(text), markup=False, soft_wrap=True)
 
     def elsewhere(self, runs: Sequence[Run]) -> None:
-        """Other drivers have stored these runs."""
+        """Count runs that other drivers have stored."""
         self._ended += len(runs)
         self._bar.update(self._task, advance=sum(run.task.steps for run in runs), done=self._done())
 
     def ended(self, outcome: RunResult) -> None:
-        """A run has ended."""
+        """Count a run that has ended."""
         self._ended += 1
         self._diverged += outcome.status == "diverged"
         self._failed += outcome.status == "failed"
@@ -120,7 +120,7 @@ def format_duration(seconds: float) -> str:
 
 @contextmanager
 def item_progress(total: int, unit: str) -> Iterator[Callable[[str], None]]:
-    """A bar over things of which each is named when it begins; gone at the end."""
+    """Show a progress bar over items, each of which is named when it begins; it is removed at the end."""
     columns = (
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit), BarColumn(),
         TextColumn("{task.description}"), TimeElapsedColumn(),

@@ -52,7 +52,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds_of(text: str) -> float:
-    """A time such as ``90s``, ``30m``, ``1.5h``; minutes where no unit is given.
+    """Return a time such as ``90s``, ``30m``, ``1.5h``; minutes where no unit is given.
 
     >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of("2")
     (1800.0, 5400.0, 120.0)
@@ -161,7 +161,9 @@ RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
 
 
 def _space(name: str, optimizer: Any) -> str:
-    """The ranges of an optimizer's lr and λ: thirty times more and less than its configuration has; 0 among λ."""
+    """Return the ranges of an optimizer's lr and λ: thirty times more and less than its configuration has; 0 among
+    λ.
+    """
     lr, decay = float(optimizer["lr"]), float(optimizer.get("weight_decay", 0.0))
     low, high = RANGES.get(str(optimizer.get("decay")), (decay / 100, decay * 100) if decay else (1e-6, 1e-2))
     return (

@@ -112,7 +112,7 @@ def _report_on_all(
     width: Width | None,
     plot_script: bool,
 ) -> Path:
-    """The report of each study below a folder, and a page of all; that page."""
+    """Return the report of each study below a folder, and a page of all; that page."""
     from adamcmp.execute.progress_file import SweepProgress
     from adamcmp.report.report_writer import write_index
     from adamcmp.report.web.index_page import IndexEntry

@@ -111,7 +111,7 @@ def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, alwa
 
 
 def _tell_orphans(found: ReportInput) -> None:
-    """Say how many held-out runs have lost the tuning runs that chose them.
+    """Print how many held-out runs have lost the tuning runs that selected them.
 
     Raises:
         InputError: no tuning run is left.
@@ -126,7 +126,9 @@ def _tell_orphans(found: ReportInput) -> None:
 
 
 def tell_damage(study_dirs: Sequence[Path]) -> None:
-    """Say which runs stand several times with other numbers, and which have lost their curves or outcomes."""
+    """Print which runs are stored several times with other numbers, and which have lost their curves or per-example
+    errors.
+    """
     from adamcmp.storage.records import find_disagreements, find_incomplete
 
     differing = find_disagreements(study_dirs)
@@ -224,13 +226,13 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 
 
 def _answered(found: ReportInput, task: TaskRecords) -> dict[str, Any]:
-    """A task as ``--json`` prints it."""
+    """Return a task as ``--json`` prints it."""
     from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer
     from adamcmp.report.verdict_text import format_verdict
 
     error, table = task_metrics(task.records).error, found.cells(task)
-    names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an arm has one of each
+    names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an optimizer has one of each
     board = found.board(task).join(names, on="arm")
     verdicts = found.verdicts(task)
     return {
@@ -258,7 +260,7 @@ def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
 
 
 def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    """Claims as ``--json`` prints them."""
+    """Return claims as ``--json`` prints them."""
     return [
         {
             "statement": each.statement, "measured": each.measured, "on": each.on, "unit": each.unit,
@@ -302,7 +304,7 @@ def write_files(found: ReportInput, formats: list[Format] | None, folder: Path) 
 
 
 def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
-    """Some runs of a stored study, with their curves, as reports take them."""
+    """Return some runs of a stored study, with their curves, as reports take them."""
     from adamcmp.report.model import ReportInput
     from adamcmp.storage.records import read_all, read_outcomes
     from adamcmp.studies import comparison_settings

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def show_status(first: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr, where that is a terminal; the yielded function changes it, the end of the block removes it."""
+    """Show a line on stderr if that is a terminal; the yielded function changes it, the end of the block removes it."""
     from rich.console import Console
 
     with Console(stderr=True, highlight=False).status(f"{first} …") as shown:

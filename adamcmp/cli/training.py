@@ -586,7 +586,7 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:
-    """The runs that are still to judge what tuning chooses; as many of any cells while that is not known."""
+    """Return the runs that are still to judge what tuning chooses; as many of any trials while that is not known."""
     from adamcmp.execute.held_out_seeds import placeholder_runs
     from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan.runs import has_selection
@@ -638,7 +638,9 @@ def _extend(opened: Session, runs: Sequence[Run]) -> list[Run]:
 
 
 def _search(opened: Session) -> list[Run]:
-    """Ask for batch after batch until each arm has had its trials; the runs that this took beyond the first batch."""
+    """Ask for batch after batch until each optimizer has had its trials; the runs that this took beyond the first
+    batch.
+    """
     from adamcmp.storage.records import read_records
 
     searching = opened.plan.searching
@@ -674,7 +676,7 @@ def _judge(opened: Session, runs: Sequence[Run], limit: int | None) -> list[Run]
 
 
 def _execute(opened: Session) -> ExecutionSettings:
-    """How to train: runs that are compared while they are in training have to be one program."""
+    """Return how to train: runs that are compared while they are in training have to be one program."""
     execute = opened.plan.config.execute
     together = opened.plan.config.search.method == "asha" and execute.engine == "auto"
     return execute.model_copy(update={"engine": "vectorised"}) if together else execute

@@ -19,7 +19,7 @@ def _load_builtin(name: str) -> Rule | None:
 
 
 def builtin_rule(name: str, **changes: Any) -> Rule:
-    """The settings of ``configs/optimizer/<name>.yaml``, some of them changed.
+    """Return the settings of ``configs/optimizer/<name>.yaml``, some of them changed.
 
     Raises:
         ValueError: it is no rule of adamcmp's form, or does not take such a value.
@@ -31,7 +31,7 @@ def builtin_rule(name: str, **changes: Any) -> Rule:
 
 
 def builtin_rules() -> dict[str, Rule]:
-    """All that have a rule in ``adamcmp.optim.rules``, by the name of their file."""
+    """Return all that have a rule in ``adamcmp.optim.rules``, by the name of their file."""
     named = {name: _load_builtin(name) for name, path in list_group("optimizer").items()
              if "_target_" not in path.read_text(encoding="utf-8")}  # fmt: skip
     return {name: rule for name, rule in named.items() if rule is not None}

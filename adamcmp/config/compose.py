@@ -277,7 +277,7 @@ def _check_size(path: Path, _modified: int) -> None:
 
 
 def _chooses_file(override: Override) -> bool:
-    """Whether an override names a file of a shipped group, and not a value: the rule is Hydra's."""
+    """Return whether an override names a file of a shipped group, and not a value: the rule is Hydra's."""
     return _is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
 
@@ -313,12 +313,12 @@ def _is_free(key: str, own: Mapping[str, set[str]]) -> bool:
 
 
 def _named_loss(overrides: Sequence[str]) -> list[str]:
-    """``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
+    """Return ``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
     return [re.sub(r"^(\+*)train\.loss=(\w+)$", r"\1train.loss.name=\2", text) for text in overrides]
 
 
 def _init_keys(overrides: Sequence[str]) -> list[str]:
-    """``init=FILE`` is ``init.path=FILE`` if other settings of it are given."""
+    """Return ``init=FILE`` is ``init.path=FILE`` if other settings of it are given."""
     if not any(text.lstrip("+").startswith("init.") for text in overrides):
         return list(overrides)
     return [re.sub(r"^(\+*)init=", "++init.path=", text) for text in overrides]
@@ -359,7 +359,7 @@ def _target_in(path: Path, _modified: int) -> object:
 
 
 def drop_other_budget(overrides: Sequence[str]) -> list[str]:
-    """A budget given in epochs takes the place of one in steps, and the other way round."""
+    """Return a budget given in epochs takes the place of one in steps, and the other way round."""
     given = {text.partition("=")[0].lstrip("+") for text in overrides}
     other = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
     return [*overrides, *(f"{other[key]}=null" for key in other if key in given and other[key] not in given)]
@@ -388,7 +388,7 @@ def _not_overridable(error: ConfigCompositionException, source: ConfigSource) ->
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key and its value; an empty mapping counts as a value."""
+    """Yield every dotted key and its value; an empty mapping counts as a value."""
     for key, value in values.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
@@ -398,7 +398,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, str]:
-    """For every dotted key, the file (or ``command line``) that had the last word on it."""
+    """Return for every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
         scale, chosen, given = apply_preset(source, overrides)

@@ -137,7 +137,7 @@ def with_built_arguments(settings: CustomOptimizer) -> CustomOptimizer:
 
 @lru_cache(maxsize=1024)
 def _built_group_json(target: str, _source: str | None, given: str) -> str:
-    """``_built_group`` as JSON: a sweep asks for it once per row."""
+    """Return ``_built_group`` as JSON: a sweep asks for it once per row."""
     return json.dumps(_built_group(target, json.loads(given)))
 
 
@@ -198,7 +198,7 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[C
 
 
 def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | type[CustomOptimizer]) -> dict[str, Any]:
-    """An optimizer's section of a configuration in the shape that its class validates."""
+    """Return an optimizer's section of a configuration in the shape that its class validates."""
     named = {"name": name, "label": to_one_line(values.get("label") or name)}
     if "_target_" not in values:
         return {**values, **named}
@@ -235,7 +235,7 @@ def _train(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _custom_function(section: Mapping[str, Any], spared: set[str]) -> dict[str, Any]:
-    """A function or class that is called with the section's other keys."""
+    """Return a function or class that is called with the section's other keys."""
     target = str(section["_target_"])
     arguments = {key: value for key, value in section.items() if key not in {"_target_", *spared}}
     return {"target": target, "source": source_hash(target), "arguments": arguments}
@@ -296,7 +296,7 @@ def _known_fields(composed: Composed, group: str) -> set[str]:
     if group == "optimizer" and isinstance(section, Mapping):
         found = optimizer_class(section, "")
         kind = None if found is CustomOptimizer else found
-    if kind is None:  # the schedule's kinds differ in their keys, an own class has any
+    if kind is None:  # the schedule's kinds differ in their keys, a custom class has any
         return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
     return set(kind.model_fields) - {"name", "source"}
 
@@ -397,7 +397,9 @@ def _imported_names(path: Path) -> set[str]:
 
 
 def _is_user_file(path: Path, importer: Path) -> bool:
-    """Whether a file is the user's, in the folder of the file that imports it, above or below: not an installed one."""
+    """Return whether a file is the user's, in the folder of the file that imports it, above or below: not an installed
+    one.
+    """
     path, importer = path.resolve(), importer.resolve()
     if is_installed(path):
         return False
@@ -411,7 +413,7 @@ def _installed_folders() -> tuple[Path, ...]:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file is one of Python's own, or of an installed package."""
+    """Return whether a file is one of Python's own, or of an installed package."""
     return any(path.resolve().is_relative_to(folder) for folder in _installed_folders())
 
 
@@ -429,7 +431,7 @@ def add_cwd_to_path() -> None:
 
 
 def find_target(target: str, what: str) -> Callable[..., Any]:
-    """The object that a dotted path names.
+    """Return the object that a dotted path names.
 
     Raises:
         InputError: it cannot be imported, or is not callable.
@@ -484,7 +486,7 @@ def call_target(
         return function(**given)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # an own class may fail in any way while it is built
+    except (Exception, SystemExit) as error:  # a custom class may fail in any way while it is built
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
 

@@ -81,7 +81,7 @@ def _config_names(config_dir: Path | None) -> str:
 
 
 def list_group(group: str, config_dir: Path | None = None) -> dict[str, Path]:
-    """The YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
+    """Return the YAML files of a group (``""``: the top level) by name; own ones hide shipped ones.
 
     Raises:
         InputError: ``config_dir`` is not there.
@@ -96,12 +96,12 @@ def list_group(group: str, config_dir: Path | None = None) -> dict[str, Path]:
 
 
 def group_files(source: ConfigSource, group: str) -> list[Path]:
-    """The YAML files of a group in all folders that are searched, in their order."""
+    """Return the YAML files of a group in all folders that are searched, in their order."""
     return [path for folder in _search_folders(source) for path in (folder / group).glob("*.yaml")]
 
 
 def find_file(source: ConfigSource, name: str) -> Path | None:
-    """The file that a name stands for: ``optimizer/adam``."""
+    """Return the file that a name stands for: ``optimizer/adam``."""
     return next(
         (path for path in (folder / f"{name}.yaml" for folder in _search_folders(source)) if path.is_file()), None
     )

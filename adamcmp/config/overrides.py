@@ -18,7 +18,8 @@ from adamcmp.text_safety import quote_hydra
 
 
 def geomspace(start: int | float, stop: int | float, num: int, zero: bool = False) -> ChoiceSweep:
-    """``num`` values from ``start`` to ``stop`` in equal ratios, like numpy.geomspace; ``zero=true`` puts 0 in front.
+    """Return ``num`` values from ``start`` to ``stop`` in equal ratios, like numpy.geomspace; ``zero=true`` puts 0 in
+    front.
 
     Values are rounded to 12 digits, so that 1e-3 is 0.001 and not 0.0010000000000000002.
     """
@@ -47,7 +48,7 @@ def _parser() -> OverridesParser:
 
 @lru_cache(maxsize=4096)
 def parse_override(text: str) -> Override:
-    """One override in Hydra's grammar, with ``geomspace`` as one more sweep.
+    """Return one override in Hydra's grammar, with ``geomspace`` as one more sweep.
 
     Raises:
         InputError: it is not in the grammar, or it sweeps an empty or a continuous range.

@@ -35,7 +35,7 @@ MAX_RUNS = 1_000_000
 
 
 def is_seed(value: Any) -> bool:
-    """Whether a value may seed a run: a whole number that a record can hold."""
+    """Return whether a value may seed a run: a whole number that a record can hold."""
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -236,7 +236,7 @@ TARGET_ALIASES = {"classification": "classes", "regression": "quantities", "mult
 
 
 class Data(Target):
-    """A function that returns the parts of a data set, and how they are cut and normalised."""
+    """A function that returns the parts of a data set, and how they are cut and normalized."""
 
     validation_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.2
@@ -344,7 +344,8 @@ class Study(Settings):
     extend: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Maximum number of values by which each side of a grid may grow while the selected trial is at its boundary."""
     reference: str | None = None
-    """An arm, by its label or its optimizer's configuration, that each other one is compared with; null: all pairs."""
+    """An optimizer, by its label or its optimizer's configuration, that each other one is compared with; null: all
+    pairs."""
     figure: str | None = None
     """Study of ``adamcmp reproduce`` that it is, at any scale and under any name; reports include that study's
     findings.
@@ -398,7 +399,7 @@ class SearchSettings(Settings):
     """Which settings of the study's grids are tried."""
 
     method: Literal["grid", "random", "sobol", "tpe", "gp", "asha", "coordinate"] = "grid"
-    """All cells; or so many trials for each optimizer, drawn from the ranges that the grids span."""
+    """All trials; or so many trials for each optimizer, drawn from the ranges that the grids span."""
     trials: Count = 32
     """For each optimizer, the same for all of them."""
     batch: Count = 16
@@ -458,7 +459,7 @@ class ExecutionSettings(Settings):
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses an accelerator if one is available."""
 
     engine: Literal["auto", "sequential", "vectorised"] = "auto"
-    """One run after the other, or a cohort as one program; ``auto`` measures which is quicker."""
+    """One run after the other, or a run group as one program; ``auto`` measures which is quicker."""
     rows: Count | Literal["auto"] = "auto"
     """R, the most runs that one program trains."""
     compile: bool | Literal["auto"] = "auto"
@@ -537,7 +538,7 @@ class Config(Settings):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that every cell of the study is trained with."""
+        """The seeds that every trial of the study is trained with."""
         match self.study.seeds:
             case None:
                 return (self.seed,)

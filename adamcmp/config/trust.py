@@ -43,7 +43,7 @@ def check_stored_words(study: str, words: Sequence[str], config_dir: Path | None
 
 
 def can_run_code(word: str) -> bool:
-    """Whether an override could import code, or lead to another machine."""
+    """Return whether an override could import code, or lead to another machine."""
     text = word.lstrip("+~")
     if "_target_" in text or "${oc." in text or text.startswith(REMOTE_SETTINGS):
         return True
@@ -61,7 +61,7 @@ def check_targets(targets: Iterable[str], whose: str) -> None:
 
 
 def require_trust(found: Sequence[str], whose: str) -> None:
-    """Say what needs ``--trust``, if anything does.
+    """Refuse stored code that needs ``--trust``, if there is any.
 
     Raises:
         InputError: something does.

@@ -56,13 +56,13 @@ class ConventionFit(NamedTuple):
 
 
 def installed_libraries(library: str) -> bool:
-    """All modules of a library are there; none is imported."""
+    """Return all modules of a library are there; none is imported."""
     module = import_module(f"adamcmp.conformance.libraries.{library}").MODULE
     return all(find_spec(name) is not None for name in ((module,) if isinstance(module, str) else module))
 
 
 def resolve_libraries(names: Sequence[str]) -> list[str]:
-    """The libraries of these names, ours or people's; all without any.
+    """Return the libraries of these names, ours or people's; all without any.
 
     Raises:
         InputError: there is none of such a name.
@@ -124,7 +124,7 @@ def run_library(library: str) -> tuple[str, list[LibraryResult]]:
 
 
 def updates_under(ran: LibraryResult, setting: str) -> float:
-    """The largest relative difference of a peer's updates from adamcmp's under one setting.
+    """Return the largest relative difference of a peer's updates from adamcmp's under one setting.
 
     Raises:
         ValueError: there is no such convention of its rule.
@@ -165,12 +165,12 @@ def _update_paths(rule: str, i: int) -> list[UpdatePath]:
 
 
 def _largest_difference(i: int, ran: LibraryResult) -> float:
-    """The largest difference of any problem."""
+    """Return the largest difference of any problem."""
     return max(
         relative_difference(mine, theirs) for mine, theirs in zip(_update_paths(ran.rule, i), ran.paths, strict=True)
     )
 
 
 def to_frame(found: Sequence[ConventionFit]) -> pd.DataFrame:
-    """One row an optimizer, or a library that is not installed."""
+    """Return one row per optimizer, or a library that is not installed."""
     return pd.DataFrame(found, columns=list(ConventionFit._fields))

@@ -97,7 +97,7 @@ def _keras_model(keras: Any, layers: list[LayerSpec], shape: Any) -> Any:
 
 
 def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
-    """Its Adam or AdamW with the run's settings, whose learning rate is looked up by step."""
+    """Return its Adam or AdamW with the run's settings, whose learning rate is looked up by step."""
     import tensorflow
 
     class Looked(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
@@ -113,7 +113,7 @@ def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
 
 
 def train_with_keras(words: list[str]) -> pd.DataFrame:
-    """The loss of every batch before its step, ``adamcmp`` and ``keras``, by ``seed`` and ``step``.
+    """Return the loss of every batch before its step, ``adamcmp`` and ``keras``, by ``seed`` and ``step``.
 
     At step −1 stands the loss on all test examples after the last step.
 

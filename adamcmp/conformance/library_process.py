@@ -33,7 +33,7 @@ class LibraryResult(NamedTuple):
 
 
 def run_all_paths(library: str) -> list[LibraryResult]:
-    """All optimizers of a library on all problems."""
+    """Return all optimizers of a library on all problems."""
     found = []
     for peer in import_module(f"adamcmp.conformance.libraries.{library}").peers():
         plain = dict(peer.defaults)

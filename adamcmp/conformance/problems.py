@@ -40,7 +40,7 @@ class Problem:
         return [eta * self.lr for eta in self.eta]
 
     def plain(self) -> dict[str, Any]:
-        """Hyperparameters as most classes call them."""
+        """Return hyperparameters as most classes call them."""
         beta1, beta2 = self.betas
         return {
             "lr": self.lr, "betas": self.betas, "beta1": beta1, "beta2": beta2, "eps": self.eps,
@@ -49,7 +49,7 @@ class Problem:
 
 
 def make_problems() -> list[Problem]:
-    """All of them; the same in every process.
+    """Return all of them; the same in every process.
 
     ``dense`` without decay and with two λ, ``small`` with gradients of the size of ε, ``sparse`` with four of five
     entries zero, and steps without any gradient, as a word that a batch lacks has them.
@@ -73,7 +73,7 @@ def make_problems() -> list[Problem]:
 
 
 def relative_difference(ours: UpdatePath, theirs: UpdatePath) -> float:
-    r"""The largest relative difference of an update: max over steps and parameters of |Δθ − Δθ'|_∞ / |Δθ'|_∞.
+    r"""Return the largest relative difference of an update: max over steps and parameters of |Δθ − Δθ'|_∞ / |Δθ'|_∞.
 
     Steps in which neither moves count as equal. A path that is not finite differs by infinity.
     """

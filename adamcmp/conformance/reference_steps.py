@@ -47,7 +47,7 @@ class Convention(NamedTuple):
 
 
 def conventions(rule: str) -> list[Convention]:
-    """Every way that there is for a peer's rule, the shortest settings first."""
+    """Return every way that there is for a peer's rule, the shortest settings first."""
     kernel, fixed = FAMILIES.get(rule, (rule, {}))
     found: dict[str, Convention] = {}
     shipped = [(name, settings) for name, settings in builtin_rules().items() if settings.rule == kernel]
@@ -76,7 +76,7 @@ HYPERPARAMETERS = {"betas", "eps", "momentum", *INITIAL_STATE}
 
 
 def _vary_settings(settings: Rule) -> Iterator[tuple[list[str], Rule]]:
-    """A configuration with every convention in it, and the words that set it."""
+    """Yield a configuration with every convention in it, and the words that set it."""
     values = settings.model_dump()
     switches = {name: choices for name, choices in SWITCHES.items() if name in values}
     if values.get("bias_correction") is False:
@@ -106,7 +106,7 @@ D_T = {
 
 
 def _describe(settings: Rule, *, decayed: bool = True) -> str:
-    """``decay ηαλ θ; ε before the bias correction``."""
+    """Return ``decay ηαλ θ; ε before the bias correction``."""
     where = "L2: λ θ in the gradient" if settings.decay == "l2" else f"decay {D_T[settings.decay]}"
     parts = [where if decayed else "no decay"]
     if "eps_placement" in type(settings).model_fields and settings.bias_correction:  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def _describe(settings: Rule, *, decayed: bool = True) -> str:
 
 
 def arguments_for(settings: Rule, problem: Problem, weight_decay: float) -> Rule:
-    """A rule with a problem's hyperparameters."""
+    """Return a rule with a problem's hyperparameters."""
     values = settings.model_dump()
     betas = problem.betas
     if len(values.get("betas", ())) == 3:
@@ -142,7 +142,7 @@ class _Weights(nn.Module):
 
 
 def reference_updates(convention: Convention, problem: Problem) -> UpdatePath:
-    """The path of our kernel, in float64; of a rule that averages weights, that of the average."""
+    """Return the path of our kernel, in float64; of a rule that averages weights, that of the average."""
     outside = convention.on_new or convention.without
     settings = arguments_for(convention.settings, problem, 0.0 if outside else problem.weight_decay)
     model = _Weights(problem)

@@ -19,7 +19,8 @@ def cached_array(
     fill: Callable[[PixelArray], None],
     dtype: npt.DTypeLike = np.uint8,
 ) -> PixelArray:
-    """The array at ``stored``, which ``fill`` fills where it is not there; in memory where nothing can be kept there.
+    """Return the array at ``stored``, which ``fill`` fills where it is not there; in memory where nothing can be kept
+    there.
 
     It is mapped copy-on-write, since torch takes writable memory only; nothing is ever written.
     """

@@ -16,7 +16,7 @@ def flip_crop(x_BCHW: Tensor, seed: int) -> Tensor:
     The same seed draws the same on every device.
 
     Source: K. He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2; zeros after
-    normalisation as in the AdamW paper's code.
+    normalization as in the AdamW paper's code.
     """
     generator = torch.Generator().manual_seed(seed)
     count, _, height, width = x_BCHW.shape

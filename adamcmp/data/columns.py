@@ -159,7 +159,7 @@ def _plain_numbers(name: str, texts: pd.Series[Any], options: ColumnOptions) -> 
 
 
 def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
-    """Whether all numbers look like days written as 20240131."""
+    """Return whether all numbers look like days written as 20240131."""
     known = numbers[~np.isnan(numbers)]
     if not len(known) or not (known == np.round(known)).all() or known.min() < 19000101 or known.max() > 21001231:
         return False
@@ -266,7 +266,7 @@ def _floats(array: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 
 def _is_exact(array: pa.ChunkedArray) -> bool:
-    """Whether float64 holds all values of whole numbers."""
+    """Return whether float64 holds all values of whole numbers."""
     if not pa.types.is_integer(array.type) or array.type.bit_width < 64:
         return True
     bounds = pc.min_max(array).as_py()
@@ -316,7 +316,7 @@ def exclusion_reason(column: Column, rows: int, *, is_only: bool) -> str | None:
 
 
 def is_row_number(values: npt.NDArray[Any]) -> bool:
-    """Whether values rise by one from row to row."""
+    """Return whether values rise by one from row to row."""
     return len(values) >= 3 and bool((np.diff(values) == 1).all())
 
 

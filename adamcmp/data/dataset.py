@@ -1,7 +1,7 @@
 """From plain arrays to the train, validation and test parts that a run sees.
 
 Takes the dict that a data function returns (`RawData`), has it checked, cuts the parts that are missing, takes
-the fingerprint, normalises, and hands on a `Dataset`. Shapes: N examples, C channels, D features.
+the fingerprint, normalizes, and hands on a `Dataset`. Shapes: N examples, C channels, D features.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Dataset:
     bytes_per_label: Mapping[str, float] = field(default_factory=dict)
     """Mean number of bytes per label of text, by split."""
     scale: Normalization | None = None
-    """Normalization that `inputs` applies, of examples too large to be normalised beforehand; float64 for float64."""
+    """Normalization that `inputs` applies, of examples too large to be normalized beforehand; float64 for float64."""
     input_dtype: torch.dtype = torch.float32
     """Dtype of the result of `inputs` there."""
     notes: tuple[str, ...] = ()
@@ -169,13 +169,13 @@ def make_dataset(
     (N, D), with a std of 0 taken as 1 and 1/N in the variance. Without it pixels become x/255. int64 tokens
     are left alone. Examples of more than `LARGE` bytes as float32 stay as they are, images uint8: `Dataset.inputs`
     scales them. Where they are memory-mapped and take more than `memory` bytes, they stay on disk, and are read batch
-    by batch; that changes no number. Quantities are standardised so too, unless `normalize_targets` is off: errors are
+    by batch; that changes no number. Quantities are standardized so too, unless `normalize_targets` is off: errors are
     in their original unit.
 
     Equal examples that stand in several parts make a note (`duplicates` is ``warn``), are kept in one part by the cut
     or left out of the later ones of test, validation and train (``group``), or stand once in all (``drop``).
 
-    The fingerprint is the start of a SHA-256 over the parts as cut and before normalisation, so that another
+    The fingerprint is the start of a SHA-256 over the parts as cut and before normalization, so that another
     machine's rounding leaves it unchanged, and over the number of outputs, `normalize` and what targets are.
 
     Raises:
@@ -305,7 +305,7 @@ def _ready(column: Sequence[Tensor | DiskRows], normalize: bool) -> tuple[Tensor
 
 
 def _target_scale(y: Tensor, name: str) -> Normalization:
-    """Mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
+    """Return mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
     std, mean = torch.std_mean(y.double(), dim=0, correction=0)
     if not bool(torch.isfinite(std).all()):
         raise InputError(f"data set {name}: train y is too large to be standardized; scale it before")
@@ -325,7 +325,7 @@ def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
 
 
 def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
-    """Examples in the order in which test, validation and training parts are cut off."""
+    """Return examples in the order in which test, validation and training parts are cut off."""
     if contiguous:
         return torch.arange(count).flip(0)
     return torch.randperm(count, generator=torch.Generator().manual_seed(split_seed), device="cpu")
@@ -343,7 +343,7 @@ def _groups(raw: RawData, whole: Split, name: str, *, by_content: bool) -> Tenso
 
 
 def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
-    """Whether the examples left to train on lack a class that occurs."""
+    """Return whether the examples left to train on lack a class that occurs."""
     count = sum(max(1, round(fraction * len(y_N))) for fraction in cut.values() if fraction)
     return len(torch.unique(y_N[order_N[count:]])) < len(torch.unique(y_N))
 
@@ -407,7 +407,9 @@ def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
 
 
 def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
-    """One pass over the training part: float64 sums of distances to its first chunk's mean, and of their squares."""
+    """Return one pass over the training part: float64 sums of distances to its first chunk's mean, and of their
+    squares.
+    """
     dtype = (
         torch.float64 if x.dtype == torch.float64 else torch.float32
     )  # large values are centred before they are rounded
@@ -429,7 +431,7 @@ def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
 
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
-    """Every part by the mean and std of the first, which is the training part."""
+    """Return every part by the mean and std of the first, which is the training part."""
     if xs[0].dtype == torch.int64:
         return list(xs)
     xs = [x if x.dtype == torch.float64 else x.float() for x in xs]

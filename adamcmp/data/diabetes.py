@@ -7,7 +7,7 @@ from adamcmp.errors import InputError
 
 
 def diabetes() -> RawData:
-    """Ten baseline variables x float64 (442, 10); y, a measure of disease progression after one year, 25 to 346.
+    """Return ten baseline variables x float64 (442, 10); y, a measure of disease progression after one year, 25 to 346.
 
     Source: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani, Least Angle Regression, Annals of Statistics 32(2),
     2004, as in ``sklearn.datasets.load_diabetes``.

@@ -13,7 +13,7 @@ from adamcmp.errors import InputError
 
 
 def digits() -> RawData:
-    """Optical digits: x uint8 (1797, 1, 8, 8) with values 0 to 16, y 0 to 9, no official parts.
+    """Return optical digits: x uint8 (1797, 1, 8, 8) with values 0 to 16, y 0 to 9, no official parts.
 
     The values are counts of ink, not pixels to 255; keep ``normalize`` on, or they arrive as x/255 ≤ 0.063.
 

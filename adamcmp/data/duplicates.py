@@ -18,7 +18,9 @@ SPLIT_PRIORITY = ("test", "validation", "train")
 
 
 def example_ids(parts: Mapping[str, Split]) -> dict[str, Tensor]:
-    """A number for each example of each part, the same for equal ones: by a hash of its bytes, whatever its label."""
+    """Return a number for each example of each part, the same for equal ones: by a hash of its bytes, whatever its
+    label.
+    """
     numbers: dict[bytes, int] = {}
     return {
         part: torch.tensor([numbers.setdefault(digest, len(numbers)) for digest in _digests(split)])
@@ -34,12 +36,12 @@ def _digests(split: Split) -> list[bytes]:
 
 
 def _row_bytes(x: Tensor | DiskRows) -> Iterator[npt.NDArray[np.uint8]]:
-    """The bytes of each example."""
+    """Return the bytes of each example."""
     return (row for each in chunks(x) for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy())
 
 
 def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:
-    """Parts without the examples that stand in an earlier one of test, validation and train.
+    """Return parts without the examples that stand in an earlier one of test, validation and train.
 
     Args:
         parts: some of these.
@@ -68,7 +70,7 @@ def _is_first(own_N: Tensor) -> Tensor:
 
 
 def group_duplicates(order_N: Tensor, own_N: Tensor) -> Tensor:
-    """An order of examples with equal ones next to each other, where the first of them stood."""
+    """Return an order of examples with equal ones next to each other, where the first of them stood."""
     place_N = torch.empty_like(order_N)
     place_N[order_N] = torch.arange(len(order_N))
     first = torch.full((int(own_N.max()) + 1,), len(order_N)).scatter_reduce(0, own_N, place_N, "amin")
@@ -76,7 +78,7 @@ def group_duplicates(order_N: Tensor, own_N: Tensor) -> Tensor:
 
 
 def split_boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
-    """Where to cut at ``count`` examples, or behind them, so that equal ones stay in one part."""
+    """Return where to cut at ``count`` examples, or after them, so that equal ones stay in one part."""
     while 0 < count < len(order_N) and own_N[order_N[count]] == own_N[order_N[count - 1]]:
         count += 1
     return count

@@ -61,12 +61,12 @@ def load(
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``~/.cache/adamcmp`` on Linux."""
+    """Return where downloads are kept: ``~/.cache/adamcmp`` on Linux."""
     return Path(platformdirs.user_cache_dir("adamcmp"))
 
 
 def _path(folder: Path, name: str) -> Path | None:
-    """The file in `folder`, unpacked or gzipped, or None."""
+    """Return the file in `folder`, unpacked or gzipped, or None."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
@@ -122,7 +122,7 @@ def _read_part(folder: Path, images_name: str, labels_name: str) -> tuple[Tensor
 
 
 def _read(path: Path, kind: str) -> Tensor:
-    """The tensor in one IDX file: uint8 (N, H, W) for kind ``image``, int64 (N,) for ``label``."""
+    """Return the tensor in one IDX file: uint8 (N, H, W) for kind ``image``, int64 (N,) for ``label``."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     reader = read_image_file if kind == "image" else read_label_file

@@ -74,8 +74,8 @@ def image_folder(
         path: the folder. Hidden files and folders in it are left out.
         size: S; larger or smaller images are scaled so that their shorter side has it, and cropped at the centre.
             Without it all must have one size, (N, C, H, W).
-        channels: 3, or 1 for grey.
-        background: a colour such as ``white``, ``black`` or ``#808080``.
+        channels: 3, or 1 for gray.
+        background: a color such as ``white``, ``black`` or ``#808080``.
         nested: take folders inside class folders as parts of the class, even if they look like splits.
 
     Raises:
@@ -130,7 +130,7 @@ def image_folder(
 
 
 def _are_all_alike(xs: Sequence[Array]) -> bool:
-    """Whether all images have the same pixels; mostly the first few show that they do not."""
+    """Return whether all images have the same pixels; mostly the first few show that they do not."""
     starts = ((x, start) for x in xs for start in range(0, len(x), COMPARED))
     return all(bool((x[start : start + COMPARED] == xs[0][0]).all()) for x, start in starts)
 
@@ -346,6 +346,6 @@ def _image(path: Path, size: int | None, channels: int, colour: tuple[int, int, 
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     pixels_HWC = np.asarray(image).reshape(image.height, image.width, -1)
-    if pixels_HWC.shape[2] < channels:  # a deep image is grey
+    if pixels_HWC.shape[2] < channels:  # a deep image is gray
         pixels_HWC = np.repeat(pixels_HWC, channels, axis=2)
     return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))

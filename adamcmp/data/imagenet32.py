@@ -58,7 +58,7 @@ def imagenet32(folder: str | Path | None = None) -> RawData:
 
 
 def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Pixels, mapped from the cache, and labels of a part."""
+    """Return pixels, mapped from the cache, and labels of a part."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -70,7 +70,7 @@ def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
 
 
 def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:
-    """From the cache; it is written as a whole, and not at all where it cannot be."""
+    """Return from the cache; it is written as a whole, and not at all where it cannot be."""
     with suppress(OSError, ValueError):
         found: npt.NDArray[np.int64] = np.load(stored)
         return found
@@ -84,7 +84,7 @@ def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:
 
 
 def _fill(pixels: npt.NDArray[np.uint8], files: list[Path]) -> None:
-    """A file at a time in memory."""
+    """Fill the array, with one file at a time in memory."""
     start = 0
     for path in files:
         x_nP, _ = _read(path)
@@ -93,7 +93,7 @@ def _fill(pixels: npt.NDArray[np.uint8], files: list[Path]) -> None:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Pixels (n, 3072) and labels from 0 of one batch."""
+    """Return pixels (n, 3072) and labels from 0 of one batch."""
     again = "replace it by the official file"
     try:
         with path.open("rb") as file:

@@ -19,7 +19,7 @@ def mnist1d(
     iid_noise_scale: float = 0.02,
     shuffle_seq: bool = False,
 ) -> RawData:
-    """Curves x float32 (N, 1, 40), y 0 to 9; of N = `num_samples` the share `train_split` is to train on.
+    """Return curves x float32 (N, 1, 40), y 0 to 9; of N = `num_samples` the share `train_split` is to train on.
 
     The defaults are those of the published data set. `corr_noise_scale` and `iid_noise_scale` are standard
     deviations in units of the templates; `shuffle_seq` applies one fixed permutation to the 40 points.

@@ -1,4 +1,4 @@
-"""Addition modulo p: the small task on which weight decay decides when a network generalises (grokking)."""
+"""Addition modulo p: the small task on which weight decay decides when a network generalizes (grokking)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adamcmp.errors import InputError
 
 
 def modular_addition(p: int = 59, train_fraction: float = 0.5, seed: int = 0) -> RawData:
-    """All p² pairs: x int64 (p², 2) holds a and b, y = (a + b) mod p; num_classes is p.
+    """Return all p² pairs: x int64 (p², 2) holds a and b, y = (a + b) mod p; num_classes is p.
 
     A permutation drawn from `seed` puts `train_fraction` of the pairs into train and half of the others each
     into validation and test.

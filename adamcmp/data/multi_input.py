@@ -1,4 +1,4 @@
-"""Examples of several inputs: a tuple or a dict of tensors with one row an example, indexed as one tensor is."""
+"""Examples of several inputs: a tuple or a dict of tensors with one row per example, indexed as one tensor is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MultiInput:
         return replace(self, parts=tuple(map(function, self.parts)))
 
     def plain(self) -> tuple[Tensor, ...] | dict[str, Tensor]:
-        """As a model is given them."""
+        """Return as a model is given them."""
         return self.parts if self.names is None else dict(zip(self.names, self.parts, strict=True))
 
     def called(self, i: int) -> str:

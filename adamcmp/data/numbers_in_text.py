@@ -173,7 +173,7 @@ def _uses(cores: dict[str, str], mark: str) -> bool:
 
 
 def _is_grouped(core: str) -> bool:
-    """Whether blanks stand between groups of three digits alone."""
+    """Return whether blanks stand between groups of three digits alone."""
     return re.fullmatch(rf"\d{{1,3}}([{SPACES}]\d{{3}})+([.,]\d+)?", core) is not None
 
 

@@ -40,7 +40,9 @@ class MappedArray(NamedTuple):
         return cls(str(array.filename), array.dtype.str, array.offset, array.shape)
 
     def rows(self, index_n: npt.NDArray[np.int64]) -> Tensor:
-        """A copy of some rows; the map is closed again, since its pages count as this process's memory until then."""
+        """Return a copy of some rows; the map is closed again, since its pages count as this process's memory until
+        then.
+        """
         mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
         return torch.from_numpy(np.asarray(mapped[index_n]))
 
@@ -57,7 +59,7 @@ class DiskRows:
 
     @classmethod
     def whole(cls, stored: MappedArray) -> DiskRows:
-        """All rows of an array."""
+        """Return all rows of an array."""
         return cls((stored,), torch.arange(stored.shape[0]), torch.device("cpu"))
 
     @property
@@ -79,7 +81,7 @@ class DiskRows:
         return len(self.index)
 
     def __getitem__(self, which: Tensor | slice) -> DiskRows:
-        """Fewer rows, or others; nothing is read."""
+        """Return fewer rows, or others; nothing is read."""
         return replace(self, index=self.index[which if isinstance(which, slice) else which.cpu()])
 
     def to(self, device: torch.device | str) -> DiskRows:
@@ -87,7 +89,7 @@ class DiskRows:
         return replace(self, device=torch.device(device))
 
     def read(self) -> Tensor:
-        """The rows in memory."""
+        """Return the rows in memory."""
         index_N = self.index.numpy()
         if len(self.stores) == 1:
             return self._placed(self.stores[0].rows(index_N))
@@ -107,12 +109,12 @@ class DiskRows:
 
 
 def to_memory(x: Tensor | DiskRows) -> Tensor:
-    """The tensor, or the rows read."""
+    """Return the tensor, or the rows read."""
     return x.read() if isinstance(x, DiskRows) else x
 
 
 def concatenate(xs: Sequence[Tensor | DiskRows | MultiInput]) -> Tensor | DiskRows | MultiInput:
-    """One behind the other: a tensor of tensors; where one of them stays on disk, all do."""
+    """Return one behind the other: a tensor of tensors; where one of them stays on disk, all do."""
     several = [x for x in xs if isinstance(x, MultiInput)]
     if several:
         parts = zip(*(x.parts for x in several), strict=True)

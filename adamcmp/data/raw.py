@@ -83,23 +83,23 @@ class Split(NamedTuple):
         return Split(self.x[which], self.y[which])
 
     def chunks(self, size: int) -> Iterator[Split]:
-        """All examples, so many at a time."""
+        """Return all examples, so many at a time."""
         return (self.take(slice(start, start + size)) for start in range(0, len(self.y), size))
 
 
 def chunks(x: Tensor | DiskRows) -> Iterator[Tensor]:
-    """All rows, as many at a time as make ``CHUNK_NUMBERS`` numbers."""
+    """Return all rows, as many at a time as make ``CHUNK_NUMBERS`` numbers."""
     size = max(1, CHUNK_NUMBERS // max(1, count_numbers(x) // len(x)))
     return (to_memory(x[start : start + size]) for start in range(0, len(x), size))
 
 
 def count_numbers(x: Tensor | DiskRows) -> int:
-    """How many there are."""
+    """Return how many there are."""
     return math.prod(x.shape)
 
 
 def inputs_of(x: X) -> tuple[Tensor | DiskRows, ...]:
-    """Each input of some examples: mostly one."""
+    """Return each input of some examples: mostly one."""
     return x.parts if isinstance(x, MultiInput) else (x,)
 
 
@@ -113,7 +113,7 @@ class CheckedData(NamedTuple):
 
 
 def check_raw_data(raw: RawData, name: str, memory: float, targets: str = "auto") -> CheckedData:
-    """The parts that `raw` holds, as checked tensors on the CPU, and what its targets are.
+    """Return the parts that `raw` holds, as checked tensors on the CPU, and what its targets are.
 
     Memory-mapped examples that take more than `memory` bytes, and are `LARGE`, stay on disk. `targets`, if it is not
     ``auto``, has the last word.
@@ -199,7 +199,7 @@ def _targets(given: object, y: Tensor, name: str) -> Targets:
 
 
 def _as_targets(y: Tensor, kind: Targets, where: str) -> Tensor:
-    """The targets as ``Split`` has them.
+    """Return the targets as ``Split`` has them.
 
     Raises:
         InputError: they are not of this kind.
@@ -308,7 +308,7 @@ def _num_classes(given: object, parts: Mapping[str, Split], name: str) -> int:
 
 
 def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
-    """How many bytes each label stands for, where `raw` says so.
+    """Return how many bytes each label stands for, where `raw` says so.
 
     Raises:
         InputError: there is not one number for each class.
@@ -325,12 +325,12 @@ def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
 
 
 def all_finite(x: Tensor | DiskRows) -> bool:
-    """Whether no value is NaN or infinite; integers never are."""
+    """Return whether no value is NaN or infinite; integers never are."""
     return not x.dtype.is_floating_point or all(bool(torch.isfinite(each).all()) for each in chunks(x))
 
 
 def dtype_name(tensor: Tensor | DiskRows) -> str:
-    """The dtype as users write it: ``uint8`` for ``torch.uint8``."""
+    """Return the dtype as users write it: ``uint8`` for ``torch.uint8``."""
     return str(tensor.dtype).removeprefix("torch.")
 
 

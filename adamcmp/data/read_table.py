@@ -226,7 +226,7 @@ def _unnamed(i: int, taken: set[str]) -> str:
 
 
 def _are_row_names(lines: Sequence[Sequence[str]], text: str, width: int) -> bool:
-    """Whether the first fields of rows that have one more than the header are names or numbers of rows."""
+    """Return whether the first fields of rows that have one more than the header are names or numbers of rows."""
     rows = [line for line in lines if len(line) == width]
     firsts = [line[0].strip() for line in rows]
     counts = len(firsts) > 1 and all(text.isdecimal() for text in firsts) and _rises([int(text) for text in firsts])
@@ -316,7 +316,7 @@ def _delimiter(sample: str, file: Path) -> str:
 
 
 def looks_like_data(lines: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row of a file holds values in place of names.
+    """Return whether the first row of a file holds values in place of names.
 
     Its numbers, unless they count columns or years, stand in columns of numbers; or its texts occur again below.
     """

@@ -17,7 +17,7 @@ def sparse_words(
     signal: float = 5.0,
     seed: int = 0,
 ) -> RawData:
-    """Words x int64 (N, L) from 1 to `vocabulary` (0 is no word), y 0 to C−1.
+    """Return words x int64 (N, L) from 1 to `vocabulary` (0 is no word), y 0 to C−1.
 
     The word of rank r occurs with probability ∝ r^−`exponent` (Zipf's law). Word w speaks for class c by
     a_wc ~ N(0, 1), the more the rarer it is: each document's class is drawn from softmax_c(`signal` · Σ_l a_wc s_w /

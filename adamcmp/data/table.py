@@ -397,7 +397,7 @@ def _feature_problems(
 
 
 def _is_same(column: Column, label: Column) -> bool:
-    """Whether a feature is the label again."""
+    """Return whether a feature is the label again."""
     if (column.kind == "categorical") != (label.kind == "categorical"):
         return False
     return bool(pd.Series(column.values).equals(pd.Series(label.values)))

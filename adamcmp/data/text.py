@@ -208,7 +208,9 @@ def _guess(read: bytes, start: int) -> str:
 
 
 def _characters(read: bytes, where: str, *, cut: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens in the order of code points, and the UTF-8 bytes of each; a character that the cut splits is left out."""
+    """Return tokens in the order of code points, and the UTF-8 bytes of each; a character that the cut splits is left
+    out.
+    """
     try:
         decoded = read.decode("utf-8")
     except UnicodeDecodeError as error:

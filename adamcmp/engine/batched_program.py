@@ -49,7 +49,7 @@ class ModelStack(NamedTuple):
         return self.average or self.learned(kernel)
 
     def learned(self, kernel: Kernel) -> Tensors:
-        """The weights that a rule gives: those that are trained, or its average of them."""
+        """Return the weights that a rule gives: those that are trained, or its average of them."""
         shown = kernel.rule.shown
         return {name: own[shown] for name, own in self.state.items()} if shown else self.params
 
@@ -81,7 +81,7 @@ class BatchedProgram(NamedTuple):
 
 
 MAX_KEPT_PROGRAMS = 4
-"""Programs that are kept: pieces of a cohort share theirs."""
+"""Programs that are kept: shards of a run group share theirs."""
 _programs: dict[object, BatchedProgram] = {}
 
 
@@ -96,7 +96,7 @@ def build_program(
     matmul: str,
     graphs: bool = False,
 ) -> BatchedProgram:
-    """The program of a task, new or kept."""
+    """Return the program of a task, new or kept."""
     key = (task.key, kernel, layout, names, device, compiled, matmul, graphs)
     if key not in _programs:
         while len(_programs) >= MAX_KEPT_PROGRAMS:
@@ -120,7 +120,7 @@ def build_program(
 
 
 def param_names(model: nn.Module, piece: Shard, x: Plain) -> ParamNames:
-    """Shown by one pass forward and backward.
+    """Return shown by one pass forward and backward.
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
     """
@@ -144,14 +144,14 @@ def param_names(model: nn.Module, piece: Shard, x: Plain) -> ParamNames:
 
 
 def rule_of_run(run: Run) -> Rule:
-    """The optimizer of a run that a program trains."""
+    """Return the optimizer of a run that a program trains."""
     rule = run.optimizer
     assert isinstance(rule, Rule), "a custom optimizer has no program"
     return rule
 
 
 def _plain_attention(layout: RowLayout, device: torch.device) -> AbstractContextManager[object]:
-    """On the CPU, attention in torch's plain formulation: its fused kernel there has no rule for vmap."""
+    """Return on the CPU, attention in torch's plain formulation: its fused kernel there has no rule for vmap."""
     if layout.total > 1 and device.type == "cpu":
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
@@ -160,7 +160,7 @@ def _plain_attention(layout: RowLayout, device: torch.device) -> AbstractContext
 def _loss_function(
     model: nn.Module, written: tuple[str, ...], criterion: Objective
 ) -> Callable[..., tuple[Tensor, Tensors]]:
-    """(params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
+    """Return (params, rest, x_B…, y_B…) of one row → loss, and the buffers that the pass wrote."""
 
     def loss(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
         state = {**params, **{name: t.clone() if name in written else t for name, t in rest.items()}}
@@ -212,14 +212,14 @@ def _first_row(t: Tensor) -> Tensor:
 
 
 def _microbatch(t: Tensor, count: int, which: int) -> Tensor:
-    """One of the batches that a step accumulates, of all seeds."""
+    """Return one of the batches that a step accumulates, of all seeds."""
     return t.chunk(count, 1)[which]
 
 
 def gradient_function(
     model: nn.Module, task: TaskSpec, layout: RowLayout, names: ParamNames, device: torch.device
 ) -> Callable[..., Any]:
-    """(params, rest, x_SB…, y_SB…) → gradients, (losses_R, buffers that the pass wrote)."""
+    """Return (params, rest, x_SB…, y_SB…) → gradients, (losses_R, buffers that the pass wrote)."""
     loss = _loss_function(model, names.written, Objective(task, device))
     return _map_over_rows(grad_and_value(loss, has_aux=True), layout, shared_data=False)
 
@@ -236,7 +236,7 @@ def _step_function(
     parts, most = task.train.accumulate, task.train.clip_norm
 
     def gradient(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
-        """Losses and gradients of a step, summed over the batches that it accumulates."""
+        """Return losses and gradients of a step, summed over the batches that it accumulates."""
         losses = torch.empty(0)
         grads: Tensors = {}
         for i in range(parts):
@@ -271,7 +271,9 @@ def _step_function(
 
 
 def _clip_gradients(grads: Tensors, names: ParamNames, most: float) -> Tensors:
-    """Each row's gradients scaled to a norm of at most ``most`` over all parameters, as ``clip_grad_norm_`` does."""
+    """Return each row's gradients scaled to a norm of at most ``most`` over all parameters, as ``clip_grad_norm_``
+    does.
+    """
     squares = [grads[name].reshape(len(grads[name]), -1).square().sum(1) for name in names.trained]
     norm_R = torch.stack(squares).sum(0).sqrt()
     scale_R = (most / (norm_R + 1e-6)).clamp(max=1.0)

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
 
 
 def batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int = 0) -> Iterator[Batch]:
-    """The batches of S seeds from step ``start`` (from 0) to the last, augmented from each seed's ``augment``.
+    """Return the batches of S seeds from step ``start`` (from 0) to the last, augmented from each seed's ``augment``.
 
     All seeds' examples are gathered at once. What lies on disk is read one step ahead, while the step before is taken.
     """

@@ -49,7 +49,7 @@ class CheckpointError(InputError):  # an InputError by its base
 
 
 class TrainingControl:
-    """Progress, checkpoints and stopping, for the training of one piece."""
+    """Progress, checkpoints and stopping, for the training of one shard."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class TrainingControl:
         writes: bool = True,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Watch a piece, whose checkpoint is written; until there is one, it starts from that of a larger piece.
+        """Watch a shard, whose checkpoint is written; until there is one, it starts from that of a larger shard.
 
         ``weights`` is the folder where those that ``train.save`` asks for are kept; without it none are. One that does
         not write reads checkpoints alone.
@@ -95,7 +95,7 @@ class TrainingControl:
             raise TrainingStopped
 
     def _described(self) -> dict[str, Any]:
-        """Which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
+        """Return which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
         piece = self._piece
         of = {} if piece is None else {"runs": [run.id for run in piece.runs], "strategy": asdict(piece.strategy)}
         return {"versions": VERSIONS, **of}

@@ -44,7 +44,7 @@ class FoldSharedProducts(CustomGraphPass):
         graph.eliminate_dead_code()
 
     def uuid(self) -> bytes:
-        """Part of the key of the compile cache."""
+        """Return part of the key of the compile cache."""
         return get_hash_for_files((str(Path(__file__)),))
 
 
@@ -54,7 +54,7 @@ def _is_shared(node: fx.Node) -> bool:
 
 
 def _call(graph: fx.Graph, function: torch._ops.OpOverload[..., Any], *args: Any) -> fx.Node:
-    """A new node, with the fake value that later passes read."""
+    """Return a new node, with the fake value that later passes read."""
     node = graph.call_function(function, args)
     values = fx.map_arg(args, lambda each: each.meta["val"])
     node.meta["val"] = function(*values)
@@ -62,7 +62,7 @@ def _call(graph: fx.Graph, function: torch._ops.OpOverload[..., Any], *args: Any
 
 
 def _left_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
-    """x_MK shared, w_RKN → y_RMN, from (R·N, K) × (K, M)."""
+    """Return x_MK shared, w_RKN → y_RMN, from (R·N, K) × (K, M)."""
     rows, inner, columns = right.meta["val"].shape
     stacked = _flat(graph, _call(graph, aten.permute.default, right, [0, 2, 1]), [rows * columns, inner])
     shared = _call(graph, aten.permute.default, _call(graph, aten.select.int, left, 0, 0), [1, 0])
@@ -71,7 +71,7 @@ def _left_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
 
 
 def _right_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
-    """a_RMK, x_KN shared → y_RMN, from (R·M, K) × (K, N)."""
+    """Return a_RMK, x_KN shared → y_RMN, from (R·M, K) × (K, N)."""
     rows, columns, inner = left.meta["val"].shape
     product = _call(
         graph, aten.mm.default, _flat(graph, left, [rows * columns, inner]), _call(graph, aten.select.int, right, 0, 0)
@@ -80,7 +80,7 @@ def _right_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
 
 
 def _transposed(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
-    """a_RMK, b_RKN → y_RMN, stored as y^T = b^T a^T: what follows, a softmax over N say, then runs along M."""
+    """Return a_RMK, b_RKN → y_RMN, stored as y^T = b^T a^T: what follows, a softmax over N say, then runs along M."""
     swap = [0, 2, 1]
     product = _call(
         graph,

@@ -14,17 +14,17 @@ from torch.utils._pytree import tree_map
 
 
 def world_size() -> int:
-    """How many processes take the steps of this run."""
+    """Return how many processes take the steps of this run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this process evaluates and answers."""
+    """Return whether this process evaluates and answers."""
     return world_size() == 1 or dist.get_rank() == 0
 
 
 def local_batch(batch: Any) -> Any:
-    """This process's examples of a batch."""
+    """Return this process's examples of a batch."""
     ranks = world_size()
     return batch if ranks == 1 else tree_map(lambda each: each.chunk(ranks)[dist.get_rank()], batch)
 
@@ -51,7 +51,7 @@ def wrap_model(model: nn.Module) -> nn.Module:
 
 
 def mean_over_ranks(loss: Tensor) -> Tensor:
-    """The mean of a loss over all processes."""
+    """Return the mean of a loss over all processes."""
     if world_size() > 1:
         dist.all_reduce(loss)
         loss = loss / world_size()

@@ -139,6 +139,8 @@ def _spread_evenly(part: Split, count: int) -> Split:
 
 
 def chunk_size(dataset: Dataset, most: int) -> int:
-    """How many examples to show at once: ``most``, fewer where each is large or has many logits, as a long text has."""
+    """Return how many examples to show at once: ``most``, fewer where each is large or has many logits, as a long text
+    has.
+    """
     positions = math.prod(dataset.train.y.shape[1:]) if dataset.targets == "classes" else 1
     return max(1, min(most, MAX_VALUES_AT_ONCE // (dataset.num_outputs * positions + dataset.example_numbers)))

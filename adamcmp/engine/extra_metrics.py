@@ -183,7 +183,7 @@ def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any])
     before = _evaluated_split(tensors)
     try:
         value = function(**given)
-    except Exception as error:  # an own function may fail in any way
+    except Exception as error:  # a custom function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
     if before != _evaluated_split(tensors):
         raise InputError(

@@ -21,29 +21,29 @@ CGROUPS, PROCESS_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def count_cores() -> int:
-    """Cores that this process may use: by affinity, and by the quota of its container."""
+    """Return cores that this process may use: by affinity, and by the quota of its container."""
     return int(joblib.cpu_count())
 
 
 def count_devices(device: torch.device) -> int:
-    """How many accelerators a name stands for: ``cuda:1`` is one, ``cuda`` all that there are."""
+    """Return how many accelerators a name stands for: ``cuda:1`` is one, ``cuda`` all that there are."""
     every = device.index is None and device.type == "cuda"
     return max(1, torch.cuda.device_count()) if every else 1
 
 
 def device_for_process(device: torch.device, i: int) -> str:
-    """The device of the i-th of several processes: they take the accelerators in turns."""
+    """Return the device of the i-th of several processes: they take the accelerators in turns."""
     count = count_devices(device)
     return f"{device.type}:{i % count}" if count > 1 else str(device)
 
 
 def available_memory() -> float:
-    """Bytes that are free for this process: of the machine, and of its container's limit."""
+    """Return bytes that are free for this process: of the machine, and of its container's limit."""
     return min(float(psutil.virtual_memory().available), _cgroup_memory(CGROUPS, PROCESS_CGROUPS))
 
 
 def device_memory(device: torch.device) -> float:
-    """Bytes that are free where training takes place."""
+    """Return bytes that are free where training takes place."""
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory()
 
 
@@ -89,7 +89,7 @@ def _inactive(path: Path) -> float:
 
 @cache
 def processor_name(device: torch.device) -> str:
-    """The chip that trains."""
+    """Return the chip that trains."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     try:
@@ -107,7 +107,7 @@ def describe_hardware(device: torch.device) -> str:
 
 @cache
 def onednn_rounds_to_bf16() -> bool:
-    """Whether torch's oneDNN rounds fp32 matrix products to bf16 on this CPU, as it may on one with AMX.
+    """Return whether torch's oneDNN rounds fp32 matrix products to bf16 on this CPU, as it may on one with AMX.
 
     torch takes oneDNN for them under the precision "medium", which permits that rounding.
     """

@@ -58,7 +58,7 @@ def load_data(settings: Data, memory: float = float("inf")) -> Dataset:
 
 
 def placeholder_dataset(settings: Data, official: OfficialSize) -> Dataset:
-    """Zeros of a published data set's size, which take no memory: to plan with, not to train on."""
+    """Return zeros of a published data set's size, which take no memory: to plan with, not to train on."""
 
     def zeros(count: int) -> Split:
         x, y = torch.zeros((), dtype=torch.uint8), torch.zeros((), dtype=torch.int64)
@@ -119,7 +119,9 @@ def choose_device(name: str) -> torch.device:
 
 @lru_cache(maxsize=2)
 def to_device(dataset: Dataset, precision: str, device: torch.device) -> Dataset:
-    """The data set as a model of that precision takes it, on a device; the last two are kept for pieces to come."""
+    """Return the data set as a model of that precision takes it, on a device; the last two are kept for shards to
+    come.
+    """
     return as_precision(dataset, precision).to(device)
 
 
@@ -145,14 +147,15 @@ def as_precision(dataset: Dataset, precision: str) -> Dataset:
 
 
 def autocast(task: TaskSpec, device: torch.device) -> AbstractContextManager[object]:
-    """Inside it, a model's matrix products are those of the task's precision."""
+    """Use the task's precision for matrix products of a model inside the block."""
     if task.train.precision != "bf16":  # torch's own context takes a tenth of a small model's step, enabled or not
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def build_model(task: TaskSpec, seed: int, device: torch.device) -> nn.Module:
-    """A freshly initialised model: weights are drawn on the CPU from the seed's stream ``init``, or read from ``init``.
+    """Return a freshly initialized model: weights are drawn on the CPU from the seed's stream ``init``, or read from
+    ``init``.
 
     Raises:
         InputError: the class cannot be imported or built, it is no ``nn.Module``, or ``init`` does not fit it.
@@ -282,7 +285,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
             update.step(0)
     except InputError:
         raise
-    except Exception as error:  # an own class may fail in any way
+    except Exception as error:  # a custom class may fail in any way
         how = "adamcmp trains with optimizers whose step() needs no closure, and rules as docs/extending.md shows"
         raise InputError(
             f"optimizer: {run.optimizer.name} cannot take a step on dense gradients, once a batch "
@@ -291,7 +294,7 @@ def _check_optimizer(run: Run, dataset: Dataset, device: torch.device) -> None:
 
 
 def _two_examples(task: TaskSpec, dataset: Dataset, device: torch.device) -> tuple[Plain, Tensor]:
-    """Two examples as a model is given them, and their targets."""
+    """Return two examples as a model is given them, and their targets."""
     few = dataset.train.take(slice(2))
     data = as_precision(replace(dataset, train=few, validation=few, test=few), task.train.precision).to(device)
     return data.inputs(data.train.x), data.train.y

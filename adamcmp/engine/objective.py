@@ -27,7 +27,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
 
 def arguments(x: Plain) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """The inputs of examples as a model's positional and keyword arguments."""
+    """Return the inputs of examples as a model's positional and keyword arguments."""
     if isinstance(x, Tensor):
         return (x,), {}
     return (x, {}) if isinstance(x, tuple) else ((), x)
@@ -60,7 +60,7 @@ def _first_output(values: Iterable[Any]) -> Any:
 
 
 def predict(model: nn.Module, x: Plain) -> Tensor:
-    """The outputs of a model on examples."""
+    """Return the outputs of a model on examples."""
     positional, named = arguments(x)
     return outputs(model(*positional, **named))  # type: ignore[no-any-return]  # checked before anything is trained
 
@@ -100,7 +100,7 @@ class Objective:
         return self._class_weights[y.flatten()].sum()
 
     def losses(self, given: Tensor, y: Tensor) -> Tensor:
-        """The loss of each example as evaluations measure it, summed over its predictions: (B,)."""
+        """Return the loss of each example as evaluations measure it, summed over its predictions: (B,)."""
         each = self.losses_of_each(given, y)
         if each.ndim == 1:
             return each
@@ -108,7 +108,7 @@ class Objective:
         return summed if each.numel() == predictions else summed * (predictions / each.numel())
 
     def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:
-        """The loss of each prediction as evaluations measure it, in the shape that its function gives."""
+        """Return the loss of each prediction as evaluations measure it, in the shape that its function gives."""
         return self._measured(self.aligned(given, y), y)
 
     def statistics(self, given: Tensor, y: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Objective:
         return self._statistics(self._scaled(self.aligned(given, y)), self._scaled(y))
 
     def error(self, statistics: Tensor, y: Tensor) -> Tensor:
-        """The error over all examples from statistics (…, N, K): (…), float64."""
+        """Return the error over all examples from statistics (…, N, K): (…), float64."""
         return self._error(statistics, self._scaled(y))
 
     def per_example(self, statistics: Tensor, y: Tensor) -> NDArray[np.float64]:
@@ -125,11 +125,11 @@ class Objective:
         return per_example(self._name, known, targets, max(1, y.numel() // len(y)))
 
     def aligned(self, given: Tensor, y: Tensor) -> Tensor:
-        """Outputs in the shape of targets: a single quantity may be given without an axis of its own."""
+        """Return outputs in the shape of targets: a single quantity may be given without an axis of its own."""
         return given.unsqueeze(-1) if self._wide and given.ndim == y.ndim - 1 else given
 
     def original(self, given: Tensor) -> Tensor:
-        """Outputs or targets in the unit of the data."""
+        """Return outputs or targets in the unit of the data."""
         return given if self._mean is None or self._std is None else given * self._std + self._mean
 
     def _scaled(self, given: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 def _loss_and_metric(
     task: TaskSpec, place: Mapping[str, Any], custom: LossFunction | None
 ) -> tuple[LossFunction, LossFunction]:
-    """The training loss of a batch, one number; and the loss of each prediction as it is measured."""
+    """Return the training loss of a batch, one number; and the loss of each prediction as it is measured."""
     settings = task.train.loss
     if isinstance(settings, CustomLoss):
         assert custom is not None
@@ -170,19 +170,19 @@ def _loss_and_metric(
 
 
 def _custom_loss(settings: CustomLoss) -> LossFunction:
-    """A function as it is with its arguments, or a class built with them."""
+    """Return a function as it is with its arguments, or a class built with them."""
     target: Any = find_target(settings.target, "train.loss")
     if not inspect.isclass(target):
         return partial(target, **settings.arguments)
     try:
         built: Any = target(**settings.arguments)
-    except Exception as error:  # an own class may fail in any way while it is built
+    except Exception as error:  # a custom class may fail in any way while it is built
         raise InputError(f"train.loss: {settings.target} cannot be built: {describe_exception(error)}") from error
     return built  # type: ignore[no-any-return]  # what it gives is looked at before anything is trained
 
 
 def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[float] | None:
-    """Weights of classes; balanced are N / (C n_c) of classes, and n_without / n_with of labels, as is usual."""
+    """Return weights of classes; balanced are N / (C n_c) of classes, and n_without / n_with of labels, as is usual."""
     if asked is None or not isinstance(asked, str):
         return asked
     examples, counts = task.facts.train_examples, task.facts.class_counts
@@ -200,7 +200,7 @@ def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Ten
     what = f"train.loss: {settings.target}"
     try:
         found: Any = criterion.losses_of_each(given, y)
-    except Exception as error:  # an own function may fail in any way
+    except Exception as error:  # a custom function may fail in any way
         raise InputError(
             f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {describe_exception(error)}"
         ) from error
@@ -231,7 +231,7 @@ def constant_baselines(
 
 
 def _best_constant(error: str, y: Tensor) -> Tensor:
-    """The constant prediction of least error on training targets."""
+    """Return the constant prediction of least error on training targets."""
     match error:
         case "error_rate":
             return y.flatten().bincount().argmax()

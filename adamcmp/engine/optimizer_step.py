@@ -51,7 +51,7 @@ class OptimizerStep(Protocol):
         """Return the optimizer's state of each parameter after the last step, by name."""
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """For as long as the block, the model has the weights that evaluations are of."""
+        """Return for as long as the block, the model has the weights that evaluations are of."""
 
     @property
     def holder(self) -> object:
@@ -103,7 +103,7 @@ def _custom_multiplier(settings: CustomSchedule, t: int, steps: int) -> float:
 
 
 def first_period(run: Run) -> float:
-    """Steps of a run's schedule, the warmup left out, or of its first period where it restarts."""
+    """Return steps of a run's schedule, the warmup left out, or of its first period where it restarts."""
     if isinstance(run.schedule, WarmRestarts):
         return max(run.schedule.T_0 * run.task.steps_per_epoch, 1.0)
     return float(run.task.steps - run.schedule.warmup_steps)
@@ -131,7 +131,7 @@ def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) ->
 
 
 def lr_and_decay(rule: AnyRule, kind: ParamKind) -> tuple[float, float]:
-    """Peak learning rate and λ of parameters of a kind."""
+    """Return peak learning rate and λ of parameters of a kind."""
     group = ParamGroup(params=()) if kind.group is None else rule.groups[kind.group]
     if group.lr_scale == 0:
         return 0.0, 0.0  # frozen, whatever the convention: some decay without the learning rate
@@ -155,7 +155,7 @@ class CoefficientTable(NamedTuple):
 def build_coefficient_table(
     rule: Rule, kind: ParamKind, schedule: schedules.Schedule, start: int, stop: int
 ) -> CoefficientTable:
-    """The coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
+    """Return the coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
     window = schedule.window(start, stop)
     lr, weight_decay = lr_and_decay(rule, kind)
     given = compute_coefficients(
@@ -174,7 +174,7 @@ def build_coefficient_table(
 
 
 def row_state(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
-    """The state of one of the runs that stand in front, by name of the parameter."""
+    """Return the state of one of the runs that stand in front, by name of the parameter."""
     return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
 
 
@@ -236,7 +236,7 @@ def _check_groups(settings: AnyRule, kinds: Mapping[str, ParamKind]) -> None:
 def _torch_param_groups(
     settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, ParamKind]
 ) -> list[dict[str, Any]]:
-    """Parameters as torch.optim takes them, a group for each learning rate and λ."""
+    """Return parameters as torch.optim takes them, a group for each learning rate and λ."""
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in trained.items():
         found.setdefault(lr_and_decay(settings, kinds[name]), []).append(p)
@@ -302,7 +302,7 @@ def _custom_optimizer(
     decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     try:
         optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)
-    except Exception as error:  # an own class may fail in any way while it is built
+    except Exception as error:  # a custom class may fail in any way while it is built
         matrices = isinstance(error, ValueError) and "2D" in str(error)
         hint = "; name a class that gives the others to AdamW, as docs/extending.md shows" if matrices else ""
         raise InputError(f"optimizer: {settings.target} cannot be built: {describe_exception(error)}{hint}") from error
@@ -386,5 +386,5 @@ class _KernelStep:
 
 
 def _reference_values(p: Tensor) -> type[np.floating[Any]]:
-    """Numbers of which coefficients are made for parameters such as this one."""
+    """Return numbers of which coefficients are made for parameters such as this one."""
     return np.float64 if p.dtype in (torch.float64, torch.complex128) else np.float32

@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 def stream_seed(seed: int, name: str, index: int = 0) -> int:
-    """Seed of a stream's ``index``-th part: 32 bits of SHA-256 over seed, name and index.
+    """Return seed of a stream's ``index``-th part: 32 bits of SHA-256 over seed, name and index.
 
     torch's generator on the CPU takes no more. Among 1,000 seeds, two start from equal weights with a chance of
     1000² / 2³³ = 1 in 8,600.
@@ -84,7 +84,7 @@ def all_streams(seed: int) -> Iterator[None]:
 def batch_indices(
     seeds: Sequence[int], examples: int, batch_size: int, device: torch.device, start: int = 0
 ) -> Iterator[Tensor]:
-    """Endless batches of S seeds from step ``start`` on, S·B indices each, seed behind seed.
+    """Yield endless batches of S seeds from step ``start`` on, S·B indices each, seed behind seed.
 
     Each epoch is a permutation, without the remainder. (A full batch is all examples in the data's own order.)
     """

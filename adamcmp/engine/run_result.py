@@ -33,7 +33,7 @@ class Evaluation(NamedTuple):
 
 
 def best_evaluation(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Evaluation:
-    """The evaluation with the best validation error, then lowest validation loss, then step; test has no say.
+    """Return the evaluation with the best validation error, then lowest validation loss, then step; test has no say.
 
     ``sign`` is −1 for an error of which more is better.
     """
@@ -41,7 +41,7 @@ def best_evaluation(evaluations: Sequence[Evaluation], sign: float = 1.0) -> Eva
 
 
 def to_plain(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
-    """Evaluations as plain numbers, for a checkpoint."""
+    """Return evaluations as plain numbers, for a checkpoint."""
     return [[*evaluation[:-1], dict(evaluation.metrics)] for evaluation in evaluations]
 
 

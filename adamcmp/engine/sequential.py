@@ -183,7 +183,7 @@ class MovingAverage:
 
 
 def _microbatches(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
-    """The batches that a step accumulates."""
+    """Yield the batches that a step accumulates."""
     if count == 1:
         yield x, y
         return

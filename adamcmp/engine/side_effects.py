@@ -50,7 +50,7 @@ def find_side_effects(model: nn.Module, forward: Callable[[], object]) -> SideEf
 
 @contextmanager
 def restore_buffers(model: nn.Module) -> Iterator[None]:
-    """Buffers, after the block, are the tensors that they were before it, with the values that they had."""
+    """Restore buffers after the block: the tensors before it, with their values."""
     bound = {name: (tensor, tensor.clone()) for name, tensor in model.named_buffers()}
     try:
         yield
@@ -129,7 +129,7 @@ class TrackedAttributes:
             setattr(owner, key, value)
 
     def _values(self) -> dict[str, Any]:
-        """Every attribute, and every tensor that no ``state_dict`` saves, by holder, module and name.
+        """Return every attribute, and every tensor that no ``state_dict`` saves, by holder, module and name.
 
         A checkpoint has the ``state_dict`` of the model alone: a loss's parameters and buffers are listed here.
         """
@@ -185,7 +185,7 @@ def _content(value: Any, saved: Mapping[int, str]) -> bytes | None:
 
 
 def _is_plain(value: Any, saved: Mapping[int, str]) -> bool:
-    """Whether a checkpoint can hold a value: numbers, text, tensors of its own, and containers of them."""
+    """Return whether a checkpoint can hold a value: numbers, text, tensors of its own, and containers of them."""
     if isinstance(value, Mapping):
         return type(value) is dict and all(_is_plain(k, saved) and _is_plain(v, saved) for k, v in value.items())
     if isinstance(value, list | tuple):

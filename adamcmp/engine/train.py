@@ -1,4 +1,4 @@
-"""Train a piece of work, by whichever engine its strategy names."""
+"""Train a shard of work, by whichever engine its strategy names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from adamcmp.errors import describe_exception
 def train_shard(
     piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl
 ) -> Iterator[tuple[RunResult, ...]]:
-    """Outcomes of a piece's runs, those that end together as one; see ``sequential.train`` and ``vectorised.train``.
+    """Yield results of a shard's runs, those that end together as one; see ``sequential.train`` and
+    ``vectorised.train``.
 
     If a program fails, its runs are trained one after the other, so that an error is that of a run; the record has the
     reason.
@@ -46,6 +47,6 @@ def train_shard(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ended: torch says so in several ways."""
+    """Return whether memory ended: torch says so in several ways."""
     told = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(each in str(error) for each in told)

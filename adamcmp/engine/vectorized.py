@@ -91,7 +91,7 @@ def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: Tra
 
 
 class BatchedTraining:
-    """A piece in the middle of its training."""
+    """A shard in the middle of its training."""
 
     def __init__(self, piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> None:
         self.piece, self.dataset, self.device, self.watch = piece, dataset, device, watch
@@ -161,11 +161,11 @@ class BatchedTraining:
         self.watch.on_steps(self.step * len(self.piece.runs), None)
 
     def _places(self) -> dict[int, int]:
-        """The first row of each run."""
+        """Return the first row of each run."""
         return {i: row for row, i in reversed(list(enumerate(self.rows)))}
 
     def _keep(self, where: Mapping[int, int]) -> None:
-        """Leave no rows but those of some runs: of run k of the piece the row that it has now, by k."""
+        """Leave no rows but those of some runs: of run k of the shard the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         self.stack = _map_stack(self.stack, lambda each: each[keep])
@@ -239,7 +239,9 @@ class BatchedTraining:
         )
 
     def _batches(self) -> Iterator[tuple[Plain, Tensor, Tensor, Tensor]]:
-        """Batches of all seeds, the coefficients of all rows, and the average's share, from the current step on."""
+        """Yield batches of all seeds, the coefficients of all rows, and the average's share, from the current step
+        on.
+        """
         task = self.task
         shown = batches(self.dataset, task, self.seeds, self.step)
         dtype = np.float64 if task.train.precision == "fp64" else np.float32
@@ -257,7 +259,7 @@ class BatchedTraining:
                 yield x, _by_seed(y, by_seed), tables, share
 
     def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
-        """Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
+        """Return Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
         runs = [self.piece.runs[i] for i in self.rows]
         most = max(map(len, self.names.coefficients))
         tables = np.zeros((window.stop - window.start, len(self.names.kinds), most, len(runs)), dtype)
@@ -323,7 +325,7 @@ class BatchedTraining:
     def _prune(self) -> None:
         """Keep only the best trials, by the mean validation error of their runs (Jamieson & Talwalkar 2016).
 
-        The cells are those of this program, so that none waits for another one.
+        The trials are those of this program, so that none waits for another one.
         """
         sign = self.task.criteria.error.sign
         cells: dict[str, list[int]] = {}
@@ -368,7 +370,7 @@ class BatchedTraining:
         return True
 
     def outcomes(self) -> Iterator[RunResult]:
-        """How each run ended."""
+        """Yield how each run ended."""
         examples = self._example_errors()
         seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
         for i, (run, evaluations, step) in enumerate(
@@ -410,7 +412,7 @@ class BatchedTraining:
         }
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
-        """A model with the weights of one row."""
+        """Return a model with the weights of one row."""
         self._probe.load_state_dict({name: each[row] for name, each in tensors.items()}, strict=False)
         return self._probe
 
@@ -427,7 +429,9 @@ class BatchedTraining:
 
 
 def _chunk_examples(piece: Shard, device: torch.device) -> int:
-    """How many examples each row of a piece is shown at once: on an accelerator as many as a share of memory holds."""
+    """Return how many examples each row of a shard is shown at once: on an accelerator as many as a share of memory
+    holds.
+    """
     each = piece.strategy.example_bytes * len(piece.runs)
     if device.type == "cpu" or not each:
         return CPU_CHUNK_EXAMPLES
@@ -477,12 +481,12 @@ class _EvaluationData:
 
 
 def _even_chunk_size(count: int, most: int) -> int:
-    """Size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
+    """Return size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
     return -(-count // -(-count // most))
 
 
 def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) -> ModelStack:
-    """Each row with the weights of its run's seed, and its optimizer's state before the first step."""
+    """Return each row with the weights of its run's seed, and its optimizer's state before the first step."""
     models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
     index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
     states = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models.values()]

@@ -127,7 +127,7 @@ class WeightMatch(NamedTuple):
     patterns: tuple[str, ...]
 
     def is_skipped(self, name: str) -> bool:
-        """Whether a name matches a pattern of ``init.skip``."""
+        """Return whether a name matches a pattern of ``init.skip``."""
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 

@@ -41,7 +41,7 @@ VERSIONED_LIBRARIES = (
 
 
 def load_metadata(settings: Data) -> DatasetMetadata | None:
-    """The facts of a data set, if it was loaded before from the same files by the same code."""
+    """Return the facts of a data set, if it was loaded before from the same files by the same code."""
     try:
         path = _path(settings)
         if path is None:
@@ -97,7 +97,7 @@ def _files(settings: Data) -> str | None:
 
 @cache
 def _code_hash() -> str:
-    """The code that makes the examples: our own by its text, libraries by their versions."""
+    """Return the code that makes the examples: our own by its text, libraries by their versions."""
     digest = hashlib.sha256(platform.python_version().encode())
     for path in sorted((Path(__file__).parent.parent / "data").glob("*.py")):
         digest.update(path.read_bytes())

@@ -159,7 +159,7 @@ def prepare_execution(
 
 
 def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:
-    """A choice in which so many processes share every batch."""
+    """Return a choice in which so many processes share every batch."""
     size = work.cohort.task.batch_size // work.cohort.task.train.accumulate
     if size % ranks:
         raise InputError(f"execute.ranks={ranks}: batches of {size} cannot be shared evenly; give a divisor of {size}")
@@ -167,7 +167,7 @@ def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> Stra
 
 
 def _with_pruning(work: ProfiledGroup, choice: StrategyChoice, search: SearchSettings) -> StrategyChoice:
-    """A choice with the steps at which a search ends runs early, where it does."""
+    """Return a choice with the steps at which a search ends runs early, where it does."""
     several = len({run.seed for run in work.cohort.runs}) > 1
     looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.cohort.task, search)
     return replace(choice, strategy=replace(choice.strategy, rungs=looks, reduction=search.reduction))
@@ -206,7 +206,7 @@ def _collect_responses(
 ) -> list[Response]:
     """Return a response to each request, from at most ``most`` workers at a time: those of one machine.
 
-    ``together``: a slot that would have nothing to do takes an ask that another one is at, and all have ended when
+    ``together``: a worker that would have nothing to do takes an ask that another one is at, and all have ended when
     this returns.
     """
     waiting = list(range(len(asks)))
@@ -229,13 +229,13 @@ def _collect_responses(
 
 
 def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
-    """Why cohorts cannot be vectorised; a process that dies has not said that they cannot."""
+    """Return why run groups cannot be vectorized; a process that dies has not said that they cannot."""
     answers = _collect_responses(executor, [VectorizeCheck(cohort) for cohort in groups], most, together=False)
     return [answer.refusal if isinstance(answer, VectorizeResult) else None for answer in answers]
 
 
 def _run_benchmarks(executor: Executor, asks: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
-    """Time the ways to train of each cohort, with all processes at work, unless a way takes all threads.
+    """Time the ways to train of each run group, with all processes at work, unless a way takes all threads.
 
     That is how they will train, and a process that has timed a compiled program has it too.
     """

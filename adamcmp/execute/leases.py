@@ -90,7 +90,7 @@ class DriverRegistry:
 
 
 def is_same_process(pid: object, born: object) -> bool:
-    """Whether the process of that number is still the one that was born then."""
+    """Return whether the process of that number is still the one that was born then."""
     if not isinstance(pid, int):
         return False
     try:
@@ -142,7 +142,7 @@ class Leases:
         return self
 
     def __exit__(self, _: object, error: object, __: object) -> None:
-        """Go: claims are given up, and the file says so."""
+        """Release all leases, and write that this driver is gone."""
         self._over.set()
         if isinstance(error, GoneError):  # what is asked now would wait as long again
             return
@@ -193,7 +193,7 @@ class Leases:
         return self._change(claimed)
 
     def stored(self) -> set[str]:
-        """The runs that were stored since ``begin``, by whomever."""
+        """Return the runs that were stored since ``begin``, by whomever."""
         ids, self._known = stored_since(self._folder, self._known)
         self._stored |= ids
         return self._stored
@@ -208,7 +208,7 @@ class Leases:
         self._change(released)
 
     def elsewhere(self) -> dict[str, set[str]]:
-        """The runs that other drivers train now, by their names."""
+        """Return the runs that other drivers train now, by their names."""
         table = {name: ids for name, ids in _read_object(self._folder / LEASES).items() if name != self.name}
         alive = self._lookout.alive(table)
         return {name: set(ids) for name, ids in table.items() if name in alive}

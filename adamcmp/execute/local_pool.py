@@ -126,7 +126,7 @@ class LocalPool:
 
 @contextmanager
 def start_pool(devices: Sequence[str], datasets: Mapping[str, Dataset]) -> Iterator[LocalPool]:
-    """A pool with its data sets, one process for each of ``devices``, for as long as the block."""
+    """Start a pool with its data sets, one process per device of ``devices``, for the duration of the block."""
     start_fork_server()
     with tempfile.TemporaryDirectory(dir=driver_folder(), ignore_cleanup_errors=True) as folder:
         publish_datasets(datasets, Path(folder))

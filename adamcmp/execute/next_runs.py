@@ -59,12 +59,14 @@ def trial_on_seeds(
 
 
 def run_in_trial(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[Any, Any]) -> Run | None:
-    """A run of an arm in a cell of it, made from any planned run of the arm; None where none is planned."""
+    """Return a run of an optimizer in a trial of it, made from any planned run of the optimizer; None where none is
+    planned.
+    """
     own = tuned[tuned["arm"] == cell["arm"]]
     there = own[(own["lr"] == cell["lr"]) & (own["weight_decay"] == cell["weight_decay"])]
     member = next((planned[each] for each in (*there["run_id"], *own["run_id"]) if each in planned), None)
     if member is None or (member.search is not None and member.id not in set(there["run_id"])):
-        return None  # what else a search has drawn for this cell is not known
+        return None  # what else a search has drawn for this trial is not known
     changed = {key: cell[key] for key in ("lr", "weight_decay")}
     return replace(member, optimizer=member.optimizer.model_copy(update=changed))
 
@@ -129,7 +131,7 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
     found: dict[str, Run] = {}
     for task in split_by_task(records):
         tuned, table = tuning_runs(task.records), trials_table(task.records)
-        for _, best in best_trials(table).iterrows():  # a few arms
+        for _, best in best_trials(table).iterrows():  # a few optimizers
             own = table[table["arm"] == best["arm"]]
             ids = tuned.loc[tuned["arm"] == best["arm"], "run_id"]
             members = [planned[each] for each in ids if each in planned]

@@ -144,13 +144,13 @@ class ProgressWriter:
         self._write()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The runs in training have taken so many more steps, all together."""
+        """Count steps of the runs in training, all together."""
         self._told.taken += steps
         self._listener.stepped(steps, evaluation)
         self._tell()
 
     def ended(self, outcome: RunResult) -> None:
-        """A run has ended."""
+        """Count a run that has ended."""
         self._told.ended += 1
         self._told.diverged += outcome.status == "diverged"
         self._told.failed += outcome.status == "failed"
@@ -158,11 +158,11 @@ class ProgressWriter:
         self._tell()
 
     def elsewhere(self, runs: Sequence[Run]) -> None:
-        """Other drivers have stored these runs."""
+        """Count runs that other drivers have stored."""
         self._listener.elsewhere(runs)
 
     def say(self, text: str) -> None:
-        """Something that the user should know."""
+        """Pass a message on."""
         self._listener.say(text)
 
     def _tell(self) -> None:

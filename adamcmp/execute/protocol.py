@@ -28,23 +28,23 @@ class StoreTarget:
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Train a piece."""
+    """Train a shard."""
 
     piece: Shard
     checkpoint: Path | None
     start: Path | None
-    """A checkpoint to begin from, where the piece has none of its own."""
+    """A checkpoint to begin from, where the shard has none of its own."""
     every: float
     """Seconds between two checkpoints."""
     weights: Path | None = None
     """The folder of weights that are kept."""
     store: StoreTarget | None = None
-    """Where who trains it stores what ends; None: the outcomes are the answer."""
+    """Where who trains it stores what ends; None: the results are the answer."""
 
 
 @dataclass(frozen=True)
 class VectorizeCheck:
-    """Try whether a cohort can be vectorised."""
+    """Try whether a run group can be vectorized."""
 
     cohort: RunGroup
 
@@ -73,7 +73,7 @@ class RunsStored:
 
 @dataclass(frozen=True)
 class ShardEnded:
-    """A piece has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
+    """A shard has ended: all is sent, it was stopped, its checkpoint cannot be written, memory ended, anything else."""
 
     how: Literal["done", "stopped", "memory", "unwritable", "error"]
     error: str = ""
@@ -108,7 +108,7 @@ class Worker(Protocol):
 
 
 class Executor(Protocol):
-    """Takes asks and gives answers; a slot that dies is answered for, and another takes its place."""
+    """Takes asks and gives answers; a worker that dies is answered for, and another takes its place."""
 
     @property
     def slots(self) -> Sequence[Worker]:
@@ -121,7 +121,7 @@ class Executor(Protocol):
         """Return the responses within ``timeout`` seconds; progress and results come before the end of a training."""
 
     def stop(self, slot: Any) -> None:
-        """Ask a slot to write its checkpoint and end its training, which it answers."""
+        """Ask a worker to write its checkpoint and end its training, which it answers."""
 
     def cancel(self, slot: Any) -> None:
         """End the work of a worker at once; it gives no response."""

@@ -1,7 +1,7 @@
 """A Ray cluster as an executor: shards are tasks, which store the runs that they train.
 
 A task requests the cores or the GPU that its strategy takes, and for the memory that calibration counted, so that Ray
-fills each node and no more. There are as many slots as the cluster has cores (or GPUs), updated every few seconds:
+fills each node and no more. There are as many workers as the cluster has cores (or GPUs), updated every few seconds:
 nodes that come are used, those that go take their tasks with them, which are then tried again from their checkpoints.
 Data are put into Ray's object store once. Tasks report their progress through one actor on the machine of the driver,
 and hear from it that they are to stop; where the driver dies, Ray ends its tasks.
@@ -85,7 +85,7 @@ class MessageActor:
         self._stopped.add(key)
 
     def taken(self) -> list[tuple[int, Response]]:
-        """All messages since the last call."""
+        """Return all messages since the last call."""
         found, self._messages = self._messages, []
         return found
 
@@ -106,7 +106,7 @@ class RayChannel:
         self.poll()
 
     def poll(self) -> bool:
-        """Whether the training is to stop."""
+        """Return whether the training is to stop."""
         import ray
 
         if self._sent is not None and ray.wait([self._sent], timeout=0)[0]:
@@ -127,7 +127,7 @@ class RayChannel:
 
 
 def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int, folder: str) -> Response:
-    """One task: what ``worker.serve`` does with an ask, on whatever node this is."""
+    """Return one task: what ``worker.serve`` does with an ask, on whatever node this is."""
     import ray
 
     import adamcmp.execute.preload  # noqa: F401  # how programs are compiled, as in processes of one machine
@@ -202,7 +202,7 @@ class RayExecutor:
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
     def look(self) -> None:
-        """Have as many slots as the cluster has cores, or GPUs: a free one goes where there are too many."""
+        """Have as many workers as the cluster has cores, or GPUs: a free one goes where there are too many."""
         name = "GPU" if self._is_accelerated else "CPU"
         wanted = max(1, sum(int(node.get(name, 0)) for node in self._nodes()))
         while len(self.slots) < wanted:
@@ -240,7 +240,7 @@ class RayExecutor:
         return self._request(max(1, self.node_cores // strategy.processes), memory)
 
     def submit(self, slot: RayWorker, ask: Request, job: object) -> None:
-        """Give a free slot something to do."""
+        """Give a free worker something to do."""
         self._keys += 1
         slot.busy, slot.key = job, self._keys
         task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
@@ -305,7 +305,7 @@ def _connect(address: str | None) -> None:
 
 
 def _whole(path: Any) -> Any:
-    """A path that leads to the same place from another folder."""
+    """Return a path that leads to the same place from another folder."""
     return path.absolute() if isinstance(path, Path) else path
 
 
@@ -328,7 +328,7 @@ def _response_of(reference: Any) -> Response:
 def ray_cluster(
     settings: ExecutionSettings, datasets: Mapping[str, Dataset], store: StoreTarget
 ) -> Iterator[RayExecutor]:
-    """A cluster with its data sets, for as long as the block.
+    """Connect to a cluster, with its data sets, for the duration of the block.
 
     Raises:
         InputError: there is no Ray here, or no such cluster.

@@ -117,7 +117,7 @@ class ResumableShard:
 
 
 def checkpoint_path(study_dir: Path, piece: Shard) -> Path:
-    """Where a piece's checkpoint goes."""
+    """Return where a shard's checkpoint goes."""
     return study_dir / "checkpoints" / f"{piece.key}.pt"
 
 
@@ -188,7 +188,7 @@ class Provenance:
 
 
 def _git_commit() -> str | None:
-    """The commit of the working folder, with ``-dirty`` where it has changes; None outside git."""
+    """Return the commit of the working folder, with ``-dirty`` where it has changes; None outside git."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
@@ -197,7 +197,7 @@ def _git_commit() -> str | None:
 
 
 def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
-    """The record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
+    """Return the record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
     run, task = outcome.run, outcome.run.task
     return {
         "run_id": run.id,
@@ -252,7 +252,7 @@ def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
 
 
 def curve_rows(outcome: RunResult) -> list[dict[str, Any]]:
-    """The curve of a run: columns ``records.CURVE``."""
+    """Return the curve of a run: columns ``records.CURVE``."""
     task = outcome.run.task
     return [
         {
@@ -266,7 +266,7 @@ def curve_rows(outcome: RunResult) -> list[dict[str, Any]]:
 
 
 def _metrics_json(outcome: RunResult) -> dict[str, Any]:
-    """Final and best metrics; a run that has not completed has none, so that none can enter a mean."""
+    """Return final and best metrics; a run that has not completed has none, so that none can enter a mean."""
     if outcome.status != "completed":
         return {}
     task = outcome.run.task
@@ -305,7 +305,7 @@ def _rule_columns(optimizer: AnyRule) -> Mapping[str, Any]:
 
 
 def _decay_columns(run: Run) -> Mapping[str, Any]:
-    """λ in every decoupled convention; L2 has none."""
+    """Return λ in every decoupled convention; L2 has none."""
     optimizer = run.optimizer
     if isinstance(optimizer, CustomOptimizer):
         return {}

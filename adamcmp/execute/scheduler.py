@@ -44,7 +44,7 @@ from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path, f
 from adamcmp.plan.runs import Run
 
 STOP_TIMEOUT_SECONDS = 60.0
-"""Seconds that slots have to write their checkpoints."""
+"""Seconds that workers have to write their checkpoints."""
 LEASE_AHEAD_SECONDS = 2.0
 """Seconds of work, by measured steps, that a driver claims at a time, at least."""
 MAX_LEASING_FRACTION = 0.01
@@ -59,16 +59,16 @@ class Listener(Protocol):
     """Callbacks on the progress of a sweep."""
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The runs in training have taken so many more steps, all together."""
+        """Receive the number of steps that the runs in training have taken since the last call."""
 
     def ended(self, outcome: RunResult) -> None:
-        """A run has ended."""
+        """Receive the result of a run that has ended."""
 
     def elsewhere(self, runs: Sequence[Run]) -> None:
-        """Other drivers have stored these runs."""
+        """Receive runs that other drivers have stored."""
 
     def say(self, text: str) -> None:
-        """Something that the user should know."""
+        """Receive a message for the user."""
 
 
 @dataclass
@@ -78,11 +78,11 @@ class ShardJob:
     piece: Shard
     checkpoint: Path
     family: object
-    """The cohort whose program it shares."""
+    """The run group whose program it shares."""
     start: Path | None = None
-    """The checkpoint of a larger piece."""
+    """The checkpoint of a larger shard."""
     seen: set[str] = field(default_factory=set)
-    """Ids of the runs whose outcomes have come."""
+    """Ids of the runs whose results have come."""
     begun: bool = False
     """Whether some step was reported; before that, programs are compiled."""
     died_at: int | None = None
@@ -247,7 +247,7 @@ def _take_results(
 
 @dataclass
 class _Dispatcher:
-    """Keeps the slots of an executor busy until all jobs are done."""
+    """Keeps the workers of an executor busy until all jobs are done."""
 
     executor: Executor
     checkpoint_seconds: float
@@ -257,7 +257,7 @@ class _Dispatcher:
     desk: JobQueue = field(init=False)
 
     def run(self, desk: JobQueue) -> None:
-        """Do all jobs that no other driver has.
+        """Run all jobs that no other driver has.
 
         Raises:
             KeyboardInterrupt: someone asked to stop; checkpoints are written.
@@ -375,12 +375,12 @@ class _Dispatcher:
 
 
 def _has_progressed(job: ShardJob) -> bool:
-    """Whether it died for the first time, or further on than before."""
+    """Return whether it died for the first time, or further on than before."""
     return job.died_at is None or _checkpoint_steps(job) > job.died_at
 
 
 def _checkpoint_steps(job: ShardJob) -> int:
-    """How far the checkpoint of a job's runs is."""
+    """Return how far the checkpoint of a job's runs is."""
     for path in (job.checkpoint, job.start):
         state = load_checkpoint(path) if path is not None else None
         if state is not None:

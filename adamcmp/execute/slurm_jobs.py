@@ -39,13 +39,13 @@ class SlurmJob:
         self._study_dir, self._folder, self._plan = study_dir, folder, plan
 
     def __call__(self) -> int:
-        """Work until nothing is left; the driver's exit code."""
+        """Return work until nothing is left; the driver's exit code."""
         command = [sys.executable, "-m", "adamcmp", "work", self._study_dir, "--plan", self._plan]
         self._process = subprocess.Popen(command, cwd=self._folder, preexec_fn=_ignore_signals)
         return self._process.wait()
 
     def checkpoint(self) -> Any:
-        """Called on the signal that comes before a job's end: have checkpoints written, and be queued again."""
+        """Return called on the signal that comes before a job's end: have checkpoints written, and be queued again."""
         from submitit.helpers import DelayedSubmission
 
         self._process.send_signal(signal.SIGINT)
@@ -63,7 +63,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _ignore_signals() -> None:
-    """In the driver before it starts: Slurm sends its signals to all processes of a job, and this one has its own."""
+    """Ignore Slurm's signals in the driver before it starts: Slurm sends them to all processes of a job."""
     for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGCONT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

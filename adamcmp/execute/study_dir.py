@@ -35,7 +35,7 @@ def match_run_ids(
     study: str | None = None,
     ids: Collection[str] = (),
 ) -> set[str]:
-    """Ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
+    """Return ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
     found = pd.Series(data=True, index=records.index)
     if status is not None:
         found &= records["status"] == status
@@ -123,7 +123,7 @@ def write_config(study_dir: Path, resolved: str) -> None:
 def missing_runs(
     runs: Sequence[Run], study_dir: Path, *, only_failed: bool = False, records: pd.DataFrame | None = None
 ) -> list[Run]:
-    """The runs that are not stored yet, have failed, or lack the weights that ``train.save`` asks for.
+    """Return the runs that are not stored yet, have failed, or lack the weights that ``train.save`` asks for.
 
     Or those that have failed alone. ``records`` are those of the study, if they have been read.
     """

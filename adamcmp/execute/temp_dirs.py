@@ -36,13 +36,13 @@ AFTER_SOCKETS = -200
 
 
 def socket_folder() -> Path:
-    """This process's folder for a socket."""
+    """Return this process's folder for a socket."""
     return driver_folder() if len(str(driver_folder())) <= MAX_SOCKET_PATH else driver_folder(SHORT_FOLDER)
 
 
 @cache
 def driver_folder(inside: Path | None = None) -> Path:
-    """This process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
+    """Return this process's folder of temporary files: locked while it lives, and gone with it or with the next one."""
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=inside)).resolve()
     lock = FileLock(folder / LOCK_FILE)
     lock.acquire()
@@ -60,7 +60,8 @@ def driver_folder(inside: Path | None = None) -> Path:
 
 
 def compiled_programs_folder() -> Path | None:
-    """Where compiled programs of this torch are kept, in the user's cache; None where nothing can be written there.
+    """Return where compiled programs of this torch are kept, in the user's cache; None where nothing can be written
+    there.
 
     What no torch has used for ``MAX_UNUSED_DAYS`` goes.
     """
@@ -85,7 +86,7 @@ def unsent_folder(study_dir: Path) -> Path:
 
 
 def is_own_folder(folder: Path) -> bool:
-    """Whether this user's adamcmp made a folder here, which holds nothing that anybody keeps."""
+    """Return whether this user's adamcmp made a folder here, which holds nothing that anybody keeps."""
     marker = folder / MARKER_FILE
     try:
         found, owner = marker.lstat(), folder.lstat()

@@ -47,21 +47,21 @@ class TrackerListener:
         self._tell()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """The runs in training have taken so many more steps, all together."""
+        """Pass steps on, and export if it is time."""
         self._listener.stepped(steps, evaluation)
         if time.monotonic() >= self._next:
             self._tell()
 
     def ended(self, outcome: RunResult) -> None:
-        """A run has ended."""
+        """Pass a result on."""
         self._listener.ended(outcome)
 
     def elsewhere(self, runs: Sequence[Run]) -> None:
-        """Other drivers have stored these runs."""
+        """Pass on runs that other drivers have stored."""
         self._listener.elsewhere(runs)
 
     def say(self, text: str) -> None:
-        """Something that the user should know."""
+        """Pass a message on."""
         self._listener.say(text)
 
     def _tell(self) -> None:

@@ -81,7 +81,9 @@ def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
 
 
 def use_compiler_threads(device: str) -> None:
-    """Threads of the compiler: on a CPU one, since processes are as many as cores; for an accelerator all cores."""
+    """Set the number of the compiler's threads: one on a CPU, since there are as many processes as cores; else all
+    cores.
+    """
     if torch.device(device).type != "cpu":
         from torch._inductor import config
 
@@ -102,7 +104,7 @@ class Channel(Protocol):
         """Tell something."""
 
     def poll(self) -> bool:
-        """Whether the training is to stop."""
+        """Return whether the training is to stop."""
 
 
 def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
@@ -139,7 +141,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
         return ShardEnded("unwritable", str(error))
     except (BrokenPipeError, ConnectionError):
         raise
-    except Exception as error:  # the driver tries a smaller piece, and at last one run alone, which tells its error
+    except Exception as error:  # the driver tries a smaller shard, and at last one run alone, which tells its error
         return ShardEnded("memory" if is_out_of_memory(error) else "error", describe_exception(error))
     return ShardEnded("done")
 

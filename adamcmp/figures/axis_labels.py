@@ -46,14 +46,16 @@ def extra_metric_label(metric: str) -> str:
 
 
 def metric_name(metric: str, criteria: TaskMetrics) -> str:
-    """``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
+    """Return ``final_test_error`` → ``final test error``; ``best_test_error`` → ``test error at the best epoch``."""
     when, _, name = metric.partition("_")
     text = metric_label(name, criteria).replace("training", "train")
     return f"final {text}" if when == "final" else f"{text} at the best epoch"
 
 
 def display_unit(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
-    """Factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or none."""
+    """Return factor and unit in which a metric is shown: shares in percent, quantities in theirs, losses in nat or
+    none.
+    """
     error = criteria.error
     if metric.endswith("gap"):
         return error.factor, error.gap_unit
@@ -61,13 +63,13 @@ def display_unit(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
 
 
 def with_unit(name: str, *units: str) -> str:
-    """A name and in brackets its unit, if it has one: ``test error (%)``."""
+    """Return a name and in brackets its unit, if it has one: ``test error (%)``."""
     told = "; ".join(filter(None, units))
     return f"{name} ({told})" if told else name
 
 
 def format_tick(x: float, digits: int = 2) -> str:
-    """A number for a tick: at most ``digits`` significant digits, ``5e-4`` below 0.01 and from 1000 on.
+    """Return a number for a tick: at most ``digits`` significant digits, ``5e-4`` below 0.01 and from 1000 on.
 
     >>> [format_tick(x) for x in (0, 1e-3, 0.00048828125, 0.0125, 0.5, 16, 2000)]
     ['0', '1e-3', '4.9e-4', '0.013', '0.5', '16', '2e3']
@@ -79,7 +81,7 @@ def format_tick(x: float, digits: int = 2) -> str:
 
 
 def format_power(x: float, digits: int = 2) -> str:
-    """A number as a power of ten, whatever its size.
+    """Return a number as a power of ten, whatever its size.
 
     >>> [format_power(x) for x in (0, 1e-3, 0.0125, 0.5, 16)]
     ['0', '1e-3', '1.3e-2', '5e-1', '1.6e1']
@@ -95,13 +97,13 @@ def _trim_zeros(number: str) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """``10⁻³``, in letters of the text's size."""
+    """Return ``10⁻³``, in letters of the text's size."""
     return "10" + str(exponent).translate(_SUPERSCRIPT)
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
-    """Labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``format_tick`` with the digits it
-    takes.
+    """Return labels of one axis, all different: 2⁻⁵ where all are powers of two, else ``format_tick`` with the digits
+    it takes.
     """
     positive = [x for x in values if x > 0]
     if len(positive) > 2 and min(positive) < 0.1 and all(math.frexp(x)[0] == 0.5 for x in positive):

@@ -29,14 +29,14 @@ SLOPE_LIMITS = (-2.2, 2.2)
 
 @with_style
 def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
-    """Four panels: d log λ*/d log lr by rows and by the ridge, separability, area, sensitivity to lr.
+    """Draw four panels: d log λ*/d log lr by rows and by the ridge, separability, area, sensitivity to lr.
 
     Args:
         found: ``analysis.basin.frame`` of one task.
         of_lr: ``analysis.sensitivity.frame`` of it.
 
     Raises:
-        NotDrawn: no arm has a grid of three learning rates × three weight decays.
+        NotDrawn: no optimizer has a grid of three learning rates × three weight decays.
     """
     if found.empty:
         raise FigureSkipped("no optimizer has a grid of three learning rates × three weight decays above 0")
@@ -86,7 +86,7 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
 
 
 def _draw_dot(ax: Axes, row: float, values: Any, name: str, colour: str, marker: str, factor: float = 1.0) -> None:
-    """A value and its interval; a value alone is open."""
+    """Draw a value and its interval; a value without an interval is an open dot."""
     value, low, high = (factor * values[column] for column in (name, f"{name}_low", f"{name}_high"))
     if math.isnan(value):
         return

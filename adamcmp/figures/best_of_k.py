@@ -28,13 +28,14 @@ MAX_ARMS_WITH_BANDS = 6
 
 @with_style
 def best_of_k_figure(found: pd.DataFrame) -> Figure:
-    """Expected validation and test error of the best of k cells by validation; band of the middle 80 % of searches.
+    """Draw expected validation and test error of the best of k trials by validation; band of the middle 80 % of
+    searches.
 
     Args:
         found: ``analysis.best_of_k.best_of_k`` of one task.
 
     Raises:
-        NotDrawn: no arm has two cells.
+        NotDrawn: no optimizer has two trials.
     """
     if found.empty or found["k"].max() < 2:
         raise FigureSkipped("no optimizer has two cells to search among")
@@ -68,13 +69,13 @@ def best_of_k_figure(found: pd.DataFrame) -> Figure:
 
 @with_style
 def rank_figure(found: pd.DataFrame) -> Figure:
-    """Mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
+    """Draw mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
 
     Args:
         found: ``analysis.rank_over_time.ranks`` of one task.
 
     Raises:
-        NotDrawn: there are no two arms, or no two evaluations.
+        NotDrawn: there are no two optimizers, or no two evaluations.
     """
     if found.empty:
         raise FigureSkipped("no two optimizers share two evaluations")
@@ -107,13 +108,13 @@ def rank_figure(found: pd.DataFrame) -> Figure:
 
 @with_style
 def profiles_figure(ratios: pd.DataFrame) -> Figure:
-    """Performance profiles over tasks, of steps and of seconds to each task's target.
+    """Draw performance profiles over tasks, of steps and of seconds to each task's target.
 
     Args:
         ratios: ``analysis.rank_over_time.to_targets`` of several tasks.
 
     Raises:
-        NotDrawn: there are fewer than two tasks with two arms.
+        NotDrawn: there are fewer than two tasks with two optimizers.
     """
     if ratios["task"].nunique() < 2:
         raise FigureSkipped("a profile needs two tasks with two optimizers each")

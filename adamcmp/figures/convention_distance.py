@@ -1,4 +1,4 @@
-"""How near other libraries' optimizers come to adamcmp's: a row an optimizer, on a logarithmic axis."""
+"""How near other libraries' optimizers come to adamcmp's: one row per optimizer, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_DIFFERENCE = 1e-16
 
 @with_style
 def convention_distance_figure(found: pd.DataFrame) -> Figure:
-    """The largest relative difference of an update under the nearest convention, and under the one after it.
+    """Draw the largest relative difference of an update under the nearest convention, and under the one after it.
 
     Args:
         found: ``conformance.find_convention.frame``.

@@ -29,10 +29,10 @@ def decay_curves_figure(curves: pd.DataFrame) -> Figure:
     """Draw one column per optimizer: training loss above, test error below, against epochs.
 
     Args:
-        curves: Mean curves of every cell: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
+        curves: Mean curves of every trial: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
 
     Raises:
-        NotDrawn: no cell has two evaluations.
+        NotDrawn: no trial has two evaluations.
     """
     if curves.empty or curves["step"].nunique() < 2:
         raise FigureSkipped("no cell was evaluated twice; train.evaluations=5 makes a curve")

@@ -90,7 +90,7 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
 
 @with_style
 def optimal_decay_figure(table: pd.DataFrame) -> Figure:
-    """The best λ against what varies, a panel each, with the slopes that are predicted.
+    """Draw the best λ against what varies, a panel each, with the slopes that are predicted.
 
     Args:
         table: ``by`` (what varies), ``x``, ``best``, ``low``, ``high``, ``side``.
@@ -152,7 +152,7 @@ def decay_gain_figure(table: pd.DataFrame) -> Figure:
 
 
 def draw_optima(ax: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
-    """The best λ with its interval; open where it lies on the edge of the grid."""
+    """Draw the best λ with its interval, open if it is at the boundary of the grid."""
     x, best = part["x"].to_numpy(float), part["best"].to_numpy(float)
     low, high = (part[name].fillna(part["best"]).to_numpy(float) for name in ("low", "high"))
     ax.errorbar(x, best, yerr=[best - low, high - best], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2)

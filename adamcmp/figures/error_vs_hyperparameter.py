@@ -33,24 +33,25 @@ from adamcmp.metrics.spec import task_metrics
 
 @with_style
 def error_vs_decay_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
-    """Mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
+    """Draw mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
 
     Args:
         table: ``analysis.cells`` of one task.
         metric: Any of ``analysis.METRICS``.
 
     Raises:
-        NotDrawn: no arm has eligible cells at two weight decays.
+        NotDrawn: no optimizer has eligible trials at two weight decays.
     """
     return _along_axis(table, "weight_decay", metric, "weight decays")
 
 
 @with_style
 def error_vs_lr_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
-    """Mean ``metric`` against lr at the λ that is best for that lr on validation; else as ``error_vs_decay_figure``.
+    """Draw mean ``metric`` against lr at the λ that is best for that lr on validation; else as
+    ``error_vs_decay_figure``.
 
     Raises:
-        NotDrawn: no arm has eligible cells at two learning rates.
+        NotDrawn: no optimizer has eligible trials at two learning rates.
     """
     return _along_axis(table, "lr", metric, "learning rates")
 
@@ -113,8 +114,8 @@ def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: fl
 
 
 def zero_position(positive: np.ndarray) -> float:
-    """A step and a half left of the lowest positive value, a step being the typical ratio of neighbours; not closer
-    than an eighth of the axis.
+    """Return a step and a half left of the lowest positive value, a step being the typical ratio of neighbors; not
+    closer than an eighth of the axis.
     """
     if len(positive) < 2:
         return float(positive[0] / 4) if len(positive) else 1.0
@@ -123,7 +124,7 @@ def zero_position(positive: np.ndarray) -> float:
 
 
 def _set_axis_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: bool) -> None:
-    """Powers of ten where two or more fit, else the values themselves; and "0" left of the break."""
+    """Set ticks at powers of ten if two or more fit, else at the values; and "0" left of the break."""
     low, high = float(positive[0]), float(positive[-1])
     powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     every = max(1, math.ceil(len(powers) / 6))
@@ -139,7 +140,7 @@ def _set_axis_ticks(ax: Axes, positive: np.ndarray, zero: float, *, with_zero: b
 
 
 def draw_axis_break(ax: Axes, zero: float, low: float, high: float) -> None:
-    """Two strokes through the axis between where 0 stands and the lowest positive value."""
+    """Draw two strokes through the axis between the position of 0 and the lowest positive value."""
     gap = math.sqrt(zero * low)
     for shift in (0.985, 1.015):
         at = gap * (high / zero) ** (shift - 1)

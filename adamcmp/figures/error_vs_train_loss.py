@@ -1,4 +1,6 @@
-"""Test error against training loss, one point a cell (the paper's Figure 3, right): does equal fit generalize alike?"""
+"""Test error against training loss, one point a trial (the paper's Figure 3, right): does equal fit generalize
+alike?
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ def error_vs_train_loss_figure(
     table: pd.DataFrame,
     metric: str = "final_test_error",
 ) -> Figure:
-    """Mean ``metric`` against mean final training loss of every cell with a completed run; winners outlined.
+    """Draw mean ``metric`` against mean final training loss of every trial with a completed run; winners outlined.
 
     Points above ``MAX_SHOWN_LOSS`` are drawn there: an exploded run must not squeeze all others.
 
@@ -46,7 +48,7 @@ def error_vs_train_loss_figure(
         metric: Any of ``analysis.METRICS``.
 
     Raises:
-        NotDrawn: fewer than two cells have a completed run.
+        NotDrawn: fewer than two trials have a completed run.
     """
     loss = "final_train_loss"
     drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
@@ -92,7 +94,7 @@ def error_vs_train_loss_figure(
 
 
 def _outline_best(ax: Axes, points: Sequence[tuple[ArmStyle, float, float]]) -> None:
-    """Outlined, each where it belongs; those that would cover each other are nested, the first the largest."""
+    """Outline the selected trials; outlines that would cover each other are nested, the first the largest."""
     places = [ax.transData.transform((x, y)) * 72 / ax.figure.dpi for _, x, y in points]
     for i, (style, x, y) in enumerate(points):
         later = sum(math.dist(places[i], other) < MIN_DISTANCE for other in places[i + 1 :])

@@ -47,7 +47,7 @@ def split_by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @with_style
 def extra_metrics_figure(found: pd.DataFrame) -> Figure:
-    """Metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
+    """Draw metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
         found: ``analysis.requested_curves`` of one task.
@@ -75,7 +75,7 @@ def extra_metrics_figure(found: pd.DataFrame) -> Figure:
 
 @with_style
 def layer_metrics_figure(found: pd.DataFrame) -> Figure:
-    """Weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
+    """Draw weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
         NotDrawn: no metric has one value a layer, or it was measured once.

@@ -1,7 +1,7 @@
-"""Error over lr × λ, one panel an arm (the paper's Figures 1 and 2): cells in, a figure out.
+"""Error over lr × λ, one panel an optimizer (the paper's Figures 1 and 2): trials in, a figure out.
 
-Colour is the mean over seeds of a reported metric; stars and circles mark the cells that were selected, on
-validation. All panels share one colour scale, which shows the valley: a few terrible cells do not stretch it.
+Colour is the mean over seeds of a reported metric; stars and circles mark the trials that were selected, on
+validation. All panels share one color scale, which shows the valley: a few terrible trials do not stretch it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ DIVERGED, HATCH = "#DDDDDD", "//////"
 MIN_CELLS = 8
 """Trials below which the limits of the color scale follow from the median."""
 SCATTERED = 0.5
-"""Share of the rows × columns that has to be there for cells to be a grid: a search draws a point at a time."""
+"""Share of the rows × columns that has to be there for trials to be a grid: a search draws a point at a time."""
 
 
 def is_grid(cells: pd.DataFrame) -> bool:
-    """Whether the cells of an arm fill a grid of lr × λ, or are points that were drawn."""
+    """Return whether the trials of an optimizer fill a grid of lr × λ, or are points that were drawn."""
     return len(cells) >= SCATTERED * cells["lr"].nunique() * cells["weight_decay"].nunique()
 
 
 def grid_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The cells of those arms that have a grid."""
+    """Return the trials of those optimizers that have a grid."""
     return table[table["arm"].map({arm: is_grid(part) for arm, part in table.groupby("arm")}).astype(bool)]
 
 
@@ -65,14 +65,14 @@ def heatmap_figure(
     table: pd.DataFrame,
     metric: str = "final_test_error",
 ) -> Figure:
-    """One panel an arm: x weight decay (categorical, 0 first), y lr (rising), colour the mean of ``metric``.
+    """Draw one panel an optimizer: x weight decay (categorical, 0 first), y lr (rising), color the mean of ``metric``.
 
     Args:
         table: ``analysis.cells`` of one task; star and circles go by its column ``rank``.
-        metric: What colour shows; any of ``analysis.METRICS``.
+        metric: What color shows; any of ``analysis.METRICS``.
 
     Raises:
-        NotDrawn: no arm has two learning rates and two weight decays.
+        NotDrawn: no optimizer has two learning rates and two weight decays.
     """
     sizes = table.groupby("arm")[["lr", "weight_decay"]].nunique()
     if not (sizes > 1).all(axis=1).any():
@@ -135,17 +135,17 @@ def heatmap_figure(
 
 
 def _wrap_to_width(text: str, inches: float) -> str:
-    """Broken into lines that a panel of such a width has room for."""
+    """Return broken into lines that a panel of such a width has room for."""
     return textwrap.fill(text, int(12 * inches))
 
 
 def color_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
-    """Limits of the colour scale, and whether some value lies above them.
+    """Return limits of the color scale, and whether some value lies above them.
 
     From the lowest value to the highest one that is at most ``min + 4 (q25 − min)``. Of a quadratic bowl in the middle
     of the grid that shows all but the corners (q25 lies at 0.16 of its height). Cells far above, such as those at
-    chance level, have the colour of the end, and a few of them more or less hardly move the limits. Of fewer than eight
-    cells the median stands for q25.
+    chance level, have the color of the end, and a few of them more or less hardly move the limits. Of fewer than eight
+    trials the median stands for q25.
     """
     known = np.sort(values[np.isfinite(values)])
     if known.size == 0:
@@ -200,7 +200,7 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale) -> QuadMes
     ax.scatter(x[hit] + 0.5, y[hit] + 0.5, marker="x", s=16, linewidths=1.0, color=FLAG_COLOR, label="failed")
     ax.set(xlim=(0, len(decays)), ylim=(0, len(lrs)))
     if decays[0] == 0 and len(decays) > 1:
-        ax.axvline(1, color="white", lw=1.2)  # λ = 0 is no neighbour of the lowest λ on a logarithmic scale
+        ax.axvline(1, color="white", lw=1.2)  # λ = 0 is no neighbor of the lowest λ on a logarithmic scale
     ax.spines[:].set_visible(True)
     for which, known in (("x", decays), ("y", lrs)):
         texts = tick_labels([float(v) for v in known])
@@ -213,7 +213,7 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale) -> QuadMes
 
 
 def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.DataFrame) -> PathCollection:
-    """A dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
+    """Return a dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
     positive = part.loc[part["weight_decay"] > 0, "weight_decay"]
     low = float(positive.min()) if len(positive) else 1.0
     zero = low / 10 ** max(0.35, 0.08 * math.log10(float(positive.max()) / low) if len(positive) else 0.35)

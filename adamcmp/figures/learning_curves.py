@@ -26,7 +26,7 @@ LEARNING_METRICS = ("validation_error", "test_error", "train_loss")
 
 @with_style
 def learning_curves_figure(means: pd.DataFrame) -> Figure:
-    """Validation error, test error and training loss against epochs: mean over seeds, band of 95 % (Student t).
+    """Draw validation error, test error and training loss against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
         means: ``analysis.mean_curves`` of each optimizer's selected trial, with its ``lr`` and ``weight_decay``.
@@ -62,7 +62,7 @@ def learning_curves_figure(means: pd.DataFrame) -> Figure:
 
 
 def draw_mean_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, look: dict[str, ArmStyle]) -> None:
-    """The mean of each arm against epochs, with its band."""
+    """Draw the mean of each optimizer against epochs, with its band."""
     groups = dict(iter(means.groupby("arm")))
     for arm, style in ((arm, style) for arm, style in look.items() if arm in groups):
         part = groups[arm]
@@ -78,7 +78,7 @@ def draw_mean_curves(ax: Axes, means: pd.DataFrame, metric: str, factor: float, 
 
 
 def set_curve_limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: float) -> None:
-    """Room for all lines, and for bands as far as they do not squeeze the lines; logarithmic where it helps."""
+    """Set limits for all lines, and for bands as far as they do not squeeze the lines; logarithmic if that helps."""
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor
     known = np.isfinite(mean)

@@ -23,8 +23,8 @@ from adamcmp.figures.style import (
 )
 
 PANEL_COLUMNS = ("panel", "x_label", "y_label", "x_scale", "y_scale", "series", "kind", "x", "y", "low", "high")
-"""Columns of the table: a row a point. ``kind`` is line, points, dots (with bars of low to high) or predicted; where
-``y_scale`` is names, each row is a series with its value x from low to high."""
+"""Columns of the table: one row per point. ``kind`` is line, points, dots (with bars of low to high) or predicted;
+where ``y_scale`` is names, each row is a series with its value x from low to high."""
 MAX_RATIO_FOR_TICKS = 100.0
 """Ends of an x axis whose ratio is larger have powers of ten alone, since panels are narrow."""
 PREDICTED_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)))
@@ -74,7 +74,7 @@ def panels_figure(table: pd.DataFrame) -> Figure:
 
 
 def _named_axis(ax: Axes, own: pd.DataFrame) -> None:
-    """A row a series: its value, and its interval."""
+    """Set up an axis with one row per series: its value, and its interval."""
     rows = own.reset_index(drop=True)
     for place, each in enumerate(rows.to_dict("records")):
         ax.plot([each["low"], each["high"]], [place, place], color="black", lw=1.1)

@@ -1,4 +1,4 @@
-"""Steps until a network generalises that has long fitted, against λ (grokking)."""
+"""Steps until a network generalizes that has long fitted, against λ (grokking)."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ _STYLE: ContextVar[FigureStyle] = ContextVar("page", default=FigureStyle())  # n
 
 
 def current_style() -> FigureStyle:
-    """The page that is drawn for."""
+    """Return the page that is drawn for."""
     return _STYLE.get()
 
 
@@ -112,7 +112,7 @@ def use_style(given: FigureStyle) -> Iterator[None]:
 
 
 def matplotlib_settings() -> Any:
-    """Our settings of matplotlib, for the page."""
+    """Return our settings of matplotlib, for the page."""
     size = _SIZES[current_style().width]
     return _RC | {
         "font.size": size["font"],
@@ -133,7 +133,7 @@ class FigureSkipped(Exception):  # noqa: N818 - not an error: the report says wh
 
 
 class ArmStyle(NamedTuple):
-    """How an arm is drawn in every figure."""
+    """How an optimizer is drawn in every figure."""
 
     colour: str
     marker: str
@@ -146,7 +146,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.
 
 
 def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
-    """The look of each arm: fixed by its place in alphabetical order among all of the page."""
+    """Return the look of each optimizer: fixed by its place in alphabetical order among all of the page."""
     wanted = set(arms)
     ordered = sorted({*current_style().arms, *wanted}, key=lambda arm: (arm.casefold(), arm))
     return {
@@ -168,7 +168,8 @@ def with_style(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) for axes of ``height``; the page's footer comes below, and ``add_legend`` between them.
+    """Draw an empty figure (inches) for axes of ``height``; the page's footer comes below, and ``add_legend`` between
+    them.
 
     It is no wider than the page, and as wide where that is one column.
     """
@@ -190,7 +191,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def add_legend(fig: Figure, handles: Sequence[Artist], columns: int, labels: Sequence[str] | None = None) -> None:
-    """A legend below the axes and above the footer; the figure grows by its height.
+    """Add a legend below the axes and above the footer; the figure grows by its height.
 
     At most ``columns`` columns, fewer where their texts are long (at 200 dpi they are some 5 % wider than here).
     """
@@ -225,7 +226,7 @@ def _layout_engine(fig: Figure) -> ConstrainedLayoutEngine:
 
 
 def _foot_inches(fig: Figure) -> float:
-    """Inches at the foot that the axes leave free."""
+    """Return inches at the foot that the axes leave free."""
     return float(_layout_engine(fig).get()["rect"][1] * fig.get_figheight())
 
 
@@ -245,7 +246,7 @@ def layout(fig: Figure) -> None:
 
 @with_style
 def render_figure(fig: Figure, kind: str) -> bytes:
-    """The figure as png, svg or pdf: the same bytes for the same figure, as no date goes in."""
+    """Return the figure as png, svg or pdf: the same bytes for the same figure, as no date goes in."""
     metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     buffer = io.BytesIO()
     fig.savefig(buffer, format=kind, dpi=DPI, metadata=metadata.get(kind, {}))
@@ -262,13 +263,13 @@ def _to_palette(picture: io.BytesIO) -> bytes:
 
 
 def panel_grid(panels: int, most: int, narrow: int) -> tuple[int, int]:
-    """Rows and columns of so many panels: at most ``most`` side by side, ``narrow`` in one column."""
+    """Return rows and columns of so many panels: at most ``most`` side by side, ``narrow`` in one column."""
     columns = min(panels, narrow if current_style().is_narrow else most)
     return math.ceil(panels / columns), columns
 
 
 def add_shared_legend(fig: Figure, columns: int) -> None:
-    """One legend of all arms that some axes show, each once, in the order of their looks."""
+    """Add one legend of all optimizers in some axes, each once, in the order of their styles."""
     handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
     add_legend(fig, [handles[name] for name in sorted(handles, key=lambda name: (name.casefold(), name))], columns)
 
@@ -283,7 +284,7 @@ def log_if_wide(ax: Axes, values: Sequence[float], ratio: float = 4.0) -> bool:
 
 
 def log_ticks(ax: Axes, which: str, low: float, high: float) -> None:
-    """A logarithmic axis with plain numbers, the fewer a decade the more decades there are."""
+    """Set a logarithmic axis with plain numbers: the more decades, the fewer per decade."""
     axis = ax.yaxis if which == "y" else ax.xaxis
     (ax.set_yscale if which == "y" else ax.set_xscale)("log")
     ratio = high / low
@@ -295,7 +296,7 @@ def log_ticks(ax: Axes, which: str, low: float, high: float) -> None:
 
 
 def fixed_ticks(ax: Axes, which: str, places: Sequence[float], texts: Sequence[str]) -> None:
-    """Major ticks at ``places`` with ``texts``, and no minor ones."""
+    """Set major ticks at ``places`` with ``texts``, and no minor ones."""
     axis = ax.yaxis if which == "y" else ax.xaxis
     named = dict(zip(places, texts, strict=True))
     axis.set_major_locator(FixedLocator(list(places)))

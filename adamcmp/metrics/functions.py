@@ -41,12 +41,12 @@ class MetricFunction(NamedTuple):
     """(statistics_…NK of all N examples, y_N…) → …, in float64; axes in front are runs."""
 
     def __call__(self, outputs: Tensor, y: Tensor) -> float:
-        """Both steps at once."""
+        """Return both steps at once."""
         return self.error(self.statistics(outputs, y), y).item()
 
 
 def _of_each(values: Tensor) -> Tensor:
-    """(B, …) → (B, 1): the sum over an example's predictions."""
+    """Return (B, …) → (B, 1): the sum over an example's predictions."""
     return values.flatten(1).sum(1, keepdim=True) if values.ndim > 1 else values.unsqueeze(1)
 
 
@@ -55,12 +55,12 @@ def _share(wrong: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean(statistics: Tensor, _: Tensor) -> Tensor:
-    """(…, N, D) → (…, D)."""
+    """Return (…, N, D) → (…, D)."""
     return to_float64(statistics).mean(-2)
 
 
 def _r2(squares: Tensor, y: Tensor) -> Tensor:
-    """1 − Σ (ŷ − y)² / Σ (y − ȳ)² of each target; of one that does not vary 1 or 0, as in scikit-learn."""
+    """Return 1 − Σ (ŷ − y)² / Σ (y − ȳ)² of each target; of one that does not vary 1 or 0, as in scikit-learn."""
     residual = to_float64(squares).sum(-2)
     total = (to_float64(y) - to_float64(y).mean(0)).square().sum(0)
     constant = (residual > 0).to(residual)
@@ -107,48 +107,50 @@ METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
 
 
 def error_rate(logits: Tensor, y: Tensor) -> float:
-    """Share of predictions (the class of the largest logit) that differ from the label."""
+    """Return share of predictions (the class of the largest logit) that differ from the label."""
     return METRIC_FUNCTIONS["error_rate"](logits, y)
 
 
 def rmse(outputs: Tensor, y: Tensor) -> float:
-    """Root of the mean squared error of each target, averaged over targets, in their unit."""
+    """Return root of the mean squared error of each target, averaged over targets, in their unit."""
     return METRIC_FUNCTIONS["rmse"](outputs, y)
 
 
 def mae(outputs: Tensor, y: Tensor) -> float:
-    """Mean absolute error, averaged over targets, in their unit."""
+    """Return mean absolute error, averaged over targets, in their unit."""
     return METRIC_FUNCTIONS["mae"](outputs, y)
 
 
 def r2(outputs: Tensor, y: Tensor) -> float:
-    """Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
+    """Return Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
     return METRIC_FUNCTIONS["r2"](outputs, y)
 
 
 def f1(logits: Tensor, y: Tensor) -> float:
-    """F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for one that never occurs nor is named."""
+    """Return F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for one that never occurs nor is
+    named.
+    """
     return METRIC_FUNCTIONS["f1"](logits, y)
 
 
 def average_precision(logits: Tensor, y: Tensor) -> float:
-    """Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
+    """Return Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
     return METRIC_FUNCTIONS["average_precision"](logits, y)
 
 
 def hamming_loss(logits: Tensor, y: Tensor) -> float:
-    """Share of labels that are predicted wrongly, at probability ½."""
+    """Return share of labels that are predicted wrongly, at probability ½."""
     return METRIC_FUNCTIONS["hamming_loss"](logits, y)
 
 
 def top5_error(logits: Tensor, y: Tensor) -> float:
-    """Share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
+    """Return share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
     found = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
     return 1 - to_float64(found.any(-1)).mean().item()
 
 
 def balanced_error(logits: Tensor, y: Tensor) -> float:
-    """Mean over the classes that occur of the share of their examples that are predicted wrongly."""
+    """Return mean over the classes that occur of the share of their examples that are predicted wrongly."""
     wrong_N = to_float64((logits.argmax(-1) != y).flatten())
     class_N = y.flatten().to(wrong_N.device)
     count_C = class_N.bincount(minlength=logits.shape[-1])
@@ -157,7 +159,7 @@ def balanced_error(logits: Tensor, y: Tensor) -> float:
 
 
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
-    r"""Expected calibration error: what confidence and accuracy differ by, in bins of confidence of equal width.
+    r"""Return expected calibration error: what confidence and accuracy differ by, in bins of confidence of equal width.
 
     .. math:: \mathrm{ECE} = \sum_m \frac{|B_m|}{n} \, |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
 
@@ -172,7 +174,9 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
 
 def weight_norms(model: nn.Module) -> dict[str, float]:
-    """Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and ``<name>_share``."""
+    """Return Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and
+    ``<name>_share``.
+    """
     squares = {name: to_float64(p.detach()).square().sum().item() for name, p in model.named_parameters()}
     total = sum(squares.values()) or 1.0
     return {name: math.sqrt(each) for name, each in squares.items()} | {
@@ -203,7 +207,7 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
 
 
 def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterations: int = 20) -> float:
-    """The eigenvalue of largest size of the Hessian of the mean training loss over at most 1,000 examples.
+    """Return the eigenvalue of largest size of the Hessian of the mean training loss over at most 1,000 examples.
 
     Power iteration v ← Hv / ‖Hv‖ from a fixed random v; the Rayleigh quotient vᵀHv of the last one is given.
 

@@ -1,6 +1,6 @@
 r"""Losses as pure functions of a model's outputs and targets, without reduction. Shapes: B examples, C classes.
 
-Outputs are logits of classes, shape (B, C) or (B, T, C), of labels, (B, L), or standardised quantities, (B, D). Each
+Outputs are logits of classes, shape (B, C) or (B, T, C), of labels, (B, L), or standardized quantities, (B, D). Each
 function gives one loss for each prediction: (B,), (B, T), (B, L) or (B, D); at least in fp32.
 """
 
@@ -23,7 +23,7 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     reduction: str = "none",
 ) -> Tensor:
-    r"""Cross-entropy −log softmax(logits)_y in nats, as ``torch.nn.functional.cross_entropy`` has it.
+    r"""Return cross-entropy −log softmax(logits)_y in nats, as ``torch.nn.functional.cross_entropy`` has it.
 
     With ``label_smoothing`` ε the target is (1 − ε) onehot(y) + ε/C; with ``class_weights`` w a mean is
     Σ w_y ℓ / Σ w_y.
@@ -46,12 +46,12 @@ def cross_entropy(
 
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
-    """Squared error (ŷ − y)²."""
+    """Return squared error (ŷ − y)²."""
     return (to_fp32_or_wider(outputs) - y).square()
 
 
 def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
-    r"""Huber loss: d²/2 where |d| = |ŷ − y| ≤ δ, else δ (|d| − δ/2).
+    r"""Return huber loss: d²/2 where |d| = |ŷ − y| ≤ δ, else δ (|d| − δ/2).
 
     Source: P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35(1), 1964.
     """

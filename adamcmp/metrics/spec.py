@@ -139,7 +139,7 @@ class TaskMetrics:
 
 
 def metric_spec(name: str, unit: str = "") -> MetricSpec:
-    """The error of that name; of quantities in a unit of the data.
+    """Return the error of that name; of quantities in a unit of the data.
 
     Raises:
         KeyError: there is none.

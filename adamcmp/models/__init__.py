@@ -1,4 +1,4 @@
-"""Models: one family a file, each an `nn.Module` with torch's default initialisation.
+"""Models: one family a file, each an `nn.Module` with torch's default initialization.
 
 Every model takes ``input_shape`` (of one example) and ``num_classes`` first, which the program fills in from
 the data, then its own sizes, all by keyword. The forward pass maps x_BI to logits_BC, branches on no value and,

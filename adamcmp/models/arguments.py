@@ -10,7 +10,7 @@ from adamcmp.errors import InputError, suggest_names
 
 
 def sizes(option: str, given: Iterable[int] | str | float | None) -> tuple[int, ...]:
-    """`given` as a tuple of whole numbers ≥ 1; it may be empty."""
+    """Return `given` as a tuple of whole numbers ≥ 1; it may be empty."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise InputError(f"model.{option}={given}: must be a list of sizes, such as [{given}]")
     values = tuple(given)
@@ -20,14 +20,14 @@ def sizes(option: str, given: Iterable[int] | str | float | None) -> tuple[int, 
 
 
 def size(option: str, given: int) -> int:
-    """`given`, if it is a whole number ≥ 1."""
+    """Return `given`, if it is a whole number ≥ 1."""
     if not _is_size(given):
         raise InputError(f"model.{option}={given}: must be ≥ 1 and whole")
     return given
 
 
 def choice(option: str, given: str, allowed: Iterable[str]) -> str:
-    """`given`, if it is one of `allowed`."""
+    """Return `given`, if it is one of `allowed`."""
     names = tuple(allowed)
     if given not in names:
         raise InputError(f"model.{option}={given}: not known; {suggest_names(str(given), names)}")
@@ -35,14 +35,14 @@ def choice(option: str, given: str, allowed: Iterable[str]) -> str:
 
 
 def probability(option: str, given: object) -> float:
-    """`given`, if it is a number ≥ 0 and < 1."""
+    """Return `given`, if it is a number ≥ 0 and < 1."""
     if isinstance(given, bool) or not isinstance(given, float | int) or not 0 <= given < 1:
         raise InputError(f"model.{option}={given}: must be ≥ 0 and < 1")
     return given
 
 
 def data_shape(input_shape: Sequence[int] | Mapping[str, Sequence[int]], num_classes: int) -> tuple[int, ...]:
-    """`input_shape` as a tuple of at least one size; `num_classes` is checked on the way."""
+    """Return `input_shape` as a tuple of at least one size; `num_classes` is checked on the way."""
     size("num_classes", num_classes)
     if isinstance(input_shape, Mapping) or any(isinstance(each, Sequence) for each in input_shape):
         several = input_shape if isinstance(input_shape, Mapping) else map(str, range(len(input_shape)))

@@ -12,7 +12,7 @@ class BagOfWords(nn.Module):
     """Words w_BL, 0 for none → the mean of their embeddings_BD → linear → logits_BC.
 
     Rows of the table that a batch does not name have a gradient of 0: adaptive methods give rare words larger steps,
-    L2 in the gradient moves absent words by its normalised size alone, and decoupled decay shrinks all rows alike.
+    L2 in the gradient moves absent words by its normalized size alone, and decoupled decay shrinks all rows alike.
     Parameters, with V tokens: V·D + (D + 1)·C.
 
     Source: the model of A. Joulin et al., Bag of Tricks for Efficient Text Classification, arXiv 1607.01759, without
@@ -32,7 +32,7 @@ class BagOfWords(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, words_BL: Tensor) -> Tensor:
-        """logits_BC of words_BL int64."""
+        """Return logits_BC of words_BL int64."""
         is_word_BL1 = (words_BL > 0).unsqueeze(-1).to(self.embedding.weight.dtype)
         sum_BD = (self.embedding(words_BL) * is_word_BL1).sum(1)
         logits_BC: Tensor = self.head(sum_BD / is_word_BL1.sum(1).clamp(min=1))

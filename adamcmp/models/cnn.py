@@ -51,7 +51,7 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(channels[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BK of x_BCHW or x_BCL, with K classes."""
+        """Return logits_BK of x_BCHW or x_BCL, with K classes."""
         maps: Tensor = self.blocks(arguments.floating(x, "cnn"))
         logits_BK: Tensor = self.head(self.dropout(maps.flatten(2).mean(dim=2)))
         return logits_BK

@@ -74,7 +74,7 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """logits_BTV of tokens_BT int64."""
+        """Return logits_BTV of tokens_BT int64."""
         if tokens_BT.is_floating_point():
             raise InputError(f"model gpt takes int64 tokens, the data gives {tokens_BT.dtype}; take data=text")
         z_BTD = self.dropout(self.embedding(tokens_BT) + self.position)

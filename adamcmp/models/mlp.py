@@ -54,7 +54,7 @@ class MLP(nn.Module):
         mup.as_at_base(linear[-1][1], self.output_ratio, weight=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BC of x_BI, where I is any shape of `input_shape`'s size."""
+        """Return logits_BC of x_BI, where I is any shape of `input_shape`'s size."""
         last_BD: Tensor = self.layers[:-1](arguments.floating(x, "mlp").flatten(1))
         logits_BC: Tensor = self.layers[-1](last_BD if self.output_ratio == 1 else last_BD / self.output_ratio)
         return logits_BC

@@ -35,7 +35,7 @@ class ModularMLP(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * embedding, hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BC of x_B2 int64."""
+        """Return logits_BC of x_B2 int64."""
         if x.is_floating_point():
             raise InputError(f"model modular_mlp takes int64 pairs, the data gives {x.dtype}; take model=mlp")
         logits_BC: Tensor = self.layers(self.embedding(x).flatten(1))

@@ -40,7 +40,7 @@ class ModularTransformer(nn.Module):
                 nn.init.normal_(parameter, std=width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BC of x_B2 int64."""
+        """Return logits_BC of x_B2 int64."""
         if x.is_floating_point():
             raise InputError(f"model modular_transformer takes int64 pairs, the data gives {x.dtype}; take model=mlp")
         equals_B1 = torch.full_like(x[:, :1], self.embedding.num_embeddings - 1)

@@ -27,7 +27,7 @@ from adamcmp.models import arguments
 
 
 def ratio(width: int, base: int | None) -> float:
-    """r: the width over that at which the model is the standard one; 1 without such a base."""
+    """Return r: the width over that at which the model is the standard one; 1 without such a base."""
     return 1.0 if base is None else width / arguments.size("mup_base", base)
 
 

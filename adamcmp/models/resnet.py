@@ -61,7 +61,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BK of x_BCHW, with K classes."""
+        """Return logits_BK of x_BCHW, with K classes."""
         maps_BCHW: Tensor = self.blocks(functional.relu(self.stem(arguments.floating(x, "resnet"))))
         logits_BK: Tensor = self.head(maps_BCHW.mean(dim=(2, 3)))
         return logits_BK
@@ -77,7 +77,7 @@ class Block(nn.Module):
         self.stride, self.added = stride, outputs - inputs
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The next maps, (B, outputs, H/stride, W/stride)."""
+        """Return the next maps, (B, outputs, H/stride, W/stride)."""
         shortcut_BCHW = x_BCHW[:, :, :: self.stride, :: self.stride]
         if self.added:
             shortcut_BCHW = functional.pad(shortcut_BCHW, (0, 0, 0, 0, self.added // 2, self.added - self.added // 2))

@@ -41,7 +41,7 @@ class ShakeShake(nn.Module):
         self.head = nn.Linear(inputs, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BK of x_BCHW, with K classes."""
+        """Return logits_BK of x_BCHW, with K classes."""
         maps_BCHW: Tensor = functional.relu(self.blocks(self.stem(arguments.floating(x, "shake_shake"))))
         logits_BK: Tensor = self.head(maps_BCHW.mean(dim=(2, 3)))
         return logits_BK
@@ -61,14 +61,14 @@ class Block(nn.Module):
             self.shortcut = nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The next maps."""
+        """Return the next maps."""
         first, second = self.first(x_BCHW), self.second(x_BCHW)
         shortcut_BCHW: Tensor = self.shortcut(x_BCHW)
         return shortcut_BCHW + (shake(first, second) if self.training else (first + second) / 2)
 
 
 def shake(first: Tensor, second: Tensor) -> Tensor:
-    r"""α_b first_b + (1 − α_b) second_b, whose gradients are β_b and 1 − β_b times the incoming one.
+    r"""Return α_b first_b + (1 − α_b) second_b, whose gradients are β_b and 1 − β_b times the incoming one.
 
     With s = β first + (1 − β) second, the value is s + (α − β)(first − second), and the second term is detached.
     """
@@ -90,7 +90,7 @@ class Shifted(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Maps of half the height and width."""
+        """Return maps of half the height and width."""
         x_BCHW = functional.relu(x_BCHW)
         moved_BCHW = functional.pad(x_BCHW[:, :, 1:, 1:], (0, 1, 0, 1))
         both = torch.cat([self.here(x_BCHW[:, :, ::2, ::2]), self.beside(moved_BCHW[:, :, ::2, ::2])], dim=1)

@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=bias)
 
     def forward(self, z_BTD: Tensor) -> Tensor:
-        """Mixed positions, (B, T, D)."""
+        """Return mixed positions, (B, T, D)."""
         q_BHTd, k_BHTd, v_BHTd = (
             part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in self.qkv(z_BTD).chunk(3, dim=-1)
         )
@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
 
     def forward(self, z_BTD: Tensor) -> Tensor:
-        """The next residual stream, (B, T, D)."""
+        """Return the next residual stream, (B, T, D)."""
         z_BTD = z_BTD + self.dropout(self.attention(self.norm_attention(z_BTD)))
         next_BTD: Tensor = z_BTD + self.dropout(self.mlp(self.norm_mlp(z_BTD)))
         return next_BTD

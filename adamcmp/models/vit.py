@@ -51,7 +51,7 @@ class ViT(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """logits_BK of x_BCHW, with K classes."""
+        """Return logits_BK of x_BCHW, with K classes."""
         z_BTD = self.patches(arguments.floating(x, "vit")).flatten(2).transpose(1, 2)
         z_BTD = torch.cat([self.class_token.expand(len(z_BTD), -1, -1), z_BTD], dim=1)
         z_BTD = self.blocks(self.dropout(z_BTD + self.position))

@@ -70,7 +70,7 @@ def decay_fraction(convention: str, weight_decay: float, lr: float, eta: Array, 
 def convert_weight_decay(
     weight_decay: float, source: Convertible, target: Convertible, *, lr: float, steps: float
 ) -> float:
-    r"""λ of one decoupled convention, expressed in another: both take the same share off every weight.
+    r"""Return λ of one decoupled convention, expressed in another: both take the same share off every weight.
 
     .. math:: λ_{schedule\_only} = α λ_{lr\_scaled} = λ_{normalized} / \sqrt{S}
 

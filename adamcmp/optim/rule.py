@@ -74,7 +74,7 @@ class Values(Protocol):
     """Tensors by name, as attributes."""
 
     def __getattr__(self, name: str) -> Tensor:
-        """The tensor of that name."""
+        """Return the tensor of that name."""
 
 
 class _Values:
@@ -152,7 +152,9 @@ class Rule(Settings):
         return self
 
     def part(self, name: str, shape: tuple[int, ...]) -> str:  # noqa: ARG002  # for those that have parts
-        """Which part of the rule treats a parameter, for a rule that has several; ``c.part`` tells the kernel."""
+        """Return which part of the rule treats a parameter, for a rule that has several; ``c.part`` tells the
+        kernel.
+        """
         return ""
 
     def coefficients(self, steps: StepWindow) -> Coefficients:
@@ -185,11 +187,11 @@ class Rule(Settings):
 
     @classmethod
     def update(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> None:
-        """One step, in place; a rule overrides it where weights do not simply lose ``step`` and decay."""
+        """Take a step in place; a rule overrides it if its weights do not simply lose ``step`` and decay."""
         apply_step(param, param, cls.step(param, grad, s, c), s, c)
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:  # noqa: ARG002
-        """The class for PyTorch that takes these steps, if there is one.
+        """Return the class for PyTorch that takes these steps, if there is one.
 
         Args:
             decoupled: its own weight decay is ``lr_scaled``; else it is ``l2``.
@@ -197,11 +199,11 @@ class Rule(Settings):
         return None
 
     def optax(self) -> Code:
-        """The transformation of optax that makes these steps of gradients, the learning rate left out."""
+        """Return the transformation of optax that makes these steps of gradients, the learning rate left out."""
         return Code(reason="adamcmp knows no transformation of optax that does as this rule")
 
     def keras(self, *, decoupled: bool) -> Code:  # noqa: ARG002
-        """The class of Keras that takes these steps; ``decoupled`` as in ``counterpart``."""
+        """Return the class of Keras that takes these steps; ``decoupled`` as in ``counterpart``."""
         return Code(reason="adamcmp knows no class of Keras that does as this rule")
 
     @property
@@ -234,7 +236,7 @@ def apply_step(target: Tensor, at: Tensor, step: Tensor, s: Values, c: Values) -
 
 
 def moment_rates(betas: tuple[float, float]) -> dict[str, float]:
-    """The coefficients of two moving averages, as ``update_moments`` takes them."""
+    """Return the coefficients of two moving averages, as ``update_moments`` takes them."""
     beta1, beta2 = betas
     return {"beta1": beta1, "one_minus_beta1": 1 - beta1, "beta2": beta2, "one_minus_beta2": 1 - beta2}
 
@@ -246,7 +248,7 @@ def update_moments(grad: Tensor, s: Values, c: Values) -> None:
 
 
 def zeros(param: Tensor) -> Tensor:
-    """A moment's usual start."""
+    """Return a moment's usual start."""
     return param.new_zeros(param.shape)
 
 
@@ -279,7 +281,7 @@ class Kernel(NamedTuple):
         return " ".join(filter(None, [named, self.how, f"({static})" if static else ""]))
 
     def start(self, rule: Rule, param: Tensor, part: str) -> dict[str, Tensor]:
-        """The state of one run before its first step."""
+        """Return the state of one run before its first step."""
         state = rule.start(param, part)
         if self.how == "fixed_norm" and param.ndim > 2:
             state["norm"] = norm(param)
@@ -288,7 +290,7 @@ class Kernel(NamedTuple):
     def update(
         self, param: Tensor, grad: Tensor, state: Mapping[str, Tensor], coefficients: Mapping[str, Tensor], part: str
     ) -> None:
-        """One step of one parameter of R runs, weights and state in place.
+        """Take a step of one parameter of R runs, weights and state in place.
 
         Args:
             param: the weights, shape (R, …).
@@ -322,18 +324,18 @@ RULES = "adamcmp.optim.rules"
 
 @cache
 def builtin_rule_names() -> tuple[str, ...]:
-    """Names of the rules that adamcmp has."""
+    """Return names of the rules that adamcmp has."""
     return tuple(sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(RULES).__path__)))
 
 
 @cache
 def rule_class(name: str) -> type[Rule]:
-    """The rule of that name, the one class of its module."""
+    """Return the rule of that name, the one class of its module."""
     module = importlib.import_module(f"{RULES}.{name}")
     (found,) = rules_in(vars(module).values(), module.__name__)
     return found
 
 
 def rules_in(values: Iterable[Any], module: str) -> list[type[Rule]]:
-    """The rules among values that a module defines itself."""
+    """Return the rules among values that a module defines itself."""
     return [each for each in values if isinstance(each, type) and issubclass(each, Rule) and each.__module__ == module]

@@ -1,7 +1,7 @@
 r"""Learning-rate schedules: the multiplier η_t, computed for the requested steps.
 
 Step t (counted from 0) is trained with learning rate η_t α. A schedule also tells the number of steps in the period
-that each step belongs to, which normalised weight decay needs (Loshchilov & Hutter, Appendix B.1).
+that each step belongs to, which normalized weight decay needs (Loshchilov & Hutter, Appendix B.1).
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Schedule:
     """η and the period of each of ``steps`` steps."""
 
     def __init__(self, steps: int, at: Callable[[Array], Window]) -> None:
-        """``at`` gives them for whole numbers of steps, shape (T,), from 0 to ``steps`` − 1."""
+        """Wrap ``at``, which computes η and periods for whole numbers of steps, shape (T,), from 0 to ``steps`` − 1."""
         self.steps, self.at = steps, at
         self._start, self._chunk = 0, self.window(0, CHUNK)
 
     def window(self, start: int, stop: int) -> Window:
-        """The steps from ``start`` to before ``stop``."""
+        """Return the steps from ``start`` to before ``stop``."""
         return self.at(np.arange(start, min(stop, self.steps), dtype=np.float64))
 
     def whole(self) -> Window:
-        """All steps."""
+        """Return all steps."""
         return self.window(0, self.steps)
 
     def step(self, t: int) -> Window:
-        """One step, as arrays of one value; cheap for steps in order."""
+        """Return one step, as arrays of one value; cheap for steps in order."""
         if not self._start <= t < self._start + CHUNK:
             self._start = t - t % CHUNK
             self._chunk = self.window(self._start, self._start + CHUNK)
@@ -53,12 +53,12 @@ class Schedule:
 
 
 def constant(steps: int) -> Schedule:
-    """η_t = 1."""
+    """Return η_t = 1."""
     return Schedule(steps, lambda t: Window(np.ones(len(t)), np.full(len(t), float(steps))))
 
 
 def drop_step(steps: int, *, milestones: Sequence[float], factor: float) -> Schedule:
-    """η_t = factor^k, with k the number of milestones (fractions of the budget) that t has reached."""
+    """Return η_t = factor^k, with k the number of milestones (fractions of the budget) that t has reached."""
     reached = np.asarray(milestones)
 
     def at(t: Array) -> Window:
@@ -69,12 +69,12 @@ def drop_step(steps: int, *, milestones: Sequence[float], factor: float) -> Sche
 
 
 def cosine(steps: int, *, eta_min: float = 0.0) -> Schedule:
-    """η_t = eta_min + (1 − eta_min)(1 + cos(π t/T))/2: half a cosine over the budget, per step."""
+    """Return η_t = eta_min + (1 − eta_min)(1 + cos(π t/T))/2: half a cosine over the budget, per step."""
     return warm_restarts(steps, first_period=float(max(steps, 1)), multiplier=1.0, eta_min=eta_min)
 
 
 def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min: float = 0.0) -> Schedule:
-    """Cosine periods of T_0, T_0·T_mult, T_0·T_mult², … steps (SGDR, Loshchilov & Hutter 2017, equation 5).
+    """Return cosine periods of T_0, T_0·T_mult, T_0·T_mult², … steps (SGDR, Loshchilov & Hutter 2017, equation 5).
 
     η_t = eta_min + (1 − eta_min)(1 + cos(π T_cur/T_i))/2, with T_cur the steps since the last restart and T_i the
     length of the current period. The lengths need not be whole numbers: a period that is fractional in steps starts
@@ -104,14 +104,14 @@ def warm_restarts(steps: int, *, first_period: float, multiplier: float, eta_min
 
 
 def linear(steps: int, *, eta_min: float = 0.0) -> Schedule:
-    """η_t = 1 − (1 − eta_min) t/T: a straight line over the budget, per step."""
+    """Return η_t = 1 − (1 − eta_min) t/T: a straight line over the budget, per step."""
     return warmup_stable_decay(steps, decay_fraction=1.0, shape="linear", eta_min=eta_min)
 
 
 def warmup_stable_decay(
     steps: int, *, decay_fraction: float = 0.2, shape: str = "linear", eta_min: float = 0.0
 ) -> Schedule:
-    """η_t = 1, then a fall over the last share of the budget; its warmup is that of every schedule.
+    """Return η_t = 1, then a fall over the last share of the budget; its warmup is that of every schedule.
 
     With p = max(0, t/T − (1 − f)) / f, the share of the fall that has passed: η_t = 1 − (1 − eta_min) p, or with √p in
     the place of p (``shape="sqrt"``), which falls faster at first.
@@ -130,7 +130,7 @@ def warmup_stable_decay(
 
 
 def custom_schedule(steps: int, eta: Callable[[int], float]) -> Schedule:
-    """η_t from a function of the step (from 0), called once per requested step."""
+    """Return η_t from a function of the step (from 0), called once per requested step."""
     eta = cache(eta)  # sums over the past ask for all steps again and again
     return Schedule(
         steps, lambda t: Window(np.array([eta(int(step)) for step in t], np.float64), np.full(len(t), float(steps)))
@@ -138,7 +138,7 @@ def custom_schedule(steps: int, eta: Callable[[int], float]) -> Schedule:
 
 
 def restart_periods(steps: int, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
-    """Where each period of ``warm_restarts`` starts, and its length, in steps.
+    """Return where each period of ``warm_restarts`` starts, and its length, in steps.
 
     Raises:
         ValueError: a period that does not grow, or has no length.
@@ -153,9 +153,9 @@ def restart_periods(steps: int, first_period: float, multiplier: float) -> tuple
 
 
 def with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """Linear warmup in front of a schedule: η_t = (t + 1)/W for t < W; the schedule then runs from its start.
+    """Return linear warmup in front of a schedule: η_t = (t + 1)/W for t < W; the schedule then runs from its start.
 
-    The warmup belongs to the first period, whose length in ``period_T`` stays that of the schedule: normalised decay
+    The warmup belongs to the first period, whose length in ``period_T`` stays that of the schedule: normalized decay
     counts the steps after the warmup.
     """
     first = schedule.at(np.zeros(1)).period_T[0] if schedule.steps else float(warmup_steps)

@@ -36,7 +36,7 @@ class Traced(Adam):
 
     @classmethod
     def step(cls, param: Tensor, grad: Tensor, s: Values, c: Values) -> Tensor:
-        """Adam's step; the record is of this step."""
+        """Return Adam's step; the record is of this step."""
         moved = Adam.step(param, grad, s, c)
         s.penalty.mul_(c.beta1).add_(c.l2_m * param * c.one_minus_beta1)
         s.scale.copy_(c.root_scale * s.v.sqrt() + c.eps)
@@ -45,5 +45,5 @@ class Traced(Adam):
         return moved
 
     def counterpart(self, *, decoupled: bool) -> Counterpart | None:  # noqa: ARG002
-        """None: no class for PyTorch keeps such a record."""
+        """Return None: no class for PyTorch keeps such a record."""
         return None

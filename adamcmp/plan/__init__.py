@@ -1,1 +1,3 @@
-"""A study becomes runs, and runs become cohorts: ``expand`` turns search spaces into settings, ``runs`` names them."""
+"""A study becomes runs, and runs become run groups: ``expand`` turns search spaces into settings, ``runs`` names
+them.
+"""

@@ -53,7 +53,7 @@ class EvaluationSchedule:
 
 @lru_cache(maxsize=256)
 def schedule_evaluations(train: Train, parts: SplitSizes, batch_size: int, steps: int) -> EvaluationSchedule:
-    """The evaluations of a training of ``steps`` steps on data of such parts.
+    """Return the evaluations of a training of ``steps`` steps on data of such parts.
 
     >>> train = Train(batch_size=100, steps=500, evaluations="auto", eval_examples="auto", precision="fp32")
     >>> found = schedule_evaluations(train, (1079, 359, 359), 100, 500)

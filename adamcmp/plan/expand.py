@@ -159,13 +159,13 @@ def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None
 
 
 def _is_single_value(override: Override) -> bool:
-    """A single value on the command line replaces a sweep of the same key in the study."""
+    """Return a single value on the command line replaces a sweep of the same key in the study."""
     swept_by_studies = override.key_or_group.startswith("optimizer") or override.key_or_group in {*GROUPS, "seed"}
     return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
 
 
 def _values(override: Override) -> list[SweptValue]:
-    """The values of a sweep; of anything else its only one, as it was given."""
+    """Return the values of a sweep; of anything else its only one, as it was given."""
     key = override.key_or_group
     if not override.is_sweep_override():
         return [SweptValue(override.value(), f"{key}={override.get_value_element_as_str()}")]
@@ -182,7 +182,7 @@ def _value(key: str, value: Any, text: str) -> SweptValue:
 
 
 def _unquoted(value: Any) -> Any:
-    """Hydra's values without its marks of quotes, which it leaves inside lists and mappings of a sweep."""
+    """Return Hydra's values without its marks of quotes, which it leaves inside lists and mappings of a sweep."""
     match value:
         case QuotedString():
             return value.text
@@ -215,13 +215,13 @@ def _literal(value: Any) -> str:
 
 
 def _nested_text(value: Any) -> str:
-    """A value in a list or mapping, where text that is more than a word needs quotes."""
+    """Return a value in a list or mapping, where text that is more than a word needs quotes."""
     plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value)
     return _literal(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _spaces(config: Config, own: Space) -> list[Space]:
-    """The study's sub-grids with the command line's values in them."""
+    """Return the study's sub-grids with the command line's values in them."""
     where = f"study {config.study.name}"
     shared = _grid(config.study.grid, where)
     spaces = [shared | _grid(space, where) for space in config.study.spaces] or [shared]
@@ -233,7 +233,9 @@ def _spaces(config: Config, own: Space) -> list[Space]:
 
 
 def _count_runs(config: Config, spaces: Sequence[Space]) -> int:
-    """How many runs there are, each as often as the grid names it; what would take for ever to expand is refused."""
+    """Return how many runs there are, each as often as the grid names it; what would take for ever to expand is
+    refused.
+    """
     runs = sum(
         math.prod(len(values) for values in space.values()) * (1 if "seed" in space else len(config.seeds))
         for space in spaces
@@ -266,7 +268,9 @@ def _plan_search(
     facts: Callable[[Data], DatasetMetadata],
     base: Composed,
 ) -> SearchState:
-    """An arm for each optimizer, model, data set and schedule; what else has several values is searched."""
+    """Return an optimizer for each optimizer, model, data set and schedule; what else has several values is
+    searched.
+    """
     settings, arms = config.search, list[search.SearchArm]()
     kept = cache(lambda overrides: compose(source, overrides))  # trials share most of what is composed
     for space in spaces:
@@ -363,7 +367,7 @@ def _product(space: Space) -> Iterator[dict[str, SweptValue]]:
 
 
 def _optimizer(composed: Composed, row: Mapping[str, SweptValue]) -> AnyRule:
-    """The optimizer of one row: its values put in place."""
+    """Return the optimizer of one row: its values put in place."""
     name = composed.choices["optimizer"]
     values = dict(composed.values["optimizer"])
     for key, value in row.items():

@@ -58,13 +58,13 @@ class DatasetMetadata:
 
     @classmethod
     def loaded(cls, stored: Mapping[str, Any]) -> Self:
-        """From JSON, which knows no tuples."""
+        """Return from JSON, which knows no tuples."""
         tuples = {name: tuple(stored[name]) for name in ("target_mean", "target_std", "class_counts")}
         return cls(**{**stored, **tuples, "input_shape": _shape(stored["input_shape"])})
 
 
 def _shape(stored: Any) -> Any:
-    """The shape of an example, or of each of its inputs, as JSON has it."""
+    """Return the shape of an example, or of each of its inputs, as JSON has it."""
     if isinstance(stored, dict):
         return {name: tuple(each) for name, each in stored.items()}
     return tuple(_shape(each) if isinstance(each, list) else each for each in stored)
@@ -235,7 +235,7 @@ class Run:
         return _hash(canonical_json({**shared, "model": task.model.target, "error": task.criteria.error.name}))
 
     def settings(self) -> dict[str, Any]:
-        """All that identifies it, and the names, as plain values."""
+        """Return all that identifies it, and the names, as plain values."""
         return {
             **self.task.identity,
             "targets": self.task.facts.targets,
@@ -289,7 +289,7 @@ GroupPatterns = tuple[tuple[str, ...], ...]
 
 
 def group_patterns(optimizer: AnyRule) -> GroupPatterns:
-    """The patterns of each of an optimizer's groups."""
+    """Return the patterns of each of an optimizer's groups."""
     return tuple(group.patterns for group in optimizer.groups)
 
 
@@ -310,7 +310,7 @@ def _metric_identity(metric: str) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no white space: equal values, such as 0 and 0.0, have equal text."""
+    """Return JSON with sorted keys and no white space: equal values, such as 0 and 0.0, have equal text."""
     return json.dumps(_normalize_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -355,17 +355,17 @@ def variant_hash(optimizer: AnyRule, schedule: AnySchedule) -> str:
 
 
 def run_id(task: TaskSpec, optimizer: str, schedule: str, seed: int) -> str:
-    """The id of a run; ``optimizer`` and ``schedule`` are ``rule_identity`` texts."""
+    """Return the id of a run; ``optimizer`` and ``schedule`` are ``rule_identity`` texts."""
     return _hash(f"{task.key}|{optimizer}|{schedule}|{seed}")
 
 
 def update_kernel_name(optimizer: AnyRule) -> str:
-    """The name of the form of an update; runs share it where one program can train them."""
+    """Return the name of the form of an update; runs share it where one program can train them."""
     return optimizer.target if isinstance(optimizer, CustomOptimizer) else optimizer.kernel.name
 
 
 def group_runs(runs: Iterable[Run]) -> tuple[RunGroup, ...]:
-    """Group runs by task, kernel and parameter groups; the order of runs is kept within a cohort."""
+    """Group runs by task, kernel and parameter groups; the order of runs is kept within a run group."""
     groups: dict[tuple[str, str, GroupPatterns], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.task.key, update_kernel_name(run.optimizer), group_patterns(run.optimizer)), []).append(

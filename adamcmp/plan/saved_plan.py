@@ -64,7 +64,7 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
     texts: dict[int, str] = {}
 
     def text(settings: AnyRule | AnySchedule) -> str:
-        key = id(settings)  # seeds share the object, which some own class may not let be hashed
+        key = id(settings)  # seeds share the object, which some custom class may not let be hashed
         if key not in texts:
             texts[key] = settings.model_dump_json()
         return texts[key]

@@ -46,7 +46,7 @@ class Dimension:
     """Values of a setting that takes only these; the values of a grid for ``coordinate``."""
     range: Range | None = None
     zero: float = 0.0
-    """Share of the unit interval that stands for 0, in front of a log range: that of a cell of the grid."""
+    """Share of the unit interval that stands for 0, in front of a log range: that of a trial of the grid."""
 
     @classmethod
     def of(cls, key: str, values: Sequence[Any]) -> Dimension:
@@ -76,7 +76,7 @@ class Dimension:
         return cls(key, given)
 
     def at(self, u: float) -> Any:
-        """The setting at a place of the unit interval."""
+        """Return the setting at a place of the unit interval."""
         if self.range is None:
             return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
         if u < self.zero:
@@ -128,17 +128,17 @@ class SearchArm:
 
 @dataclass
 class SearchState:
-    """The search of a study: its arms, and how far each is."""
+    """The search of a study: its optimizers, and how far each is."""
 
     settings: SearchSettings
     arms: tuple[SearchArm, ...]
 
     def runs(self) -> list[Run]:
-        """All runs that were requested so far."""
+        """Return all runs that were requested so far."""
         return [run for arm in self.arms for trial in arm.trials for run in trial.runs]
 
     def more(self, records: pd.DataFrame | None) -> list[Run]:
-        """The runs of the next batch of every arm that has trials left; empty where none has.
+        """Return the runs of the next batch of every optimizer that has trials left; empty where none has.
 
         Args:
             records: stored runs, at least those of earlier batches; None: there are none.
@@ -183,7 +183,7 @@ class SearchState:
 
 
 def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
-    """Trials of settings that the arm has not tried."""
+    """Return trials of settings that the optimizer has not tried."""
     known = {canonical_json(trial.settings) for trial in arm.trials}
     found = []
     for point, settings in placed:
@@ -204,12 +204,12 @@ def _validation_errors(records: pd.DataFrame | None) -> dict[str, float]:
 
 
 def _trial_value(trial: Trial, errors: Mapping[str, float]) -> float:
-    """A trial's mean error over its seeds; inf where one of them did not complete."""
+    """Return a trial's mean error over its seeds; inf where one of them did not complete."""
     return float(np.mean([errors.get(run.id, math.inf) for run in trial.runs]))
 
 
 def _sobol_points(size: int, count: int, seed: int) -> list[Point]:
-    """Points of a scrambled Sobol sequence."""
+    """Return points of a scrambled Sobol sequence."""
     from scipy.stats import qmc
 
     with warnings.catch_warnings():
@@ -246,7 +246,8 @@ def _propose_with_optuna(
 
 
 def _next_coordinate(arm: SearchArm, told: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
-    """All values of the next setting, the others as in the best trial so far; none when a whole round has won nothing.
+    """Return all values of the next setting, the others as in the best trial so far; none when a whole round has won
+    nothing.
 
     The first batch is the configuration as it is, with all values of the first setting.
     """
@@ -265,7 +266,7 @@ def _next_coordinate(arm: SearchArm, told: Sequence[tuple[Trial, float]], most: 
 
 
 def pruning_steps(task: TaskSpec, settings: SearchSettings) -> tuple[int, ...]:
-    """The steps at which a search by ``asha`` looks which runs go on: evaluations next behind T/η^k."""
+    """Return the steps at which a search by ``asha`` looks which runs go on: evaluations next behind T/η^k."""
     if settings.method != "asha":
         return ()
     steps, found = task.evaluations.steps, set[int]()
@@ -280,7 +281,7 @@ def check_search(settings: SearchSettings, arms: Sequence[SearchArm]) -> None:
     """Refuse a search of nothing.
 
     Raises:
-        InputError: an arm has no setting to search, or ``coordinate`` has a range without values.
+        InputError: an optimizer has no setting to search, or ``coordinate`` has a range without values.
     """
     for arm in arms:
         if not arm.dimensions:

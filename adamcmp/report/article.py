@@ -81,7 +81,7 @@ def _with_figure_files(section: Section, files: Mapping[str, Sequence[str]]) -> 
 def _write_figures(
     article: Article, folder: Path, formats: Sequence[str]
 ) -> tuple[dict[str, list[Path]], dict[str, bytes]]:
-    """The files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
+    """Return the files of each figure, and its SVG for the page; drawn from tables as csv holds them."""
     kinds = [kind for kind in FIGURES if kind in formats]
     wanted = [*kinds, *(["svg"] if PAGE in formats and "svg" not in kinds else [])]
     if not wanted:

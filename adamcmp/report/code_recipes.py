@@ -59,7 +59,7 @@ def _template(framework: str) -> jinja2.Template:
 
 
 def _spaced(found: re.Match[str]) -> str:
-    """Two empty lines before what stands at the left edge, none between comments."""
+    """Return lines with two empty lines before definitions, and none between comments."""
     return "\n\n\n" if len(found[0]) > 1 and found[1] != "# " else found[0]
 
 
@@ -154,7 +154,7 @@ def _on_one_line(value: Any) -> Any:
 
 
 def _line(text: object) -> str:
-    """On one line, since it stands in a comment."""
+    """Return text on one line for a comment."""
     return " ".join(str(text).split())
 
 
@@ -170,12 +170,12 @@ def _own(schedule: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rule(r: Mapping[str, Any]) -> Rule | None:
-    """The rule with its settings; None of a class, or a rule, of the user's own."""
+    """Return the rule with its settings; None of a class, or a rule, of the user's own."""
     return rule_class(r["rule"]).model_validate(r["optimizer"]) if r["rule"] in builtin_rule_names() else None
 
 
 def _no_rule(r: Mapping[str, Any], framework: str) -> str:
-    """Why a framework cannot do it, in what concerns all of them; nothing where it can."""
+    """Return why a framework cannot do it, in what concerns all of them; nothing where it can."""
     if r["by_width"]:
         return f"Learning rates and λ follow the width here (model.mup_base), as docs/protocol.md says; {_settings(r)}."
     if r["rule"] == "own":
@@ -196,25 +196,27 @@ def _settings(r: Mapping[str, Any]) -> str:
 
 
 def _in_buffer(rule: Rule) -> bool:
-    """The learning rate scales gradients."""
+    """Return the learning rate scales gradients."""
     found = rule.counterpart(decoupled=False)
     return found is not None and found.scales_gradients
 
 
 def _constant_share(r: Mapping[str, Any]) -> bool:
-    """Whether λ of this convention is a constant multiple of λ as ``lr_scaled`` has it, alike for all parameters."""
+    """Return whether λ of this convention is a constant multiple of λ as ``lr_scaled`` has it, alike for all
+    parameters.
+    """
     steady = r["decay"] in CONVERTIBLE and (r["decay"] != "normalized" or len(r["periods"]) == 1)
     return not r["groups"] and steady
 
 
 def _lr_scaled(r: Mapping[str, Any]) -> float:
-    """λ as torch.optim.AdamW takes it, where that is a constant."""
+    """Return λ as torch.optim.AdamW takes it, where that is a constant."""
     per_step = {"schedule_only": 1.0, "normalized": 1 / math.sqrt(r["periods"][0][1]), "lr_scaled": r["lr"]}
     return float(f"{r['weight_decay'] * per_step[r['decay']] / r['lr']:.15g}")
 
 
 def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
-    """An optimizer of the user's own, which is PyTorch's as it is."""
+    """Return an optimizer of the user's own, which is PyTorch's as it is."""
     optimizer = r["optimizer"]
     module, _, name = optimizer["target"].rpartition(".")
     is_given = optimizer.get("decay_given", bool(r["weight_decay"]))  # else it is the class's own
@@ -308,7 +310,7 @@ def _optax(r: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chain(r: Mapping[str, Any], rule: Rule, scale: float, weight_decay: float, *, by_share: bool) -> list[str]:
-    """The transformations of parameters of one kind, in order."""
+    """Return the transformations of parameters of one kind, in order."""
     decay, lr = r["decay"], f"{r['lr'] * scale!r}"
     parts = []
     if decay == "l2" and weight_decay:
@@ -391,7 +393,9 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
     for task in split_by_task(records):
         best = best_trials(trials_table(task.records))
         names |= {*best["arm"], *best["optimizer"]}
-        for row in best[(best["arm"] == arm) | (best["optimizer"] == arm)].to_dict("records"):  # one arm, or variants
+        for row in best[(best["arm"] == arm) | (best["optimizer"] == arm)].to_dict(
+            "records"
+        ):  # one optimizer, or variants
             runs = task.records[
                 (task.records[TRIAL_KEY] == pd.Series({key: row[key] for key in TRIAL_KEY})).all(axis=1)
             ]

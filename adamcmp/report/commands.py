@@ -108,7 +108,9 @@ def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], s
 
 
 def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
-    """A run's settings by override key; of a part that a configuration gives, its name under the part's own key."""
+    """Return a run's settings by override key; of a part that a configuration gives, its name under the part's own
+    key.
+    """
     loaded = json.loads(settings)
     flat: dict[str, Any] = {f"train.{key}": loaded[key] for key in TRAIN if key in loaded}
     for part, key in GROUPS.items():
@@ -122,7 +124,7 @@ def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
 
 
 def _swept_keys(records: pd.DataFrame) -> set[str]:
-    """The keys in which runs of one command differ, among those of one configuration of each part."""
+    """Return the keys in which runs of one command differ, among those of one configuration of each part."""
     several = records.drop_duplicates(["variant", "task", "lr", "weight_decay"])
     flats = [_flatten_settings(*row) for row in several[["settings", "epochs"]].itertuples(index=False)]
     differ = {key for key in GROUPS.values() if len({flat[key] for flat in flats}) > 1}
@@ -137,7 +139,7 @@ def _swept_keys(records: pd.DataFrame) -> set[str]:
 
 
 def _changed_settings(flat: Mapping[str, Any]) -> list[str]:
-    """The keys whose values are others than those of the configuration that adamcmp ships."""
+    """Return the keys whose values are others than those of the configuration that adamcmp ships."""
     found = []
     for group in GROUPS.values():
         shipped = _shipped_settings(group).get(str(flat[group]), {})
@@ -182,12 +184,12 @@ def _pinned_overrides(trained: TrainCommand, swept: set[str], flat: Mapping[str,
 
 
 def _seeds_setting(seeds: list[int]) -> str:
-    """As ``study.seeds`` has them: how many, where they are the first ones."""
+    """Return as ``study.seeds`` has them: how many, where they are the first ones."""
     return str(len(seeds)) if seeds == list(range(len(seeds))) else _override_value(seeds)
 
 
 def _override_value(value: Any) -> str:
-    """As an override has it."""
+    """Return as an override has it."""
     match value:
         case bool() | None:
             return json.dumps(value)

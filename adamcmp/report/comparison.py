@@ -22,7 +22,7 @@ class Source(NamedTuple):
     name: str
     records: pd.DataFrame
     prefix: str = ""
-    """The folder that its arms are called after, where they are."""
+    """The folder that its optimizers are called after, where they are."""
 
 
 def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
 
 
 def unmatched_runs(sides: Sequence[Source], records: pd.DataFrame) -> list[str]:
-    """Tasks of sides that no other side has, in words."""
+    """Return tasks of sides that no other side has, in words."""
     lines = []
     for side in sides:
         kept = set(records.loc[records["side"] == side.name, "run_id"])
@@ -114,7 +114,7 @@ def _folder(word: str, results_dir: Path) -> Path | None:
 
 
 def _source_of_optimizer(study_dirs: Sequence[Path], arm: str, word: str, results_dir: Path) -> pd.DataFrame:
-    """The runs of an arm, by its name in reports, its label or its optimizer's configuration."""
+    """Return the runs of an optimizer, by its name in reports, its label or its optimizer's configuration."""
     records = pd.concat([read_records(study_dir) for study_dir in study_dirs], ignore_index=True)
     records = records.drop_duplicates("run_id", keep="last")
     named = pd.concat([task.records[["run_id", "arm"]] for task in split_by_task(records)]).set_index("run_id")["arm"]

@@ -51,7 +51,7 @@ class StudyFindings:
 
 
 def format_claim(claim: Claim) -> str:
-    """The claim, its verdict and its number."""
+    """Return the claim, its verdict and its number."""
     numbers = format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip())
     measured = claim.measured[0].upper() + claim.measured[1:]
     said = f"{claim.statement} ({claim.source}): {VERDICTS[claim.verdict]}. {measured}: {numbers}."
@@ -62,7 +62,7 @@ def format_claim(claim: Claim) -> str:
 
 
 def format_detectable(claim: Claim) -> str:
-    """The smallest effect that could have been seen: ``0.9 pp``."""
+    """Return the smallest effect that could have been seen: ``0.9 pp``."""
     return f"{claim.detectable:{claim.form.removeprefix('+')}} {claim.unit}".rstrip()
 
 

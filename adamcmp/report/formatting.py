@@ -21,7 +21,7 @@ MIN_DECIMAL, MAX_DECIMAL = 1e-5, 1e7
 
 
 def format_mean_ci(mean: float, half_width: float, metric: str, criteria: TaskMetrics) -> str:
-    """``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
+    """Return ``2.31 ± 0.20 %``: two significant digits of the half width, and as many decimals of the mean.
 
     Without a half width (one seed) only the mean is shown, with two decimals in percent and three digits elsewhere.
 
@@ -89,7 +89,7 @@ def format_claim_value(each: Estimate, form: str, unit: str = "") -> str:
 
 
 def format_mean_half_width(mean: float, half_width: float) -> str:
-    """``0.0231 ± 0.0020``: two significant digits of the half width; alone, three of the mean.
+    """Return ``0.0231 ± 0.0020``: two significant digits of the half width; alone, three of the mean.
 
     >>> format_mean_half_width(0.02314, 0.00198), format_mean_half_width(1.5e-7, 2e-8)
     ('0.0231 ± 0.0020', '1.50e-7 ± 2.0e-8')
@@ -105,7 +105,7 @@ def format_mean_half_width(mean: float, half_width: float) -> str:
 
 
 def format_seeds(values: Iterable[int]) -> str:
-    """``0–4, 7``: runs of three and more consecutive seeds are joined.
+    """Return ``0–4, 7``: runs of three and more consecutive seeds are joined.
 
     >>> format_seeds([3, 0, 1, 2, 7])
     '0–3, 7'
@@ -120,13 +120,13 @@ def format_seeds(values: Iterable[int]) -> str:
 
 
 def join_unique(values: pd.Series, limit: int = 3) -> str:
-    """The values of a column that occur, sorted and joined; ``…`` behind the first ``limit``."""
+    """Return the values of a column that occur, sorted and joined; ``…`` behind the first ``limit``."""
     found = sorted(values.dropna().astype(str).unique())
     return ", ".join(found[:limit]) + (", …" if len(found) > limit else "") or "unknown"
 
 
 def runs_hash(records: pd.DataFrame) -> str:
-    """Eight digits of the SHA-256 over the sorted run ids: equal exactly when made from the same runs."""
+    """Return eight digits of the SHA-256 over the sorted run ids: equal exactly when made from the same runs."""
     ids = "\n".join(sorted(records["run_id"].astype(str)))
     return hashlib.sha256(ids.encode()).hexdigest()[:8]
 
@@ -180,7 +180,9 @@ def describe_mixed_origins(records: pd.DataFrame) -> str:
 
 
 def wall_seconds(records: pd.DataFrame) -> float:
-    """How long training took, where each run had its share of so many processes as its record tells; one if unknown."""
+    """Return how long training took, where each run had its share of so many processes as its record tells; one if
+    unknown.
+    """
     settings = records["engine_settings"]
     processes = settings.map({text: json.loads(text).get("processes", 1) for text in settings.dropna().unique()})
     return float((records["seconds"] / processes.astype(float).fillna(1).clip(lower=1)).sum())

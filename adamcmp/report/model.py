@@ -80,7 +80,7 @@ class ReportInput:
     _boards: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Names are shown as they are, whatever letters they have."""
+        """Escape names, so that they are shown with all their characters."""
         known = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
         texts = {name: {each: to_one_line(each) for each in column.dropna().unique()} for name, column in known.items()}
         if any(each != safe for of in texts.values() for each, safe in of.items()):
@@ -254,7 +254,7 @@ def across_tables(found: ReportInput) -> list[ReportTable]:
 
 
 def study_tables(told: StudyFindings, criteria: TaskMetrics) -> list[ReportTable]:
-    """The tables of a study's own."""
+    """Return the tables of a study's own."""
     return [ReportTable(each.name, with_metric_columns(each.table, criteria)) for each in told.exhibits]
 
 

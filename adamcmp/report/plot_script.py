@@ -24,7 +24,7 @@ PACKAGE = "adamcmp"
 
 
 def plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
-    """The text of ``plot.py`` for these figures, as they are on that page."""
+    """Return the text of ``plot.py`` for these figures, as they are on that page."""
     environment = Environment(loader=PackageLoader("adamcmp.report"), undefined=StrictUndefined, autoescape=False)
     chosen = {name: FIGURES[name] for name in figures if name in FIGURES}
     imports, bodies = _bundle_modules(frozenset(drawing.draw.__module__ for drawing in chosen.values()))
@@ -34,7 +34,7 @@ def plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
 
 @cache
 def _bundle_modules(modules: frozenset[str]) -> tuple[str, str]:
-    """The imports of some drawing modules and of those that they stand on, and their code."""
+    """Return the imports of some drawing modules and of those that they stand on, and their code."""
     root = Path(str(resources.files(PACKAGE)))
     first = [root / f"{name.replace('.', '/')}.py" for name in FIRST_MODULES]
     needs = _imports_between(root / "figures")
@@ -62,7 +62,7 @@ def _bundle_modules(modules: frozenset[str]) -> tuple[str, str]:
 
 
 def _imports_between(folder: Path) -> dict[Path, list[Path]]:
-    """Each module of the drawing package → those of it that it imports."""
+    """Return each module of the drawing package → those of it that it imports."""
     return {
         path: [
             folder / f"{node.module.rpartition('.')[2]}.py"
@@ -75,7 +75,7 @@ def _imports_between(folder: Path) -> dict[Path, list[Path]]:
 
 
 def _dependencies_first(path: Path, needs: dict[Path, list[Path]]) -> list[Path]:
-    """A module behind all that it stands on."""
+    """Return a module behind all that it stands on."""
     return [*(each for needed in needs[path] for each in _dependencies_first(needed, needs)), path]
 
 
@@ -87,7 +87,7 @@ def _is_dropped(node: ast.stmt) -> bool:
 
 
 def _external_imports(node: ast.stmt) -> list[ast.stmt]:
-    """One import a name, of packages that are not ours."""
+    """Return one import a name, of packages that are not ours."""
     match node:
         case ast.ImportFrom(module=str(module), names=names, level=0) if module.split(".")[0] not in (
             PACKAGE,

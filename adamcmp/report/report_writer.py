@@ -164,7 +164,7 @@ def _write_tasks(
 def _write_task(
     report: TaskReport, found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> FigureFiles:
-    """Tables, figures and page of one task."""
+    """Write tables, figures and page of one task."""
     written += write_tables(report.made, folder, formats)
     note = figure_footer(report.task.records, report.board)
     drawn = _write_figures(report.made, found, set(report.board["arm"]), note, folder, formats)

@@ -184,12 +184,12 @@ def figure_captions(report: TaskReport) -> dict[str, str]:
 
 
 def leaderboard_legend(report: TaskReport) -> Text:
-    """How the leaderboard is read."""
+    """Return how the leaderboard is read."""
     return Text(_baseline(report.board) + _legend(SELECTION, report.criteria))
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     first, *others = sections
     parts = [f"# {escape_markdown(first.title)}", *map(_markdown, first.blocks)]
     for section in others:
@@ -198,7 +198,7 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 
 def _line(text: Line) -> str:
-    """Text or its parts, as Markdown."""
+    """Return text or its parts, as Markdown."""
     if isinstance(text, str):
         return escape_markdown(text)
     return "".join(map(_inline, text))
@@ -253,7 +253,7 @@ def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
 
 
 def _shorten_table(shown: pd.DataFrame, most: int = 30) -> list[Block]:
-    """The table's first rows, and where all of them are; what ± means."""
+    """Return the table's first rows, and where all of them are; what ± means."""
     text = (
         "After the last step of each optimizer's best trial; a ± b is the mean over seeds and the half "
         "width of its 95 % confidence interval."

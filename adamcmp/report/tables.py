@@ -146,7 +146,7 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
 
 
 def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
-    """``across_tasks.pool`` as text: one row per pair."""
+    """Return ``across_tasks.pool`` as text: one row per pair."""
 
     def percent(value: float) -> str:
         return format_number(100 * value, "+.3g")
@@ -303,7 +303,7 @@ def with_boundaries(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     if not edges or "boundary" in shown:
         return shown
     names = [name for name in ("optimizer", "a", "b") if name in shown]
-    if not names:  # a column an arm
+    if not names:  # a column an optimizer
         return shown.rename(columns={arm: f"{arm} (boundary: {edge})" for arm, edge in edges.items()})
     told = [
         "; ".join(
@@ -341,7 +341,7 @@ def extra_metrics_display(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_display(found: pd.DataFrame) -> pd.DataFrame:
-    """``analysis.time_to_error`` as text."""
+    """Return ``analysis.time_to_error`` as text."""
     return pd.DataFrame(
         {
             "optimizer": found["arm"],
@@ -379,14 +379,14 @@ def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 
 def to_markdown_table(shown: pd.DataFrame) -> str:
-    """A GitHub table."""
+    """Return a GitHub table."""
     safe = shown.map(escape_markdown).rename(columns=escape_markdown)
     align = ["left" if name in _TEXT_COLUMNS else "right" for name in shown.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
 def to_csv(raw: pd.DataFrame) -> str:
-    """The raw numbers, as the shortest text that reads back as the same float; text that is no formula."""
+    """Return the raw numbers, as the shortest text that reads back as the same float; text that is no formula."""
     texts = raw.select_dtypes(exclude=["number", "bool", "datetimetz"])
     safe = raw.assign(**{str(name): texts[name].map(_cell) for name in texts})
     return safe.to_csv(index=False, lineterminator="\n")
@@ -454,14 +454,14 @@ def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, st
 
 
 def _column(name: str) -> str:
-    """How LaTeX sets a column: sentences as paragraphs, other text from the left, numbers from the right."""
+    """Return how LaTeX sets a column: sentences as paragraphs, other text from the left, numbers from the right."""
     if name in PARAGRAPHS:
         return rf">{{\raggedright\arraybackslash}}p{{{PARAGRAPHS[name]}\linewidth}}"
     return "l" if name in _TEXT_COLUMNS else "r"
 
 
 def escape_latex(text: object) -> str:
-    r"""Text in which nothing means anything to LaTeX: ``2 ± 1 %`` → ``2 $\pm$ 1 \%``.
+    r"""Return text in which nothing means anything to LaTeX: ``2 ± 1 %`` → ``2 $\pm$ 1 \%``.
 
     Letters that it may lack are made plain.
     """
@@ -470,7 +470,7 @@ def escape_latex(text: object) -> str:
 
 
 def _plain(letter: str) -> str:
-    """A letter without its accents; ``?`` where nothing is left."""
+    """Return a letter without its accents; ``?`` where nothing is left."""
     return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
 
 

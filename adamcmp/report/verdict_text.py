@@ -35,7 +35,7 @@ class ComparisonSettings:
 
     @classmethod
     def of(cls, study: Mapping[str, Any]) -> Self:
-        """From the section ``study`` of a configuration."""
+        """Return from the section ``study`` of a configuration."""
         margin, reference = study.get("margin"), study.get("reference")
         return cls(
             float(margin) if isinstance(margin, int | float) else None,
@@ -45,7 +45,7 @@ class ComparisonSettings:
     def verdicts(
         self, task: TaskRecords, outcomes: Mapping[str, Array], table: pd.DataFrame | None = None
     ) -> list[Verdict]:
-        """Compare the arms of a task; ``table`` is ``trials_table`` of its records, if it is known."""
+        """Compare the optimizers of a task; ``table`` is ``trials_table`` of its records, if it is known."""
         factor = task_metrics(task.records).error.factor
         margin = None if self.margin is None else self.margin / factor
         table = trials_table(task.records) if table is None else table

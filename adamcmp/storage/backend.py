@@ -34,7 +34,7 @@ RETRY_INTERVAL_SECONDS = 0.2
 
 
 def open_path(given: str | Path) -> Path:
-    """A folder by its path, or by its URL, such as ``s3://bucket/results``.
+    """Return a folder by its path, or by its URL, such as ``s3://bucket/results``.
 
     Raises:
         InputError: nothing here knows such URLs, or where they lead.
@@ -74,7 +74,7 @@ def _check_not_half_a_url(text: str) -> None:
 
 
 def is_local(path: Path) -> bool:
-    """Whether it lies on a disk."""
+    """Return whether it lies on a disk."""
     return isinstance(path, Path)
 
 
@@ -102,7 +102,7 @@ def open_for_writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """A local file to write, of a name that no other process has, that takes the place of ``path`` when the block ends.
+    """Yield a local file of a unique name, which replaces ``path`` when the block ends.
 
     Raises:
         InputError: it cannot be written.
@@ -143,7 +143,7 @@ class GoneError(InputError):
 
 
 def retry_while_away(do: Callable[[], T], path: Path) -> T:
-    """Do something to an object store, again and again where the store cannot be reached, less and less often.
+    """Return do something to an object store, again and again where the store cannot be reached, less and less often.
 
     Raises:
         GoneError: it could not be reached for ``RETRY_SECONDS`` seconds.

@@ -67,7 +67,7 @@ def _merge_newest(parts: Sequence[Path], columns: Sequence[Column], fewest: int)
         total, count = total + size, count + 1
     newest = parts[-count:]
     whole = pa.concat_tables([read_part(path, columns) for path in newest])
-    name = f"{newest[-1].stem.partition('_')[0]}_{uuid.uuid4().hex[:8]}.parquet"  # right behind the newest
+    name = f"{newest[-1].stem.partition('_')[0]}_{uuid.uuid4().hex[:8]}.parquet"  # right after the newest
     write_part(newest[-1].with_name(name), whole.combine_chunks())
     for path in newest:
         path.unlink(missing_ok=True)

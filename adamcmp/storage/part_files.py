@@ -112,7 +112,7 @@ def list_part_files(folder: Path) -> list[Path]:
 
 
 def part_files(study_dir: Path) -> frozenset[tuple[str, int]]:
-    """Names and sizes of the parts of records: another name or size is news."""
+    """Return names and sizes of the parts of records: another name or size is news."""
     found = set()
     for path in list_part_files(study_dir / "records"):
         with suppress(FileNotFoundError):  # merged into a later one
@@ -237,7 +237,7 @@ SETTINGS_SECTIONS = ("optimizer", "schedule", "model", "data_settings", "loss")
 
 
 def _is_json_object(text: str) -> bool:
-    """Whether a text is a JSON object, whose sections, if it has some, are objects too."""
+    """Return whether a text is a JSON object, whose sections, if it has some, are objects too."""
     try:
         found = load_object(text)
     except ValueError:
@@ -246,7 +246,7 @@ def _is_json_object(text: str) -> bool:
 
 
 def _is_json_of_numbers(text: str) -> bool:
-    """Whether a text is a JSON object of numbers."""
+    """Return whether a text is a JSON object of numbers."""
     try:
         return all(value is None or isinstance(value, int | float) for value in load_object(text).values())
     except ValueError:
@@ -254,7 +254,7 @@ def _is_json_of_numbers(text: str) -> bool:
 
 
 def _is_command(text: str) -> bool:
-    """Whether a text is one command of adamcmp, quoted for a shell as ``shlex.join`` does."""
+    """Return whether a text is one command of adamcmp, quoted for a shell as ``shlex.join`` does."""
     try:
         words = shlex.split(text)
     except ValueError:

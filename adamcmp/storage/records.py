@@ -31,16 +31,16 @@ class Results(NamedTuple):
     records: pd.DataFrame
     """One row per run, columns ``RECORD``."""
     curves: pd.DataFrame
-    """One row an evaluation, columns ``CURVE``."""
+    """One row per evaluation, columns ``CURVE``."""
 
 
 def weights_path(folder: Path, run_id: str, kept: str) -> Path:
-    """Where a run's ``best`` or ``last`` weights lie."""
+    """Return where a run's ``best`` or ``last`` weights lie."""
     return folder / f"{run_id}-{kept}.safetensors"
 
 
 def read(study_dir: Path) -> Results:
-    """All stored runs of a study; of a run stored twice (a failed one, trained again) the last counts.
+    """Return all stored runs of a study; of a run stored twice (a failed one, trained again) the last counts.
 
     Raises:
         InputError: there is no such study, or a part is damaged or not ours.
@@ -53,7 +53,7 @@ def read(study_dir: Path) -> Results:
 
 
 def read_records(study_dir: Path) -> pd.DataFrame:
-    """The records alone; empty where nothing is stored yet.
+    """Return the records alone; empty where nothing is stored yet.
 
     Raises:
         InputError: a part is damaged or not ours.
@@ -117,11 +117,11 @@ class IncompleteRuns(NamedTuple):
     curves: set[str]
     """Ids of runs without their curve."""
     outcomes: set[str]
-    """Ids of confirming runs without what each test example says, where others of the study have it."""
+    """Ids of held-out runs without what each test example says, where others of the study have it."""
 
 
 def find_incomplete(study_dir: Path) -> IncompleteRuns:
-    """Return the runs that lack their curve, or their outcomes; `adamcmp remove --incomplete` removes them.
+    """Return the runs that lack their curve, or their results; `adamcmp remove --incomplete` removes them.
 
     Raises:
         InputError: a part is damaged or not ours.
@@ -147,7 +147,7 @@ def _has_evaluation(records: pd.DataFrame) -> pd.Series:
 
 
 def finished_ids(study_dir: Path) -> set[str]:
-    """Ids of the runs that need no training: completed or diverged, as both are final.
+    """Return ids of the runs that need no training: completed or diverged, as both are final.
 
     Raises:
         InputError: as ``read_records``.
@@ -171,7 +171,7 @@ def read_all(study_dirs: Sequence[Path]) -> Results:
 
 
 def find_studies(path: Path) -> list[Path]:
-    """The study folders at a path: itself, or those right below it.
+    """Return the study folders at a path: itself, or those right below it.
 
     Raises:
         InputError: there is none.

@@ -207,7 +207,7 @@ OUTCOMES: tuple[Column, ...] = (
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """The Parquet schema of a table; its version travels in the file's metadata."""
+    """Return the Parquet schema of a table; its version travels in the file's metadata."""
     fields = [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns]
     return pa.schema(fields, metadata={"adamcmp_schema": str(SCHEMA_VERSION)})
 

@@ -126,13 +126,13 @@ ORDER = (
 
 
 def ordered_studies() -> list[StudyEntry]:
-    """Every reproduction, those of ``ORDER`` first."""
+    """Return every reproduction, those of ``ORDER`` first."""
     place = {name: i for i, name in enumerate(ORDER)}
     return sorted(available_studies(), key=lambda each: (place.get(each.name, len(ORDER)), each.name))
 
 
 def figure_width(study_dirs: Sequence[Path]) -> str:
-    """The width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
+    """Return the width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
     found = {str(_stored_section(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
     return width if len(found) == 1 and (width := found.pop()) in ("single", "double") else "double"
 
@@ -146,7 +146,7 @@ def comparison_settings(study_dirs: Sequence[Path]) -> ComparisonSettings:
 
 
 def _stored_section(study_dir: Path, name: str = "study") -> Mapping[str, Any]:
-    """A section of a stored study's ``study.yaml``; empty where it cannot be read."""
+    """Return a section of a stored study's ``study.yaml``; empty where it cannot be read."""
     from adamcmp.untrusted import load_yaml
 
     try:

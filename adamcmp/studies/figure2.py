@@ -45,8 +45,8 @@ def findings(found: ReportInput) -> StudyFindings:
 
 
 def tilts(records: pd.DataFrame) -> list[str]:
-    """The tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be chosen
-    alone.
+    """Return the tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be
+    chosen alone.
     """
     found = {each.arm: each for each in estimate_basins(records)}
     small = (

@@ -74,12 +74,14 @@ def _at_equal_loss(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:
 
 
 def curves_of_all(task: TaskRecords, curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean curves of every cell: ``find_arm``, ``lr``, ``weight_decay``, ``best`` (it is the arm's), then the curve."""
+    """Return mean curves of every trial: ``find_arm``, ``lr``, ``weight_decay``, ``best`` (it is the optimizer's), then
+    the curve.
+    """
     table = trials_table(task.records)
     best = best_trials(table)
     tuned = task.records[task.records["run_id"].isin(tuning_runs(task.records)["run_id"])]
     parts = []
-    for _, cell in table[table["n"] > 0].iterrows():  # some twenty cells
+    for _, cell in table[table["n"] > 0].iterrows():  # some twenty trials
         own = tuned.merge(cell[TRIAL_KEY].to_frame().T.infer_objects(), on=TRIAL_KEY)
         mean = mean_curves(curves, own, cell.to_frame().T.infer_objects())
         is_best = bool((best.set_index(TRIAL_KEY).index == tuple(cell[TRIAL_KEY])).any())

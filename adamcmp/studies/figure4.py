@@ -87,7 +87,7 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
 
 
 def _with_top5(anytime: pd.DataFrame, found: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
-    """With the columns of the top-5 error, where it was measured and is no certainty."""
+    """Return with the columns of the top-5 error, where it was measured and is no certainty."""
     measured = extra_metric_curves(found.curves, task.records, best)
     own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
     if own.empty or not own["mean"].max() > 0:

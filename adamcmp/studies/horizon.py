@@ -58,12 +58,12 @@ def findings(found: ReportInput) -> StudyFindings:
 
 
 def has(task: TaskRecords, arm: str) -> bool:
-    """Some run of a task is of that arm."""
+    """Return some run of a task is of that optimizer."""
     return bool((task.records["arm"] == arm).any())
 
 
 def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
-    """The learning rate that is best on the last task of those that all tasks have."""
+    """Return the learning rate that is best on the last task of those that all tasks have."""
     lrs = [set(task.records.loc[task.records["arm"] == WITH, "lr"]) for task in tasks]
     shared = set.intersection(*lrs)
     if not shared:
@@ -85,7 +85,7 @@ def gains(found: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
 
 
 def grows(tasks: Sequence[TaskRecords], label: str, source: str) -> list[Claim]:
-    """The gain's slope over log epochs, seed by seed."""
+    """Return the gain's slope over log epochs, seed by seed."""
     parts = []
     for task in tasks:
         rows = held_out_rows_of(task.records)

@@ -1,4 +1,6 @@
-"""Claims that several studies make: which arm is meant, what its verdicts, gains and basins say of a statement."""
+"""Claims that several studies make: which optimizer is meant, what its verdicts, gains and basins say of a
+statement.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ SGDW = ("sgdw", "sgdw_paper", "sgdw_normalized")
 
 
 def find_arm(task: TaskRecords, optimizers: Collection[str], schedule: str | None = None) -> str | None:
-    """The one arm of a task that has one of these optimizers, and the schedule; None where there is not one."""
+    """Return the one optimizer of a task that has one of these optimizers, and the schedule; None where there is not
+    one.
+    """
     rows = task.records[task.records["optimizer"].isin(optimizers)]
     rows = rows if schedule is None else rows[rows["schedule"] == schedule]
     arms = rows["arm"].unique()
@@ -69,21 +73,21 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
 def claim_better(
     found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
-    """The claim that the first of two arms has the better test error."""
+    """Return the claim that the first of two optimizers has the better test error."""
     return _claim_on_pair(found, task, arms, statement, source, BELOW_RANGE)
 
 
 def claim_no_worse(
     found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
-    """The claim that the first of two arms is better than the other, or worse by less than the margin."""
+    """Return the claim that the first of two optimizers is better than the other, or worse by less than the margin."""
     return _claim_on_pair(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
 
 
 def claim_equivalent(
     found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
-    """The claim that two arms differ by less than the margin."""
+    """Return the claim that two optimizers differ by less than the margin."""
     margin = margin_of(found, task)
     return _claim_on_pair(found, task, arms, statement, source, (-margin, margin))
 
@@ -139,7 +143,7 @@ _SCHEDULES = {"constant": "a fixed rate", "drop_step": "drop steps", "cosine": "
 def claim_decay_gain(
     task: TaskRecords, arm_: str | None, statement: str, source: str, within: float | None = None
 ) -> list[Claim]:
-    """The claim that decay helps an arm; or, with a margin, that it hardly does."""
+    """Return the claim that decay helps an optimizer; or, with a margin, that it hardly does."""
     if arm_ is None:
         return []
     error = task_metrics(task.records).error
@@ -154,7 +158,7 @@ def claim_decay_gain(
 def claim_separable(
     task: TaskRecords, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW"
 ) -> list[Claim]:
-    """Decoupled decay makes lr and λ of a rule more separable than L2."""
+    """Return decoupled decay makes lr and λ of a rule more separable than L2."""
     of = {each.arm: each.separability for each in estimate_basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []

@@ -1,4 +1,4 @@
-"""Raw against normalised weight decay over several budgets (Supplement 3 of the paper)."""
+"""Raw against normalized weight decay over several budgets (Supplement 3 of the paper)."""
 
 from __future__ import annotations
 

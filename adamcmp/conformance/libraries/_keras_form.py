@@ -13,7 +13,7 @@ from adamcmp.conformance.problems import Problem, UpdatePath
 
 
 def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constant: Callable[[Any], Any]) -> list[Peer]:
-    """Its optimizers.
+    """Return its optimizers.
 
     Args:
         keras: the module.
@@ -68,7 +68,7 @@ def _defaults(kind: Any) -> Iterator[tuple[str, Any]]:
 def path(
     optimizer: Any, problem: Problem, variable: Callable[[Any, str], Any], constant: Callable[[Any], Any]
 ) -> UpdatePath:
-    """The path of a built optimizer."""
+    """Return the path of a built optimizer."""
     variables = {name: variable(each, name) for name, each in problem.start.items()}
     paths = {name: [np.array(each)] for name, each in problem.start.items()}
     for t, lr in enumerate(problem.lrs):
@@ -86,7 +86,7 @@ def _values(variable: Any) -> Any:
 
 
 def on(backend: str, library: str) -> list[Peer]:
-    """Keras 3 on one of its backends, which a process has one of."""
+    """Return Keras 3 on one of its backends, which a process has one of."""
     import os
 
     os.environ["KERAS_BACKEND"] = backend

@@ -17,7 +17,7 @@ SHOWN = ("lr", "learning_rate", "betas", "beta_1", "beta_2", "b1", "b2", "moment
 
 
 def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tuple[str, ...] = ()) -> UpdatePath:
-    """The path of an optimizer that is built of parameters; ``names`` leaves out the others."""
+    """Return the path of an optimizer that is built of parameters; ``names`` leaves out the others."""
     import torch
 
     own = {name: problem.start[name] for name in names or problem.start}
@@ -43,7 +43,7 @@ def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tu
 
 
 def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any], **fixed: Any) -> Peer:
-    """A class of a library.
+    """Return a class of a library.
 
     Args:
         library: what stands in front of its name.

@@ -9,7 +9,7 @@ DISTRIBUTION, MODULE = "apex", "apex"
 
 
 def peers() -> list[Peer]:
-    """FusedAdam in its two modes."""
+    """Return FusedAdam in its two modes."""
     from apex.optimizers import FusedAdam
 
     return [peer("apex.optimizers", FusedAdam, "adam", PLAIN, adam_w_mode=mode) for mode in (True, False)]

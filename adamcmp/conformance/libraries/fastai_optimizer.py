@@ -15,7 +15,7 @@ DISTRIBUTION, MODULE = "fastai", "fastai"
 
 
 def peers() -> list[Peer]:
-    """Its optimizers, with decay off the weights, as they come, and in the gradient."""
+    """Return its optimizers, with decay off the weights, as they come, and in the gradient."""
     from fastai import optimizer
 
     found = []

@@ -8,5 +8,5 @@ DISTRIBUTION, MODULE = ("keras", "jax"), ("keras", "jax")
 
 
 def peers() -> list[Peer]:
-    """Its optimizers."""
+    """Return its optimizers."""
     return _keras_form.on("jax", "keras.optimizers")

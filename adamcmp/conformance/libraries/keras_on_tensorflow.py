@@ -8,5 +8,5 @@ DISTRIBUTION, MODULE = ("keras", "tensorflow-cpu"), ("keras", "tensorflow")
 
 
 def peers() -> list[Peer]:
-    """Its optimizers."""
+    """Return its optimizers."""
     return _keras_form.on("tensorflow", "keras.optimizers")

@@ -8,5 +8,5 @@ DISTRIBUTION, MODULE = ("keras", "torch"), ("keras", "torch")
 
 
 def peers() -> list[Peer]:
-    """Its optimizers."""
+    """Return its optimizers."""
     return _keras_form.on("torch", "keras.optimizers")

@@ -9,7 +9,7 @@ DISTRIBUTION, MODULE = "lion-pytorch", "lion_pytorch"
 
 
 def peers() -> list[Peer]:
-    """Lion, as it comes and with the learning rate taken out of its decay."""
+    """Return Lion, as it comes and with the learning rate taken out of its decay."""
     import lion_pytorch
 
     known = {key: PLAIN[key] for key in ("lr", "betas", "weight_decay")}

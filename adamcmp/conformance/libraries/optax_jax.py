@@ -16,7 +16,9 @@ DISTRIBUTION, MODULE = "optax", "optax"
 
 
 def peers() -> list[Peer]:
-    """Its optimizers, λ given to those that take it, and L2 put in front of others as its documentation shows."""
+    """Return its optimizers, λ given to those that take it, and L2 put in front of others as its documentation
+    shows.
+    """
     import jax
     import optax
 

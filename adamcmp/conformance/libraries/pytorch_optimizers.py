@@ -13,7 +13,7 @@ DISTRIBUTION, MODULE = "pytorch_optimizer", "pytorch_optimizer"
 
 
 def peers() -> list[Peer]:
-    """Each with its own way of decay."""
+    """Return each with its own way of decay."""
     import pytorch_optimizer as library
 
     name = "pytorch_optimizer"

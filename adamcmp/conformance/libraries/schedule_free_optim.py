@@ -9,7 +9,7 @@ DISTRIBUTION, MODULE = "schedulefree", "schedulefree"
 
 
 def peers() -> list[Peer]:
-    """AdamW."""
+    """Return AdamW."""
     import schedulefree
 
     return [peer("schedulefree", schedulefree.AdamWScheduleFree, "schedule_free", PLAIN, foreach=False)]

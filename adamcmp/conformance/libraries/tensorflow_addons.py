@@ -11,7 +11,7 @@ DISTRIBUTION, MODULE = ("tensorflow-addons", "tensorflow"), ("tensorflow_addons"
 
 
 def peers() -> list[Peer]:
-    """AdamW; λ has to follow a schedule by hand there."""
+    """Return AdamW; λ has to follow a schedule by hand there."""
     import tensorflow
     import tensorflow_addons
 

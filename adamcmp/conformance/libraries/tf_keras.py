@@ -10,7 +10,7 @@ DISTRIBUTION, MODULE = ("tf_keras", "tensorflow-cpu"), ("tf_keras", "tensorflow"
 
 
 def peers() -> list[Peer]:
-    """Its optimizers."""
+    """Return its optimizers."""
     import tensorflow
     import tf_keras
 

@@ -13,7 +13,7 @@ DISTRIBUTION, MODULE = "torch", "torch"
 
 
 def peers() -> list[Peer]:
-    """All that adamcmp has a rule of the same name for."""
+    """Return all that adamcmp has a rule of the same name for."""
     from torch import optim
 
     found = []
@@ -45,7 +45,7 @@ def peers() -> list[Peer]:
 
 
 def _peer(kind: Any, rule: str, build: Callable[[list[Any], Problem], Any], names: tuple[str, ...] = ()) -> Peer:
-    """A class that takes other arguments than most."""
+    """Return a class that takes other arguments than most."""
     return Peer(f"torch.optim.{kind.__name__}", rule, lambda problem: path(build, problem, names), defaults(kind))
 
 
@@ -65,7 +65,7 @@ def _muon(parameters: list[Any], problem: Problem) -> Any:
 
 
 def _sparse_adam(parameters: list[Any], problem: Problem) -> Any:
-    """It takes sparse gradients alone, and no λ."""
+    """Return it takes sparse gradients alone, and no λ."""
     from torch import optim
 
     class Sparse(optim.SparseAdam):

@@ -58,7 +58,7 @@ class Timing:
 
 @cache
 def matmul_gflops(device: torch.device, side: int = 1024) -> float:
-    """GFLOP/s of an fp32 matrix product of ``side``² on all threads: the quickest of five."""
+    """Return GFLOP/s of an fp32 matrix product of ``side``² on all threads: the quickest of five."""
     a = torch.ones(side, side, device=device)
     seconds = []
     for _ in range(6):  # the first one loads the library
@@ -114,7 +114,7 @@ class _Probe(ABC):
     _wall = _running = 0.0
 
     def turn(self) -> None:
-        """``take``, seeing how much of its time the thread was running."""
+        """Call ``take``, and measure the share of its time in which the thread was running."""
         wall, running = time.perf_counter(), time.thread_time()
         self.take()
         self._wall += time.perf_counter() - wall
@@ -193,12 +193,12 @@ class _SequentialProbe(_Probe):
         return list(sequential.train_shard(piece, self._dataset, self._device, watch))
 
     def _whole(self, run: Run) -> float:
-        """Seconds of a training of one step, with an evaluation."""
+        """Return seconds of a training of one step, with an evaluation."""
         (outcome,) = self._train(run, 1, TrainingControl())
         return outcome.seconds
 
     def _step(self, run: Run) -> float:
-        """Seconds of a step; where a run ends early, of those that it has taken."""
+        """Return seconds of a step; where a run ends early, of those that it has taken."""
         watch, started = _StepClock(1 + self._steps, self._device), time.perf_counter()
         with suppress(TrainingStopped):
             self._train(run, 2 + self._steps, watch)
@@ -219,8 +219,8 @@ class _SequentialProbe(_Probe):
 
 
 class _BatchedProbe(_Probe):
-    """A piece as large as the cohort's largest; ways of equal rows share one stack, since where it lies in memory makes
-    a tenth of the speed.
+    """A shard as large as the run group's largest; ways of equal rows share one stack, since where it lies in memory
+    makes a tenth of the speed.
     """
 
     def __init__(
@@ -330,7 +330,7 @@ def strategy_key(strategy: Strategy, layout: RowLayout) -> str:
 
 
 def timings_folder() -> Path:
-    """Where they lie."""
+    """Return where they lie."""
     return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
 
 

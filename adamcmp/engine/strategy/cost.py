@@ -73,7 +73,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here; to skip the compiler, torch would import it, which takes a second."""
+        """Return nothing is compiled here; to skip the compiler, torch would import it, which takes a second."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -104,7 +104,7 @@ _profiles: dict[tuple[str, ...], CostProfile] = {}
 
 
 def profile_group(cohort: RunGroup, dataset: Dataset, device: torch.device) -> CostProfile:
-    """Look at a cohort's model on two examples, and on four: what both make is no activation, but rounded weights.
+    """Look at a run group's model on two examples, and on four: what both make is no activation, but rounded weights.
 
     Cohorts that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
     """
@@ -154,7 +154,7 @@ def host_memory(settings: ExecutionSettings) -> float:
 
 
 def data_memory(settings: ExecutionSettings) -> float:
-    """Bytes beyond which a memory-mapped data set stays on disk."""
+    """Return bytes beyond which a memory-mapped data set stays on disk."""
     return DATA_FRACTION * host_memory(settings)
 
 
@@ -221,7 +221,7 @@ class ProfiledGroup:
     cohort: RunGroup
     profile: CostProfile
     refusal: str | None = None
-    """Why it cannot be vectorised, see ``trial.refusal``."""
+    """Why it cannot be vectorized, see ``trial.refusal``."""
 
     @property
     def member_steps(self) -> int:

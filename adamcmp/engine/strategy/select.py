@@ -52,7 +52,7 @@ MIN_SECONDS_TO_TRY_ROWS = 90.0
 
 
 class BenchmarkRequest(NamedTuple):
-    """Ways to train a cohort, to be timed in turns."""
+    """Ways to train a run group, to be timed in turns."""
 
     cohort: RunGroup
     strategies: tuple[Strategy, ...]
@@ -62,7 +62,7 @@ BenchmarkFn = Callable[[Sequence[BenchmarkRequest]], Sequence[Sequence[Timing]]]
 
 
 def estimate_seconds(work: ProfiledGroup) -> float:
-    """A count of arithmetic in place of a timing."""
+    """Return a count of arithmetic in place of a timing."""
     flops = work.profile.flops if work.profile.flops < float("inf") else 0.0
     return work.member_steps * (STEP_OVERHEAD_SECONDS + flops / ONE_THREAD_FLOPS_PER_SECOND)
 
@@ -94,7 +94,7 @@ def short_strategy(work: ProfiledGroup, settings: ExecutionSettings, device: tor
 
 
 def is_short(works: Sequence[ProfiledGroup], settings: ExecutionSettings) -> bool:
-    """Whether the work is too little to measure anything for: all of it is done in this process."""
+    """Return whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"
     runs = sum(len(work.cohort.runs) for work in works)
     return not fixed and sum(map(estimate_seconds, works)) < (
@@ -111,7 +111,7 @@ def _model_fields(work: ProfiledGroup) -> dict[str, Any]:
 
 
 def _initial_rows(work: ProfiledGroup, device: torch.device) -> int:
-    """R: on a CPU as many as fit the cache's share of a process."""
+    """Return r: on a CPU as many as fit the cache's share of a process."""
     if device.type != "cpu":
         return INITIAL_ROWS
     return max(1, min(round(CACHE_BYTES_PER_PROCESS / work.profile.row_bytes), MAX_ROWS))
@@ -199,12 +199,12 @@ def _uses_all_threads(strategy: Strategy) -> bool:
 
 
 def _differ_in_rows_only(one: Strategy, other: Strategy) -> bool:
-    """Whether two ways differ in rows alone."""
+    """Return whether two ways differ in rows alone."""
     return replace(one, rows=other.rows, step_seconds=other.step_seconds, reason=other.reason) == other
 
 
 class StrategyTimings:
-    """Timings of one cohort's strategies, old and new."""
+    """Timings of one run group's strategies, old and new."""
 
     open = False
     """Something that should have been timed was not."""
@@ -247,7 +247,7 @@ class StrategyTimings:
         return strategy_key(strategy, self._layouts[strategy])
 
     def first_round(self) -> list[Strategy]:
-        """One run alone, on one thread and on all; and eager rows."""
+        """Return one run alone, on one thread and on all; and eager rows."""
         small = self.work.profile.flops < MAX_FLOPS_ONE_THREAD
         threads = (
             [self._cores] if self._device.type != "cpu" or self._cores == 1 else [1] if small else [1, self._cores]
@@ -266,7 +266,7 @@ class StrategyTimings:
         return found + vectorised
 
     def compiled_round(self, total: float) -> list[Strategy]:
-        """Compiled rows, where eager training would take long enough."""
+        """Return compiled rows, where eager training would take long enough."""
         pays = MIN_SECONDS_TO_COMPILE if len(self.work.cohort.runs) > 1 else MIN_SECONDS_SINGLE_RUN
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
@@ -280,7 +280,7 @@ class StrategyTimings:
         return [s for s in found if self.has(s) and self._timings[self._name(s)].error is None]
 
     def further_round(self, total: float) -> list[Strategy]:
-        """Other numbers of rows, where much is to do."""
+        """Return other numbers of rows, where much is to do."""
         best = self.best().strategy
         if (
             self._device.type != "cpu"
@@ -293,7 +293,7 @@ class StrategyTimings:
         return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
 
     def doubled_round(self) -> list[Strategy]:
-        """Twice as many rows on an accelerator, where the last doubling was worth it."""
+        """Return twice as many rows on an accelerator, where the last doubling was worth it."""
         best = self.best()
         if self._device.type == "cpu" or best.open or best.strategy.engine == "sequential":
             return []
@@ -336,7 +336,7 @@ class StrategyTimings:
         return StrategyChoice(chosen, self._seconds(strategy, timing), self._note())
 
     def lent(self, work: ProfiledGroup) -> StrategyChoice:
-        """The best way, for these runs or for others whose rule alone is another."""
+        """Return the best way, for these runs or for others whose rule alone is another."""
         found = self.best()
         if work is self.work:
             return found
@@ -352,7 +352,7 @@ class StrategyTimings:
         return min(timed, default=estimate_seconds(self.work)) / self._processes
 
     def _reason(self, chosen: Strategy, timing: Timing, open_to: Sequence[tuple[Strategy, Timing]]) -> str | None:
-        """Why it is sequential where it might be vectorised, or eager where the user wants it compiled."""
+        """Return why it is sequential where it might be vectorized, or eager where the user wants it compiled."""
         if chosen.engine == "vectorised":
             unwanted = self._settings.compile is True and not chosen.compiled
             return self._lacking_compiler() if unwanted else None
@@ -366,13 +366,13 @@ class StrategyTimings:
         return f"quicker so: {1e3 * timing.step:.3g} ms a step of a run, {1e3 * best:.3g} ms in a program of {rows}"
 
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
-        """Work by the speed of all processes, and one compilation; few pieces keep few processes busy."""
+        """Return work by the speed of all processes, and one compilation; few shards keep few processes busy."""
         busy = min(strategy.processes, -(-len(self.work.cohort.runs) // strategy.rows))
         compiling = min(timing.first, CACHED_COMPILE_SECONDS) if strategy.compiled else 0.0
         return self._seconds_alone(timing) / busy + compiling
 
     def _seconds_alone(self, timing: Timing) -> float:
-        """Steps and evaluations of all runs, by the speed of one process."""
+        """Return steps and evaluations of all runs, by the speed of one process."""
         return self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
@@ -407,7 +407,7 @@ class StrategyTimings:
         return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
 
     def _matmuls(self) -> list[Matmul]:
-        """Libraries to try: oneDNN only for fp32 on the CPU, and only where it computes in fp32."""
+        """Return libraries to try: oneDNN only for fp32 on the CPU, and only where it computes in fp32."""
         if self._settings.matmul != "auto":
             return [self._settings.matmul]
         fp32 = self._device.type == "cpu" and self.work.cohort.task.train.precision == "fp32"

@@ -26,7 +26,7 @@ ONEDNN_ROUNDS_ERROR = (
     "where that is wanted"
 )
 MAX_PADDING = 1.1
-"""Rows of a common layout over a piece's own, beyond which the piece has a layout of its own."""
+"""Rows of a common layout over a shard's own, beyond which the shard has a layout of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RowLayout:
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> Self:
-        """The least that holds some runs."""
+        """Return the least that holds some runs."""
         counts = Counter(run.seed for run in runs)
         return cls(len(counts), max(counts.values()))
 
@@ -72,7 +72,7 @@ class Strategy:
     step_seconds: float = 0.0
     """Seconds that one step of one run takes in one process, as measured; 0 where nothing was."""
     reason: str | None = None
-    """Why it is not vectorised, where it cannot be."""
+    """Why it is not vectorized, where it cannot be."""
     rungs: tuple[int, ...] = ()
     """Steps after which a program keeps only the best of its trials: one in ``reduction``."""
     reduction: int = 3
@@ -90,18 +90,18 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of a cohort that one process trains from beginning to end."""
+    """A part of a run group that one process trains from beginning to end."""
 
     task: TaskSpec
     kernel: str
     runs: tuple[Run, ...]
     strategy: Strategy
     layout: RowLayout | None = None
-    """At the start; None: the least that holds the runs. The pieces of a cohort share one, and so its programs."""
+    """At the start; None: the least that holds the runs. The shards of a run group share one, and so its programs."""
 
     @classmethod
     def of(cls, cohort: RunGroup, strategy: Strategy) -> Self:
-        """A whole cohort as one piece."""
+        """Return a whole run group as one shard."""
         return cls(cohort.task, cohort.kernel, cohort.runs, strategy)
 
     @cached_property
@@ -145,7 +145,9 @@ def apply_strategy(strategy: Strategy, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _exact_cuda() -> Iterator[None]:
-    """fp32 convolutions that are fp32, and the same numbers every time, where an operation has such an algorithm."""
+    """Make fp32 convolutions exact and results deterministic inside the block, if an operation has such an
+    algorithm.
+    """
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -161,10 +163,10 @@ def _exact_cuda() -> Iterator[None]:
 
 
 def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
-    """Cut a cohort into pieces of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
+    """Cut a run group into shards of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
 
     Runs of a seed stay together, since they share their batches. Where a seed has fewer runs than fit, several seeds
-    make one piece, if the strategy lets them. Pieces that lack few rows of the common layout are filled up.
+    make one shard, if the strategy lets them. Pieces that lack few rows of the common layout are filled up.
     """
     by_seed: dict[int, list[Run]] = {}
     for run in cohort.runs:

@@ -48,7 +48,7 @@ MIN_CHECK_LR, MAX_CHECK_LR = 1e-3, 3e-2
 
 
 def why_not_vectorizable(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
-    """Return why the runs of a cohort cannot be trained as one program; None if they can.
+    """Return why the runs of a run group cannot be trained as one program; None if they can.
 
     The reasons are a custom optimizer, a forward pass with effects or control flow that a program cannot carry, tensors
     that share memory, an error by torch.func on the model or on a custom loss, and losses or weight norms that differ
@@ -82,7 +82,7 @@ class _ForwardObservations(NamedTuple):
     """Observations on a model's forward passes."""
 
     reason: str
-    """Why it cannot be vectorised; empty if nothing speaks against it."""
+    """Why it cannot be vectorized; empty if nothing speaks against it."""
     draws: bool
     """It draws random numbers with torch, so that a program has one seed."""
     parameters: int
@@ -153,7 +153,7 @@ def _compare_engines(
 
 
 def _check_run(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
-    """The cohort's first run with a learning rate that moves weights, times a factor, and without warmup."""
+    """Return the run group's first run with a learning rate that moves weights, times a factor, and without warmup."""
     run = cohort.runs[0]
     assert isinstance(run.optimizer, Rule)
     lr = factor * min(max(run.optimizer.lr, MIN_CHECK_LR), MAX_CHECK_LR)
@@ -162,7 +162,7 @@ def _check_run(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
 
 
 def _shrink_task(task: TaskSpec, dataset: Dataset, precision: Precision) -> tuple[TaskSpec, Dataset]:
-    """A few steps of one small batch, each with an evaluation on other examples."""
+    """Return a few steps of one small batch, each with an evaluation on other examples."""
     size = min(task.batch_size, CHECK_EXAMPLES)
     size -= size % task.train.accumulate
     size = size or task.train.accumulate
@@ -173,7 +173,7 @@ def _shrink_task(task: TaskSpec, dataset: Dataset, precision: Precision) -> tupl
 
 
 def _describe_difference(alone: RunResult, row: RunResult, tolerance: float) -> str | None:
-    """How a row differs from the run alone; None if it does not."""
+    """Return how a row differs from the run alone; None if it does not."""
     if alone.status != row.status:
         return f"in a batch of several the run has {row.status}, alone it has {alone.status}"
     bounds = {"train_loss": tolerance, "validation_loss": tolerance, "test_loss": tolerance}

@@ -63,5 +63,5 @@ class ADOPT(Rule):
 
 
 def _most(step: int) -> float:
-    """The bound as pytorch_optimizer asks for it, which counts the first step."""
+    """Return the bound as pytorch_optimizer asks for it, which counts the first step."""
     return float((step - 1) ** 0.25)

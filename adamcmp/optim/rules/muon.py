@@ -6,7 +6,7 @@ r"""Muon: momentum made orthogonal, for matrices; AdamW for everything else.
     u &= η_t α\, s\, X, \quad s = \sqrt{\max(1, n/m)} \text{ or } 0.2 \sqrt{\max(n, m)} \text{ for n × m}
 
 with (a, b_5, c) = (3.4445, −4.7750, 2.0315): five iterations bring all singular values near 1. Kernels of convolutions
-are matrices of one row an output.
+are matrices of one row per output.
 
 Source: K. Jordan et al., Muon, 2024; the second scale: J. Liu et al., Muon is Scalable for LLM Training, arXiv
 2502.16982. Conventions: as torch.optim.Muon but for its bf16 products, which are made in the precision of the weights
@@ -35,7 +35,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
-    """Each run's matrix with its singular values brought near 1, shape (R, n, m), as batched products over R."""
+    """Return each run's matrix with its singular values brought near 1, shape (R, n, m), as batched products over R."""
     a, b, c = QUINTIC
     x = matrix.mT if matrix.shape[1] > matrix.shape[2] else matrix
     x = x / (norm(x) + 1e-7)
@@ -87,7 +87,7 @@ class Muon(Rule):
         }
 
     def share(self, steps: StepWindow) -> Array:
-        """d_t: AdamW's part decays by its own learning rate."""
+        """Return d_t: AdamW's part decays by its own learning rate."""
         scale = self.adam_lr_scale if steps.part == "adam" else 1.0
         return super().share(replace(steps, peak=steps.peak * scale))
 

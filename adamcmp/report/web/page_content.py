@@ -51,10 +51,10 @@ CONVENTIONS = {
 MAX_EXTRA_METRICS = 40
 """Metrics on request that a page can show; tables have all."""
 COPIED_COLUMNS = ("leaderboard", "verdicts", "claims", "effects", "basin", "sensitivity", "metrics", "time_to_error")
-"""Tables that are copied as csv with all their digits; the script makes that of the cells."""
+"""Tables that are copied as csv with all their digits; the script makes that of the trials."""
 END_COLUMNS = ("completed", "diverged", "failed", "pruned")
 MAX_CURVES = 24
-"""Cells of an arm that a search has drawn which a page shows: the best of them."""
+"""Cells of an optimizer that a search has drawn which a page shows: the best of them."""
 STAGES = ("tune", "confirm", "settle")
 
 
@@ -91,7 +91,7 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _on_page(report: TaskReport) -> TaskReport:
-    """The report with the best of those cells that a search has drawn: a heatmap would have a row for each."""
+    """Return the report with the best of those trials that a search has drawn: a heatmap would have a row for each."""
     table = report.table
     full = {arm: is_grid(part) for arm, part in table.groupby("arm")}
     kept = table[table["arm"].map(full) | (table["rank"] <= MAX_CURVES)].reset_index(drop=True)
@@ -136,7 +136,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
 
 
 def _runs_with_trial(report: TaskReport) -> pd.DataFrame:
-    """The runs of a task's cells, with the column ``cell``, the place of theirs."""
+    """Return the runs of a task's trials, with the column ``cell``, the place of theirs."""
     place = {cell: i for i, cell in enumerate(report.table[TRIAL_KEY].itertuples(index=False, name=None))}
     runs = report.task.records
     found = runs.assign(cell=[place.get(cell, -1) for cell in runs[TRIAL_KEY].itertuples(index=False, name=None)])
@@ -156,7 +156,9 @@ def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
 
 
 def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
-    """Metrics on request of each cell after the last step, over its tuning runs: their names, means and half widths."""
+    """Return metrics on request of each trial after the last step, over its tuning runs: their names, means and half
+    widths.
+    """
     measured = tuning_runs(runs)
     measured = measured[measured["metrics"].notna() & (measured["status"] == "completed")]
     flat = pd.DataFrame(
@@ -200,7 +202,7 @@ def _cells(
     metrics: Iterable[Mapping[str, Any]],
     requested: Mapping[str, tuple[list[Any], list[Any]]],
 ) -> dict[str, Any]:
-    """Columns of the cells."""
+    """Return columns of the trials."""
     table = report.table
     lrs, decays = _axis(table["lr"]), _axis(table["weight_decay"])
     tuned = tuning_runs(runs)
@@ -238,7 +240,7 @@ def _cells(
 
 
 def _axis(column: pd.Series) -> dict[str, list[Any]]:
-    """The values of one axis of the grid, rising; their labels, alike in all, and exact enough to be read."""
+    """Return the values of one axis of the grid, rising; their labels, alike in all, and exact enough to be read."""
     values = sorted(float(x) for x in column.unique())
     return {"values": values, "ticks": tick_labels(values), "texts": [format_tick(x, 4) for x in values]}
 
@@ -258,7 +260,7 @@ def _failures(runs: pd.DataFrame) -> list[str]:
 def _limits(
     report: TaskReport, metrics: Iterable[Mapping[str, Any]], requested: Mapping[str, tuple[list[Any], list[Any]]]
 ) -> dict[str, Any]:
-    """Ends of the colour scale of each metric, dark first, and whether something is worse than the last."""
+    """Return ends of the color scale of each metric, dark first, and whether something is worse than the last."""
     found = {}
     some = report.table["n"].to_numpy() > 0
     for each in metrics:
@@ -296,7 +298,7 @@ def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) 
 
 
 def _values_by_trial(runs: pd.DataFrame, column: str, count: int) -> list[list[Any]]:
-    """The values of a column in the runs of each cell."""
+    """Return the values of a column in the runs of each trial."""
     found: list[list[Any]] = [[] for _ in range(count)]
     for cell, value in zip(runs["cell"], runs[column], strict=True):
         found[cell].append(value)
@@ -304,9 +306,10 @@ def _values_by_trial(runs: pd.DataFrame, column: str, count: int) -> list[list[A
 
 
 def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
-    """Code of each cell by framework: whole texts, and for each cell which of them it is with which lines changed.
+    """Return code of each trial by framework: whole texts, and for each trial which of them it is with which lines
+    changed.
 
-    The recipes of an arm differ in a few numbers, so that a text a cell would be most of the page.
+    The recipes of an optimizer differ in a few numbers, so that a text a trial would be most of the page.
     """
     first = tuning_runs(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
     found: dict[str, Any] = {}

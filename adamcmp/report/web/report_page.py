@@ -121,7 +121,7 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
 
 
 def render_template(template: str, **given: Any) -> str:
-    """A template of a page, with scripts and style written into it and a policy that allows no others."""
+    """Return a template of a page, with scripts and style written into it and a policy that allows no others."""
     names = SCRIPTS if template.startswith("report") else ()
     scripts = [_static(name) for name in names]
     style = _static(STYLE)
@@ -166,7 +166,7 @@ def _script_hash(text: str) -> str:
 
 
 def pack_json(content: Any) -> str:
-    """JSON as gzip in base64; the same content gives the same text."""
+    """Return JSON as gzip in base64; the same content gives the same text."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
@@ -277,7 +277,7 @@ def _protocol_lines(report: TaskReport) -> list[str]:
 
 
 def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any]:
-    """Row minus column for every pair: kind, text and words for who cannot see colours."""
+    """Return row minus column for every pair: kind, text and words for who cannot see colors."""
     known = [each for each in verdicts if each.kind != "none"]
     arms = list(dict.fromkeys(name for each in known for name in (each.a, each.b)))
     sign = criteria.error.sign
@@ -303,7 +303,7 @@ def svg_size(svg: bytes) -> tuple[int, int]:
 
 
 def _panels(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each arm's heatmap before it is drawn: how high it will be, so that nothing moves."""
+    """Return each optimizer's heatmap before it is drawn: how high it will be, so that nothing moves."""
     cells = content["cells"]
     rows: dict[int, set[int]] = {}
     for arm, lr in zip(cells["arm"], cells["lr"], strict=True):

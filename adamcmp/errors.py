@@ -37,7 +37,7 @@ def suggest_names(word: str, allowed: Iterable[str]) -> str:
     if not near:
         near = get_close_matches(word, names, n=3, cutoff=0.6)
     if not near:
-        near = [lower[each] for each in get_close_matches(given, list(lower), n=3, cutoff=0.6)]
+        near = [lower[match] for match in get_close_matches(given, list(lower), n=3, cutoff=0.6)]
     if near:
         alike = {name: SequenceMatcher(None, given, name.casefold()).ratio() for name in near}
         near = [

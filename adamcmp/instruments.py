@@ -30,7 +30,7 @@ def _matrices(state: State, *names: str) -> Iterator[tuple[str, list[Tensor]]]:
     """Yield the name of each parameter with two or more axes, and tensors of its record, flattened."""
     for name, kept in state.items():
         if next(iter(kept.values())).ndim >= 2:
-            yield name, [to_float64(kept[each]).flatten() for each in names]
+            yield name, [to_float64(kept[name]).flatten() for name in names]
 
 
 def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float]:
@@ -73,7 +73,7 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
         state: of a model whose first parameter of two axes is the table of words (V, D).
     """
     kept = next(kept for kept in state.values() if kept["scale"].ndim == 2)
-    second_V, square_V = (to_float64(kept[each]).square().mean(1) for each in ("scale", "grad"))
+    second_V, square_V = (to_float64(kept[name]).square().mean(1) for name in ("scale", "grad"))
     documents = len(x)
     pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(second_V))
     count_V = torch.bincount(pairs % len(second_V), minlength=len(second_V)).to(second_V)
@@ -106,7 +106,7 @@ def projections(model: nn.Module) -> dict[str, float]:
     weights = torch.cat([to_float64(p.detach()).flatten().cpu() for p in model.parameters()])
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(NUM_PROJECTIONS, len(weights), generator=generator, dtype=weights.dtype)
-    found = {str(i): each for i, each in enumerate((directions @ weights).tolist())}
+    found = {str(i): value for i, value in enumerate((directions @ weights).tolist())}
     return found | {"norm": weights.norm().item()}
 
 

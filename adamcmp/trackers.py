@@ -90,25 +90,25 @@ def to_tensorboard(stored: Results, where: Path) -> int:
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
     count = 0
-    for each in to_tracked_runs(stored):
-        folder = where / _safe_name(each.study) / f"{_safe_name(each.name)} {each.id}"
+    for run in to_tracked_runs(stored):
+        folder = where / _safe_name(run.study) / f"{_safe_name(run.name)} {run.id}"
         if folder.exists():
             continue
         count += 1
         with SummaryWriter(str(folder)) as writer:
-            start, last = each.ended_at - each.seconds, each.curve[-1][0] if each.curve else 1
-            for step, values in each.curve:
-                at = start + each.seconds * step / last
+            start, last = run.ended_at - run.seconds, run.curve[-1][0] if run.curve else 1
+            for step, values in run.curve:
+                at = start + run.seconds * step / last
                 for name, value in values.items():
                     writer.add_scalar(name.replace("_", "/", 1), value, step, at)
-            ends = {name: each.ends[name] for name in FINAL_METRICS[:2] if each.ends}
-            told = {name: each.settings[name] for name in SHOWN_COLUMNS if name in each.settings}
-            writer.add_text("settings", "\n".join(f"- {name}: {value}" for name, value in each.settings.items()))
+            ends = {name: run.ends[name] for name in FINAL_METRICS[:2] if run.ends}
+            told = {name: run.settings[name] for name in SHOWN_COLUMNS if name in run.settings}
+            writer.add_text("settings", "\n".join(f"- {name}: {value}" for name, value in run.settings.items()))
             shown = hparams(told, ends)  # type: ignore[no-untyped-call]  # it has no types
             for summary in shown:
                 writer._get_file_writer().add_summary(summary)
             for name, value in ends.items():
-                writer.add_scalar(name, value, last, each.ended_at)
+                writer.add_scalar(name, value, last, run.ended_at)
     return count
 
 

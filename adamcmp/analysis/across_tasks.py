@@ -120,12 +120,12 @@ def to_frame(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "a": each.verdict.a, "b": each.verdict.b, "kind": each.verdict.kind, "tasks": each.verdict.n,
-                "relative_difference": each.verdict.mean, "low": each.verdict.low, "high": each.verdict.high,
-                "p_value": each.verdict.p_value, "spread_between_tasks": each.spread, "wins": each.wins,
-                "ties": each.ties, "losses": each.losses,
+                "a": entry.verdict.a, "b": entry.verdict.b, "kind": entry.verdict.kind, "tasks": entry.verdict.n,
+                "relative_difference": entry.verdict.mean, "low": entry.verdict.low, "high": entry.verdict.high,
+                "p_value": entry.verdict.p_value, "spread_between_tasks": entry.spread, "wins": entry.wins,
+                "ties": entry.ties, "losses": entry.losses,
             }
-            for each in pooled
+            for entry in pooled
         ],
         columns=["a", "b", "kind", "tasks", "relative_difference", "low", "high", "p_value", "spread_between_tasks",
                  "wins", "ties", "losses"],

@@ -170,11 +170,11 @@ def row_of(grid: ErrorGrid) -> GridRow:
 
 def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     """Return the slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
-    told = [each for each in rows if each.told >= MIN_AXIS_VALUES]
+    told = [row for row in rows if row.told >= MIN_AXIS_VALUES]
     if len(told) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
     best_BL, side_BL = np.stack([each.best_B for each in told], 1), np.stack([each.side_B for each in told], 1)
-    step = float(np.median(np.concatenate([each.steps for each in rows])))
+    step = float(np.median(np.concatenate([row.steps for row in rows])))
     return _fit_line(np.array([each.x for each in told]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
@@ -184,7 +184,7 @@ def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
     """
     weight_BT = _weights(grid.errors_LJT.shape[2])
     means = (_mean(grid.errors_LJT, weight_BT), _mean(grid.at_zero_LT, weight_BT))
-    mean_BLJ, zero_BL = (np.where(np.isnan(each), np.inf, each) for each in means)
+    mean_BLJ, zero_BL = (np.where(np.isnan(mean), np.inf, mean) for mean in means)
     return mean_BLJ, zero_BL
 
 
@@ -330,10 +330,12 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
 def to_frame(found: list[Basin]) -> pd.DataFrame:
     """Return one row per optimizer, with three columns per estimate."""
     rows = []
-    for each in found:
-        row: dict[str, object] = {"arm": each.arm}
+    for basin in found:
+        row: dict[str, object] = {"arm": basin.arm}
         for name in ("rows", "columns", "ridge", "separability", "area"):
-            estimate: Estimate = getattr(each, name)
+            estimate: Estimate = getattr(basin, name)
             row |= estimate.columns(name)
-        rows.append(row | {"within": each.within, "lrs": each.lrs, "decays": each.decays, "censored": each.censored})
+        rows.append(
+            row | {"within": basin.within, "lrs": basin.lrs, "decays": basin.decays, "censored": basin.censored}
+        )
     return pd.DataFrame(rows)

@@ -143,22 +143,22 @@ def to_frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """Return one row per claim, with numbers in the unit in which they are shown."""
     rows = [
         {
-            "statement": each.statement,
-            "source": each.source,
-            "on": each.on,
-            "measured": each.measured,
-            **each.estimate.columns("value"),
-            "unit": each.unit,
-            "predicted_low": each.predicted[0],
-            "predicted_high": each.predicted[1],
-            "verdict": each.verdict,
-            "p_value": each.p_value,
+            "statement": claim.statement,
+            "source": claim.source,
+            "on": claim.on,
+            "measured": claim.measured,
+            **claim.estimate.columns("value"),
+            "unit": claim.unit,
+            "predicted_low": claim.predicted[0],
+            "predicted_high": claim.predicted[1],
+            "verdict": claim.verdict,
+            "p_value": claim.p_value,
             "p_adjusted": adjusted,
-            "narrower": each.narrower,
-            "detectable": each.detectable,
-            "form": each.form,
+            "narrower": claim.narrower,
+            "detectable": claim.detectable,
+            "form": claim.form,
         }
-        for each, adjusted in zip(claims, false_discovery([claim.p_value for claim in claims]), strict=True)
+        for claim, adjusted in zip(claims, false_discovery([claim.p_value for claim in claims]), strict=True)
     ]
     return pd.DataFrame(rows)
 

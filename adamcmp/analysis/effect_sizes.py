@@ -65,9 +65,9 @@ def estimate_effects(
     sign, rows = task_metrics(records).error.sign, held_out_rows_of(records, table)
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
     return [
-        _effect(each, differences(rows, each.a, each.b), by_arm[each.a], by_arm[each.b], sign)
-        for each in found
-        if each.kind != "none"
+        _effect(verdict, differences(rows, verdict.a, verdict.b), by_arm[verdict.a], by_arm[verdict.b], sign)
+        for verdict in found
+        if verdict.kind != "none"
     ]
 
 
@@ -100,7 +100,7 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
         return first - others[0] if others else first
 
     value = float(of_all(*samples))
-    if min(map(len, samples)) < MIN_SEEDS or all(np.ptp(each) == 0 for each in samples):
+    if min(map(len, samples)) < MIN_SEEDS or all(np.ptp(sample) == 0 for sample in samples):
         return Estimate(value)
     n = min(map(len, samples))
     tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 1 - TRIMMED_FRACTION)))
@@ -163,10 +163,10 @@ def _standardized(effect: float, freedom: int, scale: float) -> Estimate:
 def to_frame(found: Sequence[EffectSize]) -> pd.DataFrame:
     """Return one row per pair, with three columns per estimate."""
     rows = []
-    for each in found:
-        row: dict[str, object] = {"a": each.a, "b": each.b, "n": each.n}
+    for effect in found:
+        row: dict[str, object] = {"a": effect.a, "b": effect.b, "n": effect.n}
         for name in ("mean", "interquartile_mean", "improvement", "standardised"):
-            estimate: Estimate = getattr(each, name)
+            estimate: Estimate = getattr(effect, name)
             row |= estimate.columns(name)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -73,7 +73,7 @@ def estimate_optimal_decays(
     profile = pd.DataFrame(rows, columns=["x", "weight_decay", "lr", "validation", "test", "half_width"])
     if not parts:
         return OptimalDecays(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
-    seeds = sorted(set.intersection(*(set(each.columns) for each in parts)))
+    seeds = sorted(set.intersection(*(set(part.columns) for part in parts)))
     found, optima = [], []
     for x, part, zero in zip(xs, parts, zeros, strict=True):
         y, errors_JT = np.log(part.index.to_numpy(float)), part[seeds].to_numpy()

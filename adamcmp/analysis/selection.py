@@ -89,7 +89,7 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
     ]
     labels = [task.label for task in found]
     alike = {label: [task for task in found if task.label == label] for label in labels}
-    return [each._replace(label=_distinguishing_parts(each, alike[each.label])) for each in found]
+    return [task._replace(label=_distinguishing_parts(task, alike[task.label])) for task in found]
 
 
 def has_tuning(records: pd.DataFrame) -> bool:
@@ -103,9 +103,9 @@ def _distinguishing_parts(task: TaskRecords, alike: Sequence[TaskRecords]) -> st
     """
     label = task.label
     for name, unit in (("train_examples", " examples"), ("epochs", " epochs")):
-        if name in task.records and len({each.records[name].iloc[-1] for each in alike}) > 1:
+        if name in task.records and len({task.records[name].iloc[-1] for task in alike}) > 1:
             label += f" · {task.records[name].iloc[-1]:,g}{unit}"
-    seeds = {each.task: _split_seed(each) for each in alike}
+    seeds = {task.task: _split_seed(task) for task in alike}
     return label if len(set(seeds.values())) == 1 else f"{label} · split_seed {seeds[task.task]}"
 
 
@@ -158,7 +158,7 @@ def _search_name(search: str, others: Collection[str]) -> str:
     the same method.
     """
     method = search.partition(" ")[0]
-    return method if sum(each.partition(" ")[0] == method for each in others) == 1 else search
+    return method if sum(other.partition(" ")[0] == method for other in others) == 1 else search
 
 
 def _setting_text(key: str, value: object) -> str:

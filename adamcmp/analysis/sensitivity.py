@@ -71,7 +71,7 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
 
     def variants(arm: str) -> list[_Grid]:
         """Return the grids of an optimizer's optimizers that are like this one's, its own first."""
-        own = [each for other, each in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
+        own = [grid for other, grid in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
         return [grids[arm], *(each for each in own if _alike(each, grids[arm]))]
 
     found = [
@@ -165,8 +165,8 @@ def importance(grids: list[_Grid]) -> dict[str, float]:
 
     Variants that were tuned with other numbers of seeds are compared on as many as all have.
     """
-    seeds = min(each.errors_LJT.shape[2] for each in grids)
-    errors_VLJT = np.stack([each.errors_LJT[..., :seeds] for each in grids])
+    seeds = min(grid.errors_LJT.shape[2] for grid in grids)
+    errors_VLJT = np.stack([grid.errors_LJT[..., :seeds] for grid in grids])
     if np.isnan(errors_VLJT).any():
         return {}
     mean, cell_VLJ = errors_VLJT.mean(), errors_VLJT.mean(3)
@@ -188,9 +188,10 @@ def to_frame(found: list[Sensitivity]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "arm": each.arm, "lrs": each.lrs, "decades": each.decades, **each.to_lr.columns("lr_sensitivity"),
-                **{column: each.importance.get(name, math.nan) for name, column in names.items()},
+                "arm": sensitivity.arm, "lrs": sensitivity.lrs, "decades": sensitivity.decades,
+                **sensitivity.to_lr.columns("lr_sensitivity"),
+                **{column: sensitivity.importance.get(name, math.nan) for name, column in names.items()},
             }
-            for each in found
+            for sensitivity in found
         ]
     )  # fmt: skip

@@ -218,7 +218,7 @@ class Verdict(NamedTuple):
 
     def pointwise(self, *sources: Literal["seeds", "examples", "selection"]) -> tuple[float, float]:
         """Return the estimate ± 1.96 standard errors of some sources of variance, without any correction."""
-        half = Z_95 * math.sqrt(sum(getattr(self, f"se_{each}") ** 2 for each in sources))
+        half = Z_95 * math.sqrt(sum(getattr(self, f"se_{source}") ** 2 for source in sources))
         return self.mean - half, self.mean + half
 
 
@@ -257,7 +257,7 @@ def verdicts(
         for a, b in pairs
     ]
     found = decide(compared, tolerance(margin, error))
-    return [_within_range(each) for each in found] if error.unit == "%" else found
+    return [_within_range(verdict) for verdict in found] if error.unit == "%" else found
 
 
 def _within_range(verdict: Verdict) -> Verdict:
@@ -381,12 +381,12 @@ def _interaction(values_SN: Array) -> float:
 
 def satterthwaite_freedom(components: Sequence[VarianceComponent]) -> float:
     """Return the degrees of freedom of a sum of independent variances, by Welch and Satterthwaite."""
-    total = sum(each.variance for each in components)
+    total = sum(component.variance for component in components)
     if math.isinf(total):
         return 1.0
     if not total > 0:
         return math.inf
-    squares = sum((each.variance / total) ** 2 / each.freedom for each in components)
+    squares = sum((component.variance / total) ** 2 / component.freedom for component in components)
     return float(1 / squares) if squares > 0 else math.inf
 
 
@@ -399,10 +399,10 @@ def decide(compared: Sequence[Difference], margin: float = math.nan, *, has_powe
         has_power: also compute detectable differences and the seeds that the observed ones need.
     """
     pairs = max(len(compared), 1)
-    adjusted = holm([_p_value(each) for each in compared])
+    adjusted = holm([_p_value(difference) for difference in compared])
     return [
-        _decide(each, p_value, margin, pairs, has_power=has_power)
-        for each, p_value in zip(compared, adjusted, strict=True)
+        _decide(difference, p_value, margin, pairs, has_power=has_power)
+        for difference, p_value in zip(compared, adjusted, strict=True)
     ]
 
 
@@ -522,7 +522,7 @@ def required_reduction(
             "seeds": [of.seeds], "examples": [of.examples], "tuning": of.selection,
         }  # fmt: skip
         parts[source] = [
-            VarianceComponent(each.variance * ratio, max(each.freedom + count - now, 1)) for each in parts[source]
+            VarianceComponent(part.variance * ratio, max(part.freedom + count - now, 1)) for part in parts[source]
         ]
         flat = [*(each for group in parts.values() for each in group), VarianceComponent(of.luck_variance, math.inf)]
         return (

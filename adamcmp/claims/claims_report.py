@@ -40,12 +40,12 @@ def run_claim_tests(statement: ClaimTest, found: Mapping[str, ReportInput]) -> T
 
 def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput], command: str) -> Article:
     """Return the report of claims: sections, a table and figures."""
-    records = pd.concat([each.records for each in found.values()]) if found else pd.DataFrame()
-    claims = [claim for each in every for claim in each.claims]
-    names = [each.statement.name for each in every for _ in each.claims]
+    records = pd.concat([input_.records for input_ in found.values()]) if found else pd.DataFrame()
+    claims = [claim for test in every for claim in test.claims]
+    names = [test.statement.name for test in every for _ in test.claims]
     raw = to_frame(claims).assign(claim=names) if claims else pd.DataFrame()
     table = _shown(claims).assign(claim=names) if claims else pd.DataFrame()
-    counts = pd.Series([claim.verdict for each in every for claim in each.claims]).value_counts()
+    counts = pd.Series([claim.verdict for test in every for claim in test.claims]).value_counts()
     counted = ", ".join(f"{counts[name]} {VERDICTS[name]}" for name in VERDICTS if name in counts)
     intro = Text(
         f"{len(every)} claim{'' if len(every) == 1 else 's'}, each with the range of values that it predicts: "
@@ -54,9 +54,9 @@ def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput
     )
     first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
     sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIM_LEGEND])]
-    sections += [_section(each, table[table["claim"] == each.statement.name] if claims else table) for each in every]
+    sections += [_section(test, table[table["claim"] == test.statement.name] if claims else table) for test in every]
     sections.append(Section("Provenance", _made(records, found, command)))
-    drawn = [(each, [*each.toy.panels, *each.training.panels]) for each in every]
+    drawn = [(test, [*test.toy.panels, *test.training.panels]) for test in every]
     figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
                for each, panels in drawn if panels]  # fmt: skip
     return Article("claims", sections, {"claims": (raw, first)}, figures, _footer(records), _facts(records, command))
@@ -104,13 +104,13 @@ def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str)
     rows = [
         {
             "study": name,
-            "task": join_unique(each.records["task_label"], 2),
-            "optimizers": join_unique(each.records["arm"], 12),
-            "runs": f"{len(each.records):,}",
-            "seeds": format_seeds(each.records["seed"].dropna().astype(int)),
-            "training": f"{wall_seconds(each.records):,.0f} s",
+            "task": join_unique(input_.records["task_label"], 2),
+            "optimizers": join_unique(input_.records["arm"], 12),
+            "runs": f"{len(input_.records):,}",
+            "seeds": format_seeds(input_.records["seed"].dropna().astype(int)),
+            "training": f"{wall_seconds(input_.records):,.0f} s",
         }
-        for name, each in found.items()
+        for name, input_ in found.items()
     ]
     blocks.append(Table(pd.DataFrame(rows)))
     blocks.append(
@@ -126,7 +126,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str)
             )
         )
     )
-    edges = [line for name, each in found.items() for line in _edges(name, each)]
+    edges = [line for name, input_ in found.items() for line in _edges(name, input_)]
     if edges:
         blocks += [Text("Best trials at the boundary of their grid; the optimum may be outside:"), Bullets(edges)]
     return blocks

@@ -54,7 +54,7 @@ class PanelAxes(NamedTuple):
         middle = values.mean(0)
         half = half_width(values.std(0, ddof=1), len(values)) if len(values) > 1 else np.full(len(middle), np.nan)
         ends = (middle, middle - half, middle + half)
-        y, low, high = (np.exp(each) for each in ends) if self.y_scale == "log" else ends
+        y, low, high = (np.exp(end) for end in ends) if self.y_scale == "log" else ends
         return self.series(name, kind, x, y, low, high)
 
 

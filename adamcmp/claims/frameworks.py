@@ -70,7 +70,7 @@ def closed_form_test() -> ClaimEvidence:
         rows[statement] = exact_value(math.log10(max(off, LEAST)))
     defaults = [ran[library][name].defaults for _, library, name, _ in PEERS[::2] if library in ran]
     if len(defaults) == 2:
-        torch, keras = (each["weight_decay"] for each in defaults)
+        torch, keras = (default["weight_decay"] for default in defaults)
         ratio = torch / keras
         claims.append(
             Claim("AdamW's defaults are the same in both", SOURCE, "default λ of PyTorch over that of Keras",

@@ -27,7 +27,7 @@ CAPTION = (
 def closed_form_test() -> ClaimEvidence:
     """Test on regression over five budgets."""
     errors = [regression("adamw", [LR], (0.0, *LAMBDAS), steps).errors[0] for steps in STEPS]
-    gain_TG = np.stack([_gain(each) for each in errors])
+    gain_TG = np.stack([_gain(error) for error in errors])
     axes = PanelAxes("toy: regression", "steps", "gain (%)", "log", "linear")
     slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), each) for each in gain_TG.T)
     return ClaimEvidence(

@@ -93,7 +93,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
             claims.append(
                 Claim(statement, SOURCE, measured, difference, BELOW_RANGE, None, "all networks", "pp", "+.1f")
             )
-    rows = {NETWORKS[study]: each for study, each in told.items()}
+    rows = {NETWORKS[study]: estimate for study, estimate in told.items()}
     return ClaimEvidence(claims, value_panels("AdamW against Adam + L2, trainings", "test error (%)", rows))
 
 

@@ -70,5 +70,5 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
         for name, label in DOORS.items():
             statement = f"Decoupled decay generalizes better than a penalty in {label}"
             claims += claim_better(own, task, (adamw, find_arm(task, (name,))), statement, SOURCE)
-    rows = {f"penalty in {label}": each.estimate for label, each in zip(DOORS.values(), claims, strict=False)}
+    rows = {f"penalty in {label}": claim.estimate for label, claim in zip(DOORS.values(), claims, strict=False)}
     return ClaimEvidence(claims, value_panels("training: AdamW against a", "test error (%)", rows))

@@ -104,5 +104,5 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
             own, task, (arms[OTHERS], arms[NONE]), "Decay of the other layers alone has no effect", SOURCE
         )
     labels = ("all − none", "in front of norms − none", "in front of norms − all", "elsewhere − none")
-    rows = {label: each.estimate for label, each in zip(labels, claims, strict=False)}
+    rows = {label: claim.estimate for label, claim in zip(labels, claims, strict=False)}
     return ClaimEvidence(claims, value_panels("training: a CNN", "test error (%)", rows))

@@ -61,7 +61,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
     axes = PanelAxes("training: an MLP", "lr", "test error (%)", y_scale="linear")
     for task in split_by_task(own.records):
         table, error = trials_table(task.records), task_metrics(task.records).error
-        of = {each.arm: each.to_lr for each in estimate_sensitivities(task.records, table)}
+        of = {sensitivity.arm: sensitivity.to_lr for sensitivity in estimate_sensitivities(task.records, table)}
         coupled, free = find_arm(task, ("adamw",)), find_arm(task, ("adamw_paper",))
         if coupled is None or free is None or not {coupled, free} <= of.keys():
             continue

@@ -59,7 +59,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
     claims, panels = [], []
     axes = PanelAxes("training: an MLP", "lr", "best λ")
     for task in split_by_task(own.records):
-        slopes = {each.arm: each.rows for each in estimate_basins(task.records)}
+        slopes = {basin.arm: basin.rows for basin in estimate_basins(task.records)}
         table = trials_table(task.records)
         for name, label in ARMS.items():
             named = find_arm(task, (name,))

@@ -36,7 +36,7 @@ def find_monitors(path: Path) -> list[Path]:
         InputError: there is none.
     """
     folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
-    found = [each for each in folders if (each / "records").is_dir() or (each / DRIVERS).is_dir()]
+    found = [folder for folder in folders if (folder / "records").is_dir() or (folder / DRIVERS).is_dir()]
     if not found:
         raise InputError(f"{path}: no study is stored or trained here; give results/<study>, or the folder above it")
     return found

@@ -49,7 +49,7 @@ def conformance(
     absent = [each.library for each in found if each.verdict == "not installed"]
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
-    files = write_article(conventions_article(found, as_typed()), out, [each.value for each in formats or Format])
+    files = write_article(conventions_article(found, as_typed()), out, [format_.value for format_ in formats or Format])
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
     raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
 

@@ -105,7 +105,7 @@ def format_cost(tuning: ExecutionPlan, held_out: ExecutionPlan, gflops: float) -
     if not parts:
         return lines
     datasets = {**tuning.datasets, **held_out.datasets}.values()
-    held, disk = (sum(getattr(each, name) for each in datasets) for name in ("memory_bytes", "disk_bytes"))
+    held, disk = (sum(getattr(dataset, name) for dataset in datasets) for name in ("memory_bytes", "disk_bytes"))
     on_disk = f", {filesize.decimal(disk)} more on disk" if disk else ""
     peak = max(costs.peak_bytes, more.peak_bytes)
     lines.append(
@@ -185,10 +185,10 @@ def conformance_table(found: Sequence[ConventionFit]) -> Table:
     for name in ("optimizer", "follows", "in adamcmp", "difference", "verdict"):
         table.add_column(name, overflow="fold")
     colours = {"same": "green", "same but for rounding": "green", "differs": "yellow", "failed": "red"}
-    for each in found:
-        difference = "–" if math.isnan(each.difference) else f"{each.difference:.1e}"
-        cells = (each.optimizer or each.library, each.convention, each.setting, difference, each.error or each.verdict)
-        table.add_row(*map(escape, cells), style=colours.get(each.verdict, "dim"))
+    for fit in found:
+        difference = "–" if math.isnan(fit.difference) else f"{fit.difference:.1e}"
+        cells = (fit.optimizer or fit.library, fit.convention, fit.setting, difference, fit.error or fit.verdict)
+        table.add_row(*map(escape, cells), style=colours.get(fit.verdict, "dim"))
     return table
 
 
@@ -200,11 +200,11 @@ def conversion_table(
     for name in ("framework", "λ", "removed per step", "ε is added"):
         table.add_column(name, overflow="fold")
     per_step = {"lr_scaled": "η_t α λ θ", "schedule_only": "η_t λ θ", "normalized": "η_t λ θ / √steps"}
-    for name, each in frameworks.items():
-        own = decay.lambdas.get(each.decay)
+    for name, framework in frameworks.items():
+        own = decay.lambdas.get(framework.decay)
         told = "needs steps" if own is None else f"{own:.4g}"
-        place = f"{each.eps_placement} the bias correction"
-        cells = (name, told, per_step[each.decay], place)
+        place = f"{framework.eps_placement} the bias correction"
+        cells = (name, told, per_step[framework.decay], place)
         table.add_row(*map(escape, cells), style="bold" if name == target else None)
     return table
 

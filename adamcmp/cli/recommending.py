@@ -285,7 +285,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
     print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
     for row in textwrap.wrap(found.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False):
         tell(row, "bold", err=False)
-    if not verdicts or any(each.kind == "none" for each in verdicts):
+    if not verdicts or any(verdict.kind == "none" for verdict in verdicts):
         tell(f"The same command with --budget {enough} or more resumes from here.", err=False)
     say(f"\n{found.recipes['torch']}")
     say(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")

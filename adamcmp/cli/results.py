@@ -194,13 +194,13 @@ def watch(
     first = looked()
     if not once and console.is_terminal:
         with signals.defer_signals(), Live(first, console=console, screen=True, auto_refresh=False) as live:
-            while any(each.is_alive for each in watches) and not signals.stop_requested():
+            while any(watch.is_alive for watch in watches) and not signals.stop_requested():
                 deadline = time.monotonic() + every
                 while time.monotonic() < deadline and not signals.stop_requested():
                     time.sleep(0.05)
                 live.update(looked(), refresh=True)
-    answer(studies=[{"folder": str(each.folder), **(asdict(each.progress) if each.progress else {}),
-                     "state": each.progress.state if each.progress else None} for each in watches])  # fmt: skip
+    answer(studies=[{"folder": str(watch.folder), **(asdict(watch.progress) if watch.progress else {}),
+                     "state": watch.progress.state if watch.progress else None} for watch in watches])  # fmt: skip
     present(render_dashboard(watches))
 
 
@@ -328,13 +328,13 @@ def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
     Raises:
         InputError: a filter is empty, or an ID's beginning is too short or no such thing.
     """
-    for option, text in [*given.items(), *(("--id", each) for each in ids)]:
+    for option, text in [*given.items(), *(("--id", id_) for id_ in ids)]:
         if text is not None and not text.strip():
             raise InputError(f"remove {option} {text!r}: is empty; give a value, or leave {option} out")
-    for each in ids:
-        if len(each) < SHORTEST_ID or not re.fullmatch("[0-9a-f]+", each):
+    for id_ in ids:
+        if len(id_) < SHORTEST_ID or not re.fullmatch("[0-9a-f]+", id_):
             raise InputError(
-                f"remove --id {each}: give at least the first {SHORTEST_ID} of an ID's hexadecimal digits; "
+                f"remove --id {id_}: give at least the first {SHORTEST_ID} of an ID's hexadecimal digits; "
                 "`adamcmp export --to csv` lists them"
             )
 

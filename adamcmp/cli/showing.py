@@ -185,10 +185,13 @@ def show_found(found: ReportInput, title: str | None = None) -> None:
             sections.insert(0, terminal.leaderboard_lines(found.board(task), width))
             sections.append(terminal.claim_lines(told.claims, width, verbose=verbose))
             if verbose:
-                sections.append(terminal.finding_lines([each.text for each in told.findings], width))
+                sections.append(terminal.finding_lines([finding.text for finding in told.findings], width))
             sections.append(terminal.warning_lines(warned, width, verbose=verbose))
         _print_sections(sections)
-        answer(claims=_claimed(told.claims), hints=[each.text for each in warnings_of_task(found, task) if each.fix])
+        answer(
+            claims=_claimed(told.claims),
+            hints=[warning.text for warning in warnings_of_task(found, task) if warning.fix],
+        )
         if found.target_error is not None:
             from adamcmp.cli import plan_view
 
@@ -202,7 +205,7 @@ def show_found(found: ReportInput, title: str | None = None) -> None:
             terminal.splits_lines(found.over_splits(tasks), width),
             terminal.pooled_lines(found.pooled, width),
             terminal.claim_lines(told.claims, width, verbose=verbose),
-            terminal.finding_lines([each.text for each in told.findings], width) if verbose else [],
+            terminal.finding_lines([finding.text for finding in told.findings], width) if verbose else [],
         ])  # fmt: skip
 
 
@@ -242,7 +245,7 @@ def _answered(found: ReportInput, task: TaskRecords) -> dict[str, Any]:
         "runs": task.records["status"].value_counts().to_dict(),
         "leaderboard": board[list(BOARD)].to_dict("records"),
         "answer": format_answer(verdicts, error),
-        "verdicts": [verdict_answer(each, format_verdict(each, error)) for each in verdicts],
+        "verdicts": [verdict_answer(verdict, format_verdict(verdict, error)) for verdict in verdicts],
         "warnings": [warned.text for warned in warnings_of_task(found, task)],
     }
 
@@ -263,11 +266,11 @@ def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """Return claims as ``--json`` prints them."""
     return [
         {
-            "statement": each.statement, "measured": each.measured, "on": each.on, "unit": each.unit,
-            "value": each.estimate.value, "low": each.estimate.low, "high": each.estimate.high,
-            "predicted": list(each.predicted), "verdict": each.verdict,
+            "statement": claim.statement, "measured": claim.measured, "on": claim.on, "unit": claim.unit,
+            "value": claim.estimate.value, "low": claim.estimate.low, "high": claim.estimate.high,
+            "predicted": list(claim.predicted), "verdict": claim.verdict,
         }
-        for each in claims
+        for claim in claims
     ]  # fmt: skip
 
 
@@ -331,9 +334,9 @@ def show_statements(
 
     every = []
     with progress.item_progress(len(statements), "statements") as bar:
-        for each in statements:
-            bar(each.text)
-            every.append(run_claim_tests(each, found))
+        for statement in statements:
+            bar(statement.text)
+            every.append(run_claim_tests(statement, found))
     claims = [claim for each in every for claim in each.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     answer(claims=_claimed(claims))
@@ -353,7 +356,7 @@ def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | N
 
 def _values(formats: list[Format] | None) -> list[str]:
     """Return the requested options; all of them if none was requested."""
-    return [each.value for each in formats or Format]
+    return [format_.value for format_ in formats or Format]
 
 
 def _show_files(files: Sequence[Path]) -> None:

@@ -284,7 +284,7 @@ def settle(
     tolerated = None if given is None else given / error.factor
     hint = ""
     while True:
-        (task,) = (each for each in split_by_task(records) if each.task == found.task.task)
+        (task,) = (task for task in split_by_task(records) if task.task == found.task.task)
         try:
             outcomes = read_outcomes([opened.study_dir])
             verdict = sequential_verdict(
@@ -386,7 +386,7 @@ def reproduce(
     if figure == "all":
         from adamcmp.studies import ordered_studies
 
-        names = [each.name for each in ordered_studies()]
+        names = [study.name for study in ordered_studies()]
     for i, name in enumerate(names):
         if len(names) > 1:
             tell(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")

@@ -61,7 +61,7 @@ def usage_text(error: Exception, words: Sequence[str]) -> str:
 
 
 def _options(context: Any) -> list[str]:
-    return [option for each in context.command.params for option in getattr(each, "opts", ()) if option[:2] == "--"]
+    return [option for param in context.command.params for option in getattr(param, "opts", ()) if option[:2] == "--"]
 
 
 def _unknown_option(option: str, words: Sequence[str], known: Sequence[str]) -> str:

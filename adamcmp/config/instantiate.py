@@ -375,7 +375,7 @@ def _with_imported_files(files: Sequence[Path]) -> list[Path]:
             except (ImportError, ValueError):
                 continue
             others = [] if spec is None else _files_of(spec)
-            beside = [each for each in others if _is_user_file(each, path)]
+            beside = [other for other in others if _is_user_file(other, path)]
             waiting += [each for each in beside if each not in known]
             known |= dict.fromkeys(beside)
     return [*files, *sorted(set(known) - set(files))]
@@ -390,7 +390,7 @@ def _imported_names(path: Path) -> set[str]:
     found = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {each.name.partition(".")[0] for each in node.names}
+            found |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.partition(".")[0])
     return found - set(sys.stdlib_module_names) - set(OUR_PACKAGES)
@@ -403,7 +403,9 @@ def _is_user_file(path: Path, importer: Path) -> bool:
     path, importer = path.resolve(), importer.resolve()
     if is_installed(path):
         return False
-    return path.is_relative_to(importer.parent) or any(path.is_relative_to(each) for each in _path_entries_of(importer))
+    return path.is_relative_to(importer.parent) or any(
+        path.is_relative_to(entry) for entry in _path_entries_of(importer)
+    )
 
 
 @cache
@@ -420,7 +422,7 @@ def is_installed(path: Path) -> bool:
 def _path_entries_of(importer: Path) -> list[Path]:
     """Return the entries of ``sys.path`` that contain a file."""
     entries = [Path(each or ".").resolve() for each in sys.path]
-    return [each for each in entries if importer.is_relative_to(each)]
+    return [entry for entry in entries if importer.is_relative_to(entry)]
 
 
 def add_cwd_to_path() -> None:
@@ -480,7 +482,7 @@ def call_target(
     parameters = _parameters_of(function)
     given = {key: build_nested(value, f"{what}.{key}") for key, value in arguments.items()}
     given |= {k: v for k, v in offers.items() if k in parameters}
-    if through and any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+    if through and any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         given = {**through, **given}
     try:
         return function(**given)

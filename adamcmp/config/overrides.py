@@ -87,7 +87,7 @@ def _unreadable(text: str, error: Exception) -> str:
     if calls or value.startswith(("[", "{", "'", '"')) or not (strange or brackets):
         told = one_line(error).partition(". See https")[0].partition(" See")[0]
         return f"{text}: cannot be read ({told}); write key=value or key=v1,v2"
-    held = " ".join("a blank" if each == " " else each for each in (*strange, *brackets))
+    held = " ".join("a blank" if bracket == " " else bracket for bracket in (*strange, *brackets))
     return f"{text}: the value holds {held}, and needs quotes: {quote_override(key, value)}"
 
 

@@ -48,6 +48,6 @@ def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig
 
 def preset_model(scale: str | None, source: ConfigSource, model: str) -> tuple[Path | None, dict[str, Any]]:
     """Return the settings of ``scale/model/<scale>/<model>.yaml``, and that file."""
-    path = next((each for each in group_files(source, f"scale/model/{scale}") if each.stem == model), None)
+    path = next((path for path in group_files(source, f"scale/model/{scale}") if path.stem == model), None)
     content = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
     return path, {f"model.{key!s}": value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -23,7 +23,7 @@ COUNTED_VERDICTS = ("same", "same but for rounding", "differs", "failed")
 def conventions_article(found: Sequence[ConventionFit], command: str) -> Article:
     """Return the report: sections, a table and a figure."""
     raw = to_frame(found)
-    compared = [each for each in found if each.optimizer]
+    compared = [fit for fit in found if fit.optimizer]
     counts = pd.Series([each.verdict for each in compared]).value_counts()
     counted = ", ".join(f"{counts[name]} {name}" for name in COUNTED_VERDICTS if name in counts) or "none"
     how = Text(
@@ -54,7 +54,7 @@ def conventions_article(found: Sequence[ConventionFit], command: str) -> Article
     ]
     facts = {
         "command": command,
-        "versions": {each.library: each.version or "not installed" for each in found},
+        "versions": {fit.library: fit.version or "not installed" for fit in found},
         "adamcmp": version("adamcmp"),
         "platform": f"{platform.machine()}, Python {platform.python_version()}",
     }
@@ -69,16 +69,16 @@ def conventions_article(found: Sequence[ConventionFit], command: str) -> Article
 def _shown(found: Sequence[ConventionFit]) -> pd.DataFrame:
     rows = [
         {
-            "optimizer": each.optimizer or each.library,
-            "follows": each.convention or (f"nearest: {each.next_convention}" if each.next_convention else "–"),
-            "in adamcmp": each.setting or "–",
-            "difference": _number(each.difference),
-            "next": _number(each.next_difference),
-            "its defaults": each.defaults or "–",
-            "verdict": f"failed: {each.error}" if each.error else each.verdict,
-            "version": each.version or "–",
+            "optimizer": fit.optimizer or fit.library,
+            "follows": fit.convention or (f"nearest: {fit.next_convention}" if fit.next_convention else "–"),
+            "in adamcmp": fit.setting or "–",
+            "difference": _number(fit.difference),
+            "next": _number(fit.next_difference),
+            "its defaults": fit.defaults or "–",
+            "verdict": f"failed: {fit.error}" if fit.error else fit.verdict,
+            "version": fit.version or "–",
         }
-        for each in found
+        for fit in found
     ]
     return pd.DataFrame(rows)
 
@@ -94,12 +94,12 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
     def those(name: str, **how: str) -> list[str]:
         return list(
             dict.fromkeys(
-                each.optimizer
-                for each in found
-                if each.rule == "adam"
-                and each.verdict.startswith("same")
-                and name in each.optimizer
-                and all(text in getattr(each, key) for key, text in how.items())
+                fit.optimizer
+                for fit in found
+                if fit.rule == "adam"
+                and fit.verdict.startswith("same")
+                and name in fit.optimizer
+                and all(text in getattr(fit, key) for key, text in how.items())
             )
         )
 
@@ -114,7 +114,7 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
     squared = those("", convention="η²αλ")
     if squared:
         lines.append((Bold("Decay by the square of the rate:"), f" {', '.join(squared)}."))
-    usual = sorted({each.library for each in found if each.rule == "adam" and "decay ηαλ θ;" in each.convention})
+    usual = sorted({fit.library for fit in found if fit.rule == "adam" and "decay ηαλ θ;" in fit.convention})
     if usual:
         said = "the learning rate multiplies λ, in none of their AdamW does λ alone come off the weights"
         lines.append((Bold("Decay is ηαλ θ"), f" in {', '.join(usual)}: {said}."))
@@ -125,7 +125,7 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
 
 
 def _made(found: Sequence[ConventionFit], command: str) -> list[Block]:
-    missing = [each.library for each in found if each.verdict == "not installed"]
+    missing = [fit.library for fit in found if fit.verdict == "not installed"]
     blocks: list[Block] = [CodeBlock([command])]
     if missing:
         blocks.append(Text(f"Not installed here, and so not compared: {', '.join(missing)}."))

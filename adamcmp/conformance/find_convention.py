@@ -129,7 +129,7 @@ def updates_under(ran: LibraryResult, setting: str) -> float:
     Raises:
         ValueError: there is no such convention of its rule.
     """
-    settings = [each.setting for each in _candidate_conventions(ran.rule)]
+    settings = [convention.setting for convention in _candidate_conventions(ran.rule)]
     return _largest_difference(settings.index(setting), ran)
 
 
@@ -140,7 +140,7 @@ def _short(value: object) -> str:
 def find_convention(told: ConventionFit, ran: LibraryResult) -> ConventionFit:
     """Find the convention that explains an optimizer's updates."""
     ranked = sorted(
-        ((_largest_difference(i, ran), i, each) for i, each in enumerate(_candidate_conventions(ran.rule))),
+        ((_largest_difference(i, ran), i, convention) for i, convention in enumerate(_candidate_conventions(ran.rule))),
         key=lambda found: found[:2],
     )
     (nearest, _, way), (second, _, other) = ranked[0], ranked[1]

@@ -49,13 +49,13 @@ def layer_specs(model: nn.Module) -> list[LayerSpec]:
     """
     if isinstance(model, MLP):
         found = [LayerSpec("Flatten", {}, [])]
-        for each in model.layers:
-            if isinstance(each, nn.Linear):
-                found.append(_dense(each))
-            elif isinstance(each, nn.ReLU):
+        for layer in model.layers:
+            if isinstance(layer, nn.Linear):
+                found.append(_dense(layer))
+            elif isinstance(layer, nn.ReLU):
                 found.append(LayerSpec("ReLU", {}, []))
             else:
-                raise InputError(f"keras: no layer for {type(each).__name__}")
+                raise InputError(f"keras: no layer for {type(layer).__name__}")
         return found
     if not isinstance(model, SmallCNN):
         raise InputError(f"keras: no such layers for {type(model).__name__}; take model=mlp or model=cnn")
@@ -167,7 +167,9 @@ def _train_model(run: Run, data: Dataset) -> pd.DataFrame:
     def step(x: Any, y: Any) -> Any:
         with tensorflow.GradientTape() as tape:
             loss = cross_entropy(y, other(x, training=True))
-            total = loss + penalty / 2 * sum(tensorflow.reduce_sum(each**2) for each in other.trainable_variables)
+            total = loss + penalty / 2 * sum(
+                tensorflow.reduce_sum(variable**2) for variable in other.trainable_variables
+            )
         variables = other.trainable_variables
         other_optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
         return loss

@@ -65,7 +65,7 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
     found = run_all_paths(library)
-    File(out).write_bytes(pickle.dumps((library_versions(library), [tuple(each) for each in found])))
+    File(out).write_bytes(pickle.dumps((library_versions(library), [tuple(result) for result in found])))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def conventions(rule: str) -> list[Convention]:
             if key not in found or len(each.setting) < len(found[key].setting):
                 found[key] = each
     ways = sorted(found.values(), key=lambda each: len(each.setting))
-    usual = [each for each in ways if each.settings.decay == "lr_scaled"]
+    usual = [way for way in ways if way.settings.decay == "lr_scaled"]
     undivided = [each for each in usual if getattr(each.settings, "proximal", True)]  # decay comes behind the step
     ways += [each._replace(setting="", on_new=True, told=f"{each.told}, of the new weights") for each in undivided]
     no_decay = {_describe(each.settings, decayed=False): each for each in reversed(usual or ways[:1])}
@@ -162,4 +162,4 @@ def reference_updates(convention: Convention, problem: Problem) -> UpdatePath:
         with update.evaluating():
             for name, p in parameters.items():
                 paths[name].append(p.detach().numpy().copy())
-    return {name: np.stack(each) for name, each in paths.items()}
+    return {name: np.stack(path) for name, path in paths.items()}

@@ -169,7 +169,7 @@ def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
 
 def _mask_missing(values: npt.NDArray[Any], options: ColumnOptions) -> npt.NDArray[Any]:
     """Replace the numbers that stand for missing values."""
-    named = [float(each) for each in options.na_values if _is_number(each)]
+    named = [float(na_value) for na_value in options.na_values if _is_number(na_value)]
     return np.where(np.isin(values, named), np.nan, values) if named else values
 
 

@@ -117,7 +117,7 @@ class Dataset:
     def memory_bytes(self) -> int:
         """Bytes of its examples and labels in memory."""
         parts = (self.train, self.validation, self.test)
-        held = [each for x, y in parts for each in (*inputs_of(x), y) if isinstance(each, Tensor)]
+        held = [input_ for x, y in parts for input_ in (*inputs_of(x), y) if isinstance(input_, Tensor)]
         return sum(each.numel() * each.element_size() for each in held)
 
     @property
@@ -266,7 +266,7 @@ def make_dataset(
         ys = [(y - target_scale.mean) / target_scale.std for y in ys]
     ys = [y if kind == "classes" else y.float() for y in ys]
     train, validation, test = (Split(x, y) for x, y in zip(xs, ys, strict=True))
-    num_tokens = max((1 + int(each.max()) for column in tokens for x in column for each in chunks(x)), default=0)
+    num_tokens = max((1 + int(chunk.max()) for column in tokens for x in column for chunk in chunks(x)), default=0)
     lengths = token_bytes(raw, num_outputs, name) if kind == "classes" else None
     per_label = {} if lengths is None else {part: lengths[parts[part].y].double().mean().item() for part in SPLITS}
     dataset = Dataset(
@@ -292,7 +292,7 @@ def make_dataset(
 def _with(x: X, columns: Sequence[Tensor | DiskRows]) -> X:
     """Return the examples with other inputs."""
     if isinstance(x, MultiInput):
-        return replace(x, parts=tuple(to_memory(each) for each in columns))
+        return replace(x, parts=tuple(to_memory(column) for column in columns))
     return columns[0]
 
 
@@ -316,9 +316,9 @@ def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
     for part, x in zip(SPLITS, xs, strict=True):
         after = "normalized, " if normalize else ""
         told = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
-        for each in inputs_of(x):
-            scaled = (dataset.inputs(rows) if dataset.scale else rows for rows in chunks(each))
-            if each.dtype.is_floating_point and not all(all_finite(rows) for rows in scaled):  # type: ignore[arg-type]
+        for input_ in inputs_of(x):
+            scaled = (dataset.inputs(rows) if dataset.scale else rows for rows in chunks(input_))
+            if input_.dtype.is_floating_point and not all(all_finite(rows) for rows in scaled):  # type: ignore[arg-type]
                 raise told
         if not bool(torch.isfinite(getattr(dataset, part).y).all()):
             raise InputError(f"data set {dataset.name}: {part} y leaves the range of float32; scale it before")
@@ -401,8 +401,8 @@ def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
             digest.update(f"|inputs={x.names or len(x.parts)}".encode())
         for tensor in (*inputs_of(x), y):
             digest.update(f"|{dtype_name(tensor)}{tuple(tensor.shape)}|".encode())
-            for each in chunks(tensor):
-                digest.update(each.contiguous().view(-1).view(torch.uint8).numpy().data)
+            for chunk in chunks(tensor):
+                digest.update(chunk.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -418,9 +418,9 @@ def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
     axes = [0, *range(2, x.ndim)]
     near_C: Tensor | None = None
     sum_C = squares_C = torch.zeros((), dtype=torch.float64)
-    for each in chunks(x):
-        near_C = each.double().mean(axes, keepdim=True)[0] if near_C is None else near_C
-        distance = each - near_C
+    for chunk in chunks(x):
+        near_C = chunk.double().mean(axes, keepdim=True)[0] if near_C is None else near_C
+        distance = chunk - near_C
         sum_C = sum_C + distance.sum(axes, keepdim=True)[0]
         squares_C = squares_C + distance.square_().sum(axes, keepdim=True)[0]
     assert near_C is not None  # no part is empty

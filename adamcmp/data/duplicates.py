@@ -37,7 +37,7 @@ def _digests(split: Split) -> list[bytes]:
 
 def _row_bytes(x: Tensor | DiskRows) -> Iterator[npt.NDArray[np.uint8]]:
     """Return the bytes of each example."""
-    return (row for each in chunks(x) for row in each.contiguous().view(len(each), -1).view(torch.uint8).numpy())
+    return (row for chunk in chunks(x) for row in chunk.contiguous().view(len(chunk), -1).view(torch.uint8).numpy())
 
 
 def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Split]:

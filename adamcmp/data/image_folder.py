@@ -113,7 +113,7 @@ def image_folder(
     looks: list[Look] = []
     for part, images in found.items():
         files = [file for name in images for file in images[name]]
-        y_N = np.repeat([classes.index(name) for name in images], [len(each) for each in images.values()])
+        y_N = np.repeat([classes.index(name) for name in images], [len(image) for image in images.values()])
         x, seen = _decoded(files, size, channels, colour)
         looks += seen
         parts[part] = (x, y_N)
@@ -210,12 +210,12 @@ def _is_hidden(path: Path, root: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not _is_hidden(each, folder))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path, folder))
 
 
 def _check_not_splits(folder: Path, classes: Sequence[Path]) -> None:
     """Refuse folders that look like splits under other names, or that hold splits."""
-    inside = {each: [below.name for below in _folders(each)] for each in classes}
+    inside = {class_: [below.name for below in _folders(class_)] for class_ in classes}
     for each, names in inside.items():
         splits = [name for name in names if part_of(name)]
         if len(splits) > 1:
@@ -223,7 +223,7 @@ def _check_not_splits(folder: Path, classes: Sequence[Path]) -> None:
                 f"{each}: holds {' and '.join(splits)}; put the folders of splits above those of classes, or set "
                 "data.nested=true to take all as one class"
             )
-    empty = [each for each in classes if inside[each] and not any(path.is_file() for path in each.iterdir())]
+    empty = [class_ for class_ in classes if inside[class_] and not any(path.is_file() for path in class_.iterdir())]
     shared = set.intersection(*(set(inside[each]) for each in empty)) if len(empty) > 1 else set()
     if len(empty) == len(classes) and len(shared) > 1:
         shown = ", ".join(each.name for each in empty[:3])

@@ -118,11 +118,11 @@ def concatenate(xs: Sequence[Tensor | DiskRows | MultiInput]) -> Tensor | DiskRo
     several = [x for x in xs if isinstance(x, MultiInput)]
     if several:
         parts = zip(*(x.parts for x in several), strict=True)
-        return replace(several[0], parts=tuple(torch.cat(each) for each in parts))
+        return replace(several[0], parts=tuple(torch.cat(part) for part in parts))
     rows = [x for x in xs if isinstance(x, DiskRows)]
     if len(rows) < len(xs):
         return torch.cat([to_memory(x) for x in xs if not isinstance(x, MultiInput)])
-    counts = [sum(stored.shape[0] for stored in each.stores) for each in rows]
+    counts = [sum(stored.shape[0] for stored in row.stores) for row in rows]
     starts = np.cumsum([0, *counts]).tolist()
-    index = torch.cat([each.index + start for each, start in zip(rows, starts, strict=False)])
-    return replace(rows[0], stores=tuple(stored for each in rows for stored in each.stores), index=index)
+    index = torch.cat([row.index + start for row, start in zip(rows, starts, strict=False)])
+    return replace(rows[0], stores=tuple(stored for row in rows for stored in row.stores), index=index)

@@ -242,7 +242,7 @@ def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Sp
     if not arrays:
         raise InputError(f"{where} x is empty; give an array, or a tuple or dict of arrays")
     names = tuple(map(str, given)) if isinstance(given, Mapping) else None
-    several = MultiInput(tuple(_tensor(each, f"{where} x[{i}]") for i, each in enumerate(arrays)), names)
+    several = MultiInput(tuple(_tensor(array, f"{where} x[{i}]") for i, array in enumerate(arrays)), names)
     for i, each in enumerate(several.parts):
         _check_input(each, y, f"{where} {several.called(i)}", lacks)
     return Split(several, y)
@@ -326,7 +326,7 @@ def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
 
 def all_finite(x: Tensor | DiskRows) -> bool:
     """Return whether no value is NaN or infinite; integers never are."""
-    return not x.dtype.is_floating_point or all(bool(torch.isfinite(each).all()) for each in chunks(x))
+    return not x.dtype.is_floating_point or all(bool(torch.isfinite(chunk).all()) for chunk in chunks(x))
 
 
 def dtype_name(tensor: Tensor | DiskRows) -> str:

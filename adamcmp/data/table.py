@@ -324,11 +324,11 @@ def _targets(
         return codes.astype(np.int64), names, len(values)
     if kind == "labels" and len(predicted) == 1 and first.kind == "categorical":
         texts = ["" if value is None else value for value in first.values]
-        sets = [{each.strip() for each in text.split(separator)} - {""} for text in texts]
+        sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
         names = sorted(set().union(*sets[:rows]))
         if unknown_names := sorted(set().union(*sets) - set(names)):
             raise InputError(f"{where}: label {unknown_names[0]!r} occurs in the test file alone; remove those rows")
-        return np.array([[name in each for name in names] for each in sets], np.float64), names, len(names)
+        return np.array([[name in set_ for name in names] for set_ in sets], np.float64), names, len(names)
     stacked = np.stack([column.values.astype(np.float64) for column in predicted], axis=1)
     return stacked, [column.name for column in predicted], len(predicted)
 

@@ -39,7 +39,7 @@ def summary_of(
     """Yield how the table was understood, as pairs of a short heading and a text."""
     yield (
         "data",
-        "; ".join(f"{'test file ' if part == 'test' else ''}{each.described}" for part, each in frames.items()),
+        "; ".join(f"{'test file ' if part == 'test' else ''}{frame.described}" for part, frame in frames.items()),
     )
     columns = [found[name] for name in wanted]
     by_kind = {
@@ -81,7 +81,9 @@ def summary_of(
     counted = lacking(columns)
     told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
     text = (
-        "; missing text is a category" if any(each.kind == "categorical" and each.missing for each in columns) else ""
+        "; missing text is a category"
+        if any(column.kind == "categorical" and column.missing for column in columns)
+        else ""
     )
     yield "missing", f"{counted}; {told.get(missing, missing)}{text}" if counted else "none"
     for column in (found[name] for name in labels if kind == "quantities"):

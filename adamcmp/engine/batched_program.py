@@ -253,7 +253,7 @@ def _step_function(
         params, rest, state, average = stack
         losses, grads = gradient(params, rest, x, y)
         if parts > 1:
-            losses, grads = losses / parts, {name: each / parts for name, each in grads.items()}
+            losses, grads = losses / parts, {name: grad / parts for name, grad in grads.items()}
         if most is not None:
             grads = _clip_gradients(grads, names, most)
         by_kind = tables.unbind(0)
@@ -277,7 +277,7 @@ def _clip_gradients(grads: Tensors, names: ParamNames, most: float) -> Tensors:
     squares = [grads[name].reshape(len(grads[name]), -1).square().sum(1) for name in names.trained]
     norm_R = torch.stack(squares).sum(0).sqrt()
     scale_R = (most / (norm_R + 1e-6)).clamp(max=1.0)
-    return {name: each * scale_R.view(-1, *(1,) * (each.ndim - 1)) for name, each in grads.items()}
+    return {name: grad * scale_R.view(-1, *(1,) * (grad.ndim - 1)) for name, grad in grads.items()}
 
 
 def _evaluation_function(

@@ -41,12 +41,12 @@ class GraphedStep:
         """Record a step, which leaves the stack and the generators as they were."""
         self._stack, self._given = stack, pytree.tree_map(torch.clone, given)
         tensors = pytree.tree_leaves(tuple(stack))
-        before = [each.clone() for each in tensors]
+        before = [tensor.clone() for tensor in tensors]
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             self._replay, self._losses = record_cuda(lambda: self._step(stack, *self._given), self._device)
-        for each, value in zip(tensors, before, strict=True):
-            each.copy_(value)
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
 
 
 def record_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:

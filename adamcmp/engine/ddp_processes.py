@@ -41,14 +41,14 @@ def process_group(
         meeting = f"file://{folder}/meeting"
         given = (ranks, meeting, piece, dataset, str(device), paths)
         others = [context.Process(target=_run_rank, args=(rank, *given), daemon=True) for rank in range(1, ranks)]
-        for each in others:
-            each.start()
+        for other in others:
+            other.start()
         try:
             _init_process_group(0, ranks, meeting, device)
             yield
         finally:
-            for each in others:
-                each.kill()
+            for other in others:
+                other.kill()
             with suppress(RuntimeError):
                 dist.destroy_process_group()
 

@@ -25,7 +25,7 @@ State = Mapping[str, Mapping[str, Tensor]]
 """Optimizer state, by name of the parameter and then of the state."""
 CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
 TARGET_METRICS: Mapping[Targets, tuple[str, ...]] = {
-    targets: (*(each.name for each in errors), *(CLASSIFIERS if targets == "classes" else ()))
+    targets: (*(error.name for error in errors), *(CLASSIFIERS if targets == "classes" else ()))
     for targets, errors in METRIC_SPECS.items()
 }
 MODEL_METRICS = ("weight_norms", "updates", "hessian_eigenvalue")
@@ -173,11 +173,11 @@ def check_metric_name(name: str, task: TaskSpec) -> None:
 
 
 def _evaluated_split(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
-    return [(each._version, each.requires_grad) for each in tensors]
+    return [(tensor._version, tensor.requires_grad) for tensor in tensors]
 
 
 def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
-    tensors = [each for each in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(each, Tensor)]
+    tensors = [leaf for leaf in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(leaf, Tensor)]
     model = given.get("model")
     tensors += [] if model is None else [*model.parameters(), *model.buffers()]
     before = _evaluated_split(tensors)
@@ -192,7 +192,8 @@ def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any])
         )
     values = {f"{prefix}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {prefix: value}
     plain = {
-        key: each.item() if isinstance(each, Tensor) and each.numel() == 1 else each for key, each in values.items()
+        key: value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+        for key, value in values.items()
     }
     for key, each in plain.items():
         if not isinstance(each, Real):

@@ -63,12 +63,12 @@ def _cgroup_memory(root: Path, own: Path) -> float:
         top = root / controllers
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
         folder = top / path.lstrip("/")
-        for each in (folder, *folder.parents):
-            if top not in (each, *each.parents):
+        for parent in (folder, *folder.parents):
+            if top not in (parent, *parent.parents):
                 break
-            limit, used = (_number(each / name) for name in names)
+            limit, used = (_number(parent / name) for name in names)
             if limit is not None and used is not None:
-                free = min(free, max(limit - used + _inactive(each / "memory.stat"), 0.0))
+                free = min(free, max(limit - used + _inactive(parent / "memory.stat"), 0.0))
     return free
 
 

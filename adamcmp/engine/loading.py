@@ -207,7 +207,7 @@ def _materialize(model: nn.Module, task: TaskSpec) -> None:
         InputError: the model does not take the batch.
     """
     tensors = (*model.parameters(), *model.buffers())
-    if not any(isinstance(each, UninitializedBuffer | UninitializedParameter) for each in tensors):
+    if not any(isinstance(tensor, UninitializedBuffer | UninitializedParameter) for tensor in tensors):
         return
     dtype = torch.int64 if task.facts.num_tokens else torch.float32
     shape = task.facts.input_shape

@@ -32,7 +32,7 @@ def hidden_layers(model: nn.Module) -> list[str]:
         for name, value in vars(module).items():
             if name.startswith("_") or not isinstance(value, list | tuple | dict):
                 continue
-            lost = [each for each in _leaves(value) if id(each) not in known]
+            lost = [leaf for leaf in _leaves(value) if id(leaf) not in known]
             if lost:
                 found.append(f"{path}.{name}" if path else name)
     return found

@@ -46,7 +46,7 @@ def outputs(result: Any) -> Any:
     if isinstance(getattr(result, "logits", None), Tensor):
         return result.logits
     if dataclasses.is_dataclass(result):
-        return _first_output(getattr(result, each.name) for each in dataclasses.fields(result))
+        return _first_output(getattr(result, field_.name) for field_ in dataclasses.fields(result))
     return _first_output(result) if isinstance(result, tuple | list) else result
 
 
@@ -187,8 +187,8 @@ def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[fl
         return asked
     examples, counts = task.facts.train_examples, task.facts.class_counts
     if task.facts.targets == "labels":
-        return [(examples - each) / each for each in counts]
-    return [sum(counts) / (len(counts) * each) for each in counts]
+        return [(examples - count) / count for count in counts]
+    return [sum(counts) / (len(counts) * count) for count in counts]
 
 
 def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Tensor) -> None:

@@ -124,7 +124,9 @@ class ParamKind(NamedTuple):
 
 def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) -> ParamKind:
     """Return the kind of a parameter: that of the first group with a pattern that fits its name."""
-    fitting = (i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, each) for each in group.patterns))
+    fitting = (
+        i for i, group in enumerate(rule.groups) if any(fnmatchcase(name, pattern) for pattern in group.patterns)
+    )
     part = rule.part(name, tuple(parameter.shape)) if isinstance(rule, Rule) else ""
     ratios: Mapping[str, float] = getattr(model, "width_ratios", {})
     return ParamKind(next(fitting, None), parameter.ndim >= 2, part, ratios.get(name, 1.0))
@@ -298,7 +300,7 @@ def _custom_optimizer(
     if settings.groups:
         parameters = _torch_param_groups(settings, trained, kinds)
         if not settings.decay_given and not settings.has_decay:  # the class knows no λ
-            parameters = [{k: v for k, v in each.items() if k != "weight_decay" or v} for each in parameters]
+            parameters = [{k: v for k, v in parameter.items() if k != "weight_decay" or v} for parameter in parameters]
     decay = {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     try:
         optimizer = kind(parameters, lr=settings.lr, **decay, **settings.arguments)

@@ -92,7 +92,10 @@ def batch_indices(
     epoch, skipped = divmod(start, steps)
     while True:
         generators = [torch.Generator().manual_seed(stream_seed(seed, "batches", epoch)) for seed in seeds]
-        orders = [torch.randperm(examples, generator=each, device="cpu")[: steps * batch_size] for each in generators]
+        orders = [
+            torch.randperm(examples, generator=generator, device="cpu")[: steps * batch_size]
+            for generator in generators
+        ]
         index_STB = torch.stack(orders).view(len(seeds), steps, batch_size)
         yield from index_STB.transpose(0, 1).flatten(1).to(device)[skipped:]
         epoch, skipped = epoch + 1, 0

@@ -137,7 +137,9 @@ class _LossMonitor:
         if self._unseen and self.found is None:
             steps, losses = zip(*self._unseen, strict=True)
             values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
-            self.found = next((step for step, each in zip(steps, values, strict=True) if not math.isfinite(each)), None)
+            self.found = next(
+                (step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)), None
+            )
         self._unseen.clear()
         return self.found
 

@@ -41,7 +41,9 @@ def targets_of(settings: Any) -> set[str]:
 def modules_of(run: Run) -> list[str]:
     """Return the names of the modules that hold a run's custom classes and functions."""
     parts = [run.task.model, run.task.train, run.optimizer, run.schedule]
-    paths = targets_of([each.model_dump() for each in parts]) | {each for each in run.task.train.metrics if "." in each}
+    paths = targets_of([part.model_dump() for part in parts]) | {
+        metric for metric in run.task.train.metrics if "." in metric
+    }
     return sorted({path.rpartition(".")[0] for path in paths})
 
 
@@ -52,8 +54,8 @@ def find_owners(modules: Sequence[str]) -> dict[str, object]:
         module = sys.modules.get(name)
         if isinstance(module, ModuleType) and _is_custom(module):
             found[name] = module
-            classes = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == name]
-            found |= {f"{name}.{each.__qualname__}": each for each in classes}
+            classes = [var for var in vars(module).values() if isinstance(var, type) and var.__module__ == name]
+            found |= {f"{name}.{class_.__qualname__}": class_ for class_ in classes}
     return found
 
 

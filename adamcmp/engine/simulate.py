@@ -46,15 +46,15 @@ def simulate(
     """
     kernels = {rule.kernel for rule in rules}
     if len(kernels) != 1:
-        names = ", ".join(sorted(each.name for each in kernels))
+        names = ", ".join(sorted(kernel.name for kernel in kernels))
         raise ValueError(f"{len(kernels)} kernels in one simulation: {names}")
     (kernel,) = kernels
     schedule = constant(steps) if eta is None else custom_schedule(steps, lambda t: float(eta[t]))
     tables = [build_coefficient_table(rule, ParamKind(None, matrix=True), schedule, 0, steps) for rule in rules]
-    values_TCR = torch.from_numpy(np.stack([each.values for each in tables], axis=-1))
+    values_TCR = torch.from_numpy(np.stack([table.values for table in tables], axis=-1))
     weights = start.clone()
     states = [kernel.start(rule, start[i : i + 1], "") for i, rule in enumerate(rules)]
-    state = {name: torch.cat([each[name] for each in states]) for name in states[0]}
+    state = {name: torch.cat([state[name] for state in states]) for name in states[0]}
     shape = (-1, *(1,) * (start.ndim - 1))
     for t in range(steps):
         now = {name: values_TCR[t, i].view(shape) for i, name in enumerate(tables[0].names)}

@@ -144,7 +144,7 @@ class BatchedTraining:
         """Resume from a checkpoint of this shard or of a larger one, with the checkpoint's layout."""
         ids = [run.id for run in self.piece.runs]
         stored: list[str] = resumed.get("runs", ids)
-        ours = [stored.index(each) for each in ids]
+        ours = [stored.index(id_) for id_ in ids]
         self.step = self.reported = resumed["step"]
         self.evaluations = [from_plain(resumed["evaluations"][i]) for i in ours]
         self.diverged = [resumed["diverged"][i] for i in ours]
@@ -176,7 +176,7 @@ class BatchedTraining:
         """Return the state from which ``_load`` resumes."""
         return {
             "step": self.step,
-            "evaluations": [to_plain(each) for each in self.evaluations],
+            "evaluations": [to_plain(evaluation) for evaluation in self.evaluations],
             "diverged": self.diverged,
             "pruned": sorted(self.pruned),
             "seconds": time.perf_counter() - self.started,
@@ -413,7 +413,7 @@ class BatchedTraining:
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
         """Return a model with the weights of one row."""
-        self._probe.load_state_dict({name: each[row] for name, each in tensors.items()}, strict=False)
+        self._probe.load_state_dict({name: tensor[row] for name, tensor in tensors.items()}, strict=False)
         return self._probe
 
     def _on_request(self, row: int, shown: Dataset, measures: Mapping[str, SplitMeasures]) -> dict[str, float]:
@@ -458,7 +458,7 @@ class _EvaluationData:
         count = -(-len(whole.y) // size)
         padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
         self._inputs = dataset.inputs
-        self._chunks = [whole.take(each) for each in torch.split(padded, size)]
+        self._chunks = [whole.take(part) for part in torch.split(padded, size)]
 
     def measure(self, program: BatchedProgram, params: Tensors, rest: Tensors) -> dict[str, SplitMeasures]:
         """Return the measures of every split, with the rows of the program in front of each shape."""

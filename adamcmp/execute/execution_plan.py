@@ -91,8 +91,8 @@ def prepare_execution(
     if settings.ranks > 1:
         settings = settings.model_copy(update={"engine": "sequential", "processes": 1})
     works = [
-        ProfiledGroup(each, profile_group(each, datasets[each.task.facts.fingerprint], device))
-        for each in group_runs(todo)
+        ProfiledGroup(group, profile_group(group, datasets[group.task.facts.fingerprint], device))
+        for group in group_runs(todo)
     ]
     on_ray = settings.where == "ray" and store is not None and not dry_run
     short = is_short(works, settings) and not on_ray
@@ -143,14 +143,14 @@ def prepare_execution(
             most = settings.processes if settings.processes != "auto" else nodes.processes
             whole = settings.memory_gb * 1e9 if settings.memory_gb != "auto" else nodes.memory() / 2
             memory = max(
-                whole - most * sum(each.memory_bytes for each in datasets.values()), MIN_TRAINING_FRACTION * whole
+                whole - most * sum(dataset.memory_bytes for dataset in datasets.values()), MIN_TRAINING_FRACTION * whole
             )
             processes = max(1, min(most, int(memory // largest)))
             works, choices = _benchmark_and_select(
                 nodes, works, settings, nodes.device, processes, memory, say, nodes.place
             )
             share = min(1.0, processes / len(nodes.slots))  # choices are of one node
-            choices = [replace(each, seconds=each.seconds * share) for each in choices]
+            choices = [replace(choice, seconds=choice.seconds * share) for choice in choices]
             yield replace(made(works, choices, nodes), device=nodes.device)
         return
     with start_pool([device_for_process(device, i) for i in range(processes)], datasets) as executor:
@@ -189,7 +189,7 @@ def _benchmark_and_select(
     if settings.engine != "sequential":
         say("trying whether models train as one program")
         refusals = _check_vectorizable(executor, [work.cohort for work in works], processes)
-        works = [replace(work, refusal=each) for work, each in zip(works, refusals, strict=True)]
+        works = [replace(work, refusal=refusal) for work, refusal in zip(works, refusals, strict=True)]
 
     def measure(asks: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
         ways = [strategy for ask in asks for strategy in ask.strategies]

@@ -184,7 +184,7 @@ class Leases:
             alive = self._lookout.alive(owners)
             for name in owners.keys() - alive.keys():
                 del table[name]
-            taken = {each for name in alive for each in owners[name]}
+            taken = {owner for name in alive for owner in owners[name]}
             stored = self.stored()  # after the claims: a run is stored before its claim is given up
             free = [set(piece) - taken - stored for piece in pieces]
             table[self.name] = sorted({*table.get(self.name, ()), *(each for piece in free for each in piece)})

@@ -89,7 +89,7 @@ class LocalPool:
 
     def answers(self, timeout: float | None) -> Iterator[tuple[LocalWorker, Response]]:
         """Return the responses within ``timeout`` seconds; dead workers are replaced."""
-        ready = set(wait([each.pipe for each in self.slots], timeout))
+        ready = set(wait([slot.pipe for slot in self.slots], timeout))
         for i, worker in enumerate(self.slots):
             if worker.pipe not in ready:
                 continue

@@ -90,8 +90,8 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
         best = best_trials(trials_table(task.records))
         known |= {*best["arm"], *best["optimizer"]}
         rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
-        if all(len(each) == 1 for each in rows):
-            chosen = [each.iloc[0].to_dict() for each in rows]
+        if all(len(row) == 1 for row in rows):
+            chosen = [row.iloc[0].to_dict() for row in rows]
             if all(run_in_trial(planned, tuning_runs(task.records), each) is not None for each in chosen):
                 found.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(found) != 1:
@@ -134,7 +134,7 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
         for _, best in best_trials(table).iterrows():  # a few optimizers
             own = table[table["arm"] == best["arm"]]
             ids = tuned.loc[tuned["arm"] == best["arm"], "run_id"]
-            members = [planned[each] for each in ids if each in planned]
+            members = [planned[id_] for id_ in ids if id_ in planned]
             seeds = sorted({run.seed for run in members})
             sides = [
                 side

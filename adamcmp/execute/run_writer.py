@@ -147,7 +147,7 @@ def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], No
             say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start again")
     found: list[ResumableShard] = []
     for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
-        members = tuple(runs.pop(each) for each in ids if each in runs)
+        members = tuple(runs.pop(id_) for id_ in ids if id_ in runs)
         if not members:
             continue
         piece = Shard(members[0].task, kernels[members[0].id], members, strategy)

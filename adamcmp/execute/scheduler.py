@@ -131,9 +131,9 @@ def train_missing_runs(
 
 def _drop_finished(left: dict[str, Run], leases: Leases, listener: Listener, ended: Collection[str]) -> None:
     """Remove runs from ``left`` that have ended here or that others have stored."""
-    for each in ended:
-        left.pop(each, None)
-    others = [left.pop(each) for each in leases.stored() & left.keys()]
+    for run_id in ended:
+        left.pop(run_id, None)
+    others = [left.pop(key) for key in leases.stored() & left.keys()]
     if others:
         listener.elsewhere(others)
 
@@ -146,7 +146,7 @@ def _wait_for_others(left: dict[str, Run], leases: Leases, listener: Listener) -
     """
     told = False
     while left and (claimed := {name: ids & left.keys() for name, ids in leases.elsewhere().items()}):
-        if not any(claimed.values()) or any(each not in set().union(*claimed.values()) for each in left):
+        if not any(claimed.values()) or any(run not in set().union(*claimed.values()) for run in left):
             return
         if not told:
             told = True
@@ -205,8 +205,8 @@ def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
 def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
     """Return the jobs: shards that earlier commands began first, then the other runs by strategy."""
     begun = find_resumable(study_dir, todo, listener.say)
-    jobs = [ShardJob(each.piece, each.checkpoint, each.piece.key, each.start) for each in begun]
-    taken = {run.id for each in begun for run in each.piece.runs}
+    jobs = [ShardJob(shard.piece, shard.checkpoint, shard.piece.key, shard.start) for shard in begun]
+    taken = {run.id for shard in begun for run in shard.piece.runs}
     for cohort, choice in crew.pairs:
         left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
         if left.runs:

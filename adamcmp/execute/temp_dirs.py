@@ -102,7 +102,7 @@ def is_own_folder(folder: Path) -> bool:
 def remove_abandoned() -> None:
     """Remove this user's folders of temporary files whose processes were killed; nothing else, whatever its name."""
     for folder in [
-        each for parent in {Path(tempfile.gettempdir()), SHORT_FOLDER} for each in parent.glob(f"{FOLDER_PREFIX}*")
+        path for parent in {Path(tempfile.gettempdir()), SHORT_FOLDER} for path in parent.glob(f"{FOLDER_PREFIX}*")
     ]:
         if not is_own_folder(folder):  # or made this moment
             continue

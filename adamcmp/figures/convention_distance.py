@@ -38,14 +38,14 @@ def convention_distance_figure(found: pd.DataFrame) -> Figure:
     for library in libraries:
         place += 1
         ax.text(MIN_DIFFERENCE / 2, place, library, fontsize=6.5, fontweight="bold", va="center", ha="left")
-        for each in rows[rows["library"] == library].to_dict("records"):
+        for row in rows[rows["library"] == library].to_dict("records"):
             place += 1
-            _, colour, marker = AGREEMENT_LEVEL[str(each["verdict"])]
-            ax.plot([max(each["next_difference"], MIN_DIFFERENCE)], [place], marker="|", ms=6, color=GRAY, ls="")
+            _, colour, marker = AGREEMENT_LEVEL[str(row["verdict"])]
+            ax.plot([max(row["next_difference"], MIN_DIFFERENCE)], [place], marker="|", ms=6, color=GRAY, ls="")
             ax.plot(
-                [max(each["difference"], MIN_DIFFERENCE)], [place], marker=marker, ms=4, color=colour, ls="", zorder=3
+                [max(row["difference"], MIN_DIFFERENCE)], [place], marker=marker, ms=4, color=colour, ls="", zorder=3
             )
-            name = str(each["optimizer"]).replace("tf_keras.optimizers.", "").replace("keras.optimizers.", "")
+            name = str(row["optimizer"]).replace("tf_keras.optimizers.", "").replace("keras.optimizers.", "")
             labels.append(name.replace("add_decayed_weights(λ)", "L2"))
             places.append(place)
     ax.set(

@@ -43,10 +43,10 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
         raise FigureSkipped("no pair of optimizers has a confidence interval")
     criteria = task_metrics(found)
     factor, unit = display_unit("final_gap", criteria)
-    names = [f"{each['a']} − {each['b']}" for each in rows]
+    names = [f"{row['a']} − {row['b']}" for row in rows]
     long = max(map(len, names)) > (24 if current_style().is_narrow else MAX_LABEL_CHARS)
     if long:
-        names = [f"{each['a']}\n− {each['b']}" for each in rows]
+        names = [f"{row['a']}\n− {row['b']}" for row in rows]
     fig = new_figure(7.0 if long else 6.2, 0.55 + (0.36 if long else 0.24) * len(rows))
     ax = fig.subplots()
     margin = factor * rows[0]["margin"]
@@ -68,7 +68,7 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     ax.set_xlabel(with_unit(f"difference of the{gap}final test {criteria.error.label}", unit))
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=True, axis="x")
-    used = {each["kind"] for each in rows}
+    used = {row["kind"] for row in rows}
     handles = [
         Line2D([], [], color=colour, marker=marker, ms=5, lw=0.9, label=text)
         for kind, (text, colour, marker) in VERDICT_STYLES.items()
@@ -76,7 +76,7 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     ]
     handles.append(Line2D([], [], color=GRAY, lw=0.9, label="95 % CI, simultaneous"))
     handles.append(Line2D([], [], color=GRAY, lw=2.6, label="±1.96 SE over seeds alone"))
-    if any(not math.isnan(each["budget"]) for each in rows):
+    if any(not math.isnan(row["budget"]) for row in rows):
         handles.append(
             Line2D([], [], color=FLAG_COLOR, marker="|", ms=9, mew=1.4, lw=0, label="as tuned, unequal budgets")
         )

@@ -230,7 +230,7 @@ def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.D
         ax.axvline(math.sqrt(zero * low), color=GRAY, lw=0.6, ls=":", zorder=1)
         ax.annotate("0", (zero, 0), xycoords=("data", "axes fraction"), xytext=(0, -3), textcoords="offset points",
                     ha="center", va="top", fontsize="small")  # fmt: skip
-        ticks_ = [each for each in ax.get_xticks() if each >= low * 0.99 and each <= float(positive.max()) * 1.01]
+        ticks_ = [tick for tick in ax.get_xticks() if tick >= low * 0.99 and tick <= float(positive.max()) * 1.01]
         ax.set_xticks(ticks_)
         ax.minorticks_off()
     low_lr, high_lr = float(part["lr"].min()), float(part["lr"].max())

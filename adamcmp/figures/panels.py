@@ -76,9 +76,9 @@ def panels_figure(table: pd.DataFrame) -> Figure:
 def _named_axis(ax: Axes, own: pd.DataFrame) -> None:
     """Set up an axis with one row per series: its value, and its interval."""
     rows = own.reset_index(drop=True)
-    for place, each in enumerate(rows.to_dict("records")):
-        ax.plot([each["low"], each["high"]], [place, place], color="black", lw=1.1)
-        ax.plot([each["x"]], [place], marker="o", ms=4.2, color="black", ls="")
+    for place, row in enumerate(rows.to_dict("records")):
+        ax.plot([row["low"], row["high"]], [place, place], color="black", lw=1.1)
+        ax.plot([row["x"]], [place], marker="o", ms=4.2, color="black", ls="")
     ax.axvline(0, color=GRAY, lw=0.7, zorder=1)
     ax.set_yticks(range(len(rows)), [textwrap.fill(str(name), 26) for name in rows["series"]])
     ax.set_ylim(len(rows) - 0.5, -0.5)

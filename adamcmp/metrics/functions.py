@@ -179,8 +179,8 @@ def weight_norms(model: nn.Module) -> dict[str, float]:
     """
     squares = {name: to_float64(p.detach()).square().sum().item() for name, p in model.named_parameters()}
     total = sum(squares.values()) or 1.0
-    return {name: math.sqrt(each) for name, each in squares.items()} | {
-        f"{name}_share": each / total for name, each in squares.items()
+    return {name: math.sqrt(square) for name, square in squares.items()} | {
+        f"{name}_share": square / total for name, square in squares.items()
     }
 
 

@@ -44,7 +44,7 @@ def probability(option: str, given: object) -> float:
 def data_shape(input_shape: Sequence[int] | Mapping[str, Sequence[int]], num_classes: int) -> tuple[int, ...]:
     """Return `input_shape` as a tuple of at least one size; `num_classes` is checked on the way."""
     size("num_classes", num_classes)
-    if isinstance(input_shape, Mapping) or any(isinstance(each, Sequence) for each in input_shape):
+    if isinstance(input_shape, Mapping) or any(isinstance(number, Sequence) for number in input_shape):
         several = input_shape if isinstance(input_shape, Mapping) else map(str, range(len(input_shape)))
         raise InputError(
             f"model.input_shape: the model takes one input, the data have several: {', '.join(several)}; name a model "

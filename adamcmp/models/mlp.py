@@ -46,7 +46,7 @@ class MLP(nn.Module):
                 layers.append(nn.Dropout(dropout))
             inputs = width
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, num_classes))
-        linear = [(f"layers.{i}", each) for i, each in enumerate(self.layers) if isinstance(each, nn.Linear)]
+        linear = [(f"layers.{i}", layer) for i, layer in enumerate(self.layers) if isinstance(layer, nn.Linear)]
         self.width_ratios = {f"{name}.weight": mup.ratio(each.in_features, mup_base) for name, each in linear[1:-1]}
         for name, each in linear[1:-1]:
             mup.as_at_base(each, self.width_ratios[f"{name}.weight"], weight=False)

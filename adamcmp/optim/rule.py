@@ -325,7 +325,7 @@ RULES = "adamcmp.optim.rules"
 @cache
 def builtin_rule_names() -> tuple[str, ...]:
     """Return names of the rules that adamcmp has."""
-    return tuple(sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(RULES).__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(RULES).__path__)))
 
 
 @cache
@@ -338,4 +338,6 @@ def rule_class(name: str) -> type[Rule]:
 
 def rules_in(values: Iterable[Any], module: str) -> list[type[Rule]]:
     """Return the rules among values that a module defines itself."""
-    return [each for each in values if isinstance(each, type) and issubclass(each, Rule) and each.__module__ == module]
+    return [
+        value for value in values if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module
+    ]

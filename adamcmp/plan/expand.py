@@ -151,7 +151,7 @@ def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None
     for run in runs:
         cell = run.optimizer.lr, run.optimizer.weight_decay
         cells.setdefault(variant_hash(run.optimizer, run.schedule), set()).add(cell)
-    if any(len(each) > 1 for each in cells.values()):
+    if any(len(cell) > 1 for cell in cells.values()):
         raise InputError(
             f"study.confirm.seeds={config.study.confirm.seeds}: a setting refers to ${{seed}}, and runs on "
             "held-out seeds would keep the value of a tuning seed; set study.confirm.seeds=0, or write the value"

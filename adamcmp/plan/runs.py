@@ -180,7 +180,7 @@ class TaskSpec:
             **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
             **({"init": self.init.identity} if self.init else {}),
             **({"ranks": self.ranks} if self.ranks > 1 else {}),
-            **({"metrics": [_metric_identity(each) for each in self.train.metrics]} if self.train.metrics else {}),
+            **({"metrics": [_metric_identity(metric) for metric in self.train.metrics]} if self.train.metrics else {}),
         }
 
     @property
@@ -261,7 +261,7 @@ def has_selection(runs: Iterable[Run]) -> bool:
     trials: dict[object, set[tuple[float, float]]] = {}
     for run in runs:
         trials.setdefault(optimizer_key(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
-    return any(len(each) > 1 for each in trials.values())
+    return any(len(trial) > 1 for trial in trials.values())
 
 
 def mark_only_trials(runs: Sequence[Run]) -> tuple[Run, ...]:

@@ -177,13 +177,13 @@ def _referenced_names(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
     texts = {text for name in ("optimizer", "schedule") for text in table[name].unique().to_pylist()}
     settings = [json.loads(text) for text in texts]
     trains = [each["train"] for each in shared["tasks"]]
-    losses = [each["loss"] for each in trains if isinstance(each["loss"], dict)]
+    losses = [train["loss"] for train in trains if isinstance(train["loss"], dict)]
     sections = [each[part] for each in shared["tasks"] for part in ("data", "model")]
     found = {each["target"] for each in (*settings, *losses, *sections) if "target" in each}
     arguments = [each.get("arguments", {}) for each in (*settings, *losses, *sections)]
-    found |= {target for each in arguments for target in nested_targets(each)}
-    found |= {each["rule"] for each in settings if "." in str(each.get("rule", ""))}
-    return found | {metric for each in trains for metric in each["metrics"] if "." in metric}
+    found |= {target for argument in arguments for target in nested_targets(argument)}
+    found |= {setting["rule"] for setting in settings if "." in str(setting.get("rule", ""))}
+    return found | {metric for train in trains for metric in train["metrics"] if "." in metric}
 
 
 @cache

@@ -60,7 +60,7 @@ class Dimension:
         """
         given = tuple(values)
         numbers = sorted({float(v) for v in given if isinstance(v, int | float) and not isinstance(v, bool)})
-        positive = [each for each in numbers if each > 0]
+        positive = [number for number in numbers if number > 0]
         has_zero = 0.0 in numbers
         if len(numbers) < len(set(map(str, given))) or len(positive) < 2 + (not has_zero and len(numbers) > 2):
             return cls(key, given)
@@ -171,7 +171,7 @@ class SearchState:
         if method in ("tpe", "gp") and told:
             points = _propose_with_optuna(method, size, told, count, seed)
         elif method in ("random", "asha"):
-            points = [tuple(each) for each in np.random.default_rng(seed).random((count, size)).tolist()]
+            points = [tuple(value) for value in np.random.default_rng(seed).random((count, size)).tolist()]
         else:
             points = _sobol_points(size, count, seed)
         placed = [(point, {d.key: d.at(u) for d, u in zip(arm.dimensions, point, strict=True)}) for point in points]
@@ -214,7 +214,7 @@ def _sobol_points(size: int, count: int, seed: int) -> list[Point]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of counts that are no power of two
-        return [tuple(each) for each in qmc.Sobol(size, rng=seed).random(count).tolist()]
+        return [tuple(value) for value in qmc.Sobol(size, rng=seed).random(count).tolist()]
 
 
 def _propose_with_optuna(

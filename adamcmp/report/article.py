@@ -56,9 +56,9 @@ def write_article(article: Article, folder: Path, formats: Sequence[str]) -> lis
     written += [path for paths in files.values() for path in paths]
     if "csv" in formats:
         written += [
-            write_file(folder / f"{each.name}.csv", tables.to_csv(each.table).encode())
-            for each in article.figures
-            if each.name not in article.tables
+            write_file(folder / f"{figure.name}.csv", tables.to_csv(figure.table).encode())
+            for figure in article.figures
+            if figure.name not in article.tables
         ]
     sections = [_with_figure_files(section, {name: [p.name for p in paths] for name, paths in files.items()})
                 for section in article.sections]  # fmt: skip
@@ -75,7 +75,7 @@ def _with_figure_files(section: Section, files: Mapping[str, Sequence[str]]) -> 
         replace(block, files=files.get(block.name, ())) if isinstance(block, FigureBlock) else block
         for block in section.blocks
     ]
-    return Section(section.title, [each for each in blocks if not isinstance(each, FigureBlock) or each.files])
+    return Section(section.title, [block for block in blocks if not isinstance(block, FigureBlock) or block.files])
 
 
 def _write_figures(

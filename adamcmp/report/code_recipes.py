@@ -129,7 +129,7 @@ def _checked(record: pd.Series[Any]) -> dict[str, Any]:
         for part in (settings, optimizer, schedule, *optimizer.get("groups", ())):
             for key, value in part.items():
                 numbers = value if isinstance(value, list) else [value]
-                if key in NUMERIC_PARTS and any(isinstance(each, str | dict | list) for each in numbers):
+                if key in NUMERIC_PARTS and any(isinstance(number, str | dict | list) for number in numbers):
                     raise ValueError(f"{key}={value}")
         for part in (optimizer, schedule):
             if "target" in part and not TARGET.fullmatch(str(part["target"])):
@@ -305,7 +305,7 @@ def _optax(r: Mapping[str, Any]) -> dict[str, Any]:
         if r["spares"] and own is None:
             kinds[f"{name}, spared"] = (scale, 0.0)
             labels[-1] = f'"{name}" if p.ndim >= 2 else "{name}, spared"'
-    chains = {name: _chain(r, rule, *each, by_share=by_share) for name, each in kinds.items()}
+    chains = {name: _chain(r, rule, *kind, by_share=by_share) for name, kind in kinds.items()}
     return {"reason": "", "by_share": by_share, "chains": chains, "labels": labels}
 
 

@@ -97,7 +97,7 @@ def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], s
     runs = {row[0]: row for row in zip(*(told[name] for name in columns), strict=True)}
     found = []
     for ids in cells:
-        of_cell = [runs[each] for each in ids if each in runs]
+        of_cell = [runs[id_] for id_ in ids if id_ in runs]
         if not of_cell:
             found.append("")
             continue
@@ -133,7 +133,7 @@ def _swept_keys(records: pd.DataFrame) -> set[str]:
         values: dict[object, set[str]] = {}
         for flat in flats:
             values.setdefault(flat.get(part), set()).add(json.dumps(flat.get(key)))
-        if any(len(each) > 1 for each in values.values()):
+        if any(len(value) > 1 for value in values.values()):
             differ.add(key)
     return differ
 

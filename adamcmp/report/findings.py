@@ -44,9 +44,9 @@ class StudyFindings:
     def about(self, tasks: Collection[str | None]) -> StudyFindings:
         """Return the findings on some tasks, by their hashes; None stands for findings on several tasks."""
         return StudyFindings(
-            [each for each in self.claims if each.task in tasks],
-            [each for each in self.findings if each.task in tasks],
-            [each for each in self.exhibits if each.task in tasks],
+            [claim for claim in self.claims if claim.task in tasks],
+            [finding for finding in self.findings if finding.task in tasks],
+            [exhibit for exhibit in self.exhibits if exhibit.task in tasks],
         )
 
 
@@ -93,10 +93,10 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
     """Return claims as a table for readers."""
     shown = pd.DataFrame(
         {
-            "statement": [f"{each.statement} ({each.source})" for each in claims],
-            "on": [each.on for each in claims],
-            "measured": [each.measured for each in claims],
-            "value": [format_claim_value(each.estimate, each.form, f" {each.unit}".rstrip()) for each in claims],
+            "statement": [f"{claim.statement} ({claim.source})" for claim in claims],
+            "on": [claim.on for claim in claims],
+            "measured": [claim.measured for claim in claims],
+            "value": [format_claim_value(claim.estimate, claim.form, f" {claim.unit}".rstrip()) for claim in claims],
             "verdict": [
                 format_claim_verdict(claim, is_marked=mark)
                 for claim, mark in zip(claims, lost_after_correction(claims), strict=True)

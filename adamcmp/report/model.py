@@ -82,7 +82,9 @@ class ReportInput:
     def __post_init__(self) -> None:
         """Escape names, so that they are shown with all their characters."""
         known = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
-        texts = {name: {each: to_one_line(each) for each in column.dropna().unique()} for name, column in known.items()}
+        texts = {
+            name: {value: to_one_line(value) for value in column.dropna().unique()} for name, column in known.items()
+        }
         if any(each != safe for of in texts.values() for each, safe in of.items()):
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
             object.__setattr__(self, "records", shown)
@@ -228,7 +230,11 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
         for each in made
     ]
     flips = rank_over_time.count_rank_flips(order)
-    said = [*format_verdicts(task, pronounced), *(each.text for each in told.findings), *([flips] if flips else [])]
+    said = [
+        *format_verdicts(task, pronounced),
+        *(finding.text for finding in told.findings),
+        *([flips] if flips else []),
+    ]
     return TaskReport(reported.title, task, told, board, table, pronounced, made, said)
 
 
@@ -255,7 +261,7 @@ def across_tables(found: ReportInput) -> list[ReportTable]:
 
 def study_tables(told: StudyFindings, criteria: TaskMetrics) -> list[ReportTable]:
     """Return the tables of a study's own."""
-    return [ReportTable(each.name, with_metric_columns(each.table, criteria)) for each in told.exhibits]
+    return [ReportTable(exhibit.name, with_metric_columns(exhibit.table, criteria)) for exhibit in told.exhibits]
 
 
 def with_metric_columns(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:

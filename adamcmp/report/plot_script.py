@@ -93,9 +93,9 @@ def _external_imports(node: ast.stmt) -> list[ast.stmt]:
             PACKAGE,
             "__future__",
         ):
-            return [ast.ImportFrom(module, [each], 0) for each in names if each.name != "TYPE_CHECKING"]
+            return [ast.ImportFrom(module, [name], 0) for name in names if name.name != "TYPE_CHECKING"]
         case ast.Import(names=names):
-            return [ast.Import([each]) for each in names]
+            return [ast.Import([name]) for name in names]
         case _:
             return []
 
@@ -108,7 +108,7 @@ def _defined_names(tree: ast.Module) -> set[str]:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
             case ast.Assign(targets=targets):
-                found |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+                found |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
                 found.add(name)
     return found

@@ -66,7 +66,7 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
     )
     n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
     seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
-    own = [each for each in verdicts if arm in (each.a, each.b)]
+    own = [verdict for verdict in verdicts if arm in (verdict.a, verdict.b)]
     lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
     sure = bool(own) and not lost and all(each.kind == "same" or _wins(each, arm, error) for each in own)
     wins = bool(own) and all(_wins(each, arm, error) for each in own)

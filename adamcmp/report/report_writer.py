@@ -112,7 +112,7 @@ def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = F
     if PAGE in formats:
         from adamcmp.report.web.report_page import html_page
 
-        pictures = [each.pictures for each in drawn]
+        pictures = [paths.pictures for paths in drawn]
         written.append(write_file(folder / "report.html", html_page(found, reports, pictures).encode()))
     _remove_stale_files(folder, earlier, written)
     return [*written, manifest.write_manifest(found.records, written, folder)]
@@ -138,7 +138,7 @@ def _write_tasks(
         for name in manifest.listed_files(folder):  # of the time when there was one task
             if "/" not in name:
                 (folder / name).unlink(missing_ok=True)
-    tasks = [each.task for each in reports]
+    tasks = [report.task for report in reports]
     slugs = [_folder_name(task.label) for task in tasks]
     hashes = ["" if slugs.count(slug) == 1 else f"-{task.task[:8]}" for slug, task in zip(slugs, tasks, strict=True)]
     folders = [f"{slug}{digits}" for slug, digits in zip(slugs, hashes, strict=True)]
@@ -195,7 +195,7 @@ def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequ
 def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the files of each table: its numbers, and the text for readers."""
     written = []
-    for name, raw, shown in (each for each in made if len(each.raw)):
+    for name, raw, shown in (table for table in made if len(table.raw)):
         texts = {"csv": partial(tables.to_csv, raw)}
         if shown is not None:
             texts = {"md": partial(tables.to_markdown_table, shown), **texts, "tex": partial(tables.to_latex, shown)}
@@ -219,7 +219,7 @@ def _write_figures(
     not imported.
     """
     kinds = [kind for kind in FIGURES if kind in formats]
-    raw = {each.name: each.raw for each in made}
+    raw = {table.name: table.raw for table in made}
     if not (kinds or PAGE in formats) or not raw:
         return FigureFiles({}, {}, {})
     from adamcmp.figures.csv_io import read_table
@@ -280,17 +280,17 @@ def _index(
     drawn: FigureFiles,
 ) -> list[Section]:
     told = found.told.about({None})
-    said = [each.text for each in told.findings]
-    said += [line for each in found.over_splits(tasks) for line in format_split_verdicts(each)]
+    said = [finding.text for finding in told.findings]
+    said += [line for blocks in found.over_splits(tasks) for line in format_split_verdicts(blocks)]
     said += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
-    shown = {each.name: each.shown for each in made if each.shown is not None and len(each.raw)}
+    shown = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
         for task, name in zip(tasks, folders, strict=True)
     ]
     apart = Text("Runs of different tasks are not comparable; each task has its own page.")
     error = task_metrics(found.records).error.label
-    captions = CAPTIONS | {each.name: each.caption for each in told.exhibits}
+    captions = CAPTIONS | {exhibit.name: exhibit.caption for exhibit in told.exhibits}
     pictures = {
         name: FigureBlock(name, [path.name for path in paths], captions[name].format(error=error))
         for name, paths in drawn.files.items()

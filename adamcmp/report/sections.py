@@ -179,7 +179,7 @@ def report_sections(
 
 def figure_captions(report: TaskReport) -> dict[str, str]:
     """Return the captions of all figures of a report."""
-    own = {each.name: each.caption for each in report.told.exhibits}
+    own = {exhibit.name: exhibit.caption for exhibit in report.told.exhibits}
     return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
 
 
@@ -287,7 +287,10 @@ def _legend(selection: str, criteria: TaskMetrics) -> str:
 def format_warnings(report: TaskReport) -> list[Line]:
     """Return the warnings of a task, the optimizers that they are about emphasized."""
     warned = collect_warnings(report.board, report.table, report.task.records, report.verdicts)
-    return [(Bold(each.about), each.text.removeprefix(each.about)) if each.about else each.text for each in warned]
+    return [
+        (Bold(warning.about), warning.text.removeprefix(warning.about)) if warning.about else warning.text
+        for warning in warned
+    ]
 
 
 def _runs_section(records: pd.DataFrame) -> list[Block]:

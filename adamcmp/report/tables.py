@@ -119,27 +119,29 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
 
     table = pd.DataFrame(
         {
-            "a": [each.a for each in found],
-            "b": [each.b for each in found],
-            "verdict": [KINDS[each.kind] for each in found],
+            "a": [verdict.a for verdict in found],
+            "b": [verdict.b for verdict in found],
+            "verdict": [KINDS[verdict.kind] for verdict in found],
             f"Δ test {criteria.error.label}, a − b [95 % CI]": [
-                f"{format_difference(criteria.error, each.mean, sign=True)} "
-                f"{format_interval(criteria.error, each).replace('95 % CI ', '')}"
-                if each.has_interval
+                f"{format_difference(criteria.error, verdict.mean, sign=True)} "
+                f"{format_interval(criteria.error, verdict).replace('95 % CI ', '')}"
+                if verdict.has_interval
                 else NO_VALUE
-                for each in found
+                for verdict in found
             ],
-            "as tuned": [NO_VALUE if math.isnan(each.budget) else shown(each.mean_as_tuned) for each in found],
-            "SE seeds": [shown(each.se_seeds) for each in found],
-            "SE test examples": [shown(each.se_examples) for each in found],
+            "as tuned": [NO_VALUE if math.isnan(verdict.budget) else shown(verdict.mean_as_tuned) for verdict in found],
+            "SE seeds": [shown(verdict.se_seeds) for verdict in found],
+            "SE test examples": [shown(verdict.se_examples) for verdict in found],
             "SE selection": [
-                shown(each.se_selection) if math.isfinite(each.se_selection) else NO_VALUE for each in found
+                shown(verdict.se_selection) if math.isfinite(verdict.se_selection) else NO_VALUE for verdict in found
             ],
-            "seeds": [str(each.n) if each.paired else f"{each.n} each" for each in found],
-            "p": [_format_p(each.p_value) for each in found],
-            "margin": [shown(each.margin) for each in found],
-            "80 % power at": [shown(each.detectable) if math.isfinite(each.detectable) else NO_VALUE for each in found],
-            "seeds needed": [_count(each.seeds_needed) for each in found],
+            "seeds": [str(verdict.n) if verdict.paired else f"{verdict.n} each" for verdict in found],
+            "p": [_format_p(verdict.p_value) for verdict in found],
+            "margin": [shown(verdict.margin) for verdict in found],
+            "80 % power at": [
+                shown(verdict.detectable) if math.isfinite(verdict.detectable) else NO_VALUE for verdict in found
+            ],
+            "seeds needed": [_count(verdict.seeds_needed) for verdict in found],
         }
     )
     return table.loc[:, (table != NO_VALUE).any() | ~table.columns.isin(OPTIONAL_COLUMNS)]
@@ -153,19 +155,22 @@ def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "a": [each.verdict.a for each in pooled],
-            "b": [each.verdict.b for each in pooled],
-            "verdict": [KINDS[each.verdict.kind] for each in pooled],
+            "a": [pooled_verdict.verdict.a for pooled_verdict in pooled],
+            "b": [pooled_verdict.verdict.b for pooled_verdict in pooled],
+            "verdict": [KINDS[pooled_verdict.verdict.kind] for pooled_verdict in pooled],
             "relative difference, a − b [95 % CI] (%)": [
-                f"{percent(each.verdict.mean)} [{percent(each.verdict.low)}, {percent(each.verdict.high)}]"
-                if each.verdict.has_interval
-                else percent(each.verdict.mean)
-                for each in pooled
+                f"{percent(pooled_verdict.verdict.mean)} [{percent(pooled_verdict.verdict.low)}, "
+                f"{percent(pooled_verdict.verdict.high)}]"
+                if pooled_verdict.verdict.has_interval
+                else percent(pooled_verdict.verdict.mean)
+                for pooled_verdict in pooled
             ],
-            "p": [_format_p(each.verdict.p_value) for each in pooled],
-            "SD between tasks (%)": [f"{100 * each.spread:.1f}" for each in pooled],
-            "tasks": [str(each.verdict.n) for each in pooled],
-            "wins / ties / losses of a": [f"{each.wins} / {each.ties} / {each.losses}" for each in pooled],
+            "p": [_format_p(pooled_verdict.verdict.p_value) for pooled_verdict in pooled],
+            "SD between tasks (%)": [f"{100 * pooled_verdict.spread:.1f}" for pooled_verdict in pooled],
+            "tasks": [str(pooled_verdict.verdict.n) for pooled_verdict in pooled],
+            "wins / ties / losses of a": [
+                f"{pooled_verdict.wins} / {pooled_verdict.ties} / {pooled_verdict.losses}" for pooled_verdict in pooled
+            ],
         }
     )
 
@@ -205,32 +210,32 @@ def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.Da
     form = "+.2f" if factor == 100 else "+.3g"
     return pd.DataFrame(
         {
-            "a": [each.a for each in found],
-            "b": [each.b for each in found],
-            with_unit("mean of a − b, BCa", unit): [shown(each.mean, factor, form) for each in found],
+            "a": [effect.a for effect in found],
+            "b": [effect.b for effect in found],
+            with_unit("mean of a − b, BCa", unit): [shown(effect.mean, factor, form) for effect in found],
             with_unit("interquartile mean, BCa", unit): [
-                shown(each.interquartile_mean, factor, form) for each in found
+                shown(effect.interquartile_mean, factor, form) for effect in found
             ],
-            "P(a better)": [shown(each.improvement, 1, ".2f") for each in found],
-            "standardized": [shown(each.standardised, 1, "+.2f") for each in found],
-            "seeds": [str(each.n) for each in found],
+            "P(a better)": [shown(effect.improvement, 1, ".2f") for effect in found],
+            "standardized": [shown(effect.standardised, 1, "+.2f") for effect in found],
+            "seeds": [str(effect.n) for effect in found],
         }
     )
 
 
 def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.basin`` as text: one row per optimizer."""
-    within = {format_mean_ci(each.within, math.nan, "final_gap", criteria) for each in found}
+    within = {format_mean_ci(basin.within, math.nan, "final_gap", criteria) for basin in found}
     head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
     return pd.DataFrame(
         {
-            "optimizer": [each.arm for each in found],
-            "d log λ*/d log lr, rows": [format_estimate(each.rows, "+.2f") for each in found],
-            "ridge": [format_estimate(each.ridge, "+.2f") for each in found],
-            "d log lr*/d log λ, columns": [format_estimate(each.columns, "+.2f") for each in found],
-            "separability": [format_estimate(each.separability, "+.2f") for each in found],
-            head: [format_estimate(Estimate(*(100 * x for x in each.area)), ".0f", " %") for each in found],
-            "optima at a boundary": [f"{each.censored} of {each.lrs + each.decays}" for each in found],
+            "optimizer": [basin.arm for basin in found],
+            "d log λ*/d log lr, rows": [format_estimate(basin.rows, "+.2f") for basin in found],
+            "ridge": [format_estimate(basin.ridge, "+.2f") for basin in found],
+            "d log lr*/d log λ, columns": [format_estimate(basin.columns, "+.2f") for basin in found],
+            "separability": [format_estimate(basin.separability, "+.2f") for basin in found],
+            head: [format_estimate(Estimate(*(100 * x for x in basin.area)), ".0f", " %") for basin in found],
+            "optima at a boundary": [f"{basin.censored} of {basin.lrs + basin.decays}" for basin in found],
         }
     )
 
@@ -246,18 +251,18 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 
     shown = pd.DataFrame(
         {
-            "optimizer": [each.arm for each in found],
-            "learning rates": [f"{each.lrs} over {each.decades:.1f} decades" for each in found],
+            "optimizer": [sensitivity.arm for sensitivity in found],
+            "learning rates": [f"{sensitivity.lrs} over {sensitivity.decades:.1f} decades" for sensitivity in found],
             with_unit("lost by an untuned lr", unit): [
-                format_estimate(Estimate(*(factor * x for x in each.to_lr)), form) for each in found
+                format_estimate(Estimate(*(factor * x for x in sensitivity.to_lr)), form) for sensitivity in found
             ],
             **{
-                f"importance of {name}": [share(each, name) for each in found]
+                f"importance of {name}": [share(sensitivity, name) for sensitivity in found]
                 for name in ("lr", "λ", "variant", "together", "seeds")
             },
         }
     )
-    several = any(each.importance.get("variant", 0) > 1e-9 for each in found)
+    several = any(sensitivity.importance.get("variant", 0) > 1e-9 for sensitivity in found)
     return shown if several else shown.drop(columns="importance of variant")
 
 

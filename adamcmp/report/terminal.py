@@ -159,7 +159,7 @@ def _table(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: in
     for row in rows:
         text = "  ".join(aligned(head, row.get(head, "")) for head in heads).rstrip()
         lines.append([(text, "" if "#" in row else "dim")])
-    return [[(f" {text}", style) for text, style in each] for each in lines]
+    return [[(f" {text}", style) for text, style in line] for line in lines]
 
 
 def _label(text: str, longest: int = MAX_LABEL) -> str:
@@ -335,8 +335,8 @@ def splits_lines(blocks: Sequence[SplitBlocks], width: int = WIDTH) -> list[Line
 
 def pooled_lines(pooled: Sequence[PooledVerdict], width: int = WIDTH) -> list[Line]:
     """Return the statements over several tasks."""
-    lines = [row for each in pooled[:MAX_PAIRS]
-             for row in _wrapped(format_pooled(each), width, _symbol(each.verdict), "     ")]  # fmt: skip
+    lines = [row for entry in pooled[:MAX_PAIRS]
+             for row in _wrapped(format_pooled(entry), width, _symbol(entry.verdict), "     ")]  # fmt: skip
     return [heading("Across tasks"), *lines] if lines else []
 
 

@@ -34,5 +34,5 @@ def task_families(tasks: Sequence[TaskRecords], by: str) -> list[TaskFamily]:
     return [
         TaskFamily(f"{key[0]} · {key[1]}", sorted(members, key=lambda each: float(each.records[by].iloc[0])))
         for key, members in found.items()
-        if len({float(each.records[by].iloc[0]) for each in members}) >= MIN_TASKS
+        if len({float(member.records[by].iloc[0]) for member in members}) >= MIN_TASKS
     ]

@@ -48,7 +48,7 @@ def tilts(records: pd.DataFrame) -> list[str]:
     """Return the tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be
     chosen alone.
     """
-    found = {each.arm: each for each in estimate_basins(records)}
+    found = {basin.arm: basin for basin in estimate_basins(records)}
     small = (
         "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no slope to measure."
     )

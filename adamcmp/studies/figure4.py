@@ -53,7 +53,7 @@ def findings(found: ReportInput) -> StudyFindings:
         for a in filter(None, restarted.values()):
             anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])
         exhibits.append(StudyTable("anytime", _with_top5(anytime, found, task, best), CAPTION, task.task))
-        known = [each for each in speeds if len(each)]
+        known = [speed for speed in speeds if len(speed)]
         if known:
             text = (
                 "How many times sooner warm restarts get to an error than one long cosine, at the end of each period."

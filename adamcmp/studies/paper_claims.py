@@ -39,10 +39,10 @@ def test_error_difference(found: ReportInput, task: TaskRecords, a: str, b: str)
     """Return the difference of final test errors a − b in their stored unit, with all sources of noise; NaN if
     unknown.
     """
-    for each in found.verdicts(task):
-        if {each.a, each.b} == {a, b}:
-            told = Estimate(each.mean, each.low, each.high) if each.has_interval else Estimate(each.mean)
-            return told if each.a == a else Estimate(-told.value, -told.high, -told.low)
+    for verdict in found.verdicts(task):
+        if {verdict.a, verdict.b} == {a, b}:
+            told = Estimate(verdict.mean, verdict.low, verdict.high) if verdict.has_interval else Estimate(verdict.mean)
+            return told if verdict.a == a else Estimate(-told.value, -told.high, -told.low)
     return Estimate(math.nan)
 
 
@@ -63,10 +63,10 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
     """
     estimate = mean_with_ci(differences)
     lost = []
-    for each in arms:
-        status = held_out.loc[held_out["arm"] == each, "lost"]
+    for arm in arms:
+        status = held_out.loc[held_out["arm"] == arm, "lost"]
         if (status != "").any():
-            lost.append(f"{each} {status.max()} on {(status != '').sum()} of {len(status)} held-out seeds")
+            lost.append(f"{arm} {status.max()} on {(status != '').sum()} of {len(status)} held-out seeds")
     return (Estimate(estimate.value), f" ({'; '.join(lost)})") if lost else (estimate, "")
 
 
@@ -159,7 +159,7 @@ def claim_separable(
     task: TaskRecords, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW"
 ) -> list[Claim]:
     """Return decoupled decay makes lr and λ of a rule more separable than L2."""
-    of = {each.arm: each.separability for each in estimate_basins(task.records)}
+    of = {basin.arm: basin.separability for basin in estimate_basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []
     told = subtract(absolute(of[decoupled]), absolute(of[coupled]))

@@ -73,11 +73,11 @@ def path(
     paths = {name: [np.array(each)] for name, each in problem.start.items()}
     for t, lr in enumerate(problem.lrs):
         optimizer.learning_rate = lr
-        pairs = [(constant(problem.gradients[name][t]), each) for name, each in variables.items()]
+        pairs = [(constant(problem.gradients[name][t]), variable) for name, variable in variables.items()]
         optimizer.apply_gradients(pairs)
         for name, each in variables.items():
             paths[name].append(np.array(_values(each)))
-    return {name: np.stack(each) for name, each in paths.items()}
+    return {name: np.stack(path) for name, path in paths.items()}
 
 
 def _values(variable: Any) -> Any:

@@ -39,7 +39,7 @@ def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tu
             paths[name].append(p.detach().numpy().copy())
         if callable(getattr(optimizer, "train", None)):
             optimizer.train()
-    return {name: np.stack(each) for name, each in paths.items()}
+    return {name: np.stack(path) for name, path in paths.items()}
 
 
 def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any], **fixed: Any) -> Peer:

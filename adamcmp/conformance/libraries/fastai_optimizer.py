@@ -47,4 +47,4 @@ def _path(make: Any, problem: Problem, decouple: bool) -> UpdatePath:
         optimizer.step()
         for name, p in parameters.items():
             paths[name].append(p.detach().numpy().copy())
-    return {name: np.stack(each) for name, each in paths.items()}
+    return {name: np.stack(path) for name, path in paths.items()}

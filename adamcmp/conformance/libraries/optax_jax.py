@@ -77,11 +77,11 @@ def _path(build: Callable[..., Any], problem: Problem) -> UpdatePath:
     optimizer = build(lambda count: rates[count], problem)
     weights = {name: jnp.asarray(each) for name, each in problem.start.items()}
     state = optimizer.init(weights)
-    paths = {name: [np.array(each)] for name, each in weights.items()}
+    paths = {name: [np.array(weight)] for name, weight in weights.items()}
     for t in range(len(problem.eta)):
-        gradients = {name: jnp.asarray(each[t]) for name, each in problem.gradients.items()}
+        gradients = {name: jnp.asarray(gradient[t]) for name, gradient in problem.gradients.items()}
         steps, state = optimizer.update(gradients, state, weights)
         weights = optax.apply_updates(weights, steps)
-        for name, each in weights.items():
-            paths[name].append(np.array(each))
-    return {name: np.stack(each) for name, each in paths.items()}
+        for name, weight in weights.items():
+            paths[name].append(np.array(weight))
+    return {name: np.stack(path) for name, path in paths.items()}

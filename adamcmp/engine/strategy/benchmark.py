@@ -87,7 +87,7 @@ def time_strategies(
         except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
             probes.append(Timing(error=describe_exception(error)))
     for turn in range(ROUNDS * (1 + TIE_REPEATS)):
-        asked = [i for i, each in enumerate(probes) if isinstance(each, _Probe) and (turn == 0 or not each.enough)]
+        asked = [i for i, probe in enumerate(probes) if isinstance(probe, _Probe) and (turn == 0 or not probe.enough)]
         if turn >= ROUNDS:
             asked = _tied_probes(probes)
         for i in asked:
@@ -97,12 +97,12 @@ def time_strategies(
                 probe.turn()
             except Exception as error:  # likewise
                 probes[i] = Timing(error=describe_exception(error))
-    return [each.timing() if isinstance(each, _Probe) else each for each in probes]
+    return [probe.timing() if isinstance(probe, _Probe) else probe for probe in probes]
 
 
 def _tied_probes(probes: Sequence[_Probe | Timing]) -> list[int]:
     """Return the two fastest programs if their timings are too close to decide."""
-    steps = sorted((each.timing().step, i) for i, each in enumerate(probes) if isinstance(each, _BatchedProbe))[:2]
+    steps = sorted((probe.timing().step, i) for i, probe in enumerate(probes) if isinstance(probe, _BatchedProbe))[:2]
     return [i for _, i in steps] if len(steps) == 2 and steps[1][0] < TIE_RATIO * steps[0][0] else []
 
 

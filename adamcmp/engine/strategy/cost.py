@@ -83,9 +83,9 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
         self.draws |= torch.Tag.nondeterministic_seeded in func.tags
         self.reads |= func is torch.ops.aten._local_scalar_dense.default
         views = func.is_view if isinstance(func, torch._ops.OpOverload) else False
-        for each in torch.utils._pytree.tree_leaves(out):
-            if isinstance(each, torch.Tensor) and not views:
-                self.made += each.numel() * each.element_size()
+        for leaf in torch.utils._pytree.tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and not views:
+                self.made += leaf.numel() * leaf.element_size()
         return out
 
 
@@ -121,7 +121,7 @@ def _profile_model(cohort: RunGroup, dataset: Dataset, device: torch.device) -> 
     task = cohort.task
     data = as_precision(dataset, task.train.precision)
     rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))
-    x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[each]) for each in rows])
+    x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[row]) for row in rows])
     model = build_model(task, cohort.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     watching, larger = OperationCounter(), OperationCounter()

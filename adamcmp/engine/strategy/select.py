@@ -140,14 +140,14 @@ def select_strategies(
     """
     known = [StrategyTimings(work, settings, device, processes, memory, place or Machine()) for work in works]
     leaders = [known[i] for i in _timing_sources(works)]
-    timed = [each for each, leader in zip(known, leaders, strict=True) if each is leader]
+    timed = [timing for timing, leader in zip(known, leaders, strict=True) if timing is leader]
 
     def choices() -> list[StrategyChoice]:
-        return [leader.lent(each.work) for each, leader in zip(known, leaders, strict=True)]
+        return [leader.lent(timing.work) for timing, leader in zip(known, leaders, strict=True)]
 
     _benchmark_missing(timed, [each.first_round() for each in timed], measure)
     for trial in (StrategyTimings.compiled_round, StrategyTimings.further_round):
-        total = sum(each.seconds for each in choices())
+        total = sum(choice.seconds for choice in choices())
         _benchmark_missing(timed, [trial(each, total) for each in timed], measure)
     while any(doubled := [each.doubled_round() for each in timed]):
         _benchmark_missing(timed, doubled, measure)
@@ -175,7 +175,7 @@ def _benchmark_missing(
 ) -> None:
     """Time strategies without a timing; those that use all threads one group after the other."""
     lacking = [
-        (each, [s for s in strategies if not each.has(s)]) for each, strategies in zip(known, asked, strict=True)
+        (timing, [s for s in strategies if not timing.has(s)]) for timing, strategies in zip(known, asked, strict=True)
     ]
     if measure is None:
         for each, strategies in lacking:

@@ -44,14 +44,14 @@ def _entry_content(study: IndexEntry) -> dict[str, Any]:
         "latest": f"{records['finished_at'].max():%Y-%m-%d %H:%M} UTC",
         "tasks": [
             {
-                "label": each.task.label if len(study.found.reports) > 1 else "",
-                "lead": answer_sentence(each),
+                "label": report.task.label if len(study.found.reports) > 1 else "",
+                "lead": answer_sentence(report),
                 "verdicts": [
-                    (one.kind, format_headline(one, each.criteria.error))
-                    for one in rank_verdicts(each.verdicts)[:MAX_VERDICTS]
+                    (one.kind, format_headline(one, report.criteria.error))
+                    for one in rank_verdicts(report.verdicts)[:MAX_VERDICTS]
                 ],
-                "more": max(len(each.verdicts) - MAX_VERDICTS, 0),
+                "more": max(len(report.verdicts) - MAX_VERDICTS, 0),
             }
-            for each in study.found.reports
+            for report in study.found.reports
         ],
     }

@@ -132,7 +132,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     metrics = [
         {"key": name, "name": metric_label(name, criteria), "unit": display_unit(name, criteria)[1]} for name in names
     ]
-    return {"metrics": metrics, "steps": [list(each) for each in steps], "runs": rows, "values": values}
+    return {"metrics": metrics, "steps": [list(step) for step in steps], "runs": rows, "values": values}
 
 
 def _runs_with_trial(report: TaskReport) -> pd.DataFrame:
@@ -207,11 +207,11 @@ def _cells(
     lrs, decays = _axis(table["lr"]), _axis(table["weight_decay"])
     tuned = tuning_runs(runs)
     values = {
-        str(each["key"]): (
-            _digits(table[each["key"]].to_numpy(float) * each["factor"]),
-            _digits(table[f"{each['key']}_half_width"].to_numpy(float) * each["factor"]),
+        str(metric["key"]): (
+            _digits(table[metric["key"]].to_numpy(float) * metric["factor"]),
+            _digits(table[f"{metric['key']}_half_width"].to_numpy(float) * metric["factor"]),
         )
-        for each in metrics
+        for metric in metrics
     }
     return {
         "arm": [arms.index(arm) for arm in table["arm"]],
@@ -263,11 +263,11 @@ def _limits(
     """Return ends of the color scale of each metric, dark first, and whether something is worse than the last."""
     found = {}
     some = report.table["n"].to_numpy() > 0
-    for each in metrics:
-        sign = -1.0 if each["higher"] else 1.0
-        known = report.table.loc[some, each["key"]].to_numpy(float) * each["factor"] * sign
+    for metric in metrics:
+        sign = -1.0 if metric["higher"] else 1.0
+        known = report.table.loc[some, metric["key"]].to_numpy(float) * metric["factor"] * sign
         low, high, clipped = color_limits(known)
-        found[str(each["key"])] = [sign * low, sign * high, clipped]
+        found[str(metric["key"])] = [sign * low, sign * high, clipped]
     for key, (values, _) in requested.items():
         low, high, clipped = color_limits(np.array(values, dtype=float))
         found[key] = [low, high, clipped]
@@ -288,10 +288,10 @@ def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) 
             "n": len(part),
             "seeds": format_seeds(part["seed"].astype(int)),
             "values": {
-                str(each["key"]): _digits(
-                    np.array([row[each["key"]], row[f"{each['key']}_half_width"]], float) * each["factor"]
+                str(metric["key"]): _digits(
+                    np.array([row[metric["key"]], row[f"{metric['key']}_half_width"]], float) * metric["factor"]
                 )
-                for each in metrics
+                for metric in metrics
             },
         }
     return found
@@ -327,7 +327,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
             base = texts[known[key]]
             changed = [[i, line] for i, (line, old) in enumerate(zip(lines, base, strict=True)) if line != old]
             of_cells.append([known[key], changed])
-        found[name] = {"texts": ["\n".join(each) for each in texts], "cells": of_cells}
+        found[name] = {"texts": ["\n".join(text) for text in texts], "cells": of_cells}
     return found
 
 
@@ -351,8 +351,10 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
     ]
     return {
         "errors": error,
-        "pairs": [_pair(each, factor, arms) for each in report.verdicts if each.has_interval],
-        "margin": next((factor * each.margin for each in report.verdicts if not math.isnan(each.margin)), None),
+        "pairs": [_pair(verdict, factor, arms) for verdict in report.verdicts if verdict.has_interval],
+        "margin": next(
+            (factor * verdict.margin for verdict in report.verdicts if not math.isnan(verdict.margin)), None
+        ),
         "budget": _best_of_k(raw.get("best_of_k", pd.DataFrame()), factor, arms),
         "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
         "alongLr": _along(grid_rows(report.table), "lr", factor, arms),

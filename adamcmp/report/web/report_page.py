@@ -81,10 +81,12 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
     whole: dict[str, Any] = {}
     if len(reports) > 1:
         said = found.told.about({None})
-        lines = [each.text for each in said.findings]
-        lines += [line for each in found.over_splits([r.task for r in reports]) for line in format_split_verdicts(each)]
+        lines = [finding.text for finding in said.findings]
+        lines += [
+            line for blocks in found.over_splits([r.task for r in reports]) for line in format_split_verdicts(blocks)
+        ]
         lines += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
-        own = {each.name: each.caption for each in said.exhibits}
+        own = {exhibit.name: exhibit.caption for exhibit in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
             "findings": lines,
@@ -96,16 +98,16 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
             ],
         }
     contents = [task_content(report, found.records) for report in reports]
-    drawn_elsewhere = [{name: svg.decode() for name, svg in each.items()} for each in pictures]
+    drawn_elsewhere = [{name: svg.decode() for name, svg in picture.items()} for picture in pictures]
     curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
-    for task, each, drawn in zip(tasks, contents, pictures, strict=False):
+    for task, content, drawn in zip(tasks, contents, pictures, strict=False):
         task["figures"] = [(name, task["captions"][name], *svg_size(svg)) for name, svg in drawn.items()]
-        task["charts"] = each["charts"]
-        task["cells"] = len(each["cells"]["n"])
-        task["metrics"] = each["metrics"]
-        task["arms"] = each["arms"]
-        task["schedules"] = sorted({str(arm["schedule"]) for arm in each["arms"]})
-        task["panels"] = _panels(each)
+        task["charts"] = content["charts"]
+        task["cells"] = len(content["cells"]["n"])
+        task["metrics"] = content["metrics"]
+        task["arms"] = content["arms"]
+        task["schedules"] = sorted({str(arm["schedule"]) for arm in content["arms"]})
+        task["panels"] = _panels(content)
     return render_template(
         "report.html.jinja",
         study=found.title,
@@ -114,7 +116,7 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
         sections=SECTIONS,
         claimed=CLAIM_LEGEND.text,
         content=pack_json({"tasks": contents, "pictures": drawn_elsewhere}),
-        curves=[pack_json(each) for each in curves],
+        curves=[pack_json(curve) for curve in curves],
         row=ROW,
         axis=AXIS,
     )
@@ -175,7 +177,7 @@ def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
     """Return the values of the template for a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
-    pairs = {format_verdict(each, criteria.error) for each in report.verdicts}
+    pairs = {format_verdict(verdict, criteria.error) for verdict in report.verdicts}
     pairs.add(format_other_pairs(len(report.verdicts)))  # which the page says in its own place
     code, facts = provenance_section(report.task)
     return {
@@ -184,11 +186,11 @@ def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
         "question": _question(report),
         "lead": answer_sentence(report),
         "verdicts": [
-            (each.kind, format_headline(each, criteria.error), _details(each, criteria))
-            for each in rank_verdicts(report.verdicts)[:MAX_SENTENCES]
+            (verdict.kind, format_headline(verdict, criteria.error), _details(verdict, criteria))
+            for verdict in rank_verdicts(report.verdicts)[:MAX_SENTENCES]
         ],
         "more": max(len(report.verdicts) - MAX_SENTENCES, 0),
-        "findings": [each for each in report.findings if each not in pairs],
+        "findings": [finding for finding in report.findings if finding not in pairs],
         "claims": shown.get("claims"),
         "error": criteria.error.label,
         "confirmed": bool((board["stage"] == "confirm").any()),
@@ -278,7 +280,7 @@ def _protocol_lines(report: TaskReport) -> list[str]:
 
 def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any]:
     """Return row minus column for every pair: kind, text and words for who cannot see colors."""
-    known = [each for each in verdicts if each.kind != "none"]
+    known = [verdict for verdict in verdicts if verdict.kind != "none"]
     arms = list(dict.fromkeys(name for each in known for name in (each.a, each.b)))
     sign = criteria.error.sign
     cells: dict[tuple[str, str], tuple[str, str, str]] = {}

@@ -93,13 +93,13 @@ def explain_external(error: BaseException) -> str:
     """Return one line for an error that is none of adamcmp's: of files, memory, or an object store; else nothing."""
     chain = list(_causes(error))
     if any(
-        isinstance(each, MemoryError) or any(text in str(each).lower() for text in MEMORY_PHRASES) for each in chain
+        isinstance(cause, MemoryError) or any(text in str(cause).lower() for text in MEMORY_PHRASES) for cause in chain
     ):
         return (
             f"not enough memory ({describe_exception(chain[-1])}); close other programs, raise the limit (ulimit -v), "
             "or take fewer rows and processes (execute.rows, execute.processes); stored runs are whole"
         )
-    if any(type(each).__module__.partition(".")[0] in OBJECT_STORE_PACKAGES for each in chain):
+    if any(type(cause).__module__.partition(".")[0] in OBJECT_STORE_PACKAGES for cause in chain):
         return f"the results folder cannot be reached ({describe_exception(chain[-1])}); stored runs are whole"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""

@@ -31,7 +31,8 @@ def to_one_line(text: object) -> str:
 def show_control_chars(text: str) -> str:
     """Return lines of text whose other control characters are shown."""
     return "".join(
-        each.encode("unicode_escape").decode() if each != "\n" and _is_control(each) else each for each in text
+        character.encode("unicode_escape").decode() if character != "\n" and _is_control(character) else character
+        for character in text
     )
 
 

@@ -123,33 +123,33 @@ def to_mlflow(stored: Results, where: Path) -> int:
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{where.absolute()}/mlflow.db"))
     known: dict[str, tuple[str, set[str]]] = {}
     count = 0
-    for each in to_tracked_runs(stored):
-        if each.study not in known:
-            found = client.get_experiment_by_name(each.study)
-            artifacts = (where.absolute() / "artifacts" / _safe_name(each.study)).as_uri()
-            id_ = found.experiment_id if found else client.create_experiment(each.study, artifacts)
+    for tracked in to_tracked_runs(stored):
+        if tracked.study not in known:
+            found = client.get_experiment_by_name(tracked.study)
+            artifacts = (where.absolute() / "artifacts" / _safe_name(tracked.study)).as_uri()
+            id_ = found.experiment_id if found else client.create_experiment(tracked.study, artifacts)
             client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
-            known[each.study] = (id_, _runs_of(client, id_))
-        experiment, there = known[each.study]
-        if each.id in there:
+            known[tracked.study] = (id_, _runs_of(client, id_))
+        experiment, there = known[tracked.study]
+        if tracked.id in there:
             continue
         count += 1
-        ended = round(1000 * each.ended_at)
-        began = ended - round(1000 * each.seconds)
-        tags = {"adamcmp.run_id": each.id, "adamcmp.cli.spinner": each.status, "mlflow.note.content": each.error}
-        run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, each.name)
-        last = each.curve[-1][0] if each.curve else 1
+        ended = round(1000 * tracked.ended_at)
+        began = ended - round(1000 * tracked.seconds)
+        tags = {"adamcmp.run_id": tracked.id, "adamcmp.cli.spinner": tracked.status, "mlflow.note.content": tracked.error}
+        run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, tracked.name)
+        last = tracked.curve[-1][0] if tracked.curve else 1
         metrics = [
             Metric(name, value, began + round((ended - began) * step / last), step)
-            for step, values in each.curve
+            for step, values in tracked.curve
             for name, value in values.items()
         ]
-        metrics += [Metric(name, value, ended, last) for name, value in each.ends.items()]
-        params = [Param(name, str(value)) for name, value in each.settings.items()]
-        client.log_batch(run.info.run_id, (), params, [RunTag("adamcmp.study", each.study)])
+        metrics += [Metric(name, value, ended, last) for name, value in tracked.ends.items()]
+        params = [Param(name, str(value)) for name, value in tracked.settings.items()]
+        client.log_batch(run.info.run_id, (), params, [RunTag("adamcmp.study", tracked.study)])
         for i in range(0, len(metrics), 1000):
             client.log_batch(run.info.run_id, metrics[i : i + 1000])
-        good = each.status in ("completed", "pruned")
+        good = tracked.status in ("completed", "pruned")
         client.set_terminated(run.info.run_id, "FINISHED" if good else "FAILED", ended)
     return count
 
@@ -174,18 +174,18 @@ def to_wandb(stored: Results, where: Path) -> int:
     where.mkdir(parents=True, exist_ok=True)
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     count = 0
-    for each in to_tracked_runs(stored):
-        if any(where.glob(f"wandb/*run-*-{each.id}")):
+    for tracked in to_tracked_runs(stored):
+        if any(where.glob(f"wandb/*run-*-{tracked.id}")):
             continue
         count += 1
         settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
-        run = wandb.init(project=os.environ.get("WANDB_PROJECT", "adamcmp"), group=each.study, name=each.name,
-                         id=each.id, config=each.settings, dir=str(where), mode=mode, reinit="finish_previous",
-                         tags=[each.status], settings=settings)  # fmt: skip
-        for step, values in each.curve:
+        run = wandb.init(project=os.environ.get("WANDB_PROJECT", "adamcmp"), group=tracked.study, name=tracked.name,
+                         id=tracked.id, config=tracked.settings, dir=str(where), mode=mode, reinit="finish_previous",
+                         tags=[tracked.status], settings=settings)  # fmt: skip
+        for step, values in tracked.curve:
             run.log(values, step=step)
-        run.summary.update({**each.ends, "status": each.status})
-        run.finish(exit_code=0 if each.status in ("completed", "pruned") else 1)
+        run.summary.update({**tracked.ends, "status": tracked.status})
+        run.finish(exit_code=0 if tracked.status in ("completed", "pruned") else 1)
     return count
 
 
@@ -283,4 +283,7 @@ def export(stored: Results, to: str, where: Path) -> int:
 
 def _safe_name(name: str) -> str:
     """Return a name as one of a folder, which leads nowhere else."""
-    return "".join(each if each.isalnum() or each in " .-+=" else "_" for each in name).lstrip(".") or "_"
+    return (
+        "".join(character if character.isalnum() or character in " .-+=" else "_" for character in name).lstrip(".")
+        or "_"
+    )

@@ -68,7 +68,7 @@ def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
     if isinstance(node, yaml.SequenceNode):
         children = node.value
     elif isinstance(node, yaml.MappingNode):
-        children = [each for pair in node.value for each in pair]
+        children = [child for pair in node.value for child in pair]
     total = 1 + sum(_count_nodes(child, known) for child in children)
     if total > MAX_NODES:
         raise ValueError(f"YAML whose aliases stand for more than {MAX_NODES:,} values")

@@ -80,7 +80,7 @@ def pool_tasks(results: Sequence[TaskResult]) -> list[PooledVerdict]:
         ))  # fmt: skip
         kinds = [effect[2] for effect in effects]
         rest.append((spread, kinds.count("win"), kinds.count("tie"), kinds.count("loss")))
-    return [PooledVerdict(verdict, *each) for verdict, each in zip(decide(compared), rest, strict=True)]
+    return [PooledVerdict(verdict, *numbers) for verdict, numbers in zip(decide(compared), rest, strict=True)]
 
 
 def _effect(result: TaskResult, a: str, b: str) -> tuple[float, float, str] | None:

@@ -173,9 +173,9 @@ def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     told = [row for row in rows if row.told >= MIN_AXIS_VALUES]
     if len(told) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
-    best_BL, side_BL = np.stack([each.best_B for each in told], 1), np.stack([each.side_B for each in told], 1)
+    best_BL, side_BL = np.stack([optima.best_B for optima in told], 1), np.stack([optima.side_B for optima in told], 1)
     step = float(np.median(np.concatenate([row.steps for row in rows])))
-    return _fit_line(np.array([each.x for each in told]), best_BL, side_BL, step, rows[0].seeds)[0]
+    return _fit_line(np.array([optima.x for optima in told]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
 def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
@@ -301,7 +301,7 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     if known.sum() < MIN_BASIN_TRIALS:
         return NO_ESTIMATE, NO_ESTIMATE
     chosen = known & (mean_LJ <= np.sort(mean_LJ[known])[min(count, known.sum()) - 1])
-    x, y = (each[chosen] - each[chosen].mean() for each in np.meshgrid(grid.x, grid.y, indexing="ij"))
+    x, y = (axis[chosen] - axis[chosen].mean() for axis in np.meshgrid(grid.x, grid.y, indexing="ij"))
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     if np.linalg.matrix_rank(terms) < terms.shape[1]:
         return NO_ESTIMATE, NO_ESTIMATE
@@ -324,7 +324,7 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
         return ridge, Estimate(float(np.clip(r_B[0], -1, 1)))
     towards = r_B[0] * np.array([-1 / (2 * a), 1 / b if b else 0.0, -1 / (2 * c)]) / (1 - r_B[0] ** 2)
     z = _estimate(np.arctanh(np.clip(r_B, -limit, limit)), seeds, float(towards @ covariance @ towards))
-    return ridge, Estimate(*(math.tanh(each) for each in z))
+    return ridge, Estimate(*(math.tanh(end) for end in z))
 
 
 def to_frame(found: list[Basin]) -> pd.DataFrame:

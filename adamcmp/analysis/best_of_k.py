@@ -41,7 +41,7 @@ def expected_best_of_k(records: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
         counts = (
             range(1, trials + 1)
             if trials <= MAX_BUDGETS
-            else {round(each) for each in np.geomspace(1, trials, MAX_BUDGETS)}
+            else {round(size) for size in np.geomspace(1, trials, MAX_BUDGETS)}
         )
         for k in sorted(counts):
             weights = rank_weights(trials, k)
@@ -65,5 +65,7 @@ def _with_lost(errors: Array, trials: int, sign: float, baseline: float) -> Arra
 def _quantiles(errors: Array, weights: Array) -> tuple[float, float]:
     order = errors.argsort(kind="stable")
     reached = weights[order].cumsum()
-    low, high = (errors[order][min(int(np.searchsorted(reached, each - 1e-12)), len(errors) - 1)] for each in QUANTILES)
+    low, high = (
+        errors[order][min(int(np.searchsorted(reached, quantile - 1e-12)), len(errors) - 1)] for quantile in QUANTILES
+    )
     return float(low), float(high)

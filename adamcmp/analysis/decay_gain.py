@@ -40,7 +40,7 @@ def decay_gain(records: pd.DataFrame, arm: str) -> Estimate:
     with_decay, without = ranked[ranked["weight_decay"] > 0], ranked[ranked["weight_decay"] == 0]
     if with_decay.empty or without.empty:
         return Estimate(math.nan)
-    errors = [_by_seed(own, each.iloc[0]["lr"], each.iloc[0]["weight_decay"]) for each in (with_decay, without)]
+    errors = [_by_seed(own, trial.iloc[0]["lr"], trial.iloc[0]["weight_decay"]) for trial in (with_decay, without)]
     return mean_with_ci((errors[0] - errors[1]).dropna() * task_metrics(records).error.sign)
 
 

@@ -265,10 +265,10 @@ def _pseudo_values(runs: pd.DataFrame, error_S: Array, outcomes: Mapping[str, Ar
     the same value for every example.
     """
     known = [None if lost else outcomes.get(run) for run, lost in zip(runs["run_id"], runs["lost"], strict=True)]
-    sizes = {len(each) for each in known if each is not None}
-    if any(each is not None and not np.isfinite(each).all() for each in known):
+    sizes = {len(values) for values in known if values is not None}
+    if any(values is not None and not np.isfinite(values).all() for values in known):
         return None
-    if len(sizes) > 1 or any(each is None and not lost for each, lost in zip(known, runs["lost"], strict=True)):
+    if len(sizes) > 1 or any(values is None and not lost for values, lost in zip(known, runs["lost"], strict=True)):
         return None
     rows = []
     for error, values in zip(error_S, known, strict=True):

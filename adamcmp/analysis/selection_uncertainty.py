@@ -281,8 +281,8 @@ def selection_variance(
     Returns:
         One component, or one per optimizer; infinite variance where one tuning seed selected among several trials.
     """
-    sides = [(each, error_C) for each, error_C in ((a, error_a_C), (b, error_b_C)) if math.isfinite(each.seeds)]
-    if any(not each.is_known for each, _ in sides):
+    sides = [(side, error_C) for side, error_C in ((a, error_a_C), (b, error_b_C)) if math.isfinite(side.seeds)]
+    if any(not side.is_known for side, _ in sides):
         return [VarianceComponent(math.inf, 1)]
     if len(sides) == 2 and a.seed_ids == b.seed_ids:
         seeds = len(a.seed_ids)
@@ -293,10 +293,10 @@ def selection_variance(
             probability_B = draw_resamples(seeds).probability_B
             return [VarianceComponent(float(probability_B @ (a.shift_B - b.shift_B) ** 2), seeds - 1)]
     return [
-        _jackknife_variance(each.influence(error_C), each.spread_B(error_C))
+        _jackknife_variance(side.influence(error_C), side.spread_B(error_C))
         if error_C is not None
-        else VarianceComponent(float(draw_resamples(int(each.seeds)).probability_B @ each.shift_B**2), each.seeds - 1)
-        for each, error_C in sides
+        else VarianceComponent(float(draw_resamples(int(side.seeds)).probability_B @ side.shift_B**2), side.seeds - 1)
+        for side, error_C in sides
     ]
 
 
@@ -332,7 +332,7 @@ def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
     runs = min(a.runs, b.runs)
     if runs == max(a.runs, b.runs) or not (a.is_known and b.is_known) or (math.isinf(a.seeds) and math.isinf(b.seeds)):
         return None
-    of_a, of_b = (each.best_of(max(1, runs // each.test_CT.shape[1])) for each in (a, b))
+    of_a, of_b = (side.best_of(max(1, runs // side.test_CT.shape[1])) for side in (a, b))
     components = []
     if a.seed_ids == b.seed_ids and math.isfinite(a.seeds) and math.isfinite(b.seeds):
         centred_B = (of_a.shift_B - of_a.shift) - (of_b.shift_B - of_b.shift)
@@ -340,10 +340,10 @@ def at_equal_budget(a: Selection, b: Selection) -> EqualBudget | None:
             VarianceComponent(float(draw_resamples(len(a.seed_ids)).probability_B @ centred_B**2), a.seeds - 1)
         )
     else:
-        for each, best in ((a, of_a), (b, of_b)):
-            if math.isfinite(each.seeds):
-                square = float(draw_resamples(int(each.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
-                components.append(VarianceComponent(square, each.seeds - 1))
+        for side, best in ((a, of_a), (b, of_b)):
+            if math.isfinite(side.seeds):
+                square = float(draw_resamples(int(side.seeds)).probability_B @ (best.shift_B - best.shift) ** 2)
+                components.append(VarianceComponent(square, side.seeds - 1))
     larger, sign = (of_a, 1.0) if a.runs > b.runs else (of_b, -1.0)
     noise_R = [VarianceComponent(float(variance), min(a.seeds, b.seeds) - 1) for variance in larger.noise_R]
     return EqualBudget(runs, of_a.shift - of_b.shift, components, sign * larger.error_R, larger.weight_R, noise_R)

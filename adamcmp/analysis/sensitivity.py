@@ -72,7 +72,7 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
     def variants(arm: str) -> list[_Grid]:
         """Return the grids of an optimizer's optimizers that are like this one's, its own first."""
         own = [grid for other, grid in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
-        return [grids[arm], *(each for each in own if _alike(each, grids[arm]))]
+        return [grids[arm], *(grid for grid in own if _alike(grid, grids[arm]))]
 
     found = [
         Sensitivity(

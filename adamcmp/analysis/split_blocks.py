@@ -106,19 +106,19 @@ def _compare_blocks(tasks: Sequence[TaskRecords], margin: float | None, outcomes
 
 
 def _difference(splits: Sequence[_Split], a: str, b: str, overlap: float, *, is_share: bool) -> Difference:
-    each = [
+    by_split = [
         compare(
             split.tested[a], split.tested[b], split.choices.get(a), split.choices.get(b), is_share=is_share,
             count=split.size,
         )
         for split in splits
     ]  # fmt: skip
-    pairs = [(split.tested[a], split.tested[b], found.mean) for split, found in zip(splits, each, strict=True)
+    pairs = [(split.tested[a], split.tested[b], found.mean) for split, found in zip(splits, by_split, strict=True)
              if found.n and math.isfinite(found.mean)]  # fmt: skip
     d_J = np.array([mean for *_, mean in pairs])
     count, lost = len(d_J), (sum(x.lost for x, _, _ in pairs), sum(y.lost for _, y, _ in pairs))
     variance = float(d_J.var(ddof=1)) * (1 / count + overlap) if count > 1 else math.nan
-    examples, known, size = _examples(pairs, each, is_share=is_share)
+    examples, known, size = _examples(pairs, by_split, is_share=is_share)
     mean = float(d_J.mean()) if count else math.nan
     return Difference(
         a, b, count, mean, VarianceComponent(variance, count - 1), examples, [], size, known,

@@ -110,7 +110,7 @@ class Difference(NamedTuple):
     @property
     def selection_variance(self) -> float:
         """Variance of the selection of the trials, but for the luck of the smaller search."""
-        return sum(each.variance for each in self.selection)
+        return sum(component.variance for component in self.selection)
 
     @property
     def luck_variance(self) -> float:
@@ -287,12 +287,12 @@ def compare(
     lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
     if a.examples_SN is not None or b.examples_SN is not None:
         size = (b if a.examples_SN is None else a).examples_SN
-        a, b = (each.on_examples(0 if size is None else size.shape[1]) for each in (a, b))
+        a, b = (side.on_examples(0 if size is None else size.shape[1]) for side in (a, b))
     n = min(len(a.seeds), len(b.seeds))
     mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
     seeds, examples, known, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
     selection, budget, shift = _selection_variance(a, b, of_a, of_b)
-    tuned = min((each.seeds for each in (of_a, of_b) if each is not None), default=math.inf)
+    tuned = min((selection.seeds for selection in (of_a, of_b) if selection is not None), default=math.inf)
     return Difference(
         a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, known, tuned, paired,
         math.nan if budget is None else budget.runs, mean, lost, runs, budget,
@@ -327,7 +327,7 @@ def _held_out_variance(
     seeds = two_way([(a.error_S - b.error_S)[:, None]] if is_paired else [a.error_S[:, None], -b.error_S[:, None]])[0]
     if not (is_share and count):
         return seeds, VarianceComponent(0.0, math.inf), "ignored", count
-    shares = [float(np.clip(each.error_S.mean(), 0, 1)) if len(each.seeds) else 0.0 for each in (a, b)]
+    shares = [float(np.clip(side.error_S.mean(), 0, 1)) if len(side.seeds) else 0.0 for side in (a, b)]
     bound = sum(share * (1 - share) for share in shares) / count
     return seeds, VarianceComponent(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
 
@@ -524,9 +524,14 @@ def required_reduction(
         parts[source] = [
             VarianceComponent(part.variance * ratio, max(part.freedom + count - now, 1)) for part in parts[source]
         ]
-        flat = [*(each for group in parts.values() for each in group), VarianceComponent(of.luck_variance, math.inf)]
+        flat = [
+            *(component for group in parts.values() for component in group),
+            VarianceComponent(of.luck_variance, math.inf),
+        ]
         return (
-            power(difference, math.sqrt(sum(each.variance for each in flat)), satterthwaite_freedom(flat), level)
+            power(
+                difference, math.sqrt(sum(component.variance for component in flat)), satterthwaite_freedom(flat), level
+            )
             >= POWER
         )
 

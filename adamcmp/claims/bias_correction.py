@@ -50,7 +50,10 @@ def closed_form_test() -> ClaimEvidence:
         steps.append((weights - before).abs().flatten().numpy().copy())
         before.copy_(weights)
 
-    rules = [rule_settings("adam", lr=1.0, weight_decay=0.0, eps=0.0, bias_correction=each) for each in (True, False)]
+    rules = [
+        rule_settings("adam", lr=1.0, weight_decay=0.0, eps=0.0, bias_correction=corrected)
+        for corrected in (True, False)
+    ]
     simulate(
         rules, torch.zeros(2, 1, dtype=torch.float64), lambda weights, t: torch.ones_like(weights), 100, watch=watch
     )

@@ -44,14 +44,14 @@ def closed_form_test() -> ClaimEvidence:
     def watch(t: int, weights: Any, state: Any) -> None:
         paths.append(weights.abs().flatten().numpy().copy())
 
-    rules = [rule_settings("adamw", lr=0.05, weight_decay=each, eps=0.0) for each in LAMBDAS]
+    rules = [rule_settings("adamw", lr=0.05, weight_decay=weight_decay, eps=0.0) for weight_decay in LAMBDAS]
     start = torch.zeros(len(LAMBDAS), 1, dtype=torch.float64)
     simulate(rules, start, lambda weights, t: torch.ones_like(weights), 1500, watch=watch)
     times_TK = np.array(paths) * LAMBDAS
     axes = PanelAxes("toy: a constant gradient", "step", "λ ‖θ‖_∞", "linear", "linear")
     panels = [
-        axes.series(f"λ = {each:g}", "line", range(1, len(paths) + 1, 10), times_TK[::10, k])
-        for k, each in enumerate(LAMBDAS)
+        axes.series(f"λ = {weight_decay:g}", "line", range(1, len(paths) + 1, 10), times_TK[::10, k])
+        for k, weight_decay in enumerate(LAMBDAS)
     ]
     return ClaimEvidence(
         [

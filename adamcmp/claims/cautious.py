@@ -39,7 +39,8 @@ def closed_form_test() -> ClaimEvidence:
     lr = int(np.log(plain).mean(2).min(1).argmin())
     axes = PanelAxes("toy: regression", "λ", "error over all inputs")
     panels = [
-        axes.over_seeds(label, LAMBDAS, each[lr].T) for label, each in zip(NAMES.values(), (plain, wary), strict=True)
+        axes.over_seeds(label, LAMBDAS, errors[lr].T)
+        for label, errors in zip(NAMES.values(), (plain, wary), strict=True)
     ]
     return ClaimEvidence(
         [

@@ -57,8 +57,8 @@ def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput
     sections += [_section(test, table[table["claim"] == test.statement.name] if claims else table) for test in every]
     sections.append(Section("Provenance", _made(records, found, command)))
     drawn = [(test, [*test.toy.panels, *test.training.panels]) for test in every]
-    figures = [Drawable(each.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
-               for each, panels in drawn if panels]  # fmt: skip
+    figures = [Drawable(test.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
+               for test, panels in drawn if panels]  # fmt: skip
     return Article("claims", sections, {"claims": (raw, first)}, figures, _footer(records), _facts(records, command))
 
 

@@ -43,7 +43,7 @@ def _spread(values: np.ndarray) -> float:
 def closed_form_test() -> ClaimEvidence:
     """Test on shares under random gradients of several sizes."""
     spreads = {
-        name: mean_over_seeds(_spread(each) for each in toy_rates(decay).T)
+        name: mean_over_seeds(_spread(rates) for rates in toy_rates(decay).T)
         for name, decay in ((ADAM, "l2"), (ADAMW, "lr_scaled"))
     }
     return ClaimEvidence(

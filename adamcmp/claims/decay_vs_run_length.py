@@ -25,7 +25,7 @@ LR, LAMBDAS = 0.05, tuple(np.geomspace(0.003, 30, 15))
 def closed_form_test() -> ClaimEvidence:
     """Test on regression over five budgets."""
     best_TG = np.stack([best_lambda_by_lr(regression("adamw", [LR], LAMBDAS, steps))[:, 0] for steps in STEPS])
-    slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), each) for each in best_TG.T)
+    slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), best) for best in best_TG.T)
     axes = PanelAxes("toy: regression", "steps", "best λ")
     return ClaimEvidence(
         [

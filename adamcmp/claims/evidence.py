@@ -62,8 +62,8 @@ def value_panels(panel: str, label: str, rows: Mapping[str, Estimate]) -> list[p
     """Return a panel of values with their intervals, a row each."""
     axes = PanelAxes(panel, label, "", "linear", "names")
     return [
-        axes.series(name, "dots", [each.value], [float(i)], [each.low], [each.high])
-        for i, (name, each) in enumerate(rows.items())
+        axes.series(name, "dots", [estimate.value], [float(i)], [estimate.low], [estimate.high])
+        for i, (name, estimate) in enumerate(rows.items())
     ]
 
 

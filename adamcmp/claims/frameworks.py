@@ -55,7 +55,7 @@ def closed_form_test() -> ClaimEvidence:
     claims, rows = [], {}
     libraries = dict.fromkeys(library for _, library, _, _ in PEERS)
     ran = {
-        library: {each.name: each for each in run_library(library)[1]}
+        library: {result.name: result for result in run_library(library)[1]}
         for library in libraries
         if installed_libraries(library)
     }

@@ -29,7 +29,7 @@ def closed_form_test() -> ClaimEvidence:
     errors = [regression("adamw", [LR], (0.0, *LAMBDAS), steps).errors[0] for steps in STEPS]
     gain_TG = np.stack([_gain(error) for error in errors])
     axes = PanelAxes("toy: regression", "steps", "gain (%)", "log", "linear")
-    slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), each) for each in gain_TG.T)
+    slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), gains) for gains in gain_TG.T)
     return ClaimEvidence(
         [
             Claim(

@@ -87,8 +87,8 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
         ("The gain is larger for a larger model", ("claims_wide",), ("claims_mlp",), "MLP 512 wide minus 100 wide"),
     )
     for statement, these, those_, words in between:
-        if {*these, *those_} <= told.keys() and all(not math.isnan(told[each].low) for each in (*these, *those_)):
-            difference = subtract(_mean([told[each] for each in these]), _mean([told[each] for each in those_]))
+        if {*these, *those_} <= told.keys() and all(not math.isnan(told[study].low) for study in (*these, *those_)):
+            difference = subtract(_mean([told[study] for study in these]), _mean([told[study] for study in those_]))
             measured = f"test error of AdamW against Adam + L2, {words}"
             claims.append(
                 Claim(statement, SOURCE, measured, difference, BELOW_RANGE, None, "all networks", "pp", "+.1f")

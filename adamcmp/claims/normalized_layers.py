@@ -50,13 +50,13 @@ def closed_form_test() -> ClaimEvidence:
         angles.append(angle(before, weights).numpy())
         before.copy_(weights)
 
-    rules = [rule_settings("adamw", lr=LR, weight_decay=each) for each in LAMBDAS for _ in range(DRAWS)]
+    rules = [rule_settings("adamw", lr=LR, weight_decay=weight_decay) for weight_decay in LAMBDAS for _ in range(DRAWS)]
     simulate(rules, start, gradient, STEPS, watch=watch)
     angles_KDT = np.array(angles).T.reshape(len(LAMBDAS), DRAWS, STEPS)
     parts = angles_KDT.reshape(len(LAMBDAS), DRAWS, 40, -1).mean(-1)
     axes = PanelAxes("toy: in front of a norm", "step", "angle per step (rad)", "linear")
     x = (np.arange(40) + 0.5) * STEPS / 40
-    panels = [axes.over_seeds(f"λ = {each:g}", list(x), parts[k]) for k, each in enumerate(LAMBDAS)]
+    panels = [axes.over_seeds(f"λ = {weight_decay:g}", list(x), parts[k]) for k, weight_decay in enumerate(LAMBDAS)]
     half, end = parts[:, :, 19:21].mean(-1), parts[:, :, 36:].mean(-1)
     slowed = np.log2(end / half)
     return ClaimEvidence(
@@ -92,7 +92,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
     claims: list[Claim] = []
     for task in split_by_task(own.records):
         here = set(task.records["arm"])
-        arms = {each: each if each in here else None for each in (ALL, NORMED, OTHERS, NONE)}
+        arms = {name: name if name in here else None for name in (ALL, NORMED, OTHERS, NONE)}
         claims += claim_better(own, task, (arms[ALL], arms[NONE]), "Decay on all layers is better than none", SOURCE)
         claims += claim_better(
             own, task, (arms[NORMED], arms[NONE]), "Decay in front of norms alone is better than none", SOURCE

@@ -47,7 +47,7 @@ def predicted(lr: float, weight_decay: float, beta1: float = 0.9) -> float:
 
 def angle(a: Any, b: Any) -> Any:
     """Return the angles between the rows of two tensors (R, D), by half angles."""
-    a, b = (each / each.norm(dim=-1, keepdim=True) for each in (a, b))
+    a, b = (rows / rows.norm(dim=-1, keepdim=True) for rows in (a, b))
     return 2 * ((a - b).norm(dim=-1) / (a + b).norm(dim=-1)).atan()
 
 

@@ -34,7 +34,7 @@ def closed_form_test() -> ClaimEvidence:
     for name, decay, near in (("adamw", 0.3, (0.4, 0.6)), ("adamw_paper", 0.003, (-0.1, 0.1))):
         angles_LD = turning(name, (1.0,), LRS, weight_decay=decay)
         panels.append(axes.over_seeds(NAMES[name], LRS, angles_LD.T))
-        told = mean_over_seeds(least_squares_slope(np.log(LRS), np.log(each)) for each in angles_LD.T)
+        told = mean_over_seeds(least_squares_slope(np.log(LRS), np.log(angles)) for angles in angles_LD.T)
         moves = (
             "grows with the root of the learning rate" if name == "adamw" else "does not depend on the learning rate"
         )

@@ -44,7 +44,7 @@ def closed_form_test() -> ClaimEvidence:
     claims, panels = [], []
     for name, (label, lambdas) in TOYS.items():
         best_GL = best_lambda_by_lr(regression(name, LRS, lambdas))
-        slopes = mean_over_seeds(least_squares_slope(np.log2(LRS), each) for each in best_GL)
+        slopes = mean_over_seeds(least_squares_slope(np.log2(LRS), best) for best in best_GL)
         statement, predicted = STATEMENTS[name]
         claims.append(Claim(statement, SOURCE, "slope d log λ* / d log lr", slopes, predicted, None, CLOSED_FORM))
         panels.append(axes.series(label, "line", LRS, np.exp2(np.nanmean(best_GL, axis=0))))

@@ -112,7 +112,7 @@ def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
     sizes = table.set_index("seed")[[f"word_rates_size_{k}" for k in bands]].pow(2)
     sized = sizes.groupby(level="seed").mean().pow(0.5)
     both = np.log(rate) + np.log(sized.loc[last.index].to_numpy(float))
-    alone = [least_squares_slope(np.log(p), each) for p, each in zip(active, both, strict=True)]
+    alone = [least_squares_slope(np.log(p), rates) for p, rates in zip(active, both, strict=True)]
     axes = PanelAxes("training: words", "share of documents with the word", "effective lr / α")
     known = np.isfinite(rate).all(0)
     x, p = frequency[:, known].mean(0), active[:, known].mean(0)

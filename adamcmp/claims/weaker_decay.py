@@ -70,7 +70,7 @@ def closed_form_test() -> ClaimEvidence:
         rates_KD = toy_rates(decay)
         panels.append(axes.over_seeds(name, SCALES, rates_KD.T))
         if decay == "l2":
-            slopes = [least_squares_slope(np.log(SCALES), np.log(each)) for each in rates_KD.T]
+            slopes = [least_squares_slope(np.log(SCALES), np.log(rates)) for rates in rates_KD.T]
             claims.append(
                 Claim(
                     "Under Adam with L2 a small second moment weakens decay",

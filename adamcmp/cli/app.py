@@ -108,9 +108,9 @@ def _plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {str(key): _plain(each) for key, each in value.items()}
+            return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(each) for each in value]
+            return [_plain(item) for item in value]
         case _ if hasattr(value, "item"):
             return _plain(value.item())
         case _ if hasattr(value, "isoformat"):

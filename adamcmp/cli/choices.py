@@ -59,16 +59,16 @@ def list_(
 
     if group is not None and group not in set(Group):
         raise InputError(f"list {group}: no such list; {suggest_names(group, Group)}")
-    for each in [group] if group else list(Group):
-        if each == Group.claims:
+    for member in [group] if group else list(Group):
+        if member == Group.claims:
             from adamcmp.claims import claim_sentences
 
             named = claim_sentences()
         else:
-            named = descriptions(list_group(FOLDERS.get(each, each), config_dir))
-        answer(**{str(each): named})
+            named = descriptions(list_group(FOLDERS.get(member, member), config_dir))
+        answer(**{str(member): named})
         if group is None:
-            say(f"{chr(10) if each != Group.configs else ''}{each}")
+            say(f"{chr(10) if member != Group.configs else ''}{member}")
         for line in text_table(("name", "description"), list(named.items())):
             say(line)
 

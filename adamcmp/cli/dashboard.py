@@ -154,4 +154,4 @@ def render_dashboard(watches: Sequence[StudyMonitor]) -> RenderableType:
     """Return all studies, those at work first."""
     ordered = sorted(watches, key=lambda each: not each.is_alive)
     now = Text(time.strftime("%H:%M:%S"), "dim")
-    return Group(*(part for each in ordered for part in (each.shown(), Text(""))), now)
+    return Group(*(part for monitor in ordered for part in (monitor.shown(), Text(""))), now)

@@ -42,16 +42,16 @@ def conformance(
     garbage_collection.restore_thresholds()
     with progress.item_progress(len(asked), "libraries") as bar:
         found = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
-    answer(optimizers=[{"library": each.library, "optimizer": each.optimizer, "convention": each.convention,
-                        "setting": each.setting, "difference": each.difference, "verdict": each.verdict,
-                        "error": each.error} for each in found])  # fmt: skip
+    answer(optimizers=[{"library": fit.library, "optimizer": fit.optimizer, "convention": fit.convention,
+                        "setting": fit.setting, "difference": fit.difference, "verdict": fit.verdict,
+                        "error": fit.error} for fit in found])  # fmt: skip
     present(plan_view.conformance_table(found))
-    absent = [each.library for each in found if each.verdict == "not installed"]
+    absent = [fit.library for fit in found if fit.verdict == "not installed"]
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
     files = write_article(conventions_article(found, as_typed()), out, [format_.value for format_ in formats or Format])
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
-    raise typer.Exit(SOME_FAILED if any(each.error for each in found) else DONE)
+    raise typer.Exit(SOME_FAILED if any(fit.error for fit in found) else DONE)
 
 
 def convert(
@@ -79,7 +79,7 @@ def convert(
         if name not in values:
             raise InputError(f"convert: {source.title} has no default of {name}; give {source.arguments[name]}=…")
     steps = _steps(values)
-    needs = [each for each in (source, target) if each is not None and each.decay == "normalized"]
+    needs = [framework for framework in (source, target) if framework is not None and framework.decay == "normalized"]
     if needs and steps is None:
         raise InputError(f"convert: {needs[0].title} needs steps=…, or batch=…, epochs=… and n=… (training examples)")
     batch, examples = values.get("batch"), values.get("n")
@@ -93,7 +93,10 @@ def convert(
             raise InputError("convert: to_batch=… and to_lr=… need batch=…, the batch size of the given settings")
         values, decay, line = _moved(values, decay, steps)
         told += [line, *_about(source, [], values, decay), *_rounded(values)]
-    answer(settings=dict(values), weight_decay={k: decay.lambdas.get(each.decay) for k, each in FRAMEWORKS.items()})
+    answer(
+        settings=dict(values),
+        weight_decay={k: decay.lambdas.get(framework.decay) for k, framework in FRAMEWORKS.items()},
+    )
     present(plan_view.conversion_table(FRAMEWORKS, to, decay))
     for line in told:
         say(line)

@@ -36,13 +36,13 @@ def format_sweep_shape(runs: Sequence[Run]) -> str:
     for run in runs:
         arms.setdefault(optimizer_key(run), set()).add((run.optimizer.lr, run.optimizer.weight_decay))
     trials, seeds = {len(cells) for cells in arms.values()}, len({run.seed for run in runs})
-    each = trials.pop() if len(trials) == 1 else None
+    per_optimizer = trials.pop() if len(trials) == 1 else None
     optimizers = _count(len(arms), "optimizer")
     held_out = "held-out " if runs[0].stage == "confirm" else "new " if runs[0].stage == "settle" else ""
     seeds_text = _count(seeds, f"{held_out}seed")
-    if each is None:
+    if per_optimizer is None:
         return f"{optimizers}, {_count(sum(map(len, arms.values())), 'trial')} × {seeds_text}"
-    return f"{optimizers} × {_count(each, 'trial')} × {seeds_text}"
+    return f"{optimizers} × {_count(per_optimizer, 'trial')} × {seeds_text}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -125,8 +125,8 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
 
         source = find_config(config, config_dir)
         parsed = [parse_override(text) for text in overrides]
-        keys = {each.key_or_group for each in parsed}
-        fixed = [text for text, each in zip(overrides, parsed, strict=True) if not each.is_sweep_override()]
+        keys = {override.key_or_group for override in parsed}
+        fixed = [text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
         study = compose(source, fixed).values.get("study") or {}
         found = [] if "search" in keys else ["search=tpe"]
         found += [] if "search.trials" in keys else ["search.trials=1000000"]
@@ -134,22 +134,24 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         found += [] if "study.seeds" in keys else ["study.seeds=5"]
         if "study.name" not in keys:
             data, model, path = (
-                next((each.value() for each in parsed if each.key_or_group == key), None)
+                next((override.value() for override in parsed if override.key_or_group == key), None)
                 for key in ("data", "model", "data.path")
             )
-            parts = [str(each) for each in (data, model) if isinstance(each, str)] or [source.stem]
+            parts = [str(name) for name in (data, model) if isinstance(name, str)] or [source.stem]
             parts += [safe_stem(path)] if isinstance(path, str) else []
             found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
         has_ranges = (
             study.get("grid")
             or study.get("spaces")
-            or any(each.is_sweep_override() and each.key_or_group.startswith("optimizer.") for each in parsed)
+            or any(
+                override.is_sweep_override() and override.key_or_group.startswith("optimizer.") for override in parsed
+            )
         )
         if has_ranges or any(key.startswith("search.space") for key in keys):
             return found if "optimizer" in keys or study.get("spaces") else [*found, f"optimizer={optimizers}"]
         names = optimizers.split(",")
         if "optimizer" in keys:
-            asked = next(each for each in parsed if each.key_or_group == "optimizer")
+            asked = next(override for override in parsed if override.key_or_group == "optimizer")
             names = list(map(str, asked.sweep_iterator())) if asked.is_sweep_override() else [str(asked.value())]
         spaces = [_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names]
         found.append(f"++study.spaces=[{','.join(spaces)}]")

@@ -150,19 +150,19 @@ def verify(
     from adamcmp.report import manifest
 
     verified = [manifest.verify_report(folder) for folder in results]
-    for each in verified:
+    for result in verified:
         for text, names in (
-            ("changed", each.changed),
-            ("missing", each.missing),
-            ("not a file of the report", each.others),
+            ("changed", result.changed),
+            ("missing", result.missing),
+            ("not a file of the report", result.others),
         ):
             for name in names:
-                say(f"{each.folder / name}: {text}")
-        state = f"all {each.files} files are as they were written" if each.is_whole else "not as it was written"
-        say(f"{each.folder}: {state}")
-    answer(reports=[{"folder": str(each.folder), "whole": each.is_whole, "changed": each.changed,
-                     "missing": each.missing, "others": each.others} for each in verified])  # fmt: skip
-    raise typer.Exit(DONE if all(each.is_whole for each in verified) else SOME_FAILED)
+                say(f"{result.folder / name}: {text}")
+        state = f"all {result.files} files are as they were written" if result.is_whole else "not as it was written"
+        say(f"{result.folder}: {state}")
+    answer(reports=[{"folder": str(result.folder), "whole": result.is_whole, "changed": result.changed,
+                     "missing": result.missing, "others": result.others} for result in verified])  # fmt: skip
+    raise typer.Exit(DONE if all(result.is_whole for result in verified) else SOME_FAILED)
 
 
 def watch(
@@ -186,8 +186,8 @@ def watch(
     watches = [StudyMonitor(folder) for path in results or [DEFAULT_RESULTS] for folder in find_monitors(path)]
 
     def looked() -> RenderableType:
-        for each in watches:
-            each.look()
+        for monitor in watches:
+            monitor.look()
         return render_dashboard(watches)
 
     console = Console(highlight=False)

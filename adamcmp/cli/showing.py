@@ -337,7 +337,7 @@ def show_statements(
         for statement in statements:
             bar(statement.text)
             every.append(run_claim_tests(statement, found))
-    claims = [claim for each in every for claim in each.claims]
+    claims = [claim for test in every for claim in test.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     answer(claims=_claimed(claims))
     with show_status("drawing"):

@@ -556,9 +556,9 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
         opened.prepare([*todo, *(run for run in judging if run.task.facts.fingerprint not in opened.datasets)], doing)
         how, judged = (
             stack.enter_context(
-                prepare_execution(each, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True)
+                prepare_execution(stage, opened.datasets, opened.device, opened.plan.config.execute, dry_run=True)
             )
-            for each in (todo, judging)
+            for stage in (todo, judging)
         )
         rate = matmul_gflops(opened.device)
     summary = opened.unseen_summaries([*todo, *judging])

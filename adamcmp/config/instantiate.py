@@ -165,9 +165,9 @@ def _default_arguments(target: str) -> dict[str, Any]:
 def _plain_value(value: Any) -> Any:
     """Return a value as JSON has it: a tensor as its numbers, anything else that JSON lacks as its text."""
     if isinstance(value, list | tuple):
-        return [_plain_value(each) for each in value]
+        return [_plain_value(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain_value(each) for key, each in value.items()}
+        return {str(key): _plain_value(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -303,7 +303,7 @@ def _known_fields(composed: Composed, group: str) -> set[str]:
 
 def _combined_source_hash(target: str, nested: Sequence[str]) -> str | None:
     """Return the hash of a target's source, and of those of its arguments if they have targets of their own."""
-    hashes = [found for each in (target, *nested) if (found := source_hash(each)) is not None]
+    hashes = [found for dotted in (target, *nested) if (found := source_hash(dotted)) is not None]
     if not nested or len(hashes) < 2:
         return hashes[0] if hashes else None
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
@@ -376,7 +376,7 @@ def _with_imported_files(files: Sequence[Path]) -> list[Path]:
                 continue
             others = [] if spec is None else _files_of(spec)
             beside = [other for other in others if _is_user_file(other, path)]
-            waiting += [each for each in beside if each not in known]
+            waiting += [path for path in beside if path not in known]
             known |= dict.fromkeys(beside)
     return [*files, *sorted(set(known) - set(files))]
 
@@ -421,7 +421,7 @@ def is_installed(path: Path) -> bool:
 
 def _path_entries_of(importer: Path) -> list[Path]:
     """Return the entries of ``sys.path`` that contain a file."""
-    entries = [Path(each or ".").resolve() for each in sys.path]
+    entries = [Path(entry or ".").resolve() for entry in sys.path]
     return [entry for entry in entries if importer.is_relative_to(entry)]
 
 
@@ -496,22 +496,22 @@ def call_target(
 def build_nested(value: Any, what: str) -> Any:
     """Return a value in which each mapping with ``_target_`` is replaced by the object that it describes."""
     if isinstance(value, Mapping):
-        inner = {key: build_nested(each, f"{what}.{key}") for key, each in value.items()}
+        inner = {key: build_nested(item, f"{what}.{key}") for key, item in value.items()}
         if "_target_" not in inner:
             return inner
         target = str(inner.pop("_target_"))
         if inner.pop("_partial_", False):
             return partial(find_target(target, what), **inner)
         return call_target(target, what, inner)
-    return [build_nested(each, what) for each in value] if isinstance(value, list | tuple) else value
+    return [build_nested(item, what) for item in value] if isinstance(value, list | tuple) else value
 
 
 def nested_targets(value: Any) -> list[str]:
     """Return the ``_target_`` of each mapping inside some arguments."""
     if isinstance(value, Mapping):
         own = [str(value["_target_"])] if "_target_" in value else []
-        return own + [target for each in value.values() for target in nested_targets(each)]
-    return [target for each in value for target in nested_targets(each)] if isinstance(value, list | tuple) else []
+        return own + [target for item in value.values() for target in nested_targets(item)]
+    return [target for item in value for target in nested_targets(item)] if isinstance(value, list | tuple) else []
 
 
 @lru_cache(maxsize=256)

@@ -120,7 +120,7 @@ def quote_home_path(text: str) -> str:
 def _check_length(sweep: object, text: str) -> None:
     """Refuse a range that would take for ever, or all memory, before it is written out."""
     if isinstance(sweep, RangeSweep):
-        start, stop, step = (float(each or 0) for each in (sweep.start, sweep.stop, sweep.step))
+        start, stop, step = (float(number or 0) for number in (sweep.start, sweep.stop, sweep.step))
         count = abs(stop - start) / abs(step) if step else math.inf
         if not count <= MAX_VALUES:
             raise InputError(f"{text}: a range of {count:,.0f} values; at most {MAX_VALUES:,} make sense")

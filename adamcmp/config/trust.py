@@ -88,5 +88,5 @@ def _targets(content: Any) -> Iterable[str]:
             else:
                 yield from _targets(value)
     elif isinstance(content, list):
-        for each in content:
-            yield from _targets(each)
+        for item in content:
+            yield from _targets(item)

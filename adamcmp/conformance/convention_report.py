@@ -24,7 +24,7 @@ def conventions_article(found: Sequence[ConventionFit], command: str) -> Article
     """Return the report: sections, a table and a figure."""
     raw = to_frame(found)
     compared = [fit for fit in found if fit.optimizer]
-    counts = pd.Series([each.verdict for each in compared]).value_counts()
+    counts = pd.Series([fit.verdict for fit in compared]).value_counts()
     counted = ", ".join(f"{counts[name]} {name}" for name in COUNTED_VERDICTS if name in counts) or "none"
     how = Text(
         f"{len(compared)} optimizers of other libraries take {STEPS} steps on {len(make_problems())} random problems "
@@ -58,7 +58,7 @@ def conventions_article(found: Sequence[ConventionFit], command: str) -> Article
         "adamcmp": version("adamcmp"),
         "platform": f"{platform.machine()}, Python {platform.python_version()}",
     }
-    installed = "; ".join(dict.fromkeys(each.version for each in compared))
+    installed = "; ".join(dict.fromkeys(fit.version for fit in compared))
     return Article(
         "conformance", sections, {TABLE_NAME: (raw, _shown(found))},
         [Drawable(TABLE_NAME, raw, convention_distance_figure)],
@@ -104,7 +104,7 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
         )
 
     decoupled = [
-        each for each in those("Adam(", convention="decay ηαλ") if "decouple" not in each and "AdamW" not in each
+        name for name in those("Adam(", convention="decay ηαλ") if "decouple" not in name and "AdamW" not in name
     ]
     if decoupled:
         lines.append((Bold("An Adam that is AdamW:"), f" {', '.join(decoupled)}: λ does not enter the gradient."))

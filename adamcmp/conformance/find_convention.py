@@ -120,7 +120,7 @@ def run_library(library: str) -> tuple[str, list[LibraryResult]]:
         if not out.is_file():
             raise RuntimeError(one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1])))
         version, found = pickle.loads(out.read_bytes())  # written by our own process a moment ago
-    return version, [LibraryResult(*each) for each in found]
+    return version, [LibraryResult(*fields) for fields in found]
 
 
 def updates_under(ran: LibraryResult, setting: str) -> float:

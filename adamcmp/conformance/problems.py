@@ -60,9 +60,9 @@ def make_problems() -> list[Problem]:
         return {name: size * draw.standard_normal((STEPS, *shape)) for name, shape in SHAPES.items()}
 
     start = {name: draw.standard_normal(shape) for name, shape in SHAPES.items()}
-    sparse = {name: each * (draw.random(each.shape) < 0.2) for name, each in normal(1.0).items()}
-    for each in sparse.values():
-        each[[0, 5, 6]] = 0.0
+    sparse = {name: gradient * (draw.random(gradient.shape) < 0.2) for name, gradient in normal(1.0).items()}
+    for gradient in sparse.values():
+        gradient[[0, 5, 6]] = 0.0
     return [
         Problem("dense, λ = 0", start, normal(1.0), 0.0),
         Problem("dense, λ = 0.3", start, normal(1.0), 0.3),

@@ -57,18 +57,18 @@ def conventions(rule: str) -> list[Convention]:
         if ("betas" in fixed) != (kernel == "adam" and settings.betas[0] == 0):  # type: ignore[attr-defined]
             continue
         for words, varied in _vary_settings(settings):
-            each = Convention(" ".join([f"optimizer={name}", *words]), varied, _describe(varied))
+            convention = Convention(" ".join([f"optimizer={name}", *words]), varied, _describe(varied))
             key = varied.model_dump_json(exclude={"name", "label", "lr", "weight_decay"} | HYPERPARAMETERS)
-            if key not in found or len(each.setting) < len(found[key].setting):
-                found[key] = each
+            if key not in found or len(convention.setting) < len(found[key].setting):
+                found[key] = convention
     ways = sorted(found.values(), key=lambda each: len(each.setting))
     usual = [way for way in ways if way.settings.decay == "lr_scaled"]
-    undivided = [each for each in usual if getattr(each.settings, "proximal", True)]  # decay comes behind the step
-    ways += [each._replace(setting="", on_new=True, told=f"{each.told}, of the new weights") for each in undivided]
-    no_decay = {_describe(each.settings, decayed=False): each for each in reversed(usual or ways[:1])}
+    undivided = [way for way in usual if getattr(way.settings, "proximal", True)]  # decay comes behind the step
+    ways += [way._replace(setting="", on_new=True, told=f"{way.told}, of the new weights") for way in undivided]
+    no_decay = {_describe(way.settings, decayed=False): way for way in reversed(usual or ways[:1])}
     return ways + [
-        each._replace(without=True, told=told, setting=f"{each.setting} optimizer.weight_decay=0")
-        for told, each in reversed(no_decay.items())
+        way._replace(without=True, told=told, setting=f"{way.setting} optimizer.weight_decay=0")
+        for told, way in reversed(no_decay.items())
     ]
 
 
@@ -129,7 +129,7 @@ def arguments_for(settings: Rule, problem: Problem, weight_decay: float) -> Rule
         betas = (0.0, betas[1])
     known = {"lr": problem.lr, "weight_decay": weight_decay, "betas": betas, "eps": problem.eps,
              "momentum": problem.betas[0], **INITIAL_STATE}  # fmt: skip
-    return type(settings).model_validate({**values, **{key: each for key, each in known.items() if key in values}})
+    return type(settings).model_validate({**values, **{key: value for key, value in known.items() if key in values}})
 
 
 class _Weights(nn.Module):

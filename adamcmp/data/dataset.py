@@ -118,7 +118,7 @@ class Dataset:
         """Bytes of its examples and labels in memory."""
         parts = (self.train, self.validation, self.test)
         held = [input_ for x, y in parts for input_ in (*inputs_of(x), y) if isinstance(input_, Tensor)]
-        return sum(each.numel() * each.element_size() for each in held)
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     @property
     def disk_bytes(self) -> int:
@@ -135,7 +135,7 @@ class Dataset:
         scale = (
             None
             if self.scale is None
-            else Normalization(*((each.float() if narrow else each).to(device) for each in self.scale))
+            else Normalization(*((tensor.float() if narrow else tensor).to(device) for tensor in self.scale))
         )
         # quantities' scale stays here: what is known of a task says it
         return replace(self, train=train, validation=validation, test=test, scale=scale)
@@ -259,7 +259,7 @@ def make_dataset(
     scale = _scale(columns[0][0], normalize) if large and not tokens else None
     if scale is None:
         columns = [_ready(column, normalize) for column in columns]
-        xs = [_with(x, each) for x, each in zip(xs, zip(*columns, strict=True), strict=True)]
+        xs = [_with(x, inputs) for x, inputs in zip(xs, zip(*columns, strict=True), strict=True)]
     ys = [parts[part].y for part in SPLITS]
     target_scale = _target_scale(ys[0], name) if kind == "quantities" and normalize_targets else None
     if target_scale is not None:

@@ -26,7 +26,7 @@ def digit_pairs(pairs: int = 2000, seed: int = 0) -> RawData:
     if type(pairs) is not int or pairs < 10:
         raise InputError(f"data.pairs={pairs}: must be a whole number of at least 10")
     raw = digits()
-    x, y = (torch.as_tensor(each) for each in raw["train"])
+    x, y = (torch.as_tensor(array) for array in raw["train"])
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator)
     parts: dict[str, tuple[Tensor, Tensor]] = {}

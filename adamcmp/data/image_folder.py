@@ -216,17 +216,17 @@ def _folders(folder: Path) -> list[Path]:
 def _check_not_splits(folder: Path, classes: Sequence[Path]) -> None:
     """Refuse folders that look like splits under other names, or that hold splits."""
     inside = {class_: [below.name for below in _folders(class_)] for class_ in classes}
-    for each, names in inside.items():
+    for parent, names in inside.items():
         splits = [name for name in names if part_of(name)]
         if len(splits) > 1:
             raise InputError(
-                f"{each}: holds {' and '.join(splits)}; put the folders of splits above those of classes, or set "
+                f"{parent}: holds {' and '.join(splits)}; put the folders of splits above those of classes, or set "
                 "data.nested=true to take all as one class"
             )
     empty = [class_ for class_ in classes if inside[class_] and not any(path.is_file() for path in class_.iterdir())]
-    shared = set.intersection(*(set(inside[each]) for each in empty)) if len(empty) > 1 else set()
+    shared = set.intersection(*(set(inside[folder]) for folder in empty)) if len(empty) > 1 else set()
     if len(empty) == len(classes) and len(shared) > 1:
-        shown = ", ".join(each.name for each in empty[:3])
+        shown = ", ".join(folder.name for folder in empty[:3])
         raise InputError(
             f"{folder}: {shown} all hold the folders {', '.join(sorted(shared)[:3])}, as splits do; name them train, "
             "validation and test, or set data.nested=true if they are classes"
@@ -237,14 +237,14 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
     from PIL import Image
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    known = {*IMG_EXTENSIONS, *(each for each in FURTHER if each in Image.registered_extensions())}
+    known = {*IMG_EXTENSIONS, *(suffix for suffix in FURTHER if suffix in Image.registered_extensions())}
     found: dict[str, list[Path]] = {}
     below = _folders(folder)
     if not nested:
         _check_not_splits(folder, below)
-    for each in below:
+    for candidate in below:
         images: list[Path] = []
-        for path in sorted(each.rglob("*")):
+        for path in sorted(candidate.rglob("*")):
             if path.is_file() and not _is_hidden(path, folder):
                 suffix = path.suffix.lower()
                 if suffix in known:
@@ -254,8 +254,8 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
             elif path.is_symlink():
                 left_out["links to folders or to nothing"] += not path.is_file()
         if not images:
-            raise InputError(f"{each}: a class without images ({', '.join(sorted(known))}); fill or remove it")
-        found[each.name] = images
+            raise InputError(f"{candidate}: a class without images ({', '.join(sorted(known))}); fill or remove it")
+        found[candidate.name] = images
     if not found:
         raise InputError(f"{folder}: holds no folders; give one folder of images for each class")
     left_out.update(path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in known)

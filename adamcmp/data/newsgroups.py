@@ -67,5 +67,5 @@ def newsgroups(
             row[: len(known)] = known
         return x_NL
 
-    train, test = ((words(each.data), np.asarray(each.target)) for each in (parts["train"], parts["test"]))
+    train, test = ((words(part.data), np.asarray(part.target)) for part in (parts["train"], parts["test"]))
     return {"train": train, "test": test, "num_classes": 20}

@@ -139,7 +139,7 @@ def _signed(value: float, match: re.Match[str]) -> float:
 
 def _separated(cores: dict[str, str], marks: Marks, delimiter: str | None) -> tuple[dict[str, float], str] | Doubt:
     """Read digits with separators, in the one way that fits all of them."""
-    bare = {text: "".join(each for each in core if each not in SPACES) for text, core in cores.items()}
+    bare = {text: "".join(character for character in core if character not in SPACES) for text, core in cores.items()}
     if any(bare[text] != core and not _is_grouped(core) for text, core in cores.items()):
         return Doubt(f"holds numbers with blanks, such as {next(t for t, c in cores.items() if bare[t] != c)!r}")
     spaced = " and blanks" if bare != cores else ""
@@ -184,7 +184,7 @@ def _pairs(marks: Marks) -> list[tuple[str, str]]:
         others = [thousands for _, thousands in PAIRS if thousands != marks.decimal]
         pairs = [(marks.decimal, thousands) for thousands in dict.fromkeys(others)]
     if marks.thousands is not None:
-        decimals = [marks.decimal] if marks.decimal is not None else [each for each in ".," if each != marks.thousands]
+        decimals = [marks.decimal] if marks.decimal is not None else [mark for mark in ".," if mark != marks.thousands]
         pairs = [(decimal, marks.thousands) for decimal in decimals]
     return pairs
 

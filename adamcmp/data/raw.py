@@ -136,8 +136,8 @@ def check_raw_data(raw: RawData, name: str, memory: float, targets: str = "auto"
 
     given: Mapping[str, Any] = raw
     mapped = [stored for part in SPLITS if (stored := _mapped(given.get(part)))]
-    count = sum(math.prod(each.shape) for each in mapped)
-    on_disk = 4 * count > LARGE_BYTES and sum(each.bytes for each in mapped) > memory
+    count = sum(math.prod(array.shape) for array in mapped)
+    on_disk = 4 * count > LARGE_BYTES and sum(array.bytes for array in mapped) > memory
     parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in SPLITS if part in given}
     kind = _targets(given.get("targets", "auto") if targets == "auto" else targets, parts["train"].y, name)
     parts = {part: Split(x, _as_targets(y, kind, f"data set {name}: {part}")) for part, (x, y) in parts.items()}
@@ -167,7 +167,7 @@ def _align_splits(
     split: Split, like: Split, part: str, name: str
 ) -> Iterator[tuple[str, Tensor | DiskRows, Tensor | DiskRows]]:
     """Return the corresponding arrays of one split and the training split, with a description of each."""
-    several = [each for each in (split.x, like.x) if isinstance(each, MultiInput)]
+    several = [inputs for inputs in (split.x, like.x) if isinstance(inputs, MultiInput)]
     if several and (len(several) < 2 or several[0].names != several[1].names):
         raise InputError(f"data set {name}: x holds other inputs in {part} than in train; all parts need the same")
     if several and len(several[0].parts) != len(several[1].parts):
@@ -243,8 +243,8 @@ def _split(pair: object, part: str, name: str, on_disk: bool, lacks: bool) -> Sp
         raise InputError(f"{where} x is empty; give an array, or a tuple or dict of arrays")
     names = tuple(map(str, given)) if isinstance(given, Mapping) else None
     several = MultiInput(tuple(_tensor(array, f"{where} x[{i}]") for i, array in enumerate(arrays)), names)
-    for i, each in enumerate(several.parts):
-        _check_input(each, y, f"{where} {several.called(i)}", lacks)
+    for i, column in enumerate(several.parts):
+        _check_input(column, y, f"{where} {several.called(i)}", lacks)
     return Split(several, y)
 
 

@@ -201,7 +201,7 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
         skiprows=1 if with_header and unnamed_first else 0, skipinitialspace=True, quotechar='"', engine="c",
     )  # fmt: skip
     if with_header:
-        called = ["", *lines[0]] if unnamed_first else [str(each) for each in frame.iloc[0]]
+        called = ["", *lines[0]] if unnamed_first else [str(name) for name in frame.iloc[0]]
         frame = frame if unnamed_first else frame.iloc[1:]
     else:
         called = [str(1 + i) for i in range(frame.shape[1])]

@@ -116,7 +116,7 @@ def table(
         if list(frames["train"].columns) != list(frames["test"].columns):
             raise InputError(f"{test_path}: other columns than {path}; both need the same, in the same order")
     return from_frames(
-        frames, " and ".join(str(each) for each in (path, test_path) if each is not None), label=label, missing=missing,
+        frames, " and ".join(str(file) for file in (path, test_path) if file is not None), label=label, missing=missing,
         targets=targets, unit=unit, separator=separator, columns=columns, drop=drop, categorical=categorical,
         decimal=decimal, thousands=thousands, na_values=na_values, similar=similar,
         missing_labels=missing_labels, group=group, time=time,
@@ -263,7 +263,7 @@ def _text(value: Any) -> str:
 
 def _named(option: str, given: Any, every: Sequence[str], where: str) -> list[str]:
     """Return columns by the names that an option gives."""
-    names = [_as_named(each, every) for each in _several(given)]
+    names = [_as_named(name, every) for name in _several(given)]
     for name in names:
         if name not in every:
             raise InputError(f"data.{option}={name}: {where} has no such column; {suggest_names(name, every)}")

@@ -88,7 +88,7 @@ def text(
     if left_out:
         summary.append(("left out", f"{len(left_out):,} files that hold no text ({_suffixes(left_out)})"))
     read, told = _as_utf8(read, encoding, where, cut=max_bytes is not None)
-    summary += [("converted", each) for each in told]
+    summary += [("converted", note) for note in told]
     summary.append(("encoding", encoding or ("UTF-8" if level == "characters" else "bytes as they are")))
     if level == "bytes":
         tokens, token_bytes = np.frombuffer(read, np.uint8).astype(np.int64), np.ones(256, np.int64)
@@ -164,9 +164,9 @@ def _files(given: str | Path) -> list[Path]:
     if not path.is_dir():
         raise InputError(f"data.path={given}: no such file or folder")
     found = sorted(
-        each
-        for each in path.rglob("*")
-        if each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts)
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not found:
         raise InputError(f"data.path={given}: holds no files")
@@ -222,4 +222,4 @@ def _characters(read: bytes, where: str, *, cut: bool) -> tuple[np.ndarray, np.n
         decoded = read[: error.start].decode("utf-8")
     points = np.frombuffer(decoded.encode("utf-32-le"), np.uint32)
     known, tokens = np.unique(points, return_inverse=True)
-    return tokens.astype(np.int64), np.array([len(chr(each).encode("utf-8")) for each in known], np.int64)
+    return tokens.astype(np.int64), np.array([len(chr(code).encode("utf-8")) for code in known], np.int64)

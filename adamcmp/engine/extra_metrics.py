@@ -190,12 +190,14 @@ def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any])
             f"train.metrics: {name} changes the model or the optimizer's state that it measures. Let it work on a "
             "copy, such as copy.deepcopy(model)"
         )
-    values = {f"{prefix}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {prefix: value}
+    values = (
+        {f"{prefix}_{key}": number for key, number in value.items()} if isinstance(value, Mapping) else {prefix: value}
+    )
     plain = {
         key: value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
         for key, value in values.items()
     }
-    for key, each in plain.items():
-        if not isinstance(each, Real):
-            raise InputError(f"train.metrics: {name} gives a {type(each).__name__} for {key}; must give numbers")
-    return {key: float(each) for key, each in plain.items()}
+    for key, number in plain.items():
+        if not isinstance(number, Real):
+            raise InputError(f"train.metrics: {name} gives a {type(number).__name__} for {key}; must give numbers")
+    return {key: float(number) for key, number in plain.items()}

@@ -138,6 +138,6 @@ def why_not_compile(device: torch.device) -> str | None:
     if TorchVersion(torch.__version__) < MIN_TORCH_FOR_COMPILED_CPU:
         fixed = f"torch {MIN_TORCH_FOR_COMPILED_CPU} does not"
         return f"torch {torch.__version__} may compile updates in the wrong order, {fixed}"
-    if not any(shutil.which(each) for each in (os.environ.get("CXX", ""), "g++", "clang++")):
+    if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", ""), "g++", "clang++")):
         return "no C++ compiler found (CXX, g++ or clang++)"
     return None

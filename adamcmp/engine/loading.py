@@ -129,7 +129,7 @@ def as_precision(dataset: Dataset, precision: str) -> Dataset:
     """Return the data set with its inputs in a precision; tokens are left unchanged."""
     dtype = DTYPES[precision]
     scale = dataset.scale and Normalization(
-        *(each.to(each.dtype if each.dtype == torch.float64 else dtype) for each in dataset.scale)
+        *(tensor.to(tensor.dtype if tensor.dtype == torch.float64 else dtype) for tensor in dataset.scale)
     )
 
     def number(x: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ def _model_arguments(task: TaskSpec, seed: int, through: Mapping[str, Any]) -> n
             raise InputError(
                 f"model._target_={task.model.target}: gives a {type(model).__name__}; must be a torch nn.Module"
             )
-        if any(each.__name__ == "LightningModule" for each in type(model).__mro__):
+        if any(base.__name__ == "LightningModule" for base in type(model).__mro__):
             raise InputError(
                 f"model._target_={task.model.target}: is a LightningModule, whose training_step and "
                 "configure_optimizers adamcmp would not call. Give the network inside it (an nn.Module that returns "
@@ -213,9 +213,9 @@ def _materialize(model: nn.Module, task: TaskSpec) -> None:
     shape = task.facts.input_shape
     zeros: Plain
     if isinstance(shape, Mapping):
-        zeros = {name: torch.zeros(2, *each, dtype=dtype) for name, each in shape.items()}
+        zeros = {name: torch.zeros(2, *size, dtype=dtype) for name, size in shape.items()}
     elif shape and isinstance(shape[0], tuple):
-        zeros = tuple(torch.zeros(2, *each, dtype=dtype) for each in shape)
+        zeros = tuple(torch.zeros(2, *size, dtype=dtype) for size in shape)
     else:
         zeros = torch.zeros(2, *shape, dtype=dtype)
     was_training = model.training

@@ -26,7 +26,7 @@ def summarize_model(model: nn.Module, outputs: Any) -> str:
 
 def hidden_layers(model: nn.Module) -> list[str]:
     """Return attributes that hold layers or parameters in a plain list, tuple or dict, which are not trained."""
-    known = {id(each) for each in (*model.modules(), *model.parameters())}
+    known = {id(part) for part in (*model.modules(), *model.parameters())}
     found: list[str] = []
     for path, module in model.named_modules():
         for name, value in vars(module).items():
@@ -42,8 +42,8 @@ def _leaves(value: Any) -> Iterator[nn.Module | nn.Parameter]:
     if isinstance(value, nn.Module | nn.Parameter):
         yield value
     elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _leaves(each)
+        for item in value.values():
+            yield from _leaves(item)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _leaves(each)
+        for item in value:
+            yield from _leaves(item)

@@ -101,11 +101,11 @@ class Objective:
 
     def losses(self, given: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each example as evaluations measure it, summed over its predictions: (B,)."""
-        each = self.losses_of_each(given, y)
-        if each.ndim == 1:
-            return each
-        summed, predictions = each.flatten(1).sum(1), y.numel()
-        return summed if each.numel() == predictions else summed * (predictions / each.numel())
+        losses = self.losses_of_each(given, y)
+        if losses.ndim == 1:
+            return losses
+        summed, predictions = losses.flatten(1).sum(1), y.numel()
+        return summed if losses.numel() == predictions else summed * (predictions / losses.numel())
 
     def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each prediction as evaluations measure it, in the shape that its function gives."""
@@ -121,7 +121,7 @@ class Objective:
 
     def per_example(self, statistics: Tensor, y: Tensor) -> NDArray[np.float64]:
         """Return N values whose mean (of RMSE the root of it) is the error; from statistics (N, K)."""
-        known, targets = (functions.to_float64(each).cpu().numpy() for each in (statistics, self._scaled(y)))
+        known, targets = (functions.to_float64(tensor).cpu().numpy() for tensor in (statistics, self._scaled(y)))
         return per_example(self._name, known, targets, max(1, y.numel() // len(y)))
 
     def aligned(self, given: Tensor, y: Tensor) -> Tensor:
@@ -218,15 +218,15 @@ def constant_baselines(
     """Return the error of the best constant prediction, by metric and split."""
     found: dict[str, dict[str, float]] = {}
     scale = 1.0 if std is None else std
-    for each in METRIC_SPECS[targets]:
-        function = functions.METRIC_FUNCTIONS[each.name]
-        best = _best_constant(each.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
-        found[each.name] = {}
+    for metric in METRIC_SPECS[targets]:
+        function = functions.METRIC_FUNCTIONS[metric.name]
+        best = _best_constant(metric.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
+        found[metric.name] = {}
         for part, y in ys.items():
             if targets == "classes":
-                found[each.name][part] = functions.to_float64(y != best).mean().item()
+                found[metric.name][part] = functions.to_float64(y != best).mean().item()
             else:
-                found[each.name][part] = function(best.expand(y.shape) * scale, y * scale)
+                found[metric.name][part] = function(best.expand(y.shape) * scale, y * scale)
     return found
 
 

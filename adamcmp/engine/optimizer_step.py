@@ -177,7 +177,7 @@ def build_coefficient_table(
 
 def row_state(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
     """Return the state of one of the runs that stand in front, by name of the parameter."""
-    return {name: {key: each[row] for key, each in kept.items()} for name, kept in states.items()}
+    return {name: {key: tensor[row] for key, tensor in kept.items()} for name, kept in states.items()}
 
 
 def ema_weight(beta: float, t: int) -> float:

@@ -158,7 +158,7 @@ class TrackedAttributes:
         model = self._holders.get("model")
         if not isinstance(model, nn.Module):
             return {}
-        return {id(each): name for name, each in model.state_dict(keep_vars=True).items()}
+        return {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
 
     def _is_changed(self, name: str, value: Any, saved: Mapping[int, str]) -> bool:
         if isinstance(value, Iterator):
@@ -189,7 +189,7 @@ def _is_plain(value: Any, saved: Mapping[int, str]) -> bool:
     if isinstance(value, Mapping):
         return type(value) is dict and all(_is_plain(k, saved) and _is_plain(v, saved) for k, v in value.items())
     if isinstance(value, list | tuple):
-        return type(value) in (list, tuple) and all(_is_plain(each, saved) for each in value)
+        return type(value) in (list, tuple) and all(_is_plain(item, saved) for item in value)
     if isinstance(value, Tensor):
         return type(value) in (Tensor, nn.Parameter) and id(value) not in saved  # a copy would not be the parameter
     return value is None or type(value) in (bool, int, float, str)
@@ -225,8 +225,8 @@ def _leaves(name: str, value: Any, seen: dict[int, Any], depth: int) -> Iterator
         inside = vars(value)
     if inside:
         seen[id(value)] = value
-        for key, each in inside.items():
-            yield from _leaves(f"{name}.{key}", each, seen, depth - 1)
+        for key, item in inside.items():
+            yield from _leaves(f"{name}.{key}", item, seen, depth - 1)
 
 
 def _leaf(value: Any) -> Any:

@@ -49,4 +49,4 @@ def train_shard(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ended: torch says so in several ways."""
     told = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(each in str(error) for each in told)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in str(error) for phrase in told)

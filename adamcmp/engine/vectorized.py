@@ -152,7 +152,7 @@ class BatchedTraining:
         self.started -= resumed["seconds"] * len(ours) / len(stored)
         self.stack = _map_stack(ModelStack(*resumed["stack"]), lambda each: each.to(self.device))
         self.ended = resumed["ended"].to(self.device)
-        self._kept = {name: each.to(self.device) for name, each in resumed.get("kept", {}).items()}
+        self._kept = {name: tensor.to(self.device) for name, tensor in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), RowLayout(*resumed["layout"])
         if stored != ids:
             at = self._places()
@@ -170,7 +170,7 @@ class BatchedTraining:
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
         self.stack = _map_stack(self.stack, lambda each: each[keep])
         self.ended = self.ended[keep]
-        self._kept = {name: each[keep] for name, each in self._kept.items()}
+        self._kept = {name: tensor[keep] for name, tensor in self._kept.items()}
 
     def saved(self) -> dict[str, Any]:
         """Return the state from which ``_load`` resumes."""
@@ -335,7 +335,9 @@ class BatchedTraining:
 
         def worth(members: list[int]) -> tuple[float, float]:
             last = [self.evaluations[i][-1] for i in members]
-            errors, losses = ([getattr(each, f"validation_{name}") for each in last] for name in ("error", "loss"))
+            errors, losses = (
+                [getattr(evaluation, f"validation_{name}") for evaluation in last] for name in ("error", "loss")
+            )
             return sign * sum(errors) / len(last), sum(losses) / len(last)
 
         order = sorted(cells.values(), key=worth)
@@ -345,9 +347,9 @@ class BatchedTraining:
     def _keep_best(self, improved: Tensor) -> None:
         """Keep the weights of those rows that are better than before."""
         now = {**self._shown, **self.stack.rest}
-        for name, each in now.items():
-            which = improved.view(-1, *(1,) * (each.ndim - 1))
-            self._kept[name] = torch.where(which, each, self._kept[name]) if name in self._kept else each.clone()
+        for name, tensor in now.items():
+            which = improved.view(-1, *(1,) * (tensor.ndim - 1))
+            self._kept[name] = torch.where(which, tensor, self._kept[name]) if name in self._kept else tensor.clone()
 
     def _report(self, newest: Evaluation | None) -> None:
         """Count the steps of all runs, those of ended rows too."""
@@ -422,7 +424,7 @@ class BatchedTraining:
             return {}
         outputs = {name: split.outputs[row] for name, split in measures.items() if split.outputs is not None}
         self._of_row({**self._shown, **self.stack.rest}, row)
-        previous = {name: each[row] for name, each in self._previous.items()}
+        previous = {name: tensor[row] for name, tensor in self._previous.items()}
         with autocast(self.task, self.device):
             state = row_state(self.stack.state, row)
             return compute_extra_metrics(self._probe, previous, state, shown, self.task, outputs)
@@ -432,11 +434,11 @@ def _chunk_examples(piece: Shard, device: torch.device) -> int:
     """Return how many examples each row of a shard is shown at once: on an accelerator as many as a share of memory
     holds.
     """
-    each = piece.strategy.example_bytes * len(piece.runs)
-    if device.type == "cpu" or not each:
+    row_bytes = piece.strategy.example_bytes * len(piece.runs)
+    if device.type == "cpu" or not row_bytes:
         return CPU_CHUNK_EXAMPLES
     return max(
-        CPU_CHUNK_EXAMPLES, min(MAX_CHUNK_EXAMPLES, int(EVALUATION_MEMORY_FRACTION * device_memory(device) / each))
+        CPU_CHUNK_EXAMPLES, min(MAX_CHUNK_EXAMPLES, int(EVALUATION_MEMORY_FRACTION * device_memory(device) / row_bytes))
     )
 
 
@@ -497,7 +499,7 @@ def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) 
     for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
         starts = [(rule_of_run(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
         own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
-        state[name] = {key: torch.cat([each[key] for each in own]) for key in own[0]}
+        state[name] = {key: torch.cat([state_of_run[key] for state_of_run in own]) for key in own[0]}
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
     return ModelStack(params, rest, state, average)
 

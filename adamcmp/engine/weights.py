@@ -51,7 +51,7 @@ def save_weights(folder: Path, run: Run, model: nn.Module, evaluation: Evaluatio
     metadata = {"run_id": run.id, "kept": kept, "step": str(evaluation.step)}
     state = model.state_dict()
     with atomic_write(path) as file:
-        if any(each.dtype == torch.complex128 for each in state.values()):  # safetensors has no such type
+        if any(tensor.dtype == torch.complex128 for tensor in state.values()):  # safetensors has no such type
             save_file({name + PAIRS * t.is_complex(): _pairs(t) for name, t in state.items()}, file.name, metadata)
         else:
             save_model(model, file.name, metadata=metadata)

@@ -28,4 +28,4 @@ def placeholder_runs(runs: Sequence[Run], seeds: int) -> list[Run]:
         trials.setdefault(optimizer_key(run), {}).setdefault((run.optimizer.lr, run.optimizer.weight_decay), run)
     fresh = list(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + seeds))
     firsts = [run for of_arm in trials.values() for run in islice(of_arm.values(), EXPECTED_CANDIDATES)]
-    return [each for run in firsts for each in run_on_seeds(run, fresh)]
+    return [held_out for run in firsts for held_out in run_on_seeds(run, fresh)]

@@ -178,7 +178,7 @@ class Leases:
         """
 
         def claimed(table: dict[str, list[str]]) -> list[set[str]]:
-            wanted = {each for piece in pieces for each in piece}
+            wanted = {run_id for piece in pieces for run_id in piece}
             owners = {name: wanted.intersection(ids) for name, ids in table.items() if name != self.name}
             owners = {name: ids for name, ids in owners.items() if ids}
             alive = self._lookout.alive(owners)
@@ -187,7 +187,7 @@ class Leases:
             taken = {owner for name in alive for owner in owners[name]}
             stored = self.stored()  # after the claims: a run is stored before its claim is given up
             free = [set(piece) - taken - stored for piece in pieces]
-            table[self.name] = sorted({*table.get(self.name, ()), *(each for piece in free for each in piece)})
+            table[self.name] = sorted({*table.get(self.name, ()), *(run_id for piece in free for run_id in piece)})
             return free
 
         return self._change(claimed)
@@ -203,7 +203,7 @@ class Leases:
         gone = set(ids)
 
         def released(table: dict[str, list[str]]) -> None:
-            table[self.name] = [each for each in table.get(self.name, ()) if each not in gone]
+            table[self.name] = [run_id for run_id in table.get(self.name, ()) if run_id not in gone]
 
         self._change(released)
 

@@ -64,7 +64,7 @@ def run_in_trial(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[
     """
     own = tuned[tuned["arm"] == cell["arm"]]
     there = own[(own["lr"] == cell["lr"]) & (own["weight_decay"] == cell["weight_decay"])]
-    member = next((planned[each] for each in (*there["run_id"], *own["run_id"]) if each in planned), None)
+    member = next((planned[run_id] for run_id in (*there["run_id"], *own["run_id"]) if run_id in planned), None)
     if member is None or (member.search is not None and member.id not in set(there["run_id"])):
         return None  # what else a search has drawn for this trial is not known
     changed = {key: cell[key] for key in ("lr", "weight_decay")}
@@ -92,12 +92,12 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
         rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
         if all(len(row) == 1 for row in rows):
             chosen = [row.iloc[0].to_dict() for row in rows]
-            if all(run_in_trial(planned, tuning_runs(task.records), each) is not None for each in chosen):
+            if all(run_in_trial(planned, tuning_runs(task.records), trial) is not None for trial in chosen):
                 found.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(found) != 1:
         lacking = next((name for name in names if name not in known), None)
         if found:
-            tasks = "; ".join(each.task.label for each in found)
+            tasks = "; ".join(pair.task.label for pair in found)
             why = f"{len(found)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
         elif lacking:
             why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, known)} Sweep the study with both first."

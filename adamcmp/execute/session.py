@@ -142,7 +142,7 @@ def note_other_files(config: Config, records: pd.DataFrame | None, study_dir: Pa
         return []
     stored = records["settings"].drop_duplicates()
     found = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
-    others = sorted(str(each) for each in found - {path, None})
+    others = sorted(str(other) for other in found - {path, None})
     if not others:
         return []
     return [f"{study_dir} also has runs on {', '.join(others[:3])}; set study.name=NAME to keep {path} apart"]

@@ -169,7 +169,7 @@ class ResultSender:
             self._pending.store()
 
     def _tell(self, _: object) -> None:
-        light = [replace(each, evaluations=each.evaluations[-1:], outcomes=None) for each in self._told]
+        light = [replace(result, evaluations=result.evaluations[-1:], outcomes=None) for result in self._told]
         self._channel.send(RunsStored(tuple(light)))
         self._told.clear()
 

@@ -41,7 +41,7 @@ def metric_label(column: str, criteria: TaskMetrics) -> str:
 def extra_metric_label(metric: str) -> str:
     """Return a human-readable extra metric: ``validation_mae`` → ``validation MAE``."""
     part, _, name = metric.partition("_")
-    known = {each.name: each.label for every in METRIC_SPECS.values() for each in every}
+    known = {metric.name: metric.label for every in METRIC_SPECS.values() for metric in every}
     return f"{part} {known[name]}" if name in known else metric.replace("_", " ")
 
 

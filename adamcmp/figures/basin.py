@@ -49,15 +49,15 @@ def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     slope, separable, area, lr = axes
     factor, unit = display_unit("final_gap", task_metrics(found))
     costs: dict[Any, Any] = of_lr.set_index("arm").to_dict("index") if len(of_lr) else {}
-    for row, each in enumerate(found.to_dict("records")):
-        style = look[str(each["arm"])]
+    for row, basin in enumerate(found.to_dict("records")):
+        style = look[str(basin["arm"])]
         colour = style.colour
-        _draw_dot(slope, row - 0.14, each, "rows", colour, "o")
-        _draw_dot(slope, row + 0.14, each, "ridge", colour, "D")
-        _draw_dot(separable, row, each, "separability", colour, style.marker)
-        _draw_dot(area, row, each, "area", colour, style.marker, 100)
-        if each["arm"] in costs:
-            _draw_dot(lr, row, costs[each["arm"]], "lr_sensitivity", colour, style.marker, factor)
+        _draw_dot(slope, row - 0.14, basin, "rows", colour, "o")
+        _draw_dot(slope, row + 0.14, basin, "ridge", colour, "D")
+        _draw_dot(separable, row, basin, "separability", colour, style.marker)
+        _draw_dot(area, row, basin, "area", colour, style.marker, 100)
+        if basin["arm"] in costs:
+            _draw_dot(lr, row, costs[basin["arm"]], "lr_sensitivity", colour, style.marker, factor)
     for ax, at in ((slope, (0, -1)), (separable, (0,))):
         for x in at:
             ax.axvline(x, color=GRAY, lw=0.7, ls="-" if x == 0 else ":", zorder=1)

@@ -65,7 +65,9 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
             y = np.interp(np.log(at), np.log(line["weight_decay"]), factor * line["test"])
             ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
         ax.set_xlabel(f"{convention} λ" if current_style().is_narrow else AXIS_CONVENTIONS[convention])
-        low, high = (math.log10(each) for each in (own["weight_decay"].min(), own["weight_decay"].max()))
+        low, high = (
+            math.log10(weight_decay) for weight_decay in (own["weight_decay"].min(), own["weight_decay"].max())
+        )
         powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
         ax.set_xscale("log")
         fixed_ticks(ax, "x", [10.0**k for k in powers], [power_of_ten(k) for k in powers])
@@ -82,7 +84,7 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
     ax.grid(visible=True)
     for spare in axes[3:]:
         spare.remove()
-    handles = [h for each in (axes[0], ax) for h in each.get_legend_handles_labels()[0]]
+    handles = [h for axes_ in (axes[0], ax) for h in axes_.get_legend_handles_labels()[0]]
     handles.append(Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", mew=0.5, label="best λ"))
     add_legend(fig, handles, 4)
     return fig
@@ -112,7 +114,7 @@ def optimal_decay_figure(table: pd.DataFrame) -> Figure:
             ax.plot(x, height * (x / middle) ** slope, color=GRAY, lw=0.9, ls=dash, zorder=1, label=f"slope {slope:g}")
         ax.set(xlabel=str(by))
         ax.set_xscale("log")
-        fixed_ticks(ax, "x", x.tolist(), [format_tick(each, 4) if each < 1000 else f"{each:,.0f}" for each in x])
+        fixed_ticks(ax, "x", x.tolist(), [format_tick(value, 4) if value < 1000 else f"{value:,.0f}" for value in x])
         ax.grid(visible=True)
     log_ticks(axes[0], "y", float(table["low"].min()), float(table["high"].max()))
     axes[0].set_ylabel("best λ (ηαλ per step)")
@@ -144,7 +146,7 @@ def decay_gain_figure(table: pd.DataFrame) -> Figure:
     )  # fmt: skip
     ax.plot(x, y, color="#0072B2", marker="o", ms=4)
     ax.set_xscale("log")
-    fixed_ticks(ax, "x", x.tolist(), [format_tick(each, 3) for each in x])
+    fixed_ticks(ax, "x", x.tolist(), [format_tick(value, 3) for value in x])
     error = task_metrics(table).error
     ax.set(xlabel="epochs", ylabel=with_unit(f"gain in test {error.label}", error.gap_unit))
     ax.grid(visible=True)

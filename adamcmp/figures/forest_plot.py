@@ -53,15 +53,15 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
     if not math.isnan(margin):
         ax.axvspan(-margin, margin, color="#009E73", alpha=0.10, lw=0)
     ax.axvline(0, color="black", lw=0.7)
-    for row, each in enumerate(rows):
-        _, colour, marker = VERDICT_STYLES[each["kind"]]
-        ax.plot([factor * each["low"], factor * each["high"]], [row, row], color=colour, lw=0.9, zorder=3)
-        half = factor * each["se_seeds"] * SE_IN_95
-        centre = factor * each["mean"]
+    for row, verdict in enumerate(rows):
+        _, colour, marker = VERDICT_STYLES[verdict["kind"]]
+        ax.plot([factor * verdict["low"], factor * verdict["high"]], [row, row], color=colour, lw=0.9, zorder=3)
+        half = factor * verdict["se_seeds"] * SE_IN_95
+        centre = factor * verdict["mean"]
         ax.plot([centre - half, centre + half], [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
-        ax.plot(factor * each["mean"], row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
-        if not math.isnan(each["budget"]):
-            ax.plot(factor * each["mean_as_tuned"], row, marker="|", color=FLAG_COLOR, ms=9, mew=1.4, zorder=5)
+        ax.plot(factor * verdict["mean"], row, marker=marker, color=colour, ms=5, mec="white", mew=0.6, zorder=4)
+        if not math.isnan(verdict["budget"]):
+            ax.plot(factor * verdict["mean_as_tuned"], row, marker="|", color=FLAG_COLOR, ms=9, mew=1.4, zorder=5)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     gap = "\n" if current_style().is_narrow else " "

@@ -236,7 +236,7 @@ def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.D
     low_lr, high_lr = float(part["lr"].min()), float(part["lr"].max())
     nice = [m * 10.0**e for e in range(math.floor(math.log10(low_lr)), math.ceil(math.log10(high_lr)) + 1) for m in
             ((1, 2, 5) if high_lr < 100 * low_lr else (1,))]  # fmt: skip
-    shown = [each for each in nice if low_lr <= each <= high_lr]
+    shown = [lr for lr in nice if low_lr <= lr <= high_lr]
     ax.set_yticks(shown, tick_labels(shown))
     ax.yaxis.minorticks_off()
     ax.spines[:].set_visible(True)
@@ -258,7 +258,7 @@ def _heatmap_marks(ax: Axes, part: pd.DataFrame, best: pd.DataFrame, top: pd.Dat
         label="top",
     )
     x, y = _positions(best, part)
-    colour = [FLAG_COLOR if each else "white" for each in best["edge"].fillna("")]
+    colour = [FLAG_COLOR if edge else "white" for edge in best["edge"].fillna("")]
     ax.scatter(
         x + 0.5,
         y + 0.5,
@@ -277,7 +277,7 @@ def _heatmap_legend(
     def mark(marker: str, face: str, text: str, edge_colour: str = "black", size: float = 7) -> Line2D:
         return Line2D([], [], ls="", marker=marker, mfc=face, mec=edge_colour, mew=0.6, ms=size, label=text)
 
-    flagged = {bool(each) for each in best["edge"].fillna("")}
+    flagged = {bool(edge) for edge in best["edge"].fillna("")}
     handles: list[Line2D | Patch] = []
     if False in flagged:
         handles.append(mark("*", "white", "best on validation"))

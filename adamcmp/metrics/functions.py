@@ -90,8 +90,8 @@ def _average_precision(scores: Tensor, y: Tensor) -> Tensor:
     precision = true.cumsum(-2).gather(-2, end) / (end + 1)
     positive = true.sum(-2)
     occurs = positive > 0
-    each = (true * precision).sum(-2) / positive.clamp(min=1)
-    return (each * occurs).sum(-1) / occurs.sum(-1).clamp(min=1)
+    precision_L = (true * precision).sum(-2) / positive.clamp(min=1)
+    return (precision_L * occurs).sum(-1) / occurs.sum(-1).clamp(min=1)
 
 
 METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
@@ -165,11 +165,11 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, eq. 3; 15 bins as there.
     """
-    confidence_N, guess_N = (each.flatten() for each in to_float64(logits).softmax(-1).max(-1))
+    confidence_N, guess_N = (tensor.flatten() for tensor in to_float64(logits).softmax(-1).max(-1))
     right_N = to_float64(guess_N == y.flatten().to(guess_N.device))
     bin_N = (confidence_N * bins).ceil().long().clamp(1, bins) - 1  # (m/M, (m+1)/M]
     zeros_M = right_N.new_zeros(bins)
-    accuracy_M, sure_M = (zeros_M.index_add(0, bin_N, each) for each in (right_N, confidence_N))
+    accuracy_M, sure_M = (zeros_M.index_add(0, bin_N, values_N) for values_N in (right_N, confidence_N))
     return (accuracy_M - sure_M).abs().sum().item() / len(right_N)
 
 
@@ -201,7 +201,7 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
         norm = before.norm()
         found[f"{name}_ratio"] = ((now - before).norm() / norm).item() if norm > 0 else 0.0
         # atan2 of both halves keeps small angles that acos would round to 0
-        a, b = (functional.normalize(each, dim=0) for each in (before, now))
+        a, b = (functional.normalize(weights, dim=0) for weights in (before, now))
         found[f"{name}_angle"] = 2 * torch.atan2((a - b).norm(), (a + b).norm()).item()
     return found
 
@@ -220,13 +220,13 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
     v = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
     eigenvalue = 0.0
     for _ in range(iterations):
-        norm = math.sqrt(sum(to_float64(each).square().sum().item() for each in v))
+        norm = math.sqrt(sum(to_float64(tensor).square().sum().item() for tensor in v))
         if norm == 0:
             return 0.0
-        v = [each / norm for each in v]
+        v = [tensor / norm for tensor in v]
         product = torch.autograd.grad(gradients, parameters, v, retain_graph=True, materialize_grads=True)
         eigenvalue = sum((to_float64(a) * to_float64(b)).sum().item() for a, b in zip(v, product, strict=True))
-        v = [each.detach() for each in product]
+        v = [tensor.detach() for tensor in product]
     return eigenvalue
 
 

@@ -144,7 +144,7 @@ def metric_spec(name: str, unit: str = "") -> MetricSpec:
     Raises:
         KeyError: there is none.
     """
-    targets, found = {each.name: (kind, each) for kind, every in METRIC_SPECS.items() for each in every}[name]
+    targets, found = {metric.name: (kind, metric) for kind, every in METRIC_SPECS.items() for metric in every}[name]
     return replace(found, unit=unit) if targets == "quantities" and name not in UNITLESS_METRICS else found
 
 
@@ -157,7 +157,7 @@ def task_metrics(table: pd.DataFrame) -> TaskMetrics:
     classification.
     """
     known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
-    if any(each.empty for each in known.values()) or len(known) < 3:
+    if any(column.empty for column in known.values()) or len(known) < 3:
         return CLASSIFICATION
-    loss, name, unit = (str(each.iloc[0]) for each in known.values())
+    loss, name, unit = (str(column.iloc[0]) for column in known.values())
     return TaskMetrics(loss, metric_spec(name, unit))

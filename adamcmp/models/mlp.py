@@ -47,9 +47,9 @@ class MLP(nn.Module):
             inputs = width
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, num_classes))
         linear = [(f"layers.{i}", layer) for i, layer in enumerate(self.layers) if isinstance(layer, nn.Linear)]
-        self.width_ratios = {f"{name}.weight": mup.ratio(each.in_features, mup_base) for name, each in linear[1:-1]}
-        for name, each in linear[1:-1]:
-            mup.as_at_base(each, self.width_ratios[f"{name}.weight"], weight=False)
+        self.width_ratios = {f"{name}.weight": mup.ratio(layer.in_features, mup_base) for name, layer in linear[1:-1]}
+        for name, linear_layer in linear[1:-1]:
+            mup.as_at_base(linear_layer, self.width_ratios[f"{name}.weight"], weight=False)
         self.output_ratio = mup.ratio(inputs, mup_base) if len(linear) > 1 else 1.0
         mup.as_at_base(linear[-1][1], self.output_ratio, weight=True)
 

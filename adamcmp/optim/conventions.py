@@ -109,7 +109,7 @@ def convert_decay(
     """
     if source == "normalized" and steps is None:
         raise ValueError("a normalized λ needs the number of steps")
-    targets = [each for each in CONVERTIBLE if each != "normalized" or steps is not None]
+    targets = [convention for convention in CONVERTIBLE if convention != "normalized" or steps is not None]
     lambdas = {
         target: convert_weight_decay(weight_decay, source, target, lr=lr, steps=steps or 1.0) for target in targets
     }

@@ -316,7 +316,7 @@ def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
     if taken := own.keys() & {*ours, "how", "part", *rule.static}:
         raise ValueError(f"coefficients of {rule.rule} are named {', '.join(sorted(taken))}, as adamcmp's own are")
     given = {**own, **ours}
-    return {name: np.broadcast_to(np.asarray(each, np.float64), steps.t.shape) for name, each in given.items()}
+    return {name: np.broadcast_to(np.asarray(value, np.float64), steps.t.shape) for name, value in given.items()}
 
 
 RULES = "adamcmp.optim.rules"

@@ -69,7 +69,7 @@ def schedule_evaluations(train: Train, parts: SplitSizes, batch_size: int, steps
         largest: SplitSizes = (min(last[0], max(held_out[0], MIN_EXAMPLES)), held_out[0], held_out[1])
     else:
         last = (min(trained, train.eval_examples), held_out[0], held_out[1])
-        largest = (last[0], *(min(each, train.eval_examples) for each in held_out))  # type: ignore[assignment]
+        largest = (last[0], *(min(size, train.eval_examples) for size in held_out))  # type: ignore[assignment]
     rest = max(budget - sum(last), 0.0)
     if train.evaluations == "auto":
         count = min(MAX_EARLIER_EVALUATIONS, int(rest // sum(largest)))
@@ -78,7 +78,7 @@ def schedule_evaluations(train: Train, parts: SplitSizes, batch_size: int, steps
         count = train.evaluations - 1
     count = min(count, steps - 1)
     share = min(1.0, rest / (count * sum(largest))) if count and train.eval_examples == "auto" else 1.0
-    before: SplitSizes = tuple(min(each, max(MIN_EXAMPLES, int(share * each))) for each in largest)  # type: ignore[assignment]
+    before: SplitSizes = tuple(min(size, max(MIN_EXAMPLES, int(share * size))) for size in largest)  # type: ignore[assignment]
     at = tuple(round(steps * (i + 1) / (count + 1)) for i in range(count + 1))
     taken = (sum(last) + count * sum(before)) / training
     return EvaluationSchedule(at, before, last, taken)

@@ -187,9 +187,9 @@ def _unquoted(value: Any) -> Any:
         case QuotedString():
             return value.text
         case list():
-            return [_unquoted(each) for each in value]
+            return [_unquoted(item) for item in value]
         case dict():
-            return {_unquoted(key): _unquoted(each) for key, each in value.items()}
+            return {_unquoted(key): _unquoted(item) for key, item in value.items()}
     return value
 
 
@@ -210,7 +210,7 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_nested_text, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_nested_text(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_nested_text(item)}" for key, item in value.items()) + "}"
     return str(value)
 
 
@@ -421,7 +421,7 @@ def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[Tas
 def _check_criteria(config: Config, known: DatasetMetadata) -> None:
     """Refuse a loss or a metric that does not fit the targets."""
     loss, error, targets = config.train.loss, config.train.error, known.targets
-    fitting = [each.name for each in METRIC_SPECS[targets]]
+    fitting = [metric.name for metric in METRIC_SPECS[targets]]
     if error not in ("auto", *fitting):
         raise InputError(
             f"train.error={error}: {config.data.name} has {targets} to predict; fitting: {', '.join(fitting)}"

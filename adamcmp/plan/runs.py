@@ -66,8 +66,8 @@ class DatasetMetadata:
 def _shape(stored: Any) -> Any:
     """Return the shape of an example, or of each of its inputs, as JSON has it."""
     if isinstance(stored, dict):
-        return {name: tuple(each) for name, each in stored.items()}
-    return tuple(_shape(each) if isinstance(each, list) else each for each in stored)
+        return {name: tuple(sizes) for name, sizes in stored.items()}
+    return tuple(_shape(size) if isinstance(size, list) else size for size in stored)
 
 
 @dataclass(frozen=True)
@@ -319,9 +319,9 @@ def _normalize_numbers(value: Any) -> Any:
         case float() if value.is_integer() and abs(value) < 2**53:
             return int(value)
         case Mapping():
-            return {key: _normalize_numbers(each) for key, each in value.items()}
+            return {key: _normalize_numbers(item) for key, item in value.items()}
         case list() | tuple():
-            return [_normalize_numbers(each) for each in value]
+            return [_normalize_numbers(item) for item in value]
     return value
 
 

@@ -140,7 +140,7 @@ def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPla
         shared = json.loads(table.schema.metadata[METADATA_KEY])
         if not trust:
             check_targets(_referenced_names(shared, table), str(path))
-        tasks = [_task_from_json(each) for each in shared["tasks"]]
+        tasks = [_task_from_json(task) for task in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = mark_only_trials([
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)
@@ -176,11 +176,11 @@ def _referenced_names(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
     """Return the dotted names of a plan, each of which is imported where it is trained."""
     texts = {text for name in ("optimizer", "schedule") for text in table[name].unique().to_pylist()}
     settings = [json.loads(text) for text in texts]
-    trains = [each["train"] for each in shared["tasks"]]
+    trains = [task["train"] for task in shared["tasks"]]
     losses = [train["loss"] for train in trains if isinstance(train["loss"], dict)]
-    sections = [each[part] for each in shared["tasks"] for part in ("data", "model")]
-    found = {each["target"] for each in (*settings, *losses, *sections) if "target" in each}
-    arguments = [each.get("arguments", {}) for each in (*settings, *losses, *sections)]
+    sections = [task[part] for task in shared["tasks"] for part in ("data", "model")]
+    found = {section["target"] for section in (*settings, *losses, *sections) if "target" in section}
+    arguments = [section.get("arguments", {}) for section in (*settings, *losses, *sections)]
     found |= {target for argument in arguments for target in nested_targets(argument)}
     found |= {setting["rule"] for setting in settings if "." in str(setting.get("rule", ""))}
     return found | {metric for train in trains for metric in train["metrics"] if "." in metric}

@@ -166,7 +166,7 @@ class SearchState:
         told = [(trial, _trial_value(trial, errors)) for trial in arm.trials]
         if method == "coordinate":
             asked = _next_coordinate(arm, told, self.settings.trials)
-            return _new_trials(arm, [((), each) for each in asked][:left], self._label(arm))
+            return _new_trials(arm, [((), point) for point in asked][:left], self._label(arm))
         size = len(arm.dimensions)
         if method in ("tpe", "gp") and told:
             points = _propose_with_optuna(method, size, told, count, seed)
@@ -258,7 +258,7 @@ def _next_coordinate(arm: SearchArm, told: Sequence[tuple[Trial, float]], most: 
         asked: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
         if not told:
             asked.insert(0, best)
-        new = [each for each in asked if canonical_json(each) not in known]
+        new = [point for point in asked if canonical_json(point) not in known]
         if new:
             arm.batches += i
             return new[:most]

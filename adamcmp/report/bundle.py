@@ -154,11 +154,11 @@ def _dotted(value: Any) -> Iterator[str]:
         if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
             yield value
     elif isinstance(value, dict):
-        for each in value.values():
-            yield from _dotted(each)
+        for item in value.values():
+            yield from _dotted(item)
     elif isinstance(value, list):
-        for each in value:
-            yield from _dotted(each)
+        for item in value:
+            yield from _dotted(item)
 
 
 def requirements() -> list[str]:

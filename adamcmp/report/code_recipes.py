@@ -147,9 +147,9 @@ def _checked(record: pd.Series[Any]) -> dict[str, Any]:
 def _on_one_line(value: Any) -> Any:
     """Return plain values whose texts have no line breaks: some stand in comments."""
     if isinstance(value, dict):
-        return {to_one_line(key): _on_one_line(each) for key, each in value.items()}
+        return {to_one_line(key): _on_one_line(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_on_one_line(each) for each in value]
+        return [_on_one_line(item) for item in value]
     return to_one_line(value) if isinstance(value, str) else value
 
 

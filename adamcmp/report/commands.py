@@ -44,7 +44,7 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
     )
     known = names.dropna().groupby("command")["arm"].agg(set)
     trained = ordered.loc[ordered["command"].str.split().str[1].isin(TRAINING_COMMANDS), "command"]
-    latest = [each for each in trained if set(arms) <= known[each]]
+    latest = [command for command in trained if set(arms) <= known[command]]
     if not latest:
         return None
     found = parse_train_command(ordered[ordered["command"] == latest[-1]], "")
@@ -198,5 +198,5 @@ def _override_value(value: Any) -> str:
         case list():
             return f"[{','.join(map(_override_value, value))}]"
         case dict():
-            return "{" + ",".join(f"{key}:{_override_value(each)}" for key, each in value.items()) + "}"
+            return "{" + ",".join(f"{key}:{_override_value(item)}" for key, item in value.items()) + "}"
     return str(value)

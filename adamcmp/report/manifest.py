@@ -103,7 +103,7 @@ def verify_report(folder: Path) -> VerifyResult:
     Raises:
         InputError: there is no manifest, or one that cannot be read.
     """
-    found = next((each for each in (folder, folder / "report") if (each / MANIFEST_NAME).is_file()), None)
+    found = next((place for place in (folder, folder / "report") if (place / MANIFEST_NAME).is_file()), None)
     if found is None:
         raise InputError(f"{folder}: no {MANIFEST_NAME} here; `adamcmp report` writes one beside a report")
     try:

@@ -85,7 +85,7 @@ class ReportInput:
         texts = {
             name: {value: to_one_line(value) for value in column.dropna().unique()} for name, column in known.items()
         }
-        if any(each != safe for of in texts.values() for each, safe in of.items()):
+        if any(text != safe for of in texts.values() for text, safe in of.items()):
             shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
             object.__setattr__(self, "records", shown)
 
@@ -185,12 +185,12 @@ class TaskReport:
     @property
     def shown(self) -> dict[str, pd.DataFrame]:
         """Tables for readers that have rows, by name."""
-        return {each.name: each.shown for each in self.made if each.shown is not None and len(each.raw)}
+        return {table.name: table.shown for table in self.made if table.shown is not None and len(table.raw)}
 
     @property
     def raw(self) -> dict[str, pd.DataFrame]:
         """The numbers of all tables, by name."""
-        return {each.name: each.raw for each in self.made}
+        return {table.name: table.raw for table in self.made}
 
 
 def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
@@ -223,11 +223,11 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     made += [ReportTable("learning_curves", mean_curves(curves, records, best)), ReportTable("ranks", order)]
     made += study_tables(told, criteria)
     made = [
-        each._replace(
-            raw=with_metric_columns(each.raw, criteria),
-            shown=None if each.shown is None else tables.with_boundaries(each.shown, board),
+        table._replace(
+            raw=with_metric_columns(table.raw, criteria),
+            shown=None if table.shown is None else tables.with_boundaries(table.shown, board),
         )
-        for each in made
+        for table in made
     ]
     flips = rank_over_time.count_rank_flips(order)
     said = [

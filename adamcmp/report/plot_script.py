@@ -39,7 +39,7 @@ def _bundle_modules(modules: frozenset[str]) -> tuple[str, str]:
     first = [root / f"{name.replace('.', '/')}.py" for name in FIRST_MODULES]
     needs = _imports_between(root / "figures")
     wanted = [root / "figures" / f"{module.rpartition('.')[2]}.py" for module in sorted(modules)]
-    paths = [*first, *(path for each in wanted for path in _dependencies_first(each, needs))]
+    paths = [*first, *(path for module in wanted for path in _dependencies_first(module, needs))]
     imports: set[str] = set()
     bodies, seen = [], dict[str, str]()
     for path in dict.fromkeys(paths):
@@ -50,7 +50,7 @@ def _bundle_modules(modules: frozenset[str]) -> tuple[str, str]:
                 raise RuntimeError(f"{path.name} and {seen[name]} both define {name}: one script cannot hold both")
             seen[name] = path.name
         dropped = [node for node in tree.body if _is_dropped(node)]
-        imports |= {ast.unparse(each) for node in dropped for each in _external_imports(node)}
+        imports |= {ast.unparse(statement) for node in dropped for statement in _external_imports(node)}
         lines = text.splitlines()
         for node in dropped:
             for i in range(node.lineno - 1, node.end_lineno or node.lineno):
@@ -76,7 +76,7 @@ def _imports_between(folder: Path) -> dict[Path, list[Path]]:
 
 def _dependencies_first(path: Path, needs: dict[Path, list[Path]]) -> list[Path]:
     """Return a module behind all that it stands on."""
-    return [*(each for needed in needs[path] for each in _dependencies_first(needed, needs)), path]
+    return [*(module for needed in needs[path] for module in _dependencies_first(needed, needs)), path]
 
 
 def _is_dropped(node: ast.stmt) -> bool:

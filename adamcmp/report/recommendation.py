@@ -68,8 +68,8 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
     seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
     own = [verdict for verdict in verdicts if arm in (verdict.a, verdict.b)]
     lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
-    sure = bool(own) and not lost and all(each.kind == "same" or _wins(each, arm, error) for each in own)
-    wins = bool(own) and all(_wins(each, arm, error) for each in own)
+    sure = bool(own) and not lost and all(verdict.kind == "same" or _wins(verdict, arm, error) for verdict in own)
+    wins = bool(own) and all(_wins(verdict, arm, error) for verdict in own)
     words = "Use" if wins or not lost else "No safe choice; the best is"
     averaged = ", averaged over the trials that tuning may select" if confirmed and row["near_ties"] > 0 else ""
     over = f"over {seeds}{averaged}"
@@ -144,7 +144,7 @@ def write_recommendation(found: Recommendation, task: TaskRecords, folder: Path)
     from adamcmp.figures.registry import FIGURES
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
-    written = [write_file(folder / FILE_NAMES[each], text.encode()) for each, text in found.recipes.items()]
+    written = [write_file(folder / FILE_NAMES[framework], text.encode()) for framework, text in found.recipes.items()]
     board = tables.leaderboard_display(leaderboard(task.records))
     lines = [f"# {found.arm} for {task.label}", "", found.paragraph, "", board.to_markdown(index=False), ""]
     frame = read_table(io.StringIO(tables.to_csv(trials_table(task.records))))

@@ -282,7 +282,7 @@ def _index(
     told = found.told.about({None})
     said = [finding.text for finding in told.findings]
     said += [line for blocks in found.over_splits(tasks) for line in format_split_verdicts(blocks)]
-    said += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
+    said += [format_pooled(pooled) for pooled in found.pooled[:MAX_SENTENCES]]
     shown = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")

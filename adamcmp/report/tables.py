@@ -95,7 +95,7 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
     told = [format_mean_ci(mean, half, "final_validation_error", criteria) for mean, half in tuned]
     shown["tuned validation"] = [text if text != NO_VALUE else "" for text in told]
-    optimism = [format_mean_ci(each, math.nan, "final_gap", criteria) for each in board["optimism"]]
+    optimism = [format_mean_ci(value, math.nan, "final_gap", criteria) for value in board["optimism"]]
     shown["optimism"] = [text if text != NO_VALUE else "" for text in optimism]
     shown["boundary"], shown["note"] = board["edge"], board["note"]
     return _without_empty(shown, ("tuned validation", "optimism", "boundary", "note"))
@@ -197,7 +197,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rank = values.rank().mean(axis=1).sort_values()
     shown = pd.DataFrame(columns).reindex(rank.index).fillna(NO_VALUE)
     shown.insert(0, "optimizer", rank.index)
-    return shown.assign(**{"mean rank": [f"{each:.1f}" for each in rank]}).reset_index(drop=True)
+    return shown.assign(**{"mean rank": [f"{value:.1f}" for value in rank]}).reset_index(drop=True)
 
 
 def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
@@ -352,7 +352,7 @@ def time_display(found: pd.DataFrame) -> pd.DataFrame:
             "optimizer": found["arm"],
             "runs": [f"{row.reached} of {row.n}" for row in found.itertuples()],
             "median steps": [f"{steps:,.0f}" if math.isfinite(steps) else "never" for steps in found["steps"]],
-            "median seconds": [f"{each:.3g}" if math.isfinite(each) else "never" for each in found["seconds"]],
+            "median seconds": [f"{seconds:.3g}" if math.isfinite(seconds) else "never" for seconds in found["seconds"]],
         }
     )
 

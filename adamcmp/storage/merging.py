@@ -159,7 +159,7 @@ def copy_runs(
         rows = records.filter(pa.array(done))
         here = [wanted[i] for i in rows.column("run_id").to_pylist()]
         for name in RunMetadata._fields:
-            values = pa.array([getattr(each, name) for each in here], TEXT)
+            values = pa.array([getattr(run, name) for run in here], TEXT)
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
         found["records"].append(rows)
         for table, own in more.items():

@@ -61,7 +61,7 @@ def tilts(records: pd.DataFrame) -> list[str]:
 def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     if math.isnan(separability.value):
         return f"{arm}: its best trials show no valley, so that their basin has no slope to measure."
-    together, slope = (format_estimate(each, "+.2f") for each in (separability, ridge))
+    together, slope = (format_estimate(estimate, "+.2f") for estimate in (separability, ridge))
     told = f"{arm}: the correlation of lr and λ in its basin is {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
         return f"{told}, without an interval."

@@ -52,7 +52,7 @@ def findings(found: ReportInput) -> StudyFindings:
 def _fits_better(task: TaskRecords, adamw: str, adam: str) -> list[Claim]:
     criteria = task_metrics(task.records)
     rows = held_out_rows_of(task.records)
-    losses = [rows[rows["arm"] == each].set_index("seed")["final_train_loss"] for each in (adamw, adam)]
+    losses = [rows[rows["arm"] == arm].set_index("seed")["final_train_loss"] for arm in (adamw, adam)]
     estimate, lost = over_completed((losses[0] - losses[1]).dropna(), rows, (adamw, adam))
     if math.isnan(estimate.value):
         return []

@@ -113,7 +113,7 @@ def _claim_on_pair(
     if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
         return []
     factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
-    low, high = sorted(error.sign * factor * each for each in predicted)
+    low, high = sorted(error.sign * factor * end for end in predicted)
     measured = f"test {error.label} of {a} against {b}"
     return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
 

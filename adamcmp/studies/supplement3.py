@@ -35,7 +35,7 @@ def findings(found: ReportInput) -> StudyFindings:
         parts = []
         for kind, column in (("raw", RAW), ("normalised", NORMALISED)):
             optima = estimate_optimal_decays(family.tasks, name, "epochs", column)
-            parts += [each.assign(convention=kind) for each in (optima.profile.assign(part="profile"),
+            parts += [table.assign(convention=kind) for table in (optima.profile.assign(part="profile"),
                                                                 optima.found.assign(part="optimum"))]  # fmt: skip
             if kind == "normalised" and not math.isnan(optima.slope.value):
                 statement = "The best normalized λ does not change with the budget"

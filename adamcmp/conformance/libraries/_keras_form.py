@@ -69,14 +69,14 @@ def path(
     optimizer: Any, problem: Problem, variable: Callable[[Any, str], Any], constant: Callable[[Any], Any]
 ) -> UpdatePath:
     """Return the path of a built optimizer."""
-    variables = {name: variable(each, name) for name, each in problem.start.items()}
-    paths = {name: [np.array(each)] for name, each in problem.start.items()}
+    variables = {name: variable(start, name) for name, start in problem.start.items()}
+    paths = {name: [np.array(start)] for name, start in problem.start.items()}
     for t, lr in enumerate(problem.lrs):
         optimizer.learning_rate = lr
         pairs = [(constant(problem.gradients[name][t]), variable) for name, variable in variables.items()]
         optimizer.apply_gradients(pairs)
-        for name, each in variables.items():
-            paths[name].append(np.array(_values(each)))
+        for name, parameter in variables.items():
+            paths[name].append(np.array(_values(parameter)))
     return {name: np.stack(path) for name, path in paths.items()}
 
 

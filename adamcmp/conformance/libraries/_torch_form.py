@@ -21,7 +21,7 @@ def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tu
     import torch
 
     own = {name: problem.start[name] for name in names or problem.start}
-    parameters = {name: torch.nn.Parameter(torch.tensor(each, dtype=torch.float64)) for name, each in own.items()}
+    parameters = {name: torch.nn.Parameter(torch.tensor(start, dtype=torch.float64)) for name, start in own.items()}
     optimizer = build(list(parameters.values()), problem)
     if callable(getattr(optimizer, "train", None)):
         optimizer.train()

@@ -33,7 +33,7 @@ def peers() -> list[Peer]:
 def _path(make: Any, problem: Problem, decouple: bool) -> UpdatePath:
     import torch
 
-    parameters = {name: torch.nn.Parameter(torch.tensor(each)) for name, each in problem.start.items()}
+    parameters = {name: torch.nn.Parameter(torch.tensor(start)) for name, start in problem.start.items()}
     known = {"mom": problem.betas[0], "sqr_mom": problem.betas[1], "eps": problem.eps, "wd": problem.weight_decay}
     if make.__name__ == "RMSProp":
         known["mom"] = 0.0

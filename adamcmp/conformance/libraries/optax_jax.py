@@ -75,7 +75,7 @@ def _path(build: Callable[..., Any], problem: Problem) -> UpdatePath:
 
     rates = jnp.asarray(problem.lrs)
     optimizer = build(lambda count: rates[count], problem)
-    weights = {name: jnp.asarray(each) for name, each in problem.start.items()}
+    weights = {name: jnp.asarray(start) for name, start in problem.start.items()}
     state = optimizer.init(weights)
     paths = {name: [np.array(weight)] for name, weight in weights.items()}
     for t in range(len(problem.eta)):

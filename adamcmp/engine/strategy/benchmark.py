@@ -213,7 +213,7 @@ class _SequentialProbe(_Probe):
             self.spent += self._steps * step / len(self._runs)
 
     def timing(self) -> Timing:
-        step = {name: statistics.median(each) for name, each in self._found.items()}
+        step = {name: statistics.median(seconds) for name, seconds in self._found.items()}
         mean = statistics.fmean(step[run.optimizer.name] for run in self._cohort.runs)
         return Timing(mean, self._evaluation, share=self._share_of(self._device))
 
@@ -311,7 +311,9 @@ class TimingCache:
         """Write all timings but failures, which may be temporary (memory, a compiler)."""
         now = time.time()
         good = {
-            name: (now, each) for name, each in self._new.items() if each.error is None and each.share >= MIN_CPU_SHARE
+            name: (now, timing)
+            for name, timing in self._new.items()
+            if timing.error is None and timing.share >= MIN_CPU_SHARE
         }
         if not good:
             return
@@ -352,7 +354,7 @@ def _cache_key(cohort: RunGroup, device: torch.device, processes: int, place: Ma
 def _read_timings(path: Path) -> dict[str, tuple[float, Timing]]:
     try:
         stored = load_json(path.read_text(encoding="utf-8"))
-        found = {name: (float(each.pop("at")), Timing(**each)) for name, each in stored.items()}
+        found = {name: (float(entry.pop("at")), Timing(**entry)) for name, entry in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     oldest = time.time() - 86400 * MAX_AGE_DAYS

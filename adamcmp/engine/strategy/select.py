@@ -145,14 +145,14 @@ def select_strategies(
     def choices() -> list[StrategyChoice]:
         return [leader.lent(timing.work) for timing, leader in zip(known, leaders, strict=True)]
 
-    _benchmark_missing(timed, [each.first_round() for each in timed], measure)
+    _benchmark_missing(timed, [group.first_round() for group in timed], measure)
     for trial in (StrategyTimings.compiled_round, StrategyTimings.further_round):
         total = sum(choice.seconds for choice in choices())
-        _benchmark_missing(timed, [trial(each, total) for each in timed], measure)
-    while any(doubled := [each.doubled_round() for each in timed]):
+        _benchmark_missing(timed, [trial(group, total) for group in timed], measure)
+    while any(doubled := [group.doubled_round() for group in timed]):
         _benchmark_missing(timed, doubled, measure)
-    for each in timed:
-        each.keep()
+    for group in timed:
+        group.keep()
     return choices()
 
 
@@ -178,20 +178,20 @@ def _benchmark_missing(
         (timing, [s for s in strategies if not timing.has(s)]) for timing, strategies in zip(known, asked, strict=True)
     ]
     if measure is None:
-        for each, strategies in lacking:
-            each.open = each.open or bool(strategies)
+        for group, strategies in lacking:
+            group.open = group.open or bool(strategies)
         return
-    shared = [(each, [s for s in strategies if not _uses_all_threads(s)]) for each, strategies in lacking]
-    greedy = [(each, [s for s in strategies if _uses_all_threads(s)]) for each, strategies in lacking]
+    shared = [(group, [s for s in strategies if not _uses_all_threads(s)]) for group, strategies in lacking]
+    greedy = [(group, [s for s in strategies if _uses_all_threads(s)]) for group, strategies in lacking]
     for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
         found = (
-            measure([BenchmarkRequest(each.work.cohort, tuple(strategies)) for each, strategies in batch])
+            measure([BenchmarkRequest(group.work.cohort, tuple(strategies)) for group, strategies in batch])
             if batch
             else ()
         )
-        for (each, strategies), timings in zip(batch, found, strict=True):
+        for (group, strategies), timings in zip(batch, found, strict=True):
             for strategy, timing in zip(strategies, timings, strict=True):
-                each.learn(strategy, timing)
+                group.learn(strategy, timing)
 
 
 def _uses_all_threads(strategy: Strategy) -> bool:

@@ -182,8 +182,8 @@ def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
         for seeds in _split_evenly(list(by_seed.values()), max(1, strategy.rows // most)):
             groups.append(tuple(run for runs in seeds for run in runs))
     own = [RowLayout.of(runs) for runs in groups]
-    common = RowLayout(max(each.seeds for each in own), max(each.rows for each in own))
-    layouts = [common if common.total <= MAX_PADDING * each.total else each for each in own]
+    common = RowLayout(max(layout.seeds for layout in own), max(layout.rows for layout in own))
+    layouts = [common if common.total <= MAX_PADDING * layout.total else layout for layout in own]
     return [
         Shard(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
     ]

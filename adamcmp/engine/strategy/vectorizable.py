@@ -93,7 +93,7 @@ def _observe_forward(task: TaskSpec, dataset: Dataset, device: torch.device) -> 
     task, few = _shrink_task(task, dataset, task.train.precision)
     model = build_model(task, 0, device)
     parameters = sum(p.numel() for p in model.parameters())
-    if any(each.is_complex() for each in [*model.parameters(), *model.buffers()]):
+    if any(tensor.is_complex() for tensor in [*model.parameters(), *model.buffers()]):
         return _ForwardObservations(
             "it has complex parameters or buffers, for which there are no batched gradients", False, parameters
         )
@@ -140,8 +140,8 @@ def _compare_engines(
         alone = list(
             sequential.train_shard(Shard(task, cohort.kernel, runs, Strategy()), few, device, TrainingControl())
         )
-        if any(each.error is not None for each in alone):  # its runs are the place to say so
-            return _shorten(next(each.error for each in alone if each.error is not None))
+        if any(result.error is not None for result in alone):  # its runs are the place to say so
+            return _shorten(next(result.error for result in alone if result.error is not None))
         strategy = Strategy(engine="vectorised", rows=len(runs))
         together = list(
             vectorized.train_shard(Shard(task, cohort.kernel, runs, strategy), few, device, TrainingControl())

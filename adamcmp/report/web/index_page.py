@@ -28,7 +28,7 @@ class IndexEntry(NamedTuple):
 def index_page(studies: Sequence[IndexEntry]) -> str:
     """Return the page, the study with the latest run first."""
     latest = sorted(studies, key=lambda each: each.found.records["finished_at"].max(), reverse=True)
-    return render_template("index.html.jinja", studies=[_entry_content(each) for each in latest])
+    return render_template("index.html.jinja", studies=[_entry_content(study) for study in latest])
 
 
 def _entry_content(study: IndexEntry) -> dict[str, Any]:

@@ -85,7 +85,9 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "recipes": _recipes(own, report),
         "charts": _charts(report, arms),
         "csv": {
-            each.name: tables.to_csv(each.raw) for each in report.made if each.name in COPIED_COLUMNS and len(each.raw)
+            table.name: tables.to_csv(table.raw)
+            for table in report.made
+            if table.name in COPIED_COLUMNS and len(table.raw)
         },
     }
 
@@ -176,7 +178,7 @@ def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
         half = pd.Series(half_width(groups.std(ddof=1), groups.count()), mean.index)
         key = f"requested_{name}"
         metrics.append({"key": key, "name": extra_metric_label(str(name)), "unit": "", "requested": True})
-        columns[key] = tuple(_digits(np.asarray(each.reindex(range(count)), np.float64)) for each in (mean, half))
+        columns[key] = tuple(_digits(np.asarray(column.reindex(range(count)), np.float64)) for column in (mean, half))
     return {"metrics": metrics, "columns": columns}
 
 
@@ -187,7 +189,7 @@ def _arm(arm: str, report: TaskReport, look: ArmStyle) -> dict[str, Any]:
         "name": arm,
         "colour": look.colour,
         "shape": look.marker,
-        "dash": "" if look.dash == "-" else " ".join(f"{2.2 * each:g}" for each in look.dash[1]),
+        "dash": "" if look.dash == "-" else " ".join(f"{2.2 * length:g}" for length in look.dash[1]),
         "optimizer": first["optimizer"],
         "schedule": first["schedule"],
         "decay": decay_name(first["decay"]),
@@ -232,7 +234,7 @@ def _cells(
         "rank": [None if math.isnan(rank) else int(rank) for rank in table["rank"]],
         "edge": table["edge"].tolist(),
         "seconds": _digits(table["seconds"].to_numpy(float), 3),
-        "seeds": [format_seeds(map(int, each)) for each in _values_by_trial(tuned, "seed", len(table))],
+        "seeds": [format_seeds(map(int, seeds)) for seeds in _values_by_trial(tuned, "seed", len(table))],
         "wrong": {str(cell): _failures(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
         "values": {key: value for key, (value, _) in {**values, **requested}.items()},
         "halves": {key: half for key, (_, half) in {**values, **requested}.items()},
@@ -418,7 +420,7 @@ def _basin(
     """Return panels of dots with intervals: basin and learning-rate sensitivity of each optimizer."""
     panels = []
     lost = ("lr_sensitivity", "Average loss by an untuned learning rate", factor, None)
-    for frame, (name, title, times, clip) in [*((basin, each) for each in BASIN_PANELS), (sensitivity, lost)]:
+    for frame, (name, title, times, clip) in [*((basin, panel) for panel in BASIN_PANELS), (sensitivity, lost)]:
         rows = [
             {
                 "arm": arms.index(str(row["arm"])),

@@ -85,7 +85,7 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
         lines += [
             line for blocks in found.over_splits([r.task for r in reports]) for line in format_split_verdicts(blocks)
         ]
-        lines += [format_pooled(each) for each in found.pooled[:MAX_SENTENCES]]
+        lines += [format_pooled(pooled) for pooled in found.pooled[:MAX_SENTENCES]]
         own = {exhibit.name: exhibit.caption for exhibit in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
@@ -221,7 +221,7 @@ def _details(verdict: Verdict, criteria: TaskMetrics) -> str:
 
 
 def _commits(values: pd.Series) -> str:
-    return ", ".join(sorted({str(each)[:9] for each in values.dropna()})[:3]) or "unknown"
+    return ", ".join(sorted({str(commit)[:9] for commit in values.dropna()})[:3]) or "unknown"
 
 
 def _question(report: TaskReport) -> str:
@@ -281,13 +281,13 @@ def _protocol_lines(report: TaskReport) -> list[str]:
 def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any]:
     """Return row minus column for every pair: kind, text and words for who cannot see colors."""
     known = [verdict for verdict in verdicts if verdict.kind != "none"]
-    arms = list(dict.fromkeys(name for each in known for name in (each.a, each.b)))
+    arms = list(dict.fromkeys(name for verdict in known for name in (verdict.a, verdict.b)))
     sign = criteria.error.sign
     cells: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for each in known:
-        for row, column, mean in ((each.a, each.b, each.mean), (each.b, each.a, -each.mean)):
+    for pair in known:
+        for row, column, mean in ((pair.a, pair.b, pair.mean), (pair.b, pair.a, -pair.mean)):
             better = sign * mean < 0
-            kind = each.kind if each.kind != "apart" else "better" if better else "worse"
+            kind = pair.kind if pair.kind != "apart" else "better" if better else "worse"
             mark = {"better": "▲ better", "worse": "▼ worse", "same": "≈ equivalent", "open": "· not significant"}[kind]
             text = format_mean_ci(mean, float("nan"), "final_gap", criteria)
             cells[row, column] = (kind, mark, text if mean < 0 else f"+{text}")

@@ -136,7 +136,11 @@ def to_mlflow(stored: Results, where: Path) -> int:
         count += 1
         ended = round(1000 * tracked.ended_at)
         began = ended - round(1000 * tracked.seconds)
-        tags = {"adamcmp.run_id": tracked.id, "adamcmp.cli.spinner": tracked.status, "mlflow.note.content": tracked.error}
+        tags = {
+            "adamcmp.run_id": tracked.id,
+            "adamcmp.cli.spinner": tracked.status,
+            "mlflow.note.content": tracked.error,
+        }
         run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, tracked.name)
         last = tracked.curve[-1][0] if tracked.curve else 1
         metrics = [

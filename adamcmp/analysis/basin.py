@@ -327,10 +327,10 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     return ridge, Estimate(*(math.tanh(end) for end in z))
 
 
-def to_frame(found: list[Basin]) -> pd.DataFrame:
+def to_frame(basins: list[Basin]) -> pd.DataFrame:
     """Return one row per optimizer, with three columns per estimate."""
     rows = []
-    for basin in found:
+    for basin in basins:
         row: dict[str, object] = {"arm": basin.arm}
         for name in ("rows", "columns", "ridge", "separability", "area"):
             estimate: Estimate = getattr(basin, name)

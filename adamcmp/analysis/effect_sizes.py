@@ -53,20 +53,20 @@ class EffectSize(NamedTuple):
 
 
 def estimate_effects(
-    records: pd.DataFrame, found: Sequence[Verdict], table: pd.DataFrame | None = None
+    records: pd.DataFrame, verdicts: Sequence[Verdict], table: pd.DataFrame | None = None
 ) -> list[EffectSize]:
     """Estimate the effect sizes of every pair that has a verdict, over held-out seeds.
 
     Args:
         records: runs of one task, all stages.
-        found: the verdicts on its pairs.
+        verdicts: the verdicts on its pairs.
         table: ``cells(records)``, if it is known.
     """
     sign, rows = task_metrics(records).error.sign, held_out_rows_of(records, table)
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}
     return [
         _effect(verdict, differences(rows, verdict.a, verdict.b), by_arm[verdict.a], by_arm[verdict.b], sign)
-        for verdict in found
+        for verdict in verdicts
         if verdict.kind != "none"
     ]
 
@@ -160,10 +160,10 @@ def _standardized(effect: float, freedom: int, scale: float) -> Estimate:
     return Estimate(effect, low, high)
 
 
-def to_frame(found: Sequence[EffectSize]) -> pd.DataFrame:
+def to_frame(effects: Sequence[EffectSize]) -> pd.DataFrame:
     """Return one row per pair, with three columns per estimate."""
     rows = []
-    for effect in found:
+    for effect in effects:
         row: dict[str, object] = {"a": effect.a, "b": effect.b, "n": effect.n}
         for name in ("mean", "interquartile_mean", "improvement", "standardised"):
             estimate: Estimate = getattr(effect, name)

@@ -28,9 +28,9 @@ def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float =
     )
 
 
-def steps_by_trial(found: pd.DataFrame) -> pd.DataFrame:
+def steps_by_trial(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trial: ``median`` steps, the fastest and slowest seed, ``reached`` of ``n`` seeds."""
-    groups = found.groupby(["arm", "lr", "weight_decay"])
+    groups = rows.groupby(["arm", "lr", "weight_decay"])
     table: pd.DataFrame = (
         groups["steps"]
         .agg(median="median", fastest="min", slowest="max")
@@ -39,9 +39,9 @@ def steps_by_trial(found: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def steps_of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
+def steps_of_best(table: pd.DataFrame, arm: str) -> pd.Series[float]:
     """Return log10 steps of an optimizer at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
-    own = found[(found["arm"] == arm) & (found["weight_decay"] > 0)]
+    own = table[(table["arm"] == arm) & (table["weight_decay"] > 0)]
     own = own.assign(steps=np.log10(own["steps"]))
     wide = own.pivot(index=["lr", "weight_decay"], columns="seed", values="steps").dropna()
     log_CT = wide.to_numpy(float)
@@ -52,9 +52,9 @@ def steps_of_best(found: pd.DataFrame, arm: str) -> pd.Series[float]:
     return pd.Series(log_CT[chosen_T, range(len(chosen_T))], wide.columns)
 
 
-def steps_without_decay(found: pd.DataFrame, arm: str) -> pd.Series[float]:
+def steps_without_decay(table: pd.DataFrame, arm: str) -> pd.Series[float]:
     """Return log10 steps of an optimizer at λ = 0, by seed, at the lr that is fastest on the other seeds."""
-    return steps_of_best(found[found["weight_decay"] == 0].assign(weight_decay=1.0), arm)
+    return steps_of_best(table[table["weight_decay"] == 0].assign(weight_decay=1.0), arm)
 
 
 def steps_difference(a: pd.Series[float], b: pd.Series[float]) -> Estimate:

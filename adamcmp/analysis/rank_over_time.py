@@ -58,16 +58,16 @@ def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFr
     )
 
 
-def count_rank_flips(found: pd.DataFrame) -> str:
+def count_rank_flips(table: pd.DataFrame) -> str:
     """Return the last epoch at which other optimizers led than at the end, in words; empty if there is none.
 
     Arms of equal rank lead together: who leads is another one only if none of the leaders is the same.
     """
-    if found.empty:
+    if table.empty:
         return ""
-    by_epoch = found.drop_duplicates("epoch").set_index("epoch")["agreement"]
-    best = found.groupby("epoch")["rank"].transform("min")
-    leaders = found[found["rank"] <= best + 1e-9].groupby("epoch")["arm"].agg(lambda arms: sorted(map(str, arms)))
+    by_epoch = table.drop_duplicates("epoch").set_index("epoch")["agreement"]
+    best = table.groupby("epoch")["rank"].transform("min")
+    leaders = table[table["rank"] <= best + 1e-9].groupby("epoch")["arm"].agg(lambda arms: sorted(map(str, arms)))
     last = leaders.iloc[-1]
     others = leaders[[not set(arms) & set(last) for arms in leaders]]
     if others.empty:

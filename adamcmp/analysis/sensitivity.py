@@ -181,7 +181,7 @@ def importance(grids: list[_Grid]) -> dict[str, float]:
     return {**alone, "together": of_cells - sum(alone.values()), "seeds": 1 - of_cells}
 
 
-def to_frame(found: list[Sensitivity]) -> pd.DataFrame:
+def to_frame(sensitivities: list[Sensitivity]) -> pd.DataFrame:
     """Return one row per optimizer."""
     names = {"lr": "importance_lr", "λ": "importance_weight_decay", "variant": "importance_variant",
              "together": "importance_together", "seeds": "importance_seeds"}  # fmt: skip
@@ -192,6 +192,6 @@ def to_frame(found: list[Sensitivity]) -> pd.DataFrame:
                 **sensitivity.to_lr.columns("lr_sensitivity"),
                 **{column: sensitivity.importance.get(name, math.nan) for name, column in names.items()},
             }
-            for sensitivity in found
+            for sensitivity in sensitivities
         ]
     )  # fmt: skip

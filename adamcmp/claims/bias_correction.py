@@ -150,9 +150,9 @@ def _of_other_gradients() -> list[Claim]:
     return claims
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on a hundred steps of an MLP over learning rates."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table, on = extra_metric_rows(own), task_label(own)

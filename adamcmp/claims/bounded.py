@@ -70,9 +70,9 @@ def closed_form_test() -> ClaimEvidence:
     )
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on an MLP at several λ."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = extra_metric_rows(own)

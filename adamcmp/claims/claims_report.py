@@ -33,14 +33,14 @@ class TestedClaim(NamedTuple):
         return [*self.toy.claims, *self.training.claims]
 
 
-def run_claim_tests(statement: ClaimTest, found: Mapping[str, ReportInput]) -> TestedClaim:
+def run_claim_tests(statement: ClaimTest, reports: Mapping[str, ReportInput]) -> TestedClaim:
     """Run the closed-form test of a claim, and its empirical test on stored runs."""
-    return TestedClaim(statement, statement.closed_form_test(), statement.empirical_test(found))
+    return TestedClaim(statement, statement.closed_form_test(), statement.empirical_test(reports))
 
 
-def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput], command: str) -> Article:
+def claims_article(every: Sequence[TestedClaim], reports: Mapping[str, ReportInput], command: str) -> Article:
     """Return the report of claims: sections, a table and figures."""
-    records = pd.concat([input_.records for input_ in found.values()]) if found else pd.DataFrame()
+    records = pd.concat([input_.records for input_ in reports.values()]) if reports else pd.DataFrame()
     claims = [claim for test in every for claim in test.claims]
     names = [test.statement.name for test in every for _ in test.claims]
     raw = to_frame(claims).assign(claim=names) if claims else pd.DataFrame()
@@ -55,7 +55,7 @@ def claims_article(every: Sequence[TestedClaim], found: Mapping[str, ReportInput
     first = table[["claim", *[name for name in table if name != "claim"]]] if len(table) else table
     sections = [Section("Claims about Adam and AdamW", [intro, Table(first), CLAIM_LEGEND])]
     sections += [_section(test, table[table["claim"] == test.statement.name] if claims else table) for test in every]
-    sections.append(Section("Provenance", _made(records, found, command)))
+    sections.append(Section("Provenance", _made(records, reports, command)))
     drawn = [(test, [*test.toy.panels, *test.training.panels]) for test in every]
     figures = [Drawable(test.statement.name, pd.concat(panels, ignore_index=True), panels_figure)
                for test, panels in drawn if panels]  # fmt: skip
@@ -97,7 +97,7 @@ def _section(each: TestedClaim, shown: pd.DataFrame) -> Section:
     return Section(f"{each.statement.text} ({each.statement.source})", blocks)
 
 
-def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str) -> list[Block]:
+def _made(records: pd.DataFrame, reports: Mapping[str, ReportInput], command: str) -> list[Block]:
     blocks: list[Block] = [CodeBlock([command])]
     if records.empty:
         return [*blocks, Text("Nothing was trained.")]
@@ -110,7 +110,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str)
             "seeds": format_seeds(input_.records["seed"].dropna().astype(int)),
             "training": f"{wall_seconds(input_.records):,.0f} s",
         }
-        for name, input_ in found.items()
+        for name, input_ in reports.items()
     ]
     blocks.append(Table(pd.DataFrame(rows)))
     blocks.append(
@@ -126,7 +126,7 @@ def _made(records: pd.DataFrame, found: Mapping[str, ReportInput], command: str)
             )
         )
     )
-    edges = [line for name, input_ in found.items() for line in _edges(name, input_)]
+    edges = [line for name, input_ in reports.items() for line in _edges(name, input_)]
     if edges:
         blocks += [Text("Best trials at the boundary of their grid; the optimum may be outside:"), Bullets(edges)]
     return blocks

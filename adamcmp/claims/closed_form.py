@@ -104,15 +104,15 @@ def leave_one_out_best(errors_CG: Array) -> Array:
     return np.asarray((logs.sum(1, keepdims=True) - logs).argmin(0))
 
 
-def best_lambda_by_lr(found: GridErrors) -> Array:
+def best_lambda_by_lr(grid: GridErrors) -> Array:
     """Return log₂ of the best λ > 0 of each draw at each learning rate, (draw, lr), by a parabola through the least
     three.
 
     NaN where it lies on the edge of the grid.
     """
-    positive = found.lambdas > 0
-    x = np.log2(found.lambdas[positive])
-    errors = np.log(found.errors[:, positive])
+    positive = grid.lambdas > 0
+    x = np.log2(grid.lambdas[positive])
+    errors = np.log(grid.errors[:, positive])
     least = errors.argmin(1)
     inner = least.clip(1, len(x) - 2)
     rows = np.arange(len(errors))[:, None]

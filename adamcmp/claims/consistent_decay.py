@@ -62,10 +62,10 @@ def closed_form_test() -> ClaimEvidence:
     )
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on shares and angles of the layers of two networks."""
     claims, panels = [], []
-    decay, norm = (runs_of(found, study) for study in STUDIES)
+    decay, norm = (runs_of(reports, study) for study in STUDIES)
     if decay is not None:
         parts = by_tenths(last_evaluations(chosen(extra_metric_rows(decay))))
         parts = parts[parts["rate"] > 0]

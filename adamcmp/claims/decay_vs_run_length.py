@@ -43,10 +43,10 @@ def closed_form_test() -> ClaimEvidence:
     )
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on MNIST-1D over budgets of 10 to 160 epochs."""
     claims, panels = [], []
-    for label, told in optima(found, "epochs"):
+    for label, told in optima(reports, "epochs"):
         claims.append(
             Claim(
                 "The best λ is smaller for longer runs",

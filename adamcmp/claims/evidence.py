@@ -91,11 +91,11 @@ def least_squares_slope(x: Array, y: Array) -> float:
 RUN_COLUMNS = ["run_id", "arm", "schedule", "lr", "weight_decay", "seed", "task"]
 
 
-def extra_metric_rows(found: ReportInput) -> pd.DataFrame:
+def extra_metric_rows(report: ReportInput) -> pd.DataFrame:
     """Return extra metrics: one row per evaluation of a run, columns ``RUN_COLUMNS``, ``step`` and the metrics."""
-    curves = found.curves[found.curves["metrics"].notna()]
+    curves = report.curves[report.curves["metrics"].notna()]
     values = pd.DataFrame([json.loads(text) for text in curves["metrics"]], index=curves.index)
-    runs = found.records.loc[found.records["status"] == "completed", RUN_COLUMNS]
+    runs = report.records.loc[report.records["status"] == "completed", RUN_COLUMNS]
     table: pd.DataFrame = curves[["run_id", "step"]].join(values).merge(runs, on="run_id")
     return table
 
@@ -115,12 +115,12 @@ def last_evaluations(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
     return recent
 
 
-def task_label(found: ReportInput) -> str:
+def task_label(report: ReportInput) -> str:
     """Return the label of the task."""
-    return str(found.records["task_label"].iloc[0])
+    return str(report.records["task_label"].iloc[0])
 
 
-def runs_of(found: Mapping[str, ReportInput], study: str) -> ReportInput | None:
+def runs_of(reports: Mapping[str, ReportInput], study: str) -> ReportInput | None:
     """Return the runs of a study, if there are any."""
-    given = found.get(study)
+    given = reports.get(study)
     return given if given is not None and len(given.records) else None

@@ -79,7 +79,7 @@ def closed_form_test() -> ClaimEvidence:
     return ClaimEvidence(claims, value_panels("toy: updates", "log10 of the relative difference", rows))
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on Keras on TensorFlow beside adamcmp: the same weights, batches and learning rates."""
     from adamcmp.conformance.find_convention import installed_libraries
 

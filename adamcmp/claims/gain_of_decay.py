@@ -54,9 +54,9 @@ def _gain(errors_LG: np.ndarray) -> np.ndarray:
     return np.asarray(100 * (1 - chosen / errors_LG[0]))
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on MNIST-1D over budgets of 10 to 160 epochs."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     claims, panels = [], []

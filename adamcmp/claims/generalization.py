@@ -36,9 +36,9 @@ LRS = (0.01, 0.02, 0.04, 0.08)
 DECAYS = {"adamw": (0.0, *np.geomspace(0.01, 10, 7)), "adam": (0.0, *np.geomspace(1e-4, 1, 9))}
 
 
-def best(found: GridErrors) -> np.ndarray:
+def best(grid: GridErrors) -> np.ndarray:
     """Return each draw's error at the trial that is best for all others, (draw,)."""
-    errors = found.errors.reshape(-1, found.errors.shape[2])
+    errors = grid.errors.reshape(-1, grid.errors.shape[2])
     return np.asarray(errors[leave_one_out_best(errors), np.arange(errors.shape[1])])
 
 
@@ -60,12 +60,12 @@ def closed_form_test() -> ClaimEvidence:
     return ClaimEvidence([claim], value_panels("AdamW against Adam + L2", "test error (%)", {"toy: regression": told}))
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on five networks."""
     claims: list[Claim] = []
     told: dict[str, Estimate] = {}
     for study, network in NETWORKS.items():
-        own = runs_of(found, study)
+        own = runs_of(reports, study)
         if own is None:
             continue
         for task in split_by_task(own.records):

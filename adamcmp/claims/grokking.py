@@ -82,9 +82,9 @@ def _is_at_the_end(rows: pd.DataFrame) -> bool:
     return not reached.empty and bool(reached["weight_decay"].iloc[0] == rows["weight_decay"].max())
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on addition modulo 31."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     claims, panels = [], []

@@ -93,9 +93,9 @@ def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
     ]
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on a CNN with batch norm under a cosine."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = extra_metric_rows(own)

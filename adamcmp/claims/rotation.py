@@ -106,9 +106,9 @@ def closed_form_test() -> ClaimEvidence:
     return ClaimEvidence(claims, panels)
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on layers in front of batch norm."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = extra_metric_rows(own)

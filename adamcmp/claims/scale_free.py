@@ -72,9 +72,9 @@ def _claim(label: str, told: Any, on: str, task: str | None) -> Claim:
     )
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on an MLP whose loss is multiplied."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = extra_metric_rows(own)

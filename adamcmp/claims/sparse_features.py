@@ -96,9 +96,9 @@ def closed_form_test() -> ClaimEvidence:
     )
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on words of a bag of words."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = extra_metric_rows(own)

@@ -89,9 +89,9 @@ def closed_form_test() -> ClaimEvidence:
     )
 
 
-def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
+def optima(reports: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
     """Return for each family of tasks that differ in ``epochs`` or ``train_examples`` AdamW's best λ and its slope."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return []
     tasks = [task for task in split_by_task(own.records) if has(task, WITH)]
@@ -104,16 +104,16 @@ def optima(found: Mapping[str, ReportInput], by: str) -> list[tuple[str, Optimal
     ]
 
 
-def panel(axes: PanelAxes, name: str, found: pd.DataFrame) -> pd.DataFrame:
+def panel(axes: PanelAxes, name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return best λ with their intervals."""
-    return axes.series(name, "dots", found["x"], found["best"], found["low"], found["high"])
+    return axes.series(name, "dots", table["x"], table["best"], table["low"], table["high"])
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on MNIST-1D with training sets and budgets of several sizes."""
     claims, panels = [], []
     for by, words, rules in RULES:
-        for label, told in optima(found, by):
+        for label, told in optima(reports, by):
             axes = PanelAxes(f"training: {words}", words, "best λ")
             rows = told.found
             panels.append(panel(axes, "AdamW", rows))

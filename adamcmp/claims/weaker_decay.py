@@ -109,9 +109,9 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["weight_decay"] == middle]
 
 
-def empirical_test(found: Mapping[str, ReportInput]) -> ClaimEvidence:
+def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on every weight of an MLP."""
-    own = runs_of(found, STUDIES[0])
+    own = runs_of(reports, STUDIES[0])
     if own is None:
         return ClaimEvidence([])
     table = chosen(extra_metric_rows(own))

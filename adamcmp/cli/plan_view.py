@@ -152,12 +152,12 @@ def _format_axis(values: Iterable[float]) -> str:
     return f"{distinct[0]:.3g} … {distinct[-1]:.3g} ({len(distinct)} values)"
 
 
-def time_to_target_table(found: pd.DataFrame, title: str, target: float, error: MetricSpec) -> Table:
+def time_to_target_table(rows: pd.DataFrame, title: str, target: float, error: MetricSpec) -> Table:
     """Return a table of times to a validation error, from ``analysis.curves.time_to_target_table``."""
     headers = ("optimizer", f"runs at {target:.3g}", "median steps", "median time")
     caption = f"to the first evaluation with that validation {error.label} or a better one"
     table = Table(*headers, title=escape(title), caption=escape(caption))
-    for row in found.to_dict("records"):
+    for row in rows.to_dict("records"):
         steps, seconds = row["steps"], row["seconds"]
         times = (f"{steps:,.0f}", format_duration(seconds)) if math.isfinite(steps) else ("never", "never")
         table.add_row(escape(row["arm"]), f"{row['reached']} of {row['n']}", *times)
@@ -179,13 +179,13 @@ def abbreviate(words: Sequence[str], most: int = 6) -> str:
     return ", ".join(words) if len(words) <= most else f"{words[0]} … {words[-1]}"
 
 
-def conformance_table(found: Sequence[ConventionFit]) -> Table:
+def conformance_table(fits: Sequence[ConventionFit]) -> Table:
     """Return which convention other libraries follow, for a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("optimizer", "follows", "in adamcmp", "difference", "verdict"):
         table.add_column(name, overflow="fold")
     colours = {"same": "green", "same but for rounding": "green", "differs": "yellow", "failed": "red"}
-    for fit in found:
+    for fit in fits:
         difference = "–" if math.isnan(fit.difference) else f"{fit.difference:.1e}"
         cells = (fit.optimizer or fit.library, fit.convention, fit.setting, difference, fit.error or fit.verdict)
         table.add_row(*map(escape, cells), style=colours.get(fit.verdict, "dim"))

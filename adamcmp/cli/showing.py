@@ -110,17 +110,17 @@ def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, alwa
     opened.notes.clear()
 
 
-def _tell_orphans(found: ReportInput) -> None:
+def _tell_orphans(report: ReportInput) -> None:
     """Print how many held-out runs have lost the tuning runs that selected them.
 
     Raises:
         InputError: no tuning run is left.
     """
-    shown = {run for task in found.tasks for run in task.records["run_id"]}
-    lost = len(found.records) - len(shown & set(found.records["run_id"]))
+    shown = {run for task in report.tasks for run in task.records["run_id"]}
+    lost = len(report.records) - len(shown & set(report.records["run_id"]))
     told = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
-    if len(found.records) and not shown:
-        raise InputError(f"{found.title}: {told}; run the sweep again, which trains missing runs alone")
+    if len(report.records) and not shown:
+        raise InputError(f"{report.title}: {told}; run the sweep again, which trains missing runs alone")
     if lost:
         tell(f"{told}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
 
@@ -158,31 +158,31 @@ def _runs(ids: Collection[str]) -> str:
     return f"{len(ids):,} run{'' if len(ids) == 1 else 's'} {'is' if len(ids) == 1 else 'are'}"
 
 
-def show_found(found: ReportInput, title: str | None = None) -> None:
+def show_found(report: ReportInput, title: str | None = None) -> None:
     """Print leaderboards, verdicts, claims and warnings.
 
     Args:
-        found: what to show.
+        report: what to show.
         title: printed above each task; None: it stands above already.
     """
     from adamcmp.analysis import across_tasks, best_trials, task_metrics, time_to_target_table
     from adamcmp.report import terminal
 
-    tasks = found.tasks
+    tasks = report.tasks
     if title is None and not is_quiet():
         say("")
-    answer(tasks=[_answered(found, task) for task in tasks] if wants_json() else [])
+    answer(tasks=[_answered(report, task) for task in tasks] if wants_json() else [])
     width, verbose = terminal_width(), is_verbose()
     for task in tasks:
-        error, verdicts = task_metrics(task.records).error, found.verdicts(task)
+        error, verdicts = task_metrics(task.records).error, report.verdicts(task)
         about = {task.task, None} if len(tasks) == 1 else {task.task}
-        told = found.told.about(about)
+        told = report.told.about(about)
         sections = [terminal.verdict_lines(verdicts, error, width, verbose=verbose)]
         if not is_quiet():
             if title is not None or len(tasks) > 1:
                 print_lines([terminal.heading(title, task.label) if title else terminal.heading(task.label)])
-            warned = warnings_of_task(found, task)
-            sections.insert(0, terminal.leaderboard_lines(found.board(task), width))
+            warned = warnings_of_task(report, task)
+            sections.insert(0, terminal.leaderboard_lines(report.board(task), width))
             sections.append(terminal.claim_lines(told.claims, width, verbose=verbose))
             if verbose:
                 sections.append(terminal.finding_lines([finding.text for finding in told.findings], width))
@@ -190,20 +190,22 @@ def show_found(found: ReportInput, title: str | None = None) -> None:
         _print_sections(sections)
         answer(
             claims=_claimed(told.claims),
-            hints=[warning.text for warning in warnings_of_task(found, task) if warning.fix],
+            hints=[warning.text for warning in warnings_of_task(report, task) if warning.fix],
         )
-        if found.target_error is not None:
+        if report.target_error is not None:
             from adamcmp.cli import plan_view
 
-            soon = time_to_target_table(found.curves, task.records, best_trials(found.cells(task)), found.target_error)
-            present(plan_view.time_to_target_table(soon, task.label, found.target_error, error))
-    answer(across_tasks=across_tasks.to_frame(found.pooled).to_dict("records"))
+            soon = time_to_target_table(
+                report.curves, task.records, best_trials(report.cells(task)), report.target_error
+            )
+            present(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
+    answer(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))
     if len(tasks) > 1:
-        told = found.told.about({None})
+        told = report.told.about({None})
         answer(claims=_claimed(told.claims))
         _print_sections([
-            terminal.splits_lines(found.over_splits(tasks), width),
-            terminal.pooled_lines(found.pooled, width),
+            terminal.splits_lines(report.over_splits(tasks), width),
+            terminal.pooled_lines(report.pooled, width),
             terminal.claim_lines(told.claims, width, verbose=verbose),
             terminal.finding_lines([finding.text for finding in told.findings], width) if verbose else [],
         ])  # fmt: skip
@@ -215,11 +217,11 @@ def _print_sections(sections: Sequence[Sequence[Any]]) -> None:
         print_lines([*lines, [("", "")]])
 
 
-def warnings_of_task(found: ReportInput, task: TaskRecords) -> list[ReportWarning]:
+def warnings_of_task(report: ReportInput, task: TaskRecords) -> list[ReportWarning]:
     """Return the warnings on one task."""
     from adamcmp.report.warnings import collect_warnings
 
-    return collect_warnings(found.board(task), found.cells(task), task.records, found.verdicts(task))
+    return collect_warnings(report.board(task), report.cells(task), task.records, report.verdicts(task))
 
 
 BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
@@ -228,16 +230,16 @@ BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage",
 """Columns of a leaderboard that ``--json`` prints; one that a leaderboard lacks is a KeyError."""
 
 
-def _answered(found: ReportInput, task: TaskRecords) -> dict[str, Any]:
+def _answered(report: ReportInput, task: TaskRecords) -> dict[str, Any]:
     """Return a task as ``--json`` prints it."""
     from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer
     from adamcmp.report.verdict_text import format_verdict
 
-    error, table = task_metrics(task.records).error, found.cells(task)
+    error, table = task_metrics(task.records).error, report.cells(task)
     names = table.groupby("arm")[["optimizer", "schedule"]].first()  # an optimizer has one of each
-    board = found.board(task).join(names, on="arm")
-    verdicts = found.verdicts(task)
+    board = report.board(task).join(names, on="arm")
+    verdicts = report.verdicts(task)
     return {
         "task": task.task,
         "label": task.label,
@@ -246,7 +248,7 @@ def _answered(found: ReportInput, task: TaskRecords) -> dict[str, Any]:
         "leaderboard": board[list(BOARD)].to_dict("records"),
         "answer": format_answer(verdicts, error),
         "verdicts": [verdict_answer(verdict, format_verdict(verdict, error)) for verdict in verdicts],
-        "warnings": [warned.text for warned in warnings_of_task(found, task)],
+        "warnings": [warned.text for warned in warnings_of_task(report, task)],
     }
 
 
@@ -274,12 +276,12 @@ def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def show_next(found: ReportInput, study_dir: Path) -> None:
+def show_next(report: ReportInput, study_dir: Path) -> None:
     """Print the commands that usually follow a sweep."""
     if is_quiet():
         return
     steps = [(command_text("report", str(study_dir)), "write report.html, tables and figures")]
-    pairs = [verdict for task in found.tasks for verdict in found.verdicts(task)]
+    pairs = [verdict for task in report.tasks for verdict in report.verdicts(task)]
     if len(pairs) == 1 and pairs[0].kind == "open" and pairs[0].limit == "seeds":
         folder = [] if study_dir.parent == DEFAULT_RESULTS else ["--results-dir", str(study_dir.parent)]
         steps.append((command_text("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
@@ -288,12 +290,12 @@ def show_next(found: ReportInput, study_dir: Path) -> None:
         say(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
 
 
-def write_files(found: ReportInput, formats: list[Format] | None, folder: Path) -> None:
+def write_files(report: ReportInput, formats: list[Format] | None, folder: Path) -> None:
     """Write the report, and say where."""
     with show_status("drawing"):
         from adamcmp.report.report_writer import write_report
 
-        files = write_report(found, folder, formats=_values(formats))
+        files = write_report(report, folder, formats=_values(formats))
     answer(files=[str(path) for path in files])
     pages = [path for path in files if path.name == "report.html"]
     pages = pages or [path for path in files if path.name == "report.md"]
@@ -324,7 +326,7 @@ def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
 
 
 def show_statements(
-    statements: Sequence[ClaimTest], found: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
+    statements: Sequence[ClaimTest], reports: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
 ) -> None:
     """Test claims, print the results, and write their report."""
     from adamcmp.claims.claims_report import claims_article, run_claim_tests
@@ -336,12 +338,12 @@ def show_statements(
     with progress.item_progress(len(statements), "statements") as bar:
         for statement in statements:
             bar(statement.text)
-            every.append(run_claim_tests(statement, found))
+            every.append(run_claim_tests(statement, reports))
     claims = [claim for test in every for claim in test.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
     answer(claims=_claimed(claims))
     with show_status("drawing"):
-        files = write_article(claims_article(every, found, as_typed()), folder, _values(formats))
+        files = write_article(claims_article(every, reports, as_typed()), folder, _values(formats))
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
 
 

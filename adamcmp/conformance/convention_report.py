@@ -20,10 +20,10 @@ TABLE_NAME = "conformance"
 COUNTED_VERDICTS = ("same", "same but for rounding", "differs", "failed")
 
 
-def conventions_article(found: Sequence[ConventionFit], command: str) -> Article:
+def conventions_article(fits: Sequence[ConventionFit], command: str) -> Article:
     """Return the report: sections, a table and a figure."""
-    raw = to_frame(found)
-    compared = [fit for fit in found if fit.optimizer]
+    raw = to_frame(fits)
+    compared = [fit for fit in fits if fit.optimizer]
     counts = pd.Series([fit.verdict for fit in compared]).value_counts()
     counted = ", ".join(f"{counts[name]} {name}" for name in COUNTED_VERDICTS if name in counts) or "none"
     how = Text(
@@ -49,24 +49,24 @@ def conventions_article(found: Sequence[ConventionFit], command: str) -> Article
     sections = [
         Section("Other libraries against adamcmp", [Text(f"{counted}."), how, FigureBlock(TABLE_NAME, (), caption)]),
         Section("What follows", [Bullets(_told(compared))]),
-        Section("All optimizers", [Table(_shown(found)), reading]),
-        Section("Made by", _made(found, command)),
+        Section("All optimizers", [Table(_shown(fits)), reading]),
+        Section("Made by", _made(fits, command)),
     ]
     facts = {
         "command": command,
-        "versions": {fit.library: fit.version or "not installed" for fit in found},
+        "versions": {fit.library: fit.version or "not installed" for fit in fits},
         "adamcmp": version("adamcmp"),
         "platform": f"{platform.machine()}, Python {platform.python_version()}",
     }
     installed = "; ".join(dict.fromkeys(fit.version for fit in compared))
     return Article(
-        "conformance", sections, {TABLE_NAME: (raw, _shown(found))},
+        "conformance", sections, {TABLE_NAME: (raw, _shown(fits))},
         [Drawable(TABLE_NAME, raw, convention_distance_figure)],
         f"adamcmp {version('adamcmp')}, {installed}", facts,
     )  # fmt: skip
 
 
-def _shown(found: Sequence[ConventionFit]) -> pd.DataFrame:
+def _shown(fits: Sequence[ConventionFit]) -> pd.DataFrame:
     rows = [
         {
             "optimizer": fit.optimizer or fit.library,
@@ -78,7 +78,7 @@ def _shown(found: Sequence[ConventionFit]) -> pd.DataFrame:
             "verdict": f"failed: {fit.error}" if fit.error else fit.verdict,
             "version": fit.version or "–",
         }
-        for fit in found
+        for fit in fits
     ]
     return pd.DataFrame(rows)
 
@@ -87,7 +87,7 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.1e}".replace("e-0", "e-").replace("e+00", "")
 
 
-def _told(found: Sequence[ConventionFit]) -> list[Line]:
+def _told(fits: Sequence[ConventionFit]) -> list[Line]:
     """Return common pitfalls among the results."""
     lines: list[Line] = []
 
@@ -95,7 +95,7 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
         return list(
             dict.fromkeys(
                 fit.optimizer
-                for fit in found
+                for fit in fits
                 if fit.rule == "adam"
                 and fit.verdict.startswith("same")
                 and name in fit.optimizer
@@ -114,7 +114,7 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
     squared = those("", convention="η²αλ")
     if squared:
         lines.append((Bold("Decay by the square of the rate:"), f" {', '.join(squared)}."))
-    usual = sorted({fit.library for fit in found if fit.rule == "adam" and "decay ηαλ θ;" in fit.convention})
+    usual = sorted({fit.library for fit in fits if fit.rule == "adam" and "decay ηαλ θ;" in fit.convention})
     if usual:
         said = "the learning rate multiplies λ, in none of their AdamW does λ alone come off the weights"
         lines.append((Bold("Decay is ηαλ θ"), f" in {', '.join(usual)}: {said}."))
@@ -124,8 +124,8 @@ def _told(found: Sequence[ConventionFit]) -> list[Line]:
     return lines or ["Nothing was compared."]
 
 
-def _made(found: Sequence[ConventionFit], command: str) -> list[Block]:
-    missing = [fit.library for fit in found if fit.verdict == "not installed"]
+def _made(fits: Sequence[ConventionFit], command: str) -> list[Block]:
+    missing = [fit.library for fit in fits if fit.verdict == "not installed"]
     blocks: list[Block] = [CodeBlock([command])]
     if missing:
         blocks.append(Text(f"Not installed here, and so not compared: {', '.join(missing)}."))

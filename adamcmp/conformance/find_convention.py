@@ -171,6 +171,6 @@ def _largest_difference(i: int, ran: LibraryResult) -> float:
     )
 
 
-def to_frame(found: Sequence[ConventionFit]) -> pd.DataFrame:
+def to_frame(fits: Sequence[ConventionFit]) -> pd.DataFrame:
     """Return one row per optimizer, or a library that is not installed."""
-    return pd.DataFrame(found, columns=list(ConventionFit._fields))
+    return pd.DataFrame(fits, columns=list(ConventionFit._fields))

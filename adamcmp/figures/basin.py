@@ -28,28 +28,28 @@ SLOPE_LIMITS = (-2.2, 2.2)
 
 
 @with_style
-def basin_figure(found: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
+def basin_figure(table: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     """Draw four panels: d log λ*/d log lr by rows and by the ridge, separability, area, sensitivity to lr.
 
     Args:
-        found: ``analysis.basin.frame`` of one task.
+        table: ``analysis.basin.frame`` of one task.
         of_lr: ``analysis.sensitivity.frame`` of it.
 
     Raises:
         NotDrawn: no optimizer has a grid of three learning rates × three weight decays.
     """
-    if found.empty:
+    if table.empty:
         raise FigureSkipped("no optimizer has a grid of three learning rates × three weight decays above 0")
-    arms = [str(arm) for arm in found["arm"]]
+    arms = [str(arm) for arm in table["arm"]]
     look = arm_styles(arms)
     rows, columns = panel_grid(4, 4, 2)
     fig = new_figure(7.0, (0.75 + (0.2 if rows > 1 else 0.27) * len(arms)) * rows)
     ratios = {"width_ratios": (1.5, 1.2, 1, 1)} if columns == 4 else {}
     axes = fig.subplots(rows, columns, sharey=True, gridspec_kw=ratios).ravel()
     slope, separable, area, lr = axes
-    factor, unit = display_unit("final_gap", task_metrics(found))
+    factor, unit = display_unit("final_gap", task_metrics(table))
     costs: dict[Any, Any] = of_lr.set_index("arm").to_dict("index") if len(of_lr) else {}
-    for row, basin in enumerate(found.to_dict("records")):
+    for row, basin in enumerate(table.to_dict("records")):
         style = look[str(basin["arm"])]
         colour = style.colour
         _draw_dot(slope, row - 0.14, basin, "rows", colour, "o")

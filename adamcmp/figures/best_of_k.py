@@ -27,27 +27,27 @@ MAX_ARMS_WITH_BANDS = 6
 
 
 @with_style
-def best_of_k_figure(found: pd.DataFrame) -> Figure:
+def best_of_k_figure(table: pd.DataFrame) -> Figure:
     """Draw expected validation and test error of the best of k trials by validation; band of the middle 80 % of
     searches.
 
     Args:
-        found: ``analysis.best_of_k.best_of_k`` of one task.
+        table: ``analysis.best_of_k.best_of_k`` of one task.
 
     Raises:
         NotDrawn: no optimizer has two trials.
     """
-    if found.empty or found["k"].max() < 2:
+    if table.empty or table["k"].max() < 2:
         raise FigureSkipped("no optimizer has two cells to search among")
-    criteria = task_metrics(found)
+    criteria = task_metrics(table)
     fig = new_figure(WIDE_PANELS, 1.9 if current_style().is_narrow else 2.3)
     axes = fig.subplots(1, 2, sharey=True)
-    look = arm_styles(found["arm"])
+    look = arm_styles(table["arm"])
     for ax, part in zip(axes, ("validation", "test"), strict=True):
         metric = f"final_{part}_error"
         factor, unit = display_unit(metric, criteria)
         for arm, style in look.items():
-            own = found[found["arm"] == arm]
+            own = table[table["arm"] == arm]
             x, low, high = (own[name].to_numpy(float) for name in ("k", f"{part}_low", f"{part}_high"))
             y = factor * own[part].to_numpy(float)
             at = np.unique(np.geomspace(1, len(x), min(7, len(x))).astype(int)) - 1  # evenly on the axis
@@ -58,36 +58,36 @@ def best_of_k_figure(found: pd.DataFrame) -> Figure:
             if len(look) <= MAX_ARMS_WITH_BANDS:
                 ax.fill_between(x, factor * low, factor * high, color=style.colour, alpha=0.10, lw=0, zorder=2)
         ax.set(xlabel="cells tried, k", ylabel=with_unit(metric_label(f"{part}_error", criteria), unit))
-        log_ticks(ax, "x", 1, float(found["k"].max()))
+        log_ticks(ax, "x", 1, float(table["k"].max()))
         ax.grid(visible=True)
         ax.margins(x=0.02)
-    lines = factor * found[["validation", "test"]].to_numpy(float)
+    lines = factor * table[["validation", "test"]].to_numpy(float)
     log_if_wide(axes[0], lines.ravel().tolist())
     add_shared_legend(fig, 4)
     return fig
 
 
 @with_style
-def rank_figure(found: pd.DataFrame) -> Figure:
+def rank_figure(table: pd.DataFrame) -> Figure:
     """Draw mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
 
     Args:
-        found: ``analysis.rank_over_time.ranks`` of one task.
+        table: ``analysis.rank_over_time.ranks`` of one task.
 
     Raises:
         NotDrawn: there are no two optimizers, or no two evaluations.
     """
-    if found.empty:
+    if table.empty:
         raise FigureSkipped("no two optimizers share two evaluations")
     rows, columns = panel_grid(2, 2, 1)
-    look = arm_styles(found["arm"])
+    look = arm_styles(table["arm"])
     height = 2.2 + 0.06 * max(len(look) - 8, 0)
     fig = new_figure(WIDE_PANELS, (1.6 * rows if current_style().is_narrow else height))
     ratios = {"width_ratios": (1.5, 1)} if columns == 2 else {"height_ratios": (1.5, 1)}
     ranks, agreement = fig.subplots(rows, columns, gridspec_kw=ratios)
-    few = found["epoch"].nunique() <= 20
+    few = table["epoch"].nunique() <= 20
     for arm, style in look.items():
-        own = found[found["arm"] == arm]
+        own = table[table["arm"] == arm]
         every = None if few else (len(own) // 12)
         ranks.plot(
             own["epoch"], own["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=every,
@@ -96,7 +96,7 @@ def rank_figure(found: pd.DataFrame) -> Figure:
     ranks.set(xlabel="epoch", ylabel="mean rank by test error")
     ranks.set_ylim(len(look) + 0.15, 0.85)
     ranks.yaxis.set_major_locator(MaxNLocator(integer=True))
-    one = found.drop_duplicates("epoch")
+    one = table.drop_duplicates("epoch")
     agreement.plot(one["epoch"], 100 * one["agreement"], color="black", lw=1.2)
     agreement.set(xlabel="epoch", ylabel="pairs as at\nthe end (%)", ylim=(0, 103))
     for ax in (ranks, agreement):

@@ -19,16 +19,16 @@ MIN_DIFFERENCE = 1e-16
 
 
 @with_style
-def convention_distance_figure(found: pd.DataFrame) -> Figure:
+def convention_distance_figure(table: pd.DataFrame) -> Figure:
     """Draw the largest relative difference of an update under the nearest convention, and under the one after it.
 
     Args:
-        found: ``conformance.find_convention.frame``.
+        table: ``conformance.find_convention.frame``.
 
     Raises:
         NotDrawn: nothing was compared.
     """
-    rows = found[found["difference"].notna()].reset_index(drop=True)
+    rows = table[table["difference"].notna()].reset_index(drop=True)
     if rows.empty:
         raise FigureSkipped("no library was compared")
     libraries = list(dict.fromkeys(rows["library"]))

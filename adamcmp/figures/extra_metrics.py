@@ -33,10 +33,10 @@ LAYER_METRICS: Mapping[str, tuple[str, str]] = {
 """Metrics with one value per layer: beginning and end of a metric's name."""
 
 
-def split_by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def split_by_layer(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows that have one value per layer, by quantity, with a column ``layer``; the others under ``""``."""
     kinds: dict[str, pd.DataFrame] = {}
-    left = found
+    left = table
     for kind, (prefix, suffix) in sorted(LAYER_METRICS.items(), key=lambda each: -len(each[1][1])):
         mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
         layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
@@ -46,17 +46,17 @@ def split_by_layer(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 @with_style
-def extra_metrics_figure(found: pd.DataFrame) -> Figure:
+def extra_metrics_figure(table: pd.DataFrame) -> Figure:
     """Draw metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
-        found: ``analysis.requested_curves`` of one task.
+        table: ``analysis.requested_curves`` of one task.
 
     Raises:
         NotDrawn: there is none, or it was measured once.
     """
-    _check_curves(found)
-    single = split_by_layer(found)[""]
+    _check_curves(table)
+    single = split_by_layer(table)[""]
     if single.empty:
         raise FigureSkipped("no run measured a metric with one value a model (train.metrics)")
     panels = list(single.groupby("metric", sort=False))
@@ -65,7 +65,7 @@ def extra_metrics_figure(found: pd.DataFrame) -> Figure:
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    look = arm_styles(found["arm"])
+    look = arm_styles(table["arm"])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _draw_lines(ax, part, look)
         ax.set(xlabel="epoch", ylabel=extra_metric_label(str(name)))
@@ -74,14 +74,14 @@ def extra_metrics_figure(found: pd.DataFrame) -> Figure:
 
 
 @with_style
-def layer_metrics_figure(found: pd.DataFrame) -> Figure:
+def layer_metrics_figure(table: pd.DataFrame) -> Figure:
     """Draw weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
         NotDrawn: no metric has one value a layer, or it was measured once.
     """
-    _check_curves(found)
-    kinds = split_by_layer(found)
+    _check_curves(table)
+    kinds = split_by_layer(table)
     del kinds[""]
     if not kinds:
         raise FigureSkipped("no run measured weight norms or updates (train.metrics)")
@@ -94,7 +94,7 @@ def layer_metrics_figure(found: pd.DataFrame) -> Figure:
     names = names[:most]
     fig = new_figure(7.0, 1.45 * len(kinds) + 0.2)
     axes = fig.subplots(len(kinds), len(names), squeeze=False, sharex=True)
-    look = arm_styles(found["arm"])
+    look = arm_styles(table["arm"])
     for row, (kind, part) in enumerate(kinds.items()):
         for column, name in enumerate(names):
             ax = axes[row, column]
@@ -107,13 +107,13 @@ def layer_metrics_figure(found: pd.DataFrame) -> Figure:
     return fig
 
 
-def _check_curves(found: pd.DataFrame) -> None:
+def _check_curves(table: pd.DataFrame) -> None:
     """Refuse metrics without curves.
 
     Raises:
         NotDrawn: all was measured once.
     """
-    if found["step"].nunique() < 2:
+    if table["step"].nunique() < 2:
         raise FigureSkipped("it was measured once, after the last step; train.evaluations=5 makes a curve")
 
 

@@ -28,20 +28,20 @@ VERDICT_STYLES = {
 
 
 @with_style
-def verdicts_figure(found: pd.DataFrame) -> Figure:
+def verdicts_figure(table: pd.DataFrame) -> Figure:
     """Draw the difference of every pair with its simultaneous 95 % CI; thick: the standard error over seeds alone.
 
     Args:
-        found: ``analysis.verdicts.frame`` of one task.
+        table: ``analysis.verdicts.frame`` of one task.
 
     Raises:
         NotDrawn: no pair has an interval.
     """
-    known = found[np.isfinite(found[["low", "high"]].to_numpy(float)).all(axis=1)]
+    known = table[np.isfinite(table[["low", "high"]].to_numpy(float)).all(axis=1)]
     rows: list[Any] = known.head(MAX_PAIRS).to_dict("records")
     if not rows:
         raise FigureSkipped("no pair of optimizers has a confidence interval")
-    criteria = task_metrics(found)
+    criteria = task_metrics(table)
     factor, unit = display_unit("final_gap", criteria)
     names = [f"{row['a']} − {row['b']}" for row in rows]
     long = max(map(len, names)) > (24 if current_style().is_narrow else MAX_LABEL_CHARS)

@@ -58,9 +58,9 @@ def _template(framework: str) -> jinja2.Template:
     return environment.get_template(f"{framework}.jinja")
 
 
-def _spaced(found: re.Match[str]) -> str:
+def _spaced(match: re.Match[str]) -> str:
     """Return lines with two empty lines before definitions, and none between comments."""
-    return "\n\n\n" if len(found[0]) > 1 and found[1] != "# " else found[0]
+    return "\n\n\n" if len(match[0]) > 1 and match[1] != "# " else match[0]
 
 
 def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
@@ -255,13 +255,13 @@ def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
     return {"reason": "", "averages": rule.shown is not None, **_torch_class(r, found, decoupled, by_hand)}
 
 
-def _torch_class(r: Mapping[str, Any], found: Counterpart, decoupled: bool, by_hand: bool) -> dict[str, Any]:
+def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool, by_hand: bool) -> dict[str, Any]:
     """Return how a class for PyTorch is called, and the additional steps."""
-    decay, scales = r["decay"], found.scales_gradients
+    decay, scales = r["decay"], counterpart.scales_gradients
     weight_decay = _lr_scaled(r) if decoupled and not by_hand and decay != "lr_scaled" else r["weight_decay"]
-    module, _, name = found.target.rpartition(".")
+    module, _, name = counterpart.target.rpartition(".")
     listed = bool(by_hand or scales or r["groups"] or r["spares"])
-    arguments: dict[str, Any] = {"lr": 1.0 if scales else r["lr"], **found.arguments}
+    arguments: dict[str, Any] = {"lr": 1.0 if scales else r["lr"], **counterpart.arguments}
     if not listed:
         arguments["weight_decay"] = weight_decay
     elif decoupled and not by_hand:
@@ -281,7 +281,7 @@ def _torch_class(r: Mapping[str, Any], found: Counterpart, decoupled: bool, by_h
         "listed": listed,
         "weight_decay": weight_decay,
         "item": f'{{"params": [p], {own}}}',
-        "optimizer": f"{found.target if ours else name}({'groups' if listed else 'model.parameters()'}, {given})",
+        "optimizer": f"{counterpart.target if ours else name}({'groups' if listed else 'model.parameters()'}, {given})",
         "factor": "1.0" if scales else "float(eta(step))",
         "taken": f'float({scaled}) * group["decay"]',
     }

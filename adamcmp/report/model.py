@@ -243,25 +243,27 @@ def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:
     return ReportTable("claims", claimed.to_frame(claims), claims_display(claims))
 
 
-def across_tables(found: ReportInput) -> list[ReportTable]:
+def across_tables(report: ReportInput) -> list[ReportTable]:
     """Return the tables over several tasks: pooled pairs, and the test error of every optimizer on every task."""
-    if not found.pooled:
+    if not report.pooled:
         return []
-    raw = across_tasks.to_frame(found.pooled)
+    raw = across_tasks.to_frame(report.pooled)
     by_task = (
-        pd.DataFrame({label: board.set_index("arm")["final_test_error"] for label, board in found.boards.items()})
+        pd.DataFrame({label: board.set_index("arm")["final_test_error"] for label, board in report.boards.items()})
         .rename_axis("optimizer")
         .reset_index()
     )
     return [
-        ReportTable("across_tasks", raw, tables.across_display(found.pooled)),
-        ReportTable("optimizers_by_task", by_task, tables.by_task_display(found.boards)),
+        ReportTable("across_tasks", raw, tables.across_display(report.pooled)),
+        ReportTable("optimizers_by_task", by_task, tables.by_task_display(report.boards)),
     ]
 
 
-def study_tables(told: StudyFindings, criteria: TaskMetrics) -> list[ReportTable]:
+def study_tables(study_findings: StudyFindings, criteria: TaskMetrics) -> list[ReportTable]:
     """Return the tables of a study's own."""
-    return [ReportTable(exhibit.name, with_metric_columns(exhibit.table, criteria)) for exhibit in told.exhibits]
+    return [
+        ReportTable(exhibit.name, with_metric_columns(exhibit.table, criteria)) for exhibit in study_findings.exhibits
+    ]
 
 
 def with_metric_columns(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:

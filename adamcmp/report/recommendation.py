@@ -134,7 +134,7 @@ def minimum_budget(seconds_a_run: float, trials: int, arms: int, seeds: int) -> 
 FILE_NAMES = {"torch": "recipe_torch.py", "optax": "recipe_optax.py", "keras": "recipe_keras.py"}
 
 
-def write_recommendation(found: Recommendation, task: TaskRecords, folder: Path) -> list[Path]:
+def write_recommendation(recommendation: Recommendation, task: TaskRecords, folder: Path) -> list[Path]:
     """Write them; the text first.
 
     Raises:
@@ -144,9 +144,18 @@ def write_recommendation(found: Recommendation, task: TaskRecords, folder: Path)
     from adamcmp.figures.registry import FIGURES
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
 
-    written = [write_file(folder / FILE_NAMES[framework], text.encode()) for framework, text in found.recipes.items()]
+    written = [
+        write_file(folder / FILE_NAMES[framework], text.encode()) for framework, text in recommendation.recipes.items()
+    ]
     board = tables.leaderboard_display(leaderboard(task.records))
-    lines = [f"# {found.arm} for {task.label}", "", found.paragraph, "", board.to_markdown(index=False), ""]
+    lines = [
+        f"# {recommendation.arm} for {task.label}",
+        "",
+        recommendation.paragraph,
+        "",
+        board.to_markdown(index=False),
+        "",
+    ]
     frame = read_table(io.StringIO(tables.to_csv(trials_table(task.records))))
     arms = tuple(sorted(frame["arm"].unique()))
     try:
@@ -157,6 +166,6 @@ def write_recommendation(found: Recommendation, task: TaskRecords, folder: Path)
         lines += ["![Test error over learning rate and weight decay](basin.png)", ""]
     except FigureSkipped as reason:
         lines += [f"No figure of the basin: {reason}.", ""]
-    for framework, text in found.recipes.items():
+    for framework, text in recommendation.recipes.items():
         lines += [f"## {FRAMEWORKS[framework]}", "", "```python", text.rstrip(), "```", ""]
     return [write_file(folder / "recommendation.md", "\n".join(lines).encode()), *written]

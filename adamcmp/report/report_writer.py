@@ -79,7 +79,7 @@ class FigureFiles(NamedTuple):
     """SVG for the page."""
 
 
-def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_report(report: ReportInput, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write the report of stored runs and return the files, in the order they were written.
 
     Per task, each if it has content: the tables ``LISTED_TABLES`` (md, csv, tex), those that figures are
@@ -90,7 +90,7 @@ def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = F
     A study with several tasks has one sub-folder a task and a ``report.md`` that links them.
 
     Args:
-        found: Input of the report.
+        report: Input of the report.
         folder: Where to write, such as ``results/<study>/report``.
         formats: Which of ``FORMATS``.
 
@@ -100,22 +100,22 @@ def write_report(found: ReportInput, folder: Path, *, formats: Sequence[str] = F
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format {name}: not known; allowed: {', '.join(FORMATS)}")
-    reports, earlier = found.reports, manifest.listed_files(folder)
+    reports, earlier = report.reports, manifest.listed_files(folder)
     if not reports:
         raise InputError("no stored runs to report on; `adamcmp sweep` makes some")
     drawn: list[FigureFiles] = []
     written: list[Path] = []
     if len(reports) == 1:
-        drawn.append(_write_task(reports[0], found, folder, formats, written))
+        drawn.append(_write_task(reports[0], report, folder, formats, written))
     else:
-        drawn += _write_tasks(reports, found, folder, formats, written)
+        drawn += _write_tasks(reports, report, folder, formats, written)
     if PAGE in formats:
         from adamcmp.report.web.report_page import html_page
 
         pictures = [paths.pictures for paths in drawn]
-        written.append(write_file(folder / "report.html", html_page(found, reports, pictures).encode()))
+        written.append(write_file(folder / "report.html", html_page(report, reports, pictures).encode()))
     _remove_stale_files(folder, earlier, written)
-    return [*written, manifest.write_manifest(found.records, written, folder)]
+    return [*written, manifest.write_manifest(report.records, written, folder)]
 
 
 def _remove_stale_files(folder: Path, earlier: Iterable[str], written: Sequence[Path]) -> None:
@@ -131,7 +131,7 @@ def _remove_stale_files(folder: Path, earlier: Iterable[str], written: Sequence[
 
 
 def _write_tasks(
-    reports: Sequence[TaskReport], found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
+    reports: Sequence[TaskReport], report_input: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> list[FigureFiles]:
     """Write one folder per task, and a page of all; return the figures of each task, and last of all together."""
     with open_for_writing(folder):
@@ -143,35 +143,39 @@ def _write_tasks(
     hashes = ["" if slugs.count(slug) == 1 else f"-{task.task[:8]}" for slug, task in zip(slugs, tasks, strict=True)]
     folders = [f"{slug}{digits}" for slug, digits in zip(slugs, hashes, strict=True)]
     drawn = [
-        _write_task(report, found, folder / name, formats, written)
+        _write_task(report, report_input, folder / name, formats, written)
         for report, name in zip(reports, folders, strict=True)
     ]
-    said = found.told.about({None})
-    made = [*across_tables(found), claims_report_table(said.claims), *study_tables(said, task_metrics(found.records))]
-    ratios = rank_over_time.targets_table(tasks, found.curves, found.target_error)
+    said = report_input.told.about({None})
+    made = [
+        *across_tables(report_input),
+        claims_report_table(said.claims),
+        *study_tables(said, task_metrics(report_input.records)),
+    ]
+    ratios = rank_over_time.targets_table(tasks, report_input.curves, report_input.target_error)
     if ratios["task"].nunique() > 1:
         made.append(ReportTable(CROSS_TASK_FIGURE, ratios, tables.targets_display(ratios)))
     written += write_tables(made, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
-    figures = _write_figures(made, found, arms, figure_footer(found.records), folder, formats)
+    figures = _write_figures(made, report_input, arms, figure_footer(report_input.records), folder, formats)
     written += [path for paths in figures.files.values() for path in paths]
     if "md" in formats:
-        sections = _index(found, tasks, folders, made, figures)
+        sections = _index(report_input, tasks, folders, made, figures)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return [*drawn, figures]
 
 
 def _write_task(
-    report: TaskReport, found: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
+    report: TaskReport, report_input: ReportInput, folder: Path, formats: Sequence[str], written: list[Path]
 ) -> FigureFiles:
     """Write tables, figures and page of one task."""
     written += write_tables(report.made, folder, formats)
     note = figure_footer(report.task.records, report.board)
-    drawn = _write_figures(report.made, found, set(report.board["arm"]), note, folder, formats)
+    drawn = _write_figures(report.made, report_input, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != PLOT_SCRIPT}
-        sections = report_sections(report, files, drawn.skipped, found.target_error)
+        sections = report_sections(report, files, drawn.skipped, report_input.target_error)
         written.append(write_file(folder / "report.md", markdown(sections).encode()))
     return drawn
 
@@ -210,7 +214,7 @@ def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[st
 
 
 def _write_figures(
-    made: Sequence[ReportTable], found: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
+    made: Sequence[ReportTable], report: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
 ) -> FigureFiles:
     """Write every figure that can be drawn; return files, reasons for skipped figures, and the SVGs of the page.
 
@@ -227,7 +231,7 @@ def _write_figures(
     from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
     from adamcmp.report.parallel import map_forked
 
-    on = FigureStyle(found.width, tuple(sorted(arms)), footer_)
+    on = FigureStyle(report.width, tuple(sorted(arms)), footer_)
     for_page = [name for name in DRAWN if name not in PAGE_FIGURES] if PAGE in formats else []
     known = {
         name: drawing
@@ -261,7 +265,7 @@ def _write_figures(
                 written[name] = [write_file(folder / f"{name}.{kind}", drawn[kind]) for kind in kinds]
             if name in for_page:
                 pictures[name] = drawn["svg"]
-    if written and "csv" in formats and found.has_plot_script:
+    if written and "csv" in formats and report.has_plot_script:
         written[PLOT_SCRIPT] = [write_file(folder / PLOT_SCRIPT, _plot_script(on, written).encode())]
     return FigureFiles(written, skipped, pictures)
 
@@ -273,23 +277,23 @@ def _plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
 
 
 def _index(
-    found: ReportInput,
+    report: ReportInput,
     tasks: Sequence[TaskRecords],
     folders: Iterable[str],
     made: Sequence[ReportTable],
     drawn: FigureFiles,
 ) -> list[Section]:
-    told = found.told.about({None})
+    told = report.told.about({None})
     said = [finding.text for finding in told.findings]
-    said += [line for blocks in found.over_splits(tasks) for line in format_split_verdicts(blocks)]
-    said += [format_pooled(pooled) for pooled in found.pooled[:MAX_SENTENCES]]
+    said += [line for blocks in report.over_splits(tasks) for line in format_split_verdicts(blocks)]
+    said += [format_pooled(pooled) for pooled in report.pooled[:MAX_SENTENCES]]
     shown = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
         for task, name in zip(tasks, folders, strict=True)
     ]
     apart = Text("Runs of different tasks are not comparable; each task has its own page.")
-    error = task_metrics(found.records).error.label
+    error = task_metrics(report.records).error.label
     captions = CAPTIONS | {exhibit.name: exhibit.caption for exhibit in told.exhibits}
     pictures = {
         name: FigureBlock(name, [path.name for path in paths], captions[name].format(error=error))
@@ -303,7 +307,7 @@ def _index(
     blocks: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
     across = [name for name in ("optimizers_by_task", "across_tasks") if name in shown]
     return [
-        Section(found.title, ()),
+        Section(report.title, ()),
         *([Section("Verdict", verdict)] if verdict else []),
         *([Section("Across tasks", [*(Table(shown[name]) for name in across), Text(ACROSS)])] if across else []),
         *([Section("Figures", blocks)] if blocks else []),

@@ -111,7 +111,7 @@ KINDS = {
 }
 
 
-def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.DataFrame:
+def verdicts_display(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.verdicts`` as text: one row per pair."""
 
     def shown(value: float, half: float = math.nan) -> str:
@@ -119,29 +119,31 @@ def verdicts_display(found: Sequence[Verdict], criteria: TaskMetrics) -> pd.Data
 
     table = pd.DataFrame(
         {
-            "a": [verdict.a for verdict in found],
-            "b": [verdict.b for verdict in found],
-            "verdict": [KINDS[verdict.kind] for verdict in found],
+            "a": [verdict.a for verdict in verdicts],
+            "b": [verdict.b for verdict in verdicts],
+            "verdict": [KINDS[verdict.kind] for verdict in verdicts],
             f"Δ test {criteria.error.label}, a − b [95 % CI]": [
                 f"{format_difference(criteria.error, verdict.mean, sign=True)} "
                 f"{format_interval(criteria.error, verdict).replace('95 % CI ', '')}"
                 if verdict.has_interval
                 else NO_VALUE
-                for verdict in found
+                for verdict in verdicts
             ],
-            "as tuned": [NO_VALUE if math.isnan(verdict.budget) else shown(verdict.mean_as_tuned) for verdict in found],
-            "SE seeds": [shown(verdict.se_seeds) for verdict in found],
-            "SE test examples": [shown(verdict.se_examples) for verdict in found],
+            "as tuned": [
+                NO_VALUE if math.isnan(verdict.budget) else shown(verdict.mean_as_tuned) for verdict in verdicts
+            ],
+            "SE seeds": [shown(verdict.se_seeds) for verdict in verdicts],
+            "SE test examples": [shown(verdict.se_examples) for verdict in verdicts],
             "SE selection": [
-                shown(verdict.se_selection) if math.isfinite(verdict.se_selection) else NO_VALUE for verdict in found
+                shown(verdict.se_selection) if math.isfinite(verdict.se_selection) else NO_VALUE for verdict in verdicts
             ],
-            "seeds": [str(verdict.n) if verdict.paired else f"{verdict.n} each" for verdict in found],
-            "p": [_format_p(verdict.p_value) for verdict in found],
-            "margin": [shown(verdict.margin) for verdict in found],
+            "seeds": [str(verdict.n) if verdict.paired else f"{verdict.n} each" for verdict in verdicts],
+            "p": [_format_p(verdict.p_value) for verdict in verdicts],
+            "margin": [shown(verdict.margin) for verdict in verdicts],
             "80 % power at": [
-                shown(verdict.detectable) if math.isfinite(verdict.detectable) else NO_VALUE for verdict in found
+                shown(verdict.detectable) if math.isfinite(verdict.detectable) else NO_VALUE for verdict in verdicts
             ],
-            "seeds needed": [_count(verdict.seeds_needed) for verdict in found],
+            "seeds needed": [_count(verdict.seeds_needed) for verdict in verdicts],
         }
     )
     return table.loc[:, (table != NO_VALUE).any() | ~table.columns.isin(OPTIONAL_COLUMNS)]
@@ -200,7 +202,7 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return shown.assign(**{"mean rank": [f"{value:.1f}" for value in rank]}).reset_index(drop=True)
 
 
-def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
+def effects_display(effects: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.effect_sizes`` as text: one row per pair, each estimate with its 95 % interval in brackets."""
     factor, unit = display_unit("final_gap", criteria)
 
@@ -210,37 +212,37 @@ def effects_display(found: Sequence[EffectSize], criteria: TaskMetrics) -> pd.Da
     form = "+.2f" if factor == 100 else "+.3g"
     return pd.DataFrame(
         {
-            "a": [effect.a for effect in found],
-            "b": [effect.b for effect in found],
-            with_unit("mean of a − b, BCa", unit): [shown(effect.mean, factor, form) for effect in found],
+            "a": [effect.a for effect in effects],
+            "b": [effect.b for effect in effects],
+            with_unit("mean of a − b, BCa", unit): [shown(effect.mean, factor, form) for effect in effects],
             with_unit("interquartile mean, BCa", unit): [
-                shown(effect.interquartile_mean, factor, form) for effect in found
+                shown(effect.interquartile_mean, factor, form) for effect in effects
             ],
-            "P(a better)": [shown(effect.improvement, 1, ".2f") for effect in found],
-            "standardized": [shown(effect.standardised, 1, "+.2f") for effect in found],
-            "seeds": [str(effect.n) for effect in found],
+            "P(a better)": [shown(effect.improvement, 1, ".2f") for effect in effects],
+            "standardized": [shown(effect.standardised, 1, "+.2f") for effect in effects],
+            "seeds": [str(effect.n) for effect in effects],
         }
     )
 
 
-def basin_display(found: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
+def basin_display(basins: Sequence[Basin], criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.basin`` as text: one row per optimizer."""
-    within = {format_mean_ci(basin.within, math.nan, "final_gap", criteria) for basin in found}
+    within = {format_mean_ci(basin.within, math.nan, "final_gap", criteria) for basin in basins}
     head = f"trials within {within.pop()} of the best" if len(within) == 1 else "trials near the best"
     return pd.DataFrame(
         {
-            "optimizer": [basin.arm for basin in found],
-            "d log λ*/d log lr, rows": [format_estimate(basin.rows, "+.2f") for basin in found],
-            "ridge": [format_estimate(basin.ridge, "+.2f") for basin in found],
-            "d log lr*/d log λ, columns": [format_estimate(basin.columns, "+.2f") for basin in found],
-            "separability": [format_estimate(basin.separability, "+.2f") for basin in found],
-            head: [format_estimate(Estimate(*(100 * x for x in basin.area)), ".0f", " %") for basin in found],
-            "optima at a boundary": [f"{basin.censored} of {basin.lrs + basin.decays}" for basin in found],
+            "optimizer": [basin.arm for basin in basins],
+            "d log λ*/d log lr, rows": [format_estimate(basin.rows, "+.2f") for basin in basins],
+            "ridge": [format_estimate(basin.ridge, "+.2f") for basin in basins],
+            "d log lr*/d log λ, columns": [format_estimate(basin.columns, "+.2f") for basin in basins],
+            "separability": [format_estimate(basin.separability, "+.2f") for basin in basins],
+            head: [format_estimate(Estimate(*(100 * x for x in basin.area)), ".0f", " %") for basin in basins],
+            "optima at a boundary": [f"{basin.censored} of {basin.lrs + basin.decays}" for basin in basins],
         }
     )
 
 
-def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> pd.DataFrame:
+def sensitivity_display(sensitivities: Sequence[Sensitivity], criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.sensitivity`` as text: one row per optimizer."""
     factor, unit = display_unit("final_gap", criteria)
     form = ".2f" if factor == 100 else ".3g"
@@ -251,26 +253,29 @@ def sensitivity_display(found: Sequence[Sensitivity], criteria: TaskMetrics) -> 
 
     shown = pd.DataFrame(
         {
-            "optimizer": [sensitivity.arm for sensitivity in found],
-            "learning rates": [f"{sensitivity.lrs} over {sensitivity.decades:.1f} decades" for sensitivity in found],
+            "optimizer": [sensitivity.arm for sensitivity in sensitivities],
+            "learning rates": [
+                f"{sensitivity.lrs} over {sensitivity.decades:.1f} decades" for sensitivity in sensitivities
+            ],
             with_unit("lost by an untuned lr", unit): [
-                format_estimate(Estimate(*(factor * x for x in sensitivity.to_lr)), form) for sensitivity in found
+                format_estimate(Estimate(*(factor * x for x in sensitivity.to_lr)), form)
+                for sensitivity in sensitivities
             ],
             **{
-                f"importance of {name}": [share(sensitivity, name) for sensitivity in found]
+                f"importance of {name}": [share(sensitivity, name) for sensitivity in sensitivities]
                 for name in ("lr", "λ", "variant", "together", "seeds")
             },
         }
     )
-    several = any(sensitivity.importance.get("variant", 0) > 1e-9 for sensitivity in found)
+    several = any(sensitivity.importance.get("variant", 0) > 1e-9 for sensitivity in sensitivities)
     return shown if several else shown.drop(columns="importance of variant")
 
 
-def best_of_k_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
+def best_of_k_display(table: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """Return ``analysis.best_of_k`` as text: one row per optimizer and power of two; in brackets the middle 80 % of
     searches.
     """
-    rows = found[(found["k"] & (found["k"] - 1) == 0) | (found["k"] == found["cells"])]
+    rows = table[(table["k"] & (table["k"] - 1) == 0) | (table["k"] == table["cells"])]
     factor, unit = display_unit("final_test_error", criteria)
     form = ".2f" if factor == 100 else ".3g"
     return pd.DataFrame(
@@ -288,13 +293,13 @@ def best_of_k_display(found: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFram
     )
 
 
-def targets_display(found: pd.DataFrame) -> pd.DataFrame:
+def targets_display(table: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.rank_over_time.targets_table`` as text: one row per task and optimizer."""
     shown = pd.DataFrame(
-        {"task": found["task"], "optimizer": found["arm"], "target": found["target"].map("{:.3g}".format)}
+        {"task": table["task"], "optimizer": table["arm"], "target": table["target"].map("{:.3g}".format)}
     )
     for name in ("steps", "seconds"):
-        values = zip(found[name], found[f"{name}_ratio"], strict=True)
+        values = zip(table[name], table[f"{name}_ratio"], strict=True)
         shown[f"median {name} (by the fastest)"] = [
             f"{value:{',.0f' if name == 'steps' else '.3g'}} ({ratio:.2f})" if math.isfinite(value) else "never"
             for value, ratio in values
@@ -335,24 +340,24 @@ def grid_display(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def extra_metrics_display(found: pd.DataFrame) -> pd.DataFrame:
+def extra_metrics_display(table: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.extra_metric_tables`` as text: one row per metric, one column per optimizer, mean ± 95 % half
     width.
     """
-    pairs = zip(found["mean"], found["half_width"], strict=True)
-    shown = found.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
+    pairs = zip(table["mean"], table["half_width"], strict=True)
+    shown = table.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
     wide = shown.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)
     return wide.fillna(NO_VALUE).reset_index().rename_axis(columns=None)
 
 
-def time_display(found: pd.DataFrame) -> pd.DataFrame:
+def time_display(table: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.time_to_error`` as text."""
     return pd.DataFrame(
         {
-            "optimizer": found["arm"],
-            "runs": [f"{row.reached} of {row.n}" for row in found.itertuples()],
-            "median steps": [f"{steps:,.0f}" if math.isfinite(steps) else "never" for steps in found["steps"]],
-            "median seconds": [f"{seconds:.3g}" if math.isfinite(seconds) else "never" for seconds in found["seconds"]],
+            "optimizer": table["arm"],
+            "runs": [f"{row.reached} of {row.n}" for row in table.itertuples()],
+            "median steps": [f"{steps:,.0f}" if math.isfinite(steps) else "never" for steps in table["steps"]],
+            "median seconds": [f"{seconds:.3g}" if math.isfinite(seconds) else "never" for seconds in table["seconds"]],
         }
     )
 

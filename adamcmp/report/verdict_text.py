@@ -206,15 +206,15 @@ def _number(error: MetricSpec, value: float, *, sign: bool = False) -> str:
     return with_minus_sign(format_significant(value, sign=sign))
 
 
-def format_split_verdicts(found: SplitBlocks) -> list[str]:
+def format_split_verdicts(blocks: SplitBlocks) -> list[str]:
     """Return the verdicts over several data splits in words."""
-    error = task_metrics(found.tasks[0].records).error
+    error = task_metrics(blocks.tasks[0].records).error
     lines = []
-    for verdict in found.verdicts[:MAX_SENTENCES]:
+    for verdict in blocks.verdicts[:MAX_SENTENCES]:
         line = format_headline(verdict, error)
         p = "" if math.isnan(verdict.p_value) else f", p = {verdict.p_value:.2g}"
         lines.append(
-            f"Over {verdict.n} data splits of {found.label}: {line}{p}, each split tuned and tested by itself."
+            f"Over {verdict.n} data splits of {blocks.label}: {line}{p}, each split tuned and tested by itself."
         )
     return lines
 

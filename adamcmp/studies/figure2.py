@@ -29,17 +29,17 @@ STUDY = "figure2"
 SOURCE = f"{PAPER}, Figure 2"
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each task the paper's claims on generalization and separability."""
     claims, findings = [], []
-    for task in split_by_task(found.records):
-        claims += claim_adamw_against_adam(found, task, SOURCE)
+    for task in split_by_task(report.records):
+        claims += claim_adamw_against_adam(report, task, SOURCE)
         both = find_arm(task, SGDW), find_arm(task, SGD)
-        claims += claim_better(found, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
+        claims += claim_better(report, task, both, "SGDW generalizes better than SGD with L2", SOURCE)
         claims += claim_separable(task, find_arm(task, ADAMW), find_arm(task, ADAM), SOURCE)
         claims += claim_separable(task, *both, SOURCE, "SGDW")
         close = "AdamW is as good as SGDW, or better"
-        claims += claim_no_worse(found, task, (find_arm(task, ADAMW), find_arm(task, SGDW)), close, SOURCE)
+        claims += claim_no_worse(report, task, (find_arm(task, ADAMW), find_arm(task, SGDW)), close, SOURCE)
         findings += [Finding(line, task.task) for line in tilts(task.records)]
     return StudyFindings(claims, findings)
 

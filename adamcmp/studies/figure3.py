@@ -33,19 +33,19 @@ CAPTION = (
 )
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each task whether AdamW generalizes better, fits better, and generalizes better at equal training
     loss.
     """
     claims, exhibits = [], []
-    for task in split_by_task(found.records):
+    for task in split_by_task(report.records):
         adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)
-        claims += claim_adamw_against_adam(found, task, SOURCE)
+        claims += claim_adamw_against_adam(report, task, SOURCE)
         if adamw is not None and adam is not None:
             claims += _fits_better(task, adamw, adam) + _at_equal_loss(task, adamw, adam)
         nothing = "Adam's best L2 penalty is hardly better than none"
-        claims += claim_decay_gain(task, adam, nothing, SOURCE, margin_of(found, task))
-        exhibits.append(StudyTable("decay_curves", curves_of_all(task, found.curves), CAPTION, task.task))
+        claims += claim_decay_gain(task, adam, nothing, SOURCE, margin_of(report, task))
+        exhibits.append(StudyTable("decay_curves", curves_of_all(task, report.curves), CAPTION, task.task))
     return StudyFindings(claims, exhibits=exhibits)
 
 

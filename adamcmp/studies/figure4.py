@@ -27,32 +27,32 @@ CAPTION = (
 TOP5 = "test_top5_error"
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each task the difference at the end, and the speed-up of restarts."""
     claims: list[Claim] = []
     findings, exhibits = [], []
-    for task in split_by_task(found.records):
+    for task in split_by_task(report.records):
         best = best_trials(trials_table(task.records))
         plain = {name: find_arm(task, names, "cosine") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
         restarted = {name: find_arm(task, names, "warm_restarts") for name, names in (("AdamW", ADAMW), ("SGDW", SGDW))}
-        claims += claim_adamw_against_adam(found, task, SOURCE, "cosine")
+        claims += claim_adamw_against_adam(report, task, SOURCE, "cosine")
         close = "AdamW is as good as SGDW, or better"
-        claims += claim_no_worse(found, task, (plain["AdamW"], plain["SGDW"]), close, SOURCE)
+        claims += claim_no_worse(report, task, (plain["AdamW"], plain["SGDW"]), close, SOURCE)
         speeds = []
         for name in plain:
             a, b = restarted[name], plain[name]
             if a is None or b is None:
                 continue
             ends = _ends(task, a)
-            speeds.append(restart_speed_ups(found.curves, task.records, best, a, b, ends))
+            speeds.append(restart_speed_ups(report.curves, task.records, best, a, b, ends))
             claims += _sooner(task, speeds[-1], name)
             findings += [Finding(line, task.task) for line in _sentences(speeds[-1])]
             as_good = f"{name} with warm restarts ends as well as without"
-            claims += claim_no_worse(found, task, (a, b), as_good, SOURCE)
-        anytime = mean_curves(found.curves, task.records, best).assign(restarts="")
+            claims += claim_no_worse(report, task, (a, b), as_good, SOURCE)
+        anytime = mean_curves(report.curves, task.records, best).assign(restarts="")
         for a in filter(None, restarted.values()):
             anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])
-        exhibits.append(StudyTable("anytime", _with_top5(anytime, found, task, best), CAPTION, task.task))
+        exhibits.append(StudyTable("anytime", _with_top5(anytime, report, task, best), CAPTION, task.task))
         known = [speed for speed in speeds if len(speed)]
         if known:
             text = (
@@ -86,9 +86,9 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
     ]
 
 
-def _with_top5(anytime: pd.DataFrame, found: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
+def _with_top5(anytime: pd.DataFrame, report: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
     """Return with the columns of the top-5 error, where it was measured and is no certainty."""
-    measured = extra_metric_curves(found.curves, task.records, best)
+    measured = extra_metric_curves(report.curves, task.records, best)
     own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
     if own.empty or not own["mean"].max() > 0:
         return anytime

@@ -27,12 +27,12 @@ CAPTION = (
 )
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each task whether decay makes it generalize sooner, by the place where decay enters."""
     claims: list[Claim] = []
     exhibits = []
-    for task in split_by_task(found.records):
-        steps = steps_to_target(found.curves, task.records)
+    for task in split_by_task(report.records):
+        steps = steps_to_target(report.curves, task.records)
         adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)
         for name in (adamw, adam):
             if name is not None:

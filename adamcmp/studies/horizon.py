@@ -34,15 +34,15 @@ TOLERATED = 0.25
 """Tolerance of a slope: half of the distance between the predictions of two rules."""
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each family of tasks the gain of decay against budget, and the slope of λ* with budget and training
     set.
     """
-    tasks = split_by_task(found.records)
+    tasks = split_by_task(report.records)
     claims: list[Claim] = []
     exhibits, optima = [], []
     for family in task_families(tasks, "epochs"):
-        table = gains(found, family.tasks)
+        table = gains(report, family.tasks)
         if len(table) >= 2:
             exhibits.append(StudyTable("gains", table, GAINS, None))
             claims += grows(family.tasks, family.label, PRETRAINING)
@@ -73,12 +73,12 @@ def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
     return float(best["lr"].iloc[0]) if len(best) else None
 
 
-def gains(found: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
+def gains(report: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
     """Return for each task ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error
-        told = scale_by(test_error_difference(found, task, WITH, WITHOUT), error.factor)
+        told = scale_by(test_error_difference(report, task, WITH, WITHOUT), error.factor)
         if not math.isnan(told.value):
             rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
     return pd.DataFrame(rows)

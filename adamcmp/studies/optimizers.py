@@ -19,27 +19,27 @@ NEWER = {
 """Configurations of optimizers whose papers found better generalization than AdamW's."""
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each task AdamW against Adam with L2 in one or both moments, decay conventions, and newer
     optimizers.
     """
     claims = []
-    for task in split_by_task(found.records):
+    for task in split_by_task(report.records):
         adamw = find_arm(task, [REFERENCE])
         own = [find_arm(task, ["adam"]), find_arm(task, ["adam_m_only"]), find_arm(task, ["adam_v_only"])]
         claims += claim_better(
-            found, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
+            report, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
         )
         for other, moment in zip(own[1:], ("first", "second"), strict=True):
             statement = f"Decoupled decay is better than decay only in Adam's {moment} moment"
-            claims += claim_better(found, task, (adamw, other), statement, MIXING)
+            claims += claim_better(report, task, (adamw, other), statement, MIXING)
         for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalized"),
                                  ("adamw_keras", "Keras'")):  # fmt: skip
             statement = f"Tuned, AdamW is the same in torch's and in {name} decay convention"
             claims += claim_equivalent(
-                found, task, (find_arm(task, [convention]), adamw), statement, "Proposition 1 and tuning"
+                report, task, (find_arm(task, [convention]), adamw), statement, "Proposition 1 and tuning"
             )
         for name, (words, source) in NEWER.items():
             statement = f"{words} generalizes better than AdamW, with lr and λ tuned for both"
-            claims += claim_better(found, task, (find_arm(task, [name]), adamw), statement, source)
+            claims += claim_better(report, task, (find_arm(task, [name]), adamw), statement, source)
     return StudyFindings(claims)

@@ -35,11 +35,11 @@ def find_arm(task: TaskRecords, optimizers: Collection[str], schedule: str | Non
     return str(arms[0]) if len(arms) == 1 else None
 
 
-def test_error_difference(found: ReportInput, task: TaskRecords, a: str, b: str) -> Estimate:
+def test_error_difference(report: ReportInput, task: TaskRecords, a: str, b: str) -> Estimate:
     """Return the difference of final test errors a − b in their stored unit, with all sources of noise; NaN if
     unknown.
     """
-    for verdict in found.verdicts(task):
+    for verdict in report.verdicts(task):
         if {verdict.a, verdict.b} == {a, b}:
             told = Estimate(verdict.mean, verdict.low, verdict.high) if verdict.has_interval else Estimate(verdict.mean)
             return told if verdict.a == a else Estimate(-told.value, -told.high, -told.low)
@@ -71,29 +71,29 @@ def over_completed(differences: Iterable[float], held_out: pd.DataFrame, arms: t
 
 
 def claim_better(
-    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    report: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """Return the claim that the first of two optimizers has the better test error."""
-    return _claim_on_pair(found, task, arms, statement, source, BELOW_RANGE)
+    return _claim_on_pair(report, task, arms, statement, source, BELOW_RANGE)
 
 
 def claim_no_worse(
-    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    report: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """Return the claim that the first of two optimizers is better than the other, or worse by less than the margin."""
-    return _claim_on_pair(found, task, arms, statement, source, (-math.inf, margin_of(found, task)))
+    return _claim_on_pair(report, task, arms, statement, source, (-math.inf, margin_of(report, task)))
 
 
 def claim_equivalent(
-    found: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
+    report: ReportInput, task: TaskRecords, arms: tuple[str | None, str | None], statement: str, source: str
 ) -> list[Claim]:
     """Return the claim that two optimizers differ by less than the margin."""
-    margin = margin_of(found, task)
-    return _claim_on_pair(found, task, arms, statement, source, (-margin, margin))
+    margin = margin_of(report, task)
+    return _claim_on_pair(report, task, arms, statement, source, (-margin, margin))
 
 
 def _claim_on_pair(
-    found: ReportInput,
+    report: ReportInput,
     task: TaskRecords,
     arms: tuple[str | None, str | None],
     statement: str,
@@ -108,7 +108,7 @@ def _claim_on_pair(
     a, b = arms
     if a is None or b is None:
         return []
-    error, told = task_metrics(task.records).error, test_error_difference(found, task, a, b)
+    error, told = task_metrics(task.records).error, test_error_difference(report, task, a, b)
     base = float(held_out_errors(task).get(b, math.nan))
     if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
         return []
@@ -118,23 +118,23 @@ def _claim_on_pair(
     return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
 
 
-def margin_of(found: ReportInput, task: TaskRecords) -> float:
+def margin_of(report: ReportInput, task: TaskRecords) -> float:
     """Return the equivalence margin in the stored unit of errors: the study's, or half a percentage point of shares;
     else none.
     """
     error = task_metrics(task.records).error
-    given = found.judging.margin
+    given = report.judging.margin
     return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 
 def claim_adamw_against_adam(
-    found: ReportInput, task: TaskRecords, source: str, schedule: str | None = None
+    report: ReportInput, task: TaskRecords, source: str, schedule: str | None = None
 ) -> list[Claim]:
     """Return the claim that AdamW generalizes better than Adam with L2."""
     arms = find_arm(task, ADAMW, schedule), find_arm(task, ADAM, schedule)
     with_schedule = "" if schedule is None else f" under {_SCHEDULES.get(schedule, schedule)}"
     statement = f"AdamW generalizes better than Adam with L2{with_schedule}; the paper found 15 % on images"
-    return claim_better(found, task, arms, statement, source)
+    return claim_better(report, task, arms, statement, source)
 
 
 _SCHEDULES = {"constant": "a fixed rate", "drop_step": "drop steps", "cosine": "a cosine"}

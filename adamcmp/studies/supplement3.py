@@ -25,10 +25,10 @@ TOLERATED = 0.25
 """Tolerance of a slope: half of the distance between the predictions of two rules."""
 
 
-def findings(found: ReportInput) -> StudyFindings:
+def findings(report: ReportInput) -> StudyFindings:
     """Return for each family of tasks the slope of the best λ with the budget, raw and normalized."""
     claims, exhibits = [], []
-    for family in task_families(split_by_task(found.records), "epochs"):
+    for family in task_families(split_by_task(report.records), "epochs"):
         name = find_arm(family.tasks[0], ADAMW)
         if name is None:
             continue

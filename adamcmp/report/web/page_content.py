@@ -377,9 +377,9 @@ def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
     }
 
 
-def _best_of_k(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
+def _best_of_k(table: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
     """Return the expected error of the best of k trials by validation, one line per optimizer."""
-    if found.empty:
+    if table.empty:
         return []
     return [
         {
@@ -391,7 +391,7 @@ def _best_of_k(found: pd.DataFrame, factor: float, arms: list[str]) -> list[dict
                 for name in (part_, f"{part_}_low", f"{part_}_high")
             },
         }
-        for arm, part in found.groupby("arm")
+        for arm, part in table.groupby("arm")
     ]
 
 

@@ -69,37 +69,39 @@ SECTIONS = {
 }
 
 
-def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
+def html_page(report_input: ReportInput, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
     """Return the page of a study.
 
     Args:
-        found: Input of the report.
+        report_input: Input of the report.
         reports: Reports of its tasks.
         pictures: SVG by figure, of each task and, for several tasks, of all together.
     """
-    tasks = [_task(report, found, f"t{i}") for i, report in enumerate(reports)]
+    tasks = [_task(report, report_input, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
     if len(reports) > 1:
-        said = found.told.about({None})
+        said = report_input.told.about({None})
         lines = [finding.text for finding in said.findings]
         lines += [
-            line for blocks in found.over_splits([r.task for r in reports]) for line in format_split_verdicts(blocks)
+            line
+            for blocks in report_input.over_splits([r.task for r in reports])
+            for line in format_split_verdicts(blocks)
         ]
-        lines += [format_pooled(pooled) for pooled in found.pooled[:MAX_SENTENCES]]
+        lines += [format_pooled(pooled) for pooled in report_input.pooled[:MAX_SENTENCES]]
         own = {exhibit.name: exhibit.caption for exhibit in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
             "findings": lines,
             "claims": claims_report_table(said.claims).shown if said.claims else None,
-            "across": [made.shown for made in across_tables(found)],
+            "across": [made.shown for made in across_tables(report_input)],
             "across_note": ACROSS,
             "figures": [
                 (name, (CAPTIONS | own)[name].format(error=error), *svg_size(svg)) for name, svg in pictures[-1].items()
             ],
         }
-    contents = [task_content(report, found.records) for report in reports]
+    contents = [task_content(report, report_input.records) for report in reports]
     drawn_elsewhere = [{name: svg.decode() for name, svg in picture.items()} for picture in pictures]
-    curves = [curves_content(report, found.curves) if len(found.curves) else None for report in reports]
+    curves = [curves_content(report, report_input.curves) if len(report_input.curves) else None for report in reports]
     for task, content, drawn in zip(tasks, contents, pictures, strict=False):
         task["figures"] = [(name, task["captions"][name], *svg_size(svg)) for name, svg in drawn.items()]
         task["charts"] = content["charts"]
@@ -110,7 +112,7 @@ def html_page(found: ReportInput, reports: Sequence[TaskReport], pictures: Seque
         task["panels"] = _panels(content)
     return render_template(
         "report.html.jinja",
-        study=found.title,
+        study=report_input.title,
         tasks=tasks,
         whole=whole,
         sections=SECTIONS,
@@ -173,7 +175,7 @@ def pack_json(content: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
+def _task(report: TaskReport, report_input: ReportInput, name: str) -> dict[str, Any]:
     """Return the values of the template for a task."""
     records, board, criteria = report.task.records, report.board, report.criteria
     shown = report.shown
@@ -208,7 +210,7 @@ def _task(report: TaskReport, found: ReportInput, name: str) -> dict[str, Any]:
         ),
         "tables": {name_: shown[name_] for name_ in ("leaderboard", "verdicts", "effects", "basin", "sensitivity",
                                                      "best_of_k", "metrics", "time_to_error") if name_ in shown},
-        "target_error": found.target_error,
+        "target_error": report_input.target_error,
         "matrix": (matrix := _matrix(report.verdicts, criteria)),
         "shows_matrix": 2 < len(matrix["arms"]) <= MAX_MATRIX,
         "captions": figure_captions(report),

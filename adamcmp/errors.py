@@ -67,8 +67,8 @@ def describe_exception(error: BaseException) -> str:
 
 def quote_value(text: object) -> str:
     """Return a given text in quotes, as Python writes it, of bearable length."""
-    found = repr(text)
-    return found if len(found) <= 80 else f"{found[:60]}…{found[-10:]}"
+    quoted = repr(text)
+    return quoted if len(quoted) <= 80 else f"{quoted[:60]}…{quoted[-10:]}"
 
 
 MEMORY_PHRASES = ("cannot allocate memory", "can't allocate memory", "failed to map segment", "start new thread",
@@ -109,7 +109,7 @@ def explain_external(error: BaseException) -> str:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what caused it, the first cause last."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__

@@ -40,14 +40,14 @@ def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float
     ``<name>`` is Σ θ δ / Σ θ², with δ what decay took; ``<name>_rate_k`` the same of the k-th of ten parts of the
     parameter with equally many weights, sorted by √v̂ + ε, whose median there is ``<name>_scale_k``.
     """
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for name, (scale, taken) in _matrices(state, "scale", "taken"):
         before = to_float64(previous[name]).flatten()
-        found[name] = _decay_fraction(before, taken)
+        rates[name] = _decay_fraction(before, taken)
         for k, part in enumerate(scale.argsort().chunk(NUM_BINS)):
-            found[f"{name}_scale_{k}"] = scale[part].median().item()
-            found[f"{name}_rate_{k}"] = _decay_fraction(before[part], taken[part])
-    return found
+            rates[f"{name}_scale_{k}"] = scale[part].median().item()
+            rates[f"{name}_rate_{k}"] = _decay_fraction(before[part], taken[part])
+    return rates
 
 
 def _decay_fraction(weights: Tensor, taken: Tensor) -> float:
@@ -81,15 +81,15 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
     share_V = (count_V / documents).clamp(min=1e-12).log()
     lowest, highest = share_V[count_V > 0].min(), share_V.max()
     band_V = ((share_V - lowest) / (highest - lowest) * NUM_BANDS).long().clamp(0, NUM_BANDS - 1)
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for k in range(NUM_BANDS):
         own = (band_V == k) & (count_V > 0)
         active = own & (square_V > 0)
         if active.any():
-            found[f"frequency_{k}"] = share_V[own].mean().exp().item()
-            found[f"rate_{k}"] = second_V[own].mean().rsqrt().item()
-            found[f"size_{k}"] = square_V[active].mean().sqrt().item()
-    return found
+            rates[f"frequency_{k}"] = share_V[own].mean().exp().item()
+            rates[f"rate_{k}"] = second_V[own].mean().rsqrt().item()
+            rates[f"size_{k}"] = square_V[active].mean().sqrt().item()
+    return rates
 
 
 def largest_weight(model: nn.Module) -> float:
@@ -106,8 +106,8 @@ def projections(model: nn.Module) -> dict[str, float]:
     weights = torch.cat([to_float64(p.detach()).flatten().cpu() for p in model.parameters()])
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(NUM_PROJECTIONS, len(weights), generator=generator, dtype=weights.dtype)
-    found = {str(i): value for i, value in enumerate((directions @ weights).tolist())}
-    return found | {"norm": weights.norm().item()}
+    values = {str(i): value for i, value in enumerate((directions @ weights).tolist())}
+    return values | {"norm": weights.norm().item()}
 
 
 def scaled_cross_entropy(logits: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:

@@ -53,7 +53,7 @@ def escape_markdown(text: object) -> str:
     >>> escape_markdown("*a* <b> | lr_scaled [x](y) `z`")
     '\\*a\\* \\<b> \\| lr_scaled \\[x\\](y) \\`z\\`'
     """
-    return _BLOCK_MARKERS.sub(r"\1\\\2", _MARKDOWN.sub(lambda found: f"\\{found[0]}", to_one_line(text)))
+    return _BLOCK_MARKERS.sub(r"\1\\\2", _MARKDOWN.sub(lambda match: f"\\{match[0]}", to_one_line(text)))
 
 
 def quote_hydra(text: str) -> str:
@@ -62,7 +62,7 @@ def quote_hydra(text: str) -> str:
     >>> print(quote_hydra(r'a "b" \c'))
     "a \"b\" \c"
     """
-    inner = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
+    inner = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
     return f'"{inner}"'
 
 

@@ -76,12 +76,12 @@ def _is_missing(value: Any) -> bool:
 
 def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
     names = [*(metric[0] for metric in METRICS), "weight_norm"]
-    found = []
+    points = []
     for row in rows.to_dict("records"):
         more = json.loads(row["metrics"]) if isinstance(row["metrics"], str) else {}
         values = {name: row[name] for name in names} | more
-        found.append((int(row["step"]), {k: float(v) for k, v in values.items() if not _is_missing(v)}))
-    return found
+        points.append((int(row["step"]), {k: float(v) for k, v in values.items() if not _is_missing(v)}))
+    return points
 
 
 def to_tensorboard(stored: Results, where: Path) -> int:
@@ -125,9 +125,9 @@ def to_mlflow(stored: Results, where: Path) -> int:
     count = 0
     for tracked in to_tracked_runs(stored):
         if tracked.study not in known:
-            found = client.get_experiment_by_name(tracked.study)
+            existing = client.get_experiment_by_name(tracked.study)
             artifacts = (where.absolute() / "artifacts" / _safe_name(tracked.study)).as_uri()
-            id_ = found.experiment_id if found else client.create_experiment(tracked.study, artifacts)
+            id_ = existing.experiment_id if existing else client.create_experiment(tracked.study, artifacts)
             client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
             known[tracked.study] = (id_, _runs_of(client, id_))
         experiment, there = known[tracked.study]
@@ -160,13 +160,13 @@ def to_mlflow(stored: Results, where: Path) -> int:
 
 def _runs_of(client: Any, experiment: str) -> set[str]:
     """Return ids of the runs that an experiment holds."""
-    found, token = set[str](), None
+    ids, token = set[str](), None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
-        found |= {run.data.tags.get("adamcmp.run_id", "") for run in page}
+        ids |= {run.data.tags.get("adamcmp.run_id", "") for run in page}
         token = page.token
         if not token:
-            return found
+            return ids
 
 
 def to_wandb(stored: Results, where: Path) -> int:

@@ -32,10 +32,10 @@ def load_object(text: str | bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is none.
     """
-    found = load_json(text)
-    if not isinstance(found, dict):
-        raise ValueError(f"JSON of a {type(found).__name__}, not of an object")
-    return found
+    content = load_json(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"JSON of a {type(content).__name__}, not of an object")
+    return content
 
 
 def load_yaml(text: str) -> Any:

@@ -114,14 +114,14 @@ def estimate_basins(records: pd.DataFrame, table: pd.DataFrame | None = None) ->
     runs = tuning_runs(records)
     runs = runs[runs["status"] == "completed"]
     by_arm = dict(iter(runs.groupby("arm")))
-    found = []
+    estimates = []
     for arm, tried in table.groupby("arm"):
         eligible = tried[tried["eligible"]]
         if arm in by_arm and (grid := grid_of(by_arm[arm], eligible, error.sign)) is not None:
             best = float((error.sign * eligible["final_validation_error"]).min())
             within = BASIN_MARGIN if error.unit == "%" else BASIN_MARGIN * abs(best)
-            found.append(estimate_basin(str(arm), grid, len(tried), within))
-    return found
+            estimates.append(estimate_basin(str(arm), grid, len(tried), within))
+    return estimates
 
 
 def grid_of(runs: pd.DataFrame, eligible: pd.DataFrame, sign: float) -> ErrorGrid | None:
@@ -164,18 +164,21 @@ def row_of(grid: ErrorGrid) -> GridRow:
     """Return the optimum of λ on a grid of one learning rate."""
     mean_BLJ, zero_BL = _resample(grid)
     best_BL, side_BL = _with_zero(grid.y, mean_BLJ, zero_BL)
-    seeds, told = grid.errors_LJT.shape[2], int(np.isfinite(mean_BLJ[0]).sum())
-    return GridRow(float(grid.x[0]), best_BL[:, 0], side_BL[:, 0], np.diff(grid.y), seeds, told)
+    seeds, num_known = grid.errors_LJT.shape[2], int(np.isfinite(mean_BLJ[0]).sum())
+    return GridRow(float(grid.x[0]), best_BL[:, 0], side_BL[:, 0], np.diff(grid.y), seeds, num_known)
 
 
 def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     """Return the slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
-    told = [row for row in rows if row.told >= MIN_AXIS_VALUES]
-    if len(told) < MIN_AXIS_VALUES:
+    known_rows = [row for row in rows if row.told >= MIN_AXIS_VALUES]
+    if len(known_rows) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
-    best_BL, side_BL = np.stack([optima.best_B for optima in told], 1), np.stack([optima.side_B for optima in told], 1)
+    best_BL, side_BL = (
+        np.stack([optima.best_B for optima in known_rows], 1),
+        np.stack([optima.side_B for optima in known_rows], 1),
+    )
     step = float(np.median(np.concatenate([row.steps for row in rows])))
-    return _fit_line(np.array([optima.x for optima in told]), best_BL, side_BL, step, rows[0].seeds)[0]
+    return _fit_line(np.array([optima.x for optima in known_rows]), best_BL, side_BL, step, rows[0].seeds)[0]
 
 
 def _resample(grid: ErrorGrid) -> tuple[Array, Array]:
@@ -216,10 +219,10 @@ def _count_estimate(share_B: Array, seeds: int, tried: int) -> Estimate:
 
 def _ridge_line(x: Array, y: Array, mean_BLJ: Array, zero_BL: Array, seeds: int) -> tuple[Estimate, int]:
     """Return the slope of the line through each row's optimum, and how many of these are censored."""
-    told = np.isfinite(mean_BLJ[0]).sum(1) >= MIN_AXIS_VALUES
-    if told.sum() < MIN_AXIS_VALUES:
+    is_known = np.isfinite(mean_BLJ[0]).sum(1) >= MIN_AXIS_VALUES
+    if is_known.sum() < MIN_AXIS_VALUES:
         return NO_ESTIMATE, 0
-    x, mean_BLJ, zero_BL = x[told], mean_BLJ[:, told], zero_BL[:, told]
+    x, mean_BLJ, zero_BL = x[is_known], mean_BLJ[:, is_known], zero_BL[:, is_known]
     best_BL, side_BL = _with_zero(y, mean_BLJ, zero_BL)
     return _fit_line(x, best_BL, side_BL, float(np.median(np.diff(y))), seeds)
 

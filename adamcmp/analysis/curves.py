@@ -61,5 +61,5 @@ def time_to_target_table(
     winners["seconds"] = winners["seconds"] * winners["steps"] / winners["budget"]
     winners["reached"] = np.isfinite(winners["steps"])
     groups = winners.groupby("arm")
-    found = groups[["steps", "seconds"]].median().assign(n=groups.size(), reached=groups["reached"].sum())
-    return found.reindex(best["arm"]).reset_index()[["arm", "n", "reached", "steps", "seconds"]]
+    medians = groups[["steps", "seconds"]].median().assign(n=groups.size(), reached=groups["reached"].sum())
+    return medians.reindex(best["arm"]).reset_index()[["arm", "n", "reached", "steps", "seconds"]]

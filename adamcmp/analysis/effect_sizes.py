@@ -106,7 +106,7 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
     tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 1 - TRIMMED_FRACTION)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of seeds that are all but alike scipy has no interval, and says so
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             samples,
             of_all,
             n_resamples=4000,
@@ -114,7 +114,7 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
             confidence_level=1 - 2 * tail,
             rng=bootstrap_generator("effects"),
         ).confidence_interval
-    return Estimate(value, float(found.low), float(found.high))
+    return Estimate(value, float(interval.low), float(interval.high))
 
 
 def probability_of_improvement(x: Array, y: Array) -> Estimate:

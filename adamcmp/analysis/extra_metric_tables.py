@@ -44,9 +44,9 @@ def _mean_metrics(winners: pd.DataFrame, best: pd.DataFrame, along: list[str]) -
         for metric, value in json.loads(text).items()
     ]
     flat = pd.DataFrame(rows, columns=[*keys, "metric", "value"])
-    found = flat.groupby(["metric", *keys])["value"].agg(["mean", "std", "count"]).reset_index()
-    found["half_width"] = half_width(found["std"], found["count"])
+    means = flat.groupby(["metric", *keys])["value"].agg(["mean", "std", "count"]).reset_index()
+    means["half_width"] = half_width(means["std"], means["count"])
     places = {name: i for i, name in enumerate([*flat["metric"].unique(), *best["arm"]])}
-    order = found.assign(metric=found["metric"].map(places), arm=found["arm"].map(places))
-    found = found.loc[order.sort_values(["metric", "arm", *along]).index].reset_index(drop=True)
-    return found.rename(columns={"count": "n"})[["metric", *keys, "mean", "half_width", "n"]]
+    order = means.assign(metric=means["metric"].map(places), arm=means["arm"].map(places))
+    means = means.loc[order.sort_values(["metric", "arm", *along]).index].reset_index(drop=True)
+    return means.rename(columns={"count": "n"})[["metric", *keys, "mean", "half_width", "n"]]

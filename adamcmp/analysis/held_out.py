@@ -115,13 +115,13 @@ def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Sele
         if not needed:
             continue
         choice = choices[str(arm)]
-        found = [
+        weights = [
             ((arm, *choice.places[i]), choice.win_share_C[i])
             for i in candidate_indices(choice)
             if needed <= seeds.get((arm, *choice.places[i]), set())
         ]
-        total = sum(share for _, share in found)
-        rows += [(*place, share / total) for place, share in found]
+        total = sum(share for _, share in weights)
+        rows += [(*place, share / total) for place, share in weights]
     known = {row[0] for row in rows} | set(selected["arm"])
     sizes = table["arm"].value_counts()
     for arm, lr, decay in table.loc[table["arm"].map(sizes) == 1, TRIAL_KEY].itertuples(index=False):

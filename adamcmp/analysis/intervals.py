@@ -148,10 +148,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _per_seed(values: Mapping[int, float]) -> dict[int, float]:
     items = list(values.items())
-    found = {int(seed): float(value) for seed, value in items}
-    if len(found) < len(items):
+    by_seed = {int(seed): float(value) for seed, value in items}
+    if len(by_seed) < len(items):
         raise ValueError("a seed occurs twice: pair one run per seed, such as those of the best trial")
-    return found
+    return by_seed
 
 
 def _finite_or_inf(values: Iterable[float]) -> Array:

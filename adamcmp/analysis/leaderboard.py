@@ -75,7 +75,7 @@ def leaderboard(
     for column in criteria:
         board[column] = table[column].iloc[0]
     sign = task_metrics(table).error.sign if metric.endswith("error") else 1.0
-    board = board.reset_index().assign(order=lambda found: found[metric] * sign)
+    board = board.reset_index().assign(order=lambda table: table[metric] * sign)
     board = board.sort_values(["order", "arm"], ignore_index=True)
     shown = [
         "arm",
@@ -141,18 +141,18 @@ def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
 def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """Return ``TUNED_COLUMNS`` of each optimizer with a selected trial."""
     chosen = best.set_index("arm")
-    found = pd.DataFrame(index=chosen.index)
+    tuned = pd.DataFrame(index=chosen.index)
     chosen_among = table["arm"].duplicated().any()
     fresh = set(rows.loc[rows["stage"] == "confirm", "arm"]) if "stage" in rows else set()
-    found["stage"] = ["confirm" if chosen_among and arm in fresh else "tune" for arm in chosen.index]
-    confirmed = found["stage"] == "confirm"
-    found["tuned_n"] = chosen["n"].where(confirmed)
+    tuned["stage"] = ["confirm" if chosen_among and arm in fresh else "tune" for arm in chosen.index]
+    confirmed = tuned["stage"] == "confirm"
+    tuned["tuned_n"] = chosen["n"].where(confirmed)
     for name in ("validation_error", "test_error"):
         for column in (name, f"{name}_half_width"):
-            found[f"tuned_{column}"] = chosen[f"final_{column}"].where(confirmed)
+            tuned[f"tuned_{column}"] = chosen[f"final_{column}"].where(confirmed)
     means = shown.groupby("arm")["final_validation_error"].mean()
-    found["optimism"] = found["tuned_validation_error"] - means
-    return found
+    tuned["optimism"] = tuned["tuned_validation_error"] - means
+    return tuned
 
 
 def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
@@ -160,9 +160,9 @@ def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
     notes = {}
     for arm, own in confirmed.groupby("arm"):
         counts = {status: int((own["lost"] == status).sum()) for status in LOST}
-        told = " and ".join(f"{status} on {count}" for status, count in counts.items() if count)
-        if told:
-            notes[str(arm)] = f"{told} of {len(own)} held-out seeds, which count as the baseline or worse"
+        lost = " and ".join(f"{status} on {count}" for status, count in counts.items() if count)
+        if lost:
+            notes[str(arm)] = f"{lost} of {len(own)} held-out seeds, which count as the baseline or worse"
     return notes
 
 

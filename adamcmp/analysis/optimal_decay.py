@@ -74,12 +74,12 @@ def estimate_optimal_decays(
     if not parts:
         return OptimalDecays(Estimate(np.nan), profile, pd.DataFrame(columns=["x", "best", "low", "high", "side"]))
     seeds = sorted(set.intersection(*(set(part.columns) for part in parts)))
-    found, optima = [], []
+    summaries, optima = [], []
     for x, part, zero in zip(xs, parts, zeros, strict=True):
         y, errors_JT = np.log(part.index.to_numpy(float)), part[seeds].to_numpy()
         at_zero_T = zero[seeds].to_numpy()[0] if len(zero) else np.full(len(seeds), np.nan)
         row = row_of(ErrorGrid(np.log([x]), y, errors_JT[None], at_zero_T[None]))
         optima.append(row)
         best = dict(zip(("best", "low", "high"), np.exp(row.best), strict=True))
-        found.append({"x": x, **best, "side": int(row.side_B[0])})
-    return OptimalDecays(slope_of_rows(optima), profile, pd.DataFrame(found))
+        summaries.append({"x": x, **best, "side": int(row.side_B[0])})
+    return OptimalDecays(slope_of_rows(optima), profile, pd.DataFrame(summaries))

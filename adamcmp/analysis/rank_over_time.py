@@ -92,10 +92,10 @@ def targets_table(tasks: Sequence[TaskRecords], curves: pd.DataFrame, target: fl
         shown = reported_runs(task.records, best)
         ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(TARGET_QUANTILE)
         aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
-        found = time_to_target_table(curves, task.records, best, aim).assign(task=task.label, target=aim)
+        times = time_to_target_table(curves, task.records, best, aim).assign(task=task.label, target=aim)
         for name in ("steps", "seconds"):
-            least = found[name].min()
-            found[f"{name}_ratio"] = found[name] / least if math.isfinite(least) else math.inf
-        parts.append(found)
+            least = times[name].min()
+            times[f"{name}_ratio"] = times[name] / least if math.isfinite(least) else math.inf
+        parts.append(times)
     columns = ["task", "arm", "target", "steps", "seconds", "steps_ratio", "seconds_ratio"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -23,12 +23,12 @@ from adamcmp.metrics.spec import task_metrics
 def period_ends(first: float, factor: float, epochs: float) -> list[float]:
     """Return the epochs that end a period, T_0, T_0 (1 + T_mult), …, up to the budget."""
     ends = accumulate(accumulate(repeat(factor), lambda period, times: period * times, initial=first))
-    found: list[float] = []
+    period_end_epochs: list[float] = []
     for end in ends:
-        if end > epochs * (1 + 1e-9) or len(found) > 100:
-            return found
-        found.append(end)
-    return found
+        if end > epochs * (1 + 1e-9) or len(period_end_epochs) > 100:
+            return period_end_epochs
+        period_end_epochs.append(end)
+    return period_end_epochs
 
 
 def restart_speed_ups(

@@ -83,13 +83,13 @@ def split_by_task(records: pd.DataFrame) -> list[TaskRecords]:
     latest = named.groupby("task")["finished_at"].max()
     order = latest.reset_index().sort_values(["finished_at", "task"], ascending=[False, True])
     parts = {str(task): name_arms(part.reset_index(drop=True)) for task, part in named.groupby("task")}
-    found = [
+    tasks = [
         TaskRecords(task, _task_label(parts[task]), parts[task].drop(columns="program"))
         for task in order["task"].astype(str)
     ]
-    labels = [task.label for task in found]
-    alike = {label: [task for task in found if task.label == label] for label in labels}
-    return [task._replace(label=_distinguishing_parts(task, alike[task.label])) for task in found]
+    labels = [task.label for task in tasks]
+    alike = {label: [task for task in tasks if task.label == label] for label in labels}
+    return [task._replace(label=_distinguishing_parts(task, alike[task.label])) for task in tasks]
 
 
 def has_tuning(records: pd.DataFrame) -> bool:
@@ -136,18 +136,20 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
     for label, members in variants.groupby("arm"):
         searched = {str(key): text for key, text in members["search"].dropna().items()}
         several = len(members) - len(searched) > 1
-        told = {
+        parts_by_variant = {
             str(variant): _distinguished(text) if several and variant not in searched else {}
             for variant, text in members["settings"].items()
         }
-        plain = [settings for variant, settings in told.items() if variant not in searched]
+        plain = [settings for variant, settings in parts_by_variant.items() if variant not in searched]
         keys = {key for settings in plain for key in settings}
         differ = sorted(k for k in keys if len({str(settings.get(k)) for settings in plain}) > 1)
         if "schedule" in differ:  # its name says it all
             differ = [key for key in differ if not key.startswith("schedule.")]
         ways = {key: _search_name(text, searched.values()) for key, text in searched.items()}
         for variant in members.index:
-            parts = [_setting_text(key, told[variant][key]) for key in differ if key in told[variant]]
+            parts = [
+                _setting_text(key, parts_by_variant[variant][key]) for key in differ if key in parts_by_variant[variant]
+            ]
             parts += [ways[variant]] if variant in ways and len(members) > 1 else []
             names[variant] = " · ".join([str(label), *parts])
     return records.assign(arm=key.map(names))
@@ -363,14 +365,14 @@ def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
 
     There the optimum may lie outside the grid. λ = 0 is a natural bound, no edge; nor is an axis of one value.
     """
-    found = []
+    boundaries = []
     for name, column in (("lr", "lr"), ("λ", "weight_decay")):
         low, high = cells_of_arm[column].min(), cells_of_arm[column].max()
         if low < high and best[column] == low and not (name == "λ" and low == 0):
-            found.append(f"{name} low")
+            boundaries.append(f"{name} low")
         if low < high and best[column] == high:
-            found.append(f"{name} high")
-    return found
+            boundaries.append(f"{name} high")
+    return boundaries
 
 
 def next_grid_values(values: Sequence[float], end: str, count: int) -> list[float]:

@@ -74,7 +74,7 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
         own = [grid for other, grid in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
         return [grids[arm], *(grid for grid in own if _alike(grid, grids[arm]))]
 
-    found = [
+    sensitivities = [
         Sensitivity(
             arm, to_lr(grid.errors_LJT), len(grid.lrs), math.log10(grid.lrs[-1] / grid.lrs[0]),
             importance(variants(arm)),
@@ -85,8 +85,8 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
     for arm, tried in drawn.items():
         lrs = tried["lr"]
         span = math.log10(float(lrs.max() / lrs.min()))
-        found.append(Sensitivity(arm, Estimate(math.nan), lrs.nunique(), span, of_drawn(tried, sign, baseline)))
-    return found
+        sensitivities.append(Sensitivity(arm, Estimate(math.nan), lrs.nunique(), span, of_drawn(tried, sign, baseline)))
+    return sensitivities
 
 
 def of_drawn(tried: pd.DataFrame, sign: float, baseline: float) -> dict[str, float]:
@@ -155,8 +155,8 @@ def to_lr(errors_LJT: Array) -> Estimate:
     value = float(lost_B[0])
     if seeds < 2:
         return Estimate(value)
-    found = bootstrap_estimate(value, float(lost_B[1:].std()), seeds)
-    return found._replace(low=max(found.low, 0.0))
+    estimate = bootstrap_estimate(value, float(lost_B[1:].std()), seeds)
+    return estimate._replace(low=max(estimate.low, 0.0))
 
 
 def importance(grids: list[_Grid]) -> dict[str, float]:

@@ -67,9 +67,9 @@ def compare_over_splits(
     for task in tasks:
         families.setdefault(_family(task.records), []).append(task)
     return [
-        SplitBlocks(str(members[0].records["task_label"].iloc[-1]), members, found)
+        SplitBlocks(str(members[0].records["task_label"].iloc[-1]), members, blocks)
         for members in families.values()
-        if len(members) > 1 and (found := _compare_blocks(members, margin, outcomes or {}))
+        if len(members) > 1 and (blocks := _compare_blocks(members, margin, outcomes or {}))
     ]
 
 
@@ -113,8 +113,8 @@ def _difference(splits: Sequence[_Split], a: str, b: str, overlap: float, *, is_
         )
         for split in splits
     ]  # fmt: skip
-    pairs = [(split.tested[a], split.tested[b], found.mean) for split, found in zip(splits, by_split, strict=True)
-             if found.n and math.isfinite(found.mean)]  # fmt: skip
+    pairs = [(split.tested[a], split.tested[b], estimate.mean) for split, estimate in zip(splits, by_split, strict=True)
+             if estimate.n and math.isfinite(estimate.mean)]  # fmt: skip
     d_J = np.array([mean for *_, mean in pairs])
     count, lost = len(d_J), (sum(x.lost for x, _, _ in pairs), sum(y.lost for _, y, _ in pairs))
     variance = float(d_J.var(ddof=1)) * (1 / count + overlap) if count > 1 else math.nan
@@ -138,7 +138,7 @@ def _examples(
         floor = unseen_variance(stacked_JN, np.zeros_like(stacked_JN), is_paired=True) if is_share else 0.0
         _, examples = two_way([stacked_JN])
         return examples._replace(variance=max(examples.variance, floor)), "stored", stacked_JN.shape[1]
-    widest = max(each, key=lambda found: found.examples.variance)
+    widest = max(each, key=lambda estimate: estimate.examples.variance)
     return widest.examples, widest.known if widest.known != "stored" else "bounded", widest.size
 
 

@@ -256,8 +256,8 @@ def verdicts(
         compare(tested[a], tested[b], choices.get(a), choices.get(b), is_share=error.unit == "%", count=count)
         for a, b in pairs
     ]
-    found = decide(compared, tolerance(margin, error))
-    return [_within_range(verdict) for verdict in found] if error.unit == "%" else found
+    decided = decide(compared, tolerance(margin, error))
+    return [_within_range(verdict) for verdict in decided] if error.unit == "%" else decided
 
 
 def _within_range(verdict: Verdict) -> Verdict:
@@ -447,14 +447,14 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     outside = nan if math.isnan(margin) else max(of.probability(-margin), 1 - of.probability(margin))
     p_same = min(1.0, 2 * pairs * outside)
     limit = _limiting_factor(of) if kind == "open" else ""
-    found = Verdict(
+    verdict = Verdict(
         of.a, of.b, kind, of.n, estimate, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
     )  # fmt: skip
     if not has_power:
-        return found
+        return verdict
     known_source = limit if limit in ("examples", "tuning") else None
     needed = nan if known_source is None else required_reduction(of, known_source, level, estimate)
-    return found._replace(
+    return verdict._replace(
         detectable=_noncentrality(round(of.freedom, 3), level) * se,
         seeds_needed=required_reduction(of, "seeds", level, estimate),
         needed=needed,
@@ -577,6 +577,6 @@ def example_count(records: pd.DataFrame) -> int:
     return int(shown[-1][-1]) if shown else 0
 
 
-def to_frame(found: Sequence[Verdict]) -> pd.DataFrame:
+def to_frame(results: Sequence[Verdict]) -> pd.DataFrame:
     """Return one row per pair, with the fields of ``Verdict`` as columns."""
-    return pd.DataFrame(found, columns=Verdict._fields)
+    return pd.DataFrame(results, columns=Verdict._fields)

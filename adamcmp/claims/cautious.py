@@ -81,13 +81,13 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         if not set(map(str, arms.values())) <= set(wide.columns):
             continue
         gap = error.sign * (wide[arms["adamw_cautious"]] - wide[arms["adamw"]])
-        told = scale_by(mean_over_seeds(gap.dropna()), error.factor)
+        estimate = scale_by(mean_over_seeds(gap.dropna()), error.factor)
         claims.append(
             Claim(
                 "Cautious decay helps at AdamW's best learning rate and λ",
                 SOURCE,
                 f"test {error.label} of the cautious variant minus AdamW at lr {lr:.3g}, λ {weight_decay:.3g}",
-                told,
+                estimate,
                 BELOW_RANGE,
                 task.task,
                 task.label,

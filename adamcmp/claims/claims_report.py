@@ -139,9 +139,9 @@ def _edges(name: str, each: ReportInput) -> list[str]:
     lines = []
     for task in split_by_task(each.records):
         board = leaderboard(task.records)
-        told = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
-        if told:
-            lines.append(f"{name}, {task.label}: {', '.join(told)}")
+        boundaries = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
+        if boundaries:
+            lines.append(f"{name}, {task.label}: {', '.join(boundaries)}")
     return lines
 
 

@@ -113,5 +113,5 @@ def _angles(own: ReportInput, *, heads: bool) -> pd.DataFrame:
     table = last_evaluations(extra_metric_rows(own))
     table = chosen(table[table["schedule"] == "constant"])
     names = [f"updates_{layer}_angle" for layer in layer_names(table, "updates_", "_angle")]
-    found = table.groupby(["arm", "seed"])[names if heads else names[:-1]].mean()  # a head stands behind no norm
-    return found.apply(lambda x: _spread(x.to_numpy()), axis=1).unstack("seed")
+    means = table.groupby(["arm", "seed"])[names if heads else names[:-1]].mean()  # a head stands behind no norm
+    return means.apply(lambda x: _spread(x.to_numpy()), axis=1).unstack("seed")

@@ -46,17 +46,17 @@ def closed_form_test() -> ClaimEvidence:
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on MNIST-1D over budgets of 10 to 160 epochs."""
     claims, panels = [], []
-    for label, told in optima(reports, "epochs"):
+    for label, decays in optima(reports, "epochs"):
         claims.append(
             Claim(
                 "The best λ is smaller for longer runs",
                 SOURCE,
                 "slope d log λ* / d log epochs",
-                told.slope,
+                decays.slope,
                 BELOW_RANGE,
                 None,
                 label,
             )
         )
-        panels.append(panel(PanelAxes("training: an MLP", "epochs", "best λ"), "AdamW", told.found))
+        panels.append(panel(PanelAxes("training: an MLP", "epochs", "best λ"), "AdamW", decays.found))
     return ClaimEvidence(claims, panels)

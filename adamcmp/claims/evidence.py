@@ -73,11 +73,11 @@ def _listed(values: Iterable[float] | float) -> Any:
 
 def mean_over_seeds(values: Iterable[Any]) -> Estimate:
     """Return the mean of independent values with its interval; values without spread are exact."""
-    found = np.fromiter(values, dtype=np.float64)
-    found = found[np.isfinite(found)]
-    if len(found) > 1 and not found.std() > 0:
-        return exact_value(float(found[0]))
-    return mean_with_ci(found)
+    numbers = np.fromiter(values, dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    if len(numbers) > 1 and not numbers.std() > 0:
+        return exact_value(float(numbers[0]))
+    return mean_with_ci(numbers)
 
 
 def least_squares_slope(x: Array, y: Array) -> float:

@@ -45,25 +45,27 @@ def best(grid: GridErrors) -> np.ndarray:
 def closed_form_test() -> ClaimEvidence:
     """Test on regression with features of many scales."""
     errors = {name: best(regression(name, LRS, lambdas)) for name, lambdas in DECAYS.items()}
-    told = mean_over_seeds(100 * (errors["adamw"] / errors["adam"] - 1))
+    estimate = mean_over_seeds(100 * (errors["adamw"] / errors["adam"] - 1))
     claim = Claim(
         "AdamW generalizes better than Adam with L2",
         SOURCE,
         "error over all inputs of AdamW against Adam + L2, tuned on other draws",
-        told,
+        estimate,
         BELOW_RANGE,
         None,
         CLOSED_FORM,
         "%",
         "+.1f",
     )
-    return ClaimEvidence([claim], value_panels("AdamW against Adam + L2", "test error (%)", {"toy: regression": told}))
+    return ClaimEvidence(
+        [claim], value_panels("AdamW against Adam + L2", "test error (%)", {"toy: regression": estimate})
+    )
 
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on five networks."""
     claims: list[Claim] = []
-    told: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for study, network in NETWORKS.items():
         own = runs_of(reports, study)
         if own is None:
@@ -76,7 +78,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             made = claim_better(own, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
             claims += made
             if made and not task_metrics(task.records).error.higher_is_better:
-                told[study] = made[0].estimate
+                estimates[study] = made[0].estimate
     between = (
         (
             "The gain is larger for Transformers",
@@ -87,13 +89,17 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         ("The gain is larger for a larger model", ("claims_wide",), ("claims_mlp",), "MLP 512 wide minus 100 wide"),
     )
     for statement, these, those_, words in between:
-        if {*these, *those_} <= told.keys() and all(not math.isnan(told[study].low) for study in (*these, *those_)):
-            difference = subtract(_mean([told[study] for study in these]), _mean([told[study] for study in those_]))
+        if {*these, *those_} <= estimates.keys() and all(
+            not math.isnan(estimates[study].low) for study in (*these, *those_)
+        ):
+            difference = subtract(
+                _mean([estimates[study] for study in these]), _mean([estimates[study] for study in those_])
+            )
             measured = f"test error of AdamW against Adam + L2, {words}"
             claims.append(
                 Claim(statement, SOURCE, measured, difference, BELOW_RANGE, None, "all networks", "pp", "+.1f")
             )
-    rows = {NETWORKS[study]: estimate for study, estimate in told.items()}
+    rows = {NETWORKS[study]: estimate for study, estimate in estimates.items()}
     return ClaimEvidence(claims, value_panels("AdamW against Adam + L2, trainings", "test error (%)", rows))
 
 

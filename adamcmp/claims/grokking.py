@@ -97,14 +97,14 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         for label, name in arms.items():
             if name is None:
                 continue
-            told = steps_difference(steps_of_best(steps, name), steps_without_decay(steps, name))
-            if not math.isnan(told.value):
+            estimate = steps_difference(steps_of_best(steps, name), steps_without_decay(steps, name))
+            if not math.isnan(estimate.value):
                 claims.append(
                     Claim(
                         f"Weight decay makes {label} generalize sooner",
                         SOURCE,
                         "log10 of the steps at the best λ by those without decay",
-                        told,
+                        estimate,
                         BELOW_RANGE,
                         task.task,
                         task.label,
@@ -114,19 +114,19 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             x = rows["weight_decay"].where(rows["weight_decay"] > 0, least / 4)
             panels.append(axes.series(label, "dots", x, rows["median"], rows["fastest"], rows["slowest"]))
         if None not in arms.values():
-            told = steps_difference(
+            estimate = steps_difference(
                 steps_of_best(steps, str(arms["AdamW"])), steps_of_best(steps, str(arms["Adam + L2"]))
             )
             ends_of = [f"{label}'s is the largest that was tried" for label, name in arms.items()
                        if _is_at_the_end(table[table["arm"] == name])]  # fmt: skip
-            if not math.isnan(told.value):
+            if not math.isnan(estimate.value):
                 claims.append(
                     Claim(
                         "Decoupled decay makes it generalize sooner than L2 does",
                         SOURCE,
                         "log10 of the steps of AdamW by those of Adam + L2, each at its best λ"
                         + "".join(f"; {text}" for text in ends_of),
-                        told,
+                        estimate,
                         BELOW_RANGE,
                         task.task,
                         task.label,

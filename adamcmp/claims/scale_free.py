@@ -61,14 +61,14 @@ def _without_one(factors: tuple[float, ...], drift: list[float]) -> tuple[list[f
     return [c for c, _ in kept], [d for _, d in kept]
 
 
-def _claim(label: str, told: Any, on: str, task: str | None) -> Claim:
+def _claim(label: str, estimate: Any, on: str, task: str | None) -> Claim:
     statement, predicted = (
         (f"Scaling the loss leaves AdamW's weights as they are{', with ε = 0' if on == CLOSED_FORM else ''}", UNCHANGED)
         if label == ADAMW
         else ("Scaling the loss changes the weights of Adam with L2", CHANGED)
     )
     return Claim(
-        statement, SOURCE, "largest ‖θ_c − θ_1‖ / ‖θ_1‖ for c of 1/8 and 8", told, predicted, task, on, form=".3g"
+        statement, SOURCE, "largest ‖θ_c − θ_1‖ / ‖θ_1‖ for c of 1/8 and 8", estimate, predicted, task, on, form=".3g"
     )
 
 

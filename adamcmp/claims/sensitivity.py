@@ -34,7 +34,7 @@ def closed_form_test() -> ClaimEvidence:
     for name, decay, near in (("adamw", 0.3, (0.4, 0.6)), ("adamw_paper", 0.003, (-0.1, 0.1))):
         angles_LD = turning(name, (1.0,), LRS, weight_decay=decay)
         panels.append(axes.over_seeds(NAMES[name], LRS, angles_LD.T))
-        told = mean_over_seeds(least_squares_slope(np.log(LRS), np.log(angles)) for angles in angles_LD.T)
+        slope = mean_over_seeds(least_squares_slope(np.log(LRS), np.log(angles)) for angles in angles_LD.T)
         moves = (
             "grows with the root of the learning rate" if name == "adamw" else "does not depend on the learning rate"
         )
@@ -43,7 +43,7 @@ def closed_form_test() -> ClaimEvidence:
                 f"With {NAMES[name]} the angle of a step {moves}",
                 SOURCE,
                 "slope d log angle / d log lr",
-                told,
+                slope,
                 near,
                 None,
                 CLOSED_FORM,
@@ -65,13 +65,13 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         coupled, free = find_arm(task, ("adamw",)), find_arm(task, ("adamw_paper",))
         if coupled is None or free is None or not {coupled, free} <= of.keys():
             continue
-        told = scale_by(subtract(of[free], of[coupled]), error.factor)
+        estimate = scale_by(subtract(of[free], of[coupled]), error.factor)
         claims.append(
             Claim(
                 "A decay that the learning rate does not scale lowers sensitivity to it",
                 SOURCE,
                 f"mean {error.label} lost by a learning rate that is not tuned, d = ηλ minus d = ηαλ",
-                told,
+                estimate,
                 BELOW_RANGE,
                 task.task,
                 task.label,

@@ -113,13 +113,13 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on MNIST-1D with training sets and budgets of several sizes."""
     claims, panels = [], []
     for by, words, rules in RULES:
-        for label, told in optima(reports, by):
+        for label, decays in optima(reports, by):
             axes = PanelAxes(f"training: {words}", words, "best λ")
-            rows = told.found
+            rows = decays.found
             panels.append(panel(axes, "AdamW", rows))
             for at, statement, source in rules:
                 near, measured = (at - TOLERATED, at + TOLERATED), f"slope d log λ* / d log {words}"
-                claims.append(Claim(statement, source, measured, told.slope, near, None, label))
+                claims.append(Claim(statement, source, measured, decays.slope, near, None, label))
                 middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
                 panels.append(axes.series(f"slope {at:g}", "predicted", rows["x"], middle * rows["x"] ** at))
     return ClaimEvidence(claims, panels)

@@ -80,9 +80,9 @@ def is_quiet() -> bool:
     return not {"-q", "--quiet"}.isdisjoint(sys.argv[1:])
 
 
-def answer(**found: Any) -> None:
+def answer(**values: Any) -> None:
     """Add values to the object that ``--json`` prints; lists of one key are joined."""
-    for key, value in found.items():
+    for key, value in values.items():
         if isinstance(value, list) and isinstance(_answers.get(key), list):
             value = [*_answers[key], *value]
         _answers[key] = value

@@ -36,10 +36,10 @@ def find_monitors(path: Path) -> list[Path]:
         InputError: there is none.
     """
     folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
-    found = [folder for folder in folders if (folder / "records").is_dir() or (folder / DRIVERS).is_dir()]
-    if not found:
+    watched = [folder for folder in folders if (folder / "records").is_dir() or (folder / DRIVERS).is_dir()]
+    if not watched:
         raise InputError(f"{path}: no study is stored or trained here; give results/<study>, or the folder above it")
-    return found
+    return watched
 
 
 @dataclass
@@ -60,11 +60,11 @@ class StudyMonitor:
         if parts != self._parts:
             self._records, self._parts = read_records(self.folder), parts
         if self.progress is not None:
-            told = (self.progress.told, self.progress.taken)
-            if self._seen and told[1] < self._seen[-1][1]:
+            sample = (self.progress.told, self.progress.taken)
+            if self._seen and sample[1] < self._seen[-1][1]:
                 self._seen.clear()  # the next stage has begun
-            if not self._seen or told[0] > self._seen[-1][0]:
-                self._seen.append(told)
+            if not self._seen or sample[0] > self._seen[-1][0]:
+                self._seen.append(sample)
             while len(self._seen) > 2 and self._seen[-1][0] - self._seen[0][0] > RATE_WINDOW_SECONDS:
                 self._seen.pop(0)
 
@@ -87,32 +87,40 @@ class StudyMonitor:
         return Group(*self._head(), *(self._arms() if len(self._records) else ()), *self._failures())
 
     def _head(self) -> list[RenderableType]:
-        told = self.progress
-        title = Text(to_one_line(told.study if told else self.folder.name), "bold")
-        if told is None:
+        progress = self.progress
+        title = Text(to_one_line(progress.study if progress else self.folder.name), "bold")
+        if progress is None:
             return [title.append(f": {len(self._records):,} runs stored; nothing is trained", "default")]
-        more = "; the same command resumes" if told.state == "stopped" else ""
-        title.append(f": {told.what}{told.state}{more}", "not bold")
-        left = (told.steps - told.taken) / self.rate if self.rate > 0 else told.estimate
-        counts = [f"{told.planned - told.todo + told.ended:,} of {told.planned:,} runs"]
-        counts += [f"{told.diverged:,} diverged"] if told.diverged else []
-        counts += [f"{told.failed:,} failed"] if told.failed else []
+        more = "; the same command resumes" if progress.state == "stopped" else ""
+        title.append(f": {progress.what}{progress.state}{more}", "not bold")
+        left = (progress.steps - progress.taken) / self.rate if self.rate > 0 else progress.estimate
+        counts = [f"{progress.planned - progress.todo + progress.ended:,} of {progress.planned:,} runs"]
+        counts += [f"{progress.diverged:,} diverged"] if progress.diverged else []
+        counts += [f"{progress.failed:,} failed"] if progress.failed else []
         bar = Table.grid(padding=(0, 1))
-        share = 1.0 if told.state == "done" or not told.steps else min(told.taken / told.steps, 1.0)
+        share = 1.0 if progress.state == "done" or not progress.steps else min(progress.taken / progress.steps, 1.0)
         times = (
             f"about {format_duration(left)} left"
-            if told.is_running
-            else f"after {format_duration(told.told - told.started)}"
+            if progress.is_running
+            else f"after {format_duration(progress.told - progress.started)}"
         )
         drawn = ProgressBar(total=1.0, completed=share, width=24)
         bar.add_row(drawn, f"{share:.0%}", ", ".join(counts), times)
-        if not told.is_running:
+        if not progress.is_running:
             return [title, bar]
-        runs = 60 * told.ended / max(told.told - told.started, 1e-9)
-        speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if told.taken else "no step yet"
-        where = f"{told.busy} of {told.processes} processes at work" if told.taken else f"{told.processes} processes"
-        whose = f"{to_one_line(told.host)}, process {told.pid}" if told.drivers == 1 else f"{told.drivers} drivers"
-        return [title, bar, Text(f"{speed}; {where} on {told.device}; {whose}", "dim")]
+        runs = 60 * progress.ended / max(progress.told - progress.started, 1e-9)
+        speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if progress.taken else "no step yet"
+        where = (
+            f"{progress.busy} of {progress.processes} processes at work"
+            if progress.taken
+            else f"{progress.processes} processes"
+        )
+        whose = (
+            f"{to_one_line(progress.host)}, process {progress.pid}"
+            if progress.drivers == 1
+            else f"{progress.drivers} drivers"
+        )
+        return [title, bar, Text(f"{speed}; {where} on {progress.device}; {whose}", "dim")]
 
     def _arms(self) -> list[RenderableType]:
         boards: list[RenderableType] = []

@@ -41,17 +41,17 @@ def conformance(
 
     garbage_collection.restore_thresholds()
     with progress.item_progress(len(asked), "libraries") as bar:
-        found = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
+        fits = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
     answer(optimizers=[{"library": fit.library, "optimizer": fit.optimizer, "convention": fit.convention,
                         "setting": fit.setting, "difference": fit.difference, "verdict": fit.verdict,
-                        "error": fit.error} for fit in found])  # fmt: skip
-    present(plan_view.conformance_table(found))
-    absent = [fit.library for fit in found if fit.verdict == "not installed"]
+                        "error": fit.error} for fit in fits])  # fmt: skip
+    present(plan_view.conformance_table(fits))
+    absent = [fit.library for fit in fits if fit.verdict == "not installed"]
     if absent:
         say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
-    files = write_article(conventions_article(found, as_typed()), out, [format_.value for format_ in formats or Format])
+    files = write_article(conventions_article(fits, as_typed()), out, [format_.value for format_ in formats or Format])
     say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
-    raise typer.Exit(SOME_FAILED if any(fit.error for fit in found) else DONE)
+    raise typer.Exit(SOME_FAILED if any(fit.error for fit in fits) else DONE)
 
 
 def convert(
@@ -87,18 +87,18 @@ def convert(
         source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples
     )
     filled = [name for name in source.defaults if name not in given]
-    told = [*_about(source, filled, values, decay), *_rounded(values)]
+    notes = [*_about(source, filled, values, decay), *_rounded(values)]
     if {"to_batch", "to_lr"} & values.keys():
         if batch is None:
             raise InputError("convert: to_batch=… and to_lr=… need batch=…, the batch size of the given settings")
         values, decay, line = _moved(values, decay, steps)
-        told += [line, *_about(source, [], values, decay), *_rounded(values)]
+        notes += [line, *_about(source, [], values, decay), *_rounded(values)]
     answer(
         settings=dict(values),
         weight_decay={k: decay.lambdas.get(framework.decay) for k, framework in FRAMEWORKS.items()},
     )
     present(plan_view.conversion_table(FRAMEWORKS, to, decay))
-    for line in told:
+    for line in notes:
         say(line)
     if target is not None:
         say(f"\n{_call(target, values, decay)}")
@@ -127,7 +127,7 @@ def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
     """
     names = {theirs: ours for ours, theirs in source.arguments.items()} | {name: name for name in source.arguments}
     names |= {name: name for name in BUDGET} | {"wd": "weight_decay", "lambda": "weight_decay"}
-    found = {}
+    settings = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in names:
@@ -142,13 +142,13 @@ def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
             raise InputError(f"convert {word}: out of range")
         if name in ("batch", "to_batch", "n", "steps") and value < 1:
             raise InputError(f"convert {word}: must be 1 or larger")
-        found[name] = value
+        settings[name] = value
     for name in ("batch", "to_batch"):
-        if found.get(name, 0) > found.get("n", math.inf):
+        if settings.get(name, 0) > settings.get("n", math.inf):
             raise InputError(
-                f"convert {name}={found[name]:g}: at most n={found['n']:g}, the number of training examples"
+                f"convert {name}={settings[name]:g}: at most n={settings['n']:g}, the number of training examples"
             )
-    return found
+    return settings
 
 
 def _steps(values: Mapping[str, float]) -> float | None:
@@ -184,19 +184,19 @@ def _moved(
     moved = {key: value for key, value in values.items() if not key.startswith("to_")} | {"batch": target, "lr": lr}
     if "steps" in values:
         moved["steps"] = values["steps"] / ratio
-    found = convert_decay(
+    converted = convert_decay(
         "schedule_only", lr, decay.per_step * ratio, steps=None if steps is None else _steps(moved), batch=target,
         examples=values.get("n"),
     )  # fmt: skip
-    if found.per_step >= 1:
+    if converted.per_step >= 1:
         raise InputError(
-            f"convert to_batch={target:g}: weights would average over {1 / found.per_step:.3g} steps, less than one; "
-            "give a smaller batch or λ"
+            f"convert to_batch={target:g}: weights would average over {1 / converted.per_step:.3g} steps, less than "
+            "one; give a smaller batch or λ"
         )
     line = f"batch {batch:g} → {target:g}, lr {values['lr']:g} → {lr:g}: weights average over as many epochs as before"
     if "to_lr" not in values and ratio != 1:
         line += f"; lr is kept: to_lr={values['lr'] * math.sqrt(ratio):.3g} would follow the square root of the batch"
-    return moved, found, line
+    return moved, converted, line
 
 
 def _about(

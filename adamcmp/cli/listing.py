@@ -45,11 +45,11 @@ def settings_lines(leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
     parts = key.split(".")
-    found = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in origins), None)
-    if found is None:
+    parent = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in origins), None)
+    if parent is None:
         return "the chosen budget" if key.startswith("train.") else ""
-    path = Path(origins[found])
-    return "/".join(path.parts[-2:]) if path.suffix else origins[found]
+    path = Path(origins[parent])
+    return "/".join(path.parts[-2:]) if path.suffix else origins[parent]
 
 
 def descriptions(options: Mapping[str, Path]) -> dict[str, str]:

@@ -69,8 +69,8 @@ class ProgressBar:
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """Count steps of the runs in training, all together."""
         if self._single and evaluation:
-            found = self._error.text(evaluation.validation_error)
-            self._note = f"train loss {evaluation.train_loss:.4f}, validation {self._error.label} {found}"
+            error = self._error.text(evaluation.validation_error)
+            self._note = f"train loss {evaluation.train_loss:.4f}, validation {self._error.label} {error}"
         self._bar.update(self._task, advance=steps, done=self._done(), note=self._note)
 
     def say(self, text: str) -> None:
@@ -88,11 +88,11 @@ class ProgressBar:
         self._diverged += outcome.status == "diverged"
         self._failed += outcome.status == "failed"
         completed = self._comparable and outcome.status == "completed"
-        if completed and self._error.sign * (found := outcome.evaluations[-1].validation_error) < self._best:
-            self._best = self._error.sign * found
+        if completed and self._error.sign * (error := outcome.evaluations[-1].validation_error) < self._best:
+            self._best = self._error.sign * error
             optimizer = outcome.run.optimizer
             where = escape(f"{outcome.run.arm}, lr {optimizer.lr:.3g}, λ {optimizer.weight_decay:.3g}")
-            best = f"best {self._error.text(found)} ({where})"
+            best = f"best {self._error.text(error)} ({where})"
             self._note = self._note if self._single else best
         self._bar.update(self._task, done=self._done(), note=self._note)
 

@@ -128,10 +128,10 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         keys = {override.key_or_group for override in parsed}
         fixed = [text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
         study = compose(source, fixed).values.get("study") or {}
-        found = [] if "search" in keys else ["search=tpe"]
-        found += [] if "search.trials" in keys else ["search.trials=1000000"]
-        found += [] if "search.batch" in keys else [f"search.batch={BATCH}"]
-        found += [] if "study.seeds" in keys else ["study.seeds=5"]
+        added = [] if "search" in keys else ["search=tpe"]
+        added += [] if "search.trials" in keys else ["search.trials=1000000"]
+        added += [] if "search.batch" in keys else [f"search.batch={BATCH}"]
+        added += [] if "study.seeds" in keys else ["study.seeds=5"]
         if "study.name" not in keys:
             data, model, path = (
                 next((override.value() for override in parsed if override.key_or_group == key), None)
@@ -139,7 +139,7 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
             )
             parts = [str(name) for name in (data, model) if isinstance(name, str)] or [source.stem]
             parts += [safe_stem(path)] if isinstance(path, str) else []
-            found.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
+            added.append(f"study.name=recommend_{'_'.join(dict.fromkeys(parts))}")
         has_ranges = (
             study.get("grid")
             or study.get("spaces")
@@ -148,14 +148,14 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
             )
         )
         if has_ranges or any(key.startswith("search.space") for key in keys):
-            return found if "optimizer" in keys or study.get("spaces") else [*found, f"optimizer={optimizers}"]
+            return added if "optimizer" in keys or study.get("spaces") else [*added, f"optimizer={optimizers}"]
         names = optimizers.split(",")
         if "optimizer" in keys:
             asked = next(override for override in parsed if override.key_or_group == "optimizer")
             names = list(map(str, asked.sweep_iterator())) if asked.is_sweep_override() else [str(asked.value())]
         spaces = [_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names]
-        found.append(f"++study.spaces=[{','.join(spaces)}]")
-        return found if "optimizer" in keys else [*found, f"optimizer={','.join(names)}"]
+        added.append(f"++study.spaces=[{','.join(spaces)}]")
+        return added if "optimizer" in keys else [*added, f"optimizer={','.join(names)}"]
 
 
 RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
@@ -270,25 +270,32 @@ def _tell(opened: Session, spending: _Spending) -> None:
         enough = minimum_budget(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
         task = split_by_task(records)[0]
         verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
-        found = recommend(task, verdicts, spending.a_run)
-        if found is None:
+        recommendation = recommend(task, verdicts, spending.a_run)
+        if recommendation is None:
             raise InputError(
                 f"recommend: no setting has completed on all of its seeds within the budget; the others diverged or "
                 f"failed. The same command with --budget {enough} resumes from here"
             )
-        files = write_recommendation(found, task, opened.study_dir / "recommendation")
-    told = {"arm": found.arm, "lr": found.lr, "weight_decay": found.weight_decay, "text": found.paragraph}
+        files = write_recommendation(recommendation, task, opened.study_dir / "recommendation")
+    values = {
+        "arm": recommendation.arm,
+        "lr": recommendation.lr,
+        "weight_decay": recommendation.weight_decay,
+        "text": recommendation.paragraph,
+    }
     answer(
         folder=str(opened.study_dir),
-        recommendation={**told, "is_sure": found.is_sure, "recipes": found.recipes},
+        recommendation={**values, "is_sure": recommendation.is_sure, "recipes": recommendation.recipes},
         files=[str(path) for path in files],
         spent_seconds=spending.spent,
     )
     print_lines([*terminal.leaderboard_lines(leaderboard(task.records), terminal_width()), [("", "")]])
-    for row in textwrap.wrap(found.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False):
+    for row in textwrap.wrap(
+        recommendation.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False
+    ):
         tell(row, "bold", err=False)
     if not verdicts or any(verdict.kind == "none" for verdict in verdicts):
         tell(f"The same command with --budget {enough} or more resumes from here.", err=False)
-    say(f"\n{found.recipes['torch']}")
+    say(f"\n{recommendation.recipes['torch']}")
     say(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
     tell(f"spent {seconds_text(spending.spent)}")

@@ -85,20 +85,20 @@ def report(
     with show_status("reading"):
         from adamcmp.storage.records import find_studies
 
-        found = [study_dir for path in results for study_dir in find_studies(path)]
+        study_dirs = [study_dir for path in results for study_dir in find_studies(path)]
     if len(results) > 1:
         if out is None:
             raise InputError(f"report {' '.join(map(str, results))}: several folders make one report; add --out FOLDER")
-        report_on(found, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
+        report_on(study_dirs, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
         pages = [out / "report.html"]
-    elif found == results:
-        report_on(found, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
+    elif study_dirs == results:
+        report_on(study_dirs, formats, out, target_error, width, plot_script=plot_script, bundle=bundle)
         pages = [(out or results[0] / "report") / "report.html"]
     else:
         if bundle:
-            one = command_text("report", str(found[0]), "--bundle")
-            raise InputError(f"report {results[0]} --bundle: holds {len(found)} studies; name one, such as {one}")
-        pages = [_report_on_all(results[0], found, formats, out, target_error, width, plot_script)]
+            one = command_text("report", str(study_dirs[0]), "--bundle")
+            raise InputError(f"report {results[0]} --bundle: holds {len(study_dirs)} studies; name one, such as {one}")
+        pages = [_report_on_all(results[0], study_dirs, formats, out, target_error, width, plot_script)]
     if open_:
         _open_in_browser(pages[0])
 
@@ -120,11 +120,11 @@ def _report_on_all(
     indexed = []
     for study_dir in study_dirs:
         folder = out / study_dir.name if out else None
-        found = report_on([study_dir], formats, folder, target_error, width, plot_script=plot_script)
-        told = SweepProgress.read(study_dir)
-        state = told.state if told is not None else "done"
+        reported = report_on([study_dir], formats, folder, target_error, width, plot_script=plot_script)
+        progress = SweepProgress.read(study_dir)
+        state = progress.state if progress is not None else "done"
         link = f"{study_dir.name}/report.html" if out else f"{study_dir.name}/report/report.html"
-        indexed.append(IndexEntry(study_dir.name, quote(link), found, state))
+        indexed.append(IndexEntry(study_dir.name, quote(link), reported, state))
     page = (out or root) / "index.html"
     if formats is None or Format.html in formats:
         say(f"\nall studies: {write_index(indexed, out or root)}")
@@ -236,14 +236,14 @@ def compare(
         records = compare_sources(asked.sides)
         judging = comparison_settings(asked.study_dirs) if margin is None else ComparisonSettings(margin)
         curves = read_all(asked.study_dirs).curves
-        found = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
-    show_found(found, " vs. ".join(sides))
+        report_input = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
+    show_found(report_input, " vs. ".join(sides))
     for line in unmatched_runs(asked.sides, records):
         tell(line, err=False)
-    if not any(found.verdicts(task) for task in split_by_task(records)):
+    if not any(report_input.verdicts(task) for task in split_by_task(records)):
         tell("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)
     if out is not None:
-        write_files(found, formats, out)
+        write_files(report_input, formats, out)
 
 
 def merge(
@@ -370,23 +370,23 @@ def remove(
     _check_filters({"--optimizer": arm, "--study": study}, id_ or ())
     if not (incomplete or any((status_, arm, study, id_))):
         raise InputError("remove: no filter given; use --status, --optimizer, --study, --id or --incomplete")
-    found = {
+    matches = {
         folder: match_run_ids(read_records(folder), status=status_, arm=arm, study=study, ids=id_ or ())
         for path in results
         for folder in find_studies(path)
     }
     if incomplete:
-        found = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in found.items()}
-    found = {folder: ids for folder, ids in found.items() if ids}
-    for folder, ids in found.items():
+        matches = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in matches.items()}
+    matches = {folder: ids for folder, ids in matches.items() if ids}
+    for folder, ids in matches.items():
         say(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
-    if not found:
+    if not matches:
         say("No stored runs match these filters. Nothing was removed.")
         return
     if not yes and not typer.confirm("Remove these runs?"):
         say("Nothing was removed.")
         return
-    for folder, ids in found.items():
+    for folder, ids in matches.items():
         remove_stored_runs(folder, ids)
         answer(removed=[{"folder": str(folder), "runs": sorted(ids)}])
     say("Removed.")

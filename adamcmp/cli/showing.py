@@ -62,7 +62,7 @@ def report_on(
         stored = read_all(study_dirs)
         figures = {stored_figure(study_dir) for study_dir in study_dirs}
         (figure,) = figures if len(figures) == 1 else (None,)
-        found = ReportInput(
+        report = ReportInput(
             *stored,
             read_outcomes(study_dirs),
             comparison_settings(study_dirs),
@@ -72,19 +72,19 @@ def report_on(
             has_plot_script=plot_script or bundle,
         )
         if figure is not None:
-            found = replace(found, told=find_study(figure).findings(found))
+            report = replace(report, told=find_study(figure).findings(report))
     tell_damage(study_dirs)
-    _tell_orphans(found)
-    show_found(found, found.title if title else None)
+    _tell_orphans(report)
+    show_found(report, report.title if title else None)
     folder = out or study_dirs[0] / "report"
-    write_files(found, formats, folder)
+    write_files(report, formats, folder)
     if bundle:
         from adamcmp.report.bundle import write_bundle
 
-        path = write_bundle(study_dirs, found.records, folder)
+        path = write_bundle(study_dirs, report.records, folder)
         answer(bundle=str(path))
         say(f"Bundle   {path}")
-    return found
+    return report
 
 
 def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, always: bool = False) -> None:
@@ -118,11 +118,11 @@ def _tell_orphans(report: ReportInput) -> None:
     """
     shown = {run for task in report.tasks for run in task.records["run_id"]}
     lost = len(report.records) - len(shown & set(report.records["run_id"]))
-    told = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
+    text = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
     if len(report.records) and not shown:
-        raise InputError(f"{report.title}: {told}; run the sweep again, which trains missing runs alone")
+        raise InputError(f"{report.title}: {text}; run the sweep again, which trains missing runs alone")
     if lost:
-        tell(f"{told}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
+        tell(f"{text}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
 
 
 def tell_damage(study_dirs: Sequence[Path]) -> None:
@@ -176,20 +176,20 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
     for task in tasks:
         error, verdicts = task_metrics(task.records).error, report.verdicts(task)
         about = {task.task, None} if len(tasks) == 1 else {task.task}
-        told = report.told.about(about)
+        findings = report.told.about(about)
         sections = [terminal.verdict_lines(verdicts, error, width, verbose=verbose)]
         if not is_quiet():
             if title is not None or len(tasks) > 1:
                 print_lines([terminal.heading(title, task.label) if title else terminal.heading(task.label)])
             warned = warnings_of_task(report, task)
             sections.insert(0, terminal.leaderboard_lines(report.board(task), width))
-            sections.append(terminal.claim_lines(told.claims, width, verbose=verbose))
+            sections.append(terminal.claim_lines(findings.claims, width, verbose=verbose))
             if verbose:
-                sections.append(terminal.finding_lines([finding.text for finding in told.findings], width))
+                sections.append(terminal.finding_lines([finding.text for finding in findings.findings], width))
             sections.append(terminal.warning_lines(warned, width, verbose=verbose))
         _print_sections(sections)
         answer(
-            claims=_claimed(told.claims),
+            claims=_claimed(findings.claims),
             hints=[warning.text for warning in warnings_of_task(report, task) if warning.fix],
         )
         if report.target_error is not None:
@@ -201,13 +201,13 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
             present(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
     answer(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))
     if len(tasks) > 1:
-        told = report.told.about({None})
-        answer(claims=_claimed(told.claims))
+        findings = report.told.about({None})
+        answer(claims=_claimed(findings.claims))
         _print_sections([
             terminal.splits_lines(report.over_splits(tasks), width),
             terminal.pooled_lines(report.pooled, width),
-            terminal.claim_lines(told.claims, width, verbose=verbose),
-            terminal.finding_lines([finding.text for finding in told.findings], width) if verbose else [],
+            terminal.claim_lines(findings.claims, width, verbose=verbose),
+            terminal.finding_lines([finding.text for finding in findings.findings], width) if verbose else [],
         ])  # fmt: skip
 
 

@@ -151,9 +151,9 @@ def sweep(
     from adamcmp.storage.records import read_outcomes
 
     judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
-    found = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
-    show_found(found)
-    show_next(found, opened.study_dir)
+    report_input = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
+    show_found(report_input)
+    show_next(report_input, opened.study_dir)
     raise typer.Exit(_exit_code(records))
 
 
@@ -175,8 +175,8 @@ def work(
         from adamcmp.execute.slurm_jobs import PLAN_FILE
         from adamcmp.plan import saved_plan
 
-        found = saved_plan.read_plan(study_dir / PLAN_FILE, trust=trust, digest=plan)
-        opened = Session(found.plan.here(), study_dir, words=found.words)
+        saved = saved_plan.read_plan(study_dir / PLAN_FILE, trust=trust, digest=plan)
+        opened = Session(saved.plan.here(), study_dir, words=saved.words)
     records = _sweep(opened, None)
     answer(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
     raise typer.Exit(_exit_code(records))
@@ -277,18 +277,18 @@ def settle(
     named = study
     opened = open_study(lambda: named, overrides, results_dir, config_dir, device)
     records = read_records(opened.study_dir)
-    found = find_arm_pair(opened.plan.runs, records, (a, b))
+    pair = find_arm_pair(opened.plan.runs, records, (a, b))
     show_header(opened)
-    error = task_metrics(found.task.records).error
+    error = task_metrics(pair.task.records).error
     given = margin if margin is not None else opened.plan.config.study.margin
     tolerated = None if given is None else given / error.factor
     hint = ""
     while True:
-        (task,) = (task for task in split_by_task(records) if task.task == found.task.task)
+        (task,) = (task for task in split_by_task(records) if task.task == pair.task.task)
         try:
             outcomes = read_outcomes([opened.study_dir])
             verdict = sequential_verdict(
-                task.records, found.arms, tolerated, outcomes, assume_symmetric=assume_symmetric
+                task.records, pair.arms, tolerated, outcomes, assume_symmetric=assume_symmetric
             )
         except ValueError as reason:
             raise InputError(f"settle {a} {b}: {reason}") from reason
@@ -305,7 +305,7 @@ def settle(
         if not undecided or not seeds:
             return
         added = settle_runs(
-            opened.plan.runs, found, range(FIRST_SETTLE_SEED, seeds.stop)
+            opened.plan.runs, pair, range(FIRST_SETTLE_SEED, seeds.stop)
         )  # failed ones are trained again
         train(opened, added, None, label="Added")
         records = read_records(opened.study_dir)
@@ -331,19 +331,19 @@ def _stored_with(a: str, b: str, name: str | None, results_dir: Path, *, trust: 
     from adamcmp.report.commands import find_train_command
     from adamcmp.storage.records import find_studies, read_records
 
-    found = {
+    candidates = {
         study_dir: trained
         for study_dir in find_studies(results_dir if name is None else stored_study(name, results_dir) or results_dir)
         if (trained := find_train_command(read_records(study_dir), (a, b)))
     }
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        one = command_text("settle", a, b, next(iter(found)).name)
-        raise InputError(f"settle {a} {b}: {len(found)} studies have both: {names}; name one, such as {one}")
-    if not found:
+    if len(candidates) > 1:
+        names = ", ".join(path.name for path in candidates)
+        one = command_text("settle", a, b, next(iter(candidates)).name)
+        raise InputError(f"settle {a} {b}: {len(candidates)} studies have both: {names}; name one, such as {one}")
+    if not candidates:
         where = results_dir if name is None else name
         raise InputError(f"settle {a} {b}: no sweep in {where} has both; sweep the two optimizers first")
-    ((study_dir, trained),) = found.items()
+    ((study_dir, trained),) = candidates.items()
     if not trust:
         check_stored_words(*trained, whose=f"the command stored in {study_dir}")
     others = [word for word in trained.overrides if not word.startswith("study.name=")]
@@ -391,9 +391,9 @@ def reproduce(
         if len(names) > 1:
             tell(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
         words = _words_for(name, figure, sys.argv[1:])
-        found = _reproduce(name, words, given, results_dir, config_dir, device, dry_run, limit, formats)
-        codes.append(found.code)
-        claims += found.told.claims
+        reproduced = _reproduce(name, words, given, results_dir, config_dir, device, dry_run, limit, formats)
+        codes.append(reproduced.code)
+        claims += reproduced.told.claims
     if len(names) > 1 and not dry_run:
         show_claims(claims, results_dir, formats)
     raise typer.Exit(max(codes))
@@ -415,7 +415,7 @@ def _claims(
         from adamcmp.claims import resolve_claims, studies_needed
 
         statements = resolve_claims(asked)
-    codes, found = [DONE], dict[str, Any]()
+    codes, reports = [DONE], dict[str, Any]()
     studies = studies_needed(statements)
     for i, study in enumerate(studies):
         tell(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
@@ -427,11 +427,11 @@ def _claims(
             continue
         records = _sweep(opened, limit)
         codes.append(_exit_code(records))
-        found[study] = reported(opened.study_dir, records)
+        reports[study] = reported(opened.study_dir, records)
     if not dry_run:
         suffix = "" if scale is None else f"_{scale}"
         _, _, name = asked.partition("/")
-        show_statements(statements, found, results_dir / f"claims{suffix}" / name, formats)
+        show_statements(statements, reports, results_dir / f"claims{suffix}" / name, formats)
     return max(codes)
 
 
@@ -531,14 +531,14 @@ def _show_plan(opened: Session, limit: int | None, only_failed: bool = False) ->
     key = plan_cache.key_of(
         ids, config.study.name, config.execute, opened.plan.duplicates, opened.study_dir, is_verbose()
     )
-    found = None if opened.datasets else plan_cache.load(key)  # data are loaded if their metadata is not cached
-    if found is None:
-        found = _planned(opened, todo, judging, lacking)
+    cached = None if opened.datasets else plan_cache.load(key)  # data are loaded if their metadata is not cached
+    if cached is None:
+        cached = _planned(opened, todo, judging, lacking)
         if all(dataset_cache.load_metadata(data) for data in {run.task.key: run.task.data for run in runs}.values()):
-            plan_cache.save(key, found)
-    for text, style in found["lines"]:
+            plan_cache.save(key, cached)
+    for text, style in cached["lines"]:
         tell(text, style, err=False, whole=not style)
-    answer(**found["answer"])
+    answer(**cached["answer"])
     if config.execute.where == "slurm":
         from adamcmp.execute.slurm_jobs import submission_script
 
@@ -581,8 +581,8 @@ def _planned(opened: Session, todo: Sequence[Run], judging: Sequence[Run], lacki
         "missing": len(lacking), "to_train": len(todo), "seconds": how.estimate.seconds, "flops": how.estimate.flops,
         "bytes_a_run": how.estimate.run_bytes, "device": str(opened.device),
     }  # fmt: skip
-    told = [{"heading": heading, "text": text} for heading, text in summary]
-    return {"lines": lines, "answer": {"summary": told, "plans": [plan]}}
+    summary_lines = [{"heading": heading, "text": text} for heading, text in summary]
+    return {"lines": lines, "answer": {"summary": summary_lines, "plans": [plan]}}
 
 
 def _judging(opened: Session, *, is_tuned: bool) -> list[Run]:

@@ -14,8 +14,8 @@ from adamcmp.optim.rule import Rule
 @cache
 def _load_builtin(name: str) -> Rule | None:
     source = find_config("config")
-    found = validate_config(compose(source, [f"optimizer={name}"]), source).optimizer
-    return found if isinstance(found, Rule) else None
+    optimizer = validate_config(compose(source, [f"optimizer={name}"]), source).optimizer
+    return optimizer if isinstance(optimizer, Rule) else None
 
 
 def builtin_rule(name: str, **changes: Any) -> Rule:
@@ -24,10 +24,10 @@ def builtin_rule(name: str, **changes: Any) -> Rule:
     Raises:
         ValueError: it is no rule of adamcmp's form, or does not take such a value.
     """
-    found = _load_builtin(name)
-    if found is None:
+    rule = _load_builtin(name)
+    if rule is None:
         raise ValueError(f"{name} is no rule of adamcmp's form")
-    return type(found).model_validate({**found.model_dump(), **changes})
+    return type(rule).model_validate({**rule.model_dump(), **changes})
 
 
 def builtin_rules() -> dict[str, Rule]:

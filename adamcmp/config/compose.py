@@ -404,7 +404,7 @@ def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, s
         scale, chosen, given = apply_preset(source, overrides)
         given = drop_other_budget(given)
         defaults = loader.compute_defaults_list(chosen.name, [*given, *_search(source)], RunMode.RUN)
-        found: dict[str, str] = {}
+        origins: dict[str, str] = {}
         for default in defaults.defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
                 continue
@@ -414,11 +414,11 @@ def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, s
             package = f"{default.package}." if default.package else ""
             content = OmegaConf.to_container(OmegaConf.load(path))
             if isinstance(content, dict):
-                found |= {key: str(path) for key, _ in flatten({str(k): v for k, v in content.items()}, package)}
+                origins |= {key: str(path) for key, _ in flatten({str(k): v for k, v in content.items()}, package)}
     path, smaller = preset_model(scale, source, str(defaults.overrides.known_choices.get("model")))
-    found |= dict.fromkeys(smaller, str(path))
+    origins |= dict.fromkeys(smaller, str(path))
     for text in given:
         key = parse_override(text).key_or_group
         if key not in (*GROUPS, "execute", "search") and "/" not in key:
-            found = {k: v for k, v in found.items() if not k.startswith(f"{key}.")} | {key: "command line"}
-    return found
+            origins = {k: v for k, v in origins.items() if not k.startswith(f"{key}.")} | {key: "command line"}
+    return origins

@@ -187,8 +187,8 @@ def optimizer_class(values: Mapping[str, Any], name: str) -> type[Rule] | type[C
         target = str(values["_target_"])
         if target.partition(".")[0] in FOR_TORCH:  # none of them is a rule, and planning does without torch
             return CustomOptimizer
-        found: object = find_target(target, "optimizer")
-        return found if isinstance(found, type) and issubclass(found, Rule) else CustomOptimizer
+        target_object: object = find_target(target, "optimizer")
+        return target_object if isinstance(target_object, type) and issubclass(target_object, Rule) else CustomOptimizer
     if values.get("rule") not in builtin_rule_names():
         raise InputError(
             f"optimizer={name}: rule is {values.get('rule')!r}; allowed: {', '.join(builtin_rule_names())}, or a "
@@ -294,8 +294,8 @@ def _known_fields(composed: Composed, group: str) -> set[str]:
     section = composed.values.get(group)
     kind = SECTIONS.get(group)
     if group == "optimizer" and isinstance(section, Mapping):
-        found = optimizer_class(section, "")
-        kind = None if found is CustomOptimizer else found
+        settings_class = optimizer_class(section, "")
+        kind = None if settings_class is CustomOptimizer else settings_class
     if kind is None:  # the schedule's kinds differ in their keys, a custom class has any
         return set(section) if isinstance(section, Mapping) else set(Config.model_fields)
     return set(kind.model_fields) - {"name", "source"}
@@ -303,7 +303,7 @@ def _known_fields(composed: Composed, group: str) -> set[str]:
 
 def _combined_source_hash(target: str, nested: Sequence[str]) -> str | None:
     """Return the hash of a target's source, and of those of its arguments if they have targets of their own."""
-    hashes = [found for dotted in (target, *nested) if (found := source_hash(dotted)) is not None]
+    hashes = [digest for dotted in (target, *nested) if (digest := source_hash(dotted)) is not None]
     if not nested or len(hashes) < 2:
         return hashes[0] if hashes else None
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
@@ -387,13 +387,13 @@ def _imported_names(path: Path) -> set[str]:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # its import will say so
         return set()
-    found = set[str]()
+    names = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {name.name.partition(".")[0] for name in node.names}
+            names |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - set(OUR_PACKAGES)
+            names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - set(OUR_PACKAGES)
 
 
 def _is_user_file(path: Path, importer: Path) -> bool:
@@ -450,15 +450,15 @@ def find_target(target: str, what: str) -> Callable[..., Any]:
         raise InputError(
             f"{what}._target_={target}: cannot be imported: {type(error).__name__}: {one_line(error)}"
         ) from error
-    found = getattr(module, attribute, None)
-    if found is None:
+    value = getattr(module, attribute, None)
+    if value is None:
         names = [name for name in dir(module) if not name.startswith("_")]
         raise InputError(
             f"{what}._target_={target}: {module_name} has no {attribute!r}; {suggest_names(attribute, names)}"
         )
-    if not callable(found):
-        raise InputError(f"{what}._target_={target}: is a {type(found).__name__}, not a class or function")
-    return found  # type: ignore[no-any-return]  # callable() does not narrow Any
+    if not callable(value):
+        raise InputError(f"{what}._target_={target}: is a {type(value).__name__}, not a class or function")
+    return value  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
 def call_target(

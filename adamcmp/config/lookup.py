@@ -87,12 +87,12 @@ def list_group(group: str, config_dir: Path | None = None) -> dict[str, Path]:
         InputError: ``config_dir`` is not there.
     """
     check_folder(config_dir)
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in (config_dir, shipped_configs()):
         if folder is not None:
             for path in sorted((folder / group).glob("*.yaml")):
-                found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+                paths.setdefault(path.stem, path)
+    return dict(sorted(paths.items()))
 
 
 def group_files(source: ConfigSource, group: str) -> list[Path]:

@@ -85,8 +85,8 @@ def _unreadable(text: str, error: Exception) -> str:
     brackets = sorted(set(value) & set("()[]{}'\""))
     calls = isinstance(error, ValueError) or re.fullmatch(r"\w+\(.*\)", value)
     if calls or value.startswith(("[", "{", "'", '"')) or not (strange or brackets):
-        told = one_line(error).partition(". See https")[0].partition(" See")[0]
-        return f"{text}: cannot be read ({told}); write key=value or key=v1,v2"
+        reason = one_line(error).partition(". See https")[0].partition(" See")[0]
+        return f"{text}: cannot be read ({reason}); write key=value or key=v1,v2"
     held = " ".join("a blank" if bracket == " " else bracket for bracket in (*strange, *brackets))
     return f"{text}: the value holds {held}, and needs quotes: {quote_override(key, value)}"
 

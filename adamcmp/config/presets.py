@@ -37,11 +37,11 @@ def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig
         return PresetConfig(None, source, rest)
     own = f"scale/{source.stem}"
     groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
-    found = {path.stem: group for group in groups for path in group_files(source, group)}
-    if asked[-1] not in found:
-        known = ", ".join(sorted({NO_PRESET, *found}))
+    presets = {path.stem: group for group in groups for path in group_files(source, group)}
+    if asked[-1] not in presets:
+        known = ", ".join(sorted({NO_PRESET, *presets}))
         raise InputError(f"scale={asked[-1]}: no such scale of {source.stem}; give one of {known}")
-    if found[asked[-1]] == own:
+    if presets[asked[-1]] == own:
         return PresetConfig(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
     return PresetConfig(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
 

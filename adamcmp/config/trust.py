@@ -60,16 +60,16 @@ def check_targets(targets: Iterable[str], whose: str) -> None:
     require_trust(sorted(set(targets) - shipped_targets()), whose)
 
 
-def require_trust(found: Sequence[str], whose: str) -> None:
+def require_trust(untrusted: Sequence[str], whose: str) -> None:
     """Refuse stored code that needs ``--trust``, if there is any.
 
     Raises:
         InputError: something does.
     """
-    if found:
+    if untrusted:
         raise InputError(
-            f"{whose} names {quote_value(found[0])}, which could run code here; if you trust who made that folder, add "
-            "--trust"
+            f"{whose} names {quote_value(untrusted[0])}, which could run code here; if you trust who made that folder, "
+            "add --trust"
         )
 
 

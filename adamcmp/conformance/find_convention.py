@@ -70,13 +70,13 @@ def resolve_libraries(names: Sequence[str]) -> list[str]:
     known = {**{key: key for key in LIBRARIES}, **{text.casefold(): key for key, text in LIBRARIES.items()}}
     short = {"torch": "torch_optim", "keras": "keras_on_tensorflow", "tensorflow": "keras_on_tensorflow",
              "optax": "optax_jax", "jax": "optax_jax"}  # fmt: skip
-    found = []
+    libraries = []
     for name in names:
         key = {**known, **short}.get(name.casefold())
         if key is None:
             raise InputError(f"conformance {name}: no such library; {suggest_names(name, [*short, *LIBRARIES])}")
-        found.append(key)
-    return found or list(LIBRARIES)
+        libraries.append(key)
+    return libraries or list(LIBRARIES)
 
 
 def check_libraries(libraries: Sequence[str], listener: Callable[[str], None]) -> Iterator[ConventionFit]:
@@ -94,14 +94,14 @@ def check_libraries(libraries: Sequence[str], listener: Callable[[str], None]) -
 def _fit_library(library: str) -> Iterator[ConventionFit]:
     title = LIBRARIES[library]
     try:
-        version, found = run_library(library)
+        version, results = run_library(library)
     except RuntimeError as error:
         yield ConventionFit(title, "?", verdict="failed", error=str(error))
         return
-    for ran in found:
+    for ran in results:
         defaults = ", ".join(f"{key}={_short(value)}" for key, value in ran.defaults.items())
-        told = ConventionFit(title, version, ran.name, ran.rule, defaults=defaults)
-        yield told._replace(verdict="failed", error=ran.error) if ran.error else find_convention(told, ran)
+        fit = ConventionFit(title, version, ran.name, ran.rule, defaults=defaults)
+        yield fit._replace(verdict="failed", error=ran.error) if ran.error else find_convention(fit, ran)
 
 
 def run_library(library: str) -> tuple[str, list[LibraryResult]]:
@@ -119,8 +119,8 @@ def run_library(library: str) -> tuple[str, list[LibraryResult]]:
             raise RuntimeError(f"took longer than {TIMEOUT_SECONDS:.0f} s") from error
         if not out.is_file():
             raise RuntimeError(one_line(RuntimeError((done.stderr.strip().splitlines() or ["no word"])[-1])))
-        version, found = pickle.loads(out.read_bytes())  # written by our own process a moment ago
-    return version, [LibraryResult(*fields) for fields in found]
+        version, results = pickle.loads(out.read_bytes())  # written by our own process a moment ago
+    return version, [LibraryResult(*fields) for fields in results]
 
 
 def updates_under(ran: LibraryResult, setting: str) -> float:
@@ -137,17 +137,17 @@ def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
-def find_convention(told: ConventionFit, ran: LibraryResult) -> ConventionFit:
+def find_convention(fit: ConventionFit, ran: LibraryResult) -> ConventionFit:
     """Find the convention that explains an optimizer's updates."""
     ranked = sorted(
         ((_largest_difference(i, ran), i, convention) for i, convention in enumerate(_candidate_conventions(ran.rule))),
-        key=lambda found: found[:2],
+        key=lambda candidate: candidate[:2],
     )
     (nearest, _, way), (second, _, other) = ranked[0], ranked[1]
     limit = LIMITS[ran.precision]
     words = f"{way.told}, or {other.told}" if nearest > SAME_LIMIT and second < 1.5 * nearest else way.told
     verdict = "same" if nearest <= SAME_LIMIT else "same but for rounding" if nearest <= limit else "differs"
-    return told._replace(
+    return fit._replace(
         convention="" if verdict == "differs" else words, setting="" if verdict == "differs" else way.setting,
         difference=nearest, next_convention=way.told if verdict == "differs" else other.told,
         next_difference=second, verdict=verdict,

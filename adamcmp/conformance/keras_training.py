@@ -48,34 +48,34 @@ def layer_specs(model: nn.Module) -> list[LayerSpec]:
         InputError: it is neither an MLP nor a small CNN.
     """
     if isinstance(model, MLP):
-        found = [LayerSpec("Flatten", {}, [])]
+        layers = [LayerSpec("Flatten", {}, [])]
         for layer in model.layers:
             if isinstance(layer, nn.Linear):
-                found.append(_dense(layer))
+                layers.append(_dense(layer))
             elif isinstance(layer, nn.ReLU):
-                found.append(LayerSpec("ReLU", {}, []))
+                layers.append(LayerSpec("ReLU", {}, []))
             else:
                 raise InputError(f"keras: no layer for {type(layer).__name__}")
-        return found
+        return layers
     if not isinstance(model, SmallCNN):
         raise InputError(f"keras: no such layers for {type(model).__name__}; take model=mlp or model=cnn")
-    found = []
+    layers = []
     for block in model.blocks:
         conv, norm, _ = cast("tuple[Any, nn.Module, nn.Module]", tuple(block.children()))
         bias = [] if conv.bias is None else [_plain(conv.bias)]
         stride = {"strides": conv.stride[0], "use_bias": conv.bias is not None}
-        found += [
+        layers += [
             LayerSpec("ZeroPadding2D", {"padding": conv.padding[0]}, []),
             LayerSpec("Conv2D", {"filters": conv.out_channels, "kernel_size": conv.kernel_size, **stride},
                   [_plain(conv.weight).transpose(2, 3, 1, 0), *bias]),
         ]  # fmt: skip
         if isinstance(norm, nn.GroupNorm):
             arguments = {"groups": norm.num_groups, "epsilon": norm.eps}
-            found.append(LayerSpec("GroupNormalization", arguments, [_plain(norm.weight), _plain(norm.bias)]))
+            layers.append(LayerSpec("GroupNormalization", arguments, [_plain(norm.weight), _plain(norm.bias)]))
         elif not isinstance(norm, nn.Identity):
             raise InputError("keras: batch norm keeps other running averages there; take model.norm=group")
-        found.append(LayerSpec("ReLU", {}, []))
-    return [*found, LayerSpec("GlobalAveragePooling2D", {}, []), _dense(model.head)]
+        layers.append(LayerSpec("ReLU", {}, []))
+    return [*layers, LayerSpec("GlobalAveragePooling2D", {}, []), _dense(model.head)]
 
 
 def _dense(each: nn.Linear) -> LayerSpec:

@@ -34,15 +34,15 @@ class LibraryResult(NamedTuple):
 
 def run_all_paths(library: str) -> list[LibraryResult]:
     """Return all optimizers of a library on all problems."""
-    found = []
+    results = []
     for peer in import_module(f"adamcmp.conformance.libraries.{library}").peers():
         plain = dict(peer.defaults)
         try:
             paths = [peer.path(problem) for problem in make_problems()]
-            found.append(LibraryResult(peer.name, peer.rule, plain, peer.precision, paths))
+            results.append(LibraryResult(peer.name, peer.rule, plain, peer.precision, paths))
         except Exception as error:  # another library may fail in any way
-            found.append(LibraryResult(peer.name, peer.rule, plain, peer.precision, [], describe_exception(error)))
-    return found
+            results.append(LibraryResult(peer.name, peer.rule, plain, peer.precision, [], describe_exception(error)))
+    return results
 
 
 def library_versions(library: str) -> str:
@@ -64,8 +64,8 @@ def main() -> None:
     library, out = sys.argv[1:]
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
-    found = run_all_paths(library)
-    File(out).write_bytes(pickle.dumps((library_versions(library), [tuple(result) for result in found])))
+    results = run_all_paths(library)
+    File(out).write_bytes(pickle.dumps((library_versions(library), [tuple(result) for result in results])))
 
 
 if __name__ == "__main__":

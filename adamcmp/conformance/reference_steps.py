@@ -49,7 +49,7 @@ class Convention(NamedTuple):
 def conventions(rule: str) -> list[Convention]:
     """Return every way that there is for a peer's rule, the shortest settings first."""
     kernel, fixed = FAMILIES.get(rule, (rule, {}))
-    found: dict[str, Convention] = {}
+    ways_by_name: dict[str, Convention] = {}
     shipped = [(name, settings) for name, settings in builtin_rules().items() if settings.rule == kernel]
     for name, settings in shipped:
         if any(getattr(settings, key) != value for key, value in fixed.items() if key != "betas"):
@@ -59,16 +59,16 @@ def conventions(rule: str) -> list[Convention]:
         for words, varied in _vary_settings(settings):
             convention = Convention(" ".join([f"optimizer={name}", *words]), varied, _describe(varied))
             key = varied.model_dump_json(exclude={"name", "label", "lr", "weight_decay"} | HYPERPARAMETERS)
-            if key not in found or len(convention.setting) < len(found[key].setting):
-                found[key] = convention
-    ways = sorted(found.values(), key=lambda each: len(each.setting))
+            if key not in ways_by_name or len(convention.setting) < len(ways_by_name[key].setting):
+                ways_by_name[key] = convention
+    ways = sorted(ways_by_name.values(), key=lambda each: len(each.setting))
     usual = [way for way in ways if way.settings.decay == "lr_scaled"]
     undivided = [way for way in usual if getattr(way.settings, "proximal", True)]  # decay comes behind the step
     ways += [way._replace(setting="", on_new=True, told=f"{way.told}, of the new weights") for way in undivided]
     no_decay = {_describe(way.settings, decayed=False): way for way in reversed(usual or ways[:1])}
     return ways + [
-        way._replace(without=True, told=told, setting=f"{way.setting} optimizer.weight_decay=0")
-        for told, way in reversed(no_decay.items())
+        way._replace(without=True, told=description, setting=f"{way.setting} optimizer.weight_decay=0")
+        for description, way in reversed(no_decay.items())
     ]
 
 

@@ -39,5 +39,5 @@ def cached_array(
             temporary.replace(stored)
         finally:
             temporary.unlink(missing_ok=True)
-    found: PixelArray = np.load(stored, mmap_mode="c")
-    return found
+    cached: PixelArray = np.load(stored, mmap_mode="c")
+    return cached

@@ -67,8 +67,8 @@ class Column:
     @property
     def is_missing(self) -> npt.NDArray[np.bool_]:
         """Whether each value is missing."""
-        found: npt.NDArray[np.bool_] = np.asarray(pd.isna(self.values))
-        return found
+        is_missing: npt.NDArray[np.bool_] = np.asarray(pd.isna(self.values))
+        return is_missing
 
     @property
     def known(self) -> npt.NDArray[Any]:
@@ -120,15 +120,15 @@ def column_from_texts(name: str, texts: pd.Series[Any], options: ColumnOptions) 
             )
         if dates is not None:
             return Column(name, "date", numeric(dates.values), (dates.note,) if dates.note else ())
-        found = numbers_in(known, options.marks, options.delimiter)
-        if isinstance(found, Doubt):
+        numbers = numbers_in(known, options.marks, options.delimiter)
+        if isinstance(numbers, Doubt):
             return Column(
-                name, "numeric", np.full(len(texts), np.nan), problem=f"{found.problem}, or keep it as text with "
+                name, "numeric", np.full(len(texts), np.nan), problem=f"{numbers.problem}, or keep it as text with "
                 f"{list_setting('categorical', [name])}",
             )  # fmt: skip
-        if found is not None:
-            values = numeric(found.values)
-            return Column(name, "numeric", _mask_missing(values, options), (found.note,) if found.note else ())
+        if numbers is not None:
+            values = numeric(numbers.values)
+            return Column(name, "numeric", _mask_missing(values, options), (numbers.note,) if numbers.note else ())
     strings = spread([text if text not in absent else None for text in unique], None, object)
     blanks = sum(str(text) != text.strip() for text in raw)
     column = Column(name, "categorical", strings, ("blanks at the ends of texts removed",) if blanks else ())

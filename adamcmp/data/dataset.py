@@ -246,10 +246,10 @@ def make_dataset(
     elif duplicates == "warn":
         repeated = duplicate_warning(name, parts)
         notes += [repeated] if repeated else []
-    told = f"num_classes={num_outputs} normalize={normalize}"
+    identity = f"num_classes={num_outputs} normalize={normalize}"
     if kind != "classes":
-        told = f"{kind}={num_outputs} normalize={normalize} normalize_targets={normalize_targets}"
-    fingerprint = _fingerprint(told, [parts[part] for part in SPLITS], raw.get("missing", ""))
+        identity = f"{kind}={num_outputs} normalize={normalize} normalize_targets={normalize_targets}"
+    fingerprint = _fingerprint(identity, [parts[part] for part in SPLITS], raw.get("missing", ""))
     if "missing" in raw:
         parts = impute(parts, raw["missing"])
     xs = [parts[part].x for part in SPLITS]
@@ -315,11 +315,11 @@ def _target_scale(y: Tensor, name: str) -> Normalization:
 def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
     for part, x in zip(SPLITS, xs, strict=True):
         after = "normalized, " if normalize else ""
-        told = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
+        error = InputError(f"data set {dataset.name}: {part} x, {after}leaves the range of float32; scale it before")
         for input_ in inputs_of(x):
             scaled = (dataset.inputs(rows) if dataset.scale else rows for rows in chunks(input_))
             if input_.dtype.is_floating_point and not all(all_finite(rows) for rows in scaled):  # type: ignore[arg-type]
-                raise told
+                raise error
         if not bool(torch.isfinite(getattr(dataset, part).y).all()):
             raise InputError(f"data set {dataset.name}: {part} y leaves the range of float32; scale it before")
 
@@ -393,9 +393,9 @@ def _check_options(
         raise InputError(f"data.train_examples={train_examples}: must be ≥ 1 and whole, or null for all")
 
 
-def _fingerprint(told: str, splits: Iterable[Split], missing: str) -> str:
+def _fingerprint(identity: str, splits: Iterable[Split], missing: str) -> str:
     lacking = f" missing={missing}" if missing else ""
-    digest = hashlib.sha256(f"{told}{lacking}".encode())
+    digest = hashlib.sha256(f"{identity}{lacking}".encode())
     for x, y in splits:
         if isinstance(x, MultiInput):
             digest.update(f"|inputs={x.names or len(x.parts)}".encode())

@@ -60,12 +60,12 @@ def dates_in(texts: Sequence[str]) -> Dates | Doubt | None:
     if len(alike) < len(rest):
         strange = ", ".join(repr(text) for text in rest if text not in set(alike))
         return Doubt(f"holds dates or times, but also {strange[:60]}: correct them, or name them in data.na_values")
-    found = _times(rest) if TIME.fullmatch(rest[0]) else _iso(rest) if ISO.fullmatch(rest[0]) else _forms(rest)
-    if not isinstance(found, Dates) or not placeholders:
-        return found
-    told = f"{', '.join(map(repr, placeholders[:3]))} read as missing"
-    values = found.values | dict.fromkeys(placeholders, math.nan)
-    return Dates(values, ", ".join(filter(None, (found.note, told))))
+    dates = _times(rest) if TIME.fullmatch(rest[0]) else _iso(rest) if ISO.fullmatch(rest[0]) else _forms(rest)
+    if not isinstance(dates, Dates) or not placeholders:
+        return dates
+    note = f"{', '.join(map(repr, placeholders[:3]))} read as missing"
+    values = dates.values | dict.fromkeys(placeholders, math.nan)
+    return Dates(values, ", ".join(filter(None, (dates.note, note))))
 
 
 def _looks(text: str) -> bool:

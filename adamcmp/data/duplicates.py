@@ -47,11 +47,11 @@ def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Sp
         parts: some of these.
         within: an example stands once in its own part too.
     """
-    found = example_ids(parts)
+    ids = example_ids(parts)
     seen = torch.empty(0, dtype=torch.int64)
     kept: dict[str, Split] = {}
     for part in (part for part in SPLIT_PRIORITY if part in parts):
-        own = found[part]
+        own = ids[part]
         keep = ~torch.isin(own, seen)
         if within:
             keep &= _is_first(own)
@@ -86,13 +86,13 @@ def split_boundary(count: int, order_N: Tensor, own_N: Tensor) -> int:
 
 def duplicate_warning(name: str, parts: Mapping[str, Split]) -> str | None:
     """Return a warning about examples that occur in several splits; None if there are none."""
-    found = example_ids(parts)
-    held_out = {part: torch.unique(found[part]) for part in ("test", "validation")}
-    shared = {part: int(torch.isin(own, found["train"]).sum()) for part, own in held_out.items()}
-    told = [f"{shared[part]:,} of {len(held_out[part]):,} distinct {part}" for part in shared if shared[part]]
-    if not told:
+    ids = example_ids(parts)
+    held_out = {part: torch.unique(ids[part]) for part in ("test", "validation")}
+    shared = {part: int(torch.isin(own, ids["train"]).sum()) for part, own in held_out.items()}
+    counts = [f"{shared[part]:,} of {len(held_out[part]):,} distinct {part}" for part in shared if shared[part]]
+    if not counts:
         return None
     return (
-        f"{name}: {' and '.join(told)} examples also occur in training; data.duplicates=group keeps equal ones in one "
-        "split, drop removes copies"
+        f"{name}: {' and '.join(counts)} examples also occur in training; data.duplicates=group keeps equal ones in "
+        "one split, drop removes copies"
     )

@@ -50,13 +50,13 @@ def load(
     raw = root / dataset / "raw"
     # The cache holds several data sets, whose files bear the same names: only the named folder counts there.
     searched = [raw, root] if folder is not None else [raw, *system_folders]
-    found = next((place for place in searched if not _missing(place)), None)
-    if found is None:
+    place_found = next((place for place in searched if not _missing(place)), None)
+    if place_found is None:
         if not download:
             raise InputError(_not_found(dataset, searched, advice))
         _download(dataset, raw)
-        found = raw
-    train, test = (_read_part(found, *names) for names in FILES.values())
+        place_found = raw
+    train, test = (_read_part(place_found, *names) for names in FILES.values())
     return {"train": train, "test": test, "num_classes": NUM_CLASSES}
 
 

@@ -93,11 +93,11 @@ def image_folder(
     if channels not in MODES:
         raise InputError(f"data.channels={channels}: must be 3 (color) or 1 (gray)")
     colour = _colour(background)
-    found, left_out = _parts(root, nested=bool(nested))
-    classes = sorted(found["train"])
+    by_split, left_out = _parts(root, nested=bool(nested))
+    classes = sorted(by_split["train"])
     if len(classes) < 2:
         raise InputError(f"data.path={path}: holds images of {classes}; needs two class folders or more")
-    for part, images in found.items():
+    for part, images in by_split.items():
         for name in images:
             if name not in classes:
                 hint = suggest_names(name, classes)
@@ -111,7 +111,7 @@ def image_folder(
             )
     parts: dict[str, tuple[Array, Array]] = {}
     looks: list[Look] = []
-    for part, images in found.items():
+    for part, images in by_split.items():
         files = [file for name in images for file in images[name]]
         y_N = np.repeat([classes.index(name) for name in images], [len(image) for image in images.values()])
         x, seen = _decoded(files, size, channels, colour)
@@ -238,7 +238,7 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     known = {*IMG_EXTENSIONS, *(suffix for suffix in FURTHER if suffix in Image.registered_extensions())}
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     below = _folders(folder)
     if not nested:
         _check_not_splits(folder, below)
@@ -255,11 +255,11 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
                 left_out["links to folders or to nothing"] += not path.is_file()
         if not images:
             raise InputError(f"{candidate}: a class without images ({', '.join(sorted(known))}); fill or remove it")
-        found[candidate.name] = images
-    if not found:
+        files[candidate.name] = images
+    if not files:
         raise InputError(f"{folder}: holds no folders; give one folder of images for each class")
     left_out.update(path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in known)
-    return found
+    return files
 
 
 def _decoded(

@@ -72,8 +72,8 @@ def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
 def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:
     """Return from the cache; it is written as a whole, and not at all where it cannot be."""
     with suppress(OSError, ValueError):
-        found: npt.NDArray[np.int64] = np.load(stored)
-        return found
+        labels: npt.NDArray[np.int64] = np.load(stored)
+        return labels
     y_N = np.concatenate([_read(path)[1] for path in files])
     temporary = stored.with_name(f"{stored.stem}.{os.getpid()}.tmp.npy")
     with suppress(OSError):

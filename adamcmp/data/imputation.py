@@ -23,10 +23,10 @@ def impute(parts: Mapping[str, Split], mode: str) -> dict[str, Split]:
     assert isinstance(train, torch.Tensor)
     median_D = train.nanmedian(dim=0).values.nan_to_num(0.0)
     lacking_D = train.isnan().any(dim=0)
-    found: dict[str, Split] = {}
+    imputed: dict[str, Split] = {}
     for part, (x, y) in parts.items():
         assert isinstance(x, torch.Tensor)
         full = torch.where(x.isnan(), median_D, x)
-        told = x.isnan()[:, lacking_D].to(x.dtype)
-        found[part] = Split(torch.cat([full, told], dim=1) if mode == "indicator" else full, y)
-    return found
+        indicators = x.isnan()[:, lacking_D].to(x.dtype)
+        imputed[part] = Split(torch.cat([full, indicators], dim=1) if mode == "indicator" else full, y)
+    return imputed

@@ -34,10 +34,10 @@ def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, 
     for option, given, allowed in (("inputs", inputs, INPUTS), ("layout", layout, LAYOUTS)):
         if given not in allowed:
             raise InputError(f"data.{option}={given}: not known; {suggest_names(str(given), allowed)}")
-    found = _read(path)
+    arrays = _read(path)
     parts: dict[str, dict[str, str]] = {}
     others: list[str] = []
-    for name in found:
+    for name in arrays:
         match = re.fullmatch(r"(x|y|inputs|labels)(?:_(\w+))?|(train|test|val|valid|validation)_(x|y)", name, re.I)
         letter, part = (match[1] or match[4], match[2] or match[3] or "") if match else ("", "")
         letter = {"inputs": "x", "labels": "y"}.get(letter.lower(), letter.lower())
@@ -47,7 +47,7 @@ def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, 
             others.append(name)
     for letter in ("x", "y"):
         if letter not in parts.get("train", {}):
-            held = ", ".join(found) or "nothing"
+            held = ", ".join(arrays) or "nothing"
             raise InputError(f"{path}: has no array {letter!r} but {held}; save it as np.savez(path, x=…, y=…)")
     summary = [("data", f"arrays {', '.join(name for part in parts.values() for name in part.values())}")]
     if others:
@@ -57,10 +57,10 @@ def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, 
         if len(names) < 2:
             lacking = "y" if "x" in names else "x"
             raise InputError(f"{path}: the {part} part has no array {lacking!r}; save both, or neither")
-        x, told = _inputs(found[names["x"]], found[names["y"]], str(path), inputs, layout)
-        y, also = _labels(found[names["y"]], x, targets, str(path))
+        x, note = _inputs(arrays[names["x"]], arrays[names["y"]], str(path), inputs, layout)
+        y, also = _labels(arrays[names["y"]], x, targets, str(path))
         raw[part] = (x, y)
-        summary += [("converted", text) for text in (*told, *also) if ("converted", text) not in summary]
+        summary += [("converted", text) for text in (*note, *also) if ("converted", text) not in summary]
     if all(pair[1].ndim == 1 and pair[1].dtype.kind in "iu" for pair in raw.values()):
         for part in raw:
             unknown = np.setdiff1d(raw[part][1], raw["train"][1])
@@ -81,10 +81,10 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     except FileNotFoundError as error:
         raise InputError(f"data.path={path}: no such file") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        told = one_line(error)
-        if "allow_pickle" in told:
-            told = "an array of Python objects; save numbers, such as x.astype(float), or texts"
-        raise InputError(f"{path}: cannot be read as .npz ({told}); correct or replace it") from error
+        reason = one_line(error)
+        if "allow_pickle" in reason:
+            reason = "an array of Python objects; save numbers, such as x.astype(float), or texts"
+        raise InputError(f"{path}: cannot be read as .npz ({reason}); correct or replace it") from error
 
 
 def _inputs(

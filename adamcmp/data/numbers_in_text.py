@@ -102,10 +102,10 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
     if len(dressing) > 1:
         shown = " and ".join(repr(text) for text in _one_of_each(matches))
         return Doubt(f"holds numbers in different units, such as {shown}: write all in one unit")
-    found = _separated({text: match["core"] for text, match in matches.items()}, marks, delimiter)
-    if isinstance(found, Doubt):
-        return found
-    cores, separators = found
+    numbers = _separated({text: match["core"] for text, match in matches.items()}, marks, delimiter)
+    if isinstance(numbers, Doubt):
+        return numbers
+    cores, separators = numbers
     values = {text: _signed(cores[text], match) for text, match in matches.items()}
     if not all(map(math.isfinite, values.values())):
         return Doubt("holds numbers beyond the range of float64: write them in another unit")

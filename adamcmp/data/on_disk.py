@@ -93,19 +93,19 @@ class DiskRows:
         index_N = self.index.numpy()
         if len(self.stores) == 1:
             return self._placed(self.stores[0].rows(index_N))
-        found = torch.empty(self.shape, dtype=self.dtype)
+        rows = torch.empty(self.shape, dtype=self.dtype)
         starts = np.cumsum([0, *(stored.shape[0] for stored in self.stores)])
         for stored, start, end in zip(self.stores, starts, starts[1:], strict=False):
             (here,) = np.nonzero((index_N >= start) & (index_N < end))
             if len(here):
-                found[torch.from_numpy(here)] = stored.rows(index_N[here] - start)
-        return self._placed(found)
+                rows[torch.from_numpy(here)] = stored.rows(index_N[here] - start)
+        return self._placed(rows)
 
-    def _placed(self, found: Tensor) -> Tensor:
+    def _placed(self, rows: Tensor) -> Tensor:
         """Copy to the device; to CUDA without waiting, from pinned memory. Apple's devices have no float64."""
         if self.device.type == "cuda":
-            return found.pin_memory().to(self.device, non_blocking=True)
-        return (found.float() if self.device.type == "mps" and found.dtype == torch.float64 else found).to(self.device)
+            return rows.pin_memory().to(self.device, non_blocking=True)
+        return (rows.float() if self.device.type == "mps" and rows.dtype == torch.float64 else rows).to(self.device)
 
 
 def to_memory(x: Tensor | DiskRows) -> Tensor:

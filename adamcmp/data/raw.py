@@ -315,13 +315,13 @@ def token_bytes(raw: RawData, num_classes: int, name: str) -> Tensor | None:
     """
     if "token_bytes" not in raw:
         return None
-    found = _tensor(raw["token_bytes"], f"data set {name}: token_bytes")
-    if tuple(found.shape) != (num_classes,):
+    counts = _tensor(raw["token_bytes"], f"data set {name}: token_bytes")
+    if tuple(counts.shape) != (num_classes,):
         raise InputError(
-            f"data set {name}: token_bytes has shape {tuple(found.shape)}; give one number for each of the "
+            f"data set {name}: token_bytes has shape {tuple(counts.shape)}; give one number for each of the "
             f"{num_classes} classes"
         )
-    return found
+    return counts
 
 
 def all_finite(x: Tensor | DiskRows) -> bool:

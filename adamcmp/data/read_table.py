@@ -95,16 +95,16 @@ def read(path: str | Path, option: str, layout: Layout) -> Frame:
 
 def understood(frames: Sequence[Frame], names: Sequence[str], options: ColumnOptions) -> dict[str, Column]:
     """Understand the named columns of all frames, one below the other."""
-    found: dict[str, Column] = {}
+    understood_columns: dict[str, Column] = {}
     for name in names:
         columns = [frame.columns[name] for frame in frames]
         if any(isinstance(column, pd.Series) for column in columns):
             texts = [column if isinstance(column, pd.Series) else _texts(column) for column in columns]
-            found[name] = column_from_texts(name, pd.concat(texts, ignore_index=True), options)
+            understood_columns[name] = column_from_texts(name, pd.concat(texts, ignore_index=True), options)
         else:
             chunks = [chunk for column in columns for chunk in _alike(columns, column).chunks]
-            found[name] = column_from_arrow(name, pa.chunked_array(chunks), options)
-    return found
+            understood_columns[name] = column_from_arrow(name, pa.chunked_array(chunks), options)
+    return understood_columns
 
 
 def _alike(columns: Sequence[pa.ChunkedArray], column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -126,12 +126,12 @@ def from_frame(frame: pd.DataFrame) -> Frame:
     Raises:
         InputError: two columns have one name, or a column holds values of several types.
     """
-    told = ""
+    note = ""
     if frame.index.names != [None]:
         frame = frame.reset_index()
-        told = ", with its index as columns"
+        note = ", with its index as columns"
     elif not frame.index.equals(pd.RangeIndex(len(frame))):
-        told = ", without its index"
+        note = ", without its index"
     names = [str(name) for name in frame.columns]
     _check_names(names, "the DataFrame")
     columns: dict[str, pd.Series[Any] | pa.ChunkedArray] = {}
@@ -145,7 +145,7 @@ def from_frame(frame: pd.DataFrame) -> Frame:
                 columns[name] = pa.chunked_array([pa.Array.from_pandas(column)])
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise InputError(f"column {name!r} of the DataFrame: {one_line(error)}; give it one type") from error
-    return Frame(columns, len(frame), f"{len(frame):,} rows of a DataFrame{told}")
+    return Frame(columns, len(frame), f"{len(frame):,} rows of a DataFrame{note}")
 
 
 def _read_parquet(file: Path, _layout: Layout) -> Frame:
@@ -164,7 +164,7 @@ def _read_parquet(file: Path, _layout: Layout) -> Frame:
 
 def _read_csv(file: Path, layout: Layout) -> Frame:
     content = _content(file)
-    text, told = _decoded(content, layout.encoding, file)
+    text, encoding = _decoded(content, layout.encoding, file)
     if "\0" in text:
         raise ValueError("it holds characters of value 0")
     declared = re.match(r'"?sep=(.)"?\r?\n', text)
@@ -216,7 +216,7 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     named += ", names of rows without a header" if unnamed_first else ""
     short = int(frame.isna().any(axis=1).sum())
     cut = f", {short:,} of them too short and filled as missing" if short else ""
-    return Frame(columns, len(frame), f"{file.name}, {len(frame):,} rows{cut}{separated}{named}{told}", delimiter)
+    return Frame(columns, len(frame), f"{file.name}, {len(frame):,} rows{cut}{separated}{named}{encoding}", delimiter)
 
 
 def _unnamed(i: int, taken: set[str]) -> str:
@@ -285,11 +285,11 @@ def _decoded(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
         name = "cp1252"
     else:
         name = best.encoding
-    told = "by its bytes (else set data.encoding)"
+    note = "by its bytes (else set data.encoding)"
     try:
-        return content.decode(name), f", {name} {told}"
+        return content.decode(name), f", {name} {note}"
     except UnicodeDecodeError:
-        return content.decode("latin-1"), f", latin-1 {told}"
+        return content.decode("latin-1"), f", latin-1 {note}"
 
 
 def _is_western(content: bytes) -> bool:
@@ -309,10 +309,10 @@ def _delimiter(sample: str, file: Path) -> str:
         dialect = clevercsv.Sniffer().sniff(sample, delimiters=[",", ";", "\t", "|"])
     except (clevercsv.exceptions.Error, csv.Error):
         dialect = None
-    found = (dialect.delimiter if dialect is not None else "") or ","
+    delimiter = (dialect.delimiter if dialect is not None else "") or ","
     if file.suffixes[-1:] == [".tsv"] and "\t" in sample:
         return "\t"
-    return str(found)
+    return str(delimiter)
 
 
 def looks_like_data(lines: Sequence[Sequence[str]]) -> bool:

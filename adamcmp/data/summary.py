@@ -59,10 +59,10 @@ def _inputs(split: Split) -> str:
     for i, x in enumerate(inputs_of(split.x)):
         named = f"{split.x.called(i)} " if isinstance(split.x, MultiInput) else ""
         size = " × ".join(map(str, x.shape[1:]))
-        told = KINDS.get(x.dtype, dtype_name(x))
+        kind = KINDS.get(x.dtype, dtype_name(x))
         what = {2: " numbers", 4: " (channels × height × width)"}.get(x.ndim, "")
         what = " positions" if x.dtype == torch.int64 and x.ndim == 2 else what
-        shapes.append(f"{named}{size}{what}, {told}")
+        shapes.append(f"{named}{size}{what}, {kind}")
     return "; ".join(shapes)
 
 

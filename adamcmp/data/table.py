@@ -166,25 +166,27 @@ def from_frames(
         train.delimiter,
     )
     wanted = [name for name in (chosen or every) if name not in (*labels, *dropped, *aside)]
-    found = understood(list(frames.values()), [*labels, *wanted, *aside], options)
+    columns_by_name = understood(list(frames.values()), [*labels, *wanted, *aside], options)
     counts = [frame.rows for frame in frames.values()]
     if missing_labels == "drop":
-        found, counts = _with_labels(found, labels, counts)
+        columns_by_name, counts = _with_labels(columns_by_name, labels, counts)
     rows = counts[0]
     reasons: dict[str, str] = {}
     if not chosen:
         kept = list(wanted)
         for name in wanted:
-            if reason := exclusion_reason(found[name], rows, is_only=len(kept) == 1):
+            if reason := exclusion_reason(columns_by_name[name], rows, is_only=len(kept) == 1):
                 reasons[name] = reason
                 kept.remove(name)
         wanted = kept
-    predicted = [found[name] for name in labels]
+    predicted = [columns_by_name[name] for name in labels]
     kind = _kind(predicted) if targets == "auto" else targets
     problems = [text for column in predicted for text in _target_problems(column, kind, targets, len(labels))]
-    problems += [text for name in wanted for text in _feature_problems(found[name], dropped, predicted, chosen)]
-    problems += _missing_problems([found[name] for name in wanted], missing)
-    problems += [text for name in aside for text in _aside_problems(found[name], is_time=time is not None)]
+    problems += [
+        text for name in wanted for text in _feature_problems(columns_by_name[name], dropped, predicted, chosen)
+    ]
+    problems += _missing_problems([columns_by_name[name] for name in wanted], missing)
+    problems += [text for name in aside for text in _aside_problems(columns_by_name[name], is_time=time is not None)]
     if not wanted:
         left = [f"{name!r} {reason}" for name, reason in reasons.items()]
         left += [f"{name!r} is the label" for name in labels] + [f"{name!r} splits the rows" for name in aside]
@@ -193,37 +195,49 @@ def from_frames(
         error = InputError(f"{where}: {'; '.join(problems)}")
         error.summary = [
             ("data", f"{where}, {rows:,} rows"),
-            *(("column", described(column)) for column in found.values()),
+            *(("column", described(column)) for column in columns_by_name.values()),
         ]
         raise error
     y, names, count = _targets(predicted, kind, separator, rows, where)
-    x, unseen = _features([found[name] for name in wanted], rows)
+    x, unseen = _features([columns_by_name[name] for name in wanted], rows)
     bounds = np.cumsum(counts)[:-1]
     pairs = zip(np.split(x, bounds), np.split(y, bounds), strict=True)
     raw: Any = dict(zip(frames, pairs, strict=True))
     if time is not None:
-        order = np.argsort(found[aside[0]].values[:rows], kind="stable")
+        order = np.argsort(columns_by_name[aside[0]].values[:rows], kind="stable")
         raw |= {"train": (x[:rows][order], y[:rows][order]), "contiguous": True}
     elif group is not None:
-        raw["groups"] = pd.factorize(pd.Series(found[aside[0]].values[:rows]))[0].astype(np.int64)
+        raw["groups"] = pd.factorize(pd.Series(columns_by_name[aside[0]].values[:rows]))[0].astype(np.int64)
     raw |= {"num_classes": count, "class_names": names} if kind == "classes" else {"targets": kind}
     raw |= {"unit": unit} if kind == "quantities" else {}
     raw |= {"missing": missing} if missing != "refuse" else {}
     raw["target_names"] = labels
     raw["summary"] = list(
         summary_of(
-            frames, found, wanted, labels, dropped, reasons, aside, time, missing, unseen, rows, label is None, kind
+            frames,
+            columns_by_name,
+            wanted,
+            labels,
+            dropped,
+            reasons,
+            aside,
+            time,
+            missing,
+            unseen,
+            rows,
+            label is None,
+            kind,
         )
     )
     return raw  # type: ignore[no-any-return]
 
 
 def _with_labels(
-    found: Mapping[str, Column], labels: Sequence[str], counts: Sequence[int]
+    columns: Mapping[str, Column], labels: Sequence[str], counts: Sequence[int]
 ) -> tuple[dict[str, Column], list[int]]:
     """Return the columns without the rows that lack a label, and the rows that are left of each file."""
-    has_N = ~np.any([found[name].is_missing for name in labels], axis=0)
-    kept = {name: replace(column, values=column.values[has_N]) for name, column in found.items()}
+    has_N = ~np.any([columns[name].is_missing for name in labels], axis=0)
+    kept = {name: replace(column, values=column.values[has_N]) for name, column in columns.items()}
     parts = np.split(has_N, np.cumsum(counts)[:-1])
     return kept, [int(part.sum()) for part in parts]
 
@@ -345,9 +359,9 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif not text and not np.isfinite(known.astype(np.float64)).all():
         yield f"label column {name!r} holds infinite values: drop those rows"
     elif column.missing and not (kind == "labels" and text):
-        told = f" ({column.notes[-1]})" if column.notes else ""
+        note = f" ({column.notes[-1]})" if column.notes else ""
         yield (
-            f"label column {name!r} has missing values ({column.missing:,} of {len(column.values):,} rows){told}: set "
+            f"label column {name!r} has missing values ({column.missing:,} of {len(column.values):,} rows){note}: set "
             "data.missing_labels=drop to leave these rows out"
         )
     elif column.kind == "date" and kind == "classes":
@@ -361,9 +375,9 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind != "labels" and different < 2:
         yield f"data.label={name}: all rows have the label {format_value(known[0])}; two are needed"
     elif kind == "classes" and 2 * different > len(known):
-        told = "" if text else ", or set data.targets=quantities"
+        note = "" if text else ", or set data.targets=quantities"
         count = f"{different:,} different labels in {len(known):,} rows"
-        few = "give more rows" if len(known) < FEW_CLASSES else f"give the column of classes{told}"
+        few = "give more rows" if len(known) < FEW_CLASSES else f"give the column of classes{note}"
         yield f"data.label={name}: {count}; {few}"
     elif kind == "classes" and targets == "auto" and not text and different > FEW_CLASSES:
         yield (

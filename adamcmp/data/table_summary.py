@@ -23,7 +23,7 @@ LISTED = 8
 
 def summary_of(
     frames: Mapping[str, Frame],
-    found: Mapping[str, Column],
+    by_name: Mapping[str, Column],
     wanted: Sequence[str],
     labels: Sequence[str],
     dropped: Sequence[str],
@@ -41,7 +41,7 @@ def summary_of(
         "data",
         "; ".join(f"{'test file ' if part == 'test' else ''}{frame.described}" for part, frame in frames.items()),
     )
-    columns = [found[name] for name in wanted]
+    columns = [by_name[name] for name in wanted]
     by_kind = {
         "numeric": "numeric",
         "boolean": "true/false",
@@ -60,7 +60,7 @@ def summary_of(
         yield "left out", f"{name!r} {reason} (list it in data.columns to keep it)"
     if dropped:
         yield "left out", f"{', '.join(map(repr, dropped))} by data.drop"
-    for column in (found[name] for name in (*labels, *wanted, *aside)):
+    for column in (by_name[name] for name in (*labels, *wanted, *aside)):
         for note in column.notes:
             yield "converted", f"{column.name!r}: {note}"
     if is_last:
@@ -68,7 +68,7 @@ def summary_of(
     if (gone := frames["train"].rows - rows) > 0:
         yield "left out", f"{gone:,} rows without a label"
     for column in columns:
-        if determined := gives_away(column, [found[name] for name in labels], rows):
+        if determined := gives_away(column, [by_name[name] for name in labels], rows):
             yield (
                 "warning",
                 f"{column.name!r} {determined}; {list_setting('drop', [*dropped, column.name])} leaves it out",
@@ -79,14 +79,14 @@ def summary_of(
             yield "note", f"{column.name!r} rises by one from row to row; {remedy} leaves it out"
     yield from _placeholders(columns)
     counted = lacking(columns)
-    told = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
+    treatment = {"median": "filled with the median of training", "indicator": "filled, with an indicator per column"}
     text = (
         "; missing text is a category"
         if any(column.kind == "categorical" and column.missing for column in columns)
         else ""
     )
-    yield "missing", f"{counted}; {told.get(missing, missing)}{text}" if counted else "none"
-    for column in (found[name] for name in labels if kind == "quantities"):
+    yield "missing", f"{counted}; {treatment.get(missing, missing)}{text}" if counted else "none"
+    for column in (by_name[name] for name in labels if kind == "quantities"):
         if is_whole(column):
             different = len(set(column.known.tolist()))
             count = f"{different:,} different whole numbers, read as a quantity"
@@ -130,8 +130,8 @@ def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
             gap = min(abs(value - rest.min()), abs(value - rest.max()))
             if math.isfinite(spread) and gap > spread:
                 count = len(known) - len(rest)
-                told = f"{column.name!r} is {value:g} in {count:,} rows"
-                yield "note", f"{told}: if that means missing, set {list_setting('na_values', [f'{value:g}'])}"
+                reason = f"{column.name!r} is {value:g} in {count:,} rows"
+                yield "note", f"{reason}: if that means missing, set {list_setting('na_values', [f'{value:g}'])}"
 
 
 def gives_away(column: Column, labels: Sequence[Column], rows: int) -> str | None:

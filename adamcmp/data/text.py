@@ -87,8 +87,8 @@ def text(
         summary.append(("note", f"{present - len(read):,} bytes are not read; data.max_bytes=null takes all"))
     if left_out:
         summary.append(("left out", f"{len(left_out):,} files that hold no text ({_suffixes(left_out)})"))
-    read, told = _as_utf8(read, encoding, where, cut=max_bytes is not None)
-    summary += [("converted", note) for note in told]
+    read, notes = _as_utf8(read, encoding, where, cut=max_bytes is not None)
+    summary += [("converted", note) for note in notes]
     summary.append(("encoding", encoding or ("UTF-8" if level == "characters" else "bytes as they are")))
     if level == "bytes":
         tokens, token_bytes = np.frombuffer(read, np.uint8).astype(np.int64), np.ones(256, np.int64)
@@ -163,26 +163,26 @@ def _files(given: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"data.path={given}: no such file or folder")
-    found = sorted(
+    paths = sorted(
         file
         for file in path.rglob("*")
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
-    if not found:
+    if not paths:
         raise InputError(f"data.path={given}: holds no files")
-    return found
+    return paths
 
 
 def _standard_library() -> list[Path]:
     root = Path(sysconfig.get_path("stdlib"))
-    found = {
+    paths = {
         path.relative_to(root).as_posix(): path
         for path in root.rglob("*.py")
         if not LEFT_OUT & set(path.relative_to(root).parts)
     }
-    if not found:
+    if not paths:
         raise InputError(f"{root}: this Python comes without its sources; set data.path=<a text file or folder>")
-    return [found[name] for name in sorted(found, key=lambda name: hashlib.sha256(name.encode()).digest())]
+    return [paths[name] for name in sorted(paths, key=lambda name: hashlib.sha256(name.encode()).digest())]
 
 
 def _read(files: list[Path], max_bytes: int | None) -> bytes:

@@ -73,7 +73,7 @@ def _compute(
     was_training = model.training
     model.eval()
     criterion = Objective(task, dataset.train.y.device)
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if outputs is None:
         outputs = _outputs(model, dataset, criterion) if needs_outputs(task) else {}
 
@@ -90,7 +90,7 @@ def _compute(
             offered |= {"objective": objective, "state": state}
             if "x" in asked:
                 offered["x"] = dataset.inputs(dataset.train.x)
-            found |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
+            metrics |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
             continue
         for part in OUTPUT_SPLITS:
             split = getattr(dataset, part)
@@ -98,9 +98,9 @@ def _compute(
             offered = {"y": criterion.original(split.y).clone(), "model": model, "previous": previous, "state": state}
             offered |= {name: given_outputs.clone() for name in asked & OUTPUT_ARGUMENTS}
             given = {k: v for k, v in offered.items() if k in asked}
-            found |= _as_numbers(name, f"{part}_{short}", function, given)
+            metrics |= _as_numbers(name, f"{part}_{short}", function, given)
     model.train(was_training)
-    return found
+    return metrics
 
 
 def check_metrics(model: nn.Module, state: State, dataset: Dataset, task: TaskSpec) -> None:

@@ -118,8 +118,8 @@ def onednn_rounds_to_bf16() -> bool:
     try:
         for precision in ("highest", "medium"):
             torch.set_float32_matmul_precision(precision)
-            found = torch.stack([torch.bmm(a, b), torch.stack([x @ y for x, y in zip(a, b, strict=True)])])
-            errors.append(float((found - exact).norm()))
+            products = torch.stack([torch.bmm(a, b), torch.stack([x @ y for x, y in zip(a, b, strict=True)])])
+            errors.append(float((products - exact).norm()))
     finally:
         torch.set_float32_matmul_precision(before)
     return errors[1] > MAX_ERROR_RATIO * errors[0]

@@ -78,8 +78,8 @@ def dataset_metadata(dataset: Dataset) -> DatasetMetadata:
     counts: tuple[int, ...] = ()
     if dataset.num_outputs <= MAX_COUNTED_CLASSES and dataset.targets != "quantities":
         labels = dataset.targets == "labels"
-        found = train_y.sum(0) if labels else train_y.flatten().bincount(minlength=dataset.num_outputs)
-        counts = tuple(map(int, found.tolist()))
+        class_counts = train_y.sum(0) if labels else train_y.flatten().bincount(minlength=dataset.num_outputs)
+        counts = tuple(map(int, class_counts.tolist()))
     return DatasetMetadata(
         fingerprint=dataset.fingerprint,
         train_examples=len(train_y),

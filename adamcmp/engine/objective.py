@@ -53,9 +53,9 @@ def outputs(result: Any) -> Any:
 def _first_output(values: Iterable[Any]) -> Any:
     """Return the first tensor that is more than one number; a nested structure is looked into."""
     for value in values:
-        found = value if isinstance(value, Tensor) else outputs(value)
-        if isinstance(found, Tensor) and found.ndim > 0:
-            return found
+        output = value if isinstance(value, Tensor) else outputs(value)
+        if isinstance(output, Tensor) and output.ndim > 0:
+            return output
     return None
 
 
@@ -155,13 +155,13 @@ def _loss_and_metric(
 
         return lambda given, y: function(given, y).mean(), function
     weights = _weights(settings.class_weights, task)
-    told: dict[str, Any] = {"label_smoothing": settings.label_smoothing}
-    told["class_weights"] = None if weights is None else torch.tensor(weights, **place)
+    options: dict[str, Any] = {"label_smoothing": settings.label_smoothing}
+    options["class_weights"] = None if weights is None else torch.tensor(weights, **place)
     match task.criteria.loss:
         case "cross_entropy":
-            return partial(losses.cross_entropy, **told, reduction="mean"), losses.cross_entropy
+            return partial(losses.cross_entropy, **options, reduction="mean"), losses.cross_entropy
         case "bce":
-            return lambda given, y: losses.bce(given, y, **told).mean(), losses.bce
+            return lambda given, y: losses.bce(given, y, **options).mean(), losses.bce
         case "huber":
             huber = partial(losses.huber, delta=settings.delta)
             return lambda given, y: huber(given, y).mean(), huber
@@ -199,13 +199,13 @@ def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Ten
     """
     what = f"train.loss: {settings.target}"
     try:
-        found: Any = criterion.losses_of_each(given, y)
+        result: Any = criterion.losses_of_each(given, y)
     except Exception as error:  # a custom function may fail in any way
         raise InputError(
             f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {describe_exception(error)}"
         ) from error
-    if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(y):
-        given_ = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(y):
+        given_ = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise InputError(
             f"{what} gives {given_ or 'one number'} for {len(y)} examples; give a loss for each of them "
             "(reduction=none): adamcmp takes the mean"
@@ -216,18 +216,18 @@ def constant_baselines(
     train_y: Tensor, ys: Mapping[str, Tensor], targets: Targets, std: Tensor | None
 ) -> dict[str, dict[str, float]]:
     """Return the error of the best constant prediction, by metric and split."""
-    found: dict[str, dict[str, float]] = {}
+    baselines: dict[str, dict[str, float]] = {}
     scale = 1.0 if std is None else std
     for metric in METRIC_SPECS[targets]:
         function = functions.METRIC_FUNCTIONS[metric.name]
         best = _best_constant(metric.name, train_y.flatten(0, -2) if targets != "classes" else train_y)
-        found[metric.name] = {}
+        baselines[metric.name] = {}
         for part, y in ys.items():
             if targets == "classes":
-                found[metric.name][part] = functions.to_float64(y != best).mean().item()
+                baselines[metric.name][part] = functions.to_float64(y != best).mean().item()
             else:
-                found[metric.name][part] = function(best.expand(y.shape) * scale, y * scale)
-    return found
+                baselines[metric.name][part] = function(best.expand(y.shape) * scale, y * scale)
+    return baselines
 
 
 def _best_constant(error: str, y: Tensor) -> Tensor:

@@ -239,10 +239,10 @@ def _torch_param_groups(
     settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, ParamKind]
 ) -> list[dict[str, Any]]:
     """Return parameters as torch.optim takes them, a group for each learning rate and λ."""
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in trained.items():
-        found.setdefault(lr_and_decay(settings, kinds[name]), []).append(p)
-    return [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in found.items()]
+        groups.setdefault(lr_and_decay(settings, kinds[name]), []).append(p)
+    return [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in groups.items()]
 
 
 class _TorchStep:

@@ -49,14 +49,14 @@ def modules_of(run: Run) -> list[str]:
 
 def find_owners(modules: Sequence[str]) -> dict[str, object]:
     """Return modules outside libraries and adamcmp, and the classes that they define, by name."""
-    found: dict[str, object] = {}
+    owners: dict[str, object] = {}
     for name in modules:
         module = sys.modules.get(name)
         if isinstance(module, ModuleType) and _is_custom(module):
-            found[name] = module
+            owners[name] = module
             classes = [var for var in vars(module).values() if isinstance(var, type) and var.__module__ == name]
-            found |= {f"{name}.{class_.__qualname__}": class_ for class_ in classes}
-    return found
+            owners |= {f"{name}.{class_.__qualname__}": class_ for class_ in classes}
+    return owners
 
 
 def owner_values(owner: object) -> dict[str, Any]:
@@ -71,14 +71,14 @@ def owner_values(owner: object) -> dict[str, Any]:
 @contextmanager
 def restore_shared_state(run: Run) -> Iterator[None]:
     """Set class attributes and global variables of a run's modules, after the block, to their values before it."""
-    found = find_owners(modules_of(run))
+    owners = find_owners(modules_of(run))
     before = {
-        name: {key: (value, _pickled(value)) for key, value in owner_values(o).items()} for name, o in found.items()
+        name: {key: (value, _pickled(value)) for key, value in owner_values(o).items()} for name, o in owners.items()
     }
     try:
         yield
     finally:
-        for name, owner in found.items():
+        for name, owner in owners.items():
             for key, now in owner_values(owner).items():
                 if key not in before[name]:
                     delattr(owner, key)

@@ -68,19 +68,19 @@ def shared_storage(model: nn.Module) -> tuple[str, ...]:
     one parameter, and is not among them.
     """
     owner: dict[int, str] = {}
-    found: list[str] = []
+    changes: list[str] = []
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.numel():
             known = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
-            found += [name] if known != name else []
+            changes += [name] if known != name else []
     seen: dict[int, Any] = {}
     for path, module in model.named_modules():
         for key, value in vars(module).items():
             if key not in TORCH_ATTRIBUTES:
                 leaves = _leaves(f"{path}.{key}".lstrip("."), value, seen, MAX_DEPTH)
                 tensors = [(name, leaf[0]) for name, leaf in leaves if isinstance(leaf[0], Tensor) and leaf[0].numel()]
-                found += [name for name, tensor in tensors if tensor.untyped_storage().data_ptr() in owner]
-    return tuple(dict.fromkeys(found))
+                changes += [name for name, tensor in tensors if tensor.untyped_storage().data_ptr() in owner]
+    return tuple(dict.fromkeys(changes))
 
 
 OPTIMIZER_ATTRIBUTES = {"param_groups", "state", "defaults"}
@@ -133,7 +133,7 @@ class TrackedAttributes:
 
         A checkpoint has the ``state_dict`` of the model alone: a loss's parameters and buffers are listed here.
         """
-        found: dict[str, Any] = {}
+        content: dict[str, Any] = {}
         for holder, owner in self._holders.items():
             if (
                 isinstance(owner, torch.optim.Optimizer)
@@ -145,13 +145,13 @@ class TrackedAttributes:
                     own = {k: v for k, v in vars(module).items() if k not in TORCH_ATTRIBUTES and k != "training"}
                     names = module._non_persistent_buffers_set if holder == "model" else module._buffers
                     own |= {k: module._buffers[k] for k in names}
-                    found |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
+                    content |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
             elif isinstance(owner, ModuleType | type):
-                found |= {f"{holder}:.{key}": value for key, value in shared_state.owner_values(owner).items()}
+                content |= {f"{holder}:.{key}": value for key, value in shared_state.owner_values(owner).items()}
             elif hasattr(owner, "__dict__"):
                 own = {k: v for k, v in vars(owner).items() if k not in OPTIMIZER_ATTRIBUTES}
-                found |= {f"{holder}:.{key}": value for key, value in own.items()}
-        return found
+                content |= {f"{holder}:.{key}": value for key, value in own.items()}
+        return content
 
     def _saved(self) -> dict[int, str]:
         """Return the names of the tensors that the model's ``state_dict`` saves, by identity."""
@@ -196,18 +196,18 @@ def _is_plain(value: Any, saved: Mapping[int, str]) -> bool:
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     seen: dict[int, Any] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        found[name] = _leaf(tensor)
+        leaves[name] = _leaf(tensor)
     for name, owner in shared_state.find_owners([type(module).__module__ for module in model.modules()]).items():
         for key, value in shared_state.owner_values(owner).items():
-            found |= _leaves(f"{name}.{key}", value, seen, MAX_DEPTH)
+            leaves |= _leaves(f"{name}.{key}", value, seen, MAX_DEPTH)
     for path, module in model.named_modules():
         for key, value in vars(module).items():
             if key not in TORCH_ATTRIBUTES:
-                found |= _leaves(f"{path}.{key}".lstrip("."), value, seen, MAX_DEPTH)
-    return found
+                leaves |= _leaves(f"{path}.{key}".lstrip("."), value, seen, MAX_DEPTH)
+    return leaves
 
 
 def _leaves(name: str, value: Any, seen: dict[int, Any], depth: int) -> Iterator[tuple[str, Any]]:

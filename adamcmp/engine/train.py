@@ -48,5 +48,5 @@ def train_shard(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ended: torch says so in several ways."""
-    told = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in str(error) for phrase in told)
+    phrases = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)

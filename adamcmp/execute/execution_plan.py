@@ -210,11 +210,11 @@ def _collect_responses(
     this returns.
     """
     waiting = list(range(len(asks)))
-    found: dict[int, Response] = {}
+    responses: dict[int, Response] = {}
     taken: set[Worker] = set()
-    while len(found) < len(asks) or any(slot.busy is not None for slot in executor.slots):
+    while len(responses) < len(asks) or any(slot.busy is not None for slot in executor.slots):
         for slot in executor.slots[:most]:
-            left = [i for i in range(len(asks)) if i not in found]
+            left = [i for i in range(len(asks)) if i not in responses]
             if slot.busy is None and (waiting or (left and together and slot not in taken)):
                 which = waiting.pop(0) if waiting else left[0]
                 taken.add(slot)
@@ -223,9 +223,9 @@ def _collect_responses(
             raise KeyboardInterrupt
         for slot, answer in executor.answers(POLL_SECONDS):
             if slot.busy is not None:  # else one that waited has died, and was replaced
-                found.setdefault(slot.busy, answer)
+                responses.setdefault(slot.busy, answer)
                 slot.busy = None
-    return [found[i] for i in range(len(asks))]
+    return [responses[i] for i in range(len(asks))]
 
 
 def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
@@ -240,13 +240,13 @@ def _run_benchmarks(executor: Executor, asks: Sequence[BenchmarkRequest], most: 
     That is how they will train, and a process that has timed a compiled program has it too.
     """
     together = any(strategy.processes > 1 for ask in asks for strategy in ask.strategies)
-    found: list[list[Timing]] = []
+    timings: list[list[Timing]] = []
     for ask, answer in zip(asks, _collect_responses(executor, asks, most, together=together), strict=True):
         assert isinstance(answer, list | WorkerDied)
-        found.append(
+        timings.append(
             answer if isinstance(answer, list) else [Timing(error=format_worker_death(answer))] * len(ask.strategies)
         )
-    return found
+    return timings
 
 
 def format_worker_death(died: WorkerDied) -> str:

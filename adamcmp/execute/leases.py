@@ -47,11 +47,11 @@ def host_id() -> str:
     """Return an ID that processes share if they can see each other: the host's boot, and the namespace of its process
     numbers.
     """
-    found = [socket.gethostname()]
+    parts = [socket.gethostname()]
     with suppress(OSError):
-        found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
-        found.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(found)
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
 
 
 @dataclass
@@ -74,15 +74,15 @@ class DriverRegistry:
         """Return the files of the drivers that are alive, by name; only those of ``names`` if given."""
         if names is None:
             names = [path.stem for path in (self.folder / DRIVERS).glob("*.json")]
-        found = {name: _read_object(self.folder / DRIVERS / f"{name}.json") for name in names}
-        return {name: told for name, told in found.items() if self._is_alive(name, told)}
+        states = {name: _read_object(self.folder / DRIVERS / f"{name}.json") for name in names}
+        return {name: state for name, state in states.items() if self._is_alive(name, state)}
 
-    def _is_alive(self, name: str, told: Mapping[str, Any]) -> bool:
-        if told.get("gone") or not told:
+    def _is_alive(self, name: str, state: Mapping[str, Any]) -> bool:
+        if state.get("gone") or not state:
             return False
-        if told.get("machine") == host_id():
-            return is_same_process(told.get("pid"), told.get("born"))
-        beat, now = told.get("beat"), time.monotonic()
+        if state.get("machine") == host_id():
+            return is_same_process(state.get("pid"), state.get("born"))
+        beat, now = state.get("beat"), time.monotonic()
         sign = self._signs.setdefault(name, Heartbeat(beat, now))
         if sign.beat != beat:
             self._signs[name] = sign = Heartbeat(beat, now)
@@ -102,10 +102,10 @@ def is_same_process(pid: object, born: object) -> bool:
 
 def _read_object(path: Path) -> Mapping[str, Any]:
     try:
-        found = load_json(path.read_bytes())
+        content = load_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 class Leases:
@@ -219,17 +219,17 @@ class Leases:
         def once() -> tuple[bool, T]:
             with locked(self._folder) as is_held:
                 table = dict(_read_object(self._folder / LEASES))
-                found = change(table)
+                result = change(table)
                 held = is_held()
                 if held:
                     kept = {name: ids for name, ids in table.items() if ids}
                     write_file(self._folder / LEASES, json.dumps(kept).encode())
-                return held, found
+                return held, result
 
         while True:
-            is_done, found = retry_while_away(once, self._folder)
+            is_done, result = retry_while_away(once, self._folder)
             if is_done:
-                return found
+                return result
 
 
 @contextmanager

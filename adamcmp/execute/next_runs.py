@@ -38,15 +38,15 @@ def held_out_runs(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> lis
         seeds: held-out seeds per candidate, the same for all optimizers of a task.
     """
     planned = {run.id: run for run in runs}
-    found: list[Run] = []
+    held_out: list[Run] = []
     for task in split_by_task(records):
         tuned = tuning_runs(task.records)
         seen = set(tuned["seed"])
         fresh = list(islice((seed for seed in count(FIRST_HELD_OUT_SEED) if seed not in seen), seeds))
         for arm, choice in selections(task.records).items():
             for index in candidate_indices(choice):
-                found += trial_on_seeds(planned, tuned, (arm, *choice.places[index]), fresh)
-    return found
+                held_out += trial_on_seeds(planned, tuned, (arm, *choice.places[index]), fresh)
+    return held_out
 
 
 def trial_on_seeds(
@@ -84,7 +84,7 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
     Raises:
         InputError: no task or several have both, or they are not planned.
     """
-    planned, found = {run.id: run for run in runs}, []
+    planned, pairs = {run.id: run for run in runs}, []
     known: set[str] = set()
     for task in split_by_task(records):
         best = best_trials(trials_table(task.records))
@@ -93,18 +93,18 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
         if all(len(row) == 1 for row in rows):
             chosen = [row.iloc[0].to_dict() for row in rows]
             if all(run_in_trial(planned, tuning_runs(task.records), trial) is not None for trial in chosen):
-                found.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
-    if len(found) != 1:
+                pairs.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
+    if len(pairs) != 1:
         lacking = next((name for name in names if name not in known), None)
-        if found:
-            tasks = "; ".join(pair.task.label for pair in found)
-            why = f"{len(found)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
+        if pairs:
+            tasks = "; ".join(pair.task.label for pair in pairs)
+            why = f"{len(pairs)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
         elif lacking:
             why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, known)} Sweep the study with both first."
         else:
             why = "no task has both; sweep the study with both first."
         raise InputError(f"settle {' '.join(names)}: {why}")
-    return found[0]
+    return pairs[0]
 
 
 def settle_runs(runs: Sequence[Run], of: ArmPair, seeds: Sequence[int]) -> list[Run]:
@@ -128,7 +128,7 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
         most: maximum number of values beyond an end of the planned grid.
     """
     planned = {run.id: run for run in runs}
-    found: dict[str, Run] = {}
+    added: dict[str, Run] = {}
     for task in split_by_task(records):
         tuned, table = tuning_runs(task.records), trials_table(task.records)
         for _, best in best_trials(table).iterrows():  # a few optimizers
@@ -144,8 +144,8 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
             for lr, weight_decay in _new_trials(own, sides):
                 for seed in seeds:
                     run = _run_with(members[0], lr, weight_decay, seed)
-                    found[run.id] = run
-    return list(found.values())
+                    added[run.id] = run
+    return list(added.values())
 
 
 def _count_added_values(own: pd.DataFrame, members: Sequence[Run], side: str) -> int:

@@ -39,10 +39,10 @@ def load(key: str) -> dict[str, Any] | None:
         return None
 
 
-def save(key: str, found: Mapping[str, Any]) -> None:
+def save(key: str, output: Mapping[str, Any]) -> None:
     """Store an output, and remove old ones."""
     with suppress(OSError, InputError):  # a cache that cannot be written never stops a command
-        write_file(_folder() / f"{key}.json", json.dumps(found).encode())
+        write_file(_folder() / f"{key}.json", json.dumps(output).encode())
         for path in _folder().glob("*.json"):
             if time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
                 path.unlink(missing_ok=True)

@@ -63,11 +63,11 @@ class SweepProgress:
     @classmethod
     def read(cls, study_dir: Path) -> Self | None:
         """Return the progress of a study's running drivers, or else of the last one; None without any."""
-        found = [told for path in (study_dir / DRIVERS).glob("*.json") if (told := cls._of(path)) is not None]
-        running = [told for told in found if told.is_running]
+        every = [progress for path in (study_dir / DRIVERS).glob("*.json") if (progress := cls._of(path)) is not None]
+        running = [progress for progress in every if progress.is_running]
         if len(running) > 1:
             return cls._together(running)
-        return max(running or found, key=lambda told: told.told, default=None)
+        return max(running or every, key=lambda progress: progress.told, default=None)
 
     @classmethod
     def _of(cls, path: Path) -> Self | None:
@@ -78,16 +78,16 @@ class SweepProgress:
             return None
 
     @classmethod
-    def _together(cls, found: Sequence[Self]) -> Self:
+    def _together(cls, every: Sequence[Self]) -> Self:
         """Return the joint progress of several drivers, each of which started with the runs that were missing then."""
-        whole = max(found, key=lambda told: told.todo)
+        whole = max(every, key=lambda progress: progress.todo)
         sums = ("ended", "diverged", "failed", "taken", "busy", "processes")
         return replace(
             whole,
-            **{name: sum(getattr(told, name) for told in found) for name in sums},
-            started=min(told.started for told in found),
-            told=max(told.told for told in found),
-            drivers=len(found),
+            **{name: sum(getattr(progress, name) for progress in every) for name in sums},
+            started=min(progress.started for progress in every),
+            told=max(progress.told for progress in every),
+            drivers=len(every),
         )
 
     @property

@@ -86,8 +86,8 @@ class MessageActor:
 
     def taken(self) -> list[tuple[int, Response]]:
         """Return all messages since the last call."""
-        found, self._messages = self._messages, []
-        return found
+        messages, self._messages = self._messages, []
+        return messages
 
 
 class RayChannel:
@@ -217,13 +217,13 @@ class RayExecutor:
 
         asked = ray.remote(max_retries=3, **self._request(1))(node_facts).remote(str(self.device))
         try:
-            found: dict[str, float] = ray.get(asked, timeout=START_TIMEOUT_SECONDS)
+            facts: dict[str, float] = ray.get(asked, timeout=START_TIMEOUT_SECONDS)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayError) as error:
             raise InputError(
                 f"execute=ray: the cluster runs no task ({one_line(error)}); look at `ray status`, and install the "
                 "same adamcmp on its nodes"
             ) from error
-        return found["device" if self._is_accelerated else "memory"]
+        return facts["device" if self._is_accelerated else "memory"]
 
     def _request(self, cores: float, memory: float = 0.0) -> dict[str, Any]:
         if self._is_accelerated:

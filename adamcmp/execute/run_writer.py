@@ -66,12 +66,12 @@ class RunWriter:
             rows = [record_row(outcome, self.provenance) for outcome in self.outcomes]
             kept = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
             curves = [row for outcome in kept for row in curve_rows(outcome)]
-            told = [
+            rows_to_store = [
                 {"run_id": outcome.run.id, **outcome.outcomes._asdict()}
                 for outcome in self.outcomes
                 if outcome.outcomes is not None
             ]
-            self._append(rows, curves, told)
+            self._append(rows, curves, rows_to_store)
             stored = [outcome.run.id for outcome in self.outcomes]
             self.outcomes.clear()
             self.release(stored)
@@ -145,17 +145,17 @@ def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], No
         except (ValueError, TypeError, KeyError) as error:
             aside = path.replace(path.with_suffix(".unusable"))
             say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start again")
-    found: list[ResumableShard] = []
+    shards: list[ResumableShard] = []
     for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
         members = tuple(runs.pop(id_) for id_ in ids if id_ in runs)
         if not members:
             continue
         piece = Shard(members[0].task, kernels[members[0].id], members, strategy)
         whole = len(members) == len(ids)
-        found.append(
+        shards.append(
             ResumableShard(piece, path) if whole else ResumableShard(piece, checkpoint_path(study_dir, piece), path)
         )
-    return found
+    return shards
 
 
 @dataclass(frozen=True)

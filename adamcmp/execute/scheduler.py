@@ -144,12 +144,12 @@ def _wait_for_others(left: dict[str, Run], leases: Leases, listener: Listener) -
     Raises:
         KeyboardInterrupt: someone asked to stop.
     """
-    told = False
+    was_announced = False
     while left and (claimed := {name: ids & left.keys() for name, ids in leases.elsewhere().items()}):
         if not any(claimed.values()) or any(run not in set().union(*claimed.values()) for run in left):
             return
-        if not told:
-            told = True
+        if not was_announced:
+            was_announced = True
             listener.say(f"waiting for {len(left):,} runs that {', '.join(sorted(claimed))} trains")
         until = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < until:

@@ -141,8 +141,8 @@ def note_other_files(config: Config, records: pd.DataFrame | None, study_dir: Pa
     if not isinstance(path, str) or records is None:
         return []
     stored = records["settings"].drop_duplicates()
-    found = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
-    others = sorted(str(other) for other in found - {path, None})
+    paths = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
+    others = sorted(str(other) for other in paths - {path, None})
     if not others:
         return []
     return [f"{study_dir} also has runs on {', '.join(others[:3])}; set study.name=NAME to keep {path} apart"]
@@ -171,11 +171,11 @@ def open_session(
     notes: list[str] = []
 
     def load(settings: Data, execute: ExecutionSettings) -> DatasetMetadata:
-        found = dataset_cache.load_metadata(settings)
-        if found is None:
+        metadata = dataset_cache.load_metadata(settings)
+        if metadata is None:
             say(f"loading {settings.name}")
-            found = _load_data(settings, execute, datasets, notes, stand_in=dry_run)
-        return found
+            metadata = _load_data(settings, execute, datasets, notes, stand_in=dry_run)
+        return metadata
 
     given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
 

@@ -73,7 +73,7 @@ def _executor(settings: SlurmSettings, study_dir: Path) -> Any:
     with require_extra("execute=slurm", "submitit"), _logging_left_alone():
         import submitit
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
-    found = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
+    executor = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
     given: dict[str, Any] = {
         "name": f"adamcmp-{study_dir.name}",
         "timeout_min": settings.minutes,
@@ -89,10 +89,10 @@ def _executor(settings: SlurmSettings, study_dir: Path) -> Any:
         given |= {f"slurm_{name}": value for name, value in named.items() if value is not None}
         given |= {"slurm_additional_parameters": {"requeue": True, **settings.more}}
     try:
-        found.update_parameters(**given)
+        executor.update_parameters(**given)
     except (ValueError, TypeError, NameError) as error:
         raise InputError(f"execute.slurm: {one_line(error)}") from error
-    return found
+    return executor
 
 
 @contextmanager
@@ -100,12 +100,12 @@ def _slurm_assumed() -> Iterator[None]:
     """Have submitit write scripts for Slurm on a machine without it: it looks for ``srun`` when it starts."""
     from submitit.slurm.slurm import SlurmExecutor
 
-    found = SlurmExecutor.affinity
+    affinity = SlurmExecutor.affinity
     SlurmExecutor.affinity = classmethod(lambda _: 2)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        SlurmExecutor.affinity = found  # type: ignore[method-assign]
+        SlurmExecutor.affinity = affinity  # type: ignore[method-assign]
 
 
 def submission_script(settings: SlurmSettings, study_dir: Path) -> str:

@@ -36,16 +36,16 @@ def match_run_ids(
     ids: Collection[str] = (),
 ) -> set[str]:
     """Return ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
-    found = pd.Series(data=True, index=records.index)
+    matches = pd.Series(data=True, index=records.index)
     if status is not None:
-        found &= records["status"] == status
+        matches &= records["status"] == status
     if arm is not None:
-        found &= (records["arm"] == arm) | (records["optimizer"] == arm)
+        matches &= (records["arm"] == arm) | (records["optimizer"] == arm)
     if study is not None:
-        found &= records["study"] == study
+        matches &= records["study"] == study
     if ids:
-        found &= records["run_id"].str.startswith(tuple(ids))
-    return set(records.loc[found, "run_id"])
+        matches &= records["run_id"].str.startswith(tuple(ids))
+    return set(records.loc[matches, "run_id"])
 
 
 def merge_studies(target: Path, sources: Collection[Path]) -> None:

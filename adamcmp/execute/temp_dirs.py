@@ -89,10 +89,10 @@ def is_own_folder(folder: Path) -> bool:
     """Return whether this user's adamcmp made a folder here, which holds nothing that anybody keeps."""
     marker = folder / MARKER_FILE
     try:
-        found, owner = marker.lstat(), folder.lstat()
-        if not (stat.S_ISREG(found.st_mode) and stat.S_ISDIR(owner.st_mode)):
+        marker_state, owner = marker.lstat(), folder.lstat()
+        if not (stat.S_ISREG(marker_state.st_mode) and stat.S_ISDIR(owner.st_mode)):
             return False
-        if hasattr(os, "getuid") and {found.st_uid, owner.st_uid} != {os.getuid()}:
+        if hasattr(os, "getuid") and {marker_state.st_uid, owner.st_uid} != {os.getuid()}:
             return False
         return marker.read_text(encoding="utf-8") == str(folder.resolve())
     except (OSError, ValueError):

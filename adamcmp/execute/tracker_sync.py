@@ -68,8 +68,8 @@ class TrackerListener:
         began = time.monotonic()
         ids, self._known = stored_since(self._study_dir, self._known)
         if ids:
-            found = read(self._study_dir)
-            new = Results(*(frame[frame["run_id"].isin(ids)] for frame in found))
+            stored = read(self._study_dir)
+            new = Results(*(frame[frame["run_id"].isin(ids)] for frame in stored))
             folder = self._study_dir if is_local(self._study_dir) else Path(self._study_dir.name)
             for name in self._trackers:
                 export(new, name, folder / name)

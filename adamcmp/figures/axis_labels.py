@@ -64,8 +64,8 @@ def display_unit(metric: str, criteria: TaskMetrics) -> tuple[float, str]:
 
 def with_unit(name: str, *units: str) -> str:
     """Return a name and in brackets its unit, if it has one: ``test error (%)``."""
-    told = "; ".join(filter(None, units))
-    return f"{name} ({told})" if told else name
+    joined = "; ".join(filter(None, units))
+    return f"{name} ({joined})" if joined else name
 
 
 def format_tick(x: float, digits: int = 2) -> str:

@@ -122,10 +122,10 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
     axes = fig.subplots(1, 2, sharey=True)
     look = arm_styles(ratios["arm"])
     for ax, name in zip(axes, ("steps", "seconds"), strict=True):
-        found = performance_profile(ratios, name)
-        most = float(found["tau"].max())
+        profile = performance_profile(ratios, name)
+        most = float(profile["tau"].max())
         for arm, style in look.items():
-            own = found[found["arm"] == arm]
+            own = profile[profile["arm"] == arm]
             x = [*own["tau"], 1.05 * most]
             ax.plot(x, [*(100 * own["share"]), 100 * own["share"].iloc[-1]], color=style.colour, ls=style.dash,
                     drawstyle="steps-post", label=arm)  # fmt: skip

@@ -31,7 +31,7 @@ def read_table(source: Path | TextIO) -> pd.DataFrame:
     removed.
     """
     text: Any = dict.fromkeys(_TEXT_COLUMNS, str)
-    found = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
-    texts = found.select_dtypes(exclude=["number", "bool"])
+    table = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""])
+    texts = table.select_dtypes(exclude=["number", "bool"])
     safe = {str(name): texts[name].str.replace(r"^'(?=[=+@-])", "", regex=True) for name in texts}
-    return found.assign(**safe)
+    return table.assign(**safe)

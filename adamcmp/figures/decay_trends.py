@@ -41,8 +41,8 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: fewer than two budgets.
     """
-    profile, found = (table[table["part"] == part] for part in ("profile", "optimum"))
-    xs = sorted(set(found["x"]))
+    profile, optima = (table[table["part"] == part] for part in ("profile", "optimum"))
+    xs = sorted(set(optima["x"]))
     if len(xs) < 2:
         raise FigureSkipped("the best λ was found at fewer than two budgets")
     criteria = task_metrics(table)
@@ -54,7 +54,7 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax, convention in zip(axes, AXIS_CONVENTIONS, strict=False):
         own = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
-        best = found[found["convention"] == convention].set_index("x")
+        best = optima[optima["convention"] == convention].set_index("x")
         for x, style in styles.items():
             line = own[own["x"] == x].sort_values("weight_decay")
             ax.plot(
@@ -76,9 +76,9 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
     axes[1].sharey(axes[0])
     ax = axes[2]
     for convention, colour, marker in (("raw", "black", "X"), ("normalised", GRAY, "h")):
-        draw_optima(ax, found[found["convention"] == convention], colour, marker, f"{convention} λ")
+        draw_optima(ax, optima[optima["convention"] == convention], colour, marker, f"{convention} λ")
     ax.set(xlabel="epochs", ylabel="best λ")
-    log_ticks(ax, "y", float(found["low"].min()), float(found["high"].max()))
+    log_ticks(ax, "y", float(optima["low"].min()), float(optima["high"].max()))
     ax.set_xscale("log")
     fixed_ticks(ax, "x", xs, [format_tick(x, 3) for x in xs])
     ax.grid(visible=True)

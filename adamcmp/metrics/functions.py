@@ -145,8 +145,8 @@ def hamming_loss(logits: Tensor, y: Tensor) -> float:
 
 def top5_error(logits: Tensor, y: Tensor) -> float:
     """Return share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
-    found = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
-    return 1 - to_float64(found.any(-1)).mean().item()
+    is_among = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
+    return 1 - to_float64(is_among.any(-1)).mean().item()
 
 
 def balanced_error(logits: Tensor, y: Tensor) -> float:
@@ -193,17 +193,17 @@ def updates(model: nn.Module, previous: Mapping[str, Tensor]) -> dict[str, float
 
     Source: A. Kosson, B. Messmer and M. Jaggi, Rotational Equilibrium, arXiv 2305.17212, sections 2 and 3.
     """
-    found: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue
         before, now = to_float64(previous[name]).flatten(), to_float64(parameter.detach()).flatten()
         norm = before.norm()
-        found[f"{name}_ratio"] = ((now - before).norm() / norm).item() if norm > 0 else 0.0
+        sizes[f"{name}_ratio"] = ((now - before).norm() / norm).item() if norm > 0 else 0.0
         # atan2 of both halves keeps small angles that acos would round to 0
         a, b = (functional.normalize(weights, dim=0) for weights in (before, now))
-        found[f"{name}_angle"] = 2 * torch.atan2((a - b).norm(), (a + b).norm()).item()
-    return found
+        sizes[f"{name}_angle"] = 2 * torch.atan2((a - b).norm(), (a + b).norm()).item()
+    return sizes
 
 
 def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterations: int = 20) -> float:

@@ -144,8 +144,8 @@ def metric_spec(name: str, unit: str = "") -> MetricSpec:
     Raises:
         KeyError: there is none.
     """
-    targets, found = {metric.name: (kind, metric) for kind, every in METRIC_SPECS.items() for metric in every}[name]
-    return replace(found, unit=unit) if targets == "quantities" and name not in UNITLESS_METRICS else found
+    targets, spec = {metric.name: (kind, metric) for kind, every in METRIC_SPECS.items() for metric in every}[name]
+    return replace(spec, unit=unit) if targets == "quantities" and name not in UNITLESS_METRICS else spec
 
 
 CLASSIFICATION = TaskMetrics("cross_entropy", METRIC_SPECS["classes"][0])

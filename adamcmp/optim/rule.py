@@ -209,8 +209,8 @@ class Rule(Settings):
     @property
     def oracle(self) -> Counterpart | None:
         """Return an optimizer that takes exactly the same steps with these settings, decay included, if one exists."""
-        found = self.counterpart(decoupled=self.decay != "l2") if self.decay in ("l2", "lr_scaled") else None
-        return None if found is None or found.scales_gradients else found
+        counterpart = self.counterpart(decoupled=self.decay != "l2") if self.decay in ("l2", "lr_scaled") else None
+        return None if counterpart is None or counterpart.scales_gradients else counterpart
 
     @property
     def kernel(self) -> Kernel:
@@ -332,8 +332,8 @@ def builtin_rule_names() -> tuple[str, ...]:
 def rule_class(name: str) -> type[Rule]:
     """Return the rule of that name, the one class of its module."""
     module = importlib.import_module(f"{RULES}.{name}")
-    (found,) = rules_in(vars(module).values(), module.__name__)
-    return found
+    (rule,) = rules_in(vars(module).values(), module.__name__)
+    return rule
 
 
 def rules_in(values: Iterable[Any], module: str) -> list[type[Rule]]:

@@ -281,30 +281,32 @@ def _plan_search(
             held |= {key: values for key, values in space.items() if key == "seed"}
             held |= {k: v for k, v in space.items() if k not in {*held, *settings.space} and len(v) == 1}
             grids = {k: [v.python for v in values] for k, values in space.items() if k not in held}
-            found = [Dimension.of(key, values) for key, values in grids.items() if key not in settings.space]
+            dimensions = [Dimension.of(key, values) for key, values in grids.items() if key not in settings.space]
             for key, given in settings.space.items():
-                found.append(Dimension(key, range=given) if isinstance(given, Range) else Dimension(key, tuple(given)))
+                dimensions.append(
+                    Dimension(key, range=given) if isinstance(given, Range) else Dimension(key, tuple(given))
+                )
 
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
                 own = {key: [SweptValue(value, f"{key}={_literal(value)}")] for key, value in values.items()}
                 words = {**held, **own}
                 return list(_expand(source, fixed, config, words, facts, several, lambda _, all_: kept(tuple(all_))))
 
-            told = several | {"optimizer"}
-            name = " · ".join(str(value.python) for key, value in chosen.items() if key in told)
+            labeled = several | {"optimizer"}
+            name = " · ".join(str(value.python) for key, value in chosen.items() if key in labeled)
             composed = kept((*fixed, *(value.override for value in chosen.values())))
-            start = {dimension.key: _configured_value(composed, dimension) for dimension in found}
-            arms.append(search.SearchArm(name or base.choices["optimizer"], tuple(found), make, start))
+            start = {dimension.key: _configured_value(composed, dimension) for dimension in dimensions}
+            arms.append(search.SearchArm(name or base.choices["optimizer"], tuple(dimensions), make, start))
     search.check_search(settings, arms)
     return SearchState(settings, tuple(arms))
 
 
 def _configured_value(composed: Composed, dimension: Dimension) -> Any:
     """Return the configured value of a searched setting; without one, the middle of its values."""
-    found: Any = composed.values
+    value: Any = composed.values
     for part in dimension.key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return dimension.at(0.5) if found is None else found
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return dimension.at(0.5) if value is None else value
 
 
 def _expand(
@@ -313,7 +315,7 @@ def _expand(
     config: Config,
     space: Space,
     facts: Callable[[Data], DatasetMetadata],
-    told: set[str] | None = None,
+    labeled: set[str] | None = None,
     composing: Composing = compose,
 ) -> Iterator[Run]:
     """Return the runs of a sub-grid. ``told`` has the keys whose values are part of optimizers' labels, if not all that
@@ -322,7 +324,7 @@ def _expand(
     static = {key: values for key, values in space.items() if not _is_swept(key)}
     swept = {key: values for key, values in space.items() if _is_swept(key) and key != "seed"}
     seeds = [_seed(v.python) for v in space["seed"]] if "seed" in space else list(config.seeds)
-    several = {k for k, values in space.items() if len(values) > 1} if told is None else told
+    several = {k for k, values in space.items() if len(values) > 1} if labeled is None else labeled
     varying = several - set(LABELLED_ELSEWHERE)
     keys = {text: parse_override(text).key_or_group for text in fixed}
     for combination in _product(static):

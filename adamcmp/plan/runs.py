@@ -139,17 +139,17 @@ class TaskSpec:
 
         Settings with their default are left out, since older IDs do not contain them.
         """
-        train, found = self.train, dict[str, Any]()
+        train, recipe = self.train, dict[str, Any]()
         if isinstance(train.loss, CustomLoss):
-            found["loss"] = train.loss.model_dump(mode="json")
+            recipe["loss"] = train.loss.model_dump(mode="json")
         elif loss := _loss_identity(train.loss, self.criteria.loss, LOSS_NAMES[self.facts.targets][0]):
-            found["loss"] = loss
+            recipe["loss"] = loss
         for key in ("clip_norm", "ema"):
             if getattr(train, key) is not None:
-                found[key] = getattr(train, key)
+                recipe[key] = getattr(train, key)
         if train.accumulate > 1:
-            found["accumulate"] = train.accumulate
-        return found | ({"augment": self.data.augment} if self.data.augment else {})
+            recipe["accumulate"] = train.accumulate
+        return recipe | ({"augment": self.data.augment} if self.data.augment else {})
 
     @cached_property
     def comparison(self) -> str:

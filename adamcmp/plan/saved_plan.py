@@ -179,11 +179,11 @@ def _referenced_names(shared: Mapping[str, Any], table: pa.Table) -> set[str]:
     trains = [task["train"] for task in shared["tasks"]]
     losses = [train["loss"] for train in trains if isinstance(train["loss"], dict)]
     sections = [task[part] for task in shared["tasks"] for part in ("data", "model")]
-    found = {section["target"] for section in (*settings, *losses, *sections) if "target" in section}
+    targets = {section["target"] for section in (*settings, *losses, *sections) if "target" in section}
     arguments = [section.get("arguments", {}) for section in (*settings, *losses, *sections)]
-    found |= {target for argument in arguments for target in nested_targets(argument)}
-    found |= {setting["rule"] for setting in settings if "." in str(setting.get("rule", ""))}
-    return found | {metric for train in trains for metric in train["metrics"] if "." in metric}
+    targets |= {target for argument in arguments for target in nested_targets(argument)}
+    targets |= {setting["rule"] for setting in settings if "." in str(setting.get("rule", ""))}
+    return targets | {metric for train in trains for metric in train["metrics"] if "." in metric}
 
 
 @cache
@@ -196,11 +196,11 @@ def _optimizer(text: str) -> AnyRule:
         if values["rule"] in builtin_rule_names()
         else find_target(values["rule"], "optimizer")
     )
-    found: AnyRule = kind.model_validate(values)
-    return found
+    optimizer: AnyRule = kind.model_validate(values)
+    return optimizer
 
 
 @cache
 def _schedule(text: str) -> AnySchedule:
-    found: AnySchedule = TypeAdapter(AnySchedule).validate_json(text)
-    return found
+    schedule: AnySchedule = TypeAdapter(AnySchedule).validate_json(text)
+    return schedule

@@ -85,16 +85,16 @@ class Dimension:
         low, high = self.range.low, self.range.high
         match self.range.scale:
             case "log":
-                found = low * (high / low) ** share
+                value = low * (high / low) ** share
             case "linear":
-                found = low + (high - low) * share
+                value = low + (high - low) * share
             case "log1m":
-                found = 1 - (1 - low) * ((1 - high) / (1 - low)) ** share
+                value = 1 - (1 - low) * ((1 - high) / (1 - low)) ** share
         if self.range.whole:
-            return int(min(max(round(found), math.ceil(low)), math.floor(high)))
+            return int(min(max(round(value), math.ceil(low)), math.floor(high)))
         if self.range.scale == "log1m":
-            return 1 - float(f"{1 - found:.{SIGNIFICANT_DIGITS}g}")
-        return float(f"{found:.{SIGNIFICANT_DIGITS}g}")
+            return 1 - float(f"{1 - value:.{SIGNIFICANT_DIGITS}g}")
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 def _evenly_spaced(values: Any) -> bool:
@@ -144,7 +144,7 @@ class SearchState:
             records: stored runs, at least those of earlier batches; None: there are none.
         """
         errors = _validation_errors(records)
-        found: list[Run] = []
+        runs: list[Run] = []
         most = max(len(arm.trials) for arm in self.arms)
         for arm in self.arms:
             left = self.settings.trials - len(arm.trials)
@@ -154,8 +154,8 @@ class SearchState:
                 arm.batches += 1
                 arm.trials += asked
                 arm.is_done = not asked
-                found += [run for trial in asked for run in trial.runs]
-        return found
+                runs += [run for trial in asked for run in trial.runs]
+        return runs
 
     def _ask(self, arm: SearchArm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
         method = self.settings.method
@@ -163,13 +163,13 @@ class SearchState:
         count = batch if by_batch else left
         text = f"{self.settings.seed}|{arm.name}|{arm.batches}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        told = [(trial, _trial_value(trial, errors)) for trial in arm.trials]
+        results = [(trial, _trial_value(trial, errors)) for trial in arm.trials]
         if method == "coordinate":
-            asked = _next_coordinate(arm, told, self.settings.trials)
+            asked = _next_coordinate(arm, results, self.settings.trials)
             return _new_trials(arm, [((), point) for point in asked][:left], self._label(arm))
         size = len(arm.dimensions)
-        if method in ("tpe", "gp") and told:
-            points = _propose_with_optuna(method, size, told, count, seed)
+        if method in ("tpe", "gp") and results:
+            points = _propose_with_optuna(method, size, results, count, seed)
         elif method in ("random", "asha"):
             points = [tuple(value) for value in np.random.default_rng(seed).random((count, size)).tolist()]
         else:
@@ -185,13 +185,13 @@ class SearchState:
 def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
     """Return trials of settings that the optimizer has not tried."""
     known = {canonical_json(trial.settings) for trial in arm.trials}
-    found = []
+    trials = []
     for point, settings in placed:
         if canonical_json(settings) not in known:
             known.add(canonical_json(settings))
             runs = tuple(replace(run, search=label) for run in arm.make(settings))
-            found.append(Trial(point, settings, runs))
-    return found
+            trials.append(Trial(point, settings, runs))
+    return trials
 
 
 def _validation_errors(records: pd.DataFrame | None) -> dict[str, float]:
@@ -218,13 +218,13 @@ def _sobol_points(size: int, count: int, seed: int) -> list[Point]:
 
 
 def _propose_with_optuna(
-    method: str, size: int, told: Sequence[tuple[Trial, float]], count: int, seed: int
+    method: str, size: int, results: Sequence[tuple[Trial, float]], count: int, seed: int
 ) -> list[Point]:
     """Return the next proposals of Optuna's sampler, as if earlier ones of the batch were running."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    finite = [value for _, value in told if math.isfinite(value)]
+    finite = [value for _, value in results if math.isfinite(value)]
     worst = max(finite, default=1.0)
     spread = worst - min(finite, default=0.0)
     space: dict[str, Any] = {f"u{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(size)}
@@ -236,7 +236,7 @@ def _propose_with_optuna(
             else optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
         )
         study = optuna.create_study(sampler=sampler)
-        for trial, value in told:
+        for trial, value in results:
             params = {f"u{i}": u for i, u in enumerate(trial.point)}
             lost = worst + spread  # what diverged is worse than all that did not
             told_value = value if math.isfinite(value) else lost
@@ -245,18 +245,18 @@ def _propose_with_optuna(
     return [tuple(min(float(trial.params[name]), math.nextafter(1.0, 0.0)) for name in space) for trial in asked]
 
 
-def _next_coordinate(arm: SearchArm, told: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
+def _next_coordinate(arm: SearchArm, results: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
     """Return all values of the next setting, the others as in the best trial so far; none when a whole round has won
     nothing.
 
     The first batch is the configuration as it is, with all values of the first setting.
     """
-    best = min(told, key=lambda pair: pair[1])[0].settings if told else dict(arm.start)
-    known = {canonical_json(trial.settings) for trial, _ in told}
+    best = min(results, key=lambda pair: pair[1])[0].settings if results else dict(arm.start)
+    known = {canonical_json(trial.settings) for trial, _ in results}
     for i in range(len(arm.dimensions)):
         dimension = arm.dimensions[(arm.batches + i) % len(arm.dimensions)]
         asked: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
-        if not told:
+        if not results:
             asked.insert(0, best)
         new = [point for point in asked if canonical_json(point) not in known]
         if new:
@@ -269,12 +269,12 @@ def pruning_steps(task: TaskSpec, settings: SearchSettings) -> tuple[int, ...]:
     """Return the steps at which a search by ``asha`` looks which runs go on: evaluations next behind T/η^k."""
     if settings.method != "asha":
         return ()
-    steps, found = task.evaluations.steps, set[int]()
+    steps, looks = task.evaluations.steps, set[int]()
     for k in range(1, settings.rungs + 1):
         at = next(step for step in steps if step >= task.steps / settings.reduction**k)
         if at < task.steps:
-            found.add(at)
-    return tuple(sorted(found))
+            looks.add(at)
+    return tuple(sorted(looks))
 
 
 def check_search(settings: SearchSettings, arms: Sequence[SearchArm]) -> None:

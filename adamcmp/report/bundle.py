@@ -163,23 +163,23 @@ def _dotted(value: Any) -> Iterator[str]:
 
 def requirements() -> list[str]:
     """Return ``name==version`` of adamcmp and of every installed package that it needs, directly or not."""
-    found: dict[str, str] = {}
+    requirements_: dict[str, str] = {}
     left = ["adamcmp"]
     while left:
         name = left.pop()
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
+        if key in requirements_:
             continue
         try:
             package = distribution(name)
         except PackageNotFoundError:
             continue  # of another platform, or an extra that is not installed
-        found[key] = f"{key}=={version(name)}"
+        requirements_[key] = f"{key}=={version(name)}"
         texts = [text for text in package.requires or [] if "extra ==" not in text]
         left += [match[0] for text in texts if (match := re.match(r"[\w.-]+", text))]
-    if "adamcmp" not in found:
+    if "adamcmp" not in requirements_:
         raise InputError("report --bundle: adamcmp is not installed as a package; run `pip install .`")
-    return sorted(found.values())
+    return sorted(requirements_.values())
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

@@ -78,13 +78,13 @@ def _training(record: pd.Series[Any], title: str) -> dict[str, Any]:
     kind = "own" if "target" in schedule else schedule["kind"]
     fraction = 1.0 if kind == "linear" else schedule.get("decay_fraction", 1.0)
     loss = settings.get("loss", {})
-    told = loss.get("target") or LOSS_TEXTS.get(str(record["loss"]), (str(record["loss"]), ""))[0]
+    loss_name = loss.get("target") or LOSS_TEXTS.get(str(record["loss"]), (str(record["loss"]), ""))[0]
     options = {key: value for key, value in loss.items() if key not in ("name", "target", "source")}
     return {
         "title": _line(title),
         "version": record["adamcmp_version"],
         "study": _line(record["study"]),
-        "loss": _line(f"{told} {options}" if options else told),
+        "loss": _line(f"{loss_name} {options}" if options else loss_name),
         "rule": optimizer.get("rule", "own"),
         "optimizer": optimizer,
         "by_width": "mup_base" in settings["model"]["arguments"],
@@ -197,8 +197,8 @@ def _settings(r: Mapping[str, Any]) -> str:
 
 def _in_buffer(rule: Rule) -> bool:
     """Return the learning rate scales gradients."""
-    found = rule.counterpart(decoupled=False)
-    return found is not None and found.scales_gradients
+    counterpart = rule.counterpart(decoupled=False)
+    return counterpart is not None and counterpart.scales_gradients
 
 
 def _constant_share(r: Mapping[str, Any]) -> bool:
@@ -249,10 +249,10 @@ def _torch(r: Mapping[str, Any]) -> dict[str, Any]:
     decoupled = decay in DECOUPLED
     own = rule.counterpart(decoupled=True) if decoupled else None
     by_hand = decoupled and (own is None or not (decay == "lr_scaled" or _constant_share(r)))
-    found = rule.counterpart(decoupled=False) if not decoupled or by_hand else own
-    if found is None or any(map(callable, found.arguments.values())):
+    counterpart = rule.counterpart(decoupled=False) if not decoupled or by_hand else own
+    if counterpart is None or any(map(callable, counterpart.arguments.values())):
         return {"reason": f"adamcmp knows no class for PyTorch that does as this rule; {_settings(r)}."}
-    return {"reason": "", "averages": rule.shown is not None, **_torch_class(r, found, decoupled, by_hand)}
+    return {"reason": "", "averages": rule.shown is not None, **_torch_class(r, counterpart, decoupled, by_hand)}
 
 
 def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool, by_hand: bool) -> dict[str, Any]:
@@ -388,7 +388,7 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
     Raises:
         InputError: no task has such an optimizer, or none of its trials is eligible.
     """
-    found: list[str] = []
+    texts: list[str] = []
     names: set[str] = set()
     for task in split_by_task(records):
         best = best_trials(trials_table(task.records))
@@ -408,7 +408,7 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"
             title = f"{row['arm']}, {where}: {', '.join(shown)}; mean ± 95 % CI, {row['n']} tuning seeds"
             first = runs.sort_values("seed").iloc[0]
-            found += [training_code(first, framework, title) for framework in frameworks]
-    if not found:
+            texts += [training_code(first, framework, title) for framework in frameworks]
+    if not texts:
         raise InputError(f"--optimizer {arm}: no such optimizer with a completed trial; {suggest_names(arm, names)}")
-    return found
+    return texts

@@ -47,8 +47,8 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
     latest = [command for command in trained if set(arms) <= known[command]]
     if not latest:
         return None
-    found = parse_train_command(ordered[ordered["command"] == latest[-1]], "")
-    return found if found.study else None
+    parsed = parse_train_command(ordered[ordered["command"] == latest[-1]], "")
+    return parsed if parsed.study else None
 
 
 def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
@@ -89,22 +89,23 @@ def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], s
         cells: ids of some of them.
         study: its name, for runs that have no command.
     """
-    told = records.dropna(subset=["command", "settings"])
+    described = records.dropna(subset=["command", "settings"])
     known = {
-        str(command): (parse_train_command(part, study), _swept_keys(part)) for command, part in told.groupby("command")
+        str(command): (parse_train_command(part, study), _swept_keys(part))
+        for command, part in described.groupby("command")
     }
     columns = ("run_id", "finished_at", "command", "settings", "epochs", "seed")
-    runs = {row[0]: row for row in zip(*(told[name] for name in columns), strict=True)}
-    found = []
+    runs = {row[0]: row for row in zip(*(described[name] for name in columns), strict=True)}
+    commands = []
     for ids in cells:
         of_cell = [runs[id_] for id_ in ids if id_ in runs]
         if not of_cell:
-            found.append("")
+            commands.append("")
             continue
         *_, command, settings, epochs, _seed = max(of_cell, key=lambda row: (row[1], row[0]))
         seeds = sorted({int(row[-1]) for row in of_cell})
-        found.append(_pinned_overrides(*known[command], _flatten_settings(settings, epochs), seeds))
-    return found
+        commands.append(_pinned_overrides(*known[command], _flatten_settings(settings, epochs), seeds))
+    return commands
 
 
 def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
@@ -140,14 +141,14 @@ def _swept_keys(records: pd.DataFrame) -> set[str]:
 
 def _changed_settings(flat: Mapping[str, Any]) -> list[str]:
     """Return the keys whose values are others than those of the configuration that adamcmp ships."""
-    found = []
+    changed = []
     for group in GROUPS.values():
         shipped = _shipped_settings(group).get(str(flat[group]), {})
         prefix = f"{group}."
-        found += [
+        changed += [
             key for key in flat if key.startswith(prefix) and _differs(shipped, key.removeprefix(prefix), flat[key])
         ]
-    return found
+    return changed
 
 
 def _differs(shipped: Mapping[str, Any], name: str, value: Any) -> bool:

@@ -42,10 +42,10 @@ def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
         if task.records["side"].nunique() > 1
     ]
     if not parts:
-        told = "; ".join(f"{side.name} is {_tasks(side.records)}" for side in sides)
+        tasks = "; ".join(f"{side.name} is {_tasks(side.records)}" for side in sides)
         raise InputError(
             f"compare: runs are compared where data, model and budget are the same, and no two of these share a task: "
-            f"{told}. Sweep both on one task"
+            f"{tasks}. Sweep both on one task"
         )
     return pd.concat(parts, ignore_index=True)
 
@@ -119,11 +119,11 @@ def _source_of_optimizer(study_dirs: Sequence[Path], arm: str, word: str, result
     records = records.drop_duplicates("run_id", keep="last")
     named = pd.concat([task.records[["run_id", "arm"]] for task in split_by_task(records)]).set_index("run_id")["arm"]
     own = records["run_id"].map(named)
-    found = records[(own == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
-    if found.empty:
+    matches = records[(own == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
+    if matches.empty:
         known = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
         raise InputError(
             f"compare {word}: no such folder, no study in {results_dir}, and no optimizer of "
             f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {suggest_names(arm, map(str, known))}"
         )
-    return found.reset_index(drop=True)
+    return matches.reset_index(drop=True)

@@ -121,8 +121,8 @@ def format_seeds(values: Iterable[int]) -> str:
 
 def join_unique(values: pd.Series, limit: int = 3) -> str:
     """Return the values of a column that occur, sorted and joined; ``…`` behind the first ``limit``."""
-    found = sorted(values.dropna().astype(str).unique())
-    return ", ".join(found[:limit]) + (", …" if len(found) > limit else "") or "unknown"
+    texts = sorted(values.dropna().astype(str).unique())
+    return ", ".join(texts[:limit]) + (", …" if len(texts) > limit else "") or "unknown"
 
 
 def runs_hash(records: pd.DataFrame) -> str:
@@ -162,21 +162,21 @@ def training_origins(records: pd.DataFrame) -> pd.DataFrame:
     """Return how the runs were trained, a row per run: columns ``ORIGIN_COLUMNS``, as far as they are known."""
     known = {text: json.loads(text) for text in records["engine_settings"].dropna().unique()}
     settings = records["engine_settings"].map(known)
-    found = records.reindex(columns=[name for name in ORIGIN_COLUMNS if name not in ("matmul", "compiled")])
+    origins = records.reindex(columns=[name for name in ORIGIN_COLUMNS if name not in ("matmul", "compiled")])
     for name in ("matmul", "compiled"):
-        found[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)
-    return found
+        origins[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)
+    return origins
 
 
 def describe_mixed_origins(records: pd.DataFrame) -> str:
     """Return in which ways runs were trained, with their numbers; empty if all were trained in one way."""
-    found = training_origins(records)
-    told = []
+    origins = training_origins(records)
+    parts = []
     for name, title in ORIGIN_COLUMNS.items():
-        counts = found[name].dropna().astype(str).value_counts()
+        counts = origins[name].dropna().astype(str).value_counts()
         if len(counts) > 1:
-            told.append(f"{title}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
-    return "; ".join(told)
+            parts.append(f"{title}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
+    return "; ".join(parts)
 
 
 def wall_seconds(records: pd.DataFrame) -> float:

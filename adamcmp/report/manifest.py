@@ -23,7 +23,7 @@ FIGURE_PACKAGES = ("adamcmp", "matplotlib", "numpy", "pandas")
 def write_manifest(records: pd.DataFrame, files: Sequence[Path], folder: Path) -> Path:
     """Write the manifest of a report of these runs, which consists of these files; its path."""
     data = records.drop_duplicates("data_fingerprint").sort_values("data_fingerprint")
-    told = {
+    values = {
         "studies": _values(records, "study"),
         "commands": dict(sorted(records["command"].fillna("unknown").value_counts().items())),
         "git_commits": _values(records, "git_commit"),
@@ -39,17 +39,17 @@ def write_manifest(records: pd.DataFrame, files: Sequence[Path], folder: Path) -
         "seeds": format_seeds(records["seed"].dropna().astype(int)),
         "data": dict(zip(data["data_fingerprint"].astype(str), data["data"].astype(str), strict=True)),
     }
-    return write_listing(told, files, folder)
+    return write_listing(values, files, folder)
 
 
-def write_listing(told: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
+def write_listing(values: Mapping[str, Any], files: Sequence[Path], folder: Path) -> Path:
     """Write a manifest with some values and a list of files with the packages that drew them; return its path."""
-    told = {
-        **told,
+    values = {
+        **values,
         "drawn_with": {name: version(name) for name in FIGURE_PACKAGES},
         "files": {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)},
     }
-    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     return write_file(folder / MANIFEST_NAME, text.encode())
 
 
@@ -103,18 +103,18 @@ def verify_report(folder: Path) -> VerifyResult:
     Raises:
         InputError: there is no manifest, or one that cannot be read.
     """
-    found = next((place for place in (folder, folder / "report") if (place / MANIFEST_NAME).is_file()), None)
-    if found is None:
+    place_ = next((place for place in (folder, folder / "report") if (place / MANIFEST_NAME).is_file()), None)
+    if place_ is None:
         raise InputError(f"{folder}: no {MANIFEST_NAME} here; `adamcmp report` writes one beside a report")
     try:
-        files: dict[str, Any] = load_json((found / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
-        own = listed_files(found)
+        files: dict[str, Any] = load_json((place_ / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+        own = listed_files(place_)
         expected = {str(name): str(digest) for name, digest in files.items() if name in own}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{found / MANIFEST_NAME}: cannot be read; write the report again") from error
-    missing = [name for name in expected if not (found / name).is_file()]
-    changed = [name for name, digest in expected.items() if name not in missing and _sha256(found / name) != digest]
-    here = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
+        raise InputError(f"{place_ / MANIFEST_NAME}: cannot be read; write the report again") from error
+    missing = [name for name in expected if not (place_ / name).is_file()]
+    changed = [name for name, digest in expected.items() if name not in missing and _sha256(place_ / name) != digest]
+    here = {path.relative_to(place_).as_posix() for path in place_.rglob("*") if path.is_file()}
     return VerifyResult(
-        found, len(expected), changed, missing, sorted(here - expected.keys() - {MANIFEST_NAME, "bundle.zip"})
+        place_, len(expected), changed, missing, sorted(here - expected.keys() - {MANIFEST_NAME, "bundle.zip"})
     )

@@ -143,12 +143,12 @@ class ReportInput:
         units = [(block.label, block.tasks, block.verdicts) for block in blocks]
         units += [(task.label, [task], self.verdicts(task)) for task in self.tasks if task.task not in split]
         results = []
-        for label, tasks, found in units:
+        for label, tasks, verdicts in units:
             error = task_metrics(tasks[0].records).error
             boards = pd.concat([self.boards[task.label] for task in tasks])
             means = boards.groupby("arm")["final_test_error"].mean().dropna()
             errors = {str(arm): 1 - mean if error.higher_is_better else mean for arm, mean in means.items()}
-            results.append(across_tasks.TaskResult(label, errors, found, error.sign))
+            results.append(across_tasks.TaskResult(label, errors, verdicts, error.sign))
         return results
 
     @cached_property
@@ -196,17 +196,17 @@ class TaskReport:
 def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
     """Compute the report of one task, with the findings ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
-    pronounced, told = reported.verdicts(task), reported.told.about(about)
+    pronounced, study_findings = reported.verdicts(task), reported.told.about(about)
     table = reported.cells(task)
     board = reported.board(task)
     best = best_trials(table)
-    found, sizes = extra_metrics_table(records, best), effect_sizes.estimate_effects(records, pronounced, table)
+    extra, sizes = extra_metrics_table(records, best), effect_sizes.estimate_effects(records, pronounced, table)
     basins, spans = basin.estimate_basins(records, table), sensitivity.estimate_sensitivities(records, table)
     best_of, order = expected_best_of_k(records, table), rank_over_time.ranks_over_time(curves, records, best)
     made = [
         ReportTable("leaderboard", board, tables.leaderboard_display(board)),
         ReportTable("grid", table, tables.grid_display(table)),
-        claims_report_table(told.claims),
+        claims_report_table(study_findings.claims),
         ReportTable("verdicts", to_frame(pronounced), tables.verdicts_display(pronounced, criteria)),
         ReportTable("effects", effect_sizes.to_frame(sizes), tables.effects_display(sizes, criteria)),
         ReportTable("basin", basin.to_frame(basins), tables.basin_display(basins, criteria)),
@@ -214,14 +214,14 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     ]
     if len(best_of) and best_of["k"].max() > 1:
         made.append(ReportTable("best_of_k", best_of, tables.best_of_k_display(best_of, criteria)))
-    if len(found):
-        made.append(ReportTable("metrics", found, tables.extra_metrics_display(found)))
+    if len(extra):
+        made.append(ReportTable("metrics", extra, tables.extra_metrics_display(extra)))
         made.append(ReportTable("metrics_along", extra_metric_curves(curves, records, best)))
     if reported.target_error is not None:
         soon = time_to_target_table(curves, records, best, reported.target_error).assign(target=reported.target_error)
         made.append(ReportTable("time_to_error", soon, tables.time_display(soon)))
     made += [ReportTable("learning_curves", mean_curves(curves, records, best)), ReportTable("ranks", order)]
-    made += study_tables(told, criteria)
+    made += study_tables(study_findings, criteria)
     made = [
         table._replace(
             raw=with_metric_columns(table.raw, criteria),
@@ -232,10 +232,10 @@ def build_task_report(task: TaskRecords, reported: ReportInput, about: Collectio
     flips = rank_over_time.count_rank_flips(order)
     said = [
         *format_verdicts(task, pronounced),
-        *(finding.text for finding in told.findings),
+        *(finding.text for finding in study_findings.findings),
         *([flips] if flips else []),
     ]
-    return TaskReport(reported.title, task, told, board, table, pronounced, made, said)
+    return TaskReport(reported.title, task, study_findings, board, table, pronounced, made, said)
 
 
 def claims_report_table(claims: Sequence[claimed.Claim]) -> ReportTable:
@@ -269,5 +269,5 @@ def study_tables(study_findings: StudyFindings, criteria: TaskMetrics) -> list[R
 def with_metric_columns(raw: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
     """Return a table with columns for loss and metric, so that a figure needs nothing else."""
     error = criteria.error
-    told = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}
-    return raw.assign(**{name: value for name, value in told.items() if name not in raw})
+    columns = {"loss": criteria.loss, "error_metric": error.name, "error_unit": error.stored_unit}
+    return raw.assign(**{name: value for name, value in columns.items() if name not in raw})

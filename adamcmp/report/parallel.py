@@ -34,7 +34,7 @@ def map_forked(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]
     # waits for a thread that is at it: a fork in between would leave its import locks held for ever
     import_module(PRELOAD)
     context = multiprocessing.get_context("fork")
-    waiting, found = list(tasks), dict[str, Any]()
+    waiting, results = list(tasks), dict[str, Any]()
     running: dict[Connection, tuple[str, Any]] = {}
     with signals.run_before_exit(lambda: [process.kill() for _, process in running.values()]):
         while waiting or running:
@@ -51,12 +51,12 @@ def map_forked(tasks: Mapping[str, Callable[[], T]]) -> dict[str, T | Exception]
                 assert isinstance(pipe, Connection)
                 name, process = running.pop(pipe)
                 try:
-                    found[name] = pipe.recv()
+                    results[name] = pipe.recv()
                 except EOFError:
                     process.join()
                     raise RuntimeError(f"drawing {name} ended with exit code {process.exitcode}") from None
                 process.join()
-    return {name: found[name] for name in tasks}
+    return {name: results[name] for name in tasks}
 
 
 def _run_child(theirs: Connection, pipe: Connection, task: Callable[[], object]) -> None:

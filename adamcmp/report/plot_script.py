@@ -102,13 +102,13 @@ def _external_imports(node: ast.stmt) -> list[ast.stmt]:
 
 def _defined_names(tree: ast.Module) -> set[str]:
     """Return the names that a module defines."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in tree.body:
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
+                names.add(name)
             case ast.Assign(targets=targets):
-                found |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+                names |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
-                found.add(name)
-    return found
+                names.add(name)
+    return names

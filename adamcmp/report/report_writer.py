@@ -283,8 +283,8 @@ def _index(
     made: Sequence[ReportTable],
     drawn: FigureFiles,
 ) -> list[Section]:
-    told = report.told.about({None})
-    said = [finding.text for finding in told.findings]
+    findings = report.told.about({None})
+    said = [finding.text for finding in findings.findings]
     said += [line for blocks in report.over_splits(tasks) for line in format_split_verdicts(blocks)]
     said += [format_pooled(pooled) for pooled in report.pooled[:MAX_SENTENCES]]
     shown = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
@@ -294,7 +294,7 @@ def _index(
     ]
     apart = Text("Runs of different tasks are not comparable; each task has its own page.")
     error = task_metrics(report.records).error.label
-    captions = CAPTIONS | {exhibit.name: exhibit.caption for exhibit in told.exhibits}
+    captions = CAPTIONS | {exhibit.name: exhibit.caption for exhibit in findings.exhibits}
     pictures = {
         name: FigureBlock(name, [path.name for path in paths], captions[name].format(error=error))
         for name, paths in drawn.files.items()

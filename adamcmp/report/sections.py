@@ -263,8 +263,8 @@ def _shorten_table(shown: pd.DataFrame, most: int = 30) -> list[Block]:
 
 
 def _baseline(board: pd.DataFrame) -> str:
-    told = baseline(board)
-    return f"{told[0].upper()}{told[1:]}. " if told else ""
+    text = baseline(board)
+    return f"{text[0].upper()}{text[1:]}. " if text else ""
 
 
 def _legend(selection: str, criteria: TaskMetrics) -> str:

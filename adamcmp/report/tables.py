@@ -93,8 +93,8 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
         shown[name] = board[name].astype(str)
     criteria = task_metrics(board)
     tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
-    told = [format_mean_ci(mean, half, "final_validation_error", criteria) for mean, half in tuned]
-    shown["tuned validation"] = [text if text != NO_VALUE else "" for text in told]
+    texts = [format_mean_ci(mean, half, "final_validation_error", criteria) for mean, half in tuned]
+    shown["tuned validation"] = [text if text != NO_VALUE else "" for text in texts]
     optimism = [format_mean_ci(value, math.nan, "final_gap", criteria) for value in board["optimism"]]
     shown["optimism"] = [text if text != NO_VALUE else "" for text in optimism]
     shown["boundary"], shown["note"] = board["edge"], board["note"]
@@ -315,13 +315,13 @@ def with_boundaries(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in ("optimizer", "a", "b") if name in shown]
     if not names:  # a column an optimizer
         return shown.rename(columns={arm: f"{arm} (boundary: {edge})" for arm, edge in edges.items()})
-    told = [
+    texts = [
         "; ".join(
             f"{name}: {edges[arm]}" if len(names) > 1 else edges[arm] for name, arm in row.items() if arm in edges
         )
         for row in shown[names].to_dict("records")
     ]
-    return shown.assign(boundary=told) if any(told) else shown
+    return shown.assign(boundary=texts) if any(texts) else shown
 
 
 def _format_p(value: float) -> str:

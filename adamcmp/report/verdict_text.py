@@ -52,11 +52,11 @@ class ComparisonSettings:
         return verdicts(task.records, margin, self.reference, outcomes, table)
 
 
-def format_verdicts(task: TaskRecords, found: list[Verdict]) -> list[str]:
+def format_verdicts(task: TaskRecords, all_verdicts: list[Verdict]) -> list[str]:
     """Return the verdicts of a task in words, significant ones first."""
     error = task_metrics(task.records).error
-    lines = [format_verdict(verdict, error) for verdict in rank_verdicts(found)[:MAX_SENTENCES]]
-    lines += [format_other_pairs(len(found))] if len(found) > MAX_SENTENCES else []
+    lines = [format_verdict(verdict, error) for verdict in rank_verdicts(all_verdicts)[:MAX_SENTENCES]]
+    lines += [format_other_pairs(len(all_verdicts))] if len(all_verdicts) > MAX_SENTENCES else []
     return lines
 
 
@@ -65,10 +65,10 @@ def format_other_pairs(pairs: int) -> str:
     return f"{pairs - MAX_SENTENCES} more pairs are in the table."
 
 
-def rank_verdicts(found: Sequence[Verdict]) -> list[Verdict]:
+def rank_verdicts(all_verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts, significant ones first."""
     order = {"apart": 0, "same": 1, "open": 2, "none": 3}
-    return sorted(found, key=lambda verdict: order[verdict.kind])
+    return sorted(all_verdicts, key=lambda verdict: order[verdict.kind])
 
 
 def format_headline(verdict: Verdict, error: MetricSpec) -> str:

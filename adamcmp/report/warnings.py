@@ -56,20 +56,20 @@ def collect_warnings(
 
 
 def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
-    found = []
+    warnings = []
     if failed := int(table["failed"].sum()):
-        found.append(
+        warnings.append(
             ReportWarning("", f"{failed:,} tuning runs failed", "Run the same sweep again: it trains missing runs")
         )
     notes = board[board["note"] != ""].groupby("note", sort=False)["arm"].agg(", ".join)
-    found += [ReportWarning(arms, *_note_warning(str(note))) for note, arms in notes.items()]
+    warnings += [ReportWarning(arms, *_note_warning(str(note))) for note, arms in notes.items()]
     missing = int((~table["eligible"] & (table["diverged"] == 0) & (table["failed"] == 0)).sum())
     if missing:
         trials = "1 trial has" if missing == 1 else f"{missing:,} trials have"
         were = "was" if missing == 1 else "were"
         problem = f"{trials} fewer seeds than the others of the optimizer and {were} not considered"
-        found.append(ReportWarning("", problem, "Run the same sweep again: it trains missing runs"))
-    return found
+        warnings.append(ReportWarning("", problem, "Run the same sweep again: it trains missing runs"))
+    return warnings
 
 
 def _note_warning(note: str) -> tuple[str, str]:
@@ -84,17 +84,17 @@ def _note_warning(note: str) -> tuple[str, str]:
 
 
 def _missing_evaluation(board: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[ReportWarning]:
-    found = []
+    warnings = []
     if (board["trials"] == 1).all():
         problem = "every optimizer has one trial: learning rate and weight decay are not tuned"
-        found.append(ReportWarning("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
+        warnings.append(ReportWarning("", problem, "Sweep values: 'optimizer.lr=geomspace(1e-4,1e-1,7)'"))
     if (board["stage"] == "tune").all() and (board["trials"] > 1).any():
         problem = "no held-out runs: these are the tuning runs that selected the trials, and their errors are too low"
-        found.append(ReportWarning("", problem, "Use study.confirm.seeds=8"))
+        warnings.append(ReportWarning("", problem, "Use study.confirm.seeds=8"))
     if any(verdict.limit == "one tuning seed" for verdict in verdicts):
         problem = "the selection error cannot be estimated from 1 tuning seed, so that no pair can be decided"
-        found.append(ReportWarning("", problem, f"Use study.seeds={MIN_TUNING_SEEDS}"))
-    return found
+        warnings.append(ReportWarning("", problem, f"Use study.seeds={MIN_TUNING_SEEDS}"))
+    return warnings
 
 
 def _boundaries(board: pd.DataFrame) -> list[ReportWarning]:
@@ -115,7 +115,7 @@ def selection_stability(row: Mapping[Any, Any]) -> str:
 
 
 def _unstable(board: pd.DataFrame) -> list[ReportWarning]:
-    found = []
+    warnings = []
     for row in board[(board["near_ties"] > 0) & (board["wins"] < MIN_STABILITY)].to_dict("records"):
         more = int(row["near_ties"]) - 1
         others = f", {more} more above {MIN_WIN_SHARE:.0%}".replace("%", " %") if more else ""
@@ -124,22 +124,22 @@ def _unstable(board: pd.DataFrame) -> list[ReportWarning]:
             f"(runner-up: lr {format_tick(row['next_lr'], 3)}, λ {format_tick(row['next_weight_decay'], 3)}, "
             f"{100 * row['next_wins']:.0f} %{others})"
         )
-        found.append(ReportWarning(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
-    return found
+        warnings.append(ReportWarning(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
+    return warnings
 
 
 def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[ReportWarning]:
-    found = []
+    warnings = []
     if board["trials"].nunique() > 1:
         counts = ", ".join(f"{arm} {trials:,}" for arm, trials in zip(board["arm"], board["trials"], strict=True))
         problem = f"different numbers of trials ({counts})"
-        found.append(ReportWarning("", problem, "Verdicts compare optimizers at the smaller tuning budget"))
+        warnings.append(ReportWarning("", problem, "Verdicts compare optimizers at the smaller tuning budget"))
     variants = records.groupby("optimizer")["arm"].nunique()
     if variants.nunique() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in variants.items())
         problem = f"different numbers of variants per optimizer ({counts}), which favors those with more"
-        found.append(ReportWarning("", problem, "Compare equal numbers of variants"))
-    return found
+        warnings.append(ReportWarning("", problem, "Compare equal numbers of variants"))
+    return warnings
 
 
 def _examples(verdicts: Sequence[Verdict]) -> list[ReportWarning]:

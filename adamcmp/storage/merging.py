@@ -137,7 +137,7 @@ def copy_runs(
         wanted: IDs of the runs, and their metadata in this study.
         say: receives one line per study that is left out.
     """
-    found: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
+    copied: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
     for other in others:
         try:
@@ -161,14 +161,14 @@ def copy_runs(
         for name in RunMetadata._fields:
             values = pa.array([getattr(run, name) for run in here], TEXT)
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
-        found["records"].append(rows)
+        copied["records"].append(rows)
         for table, own in more.items():
-            found[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
+            copied[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
         taken |= set(fresh.to_pylist())
     name = new_part_name()
     for table, _ in TABLES:
-        if sum(map(len, found[table])):
-            write_part(study_dir / table / name, pa.concat_tables(found[table]))
+        if sum(map(len, copied[table])):
+            write_part(study_dir / table / name, pa.concat_tables(copied[table]))
     return len(taken)
 
 

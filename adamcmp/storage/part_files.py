@@ -113,11 +113,11 @@ def list_part_files(folder: Path) -> list[Path]:
 
 def part_files(study_dir: Path) -> frozenset[tuple[str, int]]:
     """Return names and sizes of the parts of records: another name or size is news."""
-    found = set()
+    names = set()
     for path in list_part_files(study_dir / "records"):
         with suppress(FileNotFoundError):  # merged into a later one
-            found.add((path.name, path.stat().st_size))
-    return frozenset(found)
+            names.add((path.name, path.stat().st_size))
+    return frozenset(names)
 
 
 def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[set[str], frozenset[tuple[str, int]]]:
@@ -126,19 +126,19 @@ def stored_since(study_dir: Path, known: Collection[tuple[str, int]]) -> tuple[s
     Raises:
         InputError: a part is damaged.
     """
-    seen, found = frozenset(known), set[str]()
+    seen, ids = frozenset(known), set[str]()
     while news := (now := part_files(study_dir)) - seen:
         for name, _ in sorted(news):
             path = study_dir / "records" / name
             try:
                 table = _read_parquet(path, ["run_id"])
-                found.update(table["run_id"].to_pylist())
+                ids.update(table["run_id"].to_pylist())
             except Exception as error:
                 if path.exists():
                     raise _damaged(path, error) from error
                 continue  # merged into a part that the next look shows
         seen = now
-    return found, now
+    return ids, now
 
 
 def read_part(path: Path, columns: Sequence[Column]) -> pa.Table:
@@ -187,8 +187,8 @@ def _file_stamp(path: Path) -> tuple[str, int, int] | None:
     """Return path, size and time of a file, which change if another one takes its place; None in an object store."""
     if not is_local(path):
         return None
-    found = path.stat()
-    return str(path.absolute()), found.st_size, found.st_mtime_ns
+    state = path.stat()
+    return str(path.absolute()), state.st_size, state.st_mtime_ns
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -239,10 +239,10 @@ SETTINGS_SECTIONS = ("optimizer", "schedule", "model", "data_settings", "loss")
 def _is_json_object(text: str) -> bool:
     """Return whether a text is a JSON object, whose sections, if it has some, are objects too."""
     try:
-        found = load_object(text)
+        content = load_object(text)
     except ValueError:
         return False
-    return all(isinstance(found.get(name, {}), dict) for name in SETTINGS_SECTIONS)
+    return all(isinstance(content.get(name, {}), dict) for name in SETTINGS_SECTIONS)
 
 
 def _is_json_of_numbers(text: str) -> bool:

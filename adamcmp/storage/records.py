@@ -102,13 +102,13 @@ def read_outcomes(study_dirs: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
     Raises:
         InputError: a part is damaged or not ours.
     """
-    found: dict[str, NDArray[np.float64]] = {}
+    errors_by_run: dict[str, NDArray[np.float64]] = {}
     for study_dir in study_dirs:
         for row in read_frame(study_dir / "outcomes", OUTCOMES).to_dict("records"):
             raw = np.frombuffer(row["values"], np.uint8 if row["kind"] == "bits" else "<f4")
             values = np.unpackbits(raw, count=row["length"]) if row["kind"] == "bits" else raw
-            found[row["run_id"]] = values.astype(np.float64)
-    return found
+            errors_by_run[row["run_id"]] = values.astype(np.float64)
+    return errors_by_run
 
 
 class IncompleteRuns(NamedTuple):
@@ -162,8 +162,8 @@ def read_all(study_dirs: Sequence[Path]) -> Results:
     Raises:
         InputError: as ``read``.
     """
-    found = [read(folder) for folder in study_dirs]
-    records, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
+    results = [read(folder) for folder in study_dirs]
+    records, curves = (pd.concat(frames, ignore_index=True) for frames in zip(*results, strict=True))
     return Results(
         drop_superseded(records),
         curves.drop_duplicates(["run_id", "step"], keep="last").reset_index(drop=True),
@@ -181,7 +181,7 @@ def find_studies(path: Path) -> list[Path]:
         if stored.is_dir():
             raise InputError(f"{path}: no such folder; did you mean {stored}?")
         raise InputError(f"{path}: no such folder; give results/<study>, or the folder that holds studies")
-    found = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "records").is_dir()]
-    if not found:
+    study_dirs = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "records").is_dir()]
+    if not study_dirs:
         raise InputError(f"{path}: no stored runs here; `adamcmp sweep` and `adamcmp run` make some")
-    return found
+    return study_dirs

@@ -133,16 +133,16 @@ def ordered_studies() -> list[StudyEntry]:
 
 def figure_width(study_dirs: Sequence[Path]) -> str:
     """Return the width that the figures of stored studies are drawn at, where they agree on it; else two columns."""
-    found = {str(_stored_section(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
-    return width if len(found) == 1 and (width := found.pop()) in ("single", "double") else "double"
+    widths = {str(_stored_section(study_dir, "report").get("width", "double")) for study_dir in study_dirs}
+    return width if len(widths) == 1 and (width := widths.pop()) in ("single", "double") else "double"
 
 
 def comparison_settings(study_dirs: Sequence[Path]) -> ComparisonSettings:
     """Return the comparison settings of stored studies if they agree, else the defaults."""
     from adamcmp.report.verdict_text import ComparisonSettings
 
-    found = {ComparisonSettings.of(_stored_section(study_dir)) for study_dir in study_dirs}
-    return found.pop() if len(found) == 1 else ComparisonSettings()
+    settings = {ComparisonSettings.of(_stored_section(study_dir)) for study_dir in study_dirs}
+    return settings.pop() if len(settings) == 1 else ComparisonSettings()
 
 
 def _stored_section(study_dir: Path, name: str = "study") -> Mapping[str, Any]:

@@ -27,12 +27,12 @@ def task_families(tasks: Sequence[TaskRecords], by: str) -> list[TaskFamily]:
         tasks: of one study.
         by: ``epochs`` or ``train_examples``; the other one is shared.
     """
-    found: dict[tuple[object, ...], list[TaskRecords]] = {}
+    by_key: dict[tuple[object, ...], list[TaskRecords]] = {}
     for task in tasks:
         last = task.records.iloc[-1]
-        found.setdefault(tuple(last[name] for name in SHARED_COLUMNS if name != by), []).append(task)
+        by_key.setdefault(tuple(last[name] for name in SHARED_COLUMNS if name != by), []).append(task)
     return [
         TaskFamily(f"{key[0]} · {key[1]}", sorted(members, key=lambda each: float(each.records[by].iloc[0])))
-        for key, members in found.items()
+        for key, members in by_key.items()
         if len({float(member.records[by].iloc[0]) for member in members}) >= MIN_TASKS
     ]

@@ -48,12 +48,12 @@ def tilts(records: pd.DataFrame) -> list[str]:
     """Return the tilt of each basin: its separability, near −1 where a larger λ wants a smaller lr, 0 where each can be
     chosen alone.
     """
-    found = {basin.arm: basin for basin in estimate_basins(records)}
+    basins = {basin.arm: basin for basin in estimate_basins(records)}
     small = (
         "{}: fewer than three learning rates × three weight decays above 0, so that its basin has no slope to measure."
     )
     return [
-        _tilt(arm, found[arm].separability, found[arm].ridge) if arm in found else small.format(arm)
+        _tilt(arm, basins[arm].separability, basins[arm].ridge) if arm in basins else small.format(arm)
         for arm in sorted(set(records["arm"]))
     ]
 
@@ -62,10 +62,10 @@ def _tilt(arm: str, separability: Estimate, ridge: Estimate) -> str:
     if math.isnan(separability.value):
         return f"{arm}: its best trials show no valley, so that their basin has no slope to measure."
     together, slope = (format_estimate(estimate, "+.2f") for estimate in (separability, ridge))
-    told = f"{arm}: the correlation of lr and λ in its basin is {together}; d log λ*/d log lr is {slope}"
+    text = f"{arm}: the correlation of lr and λ in its basin is {together}; d log λ*/d log lr is {slope}"
     if math.isnan(separability.low):
-        return f"{told}, without an interval."
+        return f"{text}, without an interval."
     if separability.low <= 0 <= separability.high:
-        return f"{told}: the data do not show whether lr and λ can be tuned independently."
+        return f"{text}: the data do not show whether lr and λ can be tuned independently."
     how = "a larger λ needs a smaller lr" if separability.high < 0 else "a larger λ needs a larger lr"
-    return f"{told}: they cannot be tuned independently; {how}."
+    return f"{text}: they cannot be tuned independently; {how}."

@@ -49,9 +49,9 @@ def findings(report: ReportInput) -> StudyFindings:
     for by, label in (("epochs", "epochs"), ("train_examples", "training examples")):
         for family in task_families([task for task in tasks if has(task, WITH)], by):
             lr = shared_lr(family.tasks)
-            told = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
-            optima.append(told.found.assign(by=label, lr=lr))
-            claims += _moves(by, told.slope, family.label)
+            decays = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
+            optima.append(decays.found.assign(by=label, lr=lr))
+            claims += _moves(by, decays.slope, family.label)
     if optima:
         exhibits.append(StudyTable("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))
     return StudyFindings(claims, exhibits=exhibits)
@@ -78,9 +78,11 @@ def gains(report: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error
-        told = scale_by(test_error_difference(report, task, WITH, WITHOUT), error.factor)
-        if not math.isnan(told.value):
-            rows.append({"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **told.columns("gain")})
+        estimate = scale_by(test_error_difference(report, task, WITH, WITHOUT), error.factor)
+        if not math.isnan(estimate.value):
+            rows.append(
+                {"x": float(task.records["epochs"].iloc[0]), "unit": error.gap_unit, **estimate.columns("gain")}
+            )
     return pd.DataFrame(rows)
 
 
@@ -100,12 +102,12 @@ def grows(tasks: Sequence[TaskRecords], label: str, source: str) -> list[Claim]:
     centred = x - x.mean()
     slopes = gains_ST.to_numpy(float) @ centred / (centred @ centred)
     error = task_metrics(tasks[0].records).error
-    told = scale_by(mean_with_ci(slopes), error.factor)
-    if math.isnan(told.value):
+    estimate = scale_by(mean_with_ci(slopes), error.factor)
+    if math.isnan(estimate.value):
         return []
     statement = "The gain of the best λ over none grows with the budget"
     measured = f"gain in test {error.label} for each doubling of the epochs"
-    return [Claim(statement, source, measured, told, ABOVE_RANGE, None, label, error.gap_unit)]
+    return [Claim(statement, source, measured, estimate, ABOVE_RANGE, None, label, error.gap_unit)]
 
 
 def _moves(by: str, slope: Estimate, label: str) -> list[Claim]:

@@ -41,8 +41,10 @@ def test_error_difference(report: ReportInput, task: TaskRecords, a: str, b: str
     """
     for verdict in report.verdicts(task):
         if {verdict.a, verdict.b} == {a, b}:
-            told = Estimate(verdict.mean, verdict.low, verdict.high) if verdict.has_interval else Estimate(verdict.mean)
-            return told if verdict.a == a else Estimate(-told.value, -told.high, -told.low)
+            estimate = (
+                Estimate(verdict.mean, verdict.low, verdict.high) if verdict.has_interval else Estimate(verdict.mean)
+            )
+            return estimate if verdict.a == a else Estimate(-estimate.value, -estimate.high, -estimate.low)
     return Estimate(math.nan)
 
 
@@ -108,14 +110,16 @@ def _claim_on_pair(
     a, b = arms
     if a is None or b is None:
         return []
-    error, told = task_metrics(task.records).error, test_error_difference(report, task, a, b)
+    error, estimate = task_metrics(task.records).error, test_error_difference(report, task, a, b)
     base = float(held_out_errors(task).get(b, math.nan))
-    if math.isnan(told.value) or (not base > 0 and not error.higher_is_better):
+    if math.isnan(estimate.value) or (not base > 0 and not error.higher_is_better):
         return []
     factor, unit, form = (error.factor, error.gap_unit, "+.3g") if error.higher_is_better else (100 / base, "%", "+.1f")
     low, high = sorted(error.sign * factor * end for end in predicted)
     measured = f"test {error.label} of {a} against {b}"
-    return [Claim(statement, source, measured, scale_by(told, factor), (low, high), task.task, task.label, unit, form)]
+    return [
+        Claim(statement, source, measured, scale_by(estimate, factor), (low, high), task.task, task.label, unit, form)
+    ]
 
 
 def margin_of(report: ReportInput, task: TaskRecords) -> float:
@@ -147,12 +151,12 @@ def claim_decay_gain(
     if arm_ is None:
         return []
     error = task_metrics(task.records).error
-    told = scale_by(decay_gain(task.records, arm_), error.factor)
-    if math.isnan(told.value):
+    estimate = scale_by(decay_gain(task.records, arm_), error.factor)
+    if math.isnan(estimate.value):
         return []
     predicted = BELOW_RANGE if within is None else (-within * error.factor, math.inf)
     measured = f"test {error.label} of {arm_} at its best λ minus that at λ = 0"
-    return [Claim(statement, source, measured, told, predicted, task.task, task.label, error.gap_unit)]
+    return [Claim(statement, source, measured, estimate, predicted, task.task, task.label, error.gap_unit)]
 
 
 def claim_separable(
@@ -162,9 +166,9 @@ def claim_separable(
     of = {basin.arm: basin.separability for basin in estimate_basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []
-    told = subtract(absolute(of[decoupled]), absolute(of[coupled]))
-    if math.isnan(told.value):
+    estimate = subtract(absolute(of[decoupled]), absolute(of[coupled]))
+    if math.isnan(estimate.value):
         return []
     statement = f"lr and λ can be tuned more independently under {rule} than under L2"
     measured = f"absolute correlation of lr and λ in the basin, {decoupled} minus {coupled}"
-    return [Claim(statement, source, measured, told, BELOW_RANGE, task.task, task.label)]
+    return [Claim(statement, source, measured, estimate, BELOW_RANGE, task.task, task.label)]

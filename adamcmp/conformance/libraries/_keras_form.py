@@ -21,7 +21,7 @@ def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constan
         variable: makes one of values and a name.
         constant: makes a gradient of values.
     """
-    found = []
+    peers_ = []
     for name, rule, theirs, fixed in CLASSES:
         kind = getattr(keras.optimizers, name, None)
         if kind is None:
@@ -36,8 +36,8 @@ def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constan
             given = {theirs_name: known[ours] for theirs_name, ours in theirs.items()}
             return path(kind(learning_rate=problem.lr, **given, **fixed), problem, variable, constant)
 
-        found.append(Peer(f"{library}.{name}" + (f"({shown})" if shown else ""), rule, run, dict(_defaults(kind))))
-    return found
+        peers_.append(Peer(f"{library}.{name}" + (f"({shown})" if shown else ""), rule, run, dict(_defaults(kind))))
+    return peers_
 
 
 ADAM = {"beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps", "weight_decay": "weight_decay"}

@@ -18,7 +18,7 @@ def peers() -> list[Peer]:
     """Return its optimizers, with decay off the weights, as they come, and in the gradient."""
     from fastai import optimizer
 
-    found = []
+    optimizers = []
     for name, rule in (("Adam", "adam"), ("RAdam", "radam"), ("RMSProp", "rmsprop"), ("SGD", "sgd"), ("Lamb", "lamb")):
         make = getattr(optimizer, name)
         for decouple in (True, False):
@@ -26,8 +26,8 @@ def peers() -> list[Peer]:
             def run(problem: Problem, make: Any = make, decouple: bool = decouple) -> UpdatePath:
                 return _path(make, problem, decouple)
 
-            found.append(Peer(f"fastai.optimizer.{name}(decouple_wd={decouple})", rule, run, defaults(make)))
-    return found
+            optimizers.append(Peer(f"fastai.optimizer.{name}(decouple_wd={decouple})", rule, run, defaults(make)))
+    return optimizers
 
 
 def _path(make: Any, problem: Problem, decouple: bool) -> UpdatePath:

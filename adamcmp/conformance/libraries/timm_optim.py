@@ -12,7 +12,7 @@ def peers() -> list[Peer]:
     """Return the optimizers for which timm has classes of its own."""
     from timm import optim
 
-    found = [
+    optimizers = [
         peer("timm.optim", optim.AdamWLegacy, "adam", PLAIN),
         peer("timm.optim", optim.NAdamW, "nadam", PLAIN),
         peer("timm.optim", optim.RAdamLegacy, "radam", PLAIN),
@@ -24,6 +24,6 @@ def peers() -> list[Peer]:
                                                         "weight_decay": "weight_decay"}),
     ]  # fmt: skip
     corrected = {optim.AdamWLegacy: "adam", optim.NAdamW: "nadam"}
-    return found + [
+    return optimizers + [
         peer("timm.optim", kind, rule, PLAIN, corrected_weight_decay=True) for kind, rule in corrected.items()
     ]

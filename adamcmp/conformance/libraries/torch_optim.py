@@ -16,13 +16,13 @@ def peers() -> list[Peer]:
     """Return all that adamcmp has a rule of the same name for."""
     from torch import optim
 
-    found = []
+    optimizers = []
     for kind in (optim.Adam, optim.AdamW):
         for form in ({"foreach": False, "fused": False}, {"foreach": True}, {"fused": True}):
             how = next((key for key, value in form.items() if value), "plain")
             own = peer("torch.optim", kind, "adam", PLAIN, **form)
-            found.append(own._replace(name=f"{own.name} ({how})"))
-    found += [
+            optimizers.append(own._replace(name=f"{own.name} ({how})"))
+    optimizers += [
         peer("torch.optim", optim.Adam, "adam", PLAIN, decoupled_weight_decay=True),
         peer("torch.optim", optim.Adam, "amsgrad", PLAIN, amsgrad=True),
         peer("torch.optim", optim.AdamW, "amsgrad", PLAIN, amsgrad=True),
@@ -40,8 +40,8 @@ def peers() -> list[Peer]:
         _peer(optim.SparseAdam, "adam", _sparse_adam),
     ]  # fmt: skip
     if hasattr(optim, "Muon"):
-        found.append(_peer(optim.Muon, "muon", _muon, ("matrix",))._replace(precision="bfloat16"))
-    return found
+        optimizers.append(_peer(optim.Muon, "muon", _muon, ("matrix",))._replace(precision="bfloat16"))
+    return optimizers
 
 
 def _peer(kind: Any, rule: str, build: Callable[[list[Any], Problem], Any], names: tuple[str, ...] = ()) -> Peer:

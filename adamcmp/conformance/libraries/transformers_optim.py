@@ -15,11 +15,11 @@ def peers() -> list[Peer]:
     """Return the optimizers of the installed version."""
     from transformers import optimization
 
-    found = [Peer("transformers.Adafactor", "adafactor", lambda problem: path(_adafactor, problem),
+    optimizers = [Peer("transformers.Adafactor", "adafactor", lambda problem: path(_adafactor, problem),
                   defaults(optimization.Adafactor))]  # fmt: skip
     if hasattr(optimization, "AdamW"):
-        found.append(peer("transformers", optimization.AdamW, "adam", PLAIN, no_deprecation_warning=True))
-    return found
+        optimizers.append(peer("transformers", optimization.AdamW, "adam", PLAIN, no_deprecation_warning=True))
+    return optimizers
 
 
 def _adafactor(parameters: list[Any], problem: Problem) -> Any:

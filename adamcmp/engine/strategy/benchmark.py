@@ -354,8 +354,8 @@ def _cache_key(cohort: RunGroup, device: torch.device, processes: int, place: Ma
 def _read_timings(path: Path) -> dict[str, tuple[float, Timing]]:
     try:
         stored = load_json(path.read_text(encoding="utf-8"))
-        found = {name: (float(entry.pop("at")), Timing(**entry)) for name, entry in stored.items()}
+        timings = {name: (float(entry.pop("at")), Timing(**entry)) for name, entry in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     oldest = time.time() - 86400 * MAX_AGE_DAYS
-    return {name: (at, timing) for name, (at, timing) in found.items() if at >= oldest}
+    return {name: (at, timing) for name, (at, timing) in timings.items() if at >= oldest}

@@ -109,8 +109,8 @@ def profile_group(cohort: RunGroup, dataset: Dataset, device: torch.device) -> C
     Cohorts that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
     """
     task = cohort.task
-    told = (task.model.model_dump_json(), task.train.model_dump_json(exclude=_IRRELEVANT_SETTINGS))
-    key = (*told, task.facts.fingerprint, str(task.batch_size), str(device))
+    settings = (task.model.model_dump_json(), task.train.model_dump_json(exclude=_IRRELEVANT_SETTINGS))
+    key = (*settings, task.facts.fingerprint, str(task.batch_size), str(device))
     if key not in _profiles:
         with restore_shared_state(cohort.runs[0]):
             _profiles[key] = _profile_model(cohort, dataset, device)
@@ -207,11 +207,11 @@ class CostEstimate:
     @property
     def notes(self) -> list[str]:
         """Notes on the strategies for the user, each once."""
-        found = dict.fromkeys(choice.note for choice in self.choices if choice.note)
+        notes = dict.fromkeys(choice.note for choice in self.choices if choice.note)
         if self.run_bytes > self.memory:
             needs, has = filesize.decimal(self.run_bytes), filesize.decimal(int(self.memory))
-            found[f"one run may take {needs}, execute.memory_gb leaves {has}; it is trained all the same"] = None
-        return list(found)
+            notes[f"one run may take {needs}, execute.memory_gb leaves {has}; it is trained all the same"] = None
+        return list(notes)
 
 
 @dataclass(frozen=True)

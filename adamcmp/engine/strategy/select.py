@@ -184,12 +184,12 @@ def _benchmark_missing(
     shared = [(group, [s for s in strategies if not _uses_all_threads(s)]) for group, strategies in lacking]
     greedy = [(group, [s for s in strategies if _uses_all_threads(s)]) for group, strategies in lacking]
     for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
-        found = (
+        timings_by_group = (
             measure([BenchmarkRequest(group.work.cohort, tuple(strategies)) for group, strategies in batch])
             if batch
             else ()
         )
-        for (group, strategies), timings in zip(batch, found, strict=True):
+        for (group, strategies), timings in zip(batch, timings_by_group, strict=True):
             for strategy, timing in zip(strategies, timings, strict=True):
                 group.learn(strategy, timing)
 
@@ -253,17 +253,17 @@ class StrategyTimings:
             [self._cores] if self._device.type != "cpu" or self._cores == 1 else [1] if small else [1, self._cores]
         )
         matmuls = self._matmuls()[: 1 if small else None]  # what is small does not wait for products
-        found = [
+        strategies = [
             Strategy(threads=t, processes=1 if t > 1 else self._processes, matmul=matmul, reason=self.work.refusal)
             for t in threads
             for matmul in matmuls
         ]
         vectorised = [] if self._settings.compile is True else self._vectorised(self._rows(), compiled=False)
         if self._settings.engine == "sequential":
-            return found
+            return strategies
         if self._settings.engine == "vectorised" and self.work.refusal is None:
             return vectorised
-        return found + vectorised
+        return strategies + vectorised
 
     def compiled_round(self, total: float) -> list[Strategy]:
         """Return compiled rows, where eager training would take long enough."""
@@ -276,8 +276,8 @@ class StrategyTimings:
         return [s for s in self._vectorised(self._rows(), compiled=True) if quickest in (None, s.matmul)]
 
     def _eager(self) -> list[Strategy]:
-        found = self._vectorised(self._rows(), compiled=False)
-        return [s for s in found if self.has(s) and self._timings[self._name(s)].error is None]
+        strategies = self._vectorised(self._rows(), compiled=False)
+        return [s for s in strategies if self.has(s) and self._timings[self._name(s)].error is None]
 
     def further_round(self, total: float) -> list[Strategy]:
         """Return other numbers of rows, where much is to do."""
@@ -337,14 +337,14 @@ class StrategyTimings:
 
     def lent(self, work: ProfiledGroup) -> StrategyChoice:
         """Return the best way, for these runs or for others whose rule alone is another."""
-        found = self.best()
+        choice = self.best()
         if work is self.work:
-            return found
-        strategy = found.strategy
+            return choice
+        strategy = choice.strategy
         if strategy.engine == "vectorised":
             busy = replace(strategy, rows=min(strategy.rows, -(-len(work.cohort.runs) // strategy.processes)))
             strategy = replace(busy, rows=max(len(piece.runs) for piece in split_into_shards(work.cohort, busy)))
-        return replace(found, strategy=strategy, seconds=found.seconds * work.member_steps / self.work.member_steps)
+        return replace(choice, strategy=strategy, seconds=choice.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
         """Return seconds by the fastest timing for any number of rows; without one, by the count of arithmetic."""

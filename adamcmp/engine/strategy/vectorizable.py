@@ -62,18 +62,18 @@ def why_not_vectorizable(cohort: RunGroup, dataset: Dataset, device: torch.devic
 
 def _why_not(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     try:
-        found = _observe_forward(cohort.task, dataset, device)
-        if found.reason:
-            return _shorten(found.reason)
-        if found.parameters <= MAX_FLOAT64_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
+        observed = _observe_forward(cohort.task, dataset, device)
+        if observed.reason:
+            return _shorten(observed.reason)
+        if observed.parameters <= MAX_FLOAT64_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
             try:
-                reason = _compare_engines(cohort, dataset, device, found, "fp64")
+                reason = _compare_engines(cohort, dataset, device, observed, "fp64")
                 if reason or cohort.task.train.precision != "bf16":  # autocast has rules of its own
                     return reason
             except Exception as error:  # a model may have its own precision in its code
                 if "dtype" not in str(error).lower() and "double" not in str(error).lower():
                     raise
-        return _compare_engines(cohort, dataset, device, found, cohort.task.train.precision)
+        return _compare_engines(cohort, dataset, device, observed, cohort.task.train.precision)
     except Exception as error:  # torch.func and custom models may fail in any way
         return _shorten(describe_exception(error))
 
@@ -128,14 +128,14 @@ def _observe_forward(task: TaskSpec, dataset: Dataset, device: torch.device) -> 
 
 
 def _compare_engines(
-    cohort: RunGroup, dataset: Dataset, device: torch.device, found: _ForwardObservations, precision: Precision
+    cohort: RunGroup, dataset: Dataset, device: torch.device, observed: _ForwardObservations, precision: Precision
 ) -> str | None:
     """Train two rows of each of two seeds by both engines; a model that draws, or is large, has one seed."""
     task, few = _shrink_task(cohort.task, dataset, precision)
-    is_large = found.parameters > MAX_FLOAT64_PARAMETERS
+    is_large = observed.parameters > MAX_FLOAT64_PARAMETERS
     seeds = (0,) if is_large else (0, 1)
     rows = [_check_run(cohort, task, factor) for factor in (1.0, 2.0)]
-    for together_seeds in [(seed,) for seed in seeds] if found.draws else [seeds]:
+    for together_seeds in [(seed,) for seed in seeds] if observed.draws else [seeds]:
         runs = tuple(replace(row, id=f"{row.id}-{k}-{s}", seed=s) for s in together_seeds for k, row in enumerate(rows))
         alone = list(
             sequential.train_shard(Shard(task, cohort.kernel, runs, Strategy()), few, device, TrainingControl())
@@ -182,11 +182,11 @@ def _describe_difference(alone: RunResult, row: RunResult, tolerance: float) -> 
     )  # a bias that no loss feels takes steps of rounding errors
     for one, other in zip(alone.evaluations, row.evaluations, strict=True):
         for name, bound in bounds.items():
-            expected, found = getattr(one, name), getattr(other, name)
-            if not math.isclose(expected, found, rel_tol=bound, abs_tol=1e-3 * bound):
+            expected, actual = getattr(one, name), getattr(other, name)
+            if not math.isclose(expected, actual, rel_tol=bound, abs_tol=1e-3 * bound):
                 what = name.replace("_", " ")
                 return (
-                    f"as one of several rows the model has {what} {found:.6g} at step {one.step}, alone {expected:.6g}"
+                    f"as one of several rows the model has {what} {actual:.6g} at step {one.step}, alone {expected:.6g}"
                 )
     return None
 

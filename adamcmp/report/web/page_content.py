@@ -141,20 +141,26 @@ def _runs_with_trial(report: TaskReport) -> pd.DataFrame:
     """Return the runs of a task's trials, with the column ``cell``, the place of theirs."""
     place = {cell: i for i, cell in enumerate(report.table[TRIAL_KEY].itertuples(index=False, name=None))}
     runs = report.task.records
-    found = runs.assign(cell=[place.get(cell, -1) for cell in runs[TRIAL_KEY].itertuples(index=False, name=None)])
-    return found[found["cell"] >= 0]
+    placed = runs.assign(cell=[place.get(cell, -1) for cell in runs[TRIAL_KEY].itertuples(index=False, name=None)])
+    return placed[placed["cell"] >= 0]
 
 
 def _metrics(criteria: TaskMetrics) -> list[dict[str, Any]]:
-    found = []
+    metrics = []
     for metric in METRICS:
         factor, unit = display_unit(metric, criteria)
         when, _, what = metric.partition("_")
         _, _, kind = what.partition("_")
         more = kind == "error" and criteria.error.higher_is_better
-        told = {"key": metric, "name": metric_name(metric, criteria), "unit": unit, "factor": factor, "higher": more}
-        found.append({**told, "when": when, "measure": kind or "gap", "requested": False})
-    return found
+        metric_content = {
+            "key": metric,
+            "name": metric_name(metric, criteria),
+            "unit": unit,
+            "factor": factor,
+            "higher": more,
+        }
+        metrics.append({**metric_content, "when": when, "measure": kind or "gap", "requested": False})
+    return metrics
 
 
 def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
@@ -263,17 +269,17 @@ def _limits(
     report: TaskReport, metrics: Iterable[Mapping[str, Any]], requested: Mapping[str, tuple[list[Any], list[Any]]]
 ) -> dict[str, Any]:
     """Return ends of the color scale of each metric, dark first, and whether something is worse than the last."""
-    found = {}
+    limits = {}
     some = report.table["n"].to_numpy() > 0
     for metric in metrics:
         sign = -1.0 if metric["higher"] else 1.0
         known = report.table.loc[some, metric["key"]].to_numpy(float) * metric["factor"] * sign
         low, high, clipped = color_limits(known)
-        found[str(metric["key"])] = [sign * low, sign * high, clipped]
+        limits[str(metric["key"])] = [sign * low, sign * high, clipped]
     for key, (values, _) in requested.items():
         low, high, clipped = color_limits(np.array(values, dtype=float))
-        found[key] = [low, high, clipped]
-    return found
+        limits[key] = [low, high, clipped]
+    return limits
 
 
 def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -283,10 +289,10 @@ def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) 
     if judged.empty:
         return {}
     means = seed_means(judged, ["cell"])
-    found = {}
+    by_trial = {}
     for cell, row in means.iterrows():
         part = judged[judged["cell"] == cell]
-        found[str(cell)] = {
+        by_trial[str(cell)] = {
             "n": len(part),
             "seeds": format_seeds(part["seed"].astype(int)),
             "values": {
@@ -296,15 +302,15 @@ def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) 
                 for metric in metrics
             },
         }
-    return found
+    return by_trial
 
 
 def _values_by_trial(runs: pd.DataFrame, column: str, count: int) -> list[list[Any]]:
     """Return the values of a column in the runs of each trial."""
-    found: list[list[Any]] = [[] for _ in range(count)]
+    values_by_trial: list[list[Any]] = [[] for _ in range(count)]
     for cell, value in zip(runs["cell"], runs[column], strict=True):
-        found[cell].append(value)
-    return found
+        values_by_trial[cell].append(value)
+    return values_by_trial
 
 
 def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
@@ -314,7 +320,7 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
     The recipes of an optimizer differ in a few numbers, so that a text a trial would be most of the page.
     """
     first = tuning_runs(runs).sort_values(["cell", "seed"]).drop_duplicates("cell")
-    found: dict[str, Any] = {}
+    recipes: dict[str, Any] = {}
     for framework, name in code_recipes.FRAMEWORKS.items():
         texts: list[list[str]] = []
         known: dict[tuple[str, int], int] = {}
@@ -329,8 +335,8 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
             base = texts[known[key]]
             changed = [[i, line] for i, (line, old) in enumerate(zip(lines, base, strict=True)) if line != old]
             of_cells.append([known[key], changed])
-        found[name] = {"texts": ["\n".join(text) for text in texts], "cells": of_cells}
-    return found
+        recipes[name] = {"texts": ["\n".join(text) for text in texts], "cells": of_cells}
+    return recipes
 
 
 def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:

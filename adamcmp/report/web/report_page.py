@@ -302,8 +302,8 @@ def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any
 def svg_size(svg: bytes) -> tuple[int, int]:
     """Return the size of an SVG in pixels, so that its place is reserved before it is shown."""
     root = svg[: svg.index(b">", svg.index(b"<svg"))]
-    found = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))
-    return round(float(found[b"width"]) * 4 / 3), round(float(found[b"height"]) * 4 / 3)
+    attributes = dict(re.findall(rb' (width|height)="([\d.]+)pt"', root))
+    return round(float(attributes[b"width"]) * 4 / 3), round(float(attributes[b"height"]) * 4 / 3)
 
 
 def _panels(content: Mapping[str, Any]) -> list[dict[str, Any]]:

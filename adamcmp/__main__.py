@@ -28,11 +28,11 @@ def main() -> None:
         error = standard_streams.output_failure()
         if error is None or (end.code or 0) not in (0, 1):
             raise
-        from adamcmp.cli.app import BAD_INPUT
+        from adamcmp.cli.app import EXIT_USAGE
 
         reason = f"adamcmp: standard output cannot be written ({error.strerror}); finished runs are stored\n"
         sys.stderr.write(reason)
-        sys.exit(BAD_INPUT)
+        sys.exit(EXIT_USAGE)
 
 
 def _start_with_assertions() -> None:

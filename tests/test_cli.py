@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from adamcmp import load
-from adamcmp.cli.app import tell
-from adamcmp.cli.showing import BOARD
+from adamcmp.cli.app import print_note
+from adamcmp.cli.summary import JSON_LEADERBOARD_COLUMNS
 from adamcmp.storage.records import read_records
 
 from .execute.conftest import QUICK, CommandLine
@@ -490,14 +490,14 @@ def test_no_arguments_show_the_help(cli):
 def test_on_a_terminal_lines_break_between_words_but_for_what_may_be_pasted(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
     words = " ".join(["reading"] * 20)
-    tell(words, err=False)
+    print_note(words, err=False)
     assert capsys.readouterr().out == f"{words}\n"
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
-    tell(words, err=False)
+    print_note(words, err=False)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(lines).split() == words.split()
-    tell(words, err=False, whole=True)
+    print_note(words, err=False, whole=True)
     assert capsys.readouterr().out == f"{words}\n"
 
 
@@ -507,7 +507,7 @@ def test_answers_as_json_have_every_column_of_the_leaderboard(cli):
     assert ended.code == 0, ended.err
     (task,) = json.loads(ended.out)["tasks"]
     for row in task["leaderboard"]:
-        assert set(row) == set(BOARD)
+        assert set(row) == set(JSON_LEADERBOARD_COLUMNS)
         assert (row["schedule"], row["trials"]) == ("cosine", 2)
     assert {row["optimizer"] for row in task["leaderboard"]} == {"adam", "adamw"}
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from adamcmp.cli.recommending import seconds_of
+from adamcmp.cli.recommend import parse_budget
 from adamcmp.storage.records import read_records
 
 from .execute.conftest import CommandLine, error_lines
@@ -46,7 +46,7 @@ def test_a_budget_is_kept_and_the_next_one_goes_on(cli, monkeypatch):
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("0.5h", 1800), ("3", 180)])
 def test_budgets_are_times(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_budget(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_one_finished_run_is_an_answer_and_none_is_said_without_a_guess(cli, mon
     monkeypatch.setattr("psutil.Process.create_time", lambda _: began)
     (cli.folder / "slow.py").write_text(SLOW)
     ended = cli.as_given("recommend", "digits", "model._target_=slow.Slow", f"train.steps={steps}", "--budget", budget)
-    assert time.time() - began < 1.05 * seconds_of(budget)
+    assert time.time() - began < 1.05 * parse_budget(budget)
     if steps == 150:
         assert ended.code == 0, ended.err
         assert "Use Adam" in ended.out

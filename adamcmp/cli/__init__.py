@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from adamcmp.cli import choices, evidence, recommending, results, training
+from adamcmp.cli import catalog, conventions, recommend, reproduce, results, settle, train
 from adamcmp.cli.app import app, help_, main
 from adamcmp.cli.usage import Command
 
@@ -25,22 +25,20 @@ TRAIN, INSPECT, MAINTAIN, CONVENTIONS = (
 )
 PANELS: dict[str, dict[str, Entry]] = {
     TRAIN: {
-        "run": Entry(training.run, "adamcmp run digits optimizer=adamw optimizer.lr=3e-3"),
-        "sweep": Entry(training.sweep, "adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2"),
-        "recommend": Entry(
-            recommending.recommend, "adamcmp recommend table data.path=my.csv data.label=y --budget 30m"
-        ),
-        "settle": Entry(training.settle, "adamcmp settle adam adamw --margin 0.5"),
-        "reproduce": Entry(training.reproduce, "adamcmp reproduce figure2 --scale smoke"),
+        "run": Entry(train.run, "adamcmp run digits optimizer=adamw optimizer.lr=3e-3"),
+        "sweep": Entry(train.sweep, "adamcmp sweep mnist1d optimizer=adam,adamw optimizer.lr=1e-3,1e-2"),
+        "recommend": Entry(recommend.recommend, "adamcmp recommend table data.path=my.csv data.label=y --budget 30m"),
+        "settle": Entry(settle.settle, "adamcmp settle adam adamw --margin 0.5"),
+        "reproduce": Entry(reproduce.reproduce, "adamcmp reproduce figure2 --scale smoke"),
     },
     INSPECT: {
         "report": Entry(results.report, "adamcmp report results/mnist1d --open"),
         "compare": Entry(results.compare, "adamcmp compare adam adamw"),
         "watch": Entry(results.watch, "adamcmp watch results"),
-        "code": Entry(choices.code, "adamcmp code results/mnist1d --optimizer AdamW --framework torch"),
-        "show": Entry(choices.show, "adamcmp show digits optimizer=sgd"),
-        "show-data": Entry(choices.show_data, "adamcmp show-data table data.path=my.csv data.label=price"),
-        "list": Entry(choices.list_, "adamcmp list optimizers"),
+        "code": Entry(catalog.code, "adamcmp code results/mnist1d --optimizer AdamW --framework torch"),
+        "show": Entry(catalog.show, "adamcmp show digits optimizer=sgd"),
+        "show-data": Entry(catalog.show_data, "adamcmp show-data table data.path=my.csv data.label=price"),
+        "list": Entry(catalog.list_, "adamcmp list optimizers"),
     },
     MAINTAIN: {
         "export": Entry(results.export, "adamcmp export results/digits --to csv"),
@@ -49,13 +47,13 @@ PANELS: dict[str, dict[str, Entry]] = {
         "verify": Entry(results.verify, "adamcmp verify results/mnist1d"),
     },
     CONVENTIONS: {
-        "convert": Entry(evidence.convert, "adamcmp convert --from keras --to torch learning_rate=3e-4"),
-        "conformance": Entry(evidence.conformance, "adamcmp conformance torch optax"),
+        "convert": Entry(conventions.convert, "adamcmp convert --from keras --to torch learning_rate=3e-4"),
+        "conformance": Entry(conventions.conformance, "adamcmp conformance torch optax"),
     },
 }
 """In the order of ``--help``."""
 for panel, commands in PANELS.items():
     for name, entry in commands.items():
         app.command(name, cls=Command, rich_help_panel=panel, epilog=f"Example:  {entry.example}")(entry.call)
-app.command("work", cls=Command, hidden=True)(training.work)
+app.command("work", cls=Command, hidden=True)(train.work)
 app.command("help", cls=Command, hidden=True)(help_)

@@ -20,7 +20,7 @@ from adamcmp.errors import InputError, command_text, describe_exception, explain
 from adamcmp.storage.backend import open_path
 from adamcmp.text_safety import show_control_chars
 
-DONE, SOME_FAILED, BAD_INPUT, OUR_FAULT = 0, 1, 2, 3
+EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_BUG = 0, 1, 2, 3
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Click's UsageError, of whichever click Typer has: newer versions bring their own."""
@@ -60,7 +60,7 @@ WIDTH = 100
 """Columns of lines in a pipe, and of a wide terminal."""
 ANSWER_SCHEMA = 1
 """Version of the ``--json`` output: within a version, keys are added, never renamed or removed; see docs/json.md."""
-_answers: dict[str, Any] = {}
+_json_values: dict[str, Any] = {}
 
 
 def wants_json() -> bool:
@@ -80,18 +80,18 @@ def is_quiet() -> bool:
     return not {"-q", "--quiet"}.isdisjoint(sys.argv[1:])
 
 
-def answer(**values: Any) -> None:
+def add_json(**values: Any) -> None:
     """Add values to the object that ``--json`` prints; lists of one key are joined."""
     for key, value in values.items():
-        if isinstance(value, list) and isinstance(_answers.get(key), list):
-            value = [*_answers[key], *value]
-        _answers[key] = value
+        if isinstance(value, list) and isinstance(_json_values.get(key), list):
+            value = [*_json_values[key], *value]
+        _json_values[key] = value
 
 
-def _print_answers(code: int) -> None:
+def _print_json(code: int) -> None:
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     head = {"schema": ANSWER_SCHEMA, "adamcmp": _version_here(), "command": name, "exit_code": code}
-    typer.echo(json.dumps(_plain({**head, **_answers}), ensure_ascii=False))
+    typer.echo(json.dumps(_to_json_value({**head, **_json_values}), ensure_ascii=False))
 
 
 def _version_here() -> str:
@@ -100,7 +100,7 @@ def _version_here() -> str:
     return version("adamcmp")
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """Return a value as JSON allows it; NaN and infinity become null."""
     match value:
         case None | bool() | int() | str():
@@ -108,11 +108,11 @@ def _plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): _to_json_value(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
+            return [_to_json_value(item) for item in value]
         case _ if hasattr(value, "item"):
-            return _plain(value.item())
+            return _to_json_value(value.item())
         case _ if hasattr(value, "isoformat"):
             return value.isoformat()
     return str(value)
@@ -120,38 +120,38 @@ def _plain(value: Any) -> Any:
 
 def main() -> None:
     """Run the command line: set the exit code, and print one clear line in place of a traceback."""
-    code = OUR_FAULT
-    _answers.clear()
+    code = EXIT_BUG
+    _json_values.clear()
     try:
-        code = app(standalone_mode=False) or DONE
+        code = app(standalone_mode=False) or EXIT_OK
     except InputError as error:
-        _fail(str(error), BAD_INPUT, error)
+        _exit_with_error(str(error), EXIT_USAGE, error)
     except USAGE_ERROR as error:
-        _fail(usage_text(error, sys.argv[1:]), BAD_INPUT, error)
+        _exit_with_error(usage_text(error, sys.argv[1:]), EXIT_USAGE, error)
     except Exception as error:  # a defect of ours: still one line, and how to see more
         if not signals.stop_requested():
             if reason := explain_external(error):
-                _fail(reason, BAD_INPUT, error)
-            _fail(f"{describe_exception(error)} (a defect in adamcmp; --debug shows where)", OUR_FAULT, error)
+                _exit_with_error(reason, EXIT_USAGE, error)
+            _exit_with_error(f"{describe_exception(error)} (a defect in adamcmp; --debug shows where)", EXIT_BUG, error)
     if signals.stop_requested():
         signals.exit_now()
     if wants_json():
-        _print_answers(code)
+        _print_json(code)
     sys.exit(code)
 
 
-def _fail(text: str, code: int, error: BaseException) -> NoReturn:
+def _exit_with_error(text: str, code: int, error: BaseException) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
     line = one_line(InputError(text))
-    tell(f"adamcmp: {line}", "red", whole=True)
+    print_note(f"adamcmp: {line}", "red", whole=True)
     if wants_json():
-        answer(error=line)
-        _print_answers(code)
+        add_json(error=line)
+        _print_json(code)
     sys.exit(code)
 
 
-def tell(text: str, style: str = "", *, err: bool = True, whole: bool = False) -> None:
+def print_note(text: str, style: str = "", *, err: bool = True, whole: bool = False) -> None:
     """Print a line, in color if a terminal shows it and NO_COLOR is not set.
 
     Lines break between words on a terminal, unless they are to stay ``whole``, since commands in them may be pasted.
@@ -180,17 +180,17 @@ def terminal_width() -> int:
     return max(min(console.width, WIDTH), 60) if console.is_terminal else WIDTH
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print lines on standard output, whole."""
     typer.echo(show_control_chars(text), err=wants_json())
 
 
-def as_typed() -> str:
+def current_command() -> str:
     """Return the command that runs."""
     return shlex.join(["adamcmp", *sys.argv[1:]])
 
 
-def complete(*groups: str) -> Callable[[str], list[str]]:
+def complete_names(*groups: str) -> Callable[[str], list[str]]:
     """Return a completion function for an argument that names configurations of some groups."""
 
     def names(incomplete: str) -> list[str]:
@@ -256,7 +256,7 @@ ConfigName = Annotated[
     typer.Argument(
         metavar="CONFIG",
         help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
-        autocompletion=complete(""),
+        autocompletion=complete_names(""),
         callback=_not_a_setting,
     ),
 ]
@@ -265,7 +265,7 @@ StudyName = Annotated[
     typer.Argument(
         metavar="CONFIG",
         help="Name of a built-in configuration or study (see `adamcmp list`) or path to a YAML file.",
-        autocompletion=complete("study", ""),
+        autocompletion=complete_names("study", ""),
         callback=_not_a_setting,
     ),
 ]
@@ -315,7 +315,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print verdicts only.
 DEFAULT_RESULTS = Path("results")
 
 
-def present(renderable: Any) -> None:
+def print_table(renderable: Any) -> None:
     """Print a table or text of rich; in a file or pipe without blanks at the ends of lines."""
     from rich.console import Console
 

@@ -17,8 +17,8 @@ import typer
 from adamcmp import signals
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
-    DONE,
-    SOME_FAILED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
     Debug,
     Format,
     Formats,
@@ -28,13 +28,13 @@ from adamcmp.cli.app import (
     ResultsDir,
     Verbose,
     Width,
-    answer,
-    present,
-    say,
-    tell,
+    add_json,
+    print_line,
+    print_note,
+    print_table,
 )
-from adamcmp.cli.showing import report_on, show_found, tell_damage, write_files
 from adamcmp.cli.spinner import show_status
+from adamcmp.cli.summary import print_damage, report_on, show_found, write_files
 from adamcmp.errors import InputError, command_text
 from adamcmp.storage.backend import is_local, open_path
 
@@ -127,7 +127,7 @@ def _report_on_all(
         indexed.append(IndexEntry(study_dir.name, quote(link), reported, state))
     page = (out or root) / "index.html"
     if formats is None or Format.html in formats:
-        say(f"\nall studies: {write_index(indexed, out or root)}")
+        print_line(f"\nall studies: {write_index(indexed, out or root)}")
     return page
 
 
@@ -135,7 +135,7 @@ def _open_in_browser(page: Path) -> None:
     if not page.is_file():
         raise InputError(f"--open: {page} is not there; leave --format out, or add --format html")
     if not webbrowser.open(page.resolve().as_uri()):
-        tell(f"no browser could be started; open {page} yourself", "yellow")
+        print_note(f"no browser could be started; open {page} yourself", "yellow")
 
 
 def verify(
@@ -157,12 +157,12 @@ def verify(
             ("not a file of the report", result.others),
         ):
             for name in names:
-                say(f"{result.folder / name}: {text}")
+                print_line(f"{result.folder / name}: {text}")
         state = f"all {result.files} files are as they were written" if result.is_whole else "not as it was written"
-        say(f"{result.folder}: {state}")
-    answer(reports=[{"folder": str(result.folder), "whole": result.is_whole, "changed": result.changed,
+        print_line(f"{result.folder}: {state}")
+    add_json(reports=[{"folder": str(result.folder), "whole": result.is_whole, "changed": result.changed,
                      "missing": result.missing, "others": result.others} for result in verified])  # fmt: skip
-    raise typer.Exit(DONE if all(result.is_whole for result in verified) else SOME_FAILED)
+    raise typer.Exit(EXIT_OK if all(result.is_whole for result in verified) else EXIT_RUN_FAILED)
 
 
 def watch(
@@ -199,9 +199,9 @@ def watch(
                 while time.monotonic() < deadline and not signals.stop_requested():
                     time.sleep(0.05)
                 live.update(looked(), refresh=True)
-    answer(studies=[{"folder": str(watch.folder), **(asdict(watch.progress) if watch.progress else {}),
+    add_json(studies=[{"folder": str(watch.folder), **(asdict(watch.progress) if watch.progress else {}),
                      "state": watch.progress.state if watch.progress else None} for watch in watches])  # fmt: skip
-    present(render_dashboard(watches))
+    print_table(render_dashboard(watches))
 
 
 def compare(
@@ -239,9 +239,9 @@ def compare(
         report_input = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
     show_found(report_input, " vs. ".join(sides))
     for line in unmatched_runs(asked.sides, records):
-        tell(line, err=False)
+        print_note(line, err=False)
     if not any(report_input.verdicts(task) for task in split_by_task(records)):
-        tell("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)
+        print_note("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)
     if out is not None:
         write_files(report_input, formats, out)
 
@@ -266,12 +266,12 @@ def merge(
     for name, folders in by_name.items():
         merge_studies(out / name, [folder for folder in folders if folder.resolve() != (out / name).resolve()])
         count = len(read_records(out / name))
-        tell_damage([out / name])
-        answer(merged=[{"folder": str(out / name), "runs": count}])
-        say(f"{out / name}: {count:,} runs")
+        print_damage([out / name])
+        add_json(merged=[{"folder": str(out / name), "runs": count}])
+        print_line(f"{out / name}: {count:,} runs")
 
 
-class To(StrEnum):
+class ExportFormat(StrEnum):
     """Formats and trackers to which runs are exported."""
 
     csv = "csv"
@@ -287,7 +287,7 @@ def export(
         list[Path],
         typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=open_path),
     ],
-    to: Annotated[To, typer.Option(help="Target: files or a tracker.")],
+    to: Annotated[ExportFormat, typer.Option(help="Target: files or a tracker.")],
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: RESULTS/TARGET.", parser=open_path)] = None,
     json_: Json = False,
     debug: Debug = False,
@@ -302,13 +302,13 @@ def export(
         if not is_local(where):
             raise InputError(f"export --to {to.value}: {where} is no folder of this machine; add --out FOLDER")
         count = write(read_all(folders), to.value, where)
-    answer(to=to.value, out=str(where), written=count)
+    add_json(to=to.value, out=str(where), written=count)
     what = {"optuna": "trials"}.get(to.value, "runs")
     new = "new " if to.value in ("mlflow", "tensorboard", "wandb") else ""
-    say(f"{where}: {count:,} {new}{what}; {SEEN[to.value].format(where=where)}")
+    print_line(f"{where}: {count:,} {new}{what}; {EXPORT_HINTS[to.value].format(where=where)}")
 
 
-SEEN = {
+EXPORT_HINTS = {
     "csv": "records.csv and curves.csv",
     "parquet": "records.parquet and curves.parquet",
     "optuna": "optuna-dashboard sqlite:///{where}/optuna.db shows them",
@@ -318,7 +318,7 @@ SEEN = {
 }
 
 
-SHORTEST_ID = 6
+MIN_ID_CHARS = 6
 """Characters of a run's ID that ``remove`` asks for, at least."""
 
 
@@ -332,9 +332,9 @@ def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
         if text is not None and not text.strip():
             raise InputError(f"remove {option} {text!r}: is empty; give a value, or leave {option} out")
     for id_ in ids:
-        if len(id_) < SHORTEST_ID or not re.fullmatch("[0-9a-f]+", id_):
+        if len(id_) < MIN_ID_CHARS or not re.fullmatch("[0-9a-f]+", id_):
             raise InputError(
-                f"remove --id {id_}: give at least the first {SHORTEST_ID} of an ID's hexadecimal digits; "
+                f"remove --id {id_}: give at least the first {MIN_ID_CHARS} of an ID's hexadecimal digits; "
                 "`adamcmp export --to csv` lists them"
             )
 
@@ -379,14 +379,14 @@ def remove(
         matches = {folder: ids & set[str]().union(*lacking(folder)) for folder, ids in matches.items()}
     matches = {folder: ids for folder, ids in matches.items() if ids}
     for folder, ids in matches.items():
-        say(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
+        print_line(f"{folder}: {len(ids):,} run{'' if len(ids) == 1 else 's'}")
     if not matches:
-        say("No stored runs match these filters. Nothing was removed.")
+        print_line("No stored runs match these filters. Nothing was removed.")
         return
     if not yes and not typer.confirm("Remove these runs?"):
-        say("Nothing was removed.")
+        print_line("Nothing was removed.")
         return
     for folder, ids in matches.items():
         remove_stored_runs(folder, ids)
-        answer(removed=[{"folder": str(folder), "runs": sorted(ids)}])
-    say("Removed.")
+        add_json(removed=[{"folder": str(folder), "runs": sorted(ids)}])
+    print_line("Removed.")

@@ -9,14 +9,24 @@ from typing import Annotated
 
 import typer
 
-from adamcmp.cli.app import ConfigDir, ConfigName, Debug, Json, Overrides, answer, complete, say, tell
+from adamcmp.cli.app import (
+    ConfigDir,
+    ConfigName,
+    Debug,
+    Json,
+    Overrides,
+    add_json,
+    complete_names,
+    print_line,
+    print_note,
+)
 from adamcmp.cli.listing import descriptions, settings_lines, text_table
-from adamcmp.cli.showing import show_summary
 from adamcmp.cli.spinner import show_status
+from adamcmp.cli.summary import show_summary
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
 
-FOLDERS = {
+GROUP_FOLDERS = {
     "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
     "schedules": "schedule", "studies": "study", "executors": "execute", "searches": "search",
 }  # fmt: skip
@@ -65,12 +75,12 @@ def list_(
 
             named = claim_sentences()
         else:
-            named = descriptions(list_group(FOLDERS.get(member, member), config_dir))
-        answer(**{str(member): named})
+            named = descriptions(list_group(GROUP_FOLDERS.get(member, member), config_dir))
+        add_json(**{str(member): named})
         if group is None:
-            say(f"{chr(10) if member != Group.configs else ''}{member}")
+            print_line(f"{chr(10) if member != Group.configs else ''}{member}")
         for line in text_table(("name", "description"), list(named.items())):
-            say(line)
+            print_line(line)
 
 
 def _full_batches(overrides: Sequence[str]) -> list[str]:
@@ -100,9 +110,9 @@ def show_data(
         from adamcmp.cli.plan_view import summary_lines
 
         for line in summary_lines(error.summary):
-            tell(line, err=False)
+            print_note(line, err=False)
         raise
-    answer(notes=list(opened.notes))
+    add_json(notes=list(opened.notes))
     show_summary(opened, opened.plan.runs, err=False, always=True)
 
 
@@ -112,7 +122,7 @@ def show(
         typer.Argument(
             metavar="CONFIG",
             help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
-            autocompletion=complete("", "study"),
+            autocompletion=complete_names("", "study"),
         ),
     ],
     overrides: Overrides = None,
@@ -137,8 +147,8 @@ def show(
     validate_config(composed, source)
     origins = compose.value_origins(source, overrides or [])
     leaves = list(compose.flatten(composed.values))
-    answer(config=source.name, settings=dict(leaves), origins=origins)
-    say("\n".join(settings_lines(leaves, origins)))
+    add_json(config=source.name, settings=dict(leaves), origins=origins)
+    print_line("\n".join(settings_lines(leaves, origins)))
 
 
 def code(
@@ -158,6 +168,6 @@ def code(
 
     for study_dir in find_studies(results):
         texts = best_training_code(read_records(study_dir), optimizer, framework or list(Framework))
-        answer(recipes=texts)
+        add_json(recipes=texts)
         for text in texts:
-            say(text)
+            print_line(text)

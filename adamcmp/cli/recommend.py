@@ -22,45 +22,45 @@ from adamcmp.cli.app import (
     Quiet,
     ResultsDir,
     Verbose,
-    answer,
-    complete,
+    add_json,
+    complete_names,
+    print_line,
     print_lines,
-    say,
-    tell,
+    print_note,
     terminal_width,
 )
 from adamcmp.cli.spinner import show_status
-from adamcmp.cli.training import open_study, train
+from adamcmp.cli.sweep_stages import open_study, train
 from adamcmp.errors import InputError
 
 if TYPE_CHECKING:
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
 
-TUNING = 0.6
+TUNING_FRACTION = 0.6
 """Share of the budget after which nothing more is tuned."""
-REPORTING = 0.02
-"""Share of the budget for tables and figures, at least ``LEAST_REPORTING`` seconds."""
-LEAST_REPORTING = 10.0
-SEEDS = 8
+REPORTING_FRACTION = 0.02
+"""Share of the budget for tables and figures, at least ``MIN_REPORTING_SECONDS`` seconds."""
+MIN_REPORTING_SECONDS = 10.0
+SEEDS_PER_ROUND = 8
 """Held-out seeds that are added at a time."""
-BATCH = 8
+TRIALS_PER_BATCH = 8
 """Trials of each optimizer that are requested at a time."""
-WORTH_BENCHMARKING = 300.0
+MIN_SECONDS_TO_BENCHMARK = 300.0
 """Seconds of budget below which training strategies are chosen by rough estimates: timing them may take a minute."""
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def seconds_of(text: str) -> float:
+def parse_budget(text: str) -> float:
     """Return a time such as ``90s``, ``30m``, ``1.5h``; minutes where no unit is given.
 
-    >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of("2")
+    >>> parse_budget("30m"), parse_budget("1.5h"), parse_budget("2")
     (1800.0, 5400.0, 120.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if match is None or float(match[1]) <= 0:
         raise typer.BadParameter(f"{text}: give a time such as 90s, 30m or 2h")
-    return float(match[1]) * UNITS[match[2] or "m"]
+    return float(match[1]) * SECONDS_PER_UNIT[match[2] or "m"]
 
 
 def recommend(
@@ -69,7 +69,7 @@ def recommend(
         typer.Argument(
             metavar="[CONFIG]",
             help="Name of a built-in configuration (see `adamcmp list configs`) or path to a YAML file.",
-            autocompletion=complete(""),
+            autocompletion=complete_names(""),
         ),
     ] = "digits",
     overrides: Overrides = None,
@@ -89,15 +89,15 @@ def recommend(
     import psutil
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())
-    seconds = seconds_of(budget)
+    seconds = parse_budget(budget)
     if "=" in config:
         config, overrides = "digits", [config, *(overrides or [])]
-    given = [*_searched(config, overrides or [], optimizers, config_dir), *(overrides or [])]
+    given = [*added_overrides(config, overrides or [], optimizers, config_dir), *(overrides or [])]
     opened = open_study(lambda: config, given, results_dir, config_dir, device)
     if opened.plan.searching is None:
         raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
-    deadline = began + seconds - max(LEAST_REPORTING, REPORTING * seconds)
-    spending = _Spending(opened, began, deadline, seconds)
+    deadline = began + seconds - max(MIN_REPORTING_SECONDS, REPORTING_FRACTION * seconds)
+    spending = BudgetedSearch(opened, began, deadline, seconds)
     with signals.stop_after(deadline - time.monotonic()) as struck:
         try:
             spending.tune()
@@ -105,17 +105,17 @@ def recommend(
         except KeyboardInterrupt:
             if not struck():
                 raise
-    _tell(opened, spending)
+    print_recommendation(opened, spending)
 
 
-def seconds_text(seconds: float) -> str:
+def format_budget(seconds: float) -> str:
     """Return a human-readable time budget."""
     from adamcmp.cli.progress import format_duration
 
     return format_duration(seconds)
 
 
-def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
+def added_overrides(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
     """Return the overrides that the command adds to the user's: names, seeds, and ranges that the user left open."""
     with show_status("starting"):
         from adamcmp.config.compose import compose
@@ -130,7 +130,7 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         study = compose(source, fixed).values.get("study") or {}
         added = [] if "search" in keys else ["search=tpe"]
         added += [] if "search.trials" in keys else ["search.trials=1000000"]
-        added += [] if "search.batch" in keys else [f"search.batch={BATCH}"]
+        added += [] if "search.batch" in keys else [f"search.batch={TRIALS_PER_BATCH}"]
         added += [] if "study.seeds" in keys else ["study.seeds=5"]
         if "study.name" not in keys:
             data, model, path = (
@@ -153,28 +153,30 @@ def _searched(config: str, overrides: Sequence[str], optimizers: str, config_dir
         if "optimizer" in keys:
             asked = next(override for override in parsed if override.key_or_group == "optimizer")
             names = list(map(str, asked.sweep_iterator())) if asked.is_sweep_override() else [str(asked.value())]
-        spaces = [_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names]
+        spaces = [
+            search_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names
+        ]
         added.append(f"++study.spaces=[{','.join(spaces)}]")
         return added if "optimizer" in keys else [*added, f"optimizer={','.join(names)}"]
 
 
-RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
+DECAY_RANGES = {"l2": (1e-6, 1e-2), "lr_scaled": (1e-4, 1.0)}
 """Ranges of λ by convention; other conventions use 0.01 to 100 times the configuration's value."""
 
 
-def _space(name: str, optimizer: Any) -> str:
+def search_space(name: str, optimizer: Any) -> str:
     """Return the ranges of an optimizer's lr and λ: thirty times more and less than its configuration has; 0 among
     λ.
     """
     lr, decay = float(optimizer["lr"]), float(optimizer.get("weight_decay", 0.0))
-    low, high = RANGES.get(str(optimizer.get("decay")), (decay / 100, decay * 100) if decay else (1e-6, 1e-2))
+    low, high = DECAY_RANGES.get(str(optimizer.get("decay")), (decay / 100, decay * 100) if decay else (1e-6, 1e-2))
     return (
         f"{{optimizer: {name}, optimizer.lr: 'geomspace({lr / 30:.3g},{lr * 30:.3g},9)', "
         f"optimizer.weight_decay: 'geomspace({low:.3g},{high:.3g},8,zero=true)'}}"
     )
 
 
-class _Spending:
+class BudgetedSearch:
     """A search that spends a time budget on tuning and then on held-out seeds, by the measured time of runs."""
 
     def __init__(self, opened: Session, began: float, deadline: float, seconds: float) -> None:
@@ -217,7 +219,7 @@ class _Spending:
         searching = self._opened.plan.searching
         assert searching is not None
         rest = self._deadline - self._began
-        return min(TUNING * self._seconds, rest - 1.2 * self.a_run * SEEDS * len(searching.arms))
+        return min(TUNING_FRACTION * self._seconds, rest - 1.2 * self.a_run * SEEDS_PER_ROUND * len(searching.arms))
 
     def confirm(self) -> None:
         """Train the selected trials on as many held-out seeds as the budget allows."""
@@ -226,11 +228,11 @@ class _Spending:
 
         seeds = 0
         while True:
-            seeds += SEEDS
+            seeds += SEEDS_PER_ROUND
             runs = held_out_runs(self._tuned, read_records(self._opened.study_dir), seeds)
             missing = self._missing(runs)
             if not runs or (
-                missing and seeds > SEEDS and self.a_run * len(missing) > self._deadline - time.monotonic()
+                missing and seeds > SEEDS_PER_ROUND and self.a_run * len(missing) > self._deadline - time.monotonic()
             ):
                 return
             self._train(runs, "", "Held-out")
@@ -242,13 +244,13 @@ class _Spending:
 
     def _train(self, runs: Sequence[Run], rest: str, label: str = "") -> None:
         began, count = time.monotonic(), len(self._missing(runs))
-        benchmarks = self._seconds >= WORTH_BENCHMARKING
+        benchmarks = self._seconds >= MIN_SECONDS_TO_BENCHMARK
         train(self._opened, runs, None, label=label, rest=rest, benchmarks=benchmarks)
         if count:
             self.a_run = (time.monotonic() - began) / count
 
 
-def _tell(opened: Session, spending: _Spending) -> None:
+def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
     """Print the recommendation, and write it into the results folder."""
     with show_status("drawing"):
         from adamcmp.analysis import leaderboard, split_by_task
@@ -264,10 +266,12 @@ def _tell(opened: Session, spending: _Spending) -> None:
         seeds = len(opened.plan.config.seeds)
         if records.empty or not (records["status"] == "completed").any():
             raise InputError(
-                f"recommend: no run has completed within {seconds_text(spending.spent)}, start-up included. "
+                f"recommend: no run has completed within {format_budget(spending.spent)}, start-up included. "
                 "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
             )
-        enough = minimum_budget(spending.a_run or float(records["seconds"].max()), BATCH, len(searching.arms), seeds)
+        enough = minimum_budget(
+            spending.a_run or float(records["seconds"].max()), TRIALS_PER_BATCH, len(searching.arms), seeds
+        )
         task = split_by_task(records)[0]
         verdicts = judging.verdicts(task, read_outcomes([opened.study_dir]))
         recommendation = recommend(task, verdicts, spending.a_run)
@@ -283,7 +287,7 @@ def _tell(opened: Session, spending: _Spending) -> None:
         "weight_decay": recommendation.weight_decay,
         "text": recommendation.paragraph,
     }
-    answer(
+    add_json(
         folder=str(opened.study_dir),
         recommendation={**values, "is_sure": recommendation.is_sure, "recipes": recommendation.recipes},
         files=[str(path) for path in files],
@@ -293,9 +297,9 @@ def _tell(opened: Session, spending: _Spending) -> None:
     for row in textwrap.wrap(
         recommendation.paragraph, terminal_width(), break_long_words=False, break_on_hyphens=False
     ):
-        tell(row, "bold", err=False)
+        print_note(row, "bold", err=False)
     if not verdicts or any(verdict.kind == "none" for verdict in verdicts):
-        tell(f"The same command with --budget {enough} or more resumes from here.", err=False)
-    say(f"\n{recommendation.recipes['torch']}")
-    say(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
-    tell(f"spent {seconds_text(spending.spent)}")
+        print_note(f"The same command with --budget {enough} or more resumes from here.", err=False)
+    print_line(f"\n{recommendation.recipes['torch']}")
+    print_line(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
+    print_note(f"spent {format_budget(spending.spent)}")

@@ -12,14 +12,14 @@ from adamcmp.cli.app import (
     DEFAULT_RESULTS,
     Format,
     Width,
-    answer,
-    as_typed,
+    add_json,
+    current_command,
     is_quiet,
     is_verbose,
-    present,
+    print_line,
     print_lines,
-    say,
-    tell,
+    print_note,
+    print_table,
     terminal_width,
     wants_json,
 )
@@ -73,8 +73,8 @@ def report_on(
         )
         if figure is not None:
             report = replace(report, told=find_study(figure).findings(report))
-    tell_damage(study_dirs)
-    _tell_orphans(report)
+    print_damage(study_dirs)
+    print_orphans(report)
     show_found(report, report.title if title else None)
     folder = out or study_dirs[0] / "report"
     write_files(report, formats, folder)
@@ -82,8 +82,8 @@ def report_on(
         from adamcmp.report.bundle import write_bundle
 
         path = write_bundle(study_dirs, report.records, folder)
-        answer(bundle=str(path))
-        say(f"Bundle   {path}")
+        add_json(bundle=str(path))
+        print_line(f"Bundle   {path}")
     return report
 
 
@@ -103,14 +103,14 @@ def show_summary(opened: Session, runs: Sequence[Run], *, err: bool = True, alwa
     is_ours = (data.embedded or data.official is not None) and model.target.startswith("adamcmp.")
     if always or is_verbose() or not (is_ours or is_quiet()):
         for line in plan_view.summary_lines(lines):
-            tell(line, err=err)
-    answer(summary=[{"heading": heading, "text": text} for heading, text in lines])
+            print_note(line, err=err)
+    add_json(summary=[{"heading": heading, "text": text} for heading, text in lines])
     for note in opened.notes:
-        tell(note, "yellow", err=err)
+        print_note(note, "yellow", err=err)
     opened.notes.clear()
 
 
-def _tell_orphans(report: ReportInput) -> None:
+def print_orphans(report: ReportInput) -> None:
     """Print how many held-out runs have lost the tuning runs that selected them.
 
     Raises:
@@ -122,10 +122,10 @@ def _tell_orphans(report: ReportInput) -> None:
     if len(report.records) and not shown:
         raise InputError(f"{report.title}: {text}; run the sweep again, which trains missing runs alone")
     if lost:
-        tell(f"{text}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
+        print_note(f"{text}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
 
 
-def tell_damage(study_dirs: Sequence[Path]) -> None:
+def print_damage(study_dirs: Sequence[Path]) -> None:
     """Print which runs are stored several times with other numbers, and which have lost their curves or per-example
     errors.
     """
@@ -135,8 +135,9 @@ def tell_damage(study_dirs: Sequence[Path]) -> None:
     if len(differing):
         ids = list(differing["run_id"].unique())
         values = differing.loc[differing["run_id"] == ids[0], "final_validation_error"].tolist()
-        tell(
-            f"{_runs(ids)} stored several times with different numbers, such as {ids[0]} with final_validation_error "
+        print_note(
+            f"{count_runs_text(ids)} stored several times with different numbers, such as {ids[0]} with "
+            "final_validation_error "
             f"{' and '.join(f'{value:.6g}' for value in values)}; the one that ended last counts",
             "yellow",
         )
@@ -147,14 +148,15 @@ def tell_damage(study_dirs: Sequence[Path]) -> None:
             (lacking.outcomes, "outcome on each test example", "intervals are over seeds alone where they take part"),
         ):
             if runs:
-                tell(
-                    f"{folder}: {_runs(runs)} stored without the {what}: {then}; `adamcmp remove {quote(str(folder))} "
-                    "--incomplete` removes them, and the next sweep trains them again",
+                print_note(
+                    f"{folder}: {count_runs_text(runs)} stored without the {what}: {then}; `adamcmp remove "
+                    f"{quote(str(folder))} --incomplete` removes them, and the next sweep trains them again",
                     "yellow",
                 )
 
 
-def _runs(ids: Collection[str]) -> str:
+def count_runs_text(ids: Collection[str]) -> str:
+    """Return a count of runs with its verb: ``3 runs are``."""
     return f"{len(ids):,} run{'' if len(ids) == 1 else 's'} {'is' if len(ids) == 1 else 'are'}"
 
 
@@ -170,8 +172,8 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
 
     tasks = report.tasks
     if title is None and not is_quiet():
-        say("")
-    answer(tasks=[_answered(report, task) for task in tasks] if wants_json() else [])
+        print_line("")
+    add_json(tasks=[leaderboard_as_json(report, task) for task in tasks] if wants_json() else [])
     width, verbose = terminal_width(), is_verbose()
     for task in tasks:
         error, verdicts = task_metrics(task.records).error, report.verdicts(task)
@@ -188,8 +190,8 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
                 sections.append(terminal.finding_lines([finding.text for finding in findings.findings], width))
             sections.append(terminal.warning_lines(warned, width, verbose=verbose))
         _print_sections(sections)
-        answer(
-            claims=_claimed(findings.claims),
+        add_json(
+            claims=claims_as_json(findings.claims),
             hints=[warning.text for warning in warnings_of_task(report, task) if warning.fix],
         )
         if report.target_error is not None:
@@ -198,11 +200,11 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
             soon = time_to_target_table(
                 report.curves, task.records, best_trials(report.cells(task)), report.target_error
             )
-            present(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
-    answer(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))
+            print_table(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
+    add_json(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))
     if len(tasks) > 1:
         findings = report.told.about({None})
-        answer(claims=_claimed(findings.claims))
+        add_json(claims=claims_as_json(findings.claims))
         _print_sections([
             terminal.splits_lines(report.over_splits(tasks), width),
             terminal.pooled_lines(report.pooled, width),
@@ -224,13 +226,15 @@ def warnings_of_task(report: ReportInput, task: TaskRecords) -> list[ReportWarni
     return collect_warnings(report.board(task), report.cells(task), task.records, report.verdicts(task))
 
 
-BOARD = ("arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
-         "final_validation_error", "final_validation_error_half_width", "final_test_error",
-         "final_test_error_half_width", "final_gap")  # fmt: skip
+JSON_LEADERBOARD_COLUMNS = (
+    "arm", "optimizer", "schedule", "lr", "weight_decay", "decay", "stage", "n", "trials", "edge",
+    "final_validation_error", "final_validation_error_half_width", "final_test_error",
+    "final_test_error_half_width", "final_gap",
+)  # fmt: skip
 """Columns of a leaderboard that ``--json`` prints; one that a leaderboard lacks is a KeyError."""
 
 
-def _answered(report: ReportInput, task: TaskRecords) -> dict[str, Any]:
+def leaderboard_as_json(report: ReportInput, task: TaskRecords) -> dict[str, Any]:
     """Return a task as ``--json`` prints it."""
     from adamcmp.analysis import task_metrics
     from adamcmp.report.answer import format_answer
@@ -245,14 +249,14 @@ def _answered(report: ReportInput, task: TaskRecords) -> dict[str, Any]:
         "label": task.label,
         "error": {"name": error.name, "unit": error.stored_unit, "better": error.better},
         "runs": task.records["status"].value_counts().to_dict(),
-        "leaderboard": board[list(BOARD)].to_dict("records"),
+        "leaderboard": board[list(JSON_LEADERBOARD_COLUMNS)].to_dict("records"),
         "answer": format_answer(verdicts, error),
-        "verdicts": [verdict_answer(verdict, format_verdict(verdict, error)) for verdict in verdicts],
+        "verdicts": [verdict_as_json(verdict, format_verdict(verdict, error)) for verdict in verdicts],
         "warnings": [warned.text for warned in warnings_of_task(report, task)],
     }
 
 
-def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
+def verdict_as_json(verdict: Verdict, text: str) -> dict[str, Any]:
     """Return what ``--json`` prints of every verdict."""
     from adamcmp.report.verdict_text import NAMES
 
@@ -264,7 +268,7 @@ def verdict_answer(verdict: Verdict, text: str) -> dict[str, Any]:
     return {"a": verdict.a, "b": verdict.b, **kinds, **numbers, **more, "text": text}
 
 
-def _claimed(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+def claims_as_json(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """Return claims as ``--json`` prints them."""
     return [
         {
@@ -287,7 +291,7 @@ def show_next(report: ReportInput, study_dir: Path) -> None:
         steps.append((command_text("settle", pairs[0].a, pairs[0].b, *folder), "add held-out seeds until decided"))
     longest = max(len(words) for words, _ in steps) - 2
     for i, (words, what) in enumerate(steps):
-        say(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
+        print_line(f"{'Next' if i == 0 else '':<9}{words.strip('`'):<{longest}}   {what}")
 
 
 def write_files(report: ReportInput, formats: list[Format] | None, folder: Path) -> None:
@@ -295,20 +299,20 @@ def write_files(report: ReportInput, formats: list[Format] | None, folder: Path)
     with show_status("drawing"):
         from adamcmp.report.report_writer import write_report
 
-        files = write_report(report, folder, formats=_values(formats))
-    answer(files=[str(path) for path in files])
+        files = write_report(report, folder, formats=requested_values(formats))
+    add_json(files=[str(path) for path in files])
     pages = [path for path in files if path.name == "report.html"]
     pages = pages or [path for path in files if path.name == "report.md"]
     if not pages:
-        say(f"Report   {folder}  ({len(files)} files)")
+        print_line(f"Report   {folder}  ({len(files)} files)")
         return
     more = len(files) - 1
     others = f"  (+ {more} file{'' if more == 1 else 's'}: tables and figures)" if more else ""
     if not is_quiet():
-        say(f"Report   {pages[-1]}{others}")
+        print_line(f"Report   {pages[-1]}{others}")
 
 
-def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
+def load_report_input(study_dir: Path, records: pd.DataFrame) -> ReportInput:
     """Return some runs of a stored study, with their curves, as reports take them."""
     from adamcmp.report.model import ReportInput
     from adamcmp.storage.records import read_all, read_outcomes
@@ -325,7 +329,7 @@ def reported(study_dir: Path, records: pd.DataFrame) -> ReportInput:
     )
 
 
-def show_statements(
+def show_claim_tests(
     statements: Sequence[ClaimTest], reports: Mapping[str, ReportInput], folder: Path, formats: list[Format] | None
 ) -> None:
     """Test claims, print the results, and write their report."""
@@ -341,10 +345,10 @@ def show_statements(
             every.append(run_claim_tests(statement, reports))
     claims = [claim for test in every for claim in test.claims]
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
-    answer(claims=_claimed(claims))
+    add_json(claims=claims_as_json(claims))
     with show_status("drawing"):
-        files = write_article(claims_article(every, reports, as_typed()), folder, _values(formats))
-    say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
+        files = write_article(claims_article(every, reports, current_command()), folder, requested_values(formats))
+    print_line(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
@@ -353,13 +357,13 @@ def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | N
     from adamcmp.report.report_writer import write_claims
 
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
-    _show_files(write_claims(claims, folder, formats=_values(formats)))
+    _show_files(write_claims(claims, folder, formats=requested_values(formats)))
 
 
-def _values(formats: list[Format] | None) -> list[str]:
+def requested_values(formats: list[Format] | None) -> list[str]:
     """Return the requested options; all of them if none was requested."""
     return [format_.value for format_ in formats or Format]
 
 
 def _show_files(files: Sequence[Path]) -> None:
-    say("\n".join(["\nwritten:", *map(str, files)]))
+    print_line("\n".join(["\nwritten:", *map(str, files)]))

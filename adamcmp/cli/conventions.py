@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adamcmp import garbage_collection
-from adamcmp.cli.app import DONE, SOME_FAILED, Debug, Format, Formats, Json, answer, as_typed, present, say
+from adamcmp.cli.app import (
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    Debug,
+    Format,
+    Formats,
+    Json,
+    add_json,
+    current_command,
+    print_line,
+    print_table,
+)
 from adamcmp.cli.spinner import show_status
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
@@ -42,16 +53,20 @@ def conformance(
     garbage_collection.restore_thresholds()
     with progress.item_progress(len(asked), "libraries") as bar:
         fits = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
-    answer(optimizers=[{"library": fit.library, "optimizer": fit.optimizer, "convention": fit.convention,
+    add_json(optimizers=[{"library": fit.library, "optimizer": fit.optimizer, "convention": fit.convention,
                         "setting": fit.setting, "difference": fit.difference, "verdict": fit.verdict,
                         "error": fit.error} for fit in fits])  # fmt: skip
-    present(plan_view.conformance_table(fits))
+    print_table(plan_view.conformance_table(fits))
     absent = [fit.library for fit in fits if fit.verdict == "not installed"]
     if absent:
-        say(f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)")
-    files = write_article(conventions_article(fits, as_typed()), out, [format_.value for format_ in formats or Format])
-    say(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
-    raise typer.Exit(SOME_FAILED if any(fit.error for fit in fits) else DONE)
+        print_line(
+            f"Not installed: {', '.join(absent)}. Run: pip install 'adamcmp[conformance]' (all that PyPI still offers)"
+        )
+    files = write_article(
+        conventions_article(fits, current_command()), out, [format_.value for format_ in formats or Format]
+    )
+    print_line(f"\nReport   {files[-2]}  (+ {len(files) - 1} files)")
+    raise typer.Exit(EXIT_RUN_FAILED if any(fit.error for fit in fits) else EXIT_OK)
 
 
 def convert(
@@ -73,12 +88,12 @@ def convert(
     from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
 
     source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
-    given = _given(settings or [], source)
+    given = parse_settings(settings or [], source)
     values = {**source.defaults, **given}
     for name in ("lr", "weight_decay"):
         if name not in values:
             raise InputError(f"convert: {source.title} has no default of {name}; give {source.arguments[name]}=…")
-    steps = _steps(values)
+    steps = training_steps(values)
     needs = [framework for framework in (source, target) if framework is not None and framework.decay == "normalized"]
     if needs and steps is None:
         raise InputError(f"convert: {needs[0].title} needs steps=…, or batch=…, epochs=… and n=… (training examples)")
@@ -87,24 +102,24 @@ def convert(
         source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples
     )
     filled = [name for name in source.defaults if name not in given]
-    notes = [*_about(source, filled, values, decay), *_rounded(values)]
+    notes = [*conversion_notes(source, filled, values, decay), *rounding_note(values)]
     if {"to_batch", "to_lr"} & values.keys():
         if batch is None:
             raise InputError("convert: to_batch=… and to_lr=… need batch=…, the batch size of the given settings")
-        values, decay, line = _moved(values, decay, steps)
-        notes += [line, *_about(source, [], values, decay), *_rounded(values)]
-    answer(
+        values, decay, line = rescaled_settings(values, decay, steps)
+        notes += [line, *conversion_notes(source, [], values, decay), *rounding_note(values)]
+    add_json(
         settings=dict(values),
         weight_decay={k: decay.lambdas.get(framework.decay) for k, framework in FRAMEWORKS.items()},
     )
-    present(plan_view.conversion_table(FRAMEWORKS, to, decay))
+    print_table(plan_view.conversion_table(FRAMEWORKS, to, decay))
     for line in notes:
-        say(line)
+        print_line(line)
     if target is not None:
-        say(f"\n{_call(target, values, decay)}")
-        say(f"adamcmp: {target.config} {_words(target, values, decay)}")
+        print_line(f"\n{constructor_call(target, values, decay)}")
+        print_line(f"adamcmp: {target.config} {setting_words(target, values, decay)}")
         if target.eps_placement != source.eps_placement:
-            say(_other_eps(source, target, values))
+            print_line(eps_note(source, target, values))
 
 
 def _framework(name: str | None, option: str) -> FrameworkConvention:
@@ -116,17 +131,17 @@ def _framework(name: str | None, option: str) -> FrameworkConvention:
     return known[name]
 
 
-BUDGET = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
+BUDGET_SETTINGS = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
 
 
-def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
+def parse_settings(words: list[str], source: FrameworkConvention) -> dict[str, float]:
     """Return numbers by our names.
 
     Raises:
         InputError: a word is no ``key=number``, or the number makes no sense.
     """
     names = {theirs: ours for ours, theirs in source.arguments.items()} | {name: name for name in source.arguments}
-    names |= {name: name for name in BUDGET} | {"wd": "weight_decay", "lambda": "weight_decay"}
+    names |= {name: name for name in BUDGET_SETTINGS} | {"wd": "weight_decay", "lambda": "weight_decay"}
     settings = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -151,7 +166,8 @@ def _given(words: list[str], source: FrameworkConvention) -> dict[str, float]:
     return settings
 
 
-def _steps(values: Mapping[str, float]) -> float | None:
+def training_steps(values: Mapping[str, float]) -> float | None:
+    """Return the number of steps of a training; None if the settings do not determine it."""
     if "steps" in values:
         return values["steps"]
     if {"batch", "epochs", "n"} <= values.keys():
@@ -159,7 +175,7 @@ def _steps(values: Mapping[str, float]) -> float | None:
     return None
 
 
-def _rounded(values: Mapping[str, float]) -> list[str]:
+def rounding_note(values: Mapping[str, float]) -> list[str]:
     """Return one line if an epoch is no whole number of batches, and the number of steps was made of both."""
     if "steps" in values or not {"batch", "epochs", "n"} <= values.keys() or values["n"] % values["batch"] == 0:
         return []
@@ -169,7 +185,7 @@ def _rounded(values: Mapping[str, float]) -> list[str]:
     return [line + f"if you train on that too, give steps={values['epochs'] * math.ceil(examples / batch):.6g}"]
 
 
-def _moved(
+def rescaled_settings(
     values: Mapping[str, float], decay: DecayConversion, steps: float | None
 ) -> tuple[dict[str, float], DecayConversion, str]:
     """Return settings for ``to_batch`` and ``to_lr``: d′ = d B′/B, so that weights average over as many epochs, B/(N
@@ -185,9 +201,13 @@ def _moved(
     if "steps" in values:
         moved["steps"] = values["steps"] / ratio
     converted = convert_decay(
-        "schedule_only", lr, decay.per_step * ratio, steps=None if steps is None else _steps(moved), batch=target,
+        "schedule_only",
+        lr,
+        decay.per_step * ratio,
+        steps=None if steps is None else training_steps(moved),
+        batch=target,
         examples=values.get("n"),
-    )  # fmt: skip
+    )
     if converted.per_step >= 1:
         raise InputError(
             f"convert to_batch={target:g}: weights would average over {1 / converted.per_step:.3g} steps, less than "
@@ -199,9 +219,10 @@ def _moved(
     return moved, converted, line
 
 
-def _about(
+def conversion_notes(
     source: FrameworkConvention, filled: list[str], values: Mapping[str, float], decay: DecayConversion
 ) -> list[str]:
+    """Return notes on a conversion: filled defaults, and consequences of the settings."""
     lines = []
     if filled:
         known = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
@@ -222,22 +243,26 @@ def _about(
     return lines
 
 
-def _theirs(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> dict[str, float]:
+def framework_settings(
+    each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion
+) -> dict[str, float]:
     """Return settings by a framework's names, λ in its convention."""
     own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
     own["weight_decay"] = decay.lambdas[each.decay]
     return {each.arguments[name]: value for name, value in own.items()}
 
 
-def _call(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
-    known: dict[str, Any] = {name: f"{value:.6g}" for name, value in _theirs(each, values, decay).items()}
+def constructor_call(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
+    """Return the call of a framework's constructor with converted settings."""
+    known: dict[str, Any] = {name: f"{value:.6g}" for name, value in framework_settings(each, values, decay).items()}
     if "beta1" in known:
         known = {"lr": known.pop("lr"), "betas": f"({known.pop('beta1')}, {known.pop('beta2')})", **known}
     arguments = ", ".join(f"{name}={value}" for name, value in known.items())
     return f"{each.call}({arguments})" if each.call else f"{each.title}: {arguments}"
 
 
-def _words(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
+def setting_words(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
+    """Return the overrides of adamcmp for converted settings."""
     betas = f"'optimizer.betas=[{values['beta1']:g},{values['beta2']:g}]'"
     return (
         f"optimizer.lr={values['lr']:.6g} optimizer.weight_decay={decay.lambdas[each.decay]:.6g} {betas} "
@@ -245,7 +270,8 @@ def _words(each: FrameworkConvention, values: Mapping[str, float], decay: DecayC
     )
 
 
-def _other_eps(source: FrameworkConvention, target: FrameworkConvention, values: Mapping[str, float]) -> str:
+def eps_note(source: FrameworkConvention, target: FrameworkConvention, values: Mapping[str, float]) -> str:
+    """Return a note if both frameworks add ε at different places."""
     first = math.sqrt(1 - values["beta2"])
     factor = 1 / first if source.eps_placement == "before" else first
     return (

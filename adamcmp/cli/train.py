@@ -1,0 +1,174 @@
+"""Commands that train a study: run, sweep, and work (of Slurm jobs)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adamcmp.cli.app import (
+    DEFAULT_RESULTS,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    ConfigDir,
+    ConfigName,
+    Debug,
+    Device,
+    DryRun,
+    Json,
+    Limit,
+    Overrides,
+    Quiet,
+    ResultsDir,
+    StudyName,
+    Trust,
+    Verbose,
+    add_json,
+    print_line,
+    print_lines,
+)
+from adamcmp.cli.spinner import show_status
+from adamcmp.cli.summary import report_on, show_found, show_next
+from adamcmp.cli.sweep_stages import collect_stored, exit_code_of, open_study, run_sweep, show_header, show_plan, train
+from adamcmp.errors import InputError, command_text
+from adamcmp.storage.backend import open_path
+
+if TYPE_CHECKING:
+    from adamcmp.execute.session import Session
+
+
+def run(
+    config: ConfigName,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a single configuration and print its metrics."""
+
+    def alone() -> str:
+        from adamcmp.config.overrides import require_single_run
+
+        require_single_run(config, overrides or [])
+        return config
+
+    opened = open_study(alone, overrides, results_dir, config_dir, device)
+    if len(opened.plan.runs) > 1:
+        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command_text('sweep', config)}")
+    train(opened, opened.plan.runs, limit=None)
+    from adamcmp.cli.run_result import run_lines
+    from adamcmp.storage.records import read_records
+
+    records = read_records(opened.study_dir)
+    record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
+    print_lines(run_lines(record.to_dict()))
+    print_line(f"Stored   {opened.study_dir} (run {record['run_id']})")
+    add_json(folder=str(opened.study_dir), run=record.to_dict())
+    raise typer.Exit(EXIT_RUN_FAILED if record["status"] == "failed" else EXIT_OK)
+
+
+def sweep(
+    study: StudyName,
+    overrides: Overrides = None,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    config_dir: ConfigDir = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Retry failed runs only.")] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend", help="Extend the grid while the best trial is at its boundary (up to 5 values per side)."
+        ),
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write the full report.")] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Slurm: show results stored so far without training.")
+    ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tune optimizers, then compare them on held-out seeds."""
+    given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
+    opened = open_study(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
+    if dry_run:
+        show_plan(opened, limit, only_failed)
+        return
+    if collect:
+        show_header(opened)
+        records = collect_stored(opened)
+    elif opened.plan.config.execute.where == "slurm":
+        submit_to_slurm(opened)
+        return
+    else:
+        records = run_sweep(opened, limit, only_failed)
+    if report:
+        report_on([opened.study_dir], None, None, title=False)
+        raise typer.Exit(exit_code_of(records))
+    from adamcmp.report.model import ReportInput
+    from adamcmp.report.verdict_text import ComparisonSettings
+    from adamcmp.storage.records import read_outcomes
+
+    judging = ComparisonSettings.of(opened.plan.config.study.model_dump())
+    report_input = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
+    show_found(report_input)
+    show_next(report_input, opened.study_dir)
+    raise typer.Exit(exit_code_of(records))
+
+
+def work(
+    study_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS/STUDY", help="Folder with the plan that execute=slurm wrote.", parser=open_path
+        ),
+    ],
+    trust: Trust = False,
+    plan: Annotated[str | None, typer.Option(help="Trust the plan if its file has this SHA-256.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run by Slurm jobs: train the missing runs of a submitted plan."""
+    with show_status("starting"):
+        from adamcmp.execute.session import Session
+        from adamcmp.execute.slurm_jobs import PLAN_FILE
+        from adamcmp.plan import saved_plan
+
+        saved = saved_plan.read_plan(study_dir / PLAN_FILE, trust=trust, digest=plan)
+        opened = Session(saved.plan.here(), study_dir, words=saved.words)
+    records = run_sweep(opened, None)
+    add_json(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
+    raise typer.Exit(exit_code_of(records))
+
+
+def submit_to_slurm(opened: Session) -> None:
+    """Leave the plan in the study's folder, and hand in jobs that work on it."""
+    from adamcmp.cli import plan_view
+    from adamcmp.execute.slurm_jobs import PLAN_FILE, check_slurm, submit_jobs
+    from adamcmp.execute.study_dir import missing_runs
+    from adamcmp.plan import saved_plan
+    from adamcmp.plan.search import ADAPTIVE_METHODS
+
+    runs, settings = opened.plan.runs, opened.plan.config.execute.slurm
+    method = opened.plan.config.search.method
+    if method in ADAPTIVE_METHODS:
+        raise InputError(f"search={method}: asks after each batch; with execute=slurm give random, sobol, asha or grid")
+    check_slurm(settings)
+    lacking = missing_runs(runs, opened.study_dir)
+    words = sys.argv[1:] if opened.words is None else opened.words
+    digest = saved_plan.write_plan(saved_plan.SavedPlan(opened.plan, tuple(words)), opened.study_dir / PLAN_FILE)
+    ids = submit_jobs(settings, opened.study_dir, digest)
+    print_line(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
+    add_json(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
+    print_line(
+        f"{plan_view.abbreviate(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect"
+    )

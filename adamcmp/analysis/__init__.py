@@ -6,7 +6,7 @@ optimizer. ``leaderboard`` summarizes them, ``verdicts`` compares pairs, ``curve
 ``intervals`` has the statistics that all of them use.
 """
 
-from adamcmp.analysis.curves import mean_curves, time_to_target_table
+from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.extra_metric_tables import extra_metric_curves, extra_metrics_table
 from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
 from adamcmp.analysis.leaderboard import leaderboard
@@ -28,6 +28,7 @@ from adamcmp.analysis.selection import (
     trials_table,
     tuning_runs,
 )
+from adamcmp.analysis.time_to_target import time_to_target_table
 from adamcmp.analysis.verdicts import Verdict, verdicts
 from adamcmp.metrics.spec import task_metrics
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import reported_runs
-from adamcmp.metrics.spec import task_metrics
 from adamcmp.storage.schema import METRICS
 
 
@@ -34,32 +30,3 @@ def mean_curves(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame)
     head = pd.DataFrame({"epoch": groups["epoch"].mean(), "n": groups["run_id"].nunique()})
     means = pd.concat([head, mean, half.add_suffix("_half_width")], axis=1).reset_index()
     return best[["arm", "lr", "weight_decay"]].merge(means, on="arm").sort_values(["arm", "step"], ignore_index=True)
-
-
-def time_to_target_table(
-    curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFrame, target: float
-) -> pd.DataFrame:
-    """Return the time to a validation error of each optimizer's selected trial: its first evaluation at or below the
-    target.
-
-    Args:
-        curves: Evaluations of all runs, columns ``schema.CURVE``.
-        records: Records of one task.
-        best: One row per optimizer, as ``best_trials`` returns it.
-        target: The validation error, as it is stored: a share, or in the unit of the data.
-
-    Returns:
-        One row per optimizer, in the order of ``best``: ``arm``, ``n`` completed runs, ``reached`` of them, and the
-        medians
-        ``steps`` and ``seconds`` over all n, infinite where half of them or more never get there. Seconds are the run's
-        share of wall time, in proportion to steps.
-    """
-    winners = reported_runs(records, best)[["run_id", "arm", "steps", "seconds"]].rename(columns={"steps": "budget"})
-    sign = task_metrics(records).error.sign
-    first = curves[sign * curves["validation_error"] <= sign * target].groupby("run_id")["step"].min()
-    winners["steps"] = winners["run_id"].map(first).fillna(math.inf)
-    winners["seconds"] = winners["seconds"] * winners["steps"] / winners["budget"]
-    winners["reached"] = np.isfinite(winners["steps"])
-    groups = winners.groupby("arm")
-    medians = groups[["steps", "seconds"]].median().assign(n=groups.size(), reached=groups["reached"].sum())
-    return medians.reindex(best["arm"]).reset_index()[["arm", "n", "reached", "steps", "seconds"]]

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from adamcmp.analysis.curves import time_to_target_table
 from adamcmp.analysis.selection import TaskRecords, best_trials, reported_runs, trials_table
+from adamcmp.analysis.time_to_target import time_to_target_table
 from adamcmp.metrics.spec import task_metrics
 
 TARGET_QUANTILE = 0.9

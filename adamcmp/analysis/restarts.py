@@ -17,6 +17,7 @@ import pandas as pd
 from adamcmp.analysis.claim import mean_with_ci
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import reported_runs
+from adamcmp.analysis.time_to_target import first_reaching
 from adamcmp.metrics.spec import task_metrics
 
 
@@ -62,9 +63,9 @@ def restart_speed_ups(
             if at.empty or at["epoch"].iloc[-1] < 0.9 * end:  # no evaluation near the end of the period
                 continue
             error = float(at["test_error"].iloc[-1])
-            there = theirs[sign * theirs["test_error"] <= sign * error]
-            never += there.empty
-            epoch = theirs["epoch"].iloc[-1] if there.empty else there["epoch"].iloc[0]
+            reached = first_reaching(theirs, error, metric="test_error", at="epoch", sign=sign)
+            never += reached.empty
+            epoch = theirs["epoch"].iloc[-1] if reached.empty else reached.iloc[0]
             logs.append(np.log(epoch / at["epoch"].iloc[-1]))
             errors.append(error)
         if logs:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, exact_value
-from adamcmp.analysis.generalising import (
+from adamcmp.analysis.steps_to_generalize import (
     TARGET_ERROR,
     steps_by_trial,
     steps_difference,

@@ -6,7 +6,8 @@ import math
 
 from adamcmp.analysis import TaskRecords, split_by_task
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
-from adamcmp.analysis.generalising import (
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.steps_to_generalize import (
     TARGET_ERROR,
     steps_by_trial,
     steps_difference,
@@ -14,7 +15,6 @@ from adamcmp.analysis.generalising import (
     steps_to_target,
     steps_without_decay,
 )
-from adamcmp.analysis.intervals import Estimate
 from adamcmp.report.findings import StudyFindings, StudyTable
 from adamcmp.report.model import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, find_arm

@@ -11,16 +11,16 @@ import pytest
 from adamcmp.analysis import best_trials, split_by_task, trials_table
 from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, absolute, mean_with_ci, subtract, to_frame
 from adamcmp.analysis.decay_gain import decay_gain, difference_at_equal_loss
-from adamcmp.analysis.generalising import (
+from adamcmp.analysis.intervals import Estimate
+from adamcmp.analysis.optimal_decay import estimate_optimal_decays
+from adamcmp.analysis.restarts import period_ends, restart_speed_ups
+from adamcmp.analysis.steps_to_generalize import (
     steps_by_trial,
     steps_difference,
     steps_of_best,
     steps_to_target,
     steps_without_decay,
 )
-from adamcmp.analysis.intervals import Estimate
-from adamcmp.analysis.optimal_decay import estimate_optimal_decays
-from adamcmp.analysis.restarts import period_ends, restart_speed_ups
 from adamcmp.report.findings import format_claim
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from adamcmp.analysis.claim import mean_with_ci
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import tuning_runs
+from adamcmp.analysis.time_to_target import first_reaching
 
 TARGET_ERROR = 0.1
 """The validation error from which on a run has generalized."""
@@ -21,8 +22,7 @@ TARGET_ERROR = 0.1
 def steps_to_target(curves: pd.DataFrame, records: pd.DataFrame, target: float = TARGET_ERROR) -> pd.DataFrame:
     """Return one row per tuning run: ``arm``, ``lr``, ``weight_decay``, ``seed``, ``steps``, ``reached``."""
     runs = tuning_runs(records)
-    first = curves[curves["validation_error"] <= target].groupby("run_id")["step"].min()
-    at = runs["run_id"].map(first)
+    at = runs["run_id"].map(first_reaching(curves, target))
     return runs[["arm", "lr", "weight_decay", "seed"]].assign(
         steps=at.fillna(runs["steps"]).to_numpy(float), reached=at.notna().to_numpy()
     )

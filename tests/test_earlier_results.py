@@ -108,6 +108,9 @@ def test_an_interrupted_earlier_run_resumes_from_its_checkpoint(cli):
     records = load(cli.folder / "results/interrupted").records
     assert records["status"].tolist() == ["completed"]
     assert not path.exists()
+    folder = cli.folder / "results/interrupted"
+    assert json.loads((folder / "leases.json").read_text()) == {}
+    assert not (folder / "claims.json").exists()
     if version_mismatch(state) is None:
         assert state["step"] > 0
 

@@ -1,6 +1,6 @@
 """Leases: which driver trains which runs of a study, and which drivers are alive.
 
-A study's folder holds one table of leases, ``claims.json``: the IDs of the runs that each driver trains. It is read and
+A study's folder holds one table of leases, ``leases.json``: the IDs of the runs that each driver trains. It is read and
 replaced under the study's lock, so that no run has two owners. A driver leases a few shards at a time, shortly before
 it
 trains them. Each driver also writes its progress to a file in ``drivers/`` every few seconds; this file is its
@@ -39,7 +39,9 @@ HEARTBEAT_SECONDS = 5.0
 """Seconds between two signs of life."""
 DEAD_AFTER_SECONDS = 60.0
 """Seconds without one after which a driver on another machine is taken for dead."""
-LEASES, DRIVERS, LOCK_FILE = "claims.json", "drivers", ".lock"
+LEASES, DRIVERS, LOCK_FILE = "leases.json", "drivers", ".lock"
+FORMER_LEASES = "claims.json"
+"""Name of the table in earlier versions: it is read until the first change writes ``leases.json``."""
 
 
 @cache
@@ -114,6 +116,7 @@ class Leases:
     def __init__(self, study_dir: Path) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._folder = study_dir
+        self._has_former = (study_dir / FORMER_LEASES).exists()  # looked up once: a request in an object store
         self._lookout = DriverRegistry(study_dir)
         self._known: Collection[tuple[str, int]] = ()
         self._stored: set[str] = set()
@@ -209,21 +212,28 @@ class Leases:
 
     def elsewhere(self) -> dict[str, set[str]]:
         """Return the runs that other drivers train now, by their names."""
-        table = {name: ids for name, ids in _read_object(self._folder / LEASES).items() if name != self.name}
+        table = {name: ids for name, ids in self._read_table().items() if name != self.name}
         alive = self._lookout.alive(table)
         return {name: set(ids) for name, ids in table.items() if name in alive}
 
+    def _read_table(self) -> Mapping[str, Any]:
+        """Return the table of leases: run IDs by driver."""
+        return _read_object(self._folder / (FORMER_LEASES if self._has_former else LEASES))
+
     def _change(self, change: Callable[[dict[str, list[str]]], T]) -> T:
-        """Change the table of claims under the study's lock; again, if the lock was lost meanwhile."""
+        """Change the table of leases under the study's lock; again, if the lock was lost meanwhile."""
 
         def once() -> tuple[bool, T]:
             with locked(self._folder) as is_held:
-                table = dict(_read_object(self._folder / LEASES))
+                table = dict(self._read_table())
                 result = change(table)
                 held = is_held()
                 if held:
                     kept = {name: ids for name, ids in table.items() if ids}
                     write_file(self._folder / LEASES, json.dumps(kept).encode())
+                    if self._has_former:
+                        (self._folder / FORMER_LEASES).unlink(missing_ok=True)
+                        self._has_former = False
                 return held, result
 
         while True:

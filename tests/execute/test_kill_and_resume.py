@@ -62,7 +62,7 @@ def test_killed_sweeps_end_with_the_bits_of_an_uninterrupted_one(driver, cli, tm
     parts = pd.concat([pd.read_parquet(path) for path in (study_dir / "records").glob("*.parquet")])
     assert len(parts) == RUNS
     assert parts["run_id"].is_unique
-    assert not json.loads((study_dir / "claims.json").read_text())
+    assert not json.loads((study_dir / "leases.json").read_text())
     results = read(study_dir)
     trained_now = results.records[results.records["finished_at"] > resumed_at]
     assert set(trained_now["run_id"]) == set(results.records["run_id"]) - set(stored["run_id"])
@@ -102,7 +102,7 @@ def test_what_a_killed_driver_had_claimed_is_taken_over(driver, tmp_path):
     study_dir = tmp_path / "results" / "killed"
     long = (*SWEEP, "train.steps=5000", "execute.engine=sequential", "execute.processes=1", "study.seeds=1")
     first, second = driver.start(*long), None
-    claims = study_dir / "claims.json"
+    claims = study_dir / "leases.json"
     wait_until(lambda: claims.exists() and len(claims.read_text()) > 2, first)
     held = {each for ids in json.loads(claims.read_text()).values() for each in ids}
     assert held

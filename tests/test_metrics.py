@@ -82,8 +82,8 @@ def test_the_largest_hessian_eigenvalue(net):
     shapes = {name: p.shape for name, p in net.named_parameters()}
 
     def loss(flat):
-        pieces = flat.split([shape.numel() for shape in shapes.values()])
-        weights = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        shards = flat.split([shape.numel() for shape in shapes.values()])
+        weights = {name: shard.view(shape) for (name, shape), shard in zip(shapes.items(), shards, strict=True)}
         return losses.cross_entropy(functional_call(net, weights, (x,)), y, reduction="mean")
 
     flat = torch.cat([p.detach().flatten() for p in net.parameters()])

@@ -73,10 +73,10 @@ ROUGH_ESTIMATE_NOTE = "rough upper estimate; adamcmp benchmarks strategies when 
 def format_strategies(crew: ExecutionPlan) -> list[str]:
     """Return one line per run group: how it will be trained, and notes on that."""
     lines = []
-    for cohort, choice in crew.pairs:
-        s, form = choice.strategy, cohort.kernel.partition(" (")[0]
+    for run_group, choice in crew.pairs:
+        s, form = choice.strategy, run_group.kernel.partition(" (")[0]
         if choice.open:
-            lines.append(f"  {len(cohort.runs):,} {form}: {ROUGH_ESTIMATE_NOTE}")
+            lines.append(f"  {len(run_group.runs):,} {form}: {ROUGH_ESTIMATE_NOTE}")
             continue
         batched = f"{s.rows:,} runs per program, {'compiled' if s.compiled else 'eager'}"
         how = batched if s.engine == "vectorised" else ""
@@ -84,7 +84,7 @@ def format_strategies(crew: ExecutionPlan) -> list[str]:
         where = f"{s.processes} processes" if s.processes > 1 else "1 process"
         parts = [how, where, f"{s.threads} thread{'s' if s.threads > 1 else ''} per process", f"{s.matmul} matmul"]
         why = f"; not vectorised: {s.reason}" if s.reason else ""
-        lines.append(f"  {len(cohort.runs):,} {form}: {s.engine}, {', '.join(filter(None, parts))}{why}")
+        lines.append(f"  {len(run_group.runs):,} {form}: {s.engine}, {', '.join(filter(None, parts))}{why}")
     return lines
 
 

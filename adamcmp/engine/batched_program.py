@@ -119,7 +119,7 @@ def build_program(
     return _programs[key]
 
 
-def param_names(model: nn.Module, piece: Shard, x: Plain) -> ParamNames:
+def param_names(model: nn.Module, shard: Shard, x: Plain) -> ParamNames:
     """Return shown by one pass forward and backward.
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
@@ -132,13 +132,13 @@ def param_names(model: nn.Module, piece: Shard, x: Plain) -> ParamNames:
         grads.extend(torch.autograd.grad(total, list(params.values()), allow_unused=True))
 
     device = next(iter(params.values())).device
-    with restore_buffers(model), torch.random.fork_rng(devices=[]), autocast(piece.task, device), torch.enable_grad():
+    with restore_buffers(model), torch.random.fork_rng(devices=[]), autocast(shard.task, device), torch.enable_grad():
         written = find_side_effects(model, forward).buffers
     trained = tuple(name for name, grad in zip(params, grads, strict=True) if grad is not None)
-    rule = rule_of_run(piece.runs[0])  # patterns are the same in all runs
+    rule = rule_of_run(shard.runs[0])  # patterns are the same in all runs
     of_each = [param_kind(rule, name, params[name], model) for name in trained]
     kinds = tuple(dict.fromkeys(of_each))
-    schedule = schedule_of(piece.runs[0])
+    schedule = schedule_of(shard.runs[0])
     coefficients = tuple(build_coefficient_table(rule, kind, schedule, 0, 1).names for kind in kinds)
     return ParamNames(trained, written, kinds, tuple(map(kinds.index, of_each)), coefficients)
 

@@ -55,7 +55,7 @@ class TrainingControl:
         self,
         on_steps: StepsCallback = lambda *_: None,
         *,
-        piece: Shard | None = None,
+        shard: Shard | None = None,
         checkpoint: Path | None = None,
         start: Path | None = None,
         every: float = 60.0,
@@ -69,7 +69,7 @@ class TrainingControl:
         not write reads checkpoints alone.
         """
         self.on_steps, self.weights = on_steps, weights
-        self._piece, self._checkpoint, self._start, self._writes = piece, checkpoint, start, writes
+        self._shard, self._checkpoint, self._start, self._writes = shard, checkpoint, start, writes
         self._every, self._stopping = every, stopping
         self._look_at, self._save_at = 0.0, time.monotonic() + every
 
@@ -96,8 +96,8 @@ class TrainingControl:
 
     def _described(self) -> dict[str, Any]:
         """Return which runs a checkpoint is of, and how they were trained: what ``state`` names goes first."""
-        piece = self._piece
-        of = {} if piece is None else {"runs": [run.id for run in piece.runs], "strategy": asdict(piece.strategy)}
+        shard = self._shard
+        of = {} if shard is None else {"runs": [run.id for run in shard.runs], "strategy": asdict(shard.strategy)}
         return {"versions": VERSIONS, **of}
 
     @property

@@ -22,24 +22,24 @@ from adamcmp.engine.strategy.types import Shard
 
 @contextmanager
 def process_group(
-    piece: Shard, dataset: Dataset, device: torch.device, paths: tuple[Path | None, Path | None]
+    shard: Shard, dataset: Dataset, device: torch.device, paths: tuple[Path | None, Path | None]
 ) -> Iterator[None]:
     """Make this process rank 0 of the number of ranks in the shard's strategy, inside the block.
 
     Args:
-        piece: the shard to train.
+        shard: the shard to train.
         dataset: its data.
         device: of rank 0; the others take the next accelerators of its kind.
         paths: of the checkpoint, and of the one to start from.
     """
-    ranks = piece.strategy.ranks
+    ranks = shard.strategy.ranks
     if ranks == 1:
         yield
         return
     context = torch.multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"
-        given = (ranks, meeting, piece, dataset, str(device), paths)
+        given = (ranks, meeting, shard, dataset, str(device), paths)
         others = [context.Process(target=_run_rank, args=(rank, *given), daemon=True) for rank in range(1, ranks)]
         for other in others:
             other.start()
@@ -59,13 +59,13 @@ def _init_process_group(rank: int, ranks: int, meeting: str, device: torch.devic
 
 
 def _run_rank(
-    rank: int, ranks: int, meeting: str, piece: Shard, dataset: Dataset, device: str,
+    rank: int, ranks: int, meeting: str, shard: Shard, dataset: Dataset, device: str,
     paths: tuple[Path | None, Path | None],
 ) -> None:  # fmt: skip
     """Run another rank: the same steps, on its part of each batch."""
     add_cwd_to_path()
     own = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
     _init_process_group(rank, ranks, meeting, own)
-    control = TrainingControl(piece=piece, checkpoint=paths[0], start=paths[1], every=float("inf"), writes=False)
-    for _ in sequential.train_shard(piece, dataset, own, control):
+    control = TrainingControl(shard=shard, checkpoint=paths[0], start=paths[1], every=float("inf"), writes=False)
+    for _ in sequential.train_shard(shard, dataset, own, control):
         pass

@@ -243,7 +243,7 @@ def _as_precision(model: nn.Module, device: torch.device, dtype: torch.dtype) ->
 
 
 def check_before_training(
-    cohorts: Iterable[RunGroup], datasets: Mapping[str, Dataset], device: torch.device
+    run_groups: Iterable[RunGroup], datasets: Mapping[str, Dataset], device: torch.device
 ) -> dict[str, tuple[Line, ...]]:
     """Build every model and custom optimizer once, and show two examples to each model, before anything is trained.
 
@@ -254,20 +254,20 @@ def check_before_training(
         InputError: one line for the first that does not work.
     """
     lines: dict[str, tuple[Line, ...]] = {}
-    for cohort in cohorts:
-        with restore_shared_state(cohort.runs[0]):
-            lines[cohort.task.key] = _check_group(cohort, datasets[cohort.task.facts.fingerprint], device)
+    for run_group in run_groups:
+        with restore_shared_state(run_group.runs[0]):
+            lines[run_group.task.key] = _check_group(run_group, datasets[run_group.task.facts.fingerprint], device)
     return lines
 
 
-def _check_group(cohort: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
-    lines = _check_model(cohort.runs[0], dataset, device)
-    optimizer = cohort.runs[0].optimizer
+def _check_group(run_group: RunGroup, dataset: Dataset, device: torch.device) -> tuple[Line, ...]:
+    lines = _check_model(run_group.runs[0], dataset, device)
+    optimizer = run_group.runs[0].optimizer
     if isinstance(optimizer, CustomOptimizer) or optimizer.source is not None:
-        _check_optimizer(cohort.runs[0], dataset, device)
-    elif cohort.patterns:
-        make_optimizer_step(optimizer, build_model(cohort.task, 0, device), schedule_of(cohort.runs[0]))
-    for run in {run.schedule: run for run in cohort.runs}.values():
+        _check_optimizer(run_group.runs[0], dataset, device)
+    elif run_group.patterns:
+        make_optimizer_step(optimizer, build_model(run_group.task, 0, device), schedule_of(run_group.runs[0]))
+    for run in {run.schedule: run for run in run_group.runs}.values():
         schedule_of(run).step(run.task.steps - 1)
     return lines
 

@@ -42,11 +42,11 @@ LOSS_CHECK_EVERY = 64
 """Steps whose losses an accelerator may take before they are looked at."""
 
 
-def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
+def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a shard and yield the result of each when it ends.
 
     Args:
-        piece: runs of one task, with the threads and matrix library to use.
+        shard: runs of one task, with the threads and matrix library to use.
         dataset: the task's data, anywhere.
         device: where to train.
         watch: receives progress at every evaluation; saves and stops between two steps.
@@ -55,24 +55,24 @@ def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: Tra
         TrainingStopped: a stop was requested.
         CheckpointError: a checkpoint cannot be written.
     """
-    data = to_device(dataset, piece.task.train.precision, device)
-    plan = piece.task.evaluations
+    data = to_device(dataset, shard.task.train.precision, device)
+    plan = shard.task.evaluations
     shown = {count: subsample(data, count) for count in (plan.before, plan.last)}
     resumed = watch.resumed()
-    if piece.task.train.save == "best" and resumed and resumed.get("kept") is None:
+    if shard.task.train.save == "best" and resumed and resumed.get("kept") is None:
         resumed = None  # the best so far was not kept
     if resumed and unsaved_attributes(resumed):
         resumed = None
-    for run in piece.runs:
+    for run in shard.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
-        with apply_strategy(piece.strategy, device):
-            outcome = _train_run(run, piece, data, shown, device, watch, state)
+        with apply_strategy(shard.strategy, device):
+            outcome = _train_run(run, shard, data, shown, device, watch, state)
         yield outcome
 
 
 def _train_run(
     run: Run,
-    piece: Shard,
+    shard: Shard,
     dataset: Dataset,
     shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
@@ -88,7 +88,7 @@ def _train_run(
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _train_steps(
-                run, piece.strategy, model, dataset, shown, device, evaluations, watch, started, losses, resumed
+                run, shard.strategy, model, dataset, shown, device, evaluations, watch, started, losses, resumed
             )
     except (TrainingStopped, CheckpointError):
         raise
@@ -104,7 +104,7 @@ def _train_run(
         error=error,
         diverged_step=diverged_step,
         parameters=parameters,
-        strategy=piece.strategy,
+        strategy=shard.strategy,
         device=str(device),
         seconds=time.perf_counter() - started,
         finished_at=datetime.now(UTC),

@@ -69,11 +69,11 @@ MIN_SECONDS_TO_SHRINK = 20.0
 """Seconds that a smaller compiled program must save, since it has to be compiled."""
 
 
-def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
+def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a shard together; results come when all have ended.
 
     Args:
-        piece: runs of one task and kernel, of one seed if the model draws random numbers.
+        shard: runs of one task and kernel, of one seed if the model draws random numbers.
         dataset: the task's data, anywhere.
         device: where to train.
         watch: receives progress at every evaluation; saves and stops between two steps.
@@ -83,8 +83,8 @@ def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: Tra
         CheckpointError: a checkpoint cannot be written.
         Exception: any exception of the model, and torch's when memory ends.
     """
-    with apply_strategy(piece.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        training = BatchedTraining(piece, to_device(dataset, piece.task.train.precision, device), device, watch)
+    with apply_strategy(shard.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
+        training = BatchedTraining(shard, to_device(dataset, shard.task.train.precision, device), device, watch)
         training.go_on()
         training.save_weights()
     yield from training.outcomes()
@@ -93,22 +93,22 @@ def train_shard(piece: Shard, dataset: Dataset, device: torch.device, watch: Tra
 class BatchedTraining:
     """A shard in the middle of its training."""
 
-    def __init__(self, piece: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> None:
-        self.piece, self.dataset, self.device, self.watch = piece, dataset, device, watch
-        self.task = piece.task
+    def __init__(self, shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> None:
+        self.shard, self.dataset, self.device, self.watch = shard, dataset, device, watch
+        self.task = shard.task
         self.started = time.perf_counter()
-        self.evaluations: list[list[Evaluation]] = [[] for _ in piece.runs]
-        self.diverged: list[int | None] = [None] * len(piece.runs)
+        self.evaluations: list[list[Evaluation]] = [[] for _ in shard.runs]
+        self.diverged: list[int | None] = [None] * len(shard.runs)
         self.pruned: set[int] = set()
         self._previous: Tensors = {}
-        self.kernel = rule_of_run(piece.runs[0]).kernel
-        self._probe = probe = build_model(self.task, piece.runs[0].seed, device)
-        self.names = param_names(probe, piece, dataset.inputs(dataset.train.x[:2]))
+        self.kernel = rule_of_run(shard.runs[0]).kernel
+        self._probe = probe = build_model(self.task, shard.runs[0].seed, device)
+        self.names = param_names(probe, shard, dataset.inputs(dataset.train.x[:2]))
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         plan = self.task.evaluations
-        self._size = _even_chunk_size(sum(plan.before), chunk_size(dataset, _chunk_examples(piece, device)))
-        self._schedules = {run.schedule: schedule_of(run) for run in piece.runs}
+        self._size = _even_chunk_size(sum(plan.before), chunk_size(dataset, _chunk_examples(shard, device)))
+        self._schedules = {run.schedule: schedule_of(run) for run in shard.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
         self._test_statistics = torch.empty(0)
@@ -119,8 +119,8 @@ class BatchedTraining:
             resumed = None  # the best so far was not kept
         if resumed is None:
             self.step, self.reported = 0, 0
-            self.rows, self.seeds, self.layout = self._laid_out(range(len(piece.runs)), piece.layout)
-            self.stack = initial_stack([piece.runs[i] for i in self.rows], self.names, device)
+            self.rows, self.seeds, self.layout = self._laid_out(range(len(shard.runs)), shard.layout)
+            self.stack = initial_stack([shard.runs[i] for i in self.rows], self.names, device)
             self.ended = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         else:
             self._load(resumed)
@@ -134,15 +134,15 @@ class BatchedTraining:
         """
         by_seed: dict[int, list[int]] = {}
         for i in alive:
-            by_seed.setdefault(self.piece.runs[i].seed, []).append(i)
-        layout = layout or RowLayout.of(self.piece.runs[i] for i in alive)
+            by_seed.setdefault(self.shard.runs[i].seed, []).append(i)
+        layout = layout or RowLayout.of(self.shard.runs[i] for i in alive)
         seeds = [*by_seed, *(next(iter(by_seed)),) * (layout.seeds - len(by_seed))]
         rows = [i for own in map(by_seed.__getitem__, seeds) for i in (*own, *(own[0],) * (layout.rows - len(own)))]
         return rows, tuple(seeds), layout
 
     def _load(self, resumed: dict[str, Any]) -> None:
         """Resume from a checkpoint of this shard or of a larger one, with the checkpoint's layout."""
-        ids = [run.id for run in self.piece.runs]
+        ids = [run.id for run in self.shard.runs]
         stored: list[str] = resumed.get("runs", ids)
         ours = [stored.index(id_) for id_ in ids]
         self.step = self.reported = resumed["step"]
@@ -158,7 +158,7 @@ class BatchedTraining:
             at = self._places()
             kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
             self._keep(kept)
-        self.watch.on_steps(self.step * len(self.piece.runs), None)
+        self.watch.on_steps(self.step * len(self.shard.runs), None)
 
     def _places(self) -> dict[int, int]:
         """Return the first row of each run."""
@@ -226,7 +226,7 @@ class BatchedTraining:
         return [i for i, step in enumerate(self.diverged) if step is None and i not in self.pruned]
 
     def _program(self) -> BatchedProgram:
-        strategy = self.piece.strategy
+        strategy = self.shard.strategy
         return build_program(
             self.task,
             self.kernel,
@@ -260,7 +260,7 @@ class BatchedTraining:
 
     def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
         """Return Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
-        runs = [self.piece.runs[i] for i in self.rows]
+        runs = [self.shard.runs[i] for i in self.rows]
         most = max(map(len, self.names.coefficients))
         tables = np.zeros((window.stop - window.start, len(self.names.kinds), most, len(runs)), dtype)
         known: dict[tuple[Any, Any, int], Array] = {}  # seeds share theirs
@@ -318,7 +318,7 @@ class BatchedTraining:
                 self.diverged[i] = self.step
         if self._keeps_best:
             self._keep_best(improved.to(self.device))
-        if self.step in self.piece.strategy.rungs:
+        if self.step in self.shard.strategy.rungs:
             self._prune()
         self._report(newest)
 
@@ -330,7 +330,7 @@ class BatchedTraining:
         sign = self.task.criteria.error.sign
         cells: dict[str, list[int]] = {}
         for i in self._alive():
-            run = self.piece.runs[i]
+            run = self.shard.runs[i]
             cells.setdefault(rule_identity(run.optimizer) + rule_identity(run.schedule), []).append(i)
 
         def worth(members: list[int]) -> tuple[float, float]:
@@ -341,7 +341,7 @@ class BatchedTraining:
             return sign * sum(errors) / len(last), sum(losses) / len(last)
 
         order = sorted(cells.values(), key=worth)
-        for members in order[-(-len(order) // self.piece.strategy.reduction) :]:
+        for members in order[-(-len(order) // self.shard.strategy.reduction) :]:
             self.pruned.update(members)
 
     def _keep_best(self, improved: Tensor) -> None:
@@ -354,7 +354,7 @@ class BatchedTraining:
     def _report(self, newest: Evaluation | None) -> None:
         """Count the steps of all runs, those of ended rows too."""
         now = self.task.steps if not self._alive() else self.step
-        self.watch.on_steps((now - self.reported) * len(self.piece.runs), newest)
+        self.watch.on_steps((now - self.reported) * len(self.shard.runs), newest)
         self.reported = now
 
     def _shrink(self) -> bool:
@@ -364,8 +364,8 @@ class BatchedTraining:
             return False
         rows = len(self._laid_out(alive)[0])
         saved = len(self.rows) - rows
-        left = (self.task.steps - self.step) * saved * self.piece.strategy.step_seconds
-        if 2 * rows > len(self.rows) or (self.piece.strategy.compiled and left < MIN_SECONDS_TO_SHRINK):
+        left = (self.task.steps - self.step) * saved * self.shard.strategy.step_seconds
+        if 2 * rows > len(self.rows) or (self.shard.strategy.compiled and left < MIN_SECONDS_TO_SHRINK):
             return False
         at = self._places()
         self._keep({i: at[i] for i in alive})
@@ -374,9 +374,9 @@ class BatchedTraining:
     def outcomes(self) -> Iterator[RunResult]:
         """Yield how each run ended."""
         examples = self._example_errors()
-        seconds = (time.perf_counter() - self.started) / len(self.piece.runs)
+        seconds = (time.perf_counter() - self.started) / len(self.shard.runs)
         for i, (run, evaluations, step) in enumerate(
-            zip(self.piece.runs, self.evaluations, self.diverged, strict=True)
+            zip(self.shard.runs, self.evaluations, self.diverged, strict=True)
         ):
             yield RunResult(
                 run=run,
@@ -384,7 +384,7 @@ class BatchedTraining:
                 evaluations=tuple(evaluations),
                 diverged_step=step,
                 parameters=self.parameters,
-                strategy=self.piece.strategy,
+                strategy=self.shard.strategy,
                 device=str(self.device),
                 seconds=seconds,
                 finished_at=datetime.now(UTC),
@@ -402,7 +402,7 @@ class BatchedTraining:
                 model = self._of_row(now, row)
                 evaluations = self.evaluations[i]
                 chosen = best_evaluation(evaluations, sign) if self._keeps_best else evaluations[-1]
-                weights.save_weights(self.watch.weights, self.piece.runs[i], model, chosen)
+                weights.save_weights(self.watch.weights, self.shard.runs[i], model, chosen)
 
     def _example_errors(self) -> dict[int, ExampleErrors]:
         """Return the per-example test errors of the completed runs that store them, by place in the shard."""
@@ -410,7 +410,7 @@ class BatchedTraining:
         return {
             i: example_errors(self._test_statistics[row], y, self._criterion)
             for i, row in self._places().items()
-            if self.piece.runs[i].stores_examples and self.diverged[i] is None and i not in self.pruned
+            if self.shard.runs[i].stores_examples and self.diverged[i] is None and i not in self.pruned
         }
 
     def _of_row(self, tensors: Tensors, row: int) -> nn.Module:
@@ -430,11 +430,11 @@ class BatchedTraining:
             return compute_extra_metrics(self._probe, previous, state, shown, self.task, outputs)
 
 
-def _chunk_examples(piece: Shard, device: torch.device) -> int:
+def _chunk_examples(shard: Shard, device: torch.device) -> int:
     """Return how many examples each row of a shard is shown at once: on an accelerator as many as a share of memory
     holds.
     """
-    row_bytes = piece.strategy.example_bytes * len(piece.runs)
+    row_bytes = shard.strategy.example_bytes * len(shard.runs)
     if device.type == "cpu" or not row_bytes:
         return CPU_CHUNK_EXAMPLES
     return max(

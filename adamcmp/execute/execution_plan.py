@@ -61,7 +61,7 @@ class ExecutionPlan:
     @property
     def pairs(self) -> Iterator[tuple[RunGroup, StrategyChoice]]:
         """Run groups with their strategies."""
-        return zip((work.cohort for work in self.estimate.works), self.estimate.choices, strict=True)
+        return zip((work.run_group for work in self.estimate.works), self.estimate.choices, strict=True)
 
 
 @contextmanager
@@ -99,7 +99,8 @@ def prepare_execution(
     if short and settings.engine == "vectorised":
         works = [
             replace(
-                work, refusal=why_not_vectorizable(work.cohort, datasets[work.cohort.task.facts.fingerprint], device)
+                work,
+                refusal=why_not_vectorizable(work.run_group, datasets[work.run_group.task.facts.fingerprint], device),
             )
             for work in works
         ]
@@ -139,7 +140,7 @@ def prepare_execution(
         assert store is not None
         say("asking the Ray cluster")
         with ray_cluster(settings, datasets, store) as nodes:
-            nodes.row_bytes = {work.cohort.task.key: work.profile.row_bytes for work in works}
+            nodes.row_bytes = {work.run_group.task.key: work.profile.row_bytes for work in works}
             most = settings.processes if settings.processes != "auto" else nodes.processes
             whole = settings.memory_gb * 1e9 if settings.memory_gb != "auto" else nodes.memory() / 2
             memory = max(
@@ -160,7 +161,7 @@ def prepare_execution(
 
 def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> StrategyChoice:
     """Return a choice in which so many processes share every batch."""
-    size = work.cohort.task.batch_size // work.cohort.task.train.accumulate
+    size = work.run_group.task.batch_size // work.run_group.task.train.accumulate
     if size % ranks:
         raise InputError(f"execute.ranks={ranks}: batches of {size} cannot be shared evenly; give a divisor of {size}")
     return replace(choice, strategy=replace(choice.strategy, ranks=ranks))
@@ -168,8 +169,8 @@ def _with_ranks(work: ProfiledGroup, choice: StrategyChoice, ranks: int) -> Stra
 
 def _with_pruning(work: ProfiledGroup, choice: StrategyChoice, search: SearchSettings) -> StrategyChoice:
     """Return a choice with the steps at which a search ends runs early, where it does."""
-    several = len({run.seed for run in work.cohort.runs}) > 1
-    looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.cohort.task, search)
+    several = len({run.seed for run in work.run_group.runs}) > 1
+    looks = () if several and not choice.strategy.mixes_seeds else pruning_steps(work.run_group.task, search)
     return replace(choice, strategy=replace(choice.strategy, rungs=looks, reduction=search.reduction))
 
 
@@ -188,7 +189,7 @@ def _benchmark_and_select(
     """Check and time strategies on an executor; return the profiled groups and their strategies."""
     if settings.engine != "sequential":
         say("trying whether models train as one program")
-        refusals = _check_vectorizable(executor, [work.cohort for work in works], processes)
+        refusals = _check_vectorizable(executor, [work.run_group for work in works], processes)
         works = [replace(work, refusal=refusal) for work, refusal in zip(works, refusals, strict=True)]
 
     def measure(asks: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
@@ -230,7 +231,7 @@ def _collect_responses(
 
 def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
     """Return why run groups cannot be vectorized; a process that dies has not said that they cannot."""
-    answers = _collect_responses(executor, [VectorizeCheck(cohort) for cohort in groups], most, together=False)
+    answers = _collect_responses(executor, [VectorizeCheck(run_group) for run_group in groups], most, together=False)
     return [answer.refusal if isinstance(answer, VectorizeResult) else None for answer in answers]
 
 

@@ -174,14 +174,14 @@ class Leases:
         """
         self._known, self._stored = known, set()
 
-    def claim(self, pieces: Sequence[Collection[str]]) -> list[set[str]]:
+    def claim(self, shards: Sequence[Collection[str]]) -> list[set[str]]:
         """Lease the runs of some shards; return the runs of each that were free.
 
         Other runs are leased by another driver, or were stored since this driver looked up missing runs.
         """
 
         def claimed(table: dict[str, list[str]]) -> list[set[str]]:
-            wanted = {run_id for piece in pieces for run_id in piece}
+            wanted = {run_id for shard in shards for run_id in shard}
             owners = {name: wanted.intersection(ids) for name, ids in table.items() if name != self.name}
             owners = {name: ids for name, ids in owners.items() if ids}
             alive = self._lookout.alive(owners)
@@ -189,8 +189,8 @@ class Leases:
                 del table[name]
             taken = {owner for name in alive for owner in owners[name]}
             stored = self.stored()  # after the claims: a run is stored before its claim is given up
-            free = [set(piece) - taken - stored for piece in pieces]
-            table[self.name] = sorted({*table.get(self.name, ()), *(run_id for piece in free for run_id in piece)})
+            free = [set(shard) - taken - stored for shard in shards]
+            table[self.name] = sorted({*table.get(self.name, ()), *(run_id for shard in free for run_id in shard)})
             return free
 
         return self._change(claimed)

@@ -117,7 +117,7 @@ class ProgressWriter:
         self, listener: Listener, leases: Leases, crew: ExecutionPlan, planned: int, what: str, study: str
     ) -> None:
         self._listener, self._leases, self._crew = listener, leases, crew
-        todo = [run for cohort, _ in crew.pairs for run in cohort.runs]
+        todo = [run for run_group, _ in crew.pairs for run in run_group.runs]
         now = time.time()
         self._told = SweepProgress(
             study=study,

@@ -30,7 +30,7 @@ class StoreTarget:
 class TrainRequest:
     """Train a shard."""
 
-    piece: Shard
+    shard: Shard
     checkpoint: Path | None
     start: Path | None
     """A checkpoint to begin from, where the shard has none of its own."""
@@ -46,7 +46,7 @@ class TrainRequest:
 class VectorizeCheck:
     """Try whether a run group can be vectorized."""
 
-    cohort: RunGroup
+    run_group: RunGroup
 
 
 @dataclass(frozen=True)

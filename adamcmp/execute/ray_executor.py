@@ -136,14 +136,14 @@ def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int
         sys.path.append(folder)
     add_cwd_to_path()
     use_compiler_threads(device)
-    task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
+    task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
     fingerprint = task.facts.fingerprint
     if fingerprint not in _datasets:
         _datasets[fingerprint] = ray.get(data[0])
     if isinstance(ask, VectorizeCheck):
-        return VectorizeResult(why_not_vectorizable(ask.cohort, _datasets[fingerprint], torch.device(device)))
+        return VectorizeResult(why_not_vectorizable(ask.run_group, _datasets[fingerprint], torch.device(device)))
     if isinstance(ask, BenchmarkRequest):
-        return time_strategies(ask.cohort, ask.strategies, _datasets[fingerprint], torch.device(device))
+        return time_strategies(ask.run_group, ask.strategies, _datasets[fingerprint], torch.device(device))
     line = RayChannel(board, key)
     ended = train_piece(ask, _datasets[fingerprint], torch.device(device), line)
     line.close()
@@ -234,16 +234,16 @@ class RayExecutor:
         """Return the resources of a shard's strategy on a node; benchmarks and checks need one core."""
         if not isinstance(ask, TrainRequest):
             return self._request(1)
-        strategy, task = ask.piece.strategy, ask.piece.task
+        strategy, task = ask.shard.strategy, ask.shard.task
         smallest = min((node.get("memory", 0.0) for node in self._nodes()), default=0.0)
-        memory = min(len(ask.piece.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
+        memory = min(len(ask.shard.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
         return self._request(max(1, self.node_cores // strategy.processes), memory)
 
     def submit(self, slot: RayWorker, ask: Request, job: object) -> None:
         """Give a free worker something to do."""
         self._keys += 1
         slot.busy, slot.key = job, self._keys
-        task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
+        task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
         if isinstance(ask, TrainRequest):
             paths = {name: _whole(getattr(ask, name)) for name in ("checkpoint", "start", "weights")}
             ask = replace(ask, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)

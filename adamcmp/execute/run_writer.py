@@ -110,15 +110,15 @@ class ResumableShard:
     start from.
     """
 
-    piece: Shard
+    shard: Shard
     checkpoint: Path
     start: Path | None = None
     """The larger one's checkpoint."""
 
 
-def checkpoint_path(study_dir: Path, piece: Shard) -> Path:
+def checkpoint_path(study_dir: Path, shard: Shard) -> Path:
     """Return where a shard's checkpoint goes."""
-    return study_dir / "checkpoints" / f"{piece.key}.pt"
+    return study_dir / "checkpoints" / f"{shard.key}.pt"
 
 
 def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], None]) -> list[ResumableShard]:
@@ -150,10 +150,10 @@ def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], No
         members = tuple(runs.pop(id_) for id_ in ids if id_ in runs)
         if not members:
             continue
-        piece = Shard(members[0].task, kernels[members[0].id], members, strategy)
+        shard = Shard(members[0].task, kernels[members[0].id], members, strategy)
         whole = len(members) == len(ids)
         shards.append(
-            ResumableShard(piece, path) if whole else ResumableShard(piece, checkpoint_path(study_dir, piece), path)
+            ResumableShard(shard, path) if whole else ResumableShard(shard, checkpoint_path(study_dir, shard), path)
         )
     return shards
 

@@ -75,7 +75,7 @@ class Listener(Protocol):
 class ShardJob:
     """A shard, the path of its checkpoint, and the checkpoint to start from."""
 
-    piece: Shard
+    shard: Shard
     checkpoint: Path
     family: object
     """The run group whose program it shares."""
@@ -91,7 +91,7 @@ class ShardJob:
     @property
     def seconds(self) -> float:
         """Estimated seconds by benchmarks; 0 without them."""
-        return self.piece.steps * self.piece.strategy.step_seconds
+        return self.shard.steps * self.shard.strategy.step_seconds
 
 
 @signals.defer_signals()
@@ -181,7 +181,7 @@ class JobQueue:
             asked += self.jobs[:count]
             del self.jobs[:count]
             began = time.monotonic()
-            free = self.leases.claim([[run.id for run in job.piece.runs] for job in asked])
+            free = self.leases.claim([[run.id for run in job.shard.runs] for job in asked])
             self._ahead = max(LEASE_AHEAD_SECONDS, (time.monotonic() - began) / MAX_LEASING_FRACTION)
             self.claimed = [job for job, ids in zip(map(_keep_free_runs, asked, free), free, strict=True) if ids]
         if not self.claimed:
@@ -195,24 +195,24 @@ def _pop_least(jobs: list[ShardJob], key: Callable[[ShardJob], Any]) -> ShardJob
 
 def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
     """Return a job with the runs that are free: a smaller shard if other drivers have some of its runs."""
-    if len(free) in (0, len(job.piece.runs)):
+    if len(free) in (0, len(job.shard.runs)):
         return job
-    piece = replace(job.piece, runs=tuple(run for run in job.piece.runs if run.id in free), layout=None)
-    checkpoint = job.checkpoint.with_name(f"{piece.key}.pt")
-    return replace(job, piece=piece, checkpoint=checkpoint, start=job.start or job.checkpoint)
+    shard = replace(job.shard, runs=tuple(run for run in job.shard.runs if run.id in free), layout=None)
+    checkpoint = job.checkpoint.with_name(f"{shard.key}.pt")
+    return replace(job, shard=shard, checkpoint=checkpoint, start=job.start or job.checkpoint)
 
 
 def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
     """Return the jobs: shards that earlier commands began first, then the other runs by strategy."""
     begun = find_resumable(study_dir, todo, listener.say)
-    jobs = [ShardJob(shard.piece, shard.checkpoint, shard.piece.key, shard.start) for shard in begun]
-    taken = {run.id for shard in begun for run in shard.piece.runs}
-    for cohort, choice in crew.pairs:
-        left = replace(cohort, runs=tuple(run for run in cohort.runs if run.id not in taken))
+    jobs = [ShardJob(waiting.shard, waiting.checkpoint, waiting.shard.key, waiting.start) for waiting in begun]
+    taken = {run.id for waiting in begun for run in waiting.shard.runs}
+    for run_group, choice in crew.pairs:
+        left = replace(run_group, runs=tuple(run for run in run_group.runs if run.id not in taken))
         if left.runs:
-            family = (cohort.task.key, cohort.kernel, cohort.patterns)
-            pieces = split_into_shards(left, choice.strategy)
-            jobs += [ShardJob(piece, checkpoint_path(study_dir, piece), family) for piece in pieces]
+            family = (run_group.task.key, run_group.kernel, run_group.patterns)
+            shards = split_into_shards(left, choice.strategy)
+            jobs += [ShardJob(shard, checkpoint_path(study_dir, shard), family) for shard in shards]
     return jobs
 
 
@@ -220,7 +220,7 @@ def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listene
     while (job := desk.next()) is not None:
         watch = TrainingControl(
             listener.stepped,
-            piece=job.piece,
+            shard=job.shard,
             checkpoint=job.checkpoint,
             start=job.start,
             every=crew.settings.checkpoint_seconds,
@@ -228,7 +228,7 @@ def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listene
             stopping=signals.stop_requested,
         )
         try:
-            for outcomes in train_shard(job.piece, crew.datasets[job.piece.task.facts.fingerprint], crew.device, watch):
+            for outcomes in train_shard(job.shard, crew.datasets[job.shard.task.facts.fingerprint], crew.device, watch):
                 _take_results(outcomes, job, desk, pending, listener)
         except TrainingStopped as stopped:
             raise KeyboardInterrupt from stopped
@@ -240,7 +240,7 @@ def _take_results(
     ids = {outcome.run.id for outcome in outcomes}
     job.seen |= ids
     desk.ended |= ids
-    pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.piece.runs) else None)
+    pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.shard.runs) else None)
     for outcome in outcomes:
         listener.ended(outcome)
 
@@ -272,7 +272,7 @@ class _Dispatcher:
                 if slot.busy is None and (job := desk.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
-                    ask = TrainRequest(job.piece, job.checkpoint, job.start, self.checkpoint_seconds, weights)
+                    ask = TrainRequest(job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights)
                     self.executor.submit(slot, ask, job)
             for slot, answer in self.executor.answers(POLL_SECONDS):
                 desk.claimed[:0] = self._handle(slot, answer)
@@ -323,8 +323,8 @@ class _Dispatcher:
         """Return the jobs that replace a failed one: its runs one by one, its halves, or its only run unless that is
         hopeless.
         """
-        runs = tuple(run for run in job.piece.runs if run.id not in job.seen)
-        strategy = job.piece.strategy
+        runs = tuple(run for run in job.shard.runs if run.id not in job.seen)
+        strategy = job.shard.strategy
         if alone and strategy.engine == "vectorised":
             strategy = replace(strategy, engine="sequential", rows=1, compiled=False, graphs=False, reason=error)
             parts: list[tuple[Run, ...]] = [(run,) for run in runs]
@@ -335,7 +335,7 @@ class _Dispatcher:
         elif runs:
             if _has_progressed(job):
                 return [replace(job, died_at=_checkpoint_steps(job), begun=False)]
-            failed = self._failed(runs[0], error, job.piece)
+            failed = self._failed(runs[0], error, job.shard)
             self.desk.ended.add(runs[0].id)
             self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
             self.listener.ended(failed)
@@ -343,17 +343,17 @@ class _Dispatcher:
         else:
             return []
         start = job.checkpoint if job.checkpoint.exists() else job.start
-        pieces = [Shard(job.piece.task, job.piece.kernel, part, strategy) for part in parts]
-        return [ShardJob(piece, checkpoint_path(self.pending.study_dir, piece), job.family, start) for piece in pieces]
+        shards = [Shard(job.shard.task, job.shard.kernel, part, strategy) for part in parts]
+        return [ShardJob(shard, checkpoint_path(self.pending.study_dir, shard), job.family, start) for shard in shards]
 
-    def _failed(self, run: Run, error: str, piece: Shard) -> RunResult:
+    def _failed(self, run: Run, error: str, shard: Shard) -> RunResult:
         return RunResult(
             run=run,
             status="failed",
             evaluations=(),
             error=error,
             parameters=None,
-            strategy=piece.strategy,
+            strategy=shard.strategy,
             device=str(self.device),
             seconds=0.0,
             finished_at=datetime.now(UTC),

@@ -64,16 +64,16 @@ def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
             ask = pipe.recv()
             if not isinstance(ask, TrainRequest | BenchmarkRequest | VectorizeCheck):
                 return
-            task = ask.piece.task if isinstance(ask, TrainRequest) else ask.cohort.task
+            task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
             fingerprint = task.facts.fingerprint
             if fingerprint not in datasets:
                 datasets[fingerprint] = receive_datasets(folder, fingerprint)
             if isinstance(ask, VectorizeCheck):
                 pipe.send(
-                    VectorizeResult(why_not_vectorizable(ask.cohort, datasets[fingerprint], torch.device(device)))
+                    VectorizeResult(why_not_vectorizable(ask.run_group, datasets[fingerprint], torch.device(device)))
                 )
             elif isinstance(ask, BenchmarkRequest):
-                pipe.send(time_strategies(ask.cohort, ask.strategies, datasets[fingerprint], torch.device(device)))
+                pipe.send(time_strategies(ask.run_group, ask.strategies, datasets[fingerprint], torch.device(device)))
             else:
                 pipe.send(train_piece(ask, datasets[fingerprint], torch.device(device), pipe))
     except (EOFError, OSError):  # the driver is gone
@@ -117,7 +117,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
     storing = None if ask.store is None else ResultSender(ask, channel)
     watch = TrainingControl(
         telling.stepped,
-        piece=ask.piece,
+        shard=ask.shard,
         checkpoint=ask.checkpoint,
         start=ask.start,
         every=ask.every,
@@ -126,7 +126,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
     )
     try:
         try:
-            for outcomes in train_shard(ask.piece, dataset, device, watch):
+            for outcomes in train_shard(ask.shard, dataset, device, watch):
                 if storing is None:
                     channel.send(outcomes)
                 else:
@@ -152,7 +152,7 @@ class ResultSender:
     def __init__(self, ask: TrainRequest, channel: Channel) -> None:
         assert ask.store is not None
         self._ask, self._channel, self._told = ask, channel, list[RunResult]()
-        self._left = len(ask.piece.runs)
+        self._left = len(ask.shard.runs)
         provenance = ask.store.provenance.on_this_machine()
         self._pending = RunWriter(ask.store.study_dir, provenance, self._tell, merges=False)
 

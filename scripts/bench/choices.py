@@ -13,7 +13,7 @@ import statistics
 
 from tabulate import tabulate
 from tasks import machine
-from tasks.cohort import prepared
+from tasks.run_group import prepared
 
 from adamcmp.engine.loading import CPU
 from adamcmp.engine.strategy.benchmark import time_strategies
@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--times", type=int, default=20)
     options = parser.parse_args()
-    cohort, dataset = prepared(options.config, options.rows)
+    run_group, dataset = prepared(options.config, options.rows)
     ways = [Strategy(engine="vectorised", rows=options.rows, matmul=matmul) for matmul in ("default", "onednn")]
-    turns = [[each.step for each in time_strategies(cohort, ways, dataset, CPU)] for _ in range(options.times)]
-    apart = [[time_strategies(cohort, [way], dataset, CPU)[0].step for way in ways] for _ in range(options.times)]
+    turns = [[each.step for each in time_strategies(run_group, ways, dataset, CPU)] for _ in range(options.times)]
+    apart = [[time_strategies(run_group, [way], dataset, CPU)[0].step for way in ways] for _ in range(options.times)]
     medians = [statistics.median(pair[i] for pair in turns) for i in range(2)]
     quicker = medians.index(min(medians))
     rows = [

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import torch
 from tabulate import tabulate
 from tasks import machine
-from tasks.cohort import prepared
+from tasks.run_group import prepared
 from tasks.sweeps import timed
 
 from adamcmp.engine.loading import CPU
@@ -28,9 +28,9 @@ ROWS, WIDTHS, STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (16, 32, 64, 128, 256,
 def program(rows: int, *overrides: str) -> tuple[float, float, float]:
     """Milliseconds of a step of the whole program, microseconds of one of its runs, and seconds of compiling."""
     torch.compiler.reset()
-    cohort, dataset = prepared("digits", rows, *overrides)
+    run_group, dataset = prepared("digits", rows, *overrides)
     strategy = Strategy(engine="vectorised", rows=rows, compiled=True, matmul="onednn")
-    (timing,) = time_strategies(cohort, [strategy], dataset, CPU)
+    (timing,) = time_strategies(run_group, [strategy], dataset, CPU)
     if timing.error:
         raise SystemExit(timing.error)
     return 1e3 * rows * timing.step, 1e6 * timing.step, timing.first

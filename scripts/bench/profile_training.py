@@ -11,7 +11,7 @@ import argparse
 
 import torch
 from tabulate import tabulate
-from tasks.cohort import prepared
+from tasks.run_group import prepared
 from torch.profiler import ProfilerActivity, profile
 
 from adamcmp.engine.checkpoint import TrainingControl
@@ -32,18 +32,18 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--onednn", action="store_true", help="fp32 products by oneDNN")
     options = parser.parse_args()
-    cohort, dataset = prepared(options.config, options.rows, f"train.precision={options.precision}")
+    run_group, dataset = prepared(options.config, options.rows, f"train.precision={options.precision}")
     matmul = "onednn" if options.onednn else "default"
     strategy = Strategy(engine="vectorised", rows=options.rows, compiled=not options.eager, matmul=matmul)
-    (timing,) = time_strategies(cohort, [strategy], dataset, CPU)
+    (timing,) = time_strategies(run_group, [strategy], dataset, CPU)
     if timing.error:
         raise SystemExit(timing.error)
-    training, evaluating = timing.step * cohort.task.steps, timing.evaluation * cohort.task.evaluations.full
+    training, evaluating = timing.step * run_group.task.steps, timing.evaluation * run_group.task.evaluations.full
     lines = [
         ["first step and evaluation: compiling", timing.first, "–"],
-        [f"{cohort.task.steps:,} steps", options.rows * training, "100%"],
+        [f"{run_group.task.steps:,} steps", options.rows * training, "100%"],
         [
-            f"{len(cohort.task.evaluations.steps)} evaluations",
+            f"{len(run_group.task.evaluations.steps)} evaluations",
             options.rows * evaluating,
             f"{evaluating / training:.0%}",
         ],
@@ -51,9 +51,11 @@ def main() -> None:
     print(f"## {options.config}, {options.rows} rows, {options.precision}, one thread, torch {torch.__version__}\n")
     print(tabulate(lines, ["part", "seconds", "of the steps"], tablefmt="pipe", floatfmt=".3f"), "\n")
 
-    piece = Shard.of(cohort, strategy)
+    shard = Shard.of(run_group, strategy)
     with apply_strategy(strategy, CPU), torch.no_grad():
-        rehearsed = BatchedTraining(piece, as_precision(dataset, cohort.task.train.precision), CPU, TrainingControl())
+        rehearsed = BatchedTraining(
+            shard, as_precision(dataset, run_group.task.train.precision), CPU, TrainingControl()
+        )
         rehearsed.rehearse(1, evaluate=False)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             rehearsed.rehearse(STEPS, evaluate=False)

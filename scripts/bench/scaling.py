@@ -3,9 +3,9 @@
     .venv/bin/python scripts/bench/scaling.py
 
 Needs an otherwise idle machine with two cores, and adamcmp[ray]; five minutes. Speed-up: the same sweep on a Ray
-cluster of one node with one core and of two such nodes, by how long the driver trained. Overhead: pieces that hardly
+cluster of one node with one core and of two such nodes, by how long the driver trained. Overhead: shards that hardly
 train. Costs of the store: claims, parts and merging in a folder on this disk. The simulation has each worker claim a
-piece, train it, store a part and give its claim up; the study's lock is held by one at a time.
+shard, train it, store a part and give its claim up; the study's lock is held by one at a time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from adamcmp.storage.records import read_records
 BOUND = ("mnist1d", "model=mlp_128_128", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-2,8)", "study.seeds=4",
          "train.epochs=60", "execute.rows=4", "execute.compile=false", "execute.matmul=default",
          "execute.engine=vectorised", "study.confirm.seeds=0")  # fmt: skip
-"""Pieces of some seconds in which one core does nothing but arithmetic."""
+"""Shards of some seconds in which one core does nothing but arithmetic."""
 TINY = ("digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-2,16)", "study.seeds=4", "train.steps=2",
         "train.evaluations=1", "execute.rows=1", "execute.compile=false", "execute.engine=vectorised",
         "execute.processes=1", "study.confirm.seeds=0")  # fmt: skip
-RUNS, WORKERS, PIECES = 1_000_000, (1, 10, 100, 300, 1000), (1, 10, 100)
+RUNS, WORKERS, SHARDS = 1_000_000, (1, 10, 100, 300, 1000), (1, 10, 100)
 PIECE_SECONDS = 60.0
 """Seconds of a shard of 100 runs; smaller ones take their share."""
 
@@ -140,24 +140,24 @@ def merged_files(count: int) -> tuple[int, float]:
 
 
 def simulated(
-    workers: int, pieces: int, each: float, claim: float, release: float, store: float, share: float = 0.0
+    workers: int, shards: int, each: float, claim: float, release: float, store: float, share: float = 0.0
 ) -> float:
-    """The share of their time that workers train: pieces of about equal length, one lock for claims and releases.
+    """The share of their time that workers train: shards of about equal length, one lock for claims and releases.
 
-    With a ``share``, a worker claims as many pieces at a time as keep its claims below that share of its time.
+    With a ``share``, a worker claims as many shards at a time as keep its claims below that share of its time.
     """
     draw = random.Random(0)
     free_at, ended, trained_for = 0.0, 0.0, 0.0
     queue = [(draw.random() * min(each, 1.0), i, "claim") for i in range(workers)]
     heapq.heapify(queue)
-    left, batch = pieces, [1] * workers
+    left, batch = shards, [1] * workers
     while queue:
         now, worker, what = heapq.heappop(queue)
         start = max(now, free_at)
         if what == "claim":
             if left == 0:
                 continue
-            count = min(batch[worker], left, max(1, pieces // (4 * workers)))
+            count = min(batch[worker], left, max(1, shards // (4 * workers)))
             left -= count
             free_at = start + claim
             if share:
@@ -188,13 +188,13 @@ def main() -> None:
         print(f"## Speed-up\n\nadamcmp sweep {' '.join(BOUND)}; median of {given.repeats}\n")
         print(tabulate(rows, ("where", "seconds", "times one worker"), tablefmt="pipe", floatfmt=".3g"), flush=True)
         local, ray = trained(*TINY), on_nodes(1, *TINY)
-        print("\n## Overhead\n\n128 pieces of one run of two steps, in one process\n")
+        print("\n## Overhead\n\n128 shards of one run of two steps, in one process\n")
         rows = [("this machine's pool", 1e3 * local / 128), ("Ray, one node", 1e3 * ray / 128)]
         print(
-            tabulate(rows, ("where", "ms a piece, its training included"), tablefmt="pipe", floatfmt=".3g"), flush=True
+            tabulate(rows, ("where", "ms a shard, its training included"), tablefmt="pipe", floatfmt=".3g"), flush=True
         )
     costs = {workers: Costs(workers, 100) for workers in WORKERS}
-    store = {runs: part_seconds(runs) for runs in PIECES}
+    store = {runs: part_seconds(runs) for runs in SHARDS}
     files, merging = merged_files(500)
     print("\n## The store, on this disk\n")
     rows = [(w, 1e3 * c.claim, 1e3 * c.release, 1e3 * c.look_at_all) for w, c in costs.items()]
@@ -204,15 +204,15 @@ def main() -> None:
     print(f"\nA part: {stored} runs. 500 parts merged as they come leave {files} files, {1e3 * merging:.2g} ms a part.")
     print(f"\n## Simulated: {RUNS:,} runs, {PIECE_SECONDS:.0f} s for 100 of them\n")
     rows = []
-    for size in PIECES:
+    for size in SHARDS:
         each = PIECE_SECONDS * size / 100
         for workers in WORKERS:
             known = costs[workers]
-            pieces, looked = RUNS // size, known.look_at_all
-            first = simulated(workers, pieces, each, known.claim + looked, known.release + looked, store[size])
-            then = simulated(workers, pieces, each, known.claim, known.release, store[size])
-            now = simulated(workers, pieces, each, known.claim, known.release, store[size], MAX_LEASING_FRACTION)
-            rows.append((size, workers, f"{first:.1%}", f"{then:.1%}", f"{now:.1%}", f"{pieces:,}"))
+            shards, looked = RUNS // size, known.look_at_all
+            first = simulated(workers, shards, each, known.claim + looked, known.release + looked, store[size])
+            then = simulated(workers, shards, each, known.claim, known.release, store[size])
+            now = simulated(workers, shards, each, known.claim, known.release, store[size], MAX_LEASING_FRACTION)
+            rows.append((size, workers, f"{first:.1%}", f"{then:.1%}", f"{now:.1%}", f"{shards:,}"))
     headers = ("runs per shard", "workers", "each claim looks at all drivers", "at blocking ones",
                "and takes 1 % of the time", "parts unmerged")  # fmt: skip
     print(tabulate(rows, headers, tablefmt="pipe"))

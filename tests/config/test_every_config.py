@@ -49,9 +49,9 @@ BUILT = set()
 
 
 def build(runs):
-    """Take one step with the first run of every cohort, on examples of the right shape."""
-    for cohort in group_runs(runs):
-        run, facts = cohort.runs[0], cohort.task.facts
+    """Take one step with the first run of every run group, on examples of the right shape."""
+    for run_group in group_runs(runs):
+        run, facts = run_group.runs[0], run_group.task.facts
         what = (repr(run.task.model), repr(facts), repr(run.optimizer.model_dump(exclude={"lr", "weight_decay"})))
         if what in BUILT:
             continue

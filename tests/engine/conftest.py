@@ -36,10 +36,10 @@ def both(planned, *overrides, config="digits", strategy=Strategy(engine="vectori
     """Outcomes of all runs, trained one by one and together."""
     runs, datasets = planned(*overrides, config=config)
     alone, together = [], []
-    for cohort in group_runs(runs):
-        data = datasets[cohort.task.facts.fingerprint]
-        alone += sequential.train_shard(Shard.of(cohort, Strategy()), data, DEVICE, TrainingControl())
-        together += vectorized.train_shard(Shard.of(cohort, strategy), data, DEVICE, TrainingControl())
+    for run_group in group_runs(runs):
+        data = datasets[run_group.task.facts.fingerprint]
+        alone += sequential.train_shard(Shard.of(run_group, Strategy()), data, DEVICE, TrainingControl())
+        together += vectorized.train_shard(Shard.of(run_group, strategy), data, DEVICE, TrainingControl())
     return alone, together
 
 

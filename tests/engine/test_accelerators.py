@@ -19,16 +19,16 @@ SHORT = ("train.steps=30", "train.evaluations=3")
 GRID = ("optimizer=adam,adamw", "optimizer.lr=1e-2,1e30")
 
 
-def pieces(planned, *overrides):
+def shards(planned, *overrides):
     runs, datasets = planned(*SHORT, *overrides)
-    (cohort,) = group_runs(runs)
-    return Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    return Shard.of(run_group, Strategy()), datasets[run_group.task.facts.fingerprint]
 
 
-def trained(engine, piece, data):
+def trained(engine, shard, data):
     return list(
         engine.train_shard(
-            replace(piece, strategy=replace(piece.strategy, engine=engine.__name__)), data, CPU, TrainingControl()
+            replace(shard, strategy=replace(shard.strategy, engine=engine.__name__)), data, CPU, TrainingControl()
         )
     )
 
@@ -47,8 +47,8 @@ class Narrow(TorchDispatchMode):
 @pytest.mark.parametrize("engine", [sequential, vectorized], ids=["sequential", "vectorised"])
 def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
     asked = "train.metrics=[top5_error,balanced_error,calibration_error,weight_norms,updates,hessian_eigenvalue]"
-    piece, data = pieces(planned, *GRID, asked)
-    expected = trained(engine, piece, data)
+    shard, data = shards(planned, *GRID, asked)
+    expected = trained(engine, shard, data)
     wide = []
 
     def to_host(x):  # as ``to_float64`` does on a device in ``DEVICES_WITHOUT_FLOAT64``
@@ -59,7 +59,7 @@ def test_no_tensor_is_float64_where_there_is_none(planned, monkeypatch, engine):
     for module in (functions, vectorized):
         monkeypatch.setattr(module, "to_float64", to_host)
     with Narrow():
-        found = trained(engine, piece, data)
+        found = trained(engine, shard, data)
     assert wide
     for one, other in zip(expected, found, strict=True):
         assert (one.status, one.diverged_step, None) == (other.status, other.diverged_step, other.error)
@@ -101,19 +101,19 @@ class Waiting(sequential._LossMonitor):
 @pytest.mark.parametrize("model", ["model=mlp", "model=mlp model.dropout=0.3"])
 def test_looking_seldom_changes_nothing(planned, monkeypatch, lr, model):
     overrides = ("train.steps=200", "train.evaluations=2", "optimizer=sgd", f"optimizer.lr={lr}", *model.split())
-    piece, data = pieces(planned, *overrides)
-    (expected,) = trained(sequential, piece, data)
+    shard, data = shards(planned, *overrides)
+    (expected,) = trained(sequential, shard, data)
     monkeypatch.setattr(sequential, "_LossMonitor", Waiting)
     Waiting.looks = 0
-    (found,) = trained(sequential, piece, data)
+    (found,) = trained(sequential, shard, data)
     assert (found.status, found.diverged_step) == (expected.status, expected.diverged_step)
     assert found.evaluations == expected.evaluations
     assert Waiting.looks < 10
 
 
 def test_an_error_of_weights_that_are_not_finite_is_a_divergence_still(planned, monkeypatch):
-    piece, data = pieces(planned, "train.steps=200", "optimizer=sgd", "optimizer.lr=1e12", "train.evaluations=1")
-    (expected,) = trained(sequential, piece, data)
+    shard, data = shards(planned, "train.steps=200", "optimizer=sgd", "optimizer.lr=1e12", "train.evaluations=1")
+    (expected,) = trained(sequential, shard, data)
     build = sequential.build_model
 
     def picky(task, seed, device):
@@ -129,7 +129,7 @@ def test_an_error_of_weights_that_are_not_finite_is_a_divergence_still(planned, 
 
     monkeypatch.setattr(sequential, "build_model", picky)
     monkeypatch.setattr(sequential, "_LossMonitor", Waiting)
-    (found,) = trained(sequential, piece, data)
+    (found,) = trained(sequential, shard, data)
     assert (found.status, found.diverged_step, found.error) == ("diverged", expected.diverged_step, None)
 
 
@@ -155,23 +155,23 @@ class Recorder:
 def test_recorded_steps_are_the_steps_that_were_recorded(planned, monkeypatch, optimizers, dropout):
     recorder = Recorder()
     monkeypatch.setattr(cuda_graphs, "record_cuda", recorder)
-    piece, data = pieces(planned, optimizers, "optimizer.lr=1e-2,1e-3,1e30", dropout)
-    expected = trained(vectorized, piece, data)
-    found = trained(vectorized, replace(piece, strategy=Strategy(graphs=True)), data)
+    shard, data = shards(planned, optimizers, "optimizer.lr=1e-2,1e-3,1e30", dropout)
+    expected = trained(vectorized, shard, data)
+    found = trained(vectorized, replace(shard, strategy=Strategy(graphs=True)), data)
     assert recorder.replays >= 30
     assert 1 <= recorder.recordings <= 2  # the second of the smaller program, where rows have diverged
     for one, other in zip(expected, found, strict=True):
         assert (one.status, one.diverged_step) == (other.status, other.diverged_step)
         assert one.evaluations == other.evaluations
-    again = trained(vectorized, replace(piece, strategy=Strategy(graphs=True)), data)  # another stack, kept programs
+    again = trained(vectorized, replace(shard, strategy=Strategy(graphs=True)), data)  # another stack, kept programs
     assert [each.evaluations for each in again] == [each.evaluations for each in expected]
 
 
 def test_a_large_memory_shows_more_examples_at_once(planned, monkeypatch):
-    piece, _ = pieces(planned, *GRID)
-    piece = replace(piece, strategy=Strategy(example_bytes=1_000_000))
+    shard, _ = shards(planned, *GRID)
+    shard = replace(shard, strategy=Strategy(example_bytes=1_000_000))
     monkeypatch.setattr(vectorized, "device_memory", lambda _: 80e9)
-    assert vectorized._chunk_examples(piece, CPU) == vectorized.CPU_CHUNK_EXAMPLES
-    assert vectorized._chunk_examples(piece, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
+    assert vectorized._chunk_examples(shard, CPU) == vectorized.CPU_CHUNK_EXAMPLES
+    assert vectorized._chunk_examples(shard, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
     monkeypatch.setattr(vectorized, "device_memory", lambda _: 1e6)
-    assert vectorized._chunk_examples(piece, torch.device("cuda")) == vectorized.CPU_CHUNK_EXAMPLES
+    assert vectorized._chunk_examples(shard, torch.device("cuda")) == vectorized.CPU_CHUNK_EXAMPLES

@@ -32,24 +32,24 @@ OWN = ["optimizer._target_=own_rule.Lion", "optimizer.betas=[0.9,0.99]"]
 """The rule of examples/own_rule.py, from outside the package."""
 
 
-def pieces(planned, engine, *overrides):
+def shards(planned, engine, *overrides):
     custom = any(each.startswith("model._target_") for each in overrides)  # takes no dropout
     runs, datasets = planned(*LENGTH[: 2 if custom else 3], *overrides)
-    (cohort,) = group_runs(runs)
-    return Shard.of(cohort, Strategy(engine=engine)), datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    return Shard.of(run_group, Strategy(engine=engine)), datasets[run_group.task.facts.fingerprint]
 
 
-def interrupted(piece, data, path, looks, monkeypatch, **more):
+def interrupted(shard, data, path, looks, monkeypatch, **more):
     """Train, stopping at every ``looks``-th step, until it ends; all outcomes."""
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     outcomes, stops = {}, 0
     for _ in range(100):
         counter = itertools.count(1)
         watch = TrainingControl(
-            piece=piece, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more
+            shard=shard, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more
         )
         try:
-            for outcome in itertools.chain.from_iterable(train_shard(piece, data, DEVICE, watch)):
+            for outcome in itertools.chain.from_iterable(train_shard(shard, data, DEVICE, watch)):
                 outcomes[outcome.run.id] = outcome
             return outcomes, stops
         except TrainingStopped:
@@ -64,9 +64,9 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
     overrides = ["optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=1e-2,1e-3,1e30"]
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
     chosen = OWN if rule == "own" else [f"optimizer={rule}"]
-    piece, data = pieces(planned, engine, *chosen, *overrides, "train.steps=30")
-    whole = {o.run.id: o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended}
-    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 9, monkeypatch)
+    shard, data = shards(planned, engine, *chosen, *overrides, "train.steps=30")
+    whole = {o.run.id: o for ended in train_shard(shard, data, DEVICE, TrainingControl()) for o in ended}
+    stopped, stops = interrupted(shard, data, tmp_path / "c.pt", 9, monkeypatch)
     assert stops == 3
     assert stopped.keys() == whole.keys()
     for key, outcome in stopped.items():
@@ -77,13 +77,13 @@ def test_a_stopped_training_ends_with_the_same_bits(planned, tmp_path, monkeypat
 @pytest.mark.parametrize("engine", ["sequential", "vectorised"])
 def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, engine):
     overrides = [*FULL, "optimizer.lr=1e-2" if engine == "sequential" else "optimizer.lr=3e-2,1e-3,1e30"]
-    piece, data = pieces(planned, engine, *overrides)
+    shard, data = shards(planned, engine, *overrides)
     whole = {
         o.run.id: o
-        for ended in train_shard(piece, data, DEVICE, TrainingControl(weights=tmp_path / "whole"))
+        for ended in train_shard(shard, data, DEVICE, TrainingControl(weights=tmp_path / "whole"))
         for o in ended
     }
-    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch, weights=tmp_path / "stopped")
+    stopped, stops = interrupted(shard, data, tmp_path / "c.pt", 17, monkeypatch, weights=tmp_path / "stopped")
     assert stops == 3
     for key, outcome in stopped.items():
         assert outcome.evaluations == whole[key].evaluations
@@ -95,22 +95,22 @@ def test_averages_and_kept_weights_go_on_too(planned, tmp_path, monkeypatch, eng
 def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     for engine in ("sequential", "vectorised"):
-        piece, data = pieces(planned, engine, "optimizer.lr=1e-2")
+        shard, data = shards(planned, engine, "optimizer.lr=1e-2")
         path, counter = tmp_path / f"{engine}.pt", itertools.count(1)
         with pytest.raises(TrainingStopped):
             list(
                 train_shard(
-                    piece,
+                    shard,
                     data,
                     DEVICE,
-                    TrainingControl(piece=piece, checkpoint=path, stopping=lambda c=counter: next(c) == 30),
+                    TrainingControl(shard=shard, checkpoint=path, stopping=lambda c=counter: next(c) == 30),
                 )
             )
-        again, _ = pieces(planned, engine, "optimizer.lr=1e-2", "train.save=best")
-        assert [run.id for run in again.runs] == [run.id for run in piece.runs]
+        again, _ = shards(planned, engine, "optimizer.lr=1e-2", "train.save=best")
+        assert [run.id for run in again.runs] == [run.id for run in shard.runs]
         taken = []
         watch = TrainingControl(
-            lambda steps, _, taken=taken: taken.append(steps), piece=again, checkpoint=path, weights=tmp_path / engine
+            lambda steps, _, taken=taken: taken.append(steps), shard=again, checkpoint=path, weights=tmp_path / engine
         )
         list(train_shard(again, data, DEVICE, watch))
         assert len(list((tmp_path / engine).glob("*.safetensors"))) == 1
@@ -118,37 +118,37 @@ def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_
 
 
 def test_progress_counts_resumed_steps_once(planned, tmp_path, monkeypatch):
-    piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3")
+    shard, data = shards(planned, "vectorised", "optimizer.lr=1e-2,1e-3")
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     counter = itertools.count(1)
     with pytest.raises(TrainingStopped):
         list(
             train_shard(
-                piece,
+                shard,
                 data,
                 DEVICE,
-                TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31),
+                TrainingControl(shard=shard, checkpoint=tmp_path / "c.pt", stopping=lambda: next(counter) == 31),
             )
         )
     told = []
     list(
         train_shard(
-            piece, data, DEVICE, TrainingControl(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")
+            shard, data, DEVICE, TrainingControl(lambda steps, _: told.append(steps), checkpoint=tmp_path / "c.pt")
         )
     )
-    assert sum(told) == piece.steps
+    assert sum(told) == shard.steps
 
 
-def stopped_at(step, piece, data, path, monkeypatch):
+def stopped_at(step, shard, data, path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
     counter = itertools.count()
     with pytest.raises(TrainingStopped):
         list(
             train_shard(
-                piece,
+                shard,
                 data,
                 DEVICE,
-                TrainingControl(piece=piece, checkpoint=path, stopping=lambda: next(counter) == step),
+                TrainingControl(shard=shard, checkpoint=path, stopping=lambda: next(counter) == step),
             )
         )
 
@@ -157,13 +157,13 @@ def stopped_at(step, piece, data, path, monkeypatch):
 @pytest.mark.parametrize("seeds", ["seed=0", "seed=0,1"])
 def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_path, monkeypatch, which, seeds):
     grid = ("optimizer.lr=1e-2,1e-3,1e30,3e-2", "train.precision=fp64", "model.dropout=0", seeds)
-    piece, data = pieces(planned, "vectorised", *grid)
-    (whole,) = train_shard(piece, data, DEVICE, TrainingControl())
-    stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
-    part = replace(piece, runs=piece.runs[which])
+    shard, data = shards(planned, "vectorised", *grid)
+    (whole,) = train_shard(shard, data, DEVICE, TrainingControl())
+    stopped_at(40, shard, data, tmp_path / "whole.pt", monkeypatch)
+    part = replace(shard, runs=shard.runs[which])
     told = []
     watch = TrainingControl(
-        lambda steps, _: told.append(steps), piece=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
+        lambda steps, _: told.append(steps), shard=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
     )
     (ended,) = train_shard(part, data, DEVICE, watch)
     assert told[0] == 40 * len(part.runs)  # these are not taken again
@@ -176,23 +176,23 @@ def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_p
 
 
 def test_a_part_of_which_all_runs_have_diverged_needs_no_row(planned, tmp_path, monkeypatch):
-    piece, data = pieces(planned, "vectorised", "optimizer.lr=1e30,2e30,3e30,1e-2")
-    stopped_at(40, piece, data, tmp_path / "whole.pt", monkeypatch)
-    part = replace(piece, runs=piece.runs[:2])
-    (ended,) = train_shard(part, data, DEVICE, TrainingControl(piece=part, start=tmp_path / "whole.pt"))
+    shard, data = shards(planned, "vectorised", "optimizer.lr=1e30,2e30,3e30,1e-2")
+    stopped_at(40, shard, data, tmp_path / "whole.pt", monkeypatch)
+    part = replace(shard, runs=shard.runs[:2])
+    (ended,) = train_shard(part, data, DEVICE, TrainingControl(shard=part, start=tmp_path / "whole.pt"))
     assert [outcome.status for outcome in ended] == ["diverged"] * 2
 
 
 def test_runs_of_a_program_end_as_one(planned):
     """So they are stored together, and a checkpoint's runs are all stored or all to be trained."""
-    piece, data = pieces(planned, "vectorised", "optimizer.lr=1e-2,1e-3,1e30")
-    assert [len(ended) for ended in train_shard(piece, data, DEVICE, TrainingControl())] == [3]
+    shard, data = shards(planned, "vectorised", "optimizer.lr=1e-2,1e-3,1e30")
+    assert [len(ended) for ended in train_shard(shard, data, DEVICE, TrainingControl())] == [3]
 
 
 @pytest.mark.parametrize("name", ["schema", "adamcmp", "torch", None])
 def test_a_checkpoint_of_other_versions_is_not_gone_on_from(planned, tmp_path, monkeypatch, name):
-    piece, data = pieces(planned, "sequential", "optimizer.lr=1e-2")
-    stopped_at(30, piece, data, tmp_path / "c.pt", monkeypatch)
+    shard, data = shards(planned, "sequential", "optimizer.lr=1e-2")
+    stopped_at(30, shard, data, tmp_path / "c.pt", monkeypatch)
     state = load_checkpoint(tmp_path / "c.pt")
     assert version_mismatch(state) is None
     if name is None:
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_other_versions_is_not_gone_on_from(planned, tmp_path, m
     torch.save(state, tmp_path / "c.pt")
     told = version_mismatch(state)
     assert told.startswith(f"{name} 0.0.1, not " if name else "an adamcmp version that did not record its dependencies")
-    assert TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt").resumed() is None
+    assert TrainingControl(shard=shard, checkpoint=tmp_path / "c.pt").resumed() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
@@ -213,8 +213,8 @@ def test_a_damaged_checkpoint_is_as_good_as_none(planned, tmp_path, content):
         content = path.read_bytes()[:100]
     path.write_bytes(content)
     assert load_checkpoint(path) is None
-    piece, data = pieces(planned, "sequential")
-    ((outcome,),) = train_shard(piece, data, DEVICE, TrainingControl(checkpoint=path))
+    shard, data = shards(planned, "sequential")
+    ((outcome,),) = train_shard(shard, data, DEVICE, TrainingControl(checkpoint=path))
     assert outcome.status == "completed"
 
 
@@ -362,9 +362,9 @@ def memory(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeypatch, memory, word):
-    piece, data = pieces(planned, "sequential", word)
-    whole = {o.run.id: o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended}
-    stopped, stops = interrupted(piece, data, tmp_path / "c.pt", 17, monkeypatch)
+    shard, data = shards(planned, "sequential", word)
+    whole = {o.run.id: o for ended in train_shard(shard, data, DEVICE, TrainingControl()) for o in ended}
+    stopped, stops = interrupted(shard, data, tmp_path / "c.pt", 17, monkeypatch)
     assert stops == 3
     for key, outcome in stopped.items():
         assert outcome.status == "completed", outcome.error
@@ -373,21 +373,21 @@ def test_all_that_changes_during_training_goes_on_too(planned, tmp_path, monkeyp
 
 @pytest.mark.parametrize("name", ["Queue", "SubQueue", "Generates"])
 def test_what_a_checkpoint_cannot_hold_starts_anew_and_is_named(planned, tmp_path, monkeypatch, memory, name):
-    piece, data = pieces(planned, "sequential", f"model._target_=memory.{name}")
-    whole = [o for ended in train_shard(piece, data, DEVICE, TrainingControl()) for o in ended]
+    shard, data = shards(planned, "sequential", f"model._target_=memory.{name}")
+    whole = [o for ended in train_shard(shard, data, DEVICE, TrainingControl()) for o in ended]
     path = tmp_path / "c.pt"
-    stopped_at(30, piece, data, path, monkeypatch)
+    stopped_at(30, shard, data, path, monkeypatch)
     assert unsaved_attributes(load_checkpoint(path)) == [".queue"]
     again = [
-        o for ended in train_shard(piece, data, DEVICE, TrainingControl(piece=piece, checkpoint=path)) for o in ended
+        o for ended in train_shard(shard, data, DEVICE, TrainingControl(shard=shard, checkpoint=path)) for o in ended
     ]
     assert again[0].evaluations == whole[0].evaluations
 
 
 def test_a_flipped_bit_anywhere_makes_a_checkpoint_unusable(planned, tmp_path, monkeypatch):
-    piece, data = pieces(planned, "sequential", "optimizer.lr=1e-2", "model.hidden=[4]")
+    shard, data = shards(planned, "sequential", "optimizer.lr=1e-2", "model.hidden=[4]")
     path = tmp_path / "c.pt"
-    stopped_at(30, piece, data, path, monkeypatch)
+    stopped_at(30, shard, data, path, monkeypatch)
     content = path.read_bytes()
     assert load_checkpoint(path) is not None
     for place in range(0, len(content), max(1, len(content) // 60)):

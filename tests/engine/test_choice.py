@@ -26,8 +26,8 @@ def cache(tmp_path, monkeypatch):
 def work(planned):
     def make(steps=500, *overrides):
         runs, datasets = planned(f"train.steps={steps}", "optimizer.lr=geomspace(1e-4,1,100)", *overrides)
-        (cohort,) = group_runs(runs)
-        return ProfiledGroup(cohort, profile_group(cohort, datasets[cohort.task.facts.fingerprint], CPU))
+        (run_group,) = group_runs(runs)
+        return ProfiledGroup(run_group, profile_group(run_group, datasets[run_group.task.facts.fingerprint], CPU))
 
     return make
 
@@ -223,12 +223,12 @@ def test_what_a_busy_machine_took_is_not_kept_and_old_timings_expire(work, monke
 def test_timings_belong_to_a_layout_and_to_the_sizes_of_all_parts(work):
     first = work(5000)
     chosen(first, Clock())
-    runs = first.cohort.runs
+    runs = first.run_group.runs
     spread = tuple(replace(run, seed=i % 4) for i, run in enumerate(runs))  # pieces of as many rows, of two seeds
-    larger = replace(first.cohort.task, facts=replace(first.cohort.task.facts, validation_examples=1000))
-    for other in (replace(first.cohort, runs=spread), replace(first.cohort, task=larger)):
+    larger = replace(first.run_group.task, facts=replace(first.run_group.task.facts, validation_examples=1000))
+    for other in (replace(first.run_group, runs=spread), replace(first.run_group, task=larger)):
         clock = Clock()
-        chosen(replace(first, cohort=other), clock)
+        chosen(replace(first, run_group=other), clock)
         assert ("eager", "default") in clock.asked
 
 
@@ -256,14 +256,14 @@ def test_cohorts_that_differ_in_their_rule_go_by_the_timings_of_one(planned):
     asked = []
 
     def measure(asks):
-        asked.extend(ask.cohort.kernel for ask in asks)
+        asked.extend(ask.run_group.kernel for ask in asks)
         return Clock()(asks)
 
     found = select_strategies(works, ExecutionSettings(), CPU, 2, 4e9, measure)
     assert set(asked) == {"adam"}
     ways = {(each.strategy.engine, each.strategy.compiled, each.strategy.matmul) for each in found}
     assert len(ways) == 1
-    sizes = {work.cohort.kernel: len(work.cohort.runs) for work in works}
+    sizes = {work.run_group.kernel: len(work.run_group.runs) for work in works}
     for work, each in zip(works, found, strict=True):
-        assert each.strategy.rows <= -(-len(work.cohort.runs) // 2)
-        assert each.seconds == pytest.approx(found[0].seconds * sizes[work.cohort.kernel] / sizes["adam"])
+        assert each.strategy.rows <= -(-len(work.run_group.runs) // 2)
+        assert each.seconds == pytest.approx(found[0].seconds * sizes[work.run_group.kernel] / sizes["adam"])

@@ -78,8 +78,8 @@ def test_compiled_programs_hold_folded_products(planned, monkeypatch):
     monkeypatch.setattr(compiler_pass.FoldSharedProducts, "__call__", counting)
     monkeypatch.setattr(compiler_pass.FoldSharedProducts, "uuid", lambda self: None)  # not from the compiler's cache
     runs, datasets = planned("train.steps=3", "train.evaluations=1", "optimizer.lr=1e-3,1e-2,1e-1", "seed=17")
-    (cohort,) = group_runs(runs)
+    (run_group,) = group_runs(runs)
     strategy = Strategy(engine="vectorised", compiled=True)
-    list(train_shard(Shard.of(cohort, strategy), datasets[cohort.task.facts.fingerprint], CPU, TrainingControl()))
+    list(train_shard(Shard.of(run_group, strategy), datasets[run_group.task.facts.fingerprint], CPU, TrainingControl()))
     assert len(seen) >= 2  # a step and an evaluation
     assert all(before - after >= 1 for before, after in seen)

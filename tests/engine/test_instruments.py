@@ -27,9 +27,9 @@ BUDGET = ("train.steps=20", "train.evaluations=2")
 
 def train(planned, engine, *overrides):
     runs, datasets = planned(*BUDGET, *overrides)
-    (cohort,) = group_runs(runs)
-    piece = Shard.of(cohort, Strategy(engine=engine.__name__.rpartition(".")[2]))
-    return list(engine.train_shard(piece, datasets[cohort.task.facts.fingerprint], DEVICE, TrainingControl()))
+    (run_group,) = group_runs(runs)
+    shard = Shard.of(run_group, Strategy(engine=engine.__name__.rpartition(".")[2]))
+    return list(engine.train_shard(shard, datasets[run_group.task.facts.fingerprint], DEVICE, TrainingControl()))
 
 
 def test_both_engines_see_the_same_state(planned):

@@ -23,10 +23,10 @@ SHORT = ("train.steps=12", "train.evaluations=1", "train.precision=fp64", "optim
 
 def trained(planned, *overrides, config="digits", engines=(sequential, vectorized)):
     runs, datasets = planned(*SHORT, *overrides, config=config)
-    (cohort,) = group_runs([replace(run, stage="confirm") for run in runs])
+    (run_group,) = group_runs([replace(run, stage="confirm") for run in runs])
     (dataset,) = datasets.values()
     return [
-        list(each.train_shard(Shard.of(cohort, Strategy()), dataset, DEVICE, TrainingControl())) for each in engines
+        list(each.train_shard(Shard.of(run_group, Strategy()), dataset, DEVICE, TrainingControl())) for each in engines
     ]
 
 
@@ -72,9 +72,11 @@ def test_one_forward_pass_gives_errors_per_example_errors_and_metrics(planned, e
     monkeypatch.setattr(Objective, "statistics", statistics)
     monkeypatch.setattr(batched_program, "_programs", {})
     runs, datasets = planned(*SHORT, "train.metrics=[calibration_error,top5_error]", "optimizer.lr=1e-3")
-    (cohort,) = group_runs([replace(run, stage="confirm") for run in runs])
+    (run_group,) = group_runs([replace(run, stage="confirm") for run in runs])
     (dataset,) = datasets.values()
-    (result,) = engine.train_shard(Shard.of(cohort, Strategy(engine="vectorised")), dataset, DEVICE, TrainingControl())
+    (result,) = engine.train_shard(
+        Shard.of(run_group, Strategy(engine="vectorised")), dataset, DEVICE, TrainingControl()
+    )
     assert result.outcomes is not None
     assert {"test_calibration_error", "validation_top5_error"} <= result.metrics.keys()
     examples = sum(len(split.y) for split in (dataset.train, dataset.validation, dataset.test))
@@ -87,8 +89,8 @@ def test_tuning_runs_have_none_but_those_of_only_trials(planned, engine):
         runs, datasets = planned(*words)
         (dataset,) = datasets.values()
         assert {run.is_only_trial for run in runs} == {stored}
-        for cohort in group_runs(runs):
-            ended = list(engine.train_shard(Shard.of(cohort, Strategy()), dataset, DEVICE, TrainingControl()))
+        for run_group in group_runs(runs):
+            ended = list(engine.train_shard(Shard.of(run_group, Strategy()), dataset, DEVICE, TrainingControl()))
             assert all((each.outcomes is not None) == stored for each in ended)
 
 

@@ -59,20 +59,20 @@ class OwnGradient(nn.Module):
         return Square.apply(self.layer(x.flatten(1)))
 
 
-def cohort_of(planned, *overrides, config="digits"):
+def run_group_of(planned, *overrides, config="digits"):
     runs, datasets = planned(*overrides, config=config)
-    cohort = group_runs(runs)[0]
-    return cohort, datasets[cohort.task.facts.fingerprint], CPU
+    run_group = group_runs(runs)[0]
+    return run_group, datasets[run_group.task.facts.fingerprint], CPU
 
 
 def look(planned, *overrides):
-    return profile_group(*cohort_of(planned, *overrides))
+    return profile_group(*run_group_of(planned, *overrides))
 
 
 @pytest.mark.parametrize("overrides", [[], ["model.dropout=0.5"], ["model=cnn"], ["model=cnn", "model.norm=batch"]])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_shipped_models_can_be_vectorised(planned, overrides, precision):
-    asked = cohort_of(planned, *overrides, f"train.precision={precision}", "seed=0,1")
+    asked = run_group_of(planned, *overrides, f"train.precision={precision}", "seed=0,1")
     found = profile_group(*asked)
     if precision == "bf16" and "model.norm=batch" in overrides:  # torch.func's batch norm takes no mixed precision
         assert "BFloat16" in why_not_vectorizable(*asked)
@@ -168,7 +168,7 @@ def instead(monkeypatch):
 @pytest.mark.parametrize("model", [Branches, Counts, OwnGradient])
 def test_what_torch_func_cannot_do_is_the_reason(planned, instead, model):
     instead(model)
-    assert 10 < len(why_not_vectorizable(*cohort_of(planned, "seed=77,78"))) <= MAX_REASON_CHARS
+    assert 10 < len(why_not_vectorizable(*run_group_of(planned, "seed=77,78"))) <= MAX_REASON_CHARS
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_torch_func_cannot_do_is_the_reason(planned, instead, model):
 )
 def test_what_a_pass_changes_and_no_program_can_carry_is_the_reason(planned, instead, model, names):
     instead(model)
-    found = why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
+    found = why_not_vectorizable(*run_group_of(planned, "seed=77,78"))
     assert found is None if names is None else f"changes {names}" in found
 
 
@@ -261,7 +261,7 @@ class Tied(nn.Module):
 )  # fmt: skip
 def test_what_losses_of_a_few_steps_need_not_show_is_looked_for(planned, instead, model, says):
     instead(model)
-    found = why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
+    found = why_not_vectorizable(*run_group_of(planned, "seed=77,78"))
     assert found is None if says is None else says in found
 
 
@@ -282,25 +282,25 @@ def test_two_seeds_with_two_rows_each_are_compared_in_float64(planned, instead, 
     seen = []
     honest = vectorizable.vectorized.train_shard
 
-    def train(piece, *given):
-        seen.append(([(run.seed, run.optimizer.lr) for run in piece.runs], piece.task.train.precision))
-        return honest(piece, *given)
+    def train(shard, *given):
+        seen.append(([(run.seed, run.optimizer.lr) for run in shard.runs], shard.task.train.precision))
+        return honest(shard, *given)
 
     monkeypatch.setattr(vectorizable.vectorized, "train_shard", train)
-    assert why_not_vectorizable(*cohort_of(planned, "seed=77", "optimizer.lr=1e-5")) is None
+    assert why_not_vectorizable(*run_group_of(planned, "seed=77", "optimizer.lr=1e-5")) is None
     assert seen == [([(0, 1e-3), (0, 2e-3), (1, 1e-3), (1, 2e-3)], "fp64")]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
 def test_a_buffer_bound_anew_is_carried_as_the_sequential_engine_does(planned, instead, precision):
     instead(RunningMean)
-    cohort, data, device = cohort_of(
+    run_group, data, device = run_group_of(
         planned, "seed=77,78", "train.steps=20", f"train.precision={precision}", "optimizer.lr=1e-3,1e-2"
     )
-    assert why_not_vectorizable(cohort, data, device) is None
-    alone = list(sequential.train_shard(Shard.of(cohort, Strategy()), data, device, TrainingControl()))
+    assert why_not_vectorizable(run_group, data, device) is None
+    alone = list(sequential.train_shard(Shard.of(run_group, Strategy()), data, device, TrainingControl()))
     rows = list(
-        vectorized.train_shard(Shard.of(cohort, Strategy(engine="vectorised")), data, device, TrainingControl())
+        vectorized.train_shard(Shard.of(run_group, Strategy(engine="vectorised")), data, device, TrainingControl())
     )
     for one, other in zip(alone, rows, strict=True):
         expected, found = one.evaluations[-1].validation_loss, other.evaluations[-1].validation_loss
@@ -316,14 +316,14 @@ def test_losses_that_differ_are_the_reason(planned, monkeypatch):
             yield replace(outcome, evaluations=(*others, last._replace(test_loss=1.01 * last.test_loss)))
 
     monkeypatch.setattr(vectorizable.vectorized, "train_shard", train)
-    assert "the model has test loss" in why_not_vectorizable(*cohort_of(planned, "seed=77,78"))
+    assert "the model has test loss" in why_not_vectorizable(*run_group_of(planned, "seed=77,78"))
 
 
 def test_an_own_optimizer_is_a_reason(planned):
-    cohort, data, device = cohort_of(planned)
+    run_group, data, device = run_group_of(planned)
     own = CustomOptimizer(name="o", label="o", target="my.Optimizer", source=None, lr=0.1, arguments={})
-    runs = tuple(replace(run, optimizer=own) for run in cohort.runs)
-    assert "custom optimizer" in why_not_vectorizable(RunGroup(cohort.task, "my.Optimizer", runs), data, device)
+    runs = tuple(replace(run, optimizer=own) for run in run_group.runs)
+    assert "custom optimizer" in why_not_vectorizable(RunGroup(run_group.task, "my.Optimizer", runs), data, device)
 
 
 def test_looking_leaves_the_random_state_alone(planned):

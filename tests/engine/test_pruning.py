@@ -22,31 +22,31 @@ LOOKS = Strategy(engine="vectorised", rows=18, rungs=(10, 30), reduction=3)
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned(*GRID)
-    (cohort,) = group_runs(runs)
-    return cohort, datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    return run_group, datasets[run_group.task.facts.fingerprint]
 
 
 def test_pieces_hold_one_arm_and_all_seeds_of_a_cell(work):
-    pieces = split_into_shards(work[0], LOOKS)
-    assert [len(piece.runs) for piece in pieces] == [18, 18]
-    for piece in pieces:
-        assert len({run.arm for run in piece.runs}) == 1
+    shards = split_into_shards(work[0], LOOKS)
+    assert [len(shard.runs) for shard in shards] == [18, 18]
+    for shard in shards:
+        assert len({run.arm for run in shard.runs}) == 1
         seeds = {}
-        for run in piece.runs:
+        for run in shard.runs:
             seeds.setdefault(run.optimizer.lr, set()).add(run.seed)
         assert set(map(frozenset, seeds.values())) == {frozenset({0, 1})}
 
 
 def test_one_in_three_goes_on_from_each_rung(work):
-    cohort, data = work
+    run_group, data = work
     whole = {
         o.run.id: o
         for o in vectorized.train_shard(
-            Shard.of(cohort, Strategy(engine="vectorised")), data, DEVICE, TrainingControl()
+            Shard.of(run_group, Strategy(engine="vectorised")), data, DEVICE, TrainingControl()
         )
     }
-    for piece in split_into_shards(cohort, LOOKS):
-        found = list(vectorized.train_shard(piece, data, DEVICE, TrainingControl()))
+    for shard in split_into_shards(run_group, LOOKS):
+        found = list(vectorized.train_shard(shard, data, DEVICE, TrainingControl()))
         status = [outcome.status for outcome in found]
         assert (status.count("completed"), status.count("pruned")) == (2, 16)
         last = [outcome.evaluations[-1].step for outcome in found]
@@ -63,18 +63,18 @@ def test_one_in_three_goes_on_from_each_rung(work):
 
 def test_what_was_pruned_stays_so_after_an_interruption(work, tmp_path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
-    cohort, data = work
-    piece = split_into_shards(cohort, LOOKS)[0]
+    run_group, data = work
+    shard = split_into_shards(run_group, LOOKS)[0]
     expected = {
-        o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(piece, data, DEVICE, TrainingControl())
+        o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(shard, data, DEVICE, TrainingControl())
     }
     for _ in range(20):
         looks = itertools.count(1)
         watch = TrainingControl(
-            piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17
+            shard=shard, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17
         )
         try:
-            found = {o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(piece, data, DEVICE, watch)}
+            found = {o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(shard, data, DEVICE, watch)}
             break
         except TrainingStopped:
             continue

@@ -15,21 +15,21 @@ WORDS = ("train.steps=12", "train.evaluations=3", "train.precision=fp64", "optim
          "train.batch_size=40", "train.accumulate=2", "train.clip_norm=1", "train.ema=0.9")  # fmt: skip
 
 
-def trained(piece, data, watch=None):
-    return [outcome for (outcome,) in train_shard(piece, data, CPU, watch or TrainingControl())]
+def trained(shard, data, watch=None):
+    return [outcome for (outcome,) in train_shard(shard, data, CPU, watch or TrainingControl())]
 
 
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned(*WORDS)
-    (cohort,) = group_runs(runs)
-    return Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    return Shard.of(run_group, Strategy()), datasets[run_group.task.facts.fingerprint]
 
 
 def test_two_have_the_losses_of_one(work):
-    piece, data = work
-    alone = trained(piece, data)
-    shared = trained(replace(piece, strategy=Strategy(ranks=2)), data)
+    shard, data = work
+    alone = trained(shard, data)
+    shared = trained(replace(shard, strategy=Strategy(ranks=2)), data)
     assert [outcome.status for outcome in shared] == ["completed", "diverged"]
     for one, two in zip(alone, shared, strict=True):
         assert (one.status, one.diverged_step) == (two.status, two.diverged_step)
@@ -40,15 +40,15 @@ def test_two_have_the_losses_of_one(work):
 @pytest.mark.slow
 def test_they_go_on_from_a_checkpoint(work, tmp_path, monkeypatch):
     monkeypatch.setattr("adamcmp.engine.checkpoint.CHECK_SECONDS", 0.0)
-    piece, data = work
-    piece = replace(piece, runs=piece.runs[:1], strategy=Strategy(ranks=2))
-    expected = trained(piece, data)
+    shard, data = work
+    shard = replace(shard, runs=shard.runs[:1], strategy=Strategy(ranks=2))
+    expected = trained(shard, data)
     looks = iter(range(1000))
     with pytest.raises(TrainingStopped):
         trained(
-            piece, data, TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt", stopping=lambda: next(looks) == 6)
+            shard, data, TrainingControl(shard=shard, checkpoint=tmp_path / "c.pt", stopping=lambda: next(looks) == 6)
         )
-    found = trained(piece, data, TrainingControl(piece=piece, checkpoint=tmp_path / "c.pt"))
+    found = trained(shard, data, TrainingControl(shard=shard, checkpoint=tmp_path / "c.pt"))
     assert [each[:-1] for each in found[0].evaluations] == [each[:-1] for each in expected[0].evaluations]
 
 
@@ -77,10 +77,10 @@ def test_class_weights_and_unequal_shares_count_as_in_one_process(planned):
     words = ("train.steps=6", "train.evaluations=3", "train.precision=fp64", "train.batch_size=25",
              "train.loss.class_weights=[1,9,1,1,1,1,1,1,1,0.1]")  # fmt: skip
     runs, datasets = planned(*words)
-    (cohort,) = group_runs(runs)
-    piece, data = Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint]
-    (alone,) = trained(piece, data)
-    (shared,) = trained(replace(piece, strategy=Strategy(ranks=2)), data)
+    (run_group,) = group_runs(runs)
+    shard, data = Shard.of(run_group, Strategy()), datasets[run_group.task.facts.fingerprint]
+    (alone,) = trained(shard, data)
+    (shared,) = trained(replace(shard, strategy=Strategy(ranks=2)), data)
     for a, b in zip(alone.evaluations, shared.evaluations, strict=True):
         assert b[:-1] == pytest.approx(a[:-1], rel=1e-11)
 
@@ -90,9 +90,11 @@ def test_each_process_draws_masks_of_its_own(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     runs, datasets = planned("model._target_=noisy.Noisy", "train.steps=3", "train.evaluations=1")
-    (cohort,) = group_runs(runs)
+    (run_group,) = group_runs(runs)
     (tmp_path / "masks.txt").unlink(missing_ok=True)
-    trained(replace(Shard.of(cohort, Strategy()), strategy=Strategy(ranks=2)), datasets[cohort.task.facts.fingerprint])
+    trained(
+        replace(Shard.of(run_group, Strategy()), strategy=Strategy(ranks=2)), datasets[run_group.task.facts.fingerprint]
+    )
     masks = (tmp_path / "masks.txt").read_text().split()
     assert len(masks) == 6
     assert len(set(masks)) == 6

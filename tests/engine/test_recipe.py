@@ -68,8 +68,8 @@ def run_and_end(planned, tmp_path):
         kept = [each for each in BUDGET if each.partition("=")[0] not in {text.partition("=")[0] for text in overrides}]
         (run,), datasets = planned(*kept, "optimizer.weight_decay=0.05", "optimizer.lr=3e-3", *overrides)
         (dataset,) = datasets.values()
-        piece = Shard.of(group_runs([run])[0], Strategy())
-        (outcome,) = sequential.train_shard(piece, dataset, CPU, TrainingControl(weights=tmp_path))
+        shard = Shard.of(group_runs([run])[0], Strategy())
+        (outcome,) = sequential.train_shard(shard, dataset, CPU, TrainingControl(weights=tmp_path))
         assert outcome.status == "completed", outcome.error
         end = copy.deepcopy(build_model(run.task, run.seed, CPU))
         from safetensors.torch import load_model

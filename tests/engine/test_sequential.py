@@ -26,9 +26,9 @@ SHORT = ("train.steps=30", "train.evaluations=3", "train.eval_examples=2000")
 def outcomes(runs, datasets, on_steps=lambda *_: None):
     return [
         outcome
-        for cohort in group_runs(runs)
+        for run_group in group_runs(runs)
         for outcome in sequential.train_shard(
-            Shard.of(cohort, Strategy()), datasets[cohort.task.facts.fingerprint], CPU, TrainingControl(on_steps)
+            Shard.of(run_group, Strategy()), datasets[run_group.task.facts.fingerprint], CPU, TrainingControl(on_steps)
         )
     ]
 
@@ -301,13 +301,13 @@ def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_p
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ("model._target_=fourier.Fourier", f"optimizer={optimizer}", f"train.precision={precision}")
     runs, datasets = planned(*words, "train.steps=8", "train.evaluations=2", "optimizer.lr=1e-2")
-    (cohort,) = group_runs(runs)
-    data = datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    data = datasets[run_group.task.facts.fingerprint]
     watch = TrainingControl(weights=tmp_path)
     runs = tuple(replace(run, task=replace(run.task, train=run.task.train.model_copy(update={"save": "last"})))
-                 for run in cohort.runs)  # fmt: skip
-    piece = replace(Shard.of(cohort, Strategy()), task=runs[0].task, runs=runs)
-    (outcome,) = sequential.train_shard(piece, data, CPU, watch)
+                 for run in run_group.runs)  # fmt: skip
+    shard = replace(Shard.of(run_group, Strategy()), task=runs[0].task, runs=runs)
+    (outcome,) = sequential.train_shard(shard, data, CPU, watch)
     assert outcome.status == "completed", outcome.error
     assert outcome.evaluations[-1].train_loss < outcome.evaluations[0].train_loss + 0.5
     path = next(tmp_path.glob("*.safetensors"))

@@ -13,37 +13,37 @@ from adamcmp.plan.runs import group_runs
 
 
 @pytest.fixture(scope="module")
-def cohort(planned):
+def run_group(planned):
     runs, _ = planned("optimizer.lr=geomspace(1e-4,1,12)", "seed=0,1,2")
     return group_runs(runs)[0]
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), rows=st.integers(1, 40), mixes=st.booleans())
-def test_pieces_hold_each_run_once_and_are_even(cohort, data, rows, mixes):
-    chosen = data.draw(st.lists(st.sampled_from(cohort.runs), min_size=1, unique_by=lambda run: run.id))
-    pieces = split_into_shards(replace(cohort, runs=tuple(chosen)), Strategy(rows=rows, mixes_seeds=mixes))
-    assert sorted(run.id for piece in pieces for run in piece.runs) == sorted(run.id for run in chosen)
-    assert all(1 <= len(piece.runs) <= rows for piece in pieces)
+def test_pieces_hold_each_run_once_and_are_even(run_group, data, rows, mixes):
+    chosen = data.draw(st.lists(st.sampled_from(run_group.runs), min_size=1, unique_by=lambda run: run.id))
+    shards = split_into_shards(replace(run_group, runs=tuple(chosen)), Strategy(rows=rows, mixes_seeds=mixes))
+    assert sorted(run.id for shard in shards for run in shard.runs) == sorted(run.id for run in chosen)
+    assert all(1 <= len(shard.runs) <= rows for shard in shards)
     if not mixes:
-        assert all(len({run.seed for run in piece.runs}) == 1 for piece in pieces)
-    assert len({piece.key for piece in pieces}) == len(pieces)
+        assert all(len({run.seed for run in shard.runs}) == 1 for shard in shards)
+    assert len({shard.key for shard in shards}) == len(shards)
 
 
-def test_seeds_stay_together_where_they_fit(cohort):
-    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=36))] == [36]
-    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=30))] == [12, 24]
-    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=12))] == [12, 12, 12]
-    assert [len(p.runs) for p in split_into_shards(cohort, Strategy(rows=7))] == [6] * 6
+def test_seeds_stay_together_where_they_fit(run_group):
+    assert [len(p.runs) for p in split_into_shards(run_group, Strategy(rows=36))] == [36]
+    assert [len(p.runs) for p in split_into_shards(run_group, Strategy(rows=30))] == [12, 24]
+    assert [len(p.runs) for p in split_into_shards(run_group, Strategy(rows=12))] == [12, 12, 12]
+    assert [len(p.runs) for p in split_into_shards(run_group, Strategy(rows=7))] == [6] * 6
 
 
-def test_pieces_of_a_cohort_share_one_layout_unless_much_of_it_would_be_idle(planned):
+def test_shards_of_a_run_group_share_one_layout_unless_much_of_it_would_be_idle(planned):
     runs, _ = planned("optimizer.lr=geomspace(1e-4,1,121)", "study.seeds=5")
-    (cohort,) = group_runs(runs)
-    pieces = split_into_shards(cohort, Strategy(rows=64))
-    assert {len(piece.runs) for piece in pieces} == {60, 61}
-    assert {piece.layout for piece in pieces} == {RowLayout(1, 61)}
-    assert [piece.layout for piece in split_into_shards(cohort, Strategy(rows=363))] == [
+    (run_group,) = group_runs(runs)
+    shards = split_into_shards(run_group, Strategy(rows=64))
+    assert {len(shard.runs) for shard in shards} == {60, 61}
+    assert {shard.layout for shard in shards} == {RowLayout(1, 61)}
+    assert [shard.layout for shard in split_into_shards(run_group, Strategy(rows=363))] == [
         RowLayout(2, 121),
         RowLayout(3, 121),
     ]

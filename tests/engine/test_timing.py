@@ -15,8 +15,8 @@ ROWS = Strategy(engine="vectorised", rows=4)
 @pytest.fixture(scope="module")
 def work(planned):
     runs, datasets = planned("train.steps=50", "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2,1e-1,1")
-    (cohort,) = group_runs(runs)
-    return cohort, datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    return run_group, datasets[run_group.task.facts.fingerprint]
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,10 @@ def test_every_way_is_timed(work):
 def test_what_a_way_raises_is_told_and_others_are_timed_all_the_same(work, monkeypatch):
     build = benchmark.vectorized.BatchedTraining
 
-    def refuse(piece, *args):
-        if len(piece.runs) == 8:
+    def refuse(shard, *args):
+        if len(shard.runs) == 8:
             raise RuntimeError("too many\nrows")
-        return build(piece, *args)
+        return build(shard, *args)
 
     monkeypatch.setattr(benchmark.vectorized, "BatchedTraining", refuse)
     many, few = benchmark.time_strategies(

@@ -443,9 +443,9 @@ def test_a_model_of_one_input_tells_that_the_data_have_several(planned, own):
 
 def test_a_loss_that_no_program_can_carry_is_trained_run_by_run_and_says_why(planned, own):
     runs, datasets = planned(*SHORT, "train.loss._target_=own_training.branching", "optimizer.lr=1e-3,1e-2")
-    (cohort,), (dataset,) = group_runs(runs), datasets.values()
-    check_before_training([cohort], datasets, CPU)
-    assert "vmap" in str(why_not_vectorizable(cohort, dataset, CPU))
+    (run_group,), (dataset,) = group_runs(runs), datasets.values()
+    check_before_training([run_group], datasets, CPU)
+    assert "vmap" in str(why_not_vectorizable(run_group, dataset, CPU))
 
 
 @pytest.mark.parametrize("config", ["regression", "multilabel"])

@@ -170,12 +170,12 @@ def test_a_custom_schedule_is_called_once_per_step(planned, tmp_path, monkeypatc
 
     words = ("schedule._target_=counting.eta", f"optimizer={optimizer}", "train.steps=300", "model.hidden=[2]")
     runs, datasets = planned(*words, "train.batch_size=20", "train.evaluations=1")
-    (cohort,) = group_runs(runs)
+    (run_group,) = group_runs(runs)
     counting.calls.clear()
-    piece = Shard.of(cohort, Strategy(engine=engine))
+    shard = Shard.of(run_group, Strategy(engine=engine))
     assert [
         each
-        for ended in train_shard(piece, datasets[cohort.task.facts.fingerprint], CPU, TrainingControl())
+        for ended in train_shard(shard, datasets[run_group.task.facts.fingerprint], CPU, TrainingControl())
         for each in ended
     ]
     assert len(counting.calls) <= 2 * 300

@@ -113,9 +113,9 @@ def test_pictures_that_stay_uint8_train_alike(engines, monkeypatch, normalize):
 
 def test_seeds_share_a_program_even_with_unequal_numbers_of_runs(planned, engines):
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1,5")
-    (cohort,) = group_runs(runs)
-    some = replace(cohort, runs=tuple(run for run in runs if run.seed != 1 or run.optimizer.lr == 1e-2)[1:])
-    data = datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(runs)
+    some = replace(run_group, runs=tuple(run for run in runs if run.seed != 1 or run.optimizer.lr == 1e-2)[1:])
+    data = datasets[run_group.task.facts.fingerprint]
     alone = list(sequential.train_shard(Shard.of(some, Strategy()), data, DEVICE, TrainingControl()))
     together = list(
         vectorized.train_shard(Shard.of(some, Strategy(engine="vectorised")), data, DEVICE, TrainingControl())
@@ -154,10 +154,10 @@ def test_rows_that_have_ended_leave_the_program(engines, shrunk):
 def test_a_program_that_would_be_no_smaller_stays(planned, shrunk):
     """One seed keeps all of its rows, so that the layout of three seeds by four stays twelve rows."""
     runs, datasets = planned(*SHORT, "optimizer=adamw", "optimizer.lr=1e-2,2e-2,3e-2,1e200", "seed=0,1,2")
-    (cohort,) = group_runs(runs)
-    some = replace(cohort, runs=tuple(r for r in runs if r.seed == 0 or r.optimizer.lr in (1e-2, 1e200)))
+    (run_group,) = group_runs(runs)
+    some = replace(run_group, runs=tuple(r for r in runs if r.seed == 0 or r.optimizer.lr in (1e-2, 1e200)))
     some = replace(some, runs=tuple(r for r in some.runs if not (r.seed == 0 and r.optimizer.lr == 1e200)))
-    data = datasets[cohort.task.facts.fingerprint]
+    data = datasets[run_group.task.facts.fingerprint]
     outcomes = list(
         vectorized.train_shard(Shard.of(some, Strategy(engine="vectorised")), data, DEVICE, TrainingControl())
     )
@@ -165,17 +165,17 @@ def test_a_program_that_would_be_no_smaller_stays(planned, shrunk):
     assert shrunk == []
 
 
-def train(cohort, runs, datasets):
-    piece = Shard.of(replace(cohort, runs=tuple(runs)), Strategy(engine="vectorised"))
-    data = datasets[cohort.task.facts.fingerprint]
-    return {o.run.id: o.evaluations for o in vectorized.train_shard(piece, data, DEVICE, TrainingControl())}
+def train(run_group, runs, datasets):
+    shard = Shard.of(replace(run_group, runs=tuple(runs)), Strategy(engine="vectorised"))
+    data = datasets[run_group.task.facts.fingerprint]
+    return {o.run.id: o.evaluations for o in vectorized.train_shard(shard, data, DEVICE, TrainingControl())}
 
 
 def test_order_and_company_change_no_row(planned):
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", "optimizer.lr=1e-3,1e-2", "seed=0,1")
-    (cohort,) = group_runs(runs)
-    whole, fewer = train(cohort, runs, datasets), train(cohort, runs[:5], datasets)
-    backwards = train(cohort, reversed(runs), datasets)
+    (run_group,) = group_runs(runs)
+    whole, fewer = train(run_group, runs, datasets), train(run_group, runs[:5], datasets)
+    backwards = train(run_group, reversed(runs), datasets)
     for run in runs:
         for mine, other in zip(whole[run.id], backwards[run.id], strict=True):
             assert mine[:-1] == pytest.approx(other[:-1], rel=1e-12, abs=1e-12)
@@ -200,10 +200,10 @@ def test_bf16_rounds_products_and_not_weights(planned, engines):
     difference = abs(full.evaluations[-1].train_loss - rounded.evaluations[-1].train_loss)
     assert 0 < difference < 0.05
     runs, datasets = planned("train.precision=bf16", "train.steps=2")
-    (cohort,) = group_runs(runs)
-    piece = Shard.of(cohort, Strategy(engine="vectorised"))
-    data = to_device(datasets[cohort.task.facts.fingerprint], "bf16", DEVICE)
-    training = vectorized.BatchedTraining(piece, data, DEVICE, TrainingControl())
+    (run_group,) = group_runs(runs)
+    shard = Shard.of(run_group, Strategy(engine="vectorised"))
+    data = to_device(datasets[run_group.task.facts.fingerprint], "bf16", DEVICE)
+    training = vectorized.BatchedTraining(shard, data, DEVICE, TrainingControl())
     tensors = [*training.stack.params.values(), *(t for own in training.stack.state.values() for t in own.values())]
     assert {t.dtype for t in tensors} == {torch.float32}
 
@@ -278,10 +278,10 @@ def test_a_compiled_program_of_several_seeds_is_the_same(engines):
 def test_rows_that_fill_up_a_layout_change_nothing(planned, layout, engines):
     seeds = "seed=0,1" if layout.seeds > 1 else "seed=3"
     runs, datasets = planned(*SHORT, "optimizer=adam,adamw", seeds, "optimizer.lr=3e-3")
-    (cohort,) = group_runs(runs)
-    data = datasets[cohort.task.facts.fingerprint]
-    piece = replace(Shard.of(cohort, Strategy(engine="vectorised")), layout=layout)
+    (run_group,) = group_runs(runs)
+    data = datasets[run_group.task.facts.fingerprint]
+    shard = replace(Shard.of(run_group, Strategy(engine="vectorised")), layout=layout)
     engines.assert_same(
-        list(sequential.train_shard(Shard.of(cohort, Strategy()), data, DEVICE, TrainingControl())),
-        list(vectorized.train_shard(piece, data, DEVICE, TrainingControl())),
+        list(sequential.train_shard(Shard.of(run_group, Strategy()), data, DEVICE, TrainingControl())),
+        list(vectorized.train_shard(shard, data, DEVICE, TrainingControl())),
     )

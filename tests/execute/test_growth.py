@@ -47,7 +47,7 @@ def test_a_driver_claims_a_bounded_share_of_jobs_timed_or_not(cli, seconds, most
         looks += 1
         return job.family
 
-    given = [job.piece.runs[0].id for job in iter(lambda: desk.next(key), None)]
+    given = [job.shard.runs[0].id for job in iter(lambda: desk.next(key), None)]
     assert sorted(given) == [each.id for each in runs]
     assert max(leases.sizes) == most
     assert looks < 1000 * (most + 1000 / most)  # not once for each pair of jobs

@@ -34,12 +34,12 @@ def test_what_is_left_of_a_piece_goes_on_from_its_checkpoint(cli, tmp_path):
     every = runs(cli, 4)
     path = write(tmp_path, "whole", [run.id for run in every])
     (found,) = find_resumable(tmp_path, every[2:], print)
-    assert [run.id for run in found.piece.runs] == [run.id for run in every[2:]]
+    assert [run.id for run in found.shard.runs] == [run.id for run in every[2:]]
     assert found.start == path
-    assert found.checkpoint == checkpoint_path(tmp_path, found.piece)
+    assert found.checkpoint == checkpoint_path(tmp_path, found.shard)
     (found,) = find_resumable(tmp_path, every, print)
     assert (found.checkpoint, found.start) == (path, None)
-    assert found.piece.strategy == Strategy(engine="vectorised", rows=4)
+    assert found.shard.strategy == Strategy(engine="vectorised", rows=4)
 
 
 def test_of_each_run_the_smallest_piece_counts_since_it_is_the_latest(cli, tmp_path):
@@ -47,8 +47,8 @@ def test_of_each_run_the_smallest_piece_counts_since_it_is_the_latest(cli, tmp_p
     whole = write(tmp_path, "a", [run.id for run in every])
     half = write(tmp_path, "b", [run.id for run in every[:2]])
     first, second = find_resumable(tmp_path, every, print)
-    assert (first.checkpoint, first.piece.runs) == (half, tuple(every[:2]))
-    assert (second.start, second.piece.runs) == (whole, tuple(every[2:]))
+    assert (first.checkpoint, first.shard.runs) == (half, tuple(every[:2]))
+    assert (second.start, second.shard.runs) == (whole, tuple(every[2:]))
 
 
 def test_other_versions_and_damage_are_set_aside_with_one_line_each(cli, tmp_path):
@@ -72,8 +72,8 @@ def test_a_checkpoint_goes_when_its_runs_are_stored_and_not_before(cli, tmp_path
 
     opened = open_session("digits", ["train.steps=5"], results_dir=tmp_path / "results", config_dir=None, device="cpu")
     (run,) = opened.plan.runs
-    piece = Shard(run.task, "adam", (run,), Strategy())
-    (outcomes,) = train_shard(piece, opened.datasets[run.task.facts.fingerprint], CPU, TrainingControl())
+    shard = Shard(run.task, "adam", (run,), Strategy())
+    (outcomes,) = train_shard(shard, opened.datasets[run.task.facts.fingerprint], CPU, TrainingControl())
     path = write(tmp_path, "own", [run.id])
     pending = RunWriter(tmp_path, Provenance.here("digits"))
     pending.add(outcomes, path)

@@ -71,10 +71,10 @@ def test_hidden_matrices_scale_and_nothing_else(decay, power):
 def best_lr(case, width, lrs, *more):
     """The learning rate with the least training loss at the end, over seeds."""
     runs, data = planned(case, width, f"optimizer.lr={','.join(map(str, lrs))}", *more)
-    (cohort,) = group_runs(runs)
-    piece = Shard.of(cohort, Strategy(engine="vectorised"))
+    (run_group,) = group_runs(runs)
+    shard = Shard.of(run_group, Strategy(engine="vectorised"))
     losses = {}
-    for outcome in vectorized.train_shard(piece, data[cohort.task.facts.fingerprint], CPU, TrainingControl()):
+    for outcome in vectorized.train_shard(shard, data[run_group.task.facts.fingerprint], CPU, TrainingControl()):
         loss = outcome.evaluations[-1].train_loss if outcome.status == "completed" else float("inf")
         losses.setdefault(outcome.run.optimizer.lr, []).append(loss)
     means = {lr: sum(each) / len(each) for lr, each in losses.items()}

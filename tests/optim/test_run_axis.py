@@ -36,7 +36,7 @@ def gradient(t, theta):
     return np.tanh(theta) + noise
 
 
-class Cohort:
+class StackedRows:
     """Settings, start points and schedules of the runs in ``table``, and the paths of any choice of them."""
 
     def __init__(self, table, row, stack, walk, shape):
@@ -57,51 +57,51 @@ class Cohort:
     params=[(family, shape) for family in ("adaptive", "momentum") for shape in SHAPES],
     ids=lambda p: f"{p[0]}-{len(p[1])}d",
 )
-def cohort(request, adaptive_row, momentum_row, stack, walk):
+def run_group(request, adaptive_row, momentum_row, stack, walk):
     family, shape = request.param
     table, row = {"adaptive": (ADAPTIVE, adaptive_row), "momentum": (MOMENTUM, momentum_row)}[family]
-    return Cohort(table, row, stack, walk, shape)
+    return StackedRows(table, row, stack, walk, shape)
 
 
-def test_each_row_is_the_run_alone(cohort):
-    runs = range(len(cohort.rows))
-    together = cohort.paths(runs)
+def test_each_row_is_the_run_alone(run_group):
+    runs = range(len(run_group.rows))
+    together = run_group.paths(runs)
     for r in runs:
-        np.testing.assert_allclose(together[:, r], cohort.paths([r])[:, 0], **TOLERANCE)
+        np.testing.assert_allclose(together[:, r], run_group.paths([r])[:, 0], **TOLERANCE)
 
 
-def test_rows_are_different_trainings(cohort):
+def test_rows_are_different_trainings(run_group):
     """Else the test above could not see one row's settings used for another."""
-    cohort.start[:] = cohort.start[:1]
-    cohort.eta_TR[:] = cohort.eta_TR[:, :1]
-    cohort.period_TR[:] = cohort.period_TR[:, :1]
-    ends = cohort.paths(range(len(cohort.rows)))[-1].reshape(len(cohort.rows), -1)
+    run_group.start[:] = run_group.start[:1]
+    run_group.eta_TR[:] = run_group.eta_TR[:, :1]
+    run_group.period_TR[:] = run_group.period_TR[:, :1]
+    ends = run_group.paths(range(len(run_group.rows)))[-1].reshape(len(run_group.rows), -1)
     for r in range(len(ends)):
         others = np.delete(ends, r, axis=0)
         assert np.min(np.max(np.abs(others - ends[r]), axis=1)) > 1e-6
 
 
-def test_permuting_runs_permutes_rows(cohort):
-    order = np.random.default_rng(6).permutation(len(cohort.rows))
-    permuted = cohort.paths(order)
-    np.testing.assert_allclose(permuted, cohort.paths(range(len(order)))[:, order], **TOLERANCE)
+def test_permuting_runs_permutes_rows(run_group):
+    order = np.random.default_rng(6).permutation(len(run_group.rows))
+    permuted = run_group.paths(order)
+    np.testing.assert_allclose(permuted, run_group.paths(range(len(order)))[:, order], **TOLERANCE)
 
 
-def test_adding_a_run_changes_no_other(cohort):
-    runs = len(cohort.rows)
-    np.testing.assert_allclose(cohort.paths(range(runs - 1)), cohort.paths(range(runs))[:, :-1], **TOLERANCE)
+def test_adding_a_run_changes_no_other(run_group):
+    runs = len(run_group.rows)
+    np.testing.assert_allclose(run_group.paths(range(runs - 1)), run_group.paths(range(runs))[:, :-1], **TOLERANCE)
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-def test_a_diverged_run_changes_no_other(cohort, poison):
+def test_a_diverged_run_changes_no_other(run_group, poison):
     def poisoned(t, theta):
         grad = gradient(t, theta)
         if t >= 20:
             grad[0] = poison
         return grad
 
-    runs = range(len(cohort.rows))
-    healthy, sick = cohort.paths(runs), cohort.paths(runs, poisoned)
+    runs = range(len(run_group.rows))
+    healthy, sick = run_group.paths(runs), run_group.paths(runs, poisoned)
     assert np.all(np.isfinite(sick[:20, 0]))
     assert not np.any(np.isfinite(sick[-1, 0]))
     np.testing.assert_allclose(sick[:, 1:], healthy[:, 1:], **TOLERANCE)

@@ -69,7 +69,7 @@ def matmul_gflops(device: torch.device, side: int = 1024) -> float:
 
 
 def time_strategies(
-    cohort: RunGroup, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
+    run_group: RunGroup, strategies: Sequence[Strategy], dataset: Dataset, device: torch.device
 ) -> list[Timing]:
     """Time strategies on runs of a group, in turns, so that other load on the machine affects all of them equally.
 
@@ -81,9 +81,9 @@ def time_strategies(
     for strategy in strategies:
         try:
             if strategy.engine == "sequential":
-                probes.append(_SequentialProbe(cohort, strategy, dataset, device))
+                probes.append(_SequentialProbe(run_group, strategy, dataset, device))
             else:
-                probes.append(_BatchedProbe(cohort, strategy, dataset, device, stacks))
+                probes.append(_BatchedProbe(run_group, strategy, dataset, device, stacks))
         except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
             probes.append(Timing(error=describe_exception(error)))
     for turn in range(ROUNDS * (1 + TIE_REPEATS)):
@@ -173,9 +173,9 @@ class _SequentialProbe(_Probe):
     Steps are never derived from the time of a whole training: an evaluation may take as long as hundreds of them.
     """
 
-    def __init__(self, cohort: RunGroup, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
-        self._cohort, self._strategy, self._dataset, self._device = cohort, strategy, dataset, device
-        self._runs = {run.optimizer.name: run for run in cohort.runs}
+    def __init__(self, run_group: RunGroup, strategy: Strategy, dataset: Dataset, device: torch.device) -> None:
+        self._run_group, self._strategy, self._dataset, self._device = run_group, strategy, dataset, device
+        self._runs = {run.optimizer.name: run for run in run_group.runs}
         self._steps = 1
         first = next(iter(self._runs.values()))
         self._step(first)
@@ -189,8 +189,8 @@ class _SequentialProbe(_Probe):
         once = run.task.train.model_copy(update={"evaluations": 1})
         schedule = run.schedule.model_copy(update={"warmup_steps": 0})
         probe = replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
-        piece = Shard(probe.task, self._cohort.kernel, (probe,), self._strategy)
-        return list(sequential.train_shard(piece, self._dataset, self._device, watch))
+        shard = Shard(probe.task, self._run_group.kernel, (probe,), self._strategy)
+        return list(sequential.train_shard(shard, self._dataset, self._device, watch))
 
     def _whole(self, run: Run) -> float:
         """Return seconds of a training of one step, with an evaluation."""
@@ -214,7 +214,7 @@ class _SequentialProbe(_Probe):
 
     def timing(self) -> Timing:
         step = {name: statistics.median(seconds) for name, seconds in self._found.items()}
-        mean = statistics.fmean(step[run.optimizer.name] for run in self._cohort.runs)
+        mean = statistics.fmean(step[run.optimizer.name] for run in self._run_group.runs)
         return Timing(mean, self._evaluation, share=self._share_of(self._device))
 
 
@@ -225,26 +225,26 @@ class _BatchedProbe(_Probe):
 
     def __init__(
         self,
-        cohort: RunGroup,
+        run_group: RunGroup,
         strategy: Strategy,
         dataset: Dataset,
         device: torch.device,
         stacks: dict[int, vectorized.BatchedTraining],
     ) -> None:
         self._strategy, self._device = strategy, device
-        piece = max(split_into_shards(cohort, strategy), key=lambda each: len(each.runs))
-        self._rows = len(piece.runs)
+        shard = max(split_into_shards(run_group, strategy), key=lambda each: len(each.runs))
+        self._rows = len(shard.runs)
         with self._in_force():
             if self._rows not in stacks:
-                data = to_device(dataset, cohort.task.train.precision, device)
-                stacks[self._rows] = vectorized.BatchedTraining(piece, data, device, TrainingControl())
+                data = to_device(dataset, run_group.task.train.precision, device)
+                stacks[self._rows] = vectorized.BatchedTraining(shard, data, device, TrainingControl())
             self._training = stacks[self._rows]
             first = self._seconds(1, evaluate=True)
             first += self._seconds(1, evaluate=False)  # compiled programs settle in two calls
             self._steps, spent = 1, 0.0
             while (
                 spent < MIN_TIMED_SECONDS / ROUNDS
-                and 2 * self._steps <= max(cohort.task.steps, 4)
+                and 2 * self._steps <= max(run_group.task.steps, 4)
                 and self._steps < 1024
             ):
                 self._steps *= 2
@@ -259,7 +259,7 @@ class _BatchedProbe(_Probe):
             yield
 
     def _seconds(self, steps: int, *, evaluate: bool) -> float:
-        self._training.piece = replace(self._training.piece, strategy=self._strategy)
+        self._training.shard = replace(self._training.shard, strategy=self._strategy)
         started = time.perf_counter()
         self._training.rehearse(steps, evaluate=evaluate)
         _synchronize(self._device)
@@ -296,8 +296,8 @@ class Machine:
 class TimingCache:
     """Timings of one run group: read once, extended, written if there are new ones."""
 
-    def __init__(self, cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> None:
-        self._path = timings_folder() / f"{_cache_key(cohort, device, processes, place)}.json"
+    def __init__(self, run_group: RunGroup, device: torch.device, processes: int, place: Machine) -> None:
+        self._path = timings_folder() / f"{_cache_key(run_group, device, processes, place)}.json"
         self._kept = _read_timings(self._path)
         self._new: dict[str, Timing] = {}
         self.all = {name: timing for name, (_, timing) in self._kept.items()}
@@ -336,17 +336,17 @@ def timings_folder() -> Path:
     return Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
 
 
-def _cache_key(cohort: RunGroup, device: torch.device, processes: int, place: Machine) -> str:
+def _cache_key(run_group: RunGroup, device: torch.device, processes: int, place: Machine) -> str:
     """Return the key of a run group's timings: the task without its length, the form of update, the machine and
     versions.
     """
-    task, facts = cohort.task, cohort.task.facts
+    task, facts = run_group.task, run_group.task.facts
     identity = {k: v for k, v in task.identity.items() if k not in {"data", "steps", "eval_steps", "metrics"}}
     versions = [version("adamcmp"), torch.__version__]
     where = [CACHE_VERSION, str(device), processor_name(device), place.cores, processes, versions, place.name]
     sizes = [facts.train_examples, facts.validation_examples, facts.test_examples]
     shape = [facts.input_shape, facts.num_outputs, sizes]
-    form = [cohort.kernel, cohort.patterns]
+    form = [run_group.kernel, run_group.patterns]
     text = canonical_json({"task": identity, "kernel": form, "shape": shape, "where": where})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -103,26 +103,26 @@ _IRRELEVANT_SETTINGS = {
 _profiles: dict[tuple[str, ...], CostProfile] = {}
 
 
-def profile_group(cohort: RunGroup, dataset: Dataset, device: torch.device) -> CostProfile:
+def profile_group(run_group: RunGroup, dataset: Dataset, device: torch.device) -> CostProfile:
     """Look at a run group's model on two examples, and on four: what both make is no activation, but rounded weights.
 
-    Cohorts that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
+    Run groups that differ in budget or optimizer alone have one profile: a look at a large model takes many seconds.
     """
-    task = cohort.task
+    task = run_group.task
     settings = (task.model.model_dump_json(), task.train.model_dump_json(exclude=_IRRELEVANT_SETTINGS))
     key = (*settings, task.facts.fingerprint, str(task.batch_size), str(device))
     if key not in _profiles:
-        with restore_shared_state(cohort.runs[0]):
-            _profiles[key] = _profile_model(cohort, dataset, device)
+        with restore_shared_state(run_group.runs[0]):
+            _profiles[key] = _profile_model(run_group, dataset, device)
     return _profiles[key]
 
 
-def _profile_model(cohort: RunGroup, dataset: Dataset, device: torch.device) -> CostProfile:
-    task = cohort.task
+def _profile_model(run_group: RunGroup, dataset: Dataset, device: torch.device) -> CostProfile:
+    task = run_group.task
     data = as_precision(dataset, task.train.precision)
     rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))
     x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[row]) for row in rows])
-    model = build_model(task, cohort.runs[0].seed, device).train()
+    model = build_model(task, run_group.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     watching, larger = OperationCounter(), OperationCounter()
     try:
@@ -218,7 +218,7 @@ class CostEstimate:
 class ProfiledGroup:
     """A run group and its cost, before benchmarks."""
 
-    cohort: RunGroup
+    run_group: RunGroup
     profile: CostProfile
     refusal: str | None = None
     """Why it cannot be vectorized, see ``trial.refusal``."""
@@ -226,9 +226,9 @@ class ProfiledGroup:
     @property
     def member_steps(self) -> int:
         """Runs times steps."""
-        return len(self.cohort.runs) * self.cohort.task.steps
+        return len(self.run_group.runs) * self.run_group.task.steps
 
     @property
     def member_evaluations(self) -> float:
         """Number of runs times evaluations, each weighted by its examples: 1 for the last."""
-        return len(self.cohort.runs) * self.cohort.task.evaluations.full
+        return len(self.run_group.runs) * self.run_group.task.evaluations.full

@@ -54,7 +54,7 @@ MIN_SECONDS_TO_TRY_ROWS = 90.0
 class BenchmarkRequest(NamedTuple):
     """Ways to train a run group, to be timed in turns."""
 
-    cohort: RunGroup
+    run_group: RunGroup
     strategies: tuple[Strategy, ...]
 
 
@@ -82,7 +82,7 @@ def default_strategy(
     if settings.engine == "auto" or work.refusal is not None:
         return replace(common, reason=work.refusal or why)
     rows = settings.rows if settings.rows != "auto" else _initial_rows(work, device)
-    rows = min(rows, len(work.cohort.runs))
+    rows = min(rows, len(work.run_group.runs))
     return replace(common, engine="vectorised", rows=rows, **_model_fields(work))
 
 
@@ -96,7 +96,7 @@ def short_strategy(work: ProfiledGroup, settings: ExecutionSettings, device: tor
 def is_short(works: Sequence[ProfiledGroup], settings: ExecutionSettings) -> bool:
     """Return whether the work is too little to measure anything for: all of it is done in this process."""
     fixed = settings.compile is True or settings.processes != "auto"
-    runs = sum(len(work.cohort.runs) for work in works)
+    runs = sum(len(work.run_group.runs) for work in works)
     return not fixed and sum(map(estimate_seconds, works)) < (
         MIN_SECONDS_TO_BENCHMARK if runs > 1 else MIN_SECONDS_SINGLE_RUN
     )
@@ -106,7 +106,7 @@ def _model_fields(work: ProfiledGroup) -> dict[str, Any]:
     """Return the fields of a strategy of several rows that depend on the model."""
     return {
         "mixes_seeds": not work.profile.draws,
-        "example_bytes": round(work.profile.activation_bytes / work.cohort.task.batch_size),
+        "example_bytes": round(work.profile.activation_bytes / work.run_group.task.batch_size),
     }
 
 
@@ -164,9 +164,9 @@ def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
     """
     alike: dict[object, list[int]] = {}
     for i, work in enumerate(works):
-        own = work.cohort.kernel if isinstance(work.cohort.runs[0].optimizer, CustomOptimizer) else None
-        alike.setdefault((work.cohort.task.key, work.cohort.patterns, work.refusal, own), []).append(i)
-    first = {i: max(group, key=lambda j: len(works[j].cohort.runs)) for group in alike.values() for i in group}
+        own = work.run_group.kernel if isinstance(work.run_group.runs[0].optimizer, CustomOptimizer) else None
+        alike.setdefault((work.run_group.task.key, work.run_group.patterns, work.refusal, own), []).append(i)
+    first = {i: max(group, key=lambda j: len(works[j].run_group.runs)) for group in alike.values() for i in group}
     return [first[i] for i in range(len(works))]
 
 
@@ -185,7 +185,7 @@ def _benchmark_missing(
     greedy = [(group, [s for s in strategies if _uses_all_threads(s)]) for group, strategies in lacking]
     for batch in ([pair for pair in shared if pair[1]], *([pair] for pair in greedy if pair[1])):
         timings_by_group = (
-            measure([BenchmarkRequest(group.work.cohort, tuple(strategies)) for group, strategies in batch])
+            measure([BenchmarkRequest(group.work.run_group, tuple(strategies)) for group, strategies in batch])
             if batch
             else ()
         )
@@ -220,7 +220,7 @@ class StrategyTimings:
     ) -> None:
         self.work, self._settings, self._device, self._processes = work, settings, device, processes
         self._memory, self._cores = memory, place.cores
-        self._kept = TimingCache(work.cohort, device, processes, place)
+        self._kept = TimingCache(work.run_group, device, processes, place)
         self._timings = self._kept.all
         self._strategies: dict[str, Strategy] = {}
         self._layouts: dict[Strategy, RowLayout] = {}
@@ -242,7 +242,7 @@ class StrategyTimings:
         if strategy.engine == "sequential":
             return strategy_key(strategy, RowLayout(1, 1))
         if strategy not in self._layouts:
-            layouts = (RowLayout.of(piece.runs) for piece in split_into_shards(self.work.cohort, strategy))
+            layouts = (RowLayout.of(shard.runs) for shard in split_into_shards(self.work.run_group, strategy))
             self._layouts[strategy] = max(layouts, key=lambda each: each.total)
         return strategy_key(strategy, self._layouts[strategy])
 
@@ -267,7 +267,7 @@ class StrategyTimings:
 
     def compiled_round(self, total: float) -> list[Strategy]:
         """Return compiled rows, where eager training would take long enough."""
-        pays = MIN_SECONDS_TO_COMPILE if len(self.work.cohort.runs) > 1 else MIN_SECONDS_SINGLE_RUN
+        pays = MIN_SECONDS_TO_COMPILE if len(self.work.run_group.runs) > 1 else MIN_SECONDS_SINGLE_RUN
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
             return []
@@ -342,8 +342,8 @@ class StrategyTimings:
             return choice
         strategy = choice.strategy
         if strategy.engine == "vectorised":
-            busy = replace(strategy, rows=min(strategy.rows, -(-len(work.cohort.runs) // strategy.processes)))
-            strategy = replace(busy, rows=max(len(piece.runs) for piece in split_into_shards(work.cohort, busy)))
+            busy = replace(strategy, rows=min(strategy.rows, -(-len(work.run_group.runs) // strategy.processes)))
+            strategy = replace(busy, rows=max(len(shard.runs) for shard in split_into_shards(work.run_group, busy)))
         return replace(choice, strategy=strategy, seconds=choice.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
@@ -367,7 +367,7 @@ class StrategyTimings:
 
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
         """Return work by the speed of all processes, and one compilation; few shards keep few processes busy."""
-        busy = min(strategy.processes, -(-len(self.work.cohort.runs) // strategy.rows))
+        busy = min(strategy.processes, -(-len(self.work.run_group.runs) // strategy.rows))
         compiling = min(timing.first, CACHED_COMPILE_SECONDS) if strategy.compiled else 0.0
         return self._seconds_alone(timing) / busy + compiling
 
@@ -389,7 +389,7 @@ class StrategyTimings:
             threads=max(1, self._cores // self._processes) if self._device.type == "cpu" else 1,
             **_model_fields(self.work),
         )
-        rows = max(len(piece.runs) for piece in split_into_shards(self.work.cohort, common))
+        rows = max(len(shard.runs) for shard in split_into_shards(self.work.run_group, common))
         ways = [replace(common, rows=rows, matmul=matmul) for matmul in self._matmuls()]
         return [*ways, *(replace(way, graphs=True) for way in ways if self._device.type == "cuda")]
 
@@ -404,13 +404,13 @@ class StrategyTimings:
     def _most_rows(self) -> int:
         """Return the maximum number of rows: as many as fit in memory, and few enough to use all processes."""
         held = int(self._memory / self._processes / self.work.profile.row_bytes)
-        return max(1, min(held, -(-len(self.work.cohort.runs) // self._processes)))
+        return max(1, min(held, -(-len(self.work.run_group.runs) // self._processes)))
 
     def _matmuls(self) -> list[Matmul]:
         """Return libraries to try: oneDNN only for fp32 on the CPU, and only where it computes in fp32."""
         if self._settings.matmul != "auto":
             return [self._settings.matmul]
-        fp32 = self._device.type == "cpu" and self.work.cohort.task.train.precision == "fp32"
+        fp32 = self._device.type == "cpu" and self.work.run_group.task.train.precision == "fp32"
         return ["default", "onednn"] if fp32 and not onednn_rounds_to_bf16() else ["default"]
 
     def _lacking_compiler(self) -> str | None:

@@ -100,9 +100,9 @@ class Shard:
     """At the start; None: the least that holds the runs. The shards of a run group share one, and so its programs."""
 
     @classmethod
-    def of(cls, cohort: RunGroup, strategy: Strategy) -> Self:
+    def of(cls, run_group: RunGroup, strategy: Strategy) -> Self:
         """Return a whole run group as one shard."""
-        return cls(cohort.task, cohort.kernel, cohort.runs, strategy)
+        return cls(run_group.task, run_group.kernel, run_group.runs, strategy)
 
     @cached_property
     def key(self) -> str:
@@ -162,19 +162,19 @@ def _exact_cuda() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
-def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
+def split_into_shards(run_group: RunGroup, strategy: Strategy) -> list[Shard]:
     """Cut a run group into shards of at most ``rows`` runs, of nearly equal size and one layout: one compiled program.
 
     Runs of a seed stay together, since they share their batches. Where a seed has fewer runs than fit, several seeds
-    make one shard, if the strategy lets them. Pieces that lack few rows of the common layout are filled up.
+    make one shard, if the strategy lets them. Shards that lack few rows of the common layout are filled up.
     """
     by_seed: dict[int, list[Run]] = {}
-    for run in cohort.runs:
+    for run in run_group.runs:
         by_seed.setdefault(run.seed, []).append(run)
     groups: list[tuple[Run, ...]] = []
     most = max(map(len, by_seed.values()))
     if strategy.rungs:
-        groups = _groups_by_optimizer(cohort.runs, strategy.rows)
+        groups = _groups_by_optimizer(run_group.runs, strategy.rows)
     elif most >= strategy.rows or not strategy.mixes_seeds:
         for runs in by_seed.values():
             groups += [tuple(part) for part in _split_evenly(runs, strategy.rows)]
@@ -185,7 +185,8 @@ def split_into_shards(cohort: RunGroup, strategy: Strategy) -> list[Shard]:
     common = RowLayout(max(layout.seeds for layout in own), max(layout.rows for layout in own))
     layouts = [common if common.total <= MAX_PADDING * layout.total else layout for layout in own]
     return [
-        Shard(cohort.task, cohort.kernel, runs, strategy, layout) for runs, layout in zip(groups, layouts, strict=True)
+        Shard(run_group.task, run_group.kernel, runs, strategy, layout)
+        for runs, layout in zip(groups, layouts, strict=True)
     ]
 
 

@@ -47,33 +47,33 @@ MIN_CHECK_LR, MAX_CHECK_LR = 1e-3, 3e-2
 """Bounds of the learning rates of the check: below them weights hardly move, above them they may diverge."""
 
 
-def why_not_vectorizable(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
+def why_not_vectorizable(run_group: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     """Return why the runs of a run group cannot be trained as one program; None if they can.
 
     The reasons are a custom optimizer, a forward pass with effects or control flow that a program cannot carry, tensors
     that share memory, an error by torch.func on the model or on a custom loss, and losses or weight norms that differ
     from the sequential engine's.
     """
-    if isinstance(cohort.runs[0].optimizer, CustomOptimizer):
+    if isinstance(run_group.runs[0].optimizer, CustomOptimizer):
         return "a custom optimizer trains one run at a time"
-    with restore_shared_state(cohort.runs[0]):
-        return _why_not(cohort, dataset, device)
+    with restore_shared_state(run_group.runs[0]):
+        return _why_not(run_group, dataset, device)
 
 
-def _why_not(cohort: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
+def _why_not(run_group: RunGroup, dataset: Dataset, device: torch.device) -> str | None:
     try:
-        observed = _observe_forward(cohort.task, dataset, device)
+        observed = _observe_forward(run_group.task, dataset, device)
         if observed.reason:
             return _shorten(observed.reason)
         if observed.parameters <= MAX_FLOAT64_PARAMETERS and device.type not in DEVICES_WITHOUT_FLOAT64:
             try:
-                reason = _compare_engines(cohort, dataset, device, observed, "fp64")
-                if reason or cohort.task.train.precision != "bf16":  # autocast has rules of its own
+                reason = _compare_engines(run_group, dataset, device, observed, "fp64")
+                if reason or run_group.task.train.precision != "bf16":  # autocast has rules of its own
                     return reason
             except Exception as error:  # a model may have its own precision in its code
                 if "dtype" not in str(error).lower() and "double" not in str(error).lower():
                     raise
-        return _compare_engines(cohort, dataset, device, observed, cohort.task.train.precision)
+        return _compare_engines(run_group, dataset, device, observed, run_group.task.train.precision)
     except Exception as error:  # torch.func and custom models may fail in any way
         return _shorten(describe_exception(error))
 
@@ -128,23 +128,23 @@ def _observe_forward(task: TaskSpec, dataset: Dataset, device: torch.device) -> 
 
 
 def _compare_engines(
-    cohort: RunGroup, dataset: Dataset, device: torch.device, observed: _ForwardObservations, precision: Precision
+    run_group: RunGroup, dataset: Dataset, device: torch.device, observed: _ForwardObservations, precision: Precision
 ) -> str | None:
     """Train two rows of each of two seeds by both engines; a model that draws, or is large, has one seed."""
-    task, few = _shrink_task(cohort.task, dataset, precision)
+    task, few = _shrink_task(run_group.task, dataset, precision)
     is_large = observed.parameters > MAX_FLOAT64_PARAMETERS
     seeds = (0,) if is_large else (0, 1)
-    rows = [_check_run(cohort, task, factor) for factor in (1.0, 2.0)]
+    rows = [_check_run(run_group, task, factor) for factor in (1.0, 2.0)]
     for together_seeds in [(seed,) for seed in seeds] if observed.draws else [seeds]:
         runs = tuple(replace(row, id=f"{row.id}-{k}-{s}", seed=s) for s in together_seeds for k, row in enumerate(rows))
         alone = list(
-            sequential.train_shard(Shard(task, cohort.kernel, runs, Strategy()), few, device, TrainingControl())
+            sequential.train_shard(Shard(task, run_group.kernel, runs, Strategy()), few, device, TrainingControl())
         )
         if any(result.error is not None for result in alone):  # its runs are the place to say so
             return _shorten(next(result.error for result in alone if result.error is not None))
         strategy = Strategy(engine="vectorised", rows=len(runs))
         together = list(
-            vectorized.train_shard(Shard(task, cohort.kernel, runs, strategy), few, device, TrainingControl())
+            vectorized.train_shard(Shard(task, run_group.kernel, runs, strategy), few, device, TrainingControl())
         )
         for one, other in zip(alone, together, strict=True):
             if reason := _describe_difference(one, other, TOLERANCES[precision]):
@@ -152,9 +152,9 @@ def _compare_engines(
     return None
 
 
-def _check_run(cohort: RunGroup, task: TaskSpec, factor: float) -> Run:
+def _check_run(run_group: RunGroup, task: TaskSpec, factor: float) -> Run:
     """Return the run group's first run with a learning rate that moves weights, times a factor, and without warmup."""
-    run = cohort.runs[0]
+    run = run_group.runs[0]
     assert isinstance(run.optimizer, Rule)
     lr = factor * min(max(run.optimizer.lr, MIN_CHECK_LR), MAX_CHECK_LR)
     schedule = run.schedule.model_copy(update={"warmup_steps": 0})

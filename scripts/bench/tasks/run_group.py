@@ -1,4 +1,4 @@
-"""A cohort of a configuration with its data, for benchmarks that look inside a training."""
+"""A run group of a configuration with its data, for benchmarks that look inside a training."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def prepared(config: str, runs: int, *overrides: str) -> tuple[RunGroup, Dataset
         return dataset_metadata(dataset)
 
     rates = f"optimizer.lr=geomspace(1e-4,1e-2,{runs})" if runs > 1 else "optimizer.lr=1e-3"
-    (cohort,) = group_runs(plan_study(find_config(config, CONFIGS), [rates, *overrides], load).runs)
-    return cohort, datasets[cohort.task.facts.fingerprint]
+    (run_group,) = group_runs(plan_study(find_config(config, CONFIGS), [rates, *overrides], load).runs)
+    return run_group, datasets[run_group.task.facts.fingerprint]

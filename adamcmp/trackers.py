@@ -102,9 +102,9 @@ def to_tensorboard(stored: Results, where: Path) -> int:
                 for name, value in values.items():
                     writer.add_scalar(name.replace("_", "/", 1), value, step, at)
             ends = {name: run.ends[name] for name in FINAL_METRICS[:2] if run.ends}
-            told = {name: run.settings[name] for name in SHOWN_COLUMNS if name in run.settings}
+            hyperparameters = {name: run.settings[name] for name in SHOWN_COLUMNS if name in run.settings}
             writer.add_text("settings", "\n".join(f"- {name}: {value}" for name, value in run.settings.items()))
-            shown = hparams(told, ends)  # type: ignore[no-untyped-call]  # it has no types
+            shown = hparams(hyperparameters, ends)  # type: ignore[no-untyped-call]  # it has no types
             for summary in shown:
                 writer._get_file_writer().add_summary(summary)
             for name, value in ends.items():

@@ -1,4 +1,4 @@
-"""What ``adamcmp watch`` tells of sweeps, from their folders alone."""
+"""What ``adamcmp monitor`` tells of sweeps, from their folders alone."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def progress(**given):
     now = time.time()
     counts = {"planned": 100, "todo": 80, "steps": 8000, "ended": 20, "diverged": 3, "failed": 1, "taken": 2000}
     where = {"processes": 2, "busy": 2, "device": "cpu", "host": socket.gethostname(), "pid": os.getpid()}
-    told = {"study": "digits", "what": "", "estimate": 40.0, "started": now - 10, "told": now, **counts, **where}
+    told = {"study": "digits", "what": "", "estimate": 40.0, "started": now - 10, "updated_at": now, **counts, **where}
     return SweepProgress(**told | given)
 
 
 def put(folder, told, name="one"):
     (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
-    (folder / DRIVERS / f"{name}.json").write_text(json.dumps({"progress": asdict(told), "told": told.told}))
+    (folder / DRIVERS / f"{name}.json").write_text(json.dumps({"progress": asdict(told), "told": told.updated_at}))
 
 
 def shown(folder, looks=1):
-    watch = StudyMonitor(folder)
+    monitor = StudyMonitor(folder)
     for _ in range(looks):
-        watch.look()
+        monitor.refresh()
     console = Console(width=120, file=io.StringIO())
-    console.print(watch.shown())
+    console.print(monitor.render())
     return console.file.getvalue()
 
 
@@ -71,14 +71,14 @@ def test_progress_time_left_throughput_and_workers_are_told(tmp_path):
 
 
 def test_the_rate_is_that_of_late(tmp_path):
-    watch, now = StudyMonitor(tmp_path), time.time()
+    monitor, now = StudyMonitor(tmp_path), time.time()
     for second, taken in ((-4, 1000), (-2, 1100), (0, 1200)):
-        put(tmp_path, progress(told=now + second, taken=taken))
-        watch.look()
-    assert watch.rate == pytest.approx(50)
-    put(tmp_path, progress(told=now + 1, started=now + 0.5, taken=30))  # the next stage
-    watch.look()
-    assert watch.rate == pytest.approx(60)
+        put(tmp_path, progress(updated_at=now + second, taken=taken))
+        monitor.refresh()
+    assert monitor.rate == pytest.approx(50)
+    put(tmp_path, progress(updated_at=now + 1, started=now + 0.5, taken=30))  # the next stage
+    monitor.refresh()
+    assert monitor.rate == pytest.approx(60)
 
 
 def test_several_drivers_are_told_as_one(tmp_path):
@@ -96,7 +96,7 @@ def test_several_drivers_are_told_as_one(tmp_path):
         ({"over": True, "ended": 80}, "done"),
         ({"over": True, "ended": 20}, "stopped; the same command resumes"),
         ({"pid": 2**22 + 1}, "stopped; the same command resumes"),
-        ({"host": "another", "told": 0.0}, "stopped; the same command resumes"),
+        ({"host": "another", "updated_at": 0.0}, "stopped; the same command resumes"),
         ({"host": "another"}, "training"),
         ({"what": "the best cells on fresh seeds, "}, "the best cells on fresh seeds, training"),
     ],

@@ -96,7 +96,7 @@ class GridRow(NamedTuple):
     steps: Array
     """Steps of the grid of log λ."""
     seeds: int
-    told: int
+    decays: int
     """λ > 0 that are not lost."""
 
     @property
@@ -170,7 +170,7 @@ def row_of(grid: ErrorGrid) -> GridRow:
 
 def slope_of_rows(rows: Sequence[GridRow]) -> Estimate:
     """Return the slope d log λ*/dx over rows that may have grids of λ of their own, and the same seeds."""
-    known_rows = [row for row in rows if row.told >= MIN_AXIS_VALUES]
+    known_rows = [row for row in rows if row.decays >= MIN_AXIS_VALUES]
     if len(known_rows) < MIN_AXIS_VALUES:
         return NO_ESTIMATE
     best_BL, side_BL = (

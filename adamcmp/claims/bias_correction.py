@@ -46,7 +46,7 @@ def closed_form_test() -> ClaimEvidence:
     steps: list[np.ndarray] = []
     before = torch.zeros(2, 1, dtype=torch.float64)
 
-    def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
+    def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
         steps.append((weights - before).abs().flatten().numpy().copy())
         before.copy_(weights)
 
@@ -55,7 +55,11 @@ def closed_form_test() -> ClaimEvidence:
         for corrected in (True, False)
     ]
     simulate(
-        rules, torch.zeros(2, 1, dtype=torch.float64), lambda weights, t: torch.ones_like(weights), 100, watch=watch
+        rules,
+        torch.zeros(2, 1, dtype=torch.float64),
+        lambda weights, t: torch.ones_like(weights),
+        100,
+        callback=callback,
     )
     with_, without = np.array(steps).T
     t = np.arange(1, 101)
@@ -121,7 +125,7 @@ def _of_other_gradients() -> list[Claim]:
     for what, gradient in GRADIENTS.items():
         steps, before = list[float](), torch.zeros(1, 1, dtype=torch.float64)
 
-        def watch(
+        def callback(
             t: int, weights: torch.Tensor, state: dict[str, torch.Tensor],
             steps: list[float] = steps, before: torch.Tensor = before,
         ) -> None:  # fmt: skip
@@ -133,7 +137,7 @@ def _of_other_gradients() -> list[Claim]:
             torch.zeros(1, 1, dtype=torch.float64),
             lambda weights, t, gradient=gradient: torch.full_like(weights, gradient(t - 1)),
             7000,
-            watch=watch,
+            callback=callback,
         )
         claims.append(
             Claim(

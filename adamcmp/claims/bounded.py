@@ -41,12 +41,12 @@ def closed_form_test() -> ClaimEvidence:
 
     paths: list[np.ndarray] = []
 
-    def watch(t: int, weights: Any, state: Any) -> None:
+    def callback(t: int, weights: Any, state: Any) -> None:
         paths.append(weights.abs().flatten().numpy().copy())
 
     rules = [rule_settings("adamw", lr=0.05, weight_decay=weight_decay, eps=0.0) for weight_decay in LAMBDAS]
     start = torch.zeros(len(LAMBDAS), 1, dtype=torch.float64)
-    simulate(rules, start, lambda weights, t: torch.ones_like(weights), 1500, watch=watch)
+    simulate(rules, start, lambda weights, t: torch.ones_like(weights), 1500, callback=callback)
     times_TK = np.array(paths) * LAMBDAS
     axes = PanelAxes("toy: a constant gradient", "step", "λ ‖θ‖_∞", "linear", "linear")
     panels = [

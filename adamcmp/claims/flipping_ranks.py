@@ -44,12 +44,12 @@ def closed_form_test() -> ClaimEvidence:
     def gradient(weights: Any, t: int) -> Any:
         return curvature_D * weights + 0.5 * torch.randn(weights.shape, generator=draw, dtype=torch.float64)
 
-    def watch(t: int, weights: Any, state: Any) -> None:
+    def callback(t: int, weights: Any, state: Any) -> None:
         losses.append((0.5 * curvature_D * weights.square()).mean(1).numpy())
 
     rules = [rule_settings("sgd", lr=lr, momentum=0.0, weight_decay=0.0) for lr in RATES.values() for _ in range(draws)]
     eta = 0.5 + 0.5 * np.cos(np.pi * np.arange(steps) / steps)
-    simulate(rules, normal_tensor(len(rules), size), gradient, steps, eta=eta, watch=watch)
+    simulate(rules, normal_tensor(len(rules), size), gradient, steps, eta=eta, callback=callback)
     log_KDT = np.log(np.array(losses)).T.reshape(len(RATES), draws, steps)
     gap_DT = log_KDT[0] - log_KDT[1]
     half = gap_DT[:, int(0.4 * steps) : int(0.6 * steps)].mean(1)

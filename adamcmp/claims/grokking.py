@@ -47,7 +47,7 @@ def closed_form_test() -> ClaimEvidence:
     for name, label in (("adam", "Adam + L2"), ("adamw", "AdamW")):
         path: list[float] = [1.0]
 
-        def watch(t: int, weights: Any, state: Any, path: list[float] = path) -> None:
+        def callback(t: int, weights: Any, state: Any, path: list[float] = path) -> None:
             path.append(weights.item())
 
         start = torch.ones(1, 1, dtype=torch.float64)
@@ -56,7 +56,7 @@ def closed_form_test() -> ClaimEvidence:
             start,
             lambda w, t: torch.zeros_like(w),
             STEPS,
-            watch=watch,
+            callback=callback,
         )
         panels.append(axes.series(label, "line", range(0, STEPS + 1, 10), path[::10]))
         taken.append(1 - path[100])

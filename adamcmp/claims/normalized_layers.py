@@ -46,12 +46,12 @@ def closed_form_test() -> ClaimEvidence:
     def gradient(weights: Any, t: int) -> Any:
         return gradients_before_norm(weights, draw)
 
-    def watch(t: int, weights: Any, state: Any) -> None:
+    def callback(t: int, weights: Any, state: Any) -> None:
         angles.append(angle(before, weights).numpy())
         before.copy_(weights)
 
     rules = [rule_settings("adamw", lr=LR, weight_decay=weight_decay) for weight_decay in LAMBDAS for _ in range(DRAWS)]
-    simulate(rules, start, gradient, STEPS, watch=watch)
+    simulate(rules, start, gradient, STEPS, callback=callback)
     angles_KDT = np.array(angles).T.reshape(len(LAMBDAS), DRAWS, STEPS)
     parts = angles_KDT.reshape(len(LAMBDAS), DRAWS, 40, -1).mean(-1)
     axes = PanelAxes("toy: in front of a norm", "step", "angle per step (rad)", "linear")

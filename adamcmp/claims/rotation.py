@@ -67,7 +67,7 @@ def turning(name: str, scales: tuple[float, ...], lrs: tuple[float, ...], weight
     def gradient(weights: Any, t: int) -> Any:
         return scale * torch.randn(weights.shape, generator=draw, dtype=torch.float64)
 
-    def watch(t: int, weights: Any, state: Any) -> None:
+    def callback(t: int, weights: Any, state: Any) -> None:
         if t > STEPS // 2:
             angles.append(angle(before, weights).numpy())
         before.copy_(weights)
@@ -77,7 +77,7 @@ def turning(name: str, scales: tuple[float, ...], lrs: tuple[float, ...], weight
         for lr in np.broadcast_to(lrs, rows)
         for _ in range(DRAWS)
     ]
-    simulate(rules, start, gradient, STEPS, watch=watch)
+    simulate(rules, start, gradient, STEPS, callback=callback)
     return np.asarray(np.mean(angles, axis=0).reshape(rows, DRAWS))
 
 

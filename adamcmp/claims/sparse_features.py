@@ -51,12 +51,12 @@ def closed_form_test() -> ClaimEvidence:
         active = torch.rand(weights.shape, generator=draw, dtype=torch.float64) < probability_KD
         return active * size_KD * torch.randn(weights.shape, generator=draw, dtype=torch.float64).sign()
 
-    def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
+    def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
         if t > STEPS // 2 and t % 10 == 0:
             rates.append((1 / ((state["v"] / (1 - 0.999**t)).sqrt() + 1e-8)).log().numpy().copy())
 
     rules = [rule_settings("adam", weight_decay=0.0)] * len(grid)
-    simulate(rules, torch.zeros_like(probability_KD), gradient, STEPS, watch=watch)
+    simulate(rules, torch.zeros_like(probability_KD), gradient, STEPS, callback=callback)
     log_rate_GPD = np.mean(rates, axis=0).reshape(len(SIZES), len(PROBABILITIES), DRAWS)
     log_p = np.log(PROBABILITIES)
     in_p = [least_squares_slope(log_p, log_rate_GPD[g, :, d]) for g in range(len(SIZES)) for d in range(DRAWS)]

@@ -54,7 +54,7 @@ def closed_form_test() -> ClaimEvidence:
     for rate in RATES:
         left: list[float] = []
 
-        def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor], left: list[float] = left) -> None:
+        def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor], left: list[float] = left) -> None:
             left.append(weights.item())
 
         start = torch.ones(1, 1, dtype=torch.float64)
@@ -64,7 +64,7 @@ def closed_form_test() -> ClaimEvidence:
             start,
             lambda w, t: torch.zeros_like(w),
             steps,
-            watch=watch,
+            callback=callback,
         )
         times.append(-math.log(left[round(1 / rate) - 1]))
         x = np.arange(1, steps + 1) * rate

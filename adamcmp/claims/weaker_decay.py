@@ -52,13 +52,13 @@ def toy_rates(decay: str) -> np.ndarray:
     def gradient(weights: torch.Tensor, t: int) -> torch.Tensor:
         return scale_K1 * torch.randn(weights.shape, generator=draw, dtype=torch.float64)
 
-    def watch(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
+    def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
         if t > STEPS // 2:
             taken.append((state["taken"] * weights).numpy().copy())
             squares.append(weights.square().numpy().copy())
 
     rules = [instrumented_adam(decay, lr=LR, weight_decay=LAMBDA)] * len(SCALES)
-    simulate(rules, normal_tensor(len(SCALES), DRAWS), gradient, STEPS, watch=watch)
+    simulate(rules, normal_tensor(len(SCALES), DRAWS), gradient, STEPS, callback=callback)
     return np.asarray(np.sum(taken, axis=0) / np.sum(squares, axis=0))
 
 

@@ -1,4 +1,4 @@
-"""The dashboard of ``adamcmp watch``: it reads the folders of running sweeps and nothing else."""
+"""The dashboard of ``adamcmp monitor``: it reads the folders of running sweeps and nothing else."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class StudyMonitor:
     """Seconds since 1970 and steps taken, of the last ``RATE_WINDOW_SECONDS`` seconds."""
     progress: SweepProgress | None = None
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read new files."""
         self.progress = SweepProgress.read(self.folder)
         parts = tuple(sorted(path.name for path in (self.folder / "records").glob("*.parquet")))
         if parts != self._parts:
             self._records, self._parts = read_records(self.folder), parts
         if self.progress is not None:
-            sample = (self.progress.told, self.progress.taken)
+            sample = (self.progress.updated_at, self.progress.taken)
             if self._seen and sample[1] < self._seen[-1][1]:
                 self._seen.clear()  # the next stage has begun
             if not self._seen or sample[0] > self._seen[-1][0]:
@@ -79,10 +79,10 @@ class StudyMonitor:
         if self.progress is None:
             return 0.0
         first = self._seen[0] if len(self._seen) > 1 else (self.progress.started, 0)
-        seconds = self.progress.told - first[0]
+        seconds = self.progress.updated_at - first[0]
         return (self.progress.taken - first[1]) / seconds if seconds > 0 else 0.0
 
-    def shown(self) -> RenderableType:
+    def render(self) -> RenderableType:
         """Return the study's board."""
         return Group(*self._head(), *(self._arms() if len(self._records) else ()), *self._failures())
 
@@ -102,13 +102,13 @@ class StudyMonitor:
         times = (
             f"about {format_duration(left)} left"
             if progress.is_running
-            else f"after {format_duration(progress.told - progress.started)}"
+            else f"after {format_duration(progress.updated_at - progress.started)}"
         )
         drawn = ProgressBar(total=1.0, completed=share, width=24)
         bar.add_row(drawn, f"{share:.0%}", ", ".join(counts), times)
         if not progress.is_running:
             return [title, bar]
-        runs = 60 * progress.ended / max(progress.told - progress.started, 1e-9)
+        runs = 60 * progress.ended / max(progress.updated_at - progress.started, 1e-9)
         speed = f"{self.rate:,.0f} steps/s, {runs:,.3g} runs/min" if progress.taken else "no step yet"
         where = (
             f"{progress.busy} of {progress.processes} processes at work"
@@ -158,8 +158,8 @@ class StudyMonitor:
         )
 
 
-def render_dashboard(watches: Sequence[StudyMonitor]) -> RenderableType:
+def render_dashboard(monitors: Sequence[StudyMonitor]) -> RenderableType:
     """Return all studies, those at work first."""
-    ordered = sorted(watches, key=lambda each: not each.is_alive)
+    ordered = sorted(monitors, key=lambda monitor: not monitor.is_alive)
     now = Text(time.strftime("%H:%M:%S"), "dim")
-    return Group(*(part for monitor in ordered for part in (monitor.shown(), Text(""))), now)
+    return Group(*(part for monitor in ordered for part in (monitor.render(), Text(""))), now)

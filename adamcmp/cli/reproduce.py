@@ -74,7 +74,7 @@ def reproduce(
         words = sweep_words(name, figure, sys.argv[1:])
         reproduced = reproduce_one(name, words, given, results_dir, config_dir, device, dry_run, limit, formats)
         codes.append(reproduced.code)
-        claims += reproduced.told.claims
+        claims += reproduced.study_findings.claims
     if len(names) > 1 and not dry_run:
         show_claims(claims, results_dir, formats)
     raise typer.Exit(max(codes))
@@ -120,7 +120,7 @@ class Reproduced(NamedTuple):
     """One study that was reproduced."""
 
     code: int
-    told: StudyFindings
+    study_findings: StudyFindings
 
 
 def reproduce_one(
@@ -150,7 +150,7 @@ def reproduce_one(
         show_plan(opened, limit)
         return Reproduced(EXIT_OK, StudyFindings())
     records = run_sweep(opened, limit)
-    return Reproduced(exit_code_of(records), report_on([opened.study_dir], formats, None, title=False).told)
+    return Reproduced(exit_code_of(records), report_on([opened.study_dir], formats, None, title=False).study_findings)
 
 
 def sweep_words(name: str, asked: str, typed: Sequence[str]) -> list[str]:

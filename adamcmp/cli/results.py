@@ -183,25 +183,30 @@ def watch(
 
     from adamcmp.cli.dashboard import StudyMonitor, find_monitors, render_dashboard
 
-    watches = [StudyMonitor(folder) for path in results or [DEFAULT_RESULTS] for folder in find_monitors(path)]
+    monitors = [StudyMonitor(folder) for path in results or [DEFAULT_RESULTS] for folder in find_monitors(path)]
 
-    def looked() -> RenderableType:
-        for monitor in watches:
-            monitor.look()
-        return render_dashboard(watches)
+    def refresh_all() -> RenderableType:
+        for monitor in monitors:
+            monitor.refresh()
+        return render_dashboard(monitors)
 
     console = Console(highlight=False)
-    first = looked()
+    first = refresh_all()
     if not once and console.is_terminal:
         with signals.defer_signals(), Live(first, console=console, screen=True, auto_refresh=False) as live:
-            while any(watch.is_alive for watch in watches) and not signals.stop_requested():
+            while any(monitor.is_alive for monitor in monitors) and not signals.stop_requested():
                 deadline = time.monotonic() + every
                 while time.monotonic() < deadline and not signals.stop_requested():
                     time.sleep(0.05)
-                live.update(looked(), refresh=True)
-    add_json(studies=[{"folder": str(watch.folder), **(asdict(watch.progress) if watch.progress else {}),
-                     "state": watch.progress.state if watch.progress else None} for watch in watches])  # fmt: skip
-    print_table(render_dashboard(watches))
+                live.update(refresh_all(), refresh=True)
+    studies: list[dict[str, object]] = []
+    for monitor in monitors:
+        now = monitor.progress
+        # told: the former name of updated_at
+        fields = {**asdict(now), "told": now.updated_at, "state": now.state} if now else {"state": None}
+        studies.append({"folder": str(monitor.folder), **fields})
+    add_json(studies=studies)
+    print_table(render_dashboard(monitors))
 
 
 def compare(

@@ -72,7 +72,7 @@ def report_on(
             has_plot_script=plot_script or bundle,
         )
         if figure is not None:
-            report = replace(report, told=find_study(figure).findings(report))
+            report = replace(report, study_findings=find_study(figure).findings(report))
     print_damage(study_dirs)
     print_orphans(report)
     show_found(report, report.title if title else None)
@@ -178,7 +178,7 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
     for task in tasks:
         error, verdicts = task_metrics(task.records).error, report.verdicts(task)
         about = {task.task, None} if len(tasks) == 1 else {task.task}
-        findings = report.told.about(about)
+        findings = report.study_findings.about(about)
         sections = [terminal.verdict_lines(verdicts, error, width, verbose=verbose)]
         if not is_quiet():
             if title is not None or len(tasks) > 1:
@@ -203,7 +203,7 @@ def show_found(report: ReportInput, title: str | None = None) -> None:
             print_table(plan_view.time_to_target_table(soon, task.label, report.target_error, error))
     add_json(across_tasks=across_tasks.to_frame(report.pooled).to_dict("records"))
     if len(tasks) > 1:
-        findings = report.told.about({None})
+        findings = report.study_findings.about({None})
         add_json(claims=claims_as_json(findings.claims))
         _print_sections([
             terminal.splits_lines(report.over_splits(tasks), width),

@@ -48,7 +48,7 @@ def conventions_article(fits: Sequence[ConventionFit], command: str) -> Article:
     )
     sections = [
         Section("Other libraries against adamcmp", [Text(f"{counted}."), how, FigureBlock(TABLE_NAME, (), caption)]),
-        Section("What follows", [Bullets(_told(compared))]),
+        Section("What follows", [Bullets(_consequences(compared))]),
         Section("All optimizers", [Table(_shown(fits)), reading]),
         Section("Made by", _made(fits, command)),
     ]
@@ -87,7 +87,7 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.1e}".replace("e-0", "e-").replace("e+00", "")
 
 
-def _told(fits: Sequence[ConventionFit]) -> list[Line]:
+def _consequences(fits: Sequence[ConventionFit]) -> list[Line]:
     """Return common pitfalls among the results."""
     lines: list[Line] = []
 

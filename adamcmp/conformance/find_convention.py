@@ -145,11 +145,15 @@ def find_convention(fit: ConventionFit, ran: LibraryResult) -> ConventionFit:
     )
     (nearest, _, way), (second, _, other) = ranked[0], ranked[1]
     limit = LIMITS[ran.precision]
-    words = f"{way.told}, or {other.told}" if nearest > SAME_LIMIT and second < 1.5 * nearest else way.told
+    words = (
+        f"{way.description}, or {other.description}"
+        if nearest > SAME_LIMIT and second < 1.5 * nearest
+        else way.description
+    )
     verdict = "same" if nearest <= SAME_LIMIT else "same but for rounding" if nearest <= limit else "differs"
     return fit._replace(
         convention="" if verdict == "differs" else words, setting="" if verdict == "differs" else way.setting,
-        difference=nearest, next_convention=way.told if verdict == "differs" else other.told,
+        difference=nearest, next_convention=way.description if verdict == "differs" else other.description,
         next_difference=second, verdict=verdict,
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ class Convention(NamedTuple):
     setting: str
     """Overrides for this convention: ``optimizer=adamw optimizer/framework=keras``; empty without any."""
     settings: Rule
-    told: str
+    description: str
     """In words: where λ and ε enter."""
     on_new: bool = False
     """Decay is of the weights that the step has made, not of those before it."""
@@ -64,10 +64,12 @@ def conventions(rule: str) -> list[Convention]:
     ways = sorted(ways_by_name.values(), key=lambda each: len(each.setting))
     usual = [way for way in ways if way.settings.decay == "lr_scaled"]
     undivided = [way for way in usual if getattr(way.settings, "proximal", True)]  # decay comes behind the step
-    ways += [way._replace(setting="", on_new=True, told=f"{way.told}, of the new weights") for way in undivided]
+    ways += [
+        way._replace(setting="", on_new=True, description=f"{way.description}, of the new weights") for way in undivided
+    ]
     no_decay = {_describe(way.settings, decayed=False): way for way in reversed(usual or ways[:1])}
     return ways + [
-        way._replace(without=True, told=description, setting=f"{way.setting} optimizer.weight_decay=0")
+        way._replace(without=True, description=description, setting=f"{way.setting} optimizer.weight_decay=0")
         for description, way in reversed(no_decay.items())
     ]
 

@@ -42,14 +42,14 @@ LOSS_CHECK_EVERY = 64
 """Steps whose losses an accelerator may take before they are looked at."""
 
 
-def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
+def train_shard(shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a shard and yield the result of each when it ends.
 
     Args:
         shard: runs of one task, with the threads and matrix library to use.
         dataset: the task's data, anywhere.
         device: where to train.
-        watch: receives progress at every evaluation; saves and stops between two steps.
+        control: receives progress at every evaluation; saves and stops between two steps.
 
     Raises:
         TrainingStopped: a stop was requested.
@@ -58,7 +58,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: Tra
     data = to_device(dataset, shard.task.train.precision, device)
     plan = shard.task.evaluations
     shown = {count: subsample(data, count) for count in (plan.before, plan.last)}
-    resumed = watch.resumed()
+    resumed = control.resumed()
     if shard.task.train.save == "best" and resumed and resumed.get("kept") is None:
         resumed = None  # the best so far was not kept
     if resumed and unsaved_attributes(resumed):
@@ -66,7 +66,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: Tra
     for run in shard.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
         with apply_strategy(shard.strategy, device):
-            outcome = _train_run(run, shard, data, shown, device, watch, state)
+            outcome = _train_run(run, shard, data, shown, device, control, state)
         yield outcome
 
 
@@ -76,7 +76,7 @@ def _train_run(
     dataset: Dataset,
     shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
-    watch: TrainingControl,
+    control: TrainingControl,
     resumed: dict[str, Any] | None,
 ) -> RunResult:
     started = time.perf_counter() - (resumed["seconds"] if resumed else 0.0)
@@ -88,7 +88,7 @@ def _train_run(
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _train_steps(
-                run, shard.strategy, model, dataset, shown, device, evaluations, watch, started, losses, resumed
+                run, shard.strategy, model, dataset, shown, device, evaluations, control, started, losses, resumed
             )
     except (TrainingStopped, CheckpointError):
         raise
@@ -96,7 +96,7 @@ def _train_run(
         diverged_step = losses.lost()  # what a model raises of weights that are not finite is no error of its own
         error = None if diverged_step else describe_exception(caught)
     done = evaluations[-1].step if evaluations else 0
-    watch.on_steps(run.task.steps - done, None)
+    control.on_steps(run.task.steps - done, None)
     return RunResult(
         run=run,
         status="failed" if error else "diverged" if diverged_step else "completed",
@@ -201,7 +201,7 @@ def _train_steps(
     shown: Mapping[SplitSizes, Dataset],
     device: torch.device,
     evaluations: list[Evaluation],
-    watch: TrainingControl,
+    control: TrainingControl,
     started: float,
     losses: _LossMonitor,
     resumed: dict[str, Any] | None,
@@ -214,7 +214,7 @@ def _train_steps(
     update = make_optimizer_step(run.optimizer, model, schedule_of(run), ours=ours)
     criterion = Objective(task, device)
     average = MovingAverage(model, task.train.ema) if task.train.ema is not None else None
-    kept = copy.deepcopy(model) if task.train.save == "best" and watch.weights is not None else None
+    kept = copy.deepcopy(model) if task.train.save == "best" and control.weights is not None else None
     shared = find_owners(modules_of(run))
     attributes = TrackedAttributes(model=model, optimizer=update.holder, loss=criterion.custom, **shared)
     start = 0
@@ -228,7 +228,7 @@ def _train_steps(
             average.load(resumed["average"])
         if kept is not None:
             kept.load_state_dict(resumed["kept"])
-        watch.on_steps(evaluations[-1].step if evaluations else 0, None)
+        control.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
     eval_steps = set(task.evaluations.steps) if ddp.is_first() else set[int]()
     model.train()
@@ -240,7 +240,7 @@ def _train_steps(
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
         if losses.found is not None:
             return losses.found, None
-        watch.between_steps(
+        control.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
                 "runs": [run.id],
                 "step": t,
@@ -295,14 +295,14 @@ def _train_steps(
                 evaluations.append(evaluation)
                 if kept is not None and best_evaluation(evaluations, task.criteria.error.sign) is evaluation:
                     kept.load_state_dict(judged.state_dict())
-            watch.on_steps(t + 1 - done, evaluation)
+            control.on_steps(t + 1 - done, evaluation)
     judged = model if average is None else average.model
     if not ddp.is_first():
         return None, None
     with update.evaluating():
-        if task.train.save is not None and watch.weights is not None:
+        if task.train.save is not None and control.weights is not None:
             chosen = evaluations[-1] if kept is None else best_evaluation(evaluations, task.criteria.error.sign)
-            weights.save_weights(watch.weights, run, judged if kept is None else kept, chosen)
+            weights.save_weights(control.weights, run, judged if kept is None else kept, chosen)
     if not run.stores_examples:
         return None, None
     return None, example_errors(measures["test"].statistics, shown[task.evaluations.last].test.y, criterion)

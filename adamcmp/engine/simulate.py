@@ -29,7 +29,7 @@ def simulate(
     steps: int,
     *,
     eta: Array | None = None,
-    watch: StepCallback | None = None,
+    callback: StepCallback | None = None,
 ) -> Tensor:
     """Return the weights after ``steps`` steps of R optimizers of one kernel.
 
@@ -39,7 +39,7 @@ def simulate(
         gradient: of (θ, t), with θ (R, …) and t from 0; of the same shape.
         steps: T.
         eta: η_t, shape (T,); 1 without it.
-        watch: called after every step.
+        callback: called after every step.
 
     Raises:
         ValueError: the rules do not share a kernel.
@@ -59,6 +59,6 @@ def simulate(
     for t in range(steps):
         now = {name: values_TCR[t, i].view(shape) for i, name in enumerate(tables[0].names)}
         kernel.update(weights, gradient(weights, t), state, now, "")
-        if watch is not None:
-            watch(t + 1, weights, state)
+        if callback is not None:
+            callback(t + 1, weights, state)
     return weights

@@ -16,7 +16,7 @@ from adamcmp.errors import describe_exception
 
 
 def train_shard(
-    shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl
+    shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl
 ) -> Iterator[tuple[RunResult, ...]]:
     """Yield results of a shard's runs, those that end together as one; see ``sequential.train`` and
     ``vectorised.train``.
@@ -27,12 +27,12 @@ def train_shard(
     What ends together is to be stored together, so that a checkpoint's runs are all stored or all to be trained.
     """
     if shard.strategy.engine == "sequential":
-        with ddp_processes.process_group(shard, dataset, device, watch.paths):
-            for outcome in sequential.train_shard(shard, dataset, device, watch):
+        with ddp_processes.process_group(shard, dataset, device, control.paths):
+            for outcome in sequential.train_shard(shard, dataset, device, control):
                 yield (outcome,)
         return
     try:
-        ended = tuple(vectorized.train_shard(shard, dataset, device, watch))
+        ended = tuple(vectorized.train_shard(shard, dataset, device, control))
     except (TrainingStopped, CheckpointError):
         raise
     except Exception as error:  # the check on a small batch has let it pass
@@ -40,7 +40,7 @@ def train_shard(
             raise
         reason = f"as one program: {describe_exception(error)}"
         strategy = replace(shard.strategy, engine="sequential", compiled=False, graphs=False, reason=reason)
-        for outcome in sequential.train_shard(replace(shard, strategy=strategy), dataset, device, watch):
+        for outcome in sequential.train_shard(replace(shard, strategy=strategy), dataset, device, control):
             yield (outcome,)
         return
     yield ended

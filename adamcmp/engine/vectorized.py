@@ -69,14 +69,14 @@ MIN_SECONDS_TO_SHRINK = 20.0
 """Seconds that a smaller compiled program must save, since it has to be compiled."""
 
 
-def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> Iterator[RunResult]:
+def train_shard(shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl) -> Iterator[RunResult]:
     """Train the runs of a shard together; results come when all have ended.
 
     Args:
         shard: runs of one task and kernel, of one seed if the model draws random numbers.
         dataset: the task's data, anywhere.
         device: where to train.
-        watch: receives progress at every evaluation; saves and stops between two steps.
+        control: receives progress at every evaluation; saves and stops between two steps.
 
     Raises:
         TrainingStopped: a stop was requested.
@@ -84,7 +84,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: Tra
         Exception: any exception of the model, and torch's when memory ends.
     """
     with apply_strategy(shard.strategy, device), torch.random.fork_rng(devices=[]), torch.no_grad():
-        training = BatchedTraining(shard, to_device(dataset, shard.task.train.precision, device), device, watch)
+        training = BatchedTraining(shard, to_device(dataset, shard.task.train.precision, device), device, control)
         training.go_on()
         training.save_weights()
     yield from training.outcomes()
@@ -93,8 +93,8 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, watch: Tra
 class BatchedTraining:
     """A shard in the middle of its training."""
 
-    def __init__(self, shard: Shard, dataset: Dataset, device: torch.device, watch: TrainingControl) -> None:
-        self.shard, self.dataset, self.device, self.watch = shard, dataset, device, watch
+    def __init__(self, shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl) -> None:
+        self.shard, self.dataset, self.device, self.control = shard, dataset, device, control
         self.task = shard.task
         self.started = time.perf_counter()
         self.evaluations: list[list[Evaluation]] = [[] for _ in shard.runs]
@@ -113,8 +113,8 @@ class BatchedTraining:
         self._tables = torch.empty(0)
         self._test_statistics = torch.empty(0)
         self._kept: Tensors = {}
-        self._keeps_best = self.task.train.save == "best" and watch.weights is not None
-        resumed = watch.resumed()
+        self._keeps_best = self.task.train.save == "best" and control.weights is not None
+        resumed = control.resumed()
         if self._keeps_best and resumed and not resumed.get("kept"):
             resumed = None  # the best so far was not kept
         if resumed is None:
@@ -158,7 +158,7 @@ class BatchedTraining:
             at = self._places()
             kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
             self._keep(kept)
-        self.watch.on_steps(self.step * len(self.shard.runs), None)
+        self.control.on_steps(self.step * len(self.shard.runs), None)
 
     def _places(self) -> dict[int, int]:
         """Return the first row of each run."""
@@ -194,7 +194,7 @@ class BatchedTraining:
         while self.step < self.task.steps and self._alive():
             runs = self._program()
             for given in self._batches():
-                self.watch.between_steps(self.saved)
+                self.control.between_steps(self.saved)
                 if self.step + 1 in eval_steps and self.task.train.metrics:
                     everything = {**self._shown, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
@@ -354,7 +354,7 @@ class BatchedTraining:
     def _report(self, newest: Evaluation | None) -> None:
         """Count the steps of all runs, those of ended rows too."""
         now = self.task.steps if not self._alive() else self.step
-        self.watch.on_steps((now - self.reported) * len(self.shard.runs), newest)
+        self.control.on_steps((now - self.reported) * len(self.shard.runs), newest)
         self.reported = now
 
     def _shrink(self) -> bool:
@@ -393,7 +393,7 @@ class BatchedTraining:
 
     def save_weights(self) -> None:
         """Keep the weights that ``train.save`` asks for, of every run that has completed."""
-        if self.task.train.save is None or self.watch.weights is None:
+        if self.task.train.save is None or self.control.weights is None:
             return
         sign = self.task.criteria.error.sign
         now = self._kept if self._keeps_best else {**self._shown, **self.stack.rest}
@@ -402,7 +402,7 @@ class BatchedTraining:
                 model = self._of_row(now, row)
                 evaluations = self.evaluations[i]
                 chosen = best_evaluation(evaluations, sign) if self._keeps_best else evaluations[-1]
-                weights.save_weights(self.watch.weights, self.shard.runs[i], model, chosen)
+                weights.save_weights(self.control.weights, self.shard.runs[i], model, chosen)
 
     def _example_errors(self) -> dict[int, ExampleErrors]:
         """Return the per-example test errors of the completed runs that store them, by place in the shard."""

@@ -122,7 +122,7 @@ class Leases:
         self._stored: set[str] = set()
         process = psutil.Process()
         self._whose = {"machine": host_id(), "pid": process.pid, "born": process.create_time()}
-        self._told: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
         self._beats = 0
         self._over = threading.Event()
         self._writing = threading.Lock()
@@ -157,9 +157,9 @@ class Leases:
         """Write a heartbeat, with additional values."""
         silent = InputError if is_local(self._folder) else Exception
         with self._writing, suppress(silent):  # a full disk ends the sweep where it loses runs, not here
-            self._told |= more
+            self._extra |= more
             self._beats += 1
-            text = json.dumps({**self._whose, "beat": self._beats, "told": time.time(), **self._told}, indent=1)
+            text = json.dumps({**self._whose, "beat": self._beats, "told": time.time(), **self._extra}, indent=1)
             write_file(self._folder / DRIVERS / f"{self.name}.json", text.encode())
 
     def _beat(self) -> None:

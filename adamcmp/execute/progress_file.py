@@ -47,7 +47,7 @@ class SweepProgress:
     pid: int
     started: float
     """Seconds since 1970; the time of the last update has the same unit."""
-    told: float
+    updated_at: float
     ended: int = 0
     """Runs."""
     diverged: int = 0
@@ -67,13 +67,14 @@ class SweepProgress:
         running = [progress for progress in every if progress.is_running]
         if len(running) > 1:
             return cls._together(running)
-        return max(running or every, key=lambda progress: progress.told, default=None)
+        return max(running or every, key=lambda progress: progress.updated_at, default=None)
 
     @classmethod
     def _of(cls, path: Path) -> Self | None:
         try:
             loaded: Mapping[str, Any] = load_json(path.read_bytes())
-            return cls(**{**loaded["progress"], "told": loaded["told"]})
+            fields = {name: value for name, value in loaded["progress"].items() if name != "told"}  # its former name
+            return cls(**{**fields, "updated_at": loaded["told"]})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -86,7 +87,7 @@ class SweepProgress:
             whole,
             **{name: sum(getattr(progress, name) for progress in every) for name in sums},
             started=min(progress.started for progress in every),
-            told=max(progress.told for progress in every),
+            updated_at=max(progress.updated_at for progress in every),
             drivers=len(every),
         )
 
@@ -107,7 +108,7 @@ class SweepProgress:
         """Whether the driver is there: between two stages it plans, and after the last one it writes a report."""
         if self.host == socket.gethostname():
             return psutil.pid_exists(self.pid)
-        return not self.over and time.time() - self.told < DEAD_AFTER_SECONDS
+        return not self.over and time.time() - self.updated_at < DEAD_AFTER_SECONDS
 
 
 class ProgressWriter:
@@ -119,7 +120,7 @@ class ProgressWriter:
         self._listener, self._leases, self._crew = listener, leases, crew
         todo = [run for run_group, _ in crew.pairs for run in run_group.runs]
         now = time.time()
-        self._told = SweepProgress(
+        self._progress = SweepProgress(
             study=study,
             what=what,
             planned=planned,
@@ -131,7 +132,7 @@ class ProgressWriter:
             host=socket.gethostname(),
             pid=os.getpid(),
             started=now,
-            told=now,
+            updated_at=now,
         )
         self._next = 0.0
 
@@ -140,20 +141,20 @@ class ProgressWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._told.over = True
+        self._progress.over = True
         self._write()
 
     def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
         """Count steps of the runs in training, all together."""
-        self._told.taken += steps
+        self._progress.taken += steps
         self._listener.stepped(steps, evaluation)
         self._tell()
 
     def ended(self, outcome: RunResult) -> None:
         """Count a run that has ended."""
-        self._told.ended += 1
-        self._told.diverged += outcome.status == "diverged"
-        self._told.failed += outcome.status == "failed"
+        self._progress.ended += 1
+        self._progress.diverged += outcome.status == "diverged"
+        self._progress.failed += outcome.status == "failed"
         self._listener.ended(outcome)
         self._tell()
 
@@ -172,5 +173,5 @@ class ProgressWriter:
     def _write(self) -> None:
         self._next = time.monotonic() + self._leases.every
         slots: Sequence[object] = self._crew.executor.slots if self._crew.executor else ()
-        self._told.busy = sum(getattr(slot, "busy", None) is not None for slot in slots) if slots else 1
-        self._leases.tell({"progress": asdict(self._told)})
+        self._progress.busy = sum(getattr(slot, "busy", None) is not None for slot in slots) if slots else 1
+        self._leases.tell({"progress": asdict(self._progress)})

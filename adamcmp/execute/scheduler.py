@@ -218,7 +218,7 @@ def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listen
 
 def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listener: Listener) -> None:
     while (job := desk.next()) is not None:
-        watch = TrainingControl(
+        control = TrainingControl(
             listener.stepped,
             shard=job.shard,
             checkpoint=job.checkpoint,
@@ -228,7 +228,9 @@ def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listene
             stopping=signals.stop_requested,
         )
         try:
-            for outcomes in train_shard(job.shard, crew.datasets[job.shard.task.facts.fingerprint], crew.device, watch):
+            for outcomes in train_shard(
+                job.shard, crew.datasets[job.shard.task.facts.fingerprint], crew.device, control
+            ):
                 _take_results(outcomes, job, desk, pending, listener)
         except TrainingStopped as stopped:
             raise KeyboardInterrupt from stopped

@@ -115,7 +115,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
     """
     telling = ProgressSender(channel)
     storing = None if ask.store is None else ResultSender(ask, channel)
-    watch = TrainingControl(
+    control = TrainingControl(
         telling.stepped,
         shard=ask.shard,
         checkpoint=ask.checkpoint,
@@ -126,7 +126,7 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
     )
     try:
         try:
-            for outcomes in train_shard(ask.shard, dataset, device, watch):
+            for outcomes in train_shard(ask.shard, dataset, device, control):
                 if storing is None:
                     channel.send(outcomes)
                 else:
@@ -151,14 +151,14 @@ class ResultSender:
 
     def __init__(self, ask: TrainRequest, channel: Channel) -> None:
         assert ask.store is not None
-        self._ask, self._channel, self._told = ask, channel, list[RunResult]()
+        self._ask, self._channel, self._unsent = ask, channel, list[RunResult]()
         self._left = len(ask.shard.runs)
         provenance = ask.store.provenance.on_this_machine()
         self._pending = RunWriter(ask.store.study_dir, provenance, self._tell, merges=False)
 
     def add(self, outcomes: tuple[RunResult, ...]) -> None:
         """Take what ended together."""
-        self._told.extend(outcomes)
+        self._unsent.extend(outcomes)
         self._left -= len(outcomes)
         with _store_results():
             self._pending.add(outcomes, None if self._left else self._ask.checkpoint)
@@ -169,9 +169,9 @@ class ResultSender:
             self._pending.store()
 
     def _tell(self, _: object) -> None:
-        light = [replace(result, evaluations=result.evaluations[-1:], outcomes=None) for result in self._told]
+        light = [replace(result, evaluations=result.evaluations[-1:], outcomes=None) for result in self._unsent]
         self._channel.send(RunsStored(tuple(light)))
-        self._told.clear()
+        self._unsent.clear()
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class ReportInput:
     """Per-example test errors of held-out runs, ``records.read_outcomes``."""
     judging: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen
     """Settings of comparisons."""
-    told: StudyFindings = StudyFindings()  # noqa: RUF009  # frozen
+    study_findings: StudyFindings = StudyFindings()  # noqa: RUF009  # frozen
     """Findings of the study."""
     target_error: float | None = None
     """Validation error for the table of times to a target."""
@@ -75,7 +75,7 @@ class ReportInput:
     """That figures are drawn at: one column of a journal (``single``) or two."""
     has_plot_script: bool = False
     """Write ``plot.py``, which redraws the figures without adamcmp."""
-    _told: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
+    _verdicts: dict[str, list[Verdict]] = field(default_factory=dict, repr=False, compare=False)
     _cells: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
     _boards: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
@@ -96,9 +96,9 @@ class ReportInput:
 
     def verdicts(self, task: TaskRecords) -> list[Verdict]:
         """Return the verdicts on one of its tasks; computed once."""
-        if task.task not in self._told:
-            self._told[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
-        return self._told[task.task]
+        if task.task not in self._verdicts:
+            self._verdicts[task.task] = self.judging.verdicts(task, self.outcomes, self.cells(task))
+        return self._verdicts[task.task]
 
     @cached_property
     def tasks(self) -> list[TaskRecords]:
@@ -165,7 +165,7 @@ class TaskReport:
     study: str
     """Name of the study."""
     task: TaskRecords
-    told: StudyFindings
+    study_findings: StudyFindings
     """Findings of the study."""
     board: pd.DataFrame
     """``analysis.leaderboard``."""
@@ -196,7 +196,7 @@ class TaskReport:
 def build_task_report(task: TaskRecords, reported: ReportInput, about: Collection[str | None]) -> TaskReport:
     """Compute the report of one task, with the findings ``about`` it."""
     records, curves, criteria = task.records, reported.curves, task_metrics(task.records)
-    pronounced, study_findings = reported.verdicts(task), reported.told.about(about)
+    pronounced, study_findings = reported.verdicts(task), reported.study_findings.about(about)
     table = reported.cells(task)
     board = reported.board(task)
     best = best_trials(table)

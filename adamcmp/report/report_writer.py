@@ -146,7 +146,7 @@ def _write_tasks(
         _write_task(report, report_input, folder / name, formats, written)
         for report, name in zip(reports, folders, strict=True)
     ]
-    said = report_input.told.about({None})
+    said = report_input.study_findings.about({None})
     made = [
         *across_tables(report_input),
         claims_report_table(said.claims),
@@ -283,7 +283,7 @@ def _index(
     made: Sequence[ReportTable],
     drawn: FigureFiles,
 ) -> list[Section]:
-    findings = report.told.about({None})
+    findings = report.study_findings.about({None})
     said = [finding.text for finding in findings.findings]
     said += [line for blocks in report.over_splits(tasks) for line in format_split_verdicts(blocks)]
     said += [format_pooled(pooled) for pooled in report.pooled[:MAX_SENTENCES]]

@@ -179,7 +179,7 @@ def report_sections(
 
 def figure_captions(report: TaskReport) -> dict[str, str]:
     """Return the captions of all figures of a report."""
-    own = {exhibit.name: exhibit.caption for exhibit in report.told.exhibits}
+    own = {exhibit.name: exhibit.caption for exhibit in report.study_findings.exhibits}
     return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
 
 

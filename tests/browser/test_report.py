@@ -281,7 +281,9 @@ def test_what_users_named_is_text(synthetic, visit, tmp_path):
     records["study"], records["data"] = "<i>study</i>", 'data"><script>alert(3)</script>'
     folder = tmp_path / "digits"  # records on disk are refused with such names: pages do not count on that
     found = report.ReportInput(
-        records, synthetic.make_curves(records, 4), told=StudyFindings(findings=[Finding("<u>finding</u>", None)])
+        records,
+        synthetic.make_curves(records, 4),
+        study_findings=StudyFindings(findings=[Finding("<u>finding</u>", None)]),
     )
     report.write_report(found, folder / "report", formats=["html"])
     page = visit(folder / "report" / "report.html")

@@ -87,7 +87,7 @@ def test_each_convention_is_told_from_all_others(rule):
         found = find_convention.find_convention(
             ConventionFit("us", "1"), LibraryResult("ours", rule, {}, "float64", paths)
         )
-        assert (found.convention, found.setting, found.difference) == (each.told, each.setting, 0.0)
+        assert (found.convention, found.setting, found.difference) == (each.description, each.setting, 0.0)
         assert found.next_difference > 1e-6
 
 
@@ -215,6 +215,6 @@ def test_the_defaults_of_the_table_are_those_of_the_library(torch_and_optax, nam
 
 def test_no_two_conventions_of_a_rule_are_one():
     for rule in RULES:
-        told = [(each.setting, each.told) for each in reference_steps.conventions(rule)]
+        told = [(each.setting, each.description) for each in reference_steps.conventions(rule)]
         assert len(told) == len(set(told))
         assert all(a != b for a, b in itertools.pairwise(sorted(told)))

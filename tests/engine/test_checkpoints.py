@@ -45,11 +45,11 @@ def interrupted(shard, data, path, looks, monkeypatch, **more):
     outcomes, stops = {}, 0
     for _ in range(100):
         counter = itertools.count(1)
-        watch = TrainingControl(
+        control = TrainingControl(
             shard=shard, checkpoint=path, stopping=lambda counter=counter: next(counter) == looks, **more
         )
         try:
-            for outcome in itertools.chain.from_iterable(train_shard(shard, data, DEVICE, watch)):
+            for outcome in itertools.chain.from_iterable(train_shard(shard, data, DEVICE, control)):
                 outcomes[outcome.run.id] = outcome
             return outcomes, stops
         except TrainingStopped:
@@ -109,10 +109,10 @@ def test_a_checkpoint_without_the_best_weights_is_not_gone_on_from(planned, tmp_
         again, _ = shards(planned, engine, "optimizer.lr=1e-2", "train.save=best")
         assert [run.id for run in again.runs] == [run.id for run in shard.runs]
         taken = []
-        watch = TrainingControl(
+        control = TrainingControl(
             lambda steps, _, taken=taken: taken.append(steps), shard=again, checkpoint=path, weights=tmp_path / engine
         )
-        list(train_shard(again, data, DEVICE, watch))
+        list(train_shard(again, data, DEVICE, control))
         assert len(list((tmp_path / engine).glob("*.safetensors"))) == 1
         assert taken[0] == 10  # from the first step to the first evaluation
 
@@ -162,10 +162,10 @@ def test_a_part_of_a_piece_goes_on_from_the_whole_ones_checkpoint(planned, tmp_p
     stopped_at(40, shard, data, tmp_path / "whole.pt", monkeypatch)
     part = replace(shard, runs=shard.runs[which])
     told = []
-    watch = TrainingControl(
+    control = TrainingControl(
         lambda steps, _: told.append(steps), shard=part, checkpoint=tmp_path / "p.pt", start=tmp_path / "whole.pt"
     )
-    (ended,) = train_shard(part, data, DEVICE, watch)
+    (ended,) = train_shard(part, data, DEVICE, control)
     assert told[0] == 40 * len(part.runs)  # these are not taken again
     assert sum(told) == part.steps
     for found, expected in zip(ended, whole[which], strict=True):

@@ -70,11 +70,11 @@ def test_what_was_pruned_stays_so_after_an_interruption(work, tmp_path, monkeypa
     }
     for _ in range(20):
         looks = itertools.count(1)
-        watch = TrainingControl(
+        control = TrainingControl(
             shard=shard, checkpoint=tmp_path / "c.pt", stopping=lambda looks=looks: next(looks) == 17
         )
         try:
-            found = {o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(shard, data, DEVICE, watch)}
+            found = {o.run.id: (o.status, o.evaluations) for o in vectorized.train_shard(shard, data, DEVICE, control)}
             break
         except TrainingStopped:
             continue

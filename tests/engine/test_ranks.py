@@ -15,8 +15,8 @@ WORDS = ("train.steps=12", "train.evaluations=3", "train.precision=fp64", "optim
          "train.batch_size=40", "train.accumulate=2", "train.clip_norm=1", "train.ema=0.9")  # fmt: skip
 
 
-def trained(shard, data, watch=None):
-    return [outcome for (outcome,) in train_shard(shard, data, CPU, watch or TrainingControl())]
+def trained(shard, data, control=None):
+    return [outcome for (outcome,) in train_shard(shard, data, CPU, control or TrainingControl())]
 
 
 @pytest.fixture(scope="module")

@@ -303,11 +303,11 @@ def test_complex_parameters_stay_complex_and_are_trained_as_pairs(planned, tmp_p
     runs, datasets = planned(*words, "train.steps=8", "train.evaluations=2", "optimizer.lr=1e-2")
     (run_group,) = group_runs(runs)
     data = datasets[run_group.task.facts.fingerprint]
-    watch = TrainingControl(weights=tmp_path)
+    control = TrainingControl(weights=tmp_path)
     runs = tuple(replace(run, task=replace(run.task, train=run.task.train.model_copy(update={"save": "last"})))
                  for run in run_group.runs)  # fmt: skip
     shard = replace(Shard.of(run_group, Strategy()), task=runs[0].task, runs=runs)
-    (outcome,) = sequential.train_shard(shard, data, CPU, watch)
+    (outcome,) = sequential.train_shard(shard, data, CPU, control)
     assert outcome.status == "completed", outcome.error
     assert outcome.evaluations[-1].train_loss < outcome.evaluations[0].train_loss + 0.5
     path = next(tmp_path.glob("*.safetensors"))

@@ -31,7 +31,7 @@ def test_each_row_is_torchs_own_path():
 
 def test_steps_are_told_from_one_and_the_start_is_left_alone():
     told, start = [], torch.ones(1, 2, dtype=torch.float64)
-    simulate([builtin_rule("sgd", momentum=0.0)], start, lambda w, t: w, 3, watch=lambda t, w, s: told.append(t))
+    simulate([builtin_rule("sgd", momentum=0.0)], start, lambda w, t: w, 3, callback=lambda t, w, s: told.append(t))
     assert told == [1, 2, 3]
     assert start.eq(1).all()
 

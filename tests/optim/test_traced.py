@@ -37,7 +37,7 @@ def test_what_decay_took_is_what_a_step_without_it_leaves(decay):
     beta1, lr = SETTINGS["betas"][0], SETTINGS["lr"]
     before, m, seen = noise(99), torch.zeros(1, 5, dtype=torch.float64), []
 
-    def watch(t, weights, state):
+    def callback(t, weights, state):
         nonlocal m
         m = beta1 * m + (1 - beta1) * noise(t - 1)
         without = before - lr * m / (1 - beta1**t) / state["scale"]
@@ -45,7 +45,7 @@ def test_what_decay_took_is_what_a_step_without_it_leaves(decay):
         assert torch.equal(state["grad"], noise(t - 1))
         before.copy_(weights)
 
-    simulate([traced(decay, 0.1)], before.clone(), lambda w, t: noise(t), STEPS, watch=watch)
+    simulate([traced(decay, 0.1)], before.clone(), lambda w, t: noise(t), STEPS, callback=callback)
     assert max(seen) < 1e-15
 
 

@@ -38,7 +38,7 @@ def whole(synthetic, tmp_path_factory):
     records = synthetic.confirmed(synthetic.make_records(**SMALL | {"lambdas": [0.0, 1e-4, 1e-3, 1e-2]}))
     study = synthetic.store(tmp_path_factory.mktemp("whole") / "digits", records, synthetic.make_curves(records, 6))
     return study, write_report(
-        study, told=StudyFindings(findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
+        study, study_findings=StudyFindings(findings=[Finding("AdamW and Adam + L2 do not differ.", None)])
     )
 
 
@@ -195,7 +195,7 @@ def test_a_finding_stands_on_its_tasks_page_and_one_of_several_tasks_on_the_stud
     other = synthetic.make_records(**{**SMALL, "seeds": (0,)}, task="bb", task_label="other")
     study = synthetic.store(tmp_path, pd.concat([one, other]))
     findings = [Finding("Of one.", "bb"), Finding("Of both.", None)]
-    write_report(study, formats=("md",), told=StudyFindings(findings=findings))
+    write_report(study, formats=("md",), study_findings=StudyFindings(findings=findings))
     pages = {path.parent.name: path.read_text() for path in study.glob("report/*/report.md")}
     assert len(pages) == 2
     assert [name for name, page in pages.items() if "\n- Of one.\n" in page] == ["other"]

@@ -28,7 +28,7 @@ def test_all_tables_and_figures_make_a_document(synthetic, tmp_path, width):
     records = synthetic.confirmed(synthetic.make_records(names, lrs=[1e-3, 1e-2, 1e-1]))
     study = synthetic.store(tmp_path / "digits", records, synthetic.make_curves(records, 6))
     claim = Claim("λ* falls as 1/√T · " * 6, "§ 3", "d log λ* " * 9, Estimate(-1.0, -2.0, -0.5), BELOW_RANGE)
-    found = report.ReportInput(*read(study), told=StudyFindings([claim] * 3), target_error=0.3, width=width)
+    found = report.ReportInput(*read(study), study_findings=StudyFindings([claim] * 3), target_error=0.3, width=width)
     files = report.write_report(found, study / "report", formats=("tex", "pdf"))
     parts = [rf"\noindent\input{{{path}}}" for path in files if path.suffix == ".tex"]
     parts += [rf"\noindent\includegraphics{{{path}}}" for path in files if path.suffix == ".pdf"]

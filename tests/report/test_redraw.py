@@ -133,7 +133,7 @@ def study(synthetic, tmp_path_factory):
     folder = synthetic.store(tmp_path_factory.mktemp("redraw") / "digits", records.assign(metrics=asked), curves)
     told = StudyFindings(exhibits=[StudyTable(name, make(), "A caption.", None) for name, make in OWN.items()])
     report.write_report(
-        report.ReportInput(*read(folder), told=told, has_plot_script=True),
+        report.ReportInput(*read(folder), study_findings=told, has_plot_script=True),
         folder / "report",
         formats=("md", "csv", "svg"),
     )
@@ -145,7 +145,7 @@ def pictures(study):
     """The folder of its figures as PNG and SVG."""
     told = StudyFindings(exhibits=[StudyTable(name, make(), "A caption.", None) for name, make in OWN.items()])
     report.write_report(
-        report.ReportInput(*read(study), told=told, has_plot_script=True),
+        report.ReportInput(*read(study), study_findings=told, has_plot_script=True),
         study / "pictures",
         formats=("csv", "png", "svg"),
     )

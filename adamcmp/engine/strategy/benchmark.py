@@ -185,12 +185,12 @@ class _SequentialProbe(_Probe):
         self._found: dict[str, list[float]] = {name: [self._step(run)] for name, run in self._runs.items()}
         self._evaluation = max(once - self._found[first.optimizer.name][0], 0.0)
 
-    def _train(self, run: Run, steps: int, watch: TrainingControl) -> list[RunResult]:
+    def _train(self, run: Run, steps: int, control: TrainingControl) -> list[RunResult]:
         once = run.task.train.model_copy(update={"evaluations": 1})
         schedule = run.schedule.model_copy(update={"warmup_steps": 0})
         probe = replace(run, task=replace(run.task, train=once, steps=steps), schedule=schedule)
         shard = Shard(probe.task, self._run_group.kernel, (probe,), self._strategy)
-        return list(sequential.train_shard(shard, self._dataset, self._device, watch))
+        return list(sequential.train_shard(shard, self._dataset, self._device, control))
 
     def _whole(self, run: Run) -> float:
         """Return seconds of a training of one step, with an evaluation."""
@@ -199,11 +199,11 @@ class _SequentialProbe(_Probe):
 
     def _step(self, run: Run) -> float:
         """Return seconds of a step; where a run ends early, of those that it has taken."""
-        watch, started = _StepClock(1 + self._steps, self._device), time.perf_counter()
+        control, started = _StepClock(1 + self._steps, self._device), time.perf_counter()
         with suppress(TrainingStopped):
-            self._train(run, 2 + self._steps, watch)
-            watch.begun.append(time.perf_counter())
-        begun = watch.begun[1:] if len(watch.begun) > 2 else [started, *watch.begun]
+            self._train(run, 2 + self._steps, control)
+            control.begun.append(time.perf_counter())
+        begun = control.begun[1:] if len(control.begun) > 2 else [started, *control.begun]
         return (begun[-1] - begun[0]) / (len(begun) - 1)
 
     def take(self) -> None:

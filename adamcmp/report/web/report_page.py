@@ -80,7 +80,7 @@ def html_page(report_input: ReportInput, reports: Sequence[TaskReport], pictures
     tasks = [_task(report, report_input, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
     if len(reports) > 1:
-        said = report_input.told.about({None})
+        said = report_input.study_findings.about({None})
         lines = [finding.text for finding in said.findings]
         lines += [
             line

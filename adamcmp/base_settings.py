@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _reject_bool(given: Any) -> Any:
+def _reject_bool(value: Any) -> Any:
     """Return ``true`` is no number, though Python takes it for 1."""
-    if isinstance(given, bool):
+    if isinstance(value, bool):
         raise ValueError("must be a number")
-    return given
+    return value
 
 
 Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]

@@ -123,10 +123,10 @@ def false_discovery(p_values: Sequence[float]) -> list[float]:
     Source: Y. Benjamini and Y. Hochberg, JRSS B 57, 1995; Y. Benjamini and D. Yekutieli, Annals of Statistics 29, 2001
     (positive dependence).
     """
-    known = [(p, i) for i, p in enumerate(p_values) if not math.isnan(p)]
+    finite = [(p, i) for i, p in enumerate(p_values) if not math.isnan(p)]
     adjusted, least = [math.nan] * len(p_values), 1.0
-    for rank, (p, i) in sorted(enumerate(sorted(known), start=1), reverse=True):
-        least = min(least, p * len(known) / rank)
+    for rank, (p, i) in sorted(enumerate(sorted(finite), start=1), reverse=True):
+        least = min(least, p * len(finite) / rank)
         adjusted[i] = least
     return adjusted
 

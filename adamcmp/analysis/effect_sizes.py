@@ -96,8 +96,8 @@ def bca(samples: Sequence[Array], statistic: Callable[..., Any]) -> Estimate:
     """Return a statistic of one sample, or its difference between two, with the BCa interval (scipy's)."""
 
     def of_all(*parts: Array, axis: int = -1) -> Any:
-        first, *others = (statistic(part, axis=axis) for part in parts)
-        return first - others[0] if others else first
+        first, *statistics = (statistic(part, axis=axis) for part in parts)
+        return first - statistics[0] if statistics else first
 
     value = float(of_all(*samples))
     if min(map(len, samples)) < MIN_SEEDS or all(np.ptp(sample) == 0 for sample in samples):

@@ -122,10 +122,10 @@ def _weights(runs: pd.DataFrame, table: pd.DataFrame, choices: Mapping[str, Sele
         ]
         total = sum(share for _, share in weights)
         rows += [(*place, share / total) for place, share in weights]
-    known = {row[0] for row in rows} | set(selected["arm"])
+    arms_with_rows = {row[0] for row in rows} | set(selected["arm"])
     sizes = table["arm"].value_counts()
     for arm, lr, decay in table.loc[table["arm"].map(sizes) == 1, TRIAL_KEY].itertuples(index=False):
-        if arm not in known and (arm, lr, decay) in seeds:  # its only trial never completed
+        if arm not in arms_with_rows and (arm, lr, decay) in seeds:  # its only trial never completed
             rows.append((arm, lr, decay, 1.0))
     return rows
 
@@ -140,9 +140,9 @@ def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         return runs
     runs.loc[lost, list(METRICS)] = math.nan
     for metric, column in ERRORS.items():
-        known = runs[metric].to_numpy(float)
-        known = known[np.isfinite(known)]
-        options = [baseline(records, column), *known]
+        errors = runs[metric].to_numpy(float)
+        errors = errors[np.isfinite(errors)]
+        options = [baseline(records, column), *errors]
         if math.isnan(options[0]) and error.unit == "%":
             options[0] = 0.0 if error.higher_is_better else 1.0
         values = error.sign * np.array(options)
@@ -152,8 +152,8 @@ def _with_lost(runs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 def baseline(records: pd.DataFrame, column: str = "baseline_test_error") -> float:
     """Return the error of the best constant prediction; NaN where no run has stored it."""
-    known = records[column].dropna() if column in records else pd.Series(dtype=float)
-    return float(known.iloc[0]) if len(known) else math.nan
+    baselines = records[column].dropna() if column in records else pd.Series(dtype=float)
+    return float(baselines.iloc[0]) if len(baselines) else math.nan
 
 
 def held_out_rows(runs: pd.DataFrame) -> pd.DataFrame:
@@ -264,14 +264,14 @@ def _pseudo_values(runs: pd.DataFrame, error_S: Array, outcomes: Mapping[str, Ar
     Of a root, √m, they are √m + (q − m)/(2 √m) for per-example squares q with mean m (the delta method). A lost run has
     the same value for every example.
     """
-    known = [None if lost else outcomes.get(run) for run, lost in zip(runs["run_id"], runs["lost"], strict=True)]
-    sizes = {len(values) for values in known if values is not None}
-    if any(values is not None and not np.isfinite(values).all() for values in known):
+    examples = [None if lost else outcomes.get(run) for run, lost in zip(runs["run_id"], runs["lost"], strict=True)]
+    sizes = {len(values) for values in examples if values is not None}
+    if any(values is not None and not np.isfinite(values).all() for values in examples):
         return None
-    if len(sizes) > 1 or any(values is None and not lost for values, lost in zip(known, runs["lost"], strict=True)):
+    if len(sizes) > 1 or any(values is None and not lost for values, lost in zip(examples, runs["lost"], strict=True)):
         return None
     rows = []
-    for error, values in zip(error_S, known, strict=True):
+    for error, values in zip(error_S, examples, strict=True):
         if values is None:
             rows.append(np.full(next(iter(sizes), 1), error))
             continue

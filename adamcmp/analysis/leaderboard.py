@@ -77,7 +77,7 @@ def leaderboard(
     sign = task_metrics(table).error.sign if metric.endswith("error") else 1.0
     board = board.reset_index().assign(order=lambda table: table[metric] * sign)
     board = board.sort_values(["order", "arm"], ignore_index=True)
-    shown = [
+    test_columns = [
         "arm",
         "lr",
         "weight_decay",
@@ -95,7 +95,7 @@ def leaderboard(
         *BASELINE,
         *criteria,
     ]
-    return board[shown]
+    return board[test_columns]
 
 
 TUNED_COLUMNS = (

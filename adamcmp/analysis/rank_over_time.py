@@ -33,8 +33,8 @@ def ranks_over_time(curves: pd.DataFrame, records: pd.DataFrame, best: pd.DataFr
 
     Evaluations are those that all optimizers share, by epoch; empty where there are fewer than two, or one optimizer.
     """
-    shown = reported_runs(records, best)[["run_id", "arm", "seed"]]
-    joined = curves[["run_id", "epoch", "test_error"]].merge(shown, on="run_id")
+    reported = reported_runs(records, best)[["run_id", "arm", "seed"]]
+    joined = curves[["run_id", "epoch", "test_error"]].merge(reported, on="run_id")
     wide = joined.pivot_table(index=["epoch", "seed"], columns="arm", values="test_error", aggfunc="first")
     wide = wide.dropna() * task_metrics(records).error.sign
     counts = wide.groupby("epoch").size()
@@ -69,13 +69,13 @@ def count_rank_flips(table: pd.DataFrame) -> str:
     best = table.groupby("epoch")["rank"].transform("min")
     leaders = table[table["rank"] <= best + 1e-9].groupby("epoch")["arm"].agg(lambda arms: sorted(map(str, arms)))
     last = leaders.iloc[-1]
-    others = leaders[[not set(arms) & set(last) for arms in leaders]]
-    if others.empty:
+    flips = leaders[[not set(arms) & set(last) for arms in leaders]]
+    if flips.empty:
         return ""
     halfway = by_epoch.iloc[(len(by_epoch) - 1) // 2]
-    then, now = (f"{' and '.join(arms)} {'leads' if len(arms) == 1 else 'lead'}" for arms in (others.iloc[-1], last))
+    then, now = (f"{' and '.join(arms)} {'leads' if len(arms) == 1 else 'lead'}" for arms in (flips.iloc[-1], last))
     return (
-        f"Ranks flip: {then} at epoch {others.index[-1]:g}, {now} at the end. Halfway, {halfway:.0%} of the pairs have "
+        f"Ranks flip: {then} at epoch {flips.index[-1]:g}, {now} at the end. Halfway, {halfway:.0%} of the pairs have "
         "their final order, over seeds."
     )
 
@@ -89,8 +89,8 @@ def targets_table(tasks: Sequence[TaskRecords], curves: pd.DataFrame, target: fl
         best, error = best_trials(trials_table(task.records)), task_metrics(task.records).error
         if len(best) < 2 or curves.empty or not curves["run_id"].isin(task.records["run_id"]).any():
             continue
-        shown = reported_runs(task.records, best)
-        ends = (error.sign * shown["final_validation_error"]).groupby(shown["arm"]).quantile(TARGET_QUANTILE)
+        reported = reported_runs(task.records, best)
+        ends = (error.sign * reported["final_validation_error"]).groupby(reported["arm"]).quantile(TARGET_QUANTILE)
         aim = error.sign * float(np.quantile(ends, 0.5, method="higher")) if target is None else target
         times = time_to_target_table(curves, task.records, best, aim).assign(task=task.label, target=aim)
         for name in ("steps", "seconds"):

@@ -46,11 +46,13 @@ def restart_speed_ups(
         other: the optimizer that it is compared with.
         ends: as ``period_ends`` gives them; the last one is the end of the budget for both, and left out.
     """
-    shown = reported_runs(records, best)
+    reported = reported_runs(records, best)
     sign = task_metrics(records).error.sign
-    by_seed = {arm: shown[shown["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)}
+    by_seed = {
+        arm: reported[reported["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)
+    }
     shared = by_seed[restarted].keys() & by_seed[other].keys()
-    own = curves[curves["run_id"].isin(shown["run_id"])]
+    own = curves[curves["run_id"].isin(reported["run_id"])]
     runs = {run_id: part.sort_values("epoch") for run_id, part in own.groupby("run_id")}
     rows = []
     for end in ends[:-1]:

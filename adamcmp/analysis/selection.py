@@ -155,12 +155,12 @@ def name_arms(records: pd.DataFrame) -> pd.DataFrame:
     return records.assign(arm=key.map(names))
 
 
-def _search_name(search: str, others: Collection[str]) -> str:
+def _search_name(search: str, other_names: Collection[str]) -> str:
     """Return the name of a search in an optimizer's label: its method, and the searched settings if another search has
     the same method.
     """
     method = search.partition(" ")[0]
-    return method if sum(other.partition(" ")[0] == method for other in others) == 1 else search
+    return method if sum(other.partition(" ")[0] == method for other in other_names) == 1 else search
 
 
 def _setting_text(key: str, value: object) -> str:
@@ -182,14 +182,14 @@ def _distinguished(settings: str) -> dict[str, object]:
         flat["optimizer.groups"] = "; ".join(map(_group_key, groups))
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
     spared |= {"optimizer.decay_given", "optimizer.has_decay"}
-    kept = {key: value for key, value in flat.items() if key not in spared}
+    distinguishing = {key: value for key, value in flat.items() if key not in spared}
     recipe = {key: loaded[key] for key in RECIPE_KEYS if key in loaded}
     loss = dict(recipe.pop("loss", {}))
     called = loss.get("name", loss.get("target"))
     if loss and called != LOSS_NAMES[loaded["targets"]][0]:
         recipe["loss"] = called
     recipe |= loss.get("arguments", {key: value for key, value in loss.items() if key != "name"})
-    return {**kept, **recipe, "schedule": loaded["schedule"]["name"]}
+    return {**distinguishing, **recipe, "schedule": loaded["schedule"]["name"]}
 
 
 def _group_key(group: Mapping[str, Any]) -> str:

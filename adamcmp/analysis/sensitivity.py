@@ -101,13 +101,13 @@ def of_drawn(tried: pd.DataFrame, sign: float, baseline: float) -> dict[str, flo
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     places = {"lr": np.log(tried["lr"]).rank(pct=True), "λ": tried["weight_decay"].rank(pct=True)}
-    known = {name: place for name, place in places.items() if place.nunique() > 1}
+    varied = {name: place for name, place in places.items() if place.nunique() > 1}
     space: dict[str, optuna.distributions.BaseDistribution] = {
-        name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in known
+        name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in varied
     }
     study = optuna.create_study()
     for i, error in enumerate(errors):
-        params = {name: float(place.iloc[i]) for name, place in known.items()}
+        params = {name: float(place.iloc[i]) for name, place in varied.items()}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(error)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what Optuna calls experimental

@@ -290,11 +290,11 @@ def compare(
         a, b = (side.on_examples(0 if size is None else size.shape[1]) for side in (a, b))
     n = min(len(a.seeds), len(b.seeds))
     mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
-    seeds, examples, known, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
+    seeds, examples, variance, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
     selection, budget, shift = _selection_variance(a, b, of_a, of_b)
     tuned = min((selection.seeds for selection in (of_a, of_b) if selection is not None), default=math.inf)
     return Difference(
-        a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, known, tuned, paired,
+        a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, variance, tuned, paired,
         math.nan if budget is None else budget.runs, mean, lost, runs, budget,
         "tune" if a.stage == b.stage == "tune" else "confirm",
     )  # fmt: skip
@@ -417,13 +417,13 @@ def _p_value(of: Difference) -> float:
 
 def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_power: bool) -> Verdict:
     nan = math.nan
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "examples": of.known, "test_examples": of.size, "tuned": of.tuning_seeds, "paired": of.paired, "pairs": pairs,
         "budget": of.budget, "mean_as_tuned": of.mean_as_tuned, "lost_a": of.lost[0], "lost_b": of.lost[1],
         "runs_a": of.runs[0], "runs_b": of.runs[1], "stage": of.stage,
     }  # fmt: skip
     if not of.is_testable:
-        return Verdict(of.a, of.b, "none", of.n, of.mean, nan, nan, nan, margin, nan, nan, nan, **known)
+        return Verdict(of.a, of.b, "none", of.n, of.mean, nan, nan, nan, margin, nan, nan, nan, **fields)
     errors: dict[str, Any] = {
         "freedom": of.freedom, "se_seeds": math.sqrt(of.seeds.variance), "se_examples": math.sqrt(of.examples.variance),
         "se_selection": math.sqrt(of.selection_variance + of.luck_variance),
@@ -431,7 +431,7 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     if math.isinf(of.variance):
         return Verdict(
             of.a, of.b, "open", of.n, of.mean, -math.inf, math.inf, 1.0, margin, 1.0, math.inf, math.inf,
-            "one tuning seed", **known, **errors,
+            "one tuning seed", **fields, **errors,
         )  # fmt: skip
     level = ALPHA / pairs
     estimate = of.mean if of.luck is None else of.quantile(0.5)  # the mean of a skewed luck may be outside the interval
@@ -448,7 +448,7 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     p_same = min(1.0, 2 * pairs * outside)
     limit = _limiting_factor(of) if kind == "open" else ""
     verdict = Verdict(
-        of.a, of.b, kind, of.n, estimate, low, high, p_value, margin, p_same, nan, nan, limit, **known, **errors
+        of.a, of.b, kind, of.n, estimate, low, high, p_value, margin, p_same, nan, nan, limit, **fields, **errors
     )  # fmt: skip
     if not has_power:
         return verdict
@@ -573,8 +573,8 @@ def example_count(records: pd.DataFrame) -> int:
     import json
 
     settings = records["settings"].dropna() if "settings" in records else pd.Series(dtype=object)
-    shown = json.loads(settings.iloc[-1]).get("eval_examples") if len(settings) else None
-    return int(shown[-1][-1]) if shown else 0
+    eval_examples = json.loads(settings.iloc[-1]).get("eval_examples") if len(settings) else None
+    return int(eval_examples[-1][-1]) if eval_examples else 0
 
 
 def to_frame(results: Sequence[Verdict]) -> pd.DataFrame:

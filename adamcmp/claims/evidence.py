@@ -82,10 +82,10 @@ def mean_over_seeds(values: Iterable[Any]) -> Estimate:
 
 def least_squares_slope(x: Array, y: Array) -> float:
     """Return the slope of a least-squares line; NaN if x does not vary."""
-    known = np.isfinite(x) & np.isfinite(y)
-    if known.sum() < 2 or not np.ptp(x[known]) > 0:
+    finite = np.isfinite(x) & np.isfinite(y)
+    if finite.sum() < 2 or not np.ptp(x[finite]) > 0:
         return math.nan
-    return float(np.polyfit(x[known], y[known], 1)[0])
+    return float(np.polyfit(x[finite], y[finite], 1)[0])
 
 
 RUN_COLUMNS = ["run_id", "arm", "schedule", "lr", "weight_decay", "seed", "task"]
@@ -122,5 +122,5 @@ def task_label(report: ReportInput) -> str:
 
 def runs_of(reports: Mapping[str, ReportInput], study: str) -> ReportInput | None:
     """Return the runs of a study, if there are any."""
-    given = reports.get(study)
-    return given if given is not None and len(given.records) else None
+    report = reports.get(study)
+    return report if report is not None and len(report.records) else None

@@ -115,9 +115,10 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             )
         )
         axes = PanelAxes("training: an MLP", "step", f"test error ({error.unit})", "linear", "linear")
-        shown = [step for step in steps if step >= 0.2 * steps[-1]]
+        late_steps = [step for step in steps if step >= 0.2 * steps[-1]]
         panels += [
-            axes.over_seeds(arm, shown, error.sign * error.factor * after[arm][shown].to_numpy(float)) for arm in (a, b)
+            axes.over_seeds(arm, late_steps, error.sign * error.factor * after[arm][late_steps].to_numpy(float))
+            for arm in (a, b)
         ]
     return ClaimEvidence(claims, panels)
 

@@ -57,8 +57,8 @@ def closed_form_test() -> ClaimEvidence:
 
 
 def _without_one(factors: tuple[float, ...], drift: list[float]) -> tuple[list[float], list[float]]:
-    kept = [(c, max(d, LEAST)) for c, d in zip(factors, drift, strict=True) if c != 1]
-    return [c for c, _ in kept], [d for _, d in kept]
+    drifted = [(c, max(d, LEAST)) for c, d in zip(factors, drift, strict=True) if c != 1]
+    return [c for c, _ in drifted], [d for _, d in drifted]
 
 
 def _claim(label: str, estimate: Any, on: str, task: str | None) -> Claim:

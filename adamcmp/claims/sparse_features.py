@@ -114,9 +114,9 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     both = np.log(rate) + np.log(sized.loc[last.index].to_numpy(float))
     alone = [least_squares_slope(np.log(p), rates) for p, rates in zip(active, both, strict=True)]
     axes = PanelAxes("training: words", "share of documents with the word", "effective lr / α")
-    known = np.isfinite(rate).all(0)
-    x, p = frequency[:, known].mean(0), active[:, known].mean(0)
-    mean = np.exp(np.log(rate[:, known]).mean(0))
+    finite = np.isfinite(rate).all(0)
+    x, p = frequency[:, finite].mean(0), active[:, finite].mean(0)
+    mean = np.exp(np.log(rate[:, finite]).mean(0))
     on = task_label(own)
     return ClaimEvidence(
         [
@@ -140,7 +140,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             ),
         ],
         [
-            axes.over_seeds("words", x, rate[:, known]),
+            axes.over_seeds("words", x, rate[:, finite]),
             axes.series("root of frequency alone", "predicted", x, mean[0] * (p / p[0]) ** -0.5),
         ],
     )

@@ -201,8 +201,8 @@ def complete_names(*groups: str) -> Callable[[str], list[str]]:
     return names
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         from importlib.metadata import version
 
         typer.echo(f"adamcmp {version('adamcmp')}")
@@ -243,10 +243,10 @@ def _not_a_setting(name: str) -> str:
         InputError: the name is a setting.
     """
     if re.match(r"[+~]*[\w.]+=", name) and not name.endswith((".yaml", ".yml")):
-        given = sys.argv[1] if len(sys.argv) > 1 else "run"
+        command = sys.argv[1] if len(sys.argv) > 1 else "run"
         raise InputError(
             f"{name}: is a setting, and no configuration is named before it; see `adamcmp list configs`, "
-            f"or try {command_text(given, 'digits', name)}"
+            f"or try {command_text(command, 'digits', name)}"
         )
     return name
 

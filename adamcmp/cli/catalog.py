@@ -85,8 +85,8 @@ def list_(
 
 def _full_batches(overrides: Sequence[str]) -> list[str]:
     """Return overrides with a batch size that no data set is too small for, unless one is given."""
-    given = any(text.lstrip("+").startswith("train.batch_size") for text in overrides)
-    return [*overrides, *([] if given else ["train.batch_size=full"])]
+    has_batch_size = any(text.lstrip("+").startswith("train.batch_size") for text in overrides)
+    return [*overrides, *([] if has_batch_size else ["train.batch_size=full"])]
 
 
 def show_data(

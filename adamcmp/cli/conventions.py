@@ -47,12 +47,12 @@ def conformance(
         from adamcmp.conformance.libraries import LIBRARIES
         from adamcmp.report.article import write_article
 
-        asked = resolve_libraries(libraries or [])
+        resolved = resolve_libraries(libraries or [])
     from adamcmp.cli import plan_view, progress
 
     garbage_collection.restore_thresholds()
-    with progress.item_progress(len(asked), "libraries") as bar:
-        fits = list(check_libraries(asked, lambda library: bar(LIBRARIES[library])))
+    with progress.item_progress(len(resolved), "libraries") as bar:
+        fits = list(check_libraries(resolved, lambda library: bar(LIBRARIES[library])))
     add_json(optimizers=[{"library": fit.library, "optimizer": fit.optimizer, "convention": fit.convention,
                         "setting": fit.setting, "difference": fit.difference, "verdict": fit.verdict,
                         "error": fit.error} for fit in fits])  # fmt: skip
@@ -88,8 +88,8 @@ def convert(
     from adamcmp.optim.conventions import FRAMEWORKS, convert_decay
 
     source, target = _framework(from_, "--from"), _framework(to, "--to") if to is not None else None
-    given = parse_settings(settings or [], source)
-    values = {**source.defaults, **given}
+    typed = parse_settings(settings or [], source)
+    values = {**source.defaults, **typed}
     for name in ("lr", "weight_decay"):
         if name not in values:
             raise InputError(f"convert: {source.title} has no default of {name}; give {source.arguments[name]}=…")
@@ -101,7 +101,7 @@ def convert(
     decay = convert_decay(
         source.decay, values["lr"], values["weight_decay"], steps=steps, batch=batch, examples=examples
     )
-    filled = [name for name in source.defaults if name not in given]
+    filled = [name for name in source.defaults if name not in typed]
     notes = [*conversion_notes(source, filled, values, decay), *rounding_note(values)]
     if {"to_batch", "to_lr"} & values.keys():
         if batch is None:
@@ -125,10 +125,10 @@ def convert(
 def _framework(name: str | None, option: str) -> FrameworkConvention:
     from adamcmp.optim.conventions import FRAMEWORKS
 
-    known = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
-    if name not in known:
+    conventions_by_name = {**FRAMEWORKS, "tensorflow": FRAMEWORKS["keras"], "jax": FRAMEWORKS["optax"]}
+    if name not in conventions_by_name:
         raise InputError(f"{option} {name}: no such framework; {suggest_names(str(name), FRAMEWORKS)}")
-    return known[name]
+    return conventions_by_name[name]
 
 
 BUDGET_SETTINGS = ("batch", "epochs", "n", "steps", "to_batch", "to_lr")
@@ -180,8 +180,10 @@ def rounding_note(values: Mapping[str, float]) -> list[str]:
     if "steps" in values or not {"batch", "epochs", "n"} <= values.keys() or values["n"] % values["batch"] == 0:
         return []
     batch, examples = values["batch"], values["n"]
-    whole = max(examples // batch, 1)
-    line = f"n/batch is {examples / batch:,.4g}: an epoch is {whole:,.0f} steps here, without its last, smaller batch; "
+    batches = max(examples // batch, 1)
+    line = (
+        f"n/batch is {examples / batch:,.4g}: an epoch is {batches:,.0f} steps here, without its last, smaller batch; "
+    )
     return [line + f"if you train on that too, give steps={values['epochs'] * math.ceil(examples / batch):.6g}"]
 
 
@@ -225,8 +227,8 @@ def conversion_notes(
     """Return notes on a conversion: filled defaults, and consequences of the settings."""
     lines = []
     if filled:
-        known = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
-        lines.append(f"{source.title}'s own defaults: {known}")
+        filled_in = ", ".join(f"{source.arguments[name]}={values[name]:g}" for name in filled)
+        lines.append(f"{source.title}'s own defaults: {filled_in}")
     lines.append(
         f"one step at the peak removes {decay.per_step:.3g} of each weight, and η_t times that along a schedule"
     )

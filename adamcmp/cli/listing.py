@@ -38,8 +38,8 @@ def settings_lines(leaves: Sequence[tuple[str, Any]], origins: Mapping[str, str]
     """Return a resolved configuration: setting, value and source."""
     rows = []
     for key, value in leaves:
-        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        rows.append((key, _origin(key, origins), shown))
+        text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        rows.append((key, _origin(key, origins), text))
     return text_table(("setting", "from", "value"), rows)
 
 

@@ -92,8 +92,8 @@ def recommend(
     seconds = parse_budget(budget)
     if "=" in config:
         config, overrides = "digits", [config, *(overrides or [])]
-    given = [*added_overrides(config, overrides or [], optimizers, config_dir), *(overrides or [])]
-    opened = open_study(lambda: config, given, results_dir, config_dir, device)
+    all_overrides = [*added_overrides(config, overrides or [], optimizers, config_dir), *(overrides or [])]
+    opened = open_study(lambda: config, all_overrides, results_dir, config_dir, device)
     if opened.plan.searching is None:
         raise InputError("recommend: search=grid has no budget; leave search out, or give tpe, gp, random or sobol")
     deadline = began + seconds - max(MIN_REPORTING_SECONDS, REPORTING_FRACTION * seconds)
@@ -151,8 +151,12 @@ def added_overrides(config: str, overrides: Sequence[str], optimizers: str, conf
             return added if "optimizer" in keys or study.get("spaces") else [*added, f"optimizer={optimizers}"]
         names = optimizers.split(",")
         if "optimizer" in keys:
-            asked = next(override for override in parsed if override.key_or_group == "optimizer")
-            names = list(map(str, asked.sweep_iterator())) if asked.is_sweep_override() else [str(asked.value())]
+            optimizer_override = next(override for override in parsed if override.key_or_group == "optimizer")
+            names = (
+                list(map(str, optimizer_override.sweep_iterator()))
+                if optimizer_override.is_sweep_override()
+                else [str(optimizer_override.value())]
+            )
         spaces = [
             search_space(name, compose(source, [*fixed, f"optimizer={name}"]).values["optimizer"]) for name in names
         ]

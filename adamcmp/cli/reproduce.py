@@ -60,9 +60,11 @@ def reproduce(
     debug: Debug = False,
 ) -> None:
     """Reproduce a figure of the AdamW paper or test published claims."""
-    given = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
+    all_overrides = [*(overrides or []), *([f"scale={scale}"] if scale is not None else [])]
     if figure.partition("/")[0] == "claims" and not figure.endswith((".yaml", ".yml")):
-        raise typer.Exit(test_claims(figure, given, scale, results_dir, config_dir, device, dry_run, limit, formats))
+        raise typer.Exit(
+            test_claims(figure, all_overrides, scale, results_dir, config_dir, device, dry_run, limit, formats)
+        )
     names, codes, claims = [figure], list[int](), list[Any]()
     if figure == "all":
         from adamcmp.studies import ordered_studies
@@ -72,7 +74,7 @@ def reproduce(
         if len(names) > 1:
             print_note(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
         words = sweep_words(name, figure, sys.argv[1:])
-        reproduced = reproduce_one(name, words, given, results_dir, config_dir, device, dry_run, limit, formats)
+        reproduced = reproduce_one(name, words, all_overrides, results_dir, config_dir, device, dry_run, limit, formats)
         codes.append(reproduced.code)
         claims += reproduced.study_findings.claims
     if len(names) > 1 and not dry_run:
@@ -101,8 +103,8 @@ def test_claims(
     for i, study in enumerate(studies):
         print_note(f"{'' if i == 0 else chr(10)}{study} ({i + 1} of {len(studies)})", "bold")
         opened = open_study(lambda study=study: study, overrides, results_dir, config_dir, device, dry_run=dry_run)  # type: ignore[misc]  # mypy does not infer a default's type
-        given = ["--config-dir", str(config_dir)] if config_dir else []
-        opened.words = ["sweep", study, *overrides, *given, "--results-dir", str(results_dir)]
+        options = ["--config-dir", str(config_dir)] if config_dir else []
+        opened.words = ["sweep", study, *overrides, *options, "--results-dir", str(results_dir)]
         if dry_run:
             show_plan(opened, limit)
             continue

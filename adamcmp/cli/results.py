@@ -237,13 +237,13 @@ def compare(
         from adamcmp.storage.records import read_all, read_outcomes
         from adamcmp.studies import comparison_settings
 
-        asked = resolve_sources(sides, results_dir)
-        records = compare_sources(asked.sides)
-        judging = comparison_settings(asked.study_dirs) if margin is None else ComparisonSettings(margin)
-        curves = read_all(asked.study_dirs).curves
-        report_input = ReportInput(records, curves, read_outcomes(asked.study_dirs), judging)
+        sources = resolve_sources(sides, results_dir)
+        records = compare_sources(sources.sides)
+        judging = comparison_settings(sources.study_dirs) if margin is None else ComparisonSettings(margin)
+        curves = read_all(sources.study_dirs).curves
+        report_input = ReportInput(records, curves, read_outcomes(sources.study_dirs), judging)
     show_found(report_input, " vs. ".join(sides))
-    for line in unmatched_runs(asked.sides, records):
+    for line in unmatched_runs(sources.sides, records):
         print_note(line, err=False)
     if not any(report_input.verdicts(task) for task in split_by_task(records)):
         print_note("No verdict: none of these pairs has held-out runs. Sweep with study.confirm.seeds=8.", err=False)

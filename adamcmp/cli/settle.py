@@ -87,8 +87,8 @@ def settle(
     pair = find_arm_pair(opened.plan.runs, records, (a, b))
     show_header(opened)
     error = task_metrics(pair.task.records).error
-    given = margin if margin is not None else opened.plan.config.study.margin
-    tolerated = None if given is None else given / error.factor
+    accepted_margin = margin if margin is not None else opened.plan.config.study.margin
+    tolerated = None if accepted_margin is None else accepted_margin / error.factor
     hint = ""
     while True:
         (task,) = (task for task in split_by_task(records) if task.task == pair.task.task)
@@ -127,8 +127,8 @@ def settle(
 
 def stored_study(name: str, results_dir: Path) -> Path | None:
     """Return the folder of a stored study by its name, its path or the path of its ``study.yaml``."""
-    given = open_path(name)
-    folders = (results_dir / name, given.parent if given.name == "study.yaml" else given)
+    typed = open_path(name)
+    folders = (results_dir / name, typed.parent if typed.name == "study.yaml" else typed)
     return next((folder for folder in folders if name and (folder / "records").is_dir()), None)
 
 
@@ -153,8 +153,8 @@ def find_stored_pair(a: str, b: str, name: str | None, results_dir: Path, *, tru
     ((study_dir, trained),) = candidates.items()
     if not trust:
         check_stored_words(*trained, whose=f"the command stored in {study_dir}")
-    others = [word for word in trained.overrides if not word.startswith("study.name=")]
-    scale = next((word.partition("=")[2] for word in others if word.startswith("scale=")), "")
+    other_overrides = [word for word in trained.overrides if not word.startswith("study.name=")]
+    scale = next((word.partition("=")[2] for word in other_overrides if word.startswith("scale=")), "")
     # runs that several studies share are stored with the command of the first, which names another study
     own = study_dir.name.removesuffix(f"_{scale}") if scale else study_dir.name
-    return study_dir, trained._replace(overrides=[*others, f"study.name={own}"])
+    return study_dir, trained._replace(overrides=[*other_overrides, f"study.name={own}"])

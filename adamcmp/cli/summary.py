@@ -116,10 +116,10 @@ def print_orphans(report: ReportInput) -> None:
     Raises:
         InputError: no tuning run is left.
     """
-    shown = {run for task in report.tasks for run in task.records["run_id"]}
-    lost = len(report.records) - len(shown & set(report.records["run_id"]))
+    reported = {run for task in report.tasks for run in task.records["run_id"]}
+    lost = len(report.records) - len(reported & set(report.records["run_id"]))
     text = f"{lost:,} held-out runs are stored without the tuning runs that chose their hyperparameters"
-    if len(report.records) and not shown:
+    if len(report.records) and not reported:
         raise InputError(f"{report.title}: {text}; run the sweep again, which trains missing runs alone")
     if lost:
         print_note(f"{text}: they are left out; run the sweep again, which trains missing runs alone", "yellow")
@@ -307,9 +307,9 @@ def write_files(report: ReportInput, formats: list[Format] | None, folder: Path)
         print_line(f"Report   {folder}  ({len(files)} files)")
         return
     more = len(files) - 1
-    others = f"  (+ {more} file{'' if more == 1 else 's'}: tables and figures)" if more else ""
+    other_files = f"  (+ {more} file{'' if more == 1 else 's'}: tables and figures)" if more else ""
     if not is_quiet():
-        print_line(f"Report   {pages[-1]}{others}")
+        print_line(f"Report   {pages[-1]}{other_files}")
 
 
 def load_report_input(study_dir: Path, records: pd.DataFrame) -> ReportInput:

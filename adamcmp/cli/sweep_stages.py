@@ -142,8 +142,10 @@ def plan_as_json(
     lines.append(("", ""))
     for name, stage, crew_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
         if stage:
-            kept = f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
-            about = f"{kept}{len(stage):,} to train, about {progress.format_duration(crew_.estimate.seconds)}"
+            stored_text = (
+                f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
+            )
+            about = f"{stored_text}{len(stage):,} to train, about {progress.format_duration(crew_.estimate.seconds)}"
             lines.append((plan_view.format_stage(name, stage, about), ""))
     lines += [(line, "") for line in plan_view.format_cost(how, judged, rate)]
     lines += [(line, "") for line in plan_view.format_strategies(how) if is_verbose()]
@@ -399,8 +401,8 @@ def print_strategies(line: str, stored: int, todo: int, how: ExecutionPlan, prin
 
     seconds = how.estimate.seconds
     if is_verbose() or (seconds > MIN_SECONDS_TO_ANNOUNCE and not sys.stderr.isatty() and not is_quiet()):
-        kept = f"{stored:,} stored, " if stored else ""
-        print_note(f"{line}  {kept}{todo:,} to train, about {progress.format_duration(seconds)}", whole=True)
+        stored_text = f"{stored:,} stored, " if stored else ""
+        print_note(f"{line}  {stored_text}{todo:,} to train, about {progress.format_duration(seconds)}", whole=True)
     lines = plan_view.format_strategies(how) if is_verbose() else []
     for text in [*lines, *(note for note in how.estimate.notes if note not in printed)]:
         print_note(text, "" if text.startswith("  ") else "yellow")

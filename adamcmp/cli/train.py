@@ -98,8 +98,10 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Tune optimizers, then compare them on held-out seeds."""
-    given = [*(overrides or []), *(["study.extend=5"] if extend else [])]
-    opened = open_study(lambda: study, given, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed)
+    all_overrides = [*(overrides or []), *(["study.extend=5"] if extend else [])]
+    opened = open_study(
+        lambda: study, all_overrides, results_dir, config_dir, device, dry_run=dry_run, only_failed=only_failed
+    )
     if dry_run:
         show_plan(opened, limit, only_failed)
         return

@@ -64,15 +64,15 @@ def _options(context: Any) -> list[str]:
     return [option for param in context.command.params for option in getattr(param, "opts", ()) if option[:2] == "--"]
 
 
-def _unknown_option(option: str, words: Sequence[str], known: Sequence[str]) -> str:
+def _unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
     """Return what to type in place of an option that a command does not have."""
-    given = next((word for word in words if word.startswith(option) or word.lstrip("-") == option.lstrip("-")), option)
-    given = given.partition("=")[0]
-    near = get_close_matches(f"--{given.lstrip('-')}", known, n=2, cutoff=0.75)
+    typed = next((word for word in words if word.startswith(option) or word.lstrip("-") == option.lstrip("-")), option)
+    typed = typed.partition("=")[0]
+    near = get_close_matches(f"--{typed.lstrip('-')}", options, n=2, cutoff=0.75)
     if near:
-        return f"No such option: {given}. Did you mean {' or '.join(near)}?"
-    key = given.lstrip("-").replace("-", "_")
-    return f"No such option: {given}. Settings have no dashes: {key}=VALUE (`adamcmp show digits` lists all settings)"
+        return f"No such option: {typed}. Did you mean {' or '.join(near)}?"
+    key = typed.lstrip("-").replace("-", "_")
+    return f"No such option: {typed}. Settings have no dashes: {key}=VALUE (`adamcmp show digits` lists all settings)"
 
 
 SYNONYMS = {

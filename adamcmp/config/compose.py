@@ -254,8 +254,8 @@ def _check_hydra(path: Path, _modified: int) -> None:
         return
     if params := OmegaConf.select(hydra, "sweeper.params"):
         raise InputError(_sweeper(path.name, params))
-    if others := [str(key) for key in hydra if key != "searchpath"]:
-        raise InputError(f"{path.name}: hydra.{others[0]} has no effect in adamcmp, which composes only; remove it")
+    if other_keys := [str(key) for key in hydra if key != "searchpath"]:
+        raise InputError(f"{path.name}: hydra.{other_keys[0]} has no effect in adamcmp, which composes only; remove it")
 
 
 def _sweeper(file: str, params: Any) -> str:
@@ -360,9 +360,9 @@ def _target_in(path: Path, _modified: int) -> object:
 
 def drop_other_budget(overrides: Sequence[str]) -> list[str]:
     """Return a budget given in epochs takes the place of one in steps, and the other way round."""
-    given = {text.partition("=")[0].lstrip("+") for text in overrides}
+    overridden = {text.partition("=")[0].lstrip("+") for text in overrides}
     other = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
-    return [*overrides, *(f"{other[key]}=null" for key in other if key in given and other[key] not in given)]
+    return [*overrides, *(f"{other[key]}=null" for key in other if key in overridden and other[key] not in overridden)]
 
 
 def _search(source: ConfigSource) -> list[str]:
@@ -380,11 +380,11 @@ def _not_overridable(error: ConfigCompositionException, source: ConfigSource) ->
     if match is None:
         return f"{source.name}: {one_line(error)}; a configuration is a mapping of keys to values"
     key = match[1].partition("@")[0]
-    known = [path for path, _ in flatten(compose(source, []).values)]
-    known += [*SECTIONS, "search", "seed", "scale"]
-    if any(path == key or path.startswith(f"{key}.") for path in known):
+    paths = [path for path, _ in flatten(compose(source, []).values)]
+    paths += [*SECTIONS, "search", "seed", "scale"]
+    if any(path == key or path.startswith(f"{key}.") for path in paths):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
-    return f"{key}: no such setting; {suggest_names(key, known)} A new key of your own class is given as +{key}=…"
+    return f"{key}: no such setting; {suggest_names(key, paths)} A new key of your own class is given as +{key}=…"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -119,20 +119,25 @@ def with_built_arguments(settings: CustomOptimizer) -> CustomOptimizer:
     Raises:
         InputError: the class cannot be imported.
     """
-    given = {"lr": settings.lr, **settings.arguments}
-    given |= {"weight_decay": settings.weight_decay} if settings.decay_given else {}
+    arguments = {"lr": settings.lr, **settings.arguments}
+    arguments |= {"weight_decay": settings.weight_decay} if settings.decay_given else {}
     try:
-        group = json.loads(_built_group_json(settings.target, settings.source, json.dumps(given, sort_keys=True)))
+        group = json.loads(_built_group_json(settings.target, settings.source, json.dumps(arguments, sort_keys=True)))
     except InputError:
         raise
     except Exception:  # it may need the model's own parameters; building it on them says so before anything is trained
-        group = {**_default_arguments(settings.target), **{key: _plain_value(value) for key, value in given.items()}}
+        group = {
+            **_default_arguments(settings.target),
+            **{key: _plain_value(value) for key, value in arguments.items()},
+        }
     numbers = {key: group.pop(key, None) for key in ("lr", "weight_decay")}
-    known = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
-    others = {key: given[key] for key in known.keys() & given.keys() if given[key] != known[key]}
-    if others:  # two values that the class makes the same group of may still train differently
-        group["given"] = others
-    return settings.model_copy(update={**known, "has_decay": "weight_decay" in known, "built": group})
+    built_numbers = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    differing = {
+        key: arguments[key] for key in built_numbers.keys() & arguments.keys() if arguments[key] != built_numbers[key]
+    }
+    if differing:  # two values that the class makes the same group of may still train differently
+        group["given"] = differing
+    return settings.model_copy(update={**built_numbers, "has_decay": "weight_decay" in built_numbers, "built": group})
 
 
 @lru_cache(maxsize=1024)
@@ -158,8 +163,8 @@ def _default_arguments(target: str) -> dict[str, Any]:
         parameters = inspect.signature(find_target(target, "optimizer")).parameters
     except (TypeError, ValueError):
         return {}
-    known = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    return {k: _plain_value(v) for k, v in known.items() if k not in SPEED_ARGUMENTS}
+    defaults = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {k: _plain_value(v) for k, v in defaults.items() if k not in SPEED_ARGUMENTS}
 
 
 def _plain_value(value: Any) -> Any:
@@ -206,13 +211,13 @@ def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | ty
     if kind is not CustomOptimizer:
         own = {key: value for key, value in values.items() if key != "_target_"}
         return {**own, **named, "rule": target, "source": source_hash(target)}
-    known = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
-    arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *known}}
+    given_values = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
+    arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *given_values}}
     return {
         **named,
         "target": target,
         "source": source_hash(target),
-        **known,
+        **given_values,
         "arguments": arguments,
     }
 
@@ -220,8 +225,8 @@ def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | ty
 def _schedule(section: dict[str, Any], name: str) -> dict[str, Any]:
     if "_target_" not in section:
         return {**section, "name": name}
-    kept = {key: section[key] for key in ("warmup_steps",) if key in section}
-    return {**_custom_function(section, {*kept, "kind"}), **kept, "name": name}
+    warmup = {key: section[key] for key in ("warmup_steps",) if key in section}
+    return {**_custom_function(section, {*warmup, "kind"}), **warmup, "name": name}
 
 
 def _train(section: dict[str, Any]) -> dict[str, Any]:
@@ -285,9 +290,9 @@ def _validation_message(error: ValidationError, composed: Composed, prefix: str 
         return f"{key}: no such setting; {suggest_names(parts[-1], allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing; set it in {where} or on the command line"
-    given = first["input"]
-    shown = "" if isinstance(given, Mapping) else f"={given}"
-    return f"{key}{shown}: {message} ({where}, or the command line)"
+    value = first["input"]
+    value_text = "" if isinstance(value, Mapping) else f"={value}"
+    return f"{key}{value_text}: {message} ({where}, or the command line)"
 
 
 def _known_fields(composed: Composed, group: str) -> set[str]:
@@ -374,8 +379,8 @@ def _with_imported_files(files: Sequence[Path]) -> list[Path]:
                 spec = find_spec(name)
             except (ImportError, ValueError):
                 continue
-            others = [] if spec is None else _files_of(spec)
-            beside = [other for other in others if _is_user_file(other, path)]
+            imported = [] if spec is None else _files_of(spec)
+            beside = [other for other in imported if _is_user_file(other, path)]
             waiting += [path for path in beside if path not in known]
             known |= dict.fromkeys(beside)
     return [*files, *sorted(set(known) - set(files))]
@@ -427,9 +432,9 @@ def _path_entries_of(importer: Path) -> list[Path]:
 
 def add_cwd_to_path() -> None:
     """Let ``_target_: my_model.Net`` find ``my_model.py`` in the working folder: last, so that it shadows nothing."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    cwd = str(Path.cwd())
+    if cwd not in sys.path:
+        sys.path.append(cwd)
 
 
 def find_target(target: str, what: str) -> Callable[..., Any]:
@@ -480,17 +485,19 @@ def call_target(
     """
     function = find_target(target, what)
     parameters = _parameters_of(function)
-    given = {key: build_nested(value, f"{what}.{key}") for key, value in arguments.items()}
-    given |= {k: v for k, v in offers.items() if k in parameters}
+    built = {key: build_nested(value, f"{what}.{key}") for key, value in arguments.items()}
+    built |= {k: v for k, v in offers.items() if k in parameters}
     if through and any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        given = {**through, **given}
+        built = {**through, **built}
     try:
-        return function(**given)
+        return function(**built)
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # a custom class may fail in any way while it is built
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        raise InputError(f"{what}: {target}({shown}) failed: {type(error).__name__}: {one_line(error)}") from error
+        arguments_text = ", ".join(f"{key}={value!r}" for key, value in built.items())
+        raise InputError(
+            f"{what}: {target}({arguments_text}) failed: {type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
 def build_nested(value: Any, what: str) -> Any:

@@ -31,19 +31,19 @@ def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig
     Raises:
         InputError: there is no such file.
     """
-    asked = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == "scale"]
+    names = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == "scale"]
     rest = [text for text in overrides if text.partition("=")[0] != "scale"]
-    if not asked or asked[-1] == NO_PRESET:
+    if not names or names[-1] == NO_PRESET:
         return PresetConfig(None, source, rest)
     own = f"scale/{source.stem}"
     groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
     presets = {path.stem: group for group in groups for path in group_files(source, group)}
-    if asked[-1] not in presets:
-        known = ", ".join(sorted({NO_PRESET, *presets}))
-        raise InputError(f"scale={asked[-1]}: no such scale of {source.stem}; give one of {known}")
-    if presets[asked[-1]] == own:
-        return PresetConfig(asked[-1], replace(source, name=f"{own}/{asked[-1]}"), rest)
-    return PresetConfig(asked[-1], source, [f"+scale@_global_={asked[-1]}", *rest])
+    if names[-1] not in presets:
+        preset_names = ", ".join(sorted({NO_PRESET, *presets}))
+        raise InputError(f"scale={names[-1]}: no such scale of {source.stem}; give one of {preset_names}")
+    if presets[names[-1]] == own:
+        return PresetConfig(names[-1], replace(source, name=f"{own}/{names[-1]}"), rest)
+    return PresetConfig(names[-1], source, [f"+scale@_global_={names[-1]}", *rest])
 
 
 def preset_model(scale: str | None, source: ConfigSource, model: str) -> tuple[Path | None, dict[str, Any]]:

@@ -188,8 +188,8 @@ class CustomLoss(CustomFunction):
 
 
 def _loss_kind(value: Any) -> str:
-    given = value.keys() if isinstance(value, Mapping) else getattr(type(value), "model_fields", ())
-    return "own" if "target" in given else "ours"
+    keys = value.keys() if isinstance(value, Mapping) else getattr(type(value), "model_fields", ())
+    return "own" if "target" in keys else "ours"
 
 
 AnyLoss = Annotated[Annotated[Loss, Tag("ours")] | Annotated[CustomLoss, Tag("own")], Discriminator(_loss_kind)]
@@ -300,10 +300,10 @@ class Train(Settings):
 
     @field_validator("batch_size", "evaluations", "eval_examples", mode="before")
     @classmethod
-    def _is_a_count(cls, given: Any, info: ValidationInfo) -> Any:
+    def _is_a_count(cls, value: Any, info: ValidationInfo) -> Any:
         word = "full" if info.field_name == "batch_size" else "auto"
-        if given == word or (type(given) is int and given >= 1):
-            return given
+        if value == word or (type(value) is int and value >= 1):
+            return value
         raise ValueError(f"must be a whole number >= 1, or {word}")
 
     @model_validator(mode="after")
@@ -360,8 +360,8 @@ class Study(Settings):
 
     @field_validator("grid", "spaces", mode="before")
     @classmethod
-    def _null_is_none(cls, given: Any, info: ValidationInfo) -> Any:
-        return given if given is not None else {} if info.field_name == "grid" else ()
+    def _null_is_none(cls, value: Any, info: ValidationInfo) -> Any:
+        return value if value is not None else {} if info.field_name == "grid" else ()
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -480,10 +480,10 @@ class ExecutionSettings(Settings):
 
     @field_validator("compile", "rows", "processes", mode="before")
     @classmethod
-    def _is_of_its_kind(cls, given: Any) -> Any:
-        if isinstance(given, str) and given != "auto":
+    def _is_of_its_kind(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
             raise ValueError("is not allowed; see docs/performance.md for the settings of engines")
-        return given
+        return value
 
     @field_validator("device")
     @classmethod
@@ -504,8 +504,8 @@ class InitSettings(Settings):
 
     @field_validator("skip", mode="before")
     @classmethod
-    def _one_is_some(cls, given: Any) -> Any:
-        return () if given is None else (given,) if isinstance(given, str) else given
+    def _one_is_some(cls, value: Any) -> Any:
+        return () if value is None else (value,) if isinstance(value, str) else value
 
 
 class Config(Settings):
@@ -528,13 +528,13 @@ class Config(Settings):
 
     @field_validator("init", mode="before")
     @classmethod
-    def _path_alone(cls, given: Any) -> Any:
-        return {"path": given} if isinstance(given, str) else given
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
     @field_validator("log", mode="before")
     @classmethod
-    def _one_is_some(cls, given: Any) -> Any:
-        return () if given is None else (given,) if isinstance(given, str) else given
+    def _one_is_some(cls, value: Any) -> Any:
+        return () if value is None else (value,) if isinstance(value, str) else value
 
     @property
     def seeds(self) -> tuple[int, ...]:

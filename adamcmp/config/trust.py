@@ -36,10 +36,10 @@ def check_stored_words(study: str, words: Sequence[str], config_dir: Path | None
     Raises:
         InputError: one of them needs ``--trust``.
     """
-    given = [f"--config-dir {config_dir}"] if config_dir is not None else []
+    options = [f"--config-dir {config_dir}"] if config_dir is not None else []
     if not re.fullmatch(r"[\w-]+", study):
-        given.append(study)
-    require_trust([*given, *filter(can_run_code, words)], whose)
+        options.append(study)
+    require_trust([*options, *filter(can_run_code, words)], whose)
 
 
 def can_run_code(word: str) -> bool:

@@ -67,12 +67,12 @@ def resolve_libraries(names: Sequence[str]) -> list[str]:
     Raises:
         InputError: there is none of such a name.
     """
-    known = {**{key: key for key in LIBRARIES}, **{text.casefold(): key for key, text in LIBRARIES.items()}}
+    keys_by_name = {**{key: key for key in LIBRARIES}, **{text.casefold(): key for key, text in LIBRARIES.items()}}
     short = {"torch": "torch_optim", "keras": "keras_on_tensorflow", "tensorflow": "keras_on_tensorflow",
              "optax": "optax_jax", "jax": "optax_jax"}  # fmt: skip
     libraries = []
     for name in names:
-        key = {**known, **short}.get(name.casefold())
+        key = {**keys_by_name, **short}.get(name.casefold())
         if key is None:
             raise InputError(f"conformance {name}: no such library; {suggest_names(name, [*short, *LIBRARIES])}")
         libraries.append(key)

@@ -106,10 +106,10 @@ def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
 
     optimizer: Any = run.optimizer
     beta1, beta2 = optimizer.betas
-    given = {"learning_rate": Looked(), "beta_1": beta1, "beta_2": beta2, "epsilon": optimizer.eps}
+    arguments = {"learning_rate": Looked(), "beta_1": beta1, "beta_2": beta2, "epsilon": optimizer.eps}
     if optimizer.decay == "lr_scaled":
-        return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **given)
-    return keras.optimizers.Adam(**given)
+        return keras.optimizers.AdamW(weight_decay=optimizer.weight_decay, **arguments)
+    return keras.optimizers.Adam(**arguments)
 
 
 def train_with_keras(words: list[str]) -> pd.DataFrame:

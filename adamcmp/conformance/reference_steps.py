@@ -88,14 +88,14 @@ def _vary_settings(settings: Rule) -> Iterator[tuple[list[str], Rule]]:
             for choice in choices:
                 if name == "proximal" and decay in NOT_DIVIDED_BY_LR and choice != choices[0]:
                     continue  # there is nothing to divide by
-                given = {"decay": decay} | ({name: choice} if name else {})
+                variants = {"decay": decay} | ({name: choice} if name else {})
                 words = [
                     KERAS if (key, value) == ("eps_placement", "before") else f"optimizer.{key}={str(value).lower()}"
-                    for key, value in given.items()
+                    for key, value in variants.items()
                     if values[key] != value
                 ]
                 try:
-                    yield words, type(settings).model_validate({**values, **given})
+                    yield words, type(settings).model_validate({**values, **variants})
                 except ValidationError:  # not every rule has every convention
                     continue
 

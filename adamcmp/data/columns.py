@@ -89,8 +89,8 @@ def column_from_texts(name: str, texts: pd.Series[Any], options: ColumnOptions) 
     codes, raw = pd.factorize(texts, use_na_sentinel=True)
     unique = [str(text).strip() for text in raw]
     absent = MISSING | options.na_values
-    known = [text for text in dict.fromkeys(unique) if text not in absent]
-    if not known:
+    categories = [text for text in dict.fromkeys(unique) if text not in absent]
+    if not categories:
         return Column(name, "empty", np.full(len(texts), np.nan))
 
     def spread(values: Sequence[Any], lacking: Any, dtype: Any) -> npt.NDArray[Any]:
@@ -101,16 +101,16 @@ def column_from_texts(name: str, texts: pd.Series[Any], options: ColumnOptions) 
     def numeric(values: dict[str, float]) -> npt.NDArray[Any]:
         return spread([values.get(text, np.nan) for text in unique], np.nan, np.float64)
 
-    if name not in options.categorical and len(known) <= MAX_LISTED_TEXTS:
-        words = {text.lower() for text in known}
+    if name not in options.categorical and len(categories) <= MAX_LISTED_TEXTS:
+        words = {text.lower() for text in categories}
         if words <= {"true", "false", "1", "0"} and words & {"true", "false"}:
             notes = ("true and 1, false and 0 read alike",) if words & {"1", "0"} else ()
             return Column(
-                name, "boolean", numeric({text: float(text.lower() in ("true", "1")) for text in known}), notes
+                name, "boolean", numeric({text: float(text.lower() in ("true", "1")) for text in categories}), notes
             )
-        if all(re.fullmatch(r"[+-]?\d+", text) for text in known):
-            return _read_large_integers(name, known, numeric)
-        dates = dates_in(known)
+        if all(re.fullmatch(r"[+-]?\d+", text) for text in categories):
+            return _read_large_integers(name, categories, numeric)
+        dates = dates_in(categories)
         if isinstance(dates, Doubt):
             return Column(
                 name,
@@ -120,7 +120,7 @@ def column_from_texts(name: str, texts: pd.Series[Any], options: ColumnOptions) 
             )
         if dates is not None:
             return Column(name, "date", numeric(dates.values), (dates.note,) if dates.note else ())
-        numbers = numbers_in(known, options.marks, options.delimiter)
+        numbers = numbers_in(categories, options.marks, options.delimiter)
         if isinstance(numbers, Doubt):
             return Column(
                 name, "numeric", np.full(len(texts), np.nan), problem=f"{numbers.problem}, or keep it as text with "
@@ -142,15 +142,15 @@ def _plain_numbers(name: str, texts: pd.Series[Any], options: ColumnOptions) -> 
     try:
         array = pc.utf8_trim_whitespace(pa.array(texts.to_numpy(object), pa.string(), from_pandas=True))
         absent = pc.is_in(array, value_set=pa.array(sorted(MISSING | options.na_values)))
-        known = pc.if_else(absent, pa.scalar(None, pa.string()), array)
-        values = pc.cast(known, pa.float64())
+        present = pc.if_else(absent, pa.scalar(None, pa.string()), array)
+        values = pc.cast(present, pa.float64())
     except (pa.ArrowException, TypeError):
         return None
     if values.null_count == len(values):
         return None
-    if pc.max(pc.abs(values)).as_py() > 2**53 and pc.all(pc.match_substring_regex(known, r"^[+-]?\d+$")).as_py():
+    if pc.max(pc.abs(values)).as_py() > 2**53 and pc.all(pc.match_substring_regex(present, r"^[+-]?\d+$")).as_py():
         return None  # read exactly
-    padded = known.filter(pc.match_substring_regex(known, r"^0\d+$"))
+    padded = present.filter(pc.match_substring_regex(present, r"^0\d+$"))
     notes: tuple[str, ...] = (f"leading zeros dropped, as of {padded[0]}",) if len(padded) else ()
     numbers = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
     if _are_calendar_days(numbers):
@@ -160,10 +160,15 @@ def _plain_numbers(name: str, texts: pd.Series[Any], options: ColumnOptions) -> 
 
 def _are_calendar_days(numbers: npt.NDArray[Any]) -> bool:
     """Return whether all numbers look like days written as 20240131."""
-    known = numbers[~np.isnan(numbers)]
-    if not len(known) or not (known == np.round(known)).all() or known.min() < 19000101 or known.max() > 21001231:
+    present = numbers[~np.isnan(numbers)]
+    if (
+        not len(present)
+        or not (present == np.round(present)).all()
+        or present.min() < 19000101
+        or present.max() > 21001231
+    ):
         return False
-    month, day = known // 100 % 100, known % 100
+    month, day = present // 100 % 100, present % 100
     return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 

@@ -227,9 +227,9 @@ def make_dataset(
             )
         if kind == "classes" and whole.y.ndim == 1 and len(lost := _lost(whole.y, order_N)):
             names = raw.get("class_names")
-            shown = names[lost[0]] if names else lost[0]
+            class_name = names[lost[0]] if names else lost[0]
             raise InputError(
-                f"data set {name}: class {shown!r} has no example in the training part (it has "
+                f"data set {name}: class {class_name!r} has no example in the training part (it has "
                 f"{int((whole.y == lost[0]).sum())}); give more of it, drop it, or lower the fractions"
             )
         if train_examples is not None and train_examples > len(order_N):
@@ -350,8 +350,8 @@ def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bo
 
 def _lost(y_N: Tensor, left_n: Tensor) -> list[int]:
     """Return the classes that occur, but not among the examples left to train on."""
-    kept = torch.unique(y_N[left_n])
-    return [int(label) for label in torch.unique(y_N) if label not in kept]
+    present_classes = torch.unique(y_N[left_n])
+    return [int(label) for label in torch.unique(y_N) if label not in present_classes]
 
 
 def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:

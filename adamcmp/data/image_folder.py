@@ -119,8 +119,8 @@ def image_folder(
         parts[part] = (x, y_N)
     shapes = {part: x.shape[1:] for part, (x, _) in parts.items()}
     if len(set(shapes.values())) > 1:
-        shown = ", ".join(f"{part} {shape[1]}×{shape[2]}" for part, shape in shapes.items())
-        raise InputError(f"{root}: the parts hold images of different sizes ({shown}); set data.size")
+        sizes = ", ".join(f"{part} {shape[1]}×{shape[2]}" for part, shape in shapes.items())
+        raise InputError(f"{root}: the parts hold images of different sizes ({sizes}); set data.size")
     _depths(looks, str(root))
     if len(looks) > 2 and _are_all_alike([x for x, _ in parts.values()]):
         raise InputError(f"{root}: all images have the same pixels on data.background={background}; set another one")
@@ -171,8 +171,8 @@ def _depths(looks: Sequence[Look], where: str) -> None:
     """Refuse images of several bit depths, whose pixels have different scales."""
     depths = Counter(DEEP.get(look.mode, "8-bit") for look in looks)
     if len(depths) > 1:
-        shown = ", ".join(f"{count:,} {depth}" for depth, count in depths.items())
-        raise InputError(f"{where}: holds images of several depths ({shown}); convert them to one")
+        depth_counts = ", ".join(f"{count:,} {depth}" for depth, count in depths.items())
+        raise InputError(f"{where}: holds images of several depths ({depth_counts}); convert them to one")
 
 
 def part_of(name: str) -> str | None:
@@ -192,8 +192,8 @@ def _parts(root: Path, *, nested: bool) -> tuple[dict[str, dict[str, list[Path]]
             named.setdefault(part, []).append(folder)
     for part, several in named.items():
         if len(several) > 1:
-            shown = " and ".join(folder.name for folder in several)
-            raise InputError(f"{root}: {shown} both look like the {part} part; rename or remove one of them")
+            folder_names = " and ".join(folder.name for folder in several)
+            raise InputError(f"{root}: {folder_names} both look like the {part} part; rename or remove one of them")
     folders = {part: several[0] for part, several in named.items()}
     left_out: Counter[str] = Counter()
     if "train" not in folders or len(folders) == 1:
@@ -226,10 +226,10 @@ def _check_not_splits(folder: Path, classes: Sequence[Path]) -> None:
     empty = [class_ for class_ in classes if inside[class_] and not any(path.is_file() for path in class_.iterdir())]
     shared = set.intersection(*(set(inside[folder]) for folder in empty)) if len(empty) > 1 else set()
     if len(empty) == len(classes) and len(shared) > 1:
-        shown = ", ".join(folder.name for folder in empty[:3])
+        folder_names = ", ".join(folder.name for folder in empty[:3])
         raise InputError(
-            f"{folder}: {shown} all hold the folders {', '.join(sorted(shared)[:3])}, as splits do; name them train, "
-            "validation and test, or set data.nested=true if they are classes"
+            f"{folder}: {folder_names} all hold the folders {', '.join(sorted(shared)[:3])}, as splits do; "
+            "name them train, validation and test, or set data.nested=true if they are classes"
         )
 
 

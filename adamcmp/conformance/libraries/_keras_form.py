@@ -26,17 +26,19 @@ def peers(keras: Any, library: str, variable: Callable[[Any, str], Any], constan
         kind = getattr(keras.optimizers, name, None)
         if kind is None:
             continue
-        shown = ", ".join(f"{key}={value}" for key, value in fixed.items() if key != "initial_accumulator_value")
-        shown = ", ".join(filter(None, [shown, "weight_decay=λ" if "weight_decay" in theirs else ""]))
+        fixed_text = ", ".join(f"{key}={value}" for key, value in fixed.items() if key != "initial_accumulator_value")
+        fixed_text = ", ".join(filter(None, [fixed_text, "weight_decay=λ" if "weight_decay" in theirs else ""]))
 
         def run(
             problem: Problem, kind: Any = kind, theirs: dict[str, str] = theirs, fixed: dict[str, Any] = fixed
         ) -> UpdatePath:
-            known = problem.plain()
-            given = {theirs_name: known[ours] for theirs_name, ours in theirs.items()}
-            return path(kind(learning_rate=problem.lr, **given, **fixed), problem, variable, constant)
+            values = problem.plain()
+            arguments = {theirs_name: values[ours] for theirs_name, ours in theirs.items()}
+            return path(kind(learning_rate=problem.lr, **arguments, **fixed), problem, variable, constant)
 
-        peers_.append(Peer(f"{library}.{name}" + (f"({shown})" if shown else ""), rule, run, dict(_defaults(kind))))
+        peers_.append(
+            Peer(f"{library}.{name}" + (f"({fixed_text})" if fixed_text else ""), rule, run, dict(_defaults(kind)))
+        )
     return peers_
 
 

@@ -54,11 +54,11 @@ def peer(library: str, kind: Any, rule: str, arguments: Mapping[str, str | Any],
     """
 
     def build(parameters: list[Any], problem: Problem) -> Any:
-        known = problem.plain()
-        return kind(parameters, **{theirs: known[ours] for ours, theirs in arguments.items()}, **fixed)
+        values = problem.plain()
+        return kind(parameters, **{theirs: values[ours] for ours, theirs in arguments.items()}, **fixed)
 
-    shown = ", ".join(f"{key}={value}" for key, value in fixed.items() if key not in QUIET)
-    name = f"{library}.{kind.__name__}" + (f"({shown})" if shown else "")
+    fixed_text = ", ".join(f"{key}={value}" for key, value in fixed.items() if key not in QUIET)
+    name = f"{library}.{kind.__name__}" + (f"({fixed_text})" if fixed_text else "")
     return Peer(name, rule, lambda problem: path(build, problem), defaults(kind))
 
 
@@ -76,6 +76,10 @@ def defaults(kind: Any) -> dict[str, Any]:
 
 def _shown(signature: inspect.Signature) -> Iterator[tuple[str, Any]]:
     for name in SHOWN:
-        given = signature.parameters.get(name)
-        if given is not None and given.default is not inspect.Parameter.empty and not callable(given.default):
-            yield name, given.default
+        parameter = signature.parameters.get(name)
+        if (
+            parameter is not None
+            and parameter.default is not inspect.Parameter.empty
+            and not callable(parameter.default)
+        ):
+            yield name, parameter.default

@@ -34,11 +34,11 @@ def _path(make: Any, problem: Problem, decouple: bool) -> UpdatePath:
     import torch
 
     parameters = {name: torch.nn.Parameter(torch.tensor(start)) for name, start in problem.start.items()}
-    known = {"mom": problem.betas[0], "sqr_mom": problem.betas[1], "eps": problem.eps, "wd": problem.weight_decay}
+    values = {"mom": problem.betas[0], "sqr_mom": problem.betas[1], "eps": problem.eps, "wd": problem.weight_decay}
     if make.__name__ == "RMSProp":
-        known["mom"] = 0.0
-    given = {key: value for key, value in known.items() if key in inspect.signature(make).parameters}
-    optimizer = make(list(parameters.values()), lr=problem.lr, decouple_wd=decouple, **given)
+        values["mom"] = 0.0
+    arguments = {key: value for key, value in values.items() if key in inspect.signature(make).parameters}
+    optimizer = make(list(parameters.values()), lr=problem.lr, decouple_wd=decouple, **arguments)
     paths = {name: [p.detach().numpy().copy()] for name, p in parameters.items()}
     for t, lr in enumerate(problem.lrs):
         optimizer.set_hyper("lr", lr)

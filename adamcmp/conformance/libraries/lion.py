@@ -12,8 +12,8 @@ def peers() -> list[Peer]:
     """Return Lion, as it comes and with the learning rate taken out of its decay."""
     import lion_pytorch
 
-    known = {key: PLAIN[key] for key in ("lr", "betas", "weight_decay")}
+    arguments = {key: PLAIN[key] for key in ("lr", "betas", "weight_decay")}
     return [
-        peer("lion_pytorch", lion_pytorch.Lion, "lion", known),
-        peer("lion_pytorch", lion_pytorch.Lion, "lion", known, decoupled_weight_decay=True),
+        peer("lion_pytorch", lion_pytorch.Lion, "lion", arguments),
+        peer("lion_pytorch", lion_pytorch.Lion, "lion", arguments, decoupled_weight_decay=True),
     ]

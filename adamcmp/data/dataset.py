@@ -331,15 +331,15 @@ def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(split_seed), device="cpu")
 
 
-def _groups(raw: RawData, whole: Split, name: str, *, by_content: bool) -> Tensor | None:
+def _groups(raw: RawData, train: Split, name: str, *, by_content: bool) -> Tensor | None:
     """Return a number per example of which equal ones stay together; None if all may be cut apart."""
     if "groups" in raw:
         groups_N = torch.as_tensor(raw["groups"])
-        if tuple(groups_N.shape) != (len(whole.y),) or groups_N.is_floating_point():
+        if tuple(groups_N.shape) != (len(train.y),) or groups_N.is_floating_point():
             raise InputError(f"data set {name}: groups has shape {tuple(groups_N.shape)}; give one integer per example")
         distinct: tuple[Tensor, Tensor] = torch.unique(groups_N, return_inverse=True)
         return distinct[1]
-    return example_ids({"train": whole})["train"] if by_content else None
+    return example_ids({"train": train})["train"] if by_content else None
 
 
 def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
@@ -368,10 +368,10 @@ def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:
     return order_N[torch.argsort(place_N[order_N], stable=True)]
 
 
-def _taken(whole: Split, index_n: Tensor, contiguous: bool) -> Split:
+def _taken(split: Split, index_n: Tensor, contiguous: bool) -> Split:
     if contiguous and len(index_n):
-        return whole.take(slice(int(index_n[-1]), int(index_n[0]) + 1))  # a view
-    return whole.take(index_n)
+        return split.take(slice(int(index_n[-1]), int(index_n[0]) + 1))  # a view
+    return split.take(index_n)
 
 
 def _check_options(

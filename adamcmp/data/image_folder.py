@@ -237,7 +237,7 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
     from PIL import Image
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    known = {*IMG_EXTENSIONS, *(suffix for suffix in FURTHER if suffix in Image.registered_extensions())}
+    suffixes = {*IMG_EXTENSIONS, *(suffix for suffix in FURTHER if suffix in Image.registered_extensions())}
     files: dict[str, list[Path]] = {}
     below = _folders(folder)
     if not nested:
@@ -247,18 +247,20 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
         for path in sorted(candidate.rglob("*")):
             if path.is_file() and not _is_hidden(path, folder):
                 suffix = path.suffix.lower()
-                if suffix in known:
+                if suffix in suffixes:
                     images.append(path)
                 else:
                     left_out[suffix or "files without extension"] += 1
             elif path.is_symlink():
                 left_out["links to folders or to nothing"] += not path.is_file()
         if not images:
-            raise InputError(f"{candidate}: a class without images ({', '.join(sorted(known))}); fill or remove it")
+            raise InputError(f"{candidate}: a class without images ({', '.join(sorted(suffixes))}); fill or remove it")
         files[candidate.name] = images
     if not files:
         raise InputError(f"{folder}: holds no folders; give one folder of images for each class")
-    left_out.update(path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in known)
+    left_out.update(
+        path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes
+    )
     return files
 
 

@@ -37,9 +37,9 @@ def newsgroups(
     from sklearn.datasets import fetch_20newsgroups
     from sklearn.feature_extraction.text import CountVectorizer
 
-    for option, given in {"vocabulary": vocabulary, "length": length}.items():
-        if type(given) is not int or given < 1:
-            raise InputError(f"data.{option}={given}: must be ≥ 1 and whole")
+    for option, value in {"vocabulary": vocabulary, "length": length}.items():
+        if type(value) is not int or value < 1:
+            raise InputError(f"data.{option}={value}: must be ≥ 1 and whole")
     home = Path(folder).expanduser() if folder is not None else cache_folder()
     parts = {}
     for part in ("train", "test"):
@@ -63,8 +63,8 @@ def newsgroups(
     def words(messages: list[str]) -> np.ndarray:
         x_NL = np.zeros((len(messages), length), np.int64)
         for row, message in zip(x_NL, messages, strict=True):
-            known = [number[word] for word in split(message) if word in number][:length]
-            row[: len(known)] = known
+            indices = [number[word] for word in split(message) if word in number][:length]
+            row[: len(indices)] = indices
         return x_NL
 
     train, test = ((words(part.data), np.asarray(part.target)) for part in (parts["train"], parts["test"]))

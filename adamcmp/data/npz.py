@@ -31,12 +31,12 @@ def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, 
     Raises:
         InputError: it cannot be read, has other arrays, or one that may mean two things.
     """
-    for option, given, allowed in (("inputs", inputs, INPUTS), ("layout", layout, LAYOUTS)):
-        if given not in allowed:
-            raise InputError(f"data.{option}={given}: not known; {suggest_names(str(given), allowed)}")
+    for option, value, allowed in (("inputs", inputs, INPUTS), ("layout", layout, LAYOUTS)):
+        if value not in allowed:
+            raise InputError(f"data.{option}={value}: not known; {suggest_names(str(value), allowed)}")
     arrays = _read(path)
     parts: dict[str, dict[str, str]] = {}
-    others: list[str] = []
+    other_names: list[str] = []
     for name in arrays:
         match = re.fullmatch(r"(x|y|inputs|labels)(?:_(\w+))?|(train|test|val|valid|validation)_(x|y)", name, re.I)
         letter, part = (match[1] or match[4], match[2] or match[3] or "") if match else ("", "")
@@ -44,14 +44,14 @@ def read_npz(path: Path, *, missing: str, unit: str, targets: str, inputs: str, 
         if match and part.lower() in SPLIT_NAMES and letter not in parts.get(SPLIT_NAMES[part.lower()], {}):
             parts.setdefault(SPLIT_NAMES[part.lower()], {})[letter] = name
         else:
-            others.append(name)
+            other_names.append(name)
     for letter in ("x", "y"):
         if letter not in parts.get("train", {}):
             held = ", ".join(arrays) or "nothing"
             raise InputError(f"{path}: has no array {letter!r} but {held}; save it as np.savez(path, x=…, y=…)")
     summary = [("data", f"arrays {', '.join(name for part in parts.values() for name in part.values())}")]
-    if others:
-        summary.append(("left out", f"arrays {', '.join(others)}"))
+    if other_names:
+        summary.append(("left out", f"arrays {', '.join(other_names)}"))
     raw: Any = {}
     for part, names in parts.items():
         if len(names) < 2:
@@ -99,11 +99,11 @@ def _inputs(
         notes.append(f"x {x.shape[1:]} has its channels last and is transposed (data.layout=channels_first keeps it)")
     if last and x.ndim == 4:
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    whole = x.dtype.kind in "iu" and x.dtype != np.uint8
+    is_integer = x.dtype.kind in "iu" and x.dtype != np.uint8
     if x.dtype == np.bool_ or (inputs == "numbers" and x.dtype.kind in "iu"):
         return x.astype(np.float64), notes
-    if not whole or inputs == "tokens" or (x.ndim == 2 and y.shape == x.shape and y.dtype.kind in "iu"):
-        return (x.astype(np.int64) if whole else x), notes
+    if not is_integer or inputs == "tokens" or (x.ndim == 2 and y.shape == x.shape and y.dtype.kind in "iu"):
+        return (x.astype(np.int64) if is_integer else x), notes
     if x.ndim > 2 or int(x.min(initial=0)) < 0:
         return x.astype(np.float64), [*notes, "whole numbers x taken as numbers (data.inputs)"]
     raise InputError(

@@ -80,8 +80,8 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
     Returns:
         The numbers, a doubt if most texts look like numbers, or None if they are categories.
     """
-    given = marks.decimal is not None or marks.thousands is not None
-    if not given and all(PLAIN.fullmatch(text) for text in texts):
+    has_marks = marks.decimal is not None or marks.thousands is not None
+    if not has_marks and all(PLAIN.fullmatch(text) for text in texts):
         padded = [text for text in texts if re.fullmatch(r"0\d+", text)]
         note = f"leading zeros dropped, as of {padded[0]}" if padded else ""
         return Numbers({text: float(text) for text in texts}, note)
@@ -89,9 +89,9 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
     units = {match["after"] for match in matches.values()}
     if not units <= {"", "%", "‰", *CURRENCIES, *UNITS}:
         matches = {text: match for text, match in matches.items() if match["after"] in ("", *CURRENCIES, "%", "‰")}
-    others = [text for text in texts if text not in matches]
-    placeholders = [text for text in others if text.lower() in PLACEHOLDERS]
-    strange = [text for text in others if text.lower() not in PLACEHOLDERS]
+    unmatched = [text for text in texts if text not in matches]
+    placeholders = [text for text in unmatched if text.lower() in PLACEHOLDERS]
+    strange = [text for text in unmatched if text.lower() not in PLACEHOLDERS]
     if not matches or 2 * len(matches) < len(texts):
         return None
     if strange:
@@ -100,8 +100,8 @@ def numbers_in(texts: Sequence[str], marks: Marks, delimiter: str | None) -> Num
         return None
     dressing = {(match["before"] or "", match["after"] or "") for match in matches.values()}
     if len(dressing) > 1:
-        shown = " and ".join(repr(text) for text in _one_of_each(matches))
-        return Doubt(f"holds numbers in different units, such as {shown}: write all in one unit")
+        examples = " and ".join(repr(text) for text in _one_of_each(matches))
+        return Doubt(f"holds numbers in different units, such as {examples}: write all in one unit")
     numbers = _separated({text: match["core"] for text, match in matches.items()}, marks, delimiter)
     if isinstance(numbers, Doubt):
         return numbers
@@ -123,8 +123,10 @@ def _mixed(texts: Sequence[str], strange: Sequence[str]) -> Doubt | None:
     """Return a doubt about many numbers with a few other texts between them; few texts are categories."""
     if len(texts) <= MOST_LIKELY_CATEGORIES:
         return None
-    shown = ", ".join(map(repr, strange[:3]))
-    return Doubt(f"holds numbers, but also {shown}: correct them, or name them in data.na_values if they mean missing")
+    examples = ", ".join(map(repr, strange[:3]))
+    return Doubt(
+        f"holds numbers, but also {examples}: correct them, or name them in data.na_values if they mean missing"
+    )
 
 
 def _one_of_each(matches: dict[str, re.Match[str]]) -> Iterable[str]:
@@ -191,15 +193,15 @@ def _pairs(marks: Marks) -> list[tuple[str, str]]:
 
 def _value(core: str, decimal: str, thousands: str) -> float | None:
     """Return the number that digits mean with these marks; None if they do not fit them."""
-    whole, _, fraction = core.partition(decimal)
+    integer_part, _, fraction = core.partition(decimal)
     if fraction and not fraction.isdecimal():
         return None
-    if thousands and thousands in whole:
+    if thousands and thousands in integer_part:
         three = rf"[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+"
         lakh = r"[1-9]\d?(,\d\d)+,\d{3}" if thousands == "," else three
-        if not (re.fullmatch(three, whole) or re.fullmatch(lakh, whole)):
+        if not (re.fullmatch(three, integer_part) or re.fullmatch(lakh, integer_part)):
             return None
-        whole = whole.replace(thousands, "")
-    if not (whole.isdecimal() or (not whole and fraction)):
+        integer_part = integer_part.replace(thousands, "")
+    if not (integer_part.isdecimal() or (not integer_part and fraction)):
         return None
-    return float(f"{whole or 0}.{fraction or 0}")
+    return float(f"{integer_part or 0}.{fraction or 0}")

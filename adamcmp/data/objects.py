@@ -108,26 +108,26 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
         ) from error
 
 
-def _read(given: Any, where: str) -> tuple[tuple[Any, Any], list[tuple[str, str]]]:
+def _read(value: Any, where: str) -> tuple[tuple[Any, Any], list[tuple[str, str]]]:
     """Read a data set or loader to its end."""
     notes: list[tuple[str, str]] = []
-    if isinstance(given, DataLoader):
-        usual = type(given.sampler) in (SequentialSampler, RandomSampler) or given.batch_size is None
-        if usual and given.collate_fn is default_collate and not isinstance(given.dataset, IterableDataset):
+    if isinstance(value, DataLoader):
+        usual = type(value.sampler) in (SequentialSampler, RandomSampler) or value.batch_size is None
+        if usual and value.collate_fn is default_collate and not isinstance(value.dataset, IterableDataset):
             notes.append(("note", "a DataLoader's data set is read; its batch size and order are not used"))
-            given = given.dataset
+            value = value.dataset
         else:
             notes.append(("note", "a DataLoader is read once; its batches are not used in training"))
-            return _batches(given, where), notes
-    if isinstance(given, TensorDataset):
-        if len(given.tensors) < 2:
-            raise InputError(f"{where} is a TensorDataset of {len(given.tensors)} tensors; give inputs and targets")
-        *inputs, y = given.tensors
+            return _batches(value, where), notes
+    if isinstance(value, TensorDataset):
+        if len(value.tensors) < 2:
+            raise InputError(f"{where} is a TensorDataset of {len(value.tensors)} tensors; give inputs and targets")
+        *inputs, y = value.tensors
         return (inputs[0] if len(inputs) == 1 else tuple(inputs), y), notes
-    if isinstance(given, IterableDataset) or not hasattr(given, "__len__"):
-        raise InputError(f"{where} is a {type(given).__name__} without a length; give one with __len__ and __getitem__")
-    notes.insert(0, ("data", f"{type(given).__name__}, read once"))
-    return _examples(given, where, notes), notes
+    if isinstance(value, IterableDataset) or not hasattr(value, "__len__"):
+        raise InputError(f"{where} is a {type(value).__name__} without a length; give one with __len__ and __getitem__")
+    notes.insert(0, ("data", f"{type(value).__name__}, read once"))
+    return _examples(value, where, notes), notes
 
 
 def _batches(loader: Any, where: str) -> tuple[Any, Any]:

@@ -96,9 +96,9 @@ class DiskRows:
         rows = torch.empty(self.shape, dtype=self.dtype)
         starts = np.cumsum([0, *(stored.shape[0] for stored in self.stores)])
         for stored, start, end in zip(self.stores, starts, starts[1:], strict=False):
-            (here,) = np.nonzero((index_N >= start) & (index_N < end))
-            if len(here):
-                rows[torch.from_numpy(here)] = stored.rows(index_N[here] - start)
+            (matching,) = np.nonzero((index_N >= start) & (index_N < end))
+            if len(matching):
+                rows[torch.from_numpy(matching)] = stored.rows(index_N[matching] - start)
         return self._placed(rows)
 
     def _placed(self, rows: Tensor) -> Tensor:

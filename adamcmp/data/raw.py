@@ -177,10 +177,10 @@ def _align_splits(
     yield "y", split.y, like.y
 
 
-def _targets(given: object, y: Tensor, name: str) -> Targets:
+def _targets(value: object, y: Tensor, name: str) -> Targets:
     """Return the kind of targets, as declared or as the numbers imply."""
     allowed = get_args(Targets)
-    if given == "auto":
+    if value == "auto":
         if y.dtype == torch.bool and y.ndim == 2:
             return "labels"
         if not y.is_floating_point():
@@ -193,9 +193,9 @@ def _targets(given: object, y: Tensor, name: str) -> Targets:
                 "for classes, or say data.targets=quantities"
             )
         return "quantities"
-    if given not in allowed:
-        raise InputError(f"data set {name}: targets={given!r}; {suggest_names(str(given), allowed)}")
-    return given  # type: ignore[return-value]  # it is one of them
+    if value not in allowed:
+        raise InputError(f"data set {name}: targets={value!r}; {suggest_names(str(value), allowed)}")
+    return value  # type: ignore[return-value]  # it is one of them
 
 
 def _as_targets(y: Tensor, kind: Targets, where: str) -> Tensor:
@@ -279,23 +279,23 @@ def _tensor(array: object, what: str) -> Tensor:
         raise InputError(f"{what} has numpy dtype {array.dtype}, which torch lacks; convert it first") from None
 
 
-def _num_classes(given: object, parts: Mapping[str, Split], name: str) -> int:
+def _num_classes(value: object, parts: Mapping[str, Split], name: str) -> int:
     ranges = {part: (int(split.y.min()), int(split.y.max())) for part, split in parts.items()}
-    if given is None:
+    if value is None:
         num_classes = 1 + max(high for _, high in ranges.values())
         occurring = sorted(set(torch.cat([split.y.flatten() for split in parts.values()]).tolist()))
         if ranges["train"][0] >= 0 and len(occurring) < num_classes:
-            known = set(occurring)
-            lacking = list(islice((label for label in range(num_classes) if label not in known), 6))
-            shown = ", ".join(map(str, lacking[:5])) + (", …" if len(lacking) > 5 else "")
+            occurring_classes = set(occurring)
+            lacking = list(islice((label for label in range(num_classes) if label not in occurring_classes), 6))
+            missing_text = ", ".join(map(str, lacking[:5])) + (", …" if len(lacking) > 5 else "")
             raise InputError(
-                f"data set {name}: labels run from {occurring[0]} to {num_classes - 1}, and {shown} never "
+                f"data set {name}: labels run from {occurring[0]} to {num_classes - 1}, and {missing_text} never "
                 "occurs: count the classes from 0 without a gap, or return num_classes if that is meant"
             )
-    elif isinstance(given, int | np.integer) and not isinstance(given, bool):
-        num_classes = int(given)
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool):
+        num_classes = int(value)
     else:
-        raise InputError(f"data set {name}: num_classes={given!r}; give a whole number, or leave it out")
+        raise InputError(f"data set {name}: num_classes={value!r}; give a whole number, or leave it out")
     for part, (low, high) in ranges.items():
         if low < 0 or high >= num_classes:
             raise InputError(

@@ -260,15 +260,15 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _decoded(content: bytes, given: str | None, file: Path) -> tuple[str, str]:
+def _decoded(content: bytes, encoding: str | None, file: Path) -> tuple[str, str]:
     """Return the text of a file, and a description of its encoding unless that is UTF-8."""
-    if given is not None:
+    if encoding is not None:
         try:
-            return content.decode(given), f", {given}"
+            return content.decode(encoding), f", {encoding}"
         except LookupError as error:
-            raise InputError(f"data.encoding={given}: no such encoding; give utf-8, latin-1, cp1252, …") from error
+            raise InputError(f"data.encoding={encoding}: no such encoding; give utf-8, latin-1, cp1252, …") from error
         except UnicodeDecodeError as error:
-            raise InputError(f"{file}: is not {given} at byte {error.start:,}; set another data.encoding") from error
+            raise InputError(f"{file}: is not {encoding} at byte {error.start:,}; set another data.encoding") from error
     for mark, name in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return content.decode(name), "" if name.startswith("utf-8") else f", {name}"

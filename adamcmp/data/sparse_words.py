@@ -32,9 +32,9 @@ def sparse_words(
         "length": (length, 1),
         "classes": (classes, 2),
     }
-    for option, (given, least) in sizes.items():
-        if type(given) is not int or given < least:
-            raise InputError(f"data.{option}={given}: must be ≥ {least} and whole")
+    for option, (value, least) in sizes.items():
+        if type(value) is not int or value < least:
+            raise InputError(f"data.{option}={value}: must be ≥ {least} and whole")
     if exponent < 0 or signal < 0:
         raise InputError(f"data.exponent={exponent}, data.signal={signal}: must be ≥ 0")
     if type(seed) is not int or seed < 0:

@@ -82,10 +82,12 @@ def _targets(y: Tensor, kind: str, num_outputs: int, names: Sequence[str] | None
     order = (
         range(num_outputs) if num_outputs <= LISTED else counts.argsort(descending=True, stable=True)[:LISTED].tolist()
     )
-    shown = ", ".join(f"{_name(label, names)} ({int(counts[label]):,})" for label in order)
+    label_counts = ", ".join(f"{_name(label, names)} ({int(counts[label]):,})" for label in order)
     more = "" if num_outputs <= LISTED else f", … ({num_outputs - LISTED} more)"
     smallest = int(counts.argmin())
-    return f"{num_outputs} classes: {shown}{more}; smallest {_name(smallest, names)} with {int(counts[smallest]):,}"
+    return (
+        f"{num_outputs} classes: {label_counts}{more}; smallest {_name(smallest, names)} with {int(counts[smallest]):,}"
+    )
 
 
 def _name(label: int, names: Sequence[str] | None) -> str:

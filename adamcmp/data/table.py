@@ -101,12 +101,12 @@ def table(
     if path is None:
         raise InputError("data.path is not set; give a table: data.path=my.csv data.label=my_column")
     if Path(path).suffix == ".npz":
-        others = {"columns": columns, "drop": drop, "categorical": categorical, "decimal": decimal, "group": group,
+        options = {"columns": columns, "drop": drop, "categorical": categorical, "decimal": decimal, "group": group,
                   "thousands": thousands, "delimiter": delimiter, "header": header, "na_values": na_values,
                   "encoding": encoding, "time": time}  # fmt: skip
-        for option, given in others.items():
-            if given is not None:
-                raise InputError(f"data.{option}={given}: is for CSV and Parquet files; an .npz has no columns")
+        for option, value in options.items():
+            if value is not None:
+                raise InputError(f"data.{option}={value}: is for CSV and Parquet files; an .npz has no columns")
         if test_path is not None or label is not None:
             raise InputError("data.test_path, data.label: an .npz holds x, y, x_test and y_test itself; leave them out")
         return read_npz(Path(path), missing=missing, unit=unit, targets=targets, inputs=inputs, layout=layout)
@@ -173,12 +173,12 @@ def from_frames(
     rows = counts[0]
     reasons: dict[str, str] = {}
     if not chosen:
-        kept = list(wanted)
+        column_names = list(wanted)
         for name in wanted:
-            if reason := exclusion_reason(columns_by_name[name], rows, is_only=len(kept) == 1):
+            if reason := exclusion_reason(columns_by_name[name], rows, is_only=len(column_names) == 1):
                 reasons[name] = reason
-                kept.remove(name)
-        wanted = kept
+                column_names.remove(name)
+        wanted = column_names
     predicted = [columns_by_name[name] for name in labels]
     kind = _kind(predicted) if targets == "auto" else targets
     problems = [text for column in predicted for text in _target_problems(column, kind, targets, len(labels))]
@@ -237,9 +237,9 @@ def _with_labels(
 ) -> tuple[dict[str, Column], list[int]]:
     """Return the columns without the rows that lack a label, and the rows that are left of each file."""
     has_N = ~np.any([columns[name].is_missing for name in labels], axis=0)
-    kept = {name: replace(column, values=column.values[has_N]) for name, column in columns.items()}
+    labelled = {name: replace(column, values=column.values[has_N]) for name, column in columns.items()}
     parts = np.split(has_N, np.cumsum(counts)[:-1])
-    return kept, [int(part.sum()) for part in parts]
+    return labelled, [int(part.sum()) for part in parts]
 
 
 def _missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
@@ -265,44 +265,44 @@ def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
         yield f"column {column.name!r} lacks {column.missing:,} values: fill them"
 
 
-def _several(given: Any) -> list[Any]:
-    if given is None:
+def _several(value: Any) -> list[Any]:
+    if value is None:
         return []
-    return [given] if isinstance(given, str | int | float) else list(given)
+    return [value] if isinstance(value, str | int | float) else list(value)
 
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).strip()
 
 
-def _named(option: str, given: Any, every: Sequence[str], where: str) -> list[str]:
+def _named(option: str, value: Any, every: Sequence[str], where: str) -> list[str]:
     """Return columns by the names that an option gives."""
-    names = [_as_named(name, every) for name in _several(given)]
+    names = [_as_named(name, every) for name in _several(value)]
     for name in names:
         if name not in every:
             raise InputError(f"data.{option}={name}: {where} has no such column; {suggest_names(name, every)}")
     return names
 
 
-def _as_named(given: Any, every: Sequence[str]) -> str:
+def _as_named(value: Any, every: Sequence[str]) -> str:
     """Return the column that Hydra has made another value of, such as True of ``true``, or 1.5 of ``1.50``."""
-    name = str(given)
-    if name in every or isinstance(given, str):
+    name = str(value)
+    if name in every or isinstance(value, str):
         return name
     for column in every:
         try:
-            same = float(column) == given if isinstance(given, int | float) and not isinstance(given, bool) else False
+            same = float(column) == value if isinstance(value, int | float) and not isinstance(value, bool) else False
         except ValueError:
             same = False
-        if same or column.casefold() == name.casefold() or (given is None and column == "null"):
+        if same or column.casefold() == name.casefold() or (value is None and column == "null"):
             return column
     return name
 
 
-def _mark(option: str, given: str | None) -> str | None:
-    if given is not None and (len(given) != 1 or given.isalnum()):
-        raise InputError(f"data.{option}={given!r}: must be one character, such as '.' or ','")
-    return given
+def _mark(option: str, mark: str | None) -> str | None:
+    if mark is not None and (len(mark) != 1 or mark.isalnum()):
+        raise InputError(f"data.{option}={mark!r}: must be one character, such as '.' or ','")
+    return mark
 
 
 def _kind(predicted: Sequence[Column]) -> str:
@@ -315,11 +315,11 @@ def _kind(predicted: Sequence[Column]) -> str:
     return "labels" if truths else "quantities"
 
 
-def _is_count(known: npt.NDArray[Any]) -> bool:
+def _is_count(values: npt.NDArray[Any]) -> bool:
     """Return whether whole numbers are a quantity: most rows have different ones, which do not just number the rows."""
-    different = np.unique(known)
+    different = np.unique(values)
     numbers = np.ptp(different) + 1 == len(different)
-    return 2 * len(different) > len(known) > FEW_CLASSES and not numbers
+    return 2 * len(different) > len(values) > FEW_CLASSES and not numbers
 
 
 def _targets(
@@ -349,14 +349,14 @@ def _targets(
 
 def _target_problems(column: Column, kind: str, targets: str, columns: int) -> Iterator[str]:
     """Yield the problems of a label column."""
-    name, known = column.name, column.known
+    name, present = column.name, column.known
     text = column.kind == "categorical"
-    different = len(pd.unique(pd.Series(known)))
+    different = len(pd.unique(pd.Series(present)))
     if column.problem is not None:
         yield f"label column {name!r} {column.problem.partition(', or set data.drop')[0]}"
-    elif not len(known):
+    elif not len(present):
         yield f"label column {name!r} has no values; set data.label to another one"
-    elif not text and not np.isfinite(known.astype(np.float64)).all():
+    elif not text and not np.isfinite(present.astype(np.float64)).all():
         yield f"label column {name!r} holds infinite values: drop those rows"
     elif column.missing and not (kind == "labels" and text):
         note = f" ({column.notes[-1]})" if column.notes else ""
@@ -369,19 +369,20 @@ def _target_problems(column: Column, kind: str, targets: str, columns: int) -> I
     elif kind == "classes" and columns > 1:
         yield f"data.label={name}: one of {columns} columns; classes stand in one column"
     elif kind == "quantities" and text:
-        yield f"data.label={name}: holds text, such as {known[0]!r}; quantities are numbers"
-    elif kind == "labels" and not (text and columns == 1) and not np.isin(known, [0, 1]).all():
+        yield f"data.label={name}: holds text, such as {present[0]!r}; quantities are numbers"
+    elif kind == "labels" and not (text and columns == 1) and not np.isin(present, [0, 1]).all():
         yield f"data.label={name}: holds other values than 0 and 1; give one column per label, or text that names them"
     elif kind != "labels" and different < 2:
-        yield f"data.label={name}: all rows have the label {format_value(known[0])}; two are needed"
-    elif kind == "classes" and 2 * different > len(known):
+        yield f"data.label={name}: all rows have the label {format_value(present[0])}; two are needed"
+    elif kind == "classes" and 2 * different > len(present):
         note = "" if text else ", or set data.targets=quantities"
-        count = f"{different:,} different labels in {len(known):,} rows"
-        few = "give more rows" if len(known) < FEW_CLASSES else f"give the column of classes{note}"
+        count = f"{different:,} different labels in {len(present):,} rows"
+        few = "give more rows" if len(present) < FEW_CLASSES else f"give the column of classes{note}"
         yield f"data.label={name}: {count}; {few}"
     elif kind == "classes" and targets == "auto" and not text and different > FEW_CLASSES:
         yield (
-            f"data.label={name}: {different:,} different whole numbers from {known.min():,.0f} to {known.max():,.0f}; "
+            f"data.label={name}: {different:,} different whole numbers "
+            f"from {present.min():,.0f} to {present.max():,.0f}; "
             "set data.targets=quantities to predict numbers, or data.targets=classes"
         )
 
@@ -427,7 +428,9 @@ def _features(columns: Sequence[Column], rows: int) -> tuple[npt.NDArray[np.floa
         values = pd.Series(column.values, dtype=object)
         values[column.is_missing] = "missing"
         names = sorted(values[:rows].unique())
-        if others := sorted(set(values) - set(names)):
-            unseen.append(f"{column.name!r}: {', '.join(map(repr, others[:3]))}{' …' if len(others) > 3 else ''}")
+        if unexpected := sorted(set(values) - set(names)):
+            unseen.append(
+                f"{column.name!r}: {', '.join(map(repr, unexpected[:3]))}{' …' if len(unexpected) > 3 else ''}"
+            )
         numbers += [(values == name).to_numpy(np.float64) for name in names]
     return np.stack(numbers, axis=1), unseen

@@ -53,8 +53,8 @@ def summary_of(
         of_kind = [column for column in columns if column.kind == column_kind]
         if of_kind:
             many = [f"{c.name} ({len(set(c.known))})" if column_kind == "categorical" else c.name for c in of_kind]
-            shown = ", ".join(many[:LISTED]) + (f", … ({len(many) - LISTED} more)" if len(many) > LISTED else "")
-            parts.append(f"{len(of_kind)} {called}: {shown}")
+            listed = ", ".join(many[:LISTED]) + (f", … ({len(many) - LISTED} more)" if len(many) > LISTED else "")
+            parts.append(f"{len(of_kind)} {called}: {listed}")
     yield "features", "; ".join(parts)
     for name, reason in reasons.items():
         yield "left out", f"{name!r} {reason} (list it in data.columns to keep it)"
@@ -103,11 +103,11 @@ def described(column: Column) -> str:
     """Return name, kind, number of missing values and examples of a column."""
     values = pd.unique(pd.Series(column.known))[:3]
     if column.kind == "date" and not column.notes and all(float(value).is_integer() for value in values):
-        shown = ", ".join(str(np.datetime64(0, "D") + int(value)) for value in values)
+        examples = ", ".join(str(np.datetime64(0, "D") + int(value)) for value in values)
     else:
-        shown = ", ".join(map(format_value, values))
+        examples = ", ".join(map(format_value, values))
     gaps = f", {column.missing:,} missing" if column.missing else ""
-    return f"{column.name!r} {column.kind}{gaps}{f', such as {shown}' if shown else ''}"
+    return f"{column.name!r} {column.kind}{gaps}{f', such as {examples}' if examples else ''}"
 
 
 def is_whole(column: Column) -> bool:
@@ -119,17 +119,17 @@ def is_whole(column: Column) -> bool:
 def _placeholders(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
     """Yield columns in which a number such as −999 may stand for a missing value."""
     for column in columns:
-        known = column.known
-        if column.kind != "numeric" or len(known) < 20:
+        present = column.known
+        if column.kind != "numeric" or len(present) < 20:
             continue
-        for value in (known.min(), known.max()):
-            rest = known[known != value]
-            if abs(value) not in (99, 999, 9999, 99999, 999999) or not len(rest) or len(rest) == len(known) - 1:
+        for value in (present.min(), present.max()):
+            rest = present[present != value]
+            if abs(value) not in (99, 999, 9999, 99999, 999999) or not len(rest) or len(rest) == len(present) - 1:
                 continue
             spread = rest.max() - rest.min()
             gap = min(abs(value - rest.min()), abs(value - rest.max()))
             if math.isfinite(spread) and gap > spread:
-                count = len(known) - len(rest)
+                count = len(present) - len(rest)
                 reason = f"{column.name!r} is {value:g} in {count:,} rows"
                 yield "note", f"{reason}: if that means missing, set {list_setting('na_values', [f'{value:g}'])}"
 

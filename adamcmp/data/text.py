@@ -221,5 +221,5 @@ def _characters(read: bytes, where: str, *, cut: bool) -> tuple[np.ndarray, np.n
             ) from error
         decoded = read[: error.start].decode("utf-8")
     points = np.frombuffer(decoded.encode("utf-32-le"), np.uint32)
-    known, tokens = np.unique(points, return_inverse=True)
-    return tokens.astype(np.int64), np.array([len(chr(code).encode("utf-8")) for code in known], np.int64)
+    code_points, tokens = np.unique(points, return_inverse=True)
+    return tokens.astype(np.int64), np.array([len(chr(code).encode("utf-8")) for code in code_points], np.int64)

@@ -50,8 +50,10 @@ class ModelStack(NamedTuple):
 
     def learned(self, kernel: Kernel) -> Tensors:
         """Return the weights that a rule gives: those that are trained, or its average of them."""
-        shown = kernel.rule.shown
-        return {name: own[shown] for name, own in self.state.items()} if shown else self.params
+        evaluation_weights = kernel.rule.shown
+        return (
+            {name: own[evaluation_weights] for name, own in self.state.items()} if evaluation_weights else self.params
+        )
 
 
 class ParamNames(NamedTuple):
@@ -164,8 +166,8 @@ def _loss_function(
 
     def loss(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, Tensors]:
         state = {**params, **{name: t.clone() if name in written else t for name, t in rest.items()}}
-        given = outputs(functional_call(model, state, *arguments(x)))  # leaves in it what the pass binds anew
-        return criterion.loss(given, y), {name: state[name].detach() for name in written}
+        output = outputs(functional_call(model, state, *arguments(x)))  # leaves in it what the pass binds anew
+        return criterion.loss(output, y), {name: state[name].detach() for name in written}
 
     return loss
 
@@ -286,9 +288,9 @@ def _evaluation_function(
     objective, keeps_outputs = Objective(task, device), needs_outputs(task)
 
     def measure(params: Tensors, rest: Tensors, x: Plain, y: Tensor) -> tuple[Tensor, ...]:
-        given = outputs(functional_call(model, {**params, **rest}, *arguments(x)))
-        measured = objective.losses(given, y), objective.statistics(given, y)
-        return (*measured, given) if keeps_outputs else measured
+        output = outputs(functional_call(model, {**params, **rest}, *arguments(x)))
+        measured = objective.losses(output, y), objective.statistics(output, y)
+        return (*measured, output) if keeps_outputs else measured
 
     rows = _map_over_rows(measure, layout, shared_data=True)
 

@@ -28,18 +28,18 @@ class GraphedStep:
         self._replay: Callable[[], None] = lambda: None
         self._losses = torch.empty(0)
 
-    def __call__(self, stack: Any, *given: Any) -> Tensor:
+    def __call__(self, stack: Any, *arguments: Any) -> Tensor:
         """Take a step of this stack; its losses."""
         if self._stack is not stack:
-            self._begin(stack, given)
-        for kept, new in zip(pytree.tree_leaves(self._given), pytree.tree_leaves(given), strict=True):
-            kept.copy_(new)
+            self._begin(stack, arguments)
+        for static, new in zip(pytree.tree_leaves(self._given), pytree.tree_leaves(arguments), strict=True):
+            static.copy_(new)
         self._replay()
         return self._losses.clone()
 
-    def _begin(self, stack: Any, given: tuple[Any, ...]) -> None:
+    def _begin(self, stack: Any, arguments: tuple[Any, ...]) -> None:
         """Record a step, which leaves the stack and the generators as they were."""
-        self._stack, self._given = stack, pytree.tree_map(torch.clone, given)
+        self._stack, self._given = stack, pytree.tree_map(torch.clone, arguments)
         tensors = pytree.tree_leaves(tuple(stack))
         before = [tensor.clone() for tensor in tensors]
         devices = [self._device] if self._device.type == "cuda" else []

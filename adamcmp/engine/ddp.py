@@ -34,15 +34,15 @@ def local_stream_name(name: str) -> str:
     return name if is_first() else f"{name}/{dist.get_rank()}"
 
 
-def loss_weight(total: Callable[[Tensor], Tensor | float], share: Tensor, whole: Tensor) -> Tensor | float:
+def loss_weight(total: Callable[[Tensor], Tensor | float], share: Tensor, all_targets: Tensor) -> Tensor | float:
     """Return the factor of this process's mean loss whose mean over all processes is the loss of the whole batch.
 
     Args:
         total: the sum of weights that a mean loss over some targets divides by.
         share: the targets of this process.
-        whole: those of all processes.
+        all_targets: those of all processes.
     """
-    return 1.0 if world_size() == 1 else total(share) * world_size() / total(whole)
+    return 1.0 if world_size() == 1 else total(share) * world_size() / total(all_targets)
 
 
 def wrap_model(model: nn.Module) -> nn.Module:

@@ -39,15 +39,17 @@ def process_group(
     context = torch.multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"
-        given = (ranks, meeting, shard, dataset, str(device), paths)
-        others = [context.Process(target=_run_rank, args=(rank, *given), daemon=True) for rank in range(1, ranks)]
-        for other in others:
+        arguments = (ranks, meeting, shard, dataset, str(device), paths)
+        processes = [
+            context.Process(target=_run_rank, args=(rank, *arguments), daemon=True) for rank in range(1, ranks)
+        ]
+        for other in processes:
             other.start()
         try:
             _init_process_group(0, ranks, meeting, device)
             yield
         finally:
-            for other in others:
+            for other in processes:
                 other.kill()
             with suppress(RuntimeError):
                 dist.destroy_process_group()

@@ -51,13 +51,13 @@ def reduce_measures(measures: SplitMeasures, y: Tensor, objective: Objective) ->
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, shown: Dataset, objective: Objective, step: int, *, keeps_outputs: bool = False
+    model: nn.Module, dataset: Dataset, objective: Objective, step: int, *, keeps_outputs: bool = False
 ) -> tuple[Evaluation, dict[str, SplitMeasures]]:
     """Evaluate a model on all splits in evaluation mode.
 
     Args:
         model: after ``step`` steps; its mode is restored.
-        shown: the examples to evaluate, see ``subsample``.
+        dataset: the examples to evaluate, see ``subsample``.
         objective: loss and error of the task.
         step: of the evaluation.
         keeps_outputs: return the outputs of the model, too.
@@ -67,11 +67,11 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    size = chunk_size(shown, CHUNK_EXAMPLES)
-    splits = {name: getattr(shown, name) for name in SPLITS}
+    size = chunk_size(dataset, CHUNK_EXAMPLES)
+    splits = {name: getattr(dataset, name) for name in SPLITS}
     squares = torch.stack([functions.to_float64(p).square().sum() for p in model.parameters()]).sum()
     measures = {
-        name: measure_split(model, split, shown.inputs, objective, size, keeps_outputs=keeps_outputs)
+        name: measure_split(model, split, dataset.inputs, objective, size, keeps_outputs=keeps_outputs)
         for name, split in splits.items()
     }
     reduced = [value for name, split in splits.items() for value in reduce_measures(measures[name], split.y, objective)]
@@ -126,10 +126,10 @@ def example_errors(statistics: Tensor, y: Tensor, objective: Objective) -> Examp
     return ExampleErrors("floats", len(values), values.astype("<f4").tobytes())
 
 
-def subsample(dataset: Dataset, shown: SplitSizes) -> Dataset:
+def subsample(dataset: Dataset, sizes: SplitSizes) -> Dataset:
     """Return a data set with at most the given number of examples per split, evenly spread."""
     parts = (dataset.train, dataset.validation, dataset.test)
-    train, validation, test = (_spread_evenly(part, count) for part, count in zip(parts, shown, strict=True))
+    train, validation, test = (_spread_evenly(part, count) for part, count in zip(parts, sizes, strict=True))
     return replace(dataset, train=train, validation=validation, test=test)
 
 

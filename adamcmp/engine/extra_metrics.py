@@ -84,21 +84,21 @@ def _compute(
     for name in task.train.metrics:
         check_metric_name(name, task)
         function = _function(name)
-        short, asked = name.rpartition(".")[2], set(inspect.signature(function).parameters)
-        if not asked & OUTPUT_ARGUMENTS:
+        short, parameters = name.rpartition(".")[2], set(inspect.signature(function).parameters)
+        if not parameters & OUTPUT_ARGUMENTS:
             offered: dict[str, Any] = {"model": model, "previous": previous, "y": dataset.train.y.clone()}
             offered |= {"objective": objective, "state": state}
-            if "x" in asked:
+            if "x" in parameters:
                 offered["x"] = dataset.inputs(dataset.train.x)
-            metrics |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in asked})
+            metrics |= _as_numbers(name, short, function, {k: v for k, v in offered.items() if k in parameters})
             continue
         for part in OUTPUT_SPLITS:
             split = getattr(dataset, part)
             given_outputs = criterion.original(criterion.aligned(outputs[part], split.y))
             offered = {"y": criterion.original(split.y).clone(), "model": model, "previous": previous, "state": state}
-            offered |= {name: given_outputs.clone() for name in asked & OUTPUT_ARGUMENTS}
-            given = {k: v for k, v in offered.items() if k in asked}
-            metrics |= _as_numbers(name, f"{part}_{short}", function, given)
+            offered |= {name: given_outputs.clone() for name in parameters & OUTPUT_ARGUMENTS}
+            arguments = {k: v for k, v in offered.items() if k in parameters}
+            metrics |= _as_numbers(name, f"{part}_{short}", function, arguments)
     model.train(was_training)
     return metrics
 

@@ -316,7 +316,7 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     x, y = _two_examples(task, dataset, device)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            given: Any = predict(model.eval(), x)
+            output: Any = predict(model.eval(), x)
     except InputError:
         raise
     except Exception as error:  # an own model may fail in any way on data that does not fit it
@@ -325,16 +325,16 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
             f"{_list_names(shape)}: {type(error).__name__}: {one_line(error)}"
         ) from error
     criterion = Objective(task, device)
-    _check_outputs(task, dataset, criterion.aligned(given, y) if isinstance(given, Tensor) else given, y)
+    _check_outputs(task, dataset, criterion.aligned(output, y) if isinstance(output, Tensor) else output, y)
     if isinstance(task.train.loss, CustomLoss):
-        check_loss(criterion, task.train.loss, given, y)
+        check_loss(criterion, task.train.loss, output, y)
     state = (
         make_optimizer_step(run.optimizer, model, schedule_of(run), ours=True).kept
         if needs_optimizer_state(task)
         else {}
     )
     check_metrics(model, state, as_precision(dataset, task.train.precision), task)
-    lines = [("model", f"{task.model.name}: {summarize_model(model, given)}")]
+    lines = [("model", f"{task.model.name}: {summarize_model(model, output)}")]
     if task.init is not None:
         loading = weights.match_weights(task.init, model)
         new = (
@@ -351,11 +351,11 @@ def _check_model(run: Run, dataset: Dataset, device: torch.device) -> tuple[Line
     return tuple(lines)
 
 
-def _check_outputs(task: TaskSpec, dataset: Dataset, given: Any, y: Tensor) -> None:
+def _check_outputs(task: TaskSpec, dataset: Dataset, output: Any, y: Tensor) -> None:
     """Refuse a model whose outputs are not one for each class, quantity or label."""
-    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if dataset.targets == "classes":
-        wide = given.shape[-1] if isinstance(given, Tensor) and given.shape[:-1] == y.shape else 0
+        wide = output.shape[-1] if isinstance(output, Tensor) and output.shape[:-1] == y.shape else 0
         if wide == dataset.num_outputs or (wide > dataset.num_outputs and task.model.extra_outputs):
             return
         if wide > dataset.num_outputs:

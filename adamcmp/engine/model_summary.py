@@ -26,13 +26,13 @@ def summarize_model(model: nn.Module, outputs: Any) -> str:
 
 def hidden_layers(model: nn.Module) -> list[str]:
     """Return attributes that hold layers or parameters in a plain list, tuple or dict, which are not trained."""
-    known = {id(part) for part in (*model.modules(), *model.parameters())}
+    own_ids = {id(part) for part in (*model.modules(), *model.parameters())}
     layers: list[str] = []
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if name.startswith("_") or not isinstance(value, list | tuple | dict):
                 continue
-            lost = [leaf for leaf in _leaves(value) if id(leaf) not in known]
+            lost = [leaf for leaf in _leaves(value) if id(leaf) not in own_ids]
             if lost:
                 layers.append(f"{path}.{name}" if path else name)
     return layers

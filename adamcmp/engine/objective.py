@@ -85,13 +85,15 @@ class Objective:
         """A loss of the user's own, which may have attributes that change."""
         self._trained, self._measured = _loss_and_metric(task, place, self.custom)
         weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
-        given = None if weights is None or isinstance(weights, CustomLoss) else _weights(weights.class_weights, task)
-        self._class_weights = None if given is None else torch.tensor(given, **place)
+        class_weights = (
+            None if weights is None or isinstance(weights, CustomLoss) else _weights(weights.class_weights, task)
+        )
+        self._class_weights = None if class_weights is None else torch.tensor(class_weights, **place)
         self._name = task.criteria.error.name
 
-    def loss(self, given: Tensor, y: Tensor) -> Tensor:
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Return the mean training loss of a batch, with label smoothing and class weights."""
-        return self._trained(self.aligned(given, y), y)
+        return self._trained(self.aligned(output, y), y)
 
     def total(self, y: Tensor) -> Tensor | float:
         """Return the sum of weights that the mean training loss over targets divides by."""
@@ -99,21 +101,21 @@ class Objective:
             return float(y.numel())
         return self._class_weights[y.flatten()].sum()
 
-    def losses(self, given: Tensor, y: Tensor) -> Tensor:
+    def losses(self, output: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each example as evaluations measure it, summed over its predictions: (B,)."""
-        losses = self.losses_of_each(given, y)
+        losses = self.losses_of_each(output, y)
         if losses.ndim == 1:
             return losses
         summed, predictions = losses.flatten(1).sum(1), y.numel()
         return summed if losses.numel() == predictions else summed * (predictions / losses.numel())
 
-    def losses_of_each(self, given: Tensor, y: Tensor) -> Tensor:
+    def losses_of_each(self, output: Tensor, y: Tensor) -> Tensor:
         """Return the loss of each prediction as evaluations measure it, in the shape that its function gives."""
-        return self._measured(self.aligned(given, y), y)
+        return self._measured(self.aligned(output, y), y)
 
-    def statistics(self, given: Tensor, y: Tensor) -> Tensor:
+    def statistics(self, output: Tensor, y: Tensor) -> Tensor:
         """Return the statistics of each example that the metric is computed from: (B, K)."""
-        return self._statistics(self._scaled(self.aligned(given, y)), self._scaled(y))
+        return self._statistics(self._scaled(self.aligned(output, y)), self._scaled(y))
 
     def error(self, statistics: Tensor, y: Tensor) -> Tensor:
         """Return the error over all examples from statistics (…, N, K): (…), float64."""
@@ -121,22 +123,22 @@ class Objective:
 
     def per_example(self, statistics: Tensor, y: Tensor) -> NDArray[np.float64]:
         """Return N values whose mean (of RMSE the root of it) is the error; from statistics (N, K)."""
-        known, targets = (functions.to_float64(tensor).cpu().numpy() for tensor in (statistics, self._scaled(y)))
-        return per_example(self._name, known, targets, max(1, y.numel() // len(y)))
+        finished, targets = (functions.to_float64(tensor).cpu().numpy() for tensor in (statistics, self._scaled(y)))
+        return per_example(self._name, finished, targets, max(1, y.numel() // len(y)))
 
-    def aligned(self, given: Tensor, y: Tensor) -> Tensor:
+    def aligned(self, output: Tensor, y: Tensor) -> Tensor:
         """Return outputs in the shape of targets: a single quantity may be given without an axis of its own."""
-        return given.unsqueeze(-1) if self._wide and given.ndim == y.ndim - 1 else given
+        return output.unsqueeze(-1) if self._wide and output.ndim == y.ndim - 1 else output
 
-    def original(self, given: Tensor) -> Tensor:
+    def original(self, output: Tensor) -> Tensor:
         """Return outputs or targets in the unit of the data."""
-        return given if self._mean is None or self._std is None else given * self._std + self._mean
+        return output if self._mean is None or self._std is None else output * self._std + self._mean
 
-    def _scaled(self, given: Tensor) -> Tensor:
+    def _scaled(self, output: Tensor) -> Tensor:
         """Return values in the unit of the data, without the mean: metrics use differences, and a large mean would
         round them.
         """
-        return given if self._std is None else given * self._std
+        return output if self._std is None else output * self._std
 
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -150,10 +152,10 @@ def _loss_and_metric(
     if isinstance(settings, CustomLoss):
         assert custom is not None
 
-        def function(given: Tensor, y: Tensor) -> Tensor:
-            return custom(given.clone(), y.clone())  # it may write into what it is given
+        def function(output: Tensor, y: Tensor) -> Tensor:
+            return custom(output.clone(), y.clone())  # it may write into what it is given
 
-        return lambda given, y: function(given, y).mean(), function
+        return lambda output, y: function(output, y).mean(), function
     weights = _weights(settings.class_weights, task)
     options: dict[str, Any] = {"label_smoothing": settings.label_smoothing}
     options["class_weights"] = None if weights is None else torch.tensor(weights, **place)
@@ -161,12 +163,12 @@ def _loss_and_metric(
         case "cross_entropy":
             return partial(losses.cross_entropy, **options, reduction="mean"), losses.cross_entropy
         case "bce":
-            return lambda given, y: losses.bce(given, y, **options).mean(), losses.bce
+            return lambda output, y: losses.bce(output, y, **options).mean(), losses.bce
         case "huber":
             huber = partial(losses.huber, delta=settings.delta)
-            return lambda given, y: huber(given, y).mean(), huber
+            return lambda output, y: huber(output, y).mean(), huber
         case _:
-            return lambda given, y: losses.mse(given, y).mean(), losses.mse
+            return lambda output, y: losses.mse(output, y).mean(), losses.mse
 
 
 def _custom_loss(settings: CustomLoss) -> LossFunction:
@@ -181,17 +183,17 @@ def _custom_loss(settings: CustomLoss) -> LossFunction:
     return built  # type: ignore[no-any-return]  # what it gives is looked at before anything is trained
 
 
-def _weights(asked: str | Sequence[float] | None, task: TaskSpec) -> Sequence[float] | None:
+def _weights(class_weight: str | Sequence[float] | None, task: TaskSpec) -> Sequence[float] | None:
     """Return weights of classes; balanced are N / (C n_c) of classes, and n_without / n_with of labels, as is usual."""
-    if asked is None or not isinstance(asked, str):
-        return asked
+    if class_weight is None or not isinstance(class_weight, str):
+        return class_weight
     examples, counts = task.facts.train_examples, task.facts.class_counts
     if task.facts.targets == "labels":
         return [(examples - count) / count for count in counts]
     return [sum(counts) / (len(counts) * count) for count in counts]
 
 
-def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Tensor) -> None:
+def check_loss(criterion: Objective, settings: CustomLoss, output: Tensor, y: Tensor) -> None:
     """Try a custom loss on two examples.
 
     Raises:
@@ -199,10 +201,10 @@ def check_loss(criterion: Objective, settings: CustomLoss, given: Tensor, y: Ten
     """
     what = f"train.loss: {settings.target}"
     try:
-        result: Any = criterion.losses_of_each(given, y)
+        result: Any = criterion.losses_of_each(output, y)
     except Exception as error:  # a custom function may fail in any way
         raise InputError(
-            f"{what} failed on outputs {tuple(given.shape)} and y {tuple(y.shape)}: {describe_exception(error)}"
+            f"{what} failed on outputs {tuple(output.shape)} and y {tuple(y.shape)}: {describe_exception(error)}"
         ) from error
     if not isinstance(result, Tensor) or result.ndim == 0 or len(result) != len(y):
         given_ = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__

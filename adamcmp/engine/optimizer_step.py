@@ -93,13 +93,13 @@ def _custom_multiplier(settings: CustomSchedule, t: int, steps: int) -> float:
     Raises:
         InputError: it fails, or gives anything but a finite number of at least 0.
     """
-    given: Any = call_target(settings.target, "schedule", settings.arguments, step=t, steps=steps)
-    if isinstance(given, bool) or not isinstance(given, Real) or not 0 <= float(given) < math.inf:
+    multiplier: Any = call_target(settings.target, "schedule", settings.arguments, step=t, steps=steps)
+    if isinstance(multiplier, bool) or not isinstance(multiplier, Real) or not 0 <= float(multiplier) < math.inf:
         raise InputError(
-            f"schedule._target_={settings.target}: gives {given!r} at step {t} of {steps}; must be a finite number, 0 "
-            "or larger, which multiplies the learning rate"
+            f"schedule._target_={settings.target}: gives {multiplier!r} at step {t} of {steps}; must be a finite "
+            "number, 0 or larger, which multiplies the learning rate"
         )
-    return float(given)
+    return float(multiplier)
 
 
 def first_period(run: Run) -> float:
@@ -160,7 +160,7 @@ def build_coefficient_table(
     """Return the coefficients of the steps from ``start`` to before ``stop``, counted from 0."""
     window = schedule.window(start, stop)
     lr, weight_decay = lr_and_decay(rule, kind)
-    given = compute_coefficients(
+    coefficients = compute_coefficients(
         rule,
         StepWindow(
             t=np.arange(start + 1, start + 1 + len(window.eta_T), dtype=np.float64),
@@ -172,12 +172,12 @@ def build_coefficient_table(
             part=kind.part,
         ),
     )
-    return CoefficientTable(tuple(given), np.stack(list(given.values()), axis=1))
+    return CoefficientTable(tuple(coefficients), np.stack(list(coefficients.values()), axis=1))
 
 
 def row_state(states: Mapping[str, Mapping[str, Tensor]], row: int) -> dict[str, dict[str, Tensor]]:
     """Return the state of one of the runs that stand in front, by name of the parameter."""
-    return {name: {key: tensor[row] for key, tensor in kept.items()} for name, kept in states.items()}
+    return {name: {key: tensor[row] for key, tensor in state.items()} for name, state in states.items()}
 
 
 def ema_weight(beta: float, t: int) -> float:
@@ -371,14 +371,14 @@ class _KernelStep:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        shown = self._rule.shown
-        if shown is None:
+        evaluation_weights = self._rule.shown
+        if evaluation_weights is None:
             yield
             return
         trained = [p.detach().clone() for p, _ in self._parameters]
         with torch.no_grad():
             for (p, _), state in zip(self._parameters, self._states, strict=True):
-                p.copy_(state[shown][0])
+                p.copy_(state[evaluation_weights][0])
         try:
             yield
         finally:

@@ -57,7 +57,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, control: T
     """
     data = to_device(dataset, shard.task.train.precision, device)
     plan = shard.task.evaluations
-    shown = {count: subsample(data, count) for count in (plan.before, plan.last)}
+    subsamples = {count: subsample(data, count) for count in (plan.before, plan.last)}
     resumed = control.resumed()
     if shard.task.train.save == "best" and resumed and resumed.get("kept") is None:
         resumed = None  # the best so far was not kept
@@ -66,7 +66,7 @@ def train_shard(shard: Shard, dataset: Dataset, device: torch.device, control: T
     for run in shard.runs:
         state = resumed if resumed and resumed.get("runs") == [run.id] and "model" in resumed else None
         with apply_strategy(shard.strategy, device):
-            outcome = _train_run(run, shard, data, shown, device, control, state)
+            outcome = _train_run(run, shard, data, subsamples, device, control, state)
         yield outcome
 
 
@@ -74,7 +74,7 @@ def _train_run(
     run: Run,
     shard: Shard,
     dataset: Dataset,
-    shown: Mapping[SplitSizes, Dataset],
+    subsamples: Mapping[SplitSizes, Dataset],
     device: torch.device,
     control: TrainingControl,
     resumed: dict[str, Any] | None,
@@ -88,7 +88,7 @@ def _train_run(
             model = build_model(run.task, run.seed, device)
             parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
             diverged_step, told_of = _train_steps(
-                run, shard.strategy, model, dataset, shown, device, evaluations, control, started, losses, resumed
+                run, shard.strategy, model, dataset, subsamples, device, evaluations, control, started, losses, resumed
             )
     except (TrainingStopped, CheckpointError):
         raise
@@ -198,7 +198,7 @@ def _train_steps(
     strategy: Strategy,
     model: nn.Module,
     dataset: Dataset,
-    shown: Mapping[SplitSizes, Dataset],
+    subsamples: Mapping[SplitSizes, Dataset],
     device: torch.device,
     evaluations: list[Evaluation],
     control: TrainingControl,
@@ -214,7 +214,7 @@ def _train_steps(
     update = make_optimizer_step(run.optimizer, model, schedule_of(run), ours=ours)
     criterion = Objective(task, device)
     average = MovingAverage(model, task.train.ema) if task.train.ema is not None else None
-    kept = copy.deepcopy(model) if task.train.save == "best" and control.weights is not None else None
+    best_model = copy.deepcopy(model) if task.train.save == "best" and control.weights is not None else None
     shared = find_owners(modules_of(run))
     attributes = TrackedAttributes(model=model, optimizer=update.holder, loss=criterion.custom, **shared)
     start = 0
@@ -226,8 +226,8 @@ def _train_steps(
         update.load(resumed["update"])
         if average is not None:
             average.load(resumed["average"])
-        if kept is not None:
-            kept.load_state_dict(resumed["kept"])
+        if best_model is not None:
+            best_model.load_state_dict(resumed["kept"])
         control.on_steps(evaluations[-1].step if evaluations else 0, None)
         losses.found = resumed["lost"]
     eval_steps = set(task.evaluations.steps) if ddp.is_first() else set[int]()
@@ -249,7 +249,7 @@ def _train_steps(
                 "attributes": attributes.state(),
                 "host": host_state(),
                 "average": average.state() if average is not None else None,
-                "kept": kept.state_dict() if kept is not None else None,
+                "kept": best_model.state_dict() if best_model is not None else None,
                 "evaluations": to_plain(evaluations),
                 "lost": losses.lost(),
                 "seconds": time.perf_counter() - started,
@@ -281,7 +281,7 @@ def _train_steps(
         if t + 1 in eval_steps:
             if average is not None:
                 average.take_attributes(model)
-            examples = shown[task.evaluations.shown(t + 1)]
+            examples = subsamples[task.evaluations.shown(t + 1)]
             with update.evaluating(), autocast(task, device):
                 evaluation, measures = evaluate(judged, examples, criterion, t + 1, keeps_outputs=keeps_outputs)
                 if not evaluation.is_finite():
@@ -293,16 +293,16 @@ def _train_steps(
                     )
                 done = evaluations[-1].step if evaluations else 0
                 evaluations.append(evaluation)
-                if kept is not None and best_evaluation(evaluations, task.criteria.error.sign) is evaluation:
-                    kept.load_state_dict(judged.state_dict())
+                if best_model is not None and best_evaluation(evaluations, task.criteria.error.sign) is evaluation:
+                    best_model.load_state_dict(judged.state_dict())
             control.on_steps(t + 1 - done, evaluation)
     judged = model if average is None else average.model
     if not ddp.is_first():
         return None, None
     with update.evaluating():
         if task.train.save is not None and control.weights is not None:
-            chosen = evaluations[-1] if kept is None else best_evaluation(evaluations, task.criteria.error.sign)
-            weights.save_weights(control.weights, run, judged if kept is None else kept, chosen)
+            chosen = evaluations[-1] if best_model is None else best_evaluation(evaluations, task.criteria.error.sign)
+            weights.save_weights(control.weights, run, judged if best_model is None else best_model, chosen)
     if not run.stores_examples:
         return None, None
-    return None, example_errors(measures["test"].statistics, shown[task.evaluations.last].test.y, criterion)
+    return None, example_errors(measures["test"].statistics, subsamples[task.evaluations.last].test.y, criterion)

@@ -71,8 +71,8 @@ def shared_storage(model: nn.Module) -> tuple[str, ...]:
     changes: list[str] = []
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.numel():
-            known = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
-            changes += [name] if known != name else []
+            first_name = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
+            changes += [name] if first_name != name else []
     seen: dict[int, Any] = {}
     for path, module in model.named_modules():
         for key, value in vars(module).items():

@@ -156,8 +156,8 @@ class BatchedTraining:
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), RowLayout(*resumed["layout"])
         if stored != ids:
             at = self._places()
-            kept = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
-            self._keep(kept)
+            positions = {k: at[i] for k, i in enumerate(ours) if i in at} or {0: 0}  # all others have diverged
+            self._keep(positions)
         self.control.on_steps(self.step * len(self.shard.runs), None)
 
     def _places(self) -> dict[int, int]:
@@ -193,12 +193,12 @@ class BatchedTraining:
         eval_steps = set(self.task.evaluations.steps)
         while self.step < self.task.steps and self._alive():
             runs = self._program()
-            for given in self._batches():
+            for batch in self._batches():
                 self.control.between_steps(self.saved)
                 if self.step + 1 in eval_steps and self.task.train.metrics:
                     everything = {**self._shown, **self.stack.rest}
                     self._previous = {name: everything[name].clone() for name in self._parameters}
-                losses = runs.step(self.stack, *given)
+                losses = runs.step(self.stack, *batch)
                 self.step += 1
                 lost = ~losses.isfinite() & (self.ended == 0)
                 self.ended = torch.where(lost, self.step, self.ended)
@@ -211,8 +211,8 @@ class BatchedTraining:
     def rehearse(self, steps: int, *, evaluate: bool) -> None:
         """Take steps from the first on, and evaluate, keeping nothing but what that does to the weights."""
         runs = self._program()
-        for given in islice(self._batches(), steps):
-            runs.step(self.stack, *given)
+        for batch in islice(self._batches(), steps):
+            runs.step(self.stack, *batch)
         if evaluate:
             data = self._examples(self.task.evaluations.last)
             data.reduce(data.measure(runs, self._shown, self.stack.rest), self._criterion)
@@ -243,7 +243,7 @@ class BatchedTraining:
         on.
         """
         task = self.task
-        shown = batches(self.dataset, task, self.seeds, self.step)
+        shared_batches = batches(self.dataset, task, self.seeds, self.step)
         dtype = np.float64 if task.train.precision == "fp64" else np.float32
         by_seed = (len(self.seeds), task.batch_size)
         for start in range(self.step, task.steps, TABLE_STEPS):
@@ -253,7 +253,7 @@ class BatchedTraining:
                 self._shares = self._average_shares(window, dtype)
             steps = range(window.start, window.stop)
             for t, tables, share in zip(steps, self._tables.unbind(0), self._shares.unbind(0), strict=True):
-                x, y = next(shown)
+                x, y = next(shared_batches)
                 x = _by_seed(x, by_seed) if isinstance(x, Tensor) else tree_map(lambda each: _by_seed(each, by_seed), x)
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, _by_seed(y, by_seed), tables, share
@@ -263,16 +263,16 @@ class BatchedTraining:
         runs = [self.shard.runs[i] for i in self.rows]
         most = max(map(len, self.names.coefficients))
         tables = np.zeros((window.stop - window.start, len(self.names.kinds), most, len(runs)), dtype)
-        known: dict[tuple[Any, Any, int], Array] = {}  # seeds share theirs
+        schedules: dict[tuple[Any, Any, int], Array] = {}  # seeds share theirs
         for row, run in enumerate(runs):
             for k, kind in enumerate(self.names.kinds):
                 key = (run.optimizer, run.schedule, k)
-                if key not in known:
+                if key not in schedules:
                     schedule = self._schedules[run.schedule]
-                    known[key] = build_coefficient_table(
+                    schedules[key] = build_coefficient_table(
                         rule_of_run(run), kind, schedule, window.start, window.stop
                     ).values
-                tables[:, k, : known[key].shape[1], row] = known[key]
+                tables[:, k, : schedules[key].shape[1], row] = schedules[key]
         return torch.from_numpy(tables).to(self.device)
 
     def _average_shares(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
@@ -280,8 +280,8 @@ class BatchedTraining:
         shares = np.array([ema_weight(beta, t) for t in range(window.start, window.stop)], dtype)
         return torch.from_numpy(shares).to(self.device)
 
-    def _examples(self, shown: SplitSizes) -> _EvaluationData:
-        return _evaluation_data(self.dataset, shown, self._size)
+    def _examples(self, sizes: SplitSizes) -> _EvaluationData:
+        return _evaluation_data(self.dataset, sizes, self._size)
 
     @cached_property
     def _criterion(self) -> Objective:
@@ -292,8 +292,8 @@ class BatchedTraining:
         for row, step in enumerate(self.ended.tolist()):
             if step and self.diverged[self.rows[row]] is None and self.rows[row] not in self.pruned:
                 self.diverged[self.rows[row]] = step
-        shown = self.task.evaluations.shown(self.step)
-        data = self._examples(shown)
+        sizes = self.task.evaluations.shown(self.step)
+        data = self._examples(sizes)
         measures = data.measure(runs, self._shown, self.stack.rest)
         measured = data.reduce(measures, self._criterion)
         if self.step == self.task.steps:
@@ -418,7 +418,7 @@ class BatchedTraining:
         self._probe.load_state_dict({name: tensor[row] for name, tensor in tensors.items()}, strict=False)
         return self._probe
 
-    def _on_request(self, row: int, shown: Dataset, measures: Mapping[str, SplitMeasures]) -> dict[str, float]:
+    def _on_request(self, row: int, dataset: Dataset, measures: Mapping[str, SplitMeasures]) -> dict[str, float]:
         """Return the extra metrics of one row."""
         if not self.task.train.metrics:
             return {}
@@ -427,7 +427,7 @@ class BatchedTraining:
         previous = {name: tensor[row] for name, tensor in self._previous.items()}
         with autocast(self.task, self.device):
             state = row_state(self.stack.state, row)
-            return compute_extra_metrics(self._probe, previous, state, shown, self.task, outputs)
+            return compute_extra_metrics(self._probe, previous, state, dataset, self.task, outputs)
 
 
 def _chunk_examples(shard: Shard, device: torch.device) -> int:
@@ -443,9 +443,9 @@ def _chunk_examples(shard: Shard, device: torch.device) -> int:
 
 
 @lru_cache(maxsize=4)
-def _evaluation_data(dataset: Dataset, shown: SplitSizes, size: int) -> _EvaluationData:
+def _evaluation_data(dataset: Dataset, sizes: SplitSizes, size: int) -> _EvaluationData:
     """Return the examples of an evaluation; cached for later shards."""
-    return _EvaluationData(subsample(dataset, shown), size)
+    return _EvaluationData(subsample(dataset, sizes), size)
 
 
 class _EvaluationData:
@@ -456,11 +456,11 @@ class _EvaluationData:
         parts = (dataset.train, dataset.validation, dataset.test)
         self._ys = [part.y for part in parts]
         self._lengths = [len(y) for y in self._ys]
-        whole = Split(concatenate([part.x for part in parts]), torch.cat(self._ys))
-        count = -(-len(whole.y) // size)
-        padded = torch.arange(count * size, device=whole.y.device).clamp(max=len(whole.y) - 1)
+        all_parts = Split(concatenate([part.x for part in parts]), torch.cat(self._ys))
+        count = -(-len(all_parts.y) // size)
+        padded = torch.arange(count * size, device=all_parts.y.device).clamp(max=len(all_parts.y) - 1)
         self._inputs = dataset.inputs
-        self._chunks = [whole.take(part) for part in torch.split(padded, size)]
+        self._chunks = [all_parts.take(part) for part in torch.split(padded, size)]
 
     def measure(self, program: BatchedProgram, params: Tensors, rest: Tensors) -> dict[str, SplitMeasures]:
         """Return the measures of every split, with the rows of the program in front of each shape."""

@@ -36,19 +36,19 @@ def save_weights(folder: Path, run: Run, model: nn.Module, evaluation: Evaluatio
     Raises:
         InputError: they cannot be written.
     """
-    kept = run.task.train.save
-    assert kept is not None
-    path = weights_path(folder, run.id, kept)
+    which = run.task.train.save
+    assert which is not None
+    path = weights_path(folder, run.id, which)
     about = {
         "run_id": run.id,
-        "kept": kept,
+        "kept": which,
         "step": evaluation.step,
         "averaged": run.task.train.ema is not None,
         **{f"{part}_error": getattr(evaluation, f"{part}_error") for part in ("train", "validation", "test")},
         "error_metric": run.task.criteria.error.name,
         "settings": run.settings(),
     }
-    metadata = {"run_id": run.id, "kept": kept, "step": str(evaluation.step)}
+    metadata = {"run_id": run.id, "kept": which, "step": str(evaluation.step)}
     state = model.state_dict()
     with atomic_write(path) as file:
         if any(tensor.dtype == torch.complex128 for tensor in state.values()):  # safetensors has no such type
@@ -107,16 +107,16 @@ def _load_partly(init: InitWeights, model: nn.Module, device: torch.device) -> N
         raise InputError(f"init={init.path}: cannot be read ({one_line(error)}); give a .safetensors file") from error
     state, wanted = model.state_dict(), match_weights(init, model)
     lacking = [name for name in wanted.loaded if name not in stored or stored[name].shape != state[name].shape]
-    others = [name for name in stored if name not in state and not wanted.is_skipped(name)]
-    if init.strict and (lacking or others):
-        what = f"no {lacking[0]} of shape {tuple(state[lacking[0]].shape)}" if lacking else f"{others[0]}"
+    unexpected = [name for name in stored if name not in state and not wanted.is_skipped(name)]
+    if init.strict and (lacking or unexpected):
+        what = f"no {lacking[0]} of shape {tuple(state[lacking[0]].shape)}" if lacking else f"{unexpected[0]}"
         raise InputError(
             f"init={init.path}: holds {what}, unlike the model; add it to init.skip, or set init.strict=false"
         )
-    kept = {name: stored[name] for name in wanted.loaded if name not in lacking}
-    if not kept:
+    loaded = {name: stored[name] for name in wanted.loaded if name not in lacking}
+    if not loaded:
         raise InputError(f"init={init.path}: holds no parameter of the model; give weights of a similar model")
-    model.load_state_dict(kept, strict=False)
+    model.load_state_dict(loaded, strict=False)
 
 
 class WeightMatch(NamedTuple):

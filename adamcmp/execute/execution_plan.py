@@ -119,10 +119,10 @@ def prepare_execution(
         works: Sequence[ProfiledGroup], choices: Sequence[StrategyChoice], executor: Executor | None
     ) -> ExecutionPlan:
         choices = [_with_ranks(work, choice, settings.ranks) for work, choice in zip(works, choices, strict=True)]
-        given = (
+        options = (
             choices if search is None else [_with_pruning(*pair, search) for pair in zip(works, choices, strict=True)]
         )
-        return ExecutionPlan(device, datasets, settings, CostEstimate(works, given, memory), executor)
+        return ExecutionPlan(device, datasets, settings, CostEstimate(works, options, memory), executor)
 
     if not todo or short:
         yield made(

@@ -135,10 +135,10 @@ class Leases:
     def __enter__(self) -> Leases:
         """Show up among the drivers; what dead ones have left goes."""
         with locked(self._folder):
-            others = self._lookout.alive()
-            self.is_alone = not others
+            drivers = self._lookout.alive()
+            self.is_alone = not drivers
             for path in (self._folder / DRIVERS).glob("*.json"):
-                if path.stem not in others:
+                if path.stem not in drivers:
                     path.unlink(missing_ok=True)
             self.tell({})
         self._thread.start()
@@ -167,12 +167,12 @@ class Leases:
             with suppress(Exception):  # a store that is away is met where runs are stored
                 self.tell({})
 
-    def begin(self, known: Collection[tuple[str, int]]) -> None:
+    def begin(self, stored_parts: Collection[tuple[str, int]]) -> None:
         """Set the part files of the study before its missing runs were looked up (``part_files``).
 
         Only later ones are news.
         """
-        self._known, self._stored = known, set()
+        self._known, self._stored = stored_parts, set()
 
     def claim(self, shards: Sequence[Collection[str]]) -> list[set[str]]:
         """Lease the runs of some shards; return the runs of each that were free.
@@ -229,8 +229,8 @@ class Leases:
                 result = change(table)
                 held = is_held()
                 if held:
-                    kept = {name: ids for name, ids in table.items() if ids}
-                    write_file(self._folder / LEASES, json.dumps(kept).encode())
+                    remaining = {name: ids for name, ids in table.items() if ids}
+                    write_file(self._folder / LEASES, json.dumps(remaining).encode())
                     if self._has_former:
                         (self._folder / FORMER_LEASES).unlink(missing_ok=True)
                         self._has_former = False

@@ -85,22 +85,22 @@ def find_arm_pair(runs: Sequence[Run], records: pd.DataFrame, names: tuple[str, 
         InputError: no task or several have both, or they are not planned.
     """
     planned, pairs = {run.id: run for run in runs}, []
-    known: set[str] = set()
+    arms: set[str] = set()
     for task in split_by_task(records):
         best = best_trials(trials_table(task.records))
-        known |= {*best["arm"], *best["optimizer"]}
+        arms |= {*best["arm"], *best["optimizer"]}
         rows = [best[(best["arm"] == name) | (best["optimizer"] == name)] for name in names]
         if all(len(row) == 1 for row in rows):
             chosen = [row.iloc[0].to_dict() for row in rows]
             if all(run_in_trial(planned, tuning_runs(task.records), trial) is not None for trial in chosen):
                 pairs.append(ArmPair(task, (str(chosen[0]["arm"]), str(chosen[1]["arm"]))))
     if len(pairs) != 1:
-        lacking = next((name for name in names if name not in known), None)
+        lacking = next((name for name in names if name not in arms), None)
         if pairs:
             tasks = "; ".join(pair.task.label for pair in pairs)
             why = f"{len(pairs)} tasks have both ({tasks}); give the settings of one, such as data=NAME or model=NAME."
         elif lacking:
-            why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, known)} Sweep the study with both first."
+            why = f"no optimizer {lacking!r} is tuned; {suggest_names(lacking, arms)} Sweep the study with both first."
         else:
             why = "no task has both; sweep the study with both first."
         raise InputError(f"settle {' '.join(names)}: {why}")

@@ -81,10 +81,10 @@ class SweepProgress:
     @classmethod
     def _together(cls, every: Sequence[Self]) -> Self:
         """Return the joint progress of several drivers, each of which started with the runs that were missing then."""
-        whole = max(every, key=lambda progress: progress.todo)
+        latest = max(every, key=lambda progress: progress.todo)
         sums = ("ended", "diverged", "failed", "taken", "busy", "processes")
         return replace(
-            whole,
+            latest,
             **{name: sum(getattr(progress, name) for progress in every) for name in sums},
             started=min(progress.started for progress in every),
             updated_at=max(progress.updated_at for progress in every),

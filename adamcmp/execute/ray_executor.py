@@ -361,8 +361,8 @@ def ray_cluster(
         device = torch.device(settings.device if settings.device != "auto" else "cuda" if gpus else "cpu")
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(MessageActor).remote()
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=this_node)(MessageActor).remote()
         data = {fingerprint: [ray.put(dataset)] for fingerprint, dataset in datasets.items()}
         made = RayExecutor(str(settings.ray.address), device, store, board, data)
         try:

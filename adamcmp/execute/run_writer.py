@@ -64,8 +64,8 @@ class RunWriter:
         """Write the pending runs as one part file."""
         if self.outcomes:
             rows = [record_row(outcome, self.provenance) for outcome in self.outcomes]
-            kept = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
-            curves = [row for outcome in kept for row in curve_rows(outcome)]
+            finished = [outcome for outcome in self.outcomes if outcome.status != "failed"]  # it will be trained again
+            curves = [row for outcome in finished for row in curve_rows(outcome)]
             rows_to_store = [
                 {"run_id": outcome.run.id, **outcome.outcomes._asdict()}
                 for outcome in self.outcomes
@@ -89,12 +89,12 @@ class RunWriter:
         try:
             retry_while_away(lambda: append_runs(self.study_dir, *tables), self.study_dir)
         except GoneError as error:
-            kept = unsent_folder(self.study_dir)
-            append_runs(kept, *tables)
+            unsent = unsent_folder(self.study_dir)
+            append_runs(unsent, *tables)
             raise GoneError(
                 f"{error}; {len(tables[0]):,} finished run{'' if len(tables[0]) == 1 else 's'} that it lacks "
-                f"{'is' if len(tables[0]) == 1 else 'are'} kept in {kept}, and the same command stores them there and "
-                "resumes"
+                f"{'is' if len(tables[0]) == 1 else 'are'} kept in {unsent}, "
+                "and the same command stores them there and resumes"
             ) from error
 
     def merge(self) -> None:
@@ -151,9 +151,11 @@ def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], No
         if not members:
             continue
         shard = Shard(members[0].task, kernels[members[0].id], members, strategy)
-        whole = len(members) == len(ids)
+        is_complete = len(members) == len(ids)
         shards.append(
-            ResumableShard(shard, path) if whole else ResumableShard(shard, checkpoint_path(study_dir, shard), path)
+            ResumableShard(shard, path)
+            if is_complete
+            else ResumableShard(shard, checkpoint_path(study_dir, shard), path)
         )
     return shards
 
@@ -300,8 +302,8 @@ def _rule_columns(optimizer: AnyRule) -> Mapping[str, Any]:
         return {"rule": optimizer.target, "beta1": beta1, "beta2": beta2, **numbers}
     settings = dict(optimizer)
     beta1, beta2 = (*settings.get("betas", ()), None, None)[:2]
-    known = {key: settings.get(key) for key in ("eps", "eps_placement", "bias_correction", "momentum")}
-    return {"rule": optimizer.rule, "decayed": optimizer.decayed, "beta1": beta1, "beta2": beta2, **known}
+    rule_settings = {key: settings.get(key) for key in ("eps", "eps_placement", "bias_correction", "momentum")}
+    return {"rule": optimizer.rule, "decayed": optimizer.decayed, "beta1": beta1, "beta2": beta2, **rule_settings}
 
 
 def _decay_columns(run: Run) -> Mapping[str, Any]:

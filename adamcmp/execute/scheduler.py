@@ -133,9 +133,9 @@ def _drop_finished(left: dict[str, Run], leases: Leases, listener: Listener, end
     """Remove runs from ``left`` that have ended here or that others have stored."""
     for run_id in ended:
         left.pop(run_id, None)
-    others = [left.pop(key) for key in leases.stored() & left.keys()]
-    if others:
-        listener.elsewhere(others)
+    finished = [left.pop(key) for key in leases.stored() & left.keys()]
+    if finished:
+        listener.elsewhere(finished)
 
 
 def _wait_for_others(left: dict[str, Run], leases: Leases, listener: Listener) -> None:
@@ -173,17 +173,17 @@ class JobQueue:
     def next(self, key: Callable[[ShardJob], Any] = lambda _: 0) -> ShardJob | None:
         """Return the leased job of the smallest key, or the next that no other driver has; None if there is none."""
         while not self.claimed and self.jobs:
-            asked = [_pop_least(self.jobs, key)]
-            seconds, count = asked[0].seconds or DEFAULT_JOB_SECONDS, 0
+            jobs = [_pop_least(self.jobs, key)]
+            seconds, count = jobs[0].seconds or DEFAULT_JOB_SECONDS, 0
             while count < len(self.jobs) and seconds < self._ahead:
                 seconds += self.jobs[count].seconds or DEFAULT_JOB_SECONDS
                 count += 1
-            asked += self.jobs[:count]
+            jobs += self.jobs[:count]
             del self.jobs[:count]
             began = time.monotonic()
-            free = self.leases.claim([[run.id for run in job.shard.runs] for job in asked])
+            free = self.leases.claim([[run.id for run in job.shard.runs] for job in jobs])
             self._ahead = max(LEASE_AHEAD_SECONDS, (time.monotonic() - began) / MAX_LEASING_FRACTION)
-            self.claimed = [job for job, ids in zip(map(_keep_free_runs, asked, free), free, strict=True) if ids]
+            self.claimed = [job for job, ids in zip(map(_keep_free_runs, jobs, free), free, strict=True) if ids]
         if not self.claimed:
             return None
         return _pop_least(self.claimed, key)
@@ -283,8 +283,8 @@ class _Dispatcher:
         """Return a sort key of jobs for a worker: first a job whose program it has, then one that no other worker
         has.
         """
-        others = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
-        return lambda job: (job.family != slot.last, job.family in others)
+        busy_families = {other.last for other in self.executor.slots if other is not slot and other.busy is not None}
+        return lambda job: (job.family != slot.last, job.family in busy_families)
 
     def _handle(self, slot: Worker, answer: Response) -> list[ShardJob]:
         """Handle a response; return jobs to repeat."""

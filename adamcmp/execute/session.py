@@ -142,10 +142,10 @@ def note_other_files(config: Config, records: pd.DataFrame | None, study_dir: Pa
         return []
     stored = records["settings"].drop_duplicates()
     paths = {load_object(text).get("data_settings", {}).get("arguments", {}).get("path") for text in stored}
-    others = sorted(str(other) for other in paths - {path, None})
-    if not others:
+    other_files = sorted(str(other) for other in paths - {path, None})
+    if not other_files:
         return []
-    return [f"{study_dir} also has runs on {', '.join(others[:3])}; set study.name=NAME to keep {path} apart"]
+    return [f"{study_dir} also has runs on {', '.join(other_files[:3])}; set study.name=NAME to keep {path} apart"]
 
 
 def open_session(
@@ -177,13 +177,13 @@ def open_session(
             metadata = _load_data(settings, execute, datasets, notes, stand_in=dry_run)
         return metadata
 
-    given = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
+    all_overrides = [*overrides, *([f"execute.device='{device}'"] if device is not None else [])]
 
     def sized(settings: Config, runs: int) -> None:
         if not dry_run and runs >= MIN_RUNS_FOR_POOL and not (results_dir / settings.study.name / "records").exists():
             start_fork_server()  # surely there is much to train
 
-    planned = plan_study(find_config(config, config_dir), given, load, sized)
+    planned = plan_study(find_config(config, config_dir), all_overrides, load, sized)
     session = Session(planned, results_dir / planned.config.study.name, datasets, notes)
     records = read_records(session.study_dir) if (session.study_dir / "records").is_dir() else None
     todo = missing_runs(planned.runs, session.study_dir, only_failed=only_failed, records=records)

@@ -74,22 +74,22 @@ def _executor(settings: SlurmSettings, study_dir: Path) -> Any:
         import submitit
     logs = (study_dir if is_local(study_dir) else Path(study_dir.name)) / "slurm"
     executor = submitit.AutoExecutor(folder=logs.absolute(), cluster=settings.cluster)
-    given: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "name": f"adamcmp-{study_dir.name}",
         "timeout_min": settings.minutes,
         "cpus_per_task": settings.cpus,
         "tasks_per_node": 1,
     }
     if settings.gpus:
-        given["gpus_per_node"] = settings.gpus
+        parameters["gpus_per_node"] = settings.gpus
     if settings.memory_gb is not None:
-        given["mem_gb"] = settings.memory_gb
+        parameters["mem_gb"] = settings.memory_gb
     if settings.cluster == "slurm":
         named = {"partition": settings.partition, "setup": list(settings.setup) or None}
-        given |= {f"slurm_{name}": value for name, value in named.items() if value is not None}
-        given |= {"slurm_additional_parameters": {"requeue": True, **settings.more}}
+        parameters |= {f"slurm_{name}": value for name, value in named.items() if value is not None}
+        parameters |= {"slurm_additional_parameters": {"requeue": True, **settings.more}}
     try:
-        executor.update_parameters(**given)
+        executor.update_parameters(**parameters)
     except (ValueError, TypeError, NameError) as error:
         raise InputError(f"execute.slurm: {one_line(error)}") from error
     return executor
@@ -129,15 +129,15 @@ def submission_script(settings: SlurmSettings, study_dir: Path) -> str:
 def _logging_left_alone() -> Iterator[None]:
     """Import submitit without its configuration of logging, which closes the handlers of all other libraries."""
     name = "SUBMITIT_LOG_LEVEL"
-    given = os.environ.get(name)
+    level = os.environ.get(name)
     os.environ[name] = "NOCONFIG"
     try:
         yield
     finally:
-        if given is None:
+        if level is None:
             del os.environ[name]
         else:
-            os.environ[name] = given
+            os.environ[name] = level
 
 
 def check_slurm(settings: SlurmSettings) -> None:

@@ -93,10 +93,10 @@ def join_as_driver(study_dir: Path) -> Iterator[Leases]:
 
 def store_unsent_runs(study_dir: Path) -> None:
     """Store the runs that an earlier command has kept on this machine, since the study's object store was away."""
-    kept = unsent_folder(study_dir)
-    if not is_local(study_dir) and kept.is_dir():
-        merge_study(kept, study_dir)
-        shutil.rmtree(kept)
+    unsent = unsent_folder(study_dir)
+    if not is_local(study_dir) and unsent.is_dir():
+        merge_study(unsent, study_dir)
+        shutil.rmtree(unsent)
 
 
 def clean_up(study_dir: Path) -> None:
@@ -157,10 +157,12 @@ def copy_from_siblings(runs: Sequence[Run], study_dir: Path, say: Callable[[str]
         for run in runs
         if run.task.train.save is None
     }
-    others = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
-    return copy_runs(study_dir, others, wanted, say) if wanted and others else 0
+    siblings = [path.parent for path in sorted(study_dir.parent.glob("*/records")) if path.parent != study_dir]
+    return copy_runs(study_dir, siblings, wanted, say) if wanted and siblings else 0
 
 
 def _lacks_weights(run: Run, status: Mapping[str, str], weights: Collection[str]) -> bool:
-    kept = run.task.train.save
-    return kept is not None and status[run.id] == "completed" and weights_path(Path(), run.id, kept).name not in weights
+    which = run.task.train.save
+    return (
+        which is not None and status[run.id] == "completed" and weights_path(Path(), run.id, which).name not in weights
+    )

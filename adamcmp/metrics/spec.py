@@ -156,8 +156,8 @@ def task_metrics(table: pd.DataFrame) -> TaskMetrics:
     """Return loss and metric of the runs or trials of one task; old records without these columns are of
     classification.
     """
-    known = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
-    if any(column.empty for column in known.values()) or len(known) < 3:
+    columns = {name: table[name].dropna() for name in ("loss", "error_metric", "error_unit") if name in table}
+    if any(column.empty for column in columns.values()) or len(columns) < 3:
         return CLASSIFICATION
-    loss, name, unit = (str(column.iloc[0]) for column in known.values())
+    loss, name, unit = (str(column.iloc[0]) for column in columns.values())
     return TaskMetrics(loss, metric_spec(name, unit))

@@ -19,26 +19,26 @@ def sizes(option: str, given: Iterable[int] | str | float | None) -> tuple[int, 
     return values
 
 
-def size(option: str, given: int) -> int:
+def size(option: str, value: int) -> int:
     """Return `given`, if it is a whole number ≥ 1."""
-    if not _is_size(given):
-        raise InputError(f"model.{option}={given}: must be ≥ 1 and whole")
-    return given
+    if not _is_size(value):
+        raise InputError(f"model.{option}={value}: must be ≥ 1 and whole")
+    return value
 
 
-def choice(option: str, given: str, allowed: Iterable[str]) -> str:
+def choice(option: str, value: str, allowed: Iterable[str]) -> str:
     """Return `given`, if it is one of `allowed`."""
     names = tuple(allowed)
-    if given not in names:
-        raise InputError(f"model.{option}={given}: not known; {suggest_names(str(given), names)}")
-    return given
+    if value not in names:
+        raise InputError(f"model.{option}={value}: not known; {suggest_names(str(value), names)}")
+    return value
 
 
-def probability(option: str, given: object) -> float:
+def probability(option: str, value: object) -> float:
     """Return `given`, if it is a number ≥ 0 and < 1."""
-    if isinstance(given, bool) or not isinstance(given, float | int) or not 0 <= given < 1:
-        raise InputError(f"model.{option}={given}: must be ≥ 0 and < 1")
-    return given
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value < 1:
+        raise InputError(f"model.{option}={value}: must be ≥ 0 and < 1")
+    return value
 
 
 def data_shape(input_shape: Sequence[int] | Mapping[str, Sequence[int]], num_classes: int) -> tuple[int, ...]:

@@ -37,8 +37,8 @@ _FASTAI = {"lr": "lr", "beta1": "mom", "beta2": "sqr_mom", "eps": "eps", "weight
 
 
 def _defaults(lr: float | None, eps: float, weight_decay: float | None, beta2: float = 0.999) -> dict[str, float]:
-    known = {"lr": lr, "beta1": 0.9, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    return {name: value for name, value in known.items() if value is not None}
+    arguments = {"lr": lr, "beta1": 0.9, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 FRAMEWORKS: Mapping[str, FrameworkConvention] = {
@@ -116,5 +116,5 @@ def convert_decay(
     share = lambdas["schedule_only"]
     half = math.log(2) / -math.log1p(-share) if 0 < share < 1 else math.nan if share else math.inf
     timescale = 1 / share if share else math.inf
-    known = batch is not None and examples is not None
-    return DecayConversion(lambdas, share, half, timescale, timescale * batch / examples if known else math.nan)  # type: ignore[operator]
+    is_known = batch is not None and examples is not None
+    return DecayConversion(lambdas, share, half, timescale, timescale * batch / examples if is_known else math.nan)  # type: ignore[operator]

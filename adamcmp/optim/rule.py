@@ -315,8 +315,8 @@ def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
     own, ours = rule.coefficients(steps), {**doors, "decay": rule.share(steps)}
     if taken := own.keys() & {*ours, "how", "part", *rule.static}:
         raise ValueError(f"coefficients of {rule.rule} are named {', '.join(sorted(taken))}, as adamcmp's own are")
-    given = {**own, **ours}
-    return {name: np.broadcast_to(np.asarray(value, np.float64), steps.t.shape) for name, value in given.items()}
+    settings = {**own, **ours}
+    return {name: np.broadcast_to(np.asarray(value, np.float64), steps.t.shape) for name, value in settings.items()}
 
 
 RULES = "adamcmp.optim.rules"

@@ -87,10 +87,10 @@ def time_strategies(
         except Exception as error:  # no compiler, no memory, a model that fails: all mean that this way is not taken
             probes.append(Timing(error=describe_exception(error)))
     for turn in range(ROUNDS * (1 + TIE_REPEATS)):
-        asked = [i for i, probe in enumerate(probes) if isinstance(probe, _Probe) and (turn == 0 or not probe.enough)]
+        due = [i for i, probe in enumerate(probes) if isinstance(probe, _Probe) and (turn == 0 or not probe.enough)]
         if turn >= ROUNDS:
-            asked = _tied_probes(probes)
-        for i in asked:
+            due = _tied_probes(probes)
+        for i in due:
             probe = probes[i]
             assert isinstance(probe, _Probe)
             try:

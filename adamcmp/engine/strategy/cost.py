@@ -163,10 +163,10 @@ def training_memory(settings: ExecutionSettings, device: torch.device, datasets:
     held = sum(dataset.memory_bytes for dataset in datasets)
     if device.type == "cuda" and settings.memory_gb == "auto":
         copies = count_devices(device)
-        whole = copies * device_memory(device) / 2
+        allowed = copies * device_memory(device) / 2
     else:
-        whole, copies = host_memory(settings), DATASET_COPIES
-    return max(whole - copies * held, MIN_TRAINING_FRACTION * whole)
+        allowed, copies = host_memory(settings), DATASET_COPIES
+    return max(allowed - copies * held, MIN_TRAINING_FRACTION * allowed)
 
 
 @dataclass(frozen=True)

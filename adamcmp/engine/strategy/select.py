@@ -138,12 +138,12 @@ def select_strategies(
             threads. None: strategies without cached timings leave the choice open.
         place: where that is, if not here.
     """
-    known = [StrategyTimings(work, settings, device, processes, memory, place or Machine()) for work in works]
-    leaders = [known[i] for i in _timing_sources(works)]
-    timed = [timing for timing, leader in zip(known, leaders, strict=True) if timing is leader]
+    timings = [StrategyTimings(work, settings, device, processes, memory, place or Machine()) for work in works]
+    leaders = [timings[i] for i in _timing_sources(works)]
+    timed = [timing for timing, leader in zip(timings, leaders, strict=True) if timing is leader]
 
     def choices() -> list[StrategyChoice]:
-        return [leader.lent(timing.work) for timing, leader in zip(known, leaders, strict=True)]
+        return [leader.lent(timing.work) for timing, leader in zip(timings, leaders, strict=True)]
 
     _benchmark_missing(timed, [group.first_round() for group in timed], measure)
     for trial in (StrategyTimings.compiled_round, StrategyTimings.further_round):
@@ -171,11 +171,12 @@ def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
 
 
 def _benchmark_missing(
-    known: Sequence[StrategyTimings], asked: Sequence[Sequence[Strategy]], measure: BenchmarkFn | None
+    known: Sequence[StrategyTimings], requested: Sequence[Sequence[Strategy]], measure: BenchmarkFn | None
 ) -> None:
     """Time strategies without a timing; those that use all threads one group after the other."""
     lacking = [
-        (timing, [s for s in strategies if not timing.has(s)]) for timing, strategies in zip(known, asked, strict=True)
+        (timing, [s for s in strategies if not timing.has(s)])
+        for timing, strategies in zip(known, requested, strict=True)
     ]
     if measure is None:
         for group, strategies in lacking:
@@ -308,8 +309,8 @@ class StrategyTimings:
         before = max(fewer, key=lambda s: s.rows, default=None)
         if before is not None and best.strategy.step_seconds > MAX_STEP_RATIO * self._timings[self._name(before)].step:
             return []
-        asked = self._vectorised(rows, compiled=best.strategy.compiled)
-        return [s for s in asked if s.matmul == best.strategy.matmul and not self.has(s)]
+        doubled = self._vectorised(rows, compiled=best.strategy.compiled)
+        return [s for s in doubled if s.matmul == best.strategy.matmul and not self.has(s)]
 
     def best(self) -> StrategyChoice:
         """Return the strategy that ends first by the timings, with the reason for an unexpected one."""
@@ -321,9 +322,9 @@ class StrategyTimings:
         good = [(s, t) for s, t in open_to if t.error is None]
         if not good:
             rough = estimate_seconds(self.work)
-            asked = [s for s in self._strategies.values() if s.engine == self._settings.engine]
-            if asked:  # what the user wants is tried all the same: a failure there is met run by run
-                return StrategyChoice(asked[0], rough, self._note())
+            candidates = [s for s in self._strategies.values() if s.engine == self._settings.engine]
+            if candidates:  # what the user wants is tried all the same: a failure there is met run by run
+                return StrategyChoice(candidates[0], rough, self._note())
             failed = next((t.error for _, t in open_to if t.error), None)
             return StrategyChoice(
                 default_strategy(self.work, self._settings, self._device, f"no way could be timed: {failed}"),

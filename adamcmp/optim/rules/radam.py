@@ -34,14 +34,16 @@ class RAdam(Rule):
         power = beta2**steps.t
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * steps.t * power / (1 - power)
-        known = length > 5  # so ρ∞ is more than 5 too, wherever r_t is needed
-        late, end = np.where(known, length, 6.0), longest if longest > 5 else 6.0
+        is_rectified = length > 5  # so ρ∞ is more than 5 too, wherever r_t is needed
+        late, end = np.where(is_rectified, length, 6.0), longest if longest > 5 else 6.0
         rectified = (late - 4) * (late - 2) * end / ((end - 4) * (end - 2) * late)
         step_size = steps.lr / (1 - beta1**steps.t)
         return {
             **moment_rates(self.betas),
-            "adapted": np.where(known, step_size * np.sqrt(np.where(known, rectified, 1.0) * (1 - power)), 0.0),
-            "plain": np.where(known, 0.0, step_size),
+            "adapted": np.where(
+                is_rectified, step_size * np.sqrt(np.where(is_rectified, rectified, 1.0) * (1 - power)), 0.0
+            ),
+            "plain": np.where(is_rectified, 0.0, step_size),
             "eps": self.eps,
         }
 

@@ -28,9 +28,9 @@ NUM_PROJECTIONS = 8
 
 def _matrices(state: State, *names: str) -> Iterator[tuple[str, list[Tensor]]]:
     """Yield the name of each parameter with two or more axes, and tensors of its record, flattened."""
-    for name, kept in state.items():
-        if next(iter(kept.values())).ndim >= 2:
-            yield name, [to_float64(kept[name]).flatten() for name in names]
+    for name, tensors in state.items():
+        if next(iter(tensors.values())).ndim >= 2:
+            yield name, [to_float64(tensors[name]).flatten() for name in names]
 
 
 def decay_rates(previous: Mapping[str, Tensor], state: State) -> dict[str, float]:
@@ -72,8 +72,8 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
         x: words (N, L), 0 for none.
         state: of a model whose first parameter of two axes is the table of words (V, D).
     """
-    kept = next(kept for kept in state.values() if kept["scale"].ndim == 2)
-    second_V, square_V = (to_float64(kept[name]).square().mean(1) for name in ("scale", "grad"))
+    tensors = next(tensors for tensors in state.values() if tensors["scale"].ndim == 2)
+    second_V, square_V = (to_float64(tensors[name]).square().mean(1) for name in ("scale", "grad"))
     documents = len(x)
     pairs = torch.unique(x.long() + torch.arange(documents, device=x.device)[:, None] * len(second_V))
     count_V = torch.bincount(pairs % len(second_V), minlength=len(second_V)).to(second_V)

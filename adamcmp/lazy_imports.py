@@ -31,11 +31,11 @@ def defer_imports(*names: str) -> Iterator[None]:
     for name in names:
         parts = name.split(".")
         for n in range(1, len(parts) + 1):
-            whole = ".".join(parts[:n])
-            if whole not in sys.modules:
-                stubs[whole] = sys.modules[whole] = LazyModule(whole)  # type: ignore[assignment]  # stands for it
-                if parent := stubs.get(whole.rpartition(".")[0]):
-                    setattr(parent, parts[n - 1], stubs[whole])
+            package = ".".join(parts[:n])
+            if package not in sys.modules:
+                stubs[package] = sys.modules[package] = LazyModule(package)  # type: ignore[assignment]  # stands for it
+                if parent := stubs.get(package.rpartition(".")[0]):
+                    setattr(parent, parts[n - 1], stubs[package])
     try:
         yield
     finally:

@@ -54,13 +54,13 @@ def to_tracked_runs(stored: Results) -> Iterator[TrackedRun]:
     """Yield stored runs, the first that ended first."""
     curves = dict(iter(stored.curves.groupby("run_id")))
     for row in stored.records.sort_values("finished_at").to_dict("records"):
-        known = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not _is_missing(row[name])}
+        values = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not _is_missing(row[name])}
         seed, cell = row["seed"], f"lr {row['lr']:.3g} λ {row['weight_decay']:.3g}"
         yield TrackedRun(
             id=row["run_id"],
             study=row["study"],
             name=f"{row['arm']} {cell} seed {seed}",
-            settings=known,
+            settings=values,
             ends={name: float(row[name]) for name in FINAL_METRICS if not _is_missing(row[name])},
             status=row["status"],
             error="" if _is_missing(row["error"]) else str(row["error"]),
@@ -121,16 +121,16 @@ def to_mlflow(stored: Results, where: Path) -> int:
         from mlflow.tracking import MlflowClient
     where.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{where.absolute()}/mlflow.db"))
-    known: dict[str, tuple[str, set[str]]] = {}
+    experiments: dict[str, tuple[str, set[str]]] = {}
     count = 0
     for tracked in to_tracked_runs(stored):
-        if tracked.study not in known:
+        if tracked.study not in experiments:
             existing = client.get_experiment_by_name(tracked.study)
             artifacts = (where.absolute() / "artifacts" / _safe_name(tracked.study)).as_uri()
             id_ = existing.experiment_id if existing else client.create_experiment(tracked.study, artifacts)
             client.set_experiment_tag(id_, "mlflow.experimentKind", "custom_model_development")  # opens on its runs
-            known[tracked.study] = (id_, _runs_of(client, id_))
-        experiment, there = known[tracked.study]
+            experiments[tracked.study] = (id_, _runs_of(client, id_))
+        experiment, there = experiments[tracked.study]
         if tracked.id in there:
             continue
         count += 1

@@ -60,17 +60,17 @@ def load_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+def _count_nodes(node: yaml.Node, depths: dict[int, int]) -> int:
     """Return the number of values that a node stands for, each alias counted as often as it is used."""
-    if id(node) in known:
-        return known[id(node)]
+    if id(node) in depths:
+        return depths[id(node)]
     children: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):
         children = node.value
     elif isinstance(node, yaml.MappingNode):
         children = [child for pair in node.value for child in pair]
-    total = 1 + sum(_count_nodes(child, known) for child in children)
+    total = 1 + sum(_count_nodes(child, depths) for child in children)
     if total > MAX_NODES:
         raise ValueError(f"YAML whose aliases stand for more than {MAX_NODES:,} values")
-    known[id(node)] = total
+    depths[id(node)] = total
     return total

@@ -41,8 +41,8 @@ def metric_label(column: str, criteria: TaskMetrics) -> str:
 def extra_metric_label(metric: str) -> str:
     """Return a human-readable extra metric: ``validation_mae`` → ``validation MAE``."""
     part, _, name = metric.partition("_")
-    known = {metric.name: metric.label for every in METRIC_SPECS.values() for metric in every}
-    return f"{part} {known[name]}" if name in known else metric.replace("_", " ")
+    labels = {metric.name: metric.label for every in METRIC_SPECS.values() for metric in every}
+    return f"{part} {labels[name]}" if name in labels else metric.replace("_", " ")
 
 
 def metric_name(metric: str, criteria: TaskMetrics) -> str:

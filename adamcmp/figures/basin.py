@@ -90,8 +90,8 @@ def _draw_dot(ax: Axes, row: float, values: Any, name: str, colour: str, marker:
     value, low, high = (factor * values[column] for column in (name, f"{name}_low", f"{name}_high"))
     if math.isnan(value):
         return
-    known = not math.isnan(low)
-    if known:
+    is_bounded = not math.isnan(low)
+    if is_bounded:
         ax.plot([low, high], [row, row], color=colour, lw=1.4, zorder=2)
-    face = colour if known else "white"
+    face = colour if is_bounded else "white"
     ax.plot(value, row, marker=marker, color=colour, mfc=face, ms=4.2, mec=colour, zorder=3, clip_on=True)

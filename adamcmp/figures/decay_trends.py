@@ -139,9 +139,9 @@ def decay_gain_figure(table: pd.DataFrame) -> Figure:
     x, y = table["x"].to_numpy(float), -table["gain"].to_numpy(float)
     ax.axhline(0, color="black", lw=0.7)
     low, high = -table["gain_high"].to_numpy(float), -table["gain_low"].to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high)
+    finite = np.isfinite(low) & np.isfinite(high)
     ax.errorbar(
-        x[known], y[known], yerr=[y[known] - low[known], high[known] - y[known]], fmt="none", ecolor="#0072B2",
+        x[finite], y[finite], yerr=[y[finite] - low[finite], high[finite] - y[finite]], fmt="none", ecolor="#0072B2",
         elinewidth=1.0, capsize=2,
     )  # fmt: skip
     ax.plot(x, y, color="#0072B2", marker="o", ms=4)

@@ -37,8 +37,8 @@ def verdicts_figure(table: pd.DataFrame) -> Figure:
     Raises:
         NotDrawn: no pair has an interval.
     """
-    known = table[np.isfinite(table[["low", "high"]].to_numpy(float)).all(axis=1)]
-    rows: list[Any] = known.head(MAX_PAIRS).to_dict("records")
+    finite_rows = table[np.isfinite(table[["low", "high"]].to_numpy(float)).all(axis=1)]
+    rows: list[Any] = finite_rows.head(MAX_PAIRS).to_dict("records")
     if not rows:
         raise FigureSkipped("no pair of optimizers has a confidence interval")
     criteria = task_metrics(table)

@@ -147,14 +147,14 @@ def color_limits(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     chance level, have the color of the end, and a few of them more or less hardly move the limits. Of fewer than eight
     trials the median stands for q25.
     """
-    known = np.sort(values[np.isfinite(values)])
-    if known.size == 0:
+    finite = np.sort(values[np.isfinite(values)])
+    if finite.size == 0:
         return 0.0, 1.0, False
-    low, top = float(known[0]), float(known[-1])
-    above = known[known > low]
-    quarter = np.quantile(known, 0.25 if known.size >= MIN_CELLS else 0.5, method="higher")
+    low, top = float(finite[0]), float(finite[-1])
+    above = finite[finite > low]
+    quarter = np.quantile(finite, 0.25 if finite.size >= MIN_CELLS else 0.5, method="higher")
     reach = 4 * float((quarter if quarter > low else above[0] if above.size else low) - low)
-    high = float(known[known <= low + reach * (1 + 1e-9)][-1])
+    high = float(finite[finite <= low + reach * (1 + 1e-9)][-1])
     if high == low:
         return low, low + max(abs(low) * 0.01, 1e-9), False
     return low, high, top > high
@@ -236,8 +236,8 @@ def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.D
     low_lr, high_lr = float(part["lr"].min()), float(part["lr"].max())
     nice = [m * 10.0**e for e in range(math.floor(math.log10(low_lr)), math.ceil(math.log10(high_lr)) + 1) for m in
             ((1, 2, 5) if high_lr < 100 * low_lr else (1,))]  # fmt: skip
-    shown = [lr for lr in nice if low_lr <= lr <= high_lr]
-    ax.set_yticks(shown, tick_labels(shown))
+    ticks = [lr for lr in nice if low_lr <= lr <= high_lr]
+    ax.set_yticks(ticks, tick_labels(ticks))
     ax.yaxis.minorticks_off()
     ax.spines[:].set_visible(True)
     return dots

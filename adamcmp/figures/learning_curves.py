@@ -81,11 +81,11 @@ def set_curve_limits(ax: Axes, means: pd.DataFrame, metrics: list[str], factor: 
     """Set limits for all lines, and for bands as far as they do not squeeze the lines; logarithmic if that helps."""
     mean = means[metrics].to_numpy(float) * factor
     half = np.nan_to_num(means[[f"{metric}_half_width" for metric in metrics]].to_numpy(float)) * factor
-    known = np.isfinite(mean)
-    if not known.any():
+    finite = np.isfinite(mean)
+    if not finite.any():
         return
-    lines, low, high = mean[known], float(mean[known].min()), float(mean[known].max())
-    band_low, band_high = float((mean - half)[known].min()), float((mean + half)[known].max())
+    lines, low, high = mean[finite], float(mean[finite].min()), float(mean[finite].max())
+    band_low, band_high = float((mean - half)[finite].min()), float((mean + half)[finite].max())
     if log_if_wide(ax, lines.tolist()):
         ax.set_ylim(max(band_low, 0.6 * low) / 1.06, min(band_high, 1.5 * high) * 1.06)
     else:

@@ -67,9 +67,9 @@ def panels_figure(table: pd.DataFrame) -> Figure:
         spare.remove()
     handles = {str(h.get_label()): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
     order = [*(str(name) for name in measured), *predicted]
-    shown = [handles[name] for name in order if name in handles]
-    if shown:
-        add_legend(fig, shown, 4)
+    legend_handles = [handles[name] for name in order if name in handles]
+    if legend_handles:
+        add_legend(fig, legend_handles, 4)
     return fig
 
 

@@ -102,9 +102,9 @@ def current_style() -> FigureStyle:
 
 
 @contextmanager
-def use_style(given: FigureStyle) -> Iterator[None]:
+def use_style(style: FigureStyle) -> Iterator[None]:
     """Draw for a page."""
-    token = _STYLE.set(given)
+    token = _STYLE.set(style)
     try:
         yield
     finally:

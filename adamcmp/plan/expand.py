@@ -225,11 +225,11 @@ def _spaces(config: Config, own: Space) -> list[Space]:
     where = f"study {config.study.name}"
     shared = _grid(config.study.grid, where)
     spaces = [shared | _grid(space, where) for space in config.study.spaces] or [shared]
-    asked = own.pop("optimizer", None)
-    if asked is not None:
-        spaces = _of_optimizers(spaces, asked, shared)
-    known = {key for space in spaces for key in space}
-    return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*known, "seed"}} for space in spaces]
+    swept_optimizer = own.pop("optimizer", None)
+    if swept_optimizer is not None:
+        spaces = _of_optimizers(spaces, swept_optimizer, shared)
+    space_keys = {key for space in spaces for key in space}
+    return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*space_keys, "seed"}} for space in spaces]
 
 
 def _count_runs(config: Config, spaces: Sequence[Space]) -> int:
@@ -248,12 +248,12 @@ def _count_runs(config: Config, spaces: Sequence[Space]) -> int:
     return runs
 
 
-def _of_optimizers(spaces: Sequence[Space], asked: Sequence[SweptValue], shared: Space) -> list[Space]:
-    kept: list[Space] = []
-    for value in asked:
+def _of_optimizers(spaces: Sequence[Space], optimizers: Sequence[SweptValue], shared: Space) -> list[Space]:
+    optimizer_spaces: list[Space] = []
+    for value in optimizers:
         having = [s for s in spaces if value.python in {v.python for v in s.get("optimizer", ())}]
-        kept += [{**space, "optimizer": [value]} for space in having] or [{"optimizer": [value], **shared}]
-    return kept
+        optimizer_spaces += [{**space, "optimizer": [value]} for space in having] or [{"optimizer": [value], **shared}]
+    return optimizer_spaces
 
 
 def _describe_spaces(spaces: Sequence[Space]) -> list[dict[str, Any]]:
@@ -272,7 +272,7 @@ def _plan_search(
     searched.
     """
     settings, arms = config.search, list[search.SearchArm]()
-    kept = cache(lambda overrides: compose(source, overrides))  # trials share most of what is composed
+    compose_cached = cache(lambda overrides: compose(source, overrides))  # trials share most of what is composed
     for space in spaces:
         split = {key: values for key, values in space.items() if key in GROUPS}
         several = {key for key, values in split.items() if len(values) > 1}
@@ -290,11 +290,13 @@ def _plan_search(
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
                 own = {key: [SweptValue(value, f"{key}={_literal(value)}")] for key, value in values.items()}
                 words = {**held, **own}
-                return list(_expand(source, fixed, config, words, facts, several, lambda _, all_: kept(tuple(all_))))
+                return list(
+                    _expand(source, fixed, config, words, facts, several, lambda _, all_: compose_cached(tuple(all_)))
+                )
 
             labeled = several | {"optimizer"}
             name = " · ".join(str(value.python) for key, value in chosen.items() if key in labeled)
-            composed = kept((*fixed, *(value.override for value in chosen.values())))
+            composed = compose_cached((*fixed, *(value.override for value in chosen.values())))
             start = {dimension.key: _configured_value(composed, dimension) for dimension in dimensions}
             arms.append(search.SearchArm(name or base.choices["optimizer"], tuple(dimensions), make, start))
     search.check_search(settings, arms)
@@ -329,8 +331,8 @@ def _expand(
     keys = {text: parse_override(text).key_or_group for text in fixed}
     for combination in _product(static):
         chosen = [value.override for value in combination.values()]
-        kept = [text for text, key in keys.items() if key not in combination | swept]
-        composed = composing(source, (*kept, *chosen))
+        remaining = [text for text, key in keys.items() if key not in combination | swept]
+        composed = composing(source, (*remaining, *chosen))
         task, schedule = _task(validate_config(composed, source), facts)
         for row in _product(swept):
             optimizer = _optimizer(composed, row)
@@ -342,7 +344,7 @@ def _expand(
             arm = " · ".join([optimizer.label, *labels])
             for seed in seeds:
                 if composed.has_interpolations:  # any value may depend on this row's, or on the seed
-                    words = [*kept, *chosen, *(value.override for value in row.values()), f"seed={seed}"]
+                    words = [*remaining, *chosen, *(value.override for value in row.values()), f"seed={seed}"]
                     config = validate_config(composing(source, tuple(words)), source)
                     (task, schedule), optimizer = _task(config, facts), config.optimizer
                 id_ = run_id(task, rule_identity(optimizer), rule_identity(schedule), seed)
@@ -391,9 +393,9 @@ def _set_nested(values: dict[str, Any], path: Sequence[str], value: Any) -> None
 
 
 def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[TaskSpec, AnySchedule]:
-    known = facts(config.data)
-    train, examples = config.train, known.train_examples
-    _check_criteria(config, known)
+    metadata = facts(config.data)
+    train, examples = config.train, metadata.train_examples
+    _check_criteria(config, metadata)
     if train.batch_size == "full" and train.accumulate > 1:
         raise InputError("train.accumulate: a full batch is one step; give train.batch_size a number, or accumulate=1")
     batch_size = examples if train.batch_size == "full" else train.batch_size * train.accumulate
@@ -417,12 +419,12 @@ def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[Tas
             f"execute.ranks={ranks}: shares a batch of {batch_size // train.accumulate} examples. Give at most that "
             "many processes, or a larger train.batch_size"
         )
-    return TaskSpec(config.data, config.model, train, known, batch_size, steps, init, ranks), config.schedule
+    return TaskSpec(config.data, config.model, train, metadata, batch_size, steps, init, ranks), config.schedule
 
 
-def _check_criteria(config: Config, known: DatasetMetadata) -> None:
+def _check_criteria(config: Config, metadata: DatasetMetadata) -> None:
     """Refuse a loss or a metric that does not fit the targets."""
-    loss, error, targets = config.train.loss, config.train.error, known.targets
+    loss, error, targets = config.train.loss, config.train.error, metadata.targets
     fitting = [metric.name for metric in METRIC_SPECS[targets]]
     if error not in ("auto", *fitting):
         raise InputError(
@@ -438,12 +440,12 @@ def _check_criteria(config: Config, known: DatasetMetadata) -> None:
     weighted = loss.class_weights is not None or loss.label_smoothing > 0
     if targets == "quantities" and weighted:
         raise InputError("train.loss: label_smoothing and class_weights are for classes and labels, not for quantities")
-    if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != known.num_outputs:
+    if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != metadata.num_outputs:
         raise InputError(
             f"train.loss.class_weights: {len(loss.class_weights)} weights; {config.data.name} has "
-            f"{known.num_outputs} {targets}"
+            f"{metadata.num_outputs} {targets}"
         )
-    if loss.class_weights == "balanced" and (not known.class_counts or 0 in known.class_counts):
+    if loss.class_weights == "balanced" and (not metadata.class_counts or 0 in metadata.class_counts):
         raise InputError(
             f"train.loss.class_weights=balanced: needs every one of at most {MAX_COUNTED_CLASSES:,} {targets} in the "
             "training part; give the weights as a list"

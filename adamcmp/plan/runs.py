@@ -159,9 +159,9 @@ class TaskSpec:
         """
         names = ("schema", "data", "model", "precision", "init", "metrics")
         shared = {key: self.identity[key] for key in names if key in self.identity}
-        given = ("steps", "epochs", "evaluations", "eval_examples", "evaluation_share")
+        fields = ("steps", "epochs", "evaluations", "eval_examples", "evaluation_share")
         return _hash(
-            canonical_json({**shared, **self.train.model_dump(include=set(given)), "error": self.criteria.error.name})
+            canonical_json({**shared, **self.train.model_dump(include=set(fields)), "error": self.criteria.error.name})
         )
 
     @cached_property
@@ -230,8 +230,13 @@ class Run:
         if self.search is None or not any(key in self.search for key in ("model.", "train.", "data.")):
             return self.task.comparison
         task = self.task
-        given = task.train.model_dump(include={"steps", "epochs", "evaluations", "evaluation_share"})
-        shared = {"data": task.identity["data"], "precision": task.train.precision, **given, "search": self.search}
+        train_settings = task.train.model_dump(include={"steps", "epochs", "evaluations", "evaluation_share"})
+        shared = {
+            "data": task.identity["data"],
+            "precision": task.train.precision,
+            **train_settings,
+            "search": self.search,
+        }
         return _hash(canonical_json({**shared, "model": task.model.target, "error": task.criteria.error.name}))
 
     def settings(self) -> dict[str, Any]:

@@ -58,22 +58,22 @@ class Dimension:
         >>> Dimension.of("model.width", [16, 32, 64]).at(0.999)
         64
         """
-        given = tuple(values)
-        numbers = sorted({float(v) for v in given if isinstance(v, int | float) and not isinstance(v, bool)})
+        listed = tuple(values)
+        numbers = sorted({float(v) for v in listed if isinstance(v, int | float) and not isinstance(v, bool)})
         positive = [number for number in numbers if number > 0]
         has_zero = 0.0 in numbers
-        if len(numbers) < len(set(map(str, given))) or len(positive) < 2 + (not has_zero and len(numbers) > 2):
-            return cls(key, given)
-        whole = all(isinstance(value, int) for value in given)
+        if len(numbers) < len(set(map(str, listed))) or len(positive) < 2 + (not has_zero and len(numbers) > 2):
+            return cls(key, listed)
+        is_integer = all(isinstance(value, int) for value in listed)
         low, high = positive[0], positive[-1]
         if _evenly_spaced(np.log(positive)):
             zero = 1 / len(numbers) if has_zero else 0.0
-            return cls(key, given, Range(low=low, high=high, scale="log", whole=whole), zero)
+            return cls(key, listed, Range(low=low, high=high, scale="log", whole=is_integer), zero)
         if _evenly_spaced(numbers):
-            return cls(key, given, Range(low=numbers[0], high=high, scale="linear", whole=whole))
+            return cls(key, listed, Range(low=numbers[0], high=high, scale="linear", whole=is_integer))
         if high < 1 and _evenly_spaced(np.log1p(-np.array(positive))):
-            return cls(key, given, Range(low=low, high=high, scale="log1m"))
-        return cls(key, given)
+            return cls(key, listed, Range(low=low, high=high, scale="log1m"))
+        return cls(key, listed)
 
     def at(self, u: float) -> Any:
         """Return the setting at a place of the unit interval."""
@@ -150,11 +150,11 @@ class SearchState:
             left = self.settings.trials - len(arm.trials)
             if left > 0 and not arm.is_done:
                 behind = most - len(arm.trials)  # by what it has drawn twice
-                asked = self._ask(arm, min(self.settings.batch + behind, left), left, errors)
+                proposals = self._ask(arm, min(self.settings.batch + behind, left), left, errors)
                 arm.batches += 1
-                arm.trials += asked
-                arm.is_done = not asked
-                runs += [run for trial in asked for run in trial.runs]
+                arm.trials += proposals
+                arm.is_done = not proposals
+                runs += [run for trial in proposals for run in trial.runs]
         return runs
 
     def _ask(self, arm: SearchArm, batch: int, left: int, errors: Mapping[str, float]) -> list[Trial]:
@@ -165,8 +165,8 @@ class SearchState:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         results = [(trial, _trial_value(trial, errors)) for trial in arm.trials]
         if method == "coordinate":
-            asked = _next_coordinate(arm, results, self.settings.trials)
-            return _new_trials(arm, [((), point) for point in asked][:left], self._label(arm))
+            proposals = _next_coordinate(arm, results, self.settings.trials)
+            return _new_trials(arm, [((), point) for point in proposals][:left], self._label(arm))
         size = len(arm.dimensions)
         if method in ("tpe", "gp") and results:
             points = _propose_with_optuna(method, size, results, count, seed)
@@ -184,11 +184,11 @@ class SearchState:
 
 def _new_trials(arm: SearchArm, placed: Sequence[tuple[Point, Mapping[str, Any]]], label: str) -> list[Trial]:
     """Return trials of settings that the optimizer has not tried."""
-    known = {canonical_json(trial.settings) for trial in arm.trials}
+    tried = {canonical_json(trial.settings) for trial in arm.trials}
     trials = []
     for point, settings in placed:
-        if canonical_json(settings) not in known:
-            known.add(canonical_json(settings))
+        if canonical_json(settings) not in tried:
+            tried.add(canonical_json(settings))
             runs = tuple(replace(run, search=label) for run in arm.make(settings))
             trials.append(Trial(point, settings, runs))
     return trials
@@ -241,8 +241,8 @@ def _propose_with_optuna(
             lost = worst + spread  # what diverged is worse than all that did not
             told_value = value if math.isfinite(value) else lost
             study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=told_value))
-        asked = [study.ask(space) for _ in range(count)]
-    return [tuple(min(float(trial.params[name]), math.nextafter(1.0, 0.0)) for name in space) for trial in asked]
+        proposals = [study.ask(space) for _ in range(count)]
+    return [tuple(min(float(trial.params[name]), math.nextafter(1.0, 0.0)) for name in space) for trial in proposals]
 
 
 def _next_coordinate(arm: SearchArm, results: Sequence[tuple[Trial, float]], most: int) -> list[Mapping[str, Any]]:
@@ -252,13 +252,13 @@ def _next_coordinate(arm: SearchArm, results: Sequence[tuple[Trial, float]], mos
     The first batch is the configuration as it is, with all values of the first setting.
     """
     best = min(results, key=lambda pair: pair[1])[0].settings if results else dict(arm.start)
-    known = {canonical_json(trial.settings) for trial, _ in results}
+    tried = {canonical_json(trial.settings) for trial, _ in results}
     for i in range(len(arm.dimensions)):
         dimension = arm.dimensions[(arm.batches + i) % len(arm.dimensions)]
-        asked: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
+        proposals: list[Mapping[str, Any]] = [{**best, dimension.key: value} for value in dimension.values]
         if not results:
-            asked.insert(0, best)
-        new = [point for point in asked if canonical_json(point) not in known]
+            proposals.insert(0, best)
+        new = [point for point in proposals if canonical_json(point) not in tried]
         if new:
             arm.batches += i
             return new[:most]

@@ -118,7 +118,7 @@ def _elsewhere(command: str) -> str:
 
 def _code(records: pd.DataFrame, commands: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Yield the user's modules and YAML files by their path relative to the working folder."""
-    here = Path.cwd().resolve()
+    cwd = Path.cwd().resolve()
     paths = set(_modules(records))
     for command in commands:
         words = shlex.split(command)
@@ -127,7 +127,7 @@ def _code(records: pd.DataFrame, commands: Iterable[str]) -> Iterator[tuple[str,
             if option == "--config-dir" and Path(value).is_dir():
                 paths |= {path.resolve() for path in Path(value).rglob("*.yaml")}
     for path in sorted(paths):
-        name = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+        name = path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else path.name
         yield name, path.read_bytes()
 
 

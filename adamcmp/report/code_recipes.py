@@ -188,10 +188,10 @@ def _no_rule(r: Mapping[str, Any], framework: str) -> str:
 
 
 def _settings(r: Mapping[str, Any]) -> str:
-    kept = {k: v for k, v in r["optimizer"].items() if k not in ("name", "label", "target", "source", "groups")}
-    kept = {k: v for k, v in kept.items() if k not in ("width_lr", "width_decay")}
+    settings = {k: v for k, v in r["optimizer"].items() if k not in ("name", "label", "target", "source", "groups")}
+    settings = {k: v for k, v in settings.items() if k not in ("width_lr", "width_decay")}
     return ", ".join(
-        f"{key}={value}" for key, value in {**kept, "lr": r["lr"], "weight_decay": r["weight_decay"]}.items()
+        f"{key}={value}" for key, value in {**settings, "lr": r["lr"], "weight_decay": r["weight_decay"]}.items()
     )
 
 
@@ -222,7 +222,7 @@ def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
     is_given = optimizer.get("decay_given", bool(r["weight_decay"]))  # else it is the class's own
     arguments = {"lr": r["lr"], **({"weight_decay": r["weight_decay"]} if is_given else {})}
     arguments |= optimizer["arguments"]
-    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    arguments_text = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     return {
         "reason": "",
         "import": f"from {module} import {name}",
@@ -232,7 +232,7 @@ def _own_class(r: Mapping[str, Any]) -> dict[str, Any]:
         "listed": bool(r["groups"]),
         "weight_decay": r["weight_decay"],
         "item": f'{{"params": [p], "lr": {r["lr"]} * scale, "weight_decay": decay}}',
-        "optimizer": f"{name}({'groups' if r['groups'] else 'model.parameters()'}, {given})",
+        "optimizer": f"{name}({'groups' if r['groups'] else 'model.parameters()'}, {arguments_text})",
         "factor": "float(eta(step))",
         "taken": "",
     }
@@ -266,7 +266,8 @@ def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool
         arguments["weight_decay"] = weight_decay
     elif decoupled and not by_hand:
         arguments["weight_decay"] = 0.0
-    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    arguments_text = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    parameters = "groups" if listed else "model.parameters()"
     rate = '"scale": scale' if scales else f'"lr": {r["lr"]} * scale'
     own = f'{rate}, "decay": decay' if by_hand or scales else f'{rate}, "weight_decay": decay'
     by_rate = decay in ("lr_scaled", "lr_squared")
@@ -281,7 +282,7 @@ def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool
         "listed": listed,
         "weight_decay": weight_decay,
         "item": f'{{"params": [p], {own}}}',
-        "optimizer": f"{counterpart.target if ours else name}({'groups' if listed else 'model.parameters()'}, {given})",
+        "optimizer": f"{counterpart.target if ours else name}({parameters}, {arguments_text})",
         "factor": "1.0" if scales else "float(eta(step))",
         "taken": f'float({scaled}) * group["decay"]',
     }
@@ -371,9 +372,9 @@ def _keras(r: Mapping[str, Any]) -> dict[str, Any]:
     if r["ema"]:
         arguments |= {"use_ema": True, "ema_momentum": r["ema"]}
         notes.append("Its average leans to the first weights; the run's does not.")
-    given = _given(arguments)
+    lines = _given(arguments)
     spares = r["spares"] and "weight_decay" in arguments
-    return {"reason": "", "notes": notes, "optimizer": f"{code.call}({given})", "spares": spares}
+    return {"reason": "", "notes": notes, "optimizer": f"{code.call}({lines})", "spares": spares}
 
 
 def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str]) -> list[str]:
@@ -400,13 +401,13 @@ def best_training_code(records: pd.DataFrame, arm: str, frameworks: Iterable[str
                 (task.records[TRIAL_KEY] == pd.Series({key: row[key] for key in TRIAL_KEY})).all(axis=1)
             ]
             criteria = task_metrics(task.records)
-            shown = [
+            recipes = [
                 f"{metric_label(name, criteria)} "
                 f"{format_mean_ci(row[metric], row[f'{metric}_half_width'], metric, criteria)}"
                 for name, metric in (("validation_error", "final_validation_error"), ("test_error", "final_test_error"))
             ]
             where = f"lr {row['lr']:.6g}, λ {row['weight_decay']:.6g}, its best trial on {task.label}"
-            title = f"{row['arm']}, {where}: {', '.join(shown)}; mean ± 95 % CI, {row['n']} tuning seeds"
+            title = f"{row['arm']}, {where}: {', '.join(recipes)}; mean ± 95 % CI, {row['n']} tuning seeds"
             first = runs.sort_values("seed").iloc[0]
             texts += [training_code(first, framework, title) for framework in frameworks]
     if not texts:

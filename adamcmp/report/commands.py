@@ -42,9 +42,9 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
     names = pd.concat(
         [ordered[["command", "arm"]], ordered[["command", "optimizer"]].set_axis(["command", "arm"], axis=1)]
     )
-    known = names.dropna().groupby("command")["arm"].agg(set)
+    arms_by_command = names.dropna().groupby("command")["arm"].agg(set)
     trained = ordered.loc[ordered["command"].str.split().str[1].isin(TRAINING_COMMANDS), "command"]
-    latest = [command for command in trained if set(arms) <= known[command]]
+    latest = [command for command in trained if set(arms) <= arms_by_command[command]]
     if not latest:
         return None
     parsed = parse_train_command(ordered[ordered["command"] == latest[-1]], "")
@@ -56,8 +56,10 @@ def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
     parser = _session_options()
     for option in ("--results-dir", "--config-dir", "--device"):
         parser.add_argument(option)
-    given, words = parser.parse_known_args(_command_words(records, study)[1:])
-    return TrainCommand(words[0] if words else study, words[1:], Path(given.config_dir) if given.config_dir else None)
+    options, words = parser.parse_known_args(_command_words(records, study)[1:])
+    return TrainCommand(
+        words[0] if words else study, words[1:], Path(options.config_dir) if options.config_dir else None
+    )
 
 
 def _session_options() -> argparse.ArgumentParser:
@@ -90,7 +92,7 @@ def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], s
         study: its name, for runs that have no command.
     """
     described = records.dropna(subset=["command", "settings"])
-    known = {
+    values = {
         str(command): (parse_train_command(part, study), _swept_keys(part))
         for command, part in described.groupby("command")
     }
@@ -104,7 +106,7 @@ def retraining_commands(records: pd.DataFrame, cells: Sequence[Sequence[str]], s
             continue
         *_, command, settings, epochs, _seed = max(of_cell, key=lambda row: (row[1], row[0]))
         seeds = sorted({int(row[-1]) for row in of_cell})
-        commands.append(_pinned_overrides(*known[command], _flatten_settings(settings, epochs), seeds))
+        commands.append(_pinned_overrides(*values[command], _flatten_settings(settings, epochs), seeds))
     return commands
 
 
@@ -117,10 +119,12 @@ def _flatten_settings(settings: str, epochs: float) -> dict[str, Any]:
     for part, key in GROUPS.items():
         values: Mapping[str, Any] = loaded[part]
         flat[key] = values["name"]
-        given = {**values, **values.get("arguments", {})}
-        flat |= {f"{key}.{name}": value for name, value in given.items() if name not in (*UNSETTABLE, "arguments")}
-    whole = float(epochs).is_integer()
-    flat["train.epochs" if whole else "train.steps"] = int(epochs) if whole else loaded["steps"]
+        settings_by_name = {**values, **values.get("arguments", {})}
+        flat |= {
+            f"{key}.{name}": value for name, value in settings_by_name.items() if name not in (*UNSETTABLE, "arguments")
+        }
+    is_integer = float(epochs).is_integer()
+    flat["train.epochs" if is_integer else "train.steps"] = int(epochs) if is_integer else loaded["steps"]
     return flat
 
 
@@ -164,18 +168,20 @@ def _pinned_overrides(trained: TrainCommand, swept: set[str], flat: Mapping[str,
     always = ["schedule", *_changed_settings(flat)]
     if "optimizer.decay" in flat:  # one of our rules: others may have no such settings
         always += ["optimizer", "optimizer.lr", "optimizer.weight_decay"]
-    given = [word.lstrip("+").partition("=")[0] for word in trained.overrides]
-    wanted = (key for key in flat if (key in swept or key in always) and f"{key}._target_" not in given)
+    given_keys = [word.lstrip("+").partition("=")[0] for word in trained.overrides]
+    wanted = (key for key in flat if (key in swept or key in always) and f"{key}._target_" not in given_keys)
     keys = sorted(wanted, key=lambda key: (key not in GROUPS.values(), key))
-    kept = [word for word, key in zip(trained.overrides, given, strict=True) if key not in {*keys, *SEED_KEYS}]
-    alone = [] if swept <= set(given) else ["study.grid=null", "study.spaces=null"]
+    remaining = [
+        word for word, key in zip(trained.overrides, given_keys, strict=True) if key not in {*keys, *SEED_KEYS}
+    ]
+    alone = [] if swept <= set(given_keys) else ["study.grid=null", "study.spaces=null"]
     pinned = [f"{key}={_override_value(flat[key])}" for key in keys]
     where = ["--config-dir", str(trained.config_dir)] if trained.config_dir else []
     words = [
         "adamcmp",
         "sweep",
         trained.study,
-        *kept,
+        *remaining,
         *alone,
         *pinned,
         f"study.seeds={_seeds_setting(seeds)}",

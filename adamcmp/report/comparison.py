@@ -54,10 +54,12 @@ def unmatched_runs(sides: Sequence[Source], records: pd.DataFrame) -> list[str]:
     """Return tasks of sides that no other side has, in words."""
     lines = []
     for side in sides:
-        kept = set(records.loc[records["side"] == side.name, "run_id"])
-        others = side.records[~side.records["run_id"].isin(kept)]
-        if len(others):
-            lines.append(f"{side.name}: {len(others):,} runs of {_tasks(others)} have nothing to be compared with")
+        matched = set(records.loc[records["side"] == side.name, "run_id"])
+        unmatched = side.records[~side.records["run_id"].isin(matched)]
+        if len(unmatched):
+            lines.append(
+                f"{side.name}: {len(unmatched):,} runs of {_tasks(unmatched)} have nothing to be compared with"
+            )
     return lines
 
 
@@ -94,11 +96,11 @@ def resolve_sources(words: Sequence[str], results_dir: Path) -> ResolvedSources:
         elif colon and (folder := _folder(head, results_dir)) is not None:
             scopes[word], prefixes[word] = (find_studies(folder), arm), head.rstrip("/")
     named = [study_dir for study_dirs, _ in scopes.values() for study_dir in study_dirs]
-    others = [word for word in words if word not in scopes]
-    everywhere = named or (find_studies(results_dir) if others else [])
-    if len(scopes) == 1 and len(others) > 1:
-        words = others  # the one folder says where the optimizers are
-    scopes |= {word: (everywhere, word) for word in others}
+    sources = [word for word in words if word not in scopes]
+    everywhere = named or (find_studies(results_dir) if sources else [])
+    if len(scopes) == 1 and len(sources) > 1:
+        words = sources  # the one folder says where the optimizers are
+    scopes |= {word: (everywhere, word) for word in sources}
     sides = []
     for word in words:
         study_dirs, own = scopes[word]
@@ -121,9 +123,9 @@ def _source_of_optimizer(study_dirs: Sequence[Path], arm: str, word: str, result
     own = records["run_id"].map(named)
     matches = records[(own == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
     if matches.empty:
-        known = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
+        names = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
         raise InputError(
             f"compare {word}: no such folder, no study in {results_dir}, and no optimizer of "
-            f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {suggest_names(arm, map(str, known))}"
+            f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {suggest_names(arm, map(str, names))}"
         )
     return matches.reset_index(drop=True)

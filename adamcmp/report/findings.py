@@ -91,7 +91,7 @@ def format_claim_verdict(claim: Claim, *, is_marked: bool = False) -> str:
 
 def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
     """Return claims as a table for readers."""
-    shown = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "statement": [f"{claim.statement} ({claim.source})" for claim in claims],
             "on": [claim.on for claim in claims],
@@ -103,4 +103,4 @@ def claims_display(claims: Sequence[Claim]) -> pd.DataFrame:
             ],
         }
     )
-    return shown if shown["on"].nunique() > 1 else shown.drop(columns="on")
+    return table if table["on"].nunique() > 1 else table.drop(columns="on")

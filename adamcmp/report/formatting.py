@@ -160,8 +160,8 @@ ORIGIN_COLUMNS = {
 
 def training_origins(records: pd.DataFrame) -> pd.DataFrame:
     """Return how the runs were trained, a row per run: columns ``ORIGIN_COLUMNS``, as far as they are known."""
-    known = {text: json.loads(text) for text in records["engine_settings"].dropna().unique()}
-    settings = records["engine_settings"].map(known)
+    settings_by_text = {text: json.loads(text) for text in records["engine_settings"].dropna().unique()}
+    settings = records["engine_settings"].map(settings_by_text)
     origins = records.reindex(columns=[name for name in ORIGIN_COLUMNS if name not in ("matmul", "compiled")])
     for name in ("matmul", "compiled"):
         origins[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)

@@ -114,7 +114,7 @@ def verify_report(folder: Path) -> VerifyResult:
         raise InputError(f"{place_ / MANIFEST_NAME}: cannot be read; write the report again") from error
     missing = [name for name in expected if not (place_ / name).is_file()]
     changed = [name for name, digest in expected.items() if name not in missing and _sha256(place_ / name) != digest]
-    here = {path.relative_to(place_).as_posix() for path in place_.rglob("*") if path.is_file()}
+    present = {path.relative_to(place_).as_posix() for path in place_.rglob("*") if path.is_file()}
     return VerifyResult(
-        place_, len(expected), changed, missing, sorted(here - expected.keys() - {MANIFEST_NAME, "bundle.zip"})
+        place_, len(expected), changed, missing, sorted(present - expected.keys() - {MANIFEST_NAME, "bundle.zip"})
     )

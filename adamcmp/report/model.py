@@ -81,13 +81,14 @@ class ReportInput:
 
     def __post_init__(self) -> None:
         """Escape names, so that they are shown with all their characters."""
-        known = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
+        name_columns = {name: self.records[name] for name in NAME_COLUMNS if name in self.records}
         texts = {
-            name: {value: to_one_line(value) for value in column.dropna().unique()} for name, column in known.items()
+            name: {value: to_one_line(value) for value in column.dropna().unique()}
+            for name, column in name_columns.items()
         }
         if any(text != safe for of in texts.values() for text, safe in of.items()):
-            shown = self.records.assign(**{name: column.map(texts[name]) for name, column in known.items()})
-            object.__setattr__(self, "records", shown)
+            labelled = self.records.assign(**{name: column.map(texts[name]) for name, column in name_columns.items()})
+            object.__setattr__(self, "records", labelled)
 
     @property
     def title(self) -> str:

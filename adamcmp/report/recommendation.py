@@ -61,7 +61,7 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
     lr, decay = float(cell["lr"]), float(cell["weight_decay"])
     board = leaderboard(records)
     row = board[board["arm"] == arm].iloc[0]
-    shown = format_mean_ci(
+    error_text = format_mean_ci(
         row["final_test_error"], row["final_test_error_half_width"], "final_test_error", task_metrics(records)
     )
     n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
@@ -77,7 +77,7 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
     why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
     setting = f"lr {format_tick(lr, 3)} and λ {format_tick(decay, 3)}"
     parts = [
-        f"{words} {arm} with {setting}{why}: test {error.label} {shown} {over}.",
+        f"{words} {arm} with {setting}{why}: test {error.label} {error_text} {over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
         *_confidence_sentence(own, error, n if confirmed else 0),
         *_cost_to_decide(own, n, len(best), seconds_a_run),
@@ -87,7 +87,7 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
             f"Its setting is on the edge of the search range ({edge}); a wider range may contain a better one."
         )
     run = records[(records["arm"] == arm) & (records["lr"] == lr) & (records["weight_decay"] == decay)]
-    title = f"{arm}, lr {lr:.6g}, λ {decay:.6g}: test {error.label} {shown}, {seeds}"
+    title = f"{arm}, lr {lr:.6g}, λ {decay:.6g}: test {error.label} {error_text}, {seeds}"
     first_run = run.sort_values("seed").iloc[0]
     recipes = {framework: training_code(first_run, framework, title) for framework in FRAMEWORKS}
     return Recommendation(arm, lr, decay, " ".join(parts), recipes, sure)

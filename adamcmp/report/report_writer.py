@@ -199,12 +199,16 @@ def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequ
 def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the files of each table: its numbers, and the text for readers."""
     written = []
-    for name, raw, shown in (table for table in made if len(table.raw)):
+    for name, raw, display in (table for table in made if len(table.raw)):
         texts = {"csv": partial(tables.to_csv, raw)}
-        if shown is not None:
-            texts = {"md": partial(tables.to_markdown_table, shown), **texts, "tex": partial(tables.to_latex, shown)}
-        if name == "leaderboard" and shown is not None and "tex" in formats:
-            main, rest = tables.latex_leaderboard(shown, raw)
+        if display is not None:
+            texts = {
+                "md": partial(tables.to_markdown_table, display),
+                **texts,
+                "tex": partial(tables.to_latex, display),
+            }
+        if name == "leaderboard" and display is not None and "tex" in formats:
+            main, rest = tables.latex_leaderboard(display, raw)
             texts["tex"] = partial(str, main)
             written.append(write_file(folder / "leaderboard_appendix.tex", rest.encode()))
         written += [
@@ -233,19 +237,19 @@ def _write_figures(
 
     on = FigureStyle(report.width, tuple(sorted(arms)), footer_)
     for_page = [name for name in DRAWN if name not in PAGE_FIGURES] if PAGE in formats else []
-    known = {
+    captions = {
         name: drawing
         for name, drawing in DRAWN.items()
         if set(drawing.tables) <= raw.keys() and (kinds or name in for_page)
     }
     frames = {
         name: read_table(io.StringIO(tables.to_csv(raw[name]))) if len(raw[name]) else raw[name]
-        for name in {table for drawing in known.values() for table in drawing.tables}
+        for name in {table for drawing in captions.values() for table in drawing.tables}
     }
 
     def rendered(name: str) -> dict[str, bytes]:
         with use_style(on):
-            fig: Figure = known[name].draw(*(frames[table] for table in known[name].tables))
+            fig: Figure = captions[name].draw(*(frames[table] for table in captions[name].tables))
             layout(fig)
             return {
                 kind: render_figure(fig, kind)
@@ -255,7 +259,7 @@ def _write_figures(
     written: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     pictures: dict[str, bytes] = {}
-    for name, drawn in map_forked({name: partial(rendered, name) for name in known}).items():
+    for name, drawn in map_forked({name: partial(rendered, name) for name in captions}).items():
         if isinstance(drawn, FigureSkipped):
             skipped[name] = str(drawn)
         elif isinstance(drawn, Exception):
@@ -287,7 +291,7 @@ def _index(
     said = [finding.text for finding in findings.findings]
     said += [line for blocks in report.over_splits(tasks) for line in format_split_verdicts(blocks)]
     said += [format_pooled(pooled) for pooled in report.pooled[:MAX_SENTENCES]]
-    shown = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
+    displays = {table.name: table.shown for table in made if table.shown is not None and len(table.raw)}
     links = [
         (Link(task.label, f"{name}/report.md"), f": {len(task.records)} runs")
         for task, name in zip(tasks, folders, strict=True)
@@ -302,17 +306,21 @@ def _index(
     }
     soon = [pictures.pop(CROSS_TASK_FIGURE)] if CROSS_TASK_FIGURE in pictures else []
     verdict: list[Block] = [Bullets(said)] if said else []
-    verdict += [Table(shown["claims"]), CLAIM_LEGEND] if "claims" in shown else []
+    verdict += [Table(displays["claims"]), CLAIM_LEGEND] if "claims" in displays else []
     lacking = [(Code(name), f" was not drawn: {why}.") for name, why in drawn.skipped.items()]
     blocks: list[Block] = [*pictures.values(), *([Bullets(lacking)] if lacking else [])]
-    across = [name for name in ("optimizers_by_task", "across_tasks") if name in shown]
+    across = [name for name in ("optimizers_by_task", "across_tasks") if name in displays]
     return [
         Section(report.title, ()),
         *([Section("Verdict", verdict)] if verdict else []),
-        *([Section("Across tasks", [*(Table(shown[name]) for name in across), Text(ACROSS)])] if across else []),
+        *([Section("Across tasks", [*(Table(displays[name]) for name in across), Text(ACROSS)])] if across else []),
         *([Section("Figures", blocks)] if blocks else []),
         Section("Tasks", [apart, Bullets(links)]),
-        *([Section("Time to target", [Table(shown[CROSS_TASK_FIGURE]), *soon])] if CROSS_TASK_FIGURE in shown else []),
+        *(
+            [Section("Time to target", [Table(displays[CROSS_TASK_FIGURE]), *soon])]
+            if CROSS_TASK_FIGURE in displays
+            else []
+        ),
     ]
 
 

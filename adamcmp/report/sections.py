@@ -167,8 +167,8 @@ def report_sections(
     if warnings:
         sections.append(Section("Warnings", [Bullets(warnings)]))
     if figures or skipped:
-        known = figure_captions(report)
-        pictures = [FigureBlock(name, files, known[name]) for name, files in figures.items()]
+        captions = figure_captions(report)
+        pictures = [FigureBlock(name, files, captions[name]) for name, files in figures.items()]
         lacking = [(Code(name), f" was not drawn: {why}.") for name, why in skipped.items()]
         sections.append(Section("Figures", [*pictures, *([Bullets(lacking)] if lacking else [])]))
     sections.append(Section("Runs", _runs_section(records)))
@@ -252,14 +252,14 @@ def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:
     return [Section("Search", blocks)] if blocks else []
 
 
-def _shorten_table(shown: pd.DataFrame, most: int = 30) -> list[Block]:
+def _shorten_table(table: pd.DataFrame, most: int = 30) -> list[Block]:
     """Return the table's first rows, and where all of them are; what ± means."""
     text = (
         "After the last step of each optimizer's best trial; a ± b is the mean over seeds and the half "
         "width of its 95 % confidence interval."
     )
-    more = (f"{text} {len(shown) - most} more are in ", Link("metrics.md", "metrics.md"), ".")
-    return [Table(shown.head(most)), Text(more if len(shown) > most else text)]
+    more = (f"{text} {len(table) - most} more are in ", Link("metrics.md", "metrics.md"), ".")
+    return [Table(table.head(most)), Text(more if len(table) > most else text)]
 
 
 def _baseline(board: pd.DataFrame) -> str:
@@ -296,8 +296,8 @@ def format_warnings(report: TaskReport) -> list[Line]:
 def _runs_section(records: pd.DataFrame) -> list[Block]:
     counts = records.groupby(["arm", "status"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=["completed", "diverged", "failed"], fill_value=0)
-    shown = counts.reset_index().rename(columns={"arm": "optimizer"}).astype(str)
-    blocks: list[Block] = [Table(shown)]
+    table = counts.reset_index().rename(columns={"arm": "optimizer"}).astype(str)
+    blocks: list[Block] = [Table(table)]
     failed = records[records["status"] == "failed"]
     if len(failed):
         errors = (

@@ -88,17 +88,17 @@ def leaderboard_display(board: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.leaderboard`` as text: mean ± 95 % half width of each optimizer's selected trial; no empty
     columns.
     """
-    shown = pd.DataFrame({"optimizer": board["arm"], **_cell_columns(board)})
+    display = pd.DataFrame({"optimizer": board["arm"], **_cell_columns(board)})
     for name in ("n", "trials", "diverged", "failed"):
-        shown[name] = board[name].astype(str)
+        display[name] = board[name].astype(str)
     criteria = task_metrics(board)
     tuned = zip(board["tuned_validation_error"], board["tuned_validation_error_half_width"], strict=True)
     texts = [format_mean_ci(mean, half, "final_validation_error", criteria) for mean, half in tuned]
-    shown["tuned validation"] = [text if text != NO_VALUE else "" for text in texts]
+    display["tuned validation"] = [text if text != NO_VALUE else "" for text in texts]
     optimism = [format_mean_ci(value, math.nan, "final_gap", criteria) for value in board["optimism"]]
-    shown["optimism"] = [text if text != NO_VALUE else "" for text in optimism]
-    shown["boundary"], shown["note"] = board["edge"], board["note"]
-    return _without_empty(shown, ("tuned validation", "optimism", "boundary", "note"))
+    display["optimism"] = [text if text != NO_VALUE else "" for text in optimism]
+    display["boundary"], display["note"] = board["edge"], board["note"]
+    return _without_empty(display, ("tuned validation", "optimism", "boundary", "note"))
 
 
 OPTIONAL_COLUMNS = ["as tuned"]
@@ -197,9 +197,9 @@ def by_task_display(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         }
     )
     rank = values.rank().mean(axis=1).sort_values()
-    shown = pd.DataFrame(columns).reindex(rank.index).fillna(NO_VALUE)
-    shown.insert(0, "optimizer", rank.index)
-    return shown.assign(**{"mean rank": [f"{value:.1f}" for value in rank]}).reset_index(drop=True)
+    display = pd.DataFrame(columns).reindex(rank.index).fillna(NO_VALUE)
+    display.insert(0, "optimizer", rank.index)
+    return display.assign(**{"mean rank": [f"{value:.1f}" for value in rank]}).reset_index(drop=True)
 
 
 def effects_display(effects: Sequence[EffectSize], criteria: TaskMetrics) -> pd.DataFrame:
@@ -251,7 +251,7 @@ def sensitivity_display(sensitivities: Sequence[Sensitivity], criteria: TaskMetr
         value = each.importance.get(name, math.nan)
         return NO_VALUE if math.isnan(value) else f"{abs(value):.0%}"
 
-    shown = pd.DataFrame(
+    display = pd.DataFrame(
         {
             "optimizer": [sensitivity.arm for sensitivity in sensitivities],
             "learning rates": [
@@ -268,7 +268,7 @@ def sensitivity_display(sensitivities: Sequence[Sensitivity], criteria: TaskMetr
         }
     )
     several = any(sensitivity.importance.get("variant", 0) > 1e-9 for sensitivity in sensitivities)
-    return shown if several else shown.drop(columns="importance of variant")
+    return display if several else display.drop(columns="importance of variant")
 
 
 def best_of_k_display(table: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFrame:
@@ -295,33 +295,33 @@ def best_of_k_display(table: pd.DataFrame, criteria: TaskMetrics) -> pd.DataFram
 
 def targets_display(table: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.rank_over_time.targets_table`` as text: one row per task and optimizer."""
-    shown = pd.DataFrame(
+    display = pd.DataFrame(
         {"task": table["task"], "optimizer": table["arm"], "target": table["target"].map("{:.3g}".format)}
     )
     for name in ("steps", "seconds"):
         values = zip(table[name], table[f"{name}_ratio"], strict=True)
-        shown[f"median {name} (by the fastest)"] = [
+        display[f"median {name} (by the fastest)"] = [
             f"{value:{',.0f' if name == 'steps' else '.3g'}} ({ratio:.2f})" if math.isfinite(value) else "never"
             for value, ratio in values
         ]
-    return shown
+    return display
 
 
-def with_boundaries(shown: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+def with_boundaries(display: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
     """Return a table of optimizers or pairs with the boundaries at which their selected trials are, if any."""
     edges = {arm: edge for arm, edge in zip(board["arm"], board["edge"], strict=True) if edge}
-    if not edges or "boundary" in shown:
-        return shown
-    names = [name for name in ("optimizer", "a", "b") if name in shown]
+    if not edges or "boundary" in display:
+        return display
+    names = [name for name in ("optimizer", "a", "b") if name in display]
     if not names:  # a column an optimizer
-        return shown.rename(columns={arm: f"{arm} (boundary: {edge})" for arm, edge in edges.items()})
+        return display.rename(columns={arm: f"{arm} (boundary: {edge})" for arm, edge in edges.items()})
     texts = [
         "; ".join(
             f"{name}: {edges[arm]}" if len(names) > 1 else edges[arm] for name, arm in row.items() if arm in edges
         )
-        for row in shown[names].to_dict("records")
+        for row in display[names].to_dict("records")
     ]
-    return shown.assign(boundary=texts) if any(texts) else shown
+    return display.assign(boundary=texts) if any(texts) else display
 
 
 def _format_p(value: float) -> str:
@@ -334,10 +334,10 @@ def _count(value: float) -> str:
 
 def grid_display(table: pd.DataFrame) -> pd.DataFrame:
     """Return ``analysis.trials_table`` as text: one row per trial."""
-    shown = pd.DataFrame({"optimizer": table["arm"], **_cell_columns(table)})
+    display = pd.DataFrame({"optimizer": table["arm"], **_cell_columns(table)})
     for name in ("n", "diverged", "failed"):
-        shown[name] = table[name].astype(str)
-    return shown
+        display[name] = table[name].astype(str)
+    return display
 
 
 def extra_metrics_display(table: pd.DataFrame) -> pd.DataFrame:
@@ -345,8 +345,8 @@ def extra_metrics_display(table: pd.DataFrame) -> pd.DataFrame:
     width.
     """
     pairs = zip(table["mean"], table["half_width"], strict=True)
-    shown = table.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
-    wide = shown.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)
+    display = table.assign(text=[format_mean_half_width(mean, half) for mean, half in pairs])
+    wide = display.pivot_table(index="metric", columns="arm", values="text", aggfunc="first", sort=False)
     return wide.fillna(NO_VALUE).reset_index().rename_axis(columns=None)
 
 
@@ -384,14 +384,14 @@ def _cell_columns(table: pd.DataFrame) -> dict[str, list[str]]:
     return columns
 
 
-def _without_empty(shown: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    return shown.drop(columns=[name for name in names if shown[name].eq("").all()])
+def _without_empty(display: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    return display.drop(columns=[name for name in names if display[name].eq("").all()])
 
 
-def to_markdown_table(shown: pd.DataFrame) -> str:
+def to_markdown_table(display: pd.DataFrame) -> str:
     """Return a GitHub table."""
-    safe = shown.map(escape_markdown).rename(columns=escape_markdown)
-    align = ["left" if name in _TEXT_COLUMNS else "right" for name in shown.columns]
+    safe = display.map(escape_markdown).rename(columns=escape_markdown)
+    align = ["left" if name in _TEXT_COLUMNS else "right" for name in display.columns]
     return str(safe.to_markdown(index=False, disable_numparse=True, colalign=align)) + "\n"
 
 
@@ -414,13 +414,13 @@ _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 """Makes a table smaller that is wider than the line."""
 
 
-def to_latex(shown: pd.DataFrame) -> str:
+def to_latex(display: pd.DataFrame) -> str:
     """Return booktabs tables for pdflatex, no wider than the line, one per ``PAGE`` rows; special characters are
     escaped.
 
     Columns of counts that are all 0 are left out.
     """
-    kept = shown[[name for name in shown if name not in ("diverged", "failed") or (shown[name] != "0").any()]]
+    kept = display[[name for name in display if name not in ("diverged", "failed") or (display[name] != "0").any()]]
     wraps = not PARAGRAPHS.keys().isdisjoint(kept.columns)
     packages = "array, booktabs" if wraps else "booktabs, graphicx"
     note = (
@@ -439,17 +439,17 @@ MAIN_COLUMNS = ("optimizer", "lr", "λ", "n")
 """Columns of the leaderboard for one journal column, next to validation and test error."""
 
 
-def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, str]:
+def latex_leaderboard(display: pd.DataFrame, board: pd.DataFrame) -> tuple[str, str]:
     """Return the leaderboard for one column of a journal, six columns wide, and all other columns for an appendix.
 
     Args:
-        shown: ``leaderboard_display``.
+        display: ``leaderboard_display``.
         board: ``analysis.leaderboard``.
     """
     criteria = task_metrics(board)
     unit = display_unit("final_test_error", criteria)[1]
     errors = [display_table(metric, criteria) for metric in DISPLAY_COLUMNS[:2]]
-    main = shown[[*MAIN_COLUMNS[:3], *errors, MAIN_COLUMNS[3]]].copy()
+    main = display[[*MAIN_COLUMNS[:3], *errors, MAIN_COLUMNS[3]]].copy()
     for name in errors:
         main[name] = main[name].str.removesuffix(f" {unit}")
     heads = {name: with_unit(name.partition(" ")[0] if name != errors[1] else name, unit) for name in errors}
@@ -459,7 +459,7 @@ def latex_leaderboard(shown: pd.DataFrame, board: pd.DataFrame) -> tuple[str, st
         "% \\usepackage{booktabs}; after a plus-minus sign: half width of a 95 % Student t interval over n seeds\n"
         "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
     )
-    rest = shown.drop(columns=[name for name in (*MAIN_COLUMNS[1:], *errors) if name in shown])
+    rest = display.drop(columns=[name for name in (*MAIN_COLUMNS[1:], *errors) if name in display])
     return f"{first}{body}\\endgroup\n", to_latex(rest)
 
 

@@ -73,8 +73,8 @@ def leaderboard_lines(board: pd.DataFrame, width: int = WIDTH) -> list[Line]:
     """
     criteria = task_metrics(board)
     rows = [_board_row(i, row, criteria) for i, row in enumerate(board.to_dict("records"), start=1)]
-    if known := _baseline_row(board, criteria):
-        rows.append(known)
+    if baseline_row := _baseline_row(board, criteria):
+        rows.append(baseline_row)
     lines = [heading("Leaderboard", _board_caption(board)), *_table(rows, ("gap", "selection"), width, criteria)]
     if ((board["stage"] == "confirm") & (board["near_ties"] > 0)).any():
         lines.append(
@@ -234,16 +234,16 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: MetricSpec,
     """Return the differences of all pairs, row − column, with a symbol each; nothing if it is too wide."""
     if len(arms) > MAX_MATRIX or len(verdicts) < len(arms) * (len(arms) - 1) // 2:
         return []
-    known: dict[tuple[str, str], tuple[str, str]] = {}
+    entries: dict[tuple[str, str], tuple[str, str]] = {}
     for verdict in verdicts:
         for row, column, mean in ((verdict.a, verdict.b, verdict.mean), (verdict.b, verdict.a, -verdict.mean)):
             kind = verdict.kind
             symbol = ("better" if error.sign * mean < 0 else "worse") if kind == "apart" else kind
             number = format_difference(error, mean, sign=True).removesuffix(f" {error.gap_unit}")
-            known[row, column] = (f"{NO_VALUE if math.isnan(mean) else number} {SYMBOLS[symbol]}", STYLES[symbol])
+            entries[row, column] = (f"{NO_VALUE if math.isnan(mean) else number} {SYMBOLS[symbol]}", STYLES[symbol])
     labels = [_label(arm, 20) for arm in arms]
     longest = max(map(len, labels))
-    cell = max(len(text) for text, _ in known.values())
+    cell = max(len(text) for text, _ in entries.values())
     heads = labels if (max(cell, longest) + 2) * len(arms) + longest + 6 <= width else None
     size = max(cell, longest if heads else 3)
     heads = heads or [f"#{i}" for i in range(1, len(arms) + 1)]
@@ -258,14 +258,14 @@ def _matrix(verdicts: Sequence[Verdict], arms: Sequence[str], error: MetricSpec,
         number = "" if heads == labels else f"#{i + 1} "
         cells: Line = [(f"  {number}{label:<{longest}}", "")]
         for column in arms:
-            text, style = known.get((arm, column), (f"{NO_VALUE}  ", "dim"))
+            text, style = entries.get((arm, column), (f"{NO_VALUE}  ", "dim"))
             cells.append((f"{text:>{size + 2}}", style))
         lines.append([*cells[:-1], (cells[-1][0].rstrip(), cells[-1][1])])
     key = (
         "▲ row significantly better", "▼ row significantly worse", f"≈ equivalent within ±{margin}",
         "· no significant difference", "– not tested",
     )  # fmt: skip
-    used = {text[-1] for text, _ in known.values()}
+    used = {text[-1] for text, _ in entries.values()}
     if max(sum(len(text) for text, _ in row) for row in lines) > width:
         return []
     legend = "   ".join(text for text in key if text[0] in used)
@@ -311,12 +311,12 @@ def warning_lines(warnings: Sequence[ReportWarning], width: int = WIDTH, *, verb
     """Return the warnings, at most five; all if verbose."""
     if not warnings:
         return []
-    shown = warnings if verbose else warnings[:MAX_WARNINGS]
+    listed = warnings if verbose else warnings[:MAX_WARNINGS]
     lines = [heading(f"Warnings ({len(warnings)})")]
-    for warned in shown:
+    for warned in listed:
         lines += _wrapped(warned.text, width, (" !  ", "yellow"), "    ")
-    if len(shown) < len(warnings):
-        lines.append(line(f"    {len(warnings) - len(shown)} more: -v, and in the report", "dim"))
+    if len(listed) < len(warnings):
+        lines.append(line(f"    {len(warnings) - len(listed)} more: -v, and in the report", "dim"))
     return lines
 
 

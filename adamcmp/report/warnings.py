@@ -118,11 +118,11 @@ def _unstable(board: pd.DataFrame) -> list[ReportWarning]:
     warnings = []
     for row in board[(board["near_ties"] > 0) & (board["wins"] < MIN_STABILITY)].to_dict("records"):
         more = int(row["near_ties"]) - 1
-        others = f", {more} more above {MIN_WIN_SHARE:.0%}".replace("%", " %") if more else ""
+        others_text = f", {more} more above {MIN_WIN_SHARE:.0%}".replace("%", " %") if more else ""
         problem = (
             f"the selected trial won in only {100 * row['wins']:.0f} % of bootstrap resamples of the tuning seeds "
             f"(runner-up: lr {format_tick(row['next_lr'], 3)}, λ {format_tick(row['next_weight_decay'], 3)}, "
-            f"{100 * row['next_wins']:.0f} %{others})"
+            f"{100 * row['next_wins']:.0f} %{others_text})"
         )
         warnings.append(ReportWarning(row["arm"], problem, "Add tuning seeds: study.seeds=10"))
     return warnings
@@ -143,11 +143,11 @@ def _unequal(board: pd.DataFrame, records: pd.DataFrame) -> list[ReportWarning]:
 
 
 def _examples(verdicts: Sequence[Verdict]) -> list[ReportWarning]:
-    known = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
+    example_counts = {verdict.examples for verdict in verdicts if verdict.kind != "none"}
     fix = "Train these runs again to store per-example errors"
-    if "ignored" in known:
+    if "ignored" in example_counts:
         return [ReportWarning("", "test examples are not counted: these runs store no per-example errors", fix)]
-    if "bounded" in known:
+    if "bounded" in example_counts:
         problem = "these runs store no per-example errors, so that intervals are wider than necessary"
         return [ReportWarning("", problem, fix)]
     return []

@@ -66,16 +66,16 @@ def _merge_newest(parts: Sequence[Path], columns: Sequence[Column], fewest: int)
             break
         total, count = total + size, count + 1
     newest = parts[-count:]
-    whole = pa.concat_tables([read_part(path, columns) for path in newest])
+    merged = pa.concat_tables([read_part(path, columns) for path in newest])
     name = f"{newest[-1].stem.partition('_')[0]}_{uuid.uuid4().hex[:8]}.parquet"  # right after the newest
-    write_part(newest[-1].with_name(name), whole.combine_chunks())
+    write_part(newest[-1].with_name(name), merged.combine_chunks())
     for path in newest:
         path.unlink(missing_ok=True)
 
 
-def _replace_parts(folder: Path, parts: Sequence[Path], whole: pa.Table) -> None:
+def _replace_parts(folder: Path, parts: Sequence[Path], merged: pa.Table) -> None:
     """Put one part in the place of others."""
-    write_part(folder / new_part_name(), whole.combine_chunks())
+    write_part(folder / new_part_name(), merged.combine_chunks())
     for path in parts:
         path.unlink()
 
@@ -97,8 +97,8 @@ def merge_study(source: Path, target: Path) -> None:
     for table, columns in TABLES:
         rows = records
         if table != "records":
-            whole = read_table(source / table, columns)
-            rows = whole.filter(pc.is_in(whole["run_id"], value_set=ids))
+            merged = read_table(source / table, columns)
+            rows = merged.filter(pc.is_in(merged["run_id"], value_set=ids))
         if len(rows):
             write_part(target / table / name, rows.combine_chunks())
     for path in sorted((source / "weights").glob("*")):
@@ -127,19 +127,19 @@ class RunMetadata(NamedTuple):
 
 
 def copy_runs(
-    study_dir: Path, others: Sequence[Path], wanted: Mapping[str, RunMetadata], say: Callable[[str], object] = print
+    study_dir: Path, siblings: Sequence[Path], wanted: Mapping[str, RunMetadata], say: Callable[[str], object] = print
 ) -> int:
     """Copy completed and diverged runs from other studies into one part file; return their number.
 
     Args:
         study_dir: study that lacks them; its lock is held.
-        others: studies that may have them; one that cannot be read is left out, with a line.
+        siblings: studies that may have them; one that cannot be read is left out, with a line.
         wanted: IDs of the runs, and their metadata in this study.
         say: receives one line per study that is left out.
     """
     copied: dict[str, list[pa.Table]] = {table: [] for table, _ in TABLES}
     taken: set[str] = set()
-    for other in others:
+    for other in siblings:
         try:
             if wanted.keys().isdisjoint(_run_ids(other)):
                 continue
@@ -185,9 +185,9 @@ def remove_runs(study_dir: Path, run_ids: Collection[str]) -> None:
     for table, columns in (("records", RECORD), ("curves", CURVE), ("outcomes", OUTCOMES)):
         parts = list_part_files(study_dir / table)
         if parts:
-            whole = pa.concat_tables([read_part(path, columns) for path in parts])
-            removed = pc.is_in(whole.column("run_id"), value_set=pa.array(run_ids, TEXT))
-            _replace_parts(study_dir / table, parts, whole.filter(pc.invert(removed)))
+            merged = pa.concat_tables([read_part(path, columns) for path in parts])
+            removed = pc.is_in(merged.column("run_id"), value_set=pa.array(run_ids, TEXT))
+            _replace_parts(study_dir / table, parts, merged.filter(pc.invert(removed)))
     for run_id in run_ids:
         for path in (study_dir / "weights").glob(f"{run_id}-*"):
             path.unlink()

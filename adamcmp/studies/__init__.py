@@ -87,9 +87,9 @@ def check_study_name(name: str) -> None:
     Raises:
         InputError: there is none.
     """
-    known = study_names()
-    if name not in known:
-        raise InputError(f"{name}: nothing to reproduce by that name; {suggest_names(name, known)}")
+    names = study_names()
+    if name not in names:
+        raise InputError(f"{name}: nothing to reproduce by that name; {suggest_names(name, names)}")
 
 
 def study_of(name: str) -> str:

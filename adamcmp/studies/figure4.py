@@ -53,12 +53,12 @@ def findings(report: ReportInput) -> StudyFindings:
         for a in filter(None, restarted.values()):
             anytime.loc[anytime["arm"] == a, "restarts"] = " ".join(f"{end:g}" for end in _ends(task, a)[:-1])
         exhibits.append(StudyTable("anytime", _with_top5(anytime, report, task, best), CAPTION, task.task))
-        known = [speed for speed in speeds if len(speed)]
-        if known:
+        measured = [speed for speed in speeds if len(speed)]
+        if measured:
             text = (
                 "How many times sooner warm restarts get to an error than one long cosine, at the end of each period."
             )
-            exhibits.append(StudyTable("restarts", pd.concat(known, ignore_index=True), text, task.task))
+            exhibits.append(StudyTable("restarts", pd.concat(measured, ignore_index=True), text, task.task))
     return StudyFindings(claims, findings, exhibits)
 
 

@@ -127,8 +127,8 @@ def margin_of(report: ReportInput, task: TaskRecords) -> float:
     else none.
     """
     error = task_metrics(task.records).error
-    given = report.judging.margin
-    return given / error.factor if given is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
+    margin = report.judging.margin
+    return margin / error.factor if margin is not None else DEFAULT_MARGIN if error.unit == "%" else 0.0
 
 
 def claim_adamw_against_adam(

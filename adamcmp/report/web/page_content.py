@@ -96,11 +96,11 @@ def _on_page(report: TaskReport) -> TaskReport:
     """Return the report with the best of those trials that a search has drawn: a heatmap would have a row for each."""
     table = report.table
     full = {arm: is_grid(part) for arm, part in table.groupby("arm")}
-    kept = table[table["arm"].map(full) | (table["rank"] <= MAX_CURVES)].reset_index(drop=True)
-    if len(kept) == len(table):
+    on_page = table[table["arm"].map(full) | (table["rank"] <= MAX_CURVES)].reset_index(drop=True)
+    if len(on_page) == len(table):
         return report
-    records = report.task.records.merge(kept[TRIAL_KEY])
-    return replace(report, table=kept, task=report.task._replace(records=records))
+    records = report.task.records.merge(on_page[TRIAL_KEY])
+    return replace(report, table=on_page, task=report.task._replace(records=records))
 
 
 def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     criteria = report.criteria
     runs = _runs_with_trial(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
-    known = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
-    shown = {name: _digits(known[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names}
-    starts = known.reset_index(drop=True).groupby("run_id", sort=False).indices
-    all_steps = known["step"].to_numpy()
+    run_curves = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
+    shown = {name: _digits(run_curves[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names}
+    starts = run_curves.reset_index(drop=True).groupby("run_id", sort=False).indices
+    all_steps = run_curves["step"].to_numpy()
     steps: dict[tuple[int, ...], int] = {}
     rows, values = [], {name: list[list[float | None]]() for name in names}
     columns = (runs[name] for name in ("run_id", "cell", "seed", "stage", "status"))
@@ -323,18 +323,18 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
     recipes: dict[str, Any] = {}
     for framework, name in code_recipes.FRAMEWORKS.items():
         texts: list[list[str]] = []
-        known: dict[tuple[str, int], int] = {}
+        indices: dict[tuple[str, int], int] = {}
         of_cells: list[list[Any]] = []
         for _, run in first.iterrows():
             title = f"{run['arm']}, lr {run['lr']:.6g}, λ {run['weight_decay']:.6g}, a trial of {report.task.label}"
             lines = code_recipes.training_code(run, framework, title).splitlines()
             key = (str(run["arm"]), len(lines))
-            if key not in known:
-                known[key] = len(texts)
+            if key not in indices:
+                indices[key] = len(texts)
                 texts.append(lines)
-            base = texts[known[key]]
+            base = texts[indices[key]]
             changed = [[i, line] for i, (line, old) in enumerate(zip(lines, base, strict=True)) if line != old]
-            of_cells.append([known[key], changed])
+            of_cells.append([indices[key], changed])
         recipes[name] = {"texts": ["\n".join(text) for text in texts], "cells": of_cells}
     return recipes
 

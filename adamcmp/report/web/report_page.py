@@ -124,7 +124,7 @@ def html_page(report_input: ReportInput, reports: Sequence[TaskReport], pictures
     )
 
 
-def render_template(template: str, **given: Any) -> str:
+def render_template(template: str, **values: Any) -> str:
     """Return a template of a page, with scripts and style written into it and a policy that allows no others."""
     names = SCRIPTS if template.startswith("report") else ()
     scripts = [_static(name) for name in names]
@@ -141,7 +141,7 @@ def render_template(template: str, **given: Any) -> str:
             "require-trusted-types-for 'script'",
         ]
     )
-    return _environment().get_template(template).render(scripts=scripts, style=style, policy=policy, **given)
+    return _environment().get_template(template).render(scripts=scripts, style=style, policy=policy, **values)
 
 
 @cache
@@ -282,11 +282,11 @@ def _protocol_lines(report: TaskReport) -> list[str]:
 
 def _matrix(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> dict[str, Any]:
     """Return row minus column for every pair: kind, text and words for who cannot see colors."""
-    known = [verdict for verdict in verdicts if verdict.kind != "none"]
-    arms = list(dict.fromkeys(name for verdict in known for name in (verdict.a, verdict.b)))
+    compared = [verdict for verdict in verdicts if verdict.kind != "none"]
+    arms = list(dict.fromkeys(name for verdict in compared for name in (verdict.a, verdict.b)))
     sign = criteria.error.sign
     cells: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for pair in known:
+    for pair in compared:
         for row, column, mean in ((pair.a, pair.b, pair.mean), (pair.b, pair.a, -pair.mean)):
             better = sign * mean < 0
             kind = pair.kind if pair.kind != "apart" else "better" if better else "worse"

@@ -236,16 +236,16 @@ def _with_zero(y: Array, mean_BLJ: Array, zero_BL: Array) -> tuple[Array, NDArra
 
 def _fit_line(x: Array, best_BL: Array, side_BL: NDArray[np.int64], step: float, seeds: int) -> tuple[Estimate, int]:
     """Return the slope of a line through optima on a grid of such steps, and how many of them are censored."""
-    known = side_BL[0] == 0
-    censored = int((~known).sum())
-    if known.sum() < MIN_AXIS_VALUES:
+    inside = side_BL[0] == 0
+    censored = int((~inside).sum())
+    if inside.sum() < MIN_AXIS_VALUES:
         return NO_ESTIMATE, censored
     variance_L = best_BL[1:].var(0) * seeds / max(seeds - 1, 1) + (PARABOLA * step) ** 2
     slope_B = censored_slope(x, best_BL, side_BL, variance_L)
-    weight, y_known = 1 / variance_L[known], best_BL[0, known]
-    centred = x[known] - (weight * x[known]).sum() / weight.sum()
+    weight, y_known = 1 / variance_L[inside], best_BL[0, inside]
+    centred = x[inside] - (weight * x[inside]).sum() / weight.sum()
     rest = y_known - (weight * y_known).sum() / weight.sum() - slope_B[0] * centred
-    scatter = float((weight * rest**2).sum() / (known.sum() - 2) / (weight * centred**2).sum())
+    scatter = float((weight * rest**2).sum() / (inside.sum() - 2) / (weight * centred**2).sum())
     return _estimate(slope_B, seeds, scatter), censored
 
 
@@ -299,11 +299,11 @@ def _surface(grid: ErrorGrid, weight_BT: Array) -> tuple[Estimate, Estimate]:
     """Return ridge and separability of a quadratic surface that is fitted to the best trials."""
     seeds = grid.errors_LJT.shape[2]
     mean_LJ = grid.errors_LJT.mean(2)
-    known = np.isfinite(mean_LJ)
-    count = max(round(BASIN_FRACTION * known.sum()), MIN_BASIN_TRIALS)
-    if known.sum() < MIN_BASIN_TRIALS:
+    finite = np.isfinite(mean_LJ)
+    count = max(round(BASIN_FRACTION * finite.sum()), MIN_BASIN_TRIALS)
+    if finite.sum() < MIN_BASIN_TRIALS:
         return NO_ESTIMATE, NO_ESTIMATE
-    chosen = known & (mean_LJ <= np.sort(mean_LJ[known])[min(count, known.sum()) - 1])
+    chosen = finite & (mean_LJ <= np.sort(mean_LJ[finite])[min(count, finite.sum()) - 1])
     x, y = (axis[chosen] - axis[chosen].mean() for axis in np.meshgrid(grid.x, grid.y, indexing="ij"))
     terms = np.stack([np.ones_like(x), x, y, x * x / 2, x * y, y * y / 2], 1)
     if np.linalg.matrix_rank(terms) < terms.shape[1]:

@@ -184,12 +184,12 @@ def subtract(a: Estimate, b: Estimate) -> Estimate:
     )
 
 
-def absolute(each: Estimate) -> Estimate:
+def absolute(estimate: Estimate) -> Estimate:
     """Return |a|; the interval of a number whose sign is open begins at 0."""
-    if math.isnan(each.low):
-        return Estimate(abs(each.value))
-    ends = sorted((abs(each.low), abs(each.high)))
-    return Estimate(abs(each.value), 0.0 if each.low <= 0 <= each.high else ends[0], ends[1])
+    if math.isnan(estimate.low):
+        return Estimate(abs(estimate.value))
+    ends = sorted((abs(estimate.low), abs(estimate.high)))
+    return Estimate(abs(estimate.value), 0.0 if estimate.low <= 0 <= estimate.high else ends[0], ends[1])
 
 
 def exact_value(value: float) -> Estimate:
@@ -197,6 +197,6 @@ def exact_value(value: float) -> Estimate:
     return Estimate(value, value, value)
 
 
-def scale_by(each: Estimate, factor: float) -> Estimate:
+def scale_by(estimate: Estimate, factor: float) -> Estimate:
     """Return an estimate in another unit."""
-    return Estimate(*(factor * x for x in each))
+    return Estimate(*(factor * x for x in estimate))

@@ -30,7 +30,7 @@ class OptimalDecays(NamedTuple):
     """One row per task and λ: ``x``, ``weight_decay``, ``validation`` and ``test`` (mean errors), ``half_width`` of the
     latter, ``lr``.
     """
-    found: pd.DataFrame
+    optima: pd.DataFrame
     """One row per task: ``x``, ``best`` λ*, ``low``, ``high``, ``side`` (−1, 1: at that boundary of the grid)."""
 
 
@@ -47,7 +47,7 @@ def estimate_optimal_decays(
         lr: only at this learning rate; None: each λ at the one that is best for it.
     """
     rows, xs, parts, zeros = [], [], [], []
-    for task in sorted(tasks, key=lambda each: float(each.records[by].iloc[0])):
+    for task in sorted(tasks, key=lambda task: float(task.records[by].iloc[0])):
         own = task.records[task.records["arm"] == arm]
         own = own if lr is None else own[own["lr"] == lr]
         if own.empty:

@@ -118,16 +118,16 @@ def _difference(splits: Sequence[_Split], a: str, b: str, overlap: float, *, is_
     d_J = np.array([mean for *_, mean in pairs])
     count, lost = len(d_J), (sum(x.lost for x, _, _ in pairs), sum(y.lost for _, y, _ in pairs))
     variance = float(d_J.var(ddof=1)) * (1 / count + overlap) if count > 1 else math.nan
-    examples, known, size = _examples(pairs, by_split, is_share=is_share)
+    examples, variance_of_examples, size = _examples(pairs, by_split, is_share=is_share)
     mean = float(d_J.mean()) if count else math.nan
     return Difference(
-        a, b, count, mean, VarianceComponent(variance, count - 1), examples, [], size, known,
+        a, b, count, mean, VarianceComponent(variance, count - 1), examples, [], size, variance_of_examples,
         lost=lost, runs=(sum(len(x.seeds) for x, _, _ in pairs), sum(len(y.seeds) for _, y, _ in pairs)),
     )  # fmt: skip
 
 
 def _examples(
-    pairs: Sequence[tuple[HeldOut, HeldOut, float]], each: Sequence[Difference], *, is_share: bool
+    pairs: Sequence[tuple[HeldOut, HeldOut, float]], differences: Sequence[Difference], *, is_share: bool
 ) -> tuple[VarianceComponent, Examples, int]:
     """Return the variance over test examples that the splits share."""
     means = [x.examples_SN.mean(0) - y.examples_SN.mean(0) for x, y, _ in pairs
@@ -138,7 +138,7 @@ def _examples(
         floor = unseen_variance(stacked_JN, np.zeros_like(stacked_JN), is_paired=True) if is_share else 0.0
         _, examples = two_way([stacked_JN])
         return examples._replace(variance=max(examples.variance, floor)), "stored", stacked_JN.shape[1]
-    widest = max(each, key=lambda estimate: estimate.examples.variance)
+    widest = max(differences, key=lambda estimate: estimate.examples.variance)
     return widest.examples, widest.known if widest.known != "stored" else "bounded", widest.size
 
 

@@ -172,7 +172,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     worse = (np.log(losses[WITHOUT]) - np.log(losses[WITH])).mean(axis=1)
     axes = PanelAxes("training: first layer", "step", "‖Δθ‖ / ‖θ‖", "linear", "log")
     after = PanelAxes("training: a hundred steps", "lr", "training loss (nat)", "log", "log")
-    lr = min(both.get_level_values("lr").unique(), key=lambda each: abs(np.log(each / LR)))
+    lr = min(both.get_level_values("lr").unique(), key=lambda lr: abs(np.log(lr / LR)))
     panels = []
     for arm in (WITH, WITHOUT):
         rows = pivot[arm].xs(lr, level="lr")

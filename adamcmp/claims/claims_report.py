@@ -86,15 +86,15 @@ def _range(claim: Claim) -> str:
     return f"above {low}" if high == "inf" else f"{low} to {high}"
 
 
-def _section(each: TestedClaim, shown: pd.DataFrame) -> Section:
+def _section(claim: TestedClaim, shown: pd.DataFrame) -> Section:
     blocks: list[Block] = []
-    if each.statement.about:
-        blocks.append(Text(each.statement.about))
-    if each.claims:
+    if claim.statement.about:
+        blocks.append(Text(claim.statement.about))
+    if claim.claims:
         blocks.append(Table(shown.drop(columns=["claim", "source"])))
-    blocks.append(FigureBlock(each.statement.name, (), each.statement.caption))
-    blocks.append(CodeBlock([f"adamcmp reproduce claims/{each.statement.name}"]))
-    return Section(f"{each.statement.text} ({each.statement.source})", blocks)
+    blocks.append(FigureBlock(claim.statement.name, (), claim.statement.caption))
+    blocks.append(CodeBlock([f"adamcmp reproduce claims/{claim.statement.name}"]))
+    return Section(f"{claim.statement.text} ({claim.statement.source})", blocks)
 
 
 def _made(records: pd.DataFrame, reports: Mapping[str, ReportInput], command: str) -> list[Block]:
@@ -132,12 +132,12 @@ def _made(records: pd.DataFrame, reports: Mapping[str, ReportInput], command: st
     return blocks
 
 
-def _edges(name: str, each: ReportInput) -> list[str]:
+def _edges(name: str, report: ReportInput) -> list[str]:
     """Return notes on studies whose selected trials are at a boundary of the grid."""
-    if not (each.records["stage"] == "confirm").any():
+    if not (report.records["stage"] == "confirm").any():
         return []
     lines = []
-    for task in split_by_task(each.records):
+    for task in split_by_task(report.records):
         board = leaderboard(task.records)
         boundaries = [f"{row['arm']} ({row['edge']})" for row in board.to_dict("records") if row["edge"]]
         if boundaries:

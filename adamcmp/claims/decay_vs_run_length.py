@@ -58,5 +58,5 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 label,
             )
         )
-        panels.append(panel(PanelAxes("training: an MLP", "epochs", "best λ"), "AdamW", decays.found))
+        panels.append(panel(PanelAxes("training: an MLP", "epochs", "best λ"), "AdamW", decays.optima))
     return ClaimEvidence(claims, panels)

@@ -99,7 +99,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         changed = _flip(after, a, b)
         rows = held_out_rows_of(task.records)
         (ahead, lost), (behind, _) = (over_completed(changed[when].dropna(), rows, (a, b)) for when in ("half", "end"))
-        weaker = min(ahead, behind, key=lambda each: each.low if not np.isnan(each.low) else np.inf)
+        weaker = min(ahead, behind, key=lambda estimate: estimate.low if not np.isnan(estimate.low) else np.inf)
         steps = [int(step) for step in after[a].columns]
         claims.append(
             Claim(

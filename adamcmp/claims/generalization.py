@@ -103,9 +103,9 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     return ClaimEvidence(claims, value_panels("AdamW against Adam + L2, trainings", "test error (%)", rows))
 
 
-def _mean(each: list[Estimate]) -> Estimate:
+def _mean(estimates: list[Estimate]) -> Estimate:
     """Return the mean of independent estimates: a sum by MOVER, a − (−b)."""
-    total = each[0]
-    for other in each[1:]:
+    total = estimates[0]
+    for other in estimates[1:]:
         total = subtract(total, Estimate(-other.value, -other.high, -other.low))
-    return scale_by(total, 1 / len(each))
+    return scale_by(total, 1 / len(estimates))

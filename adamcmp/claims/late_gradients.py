@@ -51,9 +51,9 @@ def closed_form_test() -> ClaimEvidence:
         norms: list[np.ndarray] = []
 
         def gradient(weights: Any, t: int, draw: Any = draw, norms: list[np.ndarray] = norms) -> Any:
-            given = gradients_before_norm(weights, draw)
-            norms.append(given.norm(dim=1).numpy())
-            return given
+            gradient = gradients_before_norm(weights, draw)
+            norms.append(gradient.norm(dim=1).numpy())
+            return gradient
 
         rules = [rule_settings(name, lr=LR, weight_decay=LAMBDA)] * DRAWS
         simulate(rules, normal_tensor(DRAWS, SIZE) * (LR / (2 * LAMBDA)) ** 0.5, gradient, STEPS, eta=eta)

@@ -81,7 +81,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     table = table[table["step"] == table["step"].max()]
     settings = own.records.set_index("run_id")["settings"].map(json.loads)
     table = table.assign(
-        factor=table["run_id"].map(settings).map(lambda each: float(each["loss"]["arguments"]["factor"]))
+        factor=table["run_id"].map(settings).map(lambda setting: float(setting["loss"]["arguments"]["factor"]))
     )
     names = [name for name in table.columns if name.startswith("projections_") and name != "projections_norm"]
     axes = PanelAxes("training: an MLP", "factor c of the loss", "drift of the weights")

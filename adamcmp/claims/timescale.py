@@ -71,7 +71,7 @@ def closed_form_test() -> ClaimEvidence:
         panels.append(axes.series(f"ηλ = {rate:g}", "line", x, left))
     x = np.linspace(0, 4, 50)
     panels.append(axes.series("e^(−ηλt)", "predicted", x, np.exp(-x)))
-    worst = max(times, key=lambda each: abs(each - 1))
+    worst = max(times, key=lambda time: abs(time - 1))
     return ClaimEvidence(
         [
             Claim(
@@ -115,7 +115,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     for by, words, rules in RULES:
         for label, decays in optima(reports, by):
             axes = PanelAxes(f"training: {words}", words, "best λ")
-            rows = decays.found
+            rows = decays.optima
             panels.append(panel(axes, "AdamW", rows))
             for at, statement, source in rules:
                 near, measured = (at - TOLERATED, at + TOLERATED), f"slope d log λ* / d log {words}"

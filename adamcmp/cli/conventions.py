@@ -246,28 +246,30 @@ def conversion_notes(
 
 
 def framework_settings(
-    each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion
+    framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion
 ) -> dict[str, float]:
     """Return settings by a framework's names, λ in its convention."""
     own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
-    own["weight_decay"] = decay.lambdas[each.decay]
-    return {each.arguments[name]: value for name, value in own.items()}
+    own["weight_decay"] = decay.lambdas[framework.decay]
+    return {framework.arguments[name]: value for name, value in own.items()}
 
 
-def constructor_call(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
+def constructor_call(framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
     """Return the call of a framework's constructor with converted settings."""
-    known: dict[str, Any] = {name: f"{value:.6g}" for name, value in framework_settings(each, values, decay).items()}
+    known: dict[str, Any] = {
+        name: f"{value:.6g}" for name, value in framework_settings(framework, values, decay).items()
+    }
     if "beta1" in known:
         known = {"lr": known.pop("lr"), "betas": f"({known.pop('beta1')}, {known.pop('beta2')})", **known}
     arguments = ", ".join(f"{name}={value}" for name, value in known.items())
-    return f"{each.call}({arguments})" if each.call else f"{each.title}: {arguments}"
+    return f"{framework.call}({arguments})" if framework.call else f"{framework.title}: {arguments}"
 
 
-def setting_words(each: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
+def setting_words(framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
     """Return the overrides of adamcmp for converted settings."""
     betas = f"'optimizer.betas=[{values['beta1']:g},{values['beta2']:g}]'"
     return (
-        f"optimizer.lr={values['lr']:.6g} optimizer.weight_decay={decay.lambdas[each.decay]:.6g} {betas} "
+        f"optimizer.lr={values['lr']:.6g} optimizer.weight_decay={decay.lambdas[framework.decay]:.6g} {betas} "
         f"optimizer.eps={values['eps']:.6g}"
     )
 

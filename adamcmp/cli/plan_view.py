@@ -70,10 +70,10 @@ def tuning_warning(arms: int, tuned: int) -> str:
 ROUGH_ESTIMATE_NOTE = "rough upper estimate; adamcmp benchmarks strategies when training starts"
 
 
-def format_strategies(crew: ExecutionPlan) -> list[str]:
+def format_strategies(plan: ExecutionPlan) -> list[str]:
     """Return one line per run group: how it will be trained, and notes on that."""
     lines = []
-    for run_group, choice in crew.pairs:
+    for run_group, choice in plan.pairs:
         s, form = choice.strategy, run_group.kernel.partition(" (")[0]
         if choice.open:
             lines.append(f"  {len(run_group.runs):,} {form}: {ROUGH_ESTIMATE_NOTE}")

@@ -83,7 +83,7 @@ def reproduce(
 
 
 def test_claims(
-    asked: str,
+    figure: str,
     overrides: list[str],
     scale: str | None,
     results_dir: Path,
@@ -97,7 +97,7 @@ def test_claims(
     with show_status("starting"):
         from adamcmp.claims import resolve_claims, studies_needed
 
-        statements = resolve_claims(asked)
+        statements = resolve_claims(figure)
     codes, reports = [EXIT_OK], dict[str, Any]()
     studies = studies_needed(statements)
     for i, study in enumerate(studies):
@@ -113,7 +113,7 @@ def test_claims(
         reports[study] = load_report_input(opened.study_dir, records)
     if not dry_run:
         suffix = "" if scale is None else f"_{scale}"
-        _, _, name = asked.partition("/")
+        _, _, name = figure.partition("/")
         show_claim_tests(statements, reports, results_dir / f"claims{suffix}" / name, formats)
     return max(codes)
 
@@ -155,7 +155,7 @@ def reproduce_one(
     return Reproduced(exit_code_of(records), report_on([opened.study_dir], formats, None, title=False).study_findings)
 
 
-def sweep_words(name: str, asked: str, typed: Sequence[str]) -> list[str]:
+def sweep_words(name: str, figure: str, typed: Sequence[str]) -> list[str]:
     """Return a ``sweep`` command for this study alone, with its preset among the overrides.
 
     >>> sweep_words("figure1", "all", ["reproduce", "all", "--scale", "smoke", "--results-dir", "all"])
@@ -167,6 +167,6 @@ def sweep_words(name: str, asked: str, typed: Sequence[str]) -> list[str]:
             words[i : i + 2] = [f"scale={words[i + 1]}"]
         elif word.startswith("--scale="):
             words[i] = word.removeprefix("--")
-    if asked in words:  # not where another program has called the command
-        words[words.index(asked)] = name
+    if figure in words:  # not where another program has called the command
+        words[words.index(figure)] = name
     return words

@@ -327,13 +327,13 @@ MIN_ID_CHARS = 6
 """Characters of a run's ID that ``remove`` asks for, at least."""
 
 
-def _check_filters(given: Mapping[str, str | None], ids: Sequence[str]) -> None:
+def _check_filters(filters: Mapping[str, str | None], ids: Sequence[str]) -> None:
     """Refuse empty filters, which an unset shell variable leaves: they would match every run.
 
     Raises:
         InputError: a filter is empty, or an ID's beginning is too short or no such thing.
     """
-    for option, text in [*given.items(), *(("--id", id_) for id_ in ids)]:
+    for option, text in [*filters.items(), *(("--id", id_) for id_ in ids)]:
         if text is not None and not text.strip():
             raise InputError(f"remove {option} {text!r}: is empty; give a value, or leave {option} out")
     for id_ in ids:

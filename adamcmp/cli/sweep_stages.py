@@ -140,12 +140,12 @@ def plan_as_json(
     lines += [("", ""), *((line, "") for line in plan_view.format_plan(runs, todo))]
     lines += [(repeated_text(opened.plan.duplicates), "yellow")] if opened.plan.duplicates else []
     lines.append(("", ""))
-    for name, stage, crew_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
+    for name, stage, plan_ in (("Tuning", todo, how), ("Held-out", judging, judged)):
         if stage:
             stored_text = (
                 f"{len(runs) - len(lacking):,} stored, " if name == "Tuning" and len(lacking) < len(runs) else ""
             )
-            about = f"{stored_text}{len(stage):,} to train, about {progress.format_duration(crew_.estimate.seconds)}"
+            about = f"{stored_text}{len(stage):,} to train, about {progress.format_duration(plan_.estimate.seconds)}"
             lines.append((plan_view.format_stage(name, stage, about), ""))
     lines += [(line, "") for line in plan_view.format_cost(how, judged, rate)]
     lines += [(line, "") for line in plan_view.format_strategies(how) if is_verbose()]

@@ -120,10 +120,10 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
         InputError: an unknown group option or key (with the closest names), or a broken YAML file.
     """
     try:
-        scale, chosen, given = apply_preset(source, overrides)
-        given = _init_keys(given)
-        own = _own_keys(given)
-        every = [*drop_other_budget(_free(_named_loss(given), own)), *_search(source)]
+        scale, chosen, remaining = apply_preset(source, overrides)
+        remaining = _init_keys(remaining)
+        own = _own_keys(remaining)
+        every = [*drop_other_budget(_free(_named_loss(remaining), own)), *_search(source)]
         merged, files = _merge(chosen, every)
         _, smaller = preset_model(scale, source, str(files.get("model")))
         if smaller:
@@ -401,9 +401,9 @@ def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, s
     """Return for every dotted key, the file (or ``command line``) that had the last word on it."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
-        scale, chosen, given = apply_preset(source, overrides)
-        given = drop_other_budget(given)
-        defaults = loader.compute_defaults_list(chosen.name, [*given, *_search(source)], RunMode.RUN)
+        scale, chosen, remaining = apply_preset(source, overrides)
+        remaining = drop_other_budget(remaining)
+        defaults = loader.compute_defaults_list(chosen.name, [*remaining, *_search(source)], RunMode.RUN)
         origins: dict[str, str] = {}
         for default in defaults.defaults:
             if default.config_path is None or default.config_path.startswith("hydra/"):
@@ -417,7 +417,7 @@ def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, s
                 origins |= {key: str(path) for key, _ in flatten({str(k): v for k, v in content.items()}, package)}
     path, smaller = preset_model(scale, source, str(defaults.overrides.known_choices.get("model")))
     origins |= dict.fromkeys(smaller, str(path))
-    for text in given:
+    for text in remaining:
         key = parse_override(text).key_or_group
         if key not in (*GROUPS, "execute", "search") and "/" not in key:
             origins = {k: v for k, v in origins.items() if not k.startswith(f"{key}.")} | {key: "command line"}

@@ -141,9 +141,9 @@ def with_built_arguments(settings: CustomOptimizer) -> CustomOptimizer:
 
 
 @lru_cache(maxsize=1024)
-def _built_group_json(target: str, _source: str | None, given: str) -> str:
+def _built_group_json(target: str, _source: str | None, arguments: str) -> str:
     """Return ``_built_group`` as JSON: a sweep asks for it once per row."""
-    return json.dumps(_built_group(target, json.loads(given)))
+    return json.dumps(_built_group(target, json.loads(arguments)))
 
 
 def _built_group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:

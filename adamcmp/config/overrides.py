@@ -136,8 +136,8 @@ def _check_key(override: Override, text: str) -> None:
         sweep = override.is_discrete_sweep()
         for value in override.sweep_iterator() if sweep else [override.value()]:
             if not isinstance(value, str):
-                given = f"{key}={value}" if sweep else text
-                raise InputError(f"{given}: takes the name of a file, such as those of `adamcmp list`")
+                example = f"{key}={value}" if sweep else text
+                raise InputError(f"{example}: takes the name of a file, such as those of `adamcmp list`")
 
 
 def require_single_run(config: str, overrides: Sequence[str]) -> None:

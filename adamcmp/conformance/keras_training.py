@@ -78,12 +78,12 @@ def layer_specs(model: nn.Module) -> list[LayerSpec]:
     return [*layers, LayerSpec("GlobalAveragePooling2D", {}, []), _dense(model.head)]
 
 
-def _dense(each: nn.Linear) -> LayerSpec:
-    return LayerSpec("Dense", {"units": each.out_features}, [_plain(each.weight).T, _plain(each.bias)])
+def _dense(layer: nn.Linear) -> LayerSpec:
+    return LayerSpec("Dense", {"units": layer.out_features}, [_plain(layer.weight).T, _plain(layer.bias)])
 
 
-def _plain(each: torch.Tensor) -> Any:
-    return each.detach().numpy().copy()
+def _plain(tensor: torch.Tensor) -> Any:
+    return tensor.detach().numpy().copy()
 
 
 def _keras_model(keras: Any, layers: list[LayerSpec], shape: Any) -> Any:

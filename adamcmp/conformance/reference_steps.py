@@ -61,7 +61,7 @@ def conventions(rule: str) -> list[Convention]:
             key = varied.model_dump_json(exclude={"name", "label", "lr", "weight_decay"} | HYPERPARAMETERS)
             if key not in ways_by_name or len(convention.setting) < len(ways_by_name[key].setting):
                 ways_by_name[key] = convention
-    ways = sorted(ways_by_name.values(), key=lambda each: len(each.setting))
+    ways = sorted(ways_by_name.values(), key=lambda way: len(way.setting))
     usual = [way for way in ways if way.settings.decay == "lr_scaled"]
     undivided = [way for way in usual if getattr(way.settings, "proximal", True)]  # decay comes behind the step
     ways += [
@@ -129,9 +129,9 @@ def arguments_for(settings: Rule, problem: Problem, weight_decay: float) -> Rule
         betas = (*betas, betas[1])  # type: ignore[assignment]
     if values.get("betas", (1,))[0] == 0:
         betas = (0.0, betas[1])
-    known = {"lr": problem.lr, "weight_decay": weight_decay, "betas": betas, "eps": problem.eps,
+    offers = {"lr": problem.lr, "weight_decay": weight_decay, "betas": betas, "eps": problem.eps,
              "momentum": problem.betas[0], **INITIAL_STATE}  # fmt: skip
-    return type(settings).model_validate({**values, **{key: value for key, value in known.items() if key in values}})
+    return type(settings).model_validate({**values, **{key: value for key, value in offers.items() if key in values}})
 
 
 class _Weights(nn.Module):

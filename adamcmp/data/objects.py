@@ -35,24 +35,24 @@ INPUT_KEYS = ("x", "input", "inputs", "image", "pixel_values", "input_ids", "fea
 TARGET_KEYS = ("y", "label", "labels", "target", "targets")
 
 
-def plain_arrays(given: Any, name: str) -> Any:
+def plain_arrays(data: Any, name: str) -> Any:
     """Turn the result of a data function into the dict of arrays that ``RawData`` describes, if it is none yet.
 
     Raises:
         InputError: an object that cannot be read to its end, or examples that are no pairs.
     """
-    if isinstance(given, Dataset | DataLoader) or _is_frame(given):
-        given = {"train": given}
-    if not isinstance(given, Mapping):
-        return given
-    parts = {part: given[part] for part in SPLITS if part in given}
+    if isinstance(data, Dataset | DataLoader) or _is_frame(data):
+        data = {"train": data}
+    if not isinstance(data, Mapping):
+        return data
+    parts = {part: data[part] for part in SPLITS if part in data}
     if any(_is_frame(part) for part in parts.values()):
-        return _from_frames(given, parts, name)
+        return _from_frames(data, parts, name)
     changed = {part: value for part, value in parts.items() if isinstance(value, Dataset | DataLoader)}
     if not changed:
-        return given
-    raw = dict(given)
-    lines = list(given.get("summary", ()))
+        return data
+    raw = dict(data)
+    lines = list(data.get("summary", ()))
     for part, value in changed.items():
         raw[part], notes = _read(value, f"data set {name}: {part}")
         lines += [line for line in notes if line not in lines]
@@ -68,7 +68,7 @@ def _is_frame(part: Any) -> bool:
     )
 
 
-def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
+def _from_frames(tables: Mapping[str, Any], parts: Mapping[str, Any], name: str) -> Any:
     """Read DataFrames as tables: each with its targets, or as pairs of features and targets."""
     import pandas as pd
 
@@ -76,7 +76,7 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     from adamcmp.data.read_table import from_frame
     from adamcmp.data.table import from_frames
 
-    label, frames = given.get("label"), {}
+    label, frames = tables.get("label"), {}
     for part, value in parts.items():
         frame = value
         if _is_frame(value) and not isinstance(value, pd.DataFrame):
@@ -96,7 +96,7 @@ def _from_frames(given: Mapping[str, Any], parts: Mapping[str, Any], name: str) 
     first = list(frames["train"].columns) if "train" in frames else []
     if any(list(frame.columns) != first for frame in frames.values()):
         raise InputError(f"data set {name}: the parts' DataFrames have other columns; all need the same, in one order")
-    options = {key: value for key, value in given.items() if key not in (*SPLITS, "label")}
+    options = {key: value for key, value in tables.items() if key not in (*SPLITS, "label")}
     try:
         return from_frames(frames, f"data set {name}", label=label, **options)
     except InputError as error:

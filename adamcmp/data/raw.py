@@ -134,12 +134,12 @@ def check_raw_data(raw: RawData, name: str, memory: float, targets: str = "auto"
     if "train" not in raw:
         raise InputError(f"data set {name}: no train part; return train=(x, y)")
 
-    given: Mapping[str, Any] = raw
-    mapped = [stored for part in SPLITS if (stored := _mapped(given.get(part)))]
+    fields: Mapping[str, Any] = raw
+    mapped = [stored for part in SPLITS if (stored := _mapped(fields.get(part)))]
     count = sum(math.prod(array.shape) for array in mapped)
     on_disk = 4 * count > LARGE_BYTES and sum(array.bytes for array in mapped) > memory
-    parts = {part: _split(given[part], part, name, on_disk, "missing" in given) for part in SPLITS if part in given}
-    kind = _targets(given.get("targets", "auto") if targets == "auto" else targets, parts["train"].y, name)
+    parts = {part: _split(fields[part], part, name, on_disk, "missing" in fields) for part in SPLITS if part in fields}
+    kind = _targets(fields.get("targets", "auto") if targets == "auto" else targets, parts["train"].y, name)
     parts = {part: Split(x, _as_targets(y, kind, f"data set {name}: {part}")) for part, (x, y) in parts.items()}
     first = parts["train"].x
     if "missing" in raw and (raw["missing"] not in ("median", "indicator") or _shape_text(first) != 2):

@@ -175,8 +175,8 @@ def _read_csv(file: Path, layout: Layout) -> Frame:
     sample = (
         text[:SAMPLE_CHARACTERS] if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS].rpartition("\n")[0]
     )
-    asked = {"\\t": "\t", "tab": "\t"}.get(layout.delimiter or "", layout.delimiter)
-    delimiter = asked or (declared and declared[1]) or _delimiter(sample, file)
+    separator = {"\\t": "\t", "tab": "\t"}.get(layout.delimiter or "", layout.delimiter)
+    delimiter = separator or (declared and declared[1]) or _delimiter(sample, file)
     if len(delimiter) != 1:
         raise InputError(f"data.delimiter={delimiter!r}: must be one character, such as ';', or tab")
     lines = list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True))

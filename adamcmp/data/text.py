@@ -157,19 +157,19 @@ def _as_utf8(read: bytes, encoding: str | None, where: str, *, cut: bool) -> tup
     return decoded.encode("utf-8"), [f"from {encoding} to UTF-8"]
 
 
-def _files(given: str | Path) -> list[Path]:
-    path = Path(given).expanduser()
+def _files(source: str | Path) -> list[Path]:
+    path = Path(source).expanduser()
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"data.path={given}: no such file or folder")
+        raise InputError(f"data.path={source}: no such file or folder")
     paths = sorted(
         file
         for file in path.rglob("*")
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not paths:
-        raise InputError(f"data.path={given}: holds no files")
+        raise InputError(f"data.path={source}: holds no files")
     return paths
 
 

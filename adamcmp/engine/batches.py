@@ -40,7 +40,7 @@ def _batches(dataset: Dataset, task: TaskSpec, seeds: Sequence[int], start: int)
     x, y = dataset.train
     steps = range(start, task.steps)
     if task.batch_size == len(y):
-        every = Batch(*tree_map(lambda each: torch.cat([each] * len(seeds)), (dataset.inputs(x), y)))
+        every = Batch(*tree_map(lambda leaf: torch.cat([leaf] * len(seeds)), (dataset.inputs(x), y)))
         # a model may overwrite its batch
         shown: Iterable[Batch] = (Batch(*tree_map(torch.clone, tuple(every))) for _ in steps)
     else:

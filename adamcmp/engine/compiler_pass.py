@@ -56,7 +56,7 @@ def _is_shared(node: fx.Node) -> bool:
 def _call(graph: fx.Graph, function: torch._ops.OpOverload[..., Any], *args: Any) -> fx.Node:
     """Return a new node, with the fake value that later passes read."""
     node = graph.call_function(function, args)
-    values = fx.map_arg(args, lambda each: each.meta["val"])
+    values = fx.map_arg(args, lambda node_: node_.meta["val"])
     node.meta["val"] = function(*values)
     return node
 

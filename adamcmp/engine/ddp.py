@@ -26,7 +26,7 @@ def is_first() -> bool:
 def local_batch(batch: Any) -> Any:
     """Return this process's examples of a batch."""
     ranks = world_size()
-    return batch if ranks == 1 else tree_map(lambda each: each.chunk(ranks)[dist.get_rank()], batch)
+    return batch if ranks == 1 else tree_map(lambda leaf: leaf.chunk(ranks)[dist.get_rank()], batch)
 
 
 def local_stream_name(name: str) -> str:

@@ -176,13 +176,15 @@ def _evaluated_split(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
     return [(tensor._version, tensor.requires_grad) for tensor in tensors]
 
 
-def _as_numbers(name: str, prefix: str, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
-    tensors = [leaf for leaf in tree_leaves([given.get("previous"), given.get("state")]) if isinstance(leaf, Tensor)]
-    model = given.get("model")
+def _as_numbers(name: str, prefix: str, function: Any, arguments: Mapping[str, Any]) -> dict[str, float]:
+    tensors = [
+        leaf for leaf in tree_leaves([arguments.get("previous"), arguments.get("state")]) if isinstance(leaf, Tensor)
+    ]
+    model = arguments.get("model")
     tensors += [] if model is None else [*model.parameters(), *model.buffers()]
     before = _evaluated_split(tensors)
     try:
-        value = function(**given)
+        value = function(**arguments)
     except Exception as error:  # a custom function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
     if before != _evaluated_split(tensors):

@@ -120,7 +120,7 @@ class _LossMonitor:
     def __init__(self, device: torch.device) -> None:
         self._most = 1 if device.type == "cpu" else LOSS_CHECK_EVERY
         self._unseen: list[tuple[int, Tensor]] = []
-        self.found: int | None = None
+        self.lost_step: int | None = None
         """The first step, from 1, whose loss was not finite, as far as was looked."""
 
     def add(self, step: int, loss: Tensor) -> None:
@@ -133,15 +133,15 @@ class _LossMonitor:
         return len(self._unseen) >= self._most
 
     def lost(self) -> int | None:
-        """Look at all; ``found``."""
-        if self._unseen and self.found is None:
+        """Check all losses; return ``lost_step``."""
+        if self._unseen and self.lost_step is None:
             steps, losses = zip(*self._unseen, strict=True)
             values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
-            self.found = next(
+            self.lost_step = next(
                 (step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)), None
             )
         self._unseen.clear()
-        return self.found
+        return self.lost_step
 
 
 MODULE_ATTRIBUTES = set(vars(nn.Module()))
@@ -190,7 +190,7 @@ def _microbatches(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tens
         yield x, y
         return
     for i in range(count):
-        yield tree_map(lambda each, i=i: each.chunk(count)[i], (x, y))
+        yield tree_map(lambda leaf, i=i: leaf.chunk(count)[i], (x, y))
 
 
 def _train_steps(
@@ -229,7 +229,7 @@ def _train_steps(
         if best_model is not None:
             best_model.load_state_dict(resumed["kept"])
         control.on_steps(evaluations[-1].step if evaluations else 0, None)
-        losses.found = resumed["lost"]
+        losses.lost_step = resumed["lost"]
     eval_steps = set(task.evaluations.steps) if ddp.is_first() else set[int]()
     model.train()
     trained = ddp.wrap_model(model)
@@ -238,8 +238,8 @@ def _train_steps(
     keeps_outputs = needs_outputs(task)
     measures: dict[str, SplitMeasures] = {}
     for t, (x, y) in enumerate(batches(dataset, task, (run.seed,), start), start):
-        if losses.found is not None:
-            return losses.found, None
+        if losses.lost_step is not None:
+            return losses.lost_step, None
         control.between_steps(
             lambda t=t: {  # type: ignore[misc]  # mypy does not infer a default's type
                 "runs": [run.id],
@@ -264,7 +264,7 @@ def _train_steps(
                 loss = criterion.loss(predict(trained, few_x), few_y) * ddp.loss_weight(criterion.total, few_y, whole_y)
             losses.add(t + 1, ddp.mean_over_ranks(loss.detach()))
             if (losses.due or t + 1 in eval_steps or t + 1 == task.steps) and losses.lost() is not None:
-                return losses.found, None
+                return losses.lost_step, None
             total = loss / parts if parts > 1 else loss
             total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if most is not None:

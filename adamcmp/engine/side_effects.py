@@ -120,7 +120,7 @@ class TrackedAttributes:
             owner = self._holders[holder]
             if isinstance(owner, nn.Module):
                 device = next((p.device for p in owner.parameters()), None)
-                value = tree_map(lambda each, to=device: each.to(to) if isinstance(each, Tensor) else each, value)
+                value = tree_map(lambda leaf, to=device: leaf.to(to) if isinstance(leaf, Tensor) else leaf, value)
                 module_owner: Any = owner.get_submodule(module)
                 if key in module_owner._buffers:
                     module_owner._buffers[key] = value

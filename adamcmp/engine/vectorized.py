@@ -150,7 +150,7 @@ class BatchedTraining:
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.pruned = {k for k, i in enumerate(ours) if i in resumed.get("pruned", ())}
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        self.stack = _map_stack(ModelStack(*resumed["stack"]), lambda each: each.to(self.device))
+        self.stack = _map_stack(ModelStack(*resumed["stack"]), lambda leaf: leaf.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self._kept = {name: tensor.to(self.device) for name, tensor in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), RowLayout(*resumed["layout"])
@@ -168,7 +168,7 @@ class BatchedTraining:
         """Leave no rows but those of some runs: of run k of the shard the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
-        self.stack = _map_stack(self.stack, lambda each: each[keep])
+        self.stack = _map_stack(self.stack, lambda leaf: leaf[keep])
         self.ended = self.ended[keep]
         self._kept = {name: tensor[keep] for name, tensor in self._kept.items()}
 
@@ -254,7 +254,7 @@ class BatchedTraining:
             steps = range(window.start, window.stop)
             for t, tables, share in zip(steps, self._tables.unbind(0), self._shares.unbind(0), strict=True):
                 x, y = next(shared_batches)
-                x = _by_seed(x, by_seed) if isinstance(x, Tensor) else tree_map(lambda each: _by_seed(each, by_seed), x)
+                x = _by_seed(x, by_seed) if isinstance(x, Tensor) else tree_map(lambda leaf: _by_seed(leaf, by_seed), x)
                 seed_device(self.device, stream_seed(self.seeds[0], "dropout", t))
                 yield x, _by_seed(y, by_seed), tables, share
 
@@ -504,9 +504,9 @@ def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) 
     return ModelStack(params, rest, state, average)
 
 
-def _by_seed(each: Tensor, shape: tuple[int, int]) -> Tensor:
+def _by_seed(leaf: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return a batch of all seeds, seed by seed."""
-    return each.view(*shape, *each.shape[1:])
+    return leaf.view(*shape, *leaf.shape[1:])
 
 
 def _map_stack(stack: ModelStack, function: Callable[[Tensor], Tensor]) -> ModelStack:

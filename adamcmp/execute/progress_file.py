@@ -115,10 +115,10 @@ class ProgressWriter:
     """A listener that passes everything to another one, and writes the progress for ``adamcmp watch``."""
 
     def __init__(
-        self, listener: Listener, leases: Leases, crew: ExecutionPlan, planned: int, what: str, study: str
+        self, listener: Listener, leases: Leases, plan: ExecutionPlan, planned: int, what: str, study: str
     ) -> None:
-        self._listener, self._leases, self._crew = listener, leases, crew
-        todo = [run for run_group, _ in crew.pairs for run in run_group.runs]
+        self._listener, self._leases, self._plan = listener, leases, plan
+        todo = [run for run_group, _ in plan.pairs for run in run_group.runs]
         now = time.time()
         self._progress = SweepProgress(
             study=study,
@@ -126,9 +126,9 @@ class ProgressWriter:
             planned=planned,
             todo=len(todo),
             steps=sum(run.task.steps for run in todo),
-            processes=len(crew.executor.slots) if crew.executor else 1,
-            device=str(crew.device),
-            estimate=crew.estimate.seconds,
+            processes=len(plan.executor.slots) if plan.executor else 1,
+            device=str(plan.device),
+            estimate=plan.estimate.seconds,
             host=socket.gethostname(),
             pid=os.getpid(),
             started=now,
@@ -172,6 +172,6 @@ class ProgressWriter:
 
     def _write(self) -> None:
         self._next = time.monotonic() + self._leases.every
-        slots: Sequence[object] = self._crew.executor.slots if self._crew.executor else ()
+        slots: Sequence[object] = self._plan.executor.slots if self._plan.executor else ()
         self._progress.busy = sum(getattr(slot, "busy", None) is not None for slot in slots) if slots else 1
         self._leases.tell({"progress": asdict(self._progress)})

@@ -215,9 +215,9 @@ class RayExecutor:
         """Return the bytes that training may use on a node, measured on one of them."""
         import ray
 
-        asked = ray.remote(max_retries=3, **self._request(1))(node_facts).remote(str(self.device))
+        request = ray.remote(max_retries=3, **self._request(1))(node_facts).remote(str(self.device))
         try:
-            facts: dict[str, float] = ray.get(asked, timeout=START_TIMEOUT_SECONDS)
+            facts: dict[str, float] = ray.get(request, timeout=START_TIMEOUT_SECONDS)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayError) as error:
             raise InputError(
                 f"execute=ray: the cluster runs no task ({one_line(error)}); look at `ray status`, and install the "

@@ -146,7 +146,7 @@ def find_resumable(study_dir: Path, todo: Sequence[Run], say: Callable[[str], No
             aside = path.replace(path.with_suffix(".unusable"))
             say(f"{aside}: this checkpoint is set aside ({one_line(error)}); its runs start again")
     shards: list[ResumableShard] = []
-    for ids, strategy, path in sorted(states, key=lambda each: len(each[0])):
+    for ids, strategy, path in sorted(states, key=lambda state: len(state[0])):
         members = tuple(runs.pop(id_) for id_ in ids if id_ in runs)
         if not members:
             continue

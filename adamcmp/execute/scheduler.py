@@ -96,7 +96,7 @@ class ShardJob:
 
 @signals.defer_signals()
 def train_missing_runs(
-    crew: ExecutionPlan,
+    plan: ExecutionPlan,
     todo: Sequence[Run],
     study_dir: Path,
     provenance: Provenance,
@@ -115,14 +115,14 @@ def train_missing_runs(
     pending = RunWriter(study_dir, provenance, leases.release)
     try:
         while left:
-            desk = JobQueue(_make_jobs(crew, list(left.values()), study_dir, listener), leases)
-            if crew.executor is None:
-                _train_here(crew, desk, pending, listener)
+            queue = JobQueue(_make_jobs(plan, list(left.values()), study_dir, listener), leases)
+            if plan.executor is None:
+                _train_here(plan, queue, pending, listener)
             else:
-                settings = crew.settings
-                _Dispatcher(crew.executor, settings.checkpoint_seconds, crew.device, pending, listener).run(desk)
+                settings = plan.settings
+                _Dispatcher(plan.executor, settings.checkpoint_seconds, plan.device, pending, listener).run(queue)
             pending.store()
-            _drop_finished(left, leases, listener, desk.ended)
+            _drop_finished(left, leases, listener, queue.ended)
             if left:
                 _wait_for_others(left, leases, listener)
     finally:
@@ -202,12 +202,12 @@ def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
     return replace(job, shard=shard, checkpoint=checkpoint, start=job.start or job.checkpoint)
 
 
-def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
+def _make_jobs(plan: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
     """Return the jobs: shards that earlier commands began first, then the other runs by strategy."""
     begun = find_resumable(study_dir, todo, listener.say)
     jobs = [ShardJob(waiting.shard, waiting.checkpoint, waiting.shard.key, waiting.start) for waiting in begun]
     taken = {run.id for waiting in begun for run in waiting.shard.runs}
-    for run_group, choice in crew.pairs:
+    for run_group, choice in plan.pairs:
         left = replace(run_group, runs=tuple(run for run in run_group.runs if run.id not in taken))
         if left.runs:
             family = (run_group.task.key, run_group.kernel, run_group.patterns)
@@ -216,32 +216,32 @@ def _make_jobs(crew: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listen
     return jobs
 
 
-def _train_here(crew: ExecutionPlan, desk: JobQueue, pending: RunWriter, listener: Listener) -> None:
-    while (job := desk.next()) is not None:
+def _train_here(plan: ExecutionPlan, queue: JobQueue, pending: RunWriter, listener: Listener) -> None:
+    while (job := queue.next()) is not None:
         control = TrainingControl(
             listener.stepped,
             shard=job.shard,
             checkpoint=job.checkpoint,
             start=job.start,
-            every=crew.settings.checkpoint_seconds,
+            every=plan.settings.checkpoint_seconds,
             weights=pending.study_dir / "weights",
             stopping=signals.stop_requested,
         )
         try:
             for outcomes in train_shard(
-                job.shard, crew.datasets[job.shard.task.facts.fingerprint], crew.device, control
+                job.shard, plan.datasets[job.shard.task.facts.fingerprint], plan.device, control
             ):
-                _take_results(outcomes, job, desk, pending, listener)
+                _take_results(outcomes, job, queue, pending, listener)
         except TrainingStopped as stopped:
             raise KeyboardInterrupt from stopped
 
 
 def _take_results(
-    outcomes: Sequence[RunResult], job: ShardJob, desk: JobQueue, pending: RunWriter, listener: Listener
+    outcomes: Sequence[RunResult], job: ShardJob, queue: JobQueue, pending: RunWriter, listener: Listener
 ) -> None:
     ids = {outcome.run.id for outcome in outcomes}
     job.seen |= ids
-    desk.ended |= ids
+    queue.ended |= ids
     pending.add(outcomes, job.checkpoint if len(job.seen) == len(job.shard.runs) else None)
     for outcome in outcomes:
         listener.ended(outcome)
@@ -256,28 +256,28 @@ class _Dispatcher:
     device: torch.device
     pending: RunWriter
     listener: Listener
-    desk: JobQueue = field(init=False)
+    queue: JobQueue = field(init=False)
 
-    def run(self, desk: JobQueue) -> None:
+    def run(self, queue: JobQueue) -> None:
         """Run all jobs that no other driver has.
 
         Raises:
             KeyboardInterrupt: someone asked to stop; checkpoints are written.
             InputError: nothing more can be written.
         """
-        self.desk = desk
-        while desk.claimed or desk.jobs or any(slot.busy is not None for slot in self.executor.slots):
+        self.queue = queue
+        while queue.claimed or queue.jobs or any(slot.busy is not None for slot in self.executor.slots):
             if signals.stop_requested():
                 self._stop()
                 raise KeyboardInterrupt
             for slot in self.executor.slots:
-                if slot.busy is None and (job := desk.next(self._rank(slot))) is not None:
+                if slot.busy is None and (job := queue.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
                     ask = TrainRequest(job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights)
                     self.executor.submit(slot, ask, job)
             for slot, answer in self.executor.answers(POLL_SECONDS):
-                desk.claimed[:0] = self._handle(slot, answer)
+                queue.claimed[:0] = self._handle(slot, answer)
 
     def _rank(self, slot: Worker) -> Callable[[ShardJob], Any]:
         """Return a sort key of jobs for a worker: first a job whose program it has, then one that no other worker
@@ -296,11 +296,11 @@ class _Dispatcher:
                 job.begun = True
                 self.listener.stepped(answer.steps, answer.evaluation)
             case tuple():
-                _take_results(answer, job, self.desk, self.pending, self.listener)
+                _take_results(answer, job, self.queue, self.pending, self.listener)
             case RunsStored():
                 ids = [outcome.run.id for outcome in answer.outcomes]
                 job.seen.update(ids)
-                self.desk.ended.update(ids)
+                self.queue.ended.update(ids)
                 self.pending.release(ids)
                 self.pending.merge()
                 for outcome in answer.outcomes:
@@ -338,7 +338,7 @@ class _Dispatcher:
             if _has_progressed(job):
                 return [replace(job, died_at=_checkpoint_steps(job), begun=False)]
             failed = self._failed(runs[0], error, job.shard)
-            self.desk.ended.add(runs[0].id)
+            self.queue.ended.add(runs[0].id)
             self.pending.add([failed])  # its checkpoint stays for the next command, which may have more memory
             self.listener.ended(failed)
             return []

@@ -37,7 +37,7 @@ def split_by_layer(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows that have one value per layer, by quantity, with a column ``layer``; the others under ``""``."""
     kinds: dict[str, pd.DataFrame] = {}
     left = table
-    for kind, (prefix, suffix) in sorted(LAYER_METRICS.items(), key=lambda each: -len(each[1][1])):
+    for kind, (prefix, suffix) in sorted(LAYER_METRICS.items(), key=lambda item: -len(item[1][1])):
         mine = left["metric"].str.startswith(prefix) & left["metric"].str.endswith(suffix)
         layer = left["metric"][mine].str.removeprefix(prefix).str.removesuffix(suffix)
         kinds[kind] = left[mine].assign(layer=layer)

@@ -282,9 +282,9 @@ def _plan_search(
             held |= {k: v for k, v in space.items() if k not in {*held, *settings.space} and len(v) == 1}
             grids = {k: [v.python for v in values] for k, values in space.items() if k not in held}
             dimensions = [Dimension.of(key, values) for key, values in grids.items() if key not in settings.space]
-            for key, given in settings.space.items():
+            for key, swept in settings.space.items():
                 dimensions.append(
-                    Dimension(key, range=given) if isinstance(given, Range) else Dimension(key, tuple(given))
+                    Dimension(key, range=swept) if isinstance(swept, Range) else Dimension(key, tuple(swept))
                 )
 
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:

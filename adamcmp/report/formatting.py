@@ -63,28 +63,28 @@ def format_number(value: float, form: str) -> str:
     return with_minus_sign(f"{value:{form}}")
 
 
-def format_estimate(each: Estimate, form: str, unit: str = "") -> str:
+def format_estimate(estimate: Estimate, form: str, unit: str = "") -> str:
     """Return ``value [low, high] unit``.
 
     >>> [format_estimate(each, ".1f", " %") for each in (Estimate(-5.0, -9.5, 1.0), Estimate(12.0), Estimate(math.nan))]
     ['−5.0 [−9.5, 1.0] %', '12.0 %', '–']
     """
-    if math.isnan(each.value):
+    if math.isnan(estimate.value):
         return NO_VALUE
-    value, low, high = (format_number(x, form) for x in each)
-    return f"{value} [{low}, {high}]{unit}" if each.has_interval else f"{value}{unit}"
+    value, low, high = (format_number(x, form) for x in estimate)
+    return f"{value} [{low}, {high}]{unit}" if estimate.has_interval else f"{value}{unit}"
 
 
-def format_claim_value(each: Estimate, form: str, unit: str = "") -> str:
+def format_claim_value(estimate: Estimate, form: str, unit: str = "") -> str:
     """Return the value of a claim like ``format_estimate``, or as exact if it involves no randomness.
 
     >>> format_claim_value(Estimate(12.0, 12.0, 12.0), ".1f", " %"), format_claim_value(Estimate(5.0, 2.5, 10.0), ".1f")
     ('12.0 % (exact)', '5.0 [2.5, 10.0]')
     """
     return (
-        f"{format_number(each.value, form)}{unit} (exact)"
-        if each.low == each.high
-        else format_estimate(each, form, unit)
+        f"{format_number(estimate.value, form)}{unit} (exact)"
+        if estimate.low == estimate.high
+        else format_estimate(estimate, form, unit)
     )
 
 
@@ -164,7 +164,7 @@ def training_origins(records: pd.DataFrame) -> pd.DataFrame:
     settings = records["engine_settings"].map(settings_by_text)
     origins = records.reindex(columns=[name for name in ORIGIN_COLUMNS if name not in ("matmul", "compiled")])
     for name in ("matmul", "compiled"):
-        origins[name] = settings.map(lambda each, key=name: each.get(key) if isinstance(each, dict) else None)
+        origins[name] = settings.map(lambda values, key=name: values.get(key) if isinstance(values, dict) else None)
     return origins
 
 

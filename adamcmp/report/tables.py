@@ -206,8 +206,8 @@ def effects_display(effects: Sequence[EffectSize], criteria: TaskMetrics) -> pd.
     """Return ``analysis.effect_sizes`` as text: one row per pair, each estimate with its 95 % interval in brackets."""
     factor, unit = display_unit("final_gap", criteria)
 
-    def shown(each: Estimate, times: float, digits: str) -> str:
-        return format_estimate(Estimate(*(times * x for x in each)), digits)
+    def shown(estimate: Estimate, times: float, digits: str) -> str:
+        return format_estimate(Estimate(*(times * x for x in estimate)), digits)
 
     form = "+.2f" if factor == 100 else "+.3g"
     return pd.DataFrame(
@@ -247,8 +247,8 @@ def sensitivity_display(sensitivities: Sequence[Sensitivity], criteria: TaskMetr
     factor, unit = display_unit("final_gap", criteria)
     form = ".2f" if factor == 100 else ".3g"
 
-    def share(each: Sensitivity, name: str) -> str:
-        value = each.importance.get(name, math.nan)
+    def share(sensitivity: Sensitivity, name: str) -> str:
+        value = sensitivity.importance.get(name, math.nan)
         return NO_VALUE if math.isnan(value) else f"{abs(value):.0%}"
 
     display = pd.DataFrame(

@@ -128,7 +128,7 @@ ORDER = (
 def ordered_studies() -> list[StudyEntry]:
     """Return every reproduction, those of ``ORDER`` first."""
     place = {name: i for i, name in enumerate(ORDER)}
-    return sorted(available_studies(), key=lambda each: (place.get(each.name, len(ORDER)), each.name))
+    return sorted(available_studies(), key=lambda study: (place.get(study.name, len(ORDER)), study.name))
 
 
 def figure_width(study_dirs: Sequence[Path]) -> str:

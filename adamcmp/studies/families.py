@@ -32,7 +32,7 @@ def task_families(tasks: Sequence[TaskRecords], by: str) -> list[TaskFamily]:
         last = task.records.iloc[-1]
         by_key.setdefault(tuple(last[name] for name in SHARED_COLUMNS if name != by), []).append(task)
     return [
-        TaskFamily(f"{key[0]} · {key[1]}", sorted(members, key=lambda each: float(each.records[by].iloc[0])))
+        TaskFamily(f"{key[0]} · {key[1]}", sorted(members, key=lambda member: float(member.records[by].iloc[0])))
         for key, members in by_key.items()
         if len({float(member.records[by].iloc[0]) for member in members}) >= MIN_TASKS
     ]

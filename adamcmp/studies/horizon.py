@@ -50,7 +50,7 @@ def findings(report: ReportInput) -> StudyFindings:
         for family in task_families([task for task in tasks if has(task, WITH)], by):
             lr = shared_lr(family.tasks)
             decays = estimate_optimal_decays(family.tasks, WITH, by, "weight_decay_lr_scaled", lr)
-            optima.append(decays.found.assign(by=label, lr=lr))
+            optima.append(decays.optima.assign(by=label, lr=lr))
             claims += _moves(by, decays.slope, family.label)
     if optima:
         exhibits.append(StudyTable("optima", pd.concat(optima, ignore_index=True), OPTIMA, None))

@@ -36,7 +36,7 @@ def findings(report: ReportInput) -> StudyFindings:
         for kind, column in (("raw", RAW), ("normalised", NORMALISED)):
             optima = estimate_optimal_decays(family.tasks, name, "epochs", column)
             parts += [table.assign(convention=kind) for table in (optima.profile.assign(part="profile"),
-                                                                optima.found.assign(part="optimum"))]  # fmt: skip
+                                                                optima.optima.assign(part="optimum"))]  # fmt: skip
             if kind == "normalised" and not math.isnan(optima.slope.value):
                 statement = "The best normalized λ does not change with the budget"
                 measured = "slope d log λ_norm* / d log epochs"

@@ -137,7 +137,7 @@ def moving(synthetic, slope, xs=(15.0, 30.0, 60.0, 120.0, 240.0), lambdas=tuple(
 def test_how_the_best_decay_moves_is_told_with_its_interval(synthetic, slope):
     found = estimate_optimal_decays(moving(synthetic, slope), "AdamW", "epochs", "weight_decay_lr_scaled")
     assert found.slope.value == pytest.approx(slope, abs=0.25)
-    at_60 = found.found.set_index("x").loc[60.0]
+    at_60 = found.optima.set_index("x").loc[60.0]
     assert at_60["low"] < 2.0**-8 < at_60["high"]
     assert set(found.profile["lr"]) == {1e-2}
     assert estimate_optimal_decays(moving(synthetic, slope), "AdamW", "epochs", lr=1e-3).slope.value == pytest.approx(
@@ -147,7 +147,7 @@ def test_how_the_best_decay_moves_is_told_with_its_interval(synthetic, slope):
 
 def test_an_optimum_on_the_edge_is_marked_and_too_few_tell_no_slope(synthetic):
     tasks = moving(synthetic, -1.0, lambdas=tuple(2.0**k for k in range(-9, -3)))
-    found = estimate_optimal_decays(tasks, "AdamW", "epochs").found.set_index("x")
+    found = estimate_optimal_decays(tasks, "AdamW", "epochs").optima.set_index("x")
     assert found.loc[240.0, "side"] == -1
     assert found.loc[15.0, "side"] == 0
     assert math.isnan(estimate_optimal_decays(tasks[:2], "AdamW", "epochs").slope.value)

@@ -33,14 +33,14 @@ def peers() -> list[Peer]:
     def betas(problem: Problem) -> dict[str, Any]:
         return {"b1": problem.betas[0], "b2": problem.betas[1], "weight_decay": problem.weight_decay}
 
-    def first(make: Callable[..., Any], given: Callable[[Problem], dict[str, Any]]) -> Callable[..., Any]:
+    def first(make: Callable[..., Any], arguments: Callable[[Problem], dict[str, Any]]) -> Callable[..., Any]:
         def build(rate: Any, problem: Problem) -> Any:
-            return optax.chain(optax.add_decayed_weights(problem.weight_decay), make(rate, **given(problem)))
+            return optax.chain(optax.add_decayed_weights(problem.weight_decay), make(rate, **arguments(problem)))
 
         return build
 
-    def alone(make: Callable[..., Any], given: Callable[[Problem], dict[str, Any]]) -> Callable[..., Any]:
-        return lambda rate, problem: make(rate, **given(problem))
+    def alone(make: Callable[..., Any], arguments: Callable[[Problem], dict[str, Any]]) -> Callable[..., Any]:
+        return lambda rate, problem: make(rate, **arguments(problem))
 
     def momentum(problem: Problem) -> dict[str, Any]:
         return {"momentum": problem.betas[0]}

@@ -232,7 +232,7 @@ class _BatchedProbe(_Probe):
         stacks: dict[int, vectorized.BatchedTraining],
     ) -> None:
         self._strategy, self._device = strategy, device
-        shard = max(split_into_shards(run_group, strategy), key=lambda each: len(each.runs))
+        shard = max(split_into_shards(run_group, strategy), key=lambda candidate: len(candidate.runs))
         self._rows = len(shard.runs)
         with self._in_force():
             if self._rows not in stacks:

@@ -121,7 +121,7 @@ def _profile_model(run_group: RunGroup, dataset: Dataset, device: torch.device) 
     task = run_group.task
     data = as_precision(dataset, task.train.precision)
     rows = (torch.arange(count) % len(data.train.y) for count in (2, 4))
-    x, more = tree_map(lambda each: each.to(device), [data.inputs(data.train.x[row]) for row in rows])
+    x, more = tree_map(lambda leaf: leaf.to(device), [data.inputs(data.train.x[row]) for row in rows])
     model = build_model(task, run_group.runs[0].seed, device).train()
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     watching, larger = OperationCounter(), OperationCounter()

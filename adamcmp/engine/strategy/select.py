@@ -244,7 +244,7 @@ class StrategyTimings:
             return strategy_key(strategy, RowLayout(1, 1))
         if strategy not in self._layouts:
             layouts = (RowLayout.of(shard.runs) for shard in split_into_shards(self.work.run_group, strategy))
-            self._layouts[strategy] = max(layouts, key=lambda each: each.total)
+            self._layouts[strategy] = max(layouts, key=lambda layout: layout.total)
         return strategy_key(strategy, self._layouts[strategy])
 
     def first_round(self) -> list[Strategy]:

@@ -20,19 +20,19 @@ class IndexEntry(NamedTuple):
     name: str
     link: str
     """Its page, from the index."""
-    found: ReportInput
+    report: ReportInput
     state: str
     """Running work on the study."""
 
 
 def index_page(studies: Sequence[IndexEntry]) -> str:
     """Return the page, the study with the latest run first."""
-    latest = sorted(studies, key=lambda each: each.found.records["finished_at"].max(), reverse=True)
+    latest = sorted(studies, key=lambda study: study.report.records["finished_at"].max(), reverse=True)
     return render_template("index.html.jinja", studies=[_entry_content(study) for study in latest])
 
 
 def _entry_content(study: IndexEntry) -> dict[str, Any]:
-    records = study.found.records
+    records = study.report.records
     counts = records["status"].value_counts()
     ended = [f"{counts[name]:,} {name}" for name in ("completed", "diverged", "failed") if counts.get(name)]
     return {
@@ -44,7 +44,7 @@ def _entry_content(study: IndexEntry) -> dict[str, Any]:
         "latest": f"{records['finished_at'].max():%Y-%m-%d %H:%M} UTC",
         "tasks": [
             {
-                "label": report.task.label if len(study.found.reports) > 1 else "",
+                "label": report.task.label if len(study.report.reports) > 1 else "",
                 "lead": answer_sentence(report),
                 "verdicts": [
                     (one.kind, format_headline(one, report.criteria.error))
@@ -52,6 +52,6 @@ def _entry_content(study: IndexEntry) -> dict[str, Any]:
                 ],
                 "more": max(len(report.verdicts) - MAX_VERDICTS, 0),
             }
-            for report in study.found.reports
+            for report in study.report.reports
         ],
     }

@@ -371,15 +371,15 @@ def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
     }
 
 
-def _pair(each: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
-    inner = each.pointwise("seeds") if each.has_interval else (each.mean, each.mean)
+def _pair(verdict: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
+    inner = verdict.pointwise("seeds") if verdict.has_interval else (verdict.mean, verdict.mean)
     return {
-        "a": arms.index(each.a),
-        "b": arms.index(each.b),
-        "kind": each.kind,
-        "value": _to_shown_unit(each.mean, factor),
+        "a": arms.index(verdict.a),
+        "b": arms.index(verdict.b),
+        "kind": verdict.kind,
+        "value": _to_shown_unit(verdict.mean, factor),
         "inner": [_to_shown_unit(inner[0], factor), _to_shown_unit(inner[1], factor)],
-        "outer": [_to_shown_unit(each.low, factor), _to_shown_unit(each.high, factor)],
+        "outer": [_to_shown_unit(verdict.low, factor), _to_shown_unit(verdict.high, factor)],
     }
 
 

@@ -86,12 +86,12 @@ def _range(claim: Claim) -> str:
     return f"above {low}" if high == "inf" else f"{low} to {high}"
 
 
-def _section(claim: TestedClaim, shown: pd.DataFrame) -> Section:
+def _section(claim: TestedClaim, table: pd.DataFrame) -> Section:
     blocks: list[Block] = []
     if claim.statement.about:
         blocks.append(Text(claim.statement.about))
     if claim.claims:
-        blocks.append(Table(shown.drop(columns=["claim", "source"])))
+        blocks.append(Table(table.drop(columns=["claim", "source"])))
     blocks.append(FigureBlock(claim.statement.name, (), claim.statement.caption))
     blocks.append(CodeBlock([f"adamcmp reproduce claims/{claim.statement.name}"]))
     return Section(f"{claim.statement.text} ({claim.statement.source})", blocks)

@@ -256,12 +256,16 @@ def framework_settings(
 
 def constructor_call(framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:
     """Return the call of a framework's constructor with converted settings."""
-    known: dict[str, Any] = {
+    values_by_name: dict[str, Any] = {
         name: f"{value:.6g}" for name, value in framework_settings(framework, values, decay).items()
     }
-    if "beta1" in known:
-        known = {"lr": known.pop("lr"), "betas": f"({known.pop('beta1')}, {known.pop('beta2')})", **known}
-    arguments = ", ".join(f"{name}={value}" for name, value in known.items())
+    if "beta1" in values_by_name:
+        values_by_name = {
+            "lr": values_by_name.pop("lr"),
+            "betas": f"({values_by_name.pop('beta1')}, {values_by_name.pop('beta2')})",
+            **values_by_name,
+        }
+    arguments = ", ".join(f"{name}={value}" for name, value in values_by_name.items())
     return f"{framework.call}({arguments})" if framework.call else f"{framework.title}: {arguments}"
 
 

@@ -206,7 +206,7 @@ def effects_display(effects: Sequence[EffectSize], criteria: TaskMetrics) -> pd.
     """Return ``analysis.effect_sizes`` as text: one row per pair, each estimate with its 95 % interval in brackets."""
     factor, unit = display_unit("final_gap", criteria)
 
-    def shown(estimate: Estimate, times: float, digits: str) -> str:
+    def format_change(estimate: Estimate, times: float, digits: str) -> str:
         return format_estimate(Estimate(*(times * x for x in estimate)), digits)
 
     form = "+.2f" if factor == 100 else "+.3g"
@@ -214,12 +214,12 @@ def effects_display(effects: Sequence[EffectSize], criteria: TaskMetrics) -> pd.
         {
             "a": [effect.a for effect in effects],
             "b": [effect.b for effect in effects],
-            with_unit("mean of a − b, BCa", unit): [shown(effect.mean, factor, form) for effect in effects],
+            with_unit("mean of a − b, BCa", unit): [format_change(effect.mean, factor, form) for effect in effects],
             with_unit("interquartile mean, BCa", unit): [
-                shown(effect.interquartile_mean, factor, form) for effect in effects
+                format_change(effect.interquartile_mean, factor, form) for effect in effects
             ],
-            "P(a better)": [shown(effect.improvement, 1, ".2f") for effect in effects],
-            "standardized": [shown(effect.standardised, 1, "+.2f") for effect in effects],
+            "P(a better)": [format_change(effect.improvement, 1, ".2f") for effect in effects],
+            "standardized": [format_change(effect.standardised, 1, "+.2f") for effect in effects],
             "seeds": [str(effect.n) for effect in effects],
         }
     )

@@ -170,8 +170,9 @@ def _runs_of(client: Any, experiment: str) -> set[str]:
 
 
 def to_wandb(stored: Results, where: Path) -> int:
-    """Write one W&B run per run, in one group per study; offline unless ``WANDB_MODE`` is set otherwise; return the
-    number of new ones.
+    """Write one W&B run per run, in one group per study, and return the number of new ones.
+
+    Runs are written offline unless ``WANDB_MODE`` is set otherwise.
     """
     with require_extra("export --to wandb", "wandb"):
         import wandb

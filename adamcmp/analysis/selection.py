@@ -245,9 +245,9 @@ def reported_runs(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataF
 def trials_table(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trial (optimizer, lr, weight_decay) of one task, sorted by them, from its ``tuning_runs``.
 
-    Columns: those three; ``runs`` = ``n`` completed + ``diverged`` + ``failed``; ``seconds`` (mean wall time of a
-    completed run); settings that the trial's runs share (``decay``, ``steps``, …); ``eligible``; per metric the mean
-    over completed runs with ``<metric>_half_width`` (95 % Student t over seeds; NaN where fewer than two); ``rank``,
+    Columns: those three, ``runs`` = ``n`` completed + ``diverged`` + ``failed``, ``seconds`` (mean wall time of a
+    completed run), settings that the trial's runs share (``decay``, ``steps``, …), ``eligible``, per metric the mean
+    over completed runs with ``<metric>_half_width`` (95 % Student t over seeds, NaN where fewer than two), ``rank``,
     the place of an eligible trial of its optimizer by ``ranked_trials`` (1 is best); and ``grid_boundaries``, the
     boundaries of the grid at which a selected trial is.
 

@@ -7,8 +7,9 @@ spread on a logarithmic axis that is the mean over log lr.
 
 *Importance* is the share of the spread of validation errors over a grid that each of its axes explains alone
 (functional ANOVA of a full grid, which is the classical one): for lr SS_lr/SS with SS_lr = Σ (mean at that lr − mean of
-all)², λ and variant alike; *together* is what trials explain beyond these; *seeds* the rest. Variants are optimizers of
-one optimizer on one grid. Lost trials count as ℓ_0. Of the points of a search, a forest of trees stands for a grid.
+all)², λ and variant alike. *Together* is the share that trials explain beyond these, *seeds* the rest. Variants are
+optimizers of one optimizer on one grid. Lost trials count as ℓ_0. Of the points of a search, a forest of trees stands
+for a grid.
 
 Sources: M. Wortsman et al., Small-scale Proxies for Large-scale Transformer Training Instabilities, ICLR 2024
 (sensitivity); F. Hutter, H. Hoos and K. Leyton-Brown, An Efficient Approach for Assessing Hyperparameter Importance,

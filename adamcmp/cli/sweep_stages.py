@@ -208,7 +208,7 @@ def extend_grid(opened: Session, runs: Sequence[Run]) -> list[Run]:
     while most and (wider := extended_grid_runs(runs, read_records(opened.study_dir), most)):
         added += wider
         if not train(opened, wider, None, label="Extended"):
-            break  # they have failed before, or nothing more can be told of them
+            break  # they failed before, or no runs can say more about them
     return added
 
 

@@ -320,8 +320,9 @@ def _expand(
     labeled: set[str] | None = None,
     composing: Composing = compose,
 ) -> Iterator[Run]:
-    """Return the runs of a sub-grid. ``told`` has the keys whose values are part of optimizers' labels, if not all that
-    vary.
+    """Return the runs of a sub-grid.
+
+    ``labeled`` has the keys whose values are part of optimizers' labels; by default all keys that vary.
     """
     static = {key: values for key, values in space.items() if not _is_swept(key)}
     swept = {key: values for key, values in space.items() if _is_swept(key) and key != "seed"}

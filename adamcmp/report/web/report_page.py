@@ -69,13 +69,13 @@ SECTIONS = {
 }
 
 
-def html_page(report_input: ReportInput, reports: Sequence[TaskReport], pictures: Sequence[Mapping[str, bytes]]) -> str:
+def html_page(report_input: ReportInput, reports: Sequence[TaskReport], svgs: Sequence[Mapping[str, bytes]]) -> str:
     """Return the page of a study.
 
     Args:
         report_input: Input of the report.
         reports: Reports of its tasks.
-        pictures: SVG by figure, of each task and, for several tasks, of all together.
+        svgs: SVG by figure name, of each task and, for several tasks, of all together.
     """
     tasks = [_task(report, report_input, f"t{i}") for i, report in enumerate(reports)]
     whole: dict[str, Any] = {}
@@ -96,13 +96,13 @@ def html_page(report_input: ReportInput, reports: Sequence[TaskReport], pictures
             "across": [made.shown for made in across_tables(report_input)],
             "across_note": ACROSS,
             "figures": [
-                (name, (CAPTIONS | own)[name].format(error=error), *svg_size(svg)) for name, svg in pictures[-1].items()
+                (name, (CAPTIONS | own)[name].format(error=error), *svg_size(svg)) for name, svg in svgs[-1].items()
             ],
         }
     contents = [task_content(report, report_input.records) for report in reports]
-    drawn_elsewhere = [{name: svg.decode() for name, svg in picture.items()} for picture in pictures]
+    drawn_elsewhere = [{name: svg.decode() for name, svg in drawn.items()} for drawn in svgs]
     curves = [curves_content(report, report_input.curves) if len(report_input.curves) else None for report in reports]
-    for task, content, drawn in zip(tasks, contents, pictures, strict=False):
+    for task, content, drawn in zip(tasks, contents, svgs, strict=False):
         task["figures"] = [(name, task["captions"][name], *svg_size(svg)) for name, svg in drawn.items()]
         task["charts"] = content["charts"]
         task["cells"] = len(content["cells"]["n"])

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from adamcmp.claims.evidence import ClaimEvidence
     from adamcmp.report.model import ReportInput
 
-GROUP = "claims"
 ORDER = (
     "sparse_features",
     "bias_correction",

@@ -14,12 +14,10 @@ import numpy as np
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.claims.closed_form import rule_settings, simulate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.claims.weaker_decay import ADAMW
@@ -61,8 +59,6 @@ def closed_form_test() -> ClaimEvidence:
                 "largest weight times λ, λ = 0.5",
                 exact_value(round(float(times_TK[-1, LAMBDAS.index(0.5)]), 6)),
                 (0.99, 1.0 + 1e-9),
-                None,
-                CLOSED_FORM,
                 form=".4f",
             )
         ],
@@ -72,10 +68,8 @@ def closed_form_test() -> ClaimEvidence:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on an MLP at several λ."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     table = table[table["arm"] == ADAMW].assign(product=lambda x: x["largest_weight"] * x["weight_decay"])
     axes = PanelAxes("training: an MLP", "step", "λ ‖θ‖_∞", "linear", "log")
     claims, panels = [], []
@@ -89,8 +83,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "largest weight times λ after the last step",
                 mean_over_seeds(wide.iloc[:, -1]),
                 (-math.inf, 1.0),
-                None,
-                task_label(own),
+                on=task_label(report),
                 form=".3f",
             )
         )

@@ -34,8 +34,12 @@ class TestedClaim(NamedTuple):
 
 
 def run_claim_tests(statement: ClaimTest, reports: Mapping[str, ReportInput]) -> TestedClaim:
-    """Run the closed-form test of a claim, and its empirical test on stored runs."""
-    return TestedClaim(statement, statement.closed_form_test(), statement.empirical_test(reports))
+    """Run the closed-form test of a claim, and its empirical test on stored runs of its studies, if there are any."""
+    toy = statement.closed_form_test()
+    toy = toy._replace(claims=[claim._replace(on=CLOSED_FORM) for claim in toy.claims])
+    trained = {name: reports[name] for name in statement.studies if name in reports and len(reports[name].records)}
+    is_testable = trained or not statement.studies
+    return TestedClaim(statement, toy, statement.empirical_test(trained) if is_testable else ClaimEvidence([]))
 
 
 def claims_article(every: Sequence[TestedClaim], reports: Mapping[str, ReportInput], command: str) -> Article:

@@ -14,13 +14,11 @@ import pandas as pd
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, subtract
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     extra_metric_rows,
     last_evaluations,
     layer_names,
     mean_over_seeds,
-    runs_of,
     task_label,
     value_panels,
 )
@@ -54,8 +52,6 @@ def closed_form_test() -> ClaimEvidence:
                 f"SD of log10 share over gradients of {len(SCALES)} sizes, Adam + L2 minus AdamW",
                 subtract(spreads[ADAM], spreads[ADAMW]),
                 ABOVE_RANGE,
-                None,
-                CLOSED_FORM,
             )
         ],
         value_panels("toy: shares", "SD of log10 share", spreads),
@@ -65,7 +61,7 @@ def closed_form_test() -> ClaimEvidence:
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on shares and angles of the layers of two networks."""
     claims, panels = [], []
-    decay, norm = (runs_of(reports, study) for study in STUDIES)
+    decay, norm = (reports.get(study) for study in STUDIES)
     if decay is not None:
         parts = by_tenths(last_evaluations(chosen(extra_metric_rows(decay))))
         parts = parts[parts["rate"] > 0]
@@ -77,17 +73,16 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "SD of log10 share over tenths of layers, Adam + L2 minus AdamW",
                 mean_over_seeds(spread.loc[ADAM] - spread.loc[ADAMW]),
                 ABOVE_RANGE,
-                None,
-                task_label(decay),
+                on=task_label(decay),
             )
         )
         rows = {arm: mean_over_seeds(spread.loc[arm]) for arm in (ADAM, ADAMW)}
         panels += value_panels("training: shares", "SD of log10 share", rows)
     angles: dict[str, Estimate] = {}
-    for own, what in ((decay, "layers"), (norm, "layers in front of a batch norm")):
-        if own is None:
+    for report, what in ((decay, "layers"), (norm, "layers in front of a batch norm")):
+        if report is None:
             continue
-        spread = _angles(own, heads=own is decay)
+        spread = _angles(report, heads=report is decay)
         claims.append(
             Claim(
                 f"Under AdamW {what} turn at more equal angles than under L2",
@@ -95,22 +90,21 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 f"SD of log10 angle per step over {what}, Adam + L2 minus AdamW",
                 mean_over_seeds(spread.loc[ADAM] - spread.loc[ADAMW]),
                 ABOVE_RANGE,
-                None,
-                task_label(own),
+                on=task_label(report),
             )
         )
         angles |= {
-            f"{arm}, {'MLP' if own is decay else 'batch norm'}": mean_over_seeds(spread.loc[arm])
+            f"{arm}, {'MLP' if report is decay else 'batch norm'}": mean_over_seeds(spread.loc[arm])
             for arm in (ADAM, ADAMW)
         }
     return ClaimEvidence(claims, [*panels, *value_panels("training: angles", "SD of log10 angle", angles)])
 
 
-def _angles(own: ReportInput, *, heads: bool) -> pd.DataFrame:
+def _angles(report: ReportInput, *, heads: bool) -> pd.DataFrame:
     """Return the spread over layers of the angles of a step at a fixed rate: one row per optimizer, one column per
     seed.
     """
-    table = last_evaluations(extra_metric_rows(own))
+    table = last_evaluations(extra_metric_rows(report))
     table = chosen(table[table["schedule"] == "constant"])
     names = [f"updates_{layer}_angle" for layer in layer_names(table, "updates_", "_angle")]
     means = table.groupby(["arm", "seed"])[names if heads else names[:-1]].mean()  # a head stands behind no norm

@@ -13,12 +13,10 @@ import numpy as np
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.claims.closed_form import instrumented_adam, simulate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.report.model import ReportInput
@@ -60,8 +58,6 @@ def closed_form_test() -> ClaimEvidence:
                 "share of the weight over λ at lr 1e-3",
                 exact_value(float(f"{shares[at]:.9g}")),
                 NEAR,
-                None,
-                CLOSED_FORM,
                 form=".4g",
             ),
             Claim(
@@ -70,8 +66,6 @@ def closed_form_test() -> ClaimEvidence:
                 "share of the weight over λ at lr 1e-3",
                 exact_value(float(f"{paper[at]:.9g}")),
                 NEAR,
-                None,
-                CLOSED_FORM,
                 form=".4g",
             ),
         ],
@@ -85,10 +79,8 @@ def closed_form_test() -> ClaimEvidence:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test the contribution of decay to each layer of an MLP."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     table = table[table["arm"] == "AdamW"]
     names = [name for name in table.columns if name.startswith("decay_rates_") and name.endswith("weight")]
     share = table[names].mean(axis=1) / table["weight_decay"]
@@ -105,8 +97,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 f"share of the weights over λ at lr {lr:g}",
                 mean_over_seeds(rounded),
                 NEAR,
-                None,
-                task_label(own),
+                on=task_label(report),
                 form=".4g",
             )
         ],

@@ -8,7 +8,7 @@ import numpy as np
 
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.claims.closed_form import best_lambda_by_lr, regression
-from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
+from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.claims.timescale import optima, panel
 from adamcmp.report.model import ReportInput
 
@@ -28,17 +28,7 @@ def closed_form_test() -> ClaimEvidence:
     slopes = mean_over_seeds(least_squares_slope(np.log2(STEPS), best) for best in best_TG.T)
     axes = PanelAxes("toy: regression", "steps", "best λ")
     return ClaimEvidence(
-        [
-            Claim(
-                "The best λ is smaller for longer runs",
-                SOURCE,
-                "slope d log λ* / d log steps",
-                slopes,
-                BELOW_RANGE,
-                None,
-                CLOSED_FORM,
-            )
-        ],
+        [Claim("The best λ is smaller for longer runs", SOURCE, "slope d log λ* / d log steps", slopes, BELOW_RANGE)],
         [axes.series("AdamW", "line", STEPS, np.exp2(np.nanmean(best_TG, axis=1)))],
     )
 
@@ -54,8 +44,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "slope d log λ* / d log epochs",
                 decays.slope,
                 BELOW_RANGE,
-                None,
-                label,
+                on=label,
             )
         )
         panels.append(panel(PanelAxes("training: an MLP", "epochs", "best λ"), "AdamW", decays.optima))

@@ -118,9 +118,3 @@ def last_evaluations(table: pd.DataFrame, share: float = 0.5) -> pd.DataFrame:
 def task_label(report: ReportInput) -> str:
     """Return the label of the task."""
     return str(report.records["task_label"].iloc[0])
-
-
-def runs_of(reports: Mapping[str, ReportInput], study: str) -> ReportInput | None:
-    """Return the runs of a study, if there are any."""
-    report = reports.get(study)
-    return report if report is not None and len(report.records) else None

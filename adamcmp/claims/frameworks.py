@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, mean_over_seeds, value_panels
+from adamcmp.claims.evidence import ClaimEvidence, PanelAxes, mean_over_seeds, value_panels
 from adamcmp.errors import InputError
 from adamcmp.report.model import ReportInput
 
@@ -64,18 +64,22 @@ def closed_form_test() -> ClaimEvidence:
             continue
         off = updates_under(ran[library][name], setting)
         measured = f"largest relative difference of an update of {name} from {setting}"
-        claims.append(
-            Claim(statement, SOURCE, measured, exact_value(float(f"{off:.3g}")), SAME, None, CLOSED_FORM, form=".2g")
-        )
+        claims.append(Claim(statement, SOURCE, measured, exact_value(float(f"{off:.3g}")), SAME, form=".2g"))
         rows[statement] = exact_value(math.log10(max(off, LEAST)))
     defaults = [ran[library][name].defaults for _, library, name, _ in PEERS[::2] if library in ran]
     if len(defaults) == 2:
         torch, keras = (default["weight_decay"] for default in defaults)
         ratio = torch / keras
         claims.append(
-            Claim("AdamW's defaults are the same in both", SOURCE, "default λ of PyTorch over that of Keras",
-                  exact_value(float(f"{ratio:.6g}")), (0.99, 1.01), None, CLOSED_FORM, form=".3g")
-        )  # fmt: skip
+            Claim(
+                "AdamW's defaults are the same in both",
+                SOURCE,
+                "default λ of PyTorch over that of Keras",
+                exact_value(float(f"{ratio:.6g}")),
+                (0.99, 1.01),
+                form=".3g",
+            )
+        )
     return ClaimEvidence(claims, value_panels("toy: updates", "log10 of the relative difference", rows))
 
 
@@ -92,10 +96,17 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         along, ended = table[table["step"] >= 0], table[table["step"] < 0].set_index("seed")
         off = 100 * (ended["keras"] / ended["adamcmp"] - 1)
         claims.append(
-            Claim(f"A training by TensorFlow ends where adamcmp's does: {label}", SOURCE,
-                  "test loss of Keras on TensorFlow against adamcmp's after the same steps, float32",
-                  mean_over_seeds(off), WITHIN, None, "digits", "%", "+.2g")
-        )  # fmt: skip
+            Claim(
+                f"A training by TensorFlow ends where adamcmp's does: {label}",
+                SOURCE,
+                "test loss of Keras on TensorFlow against adamcmp's after the same steps, float32",
+                mean_over_seeds(off),
+                WITHIN,
+                on="digits",
+                unit="%",
+                form="+.2g",
+            )
+        )
         gap = along.assign(gap=(along["keras"] - along["adamcmp"]).abs().clip(lower=1e-9))
         wide = gap.pivot_table(index="seed", columns="step", values="gap")
         parts = [np.exp(np.log(wide.iloc[:, i : i + 20]).mean(axis=1)) for i in range(0, wide.shape[1], 20)]

@@ -14,7 +14,7 @@ from adamcmp.analysis import split_by_task, task_metrics
 from adamcmp.analysis.claim import BELOW_RANGE, Claim, scale_by, subtract
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.claims.closed_form import GridErrors, leave_one_out_best, regression
-from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, mean_over_seeds, runs_of, value_panels
+from adamcmp.claims.evidence import ClaimEvidence, mean_over_seeds, value_panels
 from adamcmp.report.model import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, claim_better, find_arm
 
@@ -52,10 +52,8 @@ def closed_form_test() -> ClaimEvidence:
         "error over all inputs of AdamW against Adam + L2, tuned on other draws",
         estimate,
         BELOW_RANGE,
-        None,
-        CLOSED_FORM,
-        "%",
-        "+.1f",
+        unit="%",
+        form="+.1f",
     )
     return ClaimEvidence(
         [claim], value_panels("AdamW against Adam + L2", "test error (%)", {"toy: regression": estimate})
@@ -67,15 +65,15 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     claims: list[Claim] = []
     estimates: dict[str, Estimate] = {}
     for study, network in NETWORKS.items():
-        own = runs_of(reports, study)
-        if own is None:
+        if study not in reports:
             continue
-        for task in split_by_task(own.records):
+        report = reports[study]
+        for task in split_by_task(report.records):
             arms = (
                 find_arm(task, ["adamw"]) or find_arm(task, ADAMW),
                 find_arm(task, ADAM),
             )  # a study may have several conventions
-            made = claim_better(own, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
+            made = claim_better(report, task, arms, f"AdamW generalizes better than Adam with L2: {network}", SOURCE)
             claims += made
             if made and not task_metrics(task.records).error.higher_is_better:
                 estimates[study] = made[0].estimate
@@ -97,7 +95,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             )
             measured = f"test error of AdamW against Adam + L2, {words}"
             claims.append(
-                Claim(statement, SOURCE, measured, difference, BELOW_RANGE, None, "all networks", "pp", "+.1f")
+                Claim(statement, SOURCE, measured, difference, BELOW_RANGE, on="all networks", unit="pp", form="+.1f")
             )
     rows = {NETWORKS[study]: estimate for study, estimate in estimates.items()}
     return ClaimEvidence(claims, value_panels("AdamW against Adam + L2, trainings", "test error (%)", rows))

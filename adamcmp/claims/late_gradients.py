@@ -21,7 +21,6 @@ from adamcmp.claims.evidence import (
     extra_metric_rows,
     layer_names,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.report.model import ReportInput
@@ -78,8 +77,7 @@ def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
             what,
             mean_over_seeds(rises["adamw"]),
             ABOVE_RANGE,
-            None,
-            on,
+            on=on,
         ),
         Claim(
             "AdamC has a smaller late rise than AdamW",
@@ -87,18 +85,15 @@ def _claims(rises: Mapping[str, Any], on: str) -> list[Claim]:
             f"{what}, AdamC minus AdamW",
             mean_over_seeds(rises["adamc"] - rises["adamw"]),
             BELOW_RANGE,
-            None,
-            on,
+            on=on,
         ),
     ]
 
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on a CNN with batch norm under a cosine."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     table = table[table["schedule"] == "cosine"]
     names = [
         f"gradient_norms_{layer}"
@@ -120,4 +115,4 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         within = {part: rows & (share > part[0]) & (share <= part[1]) for part in (MIDDLE, LATE)}
         means = {part: norm[chosen].groupby(table["seed"][chosen]).mean() for part, chosen in within.items()}
         rises[name] = np.log(means[LATE] / means[MIDDLE])
-    return ClaimEvidence(_claims(rises, task_label(own)), panels)
+    return ClaimEvidence(_claims(rises, task_label(report)), panels)

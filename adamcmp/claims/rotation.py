@@ -15,14 +15,12 @@ import numpy as np
 from adamcmp.analysis.claim import Claim
 from adamcmp.claims.closed_form import normal_tensor, rule_settings, simulate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
     last_evaluations,
     layer_names,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.claims.weaker_decay import ADAM, ADAMW
@@ -97,8 +95,6 @@ def closed_form_test() -> ClaimEvidence:
                         "measured angle per step over the predicted one",
                         mean_over_seeds(row),
                         NEAR_TOY,
-                        None,
-                        CLOSED_FORM,
                         form=".3f",
                     )
                 )
@@ -108,10 +104,8 @@ def closed_form_test() -> ClaimEvidence:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on layers in front of batch norm."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     table = table[table["schedule"] == "constant"]
     names = [f"updates_{layer}_angle" for layer in layer_names(table, "updates_", "_angle")][
         :-1
@@ -135,8 +129,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                     "measured angle per step over the predicted one, last half of training",
                     mean_over_seeds(ending),
                     NEAR,
-                    None,
-                    task_label(own),
+                    on=task_label(report),
                     form=".3f",
                 )
             )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.claims.closed_form import normal_tensor, rule_settings, simulate
-from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, extra_metric_rows, mean_over_seeds, runs_of
+from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, extra_metric_rows, mean_over_seeds
 from adamcmp.claims.weaker_decay import ADAM, ADAMW
 from adamcmp.report.model import ReportInput
 
@@ -74,12 +74,10 @@ def _claim(label: str, estimate: Any, on: str, task: str | None) -> Claim:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on an MLP whose loss is multiplied."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     table = table[table["step"] == table["step"].max()]
-    settings = own.records.set_index("run_id")["settings"].map(json.loads)
+    settings = report.records.set_index("run_id")["settings"].map(json.loads)
     table = table.assign(
         factor=table["run_id"].map(settings).map(lambda setting: float(setting["loss"]["arguments"]["factor"]))
     )
@@ -96,6 +94,6 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
         wide = pd.DataFrame(drifts)
         panels.append(axes.over_seeds(arm, list(wide.columns), wide.clip(lower=LEAST).to_numpy(float), "dots"))
         claims.append(
-            _claim(arm, mean_over_seeds(wide.max(axis=1).round(9)), str(own.records["task_label"].iloc[0]), None)
+            _claim(arm, mean_over_seeds(wide.max(axis=1).round(9)), str(report.records["task_label"].iloc[0]), None)
         )
     return ClaimEvidence(claims, panels)

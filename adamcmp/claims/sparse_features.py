@@ -13,13 +13,11 @@ import numpy as np
 from adamcmp.analysis.claim import BELOW_RANGE, Claim
 from adamcmp.claims.closed_form import rule_settings, simulate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
     least_squares_slope,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.report.model import ReportInput
@@ -79,8 +77,6 @@ def closed_form_test() -> ClaimEvidence:
                 "slope d log rate / d log p",
                 mean_over_seeds(in_p),
                 (-0.55, -0.45),
-                None,
-                CLOSED_FORM,
             ),
             Claim(
                 "At equal frequency it falls as one over the gradient",
@@ -88,8 +84,6 @@ def closed_form_test() -> ClaimEvidence:
                 "slope d log rate / d log g",
                 mean_over_seeds(in_g),
                 (-1.05, -0.95),
-                None,
-                CLOSED_FORM,
             ),
         ],
         panels,
@@ -98,10 +92,8 @@ def closed_form_test() -> ClaimEvidence:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on words of a bag of words."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = extra_metric_rows(own)
+    (report,) = reports.values()
+    table = extra_metric_rows(report)
     last = table[table["step"] == table["step"].max()].set_index("seed").sort_index()
     bands = sorted(int(name.rpartition("_")[2]) for name in last.columns if name.startswith("word_rates_rate_"))
     frequency, rate = (
@@ -117,7 +109,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     finite = np.isfinite(rate).all(0)
     x, p = frequency[:, finite].mean(0), active[:, finite].mean(0)
     mean = np.exp(np.log(rate[:, finite]).mean(0))
-    on = task_label(own)
+    on = task_label(report)
     return ClaimEvidence(
         [
             Claim(
@@ -126,8 +118,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "slope d log rate / d log share of documents",
                 mean_over_seeds(slopes),
                 BELOW_RANGE,
-                None,
-                on,
+                on=on,
             ),
             Claim(
                 "What their gradients leave to explain falls as one over the root of the frequency",
@@ -135,8 +126,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "slope d log (rate · g) / d log p, p of a batch with the word, g of such batches",
                 mean_over_seeds(alone),
                 (-0.6, -0.4),
-                None,
-                on,
+                on=on,
             ),
         ],
         [

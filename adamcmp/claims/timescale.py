@@ -18,7 +18,7 @@ from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
 from adamcmp.claims.closed_form import rule_settings, simulate
-from adamcmp.claims.evidence import CLOSED_FORM, ClaimEvidence, PanelAxes, runs_of
+from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
 from adamcmp.report.model import ReportInput
 from adamcmp.studies.families import task_families
 from adamcmp.studies.horizon import TOLERATED, WITH, has, shared_lr
@@ -80,8 +80,6 @@ def closed_form_test() -> ClaimEvidence:
                 "−log of the remaining share of a weight after 1/(ηλ) steps, farthest from 1",
                 exact_value(round(worst, 6)),
                 (0.95, 1.05),
-                None,
-                CLOSED_FORM,
                 form=".3f",
             )
         ],
@@ -91,10 +89,8 @@ def closed_form_test() -> ClaimEvidence:
 
 def optima(reports: Mapping[str, ReportInput], by: str) -> list[tuple[str, OptimalDecays]]:
     """Return for each family of tasks that differ in ``epochs`` or ``train_examples`` AdamW's best λ and its slope."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return []
-    tasks = [task for task in split_by_task(own.records) if has(task, WITH)]
+    (report,) = reports.values()
+    tasks = [task for task in split_by_task(report.records) if has(task, WITH)]
     return [
         (
             family.label,
@@ -119,7 +115,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
             panels.append(panel(axes, "AdamW", rows))
             for at, statement, source in rules:
                 near, measured = (at - TOLERATED, at + TOLERATED), f"slope d log λ* / d log {words}"
-                claims.append(Claim(statement, source, measured, decays.slope, near, None, label))
+                claims.append(Claim(statement, source, measured, decays.slope, near, on=label))
                 middle = np.exp(np.log(rows["best"]).mean() - at * np.log(rows["x"]).mean())
                 panels.append(axes.series(f"slope {at:g}", "predicted", rows["x"], middle * rows["x"] ** at))
     return ClaimEvidence(claims, panels)

@@ -14,7 +14,6 @@ import pandas as pd
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim
 from adamcmp.claims.closed_form import instrumented_adam, normal_tensor, simulate
 from adamcmp.claims.evidence import (
-    CLOSED_FORM,
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
@@ -22,7 +21,6 @@ from adamcmp.claims.evidence import (
     layer_names,
     least_squares_slope,
     mean_over_seeds,
-    runs_of,
     task_label,
 )
 from adamcmp.report.model import ReportInput
@@ -78,8 +76,6 @@ def closed_form_test() -> ClaimEvidence:
                     "slope d log (share that decay takes) / d log √v̂",
                     mean_over_seeds(slopes),
                     ABOVE_RANGE,
-                    None,
-                    CLOSED_FORM,
                 )
             )
     line = [LR * LAMBDA / scale for scale in SCALES]
@@ -93,13 +89,13 @@ def by_tenths(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for layer in layer_names(table, "decay_rates_", "_scale_0"):
         for k in range(10):
-            own = table[["arm", "seed"]].assign(
+            tenth = table[["arm", "seed"]].assign(
                 layer=layer,
                 part=k,
                 scale=table[f"decay_rates_{layer}_scale_{k}"],
                 rate=table[f"decay_rates_{layer}_rate_{k}"],
             )
-            rows.append(own)
+            rows.append(tenth)
     return pd.concat(rows).groupby(["arm", "seed", "layer", "part"], sort=False).mean().reset_index()
 
 
@@ -111,13 +107,11 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     """Test on every weight of an MLP."""
-    own = runs_of(reports, STUDIES[0])
-    if own is None:
-        return ClaimEvidence([])
-    table = chosen(extra_metric_rows(own))
+    (report,) = reports.values()
+    table = chosen(extra_metric_rows(report))
     parts = by_tenths(last_evaluations(table))
     parts = parts[(parts["rate"] > 0) & (parts["scale"] > 0)]
-    on = task_label(own)
+    on = task_label(report)
     within = (
         parts[parts["arm"] == ADAM]
         .groupby(["seed", "layer"])[["scale", "rate"]]
@@ -143,8 +137,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
                 "slope d log (share that decay takes) / d log √v̂ within layers",
                 mean_over_seeds(within),
                 ABOVE_RANGE,
-                None,
-                on,
+                on=on,
             )
         ],
         panels,

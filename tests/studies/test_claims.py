@@ -12,6 +12,7 @@ from adamcmp import claims as package
 from adamcmp.analysis.claim import ABOVE_RANGE, BELOW_RANGE, Claim, exact_value
 from adamcmp.analysis.intervals import Estimate
 from adamcmp.claims import claim_tests, resolve_claims, studies_needed
+from adamcmp.claims.claims_report import run_claim_tests
 from adamcmp.claims.evidence import PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.cli import app
 from adamcmp.config.compose import compose
@@ -70,7 +71,7 @@ TOYS = {
 
 @pytest.mark.parametrize("name", TOYS)
 def test_a_toy_measures_and_finds_what_its_formula_says(name):
-    found = next(each for each in EVERY if each.name == name).closed_form_test()
+    found = run_claim_tests(next(each for each in EVERY if each.name == name), {}).toy
     assert found.claims
     for claim in found.claims:
         assert claim.on == "toy"
@@ -96,8 +97,7 @@ def test_toys_give_the_same_numbers_each_time():
 def test_a_training_without_runs_tells_nothing():
     for each in EVERY:
         if each.name not in NEEDS_OTHERS:
-            told = each.empirical_test({})
-            assert not told.claims, each.name
+            assert not run_claim_tests(each, {}).training.claims, each.name
 
 
 def test_claims_are_chosen_by_name():

@@ -27,9 +27,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from adamcmp.analysis.difference import Difference
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection_uncertainty import VarianceComponent
-from adamcmp.analysis.verdicts import Difference, Verdict, decide
+from adamcmp.analysis.verdicts import Verdict, decide
 
 MIN_TASKS = 3
 """Fewer tasks say nothing useful about the spread between tasks: their interval would span all possible values."""

@@ -22,6 +22,8 @@ from scipy import special
 
 CONFIDENCE = 0.95
 """Coverage of all intervals that adamcmp shows."""
+ALPHA = 0.05
+"""Significance level of all tests."""
 
 Array = NDArray[np.float64]
 

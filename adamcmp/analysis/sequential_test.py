@@ -34,11 +34,12 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
+from adamcmp.analysis.difference import Difference, compare
 from adamcmp.analysis.held_out import HeldOut, baseline, held_out_of
-from adamcmp.analysis.intervals import Array
+from adamcmp.analysis.intervals import ALPHA, Array
 from adamcmp.analysis.selection import trials_table
 from adamcmp.analysis.selection_uncertainty import VarianceComponent
-from adamcmp.analysis.verdicts import ALPHA, Difference, Kind, Verdict, compare, example_count, tolerance
+from adamcmp.analysis.verdicts import Kind, Verdict, example_count, tolerance
 from adamcmp.metrics.spec import task_metrics
 
 TUNED_SAMPLE_SIZE = 30

@@ -23,21 +23,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from adamcmp.analysis.difference import Difference, Examples, compare, two_way, unseen_variance
 from adamcmp.analysis.held_out import HeldOut, held_out_of
 from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import TaskRecords
 from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
-from adamcmp.analysis.verdicts import (
-    Difference,
-    Examples,
-    Verdict,
-    compare,
-    decide,
-    example_count,
-    tolerance,
-    two_way,
-    unseen_variance,
-)
+from adamcmp.analysis.verdicts import Verdict, decide, example_count, tolerance
 from adamcmp.metrics.spec import task_metrics
 
 IGNORED_SETTINGS = ("data", "data_settings", "optimizer", "schedule", "seed")

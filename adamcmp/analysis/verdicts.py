@@ -1,15 +1,7 @@
-r"""Compare pairs of optimizers: one model of variance, one confidence interval, one statement.
+"""Compare pairs of optimizers: one confidence interval and one statement for each pair.
 
-The error of an optimizer is that of "this optimizer, tuned with T seeds" (``held_out``). The difference a − b is
-estimated by its mean over n held-out seeds, and its variance has three sources:
-
-- *seeds* and *test examples*, by a two-way random-effects model of e_ij = a_ij − b_ij on seed i and test example j:
-  s²(row means)/n, and max(s²(column means)/N − r, 0) with r = MS_interaction/(n N). Optimizers that share fewer than
-  two seeds have s_a²/n_a + s_b²/n_b for seeds (Welch);
-- *selection* of the trials by T tuning seeds (``selection_uncertainty``), T − 1 degrees of freedom.
-
-With V = Σ V_k and ν = V² / Σ (V_k²/ν_k) (Welch–Satterthwaite), t = (ā − b̄)/√V has about ν degrees of freedom. Over m
-pairs of a task:
+``difference`` estimates a − b, its variance V and its degrees of freedom ν, so that t = (ā − b̄)/√V. Over m pairs of a
+task:
 
 - the *confidence interval* is t_ν(1 − 0.025/m) √V wide to both sides: simultaneously 95 % for all pairs (Bonferroni);
 - *different*: Holm's adjusted p ≤ 0.05. Where Holm rejects and the interval still covers 0, it ends at 0, so that a
@@ -17,48 +9,26 @@ pairs of a task:
 - *equivalent*: the interval lies within ±margin;
 - *no significant difference* otherwise.
 
-Equal predictions on N examples do not prove equal predictions on others: of shares, where fewer than four test examples
-separate two optimizers on any seed, the example variance is at least that of half an example more in each direction,
-1/(N + 2)², which fades out with every example (``unseen_variance``). Without stored per-example errors, shares get the
-variance of independent errors,
-(p_a (1 − p_a) + p_b (1 − p_b))/N, which is too large for optimizers that fail on the same examples; other errors count
-seeds and selection only, and ``examples`` says so.
-
-Optimizers with unequal tuning budgets are compared at the smaller budget (``at_equal_budget``).
-
-Sources: S. L. Hillis, Statistics in Medicine 33, 2014 (two-way model, degrees of freedom); S. Holm, Scandinavian
-Journal of Statistics 6, 1979; D. J. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987
-(equivalence); B. L. Welch, Biometrika 34, 1947.
+Sources: S. Holm, Scandinavian Journal of Statistics 6, 1979; D. J. Schuirmann, Journal of Pharmacokinetics and
+Biopharmaceutics 15, 1987 (equivalence).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy import optimize, special
+from scipy import special
 
-from adamcmp.analysis.held_out import HeldOut, held_out_of
-from adamcmp.analysis.intervals import Array, holm
-from adamcmp.analysis.selection_uncertainty import (
-    EqualBudget,
-    Selection,
-    VarianceComponent,
-    at_equal_budget,
-    selection_variance,
-)
+from adamcmp.analysis.difference import Difference, Examples, compare
+from adamcmp.analysis.held_out import held_out_of
+from adamcmp.analysis.intervals import ALPHA, Array, holm
+from adamcmp.analysis.power import noncentrality, required_reduction
 from adamcmp.metrics.spec import MetricSpec, task_metrics
 
-ALPHA, POWER = 0.05, 0.8
-MAX_SEEDS = 10_000
-"""More seeds than this are reported as not attainable."""
-MIN_TEST_EXAMPLES = 4
-"""Test examples that show a difference, from which on their variance is estimated from them alone."""
 DEFAULT_MARGIN = 0.005
 """Margin of shares without a given one: half a percentage point."""
 Z_95 = 1.96
@@ -68,92 +38,6 @@ JUST_BEYOND = 1e-12
 
 Kind = Literal["apart", "same", "open", "none"]
 Limit = Literal["", "seeds", "examples", "tuning", "budget", "one tuning seed", "diverged"]
-Examples = Literal["stored", "bounded", "ignored"]
-
-
-class Difference(NamedTuple):
-    """The estimated difference of one pair before any correction for several pairs."""
-
-    a: str
-    b: str
-    n: int
-    """Shared held-out seeds; of optimizers that share fewer than two, the smaller number."""
-    mean: float
-    """a − b, as errors are stored; at the smaller tuning budget where budgets differ."""
-    seeds: VarianceComponent
-    examples: VarianceComponent
-    selection: list[VarianceComponent]
-    size: int = 0
-    """N test examples; 0: not known."""
-    known: Examples = "stored"
-    """Whether the example variance is estimated, bounded from above, or missing."""
-    tuning_seeds: float = math.inf
-    """T; infinite where nothing was selected."""
-    paired: bool = True
-    budget: float = math.nan
-    """Runs of the smaller tuning budget; NaN where budgets are equal."""
-    mean_as_tuned: float = math.nan
-    lost: tuple[int, int] = (0, 0)
-    """Held-out seeds of each optimizer on which a run diverged or failed."""
-    runs: tuple[int, int] = (0, 0)
-    """Held-out seeds of each optimizer."""
-    luck: EqualBudget | None = None
-    """Correction for unequal tuning budgets; None: budgets are equal."""
-    stage: str = "confirm"
-    """Stage of the compared runs; ``tune`` if both optimizers have one trial."""
-
-    @property
-    def variance(self) -> float:
-        """V, the sum over all sources, but for the luck of the smaller search."""
-        return self.seeds.variance + self.examples.variance + self.selection_variance
-
-    @property
-    def selection_variance(self) -> float:
-        """Variance of the selection of the trials, but for the luck of the smaller search."""
-        return sum(component.variance for component in self.selection)
-
-    @property
-    def luck_variance(self) -> float:
-        """Variance of which trials the smaller search drew."""
-        if self.luck is None:
-            return 0.0
-        noise_R = np.array([noise.variance for noise in self.luck.noise_R])
-        return float((self.luck.luck_R**2 + noise_R) @ self.luck.weight_R)
-
-    def probability(self, x: float) -> float:
-        """Return the confidence that the true difference is below x."""
-        if self.luck is None:
-            return float(special.stdtr(self.freedom, (x - self.mean) / math.sqrt(self.variance)))
-        scale_R, freedom_R = self._luck_scales
-        each_R = special.stdtr(freedom_R, (x - self.mean - self.luck.luck_R) / scale_R)
-        return float(each_R @ self.luck.weight_R)
-
-    @property
-    def _luck_scales(self) -> tuple[Array, Array]:
-        """Return the standard error given each result of the smaller search, and its degrees of freedom."""
-        assert self.luck is not None
-        own = [self.seeds, self.examples, *self.selection]
-        scale_R = np.sqrt([self.variance + noise.variance for noise in self.luck.noise_R])
-        return scale_R, np.array([satterthwaite_freedom([*own, noise]) for noise in self.luck.noise_R])
-
-    def quantile(self, level: float) -> float:
-        """Return the x with ``probability(x) = level``."""
-        if self.luck is None:
-            return self.mean + float(special.stdtrit(self.freedom, level)) * math.sqrt(self.variance)
-        scale_R, freedom_R = self._luck_scales
-        ends_R = self.mean + self.luck.luck_R + special.stdtrit(freedom_R, level) * scale_R
-        pad = 1e-9 * float(scale_R.max())
-        return float(optimize.brentq(lambda x: self.probability(x) - level, ends_R.min() - pad, ends_R.max() + pad))
-
-    @property
-    def freedom(self) -> float:
-        """ν, by Welch and Satterthwaite."""
-        return satterthwaite_freedom([self.seeds, self.examples, *self.selection])
-
-    @property
-    def is_testable(self) -> bool:
-        """Whether there is an estimate of the variance over seeds, above zero."""
-        return self.n >= 2 and self.variance > 0
 
 
 class Verdict(NamedTuple):
@@ -267,129 +151,6 @@ def _within_range(verdict: Verdict) -> Verdict:
     return verdict._replace(low=max(verdict.low, -1.0), high=min(verdict.high, 1.0))
 
 
-def compare(
-    a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None, *, is_share: bool = False, count: int = 0
-) -> Difference:
-    """Estimate the difference of two optimizers and its variance by source.
-
-    Args:
-        a: held-out errors of one optimizer.
-        b: of the other.
-        of_a: its selection; None: it has one trial, which never completed.
-        of_b: the same of the other.
-        is_share: the error is a share, so that equal predictions and missing per-example errors have a variance.
-        count: test examples, where per-example errors are not stored.
-    """
-    shared = tuple(sorted(set(a.seeds) & set(b.seeds)))
-    paired = not len(shared) < 2 <= min(len(a.seeds), len(b.seeds))
-    if paired:
-        a, b = a.take(shared), b.take(shared)
-    lost, runs = (a.lost, b.lost), (len(a.seeds), len(b.seeds))
-    if a.examples_SN is not None or b.examples_SN is not None:
-        size = (b if a.examples_SN is None else a).examples_SN
-        a, b = (side.on_examples(0 if size is None else size.shape[1]) for side in (a, b))
-    n = min(len(a.seeds), len(b.seeds))
-    mean = float(a.error_S.mean() - b.error_S.mean()) if n else math.nan
-    seeds, examples, variance, count = _held_out_variance(a, b, is_paired=paired, is_share=is_share, count=count)
-    selection, budget, shift = _selection_variance(a, b, of_a, of_b)
-    tuned = min((selection.seeds for selection in (of_a, of_b) if selection is not None), default=math.inf)
-    return Difference(
-        a.arm, b.arm, n, mean + shift, seeds, examples, selection, count, variance, tuned, paired,
-        math.nan if budget is None else budget.runs, mean, lost, runs, budget,
-        "tune" if a.stage == b.stage == "tune" else "confirm",
-    )  # fmt: skip
-
-
-def _selection_variance(
-    a: HeldOut, b: HeldOut, of_a: Selection | None, of_b: Selection | None
-) -> tuple[list[VarianceComponent], EqualBudget | None, float]:
-    if of_a is None or of_b is None:
-        one, tested = (of_b, b) if of_a is None else (of_a, a)
-        return (selection_variance(one, one, tested.trial_error_C, None)[:1] if one else []), None, 0.0
-    if budget := at_equal_budget(of_a, of_b):
-        return budget.components, budget, budget.shift
-    return selection_variance(of_a, of_b, a.trial_error_C, b.trial_error_C), None, 0.0
-
-
-def _held_out_variance(
-    a: HeldOut, b: HeldOut, *, is_paired: bool, is_share: bool, count: int
-) -> tuple[VarianceComponent, VarianceComponent, Examples, int]:
-    """Return the variance over seeds and over test examples, whether examples are known, and how many."""
-    floor = 0.0
-    if a.examples_SN is not None and b.examples_SN is not None and a.examples_SN.shape[1] == b.examples_SN.shape[1]:
-        count = a.examples_SN.shape[1]
-        floor = unseen_variance(a.examples_SN, b.examples_SN, is_paired=is_paired) if is_share else 0.0
-        if min(len(a.seeds), len(b.seeds)) < 2:
-            return VarianceComponent(math.nan, 1), VarianceComponent(floor, count - 1), "stored", count
-        sides = [a.examples_SN - b.examples_SN] if is_paired else [a.examples_SN, -b.examples_SN]
-        seeds, examples = two_way(sides)
-        return seeds, examples._replace(variance=max(examples.variance, floor)), "stored", count
-    seeds = two_way([(a.error_S - b.error_S)[:, None]] if is_paired else [a.error_S[:, None], -b.error_S[:, None]])[0]
-    if not (is_share and count):
-        return seeds, VarianceComponent(0.0, math.inf), "ignored", count
-    shares = [float(np.clip(side.error_S.mean(), 0, 1)) if len(side.seeds) else 0.0 for side in (a, b)]
-    bound = sum(share * (1 - share) for share in shares) / count
-    return seeds, VarianceComponent(max(bound, 1 / (count + 2) ** 2), math.inf), "bounded", count
-
-
-def unseen_variance(a_SN: Array, b_SN: Array, *, is_paired: bool) -> float:
-    """Return the least variance over test examples of a difference of shares, by how many examples show any difference.
-
-    Source: A. Agresti and Y. Min, Statistics in Medicine 24, 2005 (half an example more in every trial of the table).
-    """
-    count = a_SN.shape[1]
-    differs_N = (a_SN != b_SN).any(0) if is_paired else a_SN.mean(0) != b_SN.mean(0)
-    return max(0.0, 1 - int(np.sum(differs_N)) / MIN_TEST_EXAMPLES) / float((count + 2) ** 2)
-
-
-def two_way(sides: Sequence[Array]) -> tuple[VarianceComponent, VarianceComponent]:
-    """Return the variance of a sum of means over seeds and test examples: the part of seeds, and that of examples.
-
-    Args:
-        sides: (n, N) values on n seeds and N examples; several where seeds are not shared but examples are.
-    """
-    parts = [_row_component(values_SN) for values_SN in sides]
-    variance = sum(part.variance for part in parts)
-    seeds = VarianceComponent(variance, satterthwaite_freedom(parts))
-    count = sides[0].shape[1]
-    if count < 2:
-        return seeds, VarianceComponent(0.0, math.inf)
-    column_N = sum(values_SN.mean(0) for values_SN in sides)
-    residual = sum(_interaction(values_SN) for values_SN in sides)
-    examples = max(float(np.var(column_N, ddof=1)) / count - residual, 0.0)
-    return seeds, VarianceComponent(examples, count - 1)
-
-
-def _row_component(values_SN: Array) -> VarianceComponent:
-    n = len(values_SN)
-    if n < 2:
-        return VarianceComponent(math.nan, 1)
-    # the interaction alone makes seeds differ by as much; of few seeds they may differ by less by chance
-    return VarianceComponent(max(float(values_SN.mean(1).var(ddof=1)) / n, _interaction(values_SN)), n - 1)
-
-
-def _interaction(values_SN: Array) -> float:
-    """Return MS_interaction/(n N)."""
-    n, count = values_SN.shape
-    if n < 2 or count < 2:
-        return 0.0
-    row_S, column_N = values_SN.mean(1), values_SN.mean(0)
-    total = float(((values_SN - row_S.mean()) ** 2).sum())
-    rest = total - count * n * float(row_S.var()) - n * count * float(column_N.var())
-    return float(max(rest, 0.0) / ((n - 1) * (count - 1) * n * count))
-
-
-def satterthwaite_freedom(components: Sequence[VarianceComponent]) -> float:
-    """Return the degrees of freedom of a sum of independent variances, by Welch and Satterthwaite."""
-    total = sum(component.variance for component in components)
-    if math.isinf(total):
-        return 1.0
-    if not total > 0:
-        return math.inf
-    squares = sum((component.variance / total) ** 2 / component.freedom for component in components)
-    return float(1 / squares) if squares > 0 else math.inf
-
-
 def decide(compared: Sequence[Difference], margin: float = math.nan, *, has_power: bool = True) -> list[Verdict]:
     """Return the verdicts on pairs of one task, corrected for how many there are.
 
@@ -455,7 +216,7 @@ def _decide(of: Difference, p_value: float, margin: float, pairs: int, *, has_po
     known_source = limit if limit in ("examples", "tuning") else None
     needed = nan if known_source is None else required_reduction(of, known_source, level, estimate)
     return verdict._replace(
-        detectable=_noncentrality(round(of.freedom, 3), level) * se,
+        detectable=noncentrality(round(of.freedom, 3), level) * se,
         seeds_needed=required_reduction(of, "seeds", level, estimate),
         needed=needed,
     )
@@ -470,79 +231,6 @@ def _limiting_factor(of: Difference) -> Limit:
         "seeds": of.seeds.variance, "examples": of.examples.variance, "tuning": of.selection_variance,
     }  # fmt: skip
     return max(sizes, key=lambda source: sizes[source])
-
-
-def power(difference: float, se: float, freedom: float, level: float = ALPHA) -> float:
-    """Return how often a two-sided t test finds a true difference.
-
-    That is the normal power, averaged over the χ² distribution of the estimated standard error.
-
-    Args:
-        difference: the true one.
-        se: standard error of its estimate.
-        freedom: degrees of freedom of the standard error.
-        level: of the test.
-    """
-    shift, limit = abs(difference) / se, float(special.stdtrit(freedom, 1 - level / 2))
-    scale_Q, weight_Q = _scales(round(freedom, 3))
-    return float(weight_Q @ (special.ndtr(shift - limit * scale_Q) + special.ndtr(-shift - limit * scale_Q)))
-
-
-@lru_cache(maxsize=4096)
-def _scales(freedom: float) -> tuple[Array, Array]:
-    """Return quantiles of estimated over true standard errors, √(χ²_ν/ν), with weights that sum to 1."""
-    if math.isinf(freedom):
-        return np.ones(1), np.ones(1)
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    return np.sqrt(special.chdtri(freedom, (1 - nodes) / 2) / freedom), weights / 2
-
-
-@lru_cache(maxsize=4096)
-def _noncentrality(freedom: float, level: float) -> float:
-    """Return the true difference, in standard errors, that a t test finds with ``POWER``."""
-    return float(optimize.brentq(lambda shift: power(shift, 1.0, freedom, level) - POWER, 1e-6, 1e6))
-
-
-def required_reduction(
-    of: Difference, source: Literal["seeds", "examples", "tuning"], level: float = ALPHA, estimate: float | None = None
-) -> float:
-    """Return how many seeds, test examples or tuning seeds find the observed difference with 80 % power.
-
-    The variance of that source shrinks in proportion, the others stay. Infinite where that does not suffice, or where
-    it takes more than ``MAX_SEEDS`` seeds.
-    """
-    now = {"seeds": of.n, "examples": of.size, "tuning": of.tuning_seeds}[source]
-    difference = of.mean if estimate is None else estimate
-    if not now or not math.isfinite(now) or difference == 0:
-        return math.inf
-
-    def is_enough(count: float) -> bool:
-        ratio = now / count
-        parts = {
-            "seeds": [of.seeds], "examples": [of.examples], "tuning": of.selection,
-        }  # fmt: skip
-        parts[source] = [
-            VarianceComponent(part.variance * ratio, max(part.freedom + count - now, 1)) for part in parts[source]
-        ]
-        flat = [
-            *(component for group in parts.values() for component in group),
-            VarianceComponent(of.luck_variance, math.inf),
-        ]
-        return (
-            power(
-                difference, math.sqrt(sum(component.variance for component in flat)), satterthwaite_freedom(flat), level
-            )
-            >= POWER
-        )
-
-    most = MAX_SEEDS if source != "examples" else 1000 * now
-    if not is_enough(most):
-        return math.inf
-    low, high = 2, int(most)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
-    return float(low)
 
 
 def pairs_across(records: pd.DataFrame) -> set[frozenset[str]] | None:

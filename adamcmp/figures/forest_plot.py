@@ -32,7 +32,7 @@ def verdicts_figure(table: pd.DataFrame) -> Figure:
     """Draw the difference of every pair with its simultaneous 95 % CI; thick: the standard error over seeds alone.
 
     Args:
-        table: ``analysis.verdicts.frame`` of one task.
+        table: ``analysis.verdicts.to_frame`` of one task.
 
     Raises:
         NotDrawn: no pair has an interval.

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adamcmp.analysis.difference import Difference, compare
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.selection_uncertainty import Selection, candidate_indices
-from adamcmp.analysis.verdicts import DEFAULT_MARGIN, Difference, Verdict, compare, decide
+from adamcmp.analysis.verdicts import DEFAULT_MARGIN, Verdict, decide
 from calibration.pool import Pool
 from calibration.previous import different
 

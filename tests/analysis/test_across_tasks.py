@@ -10,8 +10,9 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from adamcmp.analysis.across_tasks import TaskResult, pool_tasks, random_effects, to_frame
+from adamcmp.analysis.difference import Difference
 from adamcmp.analysis.selection_uncertainty import VarianceComponent
-from adamcmp.analysis.verdicts import Difference, decide
+from adamcmp.analysis.verdicts import decide
 from adamcmp.report.verdict_text import format_pooled
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.analysis import best_trials, leaderboard, trials_table
+from adamcmp.analysis.difference import compare
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.selection_uncertainty import (
     MAX_EXACT_SEEDS,
@@ -25,7 +26,7 @@ from adamcmp.analysis.selection_uncertainty import (
     selection_variance,
     selections,
 )
-from adamcmp.analysis.verdicts import compare, decide
+from adamcmp.analysis.verdicts import decide
 
 
 def all_resamples(seeds):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
+from adamcmp.analysis.difference import Difference
 from adamcmp.analysis.selection_uncertainty import EqualBudget, VarianceComponent
 from adamcmp.analysis.sequential_test import (
     bounded_sequence,
@@ -23,7 +24,6 @@ from adamcmp.analysis.sequential_test import (
     sequential_verdict,
     symmetric_sequence,
 )
-from adamcmp.analysis.verdicts import Difference
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import format_settle_state, format_symmetric_hint
 

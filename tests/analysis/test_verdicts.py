@@ -15,17 +15,11 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from adamcmp.analysis import best_trials, leaderboard, mean_curves, trials_table, tuning_runs, verdicts
+from adamcmp.analysis.difference import Difference, compare, satterthwaite_freedom, two_way
 from adamcmp.analysis.held_out import HeldOut
+from adamcmp.analysis.power import power, required_reduction
 from adamcmp.analysis.selection_uncertainty import VarianceComponent, from_arrays
-from adamcmp.analysis.verdicts import (
-    Difference,
-    compare,
-    decide,
-    power,
-    required_reduction,
-    satterthwaite_freedom,
-    two_way,
-)
+from adamcmp.analysis.verdicts import decide
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import format_verdict
 from adamcmp.report.warnings import collect_warnings

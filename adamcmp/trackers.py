@@ -138,7 +138,7 @@ def to_mlflow(stored: Results, where: Path) -> int:
         began = ended - round(1000 * tracked.seconds)
         tags = {
             "adamcmp.run_id": tracked.id,
-            "adamcmp.cli.spinner": tracked.status,
+            "adamcmp.status": tracked.status,
             "mlflow.note.content": tracked.error,
         }
         run = client.create_run(experiment, began, {k: v for k, v in tags.items() if v}, tracked.name)

@@ -102,6 +102,7 @@ def test_mlflow_has_a_run_for_each_run(stored, tmp_path, monkeypatch):
     by_id = {run.data.tags["adamcmp.run_id"]: run for run in runs}
     for row in records.to_dict("records"):
         run = by_id[row["run_id"]]
+        assert run.data.tags["adamcmp.status"] == row["status"]
         assert run.data.params["lr"] == str(row["lr"])
         assert run.info.status == ("FINISHED" if row["status"] == "completed" else "FAILED")
         history = client.get_metric_history(run.info.run_id, "test_loss")

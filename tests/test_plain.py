@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adamcmp.cli import app
 from adamcmp.figures.csv_io import read_table
 from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, Section, Text, to_markdown
-from adamcmp.report.tables import to_csv, to_latex, to_markdown_table
+from adamcmp.report.table_formats import to_csv, to_latex, to_markdown_table
 from adamcmp.text_safety import escape_csv_cell, escape_markdown, escape_rich, show_control_chars, to_one_line
 
 HOSTILE = "<script>alert(1)</script> \"q\" 'a' \\input{x} | `b` [c](javascript:d) *e* \x1b[31mred\x07\n# f \u202etxt"

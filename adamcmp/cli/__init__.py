@@ -3,7 +3,21 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from adamcmp.cli import catalog, conventions, recommend, reproduce, results, settle, train
+from adamcmp.cli import (
+    catalog,
+    compare,
+    conventions,
+    export,
+    merge,
+    recommend,
+    remove,
+    report,
+    reproduce,
+    settle,
+    train,
+    verify,
+    watch,
+)
 from adamcmp.cli.app import app, help_, main
 from adamcmp.cli.usage import Command
 
@@ -32,19 +46,19 @@ PANELS: dict[str, dict[str, Entry]] = {
         "reproduce": Entry(reproduce.reproduce, "adamcmp reproduce figure2 --scale smoke"),
     },
     INSPECT: {
-        "report": Entry(results.report, "adamcmp report results/mnist1d --open"),
-        "compare": Entry(results.compare, "adamcmp compare adam adamw"),
-        "watch": Entry(results.watch, "adamcmp watch results"),
+        "report": Entry(report.report, "adamcmp report results/mnist1d --open"),
+        "compare": Entry(compare.compare, "adamcmp compare adam adamw"),
+        "watch": Entry(watch.watch, "adamcmp watch results"),
         "code": Entry(catalog.code, "adamcmp code results/mnist1d --optimizer AdamW --framework torch"),
         "show": Entry(catalog.show, "adamcmp show digits optimizer=sgd"),
         "show-data": Entry(catalog.show_data, "adamcmp show-data table data.path=my.csv data.label=price"),
         "list": Entry(catalog.list_, "adamcmp list optimizers"),
     },
     MAINTAIN: {
-        "export": Entry(results.export, "adamcmp export results/digits --to csv"),
-        "merge": Entry(results.merge, "adamcmp merge laptop/results server/results --out results"),
-        "remove": Entry(results.remove, "adamcmp remove results --status failed"),
-        "verify": Entry(results.verify, "adamcmp verify results/mnist1d"),
+        "export": Entry(export.export, "adamcmp export results/digits --to csv"),
+        "merge": Entry(merge.merge, "adamcmp merge laptop/results server/results --out results"),
+        "remove": Entry(remove.remove, "adamcmp remove results --status failed"),
+        "verify": Entry(verify.verify, "adamcmp verify results/mnist1d"),
     },
     CONVENTIONS: {
         "convert": Entry(conventions.convert, "adamcmp convert --from keras --to torch learning_rate=3e-4"),

@@ -277,6 +277,10 @@ Overrides = Annotated[
         callback=_home_expanded,
     ),
 ]
+ResultFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RESULTS…", help="results/STUDY, or the folder above studies.", parser=open_path),
+]
 ResultsDir = Annotated[
     Path,
     typer.Option(

@@ -137,9 +137,9 @@ def show(
         code(open_path(config), best, framework)
         return
     from adamcmp.config import compose
-    from adamcmp.config.instantiate import validate_config
     from adamcmp.config.lookup import find_config
     from adamcmp.config.overrides import require_single_run
+    from adamcmp.config.validate import validate_config
 
     require_single_run(config, overrides or [])
     source = find_config(config, config_dir)

@@ -119,9 +119,9 @@ def added_overrides(config: str, overrides: Sequence[str], optimizers: str, conf
     """Return the overrides that the command adds to the user's: names, seeds, and ranges that the user left open."""
     with show_status("starting"):
         from adamcmp.config.compose import compose
-        from adamcmp.config.instantiate import safe_stem
         from adamcmp.config.lookup import find_config
         from adamcmp.config.overrides import parse_override
+        from adamcmp.config.validate import safe_stem
 
         source = find_config(config, config_dir)
         parsed = [parse_override(text) for text in overrides]

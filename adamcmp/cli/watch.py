@@ -54,7 +54,7 @@ def watch(
     studies: list[dict[str, object]] = []
     for monitor in monitors:
         now = monitor.progress
-        # told: the former name of updated_at
+        # scripts may read the former name of updated_at
         fields = {**asdict(now), "told": now.updated_at, "state": now.state} if now else {"state": None}
         studies.append({"folder": str(monitor.folder), **fields})
     add_json(studies=studies)

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from adamcmp.config.compose import compose
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
+from adamcmp.config.validate import validate_config
 from adamcmp.optim.rule import Rule
 
 

@@ -79,24 +79,20 @@ def _files_of(spec: ModuleSpec) -> list[Path]:
 
 def files_with_imports(spec: ModuleSpec) -> list[Path]:
     """Return the source files of a module or package, and the modules of the same folder that they import."""
-    return _with_imported_files(_files_of(spec))
-
-
-def _with_imported_files(files: Sequence[Path]) -> list[Path]:
-    """Return files and the modules in the same folders that they import."""
-    known, waiting = dict.fromkeys(files), list(files)
+    files = _files_of(spec)
+    collected, waiting = dict.fromkeys(files), list(files)
     while waiting:
         path = waiting.pop()
         for name in _imported_names(path):
             try:
-                spec = find_spec(name)
+                imported_spec = find_spec(name)
             except (ImportError, ValueError):
                 continue
-            imported = [] if spec is None else _files_of(spec)
+            imported = [] if imported_spec is None else _files_of(imported_spec)
             beside = [other for other in imported if _is_user_file(other, path)]
-            waiting += [path for path in beside if path not in known]
-            known |= dict.fromkeys(beside)
-    return [*files, *sorted(set(known) - set(files))]
+            waiting += [path for path in beside if path not in collected]
+            collected |= dict.fromkeys(beside)
+    return [*files, *sorted(set(collected) - set(files))]
 
 
 def _imported_names(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Validate a composed configuration: plain values become typed settings, or one line says what is wrong."""
+"""Validate a composed configuration: plain values become typed settings, or an error in one line."""
 
 from __future__ import annotations
 
@@ -134,20 +134,18 @@ def with_built_arguments(settings: CustomOptimizer) -> CustomOptimizer:
 
 
 @lru_cache(maxsize=1024)
-def _built_group_json(target: str, _source: str | None, arguments: str) -> str:
-    """Return ``_built_group`` as JSON: a sweep asks for it once per row."""
-    return json.dumps(_built_group(target, json.loads(arguments)))
+def _built_group_json(target: str, _source: str | None, arguments_json: str) -> str:
+    """Return the parameter group that a class makes of one matrix, or of one with a bias, as JSON.
 
-
-def _built_group(target: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameter group that a class makes of one matrix, or of one with a bias, as plain values."""
-    kind = find_target(target, "optimizer")
+    A sweep asks for it once per row.
+    """
+    kind, arguments = find_target(target, "optimizer"), json.loads(arguments_json)
     torch: Any = importlib.import_module("torch")  # a class for torch has imported it
     try:
-        built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **given)
+        built: Any = kind([torch.nn.Parameter(torch.zeros(2, 2))], **arguments)
     except Exception:  # one that gives matrices and biases to two optimizers needs both
-        built = kind([torch.nn.Parameter(torch.zeros(size)) for size in ((2, 2), (2,))], **given)
-    return {str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ARGUMENTS}
+        built = kind([torch.nn.Parameter(torch.zeros(size)) for size in ((2, 2), (2,))], **arguments)
+    return json.dumps({str(k): _plain_value(v) for k, v in built.param_groups[0].items() if k not in SPEED_ARGUMENTS})
 
 
 def _default_arguments(target: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ through ``torch.compile``: one program for gradient and update is what makes sma
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map
 
 from adamcmp.data.multi_input import Plain
 from adamcmp.engine.cuda_graphs import GraphedStep
@@ -300,3 +301,26 @@ def _evaluation_function(
         return measured
 
     return evaluate
+
+
+def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) -> ModelStack:
+    """Return each row with the weights of its run's seed, and its optimizer's state before the first step."""
+    models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
+    index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
+    states = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models.values()]
+    stacked = {name: torch.stack([state[name].detach() for state in states])[index] for name in states[0]}
+    params = {name: stacked[name] for name in names.trained}
+    rest = {name: tensor for name, tensor in stacked.items() if name not in params}
+    state: dict[str, Tensors] = {}
+    for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
+        starts = [(rule_of_run(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
+        own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
+        state[name] = {key: torch.cat([state_of_run[key] for state_of_run in own]) for key in own[0]}
+    average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
+    return ModelStack(params, rest, state, average)
+
+
+def map_stack(stack: ModelStack, function: Callable[[Tensor], Tensor]) -> ModelStack:
+    """Apply a function to every tensor of a stack."""
+    mapped: ModelStack = tree_map(function, stack)
+    return mapped

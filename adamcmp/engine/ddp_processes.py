@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from adamcmp.config.instantiate import add_cwd_to_path
+from adamcmp.config.source_hash import add_cwd_to_path
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine import sequential
 from adamcmp.engine.checkpoint import TrainingControl

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamcmp.config.instantiate import OUR_PACKAGES, is_installed
+from adamcmp.config.source_hash import OUR_PACKAGES, is_installed
 from adamcmp.plan.runs import Run
 
 PLAIN_TYPES = (bool, int, float, str, type(None))

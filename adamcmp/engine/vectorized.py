@@ -8,9 +8,9 @@ the rows have ended and enough steps are left, the others continue in a smaller 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -19,31 +19,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from adamcmp.data.dataset import Dataset, Split
+from adamcmp.data.dataset import Dataset
 from adamcmp.data.multi_input import Plain
-from adamcmp.data.on_disk import concatenate
 from adamcmp.engine import weights
+from adamcmp.engine.batched_evaluation import EvaluationData, chunk_examples, evaluation_data, even_chunk_size
 from adamcmp.engine.batched_program import (
     BatchedProgram,
     ModelStack,
-    ParamNames,
     Tensors,
     build_program,
+    initial_stack,
+    map_stack,
     param_names,
     rule_of_run,
 )
 from adamcmp.engine.batches import batches
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.evaluation import (
-    SPLITS,
-    SplitMeasures,
-    chunk_size,
-    example_errors,
-    reduce_measures,
-    subsample,
-)
+from adamcmp.engine.evaluation import SplitMeasures, chunk_size, example_errors
 from adamcmp.engine.extra_metrics import compute_extra_metrics
-from adamcmp.engine.hardware import device_memory
 from adamcmp.engine.loading import autocast, build_model, to_device
 from adamcmp.engine.objective import Objective
 from adamcmp.engine.optimizer_step import build_coefficient_table, ema_weight, row_state, schedule_of
@@ -53,16 +46,8 @@ from adamcmp.engine.strategy.types import RowLayout, Shard, apply_strategy
 from adamcmp.metrics.functions import to_float64
 from adamcmp.optim.decay import Array
 from adamcmp.plan.evaluation_schedule import SplitSizes
-from adamcmp.plan.runs import Run, rule_identity
+from adamcmp.plan.runs import rule_identity
 
-CPU_CHUNK_EXAMPLES = 128
-"""Examples per call of an evaluation: its tensors stay in the cache, and memory is bounded. Measured for 121 rows of
-MLP 64-32-10 in two processes: 178 µs per row and 1,797 examples with 128, 255 with 256; for 20 rows 217 and 217.
-"""
-MAX_CHUNK_EXAMPLES, EVALUATION_MEMORY_FRACTION = 1 << 14, 0.25
-"""Limits on an accelerator: at most this many examples, and as many as this share of its free memory holds for all
-rows.
-"""
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""
 MIN_SECONDS_TO_SHRINK = 20.0
@@ -107,7 +92,7 @@ class BatchedTraining:
         self._parameters = [name for name, _ in probe.named_parameters()]
         self.parameters = sum(p.numel() for p in probe.parameters() if p.requires_grad)
         plan = self.task.evaluations
-        self._size = _even_chunk_size(sum(plan.before), chunk_size(dataset, _chunk_examples(shard, device)))
+        self._size = even_chunk_size(sum(plan.before), chunk_size(dataset, chunk_examples(shard, device)))
         self._schedules = {run.schedule: schedule_of(run) for run in shard.runs}
         self._window: slice | None = None
         self._tables = torch.empty(0)
@@ -150,7 +135,7 @@ class BatchedTraining:
         self.diverged = [resumed["diverged"][i] for i in ours]
         self.pruned = {k for k, i in enumerate(ours) if i in resumed.get("pruned", ())}
         self.started -= resumed["seconds"] * len(ours) / len(stored)
-        self.stack = _map_stack(ModelStack(*resumed["stack"]), lambda leaf: leaf.to(self.device))
+        self.stack = map_stack(ModelStack(*resumed["stack"]), lambda leaf: leaf.to(self.device))
         self.ended = resumed["ended"].to(self.device)
         self._kept = {name: tensor.to(self.device) for name, tensor in resumed.get("kept", {}).items()}
         self.rows, self.seeds, self.layout = resumed["rows"], tuple(resumed["seeds"]), RowLayout(*resumed["layout"])
@@ -168,7 +153,7 @@ class BatchedTraining:
         """Leave no rows but those of some runs: of run k of the shard the row that it has now, by k."""
         self.rows, self.seeds, self.layout = self._laid_out(list(where))
         keep = torch.tensor([where[i] for i in self.rows], device=self.device)
-        self.stack = _map_stack(self.stack, lambda leaf: leaf[keep])
+        self.stack = map_stack(self.stack, lambda leaf: leaf[keep])
         self.ended = self.ended[keep]
         self._kept = {name: tensor[keep] for name, tensor in self._kept.items()}
 
@@ -280,8 +265,8 @@ class BatchedTraining:
         shares = np.array([ema_weight(beta, t) for t in range(window.start, window.stop)], dtype)
         return torch.from_numpy(shares).to(self.device)
 
-    def _examples(self, sizes: SplitSizes) -> _EvaluationData:
-        return _evaluation_data(self.dataset, sizes, self._size)
+    def _examples(self, sizes: SplitSizes) -> EvaluationData:
+        return evaluation_data(self.dataset, sizes, self._size)
 
     @cached_property
     def _criterion(self) -> Objective:
@@ -430,86 +415,6 @@ class BatchedTraining:
             return compute_extra_metrics(self._probe, previous, state, dataset, self.task, outputs)
 
 
-def _chunk_examples(shard: Shard, device: torch.device) -> int:
-    """Return how many examples each row of a shard is shown at once: on an accelerator as many as a share of memory
-    holds.
-    """
-    row_bytes = shard.strategy.example_bytes * len(shard.runs)
-    if device.type == "cpu" or not row_bytes:
-        return CPU_CHUNK_EXAMPLES
-    return max(
-        CPU_CHUNK_EXAMPLES, min(MAX_CHUNK_EXAMPLES, int(EVALUATION_MEMORY_FRACTION * device_memory(device) / row_bytes))
-    )
-
-
-@lru_cache(maxsize=4)
-def _evaluation_data(dataset: Dataset, sizes: SplitSizes, size: int) -> _EvaluationData:
-    """Return the examples of an evaluation; cached for later shards."""
-    return _EvaluationData(subsample(dataset, sizes), size)
-
-
-class _EvaluationData:
-    """All examples that an evaluation shows, in chunks of one size, so that one compiled program takes them all."""
-
-    def __init__(self, dataset: Dataset, size: int) -> None:
-        self.dataset = dataset
-        parts = (dataset.train, dataset.validation, dataset.test)
-        self._ys = [part.y for part in parts]
-        self._lengths = [len(y) for y in self._ys]
-        all_parts = Split(concatenate([part.x for part in parts]), torch.cat(self._ys))
-        count = -(-len(all_parts.y) // size)
-        padded = torch.arange(count * size, device=all_parts.y.device).clamp(max=len(all_parts.y) - 1)
-        self._inputs = dataset.inputs
-        self._chunks = [all_parts.take(part) for part in torch.split(padded, size)]
-
-    def measure(self, program: BatchedProgram, params: Tensors, rest: Tensors) -> dict[str, SplitMeasures]:
-        """Return the measures of every split, with the rows of the program in front of each shape."""
-        chunks = [program.evaluate(params, rest, self._inputs(x), y) for x, y in self._chunks]
-        by_split = [
-            torch.split(torch.cat(measured, dim=1)[:, : sum(self._lengths)], self._lengths, dim=1)
-            for measured in zip(*chunks, strict=True)
-        ]
-        return {name: SplitMeasures(*parts) for name, parts in zip(SPLITS, zip(*by_split, strict=True), strict=True)}
-
-    def reduce(self, measures: Mapping[str, SplitMeasures], objective: Objective) -> list[list[float]]:
-        """Return per row the loss and error of every split, in the order of ``SPLITS``."""
-        columns = [
-            column
-            for name, y in zip(SPLITS, self._ys, strict=True)
-            for column in reduce_measures(measures[name], y, objective)
-        ]
-        rows: list[list[float]] = torch.stack(columns, dim=1).tolist()
-        return rows
-
-
-def _even_chunk_size(count: int, most: int) -> int:
-    """Return size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
-    return -(-count // -(-count // most))
-
-
-def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) -> ModelStack:
-    """Return each row with the weights of its run's seed, and its optimizer's state before the first step."""
-    models = {seed: build_model(rows[0].task, seed, device) for seed in dict.fromkeys(run.seed for run in rows)}
-    index = torch.tensor([list(models).index(run.seed) for run in rows], device=device)
-    states = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models.values()]
-    stacked = {name: torch.stack([state[name].detach() for state in states])[index] for name in states[0]}
-    params = {name: stacked[name] for name in names.trained}
-    rest = {name: tensor for name, tensor in stacked.items() if name not in params}
-    state: dict[str, Tensors] = {}
-    for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
-        starts = [(rule_of_run(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
-        own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
-        state[name] = {key: torch.cat([state_of_run[key] for state_of_run in own]) for key in own[0]}
-    average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
-    return ModelStack(params, rest, state, average)
-
-
 def _by_seed(leaf: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return a batch of all seeds, seed by seed."""
     return leaf.view(*shape, *leaf.shape[1:])
-
-
-def _map_stack(stack: ModelStack, function: Callable[[Tensor], Tensor]) -> ModelStack:
-    """Apply a function to every tensor of a stack."""
-    mapped: ModelStack = tree_map(function, stack)
-    return mapped

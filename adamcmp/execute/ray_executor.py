@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from adamcmp.config.instantiate import add_cwd_to_path
 from adamcmp.config.schema import ExecutionSettings
+from adamcmp.config.source_hash import add_cwd_to_path
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.hardware import available_memory, device_memory
 from adamcmp.engine.strategy.benchmark import Machine, time_strategies

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adamcmp.config.instantiate import add_cwd_to_path
+from adamcmp.config.source_hash import add_cwd_to_path
 from adamcmp.data.dataset import Dataset, Normalization, Split
 from adamcmp.data.multi_input import MultiInput
 from adamcmp.data.on_disk import DiskRows, MappedArray

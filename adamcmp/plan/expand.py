@@ -20,7 +20,6 @@ import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 
 from adamcmp.config.compose import FREE, Composed, compose
-from adamcmp.config.instantiate import validate_config, validate_optimizer
 from adamcmp.config.lookup import ConfigSource
 from adamcmp.config.overrides import GROUPS, parse_override
 from adamcmp.config.schema import (
@@ -36,6 +35,7 @@ from adamcmp.config.schema import (
     Range,
     is_seed,
 )
+from adamcmp.config.validate import validate_config, validate_optimizer
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS
 from adamcmp.plan import search

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from adamcmp.config.instantiate import source_hash
 from adamcmp.config.schema import AnyRule, AnySchedule, CustomLoss, CustomOptimizer, Data, Loss, Model, Train
+from adamcmp.config.source_hash import source_hash
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS, Targets, TaskMetrics, metric_spec
 from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluation_schedule import EvaluationSchedule, schedule_evaluations

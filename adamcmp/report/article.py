@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from adamcmp.report import manifest, tables
+from adamcmp.report import manifest, table_formats
+from adamcmp.report.figure_writer import FIGURES, PAGE, render_figures, write_rendered
 from adamcmp.report.model import ReportTable
-from adamcmp.report.report_writer import FIGURES, PAGE, write_tables
+from adamcmp.report.report_writer import write_tables
 from adamcmp.report.sections import FigureBlock, Section, to_markdown
 from adamcmp.report.web.article import article_page
 from adamcmp.storage.backend import write_file
@@ -56,7 +57,7 @@ def write_article(article: Article, folder: Path, formats: Sequence[str]) -> lis
     written += [path for paths in files.values() for path in paths]
     if "csv" in formats:
         written += [
-            write_file(folder / f"{figure.name}.csv", tables.to_csv(figure.table).encode())
+            write_file(folder / f"{figure.name}.csv", table_formats.to_csv(figure.table).encode())
             for figure in article.figures
             if figure.name not in article.tables
         ]
@@ -87,23 +88,12 @@ def _write_figures(
     if not wanted:
         return {}, {}
     from adamcmp.figures.csv_io import read_table
-    from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
-    from adamcmp.report.parallel import map_forked
+    from adamcmp.figures.style import FigureStyle
 
-    def rendered(drawable: Drawable) -> dict[str, bytes]:
-        with use_style(FigureStyle(footer=article.footer)):
-            fig = drawable.draw(read_table(io.StringIO(tables.to_csv(drawable.table))))
-            layout(fig)
-            return {kind: render_figure(fig, kind) for kind in wanted}
-
-    files: dict[str, list[Path]] = {}
-    pictures: dict[str, bytes] = {}
-    for name, drawn in map_forked({one.name: partial(rendered, one) for one in article.figures}).items():
-        if isinstance(drawn, FigureSkipped):
-            continue
-        if isinstance(drawn, Exception):
-            raise drawn
-        files[name] = [write_file(folder / f"{name}.{kind}", drawn[kind]) for kind in kinds]
-        if PAGE in formats:
-            pictures[name] = drawn["svg"]
-    return files, pictures
+    draw = {
+        figure.name: partial(figure.draw, read_table(io.StringIO(table_formats.to_csv(figure.table))))
+        for figure in article.figures
+    }
+    rendered, _ = render_figures(draw, FigureStyle(footer=article.footer), dict.fromkeys(draw, wanted))
+    pictures = {name: files["svg"] for name, files in rendered.items()} if PAGE in formats else {}
+    return write_rendered(rendered, folder, kinds), pictures

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from adamcmp.config.instantiate import add_cwd_to_path, files_with_imports, is_installed
+from adamcmp.config.source_hash import add_cwd_to_path, files_with_imports, is_installed
 from adamcmp.errors import InputError
 from adamcmp.storage.backend import write_file
 

@@ -11,7 +11,7 @@ from adamcmp.analysis import TaskRecords, Verdict, best_trials, leaderboard, tas
 from adamcmp.analysis.held_out import held_out_rows_of
 from adamcmp.figures.axis_labels import format_tick
 from adamcmp.metrics.spec import MetricSpec
-from adamcmp.report import tables
+from adamcmp.report import table_formats, tables
 from adamcmp.report.code_recipes import FRAMEWORKS, training_code
 from adamcmp.report.formatting import format_mean_ci
 from adamcmp.report.verdict_text import format_verdict
@@ -156,7 +156,7 @@ def write_recommendation(recommendation: Recommendation, task: TaskRecords, fold
         board.to_markdown(index=False),
         "",
     ]
-    frame = read_table(io.StringIO(tables.to_csv(trials_table(task.records))))
+    frame = read_table(io.StringIO(table_formats.to_csv(trials_table(task.records))))
     arms = tuple(sorted(frame["arm"].unique()))
     try:
         with use_style(FigureStyle("double", arms, "")):

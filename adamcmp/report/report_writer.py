@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from adamcmp.analysis import TaskRecords, rank_over_time, task_metrics
 from adamcmp.analysis import claim as claimed
 from adamcmp.errors import InputError
-from adamcmp.report import manifest, tables
+from adamcmp.report import manifest, table_formats, tables
+from adamcmp.report.figure_writer import FIGURES, PAGE, PLOT_SCRIPT, TABLES, FigureFiles, write_figures
 from adamcmp.report.formatting import figure_footer
-from adamcmp.report.model import (
-    ReportInput,
-    ReportTable,
-    TaskReport,
-    across_tables,
-    claims_report_table,
-    study_tables,
-)
+from adamcmp.report.model import ReportInput, ReportTable, TaskReport, across_tables, claims_report_table, study_tables
 from adamcmp.report.sections import (
     CAPTIONS,
     CLAIM_LEGEND,
@@ -40,12 +33,9 @@ from adamcmp.report.verdict_text import ACROSS, MAX_SENTENCES, format_pooled, fo
 from adamcmp.storage.backend import open_for_writing, write_file
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from adamcmp.figures.style import FigureStyle
     from adamcmp.report.web.index_page import IndexEntry
 
-TABLES, FIGURES, PAGE = ("md", "csv", "tex"), ("png", "svg", "pdf"), "html"
+
 FORMATS = (*TABLES, *FIGURES, PAGE)
 LISTED_TABLES = (
     "leaderboard",
@@ -62,21 +52,6 @@ LISTED_TABLES = (
 """Tables of a task that readers see as md, csv and tex; a study may have more, and figures have some as csv."""
 CROSS_TASK_FIGURE = "profiles"
 """The table and the figure of all tasks together."""
-PLOT_SCRIPT = "plot.py"
-"""Script that redraws the figures from the tables next to it."""
-PAGE_FIGURES = ("verdicts", "heatmap", "learning_curves", "error_vs_decay", "error_vs_lr", "basin", "budget")
-"""Figures that ``report.html`` draws for itself; it holds the others as they are."""
-
-
-class FigureFiles(NamedTuple):
-    """Results of drawing figures."""
-
-    files: Mapping[str, Sequence[Path]]
-    """Files by figure, and those of ``plot.py``."""
-    skipped: Mapping[str, str]
-    """Why others could not be drawn."""
-    pictures: Mapping[str, bytes]
-    """SVG for the page."""
 
 
 def write_report(report: ReportInput, folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -157,7 +132,7 @@ def _write_tasks(
         made.append(ReportTable(CROSS_TASK_FIGURE, ratios, tables.targets_display(ratios)))
     written += write_tables(made, folder, formats)
     arms = {str(arm) for task in tasks for arm in task.records["arm"]}
-    figures = _write_figures(made, report_input, arms, figure_footer(report_input.records), folder, formats)
+    figures = write_figures(made, report_input, arms, figure_footer(report_input.records), folder, formats)
     written += [path for paths in figures.files.values() for path in paths]
     if "md" in formats:
         sections = _index(report_input, tasks, folders, made, figures)
@@ -171,7 +146,7 @@ def _write_task(
     """Write tables, figures and page of one task."""
     written += write_tables(report.made, folder, formats)
     note = figure_footer(report.task.records, report.board)
-    drawn = _write_figures(report.made, report_input, set(report.board["arm"]), note, folder, formats)
+    drawn = write_figures(report.made, report_input, set(report.board["arm"]), note, folder, formats)
     written += [path for paths in drawn.files.values() for path in paths]
     if "md" in formats:
         files = {name: [path.name for path in paths] for name, paths in drawn.files.items() if name != PLOT_SCRIPT}
@@ -200,84 +175,21 @@ def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[st
     """Write the files of each table: its numbers, and the text for readers."""
     written = []
     for name, raw, display in (table for table in made if len(table.raw)):
-        texts = {"csv": partial(tables.to_csv, raw)}
+        texts = {"csv": partial(table_formats.to_csv, raw)}
         if display is not None:
             texts = {
-                "md": partial(tables.to_markdown_table, display),
+                "md": partial(table_formats.to_markdown_table, display),
                 **texts,
-                "tex": partial(tables.to_latex, display),
+                "tex": partial(table_formats.to_latex, display),
             }
         if name == "leaderboard" and display is not None and "tex" in formats:
-            main, rest = tables.latex_leaderboard(display, raw)
+            main, rest = table_formats.latex_leaderboard(display, raw)
             texts["tex"] = partial(str, main)
             written.append(write_file(folder / "leaderboard_appendix.tex", rest.encode()))
         written += [
             write_file(folder / f"{name}.{kind}", text().encode()) for kind, text in texts.items() if kind in formats
         ]
     return written
-
-
-def _write_figures(
-    made: Sequence[ReportTable], report: ReportInput, arms: set[str], footer_: str, folder: Path, formats: Sequence[str]
-) -> FigureFiles:
-    """Write every figure that can be drawn; return files, reasons for skipped figures, and the SVGs of the page.
-
-    Figures are drawn from tables in the precision of CSV, so that ``plot.py`` draws the same. Without figures,
-    matplotlib is
-    not imported.
-    """
-    kinds = [kind for kind in FIGURES if kind in formats]
-    raw = {table.name: table.raw for table in made}
-    if not (kinds or PAGE in formats) or not raw:
-        return FigureFiles({}, {}, {})
-    from adamcmp.figures.csv_io import read_table
-    from adamcmp.figures.registry import FIGURES as DRAWN
-    from adamcmp.figures.style import FigureSkipped, FigureStyle, layout, render_figure, use_style
-    from adamcmp.report.parallel import map_forked
-
-    on = FigureStyle(report.width, tuple(sorted(arms)), footer_)
-    for_page = [name for name in DRAWN if name not in PAGE_FIGURES] if PAGE in formats else []
-    captions = {
-        name: drawing
-        for name, drawing in DRAWN.items()
-        if set(drawing.tables) <= raw.keys() and (kinds or name in for_page)
-    }
-    frames = {
-        name: read_table(io.StringIO(tables.to_csv(raw[name]))) if len(raw[name]) else raw[name]
-        for name in {table for drawing in captions.values() for table in drawing.tables}
-    }
-
-    def rendered(name: str) -> dict[str, bytes]:
-        with use_style(on):
-            fig: Figure = captions[name].draw(*(frames[table] for table in captions[name].tables))
-            layout(fig)
-            return {
-                kind: render_figure(fig, kind)
-                for kind in dict.fromkeys([*kinds, *(["svg"] if name in for_page else [])])
-            }
-
-    written: dict[str, list[Path]] = {}
-    skipped: dict[str, str] = {}
-    pictures: dict[str, bytes] = {}
-    for name, drawn in map_forked({name: partial(rendered, name) for name in captions}).items():
-        if isinstance(drawn, FigureSkipped):
-            skipped[name] = str(drawn)
-        elif isinstance(drawn, Exception):
-            raise drawn
-        else:
-            if kinds:
-                written[name] = [write_file(folder / f"{name}.{kind}", drawn[kind]) for kind in kinds]
-            if name in for_page:
-                pictures[name] = drawn["svg"]
-    if written and "csv" in formats and report.has_plot_script:
-        written[PLOT_SCRIPT] = [write_file(folder / PLOT_SCRIPT, _plot_script(on, written).encode())]
-    return FigureFiles(written, skipped, pictures)
-
-
-def _plot_script(on: FigureStyle, figures: Iterable[str]) -> str:
-    from adamcmp.report.plot_script import plot_script
-
-    return plot_script(on, figures)
 
 
 def _index(

@@ -19,7 +19,8 @@ from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
 from adamcmp.report.model import TaskReport
-from adamcmp.report.tables import baseline, leaderboard_display, to_markdown_table
+from adamcmp.report.table_formats import to_markdown_table
+from adamcmp.report.tables import baseline, leaderboard_display
 from adamcmp.report.warnings import collect_warnings
 from adamcmp.text_safety import escape_markdown, to_one_line
 

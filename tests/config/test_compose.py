@@ -4,9 +4,11 @@ from dataclasses import replace
 import pytest
 
 from adamcmp.config.compose import compose, flatten, value_origins
-from adamcmp.config.instantiate import call_target, find_target, source_hash, validate_config
+from adamcmp.config.instantiate import call_target, find_target
 from adamcmp.config.lookup import find_config, list_group, shipped_configs
 from adamcmp.config.schema import CustomOptimizer
+from adamcmp.config.source_hash import source_hash
+from adamcmp.config.validate import validate_config
 from adamcmp.errors import InputError
 from adamcmp.optim.rule import rule_class
 

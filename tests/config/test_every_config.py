@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from adamcmp.config.compose import compose
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
+from adamcmp.config.validate import validate_config
 from adamcmp.engine.loading import CPU, build_model
 from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
 from adamcmp.plan.expand import plan_study

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adamcmp.config.compose import compose, value_origins
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group, shipped_configs
+from adamcmp.config.validate import validate_config
 from adamcmp.errors import InputError
 
 STUDIES = sorted(path.stem for path in (shipped_configs() / "study").glob("*.yaml"))

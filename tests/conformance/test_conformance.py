@@ -11,8 +11,8 @@ import pytest
 
 from adamcmp.cli import app
 from adamcmp.config.compose import compose
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
+from adamcmp.config.validate import validate_config
 from adamcmp.conformance import find_convention, reference_steps
 from adamcmp.conformance.find_convention import ConventionFit, check_libraries, installed_libraries, resolve_libraries
 from adamcmp.conformance.libraries import LIBRARIES

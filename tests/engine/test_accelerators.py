@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adamcmp.engine import cuda_graphs, sequential, vectorized
+from adamcmp.engine import batched_evaluation, cuda_graphs, sequential, vectorized
 from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.loading import CPU, check_before_training
 from adamcmp.engine.strategy.types import Shard, Strategy
@@ -170,8 +170,8 @@ def test_recorded_steps_are_the_steps_that_were_recorded(planned, monkeypatch, o
 def test_a_large_memory_shows_more_examples_at_once(planned, monkeypatch):
     shard, _ = shards(planned, *GRID)
     shard = replace(shard, strategy=Strategy(example_bytes=1_000_000))
-    monkeypatch.setattr(vectorized, "device_memory", lambda _: 80e9)
-    assert vectorized._chunk_examples(shard, CPU) == vectorized.CPU_CHUNK_EXAMPLES
-    assert vectorized._chunk_examples(shard, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
-    monkeypatch.setattr(vectorized, "device_memory", lambda _: 1e6)
-    assert vectorized._chunk_examples(shard, torch.device("cuda")) == vectorized.CPU_CHUNK_EXAMPLES
+    monkeypatch.setattr(batched_evaluation, "device_memory", lambda _: 80e9)
+    assert batched_evaluation.chunk_examples(shard, CPU) == batched_evaluation.CPU_CHUNK_EXAMPLES
+    assert batched_evaluation.chunk_examples(shard, torch.device("cuda")) == int(0.25 * 80e9 / (4 * 1_000_000))
+    monkeypatch.setattr(batched_evaluation, "device_memory", lambda _: 1e6)
+    assert batched_evaluation.chunk_examples(shard, torch.device("cuda")) == batched_evaluation.CPU_CHUNK_EXAMPLES

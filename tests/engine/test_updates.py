@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from adamcmp.config.instantiate import validate_optimizer
+from adamcmp.config.validate import validate_optimizer
 from adamcmp.engine import optimizer_step
 from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.loading import CPU

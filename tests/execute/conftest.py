@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from adamcmp.cli import main
-from adamcmp.config.instantiate import source_hash
+from adamcmp.config.source_hash import source_hash
 
 QUICK = ("train.steps=5", "train.evaluations=1")
 STORE_EVERY_RUN = "from adamcmp.execute import run_writer; run_writer.STORE_SECONDS = 0.0; "

@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcmp.config.instantiate import source_hash
 from adamcmp.config.lookup import find_config
+from adamcmp.config.source_hash import source_hash
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
 from adamcmp.plan.expand import plan_study

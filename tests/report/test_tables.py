@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from adamcmp.analysis import leaderboard, trials_table
-from adamcmp.report.tables import escape_latex, grid_display, leaderboard_display, to_csv, to_latex, to_markdown_table
+from adamcmp.report.table_formats import escape_latex, to_csv, to_latex, to_markdown_table
+from adamcmp.report.tables import grid_display, leaderboard_display
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from adamcmp.claims.claims_report import run_claim_tests
 from adamcmp.claims.evidence import PanelAxes, least_squares_slope, mean_over_seeds
 from adamcmp.cli import app
 from adamcmp.config.compose import compose
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
+from adamcmp.config.validate import validate_config
 from adamcmp.errors import InputError
 from adamcmp.figures.panels import PANEL_COLUMNS
 

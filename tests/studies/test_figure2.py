@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from adamcmp.config.compose import compose
-from adamcmp.config.instantiate import validate_config
 from adamcmp.config.lookup import find_config, list_group
+from adamcmp.config.validate import validate_config
 from adamcmp.report.findings import Finding
 from adamcmp.report.model import ReportInput
 from adamcmp.studies import available_studies, find_study, stored_figure

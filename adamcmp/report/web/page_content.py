@@ -20,7 +20,6 @@ import pandas as pd
 from adamcmp.analysis import METRICS, TRIAL_KEY, tuning_runs
 from adamcmp.analysis.intervals import half_width
 from adamcmp.analysis.selection import seed_means
-from adamcmp.analysis.verdicts import Verdict
 from adamcmp.figures.axis_labels import (
     decay_name,
     display_unit,
@@ -29,16 +28,15 @@ from adamcmp.figures.axis_labels import (
     metric_label,
     metric_name,
     tick_labels,
-    with_unit,
 )
-from adamcmp.figures.basin import SLOPE_LIMITS
-from adamcmp.figures.heatmap import color_limits, count_circled, grid_rows, is_grid
+from adamcmp.figures.heatmap import color_limits, count_circled, is_grid
 from adamcmp.figures.style import ArmStyle, arm_styles
 from adamcmp.metrics.spec import TaskMetrics
-from adamcmp.report import code_recipes, tables
+from adamcmp.report import code_recipes, table_formats
 from adamcmp.report.commands import retraining_commands
 from adamcmp.report.formatting import format_seeds
 from adamcmp.report.model import TaskReport
+from adamcmp.report.web.chart_content import chart_content, round_digits
 from adamcmp.storage.schema import METRICS as MEASURED
 
 CONVENTIONS = {
@@ -83,9 +81,9 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
         "fresh": _held_out_results(own, metrics),
         "retrain": retraining_commands(runs, _values_by_trial(tuning_runs(own), "run_id", len(table)), report.study),
         "recipes": _recipes(own, report),
-        "charts": _charts(report, arms),
+        "charts": chart_content(report, arms),
         "csv": {
-            table.name: tables.to_csv(table.raw)
+            table.name: table_formats.to_csv(table.raw)
             for table in report.made
             if table.name in COPIED_COLUMNS and len(table.raw)
         },
@@ -115,7 +113,9 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     runs = _runs_with_trial(report).sort_values(["cell", "stage", "seed"])
     names = [name for name, _, _ in MEASURED]
     run_curves = curves[curves["run_id"].isin(runs["run_id"])].sort_values(["run_id", "step"], kind="stable")
-    shown = {name: _digits(run_curves[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names}
+    rounded = {
+        name: round_digits(run_curves[name].to_numpy(float) * display_unit(name, criteria)[0], 3) for name in names
+    }
     starts = run_curves.reset_index(drop=True).groupby("run_id", sort=False).indices
     all_steps = run_curves["step"].to_numpy()
     steps: dict[tuple[int, ...], int] = {}
@@ -130,7 +130,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
         kind = STAGES.index(stage) if stage in STAGES else 0
         rows.append([cell, int(seed), kind, END_COLUMNS.index(status), steps.setdefault(of_run, len(steps))])
         for name in names:
-            values[name].append(shown[name][first:end])
+            values[name].append(rounded[name][first:end])
     metrics = [
         {"key": name, "name": metric_label(name, criteria), "unit": display_unit(name, criteria)[1]} for name in names
     ]
@@ -184,7 +184,9 @@ def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
         half = pd.Series(half_width(groups.std(ddof=1), groups.count()), mean.index)
         key = f"requested_{name}"
         metrics.append({"key": key, "name": extra_metric_label(str(name)), "unit": "", "requested": True})
-        columns[key] = tuple(_digits(np.asarray(column.reindex(range(count)), np.float64)) for column in (mean, half))
+        columns[key] = tuple(
+            round_digits(np.asarray(column.reindex(range(count)), np.float64)) for column in (mean, half)
+        )
     return {"metrics": metrics, "columns": columns}
 
 
@@ -216,8 +218,8 @@ def _cells(
     tuned = tuning_runs(runs)
     values = {
         str(metric["key"]): (
-            _digits(table[metric["key"]].to_numpy(float) * metric["factor"]),
-            _digits(table[f"{metric['key']}_half_width"].to_numpy(float) * metric["factor"]),
+            round_digits(table[metric["key"]].to_numpy(float) * metric["factor"]),
+            round_digits(table[f"{metric['key']}_half_width"].to_numpy(float) * metric["factor"]),
         )
         for metric in metrics
     }
@@ -239,7 +241,7 @@ def _cells(
         "eligible": table["eligible"].tolist(),
         "rank": [None if math.isnan(rank) else int(rank) for rank in table["rank"]],
         "edge": table["edge"].tolist(),
-        "seconds": _digits(table["seconds"].to_numpy(float), 3),
+        "seconds": round_digits(table["seconds"].to_numpy(float), 3),
         "seeds": [format_seeds(map(int, seeds)) for seeds in _values_by_trial(tuned, "seed", len(table))],
         "wrong": {str(cell): _failures(part) for cell, part in tuned[tuned["status"] != "completed"].groupby("cell")},
         "values": {key: value for key, (value, _) in {**values, **requested}.items()},
@@ -296,7 +298,7 @@ def _held_out_results(runs: pd.DataFrame, metrics: Iterable[Mapping[str, Any]]) 
             "n": len(part),
             "seeds": format_seeds(part["seed"].astype(int)),
             "values": {
-                str(metric["key"]): _digits(
+                str(metric["key"]): round_digits(
                     np.array([row[metric["key"]], row[f"{metric['key']}_half_width"]], float) * metric["factor"]
                 )
                 for metric in metrics
@@ -337,140 +339,3 @@ def _recipes(runs: pd.DataFrame, report: TaskReport) -> dict[str, Any]:
             of_cells.append([indices[key], changed])
         recipes[name] = {"texts": ["\n".join(text) for text in texts], "cells": of_cells}
     return recipes
-
-
-def _charts(report: TaskReport, arms: list[str]) -> dict[str, Any]:
-    """Return the data of the page's charts."""
-    criteria, raw = report.criteria, report.raw
-    factor, unit = display_unit("final_test_error", criteria)
-    board = report.board[report.board["final_test_error"].notna()]
-    board = board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better)
-    error = [
-        {
-            "arm": arms.index(str(row["arm"])),
-            "value": _to_shown_unit(row["final_test_error"], factor),
-            "low": _to_shown_unit(row["final_test_error"] - row["final_test_error_half_width"], factor),
-            "high": _to_shown_unit(row["final_test_error"] + row["final_test_error_half_width"], factor),
-            "note": f"n = {row['n']}, {'held-out seeds' if row['stage'] == 'confirm' else 'tuning seeds'}",
-        }
-        for row in board.sort_values("final_test_error", ascending=not criteria.error.higher_is_better).to_dict(
-            "records"
-        )
-    ]
-    return {
-        "errors": error,
-        "pairs": [_pair(verdict, factor, arms) for verdict in report.verdicts if verdict.has_interval],
-        "margin": next(
-            (factor * verdict.margin for verdict in report.verdicts if not math.isnan(verdict.margin)), None
-        ),
-        "budget": _best_of_k(raw.get("best_of_k", pd.DataFrame()), factor, arms),
-        "basin": _basin(raw["basin"], raw["sensitivity"], factor, with_unit("lost", criteria.error.gap_unit), arms),
-        "alongLr": _along(grid_rows(report.table), "lr", factor, arms),
-        "alongDecay": _along(grid_rows(report.table), "weight_decay", factor, arms),
-        "unit": unit,
-    }
-
-
-def _pair(verdict: Verdict, factor: float, arms: list[str]) -> dict[str, Any]:
-    inner = verdict.pointwise("seeds") if verdict.has_interval else (verdict.mean, verdict.mean)
-    return {
-        "a": arms.index(verdict.a),
-        "b": arms.index(verdict.b),
-        "kind": verdict.kind,
-        "value": _to_shown_unit(verdict.mean, factor),
-        "inner": [_to_shown_unit(inner[0], factor), _to_shown_unit(inner[1], factor)],
-        "outer": [_to_shown_unit(verdict.low, factor), _to_shown_unit(verdict.high, factor)],
-    }
-
-
-def _best_of_k(table: pd.DataFrame, factor: float, arms: list[str]) -> list[dict[str, Any]]:
-    """Return the expected error of the best of k trials by validation, one line per optimizer."""
-    if table.empty:
-        return []
-    return [
-        {
-            "arm": arms.index(str(arm)),
-            "k": part["k"].tolist(),
-            **{
-                name: _digits(part[name].to_numpy(float) * factor, 4)
-                for part_ in ("validation", "test")
-                for name in (part_, f"{part_}_low", f"{part_}_high")
-            },
-        }
-        for arm, part in table.groupby("arm")
-    ]
-
-
-BASIN_PANELS = (
-    (
-        "ridge",
-        "Slope of the best λ over lr, by the ridge: −1 if only lr · λ matters, 0 if independent",
-        1.0,
-        SLOPE_LIMITS,
-    ),
-    ("rows", "Slope of the best λ over lr, by rows", 1.0, SLOPE_LIMITS),
-    ("separability", "Coupling of lr and λ in the basin", 1.0, (-1.0, 1.0)),
-    ("area", "Share of trials near the best", 100.0, (0.0, 100.0)),
-)
-AXES = {
-    "ridge": "d log λ* / d log lr",
-    "rows": "d log λ* / d log lr",
-    "separability": "correlation of lr and λ",
-    "area": "trials near the best (%)",
-}
-
-
-def _basin(
-    basin: pd.DataFrame, sensitivity: pd.DataFrame, factor: float, gap: str, arms: list[str]
-) -> list[dict[str, Any]]:
-    """Return panels of dots with intervals: basin and learning-rate sensitivity of each optimizer."""
-    panels = []
-    lost = ("lr_sensitivity", "Average loss by an untuned learning rate", factor, None)
-    for frame, (name, title, times, clip) in [*((basin, panel) for panel in BASIN_PANELS), (sensitivity, lost)]:
-        rows = [
-            {
-                "arm": arms.index(str(row["arm"])),
-                "value": _to_shown_unit(row[name], times),
-                "low": _to_shown_unit(row[f"{name}_low"], times),
-                "high": _to_shown_unit(row[f"{name}_high"], times),
-            }
-            for row in frame.to_dict("records")
-            if not math.isnan(row[name])
-        ]
-        if rows:
-            panels.append({"key": name, "title": title, "label": AXES.get(name, gap), "clip": clip, "rows": rows})
-    return panels
-
-
-def _along(table: pd.DataFrame, axis: str, factor: float, arms: list[str]) -> list[dict[str, Any]]:
-    """Return the test error along one axis, the other tuned on validation; one line per optimizer."""
-    ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
-    profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
-    return [
-        {
-            "arm": arms.index(str(arm)),
-            "decay": decay_name(part["decay"].iloc[0]),
-            "x": [float(x) for x in part[axis]],
-            "y": _digits(part["final_test_error"].to_numpy(float) * factor, 4),
-            "half": _digits(part["final_test_error_half_width"].to_numpy(float) * factor, 3),
-        }
-        for arm, part in profile.groupby("arm")
-        if len(part) > 1
-    ]
-
-
-def _to_shown_unit(value: float, factor: float) -> float | None:
-    return float(f"{factor * value:.6g}") if math.isfinite(value) else None
-
-
-def _digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = 6) -> list[Any]:
-    """Return numbers with some significant digits, None for numbers that are not finite, and integers for whole
-    ones.
-    """
-    finite = np.isfinite(values)
-    safe = np.where(finite & (values != 0), values, 1.0)
-    places = digits - 1 - np.floor(np.log10(np.abs(safe)))
-    power = 10.0**places
-    rounded = np.where(values == 0, 0.0, np.round(safe * power) / power)
-    texts = [float(f"{x:.{digits}g}") for x in rounded.tolist()]
-    return [(int(x) if x.is_integer() else x) if ok else None for x, ok in zip(texts, finite.tolist(), strict=True)]

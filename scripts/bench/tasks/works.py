@@ -84,8 +84,9 @@ class Task:
 def build(work: Work) -> Task:
     """Model and training data exactly as adamcmp builds them from the same configuration."""
     from adamcmp.config.compose import compose
-    from adamcmp.config.instantiate import call_target, validate_config
+    from adamcmp.config.instantiate import call_target
     from adamcmp.config.lookup import find_config
+    from adamcmp.config.validate import validate_config
     from adamcmp.engine.loading import load_data
 
     source = find_config(work.config, CONFIGS)

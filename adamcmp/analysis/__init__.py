@@ -8,12 +8,11 @@ optimizer. ``leaderboard`` summarizes them, ``verdicts`` compares pairs, ``curve
 
 from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.extra_metric_tables import extra_metric_curves, extra_metrics_table
-from adamcmp.analysis.intervals import Interval, Paired, holm, mean_interval, paired_difference
+from adamcmp.analysis.intervals import holm
 from adamcmp.analysis.leaderboard import leaderboard
 from adamcmp.analysis.selection import (
     BASELINE,
     METRICS,
-    SELECTION_METRICS,
     TRIAL_KEY,
     TaskRecords,
     best_trials,
@@ -24,7 +23,6 @@ from adamcmp.analysis.selection import (
     next_grid_values,
     reported_runs,
     split_by_task,
-    top_trials,
     trials_table,
     tuning_runs,
 )
@@ -35,10 +33,7 @@ from adamcmp.metrics.spec import task_metrics
 __all__ = [
     "BASELINE",
     "METRICS",
-    "SELECTION_METRICS",
     "TRIAL_KEY",
-    "Interval",
-    "Paired",
     "TaskRecords",
     "Verdict",
     "best_trials",
@@ -50,15 +45,12 @@ __all__ = [
     "holm",
     "leaderboard",
     "mean_curves",
-    "mean_interval",
     "name_arms",
     "next_grid_values",
-    "paired_difference",
     "reported_runs",
     "split_by_task",
     "task_metrics",
     "time_to_target_table",
-    "top_trials",
     "trials_table",
     "tuning_runs",
     "verdicts",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,15 +26,6 @@ ALPHA = 0.05
 """Significance level of all tests."""
 
 Array = NDArray[np.float64]
-
-
-class Interval(NamedTuple):
-    """``mean ± half_width`` over ``n`` values, in the unit of the values."""
-
-    mean: float
-    half_width: float
-    """NaN for n < 2: one seed says nothing about the spread."""
-    n: int
 
 
 class Estimate(NamedTuple):
@@ -64,16 +55,6 @@ def bootstrap_estimate(value: float, spread: float, seeds: int, scatter: float =
     return Estimate(value, value - half, value + half)
 
 
-class Paired(NamedTuple):
-    """A mean difference over shared seeds, its 95 % interval and the two-sided p-value of "no difference"."""
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-
-
 def bootstrap_generator(name: str) -> np.random.Generator:
     """Return the random numbers of that name, the same in every report: SHA-256 of the name is the seed."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
@@ -85,50 +66,6 @@ def half_width(sd: Any, n: Any) -> Array:
     enough = np.maximum(count, 2)
     t = special.stdtrit(enough - 1, 0.5 + CONFIDENCE / 2)
     return np.where(count >= 2, t * spread / np.sqrt(enough), np.nan)
-
-
-def mean_interval(values: Iterable[float]) -> Interval:
-    """Return mean and two-sided 95 % Student t interval over seeds; NaN marks a missing value and does not count.
-
-    >>> mean, half_width, n = mean_interval([1.0, 2.0, 3.0])
-    >>> f"{mean:.2f} ± {half_width:.2f} (n = {n})"
-    '2.00 ± 2.48 (n = 3)'
-    """
-    x = _finite_or_inf(values)
-    if x.size == 0:
-        return Interval(math.nan, math.nan, 0)
-    with np.errstate(invalid="ignore"):  # an infinite loss: the mean is infinite, the spread unknown
-        sd = float(x.std(ddof=1)) if x.size > 1 else math.nan
-    return Interval(float(x.mean()), float(half_width(sd, x.size)), int(x.size))
-
-
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
-    """Return mean of a − b over the seeds that both have, with the paired t interval and test.
-
-    Seeds share initial weights and batch order between optimizers, so that the difference per seed is freed from
-    the spread between seeds. With d_i = a_i − b_i: mean d̄, interval d̄ ± t_{0.975, n−1} s_d/√n, and
-    p = P(|T_{n−1}| ≥ |d̄| √n / s_d). Everything but the mean is NaN for fewer than two shared seeds, and where all
-    differ by the same amount: errors are multiples of 1/N_test, so that few seeds may tie by chance, and no spread is
-    no certainty.
-
-    Args:
-        a: Seed → value, such as the test error of one optimizer (a dict, or a pandas Series indexed by seed).
-        b: The same of the other.
-
-    Raises:
-        ValueError: a seed stands twice.
-    """
-    left, right = _per_seed(a), _per_seed(b)
-    shared = sorted(left.keys() & right.keys())
-    d = _finite_or_inf(left[seed] - right[seed] for seed in shared)
-    mean, half, n = mean_interval(d)
-    if n < 2:
-        return Paired(mean, math.nan, math.nan, math.nan, n)
-    sd = float(d.std(ddof=1))
-    if sd <= 1e-9 * float(np.abs(d).max()):
-        return Paired(mean, math.nan, math.nan, math.nan, n)
-    statistic = abs(mean) * np.sqrt(n) / sd
-    return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(n - 1, -statistic)), n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -146,16 +83,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def _per_seed(values: Mapping[int, float]) -> dict[int, float]:
-    items = list(values.items())
-    by_seed = {int(seed): float(value) for seed, value in items}
-    if len(by_seed) < len(items):
-        raise ValueError("a seed occurs twice: pair one run per seed, such as those of the best trial")
-    return by_seed
-
-
-def _finite_or_inf(values: Iterable[float]) -> Array:
-    x = np.fromiter(values, dtype=np.float64)
-    return x[~np.isnan(x)]

@@ -12,7 +12,6 @@ from adamcmp.analysis.selection import (
     METRICS,
     TRIAL_KEY,
     best_trials,
-    grid_boundaries,
     seed_means,
     trials_table,
     tuning_runs,
@@ -21,9 +20,7 @@ from adamcmp.analysis.selection_uncertainty import Selection, runner_ups, select
 from adamcmp.metrics.spec import task_metrics
 
 
-def leaderboard(
-    records: pd.DataFrame, metric: str = "final_validation_error", table: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def leaderboard(records: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per optimizer, the one with the best mean validation error first.
 
     Columns: optimizer, lr, weight_decay and decay (its convention) of the selected trial, ``METRICS`` with their half
@@ -37,15 +34,13 @@ def leaderboard(
 
     Args:
         records: of one task.
-        metric: the validation metric that selects.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
 
     Raises:
-        InputError: a metric that is not measured on validation data.
         ValueError: records of more than one task.
     """
     table = trials_table(records) if table is None else table
-    best = best_trials(table, metric)
+    best = best_trials(table)
     arms = table.groupby("arm").agg(
         trials=("arm", "size"),
         runs=("runs", "sum"),
@@ -53,29 +48,27 @@ def leaderboard(
         diverged=("diverged", "sum"),
         failed=("failed", "sum"),
     )
-    groups = dict(iter(table.groupby("arm")))
-    edges = {
-        row["arm"]: ", ".join(grid_boundaries(groups[row["arm"]], row)) for _, row in best.iterrows()
-    }  # a few optimizers
     measures = [name for m in METRICS for name in (m, f"{m}_half_width")]
     choices = selections(records, table)
     confirmed = held_out_rows(candidate_runs(records, table, choices))
     shown_of = _reported(records, best, confirmed)
-    board = arms.join(best.set_index("arm")[["lr", "weight_decay"]]).join(seed_means(shown_of, ["arm"])[measures])
+    board = arms.join(best.set_index("arm")[["lr", "weight_decay", "edge"]]).join(
+        seed_means(shown_of, ["arm"])[measures]
+    )
     board["n"] = shown_of.groupby("arm").size()
     board = board.join(_tuned(table, best, confirmed, shown_of))
     board["decay"] = table.groupby("arm")["decay"].first()
     for column in BASELINE:
         board[column] = records[column].max()  # one number a task; older runs lack it
-    board["edge"] = [edges.get(arm, "") for arm in board.index]
+    board["edge"] = board["edge"].fillna("")
     board["n"] = board["n"].fillna(0).astype("int64")
     board["note"] = _notes(board, _lost(confirmed))
     board = board.join(_ties(choices))
     criteria = ("loss", "error_metric", "error_unit", "error_better")
     for column in criteria:
         board[column] = table[column].iloc[0]
-    sign = task_metrics(table).error.sign if metric.endswith("error") else 1.0
-    board = board.reset_index().assign(order=lambda table: table[metric] * sign)
+    sign = task_metrics(table).error.sign
+    board = board.reset_index().assign(order=lambda table: table["final_validation_error"] * sign)
     board = board.sort_values(["order", "arm"], ignore_index=True)
     test_columns = [
         "arm",

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.intervals import half_width
-from adamcmp.errors import InputError
 from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
@@ -29,14 +28,6 @@ METRICS: tuple[str, ...] = tuple(
 
 BASELINE = ("baseline_validation_error", "baseline_test_error")
 """Errors of the best constant prediction of training."""
-
-SELECTION_METRICS = (
-    "final_validation_error",
-    "best_validation_error",
-    "final_validation_loss",
-    "best_validation_loss",
-)
-"""Metrics that a trial may be selected on. They include no test column, and no gap, which contains the test error."""
 
 _TASK_COLUMNS = (
     "decay",
@@ -321,43 +312,23 @@ def _selectable(table: pd.DataFrame) -> pd.Series[bool]:
     return (table["n"] == table["runs"]) & enough
 
 
-def ranked_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """Return the eligible trials of each optimizer, best first: all that selection looks at is five columns, and which
-    way the error is better.
+def ranked_trials(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the eligible trials of each optimizer, by mean validation error (whichever way that is better), best
+    first.
+
+    Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay. No column of test
+    data is read.
     """
-    if metric not in SELECTION_METRICS:
-        raise InputError(
-            f"selection on {metric}: test data is never selected on; known: {', '.join(SELECTION_METRICS)}"
-        )
-    tie_break = metric.replace("error", "loss") if metric.endswith("error") else metric.replace("loss", "error")
-    seen = table.loc[table["eligible"] & table[metric].notna(), [*TRIAL_KEY, metric, tie_break]]
-    error = metric if metric.endswith("error") else tie_break
+    error, loss = "final_validation_error", "final_validation_loss"
+    seen = table.loc[table["eligible"] & table[error].notna(), [*TRIAL_KEY, error, loss]]
     seen = seen.assign(**{error: seen[error] * task_metrics(table).error.sign})
-    rounded = seen.round({metric: 12, tie_break: 12})  # means over seeds that differ in the last bit are a tie
-    order = rounded.sort_values(["arm", metric, tie_break, "lr", "weight_decay"]).index
-    return table.loc[order]
+    rounded = seen.round({error: 12, loss: 12})  # means over seeds that differ in the last bit are a tie
+    return table.loc[rounded.sort_values(["arm", error, loss, "lr", "weight_decay"]).index]
 
 
-def top_trials(table: pd.DataFrame, k: int = 10, metric: str = "final_validation_error") -> pd.DataFrame:
-    """Return the k best eligible trials of each optimizer, by mean validation error (whichever way that is better),
-    best first.
-
-    Ties go to the lower mean validation loss, then the smaller lr, then the smaller weight decay.
-
-    Raises:
-        InputError: a metric that is not measured on validation data.
-    """
-    return ranked_trials(table, metric).groupby("arm").head(k)
-
-
-def best_trials(table: pd.DataFrame, metric: str = "final_validation_error") -> pd.DataFrame:
-    """Return the best eligible trial of each optimizer that has one, in the order of ``top_trials``; rows keep their
-    index.
-
-    Raises:
-        InputError: a metric that is not measured on validation data.
-    """
-    return top_trials(table, 1, metric)
+def best_trials(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the best eligible trial of each optimizer that has one, by ``ranked_trials``; rows keep their index."""
+    return ranked_trials(table).groupby("arm").head(1)
 
 
 def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:

@@ -250,11 +250,6 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
     return result
 
 
-def from_arrays(validation_CT: Array, test_CT: Array) -> Selection:
-    """Return the selection among C trials on T tuning seeds, by the lowest mean validation error, ties to the first."""
-    return Selection(validation_CT, test_CT, len(test_CT), tuple(range(test_CT.shape[1])))
-
-
 def candidate_indices(selection: Selection) -> list[int]:
     """Return the indices of the trials that get held-out runs: the selected one first, then by win share."""
     share_C, place = selection.win_share_C, selection.place

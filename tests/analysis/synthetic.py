@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import stats
 
 from adamcmp.storage.schema import CURVE, METRICS, RECORD, arrow_schema
 
@@ -167,3 +168,10 @@ def store(study_dir: Path, records: pd.DataFrame, curves: pd.DataFrame | None = 
             table = pa.Table.from_pandas(frame, schema=arrow_schema(columns), preserve_index=False)
             pq.write_table(table, study_dir / name / "part.parquet")
     return study_dir
+
+
+def mean_interval(values):
+    """Return mean, 95 % half width and number of values, by SciPy; NaN marks a missing value."""
+    x = np.array([value for value in values if not np.isnan(value)])
+    half = stats.t.ppf(0.975, len(x) - 1) * stats.sem(x) if len(x) > 1 else np.nan
+    return x.mean(), half, len(x)

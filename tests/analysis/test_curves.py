@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_trials, mean_curves, mean_interval, time_to_target_table, trials_table
+from adamcmp.analysis import best_trials, mean_curves, time_to_target_table, trials_table
 from adamcmp.analysis.selection import TRIAL_KEY
 from adamcmp.storage.schema import METRICS
 
@@ -66,4 +66,4 @@ def test_curves_are_means_over_the_winners_seeds_with_their_intervals(synthetic)
         own = curves[curves["run_id"].isin(ids) & (curves["step"] == row["step"])]
         assert (row["n"], row["epoch"]) == (3, row["step"] / 10)
         for name in names:
-            assert (row[name], row[f"{name}_half_width"], 3) == pytest.approx(tuple(mean_interval(own[name])))
+            assert (row[name], row[f"{name}_half_width"], 3) == pytest.approx(tuple(synthetic.mean_interval(own[name])))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adamcmp.analysis import best_trials, extra_metric_curves, extra_metrics_table, mean_interval, trials_table
+from adamcmp.analysis import best_trials, extra_metric_curves, extra_metrics_table, trials_table
 from adamcmp.figures.extra_metrics import split_by_layer
 
 NAMES = ("test_top5_error", "weight_norms_a.weight", "weight_norms_a.weight_share", "updates_a.weight_ratio")
@@ -26,7 +26,7 @@ def measured(synthetic):
     return records, curves, best_trials(trials_table(records))
 
 
-def test_means_are_of_the_winners_alone(measured):
+def test_means_are_of_the_winners_alone(synthetic, measured):
     records, _, best = measured
     found = extra_metrics_table(records, best)
     assert found["metric"].tolist() == [name for name in NAMES for _ in range(2)]
@@ -35,7 +35,7 @@ def test_means_are_of_the_winners_alone(measured):
         cell = best[best["arm"] == row["arm"]].iloc[0]
         own = records[(records[["arm", "lr", "weight_decay"]] == cell[["arm", "lr", "weight_decay"]]).all(axis=1)]
         values = [json.loads(text)[row["metric"]] for text in own["metrics"]]
-        assert (row["mean"], row["half_width"], row["n"]) == pytest.approx(tuple(mean_interval(values)))
+        assert (row["mean"], row["half_width"], row["n"]) == pytest.approx(tuple(synthetic.mean_interval(values)))
 
 
 def test_curves_end_at_what_the_records_hold(measured):

@@ -20,13 +20,17 @@ from adamcmp.analysis.selection_uncertainty import (
     at_equal_budget,
     candidate_indices,
     draw_resamples,
-    from_arrays,
     rank_weights,
     runner_ups,
     selection_variance,
     selections,
 )
 from adamcmp.analysis.verdicts import decide
+
+
+def from_arrays(validation_CT, test_CT):
+    """Return the selection among C trials on T tuning seeds, by the lowest mean validation error."""
+    return Selection(validation_CT, test_CT, len(test_CT), tuple(range(test_CT.shape[1])))
 
 
 def all_resamples(seeds):

@@ -18,13 +18,20 @@ from adamcmp.analysis import best_trials, leaderboard, mean_curves, trials_table
 from adamcmp.analysis.difference import Difference, compare, satterthwaite_freedom, two_way
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.power import power, required_reduction
-from adamcmp.analysis.selection_uncertainty import VarianceComponent, from_arrays
+from adamcmp.analysis.selection_uncertainty import Selection, VarianceComponent
 from adamcmp.analysis.verdicts import decide
 from adamcmp.metrics.spec import CLASSIFICATION, metric_spec
 from adamcmp.report.verdict_text import format_verdict
 from adamcmp.report.warnings import collect_warnings
 
 ERROR = CLASSIFICATION.error
+
+
+def from_arrays(validation_CT, test_CT):
+    """Return the selection among C trials on T tuning seeds, by the lowest mean validation error."""
+    return Selection(validation_CT, test_CT, len(test_CT), tuple(range(test_CT.shape[1])))
+
+
 ONE_TRIAL = from_arrays(np.zeros((1, 3)), np.zeros((1, 3)))
 
 

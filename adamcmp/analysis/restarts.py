@@ -9,7 +9,6 @@ logarithm has Student's interval.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, repeat
 
 import numpy as np
 import pandas as pd
@@ -19,17 +18,14 @@ from adamcmp.analysis.intervals import Estimate
 from adamcmp.analysis.selection import reported_runs
 from adamcmp.analysis.time_to_target import first_reaching
 from adamcmp.metrics.spec import task_metrics
+from adamcmp.optim.schedules import restart_periods
 
 
 def period_ends(first: float, factor: float, epochs: float) -> list[float]:
     """Return the epochs that end a period, T_0, T_0 (1 + T_mult), …, up to the budget."""
-    ends = accumulate(accumulate(repeat(factor), lambda period, times: period * times, initial=first))
-    period_end_epochs: list[float] = []
-    for end in ends:
-        if end > epochs * (1 + 1e-9) or len(period_end_epochs) > 100:
-            return period_end_epochs
-        period_end_epochs.append(end)
-    return period_end_epochs
+    starts, lengths = restart_periods(epochs, first, factor)
+    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+    return [end for end in ends if end <= epochs * (1 + 1e-9)]
 
 
 def restart_speed_ups(

@@ -19,7 +19,6 @@ from adamcmp.claims.evidence import (
     ClaimEvidence,
     PanelAxes,
     extra_metric_rows,
-    layer_names,
     mean_over_seeds,
     task_label,
 )
@@ -95,12 +94,7 @@ def empirical_test(reports: Mapping[str, ReportInput]) -> ClaimEvidence:
     (report,) = reports.values()
     table = extra_metric_rows(report)
     table = table[table["schedule"] == "cosine"]
-    names = [
-        f"gradient_norms_{layer}"
-        for layer in layer_names(table, "gradient_norms_", "weight")
-        if layer.startswith("blocks")
-    ]
-    names = [name if name in table else f"{name}weight" for name in names]
+    names = [name for name in map(str, table) if name.startswith("gradient_norms_blocks") and name.endswith("weight")]
     norm = np.sqrt(table[names].pow(2).sum(axis=1))
     share = table["step"] / table["step"].max()
     rises: dict[str, Any] = {}

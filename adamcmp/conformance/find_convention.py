@@ -129,7 +129,7 @@ def updates_under(ran: LibraryResult, setting: str) -> float:
     Raises:
         ValueError: there is no such convention of its rule.
     """
-    settings = [convention.setting for convention in _candidate_conventions(ran.rule)]
+    settings = [convention.setting for convention in reference_steps.conventions(ran.rule)]
     return _largest_difference(settings.index(setting), ran)
 
 
@@ -140,7 +140,10 @@ def _short(value: object) -> str:
 def find_convention(fit: ConventionFit, ran: LibraryResult) -> ConventionFit:
     """Find the convention that explains an optimizer's updates."""
     ranked = sorted(
-        ((_largest_difference(i, ran), i, convention) for i, convention in enumerate(_candidate_conventions(ran.rule))),
+        (
+            (_largest_difference(i, ran), i, convention)
+            for i, convention in enumerate(reference_steps.conventions(ran.rule))
+        ),
         key=lambda candidate: candidate[:2],
     )
     (nearest, _, way), (second, _, other) = ranked[0], ranked[1]
@@ -159,13 +162,10 @@ def find_convention(fit: ConventionFit, ran: LibraryResult) -> ConventionFit:
 
 
 @cache
-def _candidate_conventions(rule: str) -> list[reference_steps.Convention]:
-    return reference_steps.conventions(rule)
-
-
-@cache
 def _update_paths(rule: str, i: int) -> list[UpdatePath]:
-    return [reference_steps.reference_updates(_candidate_conventions(rule)[i], problem) for problem in make_problems()]
+    return [
+        reference_steps.reference_updates(reference_steps.conventions(rule)[i], problem) for problem in make_problems()
+    ]
 
 
 def _largest_difference(i: int, ran: LibraryResult) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ class Convention(NamedTuple):
     """λ is taken for 0."""
 
 
+@cache
 def conventions(rule: str) -> list[Convention]:
     """Return every way that there is for a peer's rule, the shortest settings first."""
     kernel, fixed = FAMILIES.get(rule, (rule, {}))

@@ -345,7 +345,7 @@ def _groups(raw: RawData, train: Split, name: str, *, by_content: bool) -> Tenso
 def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
     """Return whether the examples left to train on lack a class that occurs."""
     count = sum(max(1, round(fraction * len(y_N))) for fraction in cut.values() if fraction)
-    return len(torch.unique(y_N[order_N[count:]])) < len(torch.unique(y_N))
+    return bool(_lost(y_N, order_N[count:]))
 
 
 def _lost(y_N: Tensor, left_n: Tensor) -> list[int]:
@@ -432,8 +432,6 @@ def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
 
 def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
     """Return every part by the mean and std of the first, which is the training part."""
-    if xs[0].dtype == torch.int64:
-        return list(xs)
     xs = [x if x.dtype == torch.float64 else x.float() for x in xs]
     axes = [0, *range(2, xs[0].ndim)]
     std, mean = torch.std_mean(xs[0], dim=axes, correction=0, keepdim=True)
@@ -446,6 +444,4 @@ def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    if x.dtype == torch.int64:
-        return x
     return x.float() / 255 if x.dtype == torch.uint8 else x.float()

@@ -182,9 +182,9 @@ def _map_over_rows(function: Callable[..., Any], layout: RowLayout, *, shared_da
     if layout.total == 1:
 
         def single_row(params: Tensors, rest: Tensors, x: Any, y: Tensor) -> Any:
-            row = _map_tree(params, _first_row), _map_tree(rest, _first_row)
-            batch = (x, y) if shared_data else (_map_tree(x, _first_row), y[0])
-            return _map_tree(function(*row, *batch), lambda t: t.unsqueeze(0))
+            row = tree_map(_first_row, params), tree_map(_first_row, rest)
+            batch = (x, y) if shared_data else (tree_map(_first_row, x), y[0])
+            return tree_map(lambda t: t.unsqueeze(0), function(*row, *batch))
 
         return single_row
     if layout.seeds == 1 or shared_data:
@@ -192,22 +192,14 @@ def _map_over_rows(function: Callable[..., Any], layout: RowLayout, *, shared_da
         mapped = vmap(function, in_dims=(0, 0, None, None), randomness="same")
         if shared_data:
             return mapped
-        return lambda params, rest, x, y: mapped(params, rest, _map_tree(x, _first_row), y[0])
+        return lambda params, rest, x, y: mapped(params, rest, tree_map(_first_row, x), y[0])
     nested = vmap(vmap(function, in_dims=(0, 0, None, None)), in_dims=(0, 0, 0, 0))
     shape = (layout.seeds, layout.rows)
-    return lambda params, rest, x, y: _map_tree(
-        nested(
-            _map_tree(params, lambda t: t.view(*shape, *t.shape[1:])),
-            _map_tree(rest, lambda t: t.view(*shape, *t.shape[1:])),
-            x,
-            y,
-        ),
-        lambda t: t.flatten(0, 1),
-    )
 
+    def by_seed(tree: Any) -> Any:
+        return tree_map(lambda t: t.view(*shape, *t.shape[1:]), tree)
 
-def _map_tree(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    return torch.utils._pytree.tree_map(function, tree)
+    return lambda params, rest, x, y: tree_map(lambda t: t.flatten(0, 1), nested(by_seed(params), by_seed(rest), x, y))
 
 
 def _first_row(t: Tensor) -> Tensor:
@@ -243,7 +235,7 @@ def _step_function(
         losses = torch.empty(0)
         grads: Tensors = {}
         for i in range(parts):
-            few = (x, y) if parts == 1 else _map_tree((x, y), partial(_microbatch, count=parts, which=i))
+            few = (x, y) if parts == 1 else tree_map(partial(_microbatch, count=parts, which=i), (x, y))
             with autocast(task, device), _plain_attention(layout, device):
                 own, (loss, changed) = over_rows(params, rest, *few)
             losses = losses + loss.detach() if i else loss.detach()

@@ -64,7 +64,9 @@ def _call(graph: fx.Graph, function: torch._ops.OpOverload[..., Any], *args: Any
 def _left_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
     """Return x_MK shared, w_RKN → y_RMN, from (R·N, K) × (K, M)."""
     rows, inner, columns = right.meta["val"].shape
-    stacked = _flat(graph, _call(graph, aten.permute.default, right, [0, 2, 1]), [rows * columns, inner])
+    stacked = _call(
+        graph, aten.reshape.default, _call(graph, aten.permute.default, right, [0, 2, 1]), [rows * columns, inner]
+    )
     shared = _call(graph, aten.permute.default, _call(graph, aten.select.int, left, 0, 0), [1, 0])
     product = _call(graph, aten.mm.default, stacked, shared)
     return _call(graph, aten.permute.default, _call(graph, aten.view.default, product, [rows, columns, -1]), [0, 2, 1])
@@ -74,7 +76,10 @@ def _right_shared(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
     """Return a_RMK, x_KN shared → y_RMN, from (R·M, K) × (K, N)."""
     rows, columns, inner = left.meta["val"].shape
     product = _call(
-        graph, aten.mm.default, _flat(graph, left, [rows * columns, inner]), _call(graph, aten.select.int, right, 0, 0)
+        graph,
+        aten.mm.default,
+        _call(graph, aten.reshape.default, left, [rows * columns, inner]),
+        _call(graph, aten.select.int, right, 0, 0),
     )
     return _call(graph, aten.view.default, product, [rows, columns, -1])
 
@@ -89,7 +94,3 @@ def _transposed(graph: fx.Graph, left: fx.Node, right: fx.Node) -> fx.Node:
         _call(graph, aten.permute.default, left, swap),
     )
     return _call(graph, aten.permute.default, product, swap)
-
-
-def _flat(graph: fx.Graph, node: fx.Node, shape: list[int]) -> fx.Node:
-    return _call(graph, aten.reshape.default, node, shape)

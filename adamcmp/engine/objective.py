@@ -83,12 +83,10 @@ class Objective:
         self._statistics, self._error = functions.METRIC_FUNCTIONS[task.criteria.error.name]
         self.custom = _custom_loss(task.train.loss) if isinstance(task.train.loss, CustomLoss) else None
         """A loss of the user's own, which may have attributes that change."""
-        self._trained, self._measured = _loss_and_metric(task, place, self.custom)
-        weights = None if self.custom or task.criteria.loss != "cross_entropy" else task.train.loss
-        class_weights = (
-            None if weights is None or isinstance(weights, CustomLoss) else _weights(weights.class_weights, task)
-        )
-        self._class_weights = None if class_weights is None else torch.tensor(class_weights, **place)
+        weights = None if isinstance(task.train.loss, CustomLoss) else _weights(task.train.loss.class_weights, task)
+        class_weights = None if weights is None else torch.tensor(weights, **place)
+        self._trained, self._measured = _loss_and_metric(task, class_weights, self.custom)
+        self._class_weights = class_weights if task.criteria.loss == "cross_entropy" else None
         self._name = task.criteria.error.name
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -145,7 +143,7 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def _loss_and_metric(
-    task: TaskSpec, place: Mapping[str, Any], custom: LossFunction | None
+    task: TaskSpec, class_weights: Tensor | None, custom: LossFunction | None
 ) -> tuple[LossFunction, LossFunction]:
     """Return the training loss of a batch, one number; and the loss of each prediction as it is measured."""
     settings = task.train.loss
@@ -156,9 +154,7 @@ def _loss_and_metric(
             return custom(output.clone(), y.clone())  # it may write into what it is given
 
         return lambda output, y: function(output, y).mean(), function
-    weights = _weights(settings.class_weights, task)
-    options: dict[str, Any] = {"label_smoothing": settings.label_smoothing}
-    options["class_weights"] = None if weights is None else torch.tensor(weights, **place)
+    options: dict[str, Any] = {"label_smoothing": settings.label_smoothing, "class_weights": class_weights}
     match task.criteria.loss:
         case "cross_entropy":
             return partial(losses.cross_entropy, **options, reduction="mean"), losses.cross_entropy

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from numbers import Real
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,30 +32,6 @@ from adamcmp.optim import schedules
 from adamcmp.optim.decay import NOT_SCALED_BY_LR, Array
 from adamcmp.optim.rule import Rule, StepWindow, compute_coefficients
 from adamcmp.plan.runs import Run
-
-
-class OptimizerStep(Protocol):
-    """An optimizer at work on one model."""
-
-    def step(self, t: int) -> None:
-        """Take step t (from 0): read the gradients, change the parameters."""
-
-    def state(self) -> Any:
-        """Return the state for a checkpoint."""
-
-    def load(self, state: Any) -> None:
-        """Restore the state of a checkpoint."""
-
-    @property
-    def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """Return the optimizer's state of each parameter after the last step, by name."""
-
-    def evaluating(self) -> AbstractContextManager[None]:
-        """Return for as long as the block, the model has the weights that evaluations are of."""
-
-    @property
-    def holder(self) -> object:
-        """The object of a user's class, whose attributes may change; None for a rule of adamcmp's."""
 
 
 def schedule_of(run: Run) -> schedules.Schedule:
@@ -190,7 +166,7 @@ def ema_weight(beta: float, t: int) -> float:
 
 def make_optimizer_step(
     settings: AnyRule, model: nn.Module, schedule: schedules.Schedule, *, ours: bool = False
-) -> OptimizerStep:
+) -> _TorchStep | _KernelStep:
     """Return an object that takes steps of this optimizer on this model.
 
     Args:
@@ -246,7 +222,13 @@ def _torch_param_groups(
 
 
 class _TorchStep:
-    """Each group's learning rate, as the optimizer was built with, times η_t."""
+    """Steps of a ``torch.optim.Optimizer``: the learning rate of each group times η_t.
+
+    Both kinds of steps have ``step(t)``, ``state()`` and ``load(state)`` for checkpoints, ``kept`` (the optimizer's
+    state of each parameter after the last step), ``evaluating()`` (the model has the weights that evaluations are of,
+    inside the block), and ``holder`` (the object of a user's class, whose attributes may change; None for a rule of
+    adamcmp).
+    """
 
     def __init__(self, optimizer: Any, schedule: schedules.Schedule, trained: Mapping[str, nn.Parameter]) -> None:
         self._optimizer, self._trained = optimizer, trained

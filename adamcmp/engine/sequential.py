@@ -175,14 +175,6 @@ class MovingAverage:
                 with suppress(Exception):  # what cannot be copied stays as it was
                     vars(own)[key] = copy.deepcopy(vars(other)[key], dict(same))
 
-    def state(self) -> Any:
-        """Return the state for a checkpoint."""
-        return self.model.state_dict()
-
-    def load(self, state: Any) -> None:
-        """Restore the state of a checkpoint."""
-        self.model.load_state_dict(state)
-
 
 def _microbatches(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:
     """Yield the batches that a step accumulates."""
@@ -225,7 +217,7 @@ def _train_steps(
         model.load_state_dict(resumed["model"])
         update.load(resumed["update"])
         if average is not None:
-            average.load(resumed["average"])
+            average.model.load_state_dict(resumed["average"])
         if best_model is not None:
             best_model.load_state_dict(resumed["kept"])
         control.on_steps(evaluations[-1].step if evaluations else 0, None)
@@ -248,7 +240,7 @@ def _train_steps(
                 "update": update.state(),
                 "attributes": attributes.state(),
                 "host": host_state(),
-                "average": average.state() if average is not None else None,
+                "average": average.model.state_dict() if average is not None else None,
                 "kept": best_model.state_dict() if best_model is not None else None,
                 "evaluations": to_plain(evaluations),
                 "lost": losses.lost(),

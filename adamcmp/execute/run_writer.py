@@ -24,7 +24,7 @@ from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import one_line
 from adamcmp.execute.temp_dirs import unsent_folder
-from adamcmp.metrics.functions import bits_per_byte, generalization_gap
+from adamcmp.metrics.functions import bits_per_byte
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
 from adamcmp.plan.runs import Run, TaskSpec, canonical_json, group_runs, variant_hash
 from adamcmp.storage.backend import GoneError, retry_while_away
@@ -289,7 +289,7 @@ def _metric_columns(prefix: str, evaluation: Evaluation, task: TaskSpec) -> dict
         f"{prefix}_{part}_bits_per_byte": bits_per_byte(values[f"{part}_loss"], length)
         for part, length in task.facts.bytes_per_label.items()
     }
-    gap = generalization_gap(evaluation.train_error, evaluation.test_error, task.criteria.error.sign)
+    gap = task.criteria.error.sign * (evaluation.test_error - evaluation.train_error)  # positive: test is worse
     return {**{f"{prefix}_{name}": values[name] for name, _, _ in METRICS}, f"{prefix}_gap": gap, **bits}
 
 

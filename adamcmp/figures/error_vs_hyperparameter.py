@@ -32,35 +32,34 @@ from adamcmp.metrics.spec import task_metrics
 
 
 @with_style
-def error_vs_decay_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
-    """Draw mean ``metric`` against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
+def error_vs_decay_figure(table: pd.DataFrame) -> Figure:
+    """Draw the mean test error against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
 
     Args:
         table: ``analysis.cells`` of one task.
-        metric: Any of ``analysis.METRICS``.
 
     Raises:
         NotDrawn: no optimizer has eligible trials at two weight decays.
     """
-    return _along_axis(table, "weight_decay", metric, "weight decays")
+    return _along_axis(table, "weight_decay", "weight decays")
 
 
 @with_style
-def error_vs_lr_figure(table: pd.DataFrame, metric: str = "final_test_error") -> Figure:
-    """Draw mean ``metric`` against lr at the λ that is best for that lr on validation; else as
+def error_vs_lr_figure(table: pd.DataFrame) -> Figure:
+    """Draw the mean test error against lr at the λ that is best for that lr on validation; else as
     ``error_vs_decay_figure``.
 
     Raises:
         NotDrawn: no optimizer has eligible trials at two learning rates.
     """
-    return _along_axis(table, "lr", metric, "learning rates")
+    return _along_axis(table, "lr", "learning rates")
 
 
-def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Figure:
+def _along_axis(table: pd.DataFrame, axis: str, plural: str) -> Figure:
     table = grid_rows(table)
     ranked = table[table["rank"].notna()].sort_values(["arm", "rank"])
     profile = ranked.drop_duplicates(["arm", axis]).sort_values(["arm", axis])
-    profile = profile[profile[metric].notna()]
+    profile = profile[profile["final_test_error"].notna()]
     profile = profile[profile.groupby("arm")[axis].transform("nunique") > 1]
     if profile.empty:
         raise FigureSkipped(f"no optimizer has eligible cells at two {plural}")
@@ -74,12 +73,12 @@ def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Fig
         ax.remove()
     look = arm_styles(table["arm"])
     criteria = task_metrics(table)
-    factor, unit = display_unit(metric, criteria)
+    factor, unit = display_unit("final_test_error", criteria)
     for place, (ax, (name, part)) in enumerate(zip(axes.flat, panels, strict=False)):
-        _axis_panel(ax, part, axis, metric, factor, look)
+        _axis_panel(ax, part, axis, factor, look)
         ax.set(title=name, xlabel="weight decay λ" if by_convention else "learning rate")
-        ax.set_ylabel(with_unit(metric_name(metric, criteria), unit) if place % columns == 0 else "")
-    means = (profile[metric] * factor).to_list()
+        ax.set_ylabel(with_unit(metric_name("final_test_error", criteria), unit) if place % columns == 0 else "")
+    means = (profile["final_test_error"] * factor).to_list()
     if log_if_wide(axes[0, 0], means):
         axes[0, 0].set_ylim(bottom=max(0.5 * min(means), axes[0, 0].get_ylim()[0]))
     handles = {h.get_label(): h for ax in fig.axes for h in ax.get_legend_handles_labels()[0]}
@@ -88,7 +87,7 @@ def _along_axis(table: pd.DataFrame, axis: str, metric: str, plural: str) -> Fig
     return fig
 
 
-def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: float, look: dict[str, ArmStyle]) -> None:
+def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, factor: float, look: dict[str, ArmStyle]) -> None:
     positive = np.unique(part.loc[part[axis] > 0, axis])
     zero = zero_position(positive)
     ax.set_xscale("log")
@@ -98,7 +97,8 @@ def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, metric: str, factor: fl
         own = part[part["arm"] == arm]
         dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
         x = np.where(own[axis] > 0, own[axis], zero) * dodge
-        y, half = own[metric].to_numpy(float) * factor, own[f"{metric}_half_width"].to_numpy(float) * factor
+        y = own["final_test_error"].to_numpy(float) * factor
+        half = own["final_test_error_half_width"].to_numpy(float) * factor
         lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero,
         upper = np.minimum(half, np.maximum(100 - y, 0)) if factor == 100 else half  # and a share one up to 100 %
         style = look[arm]

@@ -37,25 +37,23 @@ _LEAST_AREA, NESTED_AREA_RATIO = 45.0, 2.0
 @with_style
 def error_vs_train_loss_figure(
     table: pd.DataFrame,
-    metric: str = "final_test_error",
 ) -> Figure:
-    """Draw mean ``metric`` against mean final training loss of every trial with a completed run; winners outlined.
+    """Draw the mean test error against mean final training loss of every trial with a completed run; winners outlined.
 
     Points above ``MAX_SHOWN_LOSS`` are drawn there: an exploded run must not squeeze all others.
 
     Args:
         table: ``analysis.cells`` of one task.
-        metric: Any of ``analysis.METRICS``.
 
     Raises:
         NotDrawn: fewer than two trials have a completed run.
     """
     loss = "final_train_loss"
-    drawn = table[(table["n"] > 0) & table[metric].notna() & table[loss].notna()]
+    drawn = table[(table["n"] > 0) & table["final_test_error"].notna() & table[loss].notna()]
     if len(drawn) < 2:
         raise FigureSkipped("fewer than two cells have a completed run")
     criteria = task_metrics(table)
-    factor, unit = display_unit(metric, criteria)
+    factor, unit = display_unit("final_test_error", criteria)
     look = arm_styles(table["arm"])
     best = table[table["rank"] == 1].set_index("arm")
     best[loss] = best[loss].clip(upper=MAX_SHOWN_LOSS)
@@ -67,18 +65,18 @@ def error_vs_train_loss_figure(
     for arm, style in look.items():
         own = drawn[drawn["arm"] == arm]
         ax.scatter(
-            own[loss], own[metric] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
+            own[loss], own["final_test_error"] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
             linewidths=0, label=arm, rasterized=len(drawn) > 5000, zorder=2,
         )  # fmt: skip
-    log_if_wide(ax, list(drawn[metric] * factor))
+    log_if_wide(ax, list(drawn["final_test_error"] * factor))
     low, high = float(drawn[loss].min()), float(drawn[loss].max())
     if low > 0 and high / low > 4:
         log_ticks(ax, "x", low, high)
-    _outline_best(ax, [(look[str(arm)], row[loss], row[metric] * factor) for arm, row in best.iterrows()])
+    _outline_best(ax, [(look[str(arm)], row[loss], row["final_test_error"] * factor) for arm, row in best.iterrows()])
     cut = f"{beyond} cell{'' if beyond == 1 else 's'} above {MAX_SHOWN_LOSS:g} at the edge" if beyond else ""
     ax.set(
         xlabel=with_unit("final training loss", criteria.loss_unit, cut),
-        ylabel=with_unit(metric_name(metric, criteria), unit),
+        ylabel=with_unit(metric_name("final_test_error", criteria), unit),
     )
     ax.grid(visible=True)
     handles = [

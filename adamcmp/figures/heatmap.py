@@ -63,13 +63,11 @@ class ColorScale(NamedTuple):
 @with_style
 def heatmap_figure(
     table: pd.DataFrame,
-    metric: str = "final_test_error",
 ) -> Figure:
-    """Draw one panel an optimizer: x weight decay (categorical, 0 first), y lr (rising), color the mean of ``metric``.
+    """Draw one panel an optimizer: x weight decay (categorical, 0 first), y lr (rising), color the mean test error.
 
     Args:
         table: ``analysis.cells`` of one task; star and circles go by its column ``rank``.
-        metric: What color shows; any of ``analysis.METRICS``.
 
     Raises:
         NotDrawn: no optimizer has two learning rates and two weight decays.
@@ -89,10 +87,10 @@ def heatmap_figure(
         ax.remove()
 
     criteria = task_metrics(table)
-    factor, unit = display_unit(metric, criteria)
-    more_is_better = metric.endswith("error") and criteria.error.higher_is_better
+    factor, unit = display_unit("final_test_error", criteria)
+    more_is_better = criteria.error.higher_is_better
     sign = -1 if more_is_better else 1
-    values = table.loc[table["n"] > 0, metric].to_numpy(dtype=np.float64) * factor
+    values = table.loc[table["n"] > 0, "final_test_error"].to_numpy(dtype=np.float64) * factor
     low, high, clipped = color_limits(sign * values)
     if more_is_better:
         low, high = -high, -low
@@ -101,7 +99,7 @@ def heatmap_figure(
     best, top = table[table["rank"] == 1], table[table["rank"] <= k]
     mesh: QuadMesh | PathCollection | None = None
     for arm, ax in panels.items():
-        part = table[table["arm"] == arm].assign(value=lambda t: t[metric] * factor)
+        part = table[table["arm"] == arm].assign(value=lambda t: t["final_test_error"] * factor)
         across, down = part["weight_decay"].nunique(), part["lr"].nunique()
         if is_grid(part):
             cell_points = 72 * min(width / columns * 0.72 / across, 1.75 / down)
@@ -128,7 +126,7 @@ def heatmap_figure(
         pad=0.015,
         location="top" if narrow else "right",
     )
-    bar.set_label(with_unit(metric_name(metric, criteria), unit))
+    bar.set_label(with_unit(metric_name("final_test_error", criteria), unit))
     handles = _heatmap_legend(table, best, k, {arm: table[table["arm"] == arm] for arm in arms})
     add_legend(fig, handles, 5 if width > 5 else 2)
     return fig

@@ -233,11 +233,3 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
 def bits_per_byte(loss: float, bytes_per_label: float) -> float:
     """Convert cross-entropy in nats per label to bits per byte: loss / (ln 2 · bytes per label)."""
     return loss / (math.log(2) * bytes_per_label)
-
-
-def generalization_gap(train_error: float, test_error: float, sign: float = 1.0) -> float:
-    """Return the difference of test error and train error of the same weights, positive if the test error is worse.
-
-    ``sign`` is −1 for a metric of which higher is better.
-    """
-    return sign * (test_error - train_error)

@@ -137,7 +137,7 @@ def custom_schedule(steps: int, eta: Callable[[int], float]) -> Schedule:
     )
 
 
-def restart_periods(steps: int, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
+def restart_periods(steps: float, first_period: float, multiplier: float) -> tuple[list[float], list[float]]:
     """Return where each period of ``warm_restarts`` starts, and its length, in steps.
 
     Raises:

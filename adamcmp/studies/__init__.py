@@ -10,7 +10,7 @@ study's name, which ``study.yaml`` stores, so that a report can name the study o
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -63,11 +63,6 @@ def _declarations() -> dict[str, Declaration]:
 def study_names() -> list[str]:
     """Return the names of all studies; nothing is imported."""
     return list(_declarations())
-
-
-def available_studies() -> Iterator[StudyEntry]:
-    """Yield all studies."""
-    yield from map(find_study, study_names())
 
 
 def find_study(name: str) -> StudyEntry:
@@ -128,7 +123,7 @@ ORDER = (
 def ordered_studies() -> list[StudyEntry]:
     """Return every reproduction, those of ``ORDER`` first."""
     place = {name: i for i, name in enumerate(ORDER)}
-    return sorted(available_studies(), key=lambda study: (place.get(study.name, len(ORDER)), study.name))
+    return sorted(map(find_study, study_names()), key=lambda study: (place.get(study.name, len(ORDER)), study.name))
 
 
 def figure_width(study_dirs: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ from adamcmp.config.lookup import find_config, list_group
 from adamcmp.config.validate import validate_config
 from adamcmp.report.findings import Finding
 from adamcmp.report.model import ReportInput
-from adamcmp.studies import available_studies, find_study, stored_figure
+from adamcmp.studies import find_study, ordered_studies, stored_figure
 from adamcmp.studies.figure2 import findings, tilts
 
 ARMS = {"SGD + L2": "sgd_paper", "SGDW": "sgdw_paper", "Adam + L2": "adam", "AdamW": "adamw_paper"}
@@ -49,7 +49,7 @@ def test_the_tilt_of_each_basin_is_told_with_its_interval():
     assert "no slope to measure" in tilts(records(FLAT, lrs=(0.1, 0.01)))[0]
 
 
-@pytest.mark.parametrize("each", list(available_studies()), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", ordered_studies(), ids=lambda each: each.name)
 @pytest.mark.parametrize("scale", ["laptop", "smoke", "paper"])
 def test_every_reproduction_has_a_study_that_names_it_at_every_scale(each, scale):
     assert each.study in list_group("study")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,6 @@ MOMENTUM = {"lr": "lr", "beta1": "momentum", "weight_decay": "weight_decay"}
 
 def defaults(kind: Any) -> dict[str, Any]:
     """Return the defaults of a call without arguments."""
-    return dict(_shown(inspect.signature(kind)))
-
-
-def _shown(signature: inspect.Signature) -> Iterator[tuple[str, Any]]:
-    for name in SHOWN:
-        parameter = signature.parameters.get(name)
-        if (
-            parameter is not None
-            and parameter.default is not inspect.Parameter.empty
-            and not callable(parameter.default)
-        ):
-            yield name, parameter.default
+    parameters = inspect.signature(kind).parameters
+    default_values = {name: parameters[name].default for name in SHOWN if name in parameters}
+    return {name: value for name, value in default_values.items() if not callable(value)}  # Parameter.empty is a class

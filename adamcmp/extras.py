@@ -21,11 +21,6 @@ EXTRAS: Mapping[str, str] = {
 """The extra that installs a module, by the module's import name."""
 
 
-def install_command(module: str) -> str:
-    """Return the command that installs an optional module."""
-    return f"pip install 'adamcmp[{EXTRAS[module]}]'"
-
-
 def missing_extra(setting: str, module: str, error: ImportError | None = None) -> InputError:
     """Return the error for a setting whose module is missing, or is installed and cannot be imported.
 
@@ -34,11 +29,9 @@ def missing_extra(setting: str, module: str, error: ImportError | None = None) -
         module: the import name of the module that the setting needs, a key of ``EXTRAS``.
         error: the exception of the import; None if the module was looked up and not found.
     """
-    if error is None or (isinstance(error, ModuleNotFoundError) and (error.name or module).partition(".")[0] == module):
-        return InputError(f"{setting}: the package {module} is not installed. Run: {install_command(module)}")
-    return InputError(
-        f"{setting}: the package {module} cannot be imported ({one_line(error)}). Run: {install_command(module)}"
-    )
+    is_absent = isinstance(error, ModuleNotFoundError) and (error.name or module).partition(".")[0] == module
+    problem = "is not installed" if error is None or is_absent else f"cannot be imported ({one_line(error)})"
+    return InputError(f"{setting}: the package {module} {problem}. Run: pip install 'adamcmp[{EXTRAS[module]}]'")
 
 
 def check_installed(setting: str, module: str) -> None:

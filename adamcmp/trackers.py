@@ -8,7 +8,6 @@ tracker already has are not written again.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,8 +21,6 @@ from adamcmp.storage.records import Results
 from adamcmp.storage.schema import METRICS
 from adamcmp.text_safety import escape_csv_cell
 
-TRACKERS = ("tensorboard", "mlflow", "wandb")
-FILES = ("csv", "parquet", "optuna")
 SCALAR_TYPES = ("lr", "weight_decay", "beta1", "beta2", "momentum", "eps", "seed", "batch_size", "steps")
 NAMES = ("arm", "optimizer", "schedule", "decay", "data", "model", "stage", "precision")
 SHOWN_COLUMNS = ("arm", "lr", "weight_decay", "seed", "stage")
@@ -54,24 +51,20 @@ def to_tracked_runs(stored: Results) -> Iterator[TrackedRun]:
     """Yield stored runs, the first that ended first."""
     curves = dict(iter(stored.curves.groupby("run_id")))
     for row in stored.records.sort_values("finished_at").to_dict("records"):
-        values = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not _is_missing(row[name])}
+        values = {name: row[name] for name in (*SCALAR_TYPES, *NAMES) if not pd.isna(row[name])}
         seed, cell = row["seed"], f"lr {row['lr']:.3g} λ {row['weight_decay']:.3g}"
         yield TrackedRun(
             id=row["run_id"],
             study=row["study"],
             name=f"{row['arm']} {cell} seed {seed}",
             settings=values,
-            ends={name: float(row[name]) for name in FINAL_METRICS if not _is_missing(row[name])},
+            ends={name: float(row[name]) for name in FINAL_METRICS if not pd.isna(row[name])},
             status=row["status"],
-            error="" if _is_missing(row["error"]) else str(row["error"]),
+            error="" if pd.isna(row["error"]) else str(row["error"]),
             curve=[] if row["run_id"] not in curves else _curve(curves[row["run_id"]]),
             ended_at=row["finished_at"].timestamp(),
             seconds=float(row["seconds"]),
         )
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
 
 
 def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
@@ -79,8 +72,8 @@ def _curve(rows: pd.DataFrame) -> list[tuple[int, dict[str, float]]]:
     points = []
     for row in rows.to_dict("records"):
         more = json.loads(row["metrics"]) if isinstance(row["metrics"], str) else {}
-        values = {name: row[name] for name in names} | more
-        points.append((int(row["step"]), {k: float(v) for k, v in values.items() if not _is_missing(v)}))
+        values: dict[str, Any] = {name: row[name] for name in names} | more
+        points.append((int(row["step"]), {k: float(v) for k, v in values.items() if not pd.isna(v)}))
     return points
 
 

@@ -170,15 +170,6 @@ def format_failures(failed: pd.DataFrame) -> list[str]:
     return [f"{row['count']} failed (run {row['first']}, …): {error}" for error, row in counts.iterrows()]
 
 
-def abbreviate(words: Sequence[str], most: int = 6) -> str:
-    """Return some words, the middle left out where there are many.
-
-    >>> abbreviate(["1", "2", "3"], most=2)
-    '1 … 3'
-    """
-    return ", ".join(words) if len(words) <= most else f"{words[0]} … {words[-1]}"
-
-
 def conformance_table(fits: Sequence[ConventionFit]) -> Table:
     """Return which convention other libraries follow, for a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))

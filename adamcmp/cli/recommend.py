@@ -108,13 +108,6 @@ def recommend(
     print_recommendation(opened, spending)
 
 
-def format_budget(seconds: float) -> str:
-    """Return a human-readable time budget."""
-    from adamcmp.cli.progress import format_duration
-
-    return format_duration(seconds)
-
-
 def added_overrides(config: str, overrides: Sequence[str], optimizers: str, config_dir: Path | None) -> list[str]:
     """Return the overrides that the command adds to the user's: names, seeds, and ranges that the user left open."""
     with show_status("starting"):
@@ -201,7 +194,7 @@ class BudgetedSearch:
         searching = self._opened.plan.searching
         assert searching is not None
         batch = list(self._opened.plan.runs)
-        if not self._has_ended():
+        if not (read_records(self._opened.study_dir)["status"] == "completed").any():
             first = {run.arm: run for run in reversed(batch)}  # with these there is an answer, however uncertain
             self._train(list(first.values()), "first run of each optimizer")
         while batch:
@@ -212,11 +205,6 @@ class BudgetedSearch:
             if missing and self.spent + self.a_run * len(missing) > self._until():
                 break
             self._tuned += batch
-
-    def _has_ended(self) -> bool:
-        from adamcmp.storage.records import read_records
-
-        return bool((read_records(self._opened.study_dir)["status"] == "completed").any())
 
     def _until(self) -> float:
         """Return the latest end of tuning: the minimum number of held-out seeds must fit after it."""
@@ -258,6 +246,7 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
     """Print the recommendation, and write it into the results folder."""
     with show_status("drawing"):
         from adamcmp.analysis import leaderboard, split_by_task
+        from adamcmp.cli.progress import format_duration
         from adamcmp.report import terminal
         from adamcmp.report.recommendation import minimum_budget, recommend, write_recommendation
         from adamcmp.report.verdict_text import ComparisonSettings
@@ -270,7 +259,7 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
         seeds = len(opened.plan.config.seeds)
         if records.empty or not (records["status"] == "completed").any():
             raise InputError(
-                f"recommend: no run has completed within {format_budget(spending.spent)}, start-up included. "
+                f"recommend: no run has completed within {format_duration(spending.spent)}, start-up included. "
                 "Give a larger --budget, a shorter training (train.steps=…), or a smaller model or data set"
             )
         enough = minimum_budget(
@@ -306,4 +295,4 @@ def print_recommendation(opened: Session, spending: BudgetedSearch) -> None:
         print_note(f"The same command with --budget {enough} or more resumes from here.", err=False)
     print_line(f"\n{recommendation.recipes['torch']}")
     print_line(f"Report   {files[0]}  (table, figure, and code for Keras and optax)")
-    print_note(f"spent {format_budget(spending.spent)}")
+    print_note(f"spent {format_duration(spending.spent)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ from adamcmp.cli.summary import load_report_input, report_on, show_claim_tests, 
 from adamcmp.cli.sweep_stages import exit_code_of, open_study, run_sweep, show_plan
 
 if TYPE_CHECKING:
-    from adamcmp.report.findings import StudyFindings
+    pass
 
 
 def reproduce(
@@ -65,7 +65,7 @@ def reproduce(
         raise typer.Exit(
             test_claims(figure, all_overrides, scale, results_dir, config_dir, device, dry_run, limit, formats)
         )
-    names, codes, claims = [figure], list[int](), list[Any]()
+    names, codes, claims = [figure], [EXIT_OK], list[Any]()
     if figure == "all":
         from adamcmp.studies import ordered_studies
 
@@ -73,10 +73,21 @@ def reproduce(
     for i, name in enumerate(names):
         if len(names) > 1:
             print_note(f"{'' if i == 0 else chr(10)}{name} ({i + 1} of {len(names)})", "bold")
-        words = sweep_words(name, figure, sys.argv[1:])
-        reproduced = reproduce_one(name, words, all_overrides, results_dir, config_dir, device, dry_run, limit, formats)
-        codes.append(reproduced.code)
-        claims += reproduced.study_findings.claims
+
+        def study_name(name: str = name) -> str:
+            from adamcmp.studies import study_of
+
+            # study.figure names the findings, also in a file that starts from a shipped one
+            return name if name.endswith((".yaml", ".yml")) else study_of(name)
+
+        opened = open_study(study_name, all_overrides, results_dir, config_dir, device, dry_run=dry_run)
+        opened.words = sweep_words(name, figure, sys.argv[1:])
+        if dry_run:
+            show_plan(opened, limit)
+            continue
+        records = run_sweep(opened, limit)
+        codes.append(exit_code_of(records))
+        claims += report_on([opened.study_dir], formats, None, title=False).study_findings.claims
     if len(names) > 1 and not dry_run:
         show_claims(claims, results_dir, formats)
     raise typer.Exit(max(codes))
@@ -116,43 +127,6 @@ def test_claims(
         _, _, name = figure.partition("/")
         show_claim_tests(statements, reports, results_dir / f"claims{suffix}" / name, formats)
     return max(codes)
-
-
-class Reproduced(NamedTuple):
-    """One study that was reproduced."""
-
-    code: int
-    study_findings: StudyFindings
-
-
-def reproduce_one(
-    name: str,
-    words: list[str],
-    overrides: list[str],
-    results_dir: Path,
-    config_dir: Path | None,
-    device: str | None,
-    dry_run: bool,
-    limit: int | None,
-    formats: list[Format] | None,
-) -> Reproduced:
-    """Reproduce one study, and print its findings."""
-
-    def named() -> str:
-        from adamcmp.studies import study_of
-
-        # study.figure names the findings, also in a file that starts from one of ours
-        return name if name.endswith((".yaml", ".yml")) else study_of(name)
-
-    opened = open_study(named, overrides, results_dir, config_dir, device, dry_run=dry_run)
-    opened.words = words
-    from adamcmp.report.findings import StudyFindings
-
-    if dry_run:
-        show_plan(opened, limit)
-        return Reproduced(EXIT_OK, StudyFindings())
-    records = run_sweep(opened, limit)
-    return Reproduced(exit_code_of(records), report_on([opened.study_dir], formats, None, title=False).study_findings)
 
 
 def sweep_words(name: str, figure: str, typed: Sequence[str]) -> list[str]:

@@ -352,18 +352,16 @@ def show_claim_tests(
 
 
 def show_claims(claims: Sequence[Claim], folder: Path, formats: list[Format] | None) -> None:
-    """Print the results of claims, and write them into a folder."""
+    """Print the results of claims, and write them into a folder as one table."""
     from adamcmp.report import terminal
-    from adamcmp.report.report_writer import write_claims
+    from adamcmp.report.model import claims_report_table
+    from adamcmp.report.report_writer import write_tables
 
     print_lines(terminal.claim_lines(claims, terminal_width(), verbose=is_verbose()))
-    _show_files(write_claims(claims, folder, formats=requested_values(formats)))
+    files = write_tables([claims_report_table(claims)], folder, requested_values(formats))
+    print_line("\n".join(["\nwritten:", *map(str, files)]))
 
 
 def requested_values(formats: list[Format] | None) -> list[str]:
-    """Return the requested options; all of them if none was requested."""
+    """Return the requested formats; all if none was requested."""
     return [format_.value for format_ in formats or Format]
-
-
-def _show_files(files: Sequence[Path]) -> None:
-    print_line("\n".join(["\nwritten:", *map(str, files)]))

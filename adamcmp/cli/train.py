@@ -154,7 +154,6 @@ def work(
 
 def submit_to_slurm(opened: Session) -> None:
     """Leave the plan in the study's folder, and hand in jobs that work on it."""
-    from adamcmp.cli import plan_view
     from adamcmp.execute.slurm_jobs import PLAN_FILE, check_slurm, submit_jobs
     from adamcmp.execute.study_dir import missing_runs
     from adamcmp.plan import saved_plan
@@ -171,6 +170,5 @@ def submit_to_slurm(opened: Session) -> None:
     ids = submit_jobs(settings, opened.study_dir, digest)
     print_line(f"{opened.plan.config.study.name}: {len(runs):,} runs, {len(lacking):,} to train, by {len(ids)} jobs:")
     add_json(folder=str(opened.study_dir), planned=len(runs), missing=len(lacking), jobs=ids)
-    print_line(
-        f"{plan_view.abbreviate(ids)}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect"
-    )
+    listed = ", ".join(ids) if len(ids) <= 6 else f"{ids[0]} … {ids[-1]}"
+    print_line(f"{listed}; see `adamcmp watch {opened.study_dir}`, and the same command with --collect")

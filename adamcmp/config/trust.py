@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from adamcmp.config.instantiate import nested_targets
 from adamcmp.config.lookup import list_group
 from adamcmp.errors import InputError, quote_value
 
@@ -77,16 +77,6 @@ def require_trust(untrusted: Sequence[str], whose: str) -> None:
 def shipped_targets() -> frozenset[str]:
     """Return the classes and functions that the YAML files of adamcmp name by ``_target_``."""
     paths = [path for group in ("data", "model", "optimizer", "schedule") for path in list_group(group).values()]
-    return frozenset(target for path in paths for target in _targets(yaml.safe_load(path.read_text(encoding="utf-8"))))
-
-
-def _targets(content: Any) -> Iterable[str]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key == "_target_":
-                yield str(value)
-            else:
-                yield from _targets(value)
-    elif isinstance(content, list):
-        for item in content:
-            yield from _targets(item)
+    return frozenset(
+        target for path in paths for target in nested_targets(yaml.safe_load(path.read_text(encoding="utf-8")))
+    )

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import platformdirs
+from pydantic import TypeAdapter
 
 from adamcmp.config.schema import Data
 from adamcmp.errors import InputError
@@ -46,8 +47,8 @@ def load_metadata(settings: Data) -> DatasetMetadata | None:
         path = _path(settings)
         if path is None:
             return None
-        stored = load_json(path.read_text(encoding="utf-8"))
-        return DatasetMetadata.loaded(stored)
+        facts: DatasetMetadata = TypeAdapter(DatasetMetadata).validate_python(load_json(path.read_text("utf-8")))
+        return facts
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

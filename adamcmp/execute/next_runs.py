@@ -22,7 +22,7 @@ from adamcmp.analysis import (
 from adamcmp.analysis.selection_uncertainty import candidate_indices, selections
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.execute.held_out_seeds import FIRST_HELD_OUT_SEED, run_on_seeds
-from adamcmp.plan.runs import Run, rule_identity, run_id
+from adamcmp.plan.runs import Run
 from adamcmp.storage.schema import Stage
 
 FIRST_SETTLE_SEED = 2_000_000
@@ -142,9 +142,9 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
                 if members and _count_added_values(own, members, side) < most
             ]
             for lr, weight_decay in _new_trials(own, sides):
-                for seed in seeds:
-                    run = _run_with(members[0], lr, weight_decay, seed)
-                    added[run.id] = run
+                optimizer = members[0].optimizer.model_copy(update={"lr": lr, "weight_decay": weight_decay})
+                trial = replace(members[0], optimizer=optimizer)
+                added |= {run.id: run for run in run_on_seeds(trial, seeds, trial.stage)}
     return list(added.values())
 
 
@@ -165,10 +165,3 @@ def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, fl
         new[name] += next_grid_values(axes[name], end, 1)
     every = [(lr, decay) for lr in (*axes["lr"], *new["lr"]) for decay in (*axes["λ"], *new["λ"])]
     return [(lr, decay) for lr, decay in every if lr in new["lr"] or decay in new["λ"]]
-
-
-def _run_with(member: Run, lr: float, weight_decay: float, seed: int) -> Run:
-    """Return a run of the same optimizer with other hyperparameters."""
-    optimizer = member.optimizer.model_copy(update={"lr": lr, "weight_decay": weight_decay})
-    identity, schedule = rule_identity(optimizer), rule_identity(member.schedule)
-    return replace(member, id=run_id(member.task, identity, schedule, seed), optimizer=optimizer, seed=seed)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -55,19 +55,6 @@ class DatasetMetadata:
     """Training examples of each class, or that have each label; empty where there are very many."""
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Error of the best constant prediction, by metric and split."""
-
-    @classmethod
-    def loaded(cls, stored: Mapping[str, Any]) -> Self:
-        """Return from JSON, which knows no tuples."""
-        tuples = {name: tuple(stored[name]) for name in ("target_mean", "target_std", "class_counts")}
-        return cls(**{**stored, **tuples, "input_shape": _shape(stored["input_shape"])})
-
-
-def _shape(stored: Any) -> Any:
-    """Return the shape of an example, or of each of its inputs, as JSON has it."""
-    if isinstance(stored, dict):
-        return {name: tuple(sizes) for name, sizes in stored.items()}
-    return tuple(_shape(size) if isinstance(size, list) else size for size in stored)
 
 
 @dataclass(frozen=True)
@@ -167,6 +154,7 @@ class TaskSpec:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Settings of the task that determine numbers."""
+        error = self.criteria.error.name
         return {
             "schema": SCHEMA_VERSION,
             "data": [self.facts.fingerprint, self.facts.train_examples],
@@ -177,15 +165,11 @@ class TaskSpec:
             "eval_examples": [self.evaluations.before, self.evaluations.last],
             "precision": self.train.precision,
             **self.recipe,
-            **({"error": self.criteria.error.name} if self._judged_otherwise else {}),
+            **({} if error == METRIC_SPECS[self.facts.targets][0].name else {"error": error}),
             **({"init": self.init.identity} if self.init else {}),
             **({"ranks": self.ranks} if self.ranks > 1 else {}),
             **({"metrics": [_metric_identity(metric) for metric in self.train.metrics]} if self.train.metrics else {}),
         }
-
-    @property
-    def _judged_otherwise(self) -> bool:
-        return self.criteria.error.name != METRIC_SPECS[self.facts.targets][0].name
 
     @cached_property
     def key(self) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,14 @@ from adamcmp.config.schema import (
     AnySchedule,
     Config,
     CustomOptimizer,
-    Data,
     ExecutionSettings,
-    Model,
     Study,
-    Train,
 )
 from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import builtin_rule_names, rule_class
 from adamcmp.plan.expand import Plan
-from adamcmp.plan.runs import DatasetMetadata, InitWeights, Run, TaskSpec, mark_only_trials, rule_identity, run_id
+from adamcmp.plan.runs import Run, TaskSpec, mark_only_trials, rule_identity, run_id
 from adamcmp.storage.backend import atomic_write
 
 METADATA_KEY = b"adamcmp_plan"
@@ -75,7 +72,7 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
     ]
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)})
     shared = {
-        "tasks": [_task_to_json(task) for task in tasks],
+        "tasks": [_task_adapter().dump_python(task, mode="json") for task in tasks],
         "study": config.study.model_dump(mode="json"),
         "execute": config.execute.model_dump(mode="json"),
         "report": config.report.model_dump(mode="json"),
@@ -95,30 +92,9 @@ def write_plan(portable: SavedPlan, path: Path) -> str:
     return hashlib.sha256(content.getvalue()).hexdigest()
 
 
-def _task_to_json(task: TaskSpec) -> dict[str, Any]:
-    return {
-        "data": task.data.model_dump(mode="json"),
-        "model": task.model.model_dump(mode="json"),
-        "train": task.train.model_dump(mode="json"),
-        "facts": asdict(task.facts),
-        "batch_size": task.batch_size,
-        "steps": task.steps,
-        "init": asdict(task.init) if task.init else None,
-        "ranks": task.ranks,
-    }
-
-
-def _task_from_json(stored: Mapping[str, Any]) -> TaskSpec:
-    return TaskSpec(
-        Data.model_validate(stored["data"]),
-        Model.model_validate(stored["model"]),
-        Train.model_validate(stored["train"]),
-        DatasetMetadata.loaded(stored["facts"]),
-        stored["batch_size"],
-        stored["steps"],
-        InitWeights(**{**stored["init"], "skip": tuple(stored["init"].get("skip", ()))}) if stored["init"] else None,
-        stored["ranks"],
-    )
+@cache
+def _task_adapter() -> TypeAdapter[TaskSpec]:
+    return TypeAdapter(TaskSpec)
 
 
 def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPlan:
@@ -140,7 +116,7 @@ def read_plan(path: Path, *, trust: bool, digest: str | None = None) -> SavedPla
         shared = json.loads(table.schema.metadata[METADATA_KEY])
         if not trust:
             check_targets(_referenced_names(shared, table), str(path))
-        tasks = [_task_from_json(task) for task in shared["tasks"]]
+        tasks = [_task_adapter().validate_python(task) for task in shared["tasks"]]
         columns: Sequence[Sequence[Any]] = [table[name].to_pylist() for name in COLUMNS]
         runs = mark_only_trials([
             Run(id_, arm, tasks[task], _optimizer(optimizer), _schedule(schedule), seed, stage, search)

@@ -133,10 +133,6 @@ class SearchState:
     settings: SearchSettings
     arms: tuple[SearchArm, ...]
 
-    def runs(self) -> list[Run]:
-        """Return all runs that were requested so far."""
-        return [run for arm in self.arms for trial in arm.trials for run in trial.runs]
-
     def more(self, records: pd.DataFrame | None) -> list[Run]:
         """Return the runs of the next batch of every optimizer that has trials left; empty where none has.
 

@@ -19,15 +19,6 @@ TRAINING_COMMANDS = ("run", "sweep", "reproduce")
 """Commands that train runs."""
 
 
-def _command_words(records: pd.DataFrame, study: str) -> list[str]:
-    """Return the words of the command that trained the latest of these runs, as a sweep."""
-    latest = records.sort_values("finished_at")["command"].dropna()
-    words = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
-    if not words or words[0] not in TRAINING_COMMANDS:
-        return ["sweep", study]
-    return ["sweep", *_session_options().parse_known_args(words[1:])[1]]
-
-
 class TrainCommand(NamedTuple):
     """Words of the command that trained a stored study."""
 
@@ -53,10 +44,14 @@ def find_train_command(records: pd.DataFrame, arms: tuple[str, str]) -> TrainCom
 
 def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
     """Return the command that trained the latest of these runs; only the study if it is unknown."""
+    latest = records.sort_values("finished_at")["command"].dropna()
+    typed = shlex.split(latest.iloc[-1])[1:] if len(latest) else []
+    if not typed or typed[0] not in TRAINING_COMMANDS:
+        return TrainCommand(study, [], None)
     parser = _session_options()
     for option in ("--results-dir", "--config-dir", "--device"):
         parser.add_argument(option)
-    options, words = parser.parse_known_args(_command_words(records, study)[1:])
+    options, words = parser.parse_known_args(typed[1:])
     return TrainCommand(
         words[0] if words else study, words[1:], Path(options.config_dir) if options.config_dir else None
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamcmp.analysis import TaskRecords, rank_over_time, task_metrics
-from adamcmp.analysis import claim as claimed
 from adamcmp.errors import InputError
 from adamcmp.report import manifest, table_formats, tables
 from adamcmp.report.figure_writer import FIGURES, PAGE, PLOT_SCRIPT, TABLES, FigureFiles, write_figures
@@ -164,11 +163,6 @@ def write_index(studies: Sequence[IndexEntry], folder: Path) -> Path:
     from adamcmp.report.web.index_page import index_page
 
     return write_file(folder / "index.html", index_page(studies).encode())
-
-
-def write_claims(claims: Sequence[claimed.Claim], folder: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write what several studies found of their statements as one table, ``claims``; its files."""
-    return write_tables([claims_report_table(claims)], folder, formats)
 
 
 def write_tables(made: Sequence[ReportTable], folder: Path, formats: Sequence[str]) -> list[Path]:

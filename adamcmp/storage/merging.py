@@ -73,13 +73,6 @@ def _merge_newest(parts: Sequence[Path], columns: Sequence[Column], fewest: int)
         path.unlink(missing_ok=True)
 
 
-def _replace_parts(folder: Path, parts: Sequence[Path], merged: pa.Table) -> None:
-    """Put one part in the place of others."""
-    write_part(folder / new_part_name(), merged.combine_chunks())
-    for path in parts:
-        path.unlink()
-
-
 def merge_study(source: Path, target: Path) -> None:
     """Put a study's runs and weights beside those of another; only the holder of the target's lock may.
 
@@ -141,7 +134,7 @@ def copy_runs(
     taken: set[str] = set()
     for other in siblings:
         try:
-            if wanted.keys().isdisjoint(_run_ids(other)):
+            if wanted.keys().isdisjoint(stored_since(other, ())[0]):
                 continue
             records = read_table(other / "records", RECORD)
             more = {table: read_table(other / table, columns) for table, columns in TABLES[:-1]}
@@ -172,11 +165,6 @@ def copy_runs(
     return len(taken)
 
 
-def _run_ids(study_dir: Path) -> set[str]:
-    """Return the IDs of all stored runs of a study, from one column of its records."""
-    return stored_since(study_dir, ())[0]
-
-
 def remove_runs(study_dir: Path, run_ids: Collection[str]) -> None:
     """Remove runs with their curves and weights; only the holder of the study's lock may.
 
@@ -187,7 +175,9 @@ def remove_runs(study_dir: Path, run_ids: Collection[str]) -> None:
         if parts:
             merged = pa.concat_tables([read_part(path, columns) for path in parts])
             removed = pc.is_in(merged.column("run_id"), value_set=pa.array(run_ids, TEXT))
-            _replace_parts(study_dir / table, parts, merged.filter(pc.invert(removed)))
+            write_part(study_dir / table / new_part_name(), merged.filter(pc.invert(removed)).combine_chunks())
+            for path in parts:
+                path.unlink()
     for run_id in run_ids:
         for path in (study_dir / "weights").glob(f"{run_id}-*"):
             path.unlink()

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adamcmp.analysis.claim import ABOVE_RANGE, Claim, exact_value
-from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import (
     ClaimEvidence,
     PanelAxes,
@@ -39,27 +39,11 @@ LR = 2.0**-7
 
 def closed_form_test() -> ClaimEvidence:
     """Test on a constant gradient."""
-    import torch
-
-    steps: list[np.ndarray] = []
-    before = torch.zeros(2, 1, dtype=torch.float64)
-
-    def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor]) -> None:
-        steps.append((weights - before).abs().flatten().numpy().copy())
-        before.copy_(weights)
-
     rules = [
         rule_settings("adam", lr=1.0, weight_decay=0.0, eps=0.0, bias_correction=corrected)
         for corrected in (True, False)
     ]
-    simulate(
-        rules,
-        torch.zeros(2, 1, dtype=torch.float64),
-        lambda weights, t: torch.ones_like(weights),
-        100,
-        callback=callback,
-    )
-    with_, without = np.array(steps).T
+    with_, without = np.abs(np.diff(weights_path(rules, 0.0, lambda t: 1.0, 100), axis=0)).T
     t = np.arange(1, 101)
     predicted = (1 - 0.9**t) / np.sqrt(1 - 0.999**t)
     axes = PanelAxes("toy: constant gradient", "step", "step / α", "linear", "linear")
@@ -111,32 +95,15 @@ GRADIENTS: Mapping[str, Callable[[int], float]] = {
 
 def _of_other_gradients() -> list[Claim]:
     """Return the largest step of Adam under gradients that change, each over α."""
-    import torch
-
     claims = []
     for what, gradient in GRADIENTS.items():
-        steps, before = list[float](), torch.zeros(1, 1, dtype=torch.float64)
-
-        def callback(
-            t: int, weights: torch.Tensor, state: dict[str, torch.Tensor],
-            steps: list[float] = steps, before: torch.Tensor = before,
-        ) -> None:  # fmt: skip
-            steps.append(float((weights - before).abs()))
-            before.copy_(weights)
-
-        simulate(
-            [rule_settings("adam", lr=1.0, weight_decay=0.0, eps=1e-12)],
-            torch.zeros(1, 1, dtype=torch.float64),
-            lambda weights, t, gradient=gradient: torch.full_like(weights, gradient(t - 1)),
-            7000,
-            callback=callback,
-        )
+        path = weights_path([rule_settings("adam", lr=1.0, weight_decay=0.0, eps=1e-12)], 0.0, gradient, 7000)
         claims.append(
             Claim(
                 "Adam's steps are no larger than α, whatever the gradients",
                 SOURCE,
                 f"largest step over α: {what}",
-                exact_value(round(max(steps), 9)),
+                exact_value(round(float(np.abs(np.diff(path, axis=0)).max()), 9)),
                 (-math.inf, 1.01),
                 form=".2f",
             )

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from adamcmp.analysis.claim import Claim, exact_value
-from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import (
     ClaimEvidence,
     PanelAxes,
@@ -35,20 +34,11 @@ LAMBDAS = (0.25, 0.5, 1.0, 2.0)
 
 def closed_form_test() -> ClaimEvidence:
     """Test on a constant gradient."""
-    import torch
-
-    paths: list[np.ndarray] = []
-
-    def callback(t: int, weights: Any, state: Any) -> None:
-        paths.append(weights.abs().flatten().numpy().copy())
-
     rules = [rule_settings("adamw", lr=0.05, weight_decay=weight_decay, eps=0.0) for weight_decay in LAMBDAS]
-    start = torch.zeros(len(LAMBDAS), 1, dtype=torch.float64)
-    simulate(rules, start, lambda weights, t: torch.ones_like(weights), 1500, callback=callback)
-    times_TK = np.array(paths) * LAMBDAS
+    times_TK = np.abs(weights_path(rules, 0.0, lambda t: 1.0, 1500)[1:]) * LAMBDAS
     axes = PanelAxes("toy: a constant gradient", "step", "λ ‖θ‖_∞", "linear", "linear")
     panels = [
-        axes.series(f"λ = {weight_decay:g}", "line", range(1, len(paths) + 1, 10), times_TK[::10, k])
+        axes.series(f"λ = {weight_decay:g}", "line", range(1, len(times_TK) + 1, 10), times_TK[::10, k])
         for k, weight_decay in enumerate(LAMBDAS)
     ]
     return ClaimEvidence(
@@ -62,7 +52,7 @@ def closed_form_test() -> ClaimEvidence:
                 form=".4f",
             )
         ],
-        [*panels, axes.series("bound", "predicted", [1, len(paths)], [1.0, 1.0])],
+        [*panels, axes.series("bound", "predicted", [1, len(times_TK)], [1.0, 1.0])],
     )
 
 

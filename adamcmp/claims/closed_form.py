@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,29 @@ def simulate(rules: Sequence[Any], start: Any, gradient: Any, steps: int, **how:
     from adamcmp.engine.simulate import simulate as run
 
     return run(rules, start, gradient, steps, **how)
+
+
+def weights_path(rules: Sequence[Any], start: float, gradient: Callable[[int], float], steps: int) -> Array:
+    """Return the weight of each rule under a gradient that depends on the step alone, start included: (T + 1, R).
+
+    Args:
+        rules: settings, each of one run.
+        start: of all weights.
+        gradient: of all weights, as a function of the step, from 0.
+        steps: T.
+    """
+    import torch
+
+    start_R1 = torch.full((len(rules), 1), start, dtype=torch.float64)
+    path = [start_R1.clone()]
+    simulate(
+        rules,
+        start_R1,
+        lambda weights, t: torch.full_like(weights, gradient(t - 1)),
+        steps,
+        callback=lambda t, weights, state: path.append(weights.clone()),
+    )
+    return np.asarray(torch.stack(path)[..., 0])
 
 
 def normal_tensor(*shape: int, seed: int = 0) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from adamcmp.analysis.steps_to_generalize import (
     steps_to_target,
     steps_without_decay,
 )
-from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
 from adamcmp.report.model import ReportInput
 from adamcmp.studies.paper_claims import ADAM, ADAMW, find_arm
@@ -40,24 +39,10 @@ LR, LAMBDA, STEPS = 1e-3, 0.1, 600
 
 def closed_form_test() -> ClaimEvidence:
     """Test on a weight without gradient."""
-    import torch
-
     axes = PanelAxes("toy: no gradient", "step", "weight", "linear", "linear")
     panels, taken = [], []
     for name, label in (("adam", "Adam + L2"), ("adamw", "AdamW")):
-        path: list[float] = [1.0]
-
-        def callback(t: int, weights: Any, state: Any, path: list[float] = path) -> None:
-            path.append(weights.item())
-
-        start = torch.ones(1, 1, dtype=torch.float64)
-        simulate(
-            [rule_settings(name, lr=LR, weight_decay=LAMBDA)],
-            start,
-            lambda w, t: torch.zeros_like(w),
-            STEPS,
-            callback=callback,
-        )
+        path = weights_path([rule_settings(name, lr=LR, weight_decay=LAMBDA)], 1.0, lambda t: 0.0, STEPS)[:, 0]
         panels.append(axes.series(label, "line", range(0, STEPS + 1, 10), path[::10]))
         taken.append(1 - path[100])
     return ClaimEvidence(

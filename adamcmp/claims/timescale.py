@@ -17,7 +17,7 @@ import pandas as pd
 from adamcmp.analysis import split_by_task
 from adamcmp.analysis.claim import Claim, exact_value
 from adamcmp.analysis.optimal_decay import OptimalDecays, estimate_optimal_decays
-from adamcmp.claims.closed_form import rule_settings, simulate
+from adamcmp.claims.closed_form import rule_settings, weights_path
 from adamcmp.claims.evidence import ClaimEvidence, PanelAxes
 from adamcmp.report.model import ReportInput
 from adamcmp.studies.families import task_families
@@ -47,25 +47,11 @@ RULES = (
 
 def closed_form_test() -> ClaimEvidence:
     """Test on weights that get no gradient."""
-    import torch
-
     axes = PanelAxes("toy: no gradient", "steps · ηλ", "remaining share", "linear")
     times, panels = [], []
     for rate in RATES:
-        left: list[float] = []
-
-        def callback(t: int, weights: torch.Tensor, state: dict[str, torch.Tensor], left: list[float] = left) -> None:
-            left.append(weights.item())
-
-        start = torch.ones(1, 1, dtype=torch.float64)
         steps = round(4 / rate)
-        simulate(
-            [rule_settings("adamw", lr=0.1, weight_decay=rate / 0.1)],
-            start,
-            lambda w, t: torch.zeros_like(w),
-            steps,
-            callback=callback,
-        )
+        left = weights_path([rule_settings("adamw", lr=0.1, weight_decay=rate / 0.1)], 1.0, lambda t: 0.0, steps)[1:, 0]
         times.append(-math.log(left[round(1 / rate) - 1]))
         x = np.arange(1, steps + 1) * rate
         panels.append(axes.series(f"ηλ = {rate:g}", "line", x, left))

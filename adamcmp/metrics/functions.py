@@ -94,53 +94,30 @@ def _average_precision(scores: Tensor, y: Tensor) -> Tensor:
     return (precision_L * occurs).sum(-1) / occurs.sum(-1).clamp(min=1)
 
 
+error_rate = MetricFunction(lambda logits, y: _of_each(logits.argmax(-1) != y), _share)
+"""Share of predictions (the class of the largest logit) that differ from the label."""
+rmse = MetricFunction(lambda outputs, y: (outputs - y).square(), lambda s, y: _mean(s, y).sqrt().mean(-1))
+"""Root of the mean squared error of each target, averaged over targets, in their unit."""
+mae = MetricFunction(lambda outputs, y: (outputs - y).abs(), lambda s, y: _mean(s, y).mean(-1))
+"""Mean absolute error, averaged over targets, in their unit."""
+r2 = MetricFunction(lambda outputs, y: (outputs - y).square(), _r2)
+"""Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
+f1 = MetricFunction(_confusion, _f1)
+"""F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for a label that never occurs nor is named."""
+average_precision = MetricFunction(lambda logits, _: logits, _average_precision)
+"""Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
+hamming_loss = MetricFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share)
+"""Share of labels that are predicted wrongly, at probability ½."""
 METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
-    "error_rate": MetricFunction(lambda logits, y: _of_each(logits.argmax(-1) != y), _share),
-    "rmse": MetricFunction(lambda outputs, y: (outputs - y).square(), lambda s, y: _mean(s, y).sqrt().mean(-1)),
-    "mae": MetricFunction(lambda outputs, y: (outputs - y).abs(), lambda s, y: _mean(s, y).mean(-1)),
-    "r2": MetricFunction(lambda outputs, y: (outputs - y).square(), _r2),
-    "f1": MetricFunction(_confusion, _f1),
-    "average_precision": MetricFunction(lambda logits, _: logits, _average_precision),
-    "hamming_loss": MetricFunction(lambda logits, y: _of_each((logits > 0) != (y > 0.5)), _share),
+    "error_rate": error_rate,
+    "rmse": rmse,
+    "mae": mae,
+    "r2": r2,
+    "f1": f1,
+    "average_precision": average_precision,
+    "hamming_loss": hamming_loss,
 }
 """Functions by the names of ``metrics.spec.METRIC_SPECS``."""
-
-
-def error_rate(logits: Tensor, y: Tensor) -> float:
-    """Return share of predictions (the class of the largest logit) that differ from the label."""
-    return METRIC_FUNCTIONS["error_rate"](logits, y)
-
-
-def rmse(outputs: Tensor, y: Tensor) -> float:
-    """Return root of the mean squared error of each target, averaged over targets, in their unit."""
-    return METRIC_FUNCTIONS["rmse"](outputs, y)
-
-
-def mae(outputs: Tensor, y: Tensor) -> float:
-    """Return mean absolute error, averaged over targets, in their unit."""
-    return METRIC_FUNCTIONS["mae"](outputs, y)
-
-
-def r2(outputs: Tensor, y: Tensor) -> float:
-    """Return Coefficient of determination 1 − Σ (ŷ − y)² / Σ (y − ȳ)², averaged over targets."""
-    return METRIC_FUNCTIONS["r2"](outputs, y)
-
-
-def f1(logits: Tensor, y: Tensor) -> float:
-    """Return F1 = 2 TP / (2 TP + FP + FN) at probability ½, averaged over labels; 0 for one that never occurs nor is
-    named.
-    """
-    return METRIC_FUNCTIONS["f1"](logits, y)
-
-
-def average_precision(logits: Tensor, y: Tensor) -> float:
-    """Return Σ_n (R_n − R_{n−1}) P_n over the thresholds, averaged over the labels that occur (mAP)."""
-    return METRIC_FUNCTIONS["average_precision"](logits, y)
-
-
-def hamming_loss(logits: Tensor, y: Tensor) -> float:
-    """Return share of labels that are predicted wrongly, at probability ½."""
-    return METRIC_FUNCTIONS["hamming_loss"](logits, y)
 
 
 def top5_error(logits: Tensor, y: Tensor) -> float:

@@ -37,23 +37,12 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """A file format of reports."""
-
-    md = "md"
-    csv = "csv"
-    tex = "tex"
-    png = "png"
-    svg = "svg"
-    pdf = "pdf"
-    html = "html"
+Format = StrEnum("Format", ["md", "csv", "tex", "png", "svg", "pdf", "html"])
+"""A file format of reports."""
 
 
-class Width(StrEnum):
-    """Width of figures: one or two columns of a journal."""
-
-    single = "single"
-    double = "double"
+Width = StrEnum("Width", ["single", "double"])
+"""Width of figures: one or two columns of a journal."""
 
 
 WIDTH = 100

@@ -27,38 +27,20 @@ from adamcmp.errors import InputError, suggest_names
 from adamcmp.storage.backend import open_path
 
 GROUP_FOLDERS = {
-    "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model",
-    "schedules": "schedule", "studies": "study", "executors": "execute", "searches": "search",
+    "configs": "", "optimizers": "optimizer", "frameworks": "optimizer/framework", "models": "model", "data": "data",
+    "schedules": "schedule", "studies": "study", "executors": "execute", "searches": "search", "claims": "",
 }  # fmt: skip
+"""Groups that ``adamcmp list`` shows, and where their files are; claims are modules."""
 
 
-class Framework(StrEnum):
-    """Frameworks for which training code can be printed."""
-
-    torch = "torch"
-    optax = "optax"
-    keras = "keras"
-
-
-class Group(StrEnum):
-    """Groups that ``adamcmp list`` shows."""
-
-    configs = "configs"
-    optimizers = "optimizers"
-    frameworks = "frameworks"
-    models = "models"
-    data = "data"
-    schedules = "schedules"
-    studies = "studies"
-    executors = "executors"
-    searches = "searches"
-    claims = "claims"
+Framework = StrEnum("Framework", ["torch", "optax", "keras"])
+"""Frameworks for which training code can be printed."""
 
 
 def list_(
     group: Annotated[
         str | None,
-        typer.Argument(help=f"{', '.join(Group)}. Default: all.", autocompletion=lambda: list(Group)),
+        typer.Argument(help=f"{', '.join(GROUP_FOLDERS)}. Default: all.", autocompletion=lambda: list(GROUP_FOLDERS)),
     ] = None,
     config_dir: ConfigDir = None,
     json_: Json = False,
@@ -67,18 +49,18 @@ def list_(
     """List configurations, optimizers, models, data sets, studies."""
     from adamcmp.config.lookup import list_group
 
-    if group is not None and group not in set(Group):
-        raise InputError(f"list {group}: no such list; {suggest_names(group, Group)}")
-    for member in [group] if group else list(Group):
-        if member == Group.claims:
+    if group is not None and group not in GROUP_FOLDERS:
+        raise InputError(f"list {group}: no such list; {suggest_names(group, GROUP_FOLDERS)}")
+    for member in [group] if group else GROUP_FOLDERS:
+        if member == "claims":
             from adamcmp.claims import claim_sentences
 
             named = claim_sentences()
         else:
-            named = descriptions(list_group(GROUP_FOLDERS.get(member, member), config_dir))
-        add_json(**{str(member): named})
+            named = descriptions(list_group(GROUP_FOLDERS[member], config_dir))
+        add_json(**{member: named})
         if group is None:
-            print_line(f"{chr(10) if member != Group.configs else ''}{member}")
+            print_line(f"{'' if member == 'configs' else chr(10)}{member}")
         for line in text_table(("name", "description"), list(named.items())):
             print_line(line)
 

@@ -13,16 +13,8 @@ from adamcmp.cli.spinner import show_status
 from adamcmp.errors import InputError
 from adamcmp.storage.backend import is_local, open_path
 
-
-class ExportFormat(StrEnum):
-    """Formats and trackers to which runs are exported."""
-
-    csv = "csv"
-    parquet = "parquet"
-    mlflow = "mlflow"
-    tensorboard = "tensorboard"
-    wandb = "wandb"
-    optuna = "optuna"
+ExportFormat = StrEnum("ExportFormat", ["csv", "parquet", "mlflow", "tensorboard", "wandb", "optuna"])
+"""Formats and trackers to which runs are exported."""
 
 
 def export(

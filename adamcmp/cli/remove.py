@@ -12,13 +12,8 @@ import typer
 from adamcmp.cli.app import Debug, Json, ResultFolders, add_json, print_line
 from adamcmp.errors import InputError
 
-
-class Status(StrEnum):
-    """How a run ended."""
-
-    completed = "completed"
-    diverged = "diverged"
-    failed = "failed"
+Status = StrEnum("Status", ["completed", "diverged", "failed"])
+"""How a run ended."""
 
 
 MIN_ID_CHARS = 6

@@ -47,7 +47,7 @@ def usage_text(error: Exception, words: Sequence[str]) -> str:
         words: of the command line, without the program's name.
     """
     context: Any = getattr(error, "ctx", None)
-    text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    text = str(getattr(error, "format_message", error.__str__)()).rstrip(".").replace(": Value error, ", ": ")
     name = getattr(context, "info_name", None) if getattr(context, "parent", None) else None
     option = getattr(error, "option_name", None)
     if name and option is not None and type(error).__name__ == "NoSuchOption":

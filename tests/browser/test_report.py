@@ -229,7 +229,7 @@ def test_colours_follow_the_system_and_a_choice_is_kept(study, visit):
     button.click()
     light = page.evaluate(background)
     assert light != dark
-    assert button.get_attribute("aria-label") == "Colours: light"
+    assert button.get_attribute("aria-label") == "Colors: light"
     page.reload()
     page.wait_for_selector("html[data-ready=yes]")
     assert page.evaluate(background) == light

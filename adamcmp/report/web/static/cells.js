@@ -1,4 +1,4 @@
-/* Cells of a task: what is told of one, and those that are chosen, with curves, command and code. */
+/* Trials of a task: the details of one; and the selected ones, with curves, command and code. */
 
 /** The palette of Okabe and Ito, which color-blind readers can distinguish. */
 const PINNED = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C7A00", "#000000"];
@@ -37,13 +37,13 @@ class Cells {
   /** What a screen reader says of a cell. */
   label(cell, metric) {
     const { cells } = this.task;
-    const value = shown(cells.values[metric.key][cell], metric.unit, cells.halves[metric.key][cell]);
+    const value = formatted(cells.values[metric.key][cell], metric.unit, cells.halves[metric.key][cell]);
     const best = cells.rank[cell] === 1 ? ", best on validation" : "";
     const status = this.status(cell);
     return `${this.name(cell)}: ${metric.name} ${value}${best}${status === "completed" ? "" : `, ${status}`}`;
   }
 
-  /** All that is told of a cell, as children of a tip or of a card. */
+  /** The details of a trial, as children of a tip or of a card. */
   details(cell) {
     const { cells, arms, metrics, fresh } = this.task;
     const arm = arms[cells.arm[cell]];
@@ -66,11 +66,11 @@ class Cells {
     if (cells.n[cell]) {
       rows.push(h("dt", {}, ""), h("dd", {}, "last step"), h("dd", {}, "best evaluation"));
       const bare = (text, unit) => (unit && text.endsWith(unit) ? text.slice(0, -unit.length - 1) : text);
-      const number = (metric, value, half) => h("dd", {}, bare(shown(value, metric.unit, half), metric.unit));
+      const number = (metric, value, half) => h("dd", {}, bare(formatted(value, metric.unit, half), metric.unit));
       const value = (metric) => number(metric, cells.values[metric.key][cell], cells.halves[metric.key][cell]);
       const named = (metric, more = "") =>
         h("dt", {}, `${metric.name.replace("final ", "")}${more}${metric.unit ? ` (${metric.unit})` : ""}`);
-      const of = (key) => metrics.find((each) => each.key === key);
+      const of = (key) => metrics.find((metric) => metric.key === key);
       for (const metric of metrics) {
         if (metric.requested) rows.push(named(metric), value(metric), h("dd", {}, ""));
         else if (metric.when === "final")
@@ -96,8 +96,8 @@ class Cells {
       this.pinned.delete(cell);
       say(`${this.name(cell)} removed`);
     } else {
-      const used = new Set([...this.pinned.values()].map((each) => each.colour));
-      const colour = PINNED.find((each) => !used.has(each)) ?? PINNED[this.pinned.size % PINNED.length];
+      const used = new Set([...this.pinned.values()].map((card) => card.colour));
+      const colour = PINNED.find((candidate) => !used.has(candidate)) ?? PINNED[this.pinned.size % PINNED.length];
       const card = this.card(cell, colour);
       this.pinned.set(cell, { colour, card });
       this.list.append(card);
@@ -142,7 +142,7 @@ class Cells {
         h("summary", {}, "Train it again"),
         command
           ? [h("pre", { class: "code command", tabindex: "0" }, command), copyButton("Copy", () => command, "Command")]
-          : h("p", {}, "The command that trained these runs is not known."),
+          : h("p", {}, "The command that trained these runs is unknown."),
       ),
       h(
         "details",
@@ -159,7 +159,7 @@ class Cells {
     );
   }
 
-  /** The code of a cell in a framework: a text of its optimizer, with the lines that are its own. */
+  /** The code of a trial in a framework: the text of its optimizer, with the lines that differ. */
   recipe(cell, framework) {
     const { texts, cells } = this.task.recipes[framework];
     const [base, changed] = cells[cell];
@@ -176,7 +176,7 @@ class Cells {
     this.curves ??= await unpack(`curves-${this.index}`);
     if (!this.curves) return;
     const { metric, stage, scale } = Object.fromEntries(new FormData(this.form));
-    const about = this.curves.metrics.find((each) => each.key === metric);
+    const about = this.curves.metrics.find((entry) => entry.key === metric);
     const lines = [];
     for (const [cell, { colour }] of this.pinned) {
       const runs = this.curves.runs.flatMap((run, i) =>

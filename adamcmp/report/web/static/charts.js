@@ -25,11 +25,12 @@ function marker(x, y, { colour, shape = "o" }, size = 44) {
 }
 
 /** A frame with axes in an SVG element of the page, whose height stays; null where there is nothing to show. */
-function frame(svg, { x, y, left = 56, right = 14, top = 8, bottom = 44 }) {
+function frame(svg, { x, y }) {
+  const [left, right, top, bottom] = [56, 14, 8, 44];
   const { width, height } = emptied(svg);
-  const scale = ({ domain, log }, range) => (log ? d3.scaleLog(domain, range) : d3.scaleLinear(domain, range).nice());
-  const sx = x.log || x.exact ? scaled(x, [left, width - right]) : scale(x, [left, width - right]);
-  const sy = scale(y, [height - bottom, top]);
+  const sx = scaled(x, [left, width - right]);
+  const sy = scaled(y, [height - bottom, top]);
+  if (!y.log) sy.nice();
   const ticks = Math.max(3, Math.floor((width - left - right) / 90));
   const below = axis(d3.axisBottom(sx), sx, x.log, ticks);
   const beside = axis(d3.axisLeft(sy), sy, y.log, Math.max(3, Math.floor(height / 60)));
@@ -49,7 +50,7 @@ function frame(svg, { x, y, left = 56, right = 14, top = 8, bottom = 44 }) {
       y.label,
     ),
   );
-  return { sx, sy, width, height, left, right, top, bottom };
+  return { sx, sy };
 }
 
 /** An axis with some so many ticks; on a logarithmic one at powers of ten, or at 1, 2 and 5 times them. */
@@ -57,8 +58,10 @@ function axis(drawn, scale, log, count) {
   drawn.tickSizeOuter(0);
   if (!log) return drawn.ticks(count);
   const all = scale.ticks();
-  const leads = (digits) => all.filter((tick) => digits.includes(Number(tick.toExponential()[0])));
-  const chosen = [[1, 2, 5], [1, 3], [1]].map(leads).find((found) => found.length <= count && found.length > 1);
+  const leads = (digits) => all.filter((tick) => digits.includes(Number(tick.toExponential(6).split("e")[0])));
+  const chosen = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]]
+    .map(leads)
+    .find((ticks) => ticks.length <= count && ticks.length > 1);
   return drawn.tickValues(chosen ?? leads([1])).tickFormat((value) => brief(value, 2));
 }
 
@@ -89,11 +92,11 @@ function extent(values, log = false) {
   return log ? [low / 2, low * 2] : [low - 0.5, low + 0.5];
 }
 
-/** Lines: each with x, y, and maybe a band (low, high), bars (half), markers; bold ones answer to the pointer. */
+/** Lines, of which each has x, y, and maybe a band (low, high), bars (half), markers; bold ones answer to the pointer. */
 function lineChart(svg, { lines, x, y }) {
   if (!lines.length) {
     emptied(svg);
-    svg.append(s("text", { class: "empty", x: 12, y: 28 }, "Nothing is chosen."));
+    svg.append(s("text", { class: "empty", x: 12, y: 28 }, "No trial is selected."));
     return;
   }
   const across = extent(
@@ -102,37 +105,34 @@ function lineChart(svg, { lines, x, y }) {
   );
   if (!x.log && lines.every((line) => line.x.length === 1)) across[0] = 0; // measured once, at the end
   const positive = (value) => value !== null && (!y.log || value > 0);
-  const place = frame(svg, {
-    x: {
-      ...x,
-      domain: across,
-      exact: true,
-    },
+  const { sx, sy } = frame(svg, {
+    x: { ...x, domain: across },
     y: {
       ...y,
       domain: extent(lines.flatMap((line) => [...line.y, ...(line.low ?? []), ...(line.high ?? [])].filter(positive))),
     },
   });
-  const { sx, sy } = place;
   const [bottom, top] = [sy.range()[0], sy.range()[1]];
   const inside = (value) => Math.max(top, Math.min(bottom, sy(value)));
   const points = [];
   for (const line of lines) {
-    const known = line.x.map((_, i) => i).filter((i) => positive(line.y[i]));
+    const drawable = line.x.map((_, i) => i).filter((i) => positive(line.y[i]));
     if (line.low) {
       const band = d3.area(
         (i) => sx(line.x[i]),
         (i) => inside(line.low[i]),
         (i) => inside(line.high[i]),
       );
-      svg.append(s("path", { d: band(known.filter((i) => positive(line.low[i]))), fill: line.colour, opacity: 0.15 }));
+      svg.append(
+        s("path", { d: band(drawable.filter((i) => positive(line.low[i]))), fill: line.colour, opacity: 0.15 }),
+      );
     }
     svg.append(
       s("path", {
         d: d3.line(
           (i) => sx(line.x[i]),
           (i) => sy(line.y[i]),
-        )(known),
+        )(drawable),
         fill: "none",
         stroke: line.colour,
         "stroke-width": line.thin ? 0.8 : 2.2,
@@ -141,13 +141,13 @@ function lineChart(svg, { lines, x, y }) {
         "stroke-linejoin": "round",
       }),
     );
-    for (const i of line.thin ? [] : known) {
+    for (const i of line.thin ? [] : drawable) {
       const half = line.half?.[i];
       if (half) {
         const ends = [inside(line.y[i] - half), inside(line.y[i] + half)];
         svg.append(s("line", { x1: sx(line.x[i]), x2: sx(line.x[i]), y1: ends[0], y2: ends[1], stroke: line.colour }));
       }
-      if (line.shape && known.length <= 40) svg.append(marker(sx(line.x[i]), sy(line.y[i]), line, 36));
+      if (line.shape && drawable.length <= 40) svg.append(marker(sx(line.x[i]), sy(line.y[i]), line, 36));
       points.push({ line, i, px: sx(line.x[i]), py: sy(line.y[i]) });
     }
   }
@@ -167,7 +167,7 @@ function lineChart(svg, { lines, x, y }) {
     const { line, i } = nearest;
     dot.setAttribute("cx", nearest.px);
     dot.setAttribute("cy", nearest.py);
-    const value = shown(line.y[i], y.unit, line.half?.[i]);
+    const value = formatted(line.y[i], y.unit, line.half?.[i]);
     const band = line.low ? `, ${brief(line.low[i], 4)} to ${brief(line.high[i], 4)}` : "";
     return Tip.show(
       [h("strong", {}, line.name), `${x.label} ${brief(line.x[i], 4)}: ${value}${band}`],
@@ -241,14 +241,14 @@ function intervalChart(svg, { rows, label, unit = "", zero = false, margin = nul
           }),
         );
     group.append(marker(sx(row.value), y, row, 60));
-    const told = (interval) => `${brief(interval[0], 4)} to ${brief(interval[1], 4)}`;
+    const ends = (interval) => `${brief(interval[0], 4)} to ${brief(interval[1], 4)}`;
     group.addEventListener("pointermove", (event) => {
       const lines = [
         h("strong", {}, row.label),
-        h("div", {}, `${shown(row.value, unit)}${row.note ? ` (${row.note})` : ""}`),
+        h("div", {}, `${formatted(row.value, unit)}${row.note ? ` (${row.note})` : ""}`),
       ];
-      if (row.inner) lines.push(h("div", {}, `95 % interval${row.outer ? " over seeds" : ""}: ${told(row.inner)}`));
-      if (row.outer) lines.push(h("div", {}, `with test examples and selection: ${told(row.outer)}`));
+      if (row.inner) lines.push(h("div", {}, `95 % interval${row.outer ? " over seeds" : ""}: ${ends(row.inner)}`));
+      if (row.outer) lines.push(h("div", {}, `with test examples and selection: ${ends(row.outer)}`));
       Tip.show(lines, event.clientX, event.clientY);
     });
     group.addEventListener("pointerleave", Tip.hide);

@@ -10,17 +10,17 @@ async function unpack(id) {
 }
 
 /** An element with attributes, listeners (on…) and children; strings become text, never markup. */
-function h(tag, given = {}, ...children) {
-  return filled(document.createElement(tag), given, children);
+function h(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
 }
 
 /** The same in SVG. */
-function s(tag, given = {}, ...children) {
-  return filled(document.createElementNS(SVG, tag), given, children);
+function s(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
-function filled(element, given, children) {
-  for (const [name, value] of Object.entries(given)) {
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value !== null && value !== undefined)
       element.setAttribute(name, value === true ? "" : value);
@@ -30,7 +30,7 @@ function filled(element, given, children) {
 }
 
 /** A number in its unit, with as many decimals as its half width is worth. */
-function shown(value, unit = "", half = null) {
+function formatted(value, unit = "", half = null) {
   if (value === null || value === undefined) return "–";
   const percent = unit === "%" || unit === "pp";
   let text;

@@ -1,4 +1,4 @@
-/* Heatmaps of a task: a grid of cells for each optimizer, all on one colour scale. */
+/* Heatmaps of a task: a grid of trials for each optimizer, all on one color scale. */
 
 /** Viridis at nine places: dark is good. */
 const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
@@ -31,18 +31,18 @@ class Heatmaps {
   /** The metric that the switches name. */
   get metric() {
     const { part, measure, when } = Object.fromEntries(new FormData(this.form));
-    if (measure.startsWith("requested_")) return this.task.metrics.find((each) => each.key === measure);
+    if (measure.startsWith("requested_")) return this.task.metrics.find((metric) => metric.key === measure);
     const what = measure === "gap" ? "gap" : `${part}_${measure}`;
-    return this.task.metrics.find((each) => each.key === `${when}_${what}`);
+    return this.task.metrics.find((metric) => metric.key === `${when}_${what}`);
   }
 
   build(panel, arm) {
     const { cells } = this.task;
-    const own = cells.arm.flatMap((each, i) => (each === arm ? [i] : []));
-    const sorted = (of) => [...new Set(own.map((i) => of[i]))].sort((a, b) => a - b);
+    const trials = cells.arm.flatMap((k, i) => (k === arm ? [i] : []));
+    const sorted = (of) => [...new Set(trials.map((i) => of[i]))].sort((a, b) => a - b);
     const lrs = sorted(cells.lr).reverse();
     const decays = sorted(cells.decay);
-    const at = new Map(own.map((i) => [`${cells.lr[i]} ${cells.decay[i]}`, i]));
+    const at = new Map(trials.map((i) => [`${cells.lr[i]} ${cells.decay[i]}`, i]));
     const dense = lrs.length > DENSE;
     const rows = lrs.map((lr, k) =>
       h(
@@ -75,7 +75,7 @@ class Heatmaps {
     table.addEventListener("focusout", Tip.hide);
     table.addEventListener("click", (event) => this.choose(event.target.closest("td[data-cell]")));
     const first = table.querySelector("td[data-cell]");
-    const best = own.find((i) => cells.rank[i] === 1);
+    const best = trials.find((i) => cells.rank[i] === 1);
     const start = best === undefined ? first : this.places.get(best);
     start?.setAttribute("tabindex", "0");
     panel.querySelector(".space").replaceWith(table);
@@ -112,7 +112,7 @@ class Heatmaps {
         td.style.color = isLight(ramp(value)) ? "#000" : "#fff";
       } else td.style.background = td.style.color = "";
       const number = value === null ? "" : commas(value.toFixed(Math.abs(value) >= 100 ? 0 : decimals));
-      td.dataset.marks = this.marks(cell); // shown by the style sheet: what is said of a cell is its label
+      td.dataset.marks = this.marks(cell); // the style sheet draws them; screen readers read the label
       td.dataset.number = number;
       td.setAttribute("aria-label", this.cells.label(cell, metric));
     }

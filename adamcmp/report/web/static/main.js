@@ -17,39 +17,33 @@ function theme(name) {
   else document.documentElement.dataset.theme = name;
   button.dataset.name = name;
   button.textContent = { auto: "◐", light: "☀", dark: "☾" }[name];
-  button.setAttribute("aria-label", `Colours: ${THEMES[name]}`);
+  button.setAttribute("aria-label", `Colors: ${THEMES[name]}`);
 }
 
 /** Draw the charts of a task that do not change with what is chosen. */
 function drawCharts(article, task) {
   const { charts, arms, error } = task;
-  const look = (arm) => ({
-    name: arms[arm].name,
-    colour: arms[arm].colour,
-    shape: arms[arm].shape,
-    dash: arms[arm].dash,
-  });
   const unit = charts.unit;
   const label = unit ? `test ${error} (${unit})` : `test ${error}`;
   const gap = { "%": "pp" }[unit] ?? unit;
-  const row = (each) => ({
-    ...look(each.arm),
-    label: arms[each.arm].name,
-    value: each.value,
-    inner: [each.low, each.high],
-    note: each.note,
+  const row = (estimate) => ({
+    ...arms[estimate.arm],
+    label: arms[estimate.arm].name,
+    value: estimate.value,
+    inner: [estimate.low, estimate.high],
+    note: estimate.note,
   });
   const draw = {
     errors: (svg) => intervalChart(svg, { rows: charts.errors.map(row), label, unit }),
     pairs: (svg) => {
-      const rows = charts.pairs.slice(0, 15).map((each) => ({
-        label: `${arms[each.a].name} − ${arms[each.b].name}`,
-        value: each.value,
-        inner: each.inner,
-        outer: each.outer,
-        colour: each.kind === "apart" ? "#0072B2" : each.kind === "same" ? "#009E73" : "#7F7F7F",
-        shape: each.kind === "apart" ? "o" : each.kind === "same" ? "s" : "D",
-        note: { apart: "told apart", same: "the same", open: "not told apart" }[each.kind],
+      const rows = charts.pairs.slice(0, 15).map((pair) => ({
+        label: `${arms[pair.a].name} − ${arms[pair.b].name}`,
+        value: pair.value,
+        inner: pair.inner,
+        outer: pair.outer,
+        colour: pair.kind === "apart" ? "#0072B2" : pair.kind === "same" ? "#009E73" : "#7F7F7F",
+        shape: pair.kind === "apart" ? "o" : pair.kind === "same" ? "s" : "D",
+        note: { apart: "significantly different", same: "equivalent", open: "no significant difference" }[pair.kind],
       }));
       intervalChart(svg, {
         rows,
@@ -60,13 +54,13 @@ function drawCharts(article, task) {
       });
     },
     budget: (svg) => {
-      const lines = charts.budget.map((each) => ({
-        ...look(each.arm),
+      const lines = charts.budget.map((curve) => ({
+        ...arms[curve.arm],
         shape: null,
-        x: each.k,
-        y: each.test,
-        low: each.test_low,
-        high: each.test_high,
+        x: curve.k,
+        y: curve.test,
+        low: curve.test_low,
+        high: curve.test_high,
       }));
       lineChart(svg, { lines, x: { label: "trials", log: true }, y: { label, unit } });
     },
@@ -74,19 +68,19 @@ function drawCharts(article, task) {
     alongDecay: (svg) =>
       along(
         svg,
-        charts.alongDecay.filter((each) => each.decay === svg.dataset.decay),
+        charts.alongDecay.filter((curve) => curve.decay === svg.dataset.decay),
         "weight decay λ",
       ),
     basin: (svg) => {
-      const panel = charts.basin.find((each) => each.key === svg.dataset.key);
+      const panel = charts.basin.find((candidate) => candidate.key === svg.dataset.key);
       intervalChart(svg, { rows: panel.rows.map(row), label: panel.label, zero: true, clip: panel.clip });
     },
   };
-  function along(svg, found, name) {
-    const lines = found.map((each) => {
-      const kept = each.x.map((_, i) => i).filter((i) => each.x[i] > 0 && each.y[i] !== null);
-      const pick = (values) => kept.map((i) => values[i]);
-      return { ...look(each.arm), x: pick(each.x), y: pick(each.y), half: pick(each.half) };
+  function along(svg, curves, name) {
+    const lines = curves.map((curve) => {
+      const drawable = curve.x.map((_, i) => i).filter((i) => curve.x[i] > 0 && curve.y[i] !== null);
+      const pick = (values) => drawable.map((i) => values[i]);
+      return { ...arms[curve.arm], x: pick(curve.x), y: pick(curve.y), half: pick(curve.half) };
     });
     lineChart(svg, { lines: lines.filter((line) => line.x.length), x: { label: name, log: true }, y: { label, unit } });
   }
@@ -113,7 +107,7 @@ async function start() {
     }
   }
 
-  /** Show a task, and draw it where that was not done. */
+  /** Show a task; draw it the first time. */
   async function open(article) {
     for (const other of articles) other.hidden = other !== article;
     const choice = document.getElementById("task");
@@ -137,8 +131,8 @@ async function start() {
       enhance(table, task.csv);
     drawCharts(article, task);
     pictures(article);
-    const best = task.charts.errors.map((each) =>
-      task.cells.rank.findIndex((rank, i) => rank === 1 && task.cells.arm[i] === each.arm),
+    const best = task.charts.errors.map((row) =>
+      task.cells.rank.findIndex((rank, i) => rank === 1 && task.cells.arm[i] === row.arm),
     );
     for (const cell of best.slice(0, 2)) await cells.toggle(cell);
     say("");

@@ -14,8 +14,8 @@ function csv(rows) {
 
 /** The number that text begins with, or nothing. */
 function leading(text) {
-  const found = /^[+-]?\d[\d,]*\.?\d*(e[+-]?\d+)?/i.exec(text.replace("−", "-").trim());
-  return found ? Number(found[0].replaceAll(",", "")) : null;
+  const match = /^[+-]?\d[\d,]*\.?\d*(e[+-]?\d+)?/i.exec(text.replace("−", "-").trim());
+  return match ? Number(match[0].replaceAll(",", "")) : null;
 }
 
 function compare(a, b) {
@@ -116,7 +116,7 @@ class CellTable {
         unit: metric.unit,
         half: cells.halves[metric.key],
         get: (i) => cells.values[metric.key][i],
-        show: (i) => shown(cells.values[metric.key][i], metric.unit, cells.halves[metric.key][i]),
+        show: (i) => formatted(cells.values[metric.key][i], metric.unit, cells.halves[metric.key][i]),
       })),
       { key: "n", name: "n", get: of("n") },
       { key: "diverged", name: "diverged", get: of("diverged") },
@@ -128,7 +128,7 @@ class CellTable {
   rows() {
     const { cells, arms } = this.task;
     const { arm, schedule, status, text } = Object.fromEntries(new FormData(this.form));
-    const kept = cells.arm.flatMap((k, i) => {
+    const rows = cells.arm.flatMap((k, i) => {
       const of = arms[k];
       const ok =
         (!arm || of.name === arm) &&
@@ -137,9 +137,9 @@ class CellTable {
         (!text || this.cells.name(i).toLowerCase().includes(text.toLowerCase()));
       return ok ? [i] : [];
     });
-    const column = this.columns.find((each) => each.key === this.sorted.key) ?? this.columns[3];
-    const keys = new Map(kept.map((i) => [i, column.get(i)]));
-    return kept.sort(
+    const column = this.columns.find((candidate) => candidate.key === this.sorted.key) ?? this.columns[3];
+    const keys = new Map(rows.map((i) => [i, column.get(i)]));
+    return rows.sort(
       (a, b) =>
         compare(keys.get(a), keys.get(b)) * (this.sorted.down && keys.get(a) !== null && keys.get(b) !== null ? -1 : 1),
     );

@@ -1,6 +1,6 @@
 """Text that holds what users named, made safe for where it goes: a terminal, Markdown, a spreadsheet.
 
-HTML is escaped by its templates, LaTeX by ``report.tables.latex_text``; both take ``to_one_line`` text.
+HTML is escaped by its templates, LaTeX by ``report.table_formats.escape_latex``; both take ``to_one_line`` text.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def estimate_effects(
     Args:
         records: runs of one task, all stages.
         verdicts: the verdicts on its pairs.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
     """
     sign, rows = task_metrics(records).error.sign, held_out_rows_of(records, table)
     by_arm = {str(arm): part["final_test_error"].to_numpy() for arm, part in rows.groupby("arm")}

@@ -1,7 +1,7 @@
 r"""Held-out errors: one row per optimizer and held-out seed, for the optimizer as it was tuned.
 
-Every candidate trial c of an optimizer (``selection_uncertainty.candidates``) is trained on the same held-out seeds.
-A row holds, for every metric, the average over the candidates, weighted by their win shares. With one trial per
+Every candidate trial c of an optimizer (``selection_uncertainty.candidate_indices``) is trained on the same held-out
+seeds. A row holds, for every metric, the average over the candidates, weighted by their win shares. With one trial per
 optimizer nothing was selected; then the runs themselves are held-out runs, with weight 1.
 
 A run that diverged or failed, or whose test error is not finite, counts with the error of the best constant prediction
@@ -81,7 +81,7 @@ def candidate_runs(
 
     Args:
         records: runs of one task, all stages.
-        table: ``cells(records)``.
+        table: ``trials_table(records)``.
         choices: ``selections(records)``.
         stage: ``confirm`` for held-out runs, ``settle`` for those that ``adamcmp settle`` adds.
     """
@@ -184,7 +184,7 @@ def held_out_rows_of(records: pd.DataFrame, table: pd.DataFrame | None = None) -
 
     Args:
         records: runs of one task, all stages.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
     """
     table = trials_table(records) if table is None else table
     return held_out_rows(candidate_runs(records, table, selections(records, table)))
@@ -241,7 +241,7 @@ def held_out_of(
     Args:
         records: runs of one task, all stages.
         outcomes: per-example errors of a run by its ID; None: none are stored.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
         stage: as ``candidate_runs`` has it.
     """
     table = trials_table(records) if table is None else table

@@ -239,7 +239,7 @@ def trials_table(records: pd.DataFrame) -> pd.DataFrame:
     Columns: those three, ``runs`` = ``n`` completed + ``diverged`` + ``failed``, ``seconds`` (mean wall time of a
     completed run), settings that the trial's runs share (``decay``, ``steps``, …), ``eligible``, per metric the mean
     over completed runs with ``<metric>_half_width`` (95 % Student t over seeds, NaN where fewer than two), ``rank``,
-    the place of an eligible trial of its optimizer by ``ranked_trials`` (1 is best); and ``grid_boundaries``, the
+    the place of an eligible trial of its optimizer by ``ranked_trials`` (1 is best); and ``edge``, the
     boundaries of the grid at which a selected trial is.
 
     A trial is eligible for selection when none of its runs diverged or failed and it has at least as many runs as is
@@ -249,9 +249,9 @@ def trials_table(records: pd.DataFrame) -> pd.DataFrame:
         ValueError: records of more than one task, or of variants that share an optimizer.
     """
     if records["task"].nunique() > 1:
-        raise ValueError("records of more than one task: split them by by_task first")
+        raise ValueError("records of more than one task: use split_by_task first")
     if records.duplicated([*TRIAL_KEY, "seed"]).any():
-        raise ValueError("a cell holds a seed twice: name_arms tells variants of one label apart")
+        raise ValueError("a trial has a seed twice; name_arms distinguishes variants of one label")
     needed = [*TRIAL_KEY, "seed", "run_id", "status", "seconds", *_TASK_COLUMNS, *METRICS]
     ordered = tuning_runs(records)[needed].sort_values(
         [*TRIAL_KEY, "seed", "run_id"]
@@ -281,8 +281,8 @@ def _is_infinite(runs: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _with_places(table: pd.DataFrame) -> pd.DataFrame:
-    """Return trials with the column ``rank``, the rank of an eligible trial of its optimizer, and ``grid_boundaries``,
-    of the selected trials.
+    """Return trials with the column ``rank``, the rank of an eligible trial of its optimizer, and
+    ``edge``, the ``grid_boundaries`` of the selected trials.
     """
     order = ranked_trials(table)
     table["rank"] = (order.groupby("arm").cumcount() + 1).reindex(table.index).astype(float)

@@ -223,7 +223,7 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
 
     Args:
         records: runs of one task.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
     """
     table = trials_table(records) if table is None else table
     runs = tuning_runs(records)

@@ -115,14 +115,15 @@ def verdicts(
 ) -> list[Verdict]:
     """Compare every pair of optimizers of one task, or each optimizer with a reference.
 
-    Where records have a column ``side`` (``comparing.compared``), pairs are of optimizers of different sides.
+    Where records have a column ``side`` (``report.comparison.compare_sources``), pairs are of optimizers of different
+    sides.
 
     Args:
         records: runs of one task, all stages.
         margin: in the unit of stored errors; None: half a percentage point of shares, and none of other errors.
         reference: label or configuration name of an optimizer; None: all pairs.
         outcomes: per-example errors of a run by its ID, as ``records.read_outcomes`` returns them.
-        table: ``cells(records)``, if it is known.
+        table: ``trials_table(records)``, if it is known.
     """
     error = task_metrics(records).error
     tested, choices = held_out_of(records, outcomes, table)

@@ -23,7 +23,7 @@ class ClaimEvidence(NamedTuple):
 
     claims: Sequence[Claim]
     panels: Sequence[pd.DataFrame] = ()
-    """Rows of ``figures.panels.PANELS``, each of one panel."""
+    """Rows of ``figures.panels.PANEL_COLUMNS``, each of one panel."""
 
 
 class PanelAxes(NamedTuple):
@@ -101,7 +101,7 @@ def extra_metric_rows(report: ReportInput) -> pd.DataFrame:
 
 
 def layer_names(table: pd.DataFrame, before: str, after: str) -> list[str]:
-    """Return the names between two parts of a metric's: ``layers(table, "updates_", "_angle")``."""
+    """Return the names between two parts of a metric's: ``layer_names(table, "updates_", "_angle")``."""
     return [
         name.removeprefix(before).removesuffix(after)
         for name in table.columns

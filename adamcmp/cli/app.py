@@ -296,7 +296,7 @@ Formats = Annotated[
     list[Format] | None,
     typer.Option("--format", help="Output format (repeatable): md, csv, tex, png, svg, pdf, html. Default: all."),
 ]
-# read from sys.argv by _fail, which may run before anything is parsed
+# read from sys.argv by _exit_with_error, which may run before anything is parsed
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback on errors.")]
 # likewise
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]

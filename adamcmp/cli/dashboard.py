@@ -1,4 +1,4 @@
-"""The dashboard of ``adamcmp monitor``: it reads the folders of running sweeps and nothing else."""
+"""The dashboard of ``adamcmp watch``: it reads the folders of running sweeps and nothing else."""
 
 from __future__ import annotations
 

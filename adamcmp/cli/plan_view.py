@@ -153,7 +153,7 @@ def _format_axis(values: Iterable[float]) -> str:
 
 
 def time_to_target_table(rows: pd.DataFrame, title: str, target: float, error: MetricSpec) -> Table:
-    """Return a table of times to a validation error, from ``analysis.curves.time_to_target_table``."""
+    """Return a table of times to a validation error, from ``analysis.time_to_target_table``."""
     headers = ("optimizer", f"runs at {target:.3g}", "median steps", "median time")
     caption = f"to the first evaluation with that validation {error.label} or a better one"
     table = Table(*headers, title=escape(title), caption=escape(caption))

@@ -18,7 +18,7 @@ from adamcmp.errors import describe_exception
 def train_shard(
     shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl
 ) -> Iterator[tuple[RunResult, ...]]:
-    """Yield results of a shard's runs, those that end together as one; see ``sequential.train`` and
+    """Yield results of a shard's runs, those that end together as one; see ``sequential.train_shard`` and
     ``vectorised.train``.
 
     If a program fails, its runs are trained one after the other, so that an error is that of a run; the record has the

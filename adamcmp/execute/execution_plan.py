@@ -192,41 +192,41 @@ def _benchmark_and_select(
         refusals = _check_vectorizable(executor, [work.run_group for work in works], processes)
         works = [replace(work, refusal=refusal) for work, refusal in zip(works, refusals, strict=True)]
 
-    def measure(asks: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
-        ways = [strategy for ask in asks for strategy in ask.strategies]
+    def measure(requests: Sequence[BenchmarkRequest]) -> list[list[Timing]]:
+        ways = [strategy for request in requests for strategy in request.strategies]
         compiling = "compiling and " if any(strategy.compiled for strategy in ways) else ""
         say(f"{compiling}timing {len(ways)} way{'s' if len(ways) > 1 else ''} to train")
-        return _run_benchmarks(executor, asks, processes)
+        return _run_benchmarks(executor, requests, processes)
 
     timed = select_strategies(works, settings, device, processes, memory, measure if benchmarks else None, place)
     return list(works), timed
 
 
 def _collect_responses(
-    executor: Executor, asks: Sequence[VectorizeCheck | BenchmarkRequest], most: int, *, together: bool
+    executor: Executor, requests: Sequence[VectorizeCheck | BenchmarkRequest], most: int, *, together: bool
 ) -> list[Response]:
     """Return a response to each request, from at most ``most`` workers at a time: those of one machine.
 
-    ``together``: a worker that would have nothing to do takes an ask that another one is at, and all have ended when
+    ``together``: a worker that would have nothing to do takes a request that another one has, and all have ended when
     this returns.
     """
-    waiting = list(range(len(asks)))
+    waiting = list(range(len(requests)))
     responses: dict[int, Response] = {}
     taken: set[Worker] = set()
-    while len(responses) < len(asks) or any(slot.busy is not None for slot in executor.slots):
+    while len(responses) < len(requests) or any(slot.busy is not None for slot in executor.slots):
         for slot in executor.slots[:most]:
-            left = [i for i in range(len(asks)) if i not in responses]
+            left = [i for i in range(len(requests)) if i not in responses]
             if slot.busy is None and (waiting or (left and together and slot not in taken)):
                 which = waiting.pop(0) if waiting else left[0]
                 taken.add(slot)
-                executor.submit(slot, asks[which], which)
+                executor.submit(slot, requests[which], which)
         if signals.stop_requested():  # by a clock: a signal ends the process here
             raise KeyboardInterrupt
         for slot, answer in executor.answers(POLL_SECONDS):
             if slot.busy is not None:  # else one that waited has died, and was replaced
                 responses.setdefault(slot.busy, answer)
                 slot.busy = None
-    return [responses[i] for i in range(len(asks))]
+    return [responses[i] for i in range(len(requests))]
 
 
 def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: int) -> list[str | None]:
@@ -235,17 +235,19 @@ def _check_vectorizable(executor: Executor, groups: Sequence[RunGroup], most: in
     return [answer.refusal if isinstance(answer, VectorizeResult) else None for answer in answers]
 
 
-def _run_benchmarks(executor: Executor, asks: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
+def _run_benchmarks(executor: Executor, requests: Sequence[BenchmarkRequest], most: int) -> list[list[Timing]]:
     """Time the ways to train of each run group, with all processes at work, unless a way takes all threads.
 
     That is how they will train, and a process that has timed a compiled program has it too.
     """
-    together = any(strategy.processes > 1 for ask in asks for strategy in ask.strategies)
+    together = any(strategy.processes > 1 for request in requests for strategy in request.strategies)
     timings: list[list[Timing]] = []
-    for ask, answer in zip(asks, _collect_responses(executor, asks, most, together=together), strict=True):
+    for request, answer in zip(requests, _collect_responses(executor, requests, most, together=together), strict=True):
         assert isinstance(answer, list | WorkerDied)
         timings.append(
-            answer if isinstance(answer, list) else [Timing(error=format_worker_death(answer))] * len(ask.strategies)
+            answer
+            if isinstance(answer, list)
+            else [Timing(error=format_worker_death(answer))] * len(request.strategies)
         )
     return timings
 

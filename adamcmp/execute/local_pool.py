@@ -29,7 +29,7 @@ from adamcmp.execute.temp_dirs import driver_folder
 from adamcmp.execute.worker import STOP, publish_datasets, serve_requests
 
 MAX_STILLBORN = 20
-"""Processes that may die in a row before they take any ask."""
+"""Processes that may die in a row before they take any request."""
 
 
 @dataclass(eq=False)
@@ -42,7 +42,7 @@ class LocalWorker:
     busy: Any = None
     last: Any = None
     ready: bool = False
-    """It takes asks."""
+    """Whether it takes requests."""
 
     def kill(self) -> None:
         """Kill it, and the processes that it started."""
@@ -69,11 +69,11 @@ class LocalPool:
         theirs.close()
         return LocalWorker(process, ours, device)
 
-    def submit(self, slot: LocalWorker, ask: Request, job: object) -> None:
+    def submit(self, slot: LocalWorker, request: Request, job: object) -> None:
         """Send a request to a waiting process; a death is a response of ``answers``."""
         slot.busy = job
         with suppress(OSError):
-            slot.pipe.send(ask)
+            slot.pipe.send(request)
 
     def stop(self, slot: LocalWorker) -> None:
         """Ask it to write its checkpoint and end its training."""

@@ -30,7 +30,7 @@ FIRST_SETTLE_SEED = 2_000_000
 
 
 def held_out_runs(runs: Sequence[Run], records: pd.DataFrame, seeds: int) -> list[Run]:
-    """Return the held-out runs of every candidate trial (``selection_uncertainty.candidates``).
+    """Return the held-out runs of every candidate trial (``selection_uncertainty.candidate_indices``).
 
     Args:
         runs: planned for tuning; their optimizers get held-out runs.

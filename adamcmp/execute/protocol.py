@@ -15,7 +15,7 @@ from adamcmp.engine.strategy.benchmark import Timing
 from adamcmp.engine.strategy.select import BenchmarkRequest
 from adamcmp.engine.strategy.types import Shard
 from adamcmp.execute.run_writer import Provenance
-from adamcmp.plan.runs import RunGroup
+from adamcmp.plan.runs import RunGroup, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,16 @@ class WorkerDied:
 
 Request = TrainRequest | VectorizeCheck | BenchmarkRequest
 Response = StepsDone | tuple[RunResult, ...] | RunsStored | ShardEnded | VectorizeResult | list[Timing] | WorkerDied
-"""Outcomes of runs that ended together; timings of the ways that an ``BenchmarkRequest`` names."""
+"""Results of runs that ended together; timings of the strategies of a ``BenchmarkRequest``."""
+
+
+def task_of(request: Request) -> TaskSpec:
+    """Return the task of the runs that a request is about."""
+    return request.shard.task if isinstance(request, TrainRequest) else request.run_group.task
 
 
 class Worker(Protocol):
-    """A place where one ask at a time is at work; the driver keeps its books on it."""
+    """A worker, which has one request at a time, as the driver sees it."""
 
     busy: Any
     """Job of the current request; None if the worker is free."""
@@ -108,13 +113,13 @@ class Worker(Protocol):
 
 
 class Executor(Protocol):
-    """Takes asks and gives answers; a worker that dies is answered for, and another takes its place."""
+    """Sends requests to workers and returns responses; a worker that dies is answered for and replaced."""
 
     @property
     def slots(self) -> Sequence[Worker]:
         """All there are now."""
 
-    def submit(self, slot: Any, ask: Request, job: object) -> None:
+    def submit(self, slot: Any, request: Request, job: object) -> None:
         """Send a request to a free worker, whose ``busy`` becomes ``job``."""
 
     def answers(self, timeout: float | None) -> Iterator[tuple[Worker, Response]]:

@@ -26,9 +26,7 @@ from adamcmp.config.schema import ExecutionSettings
 from adamcmp.config.source_hash import add_cwd_to_path
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.hardware import available_memory, device_memory
-from adamcmp.engine.strategy.benchmark import Machine, time_strategies
-from adamcmp.engine.strategy.select import BenchmarkRequest
-from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
+from adamcmp.engine.strategy.benchmark import Machine
 from adamcmp.errors import InputError, one_line
 from adamcmp.execute.protocol import (
     Request,
@@ -36,11 +34,10 @@ from adamcmp.execute.protocol import (
     ShardEnded,
     StoreTarget,
     TrainRequest,
-    VectorizeCheck,
-    VectorizeResult,
     WorkerDied,
+    task_of,
 )
-from adamcmp.execute.worker import train_piece, use_compiler_threads
+from adamcmp.execute.worker import answer_request, use_compiler_threads
 from adamcmp.extras import require_extra
 
 MESSAGE_SECONDS = 1.0
@@ -126,8 +123,8 @@ class RayChannel:
             ray.get([*([] if self._sent is None else [self._sent]), self._board.tell.remote(self._key, self._waiting)])
 
 
-def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int, folder: str) -> Response:
-    """Return one task: what ``worker.serve`` does with an ask, on whatever node this is."""
+def run_request(request: Request, data: list[Any], device: str, board: Any, key: int, folder: str) -> Response:
+    """Return one task: as ``worker.serve_requests`` answers a request, on the node of this process."""
     import ray
 
     import adamcmp.execute.preload  # noqa: F401  # how programs are compiled, as in processes of one machine
@@ -136,18 +133,14 @@ def run_request(ask: Request, data: list[Any], device: str, board: Any, key: int
         sys.path.append(folder)
     add_cwd_to_path()
     use_compiler_threads(device)
-    task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
-    fingerprint = task.facts.fingerprint
+    fingerprint = task_of(request).facts.fingerprint
     if fingerprint not in _datasets:
         _datasets[fingerprint] = ray.get(data[0])
-    if isinstance(ask, VectorizeCheck):
-        return VectorizeResult(why_not_vectorizable(ask.run_group, _datasets[fingerprint], torch.device(device)))
-    if isinstance(ask, BenchmarkRequest):
-        return time_strategies(ask.run_group, ask.strategies, _datasets[fingerprint], torch.device(device))
-    line = RayChannel(board, key)
-    ended = train_piece(ask, _datasets[fingerprint], torch.device(device), line)
-    line.close()
-    return ended
+    channel = RayChannel(board, key)
+    response = answer_request(request, _datasets[fingerprint], torch.device(device), channel)
+    if isinstance(request, TrainRequest):
+        channel.close()
+    return response
 
 
 def node_facts(device: str) -> dict[str, float]:
@@ -230,25 +223,25 @@ class RayExecutor:
             return {"num_gpus": 1, "num_cpus": 0}
         return {"num_cpus": cores, **({"memory": int(memory)} if memory else {})}
 
-    def _needs(self, ask: Request) -> dict[str, Any]:
+    def _needs(self, request: Request) -> dict[str, Any]:
         """Return the resources of a shard's strategy on a node; benchmarks and checks need one core."""
-        if not isinstance(ask, TrainRequest):
+        if not isinstance(request, TrainRequest):
             return self._request(1)
-        strategy, task = ask.shard.strategy, ask.shard.task
+        strategy, task = request.shard.strategy, request.shard.task
         smallest = min((node.get("memory", 0.0) for node in self._nodes()), default=0.0)
-        memory = min(len(ask.shard.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
+        memory = min(len(request.shard.runs) * self.row_bytes.get(task.key, 0), smallest / 2)
         return self._request(max(1, self.node_cores // strategy.processes), memory)
 
-    def submit(self, slot: RayWorker, ask: Request, job: object) -> None:
+    def submit(self, slot: RayWorker, request: Request, job: object) -> None:
         """Give a free worker something to do."""
         self._keys += 1
         slot.busy, slot.key = job, self._keys
-        task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
-        if isinstance(ask, TrainRequest):
-            paths = {name: _whole(getattr(ask, name)) for name in ("checkpoint", "start", "weights")}
-            ask = replace(ask, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)
-        slot.reference = self._work.options(**self._needs(ask), scheduling_strategy="SPREAD").remote(
-            ask, self.data[task.facts.fingerprint], str(self.device), self.board, slot.key, str(Path.cwd())
+        task = task_of(request)
+        if isinstance(request, TrainRequest):
+            paths = {name: _whole(getattr(request, name)) for name in ("checkpoint", "start", "weights")}
+            request = replace(request, store=replace(self.store, study_dir=_whole(self.store.study_dir)), **paths)
+        slot.reference = self._work.options(**self._needs(request), scheduling_strategy="SPREAD").remote(
+            request, self.data[task.facts.fingerprint], str(self.device), self.board, slot.key, str(Path.cwd())
         )
 
     def answers(self, timeout: float | None) -> Iterator[tuple[RayWorker, Response]]:

@@ -274,8 +274,8 @@ class _Dispatcher:
                 if slot.busy is None and (job := queue.next(self._rank(slot))) is not None:
                     slot.last = job.family
                     weights = self.pending.study_dir / "weights"
-                    ask = TrainRequest(job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights)
-                    self.executor.submit(slot, ask, job)
+                    request = TrainRequest(job.shard, job.checkpoint, job.start, self.checkpoint_seconds, weights)
+                    self.executor.submit(slot, request, job)
             for slot, answer in self.executor.answers(POLL_SECONDS):
                 queue.claimed[:0] = self._handle(slot, answer)
 

@@ -1,4 +1,4 @@
-"""One training process: it takes asks from a pipe and answers through it until the pipe closes.
+"""One training process: it takes requests from a pipe and answers through it until the pipe closes.
 
 A worker owns its pipe alone, so killing it can leave no lock held. Ctrl-C does not reach it: the driver decides, and
 asks it to stop. Where the driver is gone, it ends at once, whatever it is doing.
@@ -33,6 +33,8 @@ from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.engine.train import is_out_of_memory, train_shard
 from adamcmp.errors import InputError, describe_exception
 from adamcmp.execute.protocol import (
+    Request,
+    Response,
     RunsStored,
     ShardEnded,
     StepsDone,
@@ -40,6 +42,7 @@ from adamcmp.execute.protocol import (
     VectorizeCheck,
     VectorizeResult,
     WorkerReady,
+    task_of,
 )
 from adamcmp.execute.run_writer import RunWriter
 
@@ -50,8 +53,8 @@ STOP = "stop"
 
 
 def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
-    """Answer asks until the driver closes the pipe, or is gone; data sets lie in ``folder`` as ``publish_datasets``
-    left them.
+    """Answer requests until the driver closes the pipe or dies; ``publish_datasets`` has put data sets into
+    ``folder``.
     """
     os.setpgid(0, 0)
     use_compiler_threads(device)
@@ -61,21 +64,13 @@ def serve_requests(pipe: Connection, device: str, folder: Path) -> None:
     try:
         pipe.send(WorkerReady())
         while True:
-            ask = pipe.recv()
-            if not isinstance(ask, TrainRequest | BenchmarkRequest | VectorizeCheck):
+            request = pipe.recv()
+            if not isinstance(request, TrainRequest | BenchmarkRequest | VectorizeCheck):
                 return
-            task = ask.shard.task if isinstance(ask, TrainRequest) else ask.run_group.task
-            fingerprint = task.facts.fingerprint
+            fingerprint = task_of(request).facts.fingerprint
             if fingerprint not in datasets:
                 datasets[fingerprint] = receive_datasets(folder, fingerprint)
-            if isinstance(ask, VectorizeCheck):
-                pipe.send(
-                    VectorizeResult(why_not_vectorizable(ask.run_group, datasets[fingerprint], torch.device(device)))
-                )
-            elif isinstance(ask, BenchmarkRequest):
-                pipe.send(time_strategies(ask.run_group, ask.strategies, datasets[fingerprint], torch.device(device)))
-            else:
-                pipe.send(train_piece(ask, datasets[fingerprint], torch.device(device), pipe))
+            pipe.send(answer_request(request, datasets[fingerprint], torch.device(device), pipe))
     except (EOFError, OSError):  # the driver is gone
         return
 
@@ -101,32 +96,41 @@ class Channel(Protocol):
     """Between who trains and who waits for it: a pipe's end is one."""
 
     def send(self, obj: Any, /) -> object:
-        """Tell something."""
+        """Send a message."""
 
     def poll(self) -> bool:
         """Return whether the training is to stop."""
 
 
-def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
+def answer_request(request: Request, dataset: Dataset, device: torch.device, channel: Channel) -> Response:
+    """Carry out a request of the driver, and return its response; trainings send messages before it."""
+    if isinstance(request, VectorizeCheck):
+        return VectorizeResult(why_not_vectorizable(request.run_group, dataset, device))
+    if isinstance(request, BenchmarkRequest):
+        return time_strategies(request.run_group, request.strategies, dataset, device)
+    return run_train_request(request, dataset, device, channel)
+
+
+def run_train_request(request: TrainRequest, dataset: Dataset, device: torch.device, channel: Channel) -> ShardEnded:
     """Train a shard, and send its results as they end, or the message that they are stored if the request has a store.
 
     Raises:
         OSError: the driver is gone.
     """
     telling = ProgressSender(channel)
-    storing = None if ask.store is None else ResultSender(ask, channel)
+    storing = None if request.store is None else ResultSender(request, channel)
     control = TrainingControl(
         telling.stepped,
-        shard=ask.shard,
-        checkpoint=ask.checkpoint,
-        start=ask.start,
-        every=ask.every,
-        weights=ask.weights,
+        shard=request.shard,
+        checkpoint=request.checkpoint,
+        start=request.start,
+        every=request.every,
+        weights=request.weights,
         stopping=channel.poll,
     )
     try:
         try:
-            for outcomes in train_shard(ask.shard, dataset, device, control):
+            for outcomes in train_shard(request.shard, dataset, device, control):
                 if storing is None:
                     channel.send(outcomes)
                 else:
@@ -149,12 +153,12 @@ def train_piece(ask: TrainRequest, dataset: Dataset, device: torch.device, chann
 class ResultSender:
     """Stores the results of a shard where it is trained, and sends a message when they are stored."""
 
-    def __init__(self, ask: TrainRequest, channel: Channel) -> None:
-        assert ask.store is not None
-        self._ask, self._channel, self._unsent = ask, channel, list[RunResult]()
-        self._left = len(ask.shard.runs)
-        provenance = ask.store.provenance.on_this_machine()
-        self._pending = RunWriter(ask.store.study_dir, provenance, self._tell, merges=False)
+    def __init__(self, request: TrainRequest, channel: Channel) -> None:
+        assert request.store is not None
+        self._ask, self._channel, self._unsent = request, channel, list[RunResult]()
+        self._left = len(request.shard.runs)
+        provenance = request.store.provenance.on_this_machine()
+        self._pending = RunWriter(request.store.study_dir, provenance, self._tell, merges=False)
 
     def add(self, outcomes: tuple[RunResult, ...]) -> None:
         """Take what ended together."""

@@ -32,11 +32,11 @@ def basin_figure(table: pd.DataFrame, of_lr: pd.DataFrame) -> Figure:
     """Draw four panels: d log λ*/d log lr by rows and by the ridge, separability, area, sensitivity to lr.
 
     Args:
-        table: ``analysis.basin.frame`` of one task.
-        of_lr: ``analysis.sensitivity.frame`` of it.
+        table: ``analysis.basin.to_frame`` of one task.
+        of_lr: ``analysis.sensitivity.to_frame`` of it.
 
     Raises:
-        NotDrawn: no optimizer has a grid of three learning rates × three weight decays.
+        FigureSkipped: no optimizer has a grid of three learning rates × three weight decays.
     """
     if table.empty:
         raise FigureSkipped("no optimizer has a grid of three learning rates × three weight decays above 0")

@@ -32,10 +32,10 @@ def best_of_k_figure(table: pd.DataFrame) -> Figure:
     searches.
 
     Args:
-        table: ``analysis.best_of_k.best_of_k`` of one task.
+        table: ``analysis.best_of_k.expected_best_of_k`` of one task.
 
     Raises:
-        NotDrawn: no optimizer has two trials.
+        FigureSkipped: no optimizer has two trials.
     """
     if table.empty or table["k"].max() < 2:
         raise FigureSkipped("no optimizer has two cells to search among")
@@ -72,10 +72,10 @@ def rank_figure(table: pd.DataFrame) -> Figure:
     """Draw mean rank by test error at every evaluation, over shared seeds; and how many pairs stand as at the end.
 
     Args:
-        table: ``analysis.rank_over_time.ranks`` of one task.
+        table: ``analysis.rank_over_time.ranks_over_time`` of one task.
 
     Raises:
-        NotDrawn: there are no two optimizers, or no two evaluations.
+        FigureSkipped: there are no two optimizers, or no two evaluations.
     """
     if table.empty:
         raise FigureSkipped("no two optimizers share two evaluations")
@@ -111,10 +111,10 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
     """Draw performance profiles over tasks, of steps and of seconds to each task's target.
 
     Args:
-        ratios: ``analysis.rank_over_time.to_targets`` of several tasks.
+        ratios: ``analysis.rank_over_time.targets_table`` of several tasks.
 
     Raises:
-        NotDrawn: there are fewer than two tasks with two optimizers.
+        FigureSkipped: there are fewer than two tasks with two optimizers.
     """
     if ratios["task"].nunique() < 2:
         raise FigureSkipped("a profile needs two tasks with two optimizers each")

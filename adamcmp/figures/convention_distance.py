@@ -23,10 +23,10 @@ def convention_distance_figure(table: pd.DataFrame) -> Figure:
     """Draw the largest relative difference of an update under the nearest convention, and under the one after it.
 
     Args:
-        table: ``conformance.find_convention.frame``.
+        table: ``conformance.find_convention.to_frame``.
 
     Raises:
-        NotDrawn: nothing was compared.
+        FigureSkipped: nothing was compared.
     """
     rows = table[table["difference"].notna()].reset_index(drop=True)
     if rows.empty:

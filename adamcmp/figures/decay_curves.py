@@ -32,7 +32,7 @@ def decay_curves_figure(curves: pd.DataFrame) -> Figure:
         curves: Mean curves of every trial: ``arm``, ``weight_decay``, ``best``, ``epoch`` and the metrics.
 
     Raises:
-        NotDrawn: no trial has two evaluations.
+        FigureSkipped: no trial has two evaluations.
     """
     if curves.empty or curves["step"].nunique() < 2:
         raise FigureSkipped("no cell was evaluated twice; train.evaluations=5 makes a curve")

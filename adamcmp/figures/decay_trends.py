@@ -39,7 +39,7 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
             optimum (``x``, ``best``, ``low``, ``high``, ``side``), of both in each ``convention``.
 
     Raises:
-        NotDrawn: fewer than two budgets.
+        FigureSkipped: fewer than two budgets.
     """
     profile, optima = (table[table["part"] == part] for part in ("profile", "optimum"))
     xs = sorted(set(optima["x"]))
@@ -98,7 +98,7 @@ def optimal_decay_figure(table: pd.DataFrame) -> Figure:
         table: ``by`` (what varies), ``x``, ``best``, ``low``, ``high``, ``side``.
 
     Raises:
-        NotDrawn: nothing varies over two tasks.
+        FigureSkipped: nothing varies over two tasks.
     """
     panels = [(by, part) for by, part in table.groupby("by", sort=True) if len(part) > 1]
     if not panels:
@@ -130,7 +130,7 @@ def decay_gain_figure(table: pd.DataFrame) -> Figure:
         table: ``x`` (epochs), ``gain`` with ``gain_low`` and ``gain_high`` (best λ minus none, as shown), ``unit``.
 
     Raises:
-        NotDrawn: fewer than two budgets.
+        FigureSkipped: fewer than two budgets.
     """
     if len(table) < 2:
         raise FigureSkipped("the gain was measured at fewer than two budgets")

@@ -33,7 +33,7 @@ def error_over_time_figure(curves: pd.DataFrame) -> Figure:
             spaces between.
 
     Raises:
-        NotDrawn: there are no curves of two evaluations.
+        FigureSkipped: there are no curves of two evaluations.
     """
     if curves.empty or curves["step"].nunique() < 2:
         raise FigureSkipped("no optimizer was evaluated twice; train.evaluations=5 makes a curve")

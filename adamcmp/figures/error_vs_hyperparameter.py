@@ -36,10 +36,10 @@ def error_vs_decay_figure(table: pd.DataFrame) -> Figure:
     """Draw the mean test error against λ at the lr that is best for that λ on validation; bars of 95 % over seeds.
 
     Args:
-        table: ``analysis.cells`` of one task.
+        table: ``analysis.trials_table`` of one task.
 
     Raises:
-        NotDrawn: no optimizer has eligible trials at two weight decays.
+        FigureSkipped: no optimizer has eligible trials at two weight decays.
     """
     return _along_axis(table, "weight_decay", "weight decays")
 
@@ -50,7 +50,7 @@ def error_vs_lr_figure(table: pd.DataFrame) -> Figure:
     ``error_vs_decay_figure``.
 
     Raises:
-        NotDrawn: no optimizer has eligible trials at two learning rates.
+        FigureSkipped: no optimizer has eligible trials at two learning rates.
     """
     return _along_axis(table, "lr", "learning rates")
 

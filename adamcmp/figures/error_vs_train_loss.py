@@ -43,10 +43,10 @@ def error_vs_train_loss_figure(
     Points above ``MAX_SHOWN_LOSS`` are drawn there: an exploded run must not squeeze all others.
 
     Args:
-        table: ``analysis.cells`` of one task.
+        table: ``analysis.trials_table`` of one task.
 
     Raises:
-        NotDrawn: fewer than two trials have a completed run.
+        FigureSkipped: fewer than two trials have a completed run.
     """
     loss = "final_train_loss"
     drawn = table[(table["n"] > 0) & table["final_test_error"].notna() & table[loss].notna()]

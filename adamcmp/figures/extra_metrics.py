@@ -50,10 +50,10 @@ def extra_metrics_figure(table: pd.DataFrame) -> Figure:
     """Draw metrics with one value a model against epochs: mean over seeds, band of 95 % (Student t).
 
     Args:
-        table: ``analysis.requested_curves`` of one task.
+        table: ``analysis.extra_metric_curves`` of one task.
 
     Raises:
-        NotDrawn: there is none, or it was measured once.
+        FigureSkipped: there is none, or it was measured once.
     """
     _check_curves(table)
     single = split_by_layer(table)[""]
@@ -78,7 +78,7 @@ def layer_metrics_figure(table: pd.DataFrame) -> Figure:
     """Draw weight norms, and size and angle of steps, of the layers with the largest share of the weights' norm.
 
     Raises:
-        NotDrawn: no metric has one value a layer, or it was measured once.
+        FigureSkipped: no metric has one value a layer, or it was measured once.
     """
     _check_curves(table)
     kinds = split_by_layer(table)
@@ -111,7 +111,7 @@ def _check_curves(table: pd.DataFrame) -> None:
     """Refuse metrics without curves.
 
     Raises:
-        NotDrawn: all was measured once.
+        FigureSkipped: all was measured once.
     """
     if table["step"].nunique() < 2:
         raise FigureSkipped("it was measured once, after the last step; train.evaluations=5 makes a curve")

@@ -35,7 +35,7 @@ def verdicts_figure(table: pd.DataFrame) -> Figure:
         table: ``analysis.verdicts.to_frame`` of one task.
 
     Raises:
-        NotDrawn: no pair has an interval.
+        FigureSkipped: no pair has an interval.
     """
     finite_rows = table[np.isfinite(table[["low", "high"]].to_numpy(float)).all(axis=1)]
     rows: list[Any] = finite_rows.head(MAX_PAIRS).to_dict("records")

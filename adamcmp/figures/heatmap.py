@@ -67,10 +67,10 @@ def heatmap_figure(
     """Draw one panel an optimizer: x weight decay (categorical, 0 first), y lr (rising), color the mean test error.
 
     Args:
-        table: ``analysis.cells`` of one task; star and circles go by its column ``rank``.
+        table: ``analysis.trials_table`` of one task; star and circles go by its column ``rank``.
 
     Raises:
-        NotDrawn: no optimizer has two learning rates and two weight decays.
+        FigureSkipped: no optimizer has two learning rates and two weight decays.
     """
     sizes = table.groupby("arm")[["lr", "weight_decay"]].nunique()
     if not (sizes > 1).all(axis=1).any():

@@ -38,7 +38,7 @@ def panels_figure(table: pd.DataFrame) -> Figure:
         table: columns ``PANEL_COLUMNS``.
 
     Raises:
-        NotDrawn: it has no rows.
+        FigureSkipped: it has no rows.
     """
     if table.empty:
         raise FigureSkipped("nothing was measured")

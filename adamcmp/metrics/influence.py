@@ -27,7 +27,7 @@ def per_example(name: str, statistics_NK: Array, y_N: Array, predictions: int = 
 
     Args:
         name: of the error, as in ``metrics.spec.METRIC_SPECS``.
-        statistics_NK: the statistics of every example, as ``metrics.ErrorFunction.statistics`` returns them.
+        statistics_NK: the statistics of every example, as ``metrics.functions.MetricFunction.statistics`` returns them.
         y_N: targets, (N, …), in the unit of the statistics.
         predictions: predictions per example, of errors that count wrong ones.
 

@@ -58,7 +58,7 @@ class ReportInput:
     """Input of a report."""
 
     records: pd.DataFrame
-    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``report.comparison.compared``."""
+    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``report.comparison.compare_sources``."""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Their evaluations, columns ``records.CURVE``; only ``write_report`` needs them."""
     outcomes: Mapping[str, Array] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class ReportInput:
         return [task for task in split_by_task(self.records) if has_tuning(task.records)]
 
     def cells(self, task: TaskRecords) -> pd.DataFrame:
-        """Return ``analysis.cells`` of one of its tasks, computed once."""
+        """Return ``analysis.trials_table`` of one of its tasks, computed once."""
         if task.task not in self._cells:
             self._cells[task.task] = trials_table(task.records)
         return self._cells[task.task]
@@ -171,7 +171,7 @@ class TaskReport:
     board: pd.DataFrame
     """``analysis.leaderboard``."""
     table: pd.DataFrame
-    """``analysis.cells``."""
+    """``analysis.trials_table``."""
     verdicts: Sequence[Verdict]
     made: Sequence[ReportTable]
     """Its tables, in the order of a report."""

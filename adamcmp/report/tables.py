@@ -91,7 +91,7 @@ def verdicts_display(verdicts: Sequence[Verdict], criteria: TaskMetrics) -> pd.D
 
 
 def across_display(pooled: Sequence[PooledVerdict]) -> pd.DataFrame:
-    """Return ``across_tasks.pool`` as text: one row per pair."""
+    """Return ``across_tasks.pool_tasks`` as text: one row per pair."""
 
     def percent(value: float) -> str:
         return format_number(100 * value, "+.3g")
@@ -292,7 +292,7 @@ def extra_metrics_display(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_display(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``analysis.time_to_error`` as text."""
+    """Return ``analysis.time_to_target_table`` as text."""
     return pd.DataFrame(
         {
             "optimizer": table["arm"],

@@ -41,7 +41,7 @@ def collect_warnings(
 
     Args:
         board: ``analysis.leaderboard``.
-        table: ``analysis.cells``.
+        table: ``analysis.trials_table``.
         records: runs of the task, all stages.
         verdicts: on its pairs.
     """

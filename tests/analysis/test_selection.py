@@ -252,9 +252,9 @@ def test_a_cell_whose_decay_is_not_known_is_a_cell(synthetic):
 
 
 def test_what_cannot_be_a_cell_is_refused_and_says_why(records):
-    with pytest.raises(ValueError, match=r"^records of more than one task: split them by by_task first$"):
+    with pytest.raises(ValueError, match=r"^records of more than one task: use split_by_task first$"):
         trials_table(pd.concat([records, records.assign(task="other")]))
-    with pytest.raises(ValueError, match=r"^a cell holds a seed twice: name_arms tells variants of one label apart$"):
+    with pytest.raises(ValueError, match=r"^a trial has a seed twice; name_arms distinguishes variants of one label$"):
         trials_table(pd.concat([records, records.head(1)]))
     columns = list(trials_table(records))
     assert columns[:6] == ["arm", "lr", "weight_decay", "runs", "n", "diverged"]

@@ -1,0 +1,61 @@
+"""Dotted names in docstrings and documents are those of modules, classes and functions that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = "analysis|claims|cli|conformance|engine|figures|metrics|models|optim|plan|storage|studies"
+"""Packages whose names are no sections of configurations."""
+REFERENCE = re.compile(rf"`+(?:adamcmp[./])?((?:{PACKAGES})(?:[./](?!md\b|parquet\b|NAME\b)\w+)+)(?:\(.*?\))?`+")
+
+
+def docstrings():
+    for path in sorted((ROOT / "adamcmp").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value.value
+
+
+def documents():
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        if path.name == "decisions.md":  # compares with former states
+            continue
+        yield path.name, path.read_text(encoding="utf-8")
+
+
+@cache
+def exists(reference):
+    parts = ["adamcmp", *re.split(r"[./]", reference.removesuffix(".py"))]
+    for count in range(len(parts), 1, -1):
+        try:
+            value = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[count:]:
+            if not hasattr(value, name) and name not in getattr(value, "__annotations__", {}):
+                return False
+            value = getattr(value, name, None)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("texts", [docstrings, documents])
+def test_names_that_texts_refer_to_exist(texts):
+    missing = [f"{place}: {name}" for place, text in texts() for name in REFERENCE.findall(text) if not exists(name)]
+    assert not missing, "\n".join(missing)
+
+
+def test_a_former_name_is_missing():
+    assert exists("analysis.verdicts.Verdict")
+    assert not exists("analysis.verdicts.Judgement")

@@ -6,11 +6,10 @@ Data flow one way, one package per arrow::
                                                    storage → analysis → report, figures
 
 ``config`` turns Hydra's YAML into typed settings, and ``plan`` turns a study into runs. ``data``, ``models`` and
-``optim``
-are the parts of a training, ``metrics`` its losses and metrics, and ``engine`` trains. ``execute`` schedules runs and
-writes results, ``storage`` is the file format. ``analysis``, ``report`` and ``figures`` work from stored files without
-torch. ``studies`` and ``claims`` are what ``adamcmp reproduce`` offers, ``conformance`` checks other libraries, and
-``cli`` is the command line. docs/architecture.md has the map.
+``optim`` are the parts of a training, ``metrics`` its losses and metrics, and ``engine`` trains. ``execute`` schedules
+runs and writes results, ``storage`` is the file format. ``analysis``, ``report`` and ``figures`` work from stored files
+without torch. ``studies`` and ``claims`` are what ``adamcmp reproduce`` offers, ``conformance`` checks other libraries,
+and ``cli`` is the command line. docs/architecture.md has the map.
 
 The public API is ``adamcmp.load``::
 

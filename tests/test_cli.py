@@ -14,7 +14,7 @@ import pytest
 
 from adamcmp import load
 from adamcmp.cli.app import print_note
-from adamcmp.cli.summary import JSON_LEADERBOARD_COLUMNS
+from adamcmp.cli.json_values import JSON_LEADERBOARD_COLUMNS
 from adamcmp.storage.records import read_records
 
 from .execute.conftest import QUICK, CommandLine

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adamcmp.cli import app
 from adamcmp.figures.csv_io import read_table
-from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, Section, Text, to_markdown
+from adamcmp.report.markdown import to_markdown
+from adamcmp.report.sections import Bold, Bullets, Code, CodeBlock, Section, Text
 from adamcmp.report.table_formats import to_csv, to_latex, to_markdown_table
 from adamcmp.text_safety import escape_csv_cell, escape_markdown, escape_rich, show_control_chars, to_one_line
 

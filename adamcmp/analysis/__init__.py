@@ -6,6 +6,7 @@ optimizer. ``leaderboard`` summarizes them, ``verdicts`` compares pairs, ``curve
 ``intervals`` has the statistics that all of them use.
 """
 
+from adamcmp.analysis.boundaries import grid_boundaries, next_grid_values
 from adamcmp.analysis.curves import mean_curves
 from adamcmp.analysis.extra_metric_tables import extra_metric_curves, extra_metrics_table
 from adamcmp.analysis.intervals import holm
@@ -16,11 +17,9 @@ from adamcmp.analysis.selection import (
     TRIAL_KEY,
     TaskRecords,
     best_trials,
-    grid_boundaries,
     has_tuning,
     held_out_runs,
     name_arms,
-    next_grid_values,
     reported_runs,
     split_by_task,
     trials_table,

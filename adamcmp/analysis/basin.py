@@ -34,9 +34,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from adamcmp.analysis.bootstrap import bootstrap_weights
 from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
 from adamcmp.analysis.selection import trials_table, tuning_runs
-from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.analysis.verdicts import DEFAULT_MARGIN
 from adamcmp.figures.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics

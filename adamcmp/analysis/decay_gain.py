@@ -19,10 +19,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from adamcmp.analysis.bootstrap import bootstrap_weights
 from adamcmp.analysis.claim import mean_with_ci
 from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
 from adamcmp.analysis.selection import ranked_trials, trials_table, tuning_runs
-from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.metrics.spec import task_metrics
 
 NUM_POINTS = 200

@@ -1,9 +1,8 @@
 r"""How the best λ moves with the budget, or with the size of the training set: a slope over tasks.
 
 In each task, x is the logarithm of the number that varies, and the optimum is the vertex of a parabola through the best
-λ
-and its neighbors, on a logarithmic axis. The slope d log λ*/dx is a line through these optima; optima at a boundary of
-the grid are censored. Its interval is that of ``basin``: seeds are resampled, the same in all tasks, and the scatter
+λ and its neighbors, on a logarithmic axis. The slope d log λ*/dx is a line through these optima; optima at a boundary
+of the grid are censored. Its interval is that of ``basin``: seeds are resampled, the same in all tasks, and the scatter
 around the line counts. If several learning rates were tried, each λ has the rate that is best for it on validation.
 """
 

@@ -1,8 +1,7 @@
 """Speed-up of warm restarts over one long cosine, at the end of each period.
 
 Restarts end a period at an epoch E with an error e. The other optimizer first has an error of e or better at epoch E',
-or
-never within its budget T. The factor is E'/E, or T/E as a lower bound. It is computed seed by seed, so that its
+or never within its budget T. The factor is E'/E, or T/E as a lower bound. It is computed seed by seed, so that its
 logarithm has Student's interval.
 """
 

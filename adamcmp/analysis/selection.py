@@ -14,21 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from adamcmp.analysis.boundaries import grid_boundaries
 from adamcmp.analysis.intervals import half_width
 from adamcmp.metrics.spec import LOSS_NAMES, task_metrics
 from adamcmp.storage.schema import METRICS as MEASURED
 
 TRIAL_KEY = ["arm", "lr", "weight_decay"]
 """Columns that identify a trial."""
-
 METRICS: tuple[str, ...] = tuple(
     f"{when}_{name}" for when in ("final", "best") for name in (*(m[0] for m in MEASURED), "gap")
 )
 """Metric columns of a trial; ``<metric>_half_width`` has the 95 % half width of each."""
-
 BASELINE = ("baseline_validation_error", "baseline_test_error")
 """Errors of the best constant prediction of training."""
-
 _TASK_COLUMNS = (
     "decay",
     "decayed",
@@ -199,10 +197,8 @@ def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Return the completed held-out runs of each optimizer's selected trial.
 
     If no optimizer has several trials, nothing was selected, and the runs themselves count; so do those of an optimizer
-    with
-    one trial and no held-out runs. An optimizer whose selected trial has no held-out runs has no rows. Seeds that were
-    used
-    for tuning are left out.
+    with one trial and no held-out runs. An optimizer whose selected trial has no held-out runs has no rows. Seeds that
+    were used for tuning are left out.
 
     Args:
         records: of one task, of both stages.
@@ -329,31 +325,3 @@ def ranked_trials(table: pd.DataFrame) -> pd.DataFrame:
 def best_trials(table: pd.DataFrame) -> pd.DataFrame:
     """Return the best eligible trial of each optimizer that has one, by ``ranked_trials``; rows keep their index."""
     return ranked_trials(table).groupby("arm").head(1)
-
-
-def grid_boundaries(cells_of_arm: pd.DataFrame, best: pd.Series) -> list[str]:
-    """Return the boundaries of the grid at which the selected trial is: "lr low", "lr high", "λ low", "λ high".
-
-    There the optimum may lie outside the grid. λ = 0 is a natural bound, no edge; nor is an axis of one value.
-    """
-    boundaries = []
-    for name, column in (("lr", "lr"), ("λ", "weight_decay")):
-        low, high = cells_of_arm[column].min(), cells_of_arm[column].max()
-        if low < high and best[column] == low and not (name == "λ" and low == 0):
-            boundaries.append(f"{name} low")
-        if low < high and best[column] == high:
-            boundaries.append(f"{name} high")
-    return boundaries
-
-
-def next_grid_values(values: Sequence[float], end: str, count: int) -> list[float]:
-    """Return the next values of a geometric grid, beyond its ``low`` or its ``high`` end; none where it has no ratio.
-
-    >>> next_grid_values([0, 1e-3, 1e-2], "high", 2)
-    [0.1, 1.0]
-    """
-    positive = [value for value in values if value > 0]
-    if len(positive) < 2:
-        return []
-    near, next_to = (positive[0], positive[1]) if end == "low" else (positive[-1], positive[-2])
-    return [float(f"{near * (near / next_to) ** i:.12g}") for i in range(1, count + 1)]

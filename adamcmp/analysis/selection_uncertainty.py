@@ -36,22 +36,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from itertools import combinations
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
-from adamcmp.analysis.intervals import Array, bootstrap_generator
+from adamcmp.analysis.bootstrap import draw_resamples
+from adamcmp.analysis.intervals import Array
 from adamcmp.analysis.selection import TRIAL_KEY, ranked_trials, trials_table, tuning_runs
 from adamcmp.metrics.spec import task_metrics
 
-RESAMPLES = 4000
-"""Bootstrap resamples where they are not enumerated."""
-MAX_EXACT_SEEDS = 7
 MIN_WIN_SHARE = 0.05
 """Trials that win in this share of the resamples or more get held-out runs."""
 MIN_AVERAGED_VARIANCE_SHARE = 0.25
@@ -64,14 +60,6 @@ class VarianceComponent(NamedTuple):
     variance: float
     freedom: float
     """Degrees of freedom of the variance; infinite where the variance is known."""
-
-
-class Resamples(NamedTuple):
-    """Bootstrap resamples of T seeds."""
-
-    share_BT: Array
-    """Share of each seed in resample b; rows sum to 1."""
-    probability_B: Array
 
 
 class BestOf(NamedTuple):
@@ -352,27 +340,3 @@ def rank_weights(trials: int, k: int) -> Array:
     """
     rank = np.arange(trials - 1)
     return k / trials * np.concatenate([[1.0], np.cumprod(np.maximum(trials - k - rank, 0) / (trials - 1 - rank))])
-
-
-@lru_cache(maxsize=16)
-def draw_resamples(seeds: int) -> Resamples:
-    """Return the bootstrap resamples of T seeds; optimizers with as many seeds get the same ones.
-
-    >>> draw_resamples(2)
-    Resamples(share_BT=array([[1. , 0. ],
-           [0.5, 0.5],
-           [0. , 1. ]]), probability_B=array([0.25, 0.5 , 0.25]))
-    """
-    if seeds > MAX_EXACT_SEEDS:
-        return Resamples(bootstrap_weights(seeds), np.full(RESAMPLES, 1 / RESAMPLES))
-    bars = np.array([*combinations(range(2 * seeds - 1), seeds - 1)], int).reshape(math.comb(2 * seeds - 1, seeds), -1)
-    edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), 2 * seeds - 1)])
-    copies_BT = (np.diff(edges, axis=1) - 1)[::-1]
-    probability_B = np.exp(-special.gammaln(copies_BT + 1).sum(1))
-    return Resamples(copies_BT / seeds, probability_B / probability_B.sum())
-
-
-@lru_cache(maxsize=8)
-def bootstrap_weights(seeds: int) -> NDArray[np.float64]:
-    """Return ``RESAMPLES`` draws of T seeds with replacement, as shares (B, T)."""
-    return bootstrap_generator("tuning seeds").multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds

@@ -25,9 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from adamcmp.analysis.bootstrap import bootstrap_weights
 from adamcmp.analysis.intervals import Array, Estimate, bootstrap_estimate
 from adamcmp.analysis.selection import BASELINE, tuning_runs
-from adamcmp.analysis.selection_uncertainty import bootstrap_weights
 from adamcmp.figures.heatmap import is_grid
 from adamcmp.metrics.spec import task_metrics
 

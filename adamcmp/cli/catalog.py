@@ -118,17 +118,18 @@ def show(
     if best is not None:  # the name that `adamcmp code` had
         code(open_path(config), best, framework)
         return
-    from adamcmp.config import compose
+    from adamcmp.config.compose import compose
     from adamcmp.config.lookup import find_config
+    from adamcmp.config.origins import flatten, value_origins
     from adamcmp.config.overrides import require_single_run
     from adamcmp.config.validate import validate_config
 
     require_single_run(config, overrides or [])
     source = find_config(config, config_dir)
-    composed = compose.compose(source, overrides or [])
+    composed = compose(source, overrides or [])
     validate_config(composed, source)
-    origins = compose.value_origins(source, overrides or [])
-    leaves = list(compose.flatten(composed.values))
+    origins = value_origins(source, overrides or [])
+    leaves = list(flatten(composed.values))
     add_json(config=source.name, settings=dict(leaves), origins=origins)
     print_line("\n".join(settings_lines(leaves, origins)))
 

@@ -23,7 +23,7 @@ from adamcmp.cli.app import (
     complete_names,
     print_note,
 )
-from adamcmp.cli.summary import verdict_as_json
+from adamcmp.cli.json_values import verdict_as_json
 from adamcmp.cli.sweep_stages import open_study, show_header, train
 from adamcmp.errors import InputError, command_text
 from adamcmp.storage.backend import open_path

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from adamcmp.config.schema import ExecutionSettings
     from adamcmp.execute.execution_plan import ExecutionPlan
-    from adamcmp.execute.scheduler import Listener
+    from adamcmp.execute.job_queue import Listener
     from adamcmp.execute.session import Session
     from adamcmp.plan.runs import Run
 

@@ -11,7 +11,7 @@ import json
 import pickle
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -29,15 +29,22 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from adamcmp.config.lookup import ConfigSource, find_file, shipped_configs
+from adamcmp.config.lookup import HYDRA_VERSION_BASE, ConfigSource, find_file, shipped_configs
+from adamcmp.config.origins import flatten
 from adamcmp.config.overrides import GROUPS, parse_override
 from adamcmp.config.presets import apply_preset, preset_model
-from adamcmp.config.schema import Data, RaySettings, SearchSettings, SlurmSettings, Train
+from adamcmp.config.shorthands import (
+    drop_other_budget,
+    expand_init,
+    expand_loss_name,
+    mark_optional_keys,
+    replace_sections,
+    replaced_sections,
+)
 from adamcmp.errors import InputError, one_line, suggest_names
 from adamcmp.untrusted import load_yaml
 
@@ -51,41 +58,9 @@ class ShippedConfigs(SearchPathPlugin):
 
 
 Plugins.instance().register(ShippedConfigs)
-
-KEPT: dict[str, frozenset[str]] = {
-    "model": frozenset(),
-    "optimizer": frozenset({"lr"}),
-    "data": frozenset({"validation_fraction", "test_fraction", "split_seed", "normalize", "train_examples"}),
-    "schedule": frozenset({"warmup_steps"}),
-}
-"""Keys that a section keeps of its file if the command line gives a ``_target_``: those that every class accepts."""
-KNOWN = {
-    "search": set(SearchSettings.model_fields),
-    "data": set(Data.model_fields) - {"name", "target", "source", "arguments"},
-    "train": set(Train.model_fields),
-    "study": {"name", "seeds", "confirm.seeds", "margin", "reference", "extend"},
-}
-EXECUTE = {
-    f"{name}.{key}" for name, kind in (("ray", RaySettings), ("slurm", SlurmSettings)) for key in kind.model_fields
-}
-FREE = {
-    "optimizer.groups",
-    "optimizer.width_lr",
-    "optimizer.width_decay",
-    "model.mup_base",
-    "model.extra_outputs",
-    "init",
-    "init.path",
-    "init.skip",
-    "init.strict",
-    "log",
-    *(f"execute.{key}" for key in EXECUTE),
-}
-"""Settings that files may leave out."""
 FROM_INSIDE = (AttributeError, KeyError, AssertionError)
 """Hydra's message for a file that replaces its own section."""
 SECTIONS = (*GROUPS, "train", "study", "execute")
-HYDRA_VERSION_BASE = "1.3"
 
 
 @dataclass(frozen=True)
@@ -121,9 +96,9 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
     """
     try:
         scale, chosen, remaining = apply_preset(source, overrides)
-        remaining = _init_keys(remaining)
-        own = _own_keys(remaining)
-        every = [*drop_other_budget(_free(_named_loss(remaining), own)), *_search(source)]
+        remaining = expand_init(remaining)
+        own = replaced_sections(remaining)
+        every = [*drop_other_budget(mark_optional_keys(expand_loss_name(remaining), own)), *source.search_path]
         merged, files = _merge(chosen, every)
         _, smaller = preset_model(scale, source, str(files.get("model")))
         if smaller:
@@ -148,7 +123,7 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
-    sections = {str(key): value for key, value in values.items()} | _own_sections(own, values)
+    sections = {str(key): value for key, value in values.items()} | replace_sections(own, values)
     return Composed(sections, choices, bool(names), "seed" in names, scale)
 
 
@@ -291,47 +266,6 @@ def _shipped() -> Path:
     return shipped_configs().resolve()
 
 
-def _own_keys(overrides: Sequence[str]) -> dict[str, set[str]]:
-    """Return the keys that the command line gives in each section that it replaces by ``_target_``."""
-    keys = [(text, *parse_override(text).key_or_group.partition(".")[::2]) for text in overrides]
-    own = {group for text, group, key in keys if key == "_target_" and group in KEPT and not text.startswith("~")}
-    return {group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in own}
-
-
-def _free(overrides: Sequence[str], own: Mapping[str, set[str]]) -> list[str]:
-    """Add ``+`` to settings that adamcmp knows but a file leaves out, and to keys of a custom class."""
-    return [
-        f"++{text}" if text[0] not in "+~" and _is_free(text.partition("=")[0], own) else text for text in overrides
-    ]
-
-
-def _is_free(key: str, own: Mapping[str, set[str]]) -> bool:
-    section, _, name = key.partition(".")
-    return (
-        section in own or key in FREE or (section in KNOWN and name in KNOWN[section]) or key.startswith("train.loss.")
-    )
-
-
-def _named_loss(overrides: Sequence[str]) -> list[str]:
-    """Return ``train.loss=huber`` is ``train.loss.name=huber``, so that other settings of it may follow."""
-    return [re.sub(r"^(\+*)train\.loss=(\w+)$", r"\1train.loss.name=\2", text) for text in overrides]
-
-
-def _init_keys(overrides: Sequence[str]) -> list[str]:
-    """Return ``init=FILE`` is ``init.path=FILE`` if other settings of it are given."""
-    if not any(text.lstrip("+").startswith("init.") for text in overrides):
-        return list(overrides)
-    return [re.sub(r"^(\+*)init=", "++init.path=", text) for text in overrides]
-
-
-def _own_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the rest of a file's section if the command line replaces it by ``_target_``."""
-    return {
-        group: {key: value for key, value in values[group].items() if key in keys or key in KEPT[group]}
-        for group, keys in own.items()
-    }
-
-
 def _check_sections(source: ConfigSource, merged: DictConfig) -> None:
     lacking = [section for section in SECTIONS if section not in merged]
     if lacking:
@@ -358,17 +292,6 @@ def _target_in(path: Path, _modified: int) -> object:
     return OmegaConf.select(OmegaConf.load(path), "_target_")
 
 
-def drop_other_budget(overrides: Sequence[str]) -> list[str]:
-    """Return a budget given in epochs takes the place of one in steps, and the other way round."""
-    overridden = {text.partition("=")[0].lstrip("+") for text in overrides}
-    other = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
-    return [*overrides, *(f"{other[key]}=null" for key in other if key in overridden and other[key] not in overridden)]
-
-
-def _search(source: ConfigSource) -> list[str]:
-    return [f"hydra.searchpath=[{source.extra.as_uri()}]"] if source.extra else []
-
-
 def _missing(error: MissingConfigException, source: ConfigSource) -> str:
     missing = str(error.missing_cfg_file or source.name)
     group, _, name = missing.rpartition("/")
@@ -385,40 +308,3 @@ def _not_overridable(error: ConfigCompositionException, source: ConfigSource) ->
     if any(path == key or path.startswith(f"{key}.") for path in paths):
         return f"{key}: cannot take this value; give its keys one by one, as {key}.name=…, new ones with + in front"
     return f"{key}: no such setting; {suggest_names(key, paths)} A new key of your own class is given as +{key}=…"
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every dotted key and its value; an empty mapping counts as a value."""
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{path}.")
-        else:
-            yield path, value
-
-
-def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, str]:
-    """Return for every dotted key, the file (or ``command line``) that had the last word on it."""
-    with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
-        loader = GlobalHydra.instance().config_loader()
-        scale, chosen, remaining = apply_preset(source, overrides)
-        remaining = drop_other_budget(remaining)
-        defaults = loader.compute_defaults_list(chosen.name, [*remaining, *_search(source)], RunMode.RUN)
-        origins: dict[str, str] = {}
-        for default in defaults.defaults:
-            if default.config_path is None or default.config_path.startswith("hydra/"):
-                continue
-            path = find_file(source, default.config_path)
-            if path is None:
-                continue
-            package = f"{default.package}." if default.package else ""
-            content = OmegaConf.to_container(OmegaConf.load(path))
-            if isinstance(content, dict):
-                origins |= {key: str(path) for key, _ in flatten({str(k): v for k, v in content.items()}, package)}
-    path, smaller = preset_model(scale, source, str(defaults.overrides.known_choices.get("model")))
-    origins |= dict.fromkeys(smaller, str(path))
-    for text in remaining:
-        key = parse_override(text).key_or_group
-        if key not in (*GROUPS, "execute", "search") and "/" not in key:
-            origins = {k: v for k, v in origins.items() if not k.startswith(f"{key}.")} | {key: "command line"}
-    return origins

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from adamcmp.errors import InputError, suggest_names
 
+HYDRA_VERSION_BASE = "1.3"
+"""Version whose rules Hydra applies."""
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz")
 """Endings of files that users give in place of a configuration."""
 
@@ -32,6 +34,11 @@ class ConfigSource:
     def stem(self) -> str:
         """Last part of the name: the default name of a study."""
         return self.name.rpartition("/")[2]
+
+    @property
+    def search_path(self) -> list[str]:
+        """Override that lets Hydra search the folder of ``--config-dir`` too."""
+        return [f"hydra.searchpath=[{self.extra.as_uri()}]"] if self.extra else []
 
 
 def find_config(config: str, config_dir: Path | None = None) -> ConfigSource:

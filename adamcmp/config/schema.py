@@ -2,8 +2,7 @@
 
 Each class is frozen and forbids unknown keys. The docstring of a field gives its meaning and unit. Nothing here imports
 torch, so that planning a study, ``adamcmp show`` and ``adamcmp list`` start quickly. All settings are in this one
-module,
-since they refer to each other and a user who looks for a setting searches one file.
+module, since they refer to each other and a user who looks for a setting searches one file.
 """
 
 from __future__ import annotations

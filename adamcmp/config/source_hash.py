@@ -19,7 +19,7 @@ OUR_PACKAGES = ("adamcmp", "torch", "torchvision")
 """Packages whose version is on record; targets elsewhere are identified by their source file, where they have one."""
 
 
-def _combined_source_hash(target: str, nested: Sequence[str]) -> str | None:
+def combined_source_hash(target: str, nested: Sequence[str]) -> str | None:
     """Return the hash of a target's source, and of those of its arguments if they have targets of their own."""
     hashes = [digest for dotted in (target, *nested) if (digest := source_hash(dotted)) is not None]
     if not nested or len(hashes) < 2:

@@ -19,7 +19,7 @@ from adamcmp.config.compose import Composed
 from adamcmp.config.instantiate import find_target, nested_targets
 from adamcmp.config.lookup import ConfigSource, shipped_configs
 from adamcmp.config.schema import AnyRule, Config, CustomOptimizer, Data, ExecutionSettings, Model, Study, Train
-from adamcmp.config.source_hash import _combined_source_hash, source_hash
+from adamcmp.config.source_hash import combined_source_hash, source_hash
 from adamcmp.errors import InputError, suggest_names
 from adamcmp.optim.rule import Rule, builtin_rule_names, rule_class
 from adamcmp.text_safety import to_one_line
@@ -258,7 +258,7 @@ def _target(
         **fields,
         "name": composed.choices[group],
         "target": target,
-        "source": _combined_source_hash(target, nested_targets(section)),
+        "source": combined_source_hash(target, nested_targets(section)),
         "arguments": section,
     }
 

@@ -21,9 +21,10 @@ from torch import nn
 from adamcmp.config.lookup import find_config
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.batches import batches
+from adamcmp.engine.coefficients import schedule_of
 from adamcmp.engine.loading import CPU, build_model, dataset_metadata, load_data, to_device
 from adamcmp.engine.objective import Objective, predict
-from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
+from adamcmp.engine.optimizer_step import make_optimizer_step
 from adamcmp.errors import InputError
 from adamcmp.models.cnn import SmallCNN
 from adamcmp.models.mlp import MLP

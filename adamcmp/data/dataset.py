@@ -10,14 +10,14 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from adamcmp.data.duplicates import drop_duplicates, duplicate_warning, example_ids, group_duplicates, split_boundary
+from adamcmp.data.duplicates import drop_duplicates, duplicate_warning, group_duplicates, split_boundary
 from adamcmp.data.imputation import impute
 from adamcmp.data.multi_input import MultiInput, Plain
+from adamcmp.data.normalization import Normalization, measure_scale, measure_target_scale, normalize_input
 from adamcmp.data.objects import plain_arrays
 from adamcmp.data.on_disk import DiskRows, to_memory
 from adamcmp.data.raw import (
@@ -34,26 +34,21 @@ from adamcmp.data.raw import (
     inputs_of,
     token_bytes,
 )
+from adamcmp.data.splitting import (
+    example_groups,
+    loses_class,
+    lost_classes,
+    split_order,
+    spread_by_class,
+    take_examples,
+)
 from adamcmp.data.summary import summarize
 from adamcmp.errors import InputError
 from adamcmp.metrics.spec import Targets
 
 __all__ = ["Dataset", "RawData", "Split", "make_dataset"]
-
-
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
 """Shape of an example: of its only input, or of each of several, by position or by name."""
-
-
-class Normalization(NamedTuple):
-    """(x − mean) / std of examples that stay as they are, per channel (C, 1, …) or per feature."""
-
-    mean: Tensor
-    std: Tensor
-
-
-FAR = 1e6
-"""Standard deviations between zero and a feature's mean beyond which values are centred twice."""
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value, so == stays identity
@@ -196,8 +191,8 @@ def make_dataset(
     if any(cut.values()) or train_examples is not None:
         whole = parts["train"]
         contiguous = bool(raw.get("contiguous", False))
-        order_N = _order(len(whole.y), split_seed, contiguous)
-        own_N = _groups(raw, whole, name, by_content=duplicates == "group" and not contiguous)
+        order_N = split_order(len(whole.y), split_seed, contiguous)
+        own_N = example_groups(raw, whole, name, by_content=duplicates == "group" and not contiguous)
         keeps = own_N is not None and not contiguous
         if own_N is None:
             own_N = torch.arange(len(whole.y))
@@ -207,7 +202,7 @@ def make_dataset(
             raise InputError(
                 f"data.stratify=true: data set {name} has no classes to keep the shares of, or is cut by groups or time"
             )
-        if by_class and stratify is None and _loses_a_class(whole.y, order_N, cut):
+        if by_class and stratify is None and loses_class(whole.y, order_N, cut):
             stratify = True
             notes.append(
                 f"{name}: a random cut leaves a class without training examples; the cut is stratified instead "
@@ -219,13 +214,13 @@ def make_dataset(
             if fraction:
                 count = split_boundary(max(1, round(fraction * len(whole.y))), order_N, own_N)
                 taken_n, order_N = order_N[:count], order_N[count:]
-                parts[part] = _taken(whole, taken_n, contiguous)
+                parts[part] = take_examples(whole, taken_n, contiguous)
         if not len(order_N):
             raise InputError(
                 f"data set {name}: {len(whole.y)} examples leave none to train on after the cuts "
                 f"(validation_fraction={validation_fraction}, test_fraction={test_fraction}); give more data"
             )
-        if kind == "classes" and whole.y.ndim == 1 and len(lost := _lost(whole.y, order_N)):
+        if kind == "classes" and whole.y.ndim == 1 and len(lost := lost_classes(whole.y, order_N)):
             names = raw.get("class_names")
             class_name = names[lost[0]] if names else lost[0]
             raise InputError(
@@ -237,7 +232,7 @@ def make_dataset(
                 f"data.train_examples={train_examples}: data set {name} has {len(order_N)} to train on; "
                 "give at most that many, or null for all"
             )
-        parts["train"] = _taken(whole, order_N[:train_examples], contiguous)
+        parts["train"] = take_examples(whole, order_N[:train_examples], contiguous)
 
     if duplicates == "group":
         parts = drop_duplicates(parts, within=False)
@@ -256,12 +251,12 @@ def make_dataset(
     columns = list(zip(*map(inputs_of, xs), strict=True))  # the three parts of each input
     tokens = [column for column in columns if column[0].dtype == torch.int64]
     large = not several and 4 * sum(map(count_numbers, columns[0])) > LARGE_BYTES
-    scale = _scale(columns[0][0], normalize) if large and not tokens else None
+    scale = measure_scale(columns[0][0], normalize) if large and not tokens else None
     if scale is None:
-        columns = [_ready(column, normalize) for column in columns]
+        columns = [normalize_input(column, normalize) for column in columns]
         xs = [_with(x, inputs) for x, inputs in zip(xs, zip(*columns, strict=True), strict=True)]
     ys = [parts[part].y for part in SPLITS]
-    target_scale = _target_scale(ys[0], name) if kind == "quantities" and normalize_targets else None
+    target_scale = measure_target_scale(ys[0], name) if kind == "quantities" and normalize_targets else None
     if target_scale is not None:
         ys = [(y - target_scale.mean) / target_scale.std for y in ys]
     ys = [y if kind == "classes" else y.float() for y in ys]
@@ -296,22 +291,6 @@ def _with(x: X, columns: Sequence[Tensor | DiskRows]) -> X:
     return columns[0]
 
 
-def _ready(column: Sequence[Tensor | DiskRows], normalize: bool) -> tuple[Tensor | DiskRows, ...]:
-    """Return one input of all splits as a model takes it, the training split first; tokens are left unchanged."""
-    if column[0].dtype == torch.int64:
-        return tuple(column)
-    held = [to_memory(x) for x in column]
-    return tuple(_normalised(held) if normalize else map(_scaled, held))
-
-
-def _target_scale(y: Tensor, name: str) -> Normalization:
-    """Return mean and standard deviation over the training part, float64 (D,); 1 for a quantity that does not vary."""
-    std, mean = torch.std_mean(y.double(), dim=0, correction=0)
-    if not bool(torch.isfinite(std).all()):
-        raise InputError(f"data set {name}: train y is too large to be standardized; scale it before")
-    return Normalization(mean, torch.where(std > 0, std, 1.0))
-
-
 def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
     for part, x in zip(SPLITS, xs, strict=True):
         after = "normalized, " if normalize else ""
@@ -322,56 +301,6 @@ def _check_range(dataset: Dataset, xs: Iterable[X], normalize: bool) -> None:
                 raise error
         if not bool(torch.isfinite(getattr(dataset, part).y).all()):
             raise InputError(f"data set {dataset.name}: {part} y leaves the range of float32; scale it before")
-
-
-def _order(count: int, split_seed: int, contiguous: bool) -> Tensor:
-    """Return examples in the order in which test, validation and training parts are cut off."""
-    if contiguous:
-        return torch.arange(count).flip(0)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(split_seed), device="cpu")
-
-
-def _groups(raw: RawData, train: Split, name: str, *, by_content: bool) -> Tensor | None:
-    """Return a number per example of which equal ones stay together; None if all may be cut apart."""
-    if "groups" in raw:
-        groups_N = torch.as_tensor(raw["groups"])
-        if tuple(groups_N.shape) != (len(train.y),) or groups_N.is_floating_point():
-            raise InputError(f"data set {name}: groups has shape {tuple(groups_N.shape)}; give one integer per example")
-        distinct: tuple[Tensor, Tensor] = torch.unique(groups_N, return_inverse=True)
-        return distinct[1]
-    return example_ids({"train": train})["train"] if by_content else None
-
-
-def _loses_a_class(y_N: Tensor, order_N: Tensor, cut: Mapping[str, float]) -> bool:
-    """Return whether the examples left to train on lack a class that occurs."""
-    count = sum(max(1, round(fraction * len(y_N))) for fraction in cut.values() if fraction)
-    return bool(_lost(y_N, order_N[count:]))
-
-
-def _lost(y_N: Tensor, left_n: Tensor) -> list[int]:
-    """Return the classes that occur, but not among the examples left to train on."""
-    present_classes = torch.unique(y_N[left_n])
-    return [int(label) for label in torch.unique(y_N) if label not in present_classes]
-
-
-def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:
-    """Return an order of examples of which each stretch has the classes in nearly equal shares.
-
-    An example's place is (k + 1/2) / n, the kth in the given order of the n of its class; the last one's is 1, so that
-    the rest after the cuts has an example of each class.
-    """
-    place_N = torch.empty(len(y_N), dtype=torch.float64)
-    for label in torch.unique(y_N):
-        own = order_N[y_N[order_N] == label]
-        place_N[own] = (torch.arange(len(own), dtype=torch.float64) + 0.5) / len(own)
-        place_N[own[-1]] = 1.0
-    return order_N[torch.argsort(place_N[order_N], stable=True)]
-
-
-def _taken(split: Split, index_n: Tensor, contiguous: bool) -> Split:
-    if contiguous and len(index_n):
-        return split.take(slice(int(index_n[-1]), int(index_n[0]) + 1))  # a view
-    return split.take(index_n)
 
 
 def _check_options(
@@ -404,44 +333,3 @@ def _fingerprint(identity: str, splits: Iterable[Split], missing: str) -> str:
             for chunk in chunks(tensor):
                 digest.update(chunk.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _scale(x: Tensor | DiskRows, normalize: bool) -> Normalization:
-    """Return one pass over the training part: float64 sums of distances to its first chunk's mean, and of their
-    squares.
-    """
-    dtype = (
-        torch.float64 if x.dtype == torch.float64 else torch.float32
-    )  # large values are centred before they are rounded
-    if not normalize:
-        return Normalization(torch.tensor(0.0), torch.tensor(255.0 if x.dtype == torch.uint8 else 1.0))
-    axes = [0, *range(2, x.ndim)]
-    near_C: Tensor | None = None
-    sum_C = squares_C = torch.zeros((), dtype=torch.float64)
-    for chunk in chunks(x):
-        near_C = chunk.double().mean(axes, keepdim=True)[0] if near_C is None else near_C
-        distance = chunk - near_C
-        sum_C = sum_C + distance.sum(axes, keepdim=True)[0]
-        squares_C = squares_C + distance.square_().sum(axes, keepdim=True)[0]
-    assert near_C is not None  # no part is empty
-    counted = count_numbers(x) / x.shape[1]
-    std_C = (squares_C / counted - (sum_C / counted).square()).clamp(min=0).sqrt()
-    std_C = torch.where(std_C > 0, std_C, 1.0).masked_fill(std_C.isinf(), torch.nan)
-    return Normalization((near_C + sum_C / counted).to(dtype), std_C.to(dtype))
-
-
-def _normalised(xs: Sequence[Tensor]) -> list[Tensor]:
-    """Return every part by the mean and std of the first, which is the training part."""
-    xs = [x if x.dtype == torch.float64 else x.float() for x in xs]
-    axes = [0, *range(2, xs[0].ndim)]
-    std, mean = torch.std_mean(xs[0], dim=axes, correction=0, keepdim=True)
-    if xs[0].dtype == torch.float64 and bool((mean.abs() > FAR * std).any()):  # sums of large numbers have lost digits
-        xs = [x - mean for x in xs]
-        std, mean = torch.std_mean(xs[0], dim=axes, correction=0, keepdim=True)
-    # An infinite std would turn every value into 0; NaN makes the overflow seen.
-    std = torch.where(std > 0, std, 1.0).masked_fill(std.isinf(), torch.nan)
-    return [((x - mean) / std).float() for x in xs]
-
-
-def _scaled(x: Tensor) -> Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()

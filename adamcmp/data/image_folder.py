@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import joblib
 import numpy as np
-import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
-from adamcmp.data.array_cache import cached_array
-from adamcmp.data.idx import cache_folder
+from adamcmp.data.image_files import MODES, Look, check_depths, decode_images
 from adamcmp.data.raw import Array, RawData
-from adamcmp.errors import InputError, one_line, suggest_names
+from adamcmp.errors import InputError, suggest_names
 
 PARTS = {"train": r"train(ing)?", "validation": r"val(id(ation)?)?|dev", "test": r"test(ing)?"}
 """Names of a part's folder in any capitals; ``set``, ``data`` or ``images`` may follow."""
-MODES = {1: "L", 3: "RGB"}
-DEEP = {"I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit", "I": "32-bit", "F": "float"}
-"""Pillow's modes whose pixels 8 bits do not hold, and their depths."""
 SHOWN = {
     "1": "black and white", "L": "grey", "LA": "gray with alpha", "P": "palette", "PA": "palette with alpha",
     "RGB": "colour", "RGBA": "color with alpha", "F": "float", "I": "32-bit", "I;16": "16-bit", "I;16B": "16-bit",
 }  # fmt: skip
 """Pillow's modes in words."""
-WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
-"""Pillow's modes with transparency."""
 FURTHER = (".gif", ".jfif", ".jpe", ".avif", ".jp2", ".j2k", ".tga", ".pbm", ".pnm", ".dib")
 """Extensions that torchvision does not name, but Pillow reads."""
-ORIENTATION = 274
-"""EXIF tag of how a camera was held."""
-FORMAT = 2
-"""Version of the cached arrays; part of their names."""
 COMPARED = 200
 """Images that are compared with the first one at a time."""
-
-
-class Look(NamedTuple):
-    """Properties of an image file, without its pixels."""
-
-    digest: bytes
-    mode: str
-    is_turned: bool
-    is_transparent: bool
-    is_animated: bool
-    is_narrowed: bool
-    """Colours of 16 bits, of which Pillow keeps 8."""
 
 
 def image_folder(
@@ -114,14 +86,14 @@ def image_folder(
     for part, images in by_split.items():
         files = [file for name in images for file in images[name]]
         y_N = np.repeat([classes.index(name) for name in images], [len(image) for image in images.values()])
-        x, seen = _decoded(files, size, channels, colour)
+        x, seen = decode_images(files, size, channels, colour)
         looks += seen
         parts[part] = (x, y_N)
     shapes = {part: x.shape[1:] for part, (x, _) in parts.items()}
     if len(set(shapes.values())) > 1:
         sizes = ", ".join(f"{part} {shape[1]}×{shape[2]}" for part, shape in shapes.items())
         raise InputError(f"{root}: the parts hold images of different sizes ({sizes}); set data.size")
-    _depths(looks, str(root))
+    check_depths(looks, str(root))
     if len(looks) > 2 and _are_all_alike([x for x, _ in parts.values()]):
         raise InputError(f"{root}: all images have the same pixels on data.background={background}; set another one")
     summary = list(_summary(looks, left_out, size, channels, background))
@@ -165,14 +137,6 @@ def _summary(
             yield "converted", f"{count:,} {text}"
     if left_out := {name: count for name, count in left_out.items() if count}:
         yield "left out", ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
-
-
-def _depths(looks: Sequence[Look], where: str) -> None:
-    """Refuse images of several bit depths, whose pixels have different scales."""
-    depths = Counter(DEEP.get(look.mode, "8-bit") for look in looks)
-    if len(depths) > 1:
-        depth_counts = ", ".join(f"{count:,} {depth}" for depth, count in depths.items())
-        raise InputError(f"{where}: holds images of several depths ({depth_counts}); convert them to one")
 
 
 def part_of(name: str) -> str | None:
@@ -262,92 +226,3 @@ def _classes(folder: Path, left_out: Counter[str], *, nested: bool) -> dict[str,
         path.suffix.lower() for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes
     )
     return files
-
-
-def _decoded(
-    files: Sequence[Path], size: int | None, channels: int, colour: tuple[int, int, int]
-) -> tuple[npt.NDArray[Any], list[Look]]:
-    """Return the images, from the cache if the same files were decoded before, and the properties of their files."""
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        digest = hashlib.sha256(f"{FORMAT} {size} {channels} {colour}".encode())
-        looks = list(pool.map(_look, files, chunksize=64))
-        for look in looks:
-            digest.update(look.digest)
-        _depths(looks, str(files[0].parent.parent))
-        dtype: type[np.generic] = np.float32 if looks[0].mode in DEEP else np.uint8
-        stored = cache_folder() / "pictures" / f"{digest.hexdigest()[:24]}.npy"
-        array = cached_array(
-            stored,
-            lambda: (len(files), *_image(files[0], size, channels, colour).shape),
-            lambda images: _fill(images, files, size, channels, colour, pool),
-            dtype,
-        )
-        return array, looks
-
-
-def _look(path: Path) -> Look:
-    from PIL import Image
-
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct or remove it") from error
-    try:
-        with Image.open(path) as opened:
-            turned = opened.getexif().get(ORIENTATION, 1) != 1
-            transparent = opened.mode in WITH_ALPHA or "transparency" in opened.info
-            narrowed = any(";16" in str(tile) for tile in opened.tile) and opened.mode not in DEEP
-            return Look(digest, opened.mode, turned, transparent, bool(getattr(opened, "is_animated", False)), narrowed)
-    except Exception as error:  # Pillow says no in many ways
-        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); correct or remove it") from error
-
-
-def _fill(
-    images: npt.NDArray[Any],
-    files: Sequence[Path],
-    size: int | None,
-    channels: int,
-    colour: tuple[int, int, int],
-    pool: ThreadPoolExecutor,
-) -> None:
-    height, width = images.shape[2:]
-
-    def fill(i: int) -> None:
-        image = _image(files[i], size, channels, colour)
-        if image.shape != images.shape[1:]:
-            raise InputError(
-                f"{files[i]}: {image.shape[1]}×{image.shape[2]} pixels, {files[0].name} has {height}×{width}; "
-                "set data.size to bring all to one size"
-            )
-        images[i] = image
-
-    console = Console(stderr=True)
-    done = pool.map(fill, range(len(files)))
-    for _ in track(done, "decoding images", total=len(files), console=console, transient=True):
-        pass
-
-
-def _image(path: Path, size: int | None, channels: int, colour: tuple[int, int, int]) -> npt.NDArray[Any]:
-    """Return one image (C, H, W): uint8, or float32 of a deeper one."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode in DEEP:
-                image = Image.fromarray(np.asarray(image).astype(np.float32))
-            elif image.mode in WITH_ALPHA or "transparency" in image.info:
-                image = image.convert("RGBA")
-                ground = Image.new("RGBA", image.size, (*colour, 255))
-                image = Image.alpha_composite(ground, image).convert(MODES[channels])
-            else:
-                image = image.convert(MODES[channels])
-    except Exception as error:  # Pillow says no in many ways
-        raise InputError(f"{path}: cannot be decoded ({one_line(error)}); correct or remove it") from error
-    if size is not None:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-    pixels_HWC = np.asarray(image).reshape(image.height, image.width, -1)
-    if pixels_HWC.shape[2] < channels:  # a deep image is gray
-        pixels_HWC = np.repeat(pixels_HWC, channels, axis=2)
-    return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))

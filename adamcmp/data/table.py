@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adamcmp.data.columns import Column, ColumnOptions, exclusion_reason, format_value
+from adamcmp.data.check_table import (
+    SIMILAR,
+    as_list,
+    check_mark,
+    feature_problems,
+    find_columns,
+    missing_problems,
+    split_column_problems,
+    target_problems,
+    value_text,
+)
+from adamcmp.data.columns import Column, ColumnOptions, exclusion_reason
 from adamcmp.data.imputation import IMPUTATION_MODES
 from adamcmp.data.npz import read_npz
 from adamcmp.data.numbers_in_text import Marks
 from adamcmp.data.raw import FEW_CLASSES, RawData
 from adamcmp.data.read_table import Frame, Layout, read, understood
-from adamcmp.data.setting_text import list_setting
-from adamcmp.data.table_summary import described, is_whole, lacking, summary_of
+from adamcmp.data.table_summary import described, is_whole, summary_of
 from adamcmp.errors import InputError, suggest_names
-
-MOST_CATEGORIES = 100
-"""A text column with more different values than that is a name, not a category."""
-SIMILAR = ("refuse", "merge", "keep")
 
 
 def table(
@@ -150,18 +156,18 @@ def from_frames(
     """
     train = frames["train"]
     every = list(train.columns)
-    labels = _named("label", label, every, where) or [every[-1]]
-    chosen, dropped = _named("columns", columns, every, where), _named("drop", drop, every, where)
-    aside = [*_named("group", group, every, where), *_named("time", time, every, where)]
+    labels = find_columns("label", label, every, where) or [every[-1]]
+    chosen, dropped = find_columns("columns", columns, every, where), find_columns("drop", drop, every, where)
+    aside = [*find_columns("group", group, every, where), *find_columns("time", time, every, where)]
     if len(aside) == 2:
         raise InputError(f"data.group={group}, data.time={time}: rows are split by one of them; set the other to null")
     for name in labels:
         if name in (*chosen, *dropped, *aside):
             raise InputError(f"data.label={name}: is the label; leave it out of columns, drop, group and time")
     options = ColumnOptions(
-        Marks(_mark("decimal", decimal), _mark("thousands", thousands)),
-        frozenset(map(_text, _several(na_values))),
-        frozenset(_named("categorical", categorical, every, where)),
+        Marks(check_mark("decimal", decimal), check_mark("thousands", thousands)),
+        frozenset(map(value_text, as_list(na_values))),
+        frozenset(find_columns("categorical", categorical, every, where)),
         similar,
         train.delimiter,
     )
@@ -181,12 +187,14 @@ def from_frames(
         wanted = column_names
     predicted = [columns_by_name[name] for name in labels]
     kind = _kind(predicted) if targets == "auto" else targets
-    problems = [text for column in predicted for text in _target_problems(column, kind, targets, len(labels))]
+    problems = [text for column in predicted for text in target_problems(column, kind, targets, len(labels))]
     problems += [
-        text for name in wanted for text in _feature_problems(columns_by_name[name], dropped, predicted, chosen)
+        text for name in wanted for text in feature_problems(columns_by_name[name], dropped, predicted, chosen)
     ]
-    problems += _missing_problems([columns_by_name[name] for name in wanted], missing)
-    problems += [text for name in aside for text in _aside_problems(columns_by_name[name], is_time=time is not None)]
+    problems += missing_problems([columns_by_name[name] for name in wanted], missing)
+    problems += [
+        text for name in aside for text in split_column_problems(columns_by_name[name], is_time=time is not None)
+    ]
     if not wanted:
         left = [f"{name!r} {reason}" for name, reason in reasons.items()]
         left += [f"{name!r} is the label" for name in labels] + [f"{name!r} splits the rows" for name in aside]
@@ -242,69 +250,6 @@ def _with_labels(
     return labelled, [int(part.sum()) for part in parts]
 
 
-def _missing_problems(columns: Sequence[Column], missing: str) -> list[str]:
-    gaps = [column for column in columns if column.missing and column.problem is None]
-    if not gaps or missing != "refuse":
-        return []
-    remedy = "set data.missing=median (the median of training) or data.missing=indicator (also an extra feature)"
-    count = len(gaps[0].values)
-    if len(gaps) == 1:
-        return [f"column {gaps[0].name!r} has missing values ({gaps[0].missing:,} of {count:,} rows): {remedy}"]
-    return [f"{len(gaps)} columns have missing values ({lacking(gaps)} of {count:,} rows): {remedy}"]
-
-
-def _aside_problems(column: Column, *, is_time: bool) -> Iterator[str]:
-    """Yield the reasons for which rows cannot be split by a column."""
-    if column.problem is not None:
-        yield f"column {column.name!r} {column.problem}"
-    elif not len(column.known):
-        yield f"column {column.name!r} has no values to split by"
-    elif is_time and column.kind == "categorical":
-        yield f"data.time={column.name}: holds text, such as {column.known[0]!r}; give dates as 2024-01-31, or numbers"
-    elif column.missing:
-        yield f"column {column.name!r} lacks {column.missing:,} values: fill them"
-
-
-def _several(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str | int | float) else list(value)
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).strip()
-
-
-def _named(option: str, value: Any, every: Sequence[str], where: str) -> list[str]:
-    """Return columns by the names that an option gives."""
-    names = [_as_named(name, every) for name in _several(value)]
-    for name in names:
-        if name not in every:
-            raise InputError(f"data.{option}={name}: {where} has no such column; {suggest_names(name, every)}")
-    return names
-
-
-def _as_named(value: Any, every: Sequence[str]) -> str:
-    """Return the column that Hydra has made another value of, such as True of ``true``, or 1.5 of ``1.50``."""
-    name = str(value)
-    if name in every or isinstance(value, str):
-        return name
-    for column in every:
-        try:
-            same = float(column) == value if isinstance(value, int | float) and not isinstance(value, bool) else False
-        except ValueError:
-            same = False
-        if same or column.casefold() == name.casefold() or (value is None and column == "null"):
-            return column
-    return name
-
-
-def _mark(option: str, mark: str | None) -> str | None:
-    if mark is not None and (len(mark) != 1 or mark.isalnum()):
-        raise InputError(f"data.{option}={mark!r}: must be one character, such as '.' or ','")
-    return mark
-
-
 def _kind(predicted: Sequence[Column]) -> str:
     """Return what some columns hold, as far as their values show."""
     if len(predicted) == 1:
@@ -329,7 +274,7 @@ def _targets(
     first = predicted[0]
     if kind == "classes":
         codes, values = pd.factorize(pd.Series(first.values), sort=True)
-        names = [_text(value) for value in values]
+        names = [value_text(value) for value in values]
         if len(unknown := sorted(set(codes[rows:].tolist()) - set(codes[:rows].tolist()))):
             raise InputError(
                 f"{where}: label {names[unknown[0]]!r} occurs in the test file alone, so no model can learn it; add "
@@ -345,77 +290,6 @@ def _targets(
         return np.array([[name in set_ for name in names] for set_ in sets], np.float64), names, len(names)
     stacked = np.stack([column.values.astype(np.float64) for column in predicted], axis=1)
     return stacked, [column.name for column in predicted], len(predicted)
-
-
-def _target_problems(column: Column, kind: str, targets: str, columns: int) -> Iterator[str]:
-    """Yield the problems of a label column."""
-    name, present = column.name, column.known
-    text = column.kind == "categorical"
-    different = len(pd.unique(pd.Series(present)))
-    if column.problem is not None:
-        yield f"label column {name!r} {column.problem.partition(', or set data.drop')[0]}"
-    elif not len(present):
-        yield f"label column {name!r} has no values; set data.label to another one"
-    elif not text and not np.isfinite(present.astype(np.float64)).all():
-        yield f"label column {name!r} holds infinite values: drop those rows"
-    elif column.missing and not (kind == "labels" and text):
-        note = f" ({column.notes[-1]})" if column.notes else ""
-        yield (
-            f"label column {name!r} has missing values ({column.missing:,} of {len(column.values):,} rows){note}: set "
-            "data.missing_labels=drop to leave these rows out"
-        )
-    elif column.kind == "date" and kind == "classes":
-        yield f"data.label={name}: holds dates; set data.targets=quantities to predict them as numbers"
-    elif kind == "classes" and columns > 1:
-        yield f"data.label={name}: one of {columns} columns; classes stand in one column"
-    elif kind == "quantities" and text:
-        yield f"data.label={name}: holds text, such as {present[0]!r}; quantities are numbers"
-    elif kind == "labels" and not (text and columns == 1) and not np.isin(present, [0, 1]).all():
-        yield f"data.label={name}: holds other values than 0 and 1; give one column per label, or text that names them"
-    elif kind != "labels" and different < 2:
-        yield f"data.label={name}: all rows have the label {format_value(present[0])}; two are needed"
-    elif kind == "classes" and 2 * different > len(present):
-        note = "" if text else ", or set data.targets=quantities"
-        count = f"{different:,} different labels in {len(present):,} rows"
-        few = "give more rows" if len(present) < FEW_CLASSES else f"give the column of classes{note}"
-        yield f"data.label={name}: {count}; {few}"
-    elif kind == "classes" and targets == "auto" and not text and different > FEW_CLASSES:
-        yield (
-            f"data.label={name}: {different:,} different whole numbers "
-            f"from {present.min():,.0f} to {present.max():,.0f}; "
-            "set data.targets=quantities to predict numbers, or data.targets=classes"
-        )
-
-
-def _feature_problems(
-    column: Column, dropped: Sequence[str], predicted: Sequence[Column], chosen: Sequence[str]
-) -> Iterator[str]:
-    name = column.name
-    if column.problem is not None:
-        yield f"column {name!r} {column.problem}"
-        return
-    if column.kind != "categorical" and (count := int(np.isinf(column.values.astype(np.float64)).sum())):
-        yield f"column {name!r} is infinite in {count:,} rows: set data.na_values=[inf,-inf] data.missing=median"
-    if column.kind == "categorical":
-        different = len(set(column.known))
-        if different > MOST_CATEGORIES:
-            yield (
-                f"column {name!r} holds text with {different:,} different values, more than {MOST_CATEGORIES} "
-                f"categories: set {list_setting('drop', [*dropped, name])}, or turn it into numbers"
-            )
-    for label in predicted:
-        if not chosen and _is_same(column, label):
-            yield (
-                f"column {name!r} equals the label {label.name!r}: set {list_setting('drop', [*dropped, name])}, or "
-                "name the features in data.columns"
-            )
-
-
-def _is_same(column: Column, label: Column) -> bool:
-    """Return whether a feature is the label again."""
-    if (column.kind == "categorical") != (label.kind == "categorical"):
-        return False
-    return bool(pd.Series(column.values).equals(pd.Series(label.values)))
 
 
 def _features(columns: Sequence[Column], rows: int) -> tuple[npt.NDArray[np.float64], list[str]]:

@@ -22,11 +22,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from adamcmp.data.multi_input import Plain
+from adamcmp.engine.coefficients import ParamKind, build_coefficient_table, param_kind, schedule_of
 from adamcmp.engine.cuda_graphs import GraphedStep
 from adamcmp.engine.extra_metrics import needs_outputs
 from adamcmp.engine.loading import autocast, build_model
 from adamcmp.engine.objective import Objective, arguments, outputs, predict
-from adamcmp.engine.optimizer_step import ParamKind, build_coefficient_table, param_kind, schedule_of
 from adamcmp.engine.side_effects import find_side_effects, restore_buffers
 from adamcmp.engine.strategy.types import RowLayout, Shard
 from adamcmp.optim.rule import Kernel, Rule

@@ -24,11 +24,12 @@ from adamcmp.data.multi_input import Plain
 from adamcmp.engine import ddp, weights
 from adamcmp.engine.batches import batches
 from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped, unsaved_attributes
+from adamcmp.engine.coefficients import ema_weight, schedule_of
 from adamcmp.engine.evaluation import SplitMeasures, evaluate, example_errors, subsample
 from adamcmp.engine.extra_metrics import compute_extra_metrics, needs_optimizer_state, needs_outputs
 from adamcmp.engine.loading import autocast, build_model, to_device
 from adamcmp.engine.objective import Objective, predict
-from adamcmp.engine.optimizer_step import ema_weight, make_optimizer_step, schedule_of
+from adamcmp.engine.optimizer_step import make_optimizer_step
 from adamcmp.engine.random_streams import host_state, host_streams, seed_device, set_host_state, stream_seed
 from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult, best_evaluation, from_plain, to_plain
 from adamcmp.engine.shared_state import find_owners, modules_of, restore_shared_state

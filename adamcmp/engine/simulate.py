@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamcmp.engine.optimizer_step import ParamKind, build_coefficient_table
+from adamcmp.engine.coefficients import ParamKind, build_coefficient_table
 from adamcmp.optim.decay import Array
 from adamcmp.optim.rule import Rule
 from adamcmp.optim.schedules import constant, custom_schedule

@@ -1,8 +1,8 @@
 """The vectorized engine: the runs of a shard as one program. Row r gives the results of run r in the sequential engine.
 
+This module is longer than others because one class holds the state of a training, which a checkpoint stores as a whole.
 A row whose loss is not finite keeps computing without affecting others, and its results are dropped. If at least half
-of
-the rows have ended and enough steps are left, the others continue in a smaller program.
+of the rows have ended and enough steps are left, the others continue in a smaller program.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ from adamcmp.engine.batched_program import (
 )
 from adamcmp.engine.batches import batches
 from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.coefficients import build_coefficient_table, ema_weight, schedule_of
 from adamcmp.engine.evaluation import SplitMeasures, chunk_size, example_errors
 from adamcmp.engine.extra_metrics import compute_extra_metrics
 from adamcmp.engine.loading import autocast, build_model, to_device
 from adamcmp.engine.objective import Objective
-from adamcmp.engine.optimizer_step import build_coefficient_table, ema_weight, row_state, schedule_of
+from adamcmp.engine.optimizer_step import row_state
 from adamcmp.engine.random_streams import seed_device, stream_seed
 from adamcmp.engine.run_result import Evaluation, ExampleErrors, RunResult, best_evaluation, from_plain, to_plain
 from adamcmp.engine.strategy.types import RowLayout, Shard, apply_strategy
 from adamcmp.metrics.functions import to_float64
 from adamcmp.optim.decay import Array
 from adamcmp.plan.evaluation_schedule import SplitSizes
-from adamcmp.plan.runs import rule_identity
+from adamcmp.plan.run_ids import rule_identity
 
 TABLE_STEPS = 256
 """Steps whose coefficients are computed at once."""

@@ -12,7 +12,6 @@ from adamcmp import signals
 from adamcmp.config.schema import ExecutionSettings, SearchSettings
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.hardware import count_cores, count_devices, device_for_process, onednn_rounds_to_bf16
-from adamcmp.engine.strategy.benchmark import Machine, Timing
 from adamcmp.engine.strategy.cost import (
     MIN_TRAINING_FRACTION,
     CostEstimate,
@@ -20,13 +19,9 @@ from adamcmp.engine.strategy.cost import (
     profile_group,
     training_memory,
 )
-from adamcmp.engine.strategy.select import (
-    BenchmarkRequest,
-    estimate_seconds,
-    is_short,
-    select_strategies,
-    short_strategy,
-)
+from adamcmp.engine.strategy.default import estimate_seconds, is_short, short_strategy
+from adamcmp.engine.strategy.select import BenchmarkRequest, select_strategies
+from adamcmp.engine.strategy.timing_cache import Machine, Timing
 from adamcmp.engine.strategy.types import ONEDNN_ROUNDS_ERROR, StrategyChoice
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable
 from adamcmp.errors import InputError

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from adamcmp.plan.runs import Run, optimizer_key, rule_identity, run_id
+from adamcmp.plan.run_ids import rule_identity, run_id
+from adamcmp.plan.runs import Run, optimizer_key
 from adamcmp.storage.schema import Stage
 
 FIRST_HELD_OUT_SEED = 1_000_000

@@ -2,13 +2,11 @@
 
 A study's folder holds one table of leases, ``leases.json``: the IDs of the runs that each driver trains. It is read and
 replaced under the study's lock, so that no run has two owners. A driver leases a few shards at a time, shortly before
-it
-trains them. Each driver also writes its progress to a file in ``drivers/`` every few seconds; this file is its
+it trains them. Each driver also writes its progress to a file in ``drivers/`` every few seconds; this file is its
 heartbeat, and a lease is valid while its owner is alive. A driver on the same machine is alive while its process is;
-one on
-another machine is alive until its file has not changed for ``DEAD_AFTER_SECONDS`` by the observer's clock, so that no
-two
-clocks are compared. If a driver is taken for dead and continues, some runs are trained twice and count once.
+one on another machine is alive until its file has not changed for ``DEAD_AFTER_SECONDS`` by the observer's clock, so
+that no two clocks are compared. If a driver is taken for dead and continues, some runs are trained twice and count
+once.
 """
 
 from __future__ import annotations

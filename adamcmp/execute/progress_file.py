@@ -22,7 +22,7 @@ from adamcmp.untrusted import load_json
 if TYPE_CHECKING:
     from adamcmp.engine.run_result import Evaluation, RunResult
     from adamcmp.execute.execution_plan import ExecutionPlan
-    from adamcmp.execute.scheduler import Listener
+    from adamcmp.execute.job_queue import Listener
     from adamcmp.plan.runs import Run
 
 

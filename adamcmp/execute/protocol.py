@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from adamcmp.engine.run_result import Evaluation, RunResult
-from adamcmp.engine.strategy.benchmark import Timing
 from adamcmp.engine.strategy.select import BenchmarkRequest
+from adamcmp.engine.strategy.timing_cache import Timing
 from adamcmp.engine.strategy.types import Shard
 from adamcmp.execute.run_writer import Provenance
 from adamcmp.plan.runs import RunGroup, TaskSpec

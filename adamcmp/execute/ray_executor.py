@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,30 +26,19 @@ from adamcmp.config.schema import ExecutionSettings
 from adamcmp.config.source_hash import add_cwd_to_path
 from adamcmp.data.dataset import Dataset
 from adamcmp.engine.hardware import available_memory, device_memory
-from adamcmp.engine.strategy.benchmark import Machine
+from adamcmp.engine.strategy.timing_cache import Machine
 from adamcmp.errors import InputError, one_line
-from adamcmp.execute.protocol import (
-    Request,
-    Response,
-    ShardEnded,
-    StoreTarget,
-    TrainRequest,
-    WorkerDied,
-    task_of,
-)
+from adamcmp.execute.protocol import Request, Response, ShardEnded, StoreTarget, TrainRequest, WorkerDied, task_of
+from adamcmp.execute.ray_messages import MessageActor, RayChannel
 from adamcmp.execute.worker import answer_request, use_compiler_threads
 from adamcmp.extras import require_extra
 
-MESSAGE_SECONDS = 1.0
-"""Seconds between two messages of a task, at least: thousands of them share one actor."""
 NODE_CHECK_SECONDS = 2.0
 """Seconds between two looks at which nodes there are."""
 START_TIMEOUT_SECONDS = 120.0
 """Seconds that a cluster has to answer the first task."""
-
 RESPONSE_TIMEOUT_SECONDS = 10.0
 """Seconds that a cluster's address has to take a connection."""
-
 _datasets: dict[str, Dataset] = {}
 """Data sets of a worker process by fingerprint: Ray gives a process many tasks."""
 
@@ -63,64 +52,6 @@ class RayWorker:
     reference: Any = None
     """Ray's reference to the task's response."""
     key: int = 0
-
-
-class MessageActor:
-    """The actor in the middle: messages of tasks on their way to the driver, and who is to stop."""
-
-    def __init__(self) -> None:
-        self._messages: list[tuple[int, Response]] = []
-        self._stopped: set[int] = set()
-
-    def tell(self, key: int, answers: Sequence[Response]) -> bool:
-        """Take messages of a task; whether it is to stop."""
-        self._messages.extend((key, answer) for answer in answers)
-        return key in self._stopped
-
-    def stop(self, key: int) -> None:
-        """Let a task know that it is to stop."""
-        self._stopped.add(key)
-
-    def taken(self) -> list[tuple[int, Response]]:
-        """Return all messages since the last call."""
-        messages, self._messages = self._messages, []
-        return messages
-
-
-class RayChannel:
-    """A task's end of the board: a ``worker.Channel``."""
-
-    def __init__(self, board: Any, key: int) -> None:
-        self._board, self._key = board, key
-        self._waiting: list[Response] = []
-        self._sent: Any = None
-        self._at = 0.0
-        self._stop = False
-
-    def send(self, obj: Response, /) -> None:
-        """Tell something, soon."""
-        self._waiting.append(obj)
-        self.poll()
-
-    def poll(self) -> bool:
-        """Return whether the training is to stop."""
-        import ray
-
-        if self._sent is not None and ray.wait([self._sent], timeout=0)[0]:
-            with suppress(ray.exceptions.RayError):  # the actor is started anew: what is stored is found without it
-                self._stop = bool(ray.get(self._sent))
-            self._sent = None
-        if self._sent is None and time.monotonic() >= self._at:
-            self._sent = self._board.tell.remote(self._key, self._waiting)
-            self._waiting, self._at = [], time.monotonic() + MESSAGE_SECONDS
-        return self._stop
-
-    def close(self) -> None:
-        """Wait until all has arrived."""
-        import ray
-
-        with suppress(ray.exceptions.RayError):
-            ray.get([*([] if self._sent is None else [self._sent]), self._board.tell.remote(self._key, self._waiting)])
 
 
 def run_request(request: Request, data: list[Any], device: str, board: Any, key: int, folder: str) -> Response:

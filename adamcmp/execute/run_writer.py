@@ -18,15 +18,16 @@ import torch
 
 from adamcmp.config.schema import AnyRule, CustomOptimizer
 from adamcmp.engine.checkpoint import load_checkpoint, unsaved_attributes, version_mismatch
+from adamcmp.engine.coefficients import first_period
 from adamcmp.engine.hardware import describe_hardware
-from adamcmp.engine.optimizer_step import first_period
 from adamcmp.engine.run_result import Evaluation, RunResult, best_evaluation
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import one_line
 from adamcmp.execute.temp_dirs import unsent_folder
 from adamcmp.metrics.functions import bits_per_byte
 from adamcmp.optim.decay import CONVERTIBLE, convert_weight_decay
-from adamcmp.plan.runs import Run, TaskSpec, canonical_json, group_runs, variant_hash
+from adamcmp.plan.run_ids import canonical_json, variant_hash
+from adamcmp.plan.runs import Run, TaskSpec, group_runs
 from adamcmp.storage.backend import GoneError, retry_while_away
 from adamcmp.storage.merging import merge_parts
 from adamcmp.storage.part_files import append_runs

@@ -1,12 +1,10 @@
 """Train the runs of an execution plan: split them into shards, collect results, and retry after failures.
 
 A shard is leased before it is trained (``leases``), since other drivers may work on the same study; their runs are left
-to
-them until they are stored or the driver is dead. A worker that has compiled a program gets the shards that share it. A
-shard whose process dies, or whose memory ends, is split in two, and both halves resume from its checkpoint. A single
-run is
-retried from there; it has failed if it ends again without further progress. A shard that raises any other error is
-trained run by run, so that the error is stored with its run alone. A checkpoint is removed when all of its runs are
+to them until they are stored or the driver is dead. A worker that has compiled a program gets the shards that share it.
+A shard whose process dies, or whose memory ends, is split in two, and both halves resume from its checkpoint. A single
+run is retried from there; it has failed if it ends again without further progress. A shard that raises any other error
+is trained run by run, so that the error is stored with its run alone. A checkpoint is removed when all of its runs are
 stored.
 """
 
@@ -17,17 +15,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from adamcmp import signals
 from adamcmp.engine.checkpoint import TrainingControl, TrainingStopped, load_checkpoint
-from adamcmp.engine.run_result import Evaluation, RunResult
-from adamcmp.engine.strategy.types import Shard, split_into_shards
+from adamcmp.engine.run_result import RunResult
+from adamcmp.engine.strategy.types import Shard
 from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
 from adamcmp.execute.execution_plan import POLL_SECONDS, ExecutionPlan, format_worker_death
+from adamcmp.execute.job_queue import JobQueue, Listener, ShardJob, make_jobs
 from adamcmp.execute.leases import Leases
 from adamcmp.execute.protocol import (
     Executor,
@@ -40,58 +39,13 @@ from adamcmp.execute.protocol import (
     Worker,
     WorkerDied,
 )
-from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path, find_resumable
+from adamcmp.execute.run_writer import Provenance, RunWriter, checkpoint_path
 from adamcmp.plan.runs import Run
 
 STOP_TIMEOUT_SECONDS = 60.0
 """Seconds that workers have to write their checkpoints."""
-LEASE_AHEAD_SECONDS = 2.0
-"""Seconds of work, by measured steps, that a driver claims at a time, at least."""
-MAX_LEASING_FRACTION = 0.01
-"""Share of its time that a driver spends on claims: where many wait for the lock, each claims more at a time."""
-DEFAULT_JOB_SECONDS = 0.1
-"""Assumed duration of a job whose steps were never timed: without it, a driver would claim all such jobs at once."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks at what other drivers have stored."""
-
-
-class Listener(Protocol):
-    """Callbacks on the progress of a sweep."""
-
-    def stepped(self, steps: int, evaluation: Evaluation | None) -> None:
-        """Receive the number of steps that the runs in training have taken since the last call."""
-
-    def ended(self, outcome: RunResult) -> None:
-        """Receive the result of a run that has ended."""
-
-    def elsewhere(self, runs: Sequence[Run]) -> None:
-        """Receive runs that other drivers have stored."""
-
-    def say(self, text: str) -> None:
-        """Receive a message for the user."""
-
-
-@dataclass
-class ShardJob:
-    """A shard, the path of its checkpoint, and the checkpoint to start from."""
-
-    shard: Shard
-    checkpoint: Path
-    family: object
-    """The run group whose program it shares."""
-    start: Path | None = None
-    """The checkpoint of a larger shard."""
-    seen: set[str] = field(default_factory=set)
-    """Ids of the runs whose results have come."""
-    begun: bool = False
-    """Whether some step was reported; before that, programs are compiled."""
-    died_at: int | None = None
-    """How far its checkpoint was when it died last."""
-
-    @property
-    def seconds(self) -> float:
-        """Estimated seconds by benchmarks; 0 without them."""
-        return self.shard.steps * self.shard.strategy.step_seconds
 
 
 @signals.defer_signals()
@@ -115,7 +69,7 @@ def train_missing_runs(
     pending = RunWriter(study_dir, provenance, leases.release)
     try:
         while left:
-            queue = JobQueue(_make_jobs(plan, list(left.values()), study_dir, listener), leases)
+            queue = JobQueue(make_jobs(plan, list(left.values()), study_dir, listener), leases)
             if plan.executor is None:
                 _train_here(plan, queue, pending, listener)
             else:
@@ -157,63 +111,6 @@ def _wait_for_others(left: dict[str, Run], leases: Leases, listener: Listener) -
                 raise KeyboardInterrupt
             time.sleep(0.05)
         _drop_finished(left, leases, listener, ())
-
-
-@dataclass
-class JobQueue:
-    """Jobs, of which a driver claims the next few when it gives one out."""
-
-    jobs: list[ShardJob]
-    leases: Leases
-    claimed: list[ShardJob] = field(default_factory=list)
-    ended: set[str] = field(default_factory=set)
-    """Ids of the runs that have ended here."""
-    _ahead: float = LEASE_AHEAD_SECONDS
-
-    def next(self, key: Callable[[ShardJob], Any] = lambda _: 0) -> ShardJob | None:
-        """Return the leased job of the smallest key, or the next that no other driver has; None if there is none."""
-        while not self.claimed and self.jobs:
-            jobs = [_pop_least(self.jobs, key)]
-            seconds, count = jobs[0].seconds or DEFAULT_JOB_SECONDS, 0
-            while count < len(self.jobs) and seconds < self._ahead:
-                seconds += self.jobs[count].seconds or DEFAULT_JOB_SECONDS
-                count += 1
-            jobs += self.jobs[:count]
-            del self.jobs[:count]
-            began = time.monotonic()
-            free = self.leases.claim([[run.id for run in job.shard.runs] for job in jobs])
-            self._ahead = max(LEASE_AHEAD_SECONDS, (time.monotonic() - began) / MAX_LEASING_FRACTION)
-            self.claimed = [job for job, ids in zip(map(_keep_free_runs, jobs, free), free, strict=True) if ids]
-        if not self.claimed:
-            return None
-        return _pop_least(self.claimed, key)
-
-
-def _pop_least(jobs: list[ShardJob], key: Callable[[ShardJob], Any]) -> ShardJob:
-    return jobs.pop(min(range(len(jobs)), key=lambda index: key(jobs[index])))
-
-
-def _keep_free_runs(job: ShardJob, free: Collection[str]) -> ShardJob:
-    """Return a job with the runs that are free: a smaller shard if other drivers have some of its runs."""
-    if len(free) in (0, len(job.shard.runs)):
-        return job
-    shard = replace(job.shard, runs=tuple(run for run in job.shard.runs if run.id in free), layout=None)
-    checkpoint = job.checkpoint.with_name(f"{shard.key}.pt")
-    return replace(job, shard=shard, checkpoint=checkpoint, start=job.start or job.checkpoint)
-
-
-def _make_jobs(plan: ExecutionPlan, todo: Sequence[Run], study_dir: Path, listener: Listener) -> list[ShardJob]:
-    """Return the jobs: shards that earlier commands began first, then the other runs by strategy."""
-    begun = find_resumable(study_dir, todo, listener.say)
-    jobs = [ShardJob(waiting.shard, waiting.checkpoint, waiting.shard.key, waiting.start) for waiting in begun]
-    taken = {run.id for waiting in begun for run in waiting.shard.runs}
-    for run_group, choice in plan.pairs:
-        left = replace(run_group, runs=tuple(run for run in run_group.runs if run.id not in taken))
-        if left.runs:
-            family = (run_group.task.key, run_group.kernel, run_group.patterns)
-            shards = split_into_shards(left, choice.strategy)
-            jobs += [ShardJob(shard, checkpoint_path(study_dir, shard), family) for shard in shards]
-    return jobs
 
 
 def _train_here(plan: ExecutionPlan, queue: JobQueue, pending: RunWriter, listener: Listener) -> None:

@@ -98,7 +98,7 @@ class Session:
         new = [run for run in todo if run.id not in self._checked]
         if not new:
             return
-        from adamcmp.engine.loading import check_before_training
+        from adamcmp.engine.check_before_training import check_before_training
 
         device = self.device
         for task in {run.task.facts.fingerprint: run.task for run in new}.values():

@@ -15,7 +15,7 @@ from adamcmp.trackers import export
 
 if TYPE_CHECKING:
     from adamcmp.engine.run_result import Evaluation, RunResult
-    from adamcmp.execute.scheduler import Listener
+    from adamcmp.execute.job_queue import Listener
     from adamcmp.plan.runs import Run
 
 EXPORT_SECONDS = 5.0

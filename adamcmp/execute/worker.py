@@ -21,8 +21,9 @@ from typing import Any, Protocol
 import torch
 
 from adamcmp.config.source_hash import add_cwd_to_path
-from adamcmp.data.dataset import Dataset, Normalization, Split
+from adamcmp.data.dataset import Dataset, Split
 from adamcmp.data.multi_input import MultiInput
+from adamcmp.data.normalization import Normalization
 from adamcmp.data.on_disk import DiskRows, MappedArray
 from adamcmp.engine.checkpoint import CheckpointError, TrainingControl, TrainingStopped
 from adamcmp.engine.hardware import count_cores

@@ -6,67 +6,40 @@ optimizer settings, and the seeds, are expanded in plain Python (some 20 µs a r
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from hydra.core.override_parser.types import Override, QuotedString
 
-from adamcmp.config.compose import FREE, Composed, compose
+from adamcmp.config.compose import Composed, compose
 from adamcmp.config.lookup import ConfigSource
 from adamcmp.config.overrides import GROUPS, parse_override
-from adamcmp.config.schema import (
-    MAX_RUNS,
-    MAX_STEPS,
-    AnyRule,
-    AnySchedule,
-    Config,
-    CustomLoss,
-    Data,
-    ExecutionSettings,
-    InitSettings,
-    Range,
-    is_seed,
-)
+from adamcmp.config.schema import AnyRule, Config, Data, ExecutionSettings, Range, is_seed
+from adamcmp.config.shorthands import OPTIONAL_KEYS
 from adamcmp.config.validate import validate_config, validate_optimizer
 from adamcmp.errors import InputError, suggest_names
-from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS
 from adamcmp.plan import search
-from adamcmp.plan.runs import (
-    MAX_COUNTED_CLASSES,
-    DatasetMetadata,
-    InitWeights,
-    Run,
-    TaskSpec,
-    mark_only_trials,
-    rule_identity,
-    run_id,
-    variant_hash,
-)
+from adamcmp.plan.build_task import build_task
+from adamcmp.plan.run_ids import rule_identity, run_id, variant_hash
+from adamcmp.plan.runs import DatasetMetadata, Run, mark_only_trials
 from adamcmp.plan.search import Dimension, SearchState
+from adamcmp.plan.search_spaces import (
+    Space,
+    SweptValue,
+    count_runs,
+    describe_spaces,
+    is_single_value,
+    override_text,
+    product,
+    study_spaces,
+    swept_values,
+)
 
 LABELLED_ELSEWHERE = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "seed")
 TASK_KEYS = ("data", "model", "train")
-
-
-@dataclass(frozen=True)
-class SweptValue:
-    """One value of a swept key: as Python sees it, and as an override for Hydra."""
-
-    python: Any
-    override: str
-
-
 Composing = Callable[[ConfigSource, Sequence[str]], Composed]
-Space = dict[str, list[SweptValue]]
-"""A sub-grid: dotted key or group → values."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +82,15 @@ def plan_study(
     """
     parsed = [parse_override(text) for text in overrides]
     fixed = [text for text, o in zip(overrides, parsed, strict=True) if not o.is_sweep_override()]
-    own_sweeps = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
+    own_sweeps = {o.key_or_group: swept_values(o) for o in parsed if o.is_sweep_override()}
     for key in own_sweeps:
         if key.partition(".")[0] in ("execute", "log", "report", "search", "study"):
             raise InputError(f"{key}: takes one value, since no run is another by it")
     base = compose(source, [*fixed, *(own_sweeps[group][0].override for group in GROUPS if group in own_sweeps)])
     config = validate_config(base, source)
-    pinned = {o.key_or_group: _values(o) for o in parsed if _is_single_value(o)}
-    spaces = _spaces(config, own_sweeps | pinned)
-    sized(config, _count_runs(config, spaces))
+    pinned = {o.key_or_group: swept_values(o) for o in parsed if is_single_value(o)}
+    spaces = study_spaces(config, own_sweeps | pinned)
+    sized(config, count_runs(config, spaces))
     seen: dict[str, Run] = {}
     count = 0
     known_facts: dict[str, DatasetMetadata] = {}
@@ -138,7 +111,7 @@ def plan_study(
         count += 1
         seen.setdefault(run.id, run)
     _check_held_out(base, config, seen.values())
-    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": _describe_spaces(spaces)}}
+    described = {**base.values, "study": {**config.study.model_dump(mode="json"), "spaces": describe_spaces(spaces)}}
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return Plan(config, mark_only_trials(tuple(seen.values())), count - len(seen), text, search)
 
@@ -158,108 +131,6 @@ def _check_held_out(base: Composed, config: Config, runs: Iterable[Run]) -> None
         )
 
 
-def _is_single_value(override: Override) -> bool:
-    """Return a single value on the command line replaces a sweep of the same key in the study."""
-    swept_by_studies = override.key_or_group.startswith("optimizer") or override.key_or_group in {*GROUPS, "seed"}
-    return swept_by_studies and not override.is_sweep_override() and not override.is_delete()
-
-
-def _values(override: Override) -> list[SweptValue]:
-    """Return the values of a sweep; of anything else its only one, as it was given."""
-    key = override.key_or_group
-    if not override.is_sweep_override():
-        return [SweptValue(override.value(), f"{key}={override.get_value_element_as_str()}")]
-    texts = override.sweep_string_iterator()
-    return [_value(key, value, text) for value, text in zip(override.sweep_iterator(), texts, strict=True)]
-
-
-def _value(key: str, value: Any, text: str) -> SweptValue:
-    value = _unquoted(value)
-    if isinstance(value, float) and math.isfinite(value):  # range(0.1,0.4,0.1) shall hold 0.3
-        value = float(f"{value:.12g}")
-        text = repr(value)
-    return SweptValue(value, f"{key}={text}")
-
-
-def _unquoted(value: Any) -> Any:
-    """Return Hydra's values without its marks of quotes, which it leaves inside lists and mappings of a sweep."""
-    match value:
-        case QuotedString():
-            return value.text
-        case list():
-            return [_unquoted(item) for item in value]
-        case dict():
-            return {_unquoted(key): _unquoted(item) for key, item in value.items()}
-    return value
-
-
-def _grid(mapping: Mapping[str, Any], where: str) -> Space:
-    space: Space = {}
-    for key, value in mapping.items():
-        text = f"choice({','.join(map(_literal, value))})" if isinstance(value, list) else _literal(value)
-        try:
-            space[key] = _values(parse_override(f"{key}={text}"))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-    return space
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(_nested_text, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_nested_text(item)}" for key, item in value.items()) + "}"
-    return str(value)
-
-
-def _nested_text(value: Any) -> str:
-    """Return a value in a list or mapping, where text that is more than a word needs quotes."""
-    plain = not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value)
-    return _literal(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _spaces(config: Config, own: Space) -> list[Space]:
-    """Return the study's sub-grids with the command line's values in them."""
-    where = f"study {config.study.name}"
-    shared = _grid(config.study.grid, where)
-    spaces = [shared | _grid(space, where) for space in config.study.spaces] or [shared]
-    swept_optimizer = own.pop("optimizer", None)
-    if swept_optimizer is not None:
-        spaces = _of_optimizers(spaces, swept_optimizer, shared)
-    space_keys = {key for space in spaces for key in space}
-    return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*space_keys, "seed"}} for space in spaces]
-
-
-def _count_runs(config: Config, spaces: Sequence[Space]) -> int:
-    """Return how many runs there are, each as often as the grid names it; what would take for ever to expand is
-    refused.
-    """
-    runs = sum(
-        math.prod(len(values) for values in space.values()) * (1 if "seed" in space else len(config.seeds))
-        for space in spaces
-    )
-    if runs > MAX_RUNS:
-        raise InputError(
-            f"study {config.study.name}: a grid of {runs:,} runs; at most {MAX_RUNS:,} make sense: "
-            "give fewer values or seeds"
-        )
-    return runs
-
-
-def _of_optimizers(spaces: Sequence[Space], optimizers: Sequence[SweptValue], shared: Space) -> list[Space]:
-    optimizer_spaces: list[Space] = []
-    for value in optimizers:
-        having = [s for s in spaces if value.python in {v.python for v in s.get("optimizer", ())}]
-        optimizer_spaces += [{**space, "optimizer": [value]} for space in having] or [{"optimizer": [value], **shared}]
-    return optimizer_spaces
-
-
-def _describe_spaces(spaces: Sequence[Space]) -> list[dict[str, Any]]:
-    return [{key: [value.python for value in values] for key, values in space.items()} for space in spaces]
-
-
 def _plan_search(
     source: ConfigSource,
     fixed: Sequence[str],
@@ -276,7 +147,7 @@ def _plan_search(
     for space in spaces:
         split = {key: values for key, values in space.items() if key in GROUPS}
         several = {key for key, values in split.items() if len(values) > 1}
-        for chosen in _product(split):
+        for chosen in product(split):
             held = {key: [value] for key, value in chosen.items()}
             held |= {key: values for key, values in space.items() if key == "seed"}
             held |= {k: v for k, v in space.items() if k not in {*held, *settings.space} and len(v) == 1}
@@ -288,7 +159,7 @@ def _plan_search(
                 )
 
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
-                own = {key: [SweptValue(value, f"{key}={_literal(value)}")] for key, value in values.items()}
+                own = {key: [SweptValue(value, f"{key}={override_text(value)}")] for key, value in values.items()}
                 words = {**held, **own}
                 return list(
                     _expand(source, fixed, config, words, facts, several, lambda _, all_: compose_cached(tuple(all_)))
@@ -330,12 +201,12 @@ def _expand(
     several = {k for k, values in space.items() if len(values) > 1} if labeled is None else labeled
     varying = several - set(LABELLED_ELSEWHERE)
     keys = {text: parse_override(text).key_or_group for text in fixed}
-    for combination in _product(static):
+    for combination in product(static):
         chosen = [value.override for value in combination.values()]
         remaining = [text for text, key in keys.items() if key not in combination | swept]
         composed = composing(source, (*remaining, *chosen))
-        task, schedule = _task(validate_config(composed, source), facts)
-        for row in _product(swept):
+        task, schedule = build_task(validate_config(composed, source), facts)
+        for row in product(swept):
             optimizer = _optimizer(composed, row)
             labels = [
                 _short(v.python).replace("_", " ") if k == "schedule" else f"{k.rpartition('.')[2]}={_short(v.python)}"
@@ -347,7 +218,7 @@ def _expand(
                 if composed.has_interpolations:  # any value may depend on this row's, or on the seed
                     words = [*remaining, *chosen, *(value.override for value in row.values()), f"seed={seed}"]
                     config = validate_config(composing(source, tuple(words)), source)
-                    (task, schedule), optimizer = _task(config, facts), config.optimizer
+                    (task, schedule), optimizer = build_task(config, facts), config.optimizer
                 id_ = run_id(task, rule_identity(optimizer), rule_identity(schedule), seed)
                 yield Run(id_, arm, task, optimizer, schedule, seed)
 
@@ -366,18 +237,13 @@ def _is_swept(key: str) -> bool:
     return key == "seed" or key.startswith("optimizer.")
 
 
-def _product(space: Space) -> Iterator[dict[str, SweptValue]]:
-    for values in itertools.product(*space.values()):
-        yield dict(zip(space, values, strict=True))
-
-
 def _optimizer(composed: Composed, row: Mapping[str, SweptValue]) -> AnyRule:
     """Return the optimizer of one row: its values put in place."""
     name = composed.choices["optimizer"]
     values = dict(composed.values["optimizer"])
     for key, value in row.items():
         path = key.removeprefix("optimizer.")
-        if path not in values and key not in FREE and "_target_" not in values:
+        if path not in values and key not in OPTIONAL_KEYS and "_target_" not in values:
             raise InputError(f"{key}: no such setting of optimizer {name}; {suggest_names(path, values)}")
         _set_nested(values, path.split("."), value.python)
     return validate_optimizer(values, name)
@@ -391,76 +257,3 @@ def _set_nested(values: dict[str, Any], path: Sequence[str], value: Any) -> None
         values[key] = dict(inner) if isinstance(inner, Mapping) else {}
         values = values[key]
     values[last] = value
-
-
-def _task(config: Config, facts: Callable[[Data], DatasetMetadata]) -> tuple[TaskSpec, AnySchedule]:
-    metadata = facts(config.data)
-    train, examples = config.train, metadata.train_examples
-    _check_criteria(config, metadata)
-    if train.batch_size == "full" and train.accumulate > 1:
-        raise InputError("train.accumulate: a full batch is one step; give train.batch_size a number, or accumulate=1")
-    batch_size = examples if train.batch_size == "full" else train.batch_size * train.accumulate
-    if batch_size > examples:
-        times = f" × train.accumulate={train.accumulate}" if train.accumulate > 1 else ""
-        raise InputError(
-            f"train.batch_size={train.batch_size}{times}: {config.data.name} has {examples} training examples; "
-            f"give at most {examples // max(train.accumulate, 1)}, or full"
-        )
-    steps = train.steps if train.steps is not None else max(1, round((train.epochs or 0) * (examples // batch_size)))
-    if steps > MAX_STEPS:
-        raise InputError(f"train.epochs={train.epochs:g}: are {steps:.3g} steps; at most {MAX_STEPS:,} make sense")
-    if config.schedule.warmup_steps >= steps:
-        raise InputError(
-            f"schedule.warmup_steps={config.schedule.warmup_steps}: must be less than the budget of {steps} steps"
-        )
-    init = _init_weights(config.init) if config.init is not None else None
-    ranks = config.execute.ranks
-    if ranks > batch_size // train.accumulate:
-        raise InputError(
-            f"execute.ranks={ranks}: shares a batch of {batch_size // train.accumulate} examples. Give at most that "
-            "many processes, or a larger train.batch_size"
-        )
-    return TaskSpec(config.data, config.model, train, metadata, batch_size, steps, init, ranks), config.schedule
-
-
-def _check_criteria(config: Config, metadata: DatasetMetadata) -> None:
-    """Refuse a loss or a metric that does not fit the targets."""
-    loss, error, targets = config.train.loss, config.train.error, metadata.targets
-    fitting = [metric.name for metric in METRIC_SPECS[targets]]
-    if error not in ("auto", *fitting):
-        raise InputError(
-            f"train.error={error}: {config.data.name} has {targets} to predict; fitting: {', '.join(fitting)}"
-        )
-    if isinstance(loss, CustomLoss):
-        return
-    if loss.name not in ("auto", *LOSS_NAMES[targets]):
-        raise InputError(
-            f"train.loss={loss.name}: {config.data.name} has {targets} to predict; fitting: "
-            f"{', '.join(LOSS_NAMES[targets])}, or a function of your own (train.loss._target_=…)"
-        )
-    weighted = loss.class_weights is not None or loss.label_smoothing > 0
-    if targets == "quantities" and weighted:
-        raise InputError("train.loss: label_smoothing and class_weights are for classes and labels, not for quantities")
-    if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != metadata.num_outputs:
-        raise InputError(
-            f"train.loss.class_weights: {len(loss.class_weights)} weights; {config.data.name} has "
-            f"{metadata.num_outputs} {targets}"
-        )
-    if loss.class_weights == "balanced" and (not metadata.class_counts or 0 in metadata.class_counts):
-        raise InputError(
-            f"train.loss.class_weights=balanced: needs every one of at most {MAX_COUNTED_CLASSES:,} {targets} in the "
-            "training part; give the weights as a list"
-        )
-
-
-@cache
-def _init_weights(start: InitSettings) -> InitWeights:
-    path = start.path
-    file = Path(path).expanduser().absolute()
-    try:
-        return InitWeights(str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:16], start.skip, start.strict)
-    except OSError as error:
-        raise InputError(
-            f"init={path}: cannot be read ({error.strerror}); give a .safetensors file, as train.save leaves in "
-            "results/<study>/weights"
-        ) from error

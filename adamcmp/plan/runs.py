@@ -6,24 +6,19 @@ schedule, budget, precision, seed and the record schema's version. Names, labels
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from adamcmp.config.schema import AnyRule, AnySchedule, CustomLoss, CustomOptimizer, Data, Loss, Model, Train
 from adamcmp.config.source_hash import source_hash
 from adamcmp.metrics.spec import LOSS_NAMES, METRIC_SPECS, Targets, TaskMetrics, metric_spec
-from adamcmp.optim.rule import Rule
 from adamcmp.plan.evaluation_schedule import EvaluationSchedule, schedule_evaluations
+from adamcmp.plan.run_ids import NAME_FIELDS, canonical_json, rule_identity, short_hash
 from adamcmp.storage.schema import SCHEMA_VERSION, Stage
 
-NAME_FIELDS = {"name", "label"}
 Shape = tuple[int, ...] | tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]
 """Shape of an example: of its only input, or of each of several."""
 MAX_COUNTED_CLASSES = 1000
@@ -147,7 +142,7 @@ class TaskSpec:
         names = ("schema", "data", "model", "precision", "init", "metrics")
         shared = {key: self.identity[key] for key in names if key in self.identity}
         fields = ("steps", "epochs", "evaluations", "eval_examples", "evaluation_share")
-        return _hash(
+        return short_hash(
             canonical_json({**shared, **self.train.model_dump(include=set(fields)), "error": self.criteria.error.name})
         )
 
@@ -174,7 +169,7 @@ class TaskSpec:
     @cached_property
     def key(self) -> str:
         """Hash of ``identity``."""
-        return _hash(canonical_json(self.identity))
+        return short_hash(canonical_json(self.identity))
 
     @property
     def label(self) -> str:
@@ -221,7 +216,7 @@ class Run:
             **train_settings,
             "search": self.search,
         }
-        return _hash(canonical_json({**shared, "model": task.model.target, "error": task.criteria.error.name}))
+        return short_hash(canonical_json({**shared, "model": task.model.target, "error": task.criteria.error.name}))
 
     def settings(self) -> dict[str, Any]:
         """Return all that identifies it, and the names, as plain values."""
@@ -296,56 +291,6 @@ def _metric_identity(metric: str) -> str:
     """Return the name of a metric; for a custom one with the hash of its source, so that editing it makes new runs."""
     source = source_hash(metric) if "." in metric else None
     return f"{metric}@{source}" if source else metric
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no white space: equal values, such as 0 and 0.0, have equal text."""
-    return json.dumps(_normalize_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _normalize_numbers(value: Any) -> Any:
-    match value:
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-        case Mapping():
-            return {key: _normalize_numbers(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_normalize_numbers(item) for item in value]
-    return value
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def rule_identity(settings: BaseModel) -> str:
-    """Return the settings of an optimizer or a schedule that determine numbers, as canonical JSON."""
-    return canonical_json(_identifying_settings(settings, NAME_FIELDS))
-
-
-def _identifying_settings(settings: BaseModel, exclude: set[str]) -> dict[str, Any]:
-    """Return all settings but some; absent ones are left out, since older IDs do not contain them."""
-    dump = settings.model_dump(mode="json", exclude=exclude)
-    absent: set[str] = set()
-    if isinstance(settings, CustomOptimizer):
-        absent = {"has_decay"} | {key for key in ("groups", "built") if not getattr(settings, key)}
-        if settings.has_decay or not settings.decay_given:  # else the class may keep the given λ where nobody sees it
-            absent |= {"decay_given"}
-    if isinstance(settings, Rule):
-        usual = {key: Rule.model_fields[key].default for key in ("groups", "source", "width_lr", "width_decay")}
-        absent = {key for key, value in usual.items() if getattr(settings, key) == value}
-    return {key: value for key, value in dump.items() if key not in absent}
-
-
-def variant_hash(optimizer: AnyRule, schedule: AnySchedule) -> str:
-    """Return the hash that runs share if they differ only in lr, λ and seed."""
-    dump = _identifying_settings(optimizer, {*NAME_FIELDS, "lr", "weight_decay"})
-    return _hash(f"{canonical_json(dump)}|{rule_identity(schedule)}")
-
-
-def run_id(task: TaskSpec, optimizer: str, schedule: str, seed: int) -> str:
-    """Return the id of a run; ``optimizer`` and ``schedule`` are ``rule_identity`` texts."""
-    return _hash(f"{task.key}|{optimizer}|{schedule}|{seed}")
 
 
 def update_kernel_name(optimizer: AnyRule) -> str:

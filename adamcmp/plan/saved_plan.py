@@ -33,7 +33,8 @@ from adamcmp.config.trust import check_targets
 from adamcmp.errors import InputError, one_line
 from adamcmp.optim.rule import builtin_rule_names, rule_class
 from adamcmp.plan.expand import Plan
-from adamcmp.plan.runs import Run, TaskSpec, mark_only_trials, rule_identity, run_id
+from adamcmp.plan.run_ids import rule_identity, run_id
+from adamcmp.plan.runs import Run, TaskSpec, mark_only_trials
 from adamcmp.storage.backend import atomic_write
 
 METADATA_KEY = b"adamcmp_plan"

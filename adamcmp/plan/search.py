@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from adamcmp.config.schema import Range, SearchSettings
 from adamcmp.errors import InputError
 from adamcmp.lazy_imports import LazyModule
-from adamcmp.plan.runs import Run, TaskSpec, canonical_json
+from adamcmp.plan.run_ids import canonical_json
+from adamcmp.plan.runs import Run, TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,8 +1,7 @@
 """Reports: from stored runs to tables, figures and the page; no torch.
 
 ``model`` computes everything that a report contains, ``report_writer`` writes it. ``tables`` and ``sections`` make
-text,
-``web`` the page for a browser, and ``formatting`` formats numbers and provenance. Figures are drawn by
+text, ``web`` the page for a browser, and ``formatting`` formats numbers and provenance. Figures are drawn by
 ``adamcmp.figures``.
 """
 

@@ -13,9 +13,10 @@ import pandas as pd
 
 from adamcmp.report import manifest, table_formats
 from adamcmp.report.figure_writer import FIGURES, PAGE, render_figures, write_rendered
+from adamcmp.report.markdown import to_markdown
 from adamcmp.report.model import ReportTable
 from adamcmp.report.report_writer import write_tables
-from adamcmp.report.sections import FigureBlock, Section, to_markdown
+from adamcmp.report.sections import FigureBlock, Section
 from adamcmp.report.web.article import article_page
 from adamcmp.storage.backend import write_file
 

@@ -42,8 +42,7 @@ def write_figures(
     """Write every figure that can be drawn; return files, reasons for skipped figures, and the SVGs of the page.
 
     Figures are drawn from tables in the precision of CSV, so that ``plot.py`` draws the same. Without figures,
-    matplotlib is
-    not imported.
+    matplotlib is not imported.
     """
     kinds = [kind for kind in FIGURES if kind in formats]
     raw = {table.name: table.raw for table in made}

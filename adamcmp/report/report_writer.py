@@ -13,6 +13,7 @@ from adamcmp.errors import InputError
 from adamcmp.report import manifest, table_formats, tables
 from adamcmp.report.figure_writer import FIGURES, PAGE, PLOT_SCRIPT, TABLES, FigureFiles, write_figures
 from adamcmp.report.formatting import figure_footer
+from adamcmp.report.markdown import to_markdown as markdown
 from adamcmp.report.model import ReportInput, ReportTable, TaskReport, across_tables, claims_report_table, study_tables
 from adamcmp.report.sections import (
     CAPTIONS,
@@ -27,7 +28,6 @@ from adamcmp.report.sections import (
     Text,
     report_sections,
 )
-from adamcmp.report.sections import to_markdown as markdown
 from adamcmp.report.verdict_text import ACROSS, MAX_SENTENCES, format_pooled, format_split_verdicts
 from adamcmp.storage.backend import open_for_writing, write_file
 

@@ -19,10 +19,8 @@ from adamcmp.metrics.spec import TaskMetrics
 from adamcmp.report.answer import format_answer
 from adamcmp.report.formatting import describe_mixed_origins, format_seeds, join_unique, runs_hash, wall_seconds
 from adamcmp.report.model import TaskReport
-from adamcmp.report.table_formats import to_markdown_table
 from adamcmp.report.tables import baseline, leaderboard_display
 from adamcmp.report.warnings import collect_warnings
-from adamcmp.text_safety import escape_markdown, to_one_line
 
 
 class Bold(NamedTuple):
@@ -121,8 +119,6 @@ CAPTIONS = {
     "layers": "Per layer, during the training of each optimizer's best trial: mean over seeds and 95 % band.",
 }
 """Caption by figure; ``{error}`` is the name of the task's metric."""
-
-
 CLAIM_LEGEND = Text(
     "A claim predicts a range of values. It is supported if the 95 % confidence interval is inside the range, refuted "
     "if it is outside, and inconclusive otherwise. Claims on two optimizers use the interval of their verdict. "
@@ -187,51 +183,6 @@ def figure_captions(report: TaskReport) -> dict[str, str]:
 def leaderboard_legend(report: TaskReport) -> Text:
     """Return how the leaderboard is read."""
     return Text(_baseline(report.board) + _legend(SELECTION, report.criteria))
-
-
-def to_markdown(sections: Sequence[Section]) -> str:
-    """Return the page as Markdown."""
-    first, *others = sections
-    parts = [f"# {escape_markdown(first.title)}", *map(_markdown, first.blocks)]
-    for section in others:
-        parts += [f"## {escape_markdown(section.title)}", *map(_markdown, section.blocks)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _line(text: Line) -> str:
-    """Return text or its parts, as Markdown."""
-    if isinstance(text, str):
-        return escape_markdown(text)
-    return "".join(map(_inline, text))
-
-
-def _inline(part: Inline) -> str:
-    match part:
-        case Bold():
-            return f"**{escape_markdown(part.text)}**"
-        case Code():
-            return f"`{to_one_line(part.text).replace('`', 'ˋ')}`"
-        case Link():
-            return f"[{escape_markdown(part.text)}]({part.to})"
-        case str():
-            return escape_markdown(part)
-
-
-def _markdown(block: Block) -> str:
-    match block:
-        case Text():
-            return _line(block.text)
-        case Bullets():
-            return "\n".join(f"- {_line(item)}" for item in block.items)
-        case Table():
-            return to_markdown_table(block.shown).rstrip()
-        case FigureBlock():
-            shown = next((f for kind in ("png", "svg") for f in block.files if f.endswith(kind)), None)
-            links = " · ".join(f"[{file.rpartition('.')[2]}]({file})" for file in block.files)
-            image = f"![{block.name.replace('_', ' ')}]({shown})\n\n" if shown else ""
-            return f"{image}{escape_markdown(block.caption)} ({links})"
-        case CodeBlock():
-            return "\n".join(["~~~sh", *map(to_one_line, block.lines), "~~~"])
 
 
 def _search_section(tables: Mapping[str, pd.DataFrame]) -> list[Section]:

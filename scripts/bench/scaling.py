@@ -25,8 +25,8 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
+from adamcmp.execute.job_queue import MAX_LEASING_FRACTION
 from adamcmp.execute.leases import DRIVERS, LEASES, DriverRegistry, Leases
-from adamcmp.execute.scheduler import MAX_LEASING_FRACTION
 from adamcmp.storage.backend import write_file
 from adamcmp.storage.merging import merge_parts
 from adamcmp.storage.part_files import append_runs, part_files

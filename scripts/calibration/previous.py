@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from adamcmp.analysis.bootstrap import bootstrap_weights
 from adamcmp.analysis.intervals import holm
-from adamcmp.analysis.selection_uncertainty import Selection, at_equal_budget, bootstrap_weights
+from adamcmp.analysis.selection_uncertainty import Selection, at_equal_budget
 
 Array = NDArray[np.float64]
 EXACT, SIGNS, DRAWS = 12, 6000, 600

@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamcmp.analysis import best_trials, leaderboard, trials_table
+from adamcmp.analysis.bootstrap import MAX_EXACT_SEEDS, draw_resamples
 from adamcmp.analysis.difference import compare
 from adamcmp.analysis.held_out import HeldOut
 from adamcmp.analysis.selection_uncertainty import (
-    MAX_EXACT_SEEDS,
     Selection,
     at_equal_budget,
     candidate_indices,
-    draw_resamples,
     rank_weights,
     runner_ups,
     selection_variance,

@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from adamcmp.config.compose import compose, flatten, value_origins
+from adamcmp.config.compose import compose
 from adamcmp.config.instantiate import call_target, find_target
 from adamcmp.config.lookup import find_config, list_group, shipped_configs
+from adamcmp.config.origins import flatten, value_origins
 from adamcmp.config.schema import CustomOptimizer
 from adamcmp.config.source_hash import source_hash
 from adamcmp.config.validate import validate_config

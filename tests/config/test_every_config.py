@@ -6,8 +6,9 @@ import torch
 from adamcmp.config.compose import compose
 from adamcmp.config.lookup import find_config, list_group
 from adamcmp.config.validate import validate_config
+from adamcmp.engine.coefficients import schedule_of
 from adamcmp.engine.loading import CPU, build_model
-from adamcmp.engine.optimizer_step import make_optimizer_step, schedule_of
+from adamcmp.engine.optimizer_step import make_optimizer_step
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import DatasetMetadata, group_runs
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adamcmp.config.compose import compose, value_origins
+from adamcmp.config.compose import compose
 from adamcmp.config.lookup import find_config, list_group, shipped_configs
+from adamcmp.config.origins import value_origins
 from adamcmp.config.validate import validate_config
 from adamcmp.errors import InputError
 

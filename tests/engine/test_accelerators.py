@@ -8,8 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adamcmp.engine import batched_evaluation, cuda_graphs, sequential, vectorized
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import CPU, check_before_training
+from adamcmp.engine.loading import CPU
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.metrics import functions

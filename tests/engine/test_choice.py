@@ -8,18 +8,19 @@ import torch
 from adamcmp.config.schema import ExecutionSettings
 from adamcmp.engine import hardware
 from adamcmp.engine.loading import CPU
-from adamcmp.engine.strategy import benchmark, select
-from adamcmp.engine.strategy.benchmark import Timing
+from adamcmp.engine.strategy import timing_cache, timings
 from adamcmp.engine.strategy.cost import ProfiledGroup, profile_group
-from adamcmp.engine.strategy.select import default_strategy, is_short, select_strategies
+from adamcmp.engine.strategy.default import default_strategy, estimate_seconds, is_short
+from adamcmp.engine.strategy.select import select_strategies
+from adamcmp.engine.strategy.timing_cache import Timing
 from adamcmp.plan.runs import group_runs
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "timings_folder", lambda: tmp_path / "timings")
-    monkeypatch.setattr(select, "why_not_compile", lambda _: None)
-    monkeypatch.setattr(select, "onednn_rounds_to_bf16", lambda: False)
+    monkeypatch.setattr(timing_cache, "timings_folder", lambda: tmp_path / "timings")
+    monkeypatch.setattr(timings, "why_not_compile", lambda _: None)
+    monkeypatch.setattr(timings, "onednn_rounds_to_bf16", lambda: False)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_the_quickest_is_taken(work):
 def test_without_a_clock_only_what_was_timed_before_is_chosen(work):
     new = chosen(work(5000), None)
     assert new.open
-    assert new.seconds == pytest.approx(select.estimate_seconds(work(5000)) / 2)
+    assert new.seconds == pytest.approx(estimate_seconds(work(5000)) / 2)
     assert (new.strategy.engine, new.strategy.rows) == ("vectorised", 50)
     timed = chosen(work(5000), Clock())
     again = chosen(work(5000), None)
@@ -136,7 +137,7 @@ def test_a_cache_that_cannot_be_written_ends_nothing(work, tmp_path):
 def test_onednn_is_taken_only_where_it_computes_in_fp32(work, monkeypatch):
     for precision in ("fp64", "bf16"):
         assert chosen(work(5000, f"train.precision={precision}"), Clock()).strategy.matmul == "default"
-    monkeypatch.setattr(select, "onednn_rounds_to_bf16", lambda: True)
+    monkeypatch.setattr(timings, "onednn_rounds_to_bf16", lambda: True)
     clock = Clock()
     assert chosen(work(5000), clock).strategy.matmul == "default"
     assert "onednn" not in {matmul for _, matmul in clock.asked}
@@ -162,7 +163,7 @@ def test_memory_bounds_the_rows(work):
 
 
 def test_no_compiler_is_said_once(work, monkeypatch):
-    monkeypatch.setattr(select, "why_not_compile", lambda _: "no C++ compiler found")
+    monkeypatch.setattr(timings, "why_not_compile", lambda _: "no C++ compiler found")
     found = chosen(work(5000), Clock())
     assert not found.strategy.compiled
     assert found.note == "no C++ compiler found; programs run without torch.compile, at about half the speed"
@@ -181,7 +182,7 @@ class Accelerator(Clock):
 
 @pytest.fixture
 def cuda(monkeypatch):
-    monkeypatch.setattr(benchmark, "processor_name", lambda _: "a chip")
+    monkeypatch.setattr(timing_cache, "processor_name", lambda _: "a chip")
     return torch.device("cuda")
 
 
@@ -214,8 +215,8 @@ def test_what_a_busy_machine_took_is_not_kept_and_old_timings_expire(work, monke
     again = Clock()
     chosen(work(5000), again)
     assert not again.asked
-    now = benchmark.time.time()
-    monkeypatch.setattr(benchmark.time, "time", lambda: now + 31 * 86400)
+    now = timing_cache.time.time()
+    monkeypatch.setattr(timing_cache.time, "time", lambda: now + 31 * 86400)
     chosen(work(5000), again)
     assert again.asked == clock.asked
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from adamcmp import instruments
 from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import check_before_training
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.plan.runs import group_runs

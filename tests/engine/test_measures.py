@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from adamcmp.engine import sequential, vectorized
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import check_before_training
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.execute.run_writer import Provenance, record_row

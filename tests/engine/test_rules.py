@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from adamcmp.engine import sequential
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import check_before_training
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError
 from adamcmp.optim.rule import builtin_rule_names

@@ -9,9 +9,10 @@ from torch import nn
 
 from adamcmp.data.dataset import Split
 from adamcmp.engine import sequential, weights
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
 from adamcmp.engine.evaluation import CHUNK_EXAMPLES, evaluate, measure_split, reduce_measures, subsample
-from adamcmp.engine.loading import CPU, build_model, check_before_training, choose_device
+from adamcmp.engine.loading import CPU, build_model, choose_device
 from adamcmp.engine.objective import Objective
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.errors import InputError

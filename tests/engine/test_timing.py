@@ -6,6 +6,7 @@ import pytest
 
 from adamcmp.engine.loading import CPU
 from adamcmp.engine.strategy import benchmark
+from adamcmp.engine.strategy.timing_cache import Timing
 from adamcmp.engine.strategy.types import Strategy
 from adamcmp.plan.runs import group_runs
 
@@ -45,7 +46,7 @@ def test_what_a_way_raises_is_told_and_others_are_timed_all_the_same(work, monke
     many, few = benchmark.time_strategies(
         work[0], [Strategy(engine="vectorised", rows=8), ROWS], work[1], CPU
     )  # fmt: skip
-    assert many == benchmark.Timing(error="RuntimeError: too many rows")
+    assert many == Timing(error="RuntimeError: too many rows")
     assert few.error is None
 
 

@@ -14,8 +14,9 @@ from torch import nn
 
 from adamcmp.config.schema import CustomLoss
 from adamcmp.engine import sequential
+from adamcmp.engine.check_before_training import check_before_training
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import CPU, build_model, check_before_training
+from adamcmp.engine.loading import CPU, build_model
 from adamcmp.engine.random_streams import batch_indices
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.engine.strategy.vectorizable import why_not_vectorizable

@@ -12,16 +12,16 @@ from torch import nn
 from adamcmp.config.validate import validate_optimizer
 from adamcmp.engine import optimizer_step
 from adamcmp.engine.checkpoint import TrainingControl
-from adamcmp.engine.loading import CPU
-from adamcmp.engine.optimizer_step import (
+from adamcmp.engine.coefficients import (
     ParamKind,
     build_coefficient_table,
     first_period,
     lr_and_decay,
-    make_optimizer_step,
     param_kind,
     schedule_of,
 )
+from adamcmp.engine.loading import CPU
+from adamcmp.engine.optimizer_step import make_optimizer_step
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.engine.train import train_shard
 from adamcmp.errors import InputError
@@ -143,7 +143,7 @@ def test_an_own_optimizer_that_does_not_work_is_one_line(planned, target, argume
 def test_adam_settings_reach_the_kernel(planned):
     ((run,), _) = planned("optimizer=adam", "optimizer.betas=[0.8,0.95]", "optimizer.eps=1e-3", "optimizer.lr=0.25")
     assert isinstance(run.optimizer, Adam)
-    names, values = build_coefficient_table(run.optimizer, optimizer_step.ParamKind(None, True), schedule_of(run), 0, 1)
+    names, values = build_coefficient_table(run.optimizer, ParamKind(None, True), schedule_of(run), 0, 1)
     found = dict(zip(names, values[0], strict=True))
     assert [found[name] for name in ("beta1", "beta2", "eps")] == [0.8, 0.95, 1e-3]
     assert found["step_size"] == pytest.approx(0.25 / (1 - 0.8))

@@ -9,7 +9,7 @@ import pytest
 
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.execute import tracker_sync
-from adamcmp.execute.scheduler import JobQueue, ShardJob
+from adamcmp.execute.job_queue import JobQueue, ShardJob
 from adamcmp.execute.session import open_session
 from adamcmp.execute.study_dir import copy_from_siblings, missing_runs
 from adamcmp.storage import part_files

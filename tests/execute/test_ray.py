@@ -22,7 +22,8 @@ SHORT = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3
          "train.steps=200", "execute.rows=6", "execute.compile=false", "execute.matmul=default")  # fmt: skip
 LONG = ("sweep", "digits", "optimizer=adam,adamw", "optimizer.lr=geomspace(1e-3,1e-1,3)", "train.steps=4000",
         "execute.engine=sequential", "execute.checkpoint_seconds=0.3")  # fmt: skip
-FASTER = ("from adamcmp.engine.strategy import select; select.MAX_FLOPS_ONE_THREAD = 1e12; "
+FASTER = ("from adamcmp.engine.strategy import default, timings; "
+          "timings.MAX_FLOPS_ONE_THREAD = default.MAX_FLOPS_ONE_THREAD = 1e12; "
           "from adamcmp.execute import ray_executor; ray_executor.NODE_CHECK_SECONDS = 0.5; ")  # fmt: skip
 
 

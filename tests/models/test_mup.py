@@ -8,8 +8,8 @@ import torch
 from adamcmp.config.lookup import find_config
 from adamcmp.engine import vectorized
 from adamcmp.engine.checkpoint import TrainingControl
+from adamcmp.engine.coefficients import build_coefficient_table, param_kind, schedule_of
 from adamcmp.engine.loading import CPU, build_model, dataset_metadata, load_data
-from adamcmp.engine.optimizer_step import build_coefficient_table, param_kind, schedule_of
 from adamcmp.engine.strategy.types import Shard, Strategy
 from adamcmp.plan.expand import plan_study
 from adamcmp.plan.runs import group_runs

@@ -10,7 +10,8 @@ from adamcmp.config.source_hash import source_hash
 from adamcmp.errors import InputError
 from adamcmp.optim.rules.adam import Adam
 from adamcmp.plan.expand import plan_study
-from adamcmp.plan.runs import DatasetMetadata, group_runs, rule_identity, run_id
+from adamcmp.plan.run_ids import rule_identity, run_id
+from adamcmp.plan.runs import DatasetMetadata, group_runs
 
 FACTS = DatasetMetadata("f" * 16, 1000, 10, (1, 8, 8), 100, 100)
 

@@ -15,7 +15,8 @@ import torch
 
 from adamcmp.engine.hardware import onednn_rounds_to_bf16
 from adamcmp.errors import InputError
-from adamcmp.plan.runs import Run, RunGroup, TaskSpec, rule_identity
+from adamcmp.plan.run_ids import rule_identity
+from adamcmp.plan.runs import Run, RunGroup, TaskSpec
 
 T = TypeVar("T")
 Matmul = Literal["default", "onednn"]

@@ -2,8 +2,7 @@
 
 The training is as in a sweep: two seeds with two rows each, in float64, at learning rates that move the weights. Two
 problems may stay hidden in a few steps and are tested directly: tensors that share memory, and control flow that
-depends
-on values or on random numbers.
+depends on values or on random numbers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Data of a page's script on a task: plain lists and numbers, in the units in which they are shown.
 
 Trials are rows of ``analysis.trials_table`` in the table's order, and everything else refers to them by index. Numbers
-of
-trials have six significant digits, those of curves three: a line on a screen shows no more. The tables next to the page
-have all digits.
+of trials have six significant digits, those of curves three: a line on a screen shows no more. The tables next to the
+page have all digits.
 """
 
 from __future__ import annotations
@@ -105,8 +104,7 @@ def curves_content(report: TaskReport, curves: pd.DataFrame) -> dict[str, Any]:
     """Return the learning curves of all runs of a task's trials, in the units in which they are shown.
 
     ``runs`` has one row per run: trial, seed, stage, status, and the index in ``steps`` of its evaluations; ``values``
-    has for
-    each metric one list per run.
+    has for each metric one list per run.
     """
     report = _on_page(report)
     criteria = report.criteria

@@ -83,11 +83,11 @@ def word_rates(x: Tensor, state: State) -> dict[str, float]:
     band_V = ((share_V - lowest) / (highest - lowest) * NUM_BANDS).long().clamp(0, NUM_BANDS - 1)
     rates: dict[str, float] = {}
     for k in range(NUM_BANDS):
-        own = (band_V == k) & (count_V > 0)
-        active = own & (square_V > 0)
+        in_band = (band_V == k) & (count_V > 0)
+        active = in_band & (square_V > 0)
         if active.any():
-            rates[f"frequency_{k}"] = share_V[own].mean().exp().item()
-            rates[f"rate_{k}"] = second_V[own].mean().rsqrt().item()
+            rates[f"frequency_{k}"] = share_V[in_band].mean().exp().item()
+            rates[f"rate_{k}"] = second_V[in_band].mean().rsqrt().item()
             rates[f"size_{k}"] = square_V[active].mean().sqrt().item()
     return rates
 

@@ -230,16 +230,16 @@ def to_optuna(stored: Results, where: Path) -> int:
     count = 0
     for task in split_by_task(stored.records):
         error, table = task_metrics(task.records).error, trials_table(task.records)
-        for arm, own in table.groupby("arm"):
+        for arm, arm_rows in table.groupby("arm"):
             way = optuna.study.StudyDirection
             direction = way.MAXIMIZE if error.higher_is_better else way.MINIMIZE
             study = optuna.create_study(storage=storage, study_name=f"{task.label} | {arm}", direction=direction)
-            ranges = {name: (own[name].min(), own[name].max()) for name in ("lr", "weight_decay")}
+            ranges = {name: (arm_rows[name].min(), arm_rows[name].max()) for name in ("lr", "weight_decay")}
             distributions: dict[str, Any] = {
                 name: optuna.distributions.FloatDistribution(float(low), float(high), log=bool(low > 0))
                 for name, (low, high) in ranges.items()
             }
-            for row in own.to_dict("records"):
+            for row in arm_rows.to_dict("records"):
                 value, good = row["final_validation_error"], bool(row["eligible"])
                 state = optuna.trial.TrialState.COMPLETE if good else optuna.trial.TrialState.FAIL
                 params = {name: float(row[name]) for name in ranges}

@@ -35,17 +35,17 @@ def decay_gain(records: pd.DataFrame, arm: str) -> Estimate:
     """Return the gain of decay of one optimizer in the stored unit of errors: negative if decay helps, NaN if λ = 0 or
     λ > 0 was not tried.
     """
-    own = records[records["arm"] == arm]
-    ranked = ranked_trials(trials_table(own)) if len(own) else pd.DataFrame(columns=["lr", "weight_decay"])
+    arm_runs = records[records["arm"] == arm]
+    ranked = ranked_trials(trials_table(arm_runs)) if len(arm_runs) else pd.DataFrame(columns=["lr", "weight_decay"])
     with_decay, without = ranked[ranked["weight_decay"] > 0], ranked[ranked["weight_decay"] == 0]
     if with_decay.empty or without.empty:
         return Estimate(math.nan)
-    errors = [_by_seed(own, trial.iloc[0]["lr"], trial.iloc[0]["weight_decay"]) for trial in (with_decay, without)]
+    errors = [_by_seed(arm_runs, trial.iloc[0]["lr"], trial.iloc[0]["weight_decay"]) for trial in (with_decay, without)]
     return mean_with_ci((errors[0] - errors[1]).dropna() * task_metrics(records).error.sign)
 
 
-def _by_seed(own: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[float]:
-    rows = tuning_runs(own)
+def _by_seed(arm_runs: pd.DataFrame, lr: float, weight_decay: float) -> pd.Series[float]:
+    rows = tuning_runs(arm_runs)
     rows = rows[(rows["lr"] == lr) & (rows["weight_decay"] == weight_decay)]
     return rows.set_index("seed")["final_test_error"]
 

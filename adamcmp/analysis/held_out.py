@@ -206,9 +206,9 @@ def held_out(
         is_root: the error is the root of the mean over examples.
     """
     result = {}
-    for arm, own in runs.groupby("arm"):
-        seeds = tuple(sorted(set(map(int, own["seed"]))))
-        by_trial = own.groupby(TRIAL_KEY[1:], sort=False)
+    for arm, arm_runs in runs.groupby("arm"):
+        seeds = tuple(sorted(set(map(int, arm_runs["seed"]))))
+        by_trial = arm_runs.groupby(TRIAL_KEY[1:], sort=False)
         choice = choices.get(str(arm))
         error_S, examples_SN = np.zeros(len(seeds)), np.zeros((len(seeds), 1))
         is_stored, means = True, {}
@@ -221,11 +221,11 @@ def held_out(
             is_stored = stacked is not None and (examples_SN.shape[1] in (1, stacked.shape[1]) or stacked.shape[1] == 1)
             if is_stored and stacked is not None:
                 examples_SN = examples_SN + weight * stacked
-        lost_S = tuple(own.groupby("seed")["lost"].max())  # by seed
+        lost_S = tuple(arm_runs.groupby("seed")["lost"].max())  # by seed
         result[str(arm)] = HeldOut(
             str(arm), seeds, error_S, _trial_errors(choice, means),
             lost_S,
-            examples_SN if is_stored and examples_SN.shape[1] > 1 else None, str(own["stage"].iloc[0]),
+            examples_SN if is_stored and examples_SN.shape[1] > 1 else None, str(arm_runs["stage"].iloc[0]),
         )  # fmt: skip
     return result
 

@@ -117,8 +117,12 @@ def _reported(records: pd.DataFrame, best: pd.DataFrame, confirmed: pd.DataFrame
     confirmed = confirmed[confirmed["arm"].isin([*best["arm"], *completed])]
     rest = best[~best["arm"].isin(confirmed["arm"])]
     tuned = tuning_runs(records)
-    own = tuned[tuned["status"] == "completed"].merge(rest[TRIAL_KEY], on=TRIAL_KEY)
-    return pd.concat([confirmed, own.assign(lost="")[confirmed.columns]], ignore_index=True) if len(own) else confirmed
+    tuned_only = tuned[tuned["status"] == "completed"].merge(rest[TRIAL_KEY], on=TRIAL_KEY)
+    return (
+        pd.concat([confirmed, tuned_only.assign(lost="")[confirmed.columns]], ignore_index=True)
+        if len(tuned_only)
+        else confirmed
+    )
 
 
 def _ties(choices: Mapping[str, Selection]) -> pd.DataFrame:
@@ -152,11 +156,11 @@ def _tuned(table: pd.DataFrame, best: pd.DataFrame, rows: pd.DataFrame, shown: p
 def _lost(confirmed: pd.DataFrame) -> dict[str, str]:
     """Return, by optimizer, on how many held-out seeds runs diverged or failed."""
     notes = {}
-    for arm, own in confirmed.groupby("arm"):
-        counts = {status: int((own["lost"] == status).sum()) for status in LOST}
+    for arm, rows in confirmed.groupby("arm"):
+        counts = {status: int((rows["lost"] == status).sum()) for status in LOST}
         lost = " and ".join(f"{status} on {count}" for status, count in counts.items() if count)
         if lost:
-            notes[str(arm)] = f"{lost} of {len(own)} held-out seeds, which count as the baseline or worse"
+            notes[str(arm)] = f"{lost} of {len(rows)} held-out seeds, which count as the baseline or worse"
     return notes
 
 

@@ -47,15 +47,15 @@ def estimate_optimal_decays(
     """
     rows, xs, parts, zeros = [], [], [], []
     for task in sorted(tasks, key=lambda task: float(task.records[by].iloc[0])):
-        own = task.records[task.records["arm"] == arm]
-        own = own if lr is None else own[own["lr"] == lr]
-        if own.empty:
+        arm_runs = task.records[task.records["arm"] == arm]
+        arm_runs = arm_runs if lr is None else arm_runs[arm_runs["lr"] == lr]
+        if arm_runs.empty:
             continue
-        sign, x = task_metrics(own).error.sign, float(own[by].iloc[0])
-        runs = tuning_runs(own)
+        sign, x = task_metrics(arm_runs).error.sign, float(arm_runs[by].iloc[0])
+        runs = tuning_runs(arm_runs)
         runs = runs[runs["status"] == "completed"]
         named = dict(zip(runs["weight_decay"], runs[decay], strict=True))
-        chosen = ranked_trials(trials_table(own)).drop_duplicates("weight_decay").sort_values("weight_decay")
+        chosen = ranked_trials(trials_table(arm_runs)).drop_duplicates("weight_decay").sort_values("weight_decay")
         errors = runs.merge(chosen[["lr", "weight_decay"]]).pivot(
             index="weight_decay", columns="seed", values="final_validation_error"
         )

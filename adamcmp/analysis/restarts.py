@@ -47,8 +47,8 @@ def restart_speed_ups(
         arm: reported[reported["arm"] == arm].set_index("seed")["run_id"].to_dict() for arm in (restarted, other)
     }
     shared = by_seed[restarted].keys() & by_seed[other].keys()
-    own = curves[curves["run_id"].isin(reported["run_id"])]
-    runs = {run_id: part.sort_values("epoch") for run_id, part in own.groupby("run_id")}
+    reported_curves = curves[curves["run_id"].isin(reported["run_id"])]
+    runs = {run_id: part.sort_values("epoch") for run_id, part in reported_curves.groupby("run_id")}
     rows = []
     for end in ends[:-1]:
         logs, errors, never = [], [], 0

@@ -165,8 +165,8 @@ def _distinguished(settings: str) -> dict[str, object]:
     """Return the settings that make a variant, flat."""
     loaded = json.loads(settings)
     flat = {f"{part}.{key}": value for part in ("optimizer", "schedule") for key, value in loaded[part].items()}
-    own = {**flat.pop("optimizer.built", {}), **flat.pop("optimizer.arguments", {})}
-    flat |= {f"optimizer.{key}": value for key, value in own.items()}
+    arguments = {**flat.pop("optimizer.built", {}), **flat.pop("optimizer.arguments", {})}
+    flat |= {f"optimizer.{key}": value for key, value in arguments.items()}
     if groups := flat.pop("optimizer.groups", None):
         flat["optimizer.groups"] = "; ".join(map(_group_key, groups))
     spared = {"optimizer.lr", "optimizer.weight_decay", "optimizer.name", "optimizer.label", "schedule.name"}
@@ -183,9 +183,11 @@ def _distinguished(settings: str) -> dict[str, object]:
 
 def _group_key(group: Mapping[str, Any]) -> str:
     """Return a human-readable parameter group: ``*.bias λ 0``."""
-    params, scale, own = group["params"], group["lr_scale"], group["weight_decay"]
+    params, scale, weight_decay = group["params"], group["lr_scale"], group["weight_decay"]
     patterns = params if isinstance(params, str) else "|".join(params)
-    return patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if own is None else f" λ {own:g}")
+    return (
+        patterns + (f" lr×{scale:g}" if scale != 1 else "") + ("" if weight_decay is None else f" λ {weight_decay:g}")
+    )
 
 
 def tuning_runs(records: pd.DataFrame) -> pd.DataFrame:
@@ -212,8 +214,8 @@ def held_out_runs(records: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
         rows = completed[(completed["stage"] == "confirm") & ~completed["seed"].isin(tuned["seed"])]
         cells_of = tuned.drop_duplicates(TRIAL_KEY)["arm"].value_counts()
         alone = set(cells_of.index[cells_of == 1]) - set(rows["arm"])
-        own = completed[completed["arm"].isin(alone) & completed["run_id"].isin(tuned["run_id"])]
-        rows = pd.concat([rows, own], ignore_index=True) if len(own) else rows
+        single_trials = completed[completed["arm"].isin(alone) & completed["run_id"].isin(tuned["run_id"])]
+        rows = pd.concat([rows, single_trials], ignore_index=True) if len(single_trials) else rows
     return rows.merge(best[TRIAL_KEY], on=TRIAL_KEY)
 
 

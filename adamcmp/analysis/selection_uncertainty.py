@@ -220,13 +220,13 @@ def selections(records: pd.DataFrame, table: pd.DataFrame | None = None) -> dict
     sign, trials, result = task_metrics(records).error.sign, table.groupby("arm").size(), {}
     by_arm = dict(iter(runs.groupby("arm")))
     for arm, ranked in ranked_trials(table).groupby("arm"):
-        own = by_arm[arm].set_index([*TRIAL_KEY[1:], "seed"])
+        arm_runs = by_arm[arm].set_index([*TRIAL_KEY[1:], "seed"])
         order = pd.MultiIndex.from_frame(ranked[TRIAL_KEY[1:]])
-        whole_CT = own["final_validation_error"].unstack().loc[order]
+        whole_CT = arm_runs["final_validation_error"].unstack().loc[order]
         validation_CT = whole_CT.dropna(axis="columns")
         if not len(validation_CT.columns):  # no tuning seed is shared by all trials: the selection is not known
             validation_CT = whole_CT.mean(axis=1).to_frame(whole_CT.columns[0])
-        test_CT = own["final_test_error"].unstack().loc[order].reindex(columns=validation_CT.columns)
+        test_CT = arm_runs["final_test_error"].unstack().loc[order].reindex(columns=validation_CT.columns)
         result[str(arm)] = Selection(
             sign * validation_CT.to_numpy(),
             test_CT.to_numpy(),

@@ -72,8 +72,10 @@ def estimate_sensitivities(records: pd.DataFrame, table: pd.DataFrame) -> list[S
 
     def variants(arm: str) -> list[_Grid]:
         """Return the grids of an optimizer's optimizers that are like this one's, its own first."""
-        own = [grid for other, grid in grids.items() if optimizer[other] == optimizer[arm] and other != arm]
-        return [grids[arm], *(grid for grid in own if _alike(grid, grids[arm]))]
+        variants_of_optimizer = [
+            grid for other, grid in grids.items() if optimizer[other] == optimizer[arm] and other != arm
+        ]
+        return [grids[arm], *(grid for grid in variants_of_optimizer if _alike(grid, grids[arm]))]
 
     sensitivities = [
         Sensitivity(

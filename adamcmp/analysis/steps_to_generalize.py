@@ -41,9 +41,9 @@ def steps_by_trial(rows: pd.DataFrame) -> pd.DataFrame:
 
 def steps_of_best(table: pd.DataFrame, arm: str) -> pd.Series[float]:
     """Return log10 steps of an optimizer at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
-    own = table[(table["arm"] == arm) & (table["weight_decay"] > 0)]
-    own = own.assign(steps=np.log10(own["steps"]))
-    wide = own.pivot(index=["lr", "weight_decay"], columns="seed", values="steps").dropna()
+    decayed = table[(table["arm"] == arm) & (table["weight_decay"] > 0)]
+    decayed = decayed.assign(steps=np.log10(decayed["steps"]))
+    wide = decayed.pivot(index=["lr", "weight_decay"], columns="seed", values="steps").dropna()
     log_CT = wide.to_numpy(float)
     if not log_CT.size:
         return pd.Series(dtype=float)

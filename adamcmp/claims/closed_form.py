@@ -21,8 +21,8 @@ def instrumented_adam(decay: str, **changes: Any) -> Any:
     """Return Adam with a record of the contribution of decay."""
     from adamcmp.optim.traced import Traced
 
-    own = rule_settings("adamw", **changes).model_dump()
-    return Traced.model_validate({**own, "decay": decay, "rule": "adamcmp.optim.traced.Traced"})
+    settings = rule_settings("adamw", **changes).model_dump()
+    return Traced.model_validate({**settings, "decay": decay, "rule": "adamcmp.optim.traced.Traced"})
 
 
 def simulate(rules: Sequence[Any], start: Any, gradient: Any, steps: int, **how: Any) -> Any:

@@ -249,9 +249,9 @@ def framework_settings(
     framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion
 ) -> dict[str, float]:
     """Return settings by a framework's names, λ in its convention."""
-    own = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
-    own["weight_decay"] = decay.lambdas[framework.decay]
-    return {framework.arguments[name]: value for name, value in own.items()}
+    arguments = {name: values[name] for name in ("lr", "beta1", "beta2", "eps") if name in values}
+    arguments["weight_decay"] = decay.lambdas[framework.decay]
+    return {framework.arguments[name]: value for name, value in arguments.items()}
 
 
 def constructor_call(framework: FrameworkConvention, values: Mapping[str, float], decay: DecayConversion) -> str:

@@ -192,8 +192,8 @@ def conversion_table(
         table.add_column(name, overflow="fold")
     per_step = {"lr_scaled": "η_t α λ θ", "schedule_only": "η_t λ θ", "normalized": "η_t λ θ / √steps"}
     for name, framework in frameworks.items():
-        own = decay.lambdas.get(framework.decay)
-        value = "needs steps" if own is None else f"{own:.4g}"
+        converted = decay.lambdas.get(framework.decay)
+        value = "needs steps" if converted is None else f"{converted:.4g}"
         place = f"{framework.eps_placement} the bias correction"
         cells = (name, value, per_step[framework.decay], place)
         table.add_row(*map(escape, cells), style="bold" if name == target else None)

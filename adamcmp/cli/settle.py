@@ -156,5 +156,5 @@ def find_stored_pair(a: str, b: str, name: str | None, results_dir: Path, *, tru
     other_overrides = [word for word in trained.overrides if not word.startswith("study.name=")]
     scale = next((word.partition("=")[2] for word in other_overrides if word.startswith("scale=")), "")
     # runs that several studies share are stored with the command of the first, which names another study
-    own = study_dir.name.removesuffix(f"_{scale}") if scale else study_dir.name
-    return study_dir, trained._replace(overrides=[*other_overrides, f"study.name={own}"])
+    study_name = study_dir.name.removesuffix(f"_{scale}") if scale else study_dir.name
+    return study_dir, trained._replace(overrides=[*other_overrides, f"study.name={study_name}"])

@@ -97,8 +97,8 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
     try:
         scale, chosen, remaining = apply_preset(source, overrides)
         remaining = expand_init(remaining)
-        own = replaced_sections(remaining)
-        every = [*drop_other_budget(mark_optional_keys(expand_loss_name(remaining), own)), *source.search_path]
+        replaced = replaced_sections(remaining)
+        every = [*drop_other_budget(mark_optional_keys(expand_loss_name(remaining), replaced)), *source.search_path]
         merged, files = _merge(chosen, every)
         _, smaller = preset_model(scale, source, str(files.get("model")))
         if smaller:
@@ -123,7 +123,7 @@ def compose(source: ConfigSource, overrides: Sequence[str]) -> Composed:
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{source.name}: a configuration is a mapping of keys to values")
-    sections = {str(key): value for key, value in values.items()} | replace_sections(own, values)
+    sections = {str(key): value for key, value in values.items()} | replace_sections(replaced, values)
     return Composed(sections, choices, bool(names), "seed" in names, scale)
 
 

@@ -92,8 +92,8 @@ def build_nested(value: Any, what: str) -> Any:
 def nested_targets(value: Any) -> list[str]:
     """Return the ``_target_`` of each mapping inside some arguments."""
     if isinstance(value, Mapping):
-        own = [str(value["_target_"])] if "_target_" in value else []
-        return own + [target for item in value.values() for target in nested_targets(item)]
+        here = [str(value["_target_"])] if "_target_" in value else []
+        return here + [target for item in value.values() for target in nested_targets(item)]
     return [target for item in value for target in nested_targets(item)] if isinstance(value, list | tuple) else []
 
 

@@ -35,14 +35,14 @@ def apply_preset(source: ConfigSource, overrides: Sequence[str]) -> PresetConfig
     rest = [text for text in overrides if text.partition("=")[0] != "scale"]
     if not names or names[-1] == NO_PRESET:
         return PresetConfig(None, source, rest)
-    own = f"scale/{source.stem}"
-    groups = ["scale", own] if "/" not in source.name else [own]  # Hydra lays nothing over a study
+    study_group = f"scale/{source.stem}"
+    groups = ["scale", study_group] if "/" not in source.name else [study_group]  # Hydra lays nothing over a study
     presets = {path.stem: group for group in groups for path in group_files(source, group)}
     if names[-1] not in presets:
         preset_names = ", ".join(sorted({NO_PRESET, *presets}))
         raise InputError(f"scale={names[-1]}: no such scale of {source.stem}; give one of {preset_names}")
-    if presets[names[-1]] == own:
-        return PresetConfig(names[-1], replace(source, name=f"{own}/{names[-1]}"), rest)
+    if presets[names[-1]] == study_group:
+        return PresetConfig(names[-1], replace(source, name=f"{study_group}/{names[-1]}"), rest)
     return PresetConfig(names[-1], source, [f"+scale@_global_={names[-1]}", *rest])
 
 

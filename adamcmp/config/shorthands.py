@@ -44,21 +44,26 @@ OPTIONAL_KEYS = {
 def replaced_sections(overrides: Sequence[str]) -> dict[str, set[str]]:
     """Return the keys that the command line gives in each section that it replaces by ``_target_``."""
     keys = [(text, *parse_override(text).key_or_group.partition(".")[::2]) for text in overrides]
-    own = {group for text, group, key in keys if key == "_target_" and group in KEPT_KEYS and not text.startswith("~")}
-    return {group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in own}
+    replaced = {
+        group for text, group, key in keys if key == "_target_" and group in KEPT_KEYS and not text.startswith("~")
+    }
+    return {
+        group: {key.partition(".")[0] for _, section, key in keys if section == group and key} for group in replaced
+    }
 
 
-def mark_optional_keys(overrides: Sequence[str], own: Mapping[str, set[str]]) -> list[str]:
+def mark_optional_keys(overrides: Sequence[str], replaced: Mapping[str, set[str]]) -> list[str]:
     """Add ``+`` to settings that adamcmp knows but a file leaves out, and to keys of a custom class."""
     return [
-        f"++{text}" if text[0] not in "+~" and _is_optional(text.partition("=")[0], own) else text for text in overrides
+        f"++{text}" if text[0] not in "+~" and _is_optional(text.partition("=")[0], replaced) else text
+        for text in overrides
     ]
 
 
-def _is_optional(key: str, own: Mapping[str, set[str]]) -> bool:
+def _is_optional(key: str, replaced: Mapping[str, set[str]]) -> bool:
     section, _, name = key.partition(".")
     return (
-        section in own
+        section in replaced
         or key in OPTIONAL_KEYS
         or (section in KNOWN_KEYS and name in KNOWN_KEYS[section])
         or key.startswith("train.loss.")
@@ -77,11 +82,11 @@ def expand_init(overrides: Sequence[str]) -> list[str]:
     return [re.sub(r"^(\+*)init=", "++init.path=", text) for text in overrides]
 
 
-def replace_sections(own: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
+def replace_sections(replaced: Mapping[str, set[str]], values: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the rest of a file's section if the command line replaces it by ``_target_``."""
     return {
         group: {key: value for key, value in values[group].items() if key in keys or key in KEPT_KEYS[group]}
-        for group, keys in own.items()
+        for group, keys in replaced.items()
     }
 
 

@@ -70,8 +70,8 @@ def validate_config(composed: Composed, source: ConfigSource) -> Config:
         study["name"] += f"_{composed.scale}"
     shaped = {
         **values,
-        "data": _target(values, "data", composed, own=frozenset(Data.model_fields)),
-        "model": _target(values, "model", composed, own=frozenset({"extra_outputs"})),
+        "data": _target(values, "data", composed, field_names=frozenset(Data.model_fields)),
+        "model": _target(values, "model", composed, field_names=frozenset({"extra_outputs"})),
         "optimizer": validate_optimizer(_section(values, "optimizer"), composed.choices["optimizer"]),
         "schedule": _schedule(_section(values, "schedule"), composed.choices["schedule"]),
         "train": _train(_section(values, "train")),
@@ -200,8 +200,8 @@ def optimizer_values(values: Mapping[str, Any], name: str, kind: type[Rule] | ty
         return {**values, **named}
     target = str(values["_target_"])
     if kind is not CustomOptimizer:
-        own = {key: value for key, value in values.items() if key != "_target_"}
-        return {**own, **named, "rule": target, "source": source_hash(target)}
+        fields = {key: value for key, value in values.items() if key != "_target_"}
+        return {**fields, **named, "rule": target, "source": source_hash(target)}
     given_values = {key: values[key] for key in ("lr", "weight_decay", "groups") if key in values}
     arguments = {k: v for k, v in values.items() if k not in {"_target_", "label", *given_values}}
     return {
@@ -245,7 +245,7 @@ def _section(values: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 
 def _target(
-    values: Mapping[str, Any], group: str, composed: Composed, own: frozenset[str] = frozenset()
+    values: Mapping[str, Any], group: str, composed: Composed, field_names: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
     section = _section(values, group)
     if "_target_" not in section:
@@ -253,7 +253,7 @@ def _target(
             f"{group}={composed.choices[group]}: _target_ is missing; give the importable path of a {group}"
         )
     target = str(section.pop("_target_"))
-    fields = {key: section.pop(key) for key in own & section.keys()}
+    fields = {key: section.pop(key) for key in field_names & section.keys()}
     return {
         **fields,
         "name": composed.choices[group],

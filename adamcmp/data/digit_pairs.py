@@ -32,8 +32,8 @@ def digit_pairs(pairs: int = 2000, seed: int = 0) -> RawData:
     parts: dict[str, tuple[Tensor, Tensor]] = {}
     start = 0
     for part, share in SHARES.items():
-        own, start = order[start : start + round(share * len(y))], start + round(share * len(y))
-        two_N2 = own[torch.randint(len(own), (round(share * pairs), 2), generator=generator)]
+        part_order, start = order[start : start + round(share * len(y))], start + round(share * len(y))
+        two_N2 = part_order[torch.randint(len(part_order), (round(share * pairs), 2), generator=generator)]
         left, right = two_N2.unbind(1)
         labels_NL = torch.zeros(len(two_N2), 10, dtype=torch.bool)
         parts[part] = torch.cat([x[left], x[right]], dim=-1), labels_NL.scatter(1, y[two_N2], value=True)

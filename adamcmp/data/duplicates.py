@@ -51,12 +51,12 @@ def drop_duplicates(parts: Mapping[str, Split], *, within: bool) -> dict[str, Sp
     seen = torch.empty(0, dtype=torch.int64)
     kept: dict[str, Split] = {}
     for part in (part for part in SPLIT_PRIORITY if part in parts):
-        own = ids[part]
-        keep = ~torch.isin(own, seen)
+        part_ids = ids[part]
+        keep = ~torch.isin(part_ids, seen)
         if within:
-            keep &= _is_first(own)
+            keep &= _is_first(part_ids)
         kept[part] = parts[part] if bool(keep.all()) else parts[part].take(keep.nonzero().squeeze(1))
-        seen = torch.cat([seen, own])
+        seen = torch.cat([seen, part_ids])
     return {part: kept[part] for part in parts}
 
 
@@ -88,7 +88,7 @@ def duplicate_warning(name: str, parts: Mapping[str, Split]) -> str | None:
     """Return a warning about examples that occur in several splits; None if there are none."""
     ids = example_ids(parts)
     held_out = {part: torch.unique(ids[part]) for part in ("test", "validation")}
-    shared = {part: int(torch.isin(own, ids["train"]).sum()) for part, own in held_out.items()}
+    shared = {part: int(torch.isin(part_ids, ids["train"]).sum()) for part, part_ids in held_out.items()}
     counts = [f"{shared[part]:,} of {len(held_out[part]):,} distinct {part}" for part in shared if shared[part]]
     if not counts:
         return None

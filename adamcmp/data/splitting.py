@@ -50,9 +50,9 @@ def spread_by_class(order_N: Tensor, y_N: Tensor) -> Tensor:
     """
     place_N = torch.empty(len(y_N), dtype=torch.float64)
     for label in torch.unique(y_N):
-        own = order_N[y_N[order_N] == label]
-        place_N[own] = (torch.arange(len(own), dtype=torch.float64) + 0.5) / len(own)
-        place_N[own[-1]] = 1.0
+        class_examples = order_N[y_N[order_N] == label]
+        place_N[class_examples] = (torch.arange(len(class_examples), dtype=torch.float64) + 0.5) / len(class_examples)
+        place_N[class_examples[-1]] = 1.0
     return order_N[torch.argsort(place_N[order_N], stable=True)]
 
 

@@ -20,14 +20,14 @@ Line = tuple[str, str]
 
 def summarize(raw: RawData, parts: Mapping[str, Split], kind: str, num_outputs: int) -> Iterator[Line]:
     """Yield the data function's own lines, then examples, splits and targets as they were read."""
-    own = list(raw.get("summary", ()))
-    if not any(heading == "data" for heading, _ in own):
+    lines = list(raw.get("summary", ()))
+    if not any(heading == "data" for heading, _ in lines):
         yield "data", _inputs(parts["train"])
-        yield from own
+        yield from lines
     else:
-        yield own[0]
+        yield lines[0]
         yield "inputs", _inputs(parts["train"])
-        yield from own[1:]
+        yield from lines[1:]
     names = raw.get("target_names")
     called = f"{', '.join(names)}: " if names else ""
     every_y = torch.cat([split.y for split in parts.values()])

@@ -53,7 +53,9 @@ class ModelStack(NamedTuple):
         """Return the weights that a rule gives: those that are trained, or its average of them."""
         evaluation_weights = kernel.rule.shown
         return (
-            {name: own[evaluation_weights] for name, own in self.state.items()} if evaluation_weights else self.params
+            {name: tensors[evaluation_weights] for name, tensors in self.state.items()}
+            if evaluation_weights
+            else self.params
         )
 
 
@@ -237,9 +239,9 @@ def _step_function(
         for i in range(parts):
             few = (x, y) if parts == 1 else tree_map(partial(_microbatch, count=parts, which=i), (x, y))
             with autocast(task, device), _plain_attention(layout, device):
-                own, (loss, changed) = over_rows(params, rest, *few)
+                part_grads, (loss, changed) = over_rows(params, rest, *few)
             losses = losses + loss.detach() if i else loss.detach()
-            grads = {name: grads[name] + own[name] for name in own} if i else own
+            grads = {name: grads[name] + part_grads[name] for name in part_grads} if i else part_grads
             for name in names.written:
                 rest[name].copy_(changed[name])
         return losses, grads
@@ -306,8 +308,10 @@ def initial_stack(rows: Sequence[Run], names: ParamNames, device: torch.device) 
     state: dict[str, Tensors] = {}
     for name, kind in zip(names.trained, map(names.kinds.__getitem__, names.kind_of), strict=True):
         starts = [(rule_of_run(run), params[name][row : row + 1]) for row, run in enumerate(rows)]
-        own = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
-        state[name] = {key: torch.cat([state_of_run[key] for state_of_run in own]) for key in own[0]}
+        starting_states = [rule.kernel.start(rule, param, kind.part) for rule, param in starts]
+        state[name] = {
+            key: torch.cat([state_of_run[key] for state_of_run in starting_states]) for key in starting_states[0]
+        }
     average = {name: p.clone() for name, p in params.items()} if rows[0].task.train.ema is not None else {}
     return ModelStack(params, rest, state, average)
 

@@ -66,8 +66,8 @@ def _run_rank(
 ) -> None:  # fmt: skip
     """Run another rank: the same steps, on its part of each batch."""
     add_cwd_to_path()
-    own = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
-    _init_process_group(rank, ranks, meeting, own)
+    rank_device = torch.device(device if device == "cpu" else f"{torch.device(device).type}:{rank}")
+    _init_process_group(rank, ranks, meeting, rank_device)
     control = TrainingControl(shard=shard, checkpoint=paths[0], start=paths[1], every=float("inf"), writes=False)
-    for _ in sequential.train_shard(shard, dataset, own, control):
+    for _ in sequential.train_shard(shard, dataset, rank_device, control):
         pass

@@ -47,13 +47,13 @@ def device_memory(device: torch.device) -> float:
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory()
 
 
-def _cgroup_memory(root: Path, own: Path) -> float:
+def _cgroup_memory(root: Path, cgroup_file: Path) -> float:
     """Return the memory that this process's control groups leave, in either version's files; inf without a limit.
 
     Pages of files that were not used lately count as free, since they are released when memory is needed.
     """
     try:
-        lines = own.read_text(encoding="utf-8").splitlines()
+        lines = cgroup_file.read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("inf")
     free = float("inf")

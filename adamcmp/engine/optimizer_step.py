@@ -78,7 +78,7 @@ def _torch_param_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in trained.items():
         groups.setdefault(lr_and_decay(settings, kinds[name]), []).append(p)
-    return [{"params": own, "lr": lr, "weight_decay": decay} for (lr, decay), own in groups.items()]
+    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
 
 
 class _TorchStep:
@@ -203,9 +203,9 @@ class _KernelStep:
         return self._states
 
     def load(self, state: Any) -> None:
-        for own, stored in zip(self._states, state, strict=True):
+        for tensors, stored in zip(self._states, state, strict=True):
             for name, value in stored.items():
-                own[name].copy_(value)
+                tensors[name].copy_(value)
 
     @property
     def kept(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -225,8 +225,8 @@ class _KernelStep:
             yield
         finally:
             with torch.no_grad():
-                for (p, _), own in zip(self._parameters, trained, strict=True):
-                    p.copy_(own)
+                for (p, _), weights in zip(self._parameters, trained, strict=True):
+                    p.copy_(weights)
 
 
 def _reference_values(p: Tensor) -> type[np.floating[Any]]:

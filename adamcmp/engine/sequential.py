@@ -171,10 +171,10 @@ class MovingAverage:
         same: dict[int, Any] = {id(theirs): ours for ours, theirs in pairs}
         for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             same[id(theirs)] = ours
-        for own, other in pairs:
+        for own_module, other in pairs:
             for key in vars(other).keys() - MODULE_ATTRIBUTES:
                 with suppress(Exception):  # what cannot be copied stays as it was
-                    vars(own)[key] = copy.deepcopy(vars(other)[key], dict(same))
+                    vars(own_module)[key] = copy.deepcopy(vars(other)[key], dict(same))
 
 
 def _microbatches(x: Plain, y: Tensor, count: int) -> Iterator[tuple[Plain, Tensor]]:

@@ -31,8 +31,8 @@ MAX_BYTES = 1_000_000
 def targets_of(settings: Any) -> set[str]:
     """Return every ``target`` in settings: paths of custom classes and functions."""
     if isinstance(settings, Mapping):
-        own = {str(settings["target"])} if settings.get("target") else set()
-        return own.union(*map(targets_of, settings.values()))
+        here = {str(settings["target"])} if settings.get("target") else set()
+        return here.union(*map(targets_of, settings.values()))
     if isinstance(settings, list | tuple):
         return set[str]().union(*map(targets_of, settings))
     return set()

@@ -142,15 +142,17 @@ class TrackedAttributes:
                 continue  # the class says itself what a checkpoint needs
             if isinstance(owner, nn.Module):
                 for path, module in owner.named_modules():
-                    own = {k: v for k, v in vars(module).items() if k not in TORCH_ATTRIBUTES and k != "training"}
+                    attributes = {
+                        k: v for k, v in vars(module).items() if k not in TORCH_ATTRIBUTES and k != "training"
+                    }
                     names = module._non_persistent_buffers_set if holder == "model" else module._buffers
-                    own |= {k: module._buffers[k] for k in names}
-                    content |= {f"{holder}:{path}.{key}": value for key, value in own.items()}
+                    attributes |= {k: module._buffers[k] for k in names}
+                    content |= {f"{holder}:{path}.{key}": value for key, value in attributes.items()}
             elif isinstance(owner, ModuleType | type):
                 content |= {f"{holder}:.{key}": value for key, value in shared_state.owner_values(owner).items()}
             elif hasattr(owner, "__dict__"):
-                own = {k: v for k, v in vars(owner).items() if k not in OPTIMIZER_ATTRIBUTES}
-                content |= {f"{holder}:.{key}": value for key, value in own.items()}
+                attributes = {k: v for k, v in vars(owner).items() if k not in OPTIMIZER_ATTRIBUTES}
+                content |= {f"{holder}:.{key}": value for key, value in attributes.items()}
         return content
 
     def _saved(self) -> dict[int, str]:

@@ -123,7 +123,11 @@ class BatchedTraining:
             by_seed.setdefault(self.shard.runs[i].seed, []).append(i)
         layout = layout or RowLayout.of(self.shard.runs[i] for i in alive)
         seeds = [*by_seed, *(next(iter(by_seed)),) * (layout.seeds - len(by_seed))]
-        rows = [i for own in map(by_seed.__getitem__, seeds) for i in (*own, *(own[0],) * (layout.rows - len(own)))]
+        rows = [
+            i
+            for members in map(by_seed.__getitem__, seeds)
+            for i in (*members, *(members[0],) * (layout.rows - len(members)))
+        ]
         return rows, tuple(seeds), layout
 
     def _load(self, resumed: dict[str, Any]) -> None:

@@ -62,9 +62,9 @@ def run_in_trial(planned: Mapping[str, Run], tuned: pd.DataFrame, cell: Mapping[
     """Return a run of an optimizer in a trial of it, made from any planned run of the optimizer; None where none is
     planned.
     """
-    own = tuned[tuned["arm"] == cell["arm"]]
-    there = own[(own["lr"] == cell["lr"]) & (own["weight_decay"] == cell["weight_decay"])]
-    member = next((planned[run_id] for run_id in (*there["run_id"], *own["run_id"]) if run_id in planned), None)
+    arm_runs = tuned[tuned["arm"] == cell["arm"]]
+    there = arm_runs[(arm_runs["lr"] == cell["lr"]) & (arm_runs["weight_decay"] == cell["weight_decay"])]
+    member = next((planned[run_id] for run_id in (*there["run_id"], *arm_runs["run_id"]) if run_id in planned), None)
     if member is None or (member.search is not None and member.id not in set(there["run_id"])):
         return None  # what else a search has drawn for this trial is not known
     changed = {key: cell[key] for key in ("lr", "weight_decay")}
@@ -132,34 +132,34 @@ def extended_grid_runs(runs: Sequence[Run], records: pd.DataFrame, most: int) ->
     for task in split_by_task(records):
         tuned, table = tuning_runs(task.records), trials_table(task.records)
         for _, best in best_trials(table).iterrows():  # a few optimizers
-            own = table[table["arm"] == best["arm"]]
+            arm_trials = table[table["arm"] == best["arm"]]
             ids = tuned.loc[tuned["arm"] == best["arm"], "run_id"]
             members = [planned[id_] for id_ in ids if id_ in planned]
             seeds = sorted({run.seed for run in members})
             sides = [
                 side
-                for side in grid_boundaries(own, best)
-                if members and _count_added_values(own, members, side) < most
+                for side in grid_boundaries(arm_trials, best)
+                if members and _count_added_values(arm_trials, members, side) < most
             ]
-            for lr, weight_decay in _new_trials(own, sides):
+            for lr, weight_decay in _new_trials(arm_trials, sides):
                 optimizer = members[0].optimizer.model_copy(update={"lr": lr, "weight_decay": weight_decay})
                 trial = replace(members[0], optimizer=optimizer)
                 added |= {run.id: run for run in run_on_seeds(trial, seeds, trial.stage)}
     return list(added.values())
 
 
-def _count_added_values(own: pd.DataFrame, members: Sequence[Run], side: str) -> int:
+def _count_added_values(arm_trials: pd.DataFrame, members: Sequence[Run], side: str) -> int:
     """Return the number of values that an optimizer's grid has beyond one end of the planned grid."""
     name, end = side.split()
     column = "lr" if name == "lr" else "weight_decay"
     planned = [getattr(run.optimizer, column) for run in members]
-    values = own[column].drop_duplicates()
+    values = arm_trials[column].drop_duplicates()
     return int((values < min(planned)).sum() if end == "low" else (values > max(planned)).sum())
 
 
-def _new_trials(own: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, float]]:
+def _new_trials(arm_trials: pd.DataFrame, sides: Sequence[str]) -> list[tuple[float, float]]:
     """Return the trials that a grid lacks to be one value wider on some sides: ``lr low``, ``λ high``."""
-    axes = {"lr": sorted(set(own["lr"])), "λ": sorted(set(own["weight_decay"]))}
+    axes = {"lr": sorted(set(arm_trials["lr"])), "λ": sorted(set(arm_trials["weight_decay"]))}
     new: dict[str, list[float]] = {name: [] for name in axes}
     for name, end in (side.split() for side in sides):
         new[name] += next_grid_values(axes[name], end, 1)

@@ -47,9 +47,9 @@ def best_of_k_figure(table: pd.DataFrame) -> Figure:
         metric = f"final_{part}_error"
         factor, unit = display_unit(metric, criteria)
         for arm, style in look.items():
-            own = table[table["arm"] == arm]
-            x, low, high = (own[name].to_numpy(float) for name in ("k", f"{part}_low", f"{part}_high"))
-            y = factor * own[part].to_numpy(float)
+            arm_rows = table[table["arm"] == arm]
+            x, low, high = (arm_rows[name].to_numpy(float) for name in ("k", f"{part}_low", f"{part}_high"))
+            y = factor * arm_rows[part].to_numpy(float)
             at = np.unique(np.geomspace(1, len(x), min(7, len(x))).astype(int)) - 1  # evenly on the axis
             ax.plot(
                 x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=at.tolist(), lw=1.1,
@@ -87,11 +87,11 @@ def rank_figure(table: pd.DataFrame) -> Figure:
     ranks, agreement = fig.subplots(rows, columns, gridspec_kw=ratios)
     few = table["epoch"].nunique() <= 20
     for arm, style in look.items():
-        own = table[table["arm"] == arm]
-        every = None if few else (len(own) // 12)
+        arm_rows = table[table["arm"] == arm]
+        every = None if few else (len(arm_rows) // 12)
         ranks.plot(
-            own["epoch"], own["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3, markevery=every,
-            lw=1.1, label=arm,
+            arm_rows["epoch"], arm_rows["rank"], color=style.colour, ls=style.dash, marker=style.marker, ms=3,
+            markevery=every, lw=1.1, label=arm,
         )  # fmt: skip
     ranks.set(xlabel="epoch", ylabel="mean rank by test error")
     ranks.set_ylim(len(look) + 0.15, 0.85)
@@ -125,10 +125,10 @@ def profiles_figure(ratios: pd.DataFrame) -> Figure:
         profile = performance_profile(ratios, name)
         most = float(profile["tau"].max())
         for arm, style in look.items():
-            own = profile[profile["arm"] == arm]
-            x = [*own["tau"], 1.05 * most]
-            ax.plot(x, [*(100 * own["share"]), 100 * own["share"].iloc[-1]], color=style.colour, ls=style.dash,
-                    drawstyle="steps-post", label=arm)  # fmt: skip
+            arm_rows = profile[profile["arm"] == arm]
+            x = [*arm_rows["tau"], 1.05 * most]
+            y = [*(100 * arm_rows["share"]), 100 * arm_rows["share"].iloc[-1]]
+            ax.plot(x, y, color=style.colour, ls=style.dash, drawstyle="steps-post", label=arm)
         ax.set(xlabel=f"{name} to the target,\nby those of the fastest", ylim=(0, 103))
         if most > 1:
             log_ticks(ax, "x", 1, most)

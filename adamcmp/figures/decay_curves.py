@@ -43,14 +43,14 @@ def decay_curves_figure(curves: pd.DataFrame) -> Figure:
     shades = mpl.colormaps[SHADES]
     handles = []
     for column, (arm, style) in enumerate(look.items()):
-        own = curves[curves["arm"] == arm]
-        decays = np.unique(own["weight_decay"])
-        best = own[own["best"]]
+        arm_rows = curves[curves["arm"] == arm]
+        decays = np.unique(arm_rows["weight_decay"])
+        best = arm_rows[arm_rows["best"]]
         for row, metric in enumerate(metrics):
             ax = axes[row, column]
             factor, unit = display_unit(metric, criteria)
             for i, decay in enumerate(decays):
-                part = own[own["weight_decay"] == decay]
+                part = arm_rows[arm_rows["weight_decay"] == decay]
                 shade = shades(0.3 + 0.6 * i / max(len(decays) - 1, 1))
                 ax.plot(part["epoch"], factor * part[metric], color=shade, lw=0.6, ls=":" if decay == 0 else "-")
             ax.plot(best["epoch"], factor * best[metric], color=style.colour, lw=1.8, ls=style.dash, zorder=4)

@@ -53,10 +53,10 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
     fig = new_figure(7.0, 1.75 * rows if current_style().is_narrow else 2.4)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax, convention in zip(axes, AXIS_CONVENTIONS, strict=False):
-        own = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
+        convention_rows = profile[(profile["convention"] == convention) & (profile["weight_decay"] > 0)]
         best = optima[optima["convention"] == convention].set_index("x")
         for x, style in styles.items():
-            line = own[own["x"] == x].sort_values("weight_decay")
+            line = convention_rows[convention_rows["x"] == x].sort_values("weight_decay")
             ax.plot(
                 line["weight_decay"], factor * line["test"], color=style.colour, ls=style.dash, marker=style.marker,
                 ms=3, label=f"{x:g} epochs",
@@ -66,7 +66,8 @@ def budgets_figure(table: pd.DataFrame) -> Figure:
             ax.plot(at, y, marker="*", ms=9, color=style.colour, mec="black", mew=0.5, zorder=5)
         ax.set_xlabel(f"{convention} λ" if current_style().is_narrow else AXIS_CONVENTIONS[convention])
         low, high = (
-            math.log10(weight_decay) for weight_decay in (own["weight_decay"].min(), own["weight_decay"].max())
+            math.log10(weight_decay)
+            for weight_decay in (convention_rows["weight_decay"].min(), convention_rows["weight_decay"].max())
         )
         powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
         ax.set_xscale("log")

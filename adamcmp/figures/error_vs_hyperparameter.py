@@ -94,15 +94,15 @@ def _axis_panel(ax: Axes, part: pd.DataFrame, axis: str, factor: float, look: di
     arms = [arm for arm in look if (part["arm"] == arm).any()]
     spread = 0.035 * math.log(max(positive[-1] / zero, 10.0)) / 2 if 1 < len(positive) <= 30 else 0.0
     for i, arm in enumerate(arms):
-        own = part[part["arm"] == arm]
+        arm_rows = part[part["arm"] == arm]
         dodge = math.exp(spread * (i - (len(arms) - 1) / 2) / max(len(arms) - 1, 1))  # bars side by side
-        x = np.where(own[axis] > 0, own[axis], zero) * dodge
-        y = own["final_test_error"].to_numpy(float) * factor
-        half = own["final_test_error_half_width"].to_numpy(float) * factor
+        x = np.where(arm_rows[axis] > 0, arm_rows[axis], zero) * dodge
+        y = arm_rows["final_test_error"].to_numpy(float) * factor
+        half = arm_rows["final_test_error_half_width"].to_numpy(float) * factor
         lower = np.where(y > 0, np.minimum(half, 0.9 * y), half)  # what is positive has a bar above zero,
         upper = np.minimum(half, np.maximum(100 - y, 0)) if factor == 100 else half  # and a share one up to 100 %
         style = look[arm]
-        body = own[axis].to_numpy(float) > 0
+        body = arm_rows[axis].to_numpy(float) > 0
         colour, marker = style.colour, style.marker if len(x) <= 30 else ""
         ax.plot(x[body], y[body], color=colour, lw=1.2, ls=style.dash, marker=marker, ms=3.8, zorder=3, label=arm)
         if not body.all():

@@ -63,9 +63,9 @@ def error_vs_train_loss_figure(
     drawn = drawn.assign(**{loss: drawn[loss].clip(upper=MAX_SHOWN_LOSS)})
     size, alpha = (14, 0.65) if len(drawn) < 2000 else (4, 0.35)
     for arm, style in look.items():
-        own = drawn[drawn["arm"] == arm]
+        rows = drawn[drawn["arm"] == arm]
         ax.scatter(
-            own[loss], own["final_test_error"] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
+            rows[loss], rows["final_test_error"] * factor, s=size, c=style.colour, marker=style.marker, alpha=alpha,
             linewidths=0, label=arm, rasterized=len(drawn) > 5000, zorder=2,
         )  # fmt: skip
     log_if_wide(ax, list(drawn["final_test_error"] * factor))

@@ -119,11 +119,11 @@ def _check_curves(table: pd.DataFrame) -> None:
 
 def _draw_lines(ax: Axes, part: pd.DataFrame, look: dict[str, ArmStyle]) -> None:
     for arm, style in look.items():
-        own = part[part["arm"] == arm]
-        if own.empty:
+        arm_rows = part[part["arm"] == arm]
+        if arm_rows.empty:
             continue
-        x, y = own["epoch"].to_numpy(float), own["mean"].to_numpy(float)
-        half = np.nan_to_num(own["half_width"].to_numpy(float))
+        x, y = arm_rows["epoch"].to_numpy(float), arm_rows["mean"].to_numpy(float)
+        half = np.nan_to_num(arm_rows["half_width"].to_numpy(float))
         ax.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker if len(x) < 3 else "", label=arm, zorder=3)
         low = np.where(y > 0, np.maximum(y - half, 0.01 * y), y - half)  # what is positive has a band above zero
         ax.fill_between(x, low, y + half, color=style.colour, alpha=0.15, lw=0, zorder=2)

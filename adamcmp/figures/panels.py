@@ -51,17 +51,17 @@ def panels_figure(table: pd.DataFrame) -> Figure:
     predicted = list(dict.fromkeys(table.loc[table["kind"] == "predicted", "series"]))
     dashes = {name: PREDICTED_DASHES[i % len(PREDICTED_DASHES)] for i, name in enumerate(predicted)}
     for ax, name in zip(axes, names, strict=False):
-        own = table[table["panel"] == name]
-        if own["y_scale"].iloc[0] == "names":
-            _named_axis(ax, own)
+        panel_rows = table[table["panel"] == name]
+        if panel_rows["y_scale"].iloc[0] == "names":
+            _named_axis(ax, panel_rows)
             continue
-        for (series, kind), points in own.groupby(["series", "kind"], sort=False):
+        for (series, kind), points in panel_rows.groupby(["series", "kind"], sort=False):
             _draw_series(ax, points.sort_values("x", kind="stable"), str(series), str(kind), look, dashes)
-        first = own.iloc[0]
+        first = panel_rows.iloc[0]
         ax.set(xlabel=first["x_label"], ylabel=first["y_label"])
         ax.set_title(name, loc="left")
         for which in ("x", "y"):
-            _set_scale(ax, which, own, str(first[f"{which}_scale"]))
+            _set_scale(ax, which, panel_rows, str(first[f"{which}_scale"]))
         ax.grid(visible=True)
     for spare in axes[len(names) :]:
         spare.remove()
@@ -73,9 +73,9 @@ def panels_figure(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def _named_axis(ax: Axes, own: pd.DataFrame) -> None:
+def _named_axis(ax: Axes, panel_rows: pd.DataFrame) -> None:
     """Set up an axis with one row per series: its value, and its interval."""
-    rows = own.reset_index(drop=True)
+    rows = panel_rows.reset_index(drop=True)
     for place, row in enumerate(rows.to_dict("records")):
         ax.plot([row["low"], row["high"]], [place, place], color="black", lw=1.1)
         ax.plot([row["x"]], [place], marker="o", ms=4.2, color="black", ls="")
@@ -111,8 +111,8 @@ def _draw_series(
     )  # fmt: skip
 
 
-def _set_scale(ax: Axes, which: str, own: pd.DataFrame, scale: str) -> None:
-    values = own[[which, "low", "high"] if which == "y" else [which]].to_numpy(float).ravel()
+def _set_scale(ax: Axes, which: str, panel_rows: pd.DataFrame, scale: str) -> None:
+    values = panel_rows[[which, "low", "high"] if which == "y" else [which]].to_numpy(float).ravel()
     positive = values[values > 0]
     if scale == "log" and len(positive):
         low, high = float(positive.min()), float(positive.max())

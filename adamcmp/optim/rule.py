@@ -312,10 +312,10 @@ def compute_coefficients(rule: Rule, steps: StepWindow) -> dict[str, Array]:
         ValueError: the rule has a name that is taken.
     """
     doors = {door: steps.weight_decay if is_open else 0.0 for door, is_open in rule.penalty().items()}
-    own, ours = rule.coefficients(steps), {**doors, "decay": rule.share(steps)}
-    if taken := own.keys() & {*ours, "how", "part", *rule.static}:
+    own_coefficients, ours = rule.coefficients(steps), {**doors, "decay": rule.share(steps)}
+    if taken := own_coefficients.keys() & {*ours, "how", "part", *rule.static}:
         raise ValueError(f"coefficients of {rule.rule} are named {', '.join(sorted(taken))}, as adamcmp's own are")
-    settings = {**own, **ours}
+    settings = {**own_coefficients, **ours}
     return {name: np.broadcast_to(np.asarray(value, np.float64), steps.t.shape) for name, value in settings.items()}
 
 

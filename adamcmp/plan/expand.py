@@ -159,8 +159,8 @@ def _plan_search(
                 )
 
             def make(values: Mapping[str, Any], held: Space = held, several: set[str] = several) -> list[Run]:
-                own = {key: [SweptValue(value, f"{key}={override_text(value)}")] for key, value in values.items()}
-                words = {**held, **own}
+                proposed = {key: [SweptValue(value, f"{key}={override_text(value)}")] for key, value in values.items()}
+                words = {**held, **proposed}
                 return list(
                     _expand(source, fixed, config, words, facts, several, lambda _, all_: compose_cached(tuple(all_)))
                 )

@@ -105,10 +105,10 @@ class TaskSpec:
     def criteria(self) -> TaskMetrics:
         """Loss and primary metric."""
         targets, loss, error = self.facts.targets, self.train.loss, self.train.error
-        own = loss.target if isinstance(loss, CustomLoss) else None
+        custom = loss.target if isinstance(loss, CustomLoss) else None
         named = LOSS_NAMES[targets][0] if isinstance(loss, CustomLoss) or loss.name == "auto" else loss.name
         name = METRIC_SPECS[targets][0].name if error == "auto" else error
-        return TaskMetrics(own or named, metric_spec(name, self.facts.unit))
+        return TaskMetrics(custom or named, metric_spec(name, self.facts.unit))
 
     @property
     def baselines(self) -> Mapping[str, float]:

@@ -91,16 +91,18 @@ def _nested_text(value: Any) -> str:
     return override_text(value) if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def study_spaces(config: Config, own: Space) -> list[Space]:
+def study_spaces(config: Config, command_line: Space) -> list[Space]:
     """Return the study's sub-grids with the command line's values in them."""
     where = f"study {config.study.name}"
     shared = _grid(config.study.grid, where)
     spaces = [shared | _grid(space, where) for space in config.study.spaces] or [shared]
-    swept_optimizer = own.pop("optimizer", None)
+    swept_optimizer = command_line.pop("optimizer", None)
     if swept_optimizer is not None:
         spaces = _of_optimizers(spaces, swept_optimizer, shared)
     space_keys = {key for space in spaces for key in space}
-    return [space | {k: v for k, v in own.items() if len(v) > 1 or k in {*space_keys, "seed"}} for space in spaces]
+    return [
+        space | {k: v for k, v in command_line.items() if len(v) > 1 or k in {*space_keys, "seed"}} for space in spaces
+    ]
 
 
 def count_runs(config: Config, spaces: Sequence[Space]) -> int:

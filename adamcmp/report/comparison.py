@@ -35,10 +35,10 @@ def compare_sources(sides: Sequence[Source]) -> pd.DataFrame:
         InputError: no two sources share a task.
     """
     prefix = {side.name: f"{side.prefix}: " if side.prefix else "" for side in sides}
-    own = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
+    labeled = [side.records.assign(side=side.name, own_arm=side.records["arm"]) for side in sides]
     parts = [
         task.records.assign(arm=task.records["side"].map(prefix) + task.records["arm"])
-        for task in split_by_task(pd.concat(own, ignore_index=True))
+        for task in split_by_task(pd.concat(labeled, ignore_index=True))
         if task.records["side"].nunique() > 1
     ]
     if not parts:
@@ -103,9 +103,11 @@ def resolve_sources(words: Sequence[str], results_dir: Path) -> ResolvedSources:
     scopes |= {word: (everywhere, word) for word in sources}
     sides = []
     for word in words:
-        study_dirs, own = scopes[word]
+        study_dirs, optimizer = scopes[word]
         records = (
-            read_all(study_dirs).records if own is None else _source_of_optimizer(study_dirs, own, word, results_dir)
+            read_all(study_dirs).records
+            if optimizer is None
+            else _source_of_optimizer(study_dirs, optimizer, word, results_dir)
         )
         sides.append(Source(word, records, prefixes.get(word, "")))
     return ResolvedSources(sides, list(dict.fromkeys([*named, *everywhere])))
@@ -120,10 +122,10 @@ def _source_of_optimizer(study_dirs: Sequence[Path], arm: str, word: str, result
     records = pd.concat([read_records(study_dir) for study_dir in study_dirs], ignore_index=True)
     records = records.drop_duplicates("run_id", keep="last")
     named = pd.concat([task.records[["run_id", "arm"]] for task in split_by_task(records)]).set_index("run_id")["arm"]
-    own = records["run_id"].map(named)
-    matches = records[(own == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
+    original_arm = records["run_id"].map(named)
+    matches = records[(original_arm == arm) | (records["arm"] == arm) | (records["optimizer"] == arm)]
     if matches.empty:
-        names = {*own, *records["optimizer"], *(path.name for path in study_dirs)}
+        names = {*original_arm, *records["optimizer"], *(path.name for path in study_dirs)}
         raise InputError(
             f"compare {word}: no such folder, no study in {results_dir}, and no optimizer of "
             f"{', '.join(sorted({str(path) for path in study_dirs})[:3])}; {suggest_names(arm, map(str, names))}"

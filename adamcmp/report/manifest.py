@@ -108,8 +108,8 @@ def verify_report(folder: Path) -> VerifyResult:
         raise InputError(f"{folder}: no {MANIFEST_NAME} here; `adamcmp report` writes one beside a report")
     try:
         files: dict[str, Any] = load_json((place_ / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
-        own = listed_files(place_)
-        expected = {str(name): str(digest) for name, digest in files.items() if name in own}
+        listed = listed_files(place_)
+        expected = {str(name): str(digest) for name, digest in files.items() if name in listed}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{place_ / MANIFEST_NAME}: cannot be read; write the report again") from error
     missing = [name for name in expected if not (place_ / name).is_file()]

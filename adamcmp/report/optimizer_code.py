@@ -92,9 +92,9 @@ def torch_optimizer(r: Mapping[str, Any]) -> dict[str, Any]:
     rule, decay = _rule_of(r), r["decay"]
     assert rule is not None
     decoupled = decay in DECOUPLED
-    own = rule.counterpart(decoupled=True) if decoupled else None
-    by_hand = decoupled and (own is None or not (decay == "lr_scaled" or _constant_share(r)))
-    counterpart = rule.counterpart(decoupled=False) if not decoupled or by_hand else own
+    decoupled_counterpart = rule.counterpart(decoupled=True) if decoupled else None
+    by_hand = decoupled and (decoupled_counterpart is None or not (decay == "lr_scaled" or _constant_share(r)))
+    counterpart = rule.counterpart(decoupled=False) if not decoupled or by_hand else decoupled_counterpart
     if counterpart is None or any(map(callable, counterpart.arguments.values())):
         return {"reason": f"adamcmp knows no class for PyTorch that does as this rule; {_settings(r)}."}
     return {"reason": "", "averages": rule.shown is not None, **_torch_class(r, counterpart, decoupled, by_hand)}
@@ -114,11 +114,11 @@ def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool
     arguments_text = ", ".join(f"{key}={value}" for key, value in arguments.items())
     parameters = "groups" if listed else "model.parameters()"
     rate = '"scale": scale' if scales else f'"lr": {r["lr"]} * scale'
-    own = f'{rate}, "decay": decay' if by_hand or scales else f'{rate}, "weight_decay": decay'
+    entries = f'{rate}, "decay": decay' if by_hand or scales else f'{rate}, "weight_decay": decay'
     by_rate = decay in ("lr_scaled", "lr_squared")
     scaled = f'{r["lr"]} * group["scale"] * share(step)' if by_rate else "share(step)"
     if by_hand and not scales:
-        own += ', "scale": scale'
+        entries += ', "scale": scale'
     ours = module == "torch.optim"
     return {
         "import": "" if ours else f"from {module} import {name}",
@@ -126,7 +126,7 @@ def _torch_class(r: Mapping[str, Any], counterpart: Counterpart, decoupled: bool
         "scales_gradients": scales,
         "listed": listed,
         "weight_decay": weight_decay,
-        "item": f'{{"params": [p], {own}}}',
+        "item": f'{{"params": [p], {entries}}}',
         "optimizer": f"{counterpart.target if ours else name}({parameters}, {arguments_text})",
         "factor": "1.0" if scales else "float(eta(step))",
         "taken": f'float({scaled}) * group["decay"]',
@@ -146,10 +146,10 @@ def optax_optimizer(r: Mapping[str, Any]) -> dict[str, Any]:
     kinds: dict[str, tuple[float, float]] = {}
     labels = []
     for name, group in [*((f"group {i}", group) for i, group in enumerate(r["groups"])), ("others", {})]:
-        scale, own = group.get("lr_scale", 1.0), group.get("weight_decay")
-        kinds[name] = (scale, r["weight_decay"] if own is None else own)
+        scale, weight_decay = group.get("lr_scale", 1.0), group.get("weight_decay")
+        kinds[name] = (scale, r["weight_decay"] if weight_decay is None else weight_decay)
         labels.append(f'"{name}"')
-        if r["spares"] and own is None:
+        if r["spares"] and weight_decay is None:
             kinds[f"{name}, spared"] = (scale, 0.0)
             labels[-1] = f'"{name}" if p.ndim >= 2 else "{name}, spared"'
     chains = {name: _chain(r, rule, *kind, by_share=by_share) for name, kind in kinds.items()}

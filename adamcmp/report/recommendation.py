@@ -66,21 +66,25 @@ def recommend(task: TaskRecords, verdicts: list[Verdict], seconds_a_run: float) 
     )
     n = int((fresh["arm"] == arm).sum()) if confirmed else int(cell["n"])
     seeds = f"{n} {'held-out seeds' if confirmed else 'tuning seeds, which selected it'}"
-    own = [verdict for verdict in verdicts if arm in (verdict.a, verdict.b)]
+    arm_verdicts = [verdict for verdict in verdicts if arm in (verdict.a, verdict.b)]
     lost = int((fresh.loc[fresh["arm"] == arm, "lost"] != "").sum())
-    sure = bool(own) and not lost and all(verdict.kind == "same" or _wins(verdict, arm, error) for verdict in own)
-    wins = bool(own) and all(_wins(verdict, arm, error) for verdict in own)
+    sure = (
+        bool(arm_verdicts)
+        and not lost
+        and all(verdict.kind == "same" or _wins(verdict, arm, error) for verdict in arm_verdicts)
+    )
+    wins = bool(arm_verdicts) and all(_wins(verdict, arm, error) for verdict in arm_verdicts)
     words = "Use" if wins or not lost else "No safe choice; the best is"
     averaged = ", averaged over the trials that tuning may select" if confirmed and row["near_ties"] > 0 else ""
     over = f"over {seeds}{averaged}"
     best_word = "highest" if error.higher_is_better else "lowest"
-    why = f", which has the {best_word} validation {error.label}" if own and not wins else ""
+    why = f", which has the {best_word} validation {error.label}" if arm_verdicts and not wins else ""
     setting = f"lr {format_tick(lr, 3)} and λ {format_tick(decay, 3)}"
     parts = [
         f"{words} {arm} with {setting}{why}: test {error.label} {error_text} {over}.",
         *([f"It diverged or failed on {lost} of {n} held-out seeds."] if lost else []),
-        *_confidence_sentence(own, error, n if confirmed else 0),
-        *_cost_to_decide(own, n, len(best), seconds_a_run),
+        *_confidence_sentence(arm_verdicts, error, n if confirmed else 0),
+        *_cost_to_decide(arm_verdicts, n, len(best), seconds_a_run),
     ]
     if edge := str(cell["edge"]):
         parts.append(
@@ -98,18 +102,18 @@ def _wins(verdict: Verdict, arm: str, error: MetricSpec) -> bool:
     return verdict.kind == "apart" and (error.sign * verdict.mean < 0) == (verdict.a == arm)
 
 
-def _confidence_sentence(own: list[Verdict], error: MetricSpec, held_out: int) -> list[str]:
-    if not own or held_out == 0:
+def _confidence_sentence(arm_verdicts: list[Verdict], error: MetricSpec, held_out: int) -> list[str]:
+    if not arm_verdicts or held_out == 0:
         return ["No held-out runs compare the optimizers yet: give a larger --budget."]
-    lines = [format_verdict(verdict, error) for verdict in own]
-    if held_out < MIN_HELD_OUT_SEEDS and any(verdict.limit not in ("examples", "tuning") for verdict in own):
+    lines = [format_verdict(verdict, error) for verdict in arm_verdicts]
+    if held_out < MIN_HELD_OUT_SEEDS and any(verdict.limit not in ("examples", "tuning") for verdict in arm_verdicts):
         lines.append(f"{held_out} held-out seeds are few: use {MIN_HELD_OUT_SEEDS} or more.")
     return lines
 
 
-def _cost_to_decide(own: list[Verdict], n: int, arms: int, seconds: float) -> list[str]:
+def _cost_to_decide(arm_verdicts: list[Verdict], n: int, arms: int, seconds: float) -> list[str]:
     """Return the price of more held-out seeds, where they would decide an open verdict."""
-    open_ = [verdict for verdict in own if verdict.kind == "open" and math.isfinite(verdict.seeds_needed)]
+    open_ = [verdict for verdict in arm_verdicts if verdict.kind == "open" and math.isfinite(verdict.seeds_needed)]
     if not open_ or seconds <= 0:
         return []
     seeds = max(verdict.seeds_needed for verdict in open_)

@@ -176,8 +176,10 @@ def report_sections(
 
 def figure_captions(report: TaskReport) -> dict[str, str]:
     """Return the captions of all figures of a report."""
-    own = {exhibit.name: exhibit.caption for exhibit in report.study_findings.exhibits}
-    return {name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | own).items()}
+    exhibit_captions = {exhibit.name: exhibit.caption for exhibit in report.study_findings.exhibits}
+    return {
+        name: text.format(error=report.criteria.error.label) for name, text in (CAPTIONS | exhibit_captions).items()
+    }
 
 
 def leaderboard_legend(report: TaskReport) -> Text:

@@ -155,8 +155,8 @@ def copy_runs(
             values = pa.array([getattr(run, name) for run in here], TEXT)
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
         copied["records"].append(rows)
-        for table, own in more.items():
-            copied[table].append(own.filter(pc.is_in(own.column("run_id"), value_set=fresh)))
+        for table, table_rows in more.items():
+            copied[table].append(table_rows.filter(pc.is_in(table_rows.column("run_id"), value_set=fresh)))
         taken |= set(fresh.to_pylist())
     name = new_part_name()
     for table, _ in TABLES:

@@ -82,8 +82,8 @@ def curves_of_all(task: TaskRecords, curves: pd.DataFrame) -> pd.DataFrame:
     tuned = task.records[task.records["run_id"].isin(tuning_runs(task.records)["run_id"])]
     parts = []
     for _, cell in table[table["n"] > 0].iterrows():  # some twenty trials
-        own = tuned.merge(cell[TRIAL_KEY].to_frame().T.infer_objects(), on=TRIAL_KEY)
-        mean = mean_curves(curves, own, cell.to_frame().T.infer_objects())
+        trial_runs = tuned.merge(cell[TRIAL_KEY].to_frame().T.infer_objects(), on=TRIAL_KEY)
+        mean = mean_curves(curves, trial_runs, cell.to_frame().T.infer_objects())
         is_best = bool((best.set_index(TRIAL_KEY).index == tuple(cell[TRIAL_KEY])).any())
         parts.append(mean.assign(best=is_best))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -89,8 +89,8 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
 def _with_top5(anytime: pd.DataFrame, report: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
     """Return with the columns of the top-5 error, where it was measured and is no certainty."""
     measured = extra_metric_curves(report.curves, task.records, best)
-    own = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
-    if own.empty or not own["mean"].max() > 0:
+    top5 = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
+    if top5.empty or not top5["mean"].max() > 0:
         return anytime
     names = {"mean": TOP5, "half_width": f"{TOP5}_half_width"}
-    return anytime.merge(own.rename(columns=names), on=["arm", "step"], how="left")
+    return anytime.merge(top5.rename(columns=names), on=["arm", "step"], how="left")

@@ -26,11 +26,11 @@ def findings(report: ReportInput) -> StudyFindings:
     claims = []
     for task in split_by_task(report.records):
         adamw = find_arm(task, [REFERENCE])
-        own = [find_arm(task, ["adam"]), find_arm(task, ["adam_m_only"]), find_arm(task, ["adam_v_only"])]
+        l2_arms = [find_arm(task, ["adam"]), find_arm(task, ["adam_m_only"]), find_arm(task, ["adam_v_only"])]
         claims += claim_better(
-            report, task, (adamw, own[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
+            report, task, (adamw, l2_arms[0]), "AdamW generalizes better than Adam with L2; the paper found 15 %", PAPER
         )
-        for other, moment in zip(own[1:], ("first", "second"), strict=True):
+        for other, moment in zip(l2_arms[1:], ("first", "second"), strict=True):
             statement = f"Decoupled decay is better than decay only in Adam's {moment} moment"
             claims += claim_better(report, task, (adamw, other), statement, MIXING)
         for convention, name in (("adamw_paper", "the paper's"), ("adamw_normalized", "the normalized"),

@@ -20,8 +20,8 @@ def path(build: Callable[[list[Any], Problem], Any], problem: Problem, names: tu
     """Return the path of an optimizer that is built of parameters; ``names`` leaves out the others."""
     import torch
 
-    own = {name: problem.start[name] for name in names or problem.start}
-    parameters = {name: torch.nn.Parameter(torch.tensor(start, dtype=torch.float64)) for name, start in own.items()}
+    starts = {name: problem.start[name] for name in names or problem.start}
+    parameters = {name: torch.nn.Parameter(torch.tensor(start, dtype=torch.float64)) for name, start in starts.items()}
     optimizer = build(list(parameters.values()), problem)
     if callable(getattr(optimizer, "train", None)):
         optimizer.train()

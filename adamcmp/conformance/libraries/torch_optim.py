@@ -20,8 +20,8 @@ def peers() -> list[Peer]:
     for kind in (optim.Adam, optim.AdamW):
         for form in ({"foreach": False, "fused": False}, {"foreach": True}, {"fused": True}):
             how = next((key for key, value in form.items() if value), "plain")
-            own = peer("torch.optim", kind, "adam", PLAIN, **form)
-            optimizers.append(own._replace(name=f"{own.name} ({how})"))
+            variant = peer("torch.optim", kind, "adam", PLAIN, **form)
+            optimizers.append(variant._replace(name=f"{variant.name} ({how})"))
     optimizers += [
         peer("torch.optim", optim.Adam, "adam", PLAIN, decoupled_weight_decay=True),
         peer("torch.optim", optim.Adam, "amsgrad", PLAIN, amsgrad=True),

@@ -79,8 +79,8 @@ def _timing_sources(works: Sequence[ProfiledGroup]) -> list[int]:
     """
     alike: dict[object, list[int]] = {}
     for i, work in enumerate(works):
-        own = work.run_group.kernel if isinstance(work.run_group.runs[0].optimizer, CustomOptimizer) else None
-        alike.setdefault((work.run_group.task.key, work.run_group.patterns, work.refusal, own), []).append(i)
+        custom_kernel = work.run_group.kernel if isinstance(work.run_group.runs[0].optimizer, CustomOptimizer) else None
+        alike.setdefault((work.run_group.task.key, work.run_group.patterns, work.refusal, custom_kernel), []).append(i)
     first = {i: max(group, key=lambda j: len(works[j].run_group.runs)) for group in alike.values() for i in group}
     return [first[i] for i in range(len(works))]
 

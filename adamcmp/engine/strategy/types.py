@@ -182,9 +182,9 @@ def split_into_shards(run_group: RunGroup, strategy: Strategy) -> list[Shard]:
     else:
         for seeds in _split_evenly(list(by_seed.values()), max(1, strategy.rows // most)):
             groups.append(tuple(run for runs in seeds for run in runs))
-    own = [RowLayout.of(runs) for runs in groups]
-    common = RowLayout(max(layout.seeds for layout in own), max(layout.rows for layout in own))
-    layouts = [common if common.total <= MAX_PADDING * layout.total else layout for layout in own]
+    group_layouts = [RowLayout.of(runs) for runs in groups]
+    common = RowLayout(max(layout.seeds for layout in group_layouts), max(layout.rows for layout in group_layouts))
+    layouts = [common if common.total <= MAX_PADDING * layout.total else layout for layout in group_layouts]
     return [
         Shard(run_group.task, run_group.kernel, runs, strategy, layout)
         for runs, layout in zip(groups, layouts, strict=True)

@@ -66,20 +66,22 @@ def task_content(report: TaskReport, runs: pd.DataFrame) -> dict[str, Any]:
     table, criteria = report.table, report.criteria
     look = arm_styles(table["arm"])
     arms = list(look)
-    own = _runs_with_trial(report)
+    trial_runs = _runs_with_trial(report)
     metrics = _metrics(criteria)
-    requested = _extra_metrics(own, len(table))
+    requested = _extra_metrics(trial_runs, len(table))
     return {
         "label": report.task.label,
         "error": criteria.error.label,
         "metrics": [*metrics, *requested["metrics"]],
         "arms": [_arm(arm, report, look[arm]) for arm in arms],
         "circled": count_circled(table),
-        "cells": _cells(report, own, arms, metrics, requested["columns"]),
+        "cells": _cells(report, trial_runs, arms, metrics, requested["columns"]),
         "limits": _limits(report, metrics, requested["columns"]),
-        "fresh": _held_out_results(own, metrics),
-        "retrain": retraining_commands(runs, _values_by_trial(tuning_runs(own), "run_id", len(table)), report.study),
-        "recipes": _recipes(own, report),
+        "fresh": _held_out_results(trial_runs, metrics),
+        "retrain": retraining_commands(
+            runs, _values_by_trial(tuning_runs(trial_runs), "run_id", len(table)), report.study
+        ),
+        "recipes": _recipes(trial_runs, report),
         "charts": chart_content(report, arms),
         "csv": {
             table.name: table_formats.to_csv(table.raw)
@@ -189,8 +191,8 @@ def _extra_metrics(runs: pd.DataFrame, count: int) -> dict[str, Any]:
 
 
 def _arm(arm: str, report: TaskReport, look: ArmStyle) -> dict[str, Any]:
-    own = report.table[report.table["arm"] == arm]
-    first = own.iloc[0]
+    arm_rows = report.table[report.table["arm"] == arm]
+    first = arm_rows.iloc[0]
     return {
         "name": arm,
         "colour": look.colour,
@@ -199,7 +201,7 @@ def _arm(arm: str, report: TaskReport, look: ArmStyle) -> dict[str, Any]:
         "optimizer": first["optimizer"],
         "schedule": first["schedule"],
         "decay": decay_name(first["decay"]),
-        "edge": next((str(edge) for edge in own["edge"] if edge), ""),
+        "edge": next((str(edge) for edge in arm_rows["edge"] if edge), ""),
     }
 
 

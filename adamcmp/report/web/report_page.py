@@ -88,7 +88,7 @@ def html_page(report_input: ReportInput, reports: Sequence[TaskReport], svgs: Se
             for line in format_split_verdicts(blocks)
         ]
         lines += [format_pooled(pooled) for pooled in report_input.pooled[:MAX_SENTENCES]]
-        own = {exhibit.name: exhibit.caption for exhibit in said.exhibits}
+        exhibit_captions = {exhibit.name: exhibit.caption for exhibit in said.exhibits}
         error = reports[0].criteria.error.label
         whole = {
             "findings": lines,
@@ -96,7 +96,8 @@ def html_page(report_input: ReportInput, reports: Sequence[TaskReport], svgs: Se
             "across": [made.shown for made in across_tables(report_input)],
             "across_note": ACROSS,
             "figures": [
-                (name, (CAPTIONS | own)[name].format(error=error), *svg_size(svg)) for name, svg in svgs[-1].items()
+                (name, (CAPTIONS | exhibit_captions)[name].format(error=error), *svg_size(svg))
+                for name, svg in svgs[-1].items()
             ],
         }
     contents = [task_content(report, report_input.records) for report in reports]

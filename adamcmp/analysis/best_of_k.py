@@ -1,9 +1,10 @@
 r"""Expected best of k trials: the error that a search with k trials reaches, and its band over searches.
 
 Of an optimizer's N trials, k are drawn without replacement and the best of them by validation is kept. It is the trial
-of rank r (from 0) among all with probability w_r = C(N−1−r, k−1)/C(N, k) (``choice.rank_weights``), so that the
-expected validation error is Σ_r w_r v_(r), and the expected test error Σ_r w_r t_(r). The band holds the middle 80 % of
-searches. A trial with a diverged, failed or missing run ranks last and counts as the best constant prediction.
+of rank r (from 0) among all with probability w_r = C(N−1−r, k−1)/C(N, k) (``selection_uncertainty.rank_weights``), so
+that the expected validation error is Σ_r w_r v_(r), and the expected test error Σ_r w_r t_(r). The band holds the
+middle 80 % of searches. A trial with a diverged, failed or missing run ranks last and counts as the best constant
+prediction.
 
 Source: J. Dodge et al., Show Your Work: Improved Reporting of Experimental Results, EMNLP 2019; there with replacement.
 """

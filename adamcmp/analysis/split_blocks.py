@@ -1,8 +1,9 @@
 r"""Several data splits of one data set: tasks that differ in ``data.split_seed`` alone, each tuned for itself.
 
 A trial that is selected on one split has seen part of the test split of another, so nothing is selected on several
-splits together. On each of J splits, the difference of two optimizers is that of ``verdicts.compare``: held-out seeds,
-test examples, selection and the split itself vary. Splits share training examples, so the variance of the mean is
+splits together. On each of J splits, the difference of two optimizers is that of ``difference.compare``: held-out
+seeds, test examples, selection and the split itself vary. Splits share training examples, so the variance of the mean
+is
 
 .. math:: s_d^2 (1/J + n_{test}/n_{train}), \quad J − 1 degrees of freedom.
 

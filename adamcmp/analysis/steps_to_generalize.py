@@ -40,7 +40,9 @@ def steps_by_trial(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps_of_best(table: pd.DataFrame, arm: str) -> pd.Series[float]:
-    """Return log10 steps of an optimizer at its best λ > 0 and lr, by seed, each chosen on the other seeds."""
+    """Return the log10 of the steps of an optimizer at its best λ > 0 and lr, by seed, each chosen on the other
+    seeds.
+    """
     decayed = table[(table["arm"] == arm) & (table["weight_decay"] > 0)]
     decayed = decayed.assign(steps=np.log10(decayed["steps"]))
     wide = decayed.pivot(index=["lr", "weight_decay"], columns="seed", values="steps").dropna()
@@ -53,7 +55,7 @@ def steps_of_best(table: pd.DataFrame, arm: str) -> pd.Series[float]:
 
 
 def steps_without_decay(table: pd.DataFrame, arm: str) -> pd.Series[float]:
-    """Return log10 steps of an optimizer at λ = 0, by seed, at the lr that is fastest on the other seeds."""
+    """Return the log10 of the steps of an optimizer at λ = 0, by seed, at the lr that is fastest on the other seeds."""
     return steps_of_best(table[table["weight_decay"] == 0].assign(weight_decay=1.0), arm)
 
 

@@ -127,7 +127,7 @@ def _errors(curves: pd.DataFrame, runs: pd.DataFrame, sign: float, split: str) -
 
 
 def _flip(errors: Mapping[str, pd.DataFrame], a: str, b: str) -> pd.DataFrame:
-    """Return by seed how far a is ahead of b at the evaluations about half way, and how far it trails at the last."""
+    """Return, by seed, how far a is ahead of b at the evaluations about half way, and how far it trails at the last."""
     gap = errors[b] - errors[a]
     steps = [int(step) for step in gap.columns]
     total = max(steps)

@@ -87,7 +87,7 @@ def optima(reports: Mapping[str, ReportInput], by: str) -> list[tuple[str, Optim
 
 
 def panel(axes: PanelAxes, name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return best λ with their intervals."""
+    """Return a panel of best λ with their intervals."""
     return axes.series(name, "dots", table["x"], table["best"], table["low"], table["high"])
 
 

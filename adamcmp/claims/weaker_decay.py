@@ -100,7 +100,7 @@ def by_tenths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each optimizer the median λ of the trained ones: the smaller of two."""
+    """Return the rows at the median λ of each optimizer, the smaller of two."""
     middle = table.groupby("arm")["weight_decay"].transform(lambda x: sorted(set(x))[(x.nunique() - 1) // 2])
     return table[table["weight_decay"] == middle]
 

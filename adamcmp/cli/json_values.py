@@ -35,7 +35,7 @@ def leaderboard_as_json(report: ReportInput, task: TaskRecords) -> dict[str, Any
 
 
 def verdict_as_json(verdict: Verdict, text: str) -> dict[str, Any]:
-    """Return what ``--json`` prints of every verdict."""
+    """Return a verdict as ``--json`` prints it."""
     from adamcmp.report.verdict_text import NAMES
 
     numbers = {"n": verdict.n, "difference": verdict.mean, "low": verdict.low, "high": verdict.high}

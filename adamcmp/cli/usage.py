@@ -65,7 +65,7 @@ def _options(context: Any) -> list[str]:
 
 
 def _unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
-    """Return what to type in place of an option that a command does not have."""
+    """Return a suggestion for an option that a command does not have."""
     typed = next((word for word in words if word.startswith(option) or word.lstrip("-") == option.lstrip("-")), option)
     typed = typed.partition("=")[0]
     near = get_close_matches(f"--{typed.lstrip('-')}", options, n=2, cutoff=0.75)
@@ -84,7 +84,7 @@ SYNONYMS = {
 
 
 def _unknown_command(name: str) -> str:
-    """Return what to type if a configuration, a setting or another word is in the place of a command."""
+    """Return a suggestion for a configuration, a setting or another word in the place of a command."""
     if name in SYNONYMS:
         return f"No such command: {name}. Did you mean {' or '.join(SYNONYMS[name])}?"
     if "=" in name:

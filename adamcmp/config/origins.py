@@ -27,7 +27,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def value_origins(source: ConfigSource, overrides: Sequence[str]) -> dict[str, str]:
-    """Return for every dotted key, the file (or ``command line``) that had the last word on it."""
+    """Return the file, or ``command line``, that set each dotted key last."""
     with initialize_config_dir(str(source.folder), version_base=HYDRA_VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
         scale, chosen, remaining = apply_preset(source, overrides)

@@ -98,7 +98,7 @@ def _keras_model(keras: Any, layers: list[LayerSpec], shape: Any) -> Any:
 
 
 def _keras_optimizer(keras: Any, run: Run, rates: Any) -> Any:
-    """Return its Adam or AdamW with the run's settings, whose learning rate is looked up by step."""
+    """Return Keras's Adam or AdamW with the run's settings and a table of learning rates by step."""
     import tensorflow
 
     class Looked(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped

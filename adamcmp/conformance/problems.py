@@ -40,7 +40,7 @@ class Problem:
         return [eta * self.lr for eta in self.eta]
 
     def plain(self) -> dict[str, Any]:
-        """Return hyperparameters as most classes call them."""
+        """Return the hyperparameters under their usual names."""
         beta1, beta2 = self.betas
         return {
             "lr": self.lr, "betas": self.betas, "beta1": beta1, "beta2": beta2, "eps": self.eps,

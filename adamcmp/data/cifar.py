@@ -30,7 +30,7 @@ def cifar10(folder: str | Path | None = None, download: bool = False) -> RawData
 
 
 def cifar100(folder: str | Path | None = None, download: bool = False) -> RawData:
-    """Return as `cifar10`, from ``cifar-100-python`` or its archive: y 0 to 99, the fine labels.
+    """Return CIFAR-100 as ``cifar10`` does, from ``cifar-100-python`` or its archive: y 0 to 99, the fine labels.
 
     Raises:
         InputError: as `cifar10`.

@@ -70,7 +70,7 @@ def _part(files: list[Path]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
 
 
 def _labels(files: list[Path], stored: Path) -> npt.NDArray[np.int64]:
-    """Return from the cache; it is written as a whole, and not at all where it cannot be."""
+    """Return the labels from the cache, which is written atomically, or not at all."""
     with suppress(OSError, ValueError):
         labels: npt.NDArray[np.int64] = np.load(stored)
         return labels

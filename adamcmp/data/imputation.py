@@ -12,7 +12,7 @@ IMPUTATION_MODES = ("refuse", "median", "indicator")
 
 
 def impute(parts: Mapping[str, Split], mode: str) -> dict[str, Split]:
-    """Return NaN replaced by the training part's median of its feature, 0 where that has none.
+    """Replace NaN by the training part's median of the feature, or 0 if it has none.
 
     Args:
         parts: x of shape (N, D); ``train`` among them.

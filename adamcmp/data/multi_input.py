@@ -35,7 +35,7 @@ class MultiInput:
         return replace(self, parts=tuple(map(function, self.parts)))
 
     def plain(self) -> tuple[Tensor, ...] | dict[str, Tensor]:
-        """Return as a model is given them."""
+        """Return the inputs as the model receives them."""
         return self.parts if self.names is None else dict(zip(self.names, self.parts, strict=True))
 
     def called(self, i: int) -> str:

@@ -81,7 +81,7 @@ class DiskRows:
         return len(self.index)
 
     def __getitem__(self, which: Tensor | slice) -> DiskRows:
-        """Return fewer rows, or others; nothing is read."""
+        """Return other rows of the arrays without reading them."""
         return replace(self, index=self.index[which if isinstance(which, slice) else which.cpu()])
 
     def to(self, device: torch.device | str) -> DiskRows:

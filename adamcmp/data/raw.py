@@ -46,12 +46,12 @@ class RawData(TypedDict, total=False):
     (N,), or (N, T) for a language model, a label for each position; real ``quantities`` of shape (N,) or (N, D); or
     ``labels``, 0 or 1, of shape (N, L). Without it floating y are quantities, boolean y labels and integers classes.
     ``unit`` is that of the quantities. Parts that are missing are cut from ``train`` by
-    `prepare`: at random, or from its end where ``contiguous`` says that its examples follow each other.
+    ``make_dataset``: at random, or from its end where ``contiguous`` says that its examples follow each other.
     ``token_bytes`` holds, for text, the bytes that each label stands for. Memory-mapped ``x``, such as
     ``np.load(path, mmap_mode="r")``, stay on disk where memory would not hold them. Where ``missing`` is ``median`` or
-    ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``missing.filled``. Examples of equal ``groups``,
-    integers of shape (N,) for the train part, are cut into the same part. ``class_names``, ``target_names`` and
-    ``summary``, pairs of a heading and a text, are shown before training.
+    ``indicator``, NaN in x of shape (N, D) marks a missing value, see ``imputation.impute``. Examples of equal
+    ``groups``, integers of shape (N,) for the train part, are cut into the same part. ``class_names``, ``target_names``
+    and ``summary``, pairs of a heading and a text, are shown before training.
     """
 
     train: Required[tuple[Inputs, Array]]

@@ -251,7 +251,7 @@ def _with_labels(
 
 
 def _kind(predicted: Sequence[Column]) -> str:
-    """Return what some columns hold, as far as their values show."""
+    """Return a description of the values of some columns."""
     if len(predicted) == 1:
         (column,) = predicted
         is_class = column.kind in ("categorical", "empty", "date") or (is_whole(column) and not _is_count(column.known))

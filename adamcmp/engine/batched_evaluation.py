@@ -68,7 +68,7 @@ class EvaluationData:
         return {name: SplitMeasures(*parts) for name, parts in zip(SPLITS, zip(*by_split, strict=True), strict=True)}
 
     def reduce(self, measures: Mapping[str, SplitMeasures], objective: Objective) -> list[list[float]]:
-        """Return per row the loss and error of every split, in the order of ``SPLITS``."""
+        """Return the loss and error of every split of each row, in the order of ``SPLITS``."""
         columns = [
             column
             for name, y in zip(SPLITS, self._ys, strict=True)
@@ -79,5 +79,5 @@ class EvaluationData:
 
 
 def even_chunk_size(count: int, most: int) -> int:
-    """Return size of the chunks that cut ``count`` examples into as few as can be, of nearly equal size."""
+    """Return the size of the fewest chunks, of nearly equal size, that hold ``count`` examples."""
     return -(-count // -(-count // most))

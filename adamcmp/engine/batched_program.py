@@ -125,7 +125,7 @@ def build_program(
 
 
 def param_names(model: nn.Module, shard: Shard, x: Plain) -> ParamNames:
-    """Return shown by one pass forward and backward.
+    """Return the parameters that take part in training, by one forward and backward pass.
 
     A parameter that takes no part has no gradient: the sequential engine leaves it alone, decay included.
     """
@@ -156,7 +156,7 @@ def rule_of_run(run: Run) -> Rule:
 
 
 def _plain_attention(layout: RowLayout, device: torch.device) -> AbstractContextManager[object]:
-    """Return on the CPU, attention in torch's plain formulation: its fused kernel there has no rule for vmap."""
+    """Use torch's plain formulation of attention on the CPU, where its fused kernel has no rule for vmap."""
     if layout.total > 1 and device.type == "cpu":
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()

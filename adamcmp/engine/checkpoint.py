@@ -26,7 +26,7 @@ from adamcmp.storage.backend import atomic_write
 from adamcmp.storage.schema import SCHEMA_VERSION
 
 CHECK_SECONDS = 0.05
-"""Seconds between two looks at the clock's consequences: a step of a small program takes a hundredth of that."""
+"""Seconds between two checks of the clock: a step of a small program takes a hundredth of that."""
 
 
 CHECKPOINT_VERSION = 3
@@ -77,8 +77,8 @@ class TrainingControl:
         """Save ``state()`` where it is time to.
 
         Raises:
-            Stopped: someone asked for it; the state is saved.
-            Unwritable: the checkpoint cannot be written.
+            TrainingStopped: a stop was requested; the state is saved.
+            CheckpointError: the checkpoint cannot be written.
         """
         now = time.monotonic()
         if now < self._look_at:

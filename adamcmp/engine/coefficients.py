@@ -76,7 +76,7 @@ def _custom_multiplier(settings: CustomSchedule, t: int, steps: int) -> float:
 
 
 def first_period(run: Run) -> float:
-    """Return steps of a run's schedule, the warmup left out, or of its first period where it restarts."""
+    """Return the steps of a run's schedule, the warmup left out, or of its first period where it restarts."""
     if isinstance(run.schedule, WarmRestarts):
         return max(run.schedule.T_0 * run.task.steps_per_epoch, 1.0)
     return float(run.task.steps - run.schedule.warmup_steps)
@@ -106,7 +106,7 @@ def param_kind(rule: AnyRule, name: str, parameter: Tensor, model: nn.Module) ->
 
 
 def lr_and_decay(rule: AnyRule, kind: ParamKind) -> tuple[float, float]:
-    """Return peak learning rate and λ of parameters of a kind."""
+    """Return the peak learning rate and λ of a kind of parameters."""
     group = ParamGroup(params=()) if kind.group is None else rule.groups[kind.group]
     if group.lr_scale == 0:
         return 0.0, 0.0  # frozen, whatever the convention: some decay without the learning rate

@@ -44,7 +44,7 @@ class FoldSharedProducts(CustomGraphPass):
         graph.eliminate_dead_code()
 
     def uuid(self) -> bytes:
-        """Return part of the key of the compile cache."""
+        """Return this pass's part of the key of the compile cache."""
         return get_hash_for_files((str(Path(__file__)),))
 
 

@@ -18,18 +18,17 @@ from adamcmp.engine.evaluation import CHUNK_EXAMPLES, chunk_size, measure_split
 from adamcmp.engine.objective import Objective, predict
 from adamcmp.engine.random_streams import all_streams, stream_seed
 from adamcmp.errors import InputError, one_line, suggest_names
+from adamcmp.metrics.functions import CLASS_METRICS, MODEL_METRICS
 from adamcmp.metrics.spec import METRIC_SPECS, Targets
 from adamcmp.plan.runs import TaskSpec
 
 State = Mapping[str, Mapping[str, Tensor]]
 """Optimizer state, by name of the parameter and then of the state."""
-CLASSIFIERS = ("top5_error", "balanced_error", "calibration_error")
 TARGET_METRICS: Mapping[Targets, tuple[str, ...]] = {
-    targets: (*(error.name for error in errors), *(CLASSIFIERS if targets == "classes" else ()))
+    targets: (*(error.name for error in errors), *(f.__name__ for f in CLASS_METRICS if targets == "classes"))
     for targets, errors in METRIC_SPECS.items()
 }
-MODEL_METRICS = ("weight_norms", "updates", "hessian_eigenvalue")
-"""Names that need no path: functions of ``adamcmp.metrics.functions``, for some targets or for any model."""
+"""Names that need no path: functions of ``adamcmp.metrics.functions`` by the targets that they are for."""
 OUTPUT_ARGUMENTS, OUTPUT_SPLITS = {"outputs", "logits"}, ("validation", "test")
 """Arguments of a metric that stand for the model's outputs, and the splits on which such a metric is computed."""
 OBJECTIVE_EXAMPLES = 1000
@@ -159,7 +158,7 @@ def check_metric_name(name: str, task: TaskSpec) -> None:
         InputError: it is.
     """
     targets = task.facts.targets
-    fitting = (*TARGET_METRICS[targets], *MODEL_METRICS)
+    fitting = (*TARGET_METRICS[targets], *(function.__name__ for function in MODEL_METRICS))
     if "." in name or name in fitting:
         return
     if any(name in names for names in TARGET_METRICS.values()):
@@ -172,7 +171,7 @@ def check_metric_name(name: str, task: TaskSpec) -> None:
     )
 
 
-def _evaluated_split(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
+def _tensor_versions(tensors: Sequence[Tensor]) -> list[tuple[int, bool]]:
     return [(tensor._version, tensor.requires_grad) for tensor in tensors]
 
 
@@ -182,12 +181,12 @@ def _as_numbers(name: str, prefix: str, function: Any, arguments: Mapping[str, A
     ]
     model = arguments.get("model")
     tensors += [] if model is None else [*model.parameters(), *model.buffers()]
-    before = _evaluated_split(tensors)
+    before = _tensor_versions(tensors)
     try:
         value = function(**arguments)
     except Exception as error:  # a custom function may fail in any way
         raise InputError(f"train.metrics: {name} failed: {type(error).__name__}: {one_line(error)}") from error
-    if before != _evaluated_split(tensors):
+    if before != _tensor_versions(tensors):
         raise InputError(
             f"train.metrics: {name} changes the model or the optimizer's state that it measures. Let it work on a "
             "copy, such as copy.deepcopy(model)"

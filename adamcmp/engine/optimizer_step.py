@@ -74,7 +74,7 @@ def _check_groups(settings: AnyRule, kinds: Mapping[str, ParamKind]) -> None:
 def _torch_param_groups(
     settings: AnyRule, trained: Mapping[str, nn.Parameter], kinds: Mapping[str, ParamKind]
 ) -> list[dict[str, Any]]:
-    """Return parameters as torch.optim takes them, a group for each learning rate and λ."""
+    """Return parameter groups for torch.optim, one for each learning rate and λ."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in trained.items():
         groups.setdefault(lr_and_decay(settings, kinds[name]), []).append(p)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 def stream_seed(seed: int, name: str, index: int = 0) -> int:
-    """Return seed of a stream's ``index``-th part: 32 bits of SHA-256 over seed, name and index.
+    """Return the seed of a stream's ``index``-th part: 32 bits of SHA-256 over seed, name and index.
 
     torch's generator on the CPU takes no more. Among 1,000 seeds, two start from equal weights with a chance of
     1000² / 2³³ = 1 in 8,600.

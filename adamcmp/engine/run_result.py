@@ -46,7 +46,7 @@ def to_plain(evaluations: Iterable[Evaluation]) -> list[list[Any]]:
 
 
 def from_plain(stored: Iterable[Sequence[Any]]) -> list[Evaluation]:
-    """Return evaluations from the plain numbers of ``to_plain``."""
+    """Return the evaluations that ``to_plain`` made plain numbers of."""
     return [Evaluation(*values) for values in stored]
 
 

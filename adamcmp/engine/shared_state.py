@@ -48,7 +48,7 @@ def modules_of(run: Run) -> list[str]:
 
 
 def find_owners(modules: Sequence[str]) -> dict[str, object]:
-    """Return modules outside libraries and adamcmp, and the classes that they define, by name."""
+    """Return the modules outside libraries and adamcmp, and the classes that they define, by name."""
     owners: dict[str, object] = {}
     for name in modules:
         module = sys.modules.get(name)

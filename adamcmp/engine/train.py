@@ -19,7 +19,7 @@ def train_shard(
     shard: Shard, dataset: Dataset, device: torch.device, control: TrainingControl
 ) -> Iterator[tuple[RunResult, ...]]:
     """Yield results of a shard's runs, those that end together as one; see ``sequential.train_shard`` and
-    ``vectorised.train``.
+    ``vectorized.train_shard``.
 
     If a program fails, its runs are trained one after the other, so that an error is that of a run; the record has the
     reason.

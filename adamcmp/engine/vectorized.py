@@ -249,7 +249,7 @@ class BatchedTraining:
                 yield x, _by_seed(y, by_seed), tables, share
 
     def _table(self, window: slice, dtype: type[np.floating[Any]]) -> Tensor:
-        """Return Coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
+        """Return the coefficients of a window of steps for each kind of parameters: (T, kinds, C, R)."""
         runs = [self.shard.runs[i] for i in self.rows]
         most = max(map(len, self.names.coefficients))
         tables = np.zeros((window.stop - window.start, len(self.names.kinds), most, len(runs)), dtype)

@@ -53,7 +53,7 @@ class LocalWorker:
 
 
 class LocalPool:
-    """Processes that train: an ``executor.Executor``."""
+    """Processes that train: a ``protocol.Executor``."""
 
     def __init__(self, devices: Sequence[str], folder: Path) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)

@@ -65,7 +65,7 @@ def _code() -> str:
 
 
 def _timings() -> int:
-    """Return when timings of strategies were stored last."""
+    """Return the time at which timings of strategies were stored last."""
     folder = Path(platformdirs.user_cache_dir("adamcmp")) / "timings"
     return folder.stat().st_mtime_ns if folder.is_dir() else 0
 

@@ -58,7 +58,7 @@ class SweepProgress:
     """Processes that train."""
     over: bool = False
     drivers: int = 1
-    """Names of the drivers."""
+    """Number of drivers."""
 
     @classmethod
     def read(cls, study_dir: Path) -> Self | None:

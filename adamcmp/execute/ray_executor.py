@@ -81,7 +81,7 @@ def node_facts(device: str) -> dict[str, float]:
 
 @dataclass
 class RayExecutor:
-    """The nodes of a Ray cluster: an ``executor.Executor``."""
+    """The nodes of a Ray cluster: a ``protocol.Executor``."""
 
     address: str
     device: torch.device

@@ -36,7 +36,7 @@ class MessageActor:
 
 
 class RayChannel:
-    """A task's end of the board: a ``worker.Channel``."""
+    """The channel of a task to the ``MessageActor``: a ``worker.Channel``."""
 
     def __init__(self, board: Any, key: int) -> None:
         self._board, self._key = board, key

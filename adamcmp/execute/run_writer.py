@@ -200,7 +200,7 @@ def _git_commit() -> str | None:
 
 
 def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
-    """Return the record of a run: columns ``records.RECORD``; what does not apply is missing, and stored as null."""
+    """Return the record of a run: columns ``schema.RECORD``; columns that do not apply to the run are null."""
     run, task = outcome.run, outcome.run.task
     return {
         "run_id": run.id,
@@ -255,7 +255,7 @@ def record_row(outcome: RunResult, provenance: Provenance) -> dict[str, Any]:
 
 
 def curve_rows(outcome: RunResult) -> list[dict[str, Any]]:
-    """Return the curve of a run: columns ``records.CURVE``."""
+    """Return the curve of a run: columns ``schema.CURVE``."""
     task = outcome.run.task
     return [
         {

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MIN_RUNS_FOR_POOL = 100
 """Runs from which training processes are likely to be wanted: their server starts while the plan is made."""
 MIN_STEPS_FOR_POOL = 50_000
-"""Steps of all runs from which a benchmark may pay: ``select.MIN_SECONDS_TO_BENCHMARK`` over
-``select.STEP_OVERHEAD_SECONDS``.
+"""Steps of all runs from which a benchmark may pay: ``default.MIN_SECONDS_TO_BENCHMARK`` over
+``default.STEP_OVERHEAD_SECONDS``.
 
 That module is not imported here, since it imports torch.
 """

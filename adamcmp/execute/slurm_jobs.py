@@ -39,13 +39,13 @@ class SlurmJob:
         self._study_dir, self._folder, self._plan = study_dir, folder, plan
 
     def __call__(self) -> int:
-        """Return work until nothing is left; the driver's exit code."""
+        """Train until nothing is left; return the driver's exit code."""
         command = [sys.executable, "-m", "adamcmp", "work", self._study_dir, "--plan", self._plan]
         self._process = subprocess.Popen(command, cwd=self._folder, preexec_fn=_ignore_signals)
         return self._process.wait()
 
     def checkpoint(self) -> Any:
-        """Return called on the signal that comes before a job's end: have checkpoints written, and be queued again."""
+        """Write checkpoints and queue the job again, on the signal before its end."""
         from submitit.helpers import DelayedSubmission
 
         self._process.send_signal(signal.SIGINT)

@@ -35,7 +35,7 @@ def match_run_ids(
     study: str | None = None,
     ids: Collection[str] = (),
 ) -> set[str]:
-    """Return ids of the runs to which all of this applies, as far as it is given; ``ids`` may be beginnings of ids."""
+    """Return the IDs of the runs that match all given filters; ``ids`` may be beginnings of IDs."""
     matches = pd.Series(data=True, index=records.index)
     if status is not None:
         matches &= records["status"] == status

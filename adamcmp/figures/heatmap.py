@@ -133,7 +133,7 @@ def heatmap_figure(
 
 
 def _wrap_to_width(text: str, inches: float) -> str:
-    """Return broken into lines that a panel of such a width has room for."""
+    """Break text into lines that fit a panel."""
     return textwrap.fill(text, int(12 * inches))
 
 
@@ -211,7 +211,7 @@ def _heatmap_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale) -> QuadMes
 
 
 def _scatter_panel(ax: Axes, part: pd.DataFrame, colours: ColorScale, best: pd.DataFrame) -> PathCollection:
-    """Return a dot for each point that was drawn, on logarithmic axes; λ = 0 has a column of its own on the left."""
+    """Draw a dot for each trial on logarithmic axes, with a separate column for λ = 0 on the left."""
     positive = part.loc[part["weight_decay"] > 0, "weight_decay"]
     low = float(positive.min()) if len(positive) else 1.0
     zero = low / 10 ** max(0.35, 0.08 * math.log10(float(positive.max()) / low) if len(positive) else 0.35)

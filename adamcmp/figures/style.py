@@ -97,7 +97,7 @@ _STYLE: ContextVar[FigureStyle] = ContextVar("page", default=FigureStyle())  # n
 
 
 def current_style() -> FigureStyle:
-    """Return the page that is drawn for."""
+    """Return the style of the figure that is being drawn."""
     return _STYLE.get()
 
 

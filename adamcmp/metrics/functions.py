@@ -1,9 +1,10 @@
 """Metrics as pure functions. Shapes: B examples, C classes, D quantities, L labels.
 
-Functions that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) and ``y``, both in the unit of the
-data (they are then measured on the validation and on the test part), ``model``, ``previous`` (its parameters before its
-last step, by name), ``objective`` (a function that gives the training loss over some examples), and ``x`` and ``y`` of
-training examples, and give a number or a dictionary of numbers.
+To add a metric that ``train.metrics`` takes by name, add its function here and to ``CLASS_METRICS`` or
+``MODEL_METRICS``. Functions that ``train.metrics`` may name take any of ``outputs`` (or ``logits``) and ``y``, both in
+the unit of the data (they are then measured on the validation and on the test part), ``model``, ``previous`` (its
+parameters before its last step, by name), ``objective`` (a function that gives the training loss over some examples),
+and ``x`` and ``y`` of training examples, and give a number or a dictionary of numbers.
 
 ``METRIC_FUNCTIONS`` holds the primary metrics of tasks, in two steps: statistics of each example, which programs of
 many runs compute chunk by chunk, and the error over all of them.
@@ -68,7 +69,7 @@ def _r2(squares: Tensor, y: Tensor) -> Tensor:
 
 
 def _confusion(logits: Tensor, y: Tensor) -> Tensor:
-    """Return for each label whether it is a true positive, a false positive, a false negative: (B, 3 L)."""
+    """Return whether each label is a true positive, a false positive, a false negative: (B, 3 L)."""
     guess, true = logits > 0, y > 0.5
     return torch.cat([guess & true, guess & ~true, ~guess & true], dim=-1)
 
@@ -121,7 +122,9 @@ METRIC_FUNCTIONS: Mapping[str, MetricFunction] = {
 
 
 def top5_error(logits: Tensor, y: Tensor) -> float:
-    """Return share of predictions whose label is not among the five largest logits (of fewer classes: among all)."""
+    """Return the share of predictions whose label is not among the five largest logits (of fewer classes: among
+    all).
+    """
     is_among = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == y.unsqueeze(-1)
     return 1 - to_float64(is_among.any(-1)).mean().item()
 
@@ -136,7 +139,7 @@ def balanced_error(logits: Tensor, y: Tensor) -> float:
 
 
 def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
-    r"""Return expected calibration error: what confidence and accuracy differ by, in bins of confidence of equal width.
+    r"""Return the expected calibration error: the difference of confidence and accuracy in bins of equal width.
 
     .. math:: \mathrm{ECE} = \sum_m \frac{|B_m|}{n} \, |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
 
@@ -151,7 +154,7 @@ def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
 
 
 def weight_norms(model: nn.Module) -> dict[str, float]:
-    """Return Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and
+    """Return the Euclidean norm of each parameter, and its share of the squared norm of all: ``<name>`` and
     ``<name>_share``.
     """
     squares = {name: to_float64(p.detach()).square().sum().item() for name, p in model.named_parameters()}
@@ -210,3 +213,9 @@ def hessian_eigenvalue(model: nn.Module, objective: Callable[[], Tensor], iterat
 def bits_per_byte(loss: float, bytes_per_label: float) -> float:
     """Convert cross-entropy in nats per label to bits per byte: loss / (ln 2 · bytes per label)."""
     return loss / (math.log(2) * bytes_per_label)
+
+
+CLASS_METRICS = (top5_error, balanced_error, calibration_error)
+"""Metrics of classes that ``train.metrics`` takes by name, besides the metrics of ``METRIC_FUNCTIONS``."""
+MODEL_METRICS = (weight_norms, updates, hessian_eigenvalue)
+"""Metrics of any model that ``train.metrics`` takes by name."""

@@ -50,7 +50,9 @@ def per_example(name: str, statistics_NK: Array, y_N: Array, predictions: int = 
 
 
 def _root_mean_squares(squares_ND: Array) -> Array:
-    """Return values whose root mean is the mean RMSE over outputs, and has its influence; of one output the squares."""
+    """Return values whose root mean is the mean RMSE over outputs, with the same influence; the squares of one
+    output.
+    """
     if squares_ND.shape[1] == 1:
         return squares_ND[:, 0]
     mean_D = squares_ND.mean(0)

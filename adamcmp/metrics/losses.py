@@ -46,12 +46,12 @@ def cross_entropy(
 
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
-    """Return squared error (ŷ − y)²."""
+    """Return the squared error (ŷ − y)²."""
     return (to_fp32_or_wider(outputs) - y).square()
 
 
 def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
-    r"""Return huber loss: d²/2 where |d| = |ŷ − y| ≤ δ, else δ (|d| − δ/2).
+    r"""Return the Huber loss: d²/2 where |d| = |ŷ − y| ≤ δ, else δ (|d| − δ/2).
 
     Source: P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35(1), 1964.
     """

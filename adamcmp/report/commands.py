@@ -58,7 +58,7 @@ def parse_train_command(records: pd.DataFrame, study: str) -> TrainCommand:
 
 
 def _session_options() -> argparse.ArgumentParser:
-    """Return words without the options that do not affect the trained runs."""
+    """Return a parser of the options that do not affect the trained runs."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     flags = ("--report", "--only-failed", "--extend", "--debug", "--json", "--collect", "--trust", "--dry-run")
     for flag in flags:
@@ -186,12 +186,12 @@ def _pinned_overrides(trained: TrainCommand, swept: set[str], flat: Mapping[str,
 
 
 def _seeds_setting(seeds: list[int]) -> str:
-    """Return as ``study.seeds`` has them: how many, where they are the first ones."""
+    """Return a value of ``study.seeds``: the number of seeds if they are the first ones, else a list."""
     return str(len(seeds)) if seeds == list(range(len(seeds))) else _override_value(seeds)
 
 
 def _override_value(value: Any) -> str:
-    """Return as an override has it."""
+    """Return a value as an override writes it."""
     match value:
         case bool() | None:
             return json.dumps(value)

@@ -169,7 +169,7 @@ def training_origins(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_mixed_origins(records: pd.DataFrame) -> str:
-    """Return in which ways runs were trained, with their numbers; empty if all were trained in one way."""
+    """Return how many runs were trained in which way; empty if all were trained in one way."""
     origins = training_origins(records)
     parts = []
     for name, title in ORIGIN_COLUMNS.items():

@@ -58,9 +58,9 @@ class ReportInput:
     """Input of a report."""
 
     records: pd.DataFrame
-    """Stored runs, columns ``records.RECORD``; of a comparison also those of ``report.comparison.compare_sources``."""
+    """Stored runs, columns ``schema.RECORD``; of a comparison also those of ``report.comparison.compare_sources``."""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Their evaluations, columns ``records.CURVE``; only ``write_report`` needs them."""
+    """Their evaluations, columns ``schema.CURVE``; only ``write_report`` needs them."""
     outcomes: Mapping[str, Array] = field(default_factory=dict)
     """Per-example test errors of held-out runs, ``records.read_outcomes``."""
     judging: ComparisonSettings = ComparisonSettings()  # noqa: RUF009  # frozen

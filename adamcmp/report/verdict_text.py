@@ -35,7 +35,7 @@ class ComparisonSettings:
 
     @classmethod
     def of(cls, study: Mapping[str, Any]) -> Self:
-        """Return from the section ``study`` of a configuration."""
+        """Return the settings in the section ``study`` of a configuration."""
         margin, reference = study.get("margin"), study.get("reference")
         return cls(
             float(margin) if isinstance(margin, int | float) else None,

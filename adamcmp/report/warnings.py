@@ -73,7 +73,7 @@ def _lost_runs(board: pd.DataFrame, table: pd.DataFrame) -> list[ReportWarning]:
 
 
 def _note_warning(note: str) -> tuple[str, str]:
-    """Return problem and fix of a leaderboard's note."""
+    """Return the problem and the fix of a leaderboard's note."""
     if "held-out seeds" in note:
         return note, "Lower the learning rate or clip gradients (train.clip_norm=1)"
     if note.startswith("no "):

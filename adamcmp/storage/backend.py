@@ -143,7 +143,7 @@ class GoneError(InputError):
 
 
 def retry_while_away(do: Callable[[], T], path: Path) -> T:
-    """Return do something to an object store, again and again where the store cannot be reached, less and less often.
+    """Repeat an operation on an object store that cannot be reached, at growing intervals.
 
     Raises:
         GoneError: it could not be reached for ``RETRY_SECONDS`` seconds.

@@ -22,7 +22,7 @@ SOURCE = f"{PAPER}, Figure 1"
 
 
 def findings(report: ReportInput) -> StudyFindings:
-    """Return for each task the differences between optimizers and schedules, and the separability of basins."""
+    """Return the differences between optimizers and schedules, and the separability of basins, for each task."""
     claims = []
     for task in split_by_task(report.records):
         for schedule in ("constant", "drop_step", "cosine"):

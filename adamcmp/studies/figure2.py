@@ -30,7 +30,7 @@ SOURCE = f"{PAPER}, Figure 2"
 
 
 def findings(report: ReportInput) -> StudyFindings:
-    """Return for each task the paper's claims on generalization and separability."""
+    """Return the paper's claims on generalization and separability for each task."""
     claims, findings = [], []
     for task in split_by_task(report.records):
         claims += claim_adamw_against_adam(report, task, SOURCE)

@@ -28,7 +28,7 @@ TOP5 = "test_top5_error"
 
 
 def findings(report: ReportInput) -> StudyFindings:
-    """Return for each task the difference at the end, and the speed-up of restarts."""
+    """Return the difference at the end, and the speed-up of restarts, of each task."""
     claims: list[Claim] = []
     findings, exhibits = [], []
     for task in split_by_task(report.records):
@@ -87,7 +87,7 @@ def _sentences(speeds: pd.DataFrame) -> list[str]:
 
 
 def _with_top5(anytime: pd.DataFrame, report: ReportInput, task: TaskRecords, best: pd.DataFrame) -> pd.DataFrame:
-    """Return with the columns of the top-5 error, where it was measured and is no certainty."""
+    """Add columns of the top-5 error, if it was measured and is not always 0."""
     measured = extra_metric_curves(report.curves, task.records, best)
     top5 = measured.loc[measured["metric"] == TOP5, ["arm", "step", "mean", "half_width"]]
     if top5.empty or not top5["mean"].max() > 0:

@@ -28,7 +28,7 @@ CAPTION = (
 
 
 def findings(report: ReportInput) -> StudyFindings:
-    """Return for each task whether decay makes it generalize sooner, by the place where decay enters."""
+    """Return the claims that decay makes each task generalize sooner, by the place where decay enters."""
     claims: list[Claim] = []
     exhibits = []
     for task in split_by_task(report.records):

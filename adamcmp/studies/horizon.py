@@ -58,7 +58,7 @@ def findings(report: ReportInput) -> StudyFindings:
 
 
 def has(task: TaskRecords, arm: str) -> bool:
-    """Return some run of a task is of that optimizer."""
+    """Return whether a task has runs of an optimizer."""
     return bool((task.records["arm"] == arm).any())
 
 
@@ -74,7 +74,7 @@ def shared_lr(tasks: Sequence[TaskRecords]) -> float | None:
 
 
 def gains(report: ReportInput, tasks: Sequence[TaskRecords]) -> pd.DataFrame:
-    """Return for each task ``x`` epochs, ``unit``, and ``gain`` with its interval."""
+    """Return one row per task: ``x`` epochs, ``unit``, and ``gain`` with its interval."""
     rows = []
     for task in tasks:
         error = task_metrics(task.records).error

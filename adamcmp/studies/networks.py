@@ -25,7 +25,7 @@ STUDIES = {
 
 
 def findings(report: ReportInput) -> StudyFindings:
-    """Return for each task the difference of both optimizers, the gain of decay of each, and separability."""
+    """Return the difference of both optimizers, the gain of decay of each, and separability for each task."""
     claims = []
     for task in split_by_task(report.records):
         adamw, adam = find_arm(task, ADAMW), find_arm(task, ADAM)

@@ -162,7 +162,7 @@ def claim_decay_gain(
 def claim_separable(
     task: TaskRecords, decoupled: str | None, coupled: str | None, source: str, rule: str = "AdamW"
 ) -> list[Claim]:
-    """Return decoupled decay makes lr and λ of a rule more separable than L2."""
+    """Return the claim that decoupled decay makes lr and λ more separable than L2 does."""
     of = {basin.arm: basin.separability for basin in estimate_basins(task.records)}
     if decoupled is None or coupled is None or not {decoupled, coupled} <= of.keys():
         return []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adamcmp.data import idx, make_dataset
+from adamcmp.data import idx, image_files, make_dataset
 from adamcmp.data import image_folder as module
 from adamcmp.data.image_folder import image_folder
 from adamcmp.errors import InputError
@@ -70,7 +70,7 @@ def test_the_same_pictures_are_decoded_once_and_others_again(folder, cache, monk
         raise AssertionError("decoded again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_image", refuse)
+        patched.setattr(image_files, "_decode_image", refuse)
         assert np.array_equal(image_folder(root)["train"][0], first)
         root.rename(root.with_name("renamed"))
         assert np.array_equal(image_folder(root.with_name("renamed"))["train"][0], first)

@@ -88,7 +88,7 @@ def _values(variable: Any) -> Any:
 
 
 def on(backend: str, library: str) -> list[Peer]:
-    """Return Keras 3 on one of its backends, which a process has one of."""
+    """Return Keras 3 on one of its backends; a process can import only one."""
     import os
 
     os.environ["KERAS_BACKEND"] = backend

@@ -15,7 +15,7 @@ DISTRIBUTION, MODULE = "fastai", "fastai"
 
 
 def peers() -> list[Peer]:
-    """Return its optimizers, with decay off the weights, as they come, and in the gradient."""
+    """Return the optimizers of fastai, with decay off the weights, as they come, and in the gradient."""
     from fastai import optimizer
 
     optimizers = []

@@ -16,7 +16,7 @@ DISTRIBUTION, MODULE = "optax", "optax"
 
 
 def peers() -> list[Peer]:
-    """Return its optimizers, λ given to those that take it, and L2 put in front of others as its documentation
+    """Return the optimizers of optax, λ given to those that take it, and L2 put in front of others as its documentation
     shows.
     """
     import jax

@@ -65,7 +65,7 @@ def _muon(parameters: list[Any], problem: Problem) -> Any:
 
 
 def _sparse_adam(parameters: list[Any], problem: Problem) -> Any:
-    """Return it takes sparse gradients alone, and no λ."""
+    """Return SparseAdam, which takes only sparse gradients and no λ."""
     from torch import optim
 
     class Sparse(optim.SparseAdam):

@@ -129,7 +129,7 @@ class _StepClock(TrainingControl):
         """Look at the clock.
 
         Raises:
-            Stopped: these were all steps.
+            TrainingStopped: all steps are timed.
         """
         if len(self.begun) in (1, self._count):
             _synchronize(self._device)
@@ -170,7 +170,7 @@ class _SequentialProbe(_Probe):
         return list(sequential.train_shard(shard, self._dataset, self._device, control))
 
     def _whole(self, run: Run) -> float:
-        """Return seconds of a training of one step, with an evaluation."""
+        """Return the seconds of a training of one step, with an evaluation."""
         (outcome,) = self._train(run, 1, TrainingControl())
         return outcome.seconds
 

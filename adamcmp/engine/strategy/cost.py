@@ -73,7 +73,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return nothing is compiled here; to skip the compiler, torch would import it, which takes a second."""
+        """Return False: nothing is compiled here, and importing the compiler to skip it takes a second."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -221,7 +221,7 @@ class ProfiledGroup:
     run_group: RunGroup
     profile: CostProfile
     refusal: str | None = None
-    """Why it cannot be vectorized, see ``trial.refusal``."""
+    """Why it cannot be vectorized, from ``vectorizable.why_not_vectorizable``."""
 
     @property
     def member_steps(self) -> int:

@@ -99,7 +99,7 @@ class StrategyTimings:
         return strategies + vectorised
 
     def compiled_round(self, total: float) -> list[Strategy]:
-        """Return compiled rows, where eager training would take long enough."""
+        """Return compiled strategies, if eager training would take long enough."""
         pays = MIN_SECONDS_TO_COMPILE if len(self.work.run_group.runs) > 1 else MIN_SECONDS_SINGLE_RUN
         wanted = self._settings.compile is True or (self._settings.compile == "auto" and total > pays)
         if not wanted or why_not_compile(self._device):
@@ -113,7 +113,7 @@ class StrategyTimings:
         return [s for s in strategies if self.has(s) and self._timings[self._name(s)].error is None]
 
     def further_round(self, total: float) -> list[Strategy]:
-        """Return other numbers of rows, where much is to do."""
+        """Return strategies with other numbers of rows, if much work is left."""
         best = self.best().strategy
         if (
             self._device.type != "cpu"
@@ -126,7 +126,7 @@ class StrategyTimings:
         return [s for r in rows for s in self._vectorised(r, compiled=best.compiled) if s.matmul == best.matmul]
 
     def doubled_round(self) -> list[Strategy]:
-        """Return twice as many rows on an accelerator, where the last doubling was worth it."""
+        """Return strategies with twice as many rows on an accelerator, if the last doubling paid."""
         best = self.best()
         if self._device.type == "cpu" or best.open or best.strategy.engine == "sequential":
             return []
@@ -180,7 +180,7 @@ class StrategyTimings:
         return replace(choice, strategy=strategy, seconds=choice.seconds * work.member_steps / self.work.member_steps)
 
     def _roughly(self) -> float:
-        """Return seconds by the fastest timing for any number of rows; without one, by the count of arithmetic."""
+        """Return the seconds of the fastest timing for any number of rows, or the estimate from FLOPs."""
         timed = [self._seconds_alone(timing) for timing in self._timings.values() if timing.error is None]
         return min(timed, default=estimate_seconds(self.work)) / self._processes
 
@@ -199,13 +199,13 @@ class StrategyTimings:
         return f"quicker so: {1e3 * timing.step:.3g} ms a step of a run, {1e3 * best:.3g} ms in a program of {rows}"
 
     def _seconds(self, strategy: Strategy, timing: Timing) -> float:
-        """Return work by the speed of all processes, and one compilation; few shards keep few processes busy."""
+        """Return the seconds of all work in all processes, with one compilation; few shards use few processes."""
         busy = min(strategy.processes, -(-len(self.work.run_group.runs) // strategy.rows))
         compiling = min(timing.first, CACHED_COMPILE_SECONDS) if strategy.compiled else 0.0
         return self._seconds_alone(timing) / busy + compiling
 
     def _seconds_alone(self, timing: Timing) -> float:
-        """Return steps and evaluations of all runs, by the speed of one process."""
+        """Return the seconds of all steps and evaluations in one process."""
         return self.work.member_steps * timing.step + self.work.member_evaluations * timing.evaluation
 
     def _vectorised(self, rows: int, *, compiled: bool) -> list[Strategy]:
@@ -240,7 +240,7 @@ class StrategyTimings:
         return max(1, min(held, -(-len(self.work.run_group.runs) // self._processes)))
 
     def _matmuls(self) -> list[Matmul]:
-        """Return libraries to try: oneDNN only for fp32 on the CPU, and only where it computes in fp32."""
+        """Return the matmul libraries to try: oneDNN only for fp32 on the CPU, and only if it computes in fp32."""
         if self._settings.matmul != "auto":
             return [self._settings.matmul]
         fp32 = self._device.type == "cpu" and self.work.run_group.task.train.precision == "fp32"

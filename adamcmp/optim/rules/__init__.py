@@ -1,1 +1,1 @@
-"""One update rule a file: its docstring has the formula, the source and the conventions; nothing else names it."""
+"""Update rules, one per file, which has the formula, the source, the conventions and the settings."""

@@ -256,7 +256,7 @@ def _axis(column: pd.Series) -> dict[str, list[Any]]:
 
 
 def _failures(runs: pd.DataFrame) -> list[str]:
-    """Return for a trial's runs that did not complete the step or the reason."""
+    """Return the step or the reason of each run that did not complete."""
     lines = []
     for row in runs.sort_values("seed").to_dict("records"):
         if row["status"] == "diverged":

@@ -1,19 +1,15 @@
-"""Commands that train a study: run, sweep, and work (of Slurm jobs)."""
+"""The command ``sweep``: train a study, here or by Slurm, and compare its optimizers."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adamcmp.cli.app import (
     DEFAULT_RESULTS,
-    EXIT_OK,
-    EXIT_RUN_FAILED,
     ConfigDir,
-    ConfigName,
     Debug,
     Device,
     DryRun,
@@ -23,54 +19,16 @@ from adamcmp.cli.app import (
     Quiet,
     ResultsDir,
     StudyName,
-    Trust,
     Verbose,
     add_json,
     print_line,
-    print_lines,
 )
-from adamcmp.cli.spinner import show_status
 from adamcmp.cli.summary import report_on, show_found, show_next
-from adamcmp.cli.sweep_stages import collect_stored, exit_code_of, open_study, run_sweep, show_header, show_plan, train
-from adamcmp.errors import InputError, command_text
-from adamcmp.storage.backend import open_path
+from adamcmp.cli.sweep_stages import collect_stored, exit_code_of, open_study, run_sweep, show_header, show_plan
+from adamcmp.errors import InputError
 
 if TYPE_CHECKING:
     from adamcmp.execute.session import Session
-
-
-def run(
-    config: ConfigName,
-    overrides: Overrides = None,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
-    config_dir: ConfigDir = None,
-    device: Device = None,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-    json_: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Train a single configuration and print its metrics."""
-
-    def alone() -> str:
-        from adamcmp.config.overrides import require_single_run
-
-        require_single_run(config, overrides or [])
-        return config
-
-    opened = open_study(alone, overrides, results_dir, config_dir, device)
-    if len(opened.plan.runs) > 1:
-        raise InputError(f"{config}: is a study of {len(opened.plan.runs)} runs; use {command_text('sweep', config)}")
-    train(opened, opened.plan.runs, limit=None)
-    from adamcmp.cli.run_result import run_lines
-    from adamcmp.storage.records import read_records
-
-    records = read_records(opened.study_dir)
-    record = records[records["run_id"] == opened.plan.runs[0].id].iloc[0]
-    print_lines(run_lines(record.to_dict()))
-    print_line(f"Stored   {opened.study_dir} (run {record['run_id']})")
-    add_json(folder=str(opened.study_dir), run=record.to_dict())
-    raise typer.Exit(EXIT_RUN_FAILED if record["status"] == "failed" else EXIT_OK)
 
 
 def sweep(
@@ -124,31 +82,6 @@ def sweep(
     report_input = ReportInput(records, outcomes=read_outcomes([opened.study_dir]), judging=judging)
     show_found(report_input)
     show_next(report_input, opened.study_dir)
-    raise typer.Exit(exit_code_of(records))
-
-
-def work(
-    study_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RESULTS/STUDY", help="Folder with the plan that execute=slurm wrote.", parser=open_path
-        ),
-    ],
-    trust: Trust = False,
-    plan: Annotated[str | None, typer.Option(help="Trust the plan if its file has this SHA-256.")] = None,
-    json_: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Run by Slurm jobs: train the missing runs of a submitted plan."""
-    with show_status("starting"):
-        from adamcmp.execute.session import Session
-        from adamcmp.execute.slurm_jobs import PLAN_FILE
-        from adamcmp.plan import saved_plan
-
-        saved = saved_plan.read_plan(study_dir / PLAN_FILE, trust=trust, digest=plan)
-        opened = Session(saved.plan.here(), study_dir, words=saved.words)
-    records = run_sweep(opened, None)
-    add_json(folder=str(study_dir), runs=records["status"].value_counts().to_dict())
     raise typer.Exit(exit_code_of(records))
 
 
